@@ -1,0 +1,144 @@
+"""plan -> create -> units -> verify -> finalise. Knows nothing of tasks."""
+
+import math
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from generators import creation, executors, unit
+from generators.contract import find_generator
+from generators.executors import Executor
+from generators.finalise import finalise
+from generators.layout import choose
+from generators.plan import Plan
+from generators.progress import follow
+from generators.provenance import packages, platform_class
+from generators.recipe import Recipe, describe
+from schemas.core import SPLITS
+from schemas.errors import Interrupted, UserError
+from schemas.manifest import FORMAT, Layout, Manifest
+
+PROBE = 4  # samples timed before a layout is chosen
+WORKER = 400 << 20  # bytes of memory of a worker beside its unit: interpreter, libraries, compiled code
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan will cost, from a few samples made and timed here."""
+
+    seconds_per_sample: float
+    seconds: float
+    memory: int  # bytes, all workers
+    disk: int  # bytes at most: what compression saves is not counted
+    objects: int
+
+
+def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Path) -> Plan:
+    """The plan of a dataset, with a provisional layout."""
+    schema, generator = find_generator(task)
+    for split in SPLITS:
+        if samples[split]:
+            recipe.serves(split)
+    manifest = Manifest(
+        format=FORMAT,
+        task=schema.select(recipe.optional()),
+        sizes=recipe.sizes(),
+        samples=samples,
+        origin="simulated",
+        seed=seed,
+        recipe=recipe.model_dump(mode="json"),
+        knobs={
+            name: {"unit": row["unit"], "about": row["about"]} for name, row in describe(type(recipe), recipe).items()
+        },
+        generator_version=generator.VERSION,
+        platform=platform_class(),
+        packages=packages(),
+        layout=Layout(unit=1, block=1, chunks={}),
+    )
+    return Plan(out.absolute(), manifest, recipe)
+
+
+def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
+    """The plan with a layout, and the seconds that a sample takes: a few are made, so a bad recipe fails here."""
+    unit.make(plan, "train", range(1))  # compiles or loads kernels
+    start = time.perf_counter()
+    unit.make(plan, "train", range(PROBE))
+    seconds = (time.perf_counter() - start) / PROBE
+    layout = choose(plan.task, plan.manifest.sizes, seconds, unit_samples)
+    return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
+
+
+def estimate(plan: Plan, seconds: float, workers: int) -> Estimate:
+    """Time, memory, disk and files of a plan."""
+    layout, samples = plan.manifest.layout, plan.manifest.samples
+    unit_bytes = layout.unit * plan.nbytes() // max(sum(samples.values()), 1)
+    arrays = len([f for f in plan.task.fields if f.per_sample and f.role != "parameter"])
+    columns = len(plan.task.of("parameter"))
+    objects = sum(arrays * -(-n // layout.unit) + columns * -(-n // layout.block) for n in samples.values())
+    return Estimate(
+        seconds_per_sample=seconds,
+        seconds=seconds * sum(samples.values()) / workers,
+        memory=workers * (WORKER + 3 * unit_bytes),
+        disk=plan.nbytes(),
+        objects=objects,
+    )
+
+
+def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
+    """UserError if the place cannot be written, or the disk or the memory of this machine is too small for a plan."""
+    place = next(folder for folder in (plan.out, *plan.out.parents) if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise UserError(f"--out {plan.out}: {error.strerror}; choose a place that can be written") from None
+    free = shutil.disk_usage(place).free + (creation.existing_bytes(plan.out) if plan.out.is_dir() else 0)
+    if cost.disk > free:
+        raise UserError(
+            f"{plan.out}: {sum(plan.manifest.samples.values()):,} samples take up to {size(cost.disk)}, "
+            f"{size(free)} are free at {place}; ask for fewer (--n), or choose another --out"
+        )
+    if cost.memory > memory:
+        raise UserError(
+            f"this plan needs {size(cost.memory)} of memory, the machine has {size(memory)}; "
+            "ask for fewer --workers, smaller --unit-samples or smaller images"
+        )
+
+
+def generate(plan: Plan, executor: Executor, *, overwrite: bool = False) -> tuple[Manifest, int]:
+    """Make what of a plan is not made yet; returns the final manifest and the number of samples made now."""
+    made = 0
+    try:
+        with executor as run:
+            creation.claim(plan, overwrite=overwrite)
+            for outcome in follow(run(unit.ensure, plan.jobs()), sum(plan.manifest.samples.values())):
+                made += outcome.samples * (outcome.made and outcome.kind == "samples")
+        return finalise(plan), made
+    except OSError as error:
+        raise Interrupted(
+            f"{plan.out}: {error.strerror or error}; finished units are kept: mend this and run the same command again"
+        ) from None
+
+
+def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: float) -> tuple[Executor, int]:
+    """Where to run, and how many workers that makes on this machine."""
+    count = min(workers or executors.cores(), plan.count())
+    if scheduler == "synchronous" or (scheduler is None and workers is None and seconds < SHORT):
+        return executors.synchronous(), 1
+    if scheduler:
+        return executors.remote(scheduler), 1
+    return executors.local(count), count
+
+
+SHORT = 2.0  # seconds of work in all: starting processes would take longer
+
+
+def size(nbytes: float) -> str:
+    """Bytes for people.
+
+    >>> size(2_500_000)
+    '2.5 MB'
+    """
+    step = min(int(math.log10(max(nbytes, 1))) // 3, 5)
+    return f"{nbytes / 1000**step:.3g} {' kMGTP'[step].strip()}B"

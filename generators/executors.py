@@ -1,0 +1,90 @@
+"""Where jobs run: in this process, in local processes, or on a Dask scheduler that is running already.
+
+All three call the same function on the same jobs and yield its outcomes in the order in which they end. At most
+a few jobs per thread are submitted at once, so that client and scheduler stay small whatever the number of samples.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from generators.plan import Job
+from generators.unit import Outcome
+from schemas.errors import UserError
+
+AHEAD = 3  # jobs submitted per thread
+
+type Work = Callable[[Job], Outcome]
+type Run = Callable[[Work, Iterable[Job]], Iterator[Outcome]]
+type Executor = AbstractContextManager[Run]  # entered before anything is written: what cannot be reached fails first
+
+
+@contextmanager
+def synchronous() -> Iterator[Run]:
+    """One after the other, in this process."""
+    yield map
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Run]:
+    """In `workers` processes of this machine, on the loopback interface, without a dashboard."""
+    from distributed import Client, LocalCluster
+
+    _quiet()
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=max(cores() // workers, 1),
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,  # units are small by plan; a worker that is killed for its size would be killed again
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield partial(_distributed, client)
+
+
+@contextmanager
+def remote(address: str) -> Iterator[Run]:
+    """On the workers of a running scheduler, which must see the same file system."""
+    from distributed import Client
+
+    _quiet()
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--scheduler {address}: {error}; give tcp://host:port of a running scheduler") from None
+    with client:
+        yield partial(_distributed, client)
+
+
+def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+    from distributed import as_completed
+
+    queue = iter(jobs)
+
+    def submit(count: int) -> list[Any]:
+        return [client.submit(work, job, pure=False) for job in islice(queue, count)]
+
+    threads = sum(client.nthreads().values()) or 1
+    running = as_completed(submit(AHEAD * threads))
+    for future in running:
+        yield future.result()
+        running.update(submit(1))
+
+
+def _quiet() -> None:
+    """Workers that die or leave are part of the trade; what went wrong reaches the user as an exception."""
+    for name in ("distributed", "asyncio", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,95 @@
+"""The end of a run: leaves, digests, statistics and consolidated metadata, all from the receipts."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from generators import receipts, unit
+from generators.plan import Plan
+from generators.receipts import Moments, Receipt
+from schemas import digest
+from schemas.errors import Interrupted
+from schemas.manifest import Manifest, Statistics, read_manifest
+from schemas.objects import publish_if_changed, sweep
+from schemas.store import LEAF, encode, metadata
+
+
+def finalise(plan: Plan) -> Manifest:
+    """Complete the store of a plan whose jobs are all done; the root metadata, last, says so.
+
+    Raises Interrupted if a receipt is missing or another client has changed the plan meanwhile. The bytes
+    written are a function of the plan and the samples: two clients may finalise at once.
+    """
+    if read_manifest(plan.out, incomplete=True).samples != plan.manifest.samples:
+        raise Interrupted(f"{plan.out}: extended by another `generate` meanwhile; run the larger command again")
+    splits = {split: _leaves(plan, split) for split in plan.manifest.splits}
+    root = digest.root(plan.task.name, plan.task.version, unit.constants(plan), splits)
+    update = {"status": "complete", "root_digest": root, "split_digests": splits, "statistics": _statistics(plan)}
+    manifest = plan.manifest.model_copy(update=update)
+    objects = metadata(manifest)
+    for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
+        publish_if_changed(plan.out / key, objects[key])
+    sweep(plan.out)
+    return manifest
+
+
+def _leaves(plan: Plan, split: str) -> str:
+    """Write the leaf digests of a split; returns the digest of the split."""
+    described = metadata(plan.manifest)[f"{split}/{LEAF.name}/zarr.json"]
+    rows = plan.manifest.layout.block
+    pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
+
+    def written() -> Iterator[bytes]:
+        for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
+            values = np.frombuffer(block, np.uint8).reshape(-1, digest.LEAF)
+            for key, data in encode(described, index * rows, values).items():
+                publish_if_changed(plan.out / split / LEAF.name / key, data)
+            yield block
+
+    return digest.split(plan.manifest.samples[split], written())
+
+
+def _blocks(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """The same bytes in blocks of one length, the last one shorter."""
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        while len(buffer) >= length:
+            yield bytes(buffer[:length])
+            del buffer[:length]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _receipts(plan: Plan, split: str) -> Iterator[Receipt]:
+    for job in plan.jobs():
+        if job.split == split and job.kind == "samples":
+            receipt = receipts.load(job)
+            if receipt is None:
+                raise Interrupted(f"{plan.out}: the receipt of {job} is gone; run the same command again")
+            yield receipt
+
+
+def _statistics(plan: Plan) -> dict[str, Statistics]:
+    rows: dict[str, list[Moments]] = {}
+    for receipt in _receipts(plan, "train"):
+        if not receipt.moments:
+            break
+        for name, moments in receipt.moments.items():
+            rows.setdefault(name, []).extend(moments)
+    return {name: _combine(moments) for name, moments in rows.items()}
+
+
+def _combine(rows: list[Moments]) -> Statistics:
+    """Exact sums (fsum), so that no order or grouping of samples shows."""
+    count = sum(row.count for row in rows)
+    mean = math.fsum(row.sum for row in rows) / count
+    variance = math.fsum(row.squares for row in rows) / count - mean**2
+    return Statistics(
+        samples=len(rows),
+        mean=mean,
+        std=math.sqrt(max(variance, 0.0)),
+        min=min(row.min for row in rows),
+        max=max(row.max for row in rows),
+    )

@@ -1,0 +1,47 @@
+"""How samples are cut into units, objects and chunks: fixed when a store is made, and no part of its identity.
+
+A unit is a run of samples: one object of every simulated array, at most 32 MB uncompressed and 60 s of work.
+A chunk, the smallest piece that is read, holds about 1 MB: many small samples, or a part of a large one.
+"""
+
+from collections.abc import Mapping
+
+from schemas.core import Field, Task
+from schemas.manifest import Layout
+from schemas.store import is_simulated
+
+OBJECT = 32 << 20  # bytes
+CHUNK = 1 << 20  # bytes
+SECONDS = 60.0
+BLOCK = 65_536  # samples in an object of the parameters
+
+
+def choose(task: Task, sizes: Mapping[str, int], seconds: float, unit: int | None = None) -> Layout:
+    """The layout for samples that take `seconds` each; unit: samples in a unit, if the user says so."""
+    fields = [field for field in task.fields if is_simulated(field)]
+    largest = max(field.nbytes(sizes) for field in fields)
+    length = unit or _power_of_two(min(OBJECT / largest, SECONDS / max(seconds, 1e-9)))
+    return Layout(unit=length, block=BLOCK, chunks={field.name: _chunk(field, sizes, length) for field in fields})
+
+
+def _power_of_two(limit: float) -> int:
+    return 1 << max(int(limit).bit_length() - 1, 0) if limit >= 1 else 1
+
+
+def _chunk(field: Field, sizes: Mapping[str, int], unit: int) -> tuple[int, ...]:
+    """Whole samples if they are small, otherwise cut along the leading axes."""
+    nbytes = field.nbytes(sizes)
+    rest = CHUNK / nbytes
+    chunk = [_divisor(unit, rest)]
+    remaining = nbytes
+    for length in field.shape(sizes):
+        remaining //= length
+        chunk.append(length if rest >= 1 else _divisor(length, min(length, CHUNK / remaining)))
+    return tuple(chunk)
+
+
+def _divisor(length: int, wanted: float) -> int:
+    """The divisor of `length` nearest to the wanted number, by ratio: a shard holds whole chunks only."""
+    wanted = max(wanted, 1.0)
+    divisors = [d for k in range(1, int(length**0.5) + 1) if length % k == 0 for d in (k, length // k)]
+    return min(divisors, key=lambda d: (max(d / wanted, wanted / d), d))

@@ -1,0 +1,68 @@
+"""Receipts: what a finished job wrote, so that a crash costs no finished work.
+
+A receipt is written last, after the objects it names, and is believed only while those objects have its hashes.
+"""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from generators.plan import Job
+from schemas.objects import publish, read, sha256
+
+
+class Moments(BaseModel):
+    """Of the values of one field in one sample; layout-independent, since each sample is summed alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int
+    sum: float
+    squares: float
+    min: float
+    max: float
+
+
+class Receipt(BaseModel):
+    """What a job wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    kind: str
+    split: str
+    start: int
+    stop: int
+    objects: dict[str, tuple[str, int]]  # key in the store: sha256, size
+    leaves: str = ""  # 32 bytes a sample, hexadecimal
+    moments: dict[str, list[Moments]] = {}  # field: the first training samples
+    seconds: float
+
+
+def load(job: Job) -> Receipt | None:
+    """The receipt of a job; None if there is none, or it is damaged, or of another plan or range."""
+    data = read(job.receipt)
+    if data is None:
+        return None
+    try:
+        receipt = Receipt.model_validate_json(data)
+    except ValidationError:
+        return None
+    asked = (job.plan.fingerprint, job.kind, job.split, job.start, job.stop)
+    found = (receipt.fingerprint, receipt.kind, receipt.split, receipt.start, receipt.stop)
+    return receipt if found == asked else None
+
+
+def holds(job: Job, receipt: Receipt) -> bool:
+    """Whether every object of a receipt is in the store with the receipt's hash."""
+    return all(_holds(job, key, *expected) for key, expected in receipt.objects.items())
+
+
+def _holds(job: Job, key: str, digest: str, size: int) -> bool:
+    path = job.plan.out / key
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    return sha256(path.read_bytes()) == digest
+
+
+def save(job: Job, receipt: Receipt) -> None:
+    """Publish a receipt."""
+    publish(job.receipt, receipt.model_dump_json().encode())

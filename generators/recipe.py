@@ -1,0 +1,146 @@
+"""Recipes: every knob of a task, from a name, a file and `--set`, checked, and written out again as data."""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from schemas.errors import UserError
+from schemas.quantities import Range
+
+
+class Recipe(BaseModel):
+    """Base of every task's Recipe: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def sizes(self) -> dict[str, int]:
+        """The length of each dimension of the task's fields but `sample`."""
+        raise NotImplementedError
+
+    def optional(self) -> frozenset[str]:
+        """The optional fields of the task that this recipe stores."""
+        return frozenset()
+
+    def bind(self, inputs: Path | None) -> Self:
+        """The recipe with its external files found and recorded by hash.
+
+        inputs: a folder to look in for files recorded by hash, in place of the recipe's own path.
+        """
+        return self
+
+    def serves(self, split: str) -> None:
+        """UserError if this recipe cannot make samples of a split."""
+
+
+def knob(about: str, unit: str = "1") -> dict[str, Any]:
+    """What `--describe` says of a knob: for pydantic's `Field(default, **knob(...))`."""
+    return {"description": about, "json_schema_extra": {"unit": unit}}
+
+
+def make(kind: type[Recipe], base: Mapping[str, Any], settings: Sequence[str]) -> Recipe:
+    """A recipe from a mapping (a named recipe, a file) and `key=value` settings; UserError in one line."""
+    data = json.loads(json.dumps(base))
+    for setting in settings:
+        _apply(kind, data, setting)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_one_line(kind, error)) from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A recipe file: a JSON object of knobs."""
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"--recipe {path}: {error.strerror}; give a recipe's name or a readable JSON file") from None
+    except ValueError as error:
+        raise UserError(f"--recipe {path}: not JSON ({error}); see --describe for the knobs") from None
+    if not isinstance(data, dict):
+        raise UserError(f"--recipe {path}: must hold a JSON object of knobs; see --describe")
+    return data
+
+
+def knobs(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every knob by its dotted name, those of inner recipes after the knob that holds them."""
+    for name, info in kind.model_fields.items():
+        if not info.exclude or (info.json_schema_extra or {}):
+            yield prefix + name, info
+            if inner := _inner(info):
+                yield from knobs(inner, f"{prefix}{name}.")
+
+
+def describe(kind: type[Recipe], recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Unit, meaning and value of every knob, by dotted name."""
+    values = recipe.model_dump(mode="json")
+    rows = {}
+    for name, info in knobs(kind):
+        extra = info.json_schema_extra
+        unit = extra.get("unit", "") if isinstance(extra, dict) else ""
+        rows[name] = {"unit": unit, "about": info.description or "", "value": _lookup(values, name)}
+    return rows
+
+
+def _lookup(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _inner(info: FieldInfo) -> type[BaseModel] | None:
+    """The model that a knob holds, also if it may be none; a Range is a value, no model of knobs."""
+    options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
+    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel) and o is not Range]
+    return models[0] if models else None
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _apply(kind: type[Recipe], data: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    known = dict(knobs(kind))
+    if not equals:
+        raise UserError(f"--set {setting}: write key=value, for example {next(iter(known))}=...")
+    if key not in known:
+        raise UserError(f"--set {key}: no such knob{_nearest(key, known)}; see --describe")
+    *path, last = key.split(".")
+    for part in path:
+        if not isinstance(data.get(part), dict):
+            data[part] = {}
+        data = data[part]
+    data[last] = _value(known[key], text)
+
+
+def _value(info: FieldInfo, text: str) -> Any:
+    if text.lower() == "none" and (_is_union(info.annotation) or _inner(info)):
+        return None
+    if typing.get_origin(info.annotation) is tuple:
+        return [part for part in text.split(",") if part]
+    return text
+
+
+def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
+    by_last = {name.split(".")[-1]: name for name in reversed(list(known))}
+    found = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
+    return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
+
+
+def _one_line(kind: type[Recipe], error: ValidationError) -> str:
+    first = error.errors()[0]
+    loc = [str(part) for part in first["loc"]]
+    name = ".".join(loc)
+    rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"recipe: no such knob: {name}{_nearest(name, dict(knobs(kind)))}; see --describe"
+    value = first["input"] if not isinstance(first["input"], dict) else ""
+    shown = f" = {value}" if value != "" else ""
+    return f"{name or 'recipe'}{shown}: {rule}" if name else f"recipe: {rule}"

@@ -1,0 +1,174 @@
+"""Specimens from files: voxel masks as phase-ret-dl reads them, and their projection on any grid.
+
+Text: rows of 0 and 1 between spaces, a blank line after each slice; or a NumPy array of the same. A mask is an array
+(z, y, x), z along the beam, of cubic voxels; its longest side spans the field of view, its middle lies in the
+middle of the field. (A mesh instead has its origin at pixel N//2; the half pixel between them is only a shift.)
+"""
+
+import re
+from functools import cache
+from itertools import pairwise, permutations, product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from schemas.errors import UserError
+
+type Mask = NDArray[np.bool_]
+type Floats = NDArray[np.float64]
+
+NAME = re.compile(r"particle\((\d+)\)(\.txt|\.npy)?")
+NUMPY = b"\x93NUMPY"
+LARGEST = 2**28  # bytes: beyond the 512^3 voxels of a boolean array
+SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
+TEXT = "write rows of 0 and 1 with spaces between, and a blank line after each slice"
+
+
+def listed(path: Path, first: int = 0) -> tuple[Path, ...]:
+    """The specimens of a folder by rising number, particle(first) and on; or the one file at `path`.
+
+    UserError: nothing there, or two files of one number.
+    """
+    if path.is_file():
+        return (path,)
+    try:
+        files = [(int(match[1]), file) for file in path.iterdir() if (match := NAME.fullmatch(file.name))]
+    except OSError as error:
+        raise UserError(f"{path}: {_reason(error)}; give a folder of specimens particle(N), or one file") from None
+    found = sorted(pair for pair in files if pair[0] >= first)
+    if not found:
+        raise UserError(f"{path}: no specimen particle({first}) or later; name them particle(N), .txt or .npy")
+    for (number, file), (other, twin) in pairwise(found):
+        if number == other:
+            raise UserError(f"{path}: {file.name} and {twin.name} are both specimen {number}; keep one of them")
+    return tuple(file for _, file in found)
+
+
+def read(path: Path) -> Mask:
+    """The mask (z, y, x) in a file, text or NumPy. UserError: it cannot be read, or is no mask."""
+    try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise UserError(
+                f"{path}: {size} bytes; a specimen may have {LARGEST}: coarsen it, or store it as bool .npy"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {_reason(error)}; give a readable specimen file") from None
+    mask = _from_numpy(path) if data.startswith(NUMPY) else _from_text(path, data)
+    if not mask.any():
+        raise UserError(f"{path}: no voxel is 1; a specimen must fill at least one")
+    return mask
+
+
+def thickness(
+    mask: Mask | NDArray[np.float32], shape: tuple[int, int], sampling: tuple[float, float], field_of_view: float
+) -> Floats:
+    """Projected thickness [nm], (y, x): the mean over each pixel's area of the length within voxels.
+
+    mask: (z, y, x), bool or the filled part of each voxel. shape, sampling [nm]: of the grid (y, x), which lies in
+    the middle of the field. field_of_view [nm]: the mask's longest side. Conserves the volume, whatever the ratio of
+    pixel to voxel, as far as the grid reaches.
+    """
+    voxel = field_of_view / max(mask.shape)
+    lengths = voxel * np.sum(mask, axis=0, dtype=np.float64)
+    rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel)
+    columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel)
+    # einsum, not @: the bits of a BLAS product may depend on the number of threads.
+    out: Floats = np.einsum("jb,ib->ij", columns, np.einsum("ia,ab->ib", rows, lengths))
+    return out
+
+
+def turned(mask: Mask, number: int) -> Mask:
+    """The mask turned by one of the 24 rotations of a cube; 0 leaves it as it is."""
+    matrix = cube_rotations()[number]
+    axes = np.argmax(abs(matrix), axis=1)
+    backward = [axis for axis in range(3) if matrix[axis].sum() < 0]
+    return np.flip(mask.transpose(axes.tolist()), tuple(backward))
+
+
+def rotated(mask: Mask, matrix: ArrayLike) -> NDArray[np.float32]:
+    """The mask turned about its middle, p -> matrix @ p for p = (z, y, x): the filled part of each voxel.
+
+    Linear interpolation; what leaves the mask's box is cut off.
+    """
+    backwards = np.asarray(matrix, dtype=np.float64).T
+    middle = (np.array(mask.shape) - 1) / 2
+    offset = middle - backwards @ middle
+    return ndimage.affine_transform(
+        mask, backwards, offset, output=np.float32, order=1, mode="grid-constant", prefilter=False
+    )
+
+
+@cache
+def cube_rotations() -> NDArray[np.int64]:
+    """The rotation matrices (24, 3, 3) of a cube, the identity first."""
+    matrices = [
+        np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
+        for order in permutations(range(3))
+        for signs in product((1, -1), repeat=3)
+    ]
+    return np.array([matrix for matrix in matrices if np.linalg.det(matrix) > 0])
+
+
+def _overlap(pixels: int, sampling: float, voxels: int, voxel: float) -> Floats:
+    """The part of each pixel that each voxel covers, (pixel, voxel), along one axis."""
+    pixel_edges = (np.arange(pixels + 1) - pixels / 2)[:, None] * sampling
+    voxel_edges = (np.arange(voxels + 1) - voxels / 2) * voxel
+    upper = np.minimum(pixel_edges[1:], voxel_edges[1:])
+    lower = np.maximum(pixel_edges[:-1], voxel_edges[:-1])
+    out: Floats = np.maximum(upper - lower, 0) / sampling
+    return out
+
+
+def _from_numpy(path: Path) -> Mask:
+    """A mapped file first: a header that lies about the shape takes no memory, and no pickle is opened."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: not a NumPy array of numbers ({error}); save a boolean array (z, y, x)") from None
+    if array.ndim != 3 or array.dtype.kind not in "biuf":
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save a boolean array (z, y, x)")
+    mask = np.array(array == 1)
+    if not np.array_equal(array, mask):
+        raise UserError(f"{path}: {array[array != mask][0]} is neither 0 nor 1; save a boolean array (z, y, x)")
+    return mask
+
+
+def _from_text(path: Path, data: bytes) -> Mask:
+    letters = np.frombuffer(data, np.uint8)
+    digits = (letters | 1) == ord("1")  # 0 and 1 differ in their last bit
+    _refuse_words(path, data, letters, digits)
+    if not digits.any():
+        raise UserError(f"{path}: empty; {TEXT}")
+    starts = np.flatnonzero(np.concatenate([[True], letters[:-1] == ord("\n")]))
+    widths = np.add.reduceat(digits, starts, dtype=np.int64)
+    filled = widths > 0
+    width = int(widths[filled][0])
+    if (ragged := np.flatnonzero(filled & (widths != width))).size:
+        raise UserError(f"{path}: {widths[ragged[0]]} numbers in line {ragged[0] + 1}, {width} in the first; {TEXT}")
+    first = filled & ~np.concatenate([[False], filled[:-1]])
+    heights = np.bincount(np.cumsum(first)[filled])[1:]
+    if len(heights) < 2:
+        raise UserError(f"{path}: a single slice of {heights[0]} rows; {TEXT}")
+    if (other := np.flatnonzero(heights != heights[0])).size:
+        raise UserError(f"{path}: {heights[other[0]]} rows in slice {other[0] + 1}, {heights[0]} in the first; {TEXT}")
+    mask: Mask = letters[digits] == ord("1")
+    return mask.reshape(len(heights), heights[0], width)
+
+
+def _refuse_words(path: Path, data: bytes, letters: NDArray[np.uint8], digits: Mask) -> None:
+    """UserError at the first word that is neither 0 nor 1."""
+    wrong = ~(digits | SPACE[letters])
+    wrong[1:] |= digits[1:] & digits[:-1]
+    if not wrong.any():
+        return
+    place = int(np.argmax(wrong))
+    line = 1 + data.count(b"\n", 0, place)
+    word = data[max(place - 12, 0) : place].split(b" ")[-1] + data[place : place + 12].split()[0]
+    raise UserError(f"{path}: {word.decode('ascii', 'backslashreplace')!r} in line {line}; {TEXT}")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

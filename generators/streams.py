@@ -1,0 +1,46 @@
+"""Random numbers that belong to a sample: the same for any n, layout, order, worker or restart.
+
+Philox is a counter-based generator: its key holds the seed and the split, its counter the sample and the stream.
+
+    key     = SeedSequence(seed, spawn_key=split).generate_state(2)
+    counter = (0, 0, sample, stream), stream = first 8 bytes of sha256(name)
+
+The two low words count the numbers drawn, so streams never overlap.
+"""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+
+
+class Streams:
+    """The named random streams of one sample: `streams.optics` is a numpy Generator of its own.
+
+    An attribute gives the same Generator each time, so draws go on where they stopped.
+    """
+
+    def __init__(self, seed: int, split: str, sample: int) -> None:
+        """seed: of the dataset. split: `train`, `validation` or `test`. sample: its index in the split."""
+        self.split = split
+        self.sample = sample
+        self._key = _key(seed, split)
+
+    def __getattr__(self, name: str) -> np.random.Generator:
+        """The stream of that name, made at its first use."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        counter = np.array([0, 0, self.sample, _stream(name)], dtype=np.uint64)
+        generator = np.random.Generator(np.random.Philox(counter=counter, key=self._key))
+        setattr(self, name, generator)
+        return generator
+
+
+@cache
+def _key(seed: int, split: str) -> np.ndarray:
+    return np.random.SeedSequence(seed, spawn_key=tuple(split.encode())).generate_state(2, np.uint64)
+
+
+@cache
+def _stream(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")

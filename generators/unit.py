@@ -1,0 +1,172 @@
+"""What a worker does: make the samples of one job, write them as whole objects, then the receipt.
+
+A pure function of the job: a worker reads no global configuration, and two that do the same job write the same bytes.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from generators import receipts
+from generators.contract import Arrays, Generator, find_generator
+from generators.plan import Job, Plan
+from generators.provenance import platform_class
+from generators.receipts import Moments, Receipt
+from generators.streams import Streams
+from schemas import digest
+from schemas.core import problems
+from schemas.errors import Interrupted, UserError
+from schemas.manifest import Manifest, read_manifest
+from schemas.objects import publish, sha256
+from schemas.store import encode, is_simulated, metadata, sample
+
+BLOCK = 16  # samples simulated at once: their arrays stay in the cache of a core
+STATISTICS = 1024  # training samples that the statistics are taken from
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, small enough to send."""
+
+    split: str
+    kind: str
+    samples: int
+    made: bool  # False: kept from an earlier run
+
+
+def ensure(job: Job) -> Outcome:
+    """Do a job, unless its receipt and its objects show that it was done."""
+    receipt = receipts.load(job)
+    kept = receipt is not None and receipts.holds(job, receipt)
+    if not kept:
+        _do(job)
+    return Outcome(job.split, job.kind, job.stop - job.start, made=not kept)
+
+
+def _do(job: Job) -> None:
+    start = time.perf_counter()
+    if platform_class() != job.plan.manifest.platform:
+        raise UserError(f"this worker is a {platform_class()}, the dataset is made on {job.plan.manifest.platform}")
+    values, leaves, moments = _samples(job) if job.kind == "samples" else (_parameters(job), "", {})
+    _refuse_if_changed(job)
+    objects = {}
+    for name, array in values.items():
+        for key, data in _encode(job, name, array).items():
+            publish(job.plan.out / key, data)
+            objects[key] = (sha256(data), len(data))
+    seconds = time.perf_counter() - start
+    receipts.save(
+        job,
+        Receipt(
+            fingerprint=job.plan.fingerprint,
+            kind=job.kind,
+            split=job.split,
+            start=job.start,
+            stop=job.stop,
+            objects=objects,
+            leaves=leaves,
+            moments=moments,
+            seconds=seconds,
+        ),
+    )
+
+
+def _refuse_if_changed(job: Job) -> None:
+    """A job of a plan that another client has extended meanwhile must not write: its last unit would be too short."""
+    stored = read_manifest(job.plan.out, incomplete=True)
+    if stored.samples != job.plan.manifest.samples:
+        raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
+
+
+def _encode(job: Job, name: str, array: np.ndarray) -> dict[str, bytes]:
+    prefix = f"{job.split}/{name}"
+    described = _metadata(job.plan.manifest.model_dump_json())[f"{prefix}/zarr.json"]
+    return {f"{prefix}/{key}": data for key, data in encode(described, job.start, array).items()}
+
+
+@lru_cache(maxsize=4)
+def _metadata(manifest: str) -> dict[str, bytes]:
+    return metadata(Manifest.model_validate_json(manifest))
+
+
+def _parameters(job: Job) -> Arrays:
+    _, generator = find_generator(job.plan.task.name)
+    streams = _streams(job.plan, job.split, range(job.start, job.stop))
+    return columns(job.plan, [generator.draw(job.plan.recipe, rng) for rng in streams])
+
+
+def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
+    plan = job.plan
+    fields = [field for field in plan.task.fields if is_simulated(field)]
+    out = {
+        field.name: np.empty((job.stop - job.start, *field.shape(plan.manifest.sizes)), field.dtype) for field in fields
+    }
+    leaves = []
+    moments: dict[str, list[Moments]] = {field.name: [] for field in fields}
+    for start in range(job.start, job.stop, BLOCK):
+        values = make(plan, job.split, range(start, min(start + BLOCK, job.stop)))
+        for name, array in out.items():
+            array[start - job.start :][: len(values[name])] = values[name]
+        leaves += list(digests(plan, values))
+        counted = STATISTICS - start if job.split == "train" else 0
+        for name in moments:
+            moments[name] += [_moments(value) for value in values[name][: max(counted, 0)]]
+    return out, b"".join(leaves).hex(), {name: rows for name, rows in moments.items() if rows}
+
+
+def make(plan: Plan, split: str, indices: range) -> Arrays:
+    """All fields of some samples, with a leading axis: parameters, simulated and measured arrays."""
+    _, generator = find_generator(plan.task.name)
+    streams = list(_streams(plan, split, indices))
+    block = [generator.draw(plan.recipe, rng) for rng in streams]
+    arrays = _simulate(generator, plan, block, streams)
+    values = columns(plan, block) | arrays
+    if found := problems(plan.task, plan.manifest.sizes, values):
+        raise UserError(f"{split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
+    return values
+
+
+def _simulate(generator: Generator, plan: Plan, block: Sequence[Any], streams: Sequence[Streams]) -> Arrays:
+    arrays = generator.simulate(plan.recipe, block)
+    return generator.measure(plan.recipe, block, arrays, streams)
+
+
+def digests(plan: Plan, values: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """The leaf digest of each sample of a block."""
+    ordered = {field.name: values[field.name] for field in plan.task.fields if field.per_sample}
+    length = len(next(iter(ordered.values())))
+    return (digest.leaf(sample(ordered, i)) for i in range(length))
+
+
+def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
+    """The parameters of a block as arrays of the declared dtypes."""
+    fields = plan.task.of("parameter")
+    return {field.name: np.array([getattr(p, field.name) for p in block], dtype=field.dtype) for field in fields}
+
+
+def _streams(plan: Plan, split: str, indices: range) -> Iterator[Streams]:
+    seed = plan.manifest.seed
+    assert seed is not None  # only imported measurements have none
+    return (Streams(seed, split, index) for index in indices)
+
+
+def _moments(value: np.ndarray) -> Moments:
+    real = abs(value) if value.dtype.kind == "c" else value
+    x = real.astype(np.float64)
+    return Moments(count=x.size, sum=x.sum(), squares=(x * x).sum(), min=x.min(), max=x.max())
+
+
+def constants(plan: Plan) -> Arrays:
+    """The fields without a sample axis, checked."""
+    _, generator = find_generator(plan.task.name)
+    values = generator.constants(plan.recipe)
+    for field in plan.task.fields:
+        if not field.per_sample and values[field.name].shape != field.shape(plan.manifest.sizes):
+            raise UserError(
+                f"{field.name}: shape {values[field.name].shape}, must be {field.shape(plan.manifest.sizes)}"
+            )
+    return {field.name: values[field.name].astype(field.dtype) for field in plan.task.fields if not field.per_sample}

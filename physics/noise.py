@@ -1,0 +1,122 @@
+"""What a detector makes of an intensity. Intensities are relative to the incident beam (1 = vacuum).
+
+    shot noise -> modulation transfer -> gain -> read noise -> saturation
+
+A sample is one call with its own random generator; there is no other randomness. A stack (..., y, x) is read image by
+image in C order, so the result for an image depends on those before it, never on those after it or on other samples.
+A parameter at its neutral value (electrons = inf, MTF = 1, gain = 1, read_noise = 0, saturation = inf) leaves the
+values bitwise as they are, and draws no random numbers.
+
+The dose is given in electrons per pixel where nothing attenuates the beam. Only NumPy: random draws are its own.
+"""
+
+from math import inf, pi
+
+import numpy as np
+from numpy.random import Generator
+
+from physics.arrays import Array
+from physics.fourier import fft2, frequencies, ifft2
+
+COUNTABLE = 1e15  # electrons a pixel: beyond, noise of 3e-8 is below float32's rounding, and NumPy cannot count them
+
+
+def electrons_at(level: float) -> float:
+    """Electrons per pixel of vacuum at which shot noise has the relative standard deviation `level`.
+
+        N = 1 / s^2;   s = 0 is infinite dose
+
+    level: s >= 0 [1], the "fractional noise level" of phase-ret-dl: 0.05 is 400 electrons.
+    """
+    if not level >= 0:
+        raise ValueError(f"noise level {level} must be 0 (infinite dose) or more, as a fraction: 0.05 for 5 %")
+    return 1 / level**2 if level else inf
+
+
+def shot(image: Array, electrons: float, rng: Generator) -> Array:
+    """Shot noise of independent electrons.
+
+        I' = Poisson(N I) / N
+
+    image: I >= 0 of any shape. electrons: N > 0 per pixel at I = 1; inf, or more than 1e15, returns the image itself.
+    Returns the dtype of `image`. Mean I, variance I / N, no correlation between pixels.
+    """
+    if not electrons > 0:
+        raise ValueError(f"a dose of {electrons} electrons per pixel must be positive: inf for no noise")
+    if electrons > COUNTABLE:
+        return image
+    if not image.min() >= 0:
+        raise ValueError(f"intensity {image.min()} must be 0 or more before shot noise: clip it where it was made")
+    counts: Array = rng.poisson(np.multiply(image, electrons, dtype=float))
+    return (counts / electrons).astype(image.dtype)
+
+
+def modulation_transfer(
+    shape: tuple[int, ...], *, blur: float = 0.0, tail: float = 0.0, tail_length: float = 1.0
+) -> Array:
+    """MTF of a pixelated detector: a Gaussian core and an exponential tail.
+
+        MTF(q) = (1 - t) exp(-2 pi^2 s^2 q^2) + t (1 + 4 pi^2 l^2 q^2)^(-3/2)
+
+    the transform of the point spread (1 - t) exp(-r^2 / 2 s^2) / (2 pi s^2) + t exp(-r / l) / (2 pi l^2).
+
+    shape: (..., ny, nx). blur: s [pixel], the standard deviation of the core. tail: t [1], the fraction of the counts
+    in the tail. tail_length: l [pixel], the 1/e radius of the tail.
+    Returns float64 (ny, nx), zero frequency first. MTF(0) = 1: counts are conserved. All ones with s = t = 0.
+    The spread is positive, but the pixels cut its spectrum at Nyquist: a core below 0.7 pixels rings, and a pixel
+    beside a lone electron may then read less than zero. The form is a choice: fit s, t, l to the MTF of a camera.
+    """
+    qy, qx = frequencies(shape, 1.0, np)  # 1/pixel
+    square = (2 * pi) ** 2 * (qy**2 + qx**2)
+    return (1 - tail) * np.exp(-(blur**2) * square / 2) + tail * (1 + tail_length**2 * square) ** -1.5
+
+
+def modulate(image: Array, mtf: Array) -> Array:
+    """Blur with a modulation transfer function: I' = F^-1 [ MTF F I ]. Periodic.
+
+    image: (..., y, x). mtf: (y, x), zero frequency first; all ones returns the image itself.
+    Returns the dtype of `image`. The mean is conserved. White noise of variance v becomes correlated: its covariance
+    at the distance r is v F^-1[MTF^2](r), because electrons are counted before they spread (DQE 1 at every frequency).
+    """
+    if (mtf == 1).all():
+        return image
+    return ifft2(fft2(image) * mtf.astype(image.dtype)).real
+
+
+def read(image: Array, sigma: float, rng: Generator) -> Array:
+    """Read noise: I' = I + sigma g, with g standard normal. Unbiased: values below zero stay below zero.
+
+    image: of any shape. sigma: standard deviation >= 0, in the unit of `image`; 0 returns the image itself.
+    """
+    if not sigma >= 0:
+        raise ValueError(f"read noise {sigma} must be 0 or more: it is a standard deviation")
+    return image + (sigma * rng.standard_normal(image.shape)).astype(image.dtype) if sigma else image
+
+
+def detect(
+    image: Array,
+    rng: Generator,
+    *,
+    electrons: float = inf,
+    mtf: Array | None = None,
+    gain: float = 1.0,
+    read_noise: float = 0.0,
+    saturation: float = inf,
+) -> Array:
+    """The measured image of an expected intensity.
+
+        I' = min( g MTF * Poisson(N I) / N + sigma_r n, I_max )
+
+    image: I >= 0 (..., y, x), relative to the incident beam. rng: the generator of this sample.
+    electrons: N per pixel at I = 1. mtf: (y, x) of `modulation_transfer`. gain: g, output units per incident beam:
+    1 keeps relative units, N times the counts per electron gives counts. read_noise: sigma_r, in output units.
+    saturation: I_max, in output units. Returns the shape and dtype of `image`.
+
+    Each image of a stack draws its shot noise, then its read noise.
+    """
+    measured = np.empty_like(image)
+    for index in np.ndindex(image.shape[:-2]):
+        one = shot(image[index], electrons, rng)
+        one = one if mtf is None else modulate(one, mtf)
+        measured[index] = np.minimum(read(one * gain, read_noise, rng), saturation)
+    return measured

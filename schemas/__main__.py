@@ -1,0 +1,8 @@
+"""`python -m schemas`."""
+
+import sys
+
+from schemas.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Look at a dataset, check it, draw it: `dataset info | validate | verify | preview PATH`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import UserError
+from schemas.terminal import Parser, command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script `dataset`."""
+    return command(_main, argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    args = _parser().parse_args(argv)
+    code: int = args.run(args)
+    return code
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="dataset", description=__doc__, allow_abbrev=False)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=Parser)
+    info = _verb(verbs, "info", _info, "what a dataset holds and where it comes from")
+    info.add_argument("--json", action="store_true", help="machine-readable")
+    _verb(verbs, "validate", _validate, "check structure and values against the schema")
+    verify = _verb(verbs, "verify", _verify, "check every sample against its digest")
+    verify.add_argument("--recompute", type=_fraction, metavar="1%", help="make this share of the samples again, too")
+    preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
+    preview.add_argument("--split", default="train", help="train, validation or test (train)")
+    preview.add_argument("--out", type=Path, metavar="PNG", help="the picture (<dataset>.png)")
+    return parser
+
+
+def _verb(verbs: Any, name: str, run: Any, about: str) -> Parser:
+    parser: Parser = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
+    parser.add_argument("path", type=Path, help="the store")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _fraction(text: str) -> float:
+    """A share, as `1%` or `0.01`."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a share of the samples, such as 1% or 0.01")
+    return value
+
+
+def _info(args: argparse.Namespace) -> int:
+    from schemas.manifest import read_manifest
+
+    manifest = read_manifest(args.path, incomplete=True)
+    if args.json:
+        print(json.dumps(_report(manifest), indent=2))
+        return 0
+    print(f"{args.path}: {manifest.task.name} {manifest.task.version}, {manifest.status}")
+    print(f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}")
+    print(f"origin     {manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}")
+    print(f"digest     {manifest.root_digest}")
+    for field in manifest.task.fields:
+        shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
+        print(f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {field.about}")
+    print(f"recipe     {json.dumps(manifest.recipe)}")
+    return 0
+
+
+def _report(manifest: Any) -> dict[str, Any]:
+    keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
+    named = {"task": manifest.task.name, "schema_version": manifest.task.version}
+    rest: dict[str, Any] = manifest.model_dump(
+        mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics"}
+    )
+    return named | rest
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from schemas.validation import validate
+
+    return _verdict(args.path, validate(args.path), "valid")
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from schemas.validation import verify
+
+    found = verify(args.path)
+    said = "every sample has its digest"
+    if args.recompute and not found:
+        found, count = _other_room("recompute")(args.path, args.recompute)
+        said += f"; {count:,} made again, bit for bit"
+    return _verdict(args.path, found, said)
+
+
+def _other_room(name: str) -> Any:
+    """A command of a room that this one must not import."""
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group="drybeam.commands", name=name))
+    if not found:
+        raise UserError(f"{name}: not installed; install drybeam with its generators (pip install -e .)")
+    return found[0].load()
+
+
+def _verdict(path: Path, problems: list[str], said: str) -> int:
+    for problem in problems[:20]:
+        print(f"{path}: {problem}")
+    if len(problems) > 20:
+        print(f"{path}: and {len(problems) - 20} more")
+    if not problems:
+        print(f"{path}: {said}")
+    return int(bool(problems))
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from schemas.preview import contact_sheet
+
+    out = args.out or Path(args.path.name).with_suffix(".png")
+    count = contact_sheet(args.path, args.split, out)
+    print(f"{out}: {count} samples of {args.path}/{args.split}")
+    return 0

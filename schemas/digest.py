@@ -1,0 +1,45 @@
+"""The identity of a dataset: a hash over decoded values, independent of chunks, codecs and stores.
+
+    leaf  = sha256 over the fields of one sample, in schema order: name, dtype, shape, little-endian bytes in C order
+    split = sha256(number of samples, leaves)
+    root  = sha256(canonical JSON of task, version, constants and splits)
+
+A constant is a field without a `sample` dimension, hashed like a sample with that one field.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+LEAF = 32  # bytes
+
+
+def canonical(data: object) -> bytes:
+    """JSON with sorted keys and no spaces; NaN and infinity are refused."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def leaf(values: Mapping[str, np.ndarray]) -> bytes:
+    """The digest of one sample: 32 bytes. values: its fields, in schema order."""
+    digest = hashlib.sha256()
+    for name, value in values.items():
+        array = np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
+        digest.update(f"{name}:{array.dtype.str}:{array.shape}:".encode())
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+def split(n: int, leaves: Iterable[bytes]) -> str:
+    """The digest of a split. leaves: 32 bytes a sample, in order, in pieces of any length."""
+    digest = hashlib.sha256(f"{n}:".encode())
+    for piece in leaves:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def root(task: str, version: str, constants: Mapping[str, np.ndarray], splits: Mapping[str, str]) -> str:
+    """The digest of a dataset, from those of its splits."""
+    hashes = {name: leaf({name: value}).hex() for name, value in constants.items()}
+    return hashlib.sha256(canonical([task, version, hashes, dict(splits)])).hexdigest()

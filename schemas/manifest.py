@@ -1,0 +1,103 @@
+"""The root attributes of a dataset: all that is needed to read it, check it and make it again."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.core import SPLITS, Task
+from schemas.errors import UserError
+from schemas.objects import read
+
+KEY = "drybeam"
+FORMAT = 1  # of the manifest and the layout of the store; a reader refuses a newer one
+CONVENTION = {
+    "uuid": "0d1a9f5c-5a86-4c58-9f0e-6a1f6f0b7c11",
+    "name": KEY,
+    "description": "datasets of simulated or measured images with their targets, parameters, recipe and digest",
+}
+
+
+class Layout(BaseModel):
+    """How samples are cut into objects. Part of a store, not of its identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: int = Field(ge=1)  # samples in an object of the arrays that are simulated
+    block: int = Field(ge=1)  # samples in an object of the parameters
+    chunks: dict[str, tuple[int, ...]]  # the smallest piece that is read, per simulated array
+
+
+class Statistics(BaseModel):
+    """Of the first training samples of one field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int
+    mean: float
+    std: float
+    min: float
+    max: float
+
+
+class Manifest(BaseModel):
+    """What stands in the root attributes under `drybeam`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    task: Task
+    sizes: dict[str, int]
+    samples: dict[str, int]
+    origin: Literal["simulated", "measured"]
+    seed: int | None
+    recipe: dict[str, Any] | None
+    knobs: dict[str, dict[str, Any]]  # the recipe's knobs: unit and meaning
+    generator_version: int | None
+    platform: str
+    packages: dict[str, str]
+    layout: Layout
+    status: Literal["incomplete", "complete"] = "incomplete"
+    root_digest: str | None = None
+    split_digests: dict[str, str] = {}
+    statistics: dict[str, Statistics] = {}
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits, in order."""
+        return [split for split in SPLITS if split in self.samples]
+
+
+def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
+    """The manifest of the dataset at a path.
+
+    Raises UserError if there is none, if it is damaged or newer than this reader, or if the dataset is
+    incomplete and `incomplete` does not say that this will do.
+    """
+    data = read(path / "zarr.json")
+    if data is None:
+        raise UserError(f"{path}: no dataset here (no zarr.json); make one with: generate --task ... --out {path}")
+    manifest = _parse(path, data)
+    if manifest.status != "complete" and not incomplete:
+        raise UserError(f"{path}: incomplete; run the same `generate` command again to finish it")
+    return manifest
+
+
+def _parse(path: Path, data: bytes) -> Manifest:
+    try:
+        content = json.loads(data)["attributes"][KEY]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path}/zarr.json: not the metadata of a dataset of this kind, or damaged; if it was damaged by a crash, "
+            "delete that one file and run `generate` again: finished units are kept"
+        ) from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path}: format {found!r}, this program reads {FORMAT}; install the version that wrote it")
+    try:
+        return Manifest.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}/zarr.json: damaged metadata: {where}: {first['msg']}") from None

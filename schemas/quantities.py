@@ -1,0 +1,98 @@
+"""Values of knobs: a number, or a range from which each sample draws its own.
+
+A range is written `8000:12000` on a command line, `[8000, 12000]` in JSON; `8000` is the range 8000:8000.
+"""
+
+import math
+from typing import Any, Protocol, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_serializer, model_validator
+
+from schemas.errors import UserError as UserError
+
+
+class Uniform(Protocol):
+    """What a range needs of a random generator (NumPy's Generator has it)."""
+
+    def random(self) -> float:
+        """A number drawn uniformly from [0, 1)."""
+
+
+class Range(BaseModel):
+    """A closed interval; `draw` is uniform over it.
+
+    >>> Range.model_validate("8000:12000")
+    Range(low=8000.0, high=12000.0)
+    >>> Range.model_validate(5).model_dump()
+    5.0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    high: float
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.split(":")
+        if isinstance(value, int | float):
+            value = [value]
+        if isinstance(value, list | tuple):
+            if len(value) not in (1, 2):
+                raise ValueError("write a number or low:high")
+            return {"low": _number(value[0]), "high": _number(value[-1])}
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError("both ends must be finite numbers; write a number or low:high")
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high; did you mean {self.high:g}:{self.low:g}?")
+        return self
+
+    @model_serializer
+    def _dump(self) -> float | list[float]:
+        return self.low if self.low == self.high else [self.low, self.high]
+
+    def draw(self, rng: Uniform) -> float:
+        """One value, uniform in [low, high]; always consumes one number of `rng`."""
+        return self.low + (self.high - self.low) * float(rng.random())
+
+    @property
+    def magnitude(self) -> float:
+        """The largest absolute value in the range."""
+        return max(abs(self.low), abs(self.high))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not a number; write a number or low:high") from None
+
+
+def within(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> AfterValidator:
+    """A bound for a knob: low <= value <= high, for a number or both ends of a Range; `above`: low itself excluded."""
+
+    def check(value: Any) -> Any:
+        ends = (value.low, value.high) if isinstance(value, Range) else (value,)
+        for end in ends:
+            if not math.isfinite(end):
+                raise ValueError("must be a finite number")
+            if end < low or end > high or (above and end == low):
+                raise ValueError(_rule(low, high, above))
+        return value
+
+    return AfterValidator(check)
+
+
+def _rule(low: float, high: float, above: bool) -> str:
+    parts = []
+    if math.isfinite(low):
+        parts.append(f"{'more than' if above else 'at least'} {low:g}")
+    if math.isfinite(high):
+        parts.append(f"at most {high:g}")
+    return "must be " + " and ".join(parts)

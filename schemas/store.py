@@ -1,0 +1,120 @@
+"""A dataset as a Zarr v3 store: metadata of the whole, objects of single units, arrays to read.
+
+tie.zarr/zarr.json               manifest, consolidated metadata at the end
+tie.zarr/train/intensity/c/...   an object per unit (a shard of chunks of about 1 MB)
+tie.zarr/train/defocus/c/...     parameters: an object per 65,536 samples
+tie.zarr/train/leaf_digest/...   sha256 of each sample (schemas.digest)
+tie.zarr/train/window/...        fields without a sample axis: one object
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.buffer import Buffer, cpu
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from schemas import digest
+from schemas.core import SAMPLE, Field
+from schemas.manifest import CONVENTION, KEY, Manifest
+
+LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
+COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
+
+
+def metadata(manifest: Manifest) -> dict[str, bytes]:
+    """All zarr.json of a dataset, by key. With consolidated metadata if its status is complete."""
+    objects: dict[str, Buffer] = {}
+    store = MemoryStore(objects)
+    attributes = {"zarr_conventions": [CONVENTION], KEY: manifest.model_dump(mode="json")}
+    root = zarr.create_group(store, attributes=attributes)
+    for split in manifest.splits:
+        group = root.create_group(split)
+        for field in (*manifest.task.fields, LEAF):
+            _create(group, manifest, split, field)
+    if manifest.status == "complete":
+        _consolidate(store, manifest)
+    return {key: data.to_bytes() for key, data in objects.items()}
+
+
+def _create(group: zarr.Group, manifest: Manifest, split: str, field: Field) -> None:
+    shape = _shape(manifest, field)
+    chunks, shards = shape, None
+    if field.per_sample:
+        shape = (manifest.samples[split], *shape)
+        chunks = (manifest.layout.block, *shape[1:])
+        if is_simulated(field):
+            chunks, shards = manifest.layout.chunks[field.name], (manifest.layout.unit, *shape[1:])
+    group.create_array(
+        field.name,
+        shape=shape,
+        dtype=field.dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=COMPRESSORS,
+        fill_value=_missing(field),
+        dimension_names=field.dims,
+        attributes={"units": field.units, "long_name": field.about, "role": field.role},
+    )
+
+
+def _shape(manifest: Manifest, field: Field) -> tuple[int, ...]:
+    return field.shape({**manifest.sizes, "byte": digest.LEAF})
+
+
+def _missing(field: Field) -> Any:
+    return np.dtype(field.dtype).type(np.nan if field.dtype.startswith(("float", "complex")) else 0)
+
+
+def _consolidate(store: MemoryStore, manifest: Manifest) -> None:
+    with warnings.catch_warnings():
+        # Allowed again by zarr-specs#373, which zarr-python does not know yet.
+        warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
+        for split in manifest.splits:
+            zarr.consolidate_metadata(store, path=split)
+        zarr.consolidate_metadata(store)
+
+
+def is_simulated(field: Field) -> bool:
+    """Whether a field has a value per sample that is known only after simulation: it is chunked by unit."""
+    return field.per_sample and field.role not in ("parameter", "digest")
+
+
+def encode(described: bytes, start: int, values: np.ndarray) -> dict[str, bytes]:
+    """The objects that hold rows start:start+len(values) of an array, by key. They must be whole objects.
+
+    described: the array's zarr.json. Bytes depend on values and codec versions alone.
+    """
+    objects: dict[str, Buffer] = {"zarr.json": cpu.Buffer.from_bytes(described)}
+    array = zarr.open_array(MemoryStore(objects), mode="r+", config={"write_empty_chunks": True})
+    if array.ndim:
+        array[start : start + len(values)] = values
+    else:
+        array[...] = values
+    return {key: data.to_bytes() for key, data in objects.items() if key != "zarr.json"}
+
+
+def open_split(path: Path, split: str) -> zarr.Group:
+    """The arrays of a split, to read. A missing object is an error (zarr.errors), never silently NaN."""
+    zarr.config.set({"array.read_missing_chunks": False})
+    return zarr.open_group(path, path=split, mode="r", use_consolidated=False)
+
+
+def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict[str, np.ndarray]:
+    """Some rows of the fields that have a value per sample."""
+    return {field.name: np.asarray(group[field.name][rows]) for field in fields if field.per_sample}  # type: ignore[index]
+
+
+def units(n: int, length: int) -> Iterator[tuple[int, int]]:
+    """Runs of `length` samples that cover n, the last one shorter."""
+    return ((start, min(start + length, n)) for start in range(0, n, length))
+
+
+def sample(values: Mapping[str, np.ndarray], index: int) -> dict[str, np.ndarray]:
+    """The fields of one sample of a block."""
+    return {name: array[index] for name, array in values.items()}

@@ -1,0 +1,49 @@
+"""What all command lines share: one line for a user's mistake, exit codes, and a clean end when interrupted.
+
+Exit codes: 0 done, 1 a check ran and failed, 2 a mistake to mend, 75 interrupted and resumable.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from schemas.errors import Interrupted, UserError
+
+MISTAKE = 2
+RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError in place of argparse's two lines and exit."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code. SIGTERM ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return main(argv)
+    except UserError as error:
+        return _say(error, MISTAKE)
+    except Interrupted as error:
+        return _say(error, RESUMABLE)
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command resumes", RESUMABLE)
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _say(message: object, code: int) -> int:
+    print(" ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,151 @@
+"""Is a store what it says it is? Structure and values (`validate`), and every bit (`verify`)."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from schemas import digest
+from schemas.core import Field, Task, find_task, problems, task_names
+from schemas.manifest import Manifest, read_manifest
+from schemas.store import LEAF, open_split, read_rows, sample, units
+
+type Progress = Callable[[int], None]
+
+
+def validate(path: Path) -> list[str]:
+    """What is wrong with the structure and the values of a dataset; empty if nothing is.
+
+    Raises UserError if there is no dataset at all.
+    """
+    manifest = read_manifest(path)
+    found = _task_problems(manifest)
+    for split in manifest.splits:
+        found += _split_problems(path, manifest, split)
+    return found
+
+
+def _task_problems(manifest: Manifest) -> list[str]:
+    task = manifest.task
+    if task.name not in task_names():
+        return [f"task {task.name}: not known to this program"]
+    known = find_task(task.name)
+    if known.version.split(".")[0] != task.version.split(".")[0]:
+        return [f"task {task.name}: version {task.version}, this program knows {known.version}"]
+    return [f"{f.name}: not as the task declares it" for f in task.fields if f not in known.fields]
+
+
+def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:
+    try:
+        group = open_split(path, split)
+    except Exception as error:
+        yield f"{split}: no readable group ({_reason(error)})"
+        return
+    for field in (*manifest.task.fields, LEAF):
+        for problem in _array_problems(group, field, manifest, split):
+            yield f"{split}/{field.name}: {problem}"
+    for start, stop in units(manifest.samples[split], manifest.layout.unit):
+        try:
+            values = read_rows(group, manifest.task.fields, slice(start, stop))
+        except Exception as error:
+            yield f"{split} samples {start}:{stop}: cannot be read ({_reason(error)})"
+            continue
+        for problem in problems(manifest.task, manifest.sizes, values):
+            yield f"{split} samples {start}:{stop}: {problem}"
+
+
+def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: str) -> Iterator[str]:
+    try:
+        array = group[field.name]
+    except Exception as error:
+        yield f"cannot be opened ({_reason(error)})"
+        return
+    shape = field.shape({**manifest.sizes, "byte": digest.LEAF})
+    if field.per_sample:
+        shape = (manifest.samples[split], *shape)
+    if not isinstance(array, zarr.Array):
+        yield "is no array"
+        return
+    if array.shape != shape:
+        yield f"shape {array.shape}, must be {shape}"
+    if array.dtype != np.dtype(field.dtype):
+        yield f"dtype {array.dtype}, must be {field.dtype}"
+    if array.metadata.dimension_names != field.dims:  # type: ignore[union-attr]
+        yield f"dimensions {array.metadata.dimension_names}, must be {field.dims}"  # type: ignore[union-attr]
+    for key, value in {"units": field.units, "role": field.role}.items():
+        if array.attrs.get(key) != value:
+            yield f"{key} {array.attrs.get(key)!r}, must be {value!r}"
+
+
+def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
+    """Whatever differs from the dataset's digests, by split and run of samples; empty if nothing does."""
+    manifest = read_manifest(path)
+    found: list[str] = []
+    splits: dict[str, str] = {}
+    for split in manifest.splits:
+        leaves = bytearray()
+        for start, stop, computed, problem in _units(path, manifest, split):
+            if problem:
+                found.append(f"{split} samples {start}:{stop}: {problem}")
+            leaves += computed
+            progress(stop - start)
+        splits[split] = digest.split(manifest.samples[split], [bytes(leaves)])
+    found += _constant_problems(path, manifest)
+    if not found and _root(path, manifest, splits) != manifest.root_digest:
+        found.append(f"root digest {_root(path, manifest, splits)}, the metadata say {manifest.root_digest}")
+    return found
+
+
+def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
+    for start, stop in units(manifest.samples[split], manifest.layout.unit):
+        rows = slice(start, stop)
+        computed = b""
+        try:
+            group = open_split(path, split)
+            computed = b"".join(leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
+            stored = np.asarray(group[LEAF.name][rows]).tobytes()  # type: ignore[index]
+            problem = "" if stored == computed else _differing(stored, computed, start)
+        except Exception as error:  # whatever a damaged object makes a codec raise
+            problem = f"cannot be read: {_reason(error)}"
+        yield start, stop, computed, problem
+
+
+def leaves(task: Task, values: dict[str, np.ndarray]) -> Iterator[bytes]:
+    """The leaf digest of each sample of a block."""
+    ordered = {field.name: values[field.name] for field in task.fields if field.per_sample}
+    return (digest.leaf(sample(ordered, i)) for i in range(len(next(iter(ordered.values())))))
+
+
+def _differing(stored: bytes, computed: bytes, start: int) -> str:
+    pairs = zip(np.frombuffer(stored, "V32"), np.frombuffer(computed, "V32"), strict=True)
+    wrong = [start + i for i, (a, b) in enumerate(pairs) if a != b]
+    return f"{len(wrong)} samples differ from their digest, first {wrong[0]}"
+
+
+def _constant_problems(path: Path, manifest: Manifest) -> list[str]:
+    found = []
+    for split in manifest.splits:
+        for field in manifest.task.fields:
+            if not field.per_sample:
+                try:
+                    constants(path, manifest, split)
+                except Exception as error:
+                    found.append(f"{split}/{field.name}: cannot be read: {_reason(error)}")
+    return found
+
+
+def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
+    """The fields without a sample axis."""
+    group = open_split(path, split)
+    names = [field.name for field in manifest.task.fields if not field.per_sample]
+    return {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
+
+
+def _root(path: Path, manifest: Manifest, splits: dict[str, str]) -> str:
+    values = constants(path, manifest, manifest.splits[0])
+    return digest.root(manifest.task.name, manifest.task.version, values, splits)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]

@@ -1,0 +1,83 @@
+"""The toy task, found by name like any other; command lines run in this process or in a real one."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import generators.tasks
+import schemas.tasks
+from generators.cli import main as generate_main
+from schemas.cli import main as dataset_main
+
+TOY = Path(__file__).parent / "toy"
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+for package, folder in ((schemas.tasks, "schemas"), (generators.tasks, "generators")):
+    package.__path__.append(str(TOY / folder / "tasks"))
+
+type Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def generate(capsys: pytest.CaptureFixture[str]) -> Command:
+    """`generate` in this process: arguments -> exit code, output, errors."""
+    return lambda *args: _run(generate_main, args, capsys)
+
+
+@pytest.fixture
+def dataset(capsys: pytest.CaptureFixture[str]) -> Command:
+    """`dataset` in this process: arguments -> exit code, output, errors."""
+    return lambda *args: _run(dataset_main, args, capsys)
+
+
+def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:
+    capsys.readouterr()
+    try:
+        code = main([str(arg) for arg in args])
+    except SystemExit as error:  # --help
+        code = int(error.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def start(*args: object, room: str = "generators", **options: Any) -> subprocess.Popen[str]:
+    """A command line as a real process, head of a process group of its own."""
+    command = [sys.executable, "-m", room, *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        **options,
+    )
+
+
+def finish(*args: object, timeout: float = 120, **options: Any) -> str:
+    """Run a command line as a real process to its end, which must be good; its output."""
+    process = start(*args, **options)
+    out, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, out
+    return out
+
+
+def digest(path: Path | str) -> str:
+    """The root digest in the metadata of a complete dataset."""
+    manifest = json.loads((Path(path) / "zarr.json").read_text())["attributes"]["drybeam"]
+    assert manifest["status"] == "complete"
+    value: str = manifest["root_digest"]
+    return value

@@ -1,0 +1,149 @@
+"""What every task must keep, whichever it is. A new task is tested by being there."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generators import engine, unit
+from generators.contract import Generator, find_generator
+from generators.recipe import knobs, make
+from generators.streams import Streams
+from schemas import digest
+from schemas.core import Task, problems, task_names
+from schemas.store import is_simulated
+
+TASKS = task_names()
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(params=TASKS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def found(name: str) -> tuple[Task, Generator]:
+    return find_generator(name)
+
+
+def plan_of(name: str, *settings: str, recipe: str = "default", seed: int = 0) -> Any:
+    _, generator = find_generator(name)
+    made = make(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), settings)
+    return engine.plan(name, made, seed, {"train": 8, "validation": 2, "test": 2}, Path("x.zarr"))
+
+
+def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+
+
+def rows(values: dict[str, np.ndarray], part: slice) -> dict[str, np.ndarray]:
+    return {key: value[part] for key, value in values.items()}
+
+
+def test_the_toy_task_is_found_by_its_files_alone() -> None:
+    assert "toy" in TASKS
+    assert "tie" in TASKS
+
+
+def test_schema_survives_json(found: tuple[Task, Generator]) -> None:
+    assert Task.from_json(found[0].to_json()) == found[0]
+
+
+def test_schema_has_an_input_a_target_a_formula_and_units(found: tuple[Task, Generator]) -> None:
+    task = found[0]
+    assert task.of("input")
+    assert task.of("target")
+    assert task.formula
+    assert all(field.units and field.about for field in task.fields)
+
+
+def test_a_changed_schema_has_another_version(name: str, found: tuple[Task, Generator]) -> None:
+    """Readers trust the version. To change fields, raise it and record the new hash here."""
+    if name == "toy":
+        return
+    known = json.loads((GOLDEN / "schemas.json").read_text())
+    assert hashlib.sha256(digest.canonical(found[0].identity())).hexdigest() == known[f"{name} {found[0].version}"]
+
+
+def test_every_knob_says_its_unit_and_meaning(found: tuple[Task, Generator]) -> None:
+    for key, info in knobs(found[1].Recipe):
+        assert info.description, key
+        assert isinstance(info.json_schema_extra, dict), key
+        assert info.json_schema_extra["unit"], key
+
+
+def test_named_recipes_survive_json(found: tuple[Task, Generator]) -> None:
+    for recipe in found[1].RECIPES.values():
+        assert make(found[1].Recipe, json.loads(recipe.model_dump_json()), []) == recipe
+
+
+def test_every_named_recipe_makes_samples_that_keep_the_schema(name: str, found: tuple[Task, Generator]) -> None:
+    for recipe in found[1].RECIPES:
+        plan = plan_of(name, recipe=recipe)
+        values = unit.make(plan, "train", range(2))
+        assert problems(plan.task, plan.manifest.sizes, values) == []
+        assert problems(plan.task, plan.manifest.sizes, values | unit.constants(plan)) == []
+
+
+def test_a_sample_depends_on_seed_split_and_index_alone(name: str) -> None:
+    plan = plan_of(name)
+    whole = unit.make(plan, "train", range(6))
+    assert equal(unit.make(plan, "train", range(6)), whole)
+    assert equal(unit.make(plan, "train", range(2, 5)), rows(whole, slice(2, 5)))
+    assert equal(unit.make(plan, "train", range(5, 6)), rows(whole, slice(5, 6)))
+    inputs = plan.task.of("input")[0].name
+    for other in (unit.make(plan, "test", range(6)), unit.make(plan_of(name, seed=1), "train", range(6))):
+        assert not np.array_equal(other[inputs], whole[inputs])
+    assert len({row.tobytes() for row in whole[inputs]}) == 6
+
+
+def test_simulation_has_no_randomness(found: tuple[Task, Generator], name: str) -> None:
+    recipe = plan_of(name).recipe
+    block = [found[1].draw(recipe, Streams(0, "train", i)) for i in range(3)]
+    assert equal(found[1].simulate(recipe, block), found[1].simulate(recipe, block))
+
+
+def test_measurement_leaves_the_expectations_alone(found: tuple[Task, Generator], name: str) -> None:
+    """The noise is a step of its own: done again with another stream, the same expectations give another input."""
+    recipe = plan_of(name).recipe
+    block = [found[1].draw(recipe, Streams(0, "train", i)) for i in range(3)]
+    arrays = found[1].simulate(recipe, block)
+    before = {key: value.copy() for key, value in arrays.items()}
+    first = found[1].measure(recipe, block, dict(arrays), [Streams(0, "train", i) for i in range(3)])
+    other = found[1].measure(recipe, block, dict(arrays), [Streams(1, "train", i) for i in range(3)])
+    assert equal(arrays, before)
+    inputs = found[0].of("input")[0].name
+    assert not np.array_equal(first[inputs], other[inputs])
+
+
+def test_parameters_are_drawn_as_they_are_stored(found: tuple[Task, Generator], name: str) -> None:
+    """Rounded to the dtype of their field: the stored parameters are those that were simulated."""
+    plan = plan_of(name)
+    parameters = found[1].draw(plan.recipe, Streams(0, "train", 3))
+    for field in plan.task.of("parameter"):
+        value = np.asarray(getattr(parameters, field.name))
+        assert np.array_equal(value.astype(field.dtype), value), field.name
+
+
+def test_noise_0_is_infinite_dose(name: str, found: tuple[Task, Generator]) -> None:
+    plan = plan_of(name, "noise=0")
+    other = plan_of(name, "noise=0", seed=0)
+    streams = [Streams(99, "train", i) for i in range(2)]
+    block = [found[1].draw(plan.recipe, Streams(0, "train", i)) for i in range(2)]
+    arrays = found[1].simulate(plan.recipe, block)
+    inputs = found[0].of("input")[0].name
+    noisy = found[1].measure(plan.recipe, block, arrays, streams)[inputs]
+    assert np.array_equal(noisy, unit.make(other, "train", range(2))[inputs])
+
+
+def test_every_simulated_field_is_chunked_whole(name: str) -> None:
+    plan, _ = engine.lay_out(plan_of(name), None)
+    for field in plan.task.fields:
+        if is_simulated(field):
+            chunk = plan.manifest.layout.chunks[field.name]
+            shape = (plan.manifest.layout.unit, *field.shape(plan.manifest.sizes))
+            assert all(length % part == 0 for length, part in zip(shape, chunk, strict=True))

@@ -1,0 +1,62 @@
+"""Steps of random height, blurred."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from generators import recipe
+from generators.contract import Arrays
+from generators.recipe import knob
+from generators.streams import Streams
+from schemas.quantities import Range, within
+
+VERSION = 1
+
+
+class Recipe(recipe.Recipe):
+    size: int = Field(33, ge=4, **knob("pixels of a line"))
+    height: Annotated[Range, within(0)] = Field(Range(low=1, high=2), **knob("of the step"))
+    noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
+    expectation: bool = Field(False, **knob("store the line without noise, too"))
+
+    def sizes(self) -> dict[str, int]:
+        return {"x": self.size, "edge": 2}
+
+    def optional(self) -> frozenset[str]:
+        return frozenset({"expected"} if self.expectation else ())
+
+
+RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    height: np.float32
+    edges: np.ndarray
+
+
+def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    edges = np.sort(rng.shape.integers(0, recipe.size, 2)).astype(np.int32)
+    return Parameters(np.float32(recipe.height.draw(rng.shape)), edges)
+
+
+def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    line = np.zeros((len(block), recipe.size), np.float32)
+    for row, parameters in zip(line, block, strict=True):
+        row[parameters.edges[0] : parameters.edges[1] + 1] = parameters.height
+    blurred = (np.roll(line, 1, -1) + line + np.roll(line, -1, -1)) / np.float32(3)
+    return {"line": line, "blurred": blurred}
+
+
+def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    expected = arrays["blurred"]
+    noise = np.stack([recipe.noise * rng.noise.standard_normal(recipe.size) for rng in rngs])
+    measured = arrays | {"blurred": (expected + noise).astype(np.float32)}
+    return measured | ({"expected": expected} if recipe.expectation else {})
+
+
+def constants(recipe: Recipe) -> Arrays:
+    return {"position": np.arange(recipe.size, dtype=float)}
