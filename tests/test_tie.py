@@ -227,8 +227,8 @@ def masks(folder: Path, numbers: Sequence[int]) -> None:
     folder.mkdir()
     for number in numbers:
         rng = np.random.default_rng(number)
-        mask = np.zeros((16, 16, 16), bool)
-        low, high = rng.integers(3, 6, 3), rng.integers(9, 13, 3)
+        mask = np.zeros((32, 32, 32), bool)
+        low, high = rng.integers(8, 13, 3), rng.integers(18, 24, 3)
         mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]] = True
         np.save(folder / f"particle({number}).npy", mask)
 
@@ -284,7 +284,7 @@ def test_orientations_conserve_volume(generate: Command, tmp_path: Path, orienta
     knobs = (f"files.orientation={orientation}", "files.shared=true", "potential=17", *CLEAN, "image_size=48")
     assert generate(*FILES, "files.path=masks", *knobs, "--n", 6)[0] == 0
     data = xr.open_zarr("tie.zarr/train")
-    volume = np.load(tmp_path / "masks" / "particle(3).npy").sum() * (150 / 16) ** 3
+    volume = np.load(tmp_path / "masks" / "particle(3).npy").sum() * (150 / 32) ** 3
     tolerance = 5e-3 if orientation == "free" else 1e-5  # a free one is interpolated between voxels
     integral = data.phase.sum(("y", "x")) * float(data.sampling[0]) ** 2
     assert np.allclose(integral, 17 * 6.526155e-3 * volume, rtol=tolerance)

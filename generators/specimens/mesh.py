@@ -5,7 +5,7 @@ indices: triangles share a vertex where its bits are equal. A mesh is closed if 
 as its reverse. In the order of the components, (b - a) x (c - a) points outwards.
 
 So each operation is a function of a vertex's position alone, in arithmetic that repeats in every lane and every
-position of a loop: no matrix product (BLAS treats the last rows differently) and no sine of a vector library.
+position of a loop: no matrix product (BLAS promises no order of its sums) and no sine of a vector library.
 """
 
 import math

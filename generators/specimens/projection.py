@@ -30,12 +30,13 @@ def thickness(
     """Length [nm] of the beam's path through the body at each pixel centre, (y, x), float64.
 
     shape, sampling [nm]: of the grid (y, x); what lies outside is cut off. z_range [nm]: only the part in this slice;
-    slices that follow one another add up to the whole, exactly. origin: fractional index of the pixel on the axis.
+    slices that follow one another add up to the whole. origin: fractional index of the pixel on the axis.
     """
     low, high = z_range if z_range is not None else (-np.inf, np.inf)
     y, x = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     _check(mesh, (*shape, *sampling))
-    return _thickness(mesh, shape[0], shape[1], sampling[0], sampling[1], float(y), float(x), float(low), float(high))
+    dy, dx = sampling
+    return _thickness(mesh, *shape, float(dy), float(dx), float(y), float(x), float(low), float(high))
 
 
 def fine_origin(shape: tuple[int, int], factor: int) -> Pair:
@@ -50,9 +51,8 @@ def fine_origin(shape: tuple[int, int], factor: int) -> Pair:
 def occupancy(mesh: Mesh, shape: tuple[int, int, int], sampling: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Whether the centre of each voxel (z, y, x) lies in the body; sampling [nm]; voxel N//2 of each axis at 0."""
     _check(mesh, (*shape, *sampling))
-    nz, ny, nx = shape
     dz, dy, dx = sampling
-    return _occupancy(mesh, nz, ny, nx, dz, dy, dx)
+    return _occupancy(mesh, *shape, float(dz), float(dy), float(dx))
 
 
 def _check(mesh: Mesh, positive: tuple[float, ...]) -> None:
