@@ -95,9 +95,11 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from generators import creation, engine
+    from generators import creation, engine, executors
 
     source = _source(args)
+    if args.scheduler is None and not args.plan:
+        executors.warm_up(f"generators.tasks.{source.task.name if source else args.task}")
     task, recipe = _recipe(args, source)
     recipe = recipe.bind(args.inputs)
     out = args.out or Path(f"{task}.zarr")

@@ -18,9 +18,28 @@ from schemas.errors import UserError
 
 AHEAD = 3  # jobs submitted per thread
 
+# Dask's own settings cost a third of the speed: it makes workers hand every freed block back to the system, and
+# looks at their stacks a hundred times a second.
+WORKERS = {
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.multiprocessing-method": "forkserver",
+}
+
 type Work = Callable[[Job], Outcome]
 type Run = Callable[[Work, Iterable[Job]], Iterator[Outcome]]
 type Executor = AbstractContextManager[Run]  # entered before anything is written: what cannot be reached fails first
+
+
+def warm_up(*modules: str) -> None:
+    """Let a process import Dask and these modules while this one plans: local workers are forked from it, at once.
+
+    That process has no threads, and the modules must not bring any: neither zarr nor JAX survives a fork.
+    """
+    from multiprocessing import forkserver
+
+    forkserver.set_forkserver_preload(["distributed", *modules])
+    forkserver.ensure_running()
 
 
 @contextmanager
@@ -32,10 +51,14 @@ def synchronous() -> Iterator[Run]:
 @contextmanager
 def local(workers: int) -> Iterator[Run]:
     """In `workers` processes of this machine, on the loopback interface, without a dashboard."""
+    import dask
+    import distributed.utils
     from distributed import Client, LocalCluster
 
     _quiet()
+    distributed.utils._forkserver_preload_set = True  # else it imports pandas here, for a list that `warm_up` has set
     with (
+        dask.config.set(WORKERS),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=max(cores() // workers, 1),

@@ -52,6 +52,14 @@ def test_the_engine_knows_no_task() -> None:
         assert not [name for name in imported(path) if name.startswith("generators.tasks.")], path
 
 
+@pytest.mark.parametrize("task", [path.stem for path in modules("generators/tasks") if path.stem != "__init__"])
+def test_tasks_can_be_forked(task: str) -> None:
+    """Workers are forked from a process that has imported the task: it must have no threads."""
+    code = f"import sys, threading, generators.tasks.{task}\n"
+    code += "assert not {'zarr', 'jax', 'distributed'} & set(sys.modules); assert threading.active_count() == 1"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_generate_loads_no_jax() -> None:
     code = (
         "import sys; from generators.cli import main\n"

@@ -38,9 +38,10 @@ def receipts(out: Path) -> dict[Path, int]:
 
 
 def workers(client: int) -> Iterator[psutil.Process]:
-    for child in psutil.Process(client).children(recursive=True):
-        if "spawn_main" in " ".join(child.cmdline()):
-            yield child
+    """Of a client: what its fork server has forked."""
+    for child in psutil.Process(client).children():
+        if "forkserver" in " ".join(child.cmdline()):
+            yield from child.children()
 
 
 def wait_for_more_receipts(out: Path, process: subprocess.Popen[str], than: int) -> None:
