@@ -42,12 +42,13 @@ class Plan:
         return hashlib.sha256(digest.canonical(content)).hexdigest()
 
     def jobs(self) -> Iterator["Job"]:
-        """Everything to be done, in an order that gives statistics early."""
+        """Everything to be done: long parameter blocks first, so that no worker is left with one at the end."""
+        for split, n in self.manifest.samples.items():
+            for start, stop in units(n, self.manifest.layout.block):
+                yield Job(self, "parameters", split, start, stop)
         for split, n in self.manifest.samples.items():
             for start, stop in units(n, self.manifest.layout.unit):
                 yield Job(self, "samples", split, start, stop)
-            for start, stop in units(n, self.manifest.layout.block):
-                yield Job(self, "parameters", split, start, stop)
 
     def count(self) -> int:
         """The number of jobs."""

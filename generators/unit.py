@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import batched
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from schemas.objects import publish, sha256
 from schemas.store import encode, is_simulated, metadata, sample
 
 BLOCK = 16  # samples simulated at once: their arrays stay in the cache of a core
+DRAWN = 1024  # parameters held as Python objects at once
 STATISTICS = 1024  # training samples that the statistics are taken from
 
 
@@ -96,7 +98,9 @@ def _metadata(manifest: str) -> dict[str, bytes]:
 def _parameters(job: Job) -> Arrays:
     _, generator = find_generator(job.plan.task.name)
     streams = _streams(job.plan, job.split, range(job.start, job.stop))
-    return columns(job.plan, [generator.draw(job.plan.recipe, rng) for rng in streams])
+    drawn = (generator.draw(job.plan.recipe, rng) for rng in streams)
+    parts = [columns(job.plan, part) for part in batched(drawn, DRAWN)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:

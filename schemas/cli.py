@@ -30,6 +30,7 @@ def _parser() -> Parser:
     verify = _verb(verbs, "verify", _verify, "check every sample against its digest")
     verify.add_argument("--recompute", type=_fraction, metavar="1%", help="make this share of the samples again, too")
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
+    preview.add_argument("--samples", type=int, default=8, metavar="N", help="rows of the sheet (8)")
     preview.add_argument("--split", default="train", help="train, validation or test (train)")
     preview.add_argument("--out", type=Path, metavar="PNG", help="the picture (<dataset>.png)")
     return parser
@@ -121,6 +122,6 @@ def _preview(args: argparse.Namespace) -> int:
     from schemas.preview import contact_sheet
 
     out = args.out or Path(args.path.name).with_suffix(".png")
-    count = contact_sheet(args.path, args.split, out)
+    count = contact_sheet(args.path, args.split, out, args.samples)
     print(f"{out}: {count} samples of {args.path}/{args.split}")
     return 0

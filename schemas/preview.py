@@ -16,12 +16,12 @@ type Panel = tuple[Field, str, np.ndarray]  # field, title, values (sample, y, x
 PLANES = 5  # images of one field shown at most
 
 
-def contact_sheet(path: Path, split: str, out: Path, count: int = 8) -> int:
+def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
     """Draw the first samples of a split into a PNG; returns how many."""
     manifest = read_manifest(path, incomplete=True)
     count = min(count, manifest.samples.get(split, 0))
-    if not count:
-        raise UserError(f"{path}: no samples in {split}; choose another --split")
+    if count < 1:
+        raise UserError(f"{path}: no samples to show in {split}; choose another --split, or --samples of at least 1")
     shown = manifest.task.of("input", "target")
     values = read_rows(open_split(path, split), shown, slice(0, count))
     panels = [panel for field in shown for panel in _panels(field, values[field.name])]

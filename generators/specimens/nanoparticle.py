@@ -6,7 +6,7 @@ extents, so a body survives another size.
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -106,29 +106,24 @@ SEED = Nanoparticle(
 
 @dataclass(frozen=True, slots=True)
 class Particle:
-    """A body, drawn: numbers that float32 holds exactly, so a stored particle builds the same mesh."""
+    """A body, drawn: numbers that float32 holds exactly, so a stored particle builds the same mesh.
 
-    kind: int = field(metadata={"about": "position of the body in solids.KINDS", "unit": "1"})
-    half: Three = field(metadata={"about": "half extents along the body's axes (z, y, x)", "unit": "field of view"})
-    middle: Three = field(metadata={"about": "position of the body's middle (z, y, x)", "unit": "field of view"})
-    quaternion: Quaternion = field(metadata={"about": "orientation (w, z, y, x)", "unit": "1"})
-    cuts: int = field(metadata={"about": "number of plane cuts", "unit": "1"})
-    cut_normal: tuple[Three, ...] = field(
-        metadata={"about": "direction of each cut in the body's axes (z, y, x)", "unit": "1"}
-    )
-    cut_depth: tuple[float, ...] = field(
-        metadata={"about": "depth of each cut, relative to the distance of the surface", "unit": "1"}
-    )
-    rounding: float = field(metadata={"about": "0 sharp, 1 a sphere", "unit": "1"})
-    growth: float = field(metadata={"about": "layer grown along rays from the middle", "unit": "half extent"})
-    waviness: float = field(
-        metadata={"about": "largest displacement of the surface, relative to its distance", "unit": "1"}
-    )
-    wave: tuple[Three, ...] = field(
-        metadata={"about": "wave vectors in the body's axes (z, y, x)", "unit": "1/half extent"}
-    )
-    wave_phase: tuple[float, ...] = field(metadata={"about": "phases of the waves", "unit": "turns"})
-    twist: float = field(metadata={"about": "twist about the body's z axis", "unit": "rad/half extent"})
+    What each means, and its unit: `schemas.particles`, which stores them as `particle_<name>`.
+    """
+
+    kind: int
+    half: Three
+    middle: Three
+    quaternion: Quaternion
+    cuts: int
+    cut_normal: tuple[Three, ...]
+    cut_depth: tuple[float, ...]
+    rounding: float
+    growth: float
+    waviness: float
+    wave: tuple[Three, ...]
+    wave_phase: tuple[float, ...]
+    twist: float
 
 
 def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:

@@ -9,6 +9,7 @@ from generators.specimens.mesh import volume
 from generators.specimens.nanoparticle import SEED, Nanoparticle, Particle, build, draw
 from generators.specimens.projection import thickness
 from generators.specimens.solids import KINDS
+from schemas import particles
 from schemas.quantities import Range
 
 from .closed_mesh import is_closed
@@ -66,9 +67,7 @@ def test_a_stored_particle_builds_the_same_mesh(recipe: Nanoparticle) -> None:
 
 
 def test_every_column_says_what_it_is() -> None:
-    for column in fields(Particle):
-        assert column.metadata["about"]
-        assert column.metadata["unit"]
+    assert [f"particle_{column.name}" for column in fields(Particle)] == [field.name for field in particles.FIELDS]
     for info in Nanoparticle.model_fields.values():
         assert info.description
         assert isinstance(info.json_schema_extra, dict)

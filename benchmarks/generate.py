@@ -1,0 +1,139 @@
+"""`generate --task tie`, default recipe: engine on all cores, one in-process loop, bare work; memory at n and 10 n.
+
+bare work     what a sample cannot do without, each timed alone with the best library call: FFTs (scipy.fft), shot
+              noise (NumPy's Poisson), interpolations (scipy.ndimage's cubic spline). No specimen, no hashing, no disk.
+in-process    the engine's unit function, one core, warm: draw, simulate, measure, encode, hash, write, receipt.
+engine        the command line with a worker per core: samples per second from the difference of two runs, so that
+              starting and ending cancel; their time is given apart.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import scipy.fft
+from scipy import ndimage
+
+from generators import creation, engine, executors, unit
+from generators.spline import affine
+from generators.tasks import tie
+
+
+def measure(n: int) -> dict[str, Any]:
+    """All figures. n: training samples of the small run."""
+    with tempfile.TemporaryDirectory() as folder:
+        loop = _loop(Path(folder) / "loop.zarr", n)
+        small, large = (_engine(Path(folder) / f"{count}.zarr", count) for count in (n, 10 * n))
+    bare = _bare()
+    rate = 9 * n / (large["seconds"] - small["seconds"])
+    own = bare["fft"] + bare["noise"] + bare["interpolation_own"]
+    library = bare["fft"] + bare["noise"] + bare["interpolation_library"]
+    return {
+        "cores": executors.cores(),
+        "bare_ms": {name: 1e3 * seconds for name, seconds in bare.items()},
+        "samples_per_second": {"engine": rate, "in_process": 1 / loop, "bare": 1 / library},
+        "ratios": {
+            "sample_to_bare": loop / library,
+            "sample_to_bare_with_our_spline": loop / own,
+            "engine_to_in_process": rate * loop,
+        },
+        "peak_memory_mb": {"n": small["peak"] / 1e6, "10n": large["peak"] / 1e6},
+        "start_and_end_s": small["seconds"] - n / rate,
+        "n": n,
+    }
+
+
+def _best(work: Callable[[], object], rounds: int = 50) -> float:
+    """The median over rounds of the time of one call."""
+    work()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _bare() -> dict[str, float]:
+    """Seconds per sample of each kind of bare work."""
+    recipe = tie.RECIPES["default"]
+    fine = recipe.image_size * recipe.supersampling
+    rng = np.random.default_rng(0)
+    wave = (rng.normal(size=(fine, fine)) + 1j * rng.normal(size=(fine, fine))).astype(np.complex64)
+    image = abs(wave)
+    counts = np.full((recipe.images, recipe.image_size, recipe.image_size), 4e4)
+    matrix, offset = np.array([[1.01, 0.03], [-0.03, 1.01]]), np.array([0.4, -1.3])
+    return {
+        "fft": (1 + recipe.images) * _best(lambda: scipy.fft.fft2(wave)),
+        "noise": _best(lambda: rng.poisson(counts)),
+        "interpolation_library": (recipe.images - 1)
+        * _best(lambda: ndimage.affine_transform(image, matrix, offset, order=3, mode="grid-wrap")),
+        "interpolation_own": (recipe.images - 1) * _best(lambda: affine(image, matrix, offset)),
+    }
+
+
+def _loop(out: Path, n: int) -> float:
+    """Seconds per sample of all jobs, in this process, which has made samples before."""
+    samples = {"train": n, "validation": 0, "test": 0}
+    plan, _ = engine.lay_out(engine.plan("tie", tie.RECIPES["default"], 0, samples, out), None)
+    creation.claim(plan)
+    start = time.perf_counter()
+    for job in plan.jobs():
+        unit.ensure(job)
+    return (time.perf_counter() - start) / n
+
+
+def _engine(out: Path, n: int) -> dict[str, float]:
+    """Wall time and peak memory of the command line, all its processes together."""
+    command = [sys.executable, "-m", "generators", "--task", "tie", "--validation", "0", "--test", "0"]
+    command += ["--n", str(n), "--out", str(out), "--workers", str(executors.cores())]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _memory(process.pid))
+        time.sleep(0.1)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
+    return {"seconds": time.perf_counter() - start, "peak": peak}
+
+
+def _memory(pid: int) -> int:
+    """Bytes of a process and all below it, shared pages in equal parts."""
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for process in family:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.Error:  # ended meanwhile
+            continue
+    return total
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    speed, ratio, memory = report["samples_per_second"], report["ratios"], report["peak_memory_mb"]
+    bare = ", ".join(f"{name} {value:.2f}" for name, value in report["bare_ms"].items())
+    return "\n".join(
+        [
+            f"generate --task tie, default recipe, {report['cores']} cores",
+            f"bare work [ms per sample]       {bare}",
+            f"samples/s   bare work {speed['bare']:,.0f}   one in-process loop {speed['in_process']:,.0f}"
+            f"   engine {speed['engine']:,.0f}",
+            f"a sample / its bare work        {ratio['sample_to_bare']:.2f}   (at most 2.5)",
+            f"  with our spline for SciPy's   {ratio['sample_to_bare_with_our_spline']:.2f}",
+            f"engine / one in-process loop    {ratio['engine_to_in_process']:.2f}   (at least 1.7 on two cores)",
+            f"peak memory [MB]                {memory['n']:,.0f} at n = {report['n']:,}, {memory['10n']:,.0f} at 10 n",
+            f"starting and ending [s]         {report['start_and_end_s']:.1f}",
+        ]
+    )
