@@ -14,9 +14,10 @@ from typing import Any
 
 from generators.plan import Job
 from generators.unit import Outcome
-from schemas.errors import UserError
+from schemas.errors import Interrupted, UserError
 
 AHEAD = 3  # jobs submitted per thread
+PATIENCE = 60  # seconds until a scheduler must have a worker
 
 # Dask's own settings cost a third of the speed: it makes workers hand every freed block back to the system, and
 # looks at their stacks a hundred times a second.
@@ -88,18 +89,27 @@ def remote(address: str) -> Iterator[Run]:
 
 
 def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-    from distributed import as_completed
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker, as_completed
+    from distributed.comm.core import CommClosedError
 
     queue = iter(jobs)
 
     def submit(count: int) -> list[Any]:
         return [client.submit(work, job, pure=False) for job in islice(queue, count)]
 
-    threads = sum(client.nthreads().values()) or 1
-    running = as_completed(submit(AHEAD * threads))
-    for future in running:
-        yield future.result()
-        running.update(submit(1))
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+        running = as_completed(submit(AHEAD * sum(client.nthreads().values())))
+        for future in running:
+            yield future.result()
+            running.update(submit(1))
+    except (KilledWorker, CommClosedError, CancelledError, TimeoutError) as error:
+        raise Interrupted(
+            f"the scheduler or its workers are gone ({type(error).__name__}: {str(error) or 'no answer'}); "
+            "finished units are kept: run the same command again"
+        ) from None
 
 
 def _quiet() -> None:

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from schemas.core import SPLITS, Task
 from schemas.errors import UserError
@@ -26,7 +26,7 @@ class Layout(BaseModel):
 
     unit: int = Field(ge=1)  # samples in an object of the arrays that are simulated
     block: int = Field(ge=1)  # samples in an object of the parameters
-    chunks: dict[str, tuple[int, ...]]  # the smallest piece that is read, per simulated array
+    chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # the smallest piece that is read, per simulated array
 
 
 class Statistics(BaseModel):
@@ -48,8 +48,8 @@ class Manifest(BaseModel):
 
     format: int
     task: Task
-    sizes: dict[str, int]
-    samples: dict[str, int]
+    sizes: dict[str, Annotated[int, Field(ge=1)]]
+    samples: dict[str, Annotated[int, Field(ge=0)]]
     origin: Literal["simulated", "measured"]
     seed: int | None
     recipe: dict[str, Any] | None
@@ -62,6 +62,13 @@ class Manifest(BaseModel):
     root_digest: str | None = None
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
+
+    @field_validator("samples")
+    @classmethod
+    def _known(cls, samples: dict[str, int]) -> dict[str, int]:
+        if unknown := samples.keys() - set(SPLITS):
+            raise ValueError(f"unknown splits: {sorted(unknown)}")
+        return samples
 
     @property
     def splits(self) -> list[str]:

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PARTIAL = ".partial"
+STALE = 3600.0  # seconds
 
 
 def publish(path: Path, data: bytes) -> None:
@@ -41,11 +43,8 @@ def sha256(data: bytes) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left behind. Call only when no writer is at work."""
-    for path in list(partials(folder)):
-        path.unlink(missing_ok=True)
-
-
-def partials(folder: Path) -> Iterator[Path]:
-    """Unfinished objects below a folder."""
-    return folder.rglob(f".*{PARTIAL}")
+    """Remove what killed writers left behind; what is younger than an hour may belong to one that lives."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > STALE:
+                path.unlink()
