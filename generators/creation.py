@@ -12,6 +12,7 @@ from typing import Any
 
 from generators import receipts, unit
 from generators.plan import Plan
+from schemas import digest
 from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import publish, publish_if_changed, read, sweep
@@ -148,7 +149,7 @@ def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
         receipt = receipts.load(job)
         if receipt and receipt.leaves:
             values = unit.make(plan, job.split, range(job.start, job.start + 1))
-            if next(unit.digests(plan, values)).hex() != receipt.leaves[:64]:
+            if next(digest.leaves(plan.task, values)).hex() != receipt.leaves[:64]:
                 raise UserError(
                     f"{plan.out}: its samples come out otherwise here (made with {stored.packages}); "
                     "finish it with those versions, or choose another --out"

@@ -4,7 +4,7 @@ A pure function of the job: a worker reads no global configuration, and two that
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import batched
@@ -23,7 +23,7 @@ from schemas.core import problems
 from schemas.errors import Interrupted, UserError
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import publish, sha256
-from schemas.store import encode, is_simulated, metadata, sample
+from schemas.store import encode, is_simulated, metadata
 
 BLOCK = 16  # samples simulated at once: their arrays stay in the cache of a core
 DRAWN = 1024  # parameters held as Python objects at once
@@ -115,7 +115,7 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
         values = make(plan, job.split, range(start, min(start + BLOCK, job.stop)))
         for name, array in out.items():
             array[start - job.start :][: len(values[name])] = values[name]
-        leaves += list(digests(plan, values))
+        leaves += list(digest.leaves(plan.task, values))
         counted = STATISTICS - start if job.split == "train" else 0
         for name in moments:
             moments[name] += [_moments(value) for value in values[name][: max(counted, 0)]]
@@ -137,13 +137,6 @@ def make(plan: Plan, split: str, indices: range) -> Arrays:
 def _simulate(generator: Generator, plan: Plan, block: Sequence[Any], streams: Sequence[Streams]) -> Arrays:
     arrays = generator.simulate(plan.recipe, block)
     return generator.measure(plan.recipe, block, arrays, streams)
-
-
-def digests(plan: Plan, values: Mapping[str, np.ndarray]) -> Iterator[bytes]:
-    """The leaf digest of each sample of a block."""
-    ordered = {field.name: values[field.name] for field in plan.task.fields if field.per_sample}
-    length = len(next(iter(ordered.values())))
-    return (digest.leaf(sample(ordered, i)) for i in range(length))
 
 
 def columns(plan: Plan, block: Sequence[Any]) -> Arrays:

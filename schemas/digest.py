@@ -9,9 +9,11 @@ A constant is a field without a `sample` dimension, hashed like a sample with th
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+
+from schemas.core import Task
 
 LEAF = 32  # bytes
 
@@ -29,6 +31,13 @@ def leaf(values: Mapping[str, np.ndarray]) -> bytes:
         digest.update(f"{name}:{array.dtype.str}:{array.shape}:".encode())
         digest.update(array.tobytes())
     return digest.digest()
+
+
+def leaves(task: Task, values: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """The digest of each sample of a block. values: the fields, with a leading axis; constants are left out."""
+    ordered = {field.name: values[field.name] for field in task.fields if field.per_sample}
+    length = len(next(iter(ordered.values())))
+    return (leaf({name: array[index] for name, array in ordered.items()}) for index in range(length))
 
 
 def split(n: int, leaves: Iterable[bytes]) -> str:

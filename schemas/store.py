@@ -8,7 +8,7 @@ tie.zarr/train/window/...        fields without a sample axis: one object
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,3 @@ def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict
 def units(n: int, length: int) -> Iterator[tuple[int, int]]:
     """Runs of `length` samples that cover n, the last one shorter."""
     return ((start, min(start + length, n)) for start in range(0, n, length))
-
-
-def sample(values: Mapping[str, np.ndarray], index: int) -> dict[str, np.ndarray]:
-    """The fields of one sample of a block."""
-    return {name: array[index] for name, array in values.items()}

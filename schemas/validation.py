@@ -7,9 +7,9 @@ import numpy as np
 import zarr
 
 from schemas import digest
-from schemas.core import Field, Task, find_task, problems, task_names
+from schemas.core import Field, find_task, problems, task_names
 from schemas.manifest import Manifest, read_manifest
-from schemas.store import LEAF, open_split, read_rows, sample, units
+from schemas.store import LEAF, open_split, read_rows, units
 
 type Progress = Callable[[int], None]
 
@@ -103,18 +103,12 @@ def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, in
         computed = b""
         try:
             group = open_split(path, split)
-            computed = b"".join(leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
+            computed = b"".join(digest.leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
             stored = np.asarray(group[LEAF.name][rows]).tobytes()  # type: ignore[index]
             problem = "" if stored == computed else _differing(stored, computed, start)
         except Exception as error:  # whatever a damaged object makes a codec raise
             problem = f"cannot be read: {_reason(error)}"
         yield start, stop, computed, problem
-
-
-def leaves(task: Task, values: dict[str, np.ndarray]) -> Iterator[bytes]:
-    """The leaf digest of each sample of a block."""
-    ordered = {field.name: values[field.name] for field in task.fields if field.per_sample}
-    return (digest.leaf(sample(ordered, i)) for i in range(len(next(iter(ordered.values())))))
 
 
 def _differing(stored: bytes, computed: bytes, start: int) -> str:
