@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +88,25 @@ def _describe(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("knob", "value", "unit", "meaning", box=None)
+    table = Table("knob", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
-        table.add_row(name, json.dumps(row["value"]), row["unit"], row["about"])
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        table.add_row(name, _written(row), row["unit"], row["about"])
+    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
+    print("(in brackets: what a knob would be, if the knob above it were not none)")
     return 0
+
+
+def _written(row: Mapping[str, Any]) -> str:
+    """A value as it is written after `--set knob=`."""
+    value, default = row["value"], row["default"]
+    if value is None and default is not None:
+        return f"({_written({'value': default, 'default': None})})"
+    if isinstance(value, dict):
+        return "..."
+    if isinstance(value, list):
+        numbers = all(isinstance(part, int | float) for part in value)
+        return (":" if numbers and len(value) == 2 else ",").join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -107,9 +122,10 @@ def _generate(args: argparse.Namespace) -> int:
     plan = engine.plan(task, recipe, seed, _samples(args, source), out)
     plan, per_sample = engine.lay_out(plan, args.unit_samples)
     plan = creation.prepare(plan, unit_samples=args.unit_samples, overwrite=args.overwrite)
-    work = per_sample * sum(plan.manifest.samples.values())
+    left = creation.unfinished(plan) if not args.overwrite else sum(plan.manifest.samples.values())
+    work = per_sample * left
     executor, workers = engine.executor(args.scheduler, args.workers, plan, work)
-    cost = engine.estimate(plan, per_sample, workers)
+    cost = engine.estimate(plan, per_sample, left, workers)
     if args.plan:
         return _show(plan, cost, args.json)
     engine.refuse_what_cannot_fit(plan, cost, _memory())
@@ -127,6 +143,8 @@ def _source(args: argparse.Namespace) -> "Manifest | None":
     source = read_manifest(args.source)
     if source.recipe is None:
         raise UserError(f"--from {args.source}: holds measurements, there is no recipe to generate from")
+    if args.plan and args.out is None:
+        return source
     if args.out is None or args.out.absolute() == args.source.absolute():
         raise UserError(f"--from {args.source}: name another place with --out")
     return source
@@ -175,15 +193,13 @@ def _samples(args: argparse.Namespace, source: "Manifest | None") -> dict[str, i
 
 
 def _memory() -> int:
-    import os
-
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     from dataclasses import asdict
 
-    from generators.engine import size
+    from generators.engine import duration, size
 
     layout = plan.manifest.layout
     if as_json:
@@ -191,7 +207,8 @@ def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return 0
     print(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
-    print(f"time    {cost.seconds:,.0f} s ({cost.seconds_per_sample * 1e3:.2g} ms a sample)")
+    print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} not made yet", end="")
+    print(f" ({cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once)")
     print(f"memory  {size(cost.memory)}")
     print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
     print(f"layout  units of {layout.unit} samples, chunks {layout.chunks}")

@@ -51,16 +51,17 @@ def claim(plan: Plan, *, overwrite: bool = False) -> None:
 
 
 def _publish(plan: Plan) -> None:
-    stored = read(plan.out / "zarr.json")
     objects = metadata(plan.manifest)
     root = objects.pop("zarr.json")
-    if stored is None or read_manifest(plan.out, incomplete=True).samples != plan.manifest.samples:
+    new = read(plan.out / "zarr.json") is None
+    changed = new or read_manifest(plan.out, incomplete=True).samples != plan.manifest.samples
+    if changed:
         publish(plan.out / "zarr.json", root)
     sweep(plan.out)
     for key, data in objects.items():
-        if _node(key) == "array":
+        if changed or _node(key) == "array":
             publish_if_changed(plan.out / key, data)
-        elif read(plan.out / key) is None:
+        elif read(plan.out / key) is None:  # the groups of a complete store hold its consolidated metadata
             publish(plan.out / key, data)
     for key, data in constants(plan).items():
         publish_if_changed(plan.out / key, data)
@@ -160,3 +161,11 @@ def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
 def existing_bytes(path: Path) -> int:
     """Bytes of the objects below a folder."""
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def unfinished(plan: Plan) -> int:
+    """Samples without a receipt; whether receipts still hold is seen when the plan is carried out."""
+    jobs = (job for job in plan.jobs() if job.kind == "samples")
+    if not plan.run.is_dir():
+        return sum(plan.manifest.samples.values())
+    return sum(job.stop - job.start for job in jobs if receipts.load(job) is None)

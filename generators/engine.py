@@ -28,7 +28,9 @@ WORKER = 400 << 20  # bytes of memory of a worker beside its unit: interpreter, 
 class Estimate:
     """What a plan will cost, from a few samples made and timed here."""
 
+    samples_left: int
     seconds_per_sample: float
+    workers: int
     seconds: float
     memory: int  # bytes, all workers
     disk: int  # bytes at most: what compression saves is not counted
@@ -70,7 +72,7 @@ def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
 
 
-def estimate(plan: Plan, seconds: float, workers: int) -> Estimate:
+def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
     """Time, memory, disk and files of a plan."""
     layout, samples = plan.manifest.layout, plan.manifest.samples
     unit_bytes = layout.unit * plan.nbytes() // max(sum(samples.values()), 1)
@@ -78,8 +80,10 @@ def estimate(plan: Plan, seconds: float, workers: int) -> Estimate:
     columns = len(plan.task.of("parameter"))
     objects = sum(arrays * -(-n // layout.unit) + columns * -(-n // layout.block) for n in samples.values())
     return Estimate(
+        samples_left=left,
         seconds_per_sample=seconds,
-        seconds=seconds * sum(samples.values()) / workers,
+        workers=workers,
+        seconds=seconds * left / workers,
         memory=workers * (WORKER + 3 * unit_bytes),
         disk=plan.nbytes(),
         objects=objects,
@@ -142,3 +146,15 @@ def size(nbytes: float) -> str:
     """
     step = min(int(math.log10(max(nbytes, 1))) // 3, 5)
     return f"{nbytes / 1000**step:.3g} {' kMGTP'[step].strip()}B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(246_005)
+    '2.8 days'
+    """
+    for unit_seconds, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit_seconds:
+            return f"{seconds / unit_seconds:.2g} {name}"
+    return f"{seconds:.0f} s"

@@ -6,6 +6,7 @@ a few jobs per thread are submitted at once, so that client and scheduler stay s
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -40,7 +41,11 @@ def warm_up(*modules: str) -> None:
     from multiprocessing import forkserver
 
     forkserver.set_forkserver_preload(["distributed", *modules])
-    forkserver.ensure_running()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is the client's alone to answer
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -66,6 +71,7 @@ def local(workers: int) -> Iterator[Run]:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its bare HTTP server: any free port
             memory_limit=0,  # units are small by plan; a worker that is killed for its size would be killed again
             silence_logs=logging.CRITICAL,
         ) as cluster,

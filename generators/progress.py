@@ -15,19 +15,21 @@ type Show = Callable[[int, str], None]
 def follow(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
     """Pass outcomes on, showing samples done, samples made per second and the time left."""
     with _bar(total) if sys.stdout.isatty() else _lines(total) as show:
-        start = time.monotonic()
+        first = time.monotonic()  # outcome, so that starting workers does not count
         done = made = 0
         for outcome in outcomes:
             yield outcome
             if outcome.kind == "samples":
                 done += outcome.samples
+                if outcome.made and not made:
+                    first = time.monotonic()
+                show(done, _pace(total - done, made, time.monotonic() - first))
                 made += outcome.samples * outcome.made
-                show(done, _pace(total - done, made, time.monotonic() - start))
 
 
 def _pace(left: int, made: int, seconds: float) -> str:
-    if not made:
-        return "kept from before"
+    if not made or not seconds:
+        return ""
     rate = made / seconds
     return f"{rate:,.0f} per second, {left / rate:,.0f} s left"
 

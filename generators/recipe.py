@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from schemas.errors import UserError
@@ -84,8 +84,22 @@ def describe(kind: type[Recipe], recipe: Recipe) -> dict[str, dict[str, Any]]:
     for name, info in knobs(kind):
         extra = info.json_schema_extra
         unit = extra.get("unit", "") if isinstance(extra, dict) else ""
-        rows[name] = {"unit": unit, "about": info.description or "", "value": _lookup(values, name)}
+        about = f"{info.description or ''}{_words(info)}"
+        rows[name] = {"unit": unit, "about": about, "value": _lookup(values, name), "default": _default(info)}
     return rows
+
+
+def _words(info: FieldInfo) -> str:
+    """The words that a knob takes, if it takes words."""
+    annotation = getattr(info.annotation, "__value__", info.annotation)
+    words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    return f": {' | '.join(words)}" if words else ""
+
+
+def _default(info: FieldInfo) -> Any:
+    """What a knob is if nobody says otherwise; None for knobs that hold others."""
+    default = info.get_default(call_default_factory=True)
+    return None if _inner(info) else json.loads(TypeAdapter(Any).dump_json(default))
 
 
 def _lookup(values: Any, name: str) -> Any:
@@ -109,7 +123,7 @@ def _apply(kind: type[Recipe], data: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     known = dict(knobs(kind))
     if not equals:
-        raise UserError(f"--set {setting}: write key=value, for example {next(iter(known))}=...")
+        raise UserError(f"--set {setting}: write key=value without spaces, for example {next(iter(known))}=...")
     if key not in known:
         raise UserError(f"--set {key}: no such knob{_nearest(key, known)}; see --describe")
     *path, last = key.split(".")

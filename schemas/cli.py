@@ -28,6 +28,7 @@ def _parser() -> Parser:
     info.add_argument("--json", action="store_true", help="machine-readable")
     _verb(verbs, "validate", _validate, "check structure and values against the schema")
     verify = _verb(verbs, "verify", _verify, "check every sample against its digest")
+    verify.add_argument("--inputs", type=Path, metavar="DIR", help="where files recorded by hash are, for --recompute")
     verify.add_argument("--recompute", type=_fraction, metavar="1%", help="make this share of the samples again, too")
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
     preview.add_argument("--samples", type=int, default=8, metavar="N", help="rows of the sheet (8)")
@@ -61,15 +62,29 @@ def _info(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_report(manifest), indent=2))
         return 0
-    print(f"{args.path}: {manifest.task.name} {manifest.task.version}, {manifest.status}")
+    unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; holes read as NaN"
+    print(f"{args.path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}")
     print(f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}")
     print(f"origin     {manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}")
     print(f"digest     {manifest.root_digest}")
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
         print(f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {field.about}")
-    print(f"recipe     {json.dumps(manifest.recipe)}")
+    for name, value in _flat(manifest.recipe or {}).items():
+        print(f"recipe     {name} = {value}")
     return 0
+
+
+def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Knobs by dotted name; a long list by its length."""
+    rows: dict[str, str] = {}
+    for key, value in recipe.items():
+        if isinstance(value, dict):
+            rows |= _flat(value, f"{prefix}{key}.")
+        else:
+            long = isinstance(value, list) and len(value) > 12
+            rows[prefix + key] = f"{len(value)} values" if long else json.dumps(value)
+    return rows
 
 
 def _report(manifest: Any) -> dict[str, Any]:
@@ -93,7 +108,7 @@ def _verify(args: argparse.Namespace) -> int:
     found = verify(args.path)
     said = "every sample has its digest"
     if args.recompute and not found:
-        found, count = _other_room("recompute")(args.path, args.recompute)
+        found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
         said += f"; {count:,} made again, bit for bit"
     return _verdict(args.path, found, said)
 

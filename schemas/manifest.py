@@ -83,6 +83,8 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
     incomplete and `incomplete` does not say that this will do.
     """
     data = read(path / "zarr.json")
+    if path.absolute().name in SPLITS and read(path.absolute().parent / "zarr.json") is not None:
+        raise UserError(f"{path}: is a split of a dataset; give the dataset, {path.absolute().parent}")
     if data is None:
         raise UserError(f"{path}: no dataset here (no zarr.json); make one with: generate --task ... --out {path}")
     manifest = _parse(path, data)
@@ -95,10 +97,11 @@ def _parse(path: Path, data: bytes) -> Manifest:
     try:
         content = json.loads(data)["attributes"][KEY]
     except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{path}/zarr.json: not the metadata of a dataset of this kind, or damaged; if it was damaged by a crash, "
-            "delete that one file and run `generate` again: finished units are kept"
-        ) from None
+        known = path.with_name(path.name + ".run").is_dir()
+        mend = (
+            "delete that one file and run `generate` again: finished units are kept" if known else "give another path"
+        )
+        raise UserError(f"{path}/zarr.json: not the metadata of a dataset of this kind, or damaged; {mend}") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise UserError(f"{path}: format {found!r}, this program reads {FORMAT}; install the version that wrote it")

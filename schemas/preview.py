@@ -5,60 +5,93 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from schemas.core import Field
+from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.store import open_split, read_rows
 
-type Panel = tuple[Field, str, np.ndarray]  # field, title, values (sample, y, x)
+type Values = dict[str, np.ndarray]
 
-PLANES = 5  # images of one field shown at most
+IMAGES = 5  # of one field and sample, shown at most
 
 
 def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
-    """Draw the first samples of a split into a PNG; returns how many."""
+    """Draw the first samples of a split into a PNG; returns how many.
+
+    UserError: no such split or sample, or the samples cannot be read.
+    """
     manifest = read_manifest(path, incomplete=True)
     count = min(count, manifest.samples.get(split, 0))
     if count < 1:
         raise UserError(f"{path}: no samples to show in {split}; choose another --split, or --samples of at least 1")
-    shown = manifest.task.of("input", "target")
-    values = read_rows(open_split(path, split), shown, slice(0, count))
-    panels = [panel for field in shown for panel in _panels(field, values[field.name])]
-    figure = Figure(figsize=(1.7 * len(panels), 1.7 * (count + 1.3)), layout="compressed")
-    axes = figure.subplots(count + 1, len(panels), squeeze=False)
-    for column, panel in zip(axes.T, panels, strict=True):
-        _column(figure, column, panel)
-    figure.suptitle(f"{path.name} / {split}: {manifest.task.name} {manifest.task.version}")
+    values = _read(path, split, manifest.task, count)
+    columns = [(field, index) for field in manifest.task.of("input", "target") for index in _picks(values[field.name])]
+    figure = Figure(figsize=(1.7 * len(columns), 1.7 * (count + 1.3)), layout="compressed")
+    axes = figure.subplots(count + 1, len(columns), squeeze=False)
+    for column, (field, index) in zip(axes.T, columns, strict=True):
+        _column(figure, column, field, index, manifest.task, values)
+    for row, axis in enumerate(axes[:-1, 0]):
+        axis.set_ylabel(f"{split} {row}", fontsize=7)
+    axes[-1, 0].set_ylabel("pixels, log", fontsize=7)
+    figure.suptitle(f"{path.name}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
+    out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)
     return count
 
 
-def _panels(field: Field, values: np.ndarray) -> list[Panel]:
-    """One panel per image of a sample; values of other ranks are shown as one image, row by row."""
+def _read(path: Path, split: str, task: Task, count: int) -> Values:
+    try:
+        return read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
+    except Exception as error:  # whatever a missing or damaged object makes a codec raise
+        raise UserError(
+            f"{path}: the first {count} samples of {split} cannot be read ({type(error).__name__}); "
+            "finish or heal the dataset: run its `generate` command again"
+        ) from None
+
+
+def _images(values: np.ndarray) -> np.ndarray:
+    """(sample, image, y, x); values of a lower rank are shown as one image, row by row."""
     magnitude = abs(values) if values.dtype.kind == "c" else values
-    if magnitude.ndim == 2:
-        magnitude = magnitude[:, None, :]
-    if magnitude.ndim == 3:
-        return [(field, field.name, magnitude)]
-    flat = magnitude.reshape(len(magnitude), -1, *magnitude.shape[-2:])
-    picks = np.unique(np.linspace(0, flat.shape[1] - 1, min(PLANES, flat.shape[1])).astype(int))
-    return [(field, f"{field.name} {i}", flat[:, i]) for i in picks]
+    while magnitude.ndim < 4:
+        magnitude = magnitude[:, None]
+    return magnitude.reshape(len(magnitude), -1, *magnitude.shape[-2:])
 
 
-def _column(figure: Figure, axes: np.ndarray, panel: Panel) -> None:
-    field, title, values = panel
-    low, high = np.percentile(values, [0.1, 99.9])
-    for axis, image in zip(axes, values, strict=False):
-        picture = axis.imshow(image, cmap="gray" if field.role == "input" else "viridis", vmin=low, vmax=high)
+def _picks(values: np.ndarray) -> list[int]:
+    """Which images to show: first, last, and some between, the same from either end."""
+    n = _images(values).shape[1]
+    steps = np.linspace(0, 1, min(IMAGES, n)) * (n - 1)
+    half = [int(np.floor(step)) for step in steps if step <= (n - 1) / 2]
+    return sorted({*half, *(n - 1 - index for index in half)})
+
+
+def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:
+    images = _images(values[field.name])
+    low, high = np.percentile(images[:, _picks(values[field.name])], [0.1, 99.9])  # one scale for all of a field
+    color = "gray" if field.role == "input" else "viridis"
+    for row, axis in enumerate(axes[:-1]):
+        picture = axis.imshow(images[row, index], cmap=color, vmin=low, vmax=high)
         axis.set(xticks=[], yticks=[])
-    axes[0].set_title(f"{title} [{field.units}]", fontsize=8)
+        axis.set_title(_parameter(field, index, row, task, values), fontsize=6, pad=2)
+    name = f"{field.name} {index}" if images.shape[1] > 1 else field.name
+    axes[0].set_title(f"{name} [{field.units}]\n{axes[0].get_title()}", fontsize=7, pad=2)
     figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02).ax.tick_params(labelsize=6)
-    _histogram(axes[-1], values)
+    _histogram(axes[-1], images[:, index])
+
+
+def _parameter(field: Field, index: int, row: int, task: Task, values: Values) -> str:
+    """The first parameter that has a value for each image of the field: the defocus of a plane, the angle of a view."""
+    for parameter in task.of("parameter"):
+        if len(field.dims) > 3 and parameter.dims == field.dims[:2]:
+            return f"{parameter.name} {values[parameter.name][row, index]:.4g} {parameter.units}"
+    return ""
 
 
 def _histogram(axis: Axes, values: np.ndarray) -> None:
-    axis.hist(values.ravel(), bins=64, color="0.3")
-    axis.set_yscale("log")
+    axis.hist(values.ravel(), bins=64, color="0.3", log=True)
+    axis.set_ylim(bottom=0.5)
     axis.tick_params(labelsize=6)
-    axis.set_yticks([])
+    axis.yaxis.set_major_locator(NullLocator())
+    axis.yaxis.set_minor_locator(NullLocator())

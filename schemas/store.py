@@ -34,7 +34,7 @@ def metadata(manifest: Manifest) -> dict[str, bytes]:
     attributes = {"zarr_conventions": [CONVENTION], KEY: manifest.model_dump(mode="json")}
     root = zarr.create_group(store, attributes=attributes)
     for split in manifest.splits:
-        group = root.create_group(split)
+        group = root.create_group(split, attributes={"status": manifest.status})
         for field in (*manifest.task.fields, LEAF):
             _create(group, manifest, split, field)
     if manifest.status == "complete":

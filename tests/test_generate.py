@@ -348,6 +348,23 @@ def test_preview(generate: Command, dataset: Command) -> None:
     assert dataset("preview", "toy.zarr", "--split", "nonsense")[0] == 2
 
 
+def test_what_is_incomplete_damaged_or_a_split_is_said_in_one_line(generate: Command, dataset: Command) -> None:
+    generate(*TOY, "--n", 40)
+    refused(dataset("info", "toy.zarr/train"), "is a split of a dataset; give the dataset")
+    Path("toy.zarr/train/line/c/0/0").unlink()
+    refused(dataset("preview", "toy.zarr"), "cannot be read", "run its `generate` command again")
+    root = Path("toy.zarr/zarr.json")
+    root.write_text(root.read_text().replace('"status": "complete"', '"status": "incomplete"'))
+    refused(dataset("preview", "toy.zarr"), "cannot be read")
+    refused(dataset("verify", "toy.zarr"), "incomplete; run the same `generate` command again")
+    assert "incomplete: run the same `generate` command again" in dataset("info", "toy.zarr")[1]
+
+
+def test_the_status_can_be_read_from_a_split(generate: Command) -> None:
+    generate(*TOY, "--n", 40)
+    assert xr.open_zarr("toy.zarr/train").attrs["status"] == "complete"
+
+
 def test_recompute_finds_a_dataset_that_is_not_what_its_recipe_makes(generate: Command, dataset: Command) -> None:
     generate(*TOY, "--n", 40)
     assert dataset("verify", "toy.zarr", "--recompute", "10%")[0] == 0

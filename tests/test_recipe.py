@@ -82,7 +82,7 @@ def test_inner_knobs() -> None:
         ("defocsu=8000", "no such knob; did you mean defocus\\?; see --describe"),
         ("rotation=1", "did you mean misalignment.rotation"),
         ("window.radios=1", "did you mean window.radius"),
-        ("defocus", "write key=value"),
+        ("defocus", "write key=value without spaces"),
         ("defocus=9000:8000", "defocus = .*low must not exceed high"),
         ("defocus=nan", "defocus = .*finite"),
         ("defocus=0", "defocus.*more than 0"),
@@ -121,7 +121,8 @@ def test_recipe_files(tmp_path: Path) -> None:
 def test_describe_names_every_knob_with_unit_and_value() -> None:
     _, generator = find_generator("tie")
     rows = describe(generator.Recipe, generator.RECIPES["seed"])
-    assert rows["defocus"] == {"unit": "nm", "about": rows["defocus"]["about"], "value": 10000.0}
+    assert (rows["defocus"]["unit"], rows["defocus"]["value"]) == ("nm", 10000.0)
+    assert rows["defocus"]["default"] == [8000.0, 12000.0]
     assert rows["window.radius"]["value"] == 0.5
     assert all(row["about"] and row["unit"] for row in rows.values())
 

@@ -271,6 +271,8 @@ def test_files_are_recorded_by_hash_and_found_by_hash(generate: Command, dataset
         path.rename(path.with_name(f"renamed-{path.name}"))
     assert generate("--from", "a.zarr", "--out", "b.zarr", "--inputs", "moved")[0] == 0
     assert xr.open_zarr("a.zarr/train").equals(xr.open_zarr("b.zarr/train"))
+    assert dataset("verify", "b.zarr", "--recompute", "50%")[0] == 2
+    assert dataset("verify", "b.zarr", "--recompute", "50%", "--inputs", "moved")[0] == 0
     next((tmp_path / "moved").iterdir()).write_bytes(b"0 1")
     code, _, err = generate("--from", "a.zarr", "--out", "c.zarr", "--inputs", "moved")
     assert code == 2

@@ -17,15 +17,20 @@ VERSION = 1
 
 
 class Recipe(recipe.Recipe):
+    """Every knob of the task."""
+
     size: int = Field(33, ge=4, **knob("pixels of a line"))
     height: Annotated[Range, within(0)] = Field(Range(low=1, high=2), **knob("of the step"))
+    pixel: Annotated[float, within(0, above=True)] = Field(0.5, **knob("width of a pixel", "nm"))
     noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
     expectation: bool = Field(False, **knob("store the line without noise, too"))
 
     def sizes(self) -> dict[str, int]:
+        """Lengths of the dimensions."""
         return {"x": self.size, "edge": 2}
 
     def optional(self) -> frozenset[str]:
+        """The optional fields that are stored."""
         return frozenset({"expected"} if self.expectation else ())
 
 
@@ -34,16 +39,20 @@ RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
 
 @dataclass(frozen=True)
 class Parameters:
+    """What is drawn for one line, in the dtypes of the schema."""
+
     height: np.float32
     edges: np.ndarray
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    """The parameters of one line, from the stream `shape`."""
     edges = np.sort(rng.shape.integers(0, recipe.size, 2)).astype(np.int32)
     return Parameters(np.float32(recipe.height.draw(rng.shape)), edges)
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    """Lines and their images without noise, (sample, x) float32."""
     line = np.zeros((len(block), recipe.size), np.float32)
     for row, parameters in zip(line, block, strict=True):
         row[parameters.edges[0] : parameters.edges[1] + 1] = parameters.height
@@ -52,6 +61,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    """Gaussian noise, from the stream `noise` of each sample."""
     expected = arrays["blurred"]
     noise = np.stack([recipe.noise * rng.noise.standard_normal(recipe.size) for rng in rngs])
     measured = arrays | {"blurred": (expected + noise).astype(np.float32)}
@@ -59,4 +69,5 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
 
 
 def constants(recipe: Recipe) -> Arrays:
-    return {"position": np.arange(recipe.size, dtype=float)}
+    """The place of each pixel."""
+    return {"position": recipe.pixel * np.arange(recipe.size)}
