@@ -2,7 +2,7 @@
 
     measured(x) = image(c + R(-angle) (x - c - d) / m)
 
-c: the centre of the image. R(angle) turns +x towards +y. m: magnification. d: displacement.
+c: the centre of pixel N//2. R(angle) turns +x towards +y. m: magnification. d: displacement.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Pose:
 
 
 def draw(recipe: Misalignment, field_of_view: float, rng: np.random.Generator) -> Pose:
-    """A random pose. field_of_view: [nm]. Always consumes the same stream positions per kind, whatever is off."""
+    """A random pose. field_of_view: [nm]. What is switched off is drawn all the same, so the others do not change."""
     rotation = _spread(recipe.rotation, recipe.rotation_mode, rng)
     scale = 1 + _spread(recipe.scale, recipe.scale_mode, rng)
     length = abs(_spread(recipe.shift, recipe.shift_mode, rng)) * field_of_view

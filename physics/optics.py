@@ -92,7 +92,8 @@ def propagate(wave: Array, wavelength: Array, distance: Array, sampling: Array) 
     Returns complex (..., y, x) of the precision of `wave`.
 
     Unitary, additive in z, inverse -z. Valid for alpha = lambda f << 1 (paraxial: error pi z lambda^3 f^4 / 4), and
-    while lambda |z| / (2 d) is below the field of view, else the wave wraps around.
+    while lambda |z| / (2 d) is below half the field of view: then the kernel turns by less than pi from one
+    frequency to the next. Detail of frequency f travels by lambda z f, and comes in again on the other side.
 
     Goodman, Introduction to Fourier Optics, ch. 4.
     """

@@ -1,8 +1,10 @@
-"""Specimens from files: voxel masks as phase-ret-dl reads them, and their projection on any grid.
+"""Specimens from files: voxel masks as phase-ret-dl and its specimen-generator have them, and their projection.
 
-Text: rows of 0 and 1 between spaces, a blank line after each slice; or a NumPy array of the same. A mask is an array
-(z, y, x), z along the beam, of cubic voxels; its longest side spans the field of view, its middle lies in the
-middle of the field. (A mesh instead has its origin at pixel N//2; the half pixel between them is only a shift.)
+Text: rows of 0 and 1 between spaces, a blank line after each slice. phase-ret-dl sends the beam down the rows of a
+slice, so its image has the columns along y and the slices along x: row, column, slice become (z, y, x) here. NumPy: an
+array (z, y, x); specimen-generator writes (x, y, z), the mirror image. A mask has z along the beam, and cubic voxels;
+its longest side spans the field of view, its middle lies in the middle of the field. (A mesh instead has its origin at
+pixel N//2; the half pixel between them is only a shift.)
 """
 
 import re
@@ -91,14 +93,33 @@ def turned(mask: Mask, number: int) -> Mask:
 def rotated(mask: Mask, matrix: ArrayLike) -> NDArray[np.float32]:
     """The mask turned about its middle, p -> matrix @ p for p = (z, y, x): the filled part of each voxel.
 
-    Linear interpolation; what leaves the mask's box is cut off.
+    In a cube as wide as the mask's longest side. Linear interpolation. UserError if a voxel could leave the cube.
     """
+    mask = _in_a_cube(mask)
+    reach, room = _reach(mask), (len(mask) - 1) / 2
+    if reach > room:
+        raise UserError(
+            f"the specimen reaches {reach:.1f} voxels from the middle of its box, {room:.1f} are free on each side: "
+            "turned, it would be cut; leave more vacuum around it, or --set files.orientation=fixed (or cube)"
+        )
     backwards = np.asarray(matrix, dtype=np.float64).T
     middle = (np.array(mask.shape) - 1) / 2
     offset = middle - backwards @ middle
     return ndimage.affine_transform(
         mask, backwards, offset, output=np.float32, order=1, mode="grid-constant", prefilter=False
     )
+
+
+def _in_a_cube(mask: Mask) -> Mask:
+    """With empty voxels on both sides of its shorter axes; an odd one more goes behind."""
+    missing = [max(mask.shape) - length for length in mask.shape]
+    return np.pad(mask, [(count // 2, count - count // 2) for count in missing])
+
+
+def _reach(mask: Mask) -> float:
+    """Distance [voxel] of the farthest filled voxel's centre from the middle of the box."""
+    places = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
+    return float(np.sqrt(np.max(np.sum(places**2, axis=1))))
 
 
 @cache
@@ -155,7 +176,7 @@ def _from_text(path: Path, data: bytes) -> Mask:
     if (other := np.flatnonzero(heights != heights[0])).size:
         raise UserError(f"{path}: {heights[other[0]]} rows in slice {other[0] + 1}, {heights[0]} in the first; {TEXT}")
     mask: Mask = letters[digits] == ord("1")
-    return mask.reshape(len(heights), heights[0], width)
+    return mask.reshape(len(heights), heights[0], width).transpose(1, 2, 0)
 
 
 def _refuse_words(path: Path, data: bytes, letters: NDArray[np.uint8], digits: Mask) -> None:

@@ -68,7 +68,7 @@ class Nanoparticle(BaseModel):
     waviness: Annotated[Range, within(0, 0.9)] = _knob(
         Range(low=0.05, high=0.3), "largest displacement of the surface, relative to its distance from the middle"
     )
-    wavelength: Annotated[Range, within(0.2)] = _knob(
+    wavelength: Annotated[Range, within(0.5)] = _knob(
         Range(low=1, high=3), f"of each of the {WAVES} plane waves that displace the surface", "half extent"
     )
     twisted: Annotated[float, within(0, 1)] = _knob(0.2, "share of the bodies that are twisted")
@@ -86,7 +86,7 @@ class Nanoparticle(BaseModel):
 
 
 # In the spirit of phase-ret-dl's Blender script: a cube, its edges rounded by subdivision, its surface moved by -0.02
-# to 0.07 of the field, broken and twisted by up to 45 and 100 degrees over a part of its height.
+# to 0.07 of the field, cut (for its fracture, off there) and twisted by up to 45 and 100 degrees over a part of its height.
 SEED = Nanoparticle(
     kinds=("cuboid",),
     size=Range(low=0.12, high=0.14),

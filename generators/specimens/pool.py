@@ -34,14 +34,14 @@ class Item:
 
 
 class SpecimenFiles(BaseModel):
-    """Specimens as phase-ret-dl stores them: `particle(N)` text or .npy masks of a cube as wide as the image."""
+    """Voxel masks named `particle(N)`, text or .npy, the longest side as wide as the image (`specimens.files`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path | None = Field(None, exclude=True, **knob("a folder of particle(N) files, or one file", "path"))
     first: int = Field(0, ge=0, **knob("the number N to start from"))
     orientation: Literal["fixed", "cube", "free"] = Field(
-        "free", **knob("beam along the first axis (the seed), one of the cube's 24 rotations, or any rotation")
+        "free", **knob("beam along z of the file (phase-ret-dl), one of the cube's 24 rotations, or any rotation")
     )
     shared: bool = Field(False, **knob("all splits use all files, so scores say nothing of new specimens"))
     sha256: tuple[str, ...] = Field((), **knob("of each file, filled in when the files are read"))

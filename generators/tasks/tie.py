@@ -3,7 +3,15 @@
     phase = sigma V t,  amplitude = exp(-sigma V' t),  intensity = |Fresnel(defocus) amplitude exp(i phase)|^2
 
 on a grid `supersampling` times finer than the image; then misalignment, integration over each pixel, shot noise and
-window. With noise=0 misalignment=none window=none supersampling=1 the stored fields obey the formula of the schema.
+window. With noise=0 misalignment=none window=none supersampling=1 the stored fields obey the formula of the schema;
+with supersampling, intensity, phase and amplitude are each means over a pixel: amplitude^2 is not the in-focus image.
+
+A fine grid is needed: exp(i phase) is sampled at points, and at the edges of a particle the phase may turn by more than
+pi from one to the next. Against 16 times the image, the rms error of the default images is 0.04, 0.011, 0.0023 and
+0.0006 for 1, 2, 4 and 8 times; their shot noise is 0.005 on average.
+
+One homogeneous body: its phase is -V / (2 V') times the logarithm of the in-focus intensity. A network that estimates
+that one ratio from the series could do without the fringes; compare with this baseline.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,16 +39,20 @@ from schemas.quantities import Range, within
 
 VERSION = 1
 
+DETAIL = 5.0  # nm: finer fringes are faint, and may come in again on the other side
+
 type Store = Literal["measurement", "expectation", "both"]
 
 
 class Recipe(recipe.Recipe):
     """Every knob of the task."""
 
-    images: int = Field(3, ge=2, **knob("of a series: 2 (under, over), or an odd number with the in-focus one amid"))
+    images: int = Field(
+        3, ge=2, le=1001, **knob("of a series: 2 (under, over), or an odd number with the in-focus one amid")
+    )
     image_size: int = Field(64, ge=8, le=4096, **knob("of the square image", "pixel"))
     field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **knob("width of the image", "nm"))
-    supersampling: int = Field(2, ge=1, le=64, **knob("simulation grid to image, a power of two"))
+    supersampling: int = Field(4, ge=1, le=64, **knob("simulation grid to image, a power of two"))
     voltage: Annotated[Range, within(1e3, 1e7)] = Field(
         Range(low=300e3, high=300e3), **knob("accelerating voltage", "V")
     )
@@ -74,13 +86,17 @@ class Recipe(recipe.Recipe):
 
     @model_validator(mode="after")
     def _sampled(self) -> Self:
-        """The transfer function must not turn by more than pi from one frequency to the next."""
-        fine = self.field_of_view / (self.image_size * self.supersampling)
-        limit = self.field_of_view * fine / wavelength(self.voltage.low)
+        """Waves must not leave the periodic field.
+
+        Sampling of the kernel: it turns by less than pi from one frequency to the next while lambda z / (2 d) is below
+        half the field. Wrap-around: detail of DETAIL travels by lambda z / DETAIL, at most a quarter of the field.
+        """
+        field, fine = self.field_of_view, self.field_of_view / (self.image_size * self.supersampling)
+        limit = min(field * fine, field * DETAIL / 4) / wavelength(self.voltage.low)
         if self.defocus.high > limit:
             raise ValueError(
-                f"a defocus of {self.defocus.high:g} nm spreads the finest detail beyond the field of view; at most "
-                f"{limit:.4g} nm for this field_of_view, image_size and supersampling"
+                f"a defocus of {self.defocus.high:g} nm spreads detail beyond the field of view; at most "
+                f"{limit:.4g} nm for this field_of_view, image_size and supersampling: lower the defocus, or widen the field_of_view"
             )
         return self
 
@@ -122,8 +138,10 @@ class Recipe(recipe.Recipe):
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
-    # phase-ret-dl, the example of its README: one material, one defocus, two images, hard window. Use with
-    # --n 5000 --validation 0 --test 100.
+    # After phase-ret-dl (arXiv:1709.09940), the example of its README: one material, one defocus, two images, hard
+    # window, no supersampling; with --n 5000 --validation 0 --test 100. Other than there: phases have our sign and the
+    # relativistic interaction constant (23 % larger), rotations go both ways, images are periodic and not filled with
+    # 1, particles are turned uniformly on SO(3), and thickness is that of a smooth body, not of voxels.
     "seed": Recipe(
         images=2,
         supersampling=1,
@@ -164,16 +182,16 @@ class Parameters:
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
     """The parameters of one sample, from the streams `optics`, `misalignment` and `specimen`."""
-    optics = rng.optics
-    outermost = recipe.defocus.draw(optics)
+    lens = rng.optics
+    outermost = recipe.defocus.draw(lens)
     poses = [_draw_pose(recipe, plane, rng.misalignment) for plane in range(recipe.images)]
     return Parameters(
         defocus=np.linspace(-outermost, outermost, recipe.images).astype(np.float32),
-        voltage=np.float32(recipe.voltage.draw(optics)),
+        voltage=np.float32(recipe.voltage.draw(lens)),
         sampling=np.float32(recipe.sampling),
-        noise=np.float32(recipe.noise.draw(optics)),
-        potential=np.float32(recipe.potential.draw(optics)),
-        absorption=np.float32(recipe.absorption.draw(optics)),
+        noise=np.float32(recipe.noise.draw(lens)),
+        potential=np.float32(recipe.potential.draw(lens)),
+        absorption=np.float32(recipe.absorption.draw(lens)),
         rotation=np.array([pose.rotation for pose in poses], np.float32),
         scale=np.array([pose.scale for pose in poses], np.float32),
         shift_y=np.array([pose.shift_y for pose in poses], np.float32),
@@ -199,8 +217,11 @@ def _simulate(recipe: Recipe, parameters: Parameters) -> Arrays:
     voltage = float(parameters.voltage)
     phase = optics.phase_shift(thickness, float(parameters.potential), voltage)
     amplitude = optics.attenuation(thickness, float(parameters.absorption), voltage)
-    images = _images(recipe, parameters, phase, amplitude)
-    return {name: _pixels(recipe, x) for name, x in (("intensity", images), ("phase", phase), ("amplitude", amplitude))}
+    return {
+        "intensity": _images(recipe, parameters, phase, amplitude),
+        "phase": _means(phase, recipe.supersampling),
+        "amplitude": _means(amplitude, recipe.supersampling),
+    }
 
 
 def _thickness(recipe: Recipe, specimen: Particle | Item) -> np.ndarray:
@@ -216,22 +237,26 @@ def _thickness(recipe: Recipe, specimen: Particle | Item) -> np.ndarray:
 
 
 def _images(recipe: Recipe, parameters: Parameters, phase: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
-    """The series on the fine grid, each image in its own pose; (plane, y, x)."""
-    fine = float(parameters.sampling) / recipe.supersampling
+    """The series, each image in its own pose, (plane, y, x).
+
+    Posed on a grid at most twice as fine as the image: finer, the splines that turn an image would take most of the
+    time, and the pixels average their gain away.
+    """
+    factor = min(recipe.supersampling, 2)
+    sampling = float(parameters.sampling)
     wave = optics.exit_wave(phase, amplitude)
-    defocus = parameters.defocus.astype(float)
-    electrons = wavelength(float(parameters.voltage))
-    images: np.ndarray = optics.intensity(optics.propagate(wave, electrons, defocus, fine))
-    centre = fine_origin((recipe.image_size,) * 2, recipe.supersampling)
+    electrons, defocus = wavelength(float(parameters.voltage)), parameters.defocus.astype(float)
+    waves = optics.propagate(wave, electrons, defocus, sampling / recipe.supersampling)
+    images = _means(optics.intensity(waves), recipe.supersampling // factor)
+    centre = fine_origin((recipe.image_size,) * 2, factor)
     for plane, image in enumerate(images):
         # a spline can undershoot where the image is dark
-        images[plane] = np.maximum(misalign(image, parameters.pose(plane), fine, centre), 0)
-    return images
+        images[plane] = np.maximum(misalign(image, parameters.pose(plane), sampling / factor, centre), 0)
+    return _means(images, factor)
 
 
-def _pixels(recipe: Recipe, image: np.ndarray) -> np.ndarray:
-    """Mean over each pixel: (..., y, x) on the fine grid to (..., y, x) on the image's."""
-    step = recipe.supersampling
+def _means(image: np.ndarray, step: int) -> np.ndarray:
+    """Means over blocks of step x step pixels: (..., y, x), in the dtype of the image."""
     if step == 1:
         return image
     # as a sum of strided views: ten times faster than a mean over short axes

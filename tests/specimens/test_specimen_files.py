@@ -20,7 +20,9 @@ def mask(*shape: int) -> np.ndarray:
 
 
 def text(body: np.ndarray, end: str = "\n") -> str:
-    slices = [end.join(" ".join(str(int(voxel)) for voxel in row) for row in plane) for plane in body]
+    slices = [
+        end.join(" ".join(str(int(voxel)) for voxel in row) for row in plane) for plane in body.transpose(2, 0, 1)
+    ]
     return (2 * end).join(slices) + end
 
 
