@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script `generate`."""
-    return command(_main, argv)
+    return command(_main, argv, "interrupted; the same command resumes")
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -47,7 +47,7 @@ def _parser() -> Parser:
     where.add_argument("--overwrite", action="store_true", help="remove the dataset that is there first")
     where.add_argument("--workers", type=_count, metavar="N", help="local processes (one per core)")
     where.add_argument("--scheduler", metavar="WHERE", help="synchronous (this process), or tcp://host:port")
-    where.add_argument("--unit-samples", type=_count, metavar="N", help="samples in a stored object")
+    where.add_argument("--unit-samples", type=_unit, metavar="N", help="samples in a stored object")
     show = parser.add_argument_group("only show")
     show.add_argument("--plan", action="store_true", help="print time, memory, disk, files and layout")
     show.add_argument("--describe", action="store_true", help="print every knob with unit, value and meaning")
@@ -67,20 +67,24 @@ def _seed(text: str) -> int:
     return _integer(text, 0)
 
 
-def _integer(text: str, least: int) -> int:
+def _unit(text: str) -> int:
+    return _integer(text, 1, 10**7)
+
+
+def _integer(text: str, least: int, most: int = (1 << 63) - 1) -> int:
     try:
         number = int(text)
     except ValueError:
         number = least - 1
-    if not least <= number < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least}")
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least} and at most {most}")
     return number
 
 
 def _describe(args: argparse.Namespace) -> int:
     from generators.recipe import describe
 
-    _, recipe = _recipe(args, None)
+    _, recipe = _recipe(args, _source(args))
     rows = describe(type(recipe), recipe)
     if args.json:
         print(json.dumps(rows, indent=2))
@@ -129,7 +133,7 @@ def _generate(args: argparse.Namespace) -> int:
     if args.plan:
         return _show(plan, cost, args.json)
     engine.refuse_what_cannot_fit(plan, cost, _memory())
-    manifest, made = engine.generate(plan, executor, overwrite=args.overwrite)
+    manifest, made = engine.generate(plan, executor, unit_samples=args.unit_samples, overwrite=args.overwrite)
     counts = " + ".join(f"{n:,}" for n in manifest.samples.values())
     print(f"{out}: {counts} samples complete, {made:,} made now, digest {str(manifest.root_digest)[:16]}")
     return 0
@@ -143,9 +147,9 @@ def _source(args: argparse.Namespace) -> "Manifest | None":
     source = read_manifest(args.source)
     if source.recipe is None:
         raise UserError(f"--from {args.source}: holds measurements, there is no recipe to generate from")
-    if args.plan and args.out is None:
+    if (args.plan or args.describe) and args.out is None:
         return source
-    if args.out is None or args.out.absolute() == args.source.absolute():
+    if args.out is None or args.source.resolve() in (args.out.resolve(), *args.out.resolve().parents):
         raise UserError(f"--from {args.source}: name another place with --out")
     return source
 

@@ -1,22 +1,32 @@
 """The store that a plan is written into: made, continued, extended or refused, before any sample is made.
 
 The root metadata is published first: from then on the folder belongs to the plan, and a run killed at any
-moment can be resumed. Nothing is ever deleted but by `--overwrite`.
+moment can be resumed. Datasets are removed by `--overwrite` only.
 """
 
+import fcntl
+import glob
 import shutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from zarr.errors import BaseZarrError as ZarrError
 
 from generators import receipts, unit
 from generators.plan import Plan
 from schemas import digest
 from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import publish, publish_if_changed, read, sweep
-from schemas.store import encode, metadata
+from schemas.objects import PARTIAL, publish, publish_if_changed, read, sweep
+from schemas.store import LEAF, encode, metadata, open_split
+
+LOCK = "claim.lock"
+REMOVED = ".removed-"
 
 
 def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
@@ -24,6 +34,7 @@ def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fa
 
     unit_samples: what the user asked for; refused if the store has another. Nothing is written.
     """
+    _refuse_foreign(plan)
     if overwrite or read(plan.out / "zarr.json") is None:
         return plan
     stored = read_manifest(plan.out, incomplete=True)
@@ -32,31 +43,47 @@ def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fa
         raise UserError(
             f"--unit-samples {unit_samples}: {plan.out} is laid out in units of {stored.layout.unit}; omit it"
         )
-    plan = replace(
-        plan, manifest=plan.manifest.model_copy(update={"layout": stored.layout, "packages": stored.packages})
-    )
+    update = {"layout": stored.layout, "packages": stored.packages}
+    plan = replace(plan, manifest=plan.manifest.model_copy(update=update))
     _refuse_other_bits(plan, stored)
     return plan
 
 
-def claim(plan: Plan, *, overwrite: bool = False) -> None:
-    """Write the metadata of a plan: root first. An OSError becomes a UserError naming the place."""
+def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
+    """Make a store the plan's own: metadata written, root first. Returns the plan, with the stored layout.
+
+    One client at a time: another may have claimed the place since `prepare`, so all is decided again.
+    An OSError becomes a UserError naming the place.
+    """
     try:
-        if overwrite:
-            _remove(plan)
         _refuse_foreign(plan)
-        _publish(plan)
+        with _alone(plan):
+            if overwrite:
+                _remove(plan)
+            plan = prepare(plan, unit_samples=unit_samples)
+            _publish(plan)
     except OSError as error:
         raise UserError(f"--out {plan.out}: {error.strerror or error}; choose a place that can be written") from None
+    return plan
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    """Hold the lock of a place. Its file also marks the folder of receipts as ours."""
+    plan.run.mkdir(parents=True, exist_ok=True)
+    with (plan.run / LOCK).open("w") as file:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _publish(plan: Plan) -> None:
     objects = metadata(plan.manifest)
     root = objects.pop("zarr.json")
     new = read(plan.out / "zarr.json") is None
-    changed = new or read_manifest(plan.out, incomplete=True).samples != plan.manifest.samples
+    changed = new or not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest)
     if changed:
-        publish(plan.out / "zarr.json", root)
+        publish(plan.out / "zarr.json", root, durable=True)
     sweep(plan.out)
     for key, data in objects.items():
         if changed or _node(key) == "array":
@@ -85,19 +112,27 @@ def constants(plan: Plan) -> dict[str, bytes]:
 
 
 def _remove(plan: Plan) -> None:
-    if plan.out.exists():
+    """Remove the dataset at a place, and its receipts: moved away whole first, so that no half of it stays."""
+    if read(plan.out / "zarr.json") is not None:
         read_manifest(plan.out, incomplete=True)  # never remove what is not ours
-        shutil.rmtree(plan.out)
-    shutil.rmtree(plan.run, ignore_errors=True)
+    if plan.out.is_dir():
+        plan.out.rename(plan.out.with_name(f"{plan.out.name}{REMOVED}{uuid.uuid4().hex}"))
+    shutil.rmtree(plan.run / "receipts", ignore_errors=True)
+    for left in plan.out.parent.glob(f"{glob.escape(plan.out.name + REMOVED)}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _refuse_foreign(plan: Plan) -> None:
     """A folder that holds something, but no dataset and no sign that there was one, is somebody else's."""
-    if plan.out.is_dir() and any(plan.out.iterdir()):
-        if read(plan.out / "zarr.json") is None and not plan.run.is_dir():
-            raise UserError(f"--out {plan.out}: holds files that are no dataset; choose another place")
-    elif plan.out.exists() and not plan.out.is_dir():
+    if plan.out.is_symlink() and not plan.out.exists():
+        raise UserError(f"--out {plan.out}: is a link to nowhere; choose another place")
+    if plan.out.exists() and not plan.out.is_dir():
         raise UserError(f"--out {plan.out}: is a file; choose another place")
+    if plan.run.exists() and not (plan.run / LOCK).exists():
+        raise UserError(f"--out {plan.out}: {plan.run} holds other files; choose another place")
+    unclaimed = plan.out.is_dir() and read(plan.out / "zarr.json") is None and not plan.run.exists()
+    if unclaimed and any(not path.name.endswith(PARTIAL) for path in plan.out.iterdir()):
+        raise UserError(f"--out {plan.out}: holds files that are no dataset; choose another place")
 
 
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:
@@ -145,21 +180,33 @@ def _short(value: Any) -> str:
 
 def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
     """Another version of a library may draw or round otherwise: make one finished sample again and compare."""
+    for split, index, leaf in _finished(plan, stored):
+        values = unit.make(plan, split, range(index, index + 1))
+        if next(digest.leaves(plan.task, values)) != leaf:
+            raise UserError(
+                f"{plan.out}: its samples come out otherwise here (made with {stored.packages}); "
+                "finish it with those versions, or choose another --out"
+            )
+        return
+
+
+def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
+    """Split, index and digest of samples that are known to have been made: by receipts, or by the store itself."""
     before = replace(plan, manifest=plan.manifest.model_copy(update={"samples": stored.samples}))
     for job in before.jobs():
-        receipt = receipts.load(job)
-        if receipt and receipt.leaves:
-            values = unit.make(plan, job.split, range(job.start, job.start + 1))
-            if next(digest.leaves(plan.task, values)).hex() != receipt.leaves[:64]:
-                raise UserError(
-                    f"{plan.out}: its samples come out otherwise here (made with {stored.packages}); "
-                    "finish it with those versions, or choose another --out"
-                )
-            return
+        receipt = receipts.load(job) if job.kind == "samples" else None
+        if receipt:
+            yield job.split, job.start, bytes.fromhex(receipt.leaves)[: digest.LEAF]
+    for split, n in stored.samples.items():
+        if n and stored.status == "complete":
+            with suppress(KeyError, ValueError, OSError, ZarrError):  # damaged: it will be made again
+                yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()  # type: ignore[index]
 
 
 def existing_bytes(path: Path) -> int:
-    """Bytes of the objects below a folder."""
+    """Bytes of the objects of a dataset; 0 if there is none."""
+    if read(path / "zarr.json") is None:
+        return 0
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
 
 

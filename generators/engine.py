@@ -1,6 +1,7 @@
 """plan -> create -> units -> verify -> finalise. Knows nothing of tasks."""
 
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from schemas.errors import Interrupted, UserError
 from schemas.manifest import FORMAT, Layout, Manifest
 
 PROBE = 4  # samples timed before a layout is chosen
+SHORT = 2.0  # seconds of work in all: starting processes would take longer
 WORKER = 400 << 20  # bytes of memory of a worker beside its unit: interpreter, libraries, compiled code
 
 
@@ -59,14 +61,17 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         packages=packages(),
         layout=Layout(unit=1, block=1, chunks={}),
     )
-    return Plan(out.absolute(), manifest, recipe)
+    return Plan(Path(os.path.abspath(out)), manifest, recipe)
 
 
 def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
     """The plan with a layout, and the seconds that a sample takes: a few are made, so a bad recipe fails here."""
-    unit.make(plan, "train", range(1))  # compiles or loads kernels
-    start = time.perf_counter()
-    unit.make(plan, "train", range(PROBE))
+    try:
+        unit.make(plan, "train", range(1))  # compiles or loads kernels
+        start = time.perf_counter()
+        unit.make(plan, "train", range(PROBE))
+    except (ArithmeticError, MemoryError, ValueError) as error:
+        raise UserError(f"this recipe cannot be simulated: {error or type(error).__name__}; see --describe") from None
     seconds = (time.perf_counter() - start) / PROBE
     layout = choose(plan.task, plan.manifest.sizes, seconds, unit_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
@@ -75,7 +80,7 @@ def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
 def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
     """Time, memory, disk and files of a plan."""
     layout, samples = plan.manifest.layout, plan.manifest.samples
-    unit_bytes = layout.unit * plan.nbytes() // max(sum(samples.values()), 1)
+    unit_bytes = min(layout.unit, max(samples.values())) * plan.nbytes() // sum(samples.values())
     arrays = len([f for f in plan.task.fields if f.per_sample and f.role != "parameter"])
     columns = len(plan.task.of("parameter"))
     objects = sum(arrays * -(-n // layout.unit) + columns * -(-n // layout.block) for n in samples.values())
@@ -110,12 +115,14 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
         )
 
 
-def generate(plan: Plan, executor: Executor, *, overwrite: bool = False) -> tuple[Manifest, int]:
+def generate(
+    plan: Plan, executor: Executor, *, unit_samples: int | None = None, overwrite: bool = False
+) -> tuple[Manifest, int]:
     """Make what of a plan is not made yet; returns the final manifest and the number of samples made now."""
     made = 0
     try:
         with executor as run:
-            creation.claim(plan, overwrite=overwrite)
+            plan = creation.claim(plan, unit_samples=unit_samples, overwrite=overwrite)
             for outcome in follow(run(unit.ensure, plan.jobs()), sum(plan.manifest.samples.values())):
                 made += outcome.samples * (outcome.made and outcome.kind == "samples")
         return finalise(plan), made
@@ -133,9 +140,6 @@ def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: fl
     if scheduler:
         return executors.remote(scheduler), 1
     return executors.local(count), count
-
-
-SHORT = 2.0  # seconds of work in all: starting processes would take longer
 
 
 def size(nbytes: float) -> str:

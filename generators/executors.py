@@ -110,7 +110,8 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
         running = as_completed(submit(AHEAD * sum(client.nthreads().values())))
         for future in running:
             yield future.result()
-            running.update(submit(1))
+            wanted = AHEAD * sum(client.nthreads().values())  # workers may have come since
+            running.update(submit(max(wanted - running.count(), 1)))
     except (KilledWorker, CommClosedError, CancelledError, TimeoutError) as error:
         raise Interrupted(
             f"the scheduler or its workers are gone ({type(error).__name__}: {str(error) or 'no answer'}); "

@@ -21,16 +21,17 @@ def finalise(plan: Plan) -> Manifest:
     Raises Interrupted if a receipt is missing or another client has changed the plan meanwhile. The bytes
     written are a function of the plan and the samples: two clients may finalise at once.
     """
-    if read_manifest(plan.out, incomplete=True).samples != plan.manifest.samples:
-        raise Interrupted(f"{plan.out}: extended by another `generate` meanwhile; run the larger command again")
+    if not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest):
+        raise Interrupted(f"{plan.out}: changed by another `generate` meanwhile; run the larger command again")
     splits = {split: _leaves(plan, split) for split in plan.manifest.splits}
     root = digest.root(plan.task.name, plan.task.version, unit.constants(plan), splits)
     update = {"status": "complete", "root_digest": root, "split_digests": splits, "statistics": _statistics(plan)}
     manifest = plan.manifest.model_copy(update=update)
     objects = metadata(manifest)
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
-        publish_if_changed(plan.out / key, objects[key])
-    sweep(plan.out)
+        publish_if_changed(plan.out / key, objects[key], durable=key == "zarr.json")
+    for folder in (plan.out, plan.run):
+        sweep(folder)
     return manifest
 
 

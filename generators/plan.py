@@ -37,9 +37,7 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Of all that the bits of a sample depend on."""
-        m = self.manifest
-        content = [m.recipe, m.seed, m.generator_version, m.task.identity(), m.platform]
-        return hashlib.sha256(digest.canonical(content)).hexdigest()
+        return hashlib.sha256(digest.canonical(self.manifest.identity)).hexdigest()
 
     def jobs(self) -> Iterator["Job"]:
         """Everything to be done: long parameter blocks first, so that no worker is left with one at the end."""
@@ -79,7 +77,7 @@ class Job:
     def __str__(self) -> str:
         return f"{self.split} {self.kind} {self.start}:{self.stop}"
 
-    def writes(self, name: str) -> bool:
-        """Whether the field of that name is written by this job."""
-        field = self.plan.task[name]
-        return field.per_sample and is_simulated(field) == (self.kind == "samples")
+    def fields(self) -> list[str]:
+        """The names of the fields that this job writes."""
+        simulated = self.kind == "samples"
+        return [f.name for f in self.plan.task.fields if f.per_sample and is_simulated(f) == simulated]

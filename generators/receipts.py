@@ -42,8 +42,11 @@ def load(job: Job) -> Receipt | None:
     data = read(job.receipt)
     if data is None:
         return None
+    seal, _, content = data.partition(b"\n")
+    if seal.decode(errors="replace") != sha256(content):
+        return None
     try:
-        receipt = Receipt.model_validate_json(data)
+        receipt = Receipt.model_validate_json(content)
     except ValidationError:
         return None
     asked = (job.plan.fingerprint, job.kind, job.split, job.start, job.stop)
@@ -52,8 +55,11 @@ def load(job: Job) -> Receipt | None:
 
 
 def holds(job: Job, receipt: Receipt) -> bool:
-    """Whether every object of a receipt is in the store with the receipt's hash."""
-    return all(_holds(job, key, *expected) for key, expected in receipt.objects.items())
+    """Whether a receipt names all that its job writes, and every object is in the store with the receipt's hash."""
+    written = {key.split("/")[1] for key in receipt.objects}
+    return written == set(job.fields()) and all(
+        _holds(job, key, *expected) for key, expected in receipt.objects.items()
+    )
 
 
 def _holds(job: Job, key: str, digest: str, size: int) -> bool:
@@ -64,5 +70,6 @@ def _holds(job: Job, key: str, digest: str, size: int) -> bool:
 
 
 def save(job: Job, receipt: Receipt) -> None:
-    """Publish a receipt."""
-    publish(job.receipt, receipt.model_dump_json().encode())
+    """Publish a receipt, sealed with its own hash: a damaged one is no receipt."""
+    content = receipt.model_dump_json().encode()
+    publish(job.receipt, sha256(content).encode() + b"\n" + content)

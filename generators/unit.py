@@ -51,8 +51,13 @@ def ensure(job: Job) -> Outcome:
 
 def _do(job: Job) -> None:
     start = time.perf_counter()
-    if platform_class() != job.plan.manifest.platform:
-        raise UserError(f"this worker is a {platform_class()}, the dataset is made on {job.plan.manifest.platform}")
+    manifest = job.plan.manifest
+    if platform_class() != manifest.platform:
+        raise UserError(f"this worker is a {platform_class()}, the dataset is made on {manifest.platform}")
+    if (version := find_generator(manifest.task.name)[1].VERSION) != manifest.generator_version:
+        raise UserError(
+            f"this worker has version {version} of the generator, not {manifest.generator_version}; update it"
+        )
     values, leaves, moments = _samples(job) if job.kind == "samples" else (_parameters(job), "", {})
     _refuse_if_changed(job)
     objects = {}
@@ -80,7 +85,7 @@ def _do(job: Job) -> None:
 def _refuse_if_changed(job: Job) -> None:
     """A job of a plan that another client has extended meanwhile must not write: its last unit would be too short."""
     stored = read_manifest(job.plan.out, incomplete=True)
-    if stored.samples != job.plan.manifest.samples:
+    if not stored.same_plan(job.plan.manifest):
         raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
 
 

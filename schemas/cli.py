@@ -2,17 +2,17 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
-from schemas.terminal import Parser, command
+from schemas.terminal import Parser, command, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script `dataset`."""
-    return command(_main, argv)
+    return command(_main, argv, "interrupted")
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -62,17 +62,21 @@ def _info(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_report(manifest), indent=2))
         return 0
+    print(printable("\n".join(_lines(args.path, manifest))))
+    return 0
+
+
+def _lines(path: Path, manifest: Any) -> Iterator[str]:
     unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; holes read as NaN"
-    print(f"{args.path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}")
-    print(f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}")
-    print(f"origin     {manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}")
-    print(f"digest     {manifest.root_digest}")
+    yield f"{path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}"
+    yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
+    yield f"origin     {manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}"
+    yield f"digest     {manifest.root_digest}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
-        print(f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {field.about}")
+        yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {field.about}"
     for name, value in _flat(manifest.recipe or {}).items():
-        print(f"recipe     {name} = {value}")
-    return 0
+        yield f"recipe     {name} = {value}"
 
 
 def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -78,6 +78,8 @@ class Task:
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [field.name for field in self.fields]
+        if "leaf_digest" in names:
+            raise ValueError(f"task {self.name}: leaf_digest is the store's own field")
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"task {self.name}: fields declared twice: {sorted(repeated)}")
         return self
@@ -122,10 +124,12 @@ def find_task(name: str) -> Task:
     return task
 
 
-def problems(task: Task, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]) -> list[str]:
+def problems(
+    task: Task, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray], *, samples: bool = True
+) -> list[str]:
     """What is wrong with a block of samples (leading axis = sample): names, shapes, dtypes, infinite values."""
     found = []
-    if missing := {f.name for f in task.fields if f.per_sample} - arrays.keys():
+    if missing := {f.name for f in task.fields if f.per_sample and samples} - arrays.keys():
         found.append(f"missing fields: {', '.join(sorted(missing))}")
     if unknown := arrays.keys() - {f.name for f in task.fields}:
         found.append(f"unknown fields: {', '.join(sorted(unknown))}")

@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.core import SPLITS, Task
+from schemas.core import SAMPLE, SPLITS, Task
 from schemas.errors import UserError
 from schemas.objects import read
 
@@ -24,8 +24,8 @@ class Layout(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    unit: int = Field(ge=1)  # samples in an object of the arrays that are simulated
-    block: int = Field(ge=1)  # samples in an object of the parameters
+    unit: int = Field(ge=1, le=10**7)  # samples in an object of the arrays that are simulated
+    block: int = Field(ge=1, le=10**7)  # samples in an object of the parameters
     chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # the smallest piece that is read, per simulated array
 
 
@@ -51,7 +51,7 @@ class Manifest(BaseModel):
     sizes: dict[str, Annotated[int, Field(ge=1)]]
     samples: dict[str, Annotated[int, Field(ge=0)]]
     origin: Literal["simulated", "measured"]
-    seed: int | None
+    seed: Annotated[int, Field(ge=0)] | None
     recipe: dict[str, Any] | None
     knobs: dict[str, dict[str, Any]]  # the recipe's knobs: unit and meaning
     generator_version: int | None
@@ -63,12 +63,26 @@ class Manifest(BaseModel):
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
 
-    @field_validator("samples")
-    @classmethod
-    def _known(cls, samples: dict[str, int]) -> dict[str, int]:
-        if unknown := samples.keys() - set(SPLITS):
-            raise ValueError(f"unknown splits: {sorted(unknown)}")
-        return samples
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.samples or (unknown := self.samples.keys() - set(SPLITS)):
+            raise ValueError(f"splits must be some of {', '.join(SPLITS)}")
+        if unknown := {dim for field in self.task.fields for dim in field.dims} - {SAMPLE, *self.sizes}:
+            raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
+        if not any(field.per_sample for field in self.task.fields):
+            raise ValueError("no field has a value per sample")
+        if self.origin == "simulated" and (self.seed is None or self.recipe is None):
+            raise ValueError("a simulated dataset has a seed and a recipe")
+        return self
+
+    @property
+    def identity(self) -> list[Any]:
+        """All that the bits of a sample depend on, beside its split and index."""
+        return [self.recipe, self.seed, self.generator_version, self.task.identity(), self.platform]
+
+    def same_plan(self, other: "Manifest") -> bool:
+        """Whether both describe the same objects: samples, how many, and how they are cut."""
+        return (self.identity, self.samples, self.layout) == (other.identity, other.samples, other.layout)
 
     @property
     def splits(self) -> list[str]:
@@ -96,7 +110,7 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
 def _parse(path: Path, data: bytes) -> Manifest:
     try:
         content = json.loads(data)["attributes"][KEY]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         known = path.with_name(path.name + ".run").is_dir()
         mend = (
             "delete that one file and run `generate` again: finished units are kept" if known else "give another path"

@@ -11,22 +11,29 @@ PARTIAL = ".partial"
 STALE = 3600.0  # seconds
 
 
-def publish(path: Path, data: bytes) -> None:
-    """Write an object in one step: beside its place, then renamed. OSError (disk full) leaves no trace."""
+def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write an object in one step: beside its place, then renamed. OSError (disk full) leaves no trace.
+
+    durable: it survives a loss of power from now on; others are checked by their hashes when a run is resumed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
-def publish_if_changed(path: Path, data: bytes) -> None:
+def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Publish, unless the same bytes are there already."""
     if read(path) != data:
-        publish(path, data)
+        publish(path, data, durable=durable)
 
 
 def read(path: Path) -> bytes | None:

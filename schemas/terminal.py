@@ -24,8 +24,8 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code. SIGTERM ends it as Ctrl-C does."""
+def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
+    """Run a command line; returns its exit code. SIGTERM ends it as Ctrl-C does; `interrupted` is said then."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return main(argv)
@@ -34,15 +34,24 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
     except Interrupted as error:
         return _say(error, RESUMABLE)
     except KeyboardInterrupt:
-        return _say("interrupted; the same command resumes", RESUMABLE)
+        return _say(interrupted, RESUMABLE)
+    except (MemoryError, RecursionError) as error:
+        return _say(f"{type(error).__name__}: {error}; ask for something smaller", MISTAKE)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
 
 
 def _say(message: object, code: int) -> int:
-    print(" ".join(str(message).split()), file=sys.stderr)
+    print(printable(" ".join(str(message).split())), file=sys.stderr)
     return code
+
+
+def printable(text: str) -> str:
+    """Text from strangers without what would command a terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def _interrupt(*_: object) -> NoReturn:

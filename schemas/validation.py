@@ -1,7 +1,9 @@
 """Is a store what it says it is? Structure and values (`validate`), and every bit (`verify`)."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -23,7 +25,8 @@ def validate(path: Path) -> list[str]:
     found = _task_problems(manifest)
     for split in manifest.splits:
         found += _split_problems(path, manifest, split)
-    return found
+        found += _constant_problems(path, manifest, split)
+    return found + list(_consolidated_problems(path, manifest))
 
 
 def _task_problems(manifest: Manifest) -> list[str]:
@@ -45,6 +48,8 @@ def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]
     for field in (*manifest.task.fields, LEAF):
         for problem in _array_problems(group, field, manifest, split):
             yield f"{split}/{field.name}: {problem}"
+    if _length_problem(path, manifest, split):
+        return
     for start, stop in units(manifest.samples[split], manifest.layout.unit):
         try:
             values = read_rows(group, manifest.task.fields, slice(start, stop))
@@ -81,9 +86,13 @@ def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: 
 def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
     """Whatever differs from the dataset's digests, by split and run of samples; empty if nothing does."""
     manifest = read_manifest(path)
-    found: list[str] = []
+    found = list(_consolidated_problems(path, manifest))
     splits: dict[str, str] = {}
     for split in manifest.splits:
+        found += _constant_problems(path, manifest, split)
+        if problem := _length_problem(path, manifest, split):
+            found.append(problem)
+            continue
         leaves = bytearray()
         for start, stop, computed, problem in _units(path, manifest, split):
             if problem:
@@ -91,10 +100,48 @@ def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
             leaves += computed
             progress(stop - start)
         splits[split] = digest.split(manifest.samples[split], [bytes(leaves)])
-    found += _constant_problems(path, manifest)
-    if not found and _root(path, manifest, splits) != manifest.root_digest:
-        found.append(f"root digest {_root(path, manifest, splits)}, the metadata say {manifest.root_digest}")
+        if splits[split] != manifest.split_digests.get(split) and not found:
+            found.append(f"{split}: digest {splits[split]}, the metadata say {manifest.split_digests.get(split)}")
+    if not found:
+        found += _root_problems(path, manifest, splits)
     return found
+
+
+def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
+    """Reading past the end of an array gives nothing, and no error: lengths are compared first."""
+    n = manifest.samples[split]
+    try:
+        group = open_split(path, split)
+        names = [field.name for field in (*manifest.task.fields, LEAF) if field.per_sample]
+        wrong = [name for name in names if group[name].shape[0] != n]  # type: ignore[union-attr]
+    except Exception as error:
+        return f"{split}: cannot be opened ({_reason(error)})"
+    return f"{split}: {', '.join(wrong)}: not of {n} samples" if wrong else ""
+
+
+def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
+    """Readers such as xarray trust the copies of the metadata in the groups: they must be those of the arrays."""
+    for group in ("", *manifest.splits):
+        try:
+            copies = json.loads((path / group / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield f"{group or 'root'}: no readable consolidated metadata ({_reason(error)})"
+            continue
+        for key, copy in copies.items():
+            if _essence(copy) != _essence(_described(path / group / key)):
+                yield f"{group or 'root'}: consolidated metadata of {key} are not those of the array"
+
+
+def _described(path: Path) -> Any:
+    try:
+        return json.loads((path / "zarr.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _essence(described: Any) -> Any:
+    """Metadata without the copies that groups hold of others."""
+    return {k: v for k, v in described.items() if k != "consolidated_metadata"} if isinstance(described, dict) else None
 
 
 def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
@@ -117,16 +164,12 @@ def _differing(stored: bytes, computed: bytes, start: int) -> str:
     return f"{len(wrong)} samples differ from their digest, first {wrong[0]}"
 
 
-def _constant_problems(path: Path, manifest: Manifest) -> list[str]:
-    found = []
-    for split in manifest.splits:
-        for field in manifest.task.fields:
-            if not field.per_sample:
-                try:
-                    constants(path, manifest, split)
-                except Exception as error:
-                    found.append(f"{split}/{field.name}: cannot be read: {_reason(error)}")
-    return found
+def _constant_problems(path: Path, manifest: Manifest, split: str) -> list[str]:
+    try:
+        values = constants(path, manifest, split)
+    except Exception as error:
+        return [f"{split}: fields without samples cannot be read: {_reason(error)}"]
+    return [f"{split}: {problem}" for problem in problems(manifest.task, manifest.sizes, values, samples=False)]
 
 
 def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
@@ -136,9 +179,13 @@ def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
     return {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
 
 
-def _root(path: Path, manifest: Manifest, splits: dict[str, str]) -> str:
-    values = constants(path, manifest, manifest.splits[0])
-    return digest.root(manifest.task.name, manifest.task.version, values, splits)
+def _root_problems(path: Path, manifest: Manifest, splits: dict[str, str]) -> Iterator[str]:
+    """The root digest, with the constants of each split: they are the same in all."""
+    for split in manifest.splits:
+        values = constants(path, manifest, split)
+        root = digest.root(manifest.task.name, manifest.task.version, values, splits)
+        if root != manifest.root_digest:
+            yield f"root digest with the constants of {split} {root}, the metadata say {manifest.root_digest}"
 
 
 def _reason(error: Exception) -> str:

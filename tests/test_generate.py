@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from .conftest import Command, digest
 
@@ -212,6 +213,110 @@ def test_leftovers_of_killed_writers_are_swept(generate: Command) -> None:
     assert not left.exists()
 
 
+def test_a_receipt_is_believed_only_if_it_is_whole_and_unchanged(generate: Command, dataset: Command) -> None:
+    """A digit of a digest, a missing object, leaves cut short: each costs its unit, and nothing else."""
+    command = (*TOY, "--n", 40, "--unit-samples", 16)
+    generate(*command)
+    before = files("toy.zarr")
+    receipts = sorted(Path("toy.zarr.run/receipts").glob("samples-train-*"))
+    for number, receipt in enumerate(receipts):
+        content = json.loads(receipt.read_bytes().partition(b"\n")[2])
+        if number == 0:
+            content["leaves"] = "0" + content["leaves"][1:]
+        elif number == 1:
+            content["objects"] = {}
+        else:
+            content["leaves"] = content["leaves"][:-64]
+        receipt.write_bytes(receipt.read_bytes().partition(b"\n")[0] + b"\n" + json.dumps(content).encode())
+    code, out, _ = generate(*command)
+    assert code == 0
+    assert "40 made now" in out
+    assert files("toy.zarr") == before
+    assert dataset("verify", "toy.zarr")[0] == 0
+
+
+def test_constants_of_every_split_are_verified(generate: Command, dataset: Command) -> None:
+    generate(*TOY, "--n", 40)
+    zarr.open_array("toy.zarr/test/position", mode="r+")[...] = np.arange(33.0)[::-1]
+    code, out, _ = dataset("verify", "toy.zarr")
+    assert code == 1
+    assert "constants of test" in out
+    zarr.open_array("toy.zarr/test/position", mode="r+")[...] = np.nan
+    assert dataset("validate", "toy.zarr")[0] == 1
+
+
+def test_what_xarray_reads_is_verified(generate: Command, dataset: Command) -> None:
+    """The copies of the metadata in the groups."""
+    generate(*TOY, "--n", 40)
+    path = Path("toy.zarr/train/zarr.json")
+    path.write_text(path.read_text().replace('"units": "1"', '"units": "2"'))
+    for verb in ("validate", "verify"):
+        code, out, _ = dataset(verb, "toy.zarr")
+        assert code == 1
+        assert "consolidated metadata" in out
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"train": 40', '"train": 1000000000000000000'),
+        ('"train": 40', '"train": -5'),
+        ('"train": 40', '"../../etc": 40'),
+        ('"x": 33', '"x": -1'),
+        ('"seed": 0', '"seed": -3'),
+        ('"seed": 0', '"seed": null'),
+        ('"size": 33', '"size": 1000000000000'),
+        ('"about": "the measured line"', '"about": "\\u001b[31m"'),
+        ('"name": "line"', '"name": "../line"'),
+    ],
+)
+def test_metadata_of_strangers_are_data(generate: Command, dataset: Command, old: str, new: str) -> None:
+    """Whatever stands in them: no traceback, no endless loop, nothing but plain text on the terminal."""
+    generate(*TOY, "--n", 40)
+    root = Path("toy.zarr/zarr.json")
+    assert old in root.read_text()
+    root.write_text(root.read_text().replace(old, new))
+    commands = [("info",), ("validate",), ("verify",), ("preview",), ("verify", "--recompute", "50%")]
+    for verb, *rest in commands:
+        code, out, err = dataset(verb, "toy.zarr", *rest)
+        assert code in (0, 1, 2)
+        assert err.count("\n") <= 1
+        assert "\x1b" not in out + err
+    code, _, err = generate("--from", "toy.zarr", "--out", "b.zarr", "--plan")
+    assert code in (0, 2)
+    assert err.count("\n") <= 1
+
+
+def test_overwrite_removes_what_is_ours_alone(generate: Command) -> None:
+    Path("toy.zarr.run").mkdir()
+    Path("toy.zarr.run/thesis.txt").write_text("mine")
+    refused(generate(*TOY, "--n", 4, "--overwrite"), "holds other files")
+    assert Path("toy.zarr.run/thesis.txt").read_text() == "mine"
+    generate(*TOY, "--n", 40, "--out", "b.zarr", "--set", "expectation=true")
+    generate(*TOY, "--n", 4, "--out", "b.zarr", "--overwrite")
+    generate(*TOY, "--n", 4, "--out", "c.zarr")
+    assert files("b.zarr") == files("c.zarr")
+    refused(generate("--from", "b.zarr", "--out", "x/../b.zarr", "--overwrite"), "name another place")
+    refused(generate("--from", "b.zarr", "--out", "b.zarr/inner.zarr"), "name another place")
+
+
+def test_a_kill_in_the_first_object_can_be_resumed(generate: Command) -> None:
+    Path("toy.zarr").mkdir()
+    Path("toy.zarr/.zarr.json.0123.partial").write_text("{")
+    assert generate(*TOY, "--n", 4)[0] == 0
+
+
+def test_a_dataset_without_its_receipts_is_extended_only_with_the_same_bits(
+    generate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(*TOY, "--n", 40)
+    shutil.rmtree("toy.zarr.run")
+    assert generate(*TOY, "--n", 50)[0] == 0
+    shutil.rmtree("toy.zarr.run")
+    _scaled(monkeypatch, 1.0000002)
+    refused(generate(*TOY, "--n", 60), "its samples come out otherwise here")
+
+
 def refused(result: tuple[int, str, str], *parts: str) -> None:
     code, out, err = result
     assert code == 2
@@ -247,7 +352,7 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
         (["--task", "toy", "--n", 10, "--scheduler", "nonsense"], ["--scheduler nonsense"]),
         (["--task", "toy", "--n", 10, "--workers", 0], ["0: must be"]),
         (["--from", "nowhere.zarr", "--out", "a.zarr"], ["nowhere.zarr", "no dataset here"]),
-        (["--task", "toy", "--n", 4, "--unit-samples", 10**9], ["memory"]),
+        (["--task", "toy", "--n", 4, "--unit-samples", 10**9], ["at most 10000000"]),
     ],
 )
 def test_bad_input_is_refused_in_one_line(generate: Command, args: list[object], parts: list[str]) -> None:
@@ -259,7 +364,7 @@ def test_a_foreign_folder_is_never_touched(generate: Command) -> None:
     Path("b.zarr").mkdir()
     Path("b.zarr/notes.txt").write_text("mine")
     refused(generate(*TOY, "--n", 10, "--out", "b.zarr"), "files that are no dataset")
-    refused(generate(*TOY, "--n", 10, "--out", "b.zarr", "--overwrite"), "no dataset")
+    refused(generate(*TOY, "--n", 10, "--out", "b.zarr", "--overwrite"), "files that are no dataset")
     Path("b.zarr/zarr.json").write_text("x")
     refused(generate(*TOY, "--n", 10, "--out", "b.zarr"), "not the metadata of a dataset")
     refused(generate(*TOY, "--n", 10, "--out", "b.zarr", "--overwrite"), "not the metadata of a dataset")

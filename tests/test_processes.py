@@ -111,6 +111,26 @@ def test_two_clients_at_once_make_one_dataset(whole: Path) -> None:
     assert files(Path("shared.zarr")) == files(whole)
 
 
+def test_of_two_clients_with_other_recipes_one_is_refused() -> None:
+    """Whatever the moment: the second must not write into the first one's dataset."""
+    first = start(*COMMAND, "--out", "one.zarr", "--seed", 1, "--workers", 1)
+    second = start(*COMMAND, "--out", "one.zarr", "--seed", 2, "--scheduler", "synchronous")
+    said = {process.communicate(timeout=120)[0].splitlines()[-1]: process.returncode for process in (first, second)}
+    assert sorted(said.values()) == [0, 2], said
+    assert "seed is" in next(text for text, code in said.items() if code == 2)
+    assert finish("verify", "one.zarr", room="schemas")
+
+
+def test_a_dataset_never_shrinks_while_another_client_extends_it() -> None:
+    small = start("--task", "tie", "--n", 500, *SMALL, "--out", "one.zarr", "--workers", 1)
+    large = start("--task", "tie", "--n", 1500, *SMALL, "--out", "one.zarr", "--scheduler", "synchronous")
+    for process in (small, large):
+        process.communicate(timeout=120)
+    finish("--task", "tie", "--n", 1500, *SMALL, "--out", "one.zarr")
+    finish("--task", "tie", "--n", 1500, *SMALL, "--out", "two.zarr", "--scheduler", "synchronous")
+    assert files(Path("one.zarr")) == files(Path("two.zarr"))
+
+
 FULL_DISK = r"""
 set -u
 mkdir disk && mount -t tmpfs -o size=80m tmpfs disk || { echo no mount; exit 99; }

@@ -86,7 +86,8 @@ class Nanoparticle(BaseModel):
 
 
 # In the spirit of phase-ret-dl's Blender script: a cube, its edges rounded by subdivision, its surface moved by -0.02
-# to 0.07 of the field, cut (for its fracture, off there) and twisted by up to 45 and 100 degrees over a part of its height.
+# to 0.07 of the field, cut (for its fracture, off there) and twisted by up to 45 and 100 degrees over a part of its
+# height.
 SEED = Nanoparticle(
     kinds=("cuboid",),
     size=Range(low=0.12, high=0.14),

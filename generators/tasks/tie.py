@@ -96,7 +96,8 @@ class Recipe(recipe.Recipe):
         if self.defocus.high > limit:
             raise ValueError(
                 f"a defocus of {self.defocus.high:g} nm spreads detail beyond the field of view; at most "
-                f"{limit:.4g} nm for this field_of_view, image_size and supersampling: lower the defocus, or widen the field_of_view"
+                f"{limit:.4g} nm for this field_of_view, image_size and supersampling: lower the defocus, or widen "
+                "the field_of_view"
             )
         return self
 
