@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import time
 import uuid
 from contextlib import suppress
@@ -17,7 +18,7 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
     durable: it survives a loss of power from now on; others are checked by their hashes when a run is resumed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{platform.node()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -50,8 +51,22 @@ def sha256(data: bytes) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left behind; what is younger than an hour may belong to one that lives."""
+    """Remove what killed writers left behind: writers of this machine that are dead, of others after an hour."""
     for path in folder.rglob(f".*{PARTIAL}"):
         with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > STALE:
+            if _dead(path.name) or time.time() - path.stat().st_mtime > STALE:
                 path.unlink()
+
+
+def _dead(name: str) -> bool:
+    """Whether the writer of an unfinished object ran on this machine, and runs no more."""
+    node, _, pid = name.removesuffix(PARTIAL).rpartition("_")[0].rpartition("_")
+    if not node.endswith(f".{platform.node()}") or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

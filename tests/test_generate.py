@@ -3,7 +3,10 @@
 import importlib
 import json
 import os
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -207,10 +210,18 @@ def test_leftovers_of_killed_writers_are_swept(generate: Command) -> None:
     left = Path("toy.zarr/train/line/c/0/.0.abc.partial")
     left.write_text("half")
     generate(*TOY, "--n", 4)
-    assert left.exists()  # perhaps another client is writing it
+    assert left.exists()  # perhaps another machine is writing it
     os.utime(left, (0, 0))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = left.with_name(f".0.{platform.node()}_{ended.pid}_abc.partial")
+    mine = left.with_name(f".0.{platform.node()}_{os.getpid()}_abc.partial")
+    dead.write_text("half")
+    mine.write_text("half")
     generate(*TOY, "--n", 4)
     assert not left.exists()
+    assert not dead.exists()
+    assert mine.exists()
 
 
 def test_a_receipt_is_believed_only_if_it_is_whole_and_unchanged(generate: Command, dataset: Command) -> None:

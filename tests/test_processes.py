@@ -17,7 +17,8 @@ from distributed import LocalCluster
 from .conftest import ROOT, digest, finish, start
 
 SMALL = ("--set", "image_size=32", "supersampling=1", "--unit-samples", 8)
-COMMAND = ("--task", "tie", "--n", 4000, *SMALL)
+N = 3000
+COMMAND = ("--task", "tie", "--n", N, *SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_killed_at_ten_random_moments_and_resumed(whole: Path) -> None:
         kept = receipts(out)
         process = start(*COMMAND, "--out", out)
         wait_for_more_receipts(out, process, len(kept))
-        time.sleep(float(rng.uniform(0, 0.3)))
+        time.sleep(float(rng.uniform(0, 0.2)))
         children = list(workers(process.pid))
         if turn % 3 == 2:
             children[0].kill()
@@ -83,7 +84,7 @@ def test_killed_at_ten_random_moments_and_resumed(whole: Path) -> None:
         _, alive = psutil.wait_procs(children, timeout=10)
         assert not alive, "workers outlive their client"
         now = receipts(out)
-        assert len(now) < 4000 / 8, "all done before the kill: nothing was tested"
+        assert len(now) < N / 8, "all done before the kill: nothing was tested"
         assert now | kept == now, "a finished unit was made again"
     finish(*COMMAND, "--out", out)
     assert files(out) == files(whole)
@@ -113,8 +114,9 @@ def test_two_clients_at_once_make_one_dataset(whole: Path) -> None:
 
 def test_of_two_clients_with_other_recipes_one_is_refused() -> None:
     """Whatever the moment: the second must not write into the first one's dataset."""
-    first = start(*COMMAND, "--out", "one.zarr", "--seed", 1, "--workers", 1)
-    second = start(*COMMAND, "--out", "one.zarr", "--seed", 2, "--scheduler", "synchronous")
+    command = ("--task", "tie", "--n", 800, *SMALL, "--out", "one.zarr")
+    first = start(*command, "--seed", 1, "--workers", 1)
+    second = start(*command, "--seed", 2, "--scheduler", "synchronous")
     said = {process.communicate(timeout=120)[0].splitlines()[-1]: process.returncode for process in (first, second)}
     assert sorted(said.values()) == [0, 2], said
     assert "seed is" in next(text for text, code in said.items() if code == 2)
@@ -123,18 +125,18 @@ def test_of_two_clients_with_other_recipes_one_is_refused() -> None:
 
 def test_a_dataset_never_shrinks_while_another_client_extends_it() -> None:
     small = start("--task", "tie", "--n", 500, *SMALL, "--out", "one.zarr", "--workers", 1)
-    large = start("--task", "tie", "--n", 1500, *SMALL, "--out", "one.zarr", "--scheduler", "synchronous")
+    large = start("--task", "tie", "--n", 1200, *SMALL, "--out", "one.zarr", "--scheduler", "synchronous")
     for process in (small, large):
         process.communicate(timeout=120)
-    finish("--task", "tie", "--n", 1500, *SMALL, "--out", "one.zarr")
-    finish("--task", "tie", "--n", 1500, *SMALL, "--out", "two.zarr", "--scheduler", "synchronous")
+    finish("--task", "tie", "--n", 1200, *SMALL, "--out", "one.zarr")
+    finish("--task", "tie", "--n", 1200, *SMALL, "--out", "two.zarr", "--scheduler", "synchronous")
     assert files(Path("one.zarr")) == files(Path("two.zarr"))
 
 
 FULL_DISK = r"""
 set -u
 mkdir disk && mount -t tmpfs -o size=80m tmpfs disk || { echo no mount; exit 99; }
-python() { "$PYTHON" -m generators --task tie --n 1500 --out disk/t.zarr --set image_size=32 --unit-samples 16; }
+python() { "$PYTHON" -m generators --task tie --n 1000 --out disk/t.zarr --set image_size=32 --unit-samples 16; }
 python >said 2>&1 & client=$!
 for i in $(seq 300); do [ -n "$(ls disk/t.zarr.run/receipts 2>/dev/null)" ] && break; sleep 0.1; done
 cat /dev/zero >disk/filler 2>/dev/null
@@ -162,7 +164,7 @@ def test_a_full_disk_ends_in_one_line_and_a_resumable_store() -> None:
     assert int(lines[3]) > 0
     assert lines[4] == "exit 0", done
     assert "every sample has its digest" in lines[5]
-    finish("--task", "tie", "--n", 1500, "--out", "fresh.zarr", "--set", "image_size=32", "--unit-samples", 16)
+    finish("--task", "tie", "--n", 1000, "--out", "fresh.zarr", "--set", "image_size=32", "--unit-samples", 16)
     assert files(Path("healed.zarr")) == files(Path("fresh.zarr"))
 
 
