@@ -245,15 +245,25 @@ def _images(recipe: Recipe, parameters: Parameters, phase: np.ndarray, amplitude
     """
     factor = min(recipe.supersampling, 2)
     sampling = float(parameters.sampling)
-    wave = optics.exit_wave(phase, amplitude)
-    electrons, defocus = wavelength(float(parameters.voltage)), parameters.defocus.astype(float)
-    waves = optics.propagate(wave, electrons, defocus, sampling / recipe.supersampling)
-    images = _means(optics.intensity(waves), recipe.supersampling // factor)
+    fine = _through_focus(parameters, phase, amplitude, sampling / recipe.supersampling)
+    images = _means(fine, recipe.supersampling // factor)
     centre = fine_origin((recipe.image_size,) * 2, factor)
     for plane, image in enumerate(images):
         # a spline can undershoot where the image is dark
         images[plane] = np.maximum(misalign(image, parameters.pose(plane), sampling / factor, centre), 0)
     return _means(images, factor)
+
+
+def _through_focus(parameters: Parameters, phase: np.ndarray, amplitude: np.ndarray, sampling: float) -> np.ndarray:
+    """Intensities at each defocus, (plane, y, x), on the grid of the wave; sampling: [nm]. In focus, amplitude^2."""
+    defocus = parameters.defocus.astype(float)
+    images = np.empty((len(defocus), *phase.shape), np.float32)
+    away = defocus != 0
+    wave = optics.exit_wave(phase, amplitude)
+    electrons = wavelength(float(parameters.voltage))
+    images[away] = optics.intensity(optics.propagate(wave, electrons, defocus[away], sampling))
+    images[~away] = amplitude**2
+    return images
 
 
 def _means(image: np.ndarray, step: int) -> np.ndarray:
