@@ -1,5 +1,6 @@
 """The toy task, found by name like any other; command lines run in this process or in a real one."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import generators.tasks
@@ -21,6 +23,8 @@ DATA = ROOT.parent / "shared" / "data"
 
 for package, folder in ((schemas.tasks, "schemas"), (generators.tasks, "generators")):
     package.__path__.append(str(TOY / folder / "tasks"))
+
+TOY_TASK = ("--task", "toy", "--scheduler", "synchronous")
 
 type Command = Callable[..., tuple[int, str, str]]
 
@@ -81,3 +85,24 @@ def digest(path: Path | str) -> str:
     assert manifest["status"] == "complete"
     value: str = manifest["root_digest"]
     return value
+
+
+def files(store: Path | str) -> dict[str, bytes]:
+    return {str(p.relative_to(store)): p.read_bytes() for p in sorted(Path(store).rglob("*")) if p.is_file()}
+
+
+def refused(result: tuple[int, str, str], *parts: str) -> None:
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in err
+
+
+def scaled(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """Let the toy task come out otherwise."""
+    toy = importlib.import_module("generators.tasks.toy")
+    original = toy.simulate
+    monkeypatch.setattr(toy, "simulate", lambda *args: {k: v * np.float32(factor) for k, v in original(*args).items()})

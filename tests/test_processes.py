@@ -14,7 +14,7 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
-from .conftest import ROOT, digest, finish, start
+from .conftest import ROOT, digest, files, finish, start
 
 SMALL = ("--set", "image_size=32", "supersampling=1", "--unit-samples", 8)
 N = 3000
@@ -27,10 +27,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "whole.zarr"
     finish(*COMMAND, "--out", path, "--scheduler", "synchronous")
     return path
-
-
-def files(store: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(store)): p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
 
 
 def receipts(out: Path) -> dict[Path, int]:
