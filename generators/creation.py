@@ -86,7 +86,7 @@ def _publish(plan: Plan) -> None:
         publish(plan.out / "zarr.json", root, durable=True)
     sweep(plan.out)
     for key, data in objects.items():
-        if changed or _node(key) == "array":
+        if changed or not _is_group(key):
             publish_if_changed(plan.out / key, data)
         elif read(plan.out / key) is None:  # the groups of a complete store hold its consolidated metadata
             publish(plan.out / key, data)
@@ -94,8 +94,8 @@ def _publish(plan: Plan) -> None:
         publish_if_changed(plan.out / key, data)
 
 
-def _node(key: str) -> str:
-    return "group" if key.count("/") == 1 else "array"
+def _is_group(key: str) -> bool:
+    return key.count("/") == 1  # train/zarr.json; an array's is train/intensity/zarr.json
 
 
 def constants(plan: Plan) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ import difflib
 import json
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,14 +16,14 @@ from schemas.errors import UserError
 from schemas.quantities import Range
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, ABC):
     """Base of every task's Recipe: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @abstractmethod
     def sizes(self) -> dict[str, int]:
         """The length of each dimension of the task's fields but `sample`."""
-        raise NotImplementedError
 
     def optional(self) -> frozenset[str]:
         """The optional fields of the task that this recipe stores."""

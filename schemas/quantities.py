@@ -8,8 +8,6 @@ from typing import Any, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_serializer, model_validator
 
-from schemas.errors import UserError as UserError
-
 
 class Uniform(Protocol):
     """What a range needs of a random generator (NumPy's Generator has it)."""
