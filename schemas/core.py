@@ -7,6 +7,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -74,6 +75,7 @@ class Task:
     formula: str
     gauge: tuple[Gauge, ...]
     fields: tuple[Field, ...]
+    window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -82,6 +84,8 @@ class Task:
             raise ValueError(f"task {self.name}: leaf_digest is the store's own field")
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"task {self.name}: fields declared twice: {sorted(repeated)}")
+        if self.window is not None and (self.window not in names or self[self.window].per_sample):
+            raise ValueError(f"task {self.name}: window {self.window} must be a field without samples")
         return self
 
     def __getitem__(self, name: str) -> Field:
@@ -95,7 +99,7 @@ class Task:
     def select(self, optional: frozenset[str]) -> "Task":
         """The task with those of its optional fields that are named."""
         fields = tuple(field for field in self.fields if not field.optional or field.name in optional)
-        return Task(self.name, self.version, self.about, self.formula, self.gauge, fields)
+        return replace(self, fields=fields)
 
     def identity(self) -> list[Any]:
         """What a change of which changes the data: version and fields, not their explanations."""

@@ -15,7 +15,8 @@ TASK = Task(
         "lambda the relativistic wavelength at `voltage`, F with exp(-2 pi i f.x) on the periodic image; exact when "
         "noise=0 misalignment=none window=none supersampling=1"
     ),
-    gauge=("constant",),  # no intensity reveals it; losses and scores ignore it
+    gauge=("constant",),  # no intensity reveals it; scores are given as they are and after alignment
+    window="window",
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
         Field("phase", IMAGE, "float32", "rad", "target", "phase at the exit surface, + sigma V t, not wrapped"),
