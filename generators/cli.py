@@ -3,13 +3,12 @@
 import argparse
 import json
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import UserError
-from schemas.terminal import Parser, command
+from schemas.terminal import Parser, command, show_knobs
 
 if TYPE_CHECKING:
     from generators.engine import Estimate
@@ -82,35 +81,11 @@ def _integer(text: str, least: int, most: int = (1 << 63) - 1) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
-    from generators.recipe import describe
+    from schemas.knobs import describe
 
     _, recipe = _recipe(args, _source(args))
-    rows = describe(type(recipe), recipe)
-    if args.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("knob", "value", "unit", "meaning", box=None, pad_edge=False)
-    for name, row in rows.items():
-        table.add_row(name, _written(row), row["unit"], row["about"])
-    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
-    print("(in brackets: what a knob would be, if the knob above it were not none)")
+    show_knobs(describe(type(recipe), recipe), args.json)
     return 0
-
-
-def _written(row: Mapping[str, Any]) -> str:
-    """A value as it is written after `--set knob=`."""
-    value, default = row["value"], row["default"]
-    if value is None and default is not None:
-        return f"({_written({'value': default, 'default': None})})"
-    if isinstance(value, dict):
-        return "..."
-    if isinstance(value, list):
-        numbers = all(isinstance(part, int | float) for part in value)
-        return (":" if numbers and len(value) == 2 else ",").join(map(str, value))
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -156,7 +131,7 @@ def _source(args: argparse.Namespace) -> "Manifest | None":
 
 def _recipe(args: argparse.Namespace, source: "Manifest | None") -> "tuple[str, Recipe]":
     from generators.contract import find_generator
-    from generators.recipe import load, make
+    from schemas.knobs import load, make
 
     task = source.task.name if source else args.task
     if task is None:

@@ -16,9 +16,10 @@ from generators.layout import choose
 from generators.plan import Plan
 from generators.progress import follow
 from generators.provenance import packages, platform_class
-from generators.recipe import Recipe, describe
+from generators.recipe import Recipe
 from schemas.core import SPLITS
 from schemas.errors import Interrupted, UserError
+from schemas.knobs import describe
 from schemas.manifest import FORMAT, Layout, Manifest
 
 PROBE = 4  # samples timed before a layout is chosen

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from generators.recipe import knob
 from generators.spline import affine
+from schemas.knobs import knob
 from schemas.quantities import within
 
 type Mode = Literal["uniform", "gaussian"]

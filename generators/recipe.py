@@ -1,25 +1,14 @@
-"""Recipes: every knob of a task, from a name, a file and `--set`, checked, and written out again as data."""
+"""What every task's Recipe is: knobs, and what follows from them."""
 
-import difflib
-import json
-import types
-import typing
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
-
-from schemas.errors import UserError
-from schemas.quantities import Range
+from schemas.knobs import Knobs
 
 
-class Recipe(BaseModel, ABC):
+class Recipe(Knobs, ABC):
     """Base of every task's Recipe: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:
@@ -38,124 +27,3 @@ class Recipe(BaseModel, ABC):
 
     def serves(self, split: str) -> None:
         """UserError if this recipe cannot make samples of a split."""
-
-
-def knob(about: str, unit: str = "1") -> dict[str, Any]:
-    """What `--describe` says of a knob: for pydantic's `Field(default, **knob(...))`."""
-    return {"description": about, "json_schema_extra": {"unit": unit}}
-
-
-def make(kind: type[Recipe], base: Mapping[str, Any], settings: Sequence[str]) -> Recipe:
-    """A recipe from a mapping (a named recipe, a file) and `key=value` settings; UserError in one line."""
-    data = json.loads(json.dumps(base))
-    for setting in settings:
-        _apply(kind, data, setting)
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise UserError(_one_line(kind, error)) from None
-
-
-def load(path: Path) -> dict[str, Any]:
-    """A recipe file: a JSON object of knobs."""
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"--recipe {path}: {error.strerror}; give a recipe's name or a readable JSON file") from None
-    except ValueError as error:
-        raise UserError(f"--recipe {path}: not JSON ({error}); see --describe for the knobs") from None
-    if not isinstance(data, dict):
-        raise UserError(f"--recipe {path}: must hold a JSON object of knobs; see --describe")
-    return data
-
-
-def knobs(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every knob by its dotted name, those of inner recipes after the knob that holds them."""
-    for name, info in kind.model_fields.items():
-        if not info.exclude or (info.json_schema_extra or {}):
-            yield prefix + name, info
-            if inner := _inner(info):
-                yield from knobs(inner, f"{prefix}{name}.")
-
-
-def describe(kind: type[Recipe], recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Unit, meaning and value of every knob, by dotted name."""
-    values = recipe.model_dump(mode="json")
-    rows = {}
-    for name, info in knobs(kind):
-        extra = info.json_schema_extra
-        unit = extra.get("unit", "") if isinstance(extra, dict) else ""
-        about = f"{info.description or ''}{_words(info)}"
-        rows[name] = {"unit": unit, "about": about, "value": _lookup(values, name), "default": _default(info)}
-    return rows
-
-
-def _words(info: FieldInfo) -> str:
-    """The words that a knob takes, if it takes words."""
-    annotation = getattr(info.annotation, "__value__", info.annotation)
-    words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
-    return f": {' | '.join(words)}" if words else ""
-
-
-def _default(info: FieldInfo) -> Any:
-    """What a knob is if nobody says otherwise; None for knobs that hold others."""
-    default = info.get_default(call_default_factory=True)
-    return None if _inner(info) else json.loads(TypeAdapter(Any).dump_json(default))
-
-
-def _lookup(values: Any, name: str) -> Any:
-    for part in name.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
-
-
-def _inner(info: FieldInfo) -> type[BaseModel] | None:
-    """The model that a knob holds, also if it may be none; a Range is a value, no model of knobs."""
-    options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
-    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel) and o is not Range]
-    return models[0] if models else None
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _apply(kind: type[Recipe], data: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    known = dict(knobs(kind))
-    if not equals:
-        raise UserError(f"--set {setting}: write key=value without spaces, for example {next(iter(known))}=...")
-    if key not in known:
-        raise UserError(f"--set {key}: no such knob{_nearest(key, known)}; see --describe")
-    *path, last = key.split(".")
-    for part in path:
-        if not isinstance(data.get(part), dict):
-            data[part] = {}
-        data = data[part]
-    data[last] = _value(known[key], text)
-
-
-def _value(info: FieldInfo, text: str) -> Any:
-    if text.lower() == "none" and (_is_union(info.annotation) or _inner(info)):
-        return None
-    if typing.get_origin(info.annotation) is tuple:
-        return [part for part in text.split(",") if part]
-    return text
-
-
-def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
-    by_last = {name.split(".")[-1]: name for name in reversed(list(known))}
-    found = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
-    return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
-
-
-def _one_line(kind: type[Recipe], error: ValidationError) -> str:
-    first = error.errors()[0]
-    loc = [str(part) for part in first["loc"]]
-    name = ".".join(loc)
-    rule = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"recipe: no such knob: {name}{_nearest(name, dict(knobs(kind)))}; see --describe"
-    value = first["input"] if not isinstance(first["input"], dict) else ""
-    shown = f" = {value}" if value != "" else ""
-    return f"{name or 'recipe'}{shown}: {rule}" if name else f"recipe: {rule}"

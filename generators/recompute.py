@@ -9,9 +9,9 @@ from generators import unit
 from generators.contract import find_generator
 from generators.plan import Plan
 from generators.provenance import platform_class
-from generators.recipe import make
 from schemas import digest
 from schemas.errors import UserError
+from schemas.knobs import make
 from schemas.manifest import read_manifest
 from schemas.store import LEAF, open_split
 

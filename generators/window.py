@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from generators.recipe import knob
+from schemas.knobs import knob
 from schemas.quantities import within
 
 

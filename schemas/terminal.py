@@ -4,11 +4,12 @@ Exit codes: 0 done, 1 a check ran and failed, 2 a mistake to mend, 75 interrupte
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from schemas.errors import Interrupted, UserError
 
@@ -52,6 +53,34 @@ def _say(message: object, code: int) -> int:
 def printable(text: str) -> str:
     """Text from strangers without what would command a terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
+def show_knobs(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
+    """Print every knob (rows of `schemas.knobs.describe`): value, unit, meaning."""
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("knob", "value", "unit", "meaning", box=None, pad_edge=False)
+    for name, row in rows.items():
+        table.add_row(name, _written(row), row["unit"], row["about"])
+    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
+    print("(in brackets: what a knob would be, if the knob above it were not none)")
+
+
+def _written(row: Mapping[str, Any]) -> str:
+    """A value as it is written after `--set knob=`."""
+    value, default = row["value"], row["default"]
+    if value is None and default is not None:
+        return f"({_written({'value': default, 'default': None})})"
+    if isinstance(value, dict):
+        return "..."
+    if isinstance(value, list):
+        numbers = all(isinstance(part, int | float) for part in value)
+        return (":" if numbers and len(value) == 2 else ",").join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -10,10 +10,10 @@ import pytest
 
 from generators import engine, unit
 from generators.contract import Generator, find_generator
-from generators.recipe import knobs, make
 from generators.streams import Streams
 from schemas import digest
 from schemas.core import Task, problems, task_names
+from schemas.knobs import knobs, make
 from schemas.store import is_simulated
 
 TASKS = task_names()

@@ -9,12 +9,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from generators.contract import find_generator
 from generators.misalignment import Misalignment
-from generators.recipe import describe, load, make
 from generators.specimens.nanoparticle import Nanoparticle
 from generators.specimens.pool import SpecimenFiles
 from generators.tasks import tie
 from generators.window import Window
 from schemas.errors import UserError
+from schemas.knobs import describe, load, make
 from schemas.quantities import Range, within
 
 

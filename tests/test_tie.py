@@ -12,11 +12,11 @@ from scipy import ndimage
 
 from generators import engine, unit
 from generators.misalignment import Misalignment, Pose, draw, misalign
-from generators.recipe import make
 from generators.spline import affine
 from generators.streams import Streams
 from generators.tasks import tie
 from generators.window import Window, window
+from schemas.knobs import make
 
 from .conftest import DATA, Command
 

@@ -16,9 +16,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from generators import engine, unit
-from generators.recipe import make
 from generators.tasks import tie
 from schemas.errors import UserError
+from schemas.knobs import make
 
 from .conftest import Command
 

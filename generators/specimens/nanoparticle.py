@@ -12,9 +12,9 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from generators.recipe import knob
 from generators.specimens.mesh import Mesh, clip, displace, inflate, reach, rotation, subdivide, transform, twist
 from generators.specimens.solids import KINDS, Kind, radius, solid
+from schemas.knobs import knob
 from schemas.quantities import Range, within
 
 WAVES = 4

@@ -14,12 +14,12 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from generators.recipe import knob
 from generators.specimens import files
 from generators.specimens.mesh import rotation
 from generators.specimens.nanoparticle import draw_quaternion
 from generators.streams import Streams
 from schemas.errors import UserError
+from schemas.knobs import knob
 
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 

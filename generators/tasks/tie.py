@@ -25,7 +25,6 @@ from pydantic import Field, field_validator, model_validator
 from generators import misalignment, recipe
 from generators.contract import Arrays
 from generators.misalignment import Misalignment, Pose, misalign
-from generators.recipe import knob
 from generators.specimens import nanoparticle
 from generators.specimens.nanoparticle import Nanoparticle, Particle
 from generators.specimens.pool import Item, SpecimenFiles
@@ -35,6 +34,7 @@ from generators.window import Window, window
 from physics import noise, optics
 from physics.electron import wavelength
 from schemas import particles
+from schemas.knobs import knob
 from schemas.quantities import Range, within
 
 VERSION = 1

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from generators import recipe
 from generators.contract import Arrays
-from generators.recipe import knob
 from generators.streams import Streams
+from schemas.knobs import knob
 from schemas.quantities import Range, within
 
 VERSION = 1
