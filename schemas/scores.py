@@ -1,0 +1,199 @@
+"""How near a prediction is to the truth: one number per sample and metric, in float64.
+
+The window of a task multiplies its stored targets. Pixels where it is 0 never matter; all others count alike.
+Fourier ring correlation: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250. Structural similarity: Wang et al.,
+IEEE Trans. Image Process. 13 (2004) 600.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+
+from schemas.core import Task
+from schemas.gauge import align, targets
+
+type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
+SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
+RESOLVED = 1 / 7  # of the ring correlation
+ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a metric means. unit: "field" stands for the unit of the scored field."""
+
+    unit: str
+    about: str
+    better: Literal["lower", "higher"]
+
+
+SCORES: Mapping[str, Score] = MappingProxyType(
+    {
+        "nrms": Score("1", "sqrt(sum (truth - prediction)^2 / sum truth^2), offset kept (phase-ret-dl)", "lower"),
+        "nrms_aligned": Score("1", "the same after alignment with the truth in the task's gauge", "lower"),
+        "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
+        "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
+        "ssim": Score("1", "structural similarity after alignment, Gaussian sigma 1.5, range as for psnr", "higher"),
+        "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/7, 0.5 if never", "higher"),
+    }
+)
+
+
+def score(
+    task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None = None
+) -> dict[str, Real]:
+    """All `SCORES` of all predicted targets, (sample,) each: the task's first bare (`nrms`), others `<field>.<metric>`.
+
+    prediction, truth: target name -> (sample, *spatial), of spatial rank 1, 2, 3. window: (*spatial), or None for 1.
+    All axes but the first are spatial. Results do not depend on the batch, to the last bit.
+
+    NaN where a score is undefined: all of a sample with a value that is not finite inside the window (in any target);
+    nrms of a zero truth; psnr, ssim and frc of a constant one; ssim of a grid below 11 pixels along some axis, or of a
+    window that leaves nothing 5 pixels off the edges. psnr of an exact prediction is infinite.
+    """
+    fields = targets(task, prediction, truth, window)
+    inside = {f.name: np.broadcast_to(True if window is None else window != 0, truth[f.name].shape[1:]) for f in fields}
+    bare, known = ({n: np.where(inside[n], np.asarray(v[n], float), 0) for n in inside} for v in (prediction, truth))
+    finite = np.all([_finite(v) for v in [*bare.values(), *known.values()]], axis=0)
+    found: dict[str, Real] = {}
+    with np.errstate(all="ignore"):  # a prediction beyond 1e154 has an infinite error
+        aligned = align(task, bare, known, window)
+        for name in inside:
+            prefix = "" if name == task.of("target")[0].name else f"{name}."
+            rows = _rows(bare[name], aligned[name], known[name], inside[name], window)
+            found |= {prefix + metric: np.where(finite, values, np.nan) for metric, values in rows.items()}
+    return found
+
+
+def summary(task: Task, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | int | str | None]]:
+    """{"mean", "std" (ddof 0), "n", "unit"} per key of `score`, over finite values only; None where there are none.
+
+    Sums are exact (`math.fsum`), so that nothing depends on the order or the batches of samples. Ready for JSON.
+    """
+    return {key: {**_moments(array), "unit": _unit(task, key)} for key, array in values.items()}
+
+
+def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None = None) -> tuple[Real, Real]:
+    """Fourier ring (line, shell) correlation of two images: (frequency (ring,), correlation (sample, ring)).
+
+        FRC(f) = Re sum P T* / sqrt(sum |P|^2 sum |T|^2),   sums over the ring of radius f
+
+    prediction, truth: (sample, *spatial). Frequencies |f| in cycles per pixel, 1/n, 2/n ... up to 0.5, where n is the
+    smallest axis longer than 1; each ring is 1/n wide, corners beyond the last are left out. Rings are round in cycles
+    per pixel whatever the shape of the grid. 0 in a ring without power; NaN where the truth has none at all.
+
+    The mean inside the window is subtracted first: m w with m = sum w x / sum w^2, so that a constant leaves no step
+    at the window's edge to correlate. No edge is put on top: fields are periodic or carry the dataset's own
+    window; another would correlate neighbouring frequencies. A hard window does so, and adds correlation.
+    """
+    ring, frequency = _rings(truth.shape[1:])
+    with np.errstate(all="ignore"):
+        first, second = (_without_mean(np.asarray(x, float), window) for x in (prediction, truth))
+        rows = [_correlate(*pair, ring, len(frequency)) for pair in zip(first, second, strict=True)]
+    return frequency, np.array(rows).reshape(len(truth), len(frequency))
+
+
+def _finite(array: Real) -> np.ndarray:
+    """(sample,): whether all values of the sample are finite."""
+    return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+
+
+def _rows(bare: Real, aligned: Real, truth: Real, inside: np.ndarray, window: np.ndarray | None) -> dict[str, Real]:
+    """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits."""
+    aligned = np.where(inside, aligned, 0)  # a shift may have moved something out of the window
+    rows = [_pixelwise(*row, inside) for row in zip(bare, aligned, truth, strict=True)]
+    found = {metric: np.array([row[metric] for row in rows], float) for metric in SCORES if metric != "frc"}
+    frequency, correlation = ring_correlation(aligned, truth, window)
+    return {**found, "frc": np.array([_crossing(frequency, row) for row in correlation], float)}
+
+
+def _pixelwise(bare: Real, aligned: Real, truth: Real, inside: np.ndarray) -> dict[str, float]:
+    """All scores of one image but frc. Images are 0 outside the window."""
+    power = _positive((truth**2).sum())
+    before, after = ((truth - image)[inside] ** 2 for image in (bare, aligned))
+    square = after.sum() / _positive(inside.sum())
+    data_range = _positive(np.ptp(truth[inside])) if inside.any() else math.nan
+    return {
+        "nrms": np.sqrt(before.sum() / power),
+        "nrms_aligned": np.sqrt(after.sum() / power),
+        "rms": np.sqrt(square),
+        "psnr": 10 * np.log10(data_range**2 / square),
+        "ssim": _similarity(aligned, truth, data_range, inside),
+    }
+
+
+def _similarity(prediction: Real, truth: Real, data_range: float, inside: np.ndarray) -> float:
+    """Mean of the map of structural similarity inside the window, the kernel's radius off the edges of the image.
+
+    So do Wang et al. and skimage, with the covariance of a population; without a window the value is skimage's own.
+    """
+    from skimage.metrics import structural_similarity  # slow to import
+
+    middle = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * truth.ndim
+    if min(truth.shape) <= 2 * SSIM_RADIUS or not inside[middle].any() or not math.isfinite(data_range):
+        return math.nan
+    _, full = structural_similarity(truth, prediction, data_range=data_range, **WANG)  # type: ignore[no-untyped-call]
+    return float(full[middle][inside[middle]].mean())
+
+
+def _without_mean(images: Real, window: np.ndarray | None) -> Real:
+    """Images without their mean m w inside the window, and 0 outside; 0 if they are constant to rounding."""
+    w = np.ones(images.shape[1:]) if window is None else np.asarray(window, float)
+    images = np.where(w == 0, 0, images)
+    rest = [x - (x * w).sum() / _positive(float((w**2).sum())) * w for x in images]
+    rows = [0 * r if (r**2).sum() <= ROUNDING * (x**2).sum() else r for r, x in zip(rest, images, strict=True)]
+    return np.array(rows).reshape(images.shape)
+
+
+def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, Real]:
+    """The ring (*spatial) of each frequency, 0 for the innermost half ring, and the frequencies of rings 1, 2 ..."""
+    n = min((size for size in shape if size > 1), default=1)
+    grid = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij", sparse=True)
+    radius = np.sqrt(sum((f**2 for f in grid), start=np.zeros(shape)))
+    return np.floor(n * radius + 0.5).astype(int), np.arange(1, n // 2 + 1) / n
+
+
+def _correlate(prediction: Real, truth: Real, ring: np.ndarray, rings: int) -> Real:
+    """(ring,) of one pair of images without their means; NaN if they are not finite."""
+    p, t = (scipy.fft.fftn(image, workers=1) for image in (prediction, truth))
+    products = ((p * t.conj()).real, abs(p) ** 2, abs(t) ** 2)
+    cross, power, true = (np.bincount(ring.ravel(), x.ravel(), rings + 1)[1 : rings + 1] for x in products)
+    held = (power > ROUNDING * products[1].sum()) & (true > ROUNDING * products[2].sum())
+    return np.where(held, cross / np.sqrt(power * true), 0 * products[1].sum() / _positive(float(products[2].sum())))
+
+
+def _crossing(frequency: Real, correlation: Real) -> float:
+    """Where the polygon through (0, 1) and the rings first falls below 1/7; 0.5, Nyquist, if it never does."""
+    f, c = np.r_[0, frequency], np.r_[1, correlation]
+    if np.isnan(c).any() or len(c) == 1:
+        return math.nan
+    if not (c < RESOLVED).any():
+        return 0.5
+    i = int(np.argmax(c < RESOLVED))
+    return float(f[i - 1] + (f[i] - f[i - 1]) * (c[i - 1] - RESOLVED) / (c[i - 1] - c[i]))
+
+
+def _positive(value: float) -> float:
+    """NaN for 0: what is divided by it is undefined."""
+    return value if value > 0 else math.nan
+
+
+def _moments(values: np.ndarray) -> dict[str, float | int | str | None]:
+    finite = [float(value) for value in values if math.isfinite(value)]
+    if not (n := len(finite)):
+        return {"mean": None, "std": None, "n": 0}
+    mean = math.fsum(finite) / n
+    return {"mean": mean, "std": math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / n), "n": n}
+
+
+def _unit(task: Task, key: str) -> str:
+    name, _, metric = key.rpartition(".")
+    field = task[name] if name else task.of("target")[0]
+    return field.units if SCORES[metric].unit == "field" else SCORES[metric].unit
