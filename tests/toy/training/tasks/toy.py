@@ -1,0 +1,5 @@
+"""The line from its blurred image."""
+
+from training.contract import Learn
+
+LEARN = Learn(spatial=("x",), inputs={"line": ("blurred",)}, scalars=("height",), symmetries=("flip_x",))

@@ -1,0 +1,132 @@
+"""Train a network on a dataset: `train --data tie.zarr --model unet`. The same command resumes."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import UserError
+from schemas.terminal import Parser, command, show_knobs
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
+SHORT = {  # options that stand for a knob
+    "input": "input",
+    "epochs": "epochs",
+    "batch_size": "batch_size",
+    "optimizer": "optimizer.name",
+    "learning_rate": "optimizer.learning_rate",
+    "seed": "seed",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script `train`."""
+    return command(_main, argv, "interrupted; the same command resumes from the last checkpoint")
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    args = _parser().parse_args(argv)
+    if args.describe:
+        return _describe(args)
+    if args.data is None:
+        raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
+    return _train(args)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="train", description=__doc__, allow_abbrev=False)
+    what = parser.add_argument_group("what")
+    what.add_argument("--data", type=Path, metavar="STORE", help="the dataset")
+    what.add_argument("--model", metavar="NAME", help="the network (unet)")
+    what.add_argument("--recipe", metavar="NAME|FILE", help="default, seed (the published network), or a JSON file")
+    what.add_argument("--input", metavar="NAME", help="what the network sees, of the task's inputs")
+    what.add_argument("--epochs", metavar="N", help="passes over the training samples")
+    what.add_argument("--batch-size", metavar="N", help="samples of a step, on all devices together")
+    what.add_argument("--optimizer", metavar="NAME", help="adam, adamw, sgd")
+    what.add_argument("--learning-rate", metavar="X", help="the highest of the schedule")
+    what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
+    what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="any knob")
+    where = parser.add_argument_group("where and how (the result does not depend on these)")
+    where.add_argument("--out", type=Path, metavar="FOLDER", help="the run (runs/<task>-<model>)")
+    where.add_argument("--overwrite", action="store_true", help="remove the run that is there first")
+    where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help="data in memory, or read")
+    where.add_argument("--keep-every", type=int, metavar="N", help="keep the checkpoints of these steps, too")
+    where.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: the first one's address")
+    where.add_argument("--processes", type=int, metavar="N", help="of several processes: how many")
+    where.add_argument("--process", type=int, metavar="I", help="of several processes: which this is, from 0")
+    show = parser.add_argument_group("only show")
+    show.add_argument("--describe", action="store_true", help="print every knob with unit, value and meaning")
+    show.add_argument("--json", action="store_true", help="for --describe")
+    return parser
+
+
+def _describe(args: argparse.Namespace) -> int:
+    from schemas.knobs import describe
+
+    recipe = _recipe(args, _task(args))
+    show_knobs(describe(type(recipe), recipe), args.json)
+    return 0
+
+
+def _task(args: argparse.Namespace) -> str | None:
+    """The task of the dataset, whose recipes may be named."""
+    from schemas.manifest import read_manifest
+
+    return read_manifest(args.data).task.name if args.data else None
+
+
+def _train(args: argparse.Namespace) -> int:
+    if args.keep_every is not None and args.keep_every < 1:
+        raise UserError(f"--keep-every {args.keep_every}: must be at least 1")
+    task = _task(args)
+    recipe = _recipe(args, task)
+    from training import devices
+
+    devices.connect(args.coordinator, args.processes, args.process)
+    from training import run as runs
+    from training.loop import train
+
+    name: str = recipe.model.name  # type: ignore[attr-defined]
+    out = args.out or Path("runs") / f"{task}-{name}"
+    run = runs.prepare(args.data, out, recipe, mode=args.mode, keep_every=args.keep_every)
+    memory = train(run, overwrite=args.overwrite)
+    if devices.first():
+        print(_summary(out, memory))
+    return 0
+
+
+def _summary(out: Path, memory: Any) -> str:
+    best: Mapping[str, float] = next((row for row in memory.history if row["step"] == memory.best_step), {})
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" in name)
+    return f"{out}: best at step {memory.best_step:,} ({scores}), {memory.seconds:,.0f} s of training; use {out}/best"
+
+
+def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
+    """The recipe: a named one or a file, then the short options, then --set."""
+    from schemas.knobs import make
+    from training.contract import find_model
+    from training.recipe import recipe_of
+
+    base = dict(_base(args, task))
+    inner = dict(base.pop("model", {}))
+    asked = inner.pop("name", "unet")
+    model = args.model or asked
+    if model == asked:
+        base["model"] = inner
+    short = [f"{knob}={getattr(args, name)}" for name, knob in SHORT.items() if getattr(args, name) is not None]
+    return make(recipe_of(model, find_model(model).Config), base, [*short, *args.set])
+
+
+def _base(args: argparse.Namespace, task: str | None) -> Mapping[str, Any]:
+    from schemas.knobs import load
+    from training.contract import find_learn
+
+    name = args.recipe or "default"
+    recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
+    if name in recipes:
+        return recipes[name]
+    if not Path(name).exists():
+        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}")
+    return load(Path(name))

@@ -1,0 +1,246 @@
+"""A trained model as a folder: `model.safetensors`, `model.json` (all that is needed to use it), `README.md`.
+
+The folder works wherever it is copied. It holds data only, no pickle: the code of task and model is found by name.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from schemas.core import Task, find_task, task_names
+from schemas.errors import UserError
+from schemas.knobs import make
+from schemas.objects import read, sha256
+from training.contract import find_learn, find_model, model_names
+from training.features import Features, Moments
+from training.network import Named, Network
+from training.recipe import Recipe, recipe_of
+
+FORMAT = 1  # of model.json; a reader refuses a newer one
+BATCH = 64  # samples at most that are predicted at once
+
+
+class Card(BaseModel):
+    """What stands in model.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    name: str
+    task: Task
+    sizes: dict[str, int]  # of the training data
+    recipe: dict[str, Any]
+    moments: dict[str, Moments]
+    dataset_digest: str
+    dataset_recipe: dict[str, Any] | None
+    samples: int
+    parameters: int
+    step: int
+    epoch: int
+    scores: dict[str, float]
+    history: list[dict[str, float | int]]
+    seconds: float
+    hardware: str
+    packages: dict[str, str]
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that predicts."""
+
+    card: Card
+    features: Features
+    network: Network
+    parameters: Named
+    rest: Named
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The dataset's fields that it reads."""
+        return self.features.reads
+
+    def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
+        """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
+        if task.name != self.card.task.name:
+            return [f"it was trained for the task {self.card.task.name}, the dataset is of {task.name}"]
+        if _major(task.version) != _major(self.card.task.version):
+            return [f"it was trained on schema {self.card.task.version}, the dataset has {task.version}"]
+        return self.features.problems(task, sizes)
+
+    def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The targets, (sample, ...) float32 in the dataset's units. fields: `inputs`, of any number of samples."""
+        count = len(next(fields[name] for name in self.inputs if self.card.task[name].per_sample))
+        length = min(BATCH, 1 << (count - 1).bit_length())  # few lengths, so few compilations
+        pieces = [self._piece(fields, slice(start, start + length)) for start in range(0, count, length)]
+        return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
+
+    def _piece(self, fields: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+        length = rows.stop - rows.start
+        batch = {}
+        for name in self.inputs:
+            if self.card.task[name].per_sample:
+                values = fields[name][rows]
+                batch[name] = np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)], mode="edge")
+            else:
+                batch[name] = fields[name]
+        return {name: np.asarray(values) for name, values in self._predict(self.parameters, self.rest, batch).items()}
+
+    @cached_property
+    def _predict(self) -> Any:
+        @jax.jit
+        def predict(parameters: Named, rest: Named, batch: Mapping[str, Any]) -> dict[str, Any]:
+            output, _ = self.network(parameters, rest, self.features.encode(batch))
+            return self.features.decode(output, batch)
+
+        return predict
+
+
+def assemble(recipe: Recipe, features: Features) -> Network:
+    """The network of a recipe for these features, freshly initialised; UserError if the sizes do not suit."""
+    knobs: Any = recipe.model  # type: ignore[attr-defined]
+    dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
+    rngs = nnx.Rngs(recipe.seed)
+    try:
+        module = find_model(knobs.name).build(knobs, features.input_shape, features.output_shape, rngs, dtype)
+    except ValueError as error:
+        raise UserError(f"--model {knobs.name}: {error}") from None
+    return Network(module)
+
+
+def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
+    """Write a model in place of the one in `folder`, which is whole or absent at any time."""
+    arrays = {f"parameters/{k}": np.asarray(v) for k, v in parameters.items()}
+    weights = save_arrays(arrays | {f"rest/{k}": np.asarray(v) for k, v in rest.items()})
+    card = card.model_copy(update={"weights_sha256": sha256(weights)})
+    new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    (new / "model.safetensors").write_bytes(weights)
+    (new / "model.json").write_text(card.model_dump_json(indent=1))
+    (new / "README.md").write_text(_readme(card))
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_card(path: Path) -> tuple[Path, Card]:
+    """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
+    folder = path / "best" if (path / "best").is_dir() else path
+    data = read(folder / "model.json")
+    if data is None:
+        raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
+    try:
+        content = json.loads(data)
+        found = content.get("format")
+        if found != FORMAT:
+            raise UserError(
+                f"{path}: model format {found!r}, this program reads {FORMAT}; install the one that wrote it"
+            )
+        return folder, Card.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{folder}/model.json: damaged: {where}: {first['msg']}; copy the model again") from None
+    except (ValueError, AttributeError):
+        raise UserError(f"{folder}/model.json: damaged, no JSON object; copy the model again") from None
+
+
+def load_model(path: Path) -> Trained:
+    """The model in a folder, ready to predict. UserError if it is damaged, or newer than this program."""
+    folder, card = load_card(path)
+    _known(path, card)
+    weights = read(folder / "model.safetensors")
+    if weights is None or sha256(weights) != card.weights_sha256:
+        raise UserError(f"{folder}/model.safetensors: missing, or not the weights of model.json; copy the model again")
+    recipe = _recipe(path, card)
+    features = features_of(card.task, recipe, card.moments, card.sizes)
+    network = assemble(recipe, features)
+    arrays = load_arrays(weights)
+    parameters, rest = (_part(arrays, f"{part}/", like) for part, like in _parts(network))
+    if parameters is None or rest is None:
+        raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
+    return Trained(card, features, network, parameters, rest)
+
+
+def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:
+    """The features that a recipe asks for."""
+    learn = find_learn(task.name)
+    return Features(task, learn, recipe.input or next(iter(learn.inputs)), recipe.scalars, moments, sizes)
+
+
+def _known(path: Path, card: Card) -> None:
+    if card.task.name not in task_names():
+        raise UserError(f"{path}: a model of the task {card.task.name}; there are: {', '.join(task_names())}")
+    known = find_task(card.task.name).version
+    if _version(card.task.version) > _version(known):
+        raise UserError(
+            f"{path}: trained on version {card.task.version} of the schema of {card.task.name}, this program knows "
+            f"{known}; install a newer drybeam"
+        )
+    name = card.recipe.get("model", {}).get("name")
+    if name not in model_names():
+        raise UserError(f"{path}: a model {name!r}; this program has: {', '.join(model_names())}")
+
+
+def _recipe(path: Path, card: Card) -> Recipe:
+    name = card.recipe["model"]["name"]
+    try:
+        return make(recipe_of(name, find_model(name).Config), card.recipe, [])
+    except UserError as error:
+        raise UserError(f"{path}/model.json: {error}") from None
+
+
+def _parts(network: Network) -> list[tuple[str, Named]]:
+    return list(zip(("parameters", "rest"), network.initial, strict=True))
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
+    """The arrays under a prefix, if they are those that are asked for."""
+    found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
+    shapes = {name: (value.shape, value.dtype) for name, value in found.items()}
+    return found if shapes == {name: (value.shape, value.dtype) for name, value in like.items()} else None
+
+
+def _major(version: str) -> str:
+    return version.split(".")[0]
+
+
+def _version(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _readme(card: Card) -> str:
+    scores = "".join(f"| {name} | {value:.5g} |\n" for name, value in card.scores.items())
+    inputs = card.recipe.get("input") or "the task's first input"
+    sizes = ", ".join(f"{name} {value}" for name, value in card.sizes.items())
+    return f"""# {card.name}
+
+{card.task.about}
+
+| | |
+|---|---|
+| task | {card.task.name} {card.task.version} |
+| network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, sees: {inputs} |
+| trained on | {card.samples:,} samples of the dataset with digest `{card.dataset_digest}` |
+| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {card.hardware} |
+| sizes of the training data | {sizes} |
+{scores}
+Use: `infer --model {card.name} --data ... --out predictions.zarr`. Valid for data as those it was trained on (all
+knobs: `model.json`, `dataset_recipe`); beyond them nothing is promised. Scores are those of the validation samples:
+`evaluate` compares with the classical methods on the test samples.
+"""

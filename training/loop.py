@@ -1,0 +1,346 @@
+"""The loop: restore, learn step by step, evaluate, save. Killed anywhere and started again, it ends with the same bits.
+
+Order at an evaluation: evaluate, remember, write the journal, save the checkpoint, export the best. A step's metrics
+are looked at while the next one runs.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from schemas.errors import Interrupted, UserError
+from training import batches, devices, export, optimizers, steps
+from training.batches import Resident, Source, Split, Stream
+from training.checkpoints import Checkpoints, Memory
+from training.export import Card
+from training.journal import Journal, Row
+from training.network import Network
+from training.order import Order, block_length
+from training.progress import Progress, follow
+from training.run import Run, claim, hardware, packages
+
+
+@dataclass
+class Machinery:
+    """All that a run needs and that does not change."""
+
+    run: Run
+    mesh: Mesh
+    network: Network
+    training: Source
+    validation: Source | None
+    learn: Callable[[steps.State, batches.Batch], tuple[steps.State, steps.Metrics]]
+    measure: Callable[..., steps.Metrics]
+    rate: Callable[[int], Any]
+    rule: Any
+    checkpoints: Checkpoints
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return self.training.order.steps
+
+    @property
+    def total(self) -> int:
+        """Steps of the run."""
+        return self.run.recipe.epochs * self.per_epoch
+
+
+def train(run: Run, *, overwrite: bool = False) -> Memory:
+    """Run to the end, or go on from where a run of the same identity stopped."""
+    mesh = devices.mesh(run.recipe.batch_size)
+    network = export.assemble(run.recipe, run.features)
+    if devices.first():
+        claim(run, overwrite=overwrite)
+    machinery = _build(run, mesh, network)
+    try:
+        return _train(machinery)
+    finally:
+        machinery.checkpoints.close()
+
+
+def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
+    recipe, features = run.recipe, run.features
+    training = _source(run, mesh, "train", recipe.seed)
+    validation = _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
+    count = recipe.epochs * training.order.steps
+    rule = optimizers.build(recipe, count)
+    return Machinery(
+        run,
+        mesh,
+        network,
+        training,
+        validation,
+        steps.learn(network, features, rule, recipe, mesh),
+        steps.evaluate(network, features, recipe, mesh),
+        optimizers.schedule(recipe.schedule, recipe.optimizer.learning_rate, count),
+        rule,
+        Checkpoints(run.out / "checkpoints", run.keep_every),
+    )
+
+
+def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
+    task, sizes = run.manifest.task, run.manifest.sizes
+    names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
+    read = [task[name] for name in names]
+    data = Split(
+        run.data,
+        split,
+        tuple(f.name for f in read if f.per_sample),
+        tuple(f.name for f in read if not f.per_sample),
+    )
+    nbytes = sum(f.nbytes(sizes) for f in read if f.per_sample)
+    count = run.manifest.samples[split]
+    order = Order(count, run.recipe.batch_size, seed, block_length(nbytes))
+    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(count * nbytes))
+    return Resident(data, order, mesh) if resident else Stream(data, order, mesh)
+
+
+def _train(m: Machinery) -> Memory:
+    fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh)
+    state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
+    del fresh
+    first = int(state["step"])
+    journal = Journal(m.run.out, first) if devices.first() else None
+    try:
+        with follow(m.total, m.run.recipe.batch_size) as progress, requested_stop() as stop:
+            if not _finished(m, memory, first):
+                state = _steps(m, state, memory, journal, progress, stop)
+        m.checkpoints.wait()
+        _ensure_best(m, state, memory)
+    finally:
+        if journal:
+            journal.close()
+    return memory
+
+
+def _finished(m: Machinery, memory: Memory, step: int) -> bool:
+    patience = m.run.recipe.patience
+    return step >= m.total or (patience is not None and memory.worse >= patience)
+
+
+def _steps(
+    m: Machinery,
+    state: steps.State,
+    memory: Memory,
+    journal: Journal | None,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> steps.State:
+    """Learn until the end; saves on the way. Interrupted if somebody asks to stop."""
+    recipe, first = m.run.recipe, int(state["step"])
+    watch, saved = Watch(m), first
+    for step, batch in enumerate(m.training.batches(first, m.total), first + 1):
+        state, metrics = m.learn(state, batch)
+        watch.follow(step, metrics)
+        within = step % m.per_epoch
+        if within and within % recipe.log_every:
+            continue
+        row = watch.report()
+        memory.seconds += row["seconds"]
+        _write(journal, row)
+        progress(step, row)
+        if within == 0 and (step // m.per_epoch % recipe.evaluate_every == 0 or step == m.total):
+            state, saved = _evaluate(m, state, memory, journal, step), step
+            if _finished(m, memory, step):
+                break
+        elif step - saved >= recipe.save_every:
+            m.checkpoints.save(step, state, memory)
+            saved = step
+        if stop():
+            m.checkpoints.save(step, state, memory)
+            m.checkpoints.wait()
+            raise Interrupted(
+                f"interrupted at step {step:,} of {m.total:,}, saved; the same command goes on from there"
+            )
+    return state
+
+
+@dataclass
+class Watch:
+    """The metrics of the steps since the last line: looked at a step late, so that the device is never waited for."""
+
+    machinery: Machinery
+    _waiting: tuple[int, steps.Metrics] | None = None
+    _losses: list[float] = field(default_factory=list)
+    _norms: list[float] = field(default_factory=list)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def follow(self, step: int, metrics: steps.Metrics) -> None:
+        """Keep a step's metrics, look at those before."""
+        self._look()
+        self._waiting = (step, metrics)
+
+    def _look(self) -> None:
+        if self._waiting is None:
+            return
+        step, metrics = self._waiting
+        loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise UserError(_not_finite(self.machinery, step, np.asarray(metrics["each"]), norm))
+        self._losses.append(loss)
+        self._norms.append(norm)
+        self._waiting = None
+
+    def report(self) -> Row:
+        """The line since the last one: means over its steps."""
+        assert self._waiting is not None
+        step = self._waiting[0]
+        self._look()
+        m, count, now = self.machinery, len(self._losses), time.perf_counter()
+        row: Row = {
+            "step": step,
+            "epoch": round(step / m.per_epoch, 4),
+            "train/loss": math.fsum(self._losses) / count,
+            "train/gradient_norm": math.fsum(self._norms) / count,
+            "learning_rate": float(m.rate(step - 1)),
+            "seconds": round(now - self._since, 4),
+            "samples_per_second": round(count * m.run.recipe.batch_size / (now - self._since), 1),
+        }
+        self._losses, self._norms, self._since = [], [], now
+        return row
+
+
+def _not_finite(m: Machinery, step: int, each: np.ndarray, norm: float) -> str:
+    """Which samples of a step's batch made it so."""
+    ids, weight = m.training.order.ids(step - 1)
+    bad = [int(i) for i, loss, real in zip(ids, each, weight, strict=True) if real and not math.isfinite(loss)]
+    where = f"{m.run.data}/train"
+    if not bad:
+        return (
+            f"{where}: step {step}: the gradient is {norm}, from samples {', '.join(map(str, ids[:8]))}, ...; lower "
+            "optimizer.learning_rate, or clip it (optimizer.clip)"
+        )
+    names = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
+    remedy = (
+        "lower optimizer.learning_rate: all of the batch is affected"
+        if len(bad) == int(weight.sum())
+        else "look at them with `dataset validate`"
+    )
+    return f"{where} samples {names}: step {step}: their loss is not finite; {remedy}. Nothing of this step was saved"
+
+
+def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal | None, step: int) -> steps.State:
+    """Score the validation samples, remember, save; the best is exported."""
+    row: Row = {"step": step, "epoch": step // m.per_epoch}
+    if m.validation:
+        scores = validate(m, state, m.validation)
+        row |= {f"validation/{name}": value for name, value in scores.items()}
+        loss = scores["loss"]
+        better = memory.best_loss is None or loss < memory.best_loss
+        memory.worse = 0 if better else memory.worse + 1
+        memory.best_loss = loss if better else memory.best_loss
+        _write(journal, row)
+        state = _plateau(m, state, memory)
+    else:  # nothing to choose by: the last is kept
+        loss, better = None, True
+    memory.best_step = step if better else memory.best_step
+    memory.history.append({**row, **_last_training(m, step)})
+    m.checkpoints.save(step, state, memory, loss)
+    if better:
+        _export(m, state, memory)
+    return state
+
+
+def _last_training(m: Machinery, step: int) -> Row:
+    """The last training loss, for the history."""
+    from training.journal import read
+
+    rows = [row for row in read(m.run.out) if row["step"] <= step and "train/loss" in row]
+    return {"train/loss": rows[-1]["train/loss"]} if rows else {}
+
+
+def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
+    """Lower the learning rate when the loss has not fallen for a while."""
+    knobs = m.run.recipe.schedule
+    if knobs.name != "plateau" or not memory.worse or memory.worse % knobs.patience:
+        return state
+    return {**state, "rate": state["rate"] * knobs.factor}
+
+
+def validate(m: Machinery, state: steps.State, source: Source) -> dict[str, float]:
+    """Mean scores over all samples of a split; they do not depend on the batch size."""
+    found: dict[str, list[float]] = {}
+    parameters = steps.best_parameters(state)
+    for step, batch in enumerate(source.batches(0, source.order.steps)):
+        _, weight = source.order.ids(step)
+        for name, values in m.measure(parameters, state["rest"], batch).items():
+            found.setdefault(name, []).extend(np.asarray(values, np.float64)[weight > 0])
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+
+def _export(m: Machinery, state: steps.State, memory: Memory) -> None:
+    if devices.first():
+        export.save(m.run.out / "best", _card(m, memory), steps.best_parameters(state), state["rest"])
+
+
+def _card(m: Machinery, memory: Memory) -> Card:
+    run, step = m.run, memory.best_step
+    row = next(row for row in memory.history if row["step"] == step)
+    return Card(
+        name=run.out.name,
+        task=run.manifest.task,
+        sizes=run.manifest.sizes,
+        recipe=run.recipe.model_dump(mode="json"),
+        moments=dict(run.features.moments),
+        dataset_digest=run.manifest.root_digest or "",
+        dataset_recipe=run.manifest.recipe,
+        samples=run.manifest.samples["train"],
+        parameters=sum(value.size for value in m.network.initial[0].values()),
+        step=step,
+        epoch=step // m.per_epoch,
+        scores={name: float(value) for name, value in row.items() if "/" in name},
+        history=memory.history,
+        seconds=round(memory.seconds, 1),
+        hardware=hardware(),
+        packages=packages(),
+    )
+
+
+def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
+    """The folder `best` holds the best step's model with the whole history, also after a kill between two writes."""
+    if memory.best_step != int(state["step"]):
+        found = m.checkpoints.restore(state, m.mesh, memory.best_step)
+        if found is None:
+            return
+        state = found[0]
+    _export(m, state, memory)
+
+
+def _write(journal: Journal | None, row: Row) -> None:
+    if journal:
+        journal.write(row)
+
+
+@contextmanager
+def requested_stop() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM, SIGINT or SIGUSR1 came to any process since; a second one stops at once."""
+    asked = False
+
+    def ask(number: int, _: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def any_asked() -> bool:
+        if jax.process_count() == 1:
+            return asked
+        return bool(np.any(multihost_utils.process_allgather(np.asarray(asked))))
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield any_asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,96 @@
+"""U-Net with residual blocks, group normalisation and pixel shuffle.
+
+Input and output are folded by `patch` (blocks of pixels to channels): convolutions at full resolution with few
+channels cost most of a plain U-Net's time. Each level halves the resolution by folding again and widens; on the way
+back a linear layer and pixel shuffle double it, and the skip of that level is joined. The last layer starts at zero, so that training
+starts from the mean of the target. Sizes that the folding does not divide are padded and cropped.
+
+Parameters (2 images in, 1 out): 1.61 M with the defaults. Ronneberger et al., arXiv:1505.04597; residual blocks as
+He et al., arXiv:1512.03385.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field
+
+from schemas.knobs import Knobs, knob
+from training.contract import Array, Shape
+from training.layers import GroupNorm, crop, pad_to, to_depth, to_space
+
+
+class Config(Knobs):
+    """Its knobs."""
+
+    width: int = Field(32, ge=1, le=4096, **knob("channels of the first level", "channel"))
+    widening: tuple[float, ...] = Field((1, 2, 3, 4), min_length=1, max_length=8, **knob("of each level, times width"))
+    blocks: int = Field(1, ge=1, le=16, **knob("residual blocks per level, on each way"))
+    patch: int = Field(2, ge=1, le=16, **knob("pixels folded into channels at the input", "pixel"))
+    groups: int = Field(8, ge=1, le=4096, **knob("of channels that are normalised together"))
+
+
+def build(config: Config, inputs: Shape, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+    """The network; any sizes, any number of spatial axes."""
+    return UNet(config, inputs, outputs, rngs, dtype)
+
+
+class Block(nnx.Module):
+    """relu(x' + norm(conv(relu(norm(conv(x))))))), x' = x or a linear map of it."""
+
+    def __init__(self, rank: int, inputs: int, outputs: int, groups: int, rngs: nnx.Rngs, dtype: Any) -> None:
+        kernel, options = (3,) * rank, {"use_bias": False, "rngs": rngs, "dtype": dtype}
+        self.first = nnx.Conv(inputs, outputs, kernel, **options)
+        self.first_norm = GroupNorm(outputs, groups, dtype=dtype)
+        self.second = nnx.Conv(outputs, outputs, kernel, **options)
+        self.second_norm = GroupNorm(outputs, groups, dtype=dtype)
+        self.skip = nnx.Linear(inputs, outputs, **options) if inputs != outputs else None
+
+    def __call__(self, x: Array) -> Array:
+        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        y = jax.nn.relu(self.first_norm(self.first(x)))
+        y = self.second_norm(self.second(y))
+        return jax.nn.relu(y + (self.skip(x) if self.skip else x))
+
+
+class UNet(nnx.Module):
+    """See the module."""
+
+    def __init__(self, config: Config, inputs: Shape, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
+        rank = len(inputs) - 1
+        fold = config.patch**rank
+        widths = [max(1, round(config.width * factor)) for factor in config.widening]
+        self.patch, self.levels = config.patch, len(widths)
+
+        def stage(before: int, width: int) -> Any:
+            sizes = [before, *(width for _ in range(config.blocks))]
+            return nnx.List([Block(rank, a, b, config.groups, rngs, dtype) for a, b in pairwise(sizes)])
+
+        self.stem = nnx.Conv(inputs[-1] * fold, widths[0], (3,) * rank, rngs=rngs, dtype=dtype)
+        before = [widths[0], *(width * 2**rank for width in widths[:-1])]
+        self.down = nnx.List([stage(a, b) for a, b in zip(before, widths, strict=True)])
+        pairs = list(pairwise(widths))
+        self.up = nnx.List([nnx.Linear(b, a * 2**rank, rngs=rngs, dtype=dtype) for a, b in pairs])
+        self.join = nnx.List([stage(2 * a, a) for a, _ in pairs])
+        zeros = nnx.initializers.zeros
+        self.head = nnx.Linear(widths[0], outputs[-1] * fold, kernel_init=zeros, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Array, key: Array | None = None) -> Array:
+        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        spatial = x.shape[1:-1]
+        x = self.stem(to_depth(pad_to(x, self.patch * 2 ** (self.levels - 1)), self.patch))
+        skips = []
+        for level, stage in enumerate(self.down):
+            x = _run(stage, to_depth(x, 2) if level else x)
+            skips.append(x)
+        for level in reversed(range(self.levels - 1)):
+            x = _run(self.join[level], jnp.concatenate([skips[level], to_space(self.up[level](x), 2)], axis=-1))
+        return crop(to_space(self.head(x), self.patch), spatial)
+
+
+def _run(stage: Any, x: Array) -> Array:
+    for block in stage:
+        x = block(x)
+    return x

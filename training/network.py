@@ -1,0 +1,44 @@
+"""A flax module as pure functions on named arrays: what checkpoints, files and the step work with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+
+from training.contract import Array
+
+type Named = dict[str, Array]
+
+
+class Network:
+    """The structure of a module, without its arrays."""
+
+    def __init__(self, module: nnx.Module) -> None:
+        self.graph: Any
+        self.graph, parameters, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
+        self._parameters = _Names(parameters)
+        self._rest = _Names(rest)
+        self.initial: tuple[Named, Named] = (self._parameters.named(parameters), self._rest.named(rest))
+
+    def __call__(self, parameters: Named, rest: Named, x: Array, key: Array | None = None) -> tuple[Array, Named]:
+        """The output for an input, and the new rest (running averages). key: for dropout; None: inference."""
+        module = nnx.merge(self.graph, self._parameters.tree(parameters), self._rest.tree(rest))
+        output = module(x, key)
+        return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param)))
+
+
+class _Names:
+    """Between a tree of arrays and a dict by dotted path."""
+
+    def __init__(self, tree: Any) -> None:
+        paths, self._structure = jax.tree_util.tree_flatten_with_path(tree)
+        self._names = [
+            jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in paths
+        ]
+
+    def named(self, tree: Any) -> Named:
+        return dict(zip(self._names, jax.tree_util.tree_leaves(tree), strict=True))
+
+    def tree(self, named: Mapping[str, Array]) -> Any:
+        return jax.tree_util.tree_unflatten(self._structure, [named[name] for name in self._names])

@@ -1,0 +1,75 @@
+"""Every knob of a training run. A run is a function of its recipe and its dataset alone."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model
+
+from schemas.knobs import Knobs, knob
+from schemas.quantities import within
+
+type Optimizers = Literal["adam", "adamw", "sgd"]
+type Schedules = Literal["constant", "cosine", "plateau"]
+type Precision = Literal["float32", "bfloat16"]
+type Normalisation = Literal["standard", "none"]
+
+
+class Optimizer(Knobs):
+    """The rule that turns gradients into steps."""
+
+    name: Optimizers = Field("adam", **knob("adam, adamw, sgd (momentum)"))
+    learning_rate: Annotated[float, within(0, above=True)] = Field(2e-3, **knob("the highest of the schedule"))
+    weight_decay: Annotated[float, within(0)] = Field(1e-4, **knob("adamw: decoupled, of all parameters"))
+    momentum: Annotated[float, within(0, 1)] = Field(0.9, **knob("sgd: 0 is plain gradient descent"))
+    nesterov: bool = Field(False, **knob("sgd: look ahead"))
+    clip: Annotated[float, within(0, above=True)] | None = Field(1.0, **knob("largest norm of the gradient; none: any"))
+
+
+class Schedule(Knobs):
+    """The learning rate as a function of the step."""
+
+    name: Schedules = Field("cosine", **knob("after the warm-up: constant, cosine, plateau"))
+    warmup: int = Field(100, ge=0, **knob("linear warm-up; at most a tenth of the run", "step"))
+    floor: Annotated[float, within(0, 1)] = Field(0.0, **knob("cosine: the last learning rate to the highest"))
+    factor: Annotated[float, within(0, 1, above=True)] = Field(0.5, **knob("plateau: learning rate to the one before"))
+    patience: int = Field(5, ge=1, **knob("plateau: evaluations without a better loss before it falls", "evaluation"))
+
+
+class Loss(Knobs):
+    """Weights of the terms of the loss (training/losses.py)."""
+
+    relative: Annotated[float, within(0)] = Field(1.0, **knob("root of error^2 to truth^2, sums over a sample"))
+    mse: Annotated[float, within(0)] = Field(0.0, **knob("mean squared error, in standard deviations of the target"))
+    l1: Annotated[float, within(0)] = Field(0.0, **knob("mean absolute error, in standard deviations of the target"))
+    huber: Annotated[float, within(0)] = Field(0.0, **knob("mean Huber loss, in standard deviations of the target"))
+    aligned: bool = Field(False, **knob("compare after alignment: do not learn what no measurement reveals"))
+
+
+class Recipe(Knobs):
+    """Every knob of a run but those of its model."""
+
+    input: str = Field("", **knob("what the network sees; empty: the task's first"))
+    scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
+    normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))
+    epochs: int = Field(50, ge=1, **knob("passes over the training samples"))
+    batch_size: int = Field(32, ge=1, **knob("of all devices together", "sample"))
+    seed: int = Field(0, ge=0, lt=1 << 32, **knob("of initialisation, order, augmentation and dropout"))
+    optimizer: Optimizer = Field(Optimizer(), **knob("steps"))
+    schedule: Schedule = Field(Schedule(), **knob("learning rate"))
+    loss: Loss = Field(Loss(), **knob("what is made small"))
+    augment: bool = Field(True, **knob("show samples under the task's symmetries"))
+    ema: Annotated[float, within(0, 1)] | None = Field(
+        None, **knob("decay of an exponential moving average of the parameters, evaluated and kept in their place")
+    )
+    precision: Precision = Field("float32", **knob("of the network; parameters, physics, losses stay float32"))
+    patience: int | None = Field(None, ge=1, **knob("stop after so many evaluations without a better loss"))
+    evaluate_every: int = Field(1, ge=1, **knob("passes between evaluations", "epoch"))
+    log_every: int = Field(10, ge=1, **knob("steps between lines of metrics.jsonl", "step"))
+    save_every: int = Field(1000, ge=1, **knob("steps between checkpoints, beside one an evaluation", "step"))
+
+
+def recipe_of(name: str, config: type[Knobs]) -> type[Recipe]:
+    """The recipe of a run with a model of that name and these knobs, under `model`."""
+    field: Any = (Literal[name], Field(name, **knob("which network")))
+    named = create_model("Config", __base__=config, name=field)
+    model: Any = (named, Field(named(), **knob("the network")))
+    return create_model("Recipe", __base__=Recipe, model=model)

@@ -1,0 +1,160 @@
+"""What a run is, settled before anything compiles: dataset, recipe, features; refused with all that does not suit."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from schemas.errors import UserError
+from schemas.manifest import Manifest, read_manifest
+from schemas.objects import publish, read
+from schemas.store import open_split
+from training.contract import Derived, find_learn
+from training.features import Features, Moments
+from training.recipe import Recipe
+
+VERSION = 1  # of what a run computes; raised when the same recipe would learn otherwise
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: what is learned from which data, and where it is kept."""
+
+    data: Path
+    out: Path
+    manifest: Manifest
+    recipe: Recipe
+    features: Features
+    mode: str = "auto"
+    keep_every: int | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that its result depends on."""
+        manifest = self.manifest
+        data = {"task": manifest.task.name, "schema": manifest.task.version, "digest": manifest.root_digest}
+        return {"version": VERSION, "data": data, "recipe": self.recipe.model_dump(mode="json")}
+
+
+def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
+    """The run of a recipe on a dataset; UserError lists what the dataset lacks."""
+    manifest = read_manifest(data)
+    learn = find_learn(manifest.task.name)
+    name = recipe.input or next(iter(learn.inputs))
+    if name not in learn.inputs:
+        raise UserError(f"--input {name}: no such input; there are: {', '.join(learn.inputs)}")
+    if unknown := set(recipe.scalars) - set(learn.scalars):
+        raise UserError(f"scalars = {', '.join(sorted(unknown))}: must be some of {', '.join(learn.scalars) or 'none'}")
+    features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes)
+    if found := _problems(manifest, features):
+        raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
+    moments = _moments(data, manifest, features, recipe)
+    return Run(
+        data,
+        out,
+        manifest,
+        recipe,
+        Features(manifest.task, learn, name, recipe.scalars, moments, manifest.sizes),
+        **options,
+    )
+
+
+def _problems(manifest: Manifest, features: Features) -> list[str]:
+    """What the dataset lacks."""
+    found = []
+    fields = {field.name: field for field in manifest.task.fields}
+    if manifest.origin != "simulated":
+        found.append("it holds measurements, without targets")
+    if not manifest.samples.get("train"):
+        found.append("it has no training samples")
+    if not features.targets:
+        found.append("no field has the role target")
+    parts = [(part,) if isinstance(part, str) else (*part.fields, part.like) for part in features.channels]
+    needed = dict.fromkeys(name for part in parts for name in part)
+    found += [f"field {name} is missing" for name in needed if name not in fields]
+    flat = [(f.name, dim) for f in features.targets for dim in features.learn.spatial if dim not in f.dims]
+    return found + [f"target {name} has no dimension {dim}" for name, dim in flat]
+
+
+def _moments(data: Path, manifest: Manifest, features: Features, recipe: Recipe) -> dict[str, Moments]:
+    """Of each field that is normalised, over the training samples."""
+    parts = [part.like if isinstance(part, Derived) else part for part in features.channels]
+    names = dict.fromkeys([*parts, *(field.name for field in features.targets)])
+    if recipe.normalisation == "none":
+        return {name: Moments() for name in names}
+    return {name: _of_field(data, manifest, name) for name in names}
+
+
+def _of_field(data: Path, manifest: Manifest, name: str) -> Moments:
+    known = manifest.statistics.get(name)
+    if known is not None:
+        return _moments_of(known.mean, known.std)
+    values = np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
+    return _moments_of(float(values.mean()), float(values.std()))
+
+
+def _moments_of(mean: float, std: float) -> Moments:
+    """A constant has deviation 1, and so has one that is constant but for rounding."""
+    return Moments(mean=mean, std=std if std > 1e-6 * abs(mean) else 1.0)
+
+
+def claim(run: Run, *, overwrite: bool) -> None:
+    """Make the run's folder this run's; UserError shows how it differs from the one that is there."""
+    path = run.out / "run.json"
+    if overwrite and path.exists():
+        shutil.rmtree(run.out)
+    found = read(path)
+    if found is None:
+        if run.out.exists() and any(run.out.iterdir()):
+            raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
+        publish(path, json.dumps(run.identity, indent=1).encode())
+        return
+    try:
+        differences = list(_differences(json.loads(found), json.loads(json.dumps(run.identity))))
+    except ValueError:
+        raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite") from None
+    if differences:
+        raise UserError(
+            f"{run.out}: holds another run ({'; '.join(differences[:4])}); "
+            "give another --out, or --overwrite to lose it"
+        )
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Any:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}".removeprefix("."))
+    elif old != new:
+        yield f"{name.removeprefix('recipe.')} {json.dumps(old)}, now {json.dumps(new)}"
+
+
+def hardware() -> str:
+    """What this runs on, for people."""
+    devices = jax.devices()
+    kind = devices[0].device_kind if devices[0].platform != "cpu" else f"{_processor()}, {_cores()} cores"
+    return f"{len(devices)} x {kind}" if len(devices) > 1 else kind
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def packages() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {name: version(name) for name in ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")}

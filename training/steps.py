@@ -1,0 +1,110 @@
+"""The state of a run, one step of learning, one of evaluation. Pure functions, compiled once.
+
+No random numbers and no data order in the state: keys are folded from (seed, step), batches follow from (seed, step).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from training import losses
+from training.augmentation import augment
+from training.batches import WEIGHT, Batch
+from training.contract import Array
+from training.devices import replicated, split
+from training.features import Features
+from training.network import Named, Network
+from training.recipe import Recipe
+
+type State = dict[
+    str, Any
+]  # step, parameters, rest, optimizer, average (or empty), rate (multiplies the learning rate)
+type Metrics = dict[str, Array]
+
+
+def start(network: Network, rule: optax.GradientTransformation, recipe: Recipe, mesh: Mesh) -> State:
+    """The state before the first step, on every device."""
+    parameters, rest = network.initial
+
+    def initial() -> State:
+        average = jax.tree.map(jnp.copy, parameters) if recipe.ema is not None else {}
+        counters = {"step": jnp.zeros((), jnp.int32), "rate": jnp.ones(())}
+        return {
+            "parameters": parameters,
+            "rest": rest,
+            "optimizer": rule.init(parameters),
+            "average": average,
+            **counters,
+        }
+
+    made: State = jax.jit(initial, out_shardings=replicated(mesh))()
+    return made
+
+
+def learn(
+    network: Network, features: Features, rule: optax.GradientTransformation, recipe: Recipe, mesh: Mesh
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """One step: a state and a batch to the next state and the step's metrics. The state given is used up."""
+
+    def objective(parameters: Named, state: State, batch: Batch, key: Array) -> tuple[Array, tuple[Named, Array]]:
+        output, rest = network(parameters, state["rest"], features.encode(batch), key)
+        each = losses.loss(features, recipe.loss, features.decode(output, batch), batch)
+        each = jnp.where(batch[WEIGHT] > 0, each, 0)
+        return jnp.sum(each) / jnp.sum(batch[WEIGHT]), (rest, each)
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=replicated(mesh))
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        key = jax.random.fold_in(jax.random.key(recipe.seed), state["step"])
+        symmetry, dropout = jax.random.split(key)
+        if recipe.augment:
+            batch = augment(features, batch, symmetry)
+        slope = jax.value_and_grad(objective, has_aux=True)
+        (loss, (rest, each)), gradient = slope(state["parameters"], state, batch, dropout)
+        update, optimizer = rule.update(gradient, state["optimizer"], state["parameters"])
+        update = jax.tree.map(lambda u: u * state["rate"], update)
+        parameters = optax.apply_updates(state["parameters"], update)
+        changed = {"parameters": parameters, "rest": rest, "optimizer": optimizer, "step": state["step"] + 1}
+        average = _average(recipe.ema, state["average"], parameters, state["step"])
+        metrics = {"loss": loss, "each": each, "gradient_norm": optax.tree.norm(gradient)}
+        return {**state, **changed, "average": average}, metrics
+
+    return step
+
+
+def _average(decay: float | None, average: Named, parameters: Any, step: Array) -> Named:
+    """The moving average, faster at first: decay at most (1 + step) / (10 + step)."""
+    if decay is None:
+        return {}
+    keep = jnp.minimum(decay, (1 + step) / (10 + step))
+    return {name: keep * average[name] + (1 - keep) * value for name, value in parameters.items()}
+
+
+def best_parameters(state: State) -> Named:
+    """The parameters that are evaluated and kept: the average if there is one."""
+    chosen: Named = state["average"] or state["parameters"]
+    return chosen
+
+
+def evaluate(
+    network: Network, features: Features, recipe: Recipe, mesh: Mesh
+) -> Callable[[Named, Named, Batch], Metrics]:
+    """Loss and nrms of each sample of a batch; nothing is learned, nothing drawn."""
+
+    @partial(jax.jit, out_shardings=replicated(mesh))
+    def measure(parameters: Named, rest: Named, batch: Batch) -> Metrics:
+        output, _ = network(parameters, rest, features.encode(batch))
+        prediction = features.decode(output, batch)
+        return {
+            "loss": losses.loss(features, recipe.loss, prediction, batch),
+            "nrms": losses.nrms(features, prediction, batch),
+        }
+
+    return measure
+
+
+__all__ = ["State", "best_parameters", "evaluate", "learn", "split", "start"]

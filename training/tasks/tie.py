@@ -1,0 +1,47 @@
+"""Phase from a through-focus series: from the images, from the phase that the TIE finds, or from both."""
+
+import jax.numpy as jnp
+
+from physics import phase
+from physics.electron import wavelength
+from training.contract import Array, Arrays, Derived, Learn
+
+CUTOFF, FLOOR = 0.004, 0.1  # 1/nm, 1: near the best for the TIE on both recipes (inference tunes its own)
+
+
+def _retrieved(fields: Arrays) -> Array:
+    """The phase by the TIE, (sample, y, x, 1)."""
+    images = fields["intensity"]
+    planes = images.shape[1]
+    focus = images[:, planes // 2] if planes % 2 else images.mean(1)
+    derivative = phase.longitudinal_derivative(images, fields["defocus"])
+    electrons = wavelength(fields["voltage"])
+    found = phase.retrieve(derivative, focus, electrons, fields["sampling"], cutoff=CUTOFF, floor=FLOOR)
+    return jnp.asarray(found)[..., None]
+
+
+RETRIEVED = Derived(
+    ("intensity", "defocus", "voltage", "sampling"), _retrieved, "phase", "phase by the TIE, regularised, mean 0"
+)
+
+LEARN = Learn(
+    spatial=("y", "x"),
+    inputs={"images": ("intensity",), "phases": (RETRIEVED,), "dual": (RETRIEVED, "intensity")},
+    scalars=("defocus", "noise", "voltage", "sampling", "potential", "absorption"),
+    symmetries=("flip_y", "flip_x", "transpose"),
+    recipes={
+        "default": {},
+        # phase-ret-dl: its network from TIE phases, gradient descent on the mean squared error, no augmentation.
+        "seed": {
+            "model": {"name": "mlp"},
+            "input": "phases",
+            "normalisation": "none",
+            "epochs": 50,
+            "batch_size": 50,
+            "augment": False,
+            "optimizer": {"name": "sgd", "learning_rate": 0.5, "momentum": 0, "clip": None},
+            "schedule": {"name": "constant", "warmup": 0},
+            "loss": {"relative": 0, "mse": 1},
+        },
+    },
+)
