@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 
 import generators.tasks
+import inference.tasks
 import schemas.tasks
+import training.tasks
 from generators.cli import main as generate_main
+from inference.cli import evaluate as evaluate_main
+from inference.cli import infer as infer_main
 from schemas.cli import main as dataset_main
+from training.cli import main as train_main
 
 TOY = Path(__file__).parent / "toy"
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
-for package, folder in ((schemas.tasks, "schemas"), (generators.tasks, "generators")):
-    package.__path__.append(str(TOY / folder / "tasks"))
+for package in (schemas.tasks, generators.tasks, training.tasks, inference.tasks):
+    package.__path__.append(str(TOY / package.__name__.replace(".", "/")))
 
 TOY_TASK = ("--task", "toy", "--scheduler", "synchronous")
 
@@ -46,6 +51,24 @@ def dataset(capsys: pytest.CaptureFixture[str]) -> Command:
     return lambda *args: _run(dataset_main, args, capsys)
 
 
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str]) -> Command:
+    """`train` in this process: arguments -> exit code, output, errors."""
+    return lambda *args: _run(train_main, args, capsys)
+
+
+@pytest.fixture
+def infer(capsys: pytest.CaptureFixture[str]) -> Command:
+    """`infer` in this process: arguments -> exit code, output, errors."""
+    return lambda *args: _run(infer_main, args, capsys)
+
+
+@pytest.fixture
+def evaluate(capsys: pytest.CaptureFixture[str]) -> Command:
+    """`evaluate` in this process: arguments -> exit code, output, errors."""
+    return lambda *args: _run(evaluate_main, args, capsys)
+
+
 def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:
     capsys.readouterr()
     try:
@@ -56,10 +79,12 @@ def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest
     return code, out, err
 
 
-def start(*args: object, room: str = "generators", **options: Any) -> subprocess.Popen[str]:
+def start(
+    *args: object, room: str = "generators", environment: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """A command line as a real process, head of a process group of its own."""
     command = [sys.executable, "-m", room, *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

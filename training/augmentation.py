@@ -1,7 +1,9 @@
 """The symmetries of a task, drawn anew for every sample and step, on the device.
 
 flip_<dimension> reverses an axis; transpose exchanges the last two spatial axes (square grids only). Each is applied
-to a sample with probability one half, to all its fields that have the axis.
+to a sample with probability one half, to all its fields that have the axis. A task with a window lies about the pixel
+n // 2 of each axis, as the window does: there an axis is reversed about that pixel, cyclic, which for even n leaves
+index 0 in place.
 """
 
 import jax
@@ -21,9 +23,15 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
         for name, values in batch.items():
             axes = _axes(features, name, symmetry)
             if axes:
-                moved = jnp.flip(values, axes[0]) if len(axes) == 1 else jnp.swapaxes(values, *axes)
+                moved = _reverse(features, values, axes[0]) if len(axes) == 1 else jnp.swapaxes(values, *axes)
                 batch = {**batch, name: jnp.where(per_row(chosen, values), moved, values)}
     return batch
+
+
+def _reverse(features: Features, values: Array, axis: int) -> Array:
+    even = values.shape[axis] % 2 == 0
+    flipped = jnp.flip(values, axis)
+    return jnp.roll(flipped, 1, axis) if features.task.window and even else flipped
 
 
 def symmetries(features: Features) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -80,14 +79,13 @@ class Resident:
         """Those of the steps start:stop."""
         for step in range(start, stop):
             ids, weight = self.order.ids(step)
-            rows: Batch = self._take(self._arrays, *(everywhere(values, self._mesh) for values in (ids, weight)))
+            rows: Batch = self._take(self._arrays, everywhere(ids, self._mesh))
             yield {**rows, **self._constants, WEIGHT: _cut(weight, self._mesh)}
 
 
-def _take(arrays: Batch, ids: Array, weight: Array) -> Batch:
-    """Some samples; zeros at weight 0, as in a stream."""
-    rows = {name: values[ids] for name, values in arrays.items()}
-    return {name: jnp.where(per_row(weight, values) > 0, values, 0) for name, values in rows.items()}
+def _take(arrays: Batch, ids: Array) -> Batch:
+    """Some samples."""
+    return {name: values[ids] for name, values in arrays.items()}
 
 
 def per_row(values: Array, like: Array) -> Array:
@@ -122,15 +120,15 @@ class Stream:
 
     def _fill(self, ready: "queue.Queue[Batch | BaseException | None]", over: threading.Event, *steps: int) -> None:
         put = partial(_put, ready, over)
+        readers = ThreadPoolExecutor(READERS)
         try:
-            with ThreadPoolExecutor(READERS) as readers:
-                blocks = _Blocks(self._data, self.order, readers, *steps)
-                for step in range(*steps):
-                    if not put(self._place(blocks.rows(step), step)):
-                        return
-            put(None)
+            blocks = _Blocks(self._data, self.order, readers, *steps)
+            if all(put(self._place(blocks.rows(step), step)) for step in range(*steps)):
+                put(None)
         except BaseException as error:  # for the reader of the queue
             put(error)
+        finally:
+            readers.shutdown(cancel_futures=True)
 
     def _place(self, rows: Mapping[str, np.ndarray], step: int) -> Batch:
         _, weight = self.order.ids(step)
@@ -170,16 +168,15 @@ class _Blocks:
                     counts[int(block)] = counts.get(int(block), 0) + 1
             yield from (((epoch, block), counts[block]) for block in order.blocks(epoch) if block in counts)
 
-    def _wanted(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Blocks, places within, and which rows of this process they are; rows of weight 0 need nothing."""
-        ids, weight = (values[self._mine] for values in self._order.ids(step))
-        real = np.flatnonzero(weight)
-        return ids[real] // self._order.block, ids[real] % self._order.block, real
+    def _wanted(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Blocks of this process's rows, and places within."""
+        ids, _ = self._order.ids(step)
+        return np.divmod(ids[self._mine], self._order.block)
 
     def rows(self, step: int) -> dict[str, np.ndarray]:
         """This process's rows of a batch."""
         epoch = step // self._order.steps
-        blocks, places, real = self._wanted(step)
+        blocks, places = self._wanted(step)
         self._read_ahead({(epoch, int(block)) for block in blocks})
         rows: dict[str, np.ndarray] = {}
         for block in np.unique(blocks):
@@ -187,8 +184,8 @@ class _Blocks:
             chosen = blocks == block
             for name, value in values.items():
                 if name not in rows:
-                    rows[name] = np.zeros((self._mine.stop - self._mine.start, *value.shape[1:]), value.dtype)
-                rows[name][real[chosen]] = value[places[chosen]]
+                    rows[name] = np.empty((len(blocks), *value.shape[1:]), value.dtype)
+                rows[name][chosen] = value[places[chosen]]
             self._serve((epoch, int(block)), int(chosen.sum()))
         return rows
 

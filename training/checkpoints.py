@@ -6,10 +6,12 @@ aside, and the one before is taken.
 
 import logging
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
@@ -50,9 +52,8 @@ class Checkpoints:
         """Begin to write; returns when the state may change again. loss: that of an evaluation at this step."""
         if step in self._manager.all_steps():
             return
-        args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), memory=ocp.args.JsonSave(memory.model_dump(mode="json"))
-        )
+        known = {"memory": memory.model_dump(mode="json"), "checksums": _checksums(state)}
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), known=ocp.args.JsonSave(known))
         self._manager.save(step, args=args, metrics=None if loss is None else {"loss": loss})
 
     def restore(self, like: State, mesh: Mesh, step: int | None = None) -> tuple[State, Memory] | None:
@@ -68,9 +69,11 @@ class Checkpoints:
 
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), like)
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), memory=ocp.args.JsonRestore())
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), known=ocp.args.JsonRestore())
         found = self._manager.restore(step, args=args)
-        return found["state"], Memory.model_validate(found["memory"])
+        if _checksums(found["state"]) != found["known"]["checksums"]:
+            raise ValueError("not the numbers that were written")
+        return found["state"], Memory.model_validate(found["known"]["memory"])
 
     def _put_aside(self, step: int, error: Exception) -> None:
         print(f"checkpoint {step} cannot be read ({type(error).__name__}): put aside, going on from the one before")
@@ -87,6 +90,12 @@ class Checkpoints:
     def close(self) -> None:
         """Wait, and stop the writer."""
         self._manager.close()
+
+
+def _checksums(state: State) -> dict[str, int]:
+    """CRC-32 of each array: the store under orbax does not notice a flipped bit."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path): zlib.crc32(np.asarray(value).tobytes()) for path, value in paths}
 
 
 def _best() -> Any:

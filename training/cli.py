@@ -100,7 +100,10 @@ def _train(args: argparse.Namespace) -> int:
 def _summary(out: Path, memory: Any) -> str:
     best: Mapping[str, float] = next((row for row in memory.history if row["step"] == memory.best_step), {})
     scores = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" in name)
-    return f"{out}: best at step {memory.best_step:,} ({scores}), {memory.seconds:,.0f} s of training; use {out}/best"
+    which = "best" if memory.best_loss is not None else "no validation samples to choose by: the last,"
+    return (
+        f"{out}: {which} at step {memory.best_step:,} ({scores}), {memory.seconds:,.0f} s of training; use {out}/best"
+    )
 
 
 def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":

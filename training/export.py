@@ -121,11 +121,16 @@ def assemble(recipe: Recipe, features: Features) -> Network:
 
 
 def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
-    """Write a model in place of the one in `folder`, which is whole or absent at any time."""
+    """Write a model in place of the one in `folder`. Killed anywhere, it leaves the old one or the new one whole.
+
+    Between the two renames the old one is `.<name>.old` alone; `load_card` and the next `save` know.
+    """
     arrays = {f"parameters/{k}": np.asarray(v) for k, v in parameters.items()}
     weights = save_arrays(arrays | {f"rest/{k}": np.asarray(v) for k, v in rest.items()})
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
-    new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    new, old = _aside(folder, "new"), _aside(folder, "old")
+    if old.exists() and not folder.exists():  # the last save died between its renames
+        old.rename(folder)
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
@@ -140,7 +145,7 @@ def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
 
 def load_card(path: Path) -> tuple[Path, Card]:
     """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
-    folder = path / "best" if (path / "best").is_dir() else path
+    folder = next((f for f in _places(path) if f.is_dir()), path)
     data = read(folder / "model.json")
     if data is None:
         raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
@@ -158,6 +163,15 @@ def load_card(path: Path) -> tuple[Path, Card]:
         raise UserError(f"{folder}/model.json: damaged: {where}: {first['msg']}; copy the model again") from None
     except (ValueError, AttributeError):
         raise UserError(f"{folder}/model.json: damaged, no JSON object; copy the model again") from None
+
+
+def _places(path: Path) -> tuple[Path, ...]:
+    """Where a model may lie: in a run, in a folder of its own, or put aside by a `save` that died."""
+    return path / "best", path / ".best.old", path, _aside(path, "old")
+
+
+def _aside(folder: Path, word: str) -> Path:
+    return folder.with_name(f".{folder.name}.{word}")
 
 
 def load_model(path: Path) -> Trained:

@@ -59,8 +59,8 @@ class Features:
     def encode(self, fields: Arrays) -> Array:
         """The network's input, (sample, *spatial, channel) float32. fields: those of `reads`."""
         parts = [self._encode(part, fields) for part in self.channels]
-        spatial = np.broadcast_shapes(*(part.shape[1:-1] for part in parts))
-        return jnp.concatenate([jnp.broadcast_to(x, (len(x), *spatial, x.shape[-1])) for x in parts], axis=-1)
+        shape = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        return jnp.concatenate([jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in parts], axis=-1)
 
     def _encode(self, part: Channels, fields: Arrays) -> Array:
         if isinstance(part, str):
@@ -70,8 +70,8 @@ class Features:
         return (values.astype(jnp.float32) - moments.mean) / moments.std
 
     def _to_channels(self, field: Field, values: Array) -> Array:
-        """Spatial axes after the sample axis, of length 1 if a field lacks them; all others become channels."""
-        dims = field.dims[1:]
+        """Spatial axes after the sample axis, all of length 1 if a field lacks them; all others become channels."""
+        values, dims = (values, field.dims[1:]) if field.per_sample else (values[None], field.dims)
         spatial = [1 + dims.index(name) for name in self.learn.spatial if name in dims]
         rest = [1 + axis for axis, name in enumerate(dims) if name not in self.learn.spatial]
         lengths = [values.shape[1 + dims.index(name)] if name in dims else 1 for name in self.learn.spatial]
@@ -107,7 +107,8 @@ class Features:
         return tuple(self.sizes[name] for name in self.learn.spatial)
 
     def _width(self, field: Field) -> int:
-        return int(np.prod([self.sizes[name] for name in field.dims[1:] if name not in self.learn.spatial], dtype=int))
+        free = (SAMPLE, *self.learn.spatial)
+        return int(np.prod([self.sizes[name] for name in field.dims if name not in free], dtype=int))
 
     @property
     def input_shape(self) -> Shape:

@@ -15,8 +15,9 @@ class GroupNorm(nnx.Module):
 
         y = (x - m) / sqrt(v + 1e-6) * scale + bias,   m, v: mean and variance of the sample's group
 
-    As `flax.nnx.GroupNorm` (a test says so); sums over space come first and the rest acts on (sample, channel) arrays,
-    which takes a quarter of its time on a CPU. Statistics in float32. Wu and He, arXiv:1803.08494.
+    As `flax.nnx.GroupNorm` (a test says so); sums over space come first and those over channels act on small arrays,
+    which is faster on a CPU. Statistics in float32, the variance as the mean of (x - m)^2: as mean(x^2) - m^2 it would
+    be wrong by one half for m = 1000 and deviation 1, and a U-Net no faster. Wu and He, arXiv:1803.08494.
     """
 
     def __init__(self, channels: int, groups: int, *, dtype: Any = jnp.float32) -> None:
@@ -29,11 +30,9 @@ class GroupNorm(nnx.Module):
         """Same shape."""
         samples, channels = x.shape[0], x.shape[-1]
         flat = x.astype(jnp.float32).reshape(samples, -1, channels)
-        mean, square = self._group_means(flat), self._group_means(flat**2)
-        inverse = jax.lax.rsqrt(jnp.maximum(square - mean**2, 0) + 1e-6)
-        scale = inverse * self.scale[...]
-        bias = self.bias[...] - mean * scale
-        return (flat * scale[:, None] + bias[:, None]).reshape(x.shape).astype(self.dtype)
+        centred = flat - self._group_means(flat)[:, None]
+        scale = jax.lax.rsqrt(self._group_means(centred**2) + 1e-6) * self.scale[...]
+        return (centred * scale[:, None] + self.bias[...]).reshape(x.shape).astype(self.dtype)
 
     def _group_means(self, flat: Array) -> Array:
         """(sample, pixel, channel) -> the mean of each channel's group, (sample, channel)."""

@@ -145,7 +145,7 @@ def _steps(
         within = step % m.per_epoch
         if within and within % recipe.log_every:
             continue
-        row = watch.report()
+        row = watch.report(float(state["rate"]))
         memory.seconds += row["seconds"]
         _write(journal, row)
         progress(step, row)
@@ -191,8 +191,8 @@ class Watch:
         self._norms.append(norm)
         self._waiting = None
 
-    def report(self) -> Row:
-        """The line since the last one: means over its steps."""
+    def report(self, scale: float) -> Row:
+        """The line since the last one: means over its steps. scale: what multiplies the learning rate now."""
         assert self._waiting is not None
         step = self._waiting[0]
         self._look()
@@ -202,7 +202,7 @@ class Watch:
             "epoch": round(step / m.per_epoch, 4),
             "train/loss": math.fsum(self._losses) / count,
             "train/gradient_norm": math.fsum(self._norms) / count,
-            "learning_rate": float(m.rate(step - 1)),
+            "learning_rate": float(m.rate(step - 1)) * scale,
             "seconds": round(now - self._since, 4),
             "samples_per_second": round(count * m.run.recipe.batch_size / (now - self._since), 1),
         }

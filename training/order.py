@@ -2,7 +2,8 @@
 
 Samples lie in logical blocks of a fixed length. An epoch is a permutation of the blocks, then of the samples within
 each window of blocks; so a reader needs to hold a window of blocks, never the whole. The last batch of an epoch is
-filled up with sample 0 at weight 0: whole epochs, exact sums, one shape.
+filled up with its own first sample at weight 0: whole epochs, exact sums, one shape. (Not with zeros: physics may
+divide by them, and 0 times NaN is NaN in a gradient.)
 """
 
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ class Order:
         """Samples and weights (0 or 1) of a batch, (batch,) int64 and float32."""
         epoch, start = step // self.steps, step % self.steps * self.batch
         found = self.epoch(epoch)[start : start + self.batch]
-        filled = np.zeros(self.batch, np.int64)
+        filled = np.full(self.batch, found[0])
         filled[: len(found)] = found
         return filled, (np.arange(self.batch) < len(found)).astype(np.float32)
 

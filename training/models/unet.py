@@ -2,8 +2,8 @@
 
 Input and output are folded by `patch` (blocks of pixels to channels): convolutions at full resolution with few
 channels cost most of a plain U-Net's time. Each level halves the resolution by folding again and widens; on the way
-back a linear layer and pixel shuffle double it, and the skip of that level is joined. The last layer starts at zero, so that training
-starts from the mean of the target. Sizes that the folding does not divide are padded and cropped.
+back a linear layer and pixel shuffle double it, and the skip of that level is joined. The last layer starts at zero, so
+that training starts from the mean of the target. Sizes that the folding does not divide are padded and cropped.
 
 Parameters (2 images in, 1 out): 1.61 M with the defaults. Ronneberger et al., arXiv:1505.04597; residual blocks as
 He et al., arXiv:1512.03385.

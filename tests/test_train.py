@@ -1,0 +1,279 @@
+"""`train` in this process: what it leaves behind, what it refuses, and that a run is a function of recipe and data."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from tests.conftest import TOY_TASK, Command, refused
+from training import loop
+
+SMALL = ("--model", "mlp", "--epochs", "3", "--batch-size", "16")
+
+
+@pytest.fixture
+def data(generate: Command) -> Path:
+    assert generate(*TOY_TASK, "--n", 40, "--validation", 10, "--test", 0, "--out", "toy.zarr")[0] == 0
+    return Path("toy.zarr")
+
+
+def weights(run: str) -> bytes:
+    return Path(run, "best", "model.safetensors").read_bytes()
+
+
+def card(run: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(run, "best", "model.json").read_text())
+    return found
+
+
+def lines(run: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run: str) -> list[tuple[int, float]]:
+    return [(row["step"], value) for row in lines(run) for name, value in row.items() if name.endswith("/loss")]
+
+
+def test_a_run_learns_and_leaves_a_model_and_a_report(data: Path, train: Command) -> None:
+    code, out, err = train("--data", data, *SMALL, "--epochs", 20, "--out", "r")
+    assert (code, err) == (0, "")
+    assert "best at step" in out
+    scores = [row["validation/loss"] for row in lines("r") if "validation/loss" in row]
+    assert len(scores) == 20
+    assert min(scores) < scores[0]
+    learned = [row["train/loss"] for row in lines("r") if "train/loss" in row]
+    assert learned[-1] < 0.75 * learned[0]
+    assert {path.name for path in Path("r", "best").iterdir()} == {"model.safetensors", "model.json", "README.md"}
+    for name in ("metrics.csv", "curves.png", "tensorboard", "run.json"):
+        assert Path("r", name).exists()
+    best = card("r")
+    assert best["scores"]["validation/loss"] == min(scores)
+    assert [row["step"] for row in best["history"]] == [3 * epoch for epoch in range(1, 21)]
+
+
+def test_the_last_batch_counts_and_is_not_recompiled(data: Path, train: Command) -> None:
+    """40 samples in batches of 16: three steps an epoch, each sample seen once."""
+    assert train("--data", data, *SMALL, "--out", "r", "--set", "log_every=1")[0] == 0
+    assert [row["step"] for row in lines("r") if "train/loss" in row] == list(range(1, 10))
+
+
+def test_the_same_command_again_changes_nothing(data: Path, train: Command) -> None:
+    command = ("--data", data, *SMALL, "--epochs", 1, "--out", "r", "--set", "log_every=1")
+    assert train(*command)[0] == 0
+    before, told = weights("r"), lines("r")
+    assert train(*command)[0] == 0
+    assert (weights("r"), lines("r")) == (before, told)
+
+
+RULES = {
+    "adam": (),
+    "adamw": ("optimizer.name=adamw", "optimizer.weight_decay=0.1"),
+    "momentum": ("optimizer.name=sgd", "optimizer.nesterov=true"),
+    "descent": ("optimizer.name=sgd", "optimizer.momentum=0", "optimizer.clip=none", "schedule.name=constant"),
+    "average": ("ema=0.9",),
+    "plateau": ("schedule.name=plateau", "schedule.patience=1", "optimizer.learning_rate=0.5"),
+    "half": ("precision=bfloat16",),
+    "patience": ("patience=1", "optimizer.learning_rate=0.5"),
+    "aligned": ("loss.aligned=true", "loss.relative=0", "loss.l1=1", "loss.huber=1"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(
+    rule: str, data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("--data", data, *SMALL, "--epochs", 4, "--set", "log_every=1", "save_every=2", *RULES[rule])
+    assert train(*command, "--out", "whole")[0] == 0
+    for deadly in (5, 9):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Watch, "follow", _dies_at(deadly, loop.Watch.follow))
+            with pytest.raises(RuntimeError, match="killed"):
+                train(*command, "--out", "broken")
+        assert max(row["step"] for row in lines("broken")) < deadly
+    assert train(*command, "--out", "broken")[0] == 0
+    assert weights("broken") == weights("whole")
+    assert losses("broken") == losses("whole")
+    whole, broken = card("whole"), card("broken")
+    assert [row["validation/loss"] for row in broken["history"]] == [row["validation/loss"] for row in whole["history"]]
+
+
+def _dies_at(deadly: int, follow: Any) -> Any:
+    def dies(self: loop.Watch, step: int, metrics: Any) -> None:
+        if step == deadly:
+            raise RuntimeError("killed")
+        follow(self, step, metrics)
+
+    return dies
+
+
+def test_knobs_change_the_result(data: Path, train: Command) -> None:
+    """Each rule of the table above does something."""
+    found = set()
+    for number, rule in enumerate(RULES.values()):
+        assert train("--data", data, *SMALL, "--out", f"r{number}", "--set", "log_every=1", *rule)[0] == 0
+        found.add(weights(f"r{number}"))
+    assert len(found) == len(RULES)
+    for seed in (0, 1):
+        assert train("--data", data, *SMALL, "--out", f"s{seed}", "--seed", seed)[0] == 0
+    assert weights("s0") != weights("s1")
+
+
+def test_early_stopping_stops_and_stays_so(data: Path, train: Command) -> None:
+    still = ("optimizer.name=sgd", "optimizer.learning_rate=1e-12", "optimizer.momentum=0", "patience=2")
+    for _ in range(2):
+        assert train("--data", data, *SMALL, "--epochs", 60, "--out", "r", "--set", *still)[0] == 0
+        assert len(card("r")["history"]) < 60
+
+
+def test_plateau_lowers_the_rate(data: Path, train: Command) -> None:
+    rule = ("schedule.name=plateau", "schedule.patience=1", "schedule.factor=0.1", "schedule.warmup=0")
+    command = ("--data", data, *SMALL, "--epochs", 6, "--learning-rate", 3, "--out", "r")
+    assert train(*command, "--set", "log_every=1", *rule)[0] == 0
+    rates = [row["learning_rate"] for row in lines("r") if "learning_rate" in row]
+    assert min(rates) < max(rates) / 5
+
+
+def test_without_validation_the_last_model_is_kept(generate: Command, train: Command) -> None:
+    assert generate(*TOY_TASK, "--n", 20, "--validation", 0, "--test", 0, "--out", "bare.zarr")[0] == 0
+    code, out, _ = train("--data", "bare.zarr", *SMALL, "--out", "r")
+    assert code == 0
+    assert card("r")["step"] == 6
+    assert "train/loss" in lines("r")[-1]
+    assert "no validation samples" in out
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+def test_modes_learn_the_same(data: Path, train: Command, mode: str) -> None:
+    assert train("--data", data, *SMALL, "--out", "auto")[0] == 0
+    assert train("--data", data, *SMALL, "--out", mode, "--mode", mode)[0] == 0
+    assert weights(mode) == weights("auto")
+
+
+def test_a_rechunked_dataset_teaches_the_same(data: Path, generate: Command, train: Command) -> None:
+    again = ("--n", 40, "--validation", 10, "--test", 0, "--out", "again.zarr", "--unit-samples", 7)
+    assert generate(*TOY_TASK, *again)[0] == 0
+    assert train("--data", data, *SMALL, "--out", "a")[0] == 0
+    assert train("--data", "again.zarr", *SMALL, "--out", "b", "--mode", "stream")[0] == 0
+    assert weights("a") == weights("b")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 10, 16, 64])
+def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batch: int) -> None:
+    from schemas.knobs import make
+    from training.contract import find_model
+    from training.recipe import recipe_of
+    from training.run import prepare
+
+    def scores(size: int) -> dict[str, float]:
+        recipe = make(recipe_of("mlp", find_model("mlp").Config), {}, [f"batch_size={size}", "epochs=1"])
+        run = prepare(data, Path(f"r{size}"), recipe)
+        mesh = loop.devices.mesh(size)
+        machinery = loop._build(run, mesh, loop.export.assemble(recipe, run.features))
+        state = loop.steps.start(machinery.network, machinery.rule, recipe, mesh)
+        assert machinery.validation
+        return loop.validate(machinery, state, machinery.validation)
+
+    assert scores(batch) == pytest.approx(scores(7), rel=1e-6)
+
+
+def test_not_finite_data_stop_the_run_and_are_named(data: Path, train: Command) -> None:
+    zarr.open_group(data, mode="r+")["train/blurred"][[7, 23]] = np.nan  # type: ignore[index]
+    code, _, err = train("--data", data, *SMALL, "--out", "r", "--set", "log_every=1")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "samples 7" in err or "samples 23" in err
+    assert not list(Path("r", "checkpoints").glob("[0-9]*"))
+
+
+def test_a_diverging_run_says_so(data: Path, train: Command) -> None:
+    command = ("--data", data, *SMALL, "--epochs", 30, "--optimizer", "sgd", "--learning-rate", "1e30", "--out", "r")
+    code, _, err = train(*command, "--set", "optimizer.clip=none", "schedule.warmup=0", "loss.mse=1", "loss.relative=0")
+    assert code == 2
+    assert "learning_rate" in err
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(data: Path, train: Command, harm: str) -> None:
+    command = ("--data", data, *SMALL, "--set", "log_every=1")
+    assert train(*command, "--out", "whole")[0] == 0
+    assert train(*command, "--out", "r")[0] == 0
+    shutil.copytree("r", "copy")
+    biggest = max(Path("r", "checkpoints", "9", "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    _harm(biggest, harm)
+    shutil.rmtree(Path("r", "best"))
+    code, out, _ = train(*command, "--out", "r")
+    assert code == 0
+    assert "checkpoint 9 cannot be read" in out
+    assert weights("r") == weights("whole")
+
+
+def _harm(path: Path, harm: str) -> None:
+    content = bytearray(path.read_bytes())
+    if harm == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    elif harm == "flip":
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+    else:
+        path.unlink()
+
+
+BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
+    "no data": ((), ("--data is missing",)),
+    "no dataset": (("--data", "none.zarr"), ("none.zarr", "no dataset here")),
+    "model": (("--model", "unett"), ("unett", "mlp, unet")),
+    "recipe": (("--recipe", "seeed"), ("seeed", "default")),
+    "input": (("--input", "pictures"), ("pictures", "line")),
+    "scalars": (("--set", "scalars=hight"), ("hight", "height")),
+    "knob": (("--set", "model.widht=3"), ("model.widht", "did you mean model.width")),
+    "other model's knob": (("--model", "mlp", "--set", "model.width=3"), ("model.width", "no such knob")),
+    "value": (("--epochs", "0"), ("epochs", "greater than or equal to 1")),
+    "rate": (("--learning-rate", "-1"), ("optimizer.learning_rate", "more than 0")),
+    "optimizer": (("--optimizer", "adan"), ("optimizer.name", "'adam'")),
+    "option": (("--epoch", "3"), ("--epoch",)),
+    "keep": (("--keep-every", "0"), ("--keep-every 0",)),
+    "process": (("--coordinator", "localhost:1"), ("--processes",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_leaves_nothing(case: str, data: Path, train: Command) -> None:
+    args, parts = BAD[case]
+    given = args if case.startswith("no ") else ("--data", data, *args)
+    refused(train(*given, "--out", "r"), *parts)
+    assert not Path("r").exists()
+
+
+def test_another_run_in_the_same_folder_is_refused(data: Path, train: Command) -> None:
+    assert train("--data", data, *SMALL, "--out", "r")[0] == 0
+    before = weights("r")
+    refused(train("--data", data, *SMALL, "--epochs", 4, "--out", "r"), "epochs 3, now 4", "--overwrite")
+    assert weights("r") == before
+    assert train("--data", data, *SMALL, "--epochs", 4, "--out", "r", "--overwrite")[0] == 0
+    Path("other").mkdir()
+    Path("other", "precious").write_text("")
+    refused(train("--data", data, *SMALL, "--out", "other"), "no run")
+    refused(train("--data", data, *SMALL, "--out", "other", "--overwrite"), "no run")
+    assert Path("other", "precious").exists()
+
+
+def test_a_dataset_that_lacks_something_is_refused_with_a_list(data: Path, generate: Command, train: Command) -> None:
+    assert generate(*TOY_TASK, "--n", 0 + 1, "--validation", 1, "--test", 0, "--out", "one.zarr")[0] == 0
+    path = data / "zarr.json"
+    content = json.loads(path.read_text())
+    task = content["attributes"]["drybeam"]["task"]
+    task["fields"] = [field for field in task["fields"] if field["name"] != "blurred"]
+    path.write_text(json.dumps(content))
+    refused(train("--data", data, *SMALL, "--out", "r"), "cannot be learned from", "field blurred is missing")
+
+
+def test_describe_prints_every_knob(data: Path, train: Command) -> None:
+    code, out, _ = train("--describe", "--model", "unet", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert rows["model.width"]["unit"] == "channel"
+    assert all(row["about"] and row["unit"] for row in rows.values())
