@@ -1,4 +1,4 @@
-"""`python -m benchmarks generate`."""
+"""`python -m benchmarks generate | train`."""
 
 import argparse
 import importlib
@@ -9,12 +9,14 @@ import sys
 def main() -> int:
     """Run a benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["generate"])
-    parser.add_argument("--n", type=int, default=4000, help="training samples; the engine also runs with 10 n (4000)")
+    parser.add_argument("name", choices=["generate", "train"])
+    parser.add_argument("--n", type=int, default=4000, help="training samples; generate also runs with 10 n (4000)")
+    parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (this one)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     args = parser.parse_args()
     benchmark = importlib.import_module(f"benchmarks.{args.name}")
-    report = benchmark.measure(args.n)
+    options = {"torch_python": args.torch_python} if args.name == "train" else {}
+    report = benchmark.measure(args.n, **options)
     print(json.dumps(report, indent=2) if args.json else benchmark.text(report))
     return 0
 

@@ -13,8 +13,11 @@ ROOMS = {
     "physics": set(),
     "schemas": {"physics"},
     "generators": {"schemas", "physics"},
-    "benchmarks": {"generators", "schemas", "physics"},
+    "training": {"schemas", "physics"},
+    "inference": {"training", "schemas", "physics"},
+    "benchmarks": {"generators", "training", "inference", "schemas", "physics"},
 }
+OPEN = {"training.models", "training.checkpoints", "training.features", "training.tasks", "training.export"}
 HEAVY = {"jax", "flax", "optax"}
 
 
@@ -33,12 +36,18 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_arrows(room: str) -> None:
-    """physics knows nobody; schemas know physics; generators know both; nobody knows generators."""
+    """physics knows nobody; schemas know physics; generators and training know both, and not one another."""
     assert modules(room)
-    ours = set(ROOMS) | {"training", "inference", "workflows", "tests"}
+    ours = set(ROOMS) | {"workflows", "tests"}
     for path in modules(room):
         used = {name.split(".")[0] for name in imported(path)} & ours - {room}
         assert used <= ROOMS[room], f"{path.relative_to(ROOT)} imports {used - ROOMS[room]}"
+
+
+def test_inference_sees_of_training_what_a_model_is() -> None:
+    for path in modules("inference"):
+        used = {name for name in imported(path) if name.split(".")[0] == "training"}
+        assert not [name for name in used if not any(name == o or name.startswith(f"{o}.") for o in OPEN)], path
 
 
 @pytest.mark.parametrize("room", ["physics", "schemas", "generators"])
@@ -48,8 +57,20 @@ def test_simulation_needs_no_jax(room: str) -> None:
 
 
 def test_the_engine_knows_no_task() -> None:
-    for path in (ROOT / "generators").glob("*.py"):
-        assert not [name for name in imported(path) if name.startswith("generators.tasks.")], path
+    for room in ("generators", "training", "inference"):
+        for path in (ROOT / room).glob("*.py"):
+            assert not [name for name in imported(path) if name.startswith(f"{room}.tasks.")], path
+
+
+def test_the_loop_knows_no_model() -> None:
+    for path in (ROOT / "training").glob("*.py"):
+        assert not [name for name in imported(path) if name.startswith("training.models.")], path
+
+
+def test_training_loads_neither_dask_nor_a_generator() -> None:
+    code = "import sys, training.loop, training.cli, training.export\n"
+    code += "assert not {'dask', 'distributed', 'numba', 'generators', 'torch', 'tensorflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("task", [path.stem for path in modules("generators/tasks") if path.stem != "__init__"])
@@ -69,9 +90,9 @@ def test_generate_loads_no_jax() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("room", ["generators", "schemas"])
+@pytest.mark.parametrize("room", ["generators", "schemas", "training"])
 def test_help_is_quick_because_it_loads_nothing(room: str) -> None:
     code = f"import sys; from {room}.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "loaded = {'numpy', 'numba', 'zarr', 'pydantic', 'dask', 'matplotlib'} & set(sys.modules)\n"
+    code += "loaded = {'numpy', 'numba', 'zarr', 'pydantic', 'dask', 'matplotlib', 'jax'} & set(sys.modules)\n"
     code += "assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", code], check=True)
