@@ -8,7 +8,7 @@ tie.zarr/train/window/...        fields without a sample axis: one object
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def metadata(manifest: Manifest) -> dict[str, bytes]:
         for field in (*manifest.task.fields, LEAF):
             _create(group, manifest, split, field)
     if manifest.status == "complete":
-        _consolidate(store, manifest)
+        consolidate(store, [*manifest.splits, ""])
     return {key: data.to_bytes() for key, data in objects.items()}
 
 
@@ -50,6 +50,13 @@ def _create(group: zarr.Group, manifest: Manifest, split: str, field: Field) -> 
         chunks = (manifest.layout.block, *shape[1:])
         if is_simulated(field):
             chunks, shards = manifest.layout.chunks[field.name], (manifest.layout.unit, *shape[1:])
+    create_array(group, field, shape, chunks, shards)
+
+
+def create_array(
+    group: zarr.Group, field: Field, shape: tuple[int, ...], chunks: tuple[int, ...], shards: tuple[int, ...] | None
+) -> None:
+    """The metadata of one field's array, with this project's codecs and attributes."""
     group.create_array(
         field.name,
         shape=shape,
@@ -71,13 +78,13 @@ def _missing(field: Field) -> Any:
     return np.dtype(field.dtype).type(np.nan if field.dtype.startswith(("float", "complex")) else 0)
 
 
-def _consolidate(store: MemoryStore, manifest: Manifest) -> None:
+def consolidate(store: MemoryStore, groups: Iterable[str]) -> None:
+    """Copy the metadata of all arrays into these groups (`""` is the root), inner groups first."""
     with warnings.catch_warnings():
         # Allowed again by zarr-specs#373, which zarr-python does not know yet.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        for split in manifest.splits:
-            zarr.consolidate_metadata(store, path=split)
-        zarr.consolidate_metadata(store)
+        for group in groups:
+            zarr.consolidate_metadata(store, path=group or None)
 
 
 def is_simulated(field: Field) -> bool:

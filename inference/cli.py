@@ -1,0 +1,147 @@
+"""Invert measurements (`infer`), and score what came out against the truth (`evaluate`)."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.errors import UserError
+from schemas.terminal import Parser, command
+
+if TYPE_CHECKING:
+    from inference.contract import Inverter
+    from inference.source import Source
+
+BATCH = 32
+OVERLAP = 0.5
+
+
+def infer(argv: Sequence[str] | None = None) -> int:
+    """The console script `infer`."""
+    return command(_infer, argv, "interrupted; the same command resumes")
+
+
+def evaluate(argv: Sequence[str] | None = None) -> int:
+    """The console script `evaluate`."""
+    return command(_evaluate, argv, "interrupted; nothing was written")
+
+
+def _infer(argv: Sequence[str] | None) -> int:
+    args = _infer_parser().parse_args(argv)
+    if (args.model is None) == (args.method is None):
+        raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
+    if args.model and args.set:
+        raise UserError(f"--set {args.set[0]}: a network has no settings; leave --set out")
+    from inference import run
+    from inference.source import open_source
+
+    source = open_source(args.data, args.split)
+    inverter = _inverter(args, source)
+    out = args.out or Path(f"predictions-{inverter.name}.zarr")
+    _refuse_inside(args.data, out)
+    tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
+    job = run.Job(source, inverter, tiles, args.batch_size, out)
+    predictions, made = run.run(job, overwrite=args.overwrite)
+    _say(out, predictions, made)
+    return 0
+
+
+def _inverter(args: argparse.Namespace, source: "Source") -> "Inverter":
+    from inference import inverters
+
+    if args.name is not None and not (args.name.strip() and args.name.isprintable()):
+        raise UserError(f"--name {args.name!r}: must be printable text")
+    if args.model:
+        return inverters.network(source, args.model, args.name)
+    return inverters.classical(source, args.method, args.set, args.name)
+
+
+def _refuse_inside(data: Path, out: Path) -> None:
+    if data.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(f"--out {out}: is (in) the dataset; choose another place")
+
+
+def _say(out: Path, predictions: object, made: int) -> None:
+    from schemas.predictions import Predictions
+
+    assert isinstance(predictions, Predictions)
+    if predictions.tuning:
+        tuned = predictions.tuning
+        settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
+        print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, nrms {tuned.nrms:.4f} there")
+        for key in tuned.edges:
+            print(f"the best {key} lies at the end of what was tried: --set {key}=... beyond it may be better")
+    speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
+    print(f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}")
+
+
+def _infer_parser() -> Parser:
+    about = "Invert the measurements of a dataset with a network or a classical method. The same command resumes."
+    parser = Parser(prog="infer", description=about, allow_abbrev=False)
+    parser.add_argument("--model", type=Path, metavar="RUN", help="folder of a trained network (a run, or its best/)")
+    parser.add_argument("--method", metavar="NAME", help="a classical method, tuned on validation, for example tie")
+    parser.add_argument("--data", type=Path, required=True, metavar="STORE", help="the dataset")
+    parser.add_argument("--split", default="test", help="train, validation or test (test)")
+    parser.add_argument("--out", type=Path, metavar="STORE", help="where predictions go (predictions-<name>.zarr)")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings that are not tuned"
+    )
+    parser.add_argument("--name", metavar="LABEL", help="in tables and plots (the run's folder, or the method)")
+    parser.add_argument("--batch-size", type=_count, default=BATCH, metavar="N", help=f"samples at once ({BATCH})")
+    parser.add_argument(
+        "--tile",
+        type=_tile,
+        metavar="N|none",
+        help="cut images into tiles of N pixels along each axis (networks: if larger than in training, to that size)",
+    )
+    parser.add_argument(
+        "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:19]) <= 10**9:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least 1")
+    return int(text)
+
+
+def _tile(text: str) -> int | str:
+    return text if text == "none" else _count(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 0.9:
+        raise argparse.ArgumentTypeError(f"{text}: must be a share of a tile, 0 to 0.9")
+    return value
+
+
+def _evaluate(argv: Sequence[str] | None) -> int:
+    args = _evaluate_parser().parse_args(argv)
+    from inference import report, tables
+    from inference.evaluation import evaluate
+
+    result = evaluate(args.data, args.predictions, args.split)
+    tables.write(result, args.out)
+    report.write(result, args.out)
+    tables.show(result)
+    print(f"{args.out}: metrics.json, metrics.csv, report.html")
+    return 0
+
+
+def _evaluate_parser() -> Parser:
+    about = "Score predictions against the truth, side by side: metrics.json, metrics.csv and report.html."
+    parser = Parser(prog="evaluate", description=about, allow_abbrev=False)
+    parser.add_argument("--data", type=Path, required=True, metavar="STORE", help="the dataset")
+    parser.add_argument(
+        "--predictions", type=Path, required=True, nargs="+", action="extend", metavar="STORE", help="made by infer"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for table, numbers and report")
+    parser.add_argument("--split", help="train, validation or test (that of the predictions)")
+    return parser

@@ -1,0 +1,167 @@
+"""Predictions of one split against the truth, unit by unit: a score per sample, metric and method."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from inference.contract import Report, find_inference
+from inference.source import Arrays, Source, open_source
+from schemas.core import SAMPLE, Field, Task
+from schemas.errors import UserError
+from schemas.gauge import align
+from schemas.predictions import Predictions, read_predictions, read_rows
+from schemas.progress import pace, progress
+from schemas.scores import ring_correlation, score, summary
+from schemas.store import units
+
+BLOCK = 64  # samples scored at once: float64 copies of them stay small
+CURVES = 1024  # samples that the mean ring correlation is taken from, at most
+
+type Real = np.ndarray
+type Summary = dict[str, dict[str, float | int | str | None]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One store of predictions."""
+
+    path: Path
+    predictions: Predictions
+
+    @property
+    def name(self) -> str:
+        """In tables and plots."""
+        return self.predictions.name
+
+
+@dataclass(frozen=True)
+class Result:
+    """All scores. Keys of `scores` and `correlation`: name of the run."""
+
+    source: Source
+    report: Report
+    runs: tuple[Run, ...]
+    scores: dict[str, dict[str, Real]]  # metric: (sample,)
+    frequency: Real  # (ring,) [1/pixel]
+    correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
+
+    @property
+    def task(self) -> Task:
+        """That of the dataset."""
+        return self.source.task
+
+    @cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """Mean, standard deviation, number and unit, by run and metric."""
+        return {name: summary(self.task, scores) for name, scores in self.scores.items()}
+
+    @cached_property
+    def parameters(self) -> Arrays:
+        """Scalars of each sample, (sample,) by name, and those that the report plots errors against."""
+        names = {f.name for f in self.task.of("parameter") if f.dims == (SAMPLE,)} | set(self.report.parameters)
+        present = [name for name in names if not self.source.lacks([name])]
+        return self.source.read(present, 0, self.source.samples)
+
+    @property
+    def reference(self) -> Run | None:
+        """The first classical method: what a network has to surpass."""
+        return next((run for run in self.runs if run.predictions.kind == "classical"), None)
+
+    @property
+    def best(self) -> Run:
+        """The network with the least mean error; without networks, the last method."""
+        networks = [run for run in self.runs if run.predictions.kind == "network"]
+        return min(networks, key=self._error) if networks else self.runs[-1]
+
+    def _error(self, run: Run) -> float:
+        mean = self.summaries[run.name]["nrms"]["mean"]
+        return np.inf if mean is None else float(mean)
+
+    def sample(self, index: int) -> tuple[Arrays, dict[str, Arrays]]:
+        """One sample: inputs and targets, and the predictions of each run in the gauge of the truth."""
+        fields = self.task.of("target")
+        names = {field.name for field in fields} | {shown.field for shown in self.report.inputs}
+        values = self.source.read(sorted(names - set(self.source.lacks(names))), index, index + 1)
+        truth, window = {field.name: values[field.name] for field in fields}, self.source.window()
+        predicted = {
+            run.name: align(self.task, read_rows(run.path, run.predictions, slice(index, index + 1)), truth, window)
+            for run in self.runs
+        }
+        return values, predicted
+
+
+def evaluate(data: Path, paths: Sequence[Path], split: str | None) -> Result:
+    """Score stores of predictions against the dataset that they were made from.
+
+    UserError: incomplete or damaged predictions, or of another dataset or split, or two of one name, or no truth.
+    """
+    runs = tuple(Run(path, read_predictions(path)) for path in paths)
+    source = open_source(data, split or runs[0].predictions.split)
+    for run in runs:
+        _refuse_other(run, source)
+    _refuse_twins(runs)
+    targets = source.task.of("target")
+    if not targets:
+        raise UserError(f"{data}: measurements without targets: there is no truth to compare with")
+    report = find_inference(source.task.name).REPORT
+    scores, frequency, correlation = _score(source, runs, targets)
+    return Result(source, report, runs, scores, frequency, correlation)
+
+
+def _refuse_other(run: Run, source: Source) -> None:
+    found, manifest = run.predictions, source.manifest
+    if found.dataset_digest != manifest.root_digest:
+        raise UserError(
+            f"{run.path}: predictions of another dataset (digest {found.dataset_digest[:16]}, {source.path} has "
+            f"{str(manifest.root_digest)[:16]}); run `infer` on {source.path}"
+        )
+    if found.split != source.split:
+        raise UserError(f"{run.path}: predictions of split {found.split}, not {source.split}; choose one --split")
+
+
+def _refuse_twins(runs: Sequence[Run]) -> None:
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            paths = ", ".join(str(other.path) for other in runs if other.name == run.name)
+            raise UserError(f"{paths}: all named {run.name}; give them names: infer ... --name LABEL")
+
+
+def _score(
+    source: Source, runs: Sequence[Run], targets: Sequence[Field]
+) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real]]:
+    scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
+    curves: dict[str, list[Real]] = {run.name: [] for run in runs}
+    window, begin, frequency = source.window(), time.monotonic(), np.empty(0)
+    with progress(source.samples) as show:
+        for start, stop in units(source.samples, BLOCK):
+            truth = source.read([field.name for field in targets], start, stop)
+            for run in runs:
+                predicted = read_rows(run.path, run.predictions, slice(start, stop))
+                scores[run.name].append(score(source.task, predicted, truth, window))
+                if start < CURVES:
+                    frequency, rows = _correlation(source.task, predicted, truth, window)
+                    curves[run.name].append(rows)
+            show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))
+    joined = {
+        name: {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+        for name, parts in scores.items()
+    }
+    return joined, frequency, {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
+
+
+def _correlation(task: Task, predicted: Arrays, truth: Arrays, window: Real | None) -> tuple[Real, Real]:
+    """Of the first target, (sample, ring)."""
+    name = task.of("target")[0].name
+    return ring_correlation(align(task, predicted, truth, window)[name], truth[name], window)
+
+
+def _mean(rows: Real) -> Real:
+    """Over the samples that have a value in a ring."""
+    defined = np.isfinite(rows)
+    total = np.where(defined, rows, 0).sum(axis=0)
+    return np.divide(total, defined.sum(axis=0), where=defined.any(axis=0), out=np.full(total.shape, np.nan))  # type: ignore[no-any-return]

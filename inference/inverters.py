@@ -1,0 +1,96 @@
+"""Networks and classical methods behind one interface."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from inference import tuning
+from inference.contract import Inverter, Trained, find_method
+from inference.hardware import processor
+from inference.source import Source
+from schemas.core import find_task
+from schemas.errors import UserError
+from schemas.predictions import Weights
+
+
+def classical(source: Source, name: str, texts: Sequence[str], label: str | None) -> Inverter:
+    """A method of the dataset's task, with the settings given (`key=value`), and those tuned.
+
+    UserError: unknown method or setting, fields that the dataset lacks, nothing to tune on.
+    """
+    method = find_method(source.task.name, name)
+    given = tuning.parse(name, method, texts)
+    _refuse_lacking(source, f"method {name}", method.needs)
+    settings, tuned = tuning.tune(method, source, given)
+    return Inverter(
+        kind="classical",
+        name=label or name,
+        method=name,
+        about=method.about,
+        task=source.task if source.task.of("target") else find_task(source.task.name).select(frozenset()),
+        inputs=method.needs,
+        predict=partial(method.solve, **settings),
+        hardware=processor(),
+        settings=settings,
+        tuning=tuned,
+    )
+
+
+def network(source: Source, path: Path, label: str | None) -> Inverter:
+    """A trained network; UserError if it is none, or of another task, or newer, or lacks fields of the dataset."""
+    from training.export import load_model
+
+    trained = cast(Trained, load_model(path))
+    card = trained.card
+    if card.task.name != source.task.name:
+        raise UserError(
+            f"--model {path}: was trained for task {card.task.name}, {source.path} is of task {source.task.name}"
+        )
+    _refuse_lacking(source, f"model {path}", trained.inputs)
+    model = str(card.recipe.get("model", {}).get("name", "network"))
+    return Inverter(
+        kind="network",
+        name=label or _run_name(path),
+        method=model,
+        about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
+        task=card.task,
+        inputs=trained.inputs,
+        predict=trained.predict,
+        hardware=_device(),
+        weights=Weights(
+            sha256=card.weights_sha256,
+            parameters=card.parameters,
+            trained_on=card.dataset_digest,
+            samples=card.samples,
+        ),
+        history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
+        sizes=card.sizes,
+        accepts=trained.accepts,
+    )
+
+
+def _plain(value: object) -> float | int | str | None:
+    """For JSON, which knows no NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, float | int | str) else None
+
+
+def _run_name(path: Path) -> str:
+    """The name of a run: its folder, also if `best/` in it is given."""
+    path = path.absolute()
+    return path.parent.name if path.name == "best" else path.name
+
+
+def _refuse_lacking(source: Source, what: str, names: Sequence[str]) -> None:
+    if lacking := source.lacks(names):
+        raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which {what} needs; give another --data")
+
+
+def _device() -> str:
+    import jax
+
+    device = jax.devices()[0]
+    return processor() if device.platform == "cpu" else f"{device.device_kind}, {jax.device_count()} devices"

@@ -1,0 +1,159 @@
+"""Samples side by side: input, exact, each method, and each method's error five times enlarged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from inference.contract import Shown
+from inference.evaluation import Result, Run
+from inference.style import colour, figure, label, plain, unit
+from schemas.core import Field
+
+ENLARGED = 5
+CELL = 1.35  # inches
+LETTERS = 17  # that fit above a cell
+HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
+INPUT, ERROR = "input ", "error x"  # scales; no field has a space in its name
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands below one another: a value per sample, all in one scale."""
+
+    title: str
+    scale: str  # columns of one scale share colours and their bar
+    bar: str  # what it says
+    images: list[np.ndarray]
+    notes: list[str]
+    ink: str = "#222222"
+    behind: list[np.ndarray] | None = None  # of lines
+
+
+def samples(result: Result, target: Field, indices: Sequence[int], names: Sequence[str]) -> Figure:
+    """A row per sample. Predictions are shown in the gauge of the truth."""
+    columns = _columns(result, target, indices)
+    rank = columns[-1].images[0].ndim
+    drawn = figure(CELL * len(columns) + 0.4, CELL * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
+    axes = drawn.subplots(len(indices), len(columns), squeeze=False)
+    for row, name in zip(axes, names, strict=True):
+        row[0].set_ylabel(name, fontsize=7.5)
+    for scale, limits in _limits(columns, target).items():
+        chosen = [i for i, column in enumerate(columns) if column.scale == scale]
+        _draw(drawn, axes[:, chosen], [columns[i] for i in chosen], limits)
+    return drawn
+
+
+def _columns(result: Result, target: Field, indices: Sequence[int]) -> list[Column]:
+    rows = [result.sample(index) for index in indices]
+    truth = [picture(values[target.name][0]) for values, _ in rows]
+    inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
+    exact = Column("exact", target.name, f"{target.name}{unit(target.units)}", truth, [""] * len(rows))
+    found, errors = [], []
+    for run in result.runs:
+        predicted = [picture(values[run.name][target.name][0]) for _, values in rows]
+        notes = [_note(result, run, target, index) for index in indices]
+        title, ink = "\n".join(wrap(label(run), LETTERS)), colour(result, run)
+        found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
+        wrong = [ENLARGED * (p - t) for p, t in zip(predicted, truth, strict=True)]
+        bar = f"{ENLARGED} × error{unit(target.units)}"
+        errors.append(Column(f"{title}\nerror × {ENLARGED}", ERROR, bar, wrong, [""] * len(rows), ink))
+    return [*(column for column in inputs if column), exact, *found, *errors]
+
+
+def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
+    if shown.field not in rows[0]:
+        return None
+    field = result.task[shown.field]
+    count = field.shape(result.source.manifest.sizes)
+    places = zip(field.dims[1:], shown.index, count, strict=False)
+    index = ", ".join(f"{dim} {i % n}" for dim, i, n in places)
+    images = [picture(values[field.name][0][shown.index]) for values in rows]
+    bar = f"{field.name}{unit(field.units)}"
+    return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT + field.name, bar, images, [""] * len(rows))
+
+
+def picture(values: np.ndarray) -> np.ndarray:
+    """A line or an image of one sample: the modulus of complex values, the middle of a stack."""
+    real = abs(values) if values.dtype.kind == "c" else values.astype(float)
+    while real.ndim > 2:
+        real = real[len(real) // 2]
+    return real.reshape(1) if real.ndim == 0 else real
+
+
+def _note(result: Result, run: Run, target: Field, index: int) -> str:
+    first = target.name == result.task.of("target")[0].name
+    key = "nrms_aligned" if first else f"{target.name}.nrms_aligned"
+    return f"{result.scores[run.name][key][index]:.2g}"
+
+
+def _limits(columns: Sequence[Column], target: Field) -> dict[str, tuple[float, float]]:
+    """The range of each scale: of the exact images for all methods, as wide about 0 for enlarged errors."""
+    exact = next(column for column in columns if column.scale == target.name)
+    low, high = _range(exact.images)
+    inputs = {column.scale: [i for c in columns if c.scale == column.scale for i in c.images] for column in columns}
+    return {scale: _range(images) for scale, images in inputs.items()} | {
+        target.name: (low, high),
+        ERROR: (low - high, high - low),
+    }
+
+
+def _range(images: Sequence[np.ndarray]) -> tuple[float, float]:
+    values = np.concatenate([image.ravel() for image in images])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = map(float, np.percentile(values, [0.1, 99.9]))
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _draw(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tuple[float, float]) -> None:
+    """Columns of one scale, with one colour bar."""
+    for cells, column in zip(axes.T, columns, strict=True):
+        cells[0].set_title(column.title, fontsize=8, color=column.ink)
+        for i, cell in enumerate(cells):
+            cell.set(xticks=[], yticks=[])
+            cell.grid(False)
+            (_image if column.images[i].ndim == 2 else _line)(cell, column, i, limits)
+    if axes[0, 0].images:
+        bar = drawn.colorbar(axes[0, 0].images[0], ax=list(axes.ravel()), location="bottom", aspect=10 * len(columns))
+        bar.set_label(columns[0].bar, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+    else:
+        axes[-1, 0].set_xlabel(columns[0].bar, fontsize=8)
+        for cell in axes[:, 0]:
+            cell.yaxis.set_major_locator(MaxNLocator(3))
+            cell.tick_params(labelsize=6)
+
+
+def _image(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
+    colours = "RdBu_r" if column.scale == ERROR else "gray" if column.scale.startswith(INPUT) else "viridis"
+    cell.imshow(column.images[row], cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    cell.spines[:].set_visible(False)
+    cell.text(0.04, 0.05, column.notes[row], transform=cell.transAxes, fontsize=7, color="w", path_effects=HALO)
+
+
+def _line(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
+    room = 0.15 * (limits[1] - limits[0])
+    cell.set_ylim(limits[0] - room, limits[1] + room)
+    if column.behind:
+        cell.plot(column.behind[row], color="0.75", linewidth=2.5)
+    cell.plot(column.images[row], color=column.ink, linewidth=1)
+    cell.text(0.98, 0.98, column.notes[row], transform=cell.transAxes, fontsize=7, ha="right", va="top")
+
+
+def choices(values: np.ndarray, shares: Sequence[float]) -> list[int]:
+    """The samples at these shares of the ranking by error, each once."""
+    order = ranking(values)
+    return list(dict.fromkeys(order[round(share * (len(order) - 1))] for share in shares))
+
+
+def ranking(values: np.ndarray) -> list[int]:
+    """Samples from least to largest error; those without a score last."""
+    keys = np.where(np.isnan(values), np.inf, values)
+    return [int(index) for index in np.argsort(keys, kind="stable")]

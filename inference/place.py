@@ -1,0 +1,84 @@
+"""The place that predictions are written to: made, continued or refused, before anything is inferred.
+
+The root metadata is published first: from then on the folder belongs to these predictions, and a run killed at any
+moment can be resumed by the same command.
+"""
+
+import glob
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas.errors import UserError
+from schemas.objects import PARTIAL, publish, publish_if_changed, read, sweep
+from schemas.predictions import Predictions, metadata, read_predictions
+
+REMOVED = ".removed-"
+
+
+def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
+    """Make a place that of these predictions, or go on with them under the name asked. Returns what stands there.
+
+    UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
+    """
+    _refuse_foreign(path)
+    try:
+        if overwrite:
+            _remove(path)
+        if read(path / "zarr.json") is not None:
+            asked = _continued(path, asked)
+        objects = metadata(asked)
+        publish_if_changed(path / "zarr.json", objects.pop("zarr.json"), durable=True)
+        sweep(path)
+        for key, data in objects.items():
+            publish_if_changed(path / key, data)
+    except OSError as error:
+        raise UserError(f"--out {path}: {error.strerror or error}; choose a place that can be written") from None
+    return asked
+
+
+def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
+    """Say that all units are there."""
+    complete = predictions.model_copy(update={"status": "complete", "seconds_per_sample": seconds})
+    publish(path / "zarr.json", metadata(complete)["zarr.json"], durable=True)
+    return complete
+
+
+def _continued(path: Path, asked: Predictions) -> Predictions:
+    stored = read_predictions(path, incomplete=True)
+    if differences := list(_differences(stored, asked)):
+        raise UserError(
+            f"--out {path}: holds other predictions: {'; '.join(differences[:3])}; choose another --out, or --overwrite"
+        )
+    return stored.model_copy(update={"name": asked.name})
+
+
+def _differences(stored: Predictions, asked: Predictions) -> Iterator[str]:
+    before, now = stored.fingerprint, asked.fingerprint
+    return (f"{key} is {_short(before[key])}, not {_short(now[key])}" for key in now if before[key] != now[key])
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A folder that holds something, but no predictions, is somebody else's."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"--out {path}: is a link to nowhere; choose another place")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--out {path}: is a file; choose another place")
+    unclaimed = path.is_dir() and read(path / "zarr.json") is None
+    if unclaimed and any(not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
+        raise UserError(f"--out {path}: holds files that are no predictions; choose another place")
+
+
+def _remove(path: Path) -> None:
+    """Remove the predictions at a place: moved away whole first, so that no half of them stays."""
+    if read(path / "zarr.json") is not None:
+        read_predictions(path, incomplete=True)  # never remove what is not ours
+        path.rename(path.with_name(f"{path.name}{REMOVED}{uuid.uuid4().hex}"))
+    for left in path.parent.glob(f"{glob.escape(path.name + REMOVED)}*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,168 @@
+"""Invert one split of a dataset, unit by unit. The same command keeps the units that are whole, and does the rest."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from inference import place
+from inference.contract import Inverter
+from inference.hardware import packages
+from inference.source import Source
+from inference.tiling import Tiles, as_stored, spatial
+from schemas.errors import UserError
+from schemas.objects import publish
+from schemas.predictions import FORMAT, Predictions, objects, read_rows
+from schemas.progress import pace, progress
+from schemas.store import units
+
+type Block = dict[str, np.ndarray]
+
+
+@dataclass
+class Clock:
+    """Seconds of inversion per sample, without the first batch, which compiles."""
+
+    batches: list[tuple[float, int]] = field(default_factory=list)
+
+    def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
+        """Do the work of one batch."""
+        start = time.perf_counter()
+        result = work(block)
+        self.batches.append((time.perf_counter() - start, samples))
+        return result
+
+    @property
+    def seconds(self) -> float:
+        """Per sample; at least two batches."""
+        timed = self.batches[1:]
+        return sum(seconds for seconds, _ in timed) / sum(samples for _, samples in timed)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is inverted, with what, how."""
+
+    source: Source
+    inverter: Inverter
+    tiles: Tiles
+    batch: int
+    out: Path
+
+    @property
+    def predictions(self) -> Predictions:
+        """As their metadata will say, before the first sample."""
+        source, inverter = self.source, self.inverter
+        manifest, targets = source.manifest, inverter.task.of("target")
+        return Predictions(
+            format=FORMAT,
+            name=inverter.name,
+            kind=inverter.kind,
+            method=inverter.method,
+            about=inverter.about,
+            settings=dict(inverter.settings),
+            weights=inverter.weights,
+            task=source.task if source.task.of("target") else replace(source.task, fields=source.task.fields + targets),
+            sizes=manifest.sizes,
+            dataset_digest=str(manifest.root_digest),
+            split=source.split,
+            split_digest=manifest.split_digests[source.split],
+            samples=source.samples,
+            unit=source.unit,
+            chunks={f.name: self._chunks(f.name, f.shape(manifest.sizes)) for f in targets},
+            tiles=dict(self.tiles.lengths),
+            overlap=self.tiles.overlap,
+            tuning=inverter.tuning,
+            history=[dict(row) for row in inverter.history],
+            hardware=inverter.hardware,
+            packages=packages(),
+        )
+
+    def _chunks(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.source.manifest.layout.chunks.get(name, (self.source.unit, *shape))
+
+    @property
+    def block(self) -> int:
+        """Samples read at once: as many as make a batch, of images or of tiles."""
+        return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
+
+    def invert(self, block: Block) -> Block:
+        """The targets of a block."""
+        task, sizes = self.inverter.task, self.source.manifest.sizes
+        if self.tiles.lengths:
+            return self.tiles.apply(self.inverter.predict, task, sizes, block, self.batch)
+        predicted = self.inverter.predict(block)
+        return {field.name: as_stored(field, predicted[field.name]) for field in task.of("target")}
+
+
+def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, overlap: float) -> Tiles:
+    """How images are cut: as asked (pixels or "none"), else to the size of the training images if they are larger.
+
+    UserError: smaller than the training images, or a size that the network cannot take.
+    """
+    dims, sizes = spatial(inverter.task, inverter.inputs), source.manifest.sizes
+    trained = inverter.sizes or {}
+    if asked == "none":
+        lengths = {}
+    elif asked is not None:
+        lengths = {dim: int(asked) for dim in dims if sizes[dim] > int(asked)}
+    else:
+        if small := [f"{dim} {sizes[dim]} < {trained[dim]}" for dim in dims if sizes[dim] < trained.get(dim, 0)]:
+            raise UserError(
+                f"{source.path}: images are smaller than those of training ({', '.join(small)}); "
+                "--tile none tries it nevertheless"
+            )
+        lengths = {dim: trained[dim] for dim in dims if sizes[dim] > trained.get(dim, sizes[dim])}
+    if found := inverter.accepts(source.task, {**sizes, **lengths}):
+        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
+    return Tiles(lengths, overlap)
+
+
+def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int]:
+    """Invert what is not inverted yet; returns what stands in the store now, and how many samples were done."""
+    predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
+    clock, made, done, begin = Clock(), 0, 0, time.monotonic()
+    with progress(job.source.samples) as show:
+        for start, stop in units(predictions.samples, predictions.unit):
+            if not _whole(job.out, predictions, start, stop):
+                for part in _unit(job, predictions, clock, start, stop):
+                    made += part
+                    left = predictions.samples - done - part
+                    show(done + part, pace(left, made, time.monotonic() - begin))
+            done = stop
+    if made or predictions.status != "complete":
+        predictions = place.finish(job.out, predictions, _seconds(job, clock))
+    return predictions, made
+
+
+def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
+    """Whether a unit is there and its checksums hold."""
+    try:
+        read_rows(out, predictions, slice(start, stop))
+    except UserError:
+        return False
+    return True
+
+
+def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: int) -> Iterator[int]:
+    """Invert and publish a unit; yields samples as they are done."""
+    parts = []
+    for first in range(start, stop, job.block):
+        last = min(first + job.block, stop)
+        block = job.source.read(job.inverter.inputs, first, last)
+        parts.append(clock.time(job.invert, block, last - first))
+        yield last - first
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for key, data in objects(predictions, start, values).items():
+        publish(job.out / key, data)
+
+
+def _seconds(job: Job, clock: Clock) -> float:
+    """Measured on what was done now; where that is less than two batches, the first batch is done again for it."""
+    count = min(job.block, job.source.samples)
+    block = job.source.read(job.inverter.inputs, 0, count)
+    while len(clock.batches) < 2:
+        clock.time(job.invert, block, count)
+    return clock.seconds

@@ -1,0 +1,84 @@
+"""The samples that are inverted: one split of a dataset, read by runs of samples."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from schemas.core import Field, Task
+from schemas.errors import UserError
+from schemas.manifest import Manifest, read_manifest
+from schemas.store import open_split
+
+type Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One split of a complete dataset."""
+
+    path: Path
+    manifest: Manifest
+    split: str
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return self.manifest.samples[self.split]
+
+    @property
+    def unit(self) -> int:
+        """Samples in an object of the dataset."""
+        return self.manifest.layout.unit
+
+    @property
+    def task(self) -> Task:
+        """As the dataset has it."""
+        return self.manifest.task
+
+    def lacks(self, names: Iterable[str]) -> list[str]:
+        """Those of these fields that the dataset does not have."""
+        return sorted(set(names) - {field.name for field in self.task.fields})
+
+    def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
+        """Fields of samples start:stop, and whole fields without a sample axis. UserError if they are damaged."""
+        return {name: self._read(self.task[name], start, stop) for name in names}
+
+    def window(self) -> np.ndarray | None:
+        """The field that multiplies the targets, if the task has one."""
+        name = self.task.window
+        return None if name is None or self.lacks([name]) else self._read(self.task[name], 0, 0)
+
+    @cached_property
+    def _group(self) -> zarr.Group:
+        return open_split(self.path, self.split)
+
+    def _read(self, field: Field, start: int, stop: int) -> np.ndarray:
+        rows: Any = slice(start, stop) if field.per_sample else ...
+        try:
+            values = np.asarray(self._group[field.name][rows])
+        except Exception as error:  # whatever a missing or damaged object makes a codec raise
+            raise self._damaged(field, type(error).__name__) from None
+        expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)
+        if values.shape != expected:
+            raise self._damaged(field, f"shape {values.shape}, must be {expected}")
+        return values
+
+    def _damaged(self, field: Field, reason: str) -> UserError:
+        return UserError(
+            f"{self.path}/{self.split}/{field.name}: cannot be read ({reason}); "
+            "heal the dataset: run its `generate` command again"
+        )
+
+
+def open_source(path: Path, split: str) -> Source:
+    """A split to read; UserError if there is no such dataset, or no sample in that split."""
+    manifest = read_manifest(path)
+    if not manifest.samples.get(split):
+        there = ", ".join(f"{name} ({n:,})" for name, n in manifest.samples.items() if n) or "none"
+        raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
+    return Source(path, manifest, split)

@@ -1,0 +1,104 @@
+"""The numbers of an evaluation: `metrics.json`, `metrics.csv`, and a table on the terminal."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.evaluation import Result, Run
+from schemas.objects import publish
+from schemas.scores import SCORES, Score
+
+
+def write(result: Result, folder: Path) -> None:
+    """Both files, each whole or not at all."""
+    publish(folder / "metrics.json", (json.dumps(metrics(result), indent=2, sort_keys=True) + "\n").encode())
+    publish(folder / "metrics.csv", rows(result).encode())
+
+
+def metrics(result: Result) -> dict[str, Any]:
+    """What `metrics.json` holds."""
+    return {
+        "task": result.task.name,
+        "split": result.source.split,
+        "dataset_digest": result.source.manifest.root_digest,
+        "samples": result.source.samples,
+        "methods": {run.name: _method(result, run) for run in result.runs},
+    }
+
+
+def _method(result: Result, run: Run) -> dict[str, Any]:
+    found = run.predictions
+    return {
+        "kind": found.kind,
+        "method": found.method,
+        "settings": found.settings,
+        "samples": found.samples,
+        "seconds_per_sample": found.seconds_per_sample,
+        "hardware": found.hardware,
+        "parameters": found.weights.parameters if found.weights else None,
+        "metrics": result.summaries[run.name],
+    }
+
+
+def rows(result: Result) -> str:
+    """`metrics.csv`: a row per sample; index, scalar parameters, `<run>.<metric>`. Values with all their digits."""
+    columns: dict[str, np.ndarray] = {"sample": np.arange(result.source.samples)}
+    columns |= {name: value for name, value in sorted(result.parameters.items()) if value.ndim == 1}
+    columns |= {
+        f"{run.name}.{metric}": values for run in result.runs for metric, values in result.scores[run.name].items()
+    }
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(str, column) for column in columns.values()), strict=True))
+    return text.getvalue()
+
+
+def metric_of(key: str) -> Score:
+    """What a key of the scores (`nrms`, `phase.nrms`) means."""
+    return SCORES[key.rpartition(".")[2]]
+
+
+def arrow(key: str) -> str:
+    """Which way is better."""
+    return "↓" if metric_of(key).better == "lower" else "↑"
+
+
+def mean_and_deviation(values: dict[str, Any]) -> str:
+    """As `0.312 ± 0.101`."""
+    if values["mean"] is None:
+        return "undefined"
+    return f"{values['mean']:.4g} ± {values['std']:.2g}"
+
+
+def unit_of(values: dict[str, Any]) -> str:
+    """As `[rad]`; nothing for pure numbers."""
+    return "" if values["unit"] == "1" else f" [{values['unit']}]"
+
+
+def ratio(result: Result, run: Run, reference: Run) -> float | None:
+    """Mean nrms over that of another run; None if either is undefined, or the other's is 0."""
+    ours, theirs = (result.summaries[name]["nrms"]["mean"] for name in (run.name, reference.name))
+    return float(ours) / float(theirs) if ours is not None and theirs else None
+
+
+def show(result: Result) -> None:
+    """Print means and standard deviations of all metrics."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    first = result.summaries[result.runs[0].name]
+    table = Table("method", box=None, pad_edge=False)
+    for key, values in first.items():
+        table.add_column(f"{key}{escape(unit_of(values))} {arrow(key)}")
+    for run in result.runs:
+        cells = [mean_and_deviation(values) for values in result.summaries[run.name].values()]
+        table.add_row(escape(run.name), *cells)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

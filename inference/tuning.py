@@ -1,0 +1,119 @@
+"""The settings of a classical method: given, or those with the least error on samples that are not the test's."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+
+from inference.contract import Method, Setting, Settings, Value
+from inference.source import Source
+from schemas.errors import UserError
+from schemas.predictions import Tuning
+from schemas.store import units
+
+SAMPLES = 256  # tuned on, at most
+BLOCK = 64  # samples inverted at once
+
+type Grid = Mapping[str, tuple[Value, ...]]
+
+
+def parse(name: str, method: Method, texts: Sequence[str]) -> dict[str, Value]:
+    """Settings from `key=value`; UserError for one that the method does not have, or a value that it cannot take."""
+    given: dict[str, Value] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if key not in method.settings:
+            there = ", ".join(method.settings) or "none"
+            nearest = difflib.get_close_matches(key, method.settings, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise UserError(f"--set {key}: method {name} has no such setting{hint}; there are: {there}")
+        if not equals:
+            raise UserError(f"--set {text}: write key=value without spaces, for example {key}=...")
+        given[key] = _value(key, method.settings[key], value)
+    return given
+
+
+def _value(key: str, setting: Setting, text: str) -> Value:
+    if any(isinstance(value, str) for value in setting.values):
+        if text not in setting.values:
+            raise UserError(f"--set {key}={text}: must be one of: {', '.join(map(str, setting.values))}")
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"--set {key}={text}: must be a finite number [{setting.unit}]")
+    return number
+
+
+def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
+    """All settings: those given, and of the others the combination with the least mean nrms of the first target.
+
+    On the first 256 validation samples, or training samples if there are none; never on test. No Tuning if nothing was
+    left to choose. UserError if something was, and there are no samples.
+    """
+    grid: Grid = {key: (given[key],) if key in given else setting.values for key, setting in method.settings.items()}
+    if all(len(values) == 1 for values in grid.values()):
+        return {key: values[0] for key, values in grid.items()}, None
+    split = _split(source)
+    if split is None:
+        missing = " ".join(f"{key}=..." for key in method.settings if key not in given)
+        raise UserError(
+            f"{source.path}: no validation or training samples with targets to tune on; give all: --set {missing}"
+        )
+    samples = min(source.manifest.samples[split], SAMPLES)
+    best, error = _search(method, Source(source.path, source.manifest, split), samples, grid)
+    return best, Tuning(
+        split=split,
+        samples=samples,
+        combinations=math.prod(len(values) for values in grid.values()),
+        nrms=error,
+        fixed=sorted(given),
+        edges=[key for key, value in best.items() if _at_edge(value, grid[key])],
+    )
+
+
+def _split(source: Source) -> str | None:
+    """Validation if it has samples, otherwise train, never test; None where there is nothing to learn from."""
+    if not source.task.of("target"):
+        return None
+    return next((split for split in ("validation", "train") if source.manifest.samples.get(split)), None)
+
+
+def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[dict[str, Value], float]:
+    """Block by block, so that each is read once and memory does not grow with the number of combinations."""
+    combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    target = source.task.of("target")[0].name
+    errors = np.empty((len(combinations), samples))
+    for start, stop in units(samples, BLOCK):
+        block = source.read((*method.needs, target), start, stop)
+        truth, window = block[target].astype(float), source.window()
+        for row, settings in zip(errors, combinations, strict=True):
+            row[start:stop] = nrms(method.solve(block, **settings)[target], truth, window)
+    means = [_mean(row) for row in errors]
+    best = int(np.argmin(means))
+    if not math.isfinite(means[best]):
+        raise UserError(f"{source.path}: no setting gives a finite error on {source.split}; give all with --set")
+    return combinations[best], means[best]
+
+
+def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> np.ndarray:
+    """`schemas.scores`' nrms (sample,), alone: tuning asks for it a hundred times."""
+    inside = np.True_ if window is None else window != 0
+    axes = tuple(range(1, truth.ndim))
+    with np.errstate(all="ignore"):
+        return np.sqrt(((prediction - truth) ** 2 * inside).sum(axes) / (truth**2 * inside).sum(axes))  # type: ignore[no-any-return]
+
+
+def _mean(errors: np.ndarray) -> float:
+    """Over samples whose truth is not 0; infinite where a prediction is not finite."""
+    defined = errors[~np.isnan(errors)]
+    return float(defined.mean()) if len(defined) else math.inf
+
+
+def _at_edge(value: Value, values: tuple[Value, ...]) -> bool:
+    """Whether a number lies at an end of its grid that could be wider."""
+    return len(values) > 2 and not isinstance(value, str) and value in (values[0], values[-1])

@@ -1,0 +1,187 @@
+"""What was inferred from one split of a dataset, by one method: a Zarr v3 store of the task's targets.
+
+tie-unet.zarr/zarr.json            who predicted what from which samples; consolidated metadata at the end
+tie-unet.zarr/phase/c/...          an object per unit of the dataset, coded as the dataset's own
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import zarr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from schemas import core
+from schemas.core import SAMPLE, SPLITS, Task
+from schemas.errors import UserError
+from schemas.objects import read
+from schemas.store import consolidate, create_array, encode, open_split
+
+KEY = "drybeam_predictions"
+FORMAT = 1  # of the metadata and the layout; a reader refuses a newer one
+CONVENTION = {
+    "uuid": "5b7f3f0e-8f0c-4c39-9a55-2f0f7b1c6d42",
+    "name": KEY,
+    "description": "targets predicted from one split of a dataset, by one network or classical method",
+}
+
+type Count = Annotated[int, Field(ge=0)]
+type Length = Annotated[int, Field(ge=1)]
+type Arrays = dict[str, np.ndarray]
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Tuning(BaseModel):
+    """How the settings of a classical method were chosen."""
+
+    model_config = _STRICT
+
+    split: str
+    samples: Length
+    combinations: Length  # tried
+    nrms: float  # the least mean, that of the settings chosen
+    fixed: list[str]  # settings that the user gave
+    edges: list[str]  # settings whose best value is the first or the last of those tried
+
+
+class Weights(BaseModel):
+    """Which network."""
+
+    model_config = _STRICT
+
+    sha256: str
+    parameters: Count
+    trained_on: str  # root digest
+    samples: Count  # it was trained with
+
+
+class Predictions(BaseModel):
+    """What stands in the root attributes under `drybeam_predictions`."""
+
+    model_config = _STRICT
+
+    format: int
+    name: str  # in tables and plots
+    kind: Literal["network", "classical"]
+    method: str
+    about: str
+    settings: dict[str, float | str]
+    weights: Weights | None
+    task: Task
+    sizes: dict[str, Length]
+    dataset_digest: str
+    split: str
+    split_digest: str
+    samples: Length
+    unit: Length  # samples in an object
+    chunks: dict[str, tuple[Length, ...]]  # the smallest piece that is read, per target
+    tiles: dict[str, Length]  # pixels along each dimension that was cut; empty: whole images
+    overlap: float  # of neighbouring tiles, relative to their length
+    tuning: Tuning | None
+    history: list[dict[str, float | int | str | None]]  # of training
+    hardware: str
+    packages: dict[str, str]
+    seconds_per_sample: float | None = None  # inversion alone, in batches, without the first (compiling) one
+    status: Literal["incomplete", "complete"] = "incomplete"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}")
+        if unknown := {dim for field in self.targets for dim in field.dims} - {SAMPLE, *self.sizes}:
+            raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
+        if self.chunks.keys() != {field.name for field in self.targets} or not self.chunks:
+            raise ValueError("chunks must be given for each target")
+        return self
+
+    @property
+    def targets(self) -> tuple[core.Field, ...]:
+        """The fields that are predicted."""
+        return self.task.of("target")
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that the values depend on, but for rounding."""
+        names = {"kind", "method", "settings", "dataset_digest", "split", "split_digest", "samples", "unit", "chunks"}
+        plain = self.model_dump(mode="json", include={*names, "sizes", "tiles", "overlap"})
+        return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
+
+
+def metadata(predictions: Predictions) -> dict[str, bytes]:
+    """All zarr.json of a store, by key. With consolidated metadata if its status is complete."""
+    objects: dict[str, Buffer] = {}
+    store = MemoryStore(objects)
+    attributes = {"zarr_conventions": [CONVENTION], KEY: predictions.model_dump(mode="json")}
+    root = zarr.create_group(store, attributes=attributes)
+    for field in predictions.targets:
+        shape = field.shape(predictions.sizes)
+        shard = (predictions.unit, *shape)
+        create_array(root, field, (predictions.samples, *shape), predictions.chunks[field.name], shard)
+    if predictions.status == "complete":
+        consolidate(store, [""])
+    return {key: data.to_bytes() for key, data in objects.items()}
+
+
+def objects(predictions: Predictions, start: int, values: Arrays) -> dict[str, bytes]:
+    """The objects that hold one unit from sample `start` on, by key."""
+    described = metadata(predictions)
+    return {
+        f"{field.name}/{key}": data
+        for field in predictions.targets
+        for key, data in encode(described[f"{field.name}/zarr.json"], start, values[field.name]).items()
+    }
+
+
+def read_predictions(path: Path, *, incomplete: bool = False) -> Predictions:
+    """What the predictions at a path are.
+
+    Raises UserError if there are none, if their metadata are damaged or newer than this reader, or if they are
+    incomplete and `incomplete` does not say that this will do.
+    """
+    data = read(path / "zarr.json")
+    if data is None:
+        raise UserError(f"{path}: no predictions here (no zarr.json); make some with: infer ... --out {path}")
+    found = _parse(path, data)
+    if found.status != "complete" and not incomplete:
+        raise UserError(f"{path}: incomplete; run the same `infer` command again to finish it")
+    return found
+
+
+def _parse(path: Path, data: bytes) -> Predictions:
+    try:
+        content = json.loads(data)["attributes"][KEY]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path}/zarr.json: not the metadata of predictions, or damaged; give another path") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path}: format {found!r}, this program reads {FORMAT}; install the version that wrote it")
+    try:
+        return Predictions.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}/zarr.json: damaged metadata: {where}: {first['msg']}") from None
+
+
+def read_rows(path: Path, predictions: Predictions, rows: slice) -> Arrays:
+    """Some rows of all targets; UserError if an object is missing or damaged."""
+    try:
+        group = open_split(path, "")
+        arrays = {field.name: np.asarray(group[field.name][rows]) for field in predictions.targets}  # type: ignore[index]
+    except Exception as error:  # whatever a missing or damaged object makes a codec raise
+        raise _unreadable(path, rows, type(error).__name__) from None
+    for field in predictions.targets:
+        expected = (rows.stop - rows.start, *field.shape(predictions.sizes))
+        if arrays[field.name].shape != expected:
+            raise _unreadable(path, rows, f"{field.name} has shape {arrays[field.name].shape}, not {expected}")
+    return arrays
+
+
+def _unreadable(path: Path, rows: slice, reason: str) -> UserError:
+    return UserError(
+        f"{path}: samples {rows.start}:{rows.stop} cannot be read ({reason}); run the same `infer` command again"
+    )

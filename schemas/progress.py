@@ -1,0 +1,46 @@
+"""Progress of a run: a bar on a terminal, elsewhere a plain line every few seconds."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+SECONDS = 5.0  # between plain lines
+
+type Show = Callable[[int, str], None]
+
+
+def progress(total: int) -> AbstractContextManager[Show]:
+    """Enter it for a function (samples done, what to say of the pace)."""
+    return _bar(total) if sys.stdout.isatty() else _lines(total)
+
+
+def pace(left: int, made: int, seconds: float) -> str:
+    """Samples per second, and the time left."""
+    if not made or not seconds:
+        return ""
+    rate = made / seconds
+    return f"{rate:,.0f} per second, {left / rate:,.0f} s left"
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Show]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns) as bar:
+        task = bar.add_task("samples", total=total, pace="")
+        yield lambda done, pace: bar.update(task, completed=done, pace=pace)
+
+
+@contextmanager
+def _lines(total: int) -> Iterator[Show]:
+    said = time.monotonic()
+
+    def show(done: int, pace: str) -> None:
+        nonlocal said
+        if time.monotonic() - said > SECONDS:
+            said = time.monotonic()
+            print(f"{done:,} of {total:,} samples, {pace}", flush=True)
+
+    yield show

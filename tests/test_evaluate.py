@@ -1,0 +1,230 @@
+"""`evaluate`: the numbers are those of the arrays, the report is one page that needs nothing and runs nothing."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from inference import evaluation, figures, style, tables
+from inference.contract import find_inference, inference_names
+from inference.evaluation import Result
+from schemas.core import find_task
+from schemas.scores import ring_correlation, score
+
+from .conftest import TOY_TASK, Command, files, refused
+
+HOSTILE = "<script>alert('1')</script> $\\frac{_x\" & http://evil"
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "DPI", 30)
+
+
+@pytest.fixture
+def toy(generate: Command, infer: Command) -> list[str]:
+    """20 test samples, and two stores of predictions."""
+    generate(*TOY_TASK, "--n", 20, "--test", 20, "--unit-samples", 8)
+    infer("--method", "wiener", "--data", "toy.zarr", "--out", "a.zarr")
+    infer("--method", "identity", "--data", "toy.zarr", "--out", "b.zarr")
+    return ["--data", "toy.zarr", "--predictions", "a.zarr", "b.zarr", "--out", "report"]
+
+
+def result_of(data: str, *stores: str) -> Result:
+    return evaluation.evaluate(Path(data), [Path(store) for store in stores], None)
+
+
+def metrics(folder: str = "report") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(folder) / "metrics.json").read_text())
+    return found
+
+
+def page(folder: str = "report") -> str:
+    return (Path(folder) / "report.html").read_text()
+
+
+def network(store: str, name: str) -> None:
+    """Let predictions be those of a network."""
+    root = Path(store) / "zarr.json"
+    content = json.loads(root.read_text())
+    weights = {"sha256": "ab", "parameters": 10, "trained_on": "00", "samples": 20}
+    history = [{"epoch": epoch, "train/loss": 1 / epoch, "validation/loss": 2 / epoch} for epoch in (1, 2, 3)]
+    content["attributes"]["drybeam_predictions"] |= {
+        "kind": "network",
+        "name": name,
+        "weights": weights,
+        "history": history,
+    }
+    root.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("task", inference_names())
+def test_numbers_are_those_of_the_arrays(generate: Command, infer: Command, evaluate: Command, task: str) -> None:
+    generate("--task", task, "--n", 4, "--test", 6, "--unit-samples", 4, "--scheduler", "synchronous")
+    names = list(find_inference(task).METHODS)
+    for name in names:
+        infer("--method", name, "--data", f"{task}.zarr", "--out", f"p-{name}.zarr")
+    stores = [f"p-{name}.zarr" for name in names]
+    code, out, err = evaluate("--data", f"{task}.zarr", "--predictions", *stores, "--out", "report")
+    assert (code, err) == (0, "")
+    assert all(name in out for name in names)
+    truth = xr.open_zarr(f"{task}.zarr/test").load()
+    known, window = find_task(task), find_task(task).window
+    with (Path("report") / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["sample"] for row in rows] == [str(i) for i in range(6)]
+    for name in names:
+        opened = xr.open_zarr(f"p-{name}.zarr").load()
+        predicted, exact = (
+            {field.name: store[field.name].values for field in known.of("target")} for store in (opened, truth)
+        )
+        expected = score(known, predicted, exact, truth[window].values if window else None)
+        found = metrics()["methods"][name]
+        assert found["kind"] == "classical"
+        assert found["samples"] == 6
+        assert found["metrics"].keys() == expected.keys()
+        for metric, values in expected.items():
+            finite = values[np.isfinite(values)]
+            assert found["metrics"][metric]["n"] == len(finite)
+            assert found["metrics"][metric]["mean"] == pytest.approx(finite.mean(), rel=1e-12)
+            assert found["metrics"][metric]["std"] == pytest.approx(finite.std(), rel=1e-9, abs=1e-12)
+            column = np.array([float(row[f"{name}.{metric}"]) for row in rows])
+            np.testing.assert_array_equal(column, values)
+    for field in known.of("parameter"):
+        assert (field.name in rows[0]) == (field.dims == ("sample",) and field.name in truth)
+        if field.name in rows[0]:
+            read = np.array([row[field.name] for row in rows]).astype(field.dtype)
+            np.testing.assert_array_equal(read, truth[field.name].values)
+
+
+def test_metrics_name_what_was_scored(toy: list[str], evaluate: Command) -> None:
+    before = {store: files(store) for store in ("toy.zarr", "a.zarr", "b.zarr")}
+    evaluate(*toy)
+    assert {store: files(store) for store in before} == before
+    found = metrics()
+    root = json.loads(Path("toy.zarr/zarr.json").read_text())["attributes"]["drybeam"]
+    assert (found["task"], found["split"], found["samples"]) == ("toy", "test", 20)
+    assert found["dataset_digest"] == root["root_digest"]
+    assert set(found["methods"]) == {"wiener", "identity"}
+    assert found["methods"]["wiener"]["settings"].keys() == {"noise"}
+    assert found["methods"]["wiener"]["seconds_per_sample"] > 0
+    text = (Path("report") / "metrics.json").read_text()
+    assert text == json.dumps(found, indent=2, sort_keys=True) + "\n"
+
+
+def test_scores_depend_on_neither_units_nor_blocks(
+    toy: list[str], generate: Command, infer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = result_of("toy.zarr", "a.zarr")
+    generate(*TOY_TASK, "--n", 20, "--test", 20, "--unit-samples", 5, "--out", "other.zarr")
+    infer("--method", "wiener", "--data", "other.zarr", "--out", "c.zarr", "--batch-size", 3)
+    monkeypatch.setattr(evaluation, "BLOCK", 3)
+    second = result_of("other.zarr", "c.zarr")
+    assert tables.rows(first) == tables.rows(second)
+    assert first.summaries == second.summaries
+
+
+def test_predictions_that_do_not_belong_here_are_refused(
+    toy: list[str], generate: Command, infer: Command, evaluate: Command
+) -> None:
+    generate(*TOY_TASK, "--n", 20, "--test", 20, "--seed", 1, "--out", "other.zarr")
+    infer("--method", "identity", "--data", "other.zarr", "--out", "c.zarr")
+    infer("--method", "identity", "--data", "toy.zarr", "--out", "t.zarr", "--split", "train")
+    refused(evaluate(*toy, "--predictions", "c.zarr"), "c.zarr: predictions of another dataset")
+    refused(evaluate(*toy, "--predictions", "t.zarr"), "t.zarr: predictions of split train, not test")
+    refused(evaluate(*toy, "--split", "train"), "a.zarr: predictions of split test, not train")
+    shutil.copytree("a.zarr", "e.zarr")
+    refused(evaluate(*toy, "--predictions", "e.zarr"), "all named wiener", "--name")
+    refused(evaluate(*toy, "--predictions", "none.zarr"), "no predictions here")
+    refused(evaluate(*toy, "--predictions", "toy.zarr"), "not the metadata of predictions")
+    Path("b.zarr/line/c/1/0").unlink()
+    _, out, err = evaluate(*toy)
+    assert out == ""
+    assert "b.zarr: samples" in err
+    root = Path("b.zarr/zarr.json")
+    root.write_text(root.read_text().replace('"status": "complete"', '"status": "incomplete"'))
+    refused(evaluate(*toy), "b.zarr: incomplete; run the same `infer`")
+    assert not Path("report").exists()
+
+
+def test_the_report_needs_nothing_and_runs_nothing(toy: list[str], infer: Command, evaluate: Command) -> None:
+    """Names, units, recipe and history are a stranger's: they are text. All images are in the page."""
+    infer("--method", "wiener", "--data", "toy.zarr", "--out", "c.zarr", "--name", HOSTILE, "--set", "noise=0.2")
+    network("b.zarr", "_" + HOSTILE)
+    code, _, err = evaluate(*toy, "--predictions", "c.zarr")
+    assert (code, err) == (0, "")
+    text = page()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt; $\\frac{_x&quot; &amp; http://evil" in text
+    assert not re.findall(r"<(link|iframe|object|script|base|form)", text)
+    addresses = re.findall(r'src="([^"]{0,40})', text)
+    assert not re.findall(r"href|url|@import|srcset", re.sub(r'src="[^"]*"', "", text))
+    assert len(addresses) >= 6
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert 'name="viewport"' in text
+
+
+def test_what_the_report_shows(toy: list[str], evaluate: Command) -> None:
+    network("a.zarr", "my-net")
+    evaluate(*toy)
+    text = page()
+    for said in ("my-net", "identity", "nrms / identity", "Learning curves", "worst", "Fourier ring", "seed 0"):
+        assert said in text, said
+    plain = re.sub(r'src="[^"]*"', "", text)
+    root = json.loads(Path("toy.zarr/zarr.json").read_text())["attributes"]["drybeam"]
+    for said in (
+        root["root_digest"],
+        "pixels of a line",
+        "trained on 20 samples",
+        "s per sample",
+    ):
+        assert said in plain, said
+
+
+def test_a_single_method_and_a_single_sample_have_a_report(
+    generate: Command, infer: Command, evaluate: Command
+) -> None:
+    generate(*TOY_TASK, "--n", 1, "--test", 1)
+    infer("--method", "identity", "--data", "toy.zarr", "--out", "a.zarr")
+    code, _, err = evaluate("--data", "toy.zarr", "--predictions", "a.zarr", "--out", "report")
+    assert (code, err) == (0, "")
+    assert "Scores" in page()
+
+
+def test_exact_and_broken_predictions_have_a_report(toy: list[str], evaluate: Command) -> None:
+    """No error at all, no finite value at all: the numbers say so, and no plot fails."""
+    zarr.open_array("a.zarr/line", mode="r+")[...] = xr.open_zarr("toy.zarr/test").line.values
+    zarr.open_array("b.zarr/line", mode="r+", config={"write_empty_chunks": True})[...] = np.nan
+    code, _, err = evaluate(*toy)
+    assert (code, err) == (0, "")
+    assert metrics()["methods"]["wiener"]["metrics"]["nrms"]["mean"] == 0
+    assert metrics()["methods"]["identity"]["metrics"]["nrms"] == {"mean": None, "std": None, "n": 0, "unit": "1"}
+
+
+def test_curves_are_means_of_ring_correlations(toy: list[str]) -> None:
+    result = result_of("toy.zarr", "a.zarr", "b.zarr")
+    truth = xr.open_zarr("toy.zarr/test").line.values
+    frequency, rows = ring_correlation(xr.open_zarr("a.zarr").line.values, truth)
+    np.testing.assert_array_equal(result.frequency, frequency)
+    np.testing.assert_allclose(result.correlation["wiener"], np.nanmean(rows, axis=0), rtol=1e-12)
+
+
+def test_samples_are_shown_in_the_gauge_of_the_truth(generate: Command, infer: Command) -> None:
+    generate("--task", "tie", "--n", 2, "--test", 3, "--scheduler", "synchronous", "--set", "image_size=32")
+    infer("--method", "absorption", "--data", "tie.zarr", "--out", "a.zarr")
+    result = result_of("tie.zarr", "a.zarr")
+    values, predicted = result.sample(2)
+    assert values["intensity"].shape == (1, 3, 32, 32)
+    assert abs((predicted["absorption"]["phase"] - values["phase"]).mean()) < 1e-5
+
+
+def test_a_parameter_of_several_values_is_shown_by_its_largest_modulus() -> None:
+    assert figures.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
+    assert figures.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]

@@ -1,0 +1,417 @@
+"""`infer`: tuned methods and networks, written whole or not at all; killed and resumed; refused in one line."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from generators.cli import main as generate_main
+from inference import tuning
+from inference.contract import find_inference, inference_names
+from inference.source import Source, open_source
+from inference.tasks.tie import absorption, transport
+from physics import optics
+from physics.electron import wavelength
+from schemas.core import Task, find_task, task_names
+from schemas.errors import UserError
+from schemas.predictions import read_predictions
+from schemas.scores import score
+
+from .conftest import TOY_TASK, Command, files, refused, start
+
+SMALL_TIE = ("--set", "image_size=32", "supersampling=1", "--scheduler", "synchronous")
+METHODS = [(task, method) for task in inference_names() for method in find_inference(task).METHODS]
+FIXED = ("--method", "tie", "--set", "cutoff=0.004", "floor=0.1", "offset=annulus")
+
+
+@pytest.fixture
+def toy(generate: Command) -> Path:
+    """40 test samples in units of 16."""
+    assert generate(*TOY_TASK, "--n", 40, "--test", 40, "--unit-samples", 16)[0] == 0
+    return Path("toy.zarr")
+
+
+def values(store: Path | str) -> dict[str, bytes]:
+    """All objects but the root's metadata, which hold a time."""
+    return {key: data for key, data in files(store).items() if key != "zarr.json"}
+
+
+def edit(store: str, old: str, new: str) -> None:
+    root = Path(store) / "zarr.json"
+    assert old in root.read_text()
+    root.write_text(root.read_text().replace(old, new, 1))
+
+
+class Network:
+    """A network as `training.export` gives it: it doubles its input, and is slow once."""
+
+    inputs = ("blurred", "position")
+
+    def __init__(self, task: Task, size: int, sha: str = "ab") -> None:
+        self.calls: list[tuple[int, ...]] = []
+        self.card = SimpleNamespace(
+            recipe={"model": {"name": "unet", "width": 32}},
+            task=task,
+            sizes={"x": size, "edge": 2},
+            history=[{"epoch": 1, "train/loss": 0.5, "validation/loss": float("nan")}],
+            dataset_digest="0" * 64,
+            weights_sha256=sha * 32,
+            parameters=1234,
+            samples=40,
+        )
+
+    def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
+        return ["it wants more edges"] if sizes["edge"] != 2 else []
+
+    def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        time.sleep(0 if self.calls else 0.5)
+        self.calls.append(fields["blurred"].shape)
+        assert fields["position"].shape == fields["blurred"].shape[1:]
+        return {"line": 2 * fields["blurred"]}
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let there be a trained network, whatever its folder."""
+
+    def install(found: Network) -> Network:
+        module = types.ModuleType("training.export")
+        module.load_model = lambda path: found  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "training.export", module)
+        return found
+
+    return install
+
+
+def test_every_task_has_methods_with_a_source_and_settings_with_units() -> None:
+    assert inference_names() == task_names()
+    for name, method in METHODS:
+        found, task = find_inference(name).METHODS[method], find_task(name)
+        assert found.about
+        assert set(found.needs) <= {field.name for field in task.fields}
+        for setting in found.settings.values():
+            assert setting.about
+            assert setting.unit
+            numbers = [value for value in setting.values if not isinstance(value, str)]
+            assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(("task", "method"), METHODS)
+def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
+    generate("--task", task, "--n", 6, "--validation", 3, "--test", 5, "--scheduler", "synchronous")
+    code, out, err = infer("--method", method, "--data", f"{task}.zarr", "--out", "p.zarr", "--batch-size", 2)
+    assert (code, err) == (0, "")
+    assert "5 made now" in out
+    found = read_predictions(Path("p.zarr"))
+    assert found.settings.keys() == find_inference(task).METHODS[method].settings.keys()
+    assert found.tuning is None or (found.tuning.split, found.tuning.samples) == ("validation", 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened, truth = xr.open_zarr("p.zarr"), xr.open_zarr(f"{task}.zarr/test")
+    for field in find_task(task).of("target"):
+        assert opened[field.name].dims == truth[field.name].dims
+        assert opened[field.name].shape == truth[field.name].shape
+        assert opened[field.name].dtype == truth[field.name].dtype
+        assert opened[field.name].attrs == truth[field.name].attrs
+        assert np.isfinite(opened[field.name].values).all()
+    infer("--method", method, "--data", f"{task}.zarr", "--out", "q.zarr", "--batch-size", 5)
+    assert values("p.zarr") == values("q.zarr"), "a sample depends on its batch"
+
+
+def test_tuning_finds_the_least_mean_nrms(generate: Command, infer: Command) -> None:
+    generate("--task", "tie", "--n", 4, "--validation", 6, "--test", 2, *SMALL_TIE)
+    source = Source(Path("tie.zarr"), open_source(Path("tie.zarr"), "test").manifest, "test")
+    method = find_inference("tie").METHODS["absorption"]
+    settings, found = tuning.tune(method, source, {})
+    block = Source(source.path, source.manifest, "validation").read(("intensity", "window", "phase"), 0, 6)
+    errors = {
+        ratio: score(source.task, method.solve(block, ratio=ratio), block, block["window"])["nrms"].mean()
+        for ratio in method.settings["ratio"].values
+    }
+    assert settings == {"ratio": min(errors, key=lambda ratio: errors[ratio])}
+    assert found is not None
+    assert found.nrms == pytest.approx(min(errors.values()), rel=1e-12)
+    assert found.combinations == len(errors)
+    assert found.split == "validation"
+
+
+def test_tuning_uses_training_samples_where_there_is_no_validation_and_never_test(
+    generate: Command, infer: Command
+) -> None:
+    generate(*TOY_TASK, "--n", 300, "--validation", 0, "--test", 4)
+    _, out, _ = infer("--method", "wiener", "--data", "toy.zarr")
+    assert "tuned on 256 samples of train" in out
+    source = open_source(Path("toy.zarr"), "test")
+    bare = Source(source.path, source.manifest.model_copy(update={"samples": {"test": 4}}), "test")
+    method = find_inference("toy").METHODS["wiener"]
+    with pytest.raises(UserError, match="no validation or training samples with targets to tune on"):
+        tuning.tune(method, bare, {})
+    assert tuning.tune(method, bare, {"noise": 0.1}) == ({"noise": 0.1}, None)
+
+
+def test_settings_can_be_given(generate: Command, infer: Command) -> None:
+    generate("--task", "tie", "--n", 4, "--test", 2, *SMALL_TIE)
+    _, out, _ = infer("--data", "tie.zarr", "--method", "tie", "--out", "a.zarr", "--set", "cutoff=0.0123")
+    found = read_predictions(Path("a.zarr"))
+    assert found.settings["cutoff"] == 0.0123
+    assert found.tuning is not None
+    assert found.tuning.fixed == ["cutoff"]
+    assert "tuned on 4 samples of train" in out
+    infer("--data", "tie.zarr", *FIXED, "--out", "b.zarr")
+    assert read_predictions(Path("b.zarr")).tuning is None
+
+
+def test_absorption_is_exact_for_one_material_in_focus() -> None:
+    thickness = np.random.default_rng(0).uniform(0, 80, (2, 9, 12))
+    phase = optics.phase_shift(thickness, 17.0, 3e5)
+    images = optics.attenuation(thickness, 1.0, 3e5)[:, None] ** 2 * np.ones((1, 3, 1, 1))
+    window = np.linspace(0, 1, 12) * np.ones((9, 1))
+    found = absorption({"intensity": images * window, "window": window}, ratio=17.0)["phase"]
+    np.testing.assert_allclose(found, phase * window, rtol=1e-6)
+
+
+@pytest.mark.parametrize("planes", [2, 3, 4, 5])
+def test_transport_has_the_sign_and_scale_of_the_phase(planes: int) -> None:
+    """A weak phase that vanishes at the border, in any number of images."""
+    y, x = np.mgrid[-24:24, -32:32]
+    phase = 0.2 * np.exp(-(y**2 + (x - 3) ** 2) / 60)[None]
+    defocus = np.linspace(-200, 200, planes)
+    images = optics.intensity(
+        optics.propagate(optics.exit_wave(phase[:, None], 1.0), wavelength(3e5), defocus[None], 1.0)
+    )
+    window = np.ones(phase.shape[1:])
+    fields = {
+        "intensity": images,
+        "defocus": defocus[None],
+        "voltage": np.array([3e5]),
+        "sampling": np.ones(1),
+        "window": window,
+    }
+    found = transport(fields, cutoff=0.0, floor=0.0, offset="annulus")["phase"]
+    assert np.sqrt(((found - phase) ** 2).sum() / (phase**2).sum()) < 0.02
+    bare = transport(fields, cutoff=0.0, floor=0.0, offset="none")["phase"]
+    assert abs(bare.mean()) < 1e-9
+    np.testing.assert_allclose(bare - bare.mean(), found - found.mean(), atol=1e-12)
+
+
+def test_the_same_command_keeps_what_is_whole(toy: Path, infer: Command) -> None:
+    command = ("--method", "wiener", "--data", toy, "--out", "p.zarr")
+    assert "40 made now" in infer(*command)[1]
+    before = files("p.zarr")
+    assert "0 made now" in infer(*command)[1]
+    assert files("p.zarr") == before
+    damaged = Path("p.zarr/line/c/1/0")
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    assert "16 made now" in infer(*command)[1]
+    Path("p.zarr/line/c/2/0").unlink()
+    Path("p.zarr/line/zarr.json").unlink()
+    assert "8 made now" in infer(*command)[1]
+    assert values("p.zarr") == {key: data for key, data in before.items() if key != "zarr.json"}
+    assert "0 made now" in infer(*command, "--name", "a new name")[1]
+    assert read_predictions(Path("p.zarr")).name == "a new name"
+
+
+def test_other_predictions_in_the_same_place_are_refused(toy: Path, infer: Command) -> None:
+    infer("--method", "wiener", "--data", toy, "--out", "p.zarr")
+    other = ("--method", "wiener", "--data", toy, "--out", "p.zarr", "--set", "noise=0.2")
+    refused(infer(*other), "holds other predictions: settings", "--overwrite")
+    refused(infer("--method", "identity", "--data", toy, "--out", "p.zarr"), "method is wiener, not identity")
+    refused(infer("--method", "wiener", "--data", toy, "--out", "p.zarr", "--split", "train"), "split is test")
+    refused(infer("--method", "wiener", "--data", toy, "--out", "p.zarr", "--tile", 20), "tiles is {}")
+    assert infer(*other, "--overwrite")[0] == 0
+    assert read_predictions(Path("p.zarr")).settings == {"noise": 0.2}
+    assert not list(Path().glob("*.removed*"))
+
+
+def test_what_is_not_ours_is_never_removed(toy: Path, infer: Command) -> None:
+    command = ("--method", "identity", "--data", toy, "--overwrite")
+    Path("thesis").mkdir()
+    Path("thesis/text").write_text("mine")
+    refused(infer(*command, "--out", "thesis"), "holds files that are no predictions")
+    shutil.copytree(toy, "copy.zarr")
+    refused(infer(*command, "--out", "copy.zarr"), "not the metadata of predictions")
+    refused(infer(*command, "--out", "thesis/text"), "is a file")
+    refused(infer(*command, "--out", toy / "p.zarr"), "is (in) the dataset")
+    assert files("copy.zarr") == files(toy)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset for those who only read."""
+    path = tmp_path_factory.mktemp("shared") / "toy.zarr"
+    assert generate_main([*TOY_TASK, "--n", "40", "--validation", "0", "--out", str(path)]) == 0
+    return path
+
+
+REFUSALS = [
+    (("--data", "toy.zarr"), "give one of --model RUN"),
+    (("--data", "toy.zarr", "--model", "m", "--method", "wiener"), "give one of --model RUN"),
+    (("--data", "toy.zarr", "--method", "tie"), "there are: wiener, identity"),
+    (("--data", "none.zarr", "--method", "wiener"), "no dataset here"),
+    (("--data", "toy.zarr", "--method", "wiener", "--split", "tset"), "samples are in: train (40), test (4)"),
+    (("--data", "toy.zarr", "--method", "wiener", "--set", "nosie=1"), "did you mean noise?"),
+    (("--data", "toy.zarr", "--method", "wiener", "--set", "noise"), "write key=value"),
+    (("--data", "toy.zarr", "--method", "wiener", "--set", "noise=nan"), "must be a finite number"),
+    (("--data", "toy.zarr", "--method", "identity", "--set", "noise=1"), "there are: none"),
+    (("--data", "toy.zarr", "--method", "identity", "--batch-size", "0"), "at least 1"),
+    (("--data", "toy.zarr", "--method", "identity", "--tile", "some"), "must be a whole number"),
+    (("--data", "toy.zarr", "--method", "identity", "--overlap", "1"), "0 to 0.9"),
+    (("--data", "toy.zarr", "--method", "identity", "--name", "a\x1bb"), "must be printable"),
+    (("--data", "toy.zarr", "--model", "none"), "no model here"),
+    (("--data", "toy.zarr", "--model", "none", "--set", "a=1"), "a network has no settings"),
+    (("--method", "identity"), "--data"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSALS)
+def test_mistakes_are_one_line(shared: Path, infer: Command, arguments: tuple[str, ...], said: str) -> None:
+    Path("toy.zarr").symlink_to(shared)
+    refused(infer(*arguments, "--out", "p.zarr"), said)
+    assert not Path("p.zarr").exists()
+
+
+def test_damage_in_the_dataset_is_one_line(toy: Path, infer: Command) -> None:
+    (toy / "test/blurred/c/1/0").unlink()
+    refused(infer("--method", "identity", "--data", toy), "test/blurred: cannot be read", "generate")
+    shutil.rmtree(toy / "validation/line")
+    refused(infer("--method", "wiener", "--data", toy), "validation/line: cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"status": "complete"', '"status": "incomplete"', "incomplete; run the same `infer`"),
+        ('"format": 1', '"format": 2', "format 2, this program reads 1"),
+        ('"samples": 40', '"samples": -40', "damaged metadata: samples"),
+        ('"split": "test"', '"split": "../x"', "damaged metadata"),
+        ('"drybeam_predictions": {', '"other": {', "not the metadata of predictions"),
+    ],
+)
+def test_metadata_are_checked(toy: Path, infer: Command, old: str, new: str, said: str) -> None:
+    infer("--method", "identity", "--data", toy, "--out", "p.zarr")
+    edit("p.zarr", old, new)
+    with pytest.raises(UserError, match=said):
+        read_predictions(Path("p.zarr"))
+
+
+def test_a_network_is_used_like_a_method(toy: Path, infer: Command, network: Any) -> None:
+    model = network(Network(find_task("toy").select(frozenset()), 33))
+    code, _, err = infer("--model", "runs/my-net/best", "--data", toy)
+    assert (code, err) == (0, "")
+    found = read_predictions(Path("predictions-my-net.zarr"))
+    assert (found.name, found.kind, found.method) == ("my-net", "network", "unet")
+    assert found.weights is not None
+    assert (found.weights.parameters, found.weights.samples) == (1234, 40)
+    assert found.history == [{"epoch": 1, "train/loss": 0.5, "validation/loss": None}]
+    assert found.seconds_per_sample is not None
+    assert found.seconds_per_sample < 0.5 / 16, "the first batch compiles, and does not count"
+    line = xr.open_zarr("predictions-my-net.zarr").line.values
+    assert np.array_equal(line, 2 * xr.open_zarr("toy.zarr/test").blurred.values)
+    assert {length for length, _ in model.calls} == {16, 8}
+    network(Network(model.card.task, 33, sha="cd"))
+    refused(infer("--model", "runs/my-net/best", "--data", toy), "weights is abab")
+
+
+def test_images_larger_than_in_training_are_cut(toy: Path, infer: Command, network: Any) -> None:
+    model = network(Network(find_task("toy").select(frozenset()), 20))
+    assert infer("--model", "net", "--data", toy, "--out", "a.zarr")[0] == 0
+    assert read_predictions(Path("a.zarr")).tiles == {"x": 20}
+    assert {width for _, width in model.calls} == {20}
+    model.calls.clear()
+    infer("--model", "net", "--data", toy, "--out", "b.zarr", "--tile", "none")
+    infer("--model", "net", "--data", toy, "--out", "c.zarr", "--tile", "12", "--overlap", "0.25")
+    assert {width for _, width in model.calls} == {33, 12}
+    whole, *others = (xr.open_zarr(f"{name}.zarr").line.values for name in "bac")
+    for other in others:
+        np.testing.assert_allclose(other, whole, rtol=3e-7, atol=1e-7)
+
+
+def test_networks_that_do_not_fit_are_refused(toy: Path, generate: Command, infer: Command, network: Any) -> None:
+    task = find_task("toy").select(frozenset())
+    network(Network(task, 48))
+    refused(infer("--model", "net", "--data", toy), "smaller than those of training (x 33 < 48)", "--tile none")
+    assert infer("--model", "net", "--data", toy, "--tile", "none", "--out", "p.zarr")[0] == 0
+    lacking = network(Network(task, 33))
+    lacking.inputs = ("blurred", "expected")
+    refused(infer("--model", "net", "--data", toy), "toy.zarr: lacks expected, which model net needs")
+    wrong = network(Network(task, 33))
+    wrong.accepts = lambda task, sizes: ["schema 9.0 is newer than this program's"]
+    refused(infer("--model", "net", "--data", toy), "cannot read toy.zarr: schema 9.0 is newer")
+    network(Network(find_task("tie"), 33))
+    refused(infer("--model", "net", "--data", toy), "was trained for task tie", "is of task toy")
+
+
+@pytest.fixture
+def many(generate: Command) -> Path:
+    """A dataset of 200 units."""
+    generate("--task", "tie", "--n", 1, "--test", 800, *SMALL_TIE, "--unit-samples", 4)
+    return Path("tie.zarr").absolute()
+
+
+def wait_for_units(out: Path, process: subprocess.Popen[str], more: int) -> None:
+    for _ in range(3000):
+        if len(list(out.glob("phase/c/*/0/0"))) > more:
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    raise AssertionError("nothing was written in 15 s")
+
+
+def test_killed_and_resumed_it_is_the_same(many: Path, infer: Command) -> None:
+    """kill -9 at random moments; finished units stay, the rest comes out the same. SIGTERM says how to go on."""
+    infer(*FIXED, "--data", many, "--out", "whole.zarr")
+    out, rng = Path("cut.zarr").absolute(), np.random.default_rng()
+    kept: dict[str, int] = {}
+    for sent in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        process = start("infer", *FIXED, "--data", many, "--out", out, room="inference")
+        wait_for_units(out, process, len(kept))
+        time.sleep(float(rng.uniform(0, 0.1)))
+        os.killpg(process.pid, sent)
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode == (75 if sent == signal.SIGTERM else -9), said
+        now = {str(path): path.stat().st_mtime_ns for path in out.glob("phase/c/*/0/0")}
+        assert len(now) < 200, "all done before the kill: nothing was tested"
+        assert now | kept == now, "a finished unit was made again"
+        kept = now
+        with pytest.raises(UserError, match="incomplete"):
+            read_predictions(out)
+    assert said.splitlines()[-1] == "interrupted; the same command resumes"
+    assert infer(*FIXED, "--data", many, "--out", out)[0] == 0
+    assert values(out) == values("whole.zarr")
+    stored, whole = (json.loads(files(store)["zarr.json"]) for store in (out, "whole.zarr"))
+    for root in (stored, whole):
+        root["attributes"]["drybeam_predictions"].pop("seconds_per_sample")
+    assert stored == whole
+
+
+@pytest.mark.parametrize("command", ["infer", "evaluate"])
+def test_help_is_quick_because_it_loads_nothing(command: str) -> None:
+    code = f"import sys; from inference.cli import {command}\ntry: {command}(['--help'])\nexcept SystemExit: pass\n"
+    code += "loaded = {'numpy', 'jax', 'zarr', 'pydantic', 'matplotlib'} & set(sys.modules)\nassert not loaded, loaded"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_classical_methods_and_scores_load_neither_jax_nor_dask(generate: Command) -> None:
+    generate("--task", "tie", "--n", 2, "--test", 2, *SMALL_TIE)
+    code = (
+        "import sys; from inference.cli import infer, evaluate\n"
+        "assert infer(['--method', 'absorption', '--data', 'tie.zarr', '--out', 'p.zarr']) == 0\n"
+        "assert evaluate(['--data', 'tie.zarr', '--predictions', 'p.zarr', '--out', 'report']) == 0\n"
+        "loaded = {'jax', 'dask', 'distributed', 'training'} & set(sys.modules)\nassert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
