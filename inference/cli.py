@@ -124,15 +124,19 @@ def _fraction(text: str) -> float:
 
 def _evaluate(argv: Sequence[str] | None) -> int:
     args = _evaluate_parser().parse_args(argv)
-    from inference import report, tables
+    from inference import expectations, report, tables
     from inference.evaluation import evaluate
 
+    expected = expectations.load(args.expect) if args.expect else []
     result = evaluate(args.data, args.predictions, args.split)
     tables.write(result, args.out)
     report.write(result, args.out)
     tables.show(result)
     print(f"{args.out}: metrics.json, metrics.csv, report.html")
-    return 0
+    missed = expectations.missed(expected, tables.metrics(result)["methods"])
+    for line in missed:
+        print(line)
+    return int(bool(missed))
 
 
 def _evaluate_parser() -> Parser:
@@ -144,4 +148,5 @@ def _evaluate_parser() -> Parser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for table, numbers and report")
     parser.add_argument("--split", help="train, validation or test (that of the predictions)")
+    parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")
     return parser

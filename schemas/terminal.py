@@ -45,6 +45,16 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
         return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
 
 
+def on_huge_pages() -> None:
+    """Start this process again with glibc's large allocations on huge pages, if they are not.
+
+    JAX takes and returns all working memory of a step at once; on pages of 4 kB, learning on a CPU takes a third longer.
+    """
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def _say(message: object, code: int) -> int:
     print(printable(" ".join(str(message).split())), file=sys.stderr)
     return code

@@ -51,19 +51,23 @@ class Split:
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
         """Some samples."""
-        group = open_split(self.path, self.name)
-        try:
-            return {name: np.asarray(group[name][rows]) for name in self.fields}  # type: ignore[index]
-        except Exception as error:  # whatever a damaged object makes a codec raise
-            raise UserError(
-                f"{self.path}/{self.name} samples {rows.start}:{rows.stop}: cannot be read "
-                f"({type(error).__name__}: {error}); see `dataset verify`, mend with the same `generate` command"
-            ) from None
+        return self._load(self.fields, rows, f"samples {rows.start}:{rows.stop}")
 
     def read_constants(self, mesh: Mesh) -> Batch:
         """The fields without a sample axis, on every device."""
-        group = open_split(self.path, self.name)
-        return {name: everywhere(np.asarray(group[name][...]), mesh) for name in self.constants}  # type: ignore[index]
+        found = self._load(self.constants, slice(None), ", ".join(self.constants))
+        return {name: everywhere(values, mesh) for name, values in found.items()}
+
+    def _load(self, names: tuple[str, ...], index: slice, what: str) -> dict[str, np.ndarray]:
+        try:
+            group = open_split(self.path, self.name)
+            return {name: np.asarray(group[name][index]) for name in names}  # type: ignore[index]
+        except Exception as error:  # whatever a damaged object makes a codec raise
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"{self.path}/{self.name} {what}: cannot be read "
+                f"({type(error).__name__}: {reason}); see `dataset verify`, mend with the same `generate` command"
+            ) from None
 
 
 class Resident:
@@ -72,7 +76,7 @@ class Resident:
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh = order, mesh
         self._constants = data.read_constants(mesh)
-        self._arrays = {k: everywhere(v, mesh) for k, v in data.read(slice(0, order.n)).items()}
+        self._arrays = {k: everywhere(v, mesh) for k, v in _whole(data, order).items()}
         self._take = jax.jit(_take, out_shardings=split(mesh))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
@@ -81,6 +85,14 @@ class Resident:
             ids, weight = self.order.ids(step)
             rows: Batch = self._take(self._arrays, everywhere(ids, self._mesh))
             yield {**rows, **self._constants, WEIGHT: _cut(weight, self._mesh)}
+
+
+def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
+    """All samples, read in blocks: in parallel, and what cannot be read is named."""
+    rows = [slice(start, min(start + order.block, order.n)) for start in range(0, order.n, order.block)]
+    with ThreadPoolExecutor(READERS) as readers:
+        pieces = list(readers.map(data.read, rows))
+    return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}
 
 
 def _take(arrays: Batch, ids: Array) -> Batch:

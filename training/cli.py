@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import UserError
-from schemas.terminal import Parser, command, show_knobs
+from schemas.terminal import Parser, command, on_huge_pages, show_knobs
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -23,6 +23,8 @@ SHORT = {  # options that stand for a knob
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script `train`."""
+    if argv is None:
+        on_huge_pages()
     return command(_main, argv, "interrupted; the same command resumes from the last checkpoint")
 
 

@@ -109,15 +109,14 @@ class Trained:
 
 
 def assemble(recipe: Recipe, features: Features) -> Network:
-    """The network of a recipe for these features, freshly initialised; UserError if the sizes do not suit."""
+    """The network of a recipe for these features; UserError if the sizes do not suit."""
     knobs: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
-    rngs = nnx.Rngs(recipe.seed)
+    build, sizes = find_model(knobs.name).build, (features.input_shape, features.output_shape)
     try:
-        module = find_model(knobs.name).build(knobs, features.input_shape, features.output_shape, rngs, dtype)
+        return Network(lambda: build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype))
     except ValueError as error:
         raise UserError(f"--model {knobs.name}: {error}") from None
-    return Network(module)
 
 
 def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
@@ -182,6 +181,7 @@ def load_model(path: Path) -> Trained:
     if weights is None or sha256(weights) != card.weights_sha256:
         raise UserError(f"{folder}/model.safetensors: missing, or not the weights of model.json; copy the model again")
     recipe = _recipe(path, card)
+    _complete(path, card, recipe)
     features = features_of(card.task, recipe, card.moments, card.sizes)
     network = assemble(recipe, features)
     arrays = load_arrays(weights)
@@ -206,9 +206,26 @@ def _known(path: Path, card: Card) -> None:
             f"{path}: trained on version {card.task.version} of the schema of {card.task.name}, this program knows "
             f"{known}; install a newer drybeam"
         )
-    name = card.recipe.get("model", {}).get("name")
+    model = card.recipe.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
     if name not in model_names():
         raise UserError(f"{path}: a model {name!r}; this program has: {', '.join(model_names())}")
+
+
+def _complete(path: Path, card: Card, recipe: Recipe) -> None:
+    """What the recipe asks for must be known here, and have moments."""
+    task, learn = card.task, find_learn(card.task.name)
+    if recipe.input and recipe.input not in learn.inputs:
+        known = ", ".join(learn.inputs)
+        raise UserError(f"{path}: a model that sees {recipe.input!r}; the inputs of {task.name} are: {known}")
+    if unknown := set(recipe.scalars) - set(learn.scalars):
+        known = ", ".join(learn.scalars) or "nothing"
+        raise UserError(
+            f"{path}: a model that is told {', '.join(sorted(unknown))}; the scalars of {task.name} are: {known}"
+        )
+    needed = features_of(task, recipe, {}, card.sizes).normalised
+    if missing := [name for name in needed if name not in card.moments]:
+        raise UserError(f"{path}/model.json: damaged: no moments of {', '.join(missing)}; copy the model again")
 
 
 def _recipe(path: Path, card: Card) -> Recipe:
@@ -220,7 +237,7 @@ def _recipe(path: Path, card: Card) -> Recipe:
 
 
 def _parts(network: Network) -> list[tuple[str, Named]]:
-    return list(zip(("parameters", "rest"), network.initial, strict=True))
+    return list(zip(("parameters", "rest"), network.shapes, strict=True))
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:

@@ -52,6 +52,12 @@ class Features:
         return tuple(dict.fromkeys([*names, *window]))
 
     @property
+    def normalised(self) -> tuple[str, ...]:
+        """The fields whose moments are needed."""
+        parts = [part if isinstance(part, str) else part.like for part in self.channels]
+        return tuple(dict.fromkeys([*parts, *(field.name for field in self.targets)]))
+
+    @property
     def targets(self) -> tuple[Field, ...]:
         """What the network predicts."""
         return self.task.of("target")
@@ -99,9 +105,7 @@ class Features:
     def _windowed(self, field: Field, values: Array, fields: Arrays) -> Array:
         if self.task.window is None:
             return values
-        window, dims = fields[self.task.window], self.task[self.task.window].dims
-        shape = [window.shape[dims.index(name)] if name in dims else 1 for name in field.dims[1:]]
-        return values * window.reshape(shape)
+        return values * spread(fields[self.task.window], self.task[self.task.window], field)
 
     def _spatial(self) -> Shape:
         return tuple(self.sizes[name] for name in self.learn.spatial)
@@ -150,6 +154,13 @@ class Features:
                     if dim not in free and sizes[dim] != self.sizes[dim]
                 ]
         return found
+
+
+def spread(values: Array, field: Field, other: Field) -> Array:
+    """A field without samples, shaped to be multiplied with a batch of another that has its dimensions in any order."""
+    order = sorted(range(values.ndim), key=lambda axis: other.dims.index(field.dims[axis]))
+    lengths = dict(zip(field.dims, values.shape, strict=True))
+    return values.transpose(order).reshape([lengths.get(name, 1) for name in other.dims[1:]])
 
 
 def _shown(field: Field) -> str:

@@ -11,7 +11,7 @@ import optax
 from schemas.core import Task
 from schemas.gauge import align
 from training.contract import Array, Arrays
-from training.features import Features
+from training.features import Features, spread
 from training.recipe import Loss
 
 type Term = Callable[[Array, Array, Array, float], Array]
@@ -83,6 +83,4 @@ def inside_of(features: Features, name: str, fields: Arrays) -> Array:
     window = window_of(features.task, fields)
     if window is None:
         return jnp.ones(())
-    dims = features.task[features.task.window or ""].dims
-    shape = [window.shape[dims.index(dim)] if dim in dims else 1 for dim in features.task[name].dims[1:]]
-    return (window != 0).astype(jnp.float32).reshape(shape)
+    return spread((window != 0).astype(jnp.float32), features.task[features.task.window or ""], features.task[name])

@@ -51,7 +51,7 @@ class Recipe(Knobs):
     scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
     normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))
     epochs: int = Field(50, ge=1, **knob("passes over the training samples"))
-    batch_size: int = Field(32, ge=1, **knob("of all devices together", "sample"))
+    batch_size: int = Field(16, ge=1, **knob("of all devices together", "sample"))
     seed: int = Field(0, ge=0, lt=1 << 32, **knob("of initialisation, order, augmentation and dropout"))
     optimizer: Optimizer = Field(Optimizer(), **knob("steps"))
     schedule: Schedule = Field(Schedule(), **knob("learning rate"))

@@ -5,7 +5,7 @@ channels cost most of a plain U-Net's time. Each level halves the resolution by 
 back a linear layer and pixel shuffle double it, and the skip of that level is joined. The last layer starts at zero, so
 that training starts from the mean of the target. Sizes that the folding does not divide are padded and cropped.
 
-Parameters (2 images in, 1 out): 1.61 M with the defaults. Ronneberger et al., arXiv:1505.04597; residual blocks as
+Parameters (2 images in, 1 out): 0.51 M with the defaults. Ronneberger et al., arXiv:1505.04597; residual blocks as
 He et al., arXiv:1512.03385.
 """
 
@@ -26,7 +26,7 @@ class Config(Knobs):
     """Its knobs."""
 
     width: int = Field(32, ge=1, le=4096, **knob("channels of the first level", "channel"))
-    widening: tuple[float, ...] = Field((1, 2, 3, 4), min_length=1, max_length=8, **knob("of each level, times width"))
+    widening: tuple[float, ...] = Field((1, 2, 2), min_length=1, max_length=8, **knob("of each level, times width"))
     blocks: int = Field(1, ge=1, le=16, **knob("residual blocks per level, on each way"))
     patch: int = Field(2, ge=1, le=16, **knob("pixels folded into channels at the input", "pixel"))
     groups: int = Field(8, ge=1, le=4096, **knob("of channels that are normalised together"))
