@@ -44,7 +44,7 @@ def against_parameters(result: Result) -> Figure | None:
     varying = [(name, values) for name, values in columns if np.ptp(values) > 0]
     if not varying or not any(len(_positive(result.scores[run.name]["nrms"])) for run in result.runs):
         return None
-    drawn = figure(3.4 * len(varying) + 0.6, 3.2)
+    drawn = figure(max(6.4, 3.4 * len(varying) + 0.6), 3.2)
     axes = drawn.subplots(1, len(varying), squeeze=False, sharey=True)[0]
     for axis, (name, values) in zip(axes, varying, strict=True):
         for run in result.runs:
@@ -54,7 +54,7 @@ def against_parameters(result: Result) -> Figure | None:
         axis.set(xlabel=f"{shown}{unit(field.units)}", yscale="log")
         _decimal(axis.yaxis)
     axes[0].set_ylabel("nrms: median, quartiles")
-    _legend_above(drawn, axes[0], columns=2 * len(varying))
+    _legend_above(drawn, axes[0], columns=max(4, 2 * len(varying)))
     return drawn
 
 
@@ -82,13 +82,13 @@ def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, A
 
 
 def ring_correlation(result: Result) -> Figure:
-    """The mean Fourier ring correlation of the first target with the truth, and the threshold 1/7."""
+    """The mean Fourier ring correlation of the first target with the truth, and the threshold."""
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     for run in result.runs:
         axis.plot(result.frequency, result.correlation[run.name], **line(result, run))
     axis.axhline(RESOLVED, color="0.4", linewidth=0.8)
-    axis.annotate("1/7", (0.0, RESOLVED), xytext=(3, 3), textcoords="offset points", fontsize=8, color="0.3")
+    axis.annotate(f"{RESOLVED:g}", (0.0, RESOLVED), xytext=(3, 3), textcoords="offset points", fontsize=8, color="0.3")
     axis.set(xlim=(0, 0.5), xlabel="spatial frequency [1/pixel]", ylabel="mean ring correlation")
     axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.02)
     _add_lengths(axis, result)

@@ -21,7 +21,7 @@ type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
 SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
-RESOLVED = 1 / 7  # of the ring correlation
+RESOLVED = 1 / 2  # of the correlation with an exact image; it stands for 1/7 between two noisy halves
 ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
 
 
@@ -41,7 +41,7 @@ SCORES: Mapping[str, Score] = MappingProxyType(
         "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
         "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
         "ssim": Score("1", "structural similarity after alignment, Gaussian sigma 1.5, range as for psnr", "higher"),
-        "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/7, 0.5 if never", "higher"),
+        "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/2, 0.5 if never", "higher"),
     }
 )
 
@@ -170,7 +170,7 @@ def _correlate(prediction: Real, truth: Real, ring: np.ndarray, rings: int) -> R
 
 
 def _crossing(frequency: Real, correlation: Real) -> float:
-    """Where the polygon through (0, 1) and the rings first falls below 1/7; 0.5, Nyquist, if it never does."""
+    """Where the polygon through (0, 1) and the rings first falls below RESOLVED; 0.5, Nyquist, if it never does."""
     f, c = np.r_[0, frequency], np.r_[1, correlation]
     if np.isnan(c).any() or len(c) == 1:
         return math.nan

@@ -168,12 +168,12 @@ def test_a_low_passed_truth_is_resolved_up_to_the_cutoff(shape: Shape, cut: floa
 
 
 def test_the_crossing_is_interpolated_between_rings() -> None:
-    """1 in ring 2, then 0: 1/7 is met 6/7 of the way; nothing at all: 6/7 of the way to ring 1."""
+    """1 in ring 2, then 0: 1/2 is met half of the way; nothing at all: half of the way to ring 1."""
     x = 2 * np.pi * np.arange(40) / 40
     truth = np.cos(x) + np.cos(2 * x) + np.cos(3 * x)
     prediction = np.cos(x) + np.cos(2 * x) + np.sin(3 * x)
     found = scored(np.array([prediction, 0 * x]), np.array([truth, truth]))["frc"]
-    np.testing.assert_allclose(found, [(2 + 6 / 7) / 40, 6 / 7 / 40], rtol=1e-9)
+    np.testing.assert_allclose(found, [(2 + 1 / 2) / 40, 1 / 2 / 40], rtol=1e-9)
 
 
 # --- windows, batches, bad values
