@@ -33,11 +33,13 @@ def _infer(argv: Sequence[str] | None) -> int:
         raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
     if args.model and args.set:
         raise UserError(f"--set {args.set[0]}: a network has no settings; leave --set out")
-    from inference import run
+    from inference import inverters, run
     from inference.source import open_source
 
     source = open_source(args.data, args.split)
     inverter = _inverter(args, source)
+    for line in inverters.beyond(source, inverter):
+        print(line)
     out = args.out or Path(f"predictions-{inverter.name}.zarr")
     _refuse_inside(args.data, out)
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)

@@ -83,6 +83,8 @@ class Card(Protocol):
     def parameters(self) -> int: ...  # noqa: D102
     @property
     def samples(self) -> int: ...  # noqa: D102
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]: ...  # noqa: D102
 
 
 class Trained(Protocol):
@@ -120,6 +122,7 @@ class Inverter:
     weights: Weights | None = None
     history: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] | None = None  # of the training images
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of parameters over the training data
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from inference import tuning
 from inference.contract import Inverter, Trained, find_method
 from inference.hardware import processor
@@ -67,8 +69,25 @@ def network(source: Source, path: Path, label: str | None) -> Inverter:
         ),
         history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
         sizes=card.sizes,
+        ranges=card.ranges,
         accepts=trained.accepts,
     )
+
+
+def beyond(source: Source, inverter: Inverter) -> list[str]:
+    """What a network never saw: parameters of these samples that lie outside of its training data, a line each."""
+    names = [name for name in inverter.ranges if not source.lacks([name])]
+    return [line for name in names if (line := _beyond(source, name, *inverter.ranges[name]))]
+
+
+def _beyond(source: Source, name: str, low: float, high: float) -> str:
+    values = source.read([name], 0, source.samples)[name].reshape(source.samples, -1)
+    margin = 1e-5 * max(abs(low), abs(high))
+    outside = float(np.mean(np.any((values < low - margin) | (values > high + margin), axis=1)))
+    if not outside:
+        return ""
+    known = f"{low:g}" if low == high else f"{low:g}:{high:g}"
+    return f"{outside:.0%} of the samples have {name} {values.min():g}:{values.max():g}, trained with {known}: beware"
 
 
 def _plain(value: object) -> float | int | str | None:

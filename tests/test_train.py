@@ -1,5 +1,6 @@
 """`train` in this process: what it leaves behind, what it refuses, and that a run is a function of recipe and data."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -277,3 +278,21 @@ def test_describe_prints_every_knob(data: Path, train: Command) -> None:
     assert code == 0
     assert rows["model.width"]["unit"] == "channel"
     assert all(row["about"] and row["unit"] for row in rows.values())
+
+
+def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
+    assert train("--data", data, *SMALL, "--out", "r")[0] == 0
+    with Path(".r.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(train("--data", data, *SMALL, "--out", "r"), "another process is training here")
+
+
+def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, train: Command, infer: Command) -> None:
+    assert train("--data", data, *SMALL, "--out", "r")[0] == 0
+    assert 1 <= card("r")["ranges"]["height"][0] < card("r")["ranges"]["height"][1] <= 2
+    assert "beware" not in infer("--model", "r", "--data", data, "--split", "train", "--out", "p.zarr")[1]
+    higher = ("--n", 8, "--validation", 0, "--test", 4, "--set", "height=5:6", "--out", "other.zarr")
+    assert generate(*TOY_TASK, *higher)[0] == 0
+    code, out, _ = infer("--model", "r", "--data", "other.zarr", "--out", "q.zarr")
+    assert code == 0
+    assert "100% of the samples have height 5" in out

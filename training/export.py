@@ -43,6 +43,7 @@ class Card(BaseModel):
     sizes: dict[str, int]  # of the training data
     recipe: dict[str, Any]
     moments: dict[str, Moments]
+    ranges: dict[str, tuple[float, float]]  # of the parameters that matter, over the training samples
     dataset_digest: str
     dataset_recipe: dict[str, Any] | None
     samples: int

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,13 +59,12 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     """Run to the end, or go on from where a run of the same identity stopped."""
     mesh = devices.mesh(run.recipe.batch_size)
     network = export.assemble(run.recipe, run.features)
-    if devices.first():
-        claim(run, overwrite=overwrite)
-    machinery = _build(run, mesh, network)
-    try:
-        return _train(machinery)
-    finally:
-        machinery.checkpoints.close()
+    with claim(run, overwrite=overwrite) if devices.first() else nullcontext():
+        machinery = _build(run, mesh, network)
+        try:
+            return _train(machinery)
+        finally:
+            machinery.checkpoints.close()
 
 
 def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
@@ -292,6 +291,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         sizes=run.manifest.sizes,
         recipe=run.recipe.model_dump(mode="json"),
         moments=dict(run.features.moments),
+        ranges=dict(run.ranges),
         dataset_digest=run.manifest.root_digest or "",
         dataset_recipe=run.manifest.recipe,
         samples=run.manifest.samples["train"],

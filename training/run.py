@@ -1,11 +1,13 @@
 """What a run is, settled before anything compiles: dataset, recipe, features; refused with all that does not suit."""
 
+import fcntl
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ class Run:
     manifest: Manifest
     recipe: Recipe
     features: Features
+    ranges: Mapping[str, tuple[float, float]]  # of the task's scalars over the training samples
     mode: str = "auto"
     keep_every: int | None = None
 
@@ -56,15 +59,19 @@ def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
     features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes)
     if found := _problems(manifest, features):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
-    moments = _moments(data, manifest, features, recipe)
-    return Run(
-        data,
-        out,
-        manifest,
-        recipe,
-        Features(manifest.task, learn, name, recipe.scalars, moments, manifest.sizes),
-        **options,
-    )
+    features = replace(features, moments=_moments(data, manifest, features, recipe))
+    return Run(data, out, manifest, recipe, features, _ranges(data, manifest, learn.scalars), **options)
+
+
+def _ranges(data: Path, manifest: Manifest, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Least and greatest of each parameter that the dataset has."""
+    stored = {field.name for field in manifest.task.fields}
+    columns = {name: _column(data, name) for name in names if name in stored}
+    return {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
+
+
+def _column(data: Path, name: str) -> np.ndarray:
+    return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
 
 
 def _problems(manifest: Manifest, features: Features) -> list[str]:
@@ -97,7 +104,7 @@ def _of_field(data: Path, manifest: Manifest, name: str) -> Moments:
     known = manifest.statistics.get(name)
     if known is not None:
         return _moments_of(known.mean, known.std)
-    values = np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
+    values = _column(data, name)
     return _moments_of(float(values.mean()), float(values.std()))
 
 
@@ -106,8 +113,26 @@ def _moments_of(mean: float, std: float) -> Moments:
     return Moments(mean=mean, std=std if std > 1e-6 * abs(mean) else 1.0)
 
 
-def claim(run: Run, *, overwrite: bool) -> None:
-    """Make the run's folder this run's; UserError shows how it differs from the one that is there."""
+@contextmanager
+def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
+    """Make the run's folder this run's, and this process its only one, while entered.
+
+    UserError shows how it differs from the run that is there, or says that another process is at it.
+    """
+    run.out.parent.mkdir(parents=True, exist_ok=True)
+    path = run.out.with_name(f".{run.out.name}.lock")
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{run.out}: another process is training here; wait for it, or give another --out"
+            ) from None
+        _claim(run, overwrite=overwrite)
+        yield
+
+
+def _claim(run: Run, *, overwrite: bool) -> None:
     path = run.out / "run.json"
     if overwrite and path.exists():
         shutil.rmtree(run.out)
