@@ -7,6 +7,8 @@ aside, and the one before is taken.
 import logging
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 from pydantic import BaseModel, ConfigDict
 
+from schemas.errors import Interrupted
 from training.devices import replicated
 from training.steps import State
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells its whole life
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells its whole life; what fails is raised, too
 
 
 class Memory(BaseModel):
@@ -54,7 +57,8 @@ class Checkpoints:
             return
         known = {"memory": memory.model_dump(mode="json"), "checksums": _checksums(state)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), known=ocp.args.JsonSave(known))
-        self._manager.save(step, args=args, metrics=None if loss is None else {"loss": loss})
+        with self._resumable():
+            self._manager.save(step, args=args, metrics=None if loss is None else {"loss": loss})
 
     def restore(self, like: State, mesh: Mesh, step: int | None = None) -> tuple[State, Memory] | None:
         """The latest that is whole, or that of a step; on the devices of the mesh, whatever it was written on."""
@@ -85,11 +89,24 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until all that was saved is on disk."""
-        self._manager.wait_until_finished()
+        with self._resumable():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Wait, and stop the writer."""
-        self._manager.close()
+        with suppress(Exception):  # what could not be written has been said
+            self._manager.close()
+
+    @contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """Whatever orbax raises when it cannot write, of this save or, from its threads, of the one before."""
+        try:
+            yield
+        except Exception as error:
+            reason = "no space left" if "o space left" in str(error) else f"{type(error).__name__}: {error}"[:200]
+            raise Interrupted(
+                f"{self._folder}: cannot write a checkpoint ({reason}); make room, the same command resumes"
+            ) from None
 
 
 def _checksums(state: State) -> dict[str, int]:
