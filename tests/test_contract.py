@@ -11,10 +11,13 @@ import pytest
 from generators import engine, unit
 from generators.contract import Generator, find_generator
 from generators.streams import Streams
+from inference.contract import find_inference
 from schemas import digest
 from schemas.core import Task, problems, task_names
 from schemas.knobs import knobs, make
 from schemas.store import is_simulated
+from training.contract import find_learn, find_model, model_names
+from training.recipe import recipe_of
 
 TASKS = task_names()
 GOLDEN = Path(__file__).parent / "golden"
@@ -147,3 +150,57 @@ def test_every_simulated_field_is_chunked_whole(name: str) -> None:
             chunk = plan.manifest.layout.chunks[field.name]
             shape = (plan.manifest.layout.unit, *field.shape(plan.manifest.sizes))
             assert all(length % part == 0 for length, part in zip(shape, chunk, strict=True))
+
+
+def test_a_task_is_four_files(name: str) -> None:
+    assert find_learn(name).inputs
+    assert find_inference(name).METHODS
+
+
+def test_what_is_learned_is_in_the_schema(name: str, found: tuple[Task, Generator]) -> None:
+    task, learn = found[0], find_learn(name)
+    fields = {field.name: field for field in task.fields}
+    for parts in learn.inputs.values():
+        read = [name for part in parts for name in ((part,) if isinstance(part, str) else (*part.fields, part.like))]
+        assert set(read) <= fields.keys()
+        assert not any(fields[name].role == "target" for part in parts if isinstance(part, str) for name in [part])
+    assert all(fields[name].role == "parameter" for name in learn.scalars)
+    assert all(set(learn.spatial) <= set(field.dims) for field in task.of("target"))
+    flips = {f"flip_{dim}" for dim in learn.spatial} | {"transpose"}
+    assert set(learn.symmetries) <= flips
+
+
+def test_no_derived_input_reads_the_truth(name: str, found: tuple[Task, Generator]) -> None:
+    """Neither a target nor what only a simulation knows."""
+    roles = {field.name: field.role for field in found[0].fields}
+    for parts in find_learn(name).inputs.values():
+        for part in parts:
+            read = (part,) if isinstance(part, str) else part.fields
+            assert {roles[field] for field in read} <= {"input", "parameter"}, read
+
+
+def test_named_recipes_of_training_are_recipes(name: str) -> None:
+    recipes = find_learn(name).recipes
+    assert "default" in recipes
+    for recipe in recipes.values():
+        model = recipe.get("model", {}).get("name", "unet")
+        kind = recipe_of(model, find_model(model).Config)
+        assert make(kind, recipe, []).model_dump()["model"]["name"] == model
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_every_knob_of_training_says_its_unit_and_meaning(model: str) -> None:
+    for key, info in knobs(recipe_of(model, find_model(model).Config)):
+        assert info.description, key
+        assert isinstance(info.json_schema_extra, dict), key
+        assert info.json_schema_extra["unit"], key
+
+
+def test_classical_methods_read_what_is_measured(name: str, found: tuple[Task, Generator]) -> None:
+    task, inference = found[0], find_inference(name)
+    roles = {field.name: field.role for field in task.fields}
+    for method in inference.METHODS.values():
+        assert method.about
+        assert not any(roles[field] == "target" for field in method.needs)
+        assert all(setting.values and setting.unit and setting.about for setting in method.settings.values())
+    assert {shown.field for shown in inference.REPORT.inputs} | set(inference.REPORT.parameters) <= roles.keys()

@@ -267,14 +267,24 @@ def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
 
 
 def validate(m: Machinery, state: steps.State, source: Source) -> dict[str, float]:
-    """Mean scores over all samples of a split; they do not depend on the batch size."""
-    found: dict[str, list[float]] = {}
+    """Mean scores over all samples of a split; they do not depend on the batch size.
+
+    Scores of a sample that is zero everywhere are left out. UserError if a loss is not finite.
+    """
+    found: dict[str, list[np.ndarray]] = {}
     parameters = steps.best_parameters(state)
     for step, batch in enumerate(source.batches(0, source.order.steps)):
         _, weight = source.order.ids(step)
         for name, values in m.measure(parameters, state["rest"], batch).items():
-            found.setdefault(name, []).extend(np.asarray(values, np.float64)[weight > 0])
-    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+            found.setdefault(name, []).append(np.asarray(values, np.float64)[weight > 0])
+    each = {name: np.concatenate(values) for name, values in found.items()}
+    if (bad := np.flatnonzero(~np.isfinite(each["loss"]))).size:
+        raise UserError(
+            f"{m.run.data}/validation samples {', '.join(map(str, bad[:8]))}: their loss is not finite; look at them with "
+            "`dataset validate`, or lower optimizer.learning_rate"
+        )
+    finite = {name: values[np.isfinite(values)] for name, values in each.items()}
+    return {name: math.fsum(values) / len(values) for name, values in finite.items() if len(values)}
 
 
 def _export(m: Machinery, state: steps.State, memory: Memory) -> None:

@@ -1,0 +1,61 @@
+"""Small datasets, made once."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generators.cli import main as generate
+from schemas.knobs import make
+from schemas.store import open_split
+from training.contract import find_model
+from training.features import Features
+from training.recipe import Recipe, recipe_of
+from training.run import prepare
+
+TIE = ("image_size=16", "field_of_view=40", "supersampling=1", "defocus=300:900")
+BARE = ("noise=0", "misalignment=none", "window=none")
+
+
+def made(folder: Path, task: str, *args: str, n: int = 21) -> Path:
+    command = f"--task {task} --n {n} --validation 6 --test 0 --scheduler synchronous --out {folder / task}.zarr"
+    assert generate([*command.split(), *args]) == 0
+    return folder / f"{task}.zarr"
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("toy"), "toy", n=41)
+
+
+@pytest.fixture(scope="session")
+def tie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With noise, misalignment and a window, on a grid of even size."""
+    return made(tmp_path_factory.mktemp("tie"), "tie", "--set", *TIE, "window=0.4", "noise=0.01:0.05")
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the schema's formula has it."""
+    return made(tmp_path_factory.mktemp("bare"), "tie", "--set", *TIE, *BARE)
+
+
+@pytest.fixture(scope="session")
+def stores(toy: Path, tie: Path) -> dict[str, Path]:
+    return {"toy": toy, "tie": tie}
+
+
+def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:
+    return make(recipe_of(model, find_model(model).Config), {}, list(knobs))
+
+
+def features_for(store: Path, *knobs: str) -> Features:
+    return prepare(store, Path("run"), recipe_for("mlp", *knobs)).features
+
+
+def columns(store: Path, split: str = "train") -> dict[str, Any]:
+    """All fields of a split, constants too."""
+    group = open_split(store, split)
+    found: dict[str, Any] = dict(group.arrays())
+    return {name: np.asarray(values[...]) for name, values in found.items() if name != "leaf_digest"}

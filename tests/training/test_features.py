@@ -1,0 +1,221 @@
+"""Fields to channels and back: layout, order, numbers, units; for every task and every input found."""
+
+import pkgutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import training.tasks
+from physics import phase
+from physics.electron import wavelength
+from schemas.core import Field, Task
+from tests.training.conftest import columns, features_for
+from training.contract import Derived, Learn, find_learn
+from training.features import Features, Moments
+from training.tasks.tie import CUTOFF, FLOOR
+
+SIZES = {"tilt": 3, "energy": 2, "y": 5, "x": 8}  # never square
+SERIES, IMAGE = ("sample", "tilt", "y", "x"), ("sample", "y", "x")
+TASK = Task(
+    name="made_up",
+    version="1.0",
+    about="two targets of different layout",
+    formula="none",
+    gauge=(),
+    window="window",
+    fields=(
+        Field("noisy", SERIES, "float32", "1", "input", "tilt first"),
+        Field("last", ("sample", "x", "tilt", "y"), "float32", "1", "input", "transposed, tilt amid"),
+        Field("window", ("x", "y"), "float32", "1", "auxiliary", "transposed"),
+        Field("height", ("y",), "float64", "nm", "auxiliary", "along one axis"),
+        Field("dose", ("sample",), "float32", "1", "parameter", "a number"),
+        Field("tilts", ("sample", "tilt"), "float32", "rad", "parameter", "several numbers"),
+        Field("cube", ("sample", "energy", "y", "tilt", "x"), "float32", "1", "input", "two axes that are not spatial"),
+        Field("clean", ("sample", "y", "tilt", "x"), "float32", "1", "target", "tilt amid"),
+        Field("phase", IMAGE, "float32", "rad", "target", "one channel"),
+    ),
+)
+LEARN = Learn(
+    spatial=("y", "x"),
+    inputs={
+        "noisy": ("noisy",),
+        "cube": ("cube",),
+        "last": ("last",),
+        "clean": ("clean", "phase"),
+        "all": ("last", "height", "noisy"),
+    },
+    scalars=("dose", "tilts"),
+)
+MOMENTS = {field.name: Moments(mean=0.5 + i, std=1.5 + i) for i, field in enumerate(TASK.fields)}
+
+
+def features(given: str, *scalars: str) -> Features:
+    return Features(TASK, LEARN, given, scalars, MOMENTS, SIZES)
+
+
+def random(samples: int = 2) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    shapes = {f.name: ((samples,) if f.per_sample else ()) + f.shape(SIZES) for f in TASK.fields}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def test_decode_inverts_encode() -> None:
+    made, fields = features("clean"), random()
+    assert made.input_shape == made.output_shape == (5, 8, 4)
+    fields["window"] = np.ones((8, 5), np.float32)
+    found = made.decode(made.encode(fields), fields)
+    assert found.keys() == {"clean", "phase"}
+    for name, values in found.items():
+        np.testing.assert_allclose(values, fields[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(("given", "order"), [("noisy", (0, 2, 3, 1)), ("last", (0, 3, 1, 2))])
+def test_what_is_not_spatial_becomes_channels_in_order(given: str, order: tuple[int, ...]) -> None:
+    fields, moments = random(), MOMENTS[given]
+    expected = (np.transpose(fields[given], order) - moments.mean) / moments.std
+    np.testing.assert_allclose(features(given).encode(fields), expected, atol=1e-6)
+
+
+def test_of_several_axes_the_last_runs_fastest() -> None:
+    fields, moments = random(), MOMENTS["cube"]
+    expected = (np.transpose(fields["cube"], (0, 2, 4, 1, 3)).reshape(2, 5, 8, 6) - moments.mean) / moments.std
+    np.testing.assert_allclose(features("cube").encode(fields), expected, atol=1e-6)
+
+
+def test_numbers_and_constants_fill_their_channels() -> None:
+    made, fields = features("all", "tilts", "dose"), random()
+    x = np.asarray(made.encode(fields))
+    assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)
+    assert made.input_shape == x.shape[1:]
+    raw = [x[..., i] for i in range(x.shape[-1])]
+    for name, start in (("height", 3), ("tilts", 7), ("dose", 10)):
+        values, moments = fields[name], MOMENTS[name]
+        wide = values[:, None] if name == "height" else values.reshape(2, -1)[:, 0, None, None]
+        np.testing.assert_allclose(raw[start] * moments.std + moments.mean, np.broadcast_to(wide, (2, 5, 8)), atol=1e-5)
+
+
+def test_the_window_multiplies_the_targets_along_its_own_axes() -> None:
+    made, fields = features("noisy"), random()
+    output = jnp.asarray(np.random.default_rng(2).standard_normal((2, 5, 8, 4)), jnp.float32)
+    bare = made.decode(output, fields | {"window": np.ones((8, 5), np.float32)})
+    found = made.decode(output, fields)
+    np.testing.assert_allclose(found["phase"], bare["phase"] * fields["window"].T, rtol=1e-6)
+    np.testing.assert_allclose(found["clean"], bare["clean"] * fields["window"].T[:, None], rtol=1e-6)
+    expected = output[..., 3] * MOMENTS["phase"].std + MOMENTS["phase"].mean
+    np.testing.assert_allclose(bare["phase"], expected, rtol=1e-6)
+
+
+def test_other_sizes_than_in_training_are_read_and_written() -> None:
+    made, rng = features("noisy", "dose"), np.random.default_rng(0)
+    fields: dict[str, Any] = {
+        "noisy": rng.random((1, 3, 7, 4), np.float32),
+        "dose": np.ones(1),
+        "window": np.ones((4, 7)),
+    }
+    x = made.encode(jax.tree.map(jnp.asarray, fields))
+    assert x.shape == (1, 7, 4, 4)
+    assert made.decode(x, fields)["clean"].shape == (1, 7, 3, 4)
+
+
+def test_reads_names_each_field_once_with_the_window() -> None:
+    assert features("all", "dose").reads == ("last", "height", "noisy", "dose", "window")
+    assert features("clean").normalised == ("clean", "phase")
+
+
+# --- what a dataset lacks
+
+
+def changed(name: str, **changes: Any) -> Task:
+    return replace(TASK, fields=tuple(replace(f, **changes) if f.name == name else f for f in TASK.fields))
+
+
+def test_problems_name_all_that_does_not_suit() -> None:
+    made = features("noisy", "tilts")
+    assert made.problems(TASK, SIZES) == []
+    assert made.problems(TASK, SIZES | {"y": 50, "x": 7}) == []  # any image will do
+    assert made.problems(TASK, SIZES | {"tilt": 4}) == [
+        "noisy has 4 along tilt, must be 3",
+        "tilts has 4 along tilt, must be 3",
+    ]
+    assert made.problems(changed("tilts", units="deg"), SIZES) == [
+        "field tilts is (sample, tilt) [deg], must be (sample, tilt) [rad]"
+    ]
+    assert made.problems(changed("noisy", dims=("sample", "y", "tilt", "x")), SIZES) == [
+        "field noisy is (sample, y, tilt, x) [1], must be (sample, tilt, y, x) [1]"
+    ]
+    poor = replace(TASK, window=None, fields=tuple(f for f in TASK.fields if f.name not in ("noisy", "window")))
+    assert made.problems(poor, SIZES) == ["field noisy is missing", "field window is missing"]
+    assert made.problems(changed("dose", units="J"), SIZES) == []  # it does not read the dose
+
+
+# --- the tasks that there are
+
+TASKS = sorted({module.name for module in pkgutil.iter_modules(training.tasks.__path__)} | {"toy"})
+INPUTS = [(task, name) for task in TASKS for name in find_learn(task).inputs]
+
+
+@pytest.mark.parametrize(("task", "given"), INPUTS)
+def test_every_input_is_finite_and_of_the_shape_it_says(stores: dict[str, Path], task: str, given: str) -> None:
+    learn, fields = find_learn(task), columns(stores[task])
+    made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalars)}")
+    read = {name: fields[name] for name in made.reads}
+    x = jax.jit(made.encode)(read)
+    assert x.shape == (len(fields[made.targets[0].name]), *made.input_shape)
+    assert x.dtype == jnp.float32
+    assert np.isfinite(x).all()
+    np.testing.assert_allclose(x, made.encode(read), atol=1e-4)
+    output = jnp.zeros((len(x), *made.output_shape))
+    assert {k: v.shape for k, v in jax.jit(made.decode)(output, read).items()} == {
+        field.name: fields[field.name].shape for field in made.targets
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_stored_fields_have_mean_0_and_deviation_1(stores: dict[str, Path], task: str) -> None:
+    """Over all samples of the training split and all channels of a field together; a constant gets deviation 0."""
+    learn, fields = find_learn(task), columns(stores[task])
+    for given, parts in learn.inputs.items():
+        made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalars)}")
+        x: Any = np.asarray(made.encode(fields), np.float64)
+        start = 0
+        for part in (*parts, *learn.scalars):
+            width = made._derived(part) if isinstance(part, Derived) else made._width(made.task[part])
+            values = x[..., start : start + width]
+            start += width
+            if isinstance(part, str):
+                varies = np.ptp(fields[part]) > 0
+                assert values.mean() == pytest.approx(0, abs=1e-3), part
+                assert values.std() == pytest.approx(float(varies), abs=1e-3), part
+            if part in learn.scalars:
+                assert np.ptp(values, axis=(*range(1, x.ndim - 1),)).max() == 0
+
+
+@pytest.mark.parametrize("store", ["tie", "bare"])
+def test_phases_are_those_of_the_tie_in_float64(store: str, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(store)
+    fields = columns(path)
+    made = features_for(path, "input=phases", "normalisation=none")
+    images, z = fields["intensity"].astype(float), fields["defocus"].astype(float)
+    derivative = phase.longitudinal_derivative(images, z)
+    electrons = np.array([wavelength(float(v)) for v in fields["voltage"]])
+    sampling = fields["sampling"].astype(float)
+    exact = phase.retrieve(derivative, images[:, 1], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
+    assert np.ptp(exact) > 0.1
+    np.testing.assert_allclose(made.encode(fields)[..., 0], exact, atol=1e-4)
+
+
+def test_the_tie_of_two_images_takes_their_mean_as_the_image_in_focus() -> None:
+    made = find_learn("tie").inputs["phases"][0]
+    assert isinstance(made, Derived)
+    rng = np.random.default_rng(0)
+    under, over = (1 + 0.1 * rng.random((1, 12, 9)) for _ in range(2))
+    known = {"defocus": np.array([[-500.0, 500.0]]), "voltage": np.full(1, 3e5), "sampling": np.ones(1)}
+    images = np.stack([under, over], 1)
+    exact = phase.retrieve((over - under) / 1000, (under + over) / 2, wavelength(3e5), 1.0, cutoff=CUTOFF, floor=FLOOR)
+    found = made.channels({k: jnp.asarray(v, jnp.float32) for k, v in ({"intensity": images} | known).items()})
+    np.testing.assert_allclose(found[..., 0], exact, atol=1e-5 * np.ptp(exact))

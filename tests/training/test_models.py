@@ -1,0 +1,274 @@
+"""Every model found: shapes, gradients, precision, files. Then what each one promises by itself."""
+
+import shutil
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from tests.training.conftest import columns, features_for, recipe_for
+from training import export
+from training.contract import Shape, find_model, model_names
+from training.network import Named, Network
+from training.optimizers import build as build_rule
+
+SMALL: dict[str, dict[str, Any]] = {"unet": {"width": 4, "widening": (1, 1.5), "groups": 2}}  # others: as they come
+SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move
+    ((33, 2), 1, 0.9),  # lines, odd
+    ((14, 24, 1), 3, 0.9),  # not square, nor divided by the folding
+    ((5, 4, 6, 3), 2, 0.2),  # volumes, so small that most taps see padding alone
+]
+QUICK: Any = {"compiler_options": {"xla_backend_optimization_level": 0}}  # what runs for a second is compiled in ten
+
+
+def normal(shape: Shape, seed: int = 0) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+@cache
+def network(name: str, shape: Shape, outputs: int, *, seed: int = 0, dtype: Any = jnp.float32, **knobs: Any) -> Network:
+    model = find_model(name)
+    config = model.Config(**(SMALL.get(name, {}) | knobs))
+    return Network(lambda: model.build(config, shape, (*shape[:-1], outputs), nnx.Rngs(seed), dtype))
+
+
+def moved(before: Named, after: Named) -> dict[str, float]:
+    """The share of each parameter's numbers that differ."""
+    return {name: float(np.mean(np.asarray(before[name]) != np.asarray(after[name]))) for name in before}
+
+
+@pytest.mark.parametrize(("shape", "outputs", "least"), SHAPES)
+@pytest.mark.parametrize("name", model_names())
+def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
+    name: str, shape: Shape, outputs: int, least: float
+) -> None:
+    net = network(name, shape, outputs)
+    parameters, rest = net.initial
+    x, truth = normal((3, *shape)), normal((3, *shape[:-1], outputs), 1)
+
+    @partial(jax.jit, **QUICK)
+    def descend(parameters: Named) -> tuple[Named, Named, jax.Array]:
+        def objective(p: Named) -> tuple[jax.Array, jax.Array]:
+            y, _ = net(p, rest, x, jax.random.key(0))
+            return jnp.mean((y - truth) ** 2), y
+
+        slope, y = jax.grad(objective, has_aux=True)(parameters)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, parameters, slope), slope, y
+
+    now = parameters
+    for _ in range(3):
+        now, slope, y = descend(now)
+        assert (y.shape, y.dtype) == (truth.shape, jnp.float32)
+        assert all(np.isfinite(values).all() for values in (*slope.values(), y))
+    assert {value.dtype for value in now.values()} == {jnp.dtype(jnp.float32)}
+    assert {part: share for part, share in moved(parameters, now).items() if share < least} == {}
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_seed_alone_decides_its_start(name: str) -> None:
+    first, again = (make(name, (12, 16, 2), 1).initial for make in (network, network.__wrapped__))
+    assert [moved(a, b) for a, b in zip(first, again, strict=True)] == [dict.fromkeys(part, 0.0) for part in first]
+    if name != "mlp":  # starts as the identity, whatever the seed
+        assert max(moved(first[0], network(name, (12, 16, 2), 1, seed=1).initial[0]).values()) > 0.9
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_samples_do_not_meet(name: str) -> None:
+    net, x = network(name, (12, 16, 2), 1), normal((4, 12, 16, 2))
+    parameters, rest = shaken(net)
+    apply = jax.jit(lambda x: net(parameters, rest, x)[0], **QUICK)
+    changed = x.at[2].set(normal((12, 16, 2), 9))
+    difference = np.max(abs(np.asarray(apply(changed) - apply(x))), axis=(1, 2, 3))
+    np.testing.assert_array_equal(difference > 0, [False, False, True, False])
+
+
+def shaken(net: Network) -> tuple[Named, Named]:
+    """Parameters of a network that has learned something: none is zero."""
+    parameters, rest = net.initial
+    rng = np.random.default_rng(0)
+    moves = {name: 0.1 * rng.standard_normal(value.shape) for name, value in sorted(parameters.items())}
+    return {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}, rest
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_half_precision_computes_in_half_and_keeps_whole_parameters(name: str) -> None:
+    half, whole = (network(name, (12, 16, 2), 1, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32))
+    (parameters, rest), x = shaken(whole), normal((2, 12, 16, 2))
+    assert {value.dtype for value in half.initial[0].values()} == {jnp.dtype(jnp.float32)}
+    y, exact = (jax.jit(lambda x, net=net: net(parameters, rest, x)[0], **QUICK)(x) for net in (half, whole))
+    assert y.dtype == jnp.bfloat16
+    difference = np.sqrt(np.mean((y.astype(jnp.float32) - exact) ** 2) / np.mean(exact**2))
+    assert 1e-4 < difference < 0.1
+    products = [e for e in equations(half, parameters, rest, x) if e.primitive.name in PRODUCTS]
+    assert products
+    assert {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
+
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
+
+
+def equations(net: Network, parameters: Named, rest: Named, x: jax.Array) -> list[Any]:
+    def inner(jaxpr: Any) -> list[Any]:
+        found = []
+        for equation in jaxpr.eqns:
+            found.append(equation)
+            for value in equation.params.values():
+                if hasattr(value, "jaxpr"):
+                    found += inner(value.jaxpr)
+        return found
+
+    return inner(jax.make_jaxpr(lambda p, r, x: net(p, r, x)[0])(parameters, rest, x).jaxpr)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, tmp_path: Path) -> None:
+    from tests.training.test_export import card
+
+    knobs = (
+        "input=dual",
+        "scalars=defocus,voltage",
+        *(f"model.{k}={_plain(v)}" for k, v in SMALL.get(name, {}).items()),
+    )
+    recipe, features = recipe_for(name, *knobs), features_for(tie, *knobs[:2])
+    parameters, rest = shaken(export.assemble(recipe, features))
+    live = export.Trained(card(tie, recipe), features, export.assemble(recipe, features), parameters, rest)
+    export.save(tmp_path / "run" / "best", live.card, parameters, rest)
+    shutil.copytree(tmp_path / "run" / "best", tmp_path / "elsewhere" / "copy")
+    shutil.rmtree(tmp_path / "run")
+    fields = columns(tie, "validation")
+    before, after = live.predict(fields), export.load_model(tmp_path / "elsewhere" / "copy").predict(fields)
+    assert before["phase"].shape == fields["phase"].shape
+    assert before["phase"].std() > 0
+    np.testing.assert_array_equal(after["phase"], before["phase"])
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def count(net: Network) -> int:
+    return sum(value.size for value in net.shapes[0].values())
+
+
+# --- unet
+
+
+def test_unet_has_the_parameters_that_its_docstring_says() -> None:
+    model = find_model("unet")
+    build = partial(model.build, model.Config(), (64, 64, 2), (64, 64, 1), dtype=jnp.float32)
+    total = count(Network(lambda: build(rngs=nnx.Rngs(0))))
+    assert total == 514_852
+    assert f"{total / 1e6:.2f} M" in str(model.__doc__)
+
+
+def test_unet_has_as_many_parameters_on_any_grid() -> None:
+    assert count(network("unet", (64, 64, 2), 1)) == count(network("unet", (21, 18, 2), 1))
+
+
+def test_unet_starts_from_the_mean_of_the_target(tie: Path) -> None:
+    features = features_for(tie)
+    net, fields = network("unet", features.input_shape, 1), columns(tie)
+    found = features.decode(net(*net.initial, features.encode(fields))[0], fields)["phase"]
+    np.testing.assert_array_equal(
+        found, np.broadcast_to(features.moments["phase"].mean * fields["window"], found.shape)
+    )
+
+
+@pytest.mark.parametrize("shift", [(4, 0), (-4, 8)])
+def test_unet_moves_with_its_input(shift: tuple[int, int]) -> None:
+    """By whole multiples of patch 2^(levels - 1) = 4 pixels, for what lies on a plain ground far from the borders.
+
+    There the convolutions see the ground alone, and the means of the normalisation, over all the image, stay.
+    """
+    net = network("unet", (120, 136, 1), 1)
+    parameters, rest = shaken(net)
+    x = np.full((1, 120, 136, 1), 0.3, np.float32)
+    x[:, 56:64, 60:76] = normal((1, 8, 16, 1))
+    apply = jax.jit(lambda x: net(parameters, rest, x)[0])
+    y, turned = (np.asarray(apply(v)) for v in (x, np.roll(x, shift, (1, 2))))
+    middle = (slice(None), slice(40, 80), slice(40, 96))
+    expected = np.roll(y, shift, (1, 2))[middle]
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(turned[middle], expected, atol=2e-5 * np.ptp(expected))
+
+
+# --- mlp
+
+GRIDS = [((4, 3, 1), 1, 40), ((6, 4), 1, 40), ((5, 1), 3, 40)]  # as many numbers in as out, more, fewer
+
+
+@pytest.mark.parametrize(("shape", "outputs", "hidden"), GRIDS)
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_mlp_of_50000_units_is_the_narrow_one(shape: Shape, outputs: int, hidden: int, rule: str) -> None:
+    """Before and after learning: what lies beyond max(inputs, outputs) has neither a value nor a gradient, ever."""
+    narrow, wide = (network("mlp", shape, outputs, hidden=h) for h in (None, hidden))
+    live = max(int(np.prod(shape)), int(np.prod(shape[:-1])) * outputs)
+    x, truth = normal((7, *shape)), normal((7, *shape[:-1], outputs), 1)
+    recipe = recipe_for("mlp", f"optimizer.name={rule}", "optimizer.learning_rate=0.01", "schedule.name=constant")
+    (slim, first), (broad, second) = (learned(net, recipe, x, truth, 20) for net in (narrow, wide))
+    assert first[-1] < 0.99 * first[0]
+    np.testing.assert_allclose(second, first, rtol=1e-6)
+    for name in ("first.kernel", "first.bias", "second.kernel", "second.bias"):
+        cut = {"first.kernel": np.s_[:, :live], "first.bias": np.s_[:live], "second.kernel": np.s_[:live]}.get(name)
+        kept = broad[name] if cut is None else broad[name][cut]
+        np.testing.assert_allclose(kept, slim[name], atol=1e-6, err_msg=name)
+    assert not np.any(broad["first.kernel"][:, live:])
+    assert not np.any(broad["first.bias"][live:])
+    assert not np.any(broad["second.kernel"][live:])
+
+
+def learned(net: Network, recipe: Any, x: jax.Array, truth: jax.Array, count: int) -> tuple[Named, list[float]]:
+    rule, (parameters, rest), losses = build_rule(recipe, 1000), net.initial, []
+    memory = rule.init(parameters)
+
+    @partial(jax.jit, **QUICK)
+    def step(parameters: Named, memory: Any) -> tuple[Any, Any, jax.Array]:
+        loss, slope = jax.value_and_grad(lambda p: jnp.mean((net(p, rest, x)[0] - truth) ** 2))(parameters)
+        update, memory = rule.update(slope, memory, parameters)
+        return optax.apply_updates(parameters, update), memory, loss
+
+    for _ in range(count):
+        parameters, memory, loss = step(parameters, memory)
+        losses.append(float(loss))
+    return parameters, losses
+
+
+def test_mlp_with_one_unit_less_is_another_network() -> None:
+    """So the law above is sharp: max(inputs, outputs) units are needed."""
+    x, truth = normal((7, 4, 3, 1)), normal((7, 4, 3, 1), 1)
+    recipe = recipe_for("mlp", "optimizer.name=sgd", "schedule.name=constant")
+    short, full = (learned(network("mlp", (4, 3, 1), 1, hidden=h), recipe, x, truth, 2)[1] for h in (11, 12))
+    assert abs(short[0] - full[0]) > 1e-3
+
+
+def test_mlp_has_the_parameters_that_its_docstring_says() -> None:
+    model = find_model("mlp")
+    for images, total in ((1, "33.6 M"), (2, "100.7 M"), (3, "201.3 M")):
+        n, m = 4096 * images, 4096
+        hidden = max(n, m)
+        assert f"{(n * hidden + hidden + hidden * m + m) / 1e6:.1f} M" == total
+        assert total in str(model.__doc__)
+
+
+def test_mlp_starts_as_tanh_of_the_phase_it_is_given(tie: Path) -> None:
+    """Input `phases`, nothing normalised, as in the published experiment; of several channels the first."""
+    fields = columns(tie)
+    for given, channels in (("phases", 1), ("dual", 4)):
+        features = features_for(tie, f"input={given}", "normalisation=none")
+        x = features.encode(fields)
+        net = network("mlp", features.input_shape, 1)
+        found = features.decode(net(*net.initial, x)[0], fields)["phase"]
+        assert x.shape[-1] == channels
+        np.testing.assert_allclose(found, np.tanh(x[..., 0]) * fields["window"], atol=1e-6)
+
+
+def test_mlp_refuses_another_size() -> None:
+    net = network("mlp", (4, 3, 1), 1)
+    with pytest.raises(ValueError, match=r"for \(4, 3, 1\) cannot take \(3, 4, 1\)"):
+        net(*net.initial, normal((2, 3, 4, 1)))
