@@ -11,7 +11,8 @@ import pytest
 import zarr
 
 from tests.conftest import TOY_TASK, Command, refused
-from training import loop
+from training import devices, export, loop, steps
+from training.watch import Watch
 
 SMALL = ("--model", "mlp", "--epochs", "3", "--batch-size", "16")
 
@@ -91,7 +92,7 @@ def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(
     assert train(*command, "--out", "whole")[0] == 0
     for deadly in (5, 9):
         with monkeypatch.context() as patch:
-            patch.setattr(loop.Watch, "follow", _dies_at(deadly, loop.Watch.follow))
+            patch.setattr(Watch, "follow", _dies_at(deadly, Watch.follow))
             with pytest.raises(RuntimeError, match="killed"):
                 train(*command, "--out", "broken")
         assert max(row["step"] for row in lines("broken")) < deadly
@@ -103,7 +104,7 @@ def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(
 
 
 def _dies_at(deadly: int, follow: Any) -> Any:
-    def dies(self: loop.Watch, step: int, metrics: Any) -> None:
+    def dies(self: Watch, step: int, metrics: Any) -> None:
         if step == deadly:
             raise RuntimeError("killed")
         follow(self, step, metrics)
@@ -172,9 +173,9 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
     def scores(size: int) -> dict[str, float]:
         recipe = make(recipe_of("mlp", find_model("mlp").Config), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
-        mesh = loop.devices.mesh(size)
-        machinery = loop._build(run, mesh, loop.export.assemble(recipe, run.features))
-        state = loop.steps.start(machinery.network, machinery.rule, recipe, mesh)
+        mesh = devices.mesh(size)
+        machinery = loop._build(run, mesh, export.assemble(recipe, run.features))
+        state = steps.start(machinery.network, machinery.rule, recipe, mesh)
         assert machinery.validation
         return loop.validate(machinery, state, machinery.validation)
 

@@ -5,16 +5,12 @@ are looked at while the next one runs.
 """
 
 import math
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from schemas.errors import Interrupted, UserError
@@ -27,6 +23,8 @@ from training.network import Network
 from training.order import Order, block_length
 from training.progress import Progress, follow
 from training.run import Run, claim, hardware, packages
+from training.signals import requested_stop
+from training.watch import Watch
 
 
 @dataclass
@@ -137,7 +135,7 @@ def _steps(
 ) -> steps.State:
     """Learn until the end; saves on the way. Interrupted if somebody asks to stop."""
     recipe, first = m.run.recipe, int(state["step"])
-    watch, saved = Watch(m), first
+    watch, saved = Watch(f"{m.run.data}/train", m.training.order, m.rate), first
     for step, batch in enumerate(m.training.batches(first, m.total), first + 1):
         state, metrics = m.learn(state, batch)
         watch.follow(step, metrics)
@@ -162,70 +160,6 @@ def _steps(
                 f"interrupted at step {step:,} of {m.total:,}, saved; the same command goes on from there"
             )
     return state
-
-
-@dataclass
-class Watch:
-    """The metrics of the steps since the last line: looked at a step late, so that the device is never waited for."""
-
-    machinery: Machinery
-    _waiting: tuple[int, steps.Metrics] | None = None
-    _losses: list[float] = field(default_factory=list)
-    _norms: list[float] = field(default_factory=list)
-    _since: float = field(default_factory=time.perf_counter)
-
-    def follow(self, step: int, metrics: steps.Metrics) -> None:
-        """Keep a step's metrics, look at those before."""
-        self._look()
-        self._waiting = (step, metrics)
-
-    def _look(self) -> None:
-        if self._waiting is None:
-            return
-        step, metrics = self._waiting
-        loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise UserError(_not_finite(self.machinery, step, np.asarray(metrics["each"]), norm))
-        self._losses.append(loss)
-        self._norms.append(norm)
-        self._waiting = None
-
-    def report(self, scale: float) -> Row:
-        """The line since the last one: means over its steps. scale: what multiplies the learning rate now."""
-        assert self._waiting is not None
-        step = self._waiting[0]
-        self._look()
-        m, count, now = self.machinery, len(self._losses), time.perf_counter()
-        row: Row = {
-            "step": step,
-            "epoch": round(step / m.per_epoch, 4),
-            "train/loss": math.fsum(self._losses) / count,
-            "train/gradient_norm": math.fsum(self._norms) / count,
-            "learning_rate": float(m.rate(step - 1)) * scale,
-            "seconds": round(now - self._since, 4),
-            "samples_per_second": round(count * m.run.recipe.batch_size / (now - self._since), 1),
-        }
-        self._losses, self._norms, self._since = [], [], now
-        return row
-
-
-def _not_finite(m: Machinery, step: int, each: np.ndarray, norm: float) -> str:
-    """Which samples of a step's batch made it so."""
-    ids, weight = m.training.order.ids(step - 1)
-    bad = [int(i) for i, loss, real in zip(ids, each, weight, strict=True) if real and not math.isfinite(loss)]
-    where = f"{m.run.data}/train"
-    if not bad:
-        return (
-            f"{where}: step {step}: the gradient is {norm}, from samples {', '.join(map(str, ids[:8]))}, ...; lower "
-            "optimizer.learning_rate, or clip it (optimizer.clip)"
-        )
-    names = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
-    remedy = (
-        "lower optimizer.learning_rate: all of the batch is affected"
-        if len(bad) == int(weight.sum())
-        else "look at them with `dataset validate`"
-    )
-    return f"{where} samples {names}: step {step}: their loss is not finite; {remedy}. Nothing of this step was saved"
 
 
 def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal | None, step: int) -> steps.State:
@@ -280,8 +214,8 @@ def validate(m: Machinery, state: steps.State, source: Source) -> dict[str, floa
     each = {name: np.concatenate(values) for name, values in found.items()}
     if (bad := np.flatnonzero(~np.isfinite(each["loss"]))).size:
         raise UserError(
-            f"{m.run.data}/validation samples {', '.join(map(str, bad[:8]))}: their loss is not finite; look at them with "
-            "`dataset validate`, or lower optimizer.learning_rate"
+            f"{m.run.data}/validation samples {', '.join(map(str, bad[:8]))}: their loss is not finite; "
+            "look at them with `dataset validate`, or lower optimizer.learning_rate"
         )
     finite = {name: values[np.isfinite(values)] for name, values in each.items()}
     return {name: math.fsum(values) / len(values) for name, values in finite.items() if len(values)}
@@ -329,28 +263,3 @@ def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
 def _write(journal: Journal | None, row: Row) -> None:
     if journal:
         journal.write(row)
-
-
-@contextmanager
-def requested_stop() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM, SIGINT or SIGUSR1 came to any process since; a second one stops at once."""
-    asked = False
-
-    def ask(number: int, _: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    def any_asked() -> bool:
-        if jax.process_count() == 1:
-            return asked
-        return bool(np.any(multihost_utils.process_allgather(np.asarray(asked))))
-
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield any_asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
