@@ -74,6 +74,8 @@ def _say(out: Path, predictions: object, made: int) -> None:
         print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, nrms {tuned.nrms:.4f} there")
         for key in tuned.edges:
             print(f"the best {key} lies at the end of what was tried: --set {key}=... beyond it may be better")
+    if predictions.seen:
+        print(f"beware: {predictions.seen}; scores of them are no test")
     speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
     print(f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}")
 

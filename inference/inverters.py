@@ -82,12 +82,16 @@ def beyond(source: Source, inverter: Inverter) -> list[str]:
 
 def _beyond(source: Source, name: str, low: float, high: float) -> str:
     values = source.read([name], 0, source.samples)[name].reshape(source.samples, -1)
-    margin = 1e-5 * max(abs(low), abs(high))
+    margin = 0.05 * (high - low) + 1e-5 * max(abs(low), abs(high))  # samples drawn do not reach the ends of a range
     outside = float(np.mean(np.any((values < low - margin) | (values > high + margin), axis=1)))
     if not outside:
         return ""
-    known = f"{low:g}" if low == high else f"{low:g}:{high:g}"
-    return f"{outside:.0%} of the samples have {name} {values.min():g}:{values.max():g}, trained with {known}: beware"
+    share, found, known = f"{max(outside, 0.01):.0%}", _span(values.min(), values.max()), _span(low, high)
+    return f"{share} of the samples lie outside of the training data: {name} {found}, trained with {known}: beware"
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}:{high:g}"
 
 
 def _plain(value: object) -> float | int | str | None:

@@ -47,6 +47,8 @@ def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
 
 def _continued(path: Path, asked: Predictions) -> Predictions:
     stored = read_predictions(path, incomplete=True)
+    if stored.dataset_digest != asked.dataset_digest:
+        raise UserError(f"--out {path}: holds predictions for another dataset; choose another --out, or --overwrite")
     if differences := list(_differences(stored, asked)):
         raise UserError(
             f"--out {path}: holds other predictions: {'; '.join(differences[:3])}; choose another --out, or --overwrite"

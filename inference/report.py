@@ -1,5 +1,6 @@
 """`report.html`: one file with all in it, for a browser or a phone; nothing is fetched from anywhere."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from inference import details, figures, pictures
 from inference.evaluation import CURVES, Result, Run
 from inference.html import CSS, PAGE, Cell, image, paragraph, table, text
 from inference.style import styled
-from inference.tables import arrow, mean_and_deviation, metric_of, ratio, unit_of
+from inference.tables import arrow, mean_and_deviation, metric_of, ratio, ratio_error, unit_of
 from schemas.core import Field
 from schemas.objects import publish
 
@@ -49,11 +50,16 @@ def _head(result: Result) -> str:
     said = f"{source.samples:,} samples of {source.path.name}, split {source.split}"
     lines = [f"<h1>{text(task.about)}</h1>", paragraph(f"{task.name} {task.version}: {said}.", "quiet")]
     classical = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
-    shares = [(run.name, ratio(result, result.best, run)) for run in classical]
-    words = [f"{share:.3g} of that of {name} (1/{1 / share:.3g})" for name, share in shares if share]
+    words = [line for run in classical if (line := _compared(result, run))]
     if words:
         lines.append(paragraph(f"The mean error (nrms) of {result.best.name} is {', '.join(words)}."))
     return "".join(lines)
+
+
+def _compared(result: Result, run: Run) -> str:
+    share, error = ratio(result, result.best, run), ratio_error(result, result.best, run)
+    doubt = f" ± {error:.1g}" if math.isfinite(error) else ""
+    return f"{share:.3g}{doubt} of that of {run.name}" if share else ""
 
 
 def _scores(result: Result) -> str:
@@ -67,7 +73,9 @@ def _scores(result: Result) -> str:
     rows = [_score_row(result, run, best) for run in result.runs]
     meanings = [f"{key}: {metric_of(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
-    return table(header, rows) + paragraph(note, "quiet")
+    seen = [run.predictions.seen for run in result.runs if run.predictions.seen]
+    beware = paragraph(f"Beware: {'; '.join(seen)}: these scores are no test.") if seen else ""
+    return table(header, rows) + beware + paragraph(note, "quiet")
 
 
 def _score_row(result: Result, run: Run, best: dict[str, str]) -> list[Cell]:

@@ -23,7 +23,7 @@ type Block = dict[str, np.ndarray]
 
 @dataclass
 class Clock:
-    """Seconds of inversion per sample, without the first batch, which compiles."""
+    """Seconds of inversion per sample, without the first batch of each length, which compiles."""
 
     batches: list[tuple[float, int]] = field(default_factory=list)
 
@@ -35,10 +35,15 @@ class Clock:
         return result
 
     @property
+    def timed(self) -> list[tuple[float, int]]:
+        """The batches that count."""
+        lengths = [samples for _, samples in self.batches]
+        return [batch for i, batch in enumerate(self.batches) if batch[1] in lengths[:i]]
+
+    @property
     def seconds(self) -> float:
-        """Per sample; at least two batches."""
-        timed = self.batches[1:]
-        return sum(seconds for seconds, _ in timed) / sum(samples for _, samples in timed)
+        """Per sample; of one timed batch at least."""
+        return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
 
 
 @dataclass(frozen=True)
@@ -127,10 +132,10 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int]:
     with progress(job.source.samples) as show:
         for start, stop in units(predictions.samples, predictions.unit):
             if not _whole(job.out, predictions, start, stop):
+                done = start
                 for part in _unit(job, predictions, clock, start, stop):
-                    made += part
-                    left = predictions.samples - done - part
-                    show(done + part, pace(left, made, time.monotonic() - begin))
+                    made, done = made + part, done + part
+                    show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
             done = stop
     if made or predictions.status != "complete":
         predictions = place.finish(job.out, predictions, _seconds(job, clock))
@@ -160,9 +165,9 @@ def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: in
 
 
 def _seconds(job: Job, clock: Clock) -> float:
-    """Measured on what was done now; where that is less than two batches, the first batch is done again for it."""
+    """Measured on what was done now; where no batch of that counts, the first is done again for it."""
     count = min(job.block, job.source.samples)
     block = job.source.read(job.inverter.inputs, 0, count)
-    while len(clock.batches) < 2:
+    while not clock.timed:
         clock.time(job.invert, block, count)
     return clock.seconds

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,17 @@ def ratio(result: Result, run: Run, reference: Run) -> float | None:
     """Mean nrms over that of another run; None if either is undefined, or the other's is 0."""
     ours, theirs = (result.summaries[name]["nrms"]["mean"] for name in (run.name, reference.name))
     return float(ours) / float(theirs) if ours is not None and theirs else None
+
+
+def ratio_error(result: Result, run: Run, reference: Run) -> float:
+    """Standard error of `ratio`, from the same samples under both: that of mean(a - r b) / mean(b)."""
+    share = ratio(result, run, reference)
+    a, b = (result.scores[one.name]["nrms"] for one in (run, reference))
+    known = np.isfinite(a) & np.isfinite(b)
+    if share is None or known.sum() < 2:
+        return math.nan
+    left = a[known] - share * b[known]
+    return float(left.std(ddof=1) / np.sqrt(len(left)) / b[known].mean())
 
 
 def show(result: Result) -> None:

@@ -104,6 +104,16 @@ class Predictions(BaseModel):
         return self.task.of("target")
 
     @property
+    def seen(self) -> str:
+        """Why its scores are not those of unseen samples; empty if they are."""
+        if self.tuning and self.tuning.split == self.split:
+            return f"{self.name} was tuned on samples of {self.split}"
+        if self.weights and self.weights.trained_on == self.dataset_digest and self.split != "test":
+            how = "trained with these samples" if self.split == "train" else "chosen by these samples"
+            return f"{self.name} was {how}"
+        return ""
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on, but for rounding."""
         names = {"kind", "method", "settings", "dataset_digest", "split", "split_digest", "samples", "unit", "chunks"}

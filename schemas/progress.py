@@ -20,7 +20,7 @@ def pace(left: int, made: int, seconds: float) -> str:
     if not made or not seconds:
         return ""
     rate = made / seconds
-    return f"{rate:,.0f} per second, {left / rate:,.0f} s left"
+    return f"{rate:,.{0 if rate >= 10 else 2}f} per second, {left / rate:,.0f} s left"
 
 
 @contextmanager
@@ -41,6 +41,6 @@ def _lines(total: int) -> Iterator[Show]:
         nonlocal said
         if time.monotonic() - said > SECONDS:
             said = time.monotonic()
-            print(f"{done:,} of {total:,} samples, {pace}", flush=True)
+            print(f"{done:,} of {total:,} samples" + (f", {pace}" if pace else ""), flush=True)
 
     yield show

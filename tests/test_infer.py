@@ -71,6 +71,7 @@ class Network:
             weights_sha256=sha * 32,
             parameters=1234,
             samples=40,
+            ranges={},
         )
 
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:

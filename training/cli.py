@@ -1,7 +1,7 @@
 """Train a network on a dataset: `train --data tie.zarr --model unet`. The same command resumes."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +67,24 @@ def _parser() -> Parser:
 def _describe(args: argparse.Namespace) -> int:
     from schemas.knobs import describe
 
-    recipe = _recipe(args, _task(args))
+    task = _task(args)
+    recipe = _recipe(args, task)
     show_knobs(describe(type(recipe), recipe), args.json)
+    if not args.json:
+        print("\n".join(_choices(task)))
     return 0
+
+
+def _choices(task: str | None) -> Iterator[str]:
+    """What may be named."""
+    from training.contract import find_learn, model_names
+
+    yield f"models: {', '.join(model_names())}"
+    if task:
+        learn = find_learn(task)
+        yield f"inputs of {task}: {', '.join(learn.inputs)}"
+        yield f"scalars of {task}: {', '.join(learn.scalars)}"
+        yield f"recipes of {task}: {', '.join(learn.recipes)}"
 
 
 def _task(args: argparse.Namespace) -> str | None:

@@ -43,6 +43,11 @@ class Learn:
     symmetries: tuple[str, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew for every sample
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
 
+    def __post_init__(self) -> None:
+        known = {"transpose", *(f"flip_{dim}" for dim in self.spatial)}
+        if unknown := set(self.symmetries) - known:
+            raise ValueError(f"symmetries {sorted(unknown)}: must be some of {', '.join(sorted(known))}")
+
 
 class Model(Protocol):
     """A model's file."""

@@ -258,7 +258,7 @@ def _version(version: str) -> tuple[int, ...]:
 
 def _readme(card: Card) -> str:
     scores = "".join(f"| {name} | {value:.5g} |\n" for name, value in card.scores.items())
-    inputs = card.recipe.get("input") or "the task's first input"
+    inputs = card.recipe["input"]
     sizes = ", ".join(f"{name} {value}" for name, value in card.sizes.items())
     return f"""# {card.name}
 

@@ -59,10 +59,21 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     network = export.assemble(run.recipe, run.features)
     with claim(run, overwrite=overwrite) if devices.first() else nullcontext():
         machinery = _build(run, mesh, network)
+        if devices.first():
+            print(_told(machinery), flush=True)
         try:
             return _train(machinery)
         finally:
             machinery.checkpoints.close()
+
+
+def _told(m: Machinery) -> str:
+    count = sum(value.size for value in m.network.shapes[0].values())
+    name: str = m.run.recipe.model.name  # type: ignore[attr-defined]
+    return (
+        f"{name}: {count:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps of "
+        f"{m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
+    )
 
 
 def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
@@ -109,7 +120,7 @@ def _train(m: Machinery) -> Memory:
     first = int(state["step"])
     journal = Journal(m.run.out, first) if devices.first() else None
     try:
-        with follow(m.total, m.run.recipe.batch_size) as progress, requested_stop() as stop:
+        with follow(m.total, m.training.order) as progress, requested_stop() as stop:
             if not _finished(m, memory, first):
                 state = _steps(m, state, memory, journal, progress, stop)
         m.checkpoints.wait()

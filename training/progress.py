@@ -5,18 +5,25 @@ from contextlib import contextmanager
 
 from schemas.progress import progress
 from training.journal import Row
+from training.order import Order
 
 type Progress = Callable[[int, Row], None]
 
 
 @contextmanager
-def follow(total: int, batch: int) -> Iterator[Progress]:
-    """Enter it for a function (steps done, the last line of the journal)."""
-    with progress(total * batch) as show:
+def follow(total: int, order: Order) -> Iterator[Progress]:
+    """Enter it for a function (steps done, the last line of the journal). total: steps of the run."""
+    with progress(_samples(order, total)) as show:
 
         def say(step: int, row: Row) -> None:
-            left = (total - step) * batch / row["samples_per_second"]
+            left = (total - step) * order.batch / row["samples_per_second"]
             loss = f"epoch {row['epoch']:.1f}, loss {row['train/loss']:.4g}"
-            show(step * batch, f"{loss}, {row['samples_per_second']:,.0f} per second, {left:,.0f} s left")
+            show(_samples(order, step), f"{loss}, {row['samples_per_second']:,.0f} per second, {left:,.0f} s left")
 
         yield say
+
+
+def _samples(order: Order, step: int) -> int:
+    """Samples learned from after so many steps: the last batch of an epoch may be partly empty."""
+    epochs, within = divmod(step, order.steps)
+    return epochs * order.n + min(within * order.batch, order.n)

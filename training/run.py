@@ -56,6 +56,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
         raise UserError(f"--input {name}: no such input; there are: {', '.join(learn.inputs)}")
     if unknown := set(recipe.scalars) - set(learn.scalars):
         raise UserError(f"scalars = {', '.join(sorted(unknown))}: must be some of {', '.join(learn.scalars) or 'none'}")
+    recipe = recipe.model_copy(update={"input": name})
     features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes)
     if found := _problems(manifest, features):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
