@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -228,3 +229,36 @@ def test_samples_are_shown_in_the_gauge_of_the_truth(generate: Command, infer: C
 def test_a_parameter_of_several_values_is_shown_by_its_largest_modulus() -> None:
     assert figures.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
     assert figures.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
+
+
+EXPECTED = {
+    "holds": [{"method": "smooth", "metric": "nrms", "at_most": 1.0}],
+    "fails": [{"method": "smooth", "metric": "nrms", "at_most": 1e-9}],
+    "ratio": [{"method": "smooth", "metric": "nrms", "at_least": 1.5, "times": "smooth"}],
+    "unknown": [{"method": "unet", "metric": "nrms", "at_most": 1.0}],
+}
+
+
+def test_expectations_decide_the_exit_code(toy: list[str], evaluate: Command) -> None:
+    name = next(iter(find_inference("toy").METHODS))
+    Path("e.json").write_text(json.dumps(EXPECTED).replace("smooth", name))
+    found = {case: evaluate(*toy, "--out", "r", "--expect", f"e.json:{case}") for case in EXPECTED}
+    assert {case: code for case, (code, _, _) in found.items()} == {"holds": 0, "fails": 1, "ratio": 1, "unknown": 1}
+    assert "expected at most 1e-09" in found["fails"][1]
+    assert f"1 times that of {name}, expected at least 1.5" in found["ratio"][1]
+    assert "there is no such score" in found["unknown"][1]
+    refused(evaluate(*toy, "--out", "r", "--expect", "none.json"), "none.json")
+    refused(evaluate(*toy, "--out", "r", "--expect", "e.json:nothing"), "nothing")
+
+
+def test_the_error_of_a_ratio_is_that_of_repeated_draws() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(1, 3, (400, 200))  # what makes a sample hard is the same for both methods
+    ours, theirs = 0.1 * hard + 0.02 * rng.normal(size=hard.shape), hard + 0.1 * rng.normal(size=hard.shape)
+    spread = (ours.mean(1) / theirs.mean(1)).std()
+    a, b = (SimpleNamespace(name=name) for name in "ab")
+    result: Any = SimpleNamespace(
+        scores={"a": {"nrms": ours[0]}, "b": {"nrms": theirs[0]}},
+        summaries={"a": {"nrms": {"mean": ours[0].mean()}}, "b": {"nrms": {"mean": theirs[0].mean()}}},
+    )
+    assert tables.ratio_error(result, a, b) == pytest.approx(spread, rel=0.2)  # type: ignore[arg-type]

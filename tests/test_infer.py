@@ -21,6 +21,7 @@ import xarray as xr
 from generators.cli import main as generate_main
 from inference import tuning
 from inference.contract import find_inference, inference_names
+from inference.run import Clock
 from inference.source import Source, open_source
 from inference.tasks.tie import absorption, transport
 from physics import optics
@@ -95,6 +96,20 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Any:
         return found
 
     return install
+
+
+def test_the_first_batch_of_each_length_is_not_timed() -> None:
+    clock = Clock([(9.0, 32), (1.0, 32), (3.0, 32), (7.0, 8)])
+    assert clock.seconds == 4 / 64
+    assert not Clock([(9.0, 32), (7.0, 8)]).timed
+
+
+def test_predictions_say_when_their_samples_were_seen(toy: Path, infer: Command) -> None:
+    assert "beware" not in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+    assert (
+        "beware: wiener was tuned on samples of validation"
+        in infer("--method", "wiener", "--data", toy, "--split", "validation", "--out", "b.zarr")[1]
+    )
 
 
 def test_every_task_has_methods_with_a_source_and_settings_with_units() -> None:
