@@ -101,6 +101,10 @@ class Trained(Protocol):
     def predict(self, fields: Arrays) -> Arrays:
         """All targets of a block, float32, in the dataset's units, multiplied by the window."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether images must not be cut into tiles."""
+
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """What keeps it from reading such a dataset; empty if nothing does."""
 
@@ -123,6 +127,7 @@ class Inverter:
     history: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] | None = None  # of the training images
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of parameters over the training data
+    whole: bool = False  # images must not be cut into tiles
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 

@@ -70,6 +70,7 @@ def network(source: Source, path: Path, label: str | None) -> Inverter:
         history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
         sizes=card.sizes,
         ranges=card.ranges,
+        whole=trained.whole,
         accepts=trained.accepts,
     )
 

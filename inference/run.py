@@ -120,6 +120,11 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
                 "--tile none tries it nevertheless"
             )
         lengths = {dim: trained[dim] for dim in dims if sizes[dim] > trained.get(dim, sizes[dim])}
+    if lengths and inverter.whole:
+        raise UserError(
+            f"{inverter.name} sees what is computed from whole images, here larger than in training or cut by --tile: "
+            "give --tile none"
+        )
     if found := inverter.accepts(source.task, {**sizes, **lengths}):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap)

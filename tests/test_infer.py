@@ -63,6 +63,7 @@ class Network:
 
     def __init__(self, task: Task, size: int, sha: str = "ab") -> None:
         self.calls: list[tuple[int, ...]] = []
+        self.whole = False
         self.card = SimpleNamespace(
             recipe={"model": {"name": "unet", "width": 32}},
             task=task,
@@ -355,6 +356,9 @@ def test_images_larger_than_in_training_are_cut(toy: Path, infer: Command, netwo
     whole, *others = (xr.open_zarr(f"{name}.zarr").line.values for name in "bac")
     for other in others:
         np.testing.assert_allclose(other, whole, rtol=3e-7, atol=1e-7)
+    model.whole = True
+    refused(infer("--model", "net", "--data", toy, "--out", "d.zarr"), "computed from whole images", "--tile none")
+    assert infer("--model", "net", "--data", toy, "--out", "d.zarr", "--tile", "none")[0] == 0
 
 
 def test_networks_that_do_not_fit_are_refused(toy: Path, generate: Command, infer: Command, network: Any) -> None:

@@ -73,6 +73,11 @@ class Trained:
         """The dataset's fields that it reads."""
         return self.features.reads
 
+    @property
+    def whole(self) -> bool:
+        """Whether it sees what is computed from whole images, which therefore must not be cut."""
+        return any(not isinstance(part, str) for part in self.features.channels)
+
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
         if task.name != self.card.task.name:
