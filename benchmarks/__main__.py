@@ -5,6 +5,8 @@ import importlib
 import json
 import sys
 
+from schemas.terminal import on_huge_pages
+
 
 def main() -> int:
     """Run a benchmark and print its report."""
@@ -14,6 +16,8 @@ def main() -> int:
     parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (this one)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     args = parser.parse_args()
+    if args.name == "train":
+        on_huge_pages()  # as `train` does; the peer inherits it
     benchmark = importlib.import_module(f"benchmarks.{args.name}")
     options = {"torch_python": args.torch_python} if args.name == "train" else {}
     report = benchmark.measure(args.n, **options)
