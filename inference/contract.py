@@ -78,8 +78,6 @@ class Card(Protocol):
     @property
     def dataset_digest(self) -> str: ...  # noqa: D102
     @property
-    def weights_sha256(self) -> str: ...  # noqa: D102
-    @property
     def parameters(self) -> int: ...  # noqa: D102
     @property
     def samples(self) -> int: ...  # noqa: D102
@@ -100,6 +98,10 @@ class Trained(Protocol):
 
     def predict(self, fields: Arrays) -> Arrays:
         """All targets of a block, float32, in the dataset's units, multiplied by the window."""
+
+    @property
+    def identity(self) -> str:
+        """Of all that its predictions depend on."""
 
     @property
     def whole(self) -> bool:

@@ -66,6 +66,10 @@ class Result:
         present = [name for name in names if not self.source.lacks([name])]
         return self.source.read(present, 0, self.source.samples)
 
+    def broken(self, run: Run) -> int:
+        """How many predictions hold what is no number: they have no score."""
+        return int(np.isnan(self.scores[run.name]["rms"]).sum())
+
     @property
     def reference(self) -> Run | None:
         """The first classical method: what a network has to surpass."""

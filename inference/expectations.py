@@ -6,9 +6,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from schemas.errors import UserError
 
@@ -24,6 +24,12 @@ class Expectation(BaseModel):
     at_least: float | None = None
     times: str | None = None  # another method, in whose score the bound is given
 
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("give one of at_most and at_least")
+        return self
+
 
 def load(text: str) -> list[Expectation]:
     """Those of FILE, or of FILE:CASE where the file has several cases."""
@@ -31,7 +37,7 @@ def load(text: str) -> list[Expectation]:
     try:
         data = json.loads(Path(name).read_text())
         found = data[case] if case else data
-        return TypeAdapter(list[Expectation]).validate_python(found)
+        return TypeAdapter(Annotated[list[Expectation], Field(min_length=1)]).validate_python(found)
     except OSError as error:
         raise UserError(f"--expect {name}: {error.strerror}; give a JSON file, or FILE:CASE") from None
     except (KeyError, TypeError):
@@ -56,6 +62,8 @@ def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
     said = f"{one.method}: {one.metric}"
     if value is None:
         return f"{said}: there is no such score"
+    if broken := sum(methods[name]["not_finite"] for name in (one.method, one.times) if name):
+        return f"{said}: {broken} predictions are not finite"
     if one.at_most is not None and not value <= one.at_most:
         return f"{said} is {value:.4g}{unit}, expected at most {one.at_most:g}"
     if one.at_least is not None and not value >= one.at_least:

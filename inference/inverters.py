@@ -62,7 +62,7 @@ def network(source: Source, path: Path, label: str | None) -> Inverter:
         predict=trained.predict,
         hardware=_device(),
         weights=Weights(
-            sha256=card.weights_sha256,
+            sha256=trained.identity,
             parameters=card.parameters,
             trained_on=card.dataset_digest,
             samples=card.samples,

@@ -56,6 +56,13 @@ def _head(result: Result) -> str:
     return "".join(lines)
 
 
+def _doubts(result: Result, run: Run) -> Iterator[str]:
+    if run.predictions.seen:
+        yield f"{run.predictions.seen}: these scores are no test"
+    if count := result.broken(run):
+        yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
+
+
 def _compared(result: Result, run: Run) -> str:
     share, error = ratio(result, result.best, run), ratio_error(result, result.best, run)
     doubt = f" ± {error:.1g}" if math.isfinite(error) else ""
@@ -73,8 +80,7 @@ def _scores(result: Result) -> str:
     rows = [_score_row(result, run, best) for run in result.runs]
     meanings = [f"{key}: {metric_of(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
-    seen = [run.predictions.seen for run in result.runs if run.predictions.seen]
-    beware = paragraph(f"Beware: {'; '.join(seen)}: these scores are no test.") if seen else ""
+    beware = "".join(paragraph(f"Beware: {line}.") for run in result.runs for line in _doubts(result, run))
     return table(header, rows) + beware + paragraph(note, "quiet")
 
 

@@ -38,6 +38,7 @@ def _method(result: Result, run: Run) -> dict[str, Any]:
         "method": found.method,
         "settings": found.settings,
         "samples": found.samples,
+        "not_finite": result.broken(run),
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,

@@ -53,7 +53,7 @@ class Weights(BaseModel):
 
     model_config = _STRICT
 
-    sha256: str
+    sha256: str  # of the weights and of all that turns them into predictions
     parameters: Count
     trained_on: str  # root digest
     samples: Count  # it was trained with

@@ -4,23 +4,25 @@ A checkpoint holds the whole state and the run's memory (best loss, history). On
 aside, and the one before is taken.
 """
 
+import json
 import logging
-import shutil
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
-from orbax.checkpoint import checkpoint_managers as policies
 from pydantic import BaseModel, ConfigDict
 
-from schemas.errors import Interrupted
-from training.devices import replicated
+from schemas.errors import Interrupted, UserError
+from training.devices import first, replicated
 from training.steps import State
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells its whole life; what fails is raised, too
@@ -43,48 +45,74 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep_every: int | None = None) -> None:
         self._folder = folder.absolute()
-        kept: list[Any] = [policies.LatestN(2), _best()]
-        if keep_every:
-            kept.append(policies.EveryNSteps(keep_every))
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy(kept), cleanup_tmp_directories=True
-        )
+        self._kept = _Kept(keep_every)
+        options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, step: int, state: State, memory: Memory, loss: float | None = None) -> None:
-        """Begin to write; returns when the state may change again. loss: that of an evaluation at this step."""
+    def save(self, step: int, state: State, memory: Memory) -> None:
+        """Begin to write; returns when the state may change again."""
         if step in self._manager.all_steps():
             return
-        known = {"memory": memory.model_dump(mode="json"), "checksums": _checksums(state)}
+        self._kept.best = memory.best_step
+        remembered = memory.model_dump(mode="json")
+        known = {"memory": remembered, "checksums": _checksums(state, remembered)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), known=ocp.args.JsonSave(known))
         with self._resumable():
-            self._manager.save(step, args=args, metrics=None if loss is None else {"loss": loss})
+            self._manager.save(step, args=args)
 
-    def restore(self, like: State, mesh: Mesh, step: int | None = None) -> tuple[State, Memory] | None:
-        """The latest that is whole, or that of a step; on the devices of the mesh, whatever it was written on."""
-        for found in [step] if step is not None else sorted(self._manager.all_steps(), reverse=True):
-            try:
-                return self._read(found, like, mesh)
-            except Exception as error:  # whatever a damaged file makes orbax raise
-                if step is not None:
-                    return None
-                self._put_aside(found, error)
+    def restore(self, like: State, mesh: Mesh) -> tuple[State, Memory] | None:
+        """The latest that is whole, on the devices of the mesh, whatever it was written on; None if there is none.
+
+        Those that are damaged are put aside. UserError if there are some and none is whole.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            if found := self.read(step, like, mesh):
+                return found
+            self._put_aside(step)
+        if steps:
+            raise UserError(f"{self._folder}: no checkpoint can be read; give --overwrite to begin anew")
         return None
 
-    def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), like)
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), known=ocp.args.JsonRestore())
-        found = self._manager.restore(step, args=args)
-        if _checksums(found["state"]) != found["known"]["checksums"]:
-            raise ValueError("not the numbers that were written")
-        return found["state"], Memory.model_validate(found["known"]["memory"])
+    def read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory] | None:
+        """The checkpoint of a step; None if there is none, or a damaged one. Interrupted if the machine is at fault."""
+        if step not in self._manager.all_steps():
+            return None
+        try:
+            return self._read(step, like, mesh)
+        except (UserError, FileNotFoundError, NotADirectoryError) as error:
+            if isinstance(error, UserError):
+                raise
+            return None
+        except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+            raise Interrupted(
+                f"{self._folder}/{step}: cannot be read now ({error}); the same command resumes"
+            ) from None
+        except Exception:  # whatever a damaged file makes orbax and its store raise
+            return None
 
-    def _put_aside(self, step: int, error: Exception) -> None:
-        print(f"checkpoint {step} cannot be read ({type(error).__name__}): put aside, going on from the one before")
-        aside = self._folder.with_name("damaged") / str(step)
-        aside.parent.mkdir(exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        (self._folder / str(step)).rename(aside)
+    def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
+        known = self._manager.restore(step, args=ocp.args.Composite(known=ocp.args.JsonRestore()))["known"]
+        if known["checksums"].keys() != {*_names(like), "memory"}:
+            raise UserError(
+                f"{self._folder}/{step}: written by another version of this program, or of its libraries; "
+                "go on with that one, or give --overwrite to begin anew"
+            )
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), like)
+        state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
+        if _checksums(state, known["memory"]) != known["checksums"]:
+            raise ValueError("not the numbers that were written")
+        return state, Memory.model_validate(known["memory"])
+
+    def _put_aside(self, step: int) -> None:
+        """Out of the way, never deleted; by one process for all."""
+        if first():
+            print(f"checkpoint {step} cannot be read: put aside, going on from the one before", flush=True)
+            aside = self._folder.with_name("damaged") / f"{step}-{time.time_ns()}"
+            aside.parent.mkdir(exist_ok=True)
+            (self._folder / str(step)).rename(aside)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"put aside {step}")
         self._manager.reload()
 
     def wait(self) -> None:
@@ -109,17 +137,26 @@ class Checkpoints:
             ) from None
 
 
-def _checksums(state: State) -> dict[str, int]:
-    """CRC-32 of each array: the store under orbax does not notice a flipped bit."""
+@dataclass
+class _Kept:
+    """Which checkpoints orbax keeps: the latest two, the best, and multiples of `every`."""
+
+    every: int | None
+    best: int = 0
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """For each checkpoint."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        kept = {*sorted(steps)[-2:], self.best}
+        return [step in kept or (self.every is not None and step % self.every == 0) for step in steps]
+
+
+def _checksums(state: State, memory: Mapping[str, Any]) -> dict[str, int]:
+    """CRC-32 of each array and of the memory: the store under orbax does not notice a flipped bit."""
+    arrays = {name: zlib.crc32(np.asarray(value).tobytes()) for name, value in _names(state).items()}
+    return {**arrays, "memory": zlib.crc32(json.dumps(memory, sort_keys=True).encode())}
+
+
+def _names(state: State) -> dict[str, Any]:
     paths, _ = jax.tree_util.tree_flatten_with_path(state)
-    return {jax.tree_util.keystr(path): zlib.crc32(np.asarray(value).tobytes()) for path, value in paths}
-
-
-def _best() -> Any:
-    """Keep the least loss; a loss that is not a number is the worst."""
-
-    def loss(metrics: Any) -> float:
-        value = float(metrics["loss"])
-        return value if value == value else float("inf")
-
-    return policies.BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+    return {jax.tree_util.keystr(path): value for path, value in paths}

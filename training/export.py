@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from schemas.core import Task, find_task, task_names
+from schemas.digest import canonical
 from schemas.errors import UserError
 from schemas.knobs import make
 from schemas.objects import read, sha256
@@ -40,7 +41,7 @@ class Card(BaseModel):
     format: int = FORMAT
     name: str
     task: Task
-    sizes: dict[str, int]  # of the training data
+    sizes: dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]  # of the training data
     recipe: dict[str, Any]
     moments: dict[str, Moments]
     ranges: dict[str, tuple[float, float]]  # of the parameters that matter, over the training samples
@@ -72,6 +73,12 @@ class Trained:
     def inputs(self) -> tuple[str, ...]:
         """The dataset's fields that it reads."""
         return self.features.reads
+
+    @property
+    def identity(self) -> str:
+        """Of all that its predictions depend on."""
+        parts = self.card.model_dump(mode="json", include={"weights_sha256", "recipe", "moments", "sizes"})
+        return sha256(canonical([parts, self.card.task.identity()]))
 
     @property
     def whole(self) -> bool:
@@ -181,20 +188,30 @@ def _aside(folder: Path, word: str) -> Path:
 
 def load_model(path: Path) -> Trained:
     """The model in a folder, ready to predict. UserError if it is damaged, or newer than this program."""
-    folder, card = load_card(path)
+    card, weights = load_whole(path)
     _known(path, card)
-    weights = read(folder / "model.safetensors")
-    if weights is None or sha256(weights) != card.weights_sha256:
-        raise UserError(f"{folder}/model.safetensors: missing, or not the weights of model.json; copy the model again")
     recipe = _recipe(path, card)
     _complete(path, card, recipe)
     features = features_of(card.task, recipe, card.moments, card.sizes)
-    network = assemble(recipe, features)
+    try:
+        network = assemble(recipe, features)
+    except (KeyError, TypeError, StopIteration, OverflowError) as error:  # a task or sizes that are none
+        raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
     arrays = load_arrays(weights)
     parameters, rest = (_part(arrays, f"{part}/", like) for part, like in _parts(network))
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
     return Trained(card, features, network, parameters, rest)
+
+
+def load_whole(path: Path) -> tuple[Card, bytes]:
+    """The card and the weights that it vouches for; UserError if they do not belong together."""
+    folder, card = load_card(path)
+    file = folder / "model.safetensors"
+    weights = read(file) if file.is_file() else None
+    if weights is None or sha256(weights) != card.weights_sha256:
+        raise UserError(f"{file}: missing, or not the weights of model.json; copy the model again")
+    return card, weights
 
 
 def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:

@@ -8,12 +8,13 @@ mean and std are those of the training split, from the dataset's manifest, and t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
 
 from schemas.core import SAMPLE, Field, Task
 from training.contract import Array, Arrays, Channels, Learn, Shape
@@ -24,8 +25,8 @@ class Moments(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mean: float = 0.0
-    std: float = 1.0
+    mean: Annotated[float, Limits(allow_inf_nan=False)]
+    std: Annotated[float, Limits(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ metrics.csv, curves.png and tensorboard/ are made anew when the run stops; Tenso
 import csv
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ class Journal:
 
 
 def read(folder: Path) -> list[Row]:
-    """The lines of a run, a torn last one left out."""
+    """The lines of a run; torn or damaged ones are left out."""
     path = folder / "metrics.jsonl"
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
     return rows
 
 

@@ -151,17 +151,17 @@ def _steps(
         state, metrics = m.learn(state, batch)
         watch.follow(step, metrics)
         within = step % m.per_epoch
-        if within and within % recipe.log_every:
+        if within and within % recipe.log_every and within % recipe.save_every and not _kept(m, step):
             continue
         row = watch.report(float(state["rate"]))
         memory.seconds += row["seconds"]
         _write(journal, row)
         progress(step, row)
         if within == 0 and (step // m.per_epoch % recipe.evaluate_every == 0 or step == m.total):
-            state, saved = _evaluate(m, state, memory, journal, step), step
+            state, saved = _evaluate(m, state, memory, journal, row), step
             if _finished(m, memory, step):
                 break
-        elif step - saved >= recipe.save_every:
+        elif step - saved >= recipe.save_every or _kept(m, step):
             m.checkpoints.save(step, state, memory)
             saved = step
         if stop():
@@ -173,8 +173,13 @@ def _steps(
     return state
 
 
-def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal | None, step: int) -> steps.State:
-    """Score the validation samples, remember, save; the best is exported."""
+def _kept(m: Machinery, step: int) -> bool:
+    return m.run.keep_every is not None and step % m.run.keep_every == 0
+
+
+def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal | None, learned: Row) -> steps.State:
+    """Score the validation samples, remember, save; the best is exported. learned: the last line about training."""
+    step = int(learned["step"])
     row: Row = {"step": step, "epoch": step // m.per_epoch}
     if m.validation:
         scores = validate(m, state, m.validation)
@@ -186,21 +191,13 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
         _write(journal, row)
         state = _plateau(m, state, memory)
     else:  # nothing to choose by: the last is kept
-        loss, better = None, True
+        better = True
     memory.best_step = step if better else memory.best_step
-    memory.history.append({**row, **_last_training(m, step)})
-    m.checkpoints.save(step, state, memory, loss)
+    memory.history.append({**row, "train/loss": learned["train/loss"]})
+    m.checkpoints.save(step, state, memory)
     if better:
         _export(m, state, memory)
     return state
-
-
-def _last_training(m: Machinery, step: int) -> Row:
-    """The last training loss, for the history."""
-    from training.journal import read
-
-    rows = [row for row in read(m.run.out) if row["step"] <= step and "train/loss" in row]
-    return {"train/loss": rows[-1]["train/loss"]} if rows else {}
 
 
 def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
@@ -263,12 +260,26 @@ def _card(m: Machinery, memory: Memory) -> Card:
 
 def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
     """The folder `best` holds the best step's model with the whole history, also after a kill between two writes."""
+    if _exported(m, memory):
+        return
     if memory.best_step != int(state["step"]):
-        found = m.checkpoints.restore(state, m.mesh, memory.best_step)
+        found = m.checkpoints.read(memory.best_step, state, m.mesh)
         if found is None:
-            return
+            raise UserError(
+                f"{m.run.out}: the best model, of step {memory.best_step}, is lost: its checkpoint is missing or "
+                "damaged; give --overwrite to begin anew"
+            )
         state = found[0]
     _export(m, state, memory)
+
+
+def _exported(m: Machinery, memory: Memory) -> bool:
+    """Whether `best` is that of the best step, with the whole history."""
+    try:
+        card, _ = export.load_whole(m.run.out / "best")
+    except UserError:
+        return False
+    return card.step == memory.best_step and len(card.history) == len(memory.history)
 
 
 def _write(journal: Journal | None, row: Row) -> None:

@@ -70,7 +70,8 @@ def nrms(features: Features, prediction: Arrays, fields: Arrays) -> Array:
     name = features.targets[0].name
     truth = fields[name]
     error = jnp.sum((prediction[name] - truth) ** 2, _axes(truth))
-    return jnp.sqrt(error / jnp.sum(truth**2, _axes(truth)))
+    size = jnp.sum(truth**2, _axes(truth))
+    return jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)
 
 
 def window_of(task: Task, fields: Arrays) -> Array | None:

@@ -17,12 +17,15 @@ import numpy as np
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import publish, read
+from schemas.objects import PARTIAL, publish, read
 from schemas.store import open_split
 from training.contract import Derived, find_learn
 from training.features import Features, Moments
 from training.recipe import Recipe
 
+MODELS = {"best", ".best.new", ".best.old"}
+REPORTS = {"metrics.jsonl", "metrics.csv", "curves.png", "tensorboard"}
+OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # what stands in a run's folder
 VERSION = 1  # of what a run computes; raised when the same recipe would learn otherwise
 
 
@@ -97,7 +100,7 @@ def _moments(data: Path, manifest: Manifest, features: Features, recipe: Recipe)
     parts = [part.like if isinstance(part, Derived) else part for part in features.channels]
     names = dict.fromkeys([*parts, *(field.name for field in features.targets)])
     if recipe.normalisation == "none":
-        return {name: Moments() for name in names}
+        return {name: Moments(mean=0, std=1) for name in names}
     return {name: _of_field(data, manifest, name) for name in names}
 
 
@@ -135,12 +138,18 @@ def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 def _claim(run: Run, *, overwrite: bool) -> None:
     path = run.out / "run.json"
-    if overwrite and path.exists():
+    there = (
+        {entry.name for entry in run.out.iterdir() if not entry.name.endswith(PARTIAL)} if run.out.exists() else set()
+    )
+    if not path.exists() and there - OURS:
+        raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
+    if overwrite and there:
         shutil.rmtree(run.out)
+        there = set()
     found = read(path)
     if found is None:
-        if run.out.exists() and any(run.out.iterdir()):
-            raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
+        if there:
+            raise UserError(f"{run.out}: a run whose run.json is lost; give another --out, or --overwrite to lose it")
         publish(path, json.dumps(run.identity, indent=1).encode())
         return
     try:

@@ -10,7 +10,7 @@ He et al., arXiv:1512.03385.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,18 @@ from flax import nnx
 from pydantic import Field
 
 from schemas.knobs import Knobs, knob
+from schemas.quantities import within
 from training.contract import Array, Shape
 from training.layers import GroupNorm, crop, pad_to, to_depth, to_space
+
+type Factor = Annotated[float, within(0, 64, above=True)]
 
 
 class Config(Knobs):
     """Its knobs."""
 
     width: int = Field(32, ge=1, le=4096, **knob("channels of the first level", "channel"))
-    widening: tuple[float, ...] = Field((1, 2, 2), min_length=1, max_length=8, **knob("of each level, times width"))
+    widening: tuple[Factor, ...] = Field((1, 2, 2), min_length=1, max_length=8, **knob("of each level, times width"))
     blocks: int = Field(1, ge=1, le=16, **knob("residual blocks per level, on each way"))
     patch: int = Field(2, ge=1, le=16, **knob("pixels folded into channels at the input", "pixel"))
     groups: int = Field(8, ge=1, le=4096, **knob("of channels that are normalised together"))
@@ -75,7 +78,7 @@ class UNet(nnx.Module):
         self.up = nnx.List([nnx.Linear(b, a * 2**rank, rngs=rngs, dtype=dtype) for a, b in pairs])
         self.join = nnx.List([stage(2 * a, a) for a, _ in pairs])
         zeros = nnx.initializers.zeros
-        self.head = nnx.Linear(widths[0], outputs[-1] * fold, kernel_init=zeros, rngs=rngs, dtype=dtype)
+        self.head = nnx.Linear(widths[0], outputs[-1] * fold, kernel_init=zeros, rngs=rngs)  # float32
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
