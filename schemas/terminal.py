@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check ran and failed, 2 a mistake to mend, 75 interrupte
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
     """Run a command line; returns its exit code. SIGTERM ends it as Ctrl-C does; `interrupted` is said then."""
     signal.signal(signal.SIGTERM, _interrupt)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of reads that were interrupted
     try:
         return main(argv)
     except UserError as error:

@@ -295,7 +295,9 @@ def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
 def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, train: Command, infer: Command) -> None:
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
     assert 1 <= card("r")["ranges"]["height"][0] < card("r")["ranges"]["height"][1] <= 2
-    assert "beware" not in infer("--model", "r", "--data", data, "--split", "train", "--out", "p.zarr")[1]
+    told = infer("--model", "r", "--data", data, "--split", "train", "--out", "p.zarr")[1]
+    assert "outside of the training data" not in told
+    assert "beware: r was trained with these samples" in told
     higher = ("--n", 8, "--validation", 0, "--test", 4, "--set", "height=5:6", "--out", "other.zarr")
     assert generate(*TOY_TASK, *higher)[0] == 0
     code, out, _ = infer("--model", "r", "--data", "other.zarr", "--out", "q.zarr")

@@ -102,12 +102,11 @@ def test_half_precision_computes_in_half_and_keeps_whole_parameters(name: str) -
     (parameters, rest), x = shaken(whole), normal((2, 12, 16, 2))
     assert {value.dtype for value in half.initial[0].values()} == {jnp.dtype(jnp.float32)}
     y, exact = (jax.jit(lambda x, net=net: net(parameters, rest, x)[0], **QUICK)(x) for net in (half, whole))
-    assert y.dtype == jnp.bfloat16
     difference = np.sqrt(np.mean((y.astype(jnp.float32) - exact) ** 2) / np.mean(exact**2))
     assert 1e-4 < difference < 0.1
     products = [e for e in equations(half, parameters, rest, x) if e.primitive.name in PRODUCTS]
-    assert products
-    assert {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
+    assert products[:-1]  # the last may be whole, so that the output is not rounded
+    assert {v.aval.dtype for e in products[:-1] for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
 
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
