@@ -20,9 +20,10 @@ import psutil
 import scipy.fft
 from scipy import ndimage
 
-from generators import creation, engine, executors, unit
+from generators import creation, engine, unit
 from generators.spline import affine
 from generators.tasks import tie
+from schemas.machine import cores
 
 
 def measure(n: int) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def measure(n: int) -> dict[str, Any]:
     own = bare["fft"] + bare["noise"] + bare["interpolation_own"]
     library = bare["fft"] + bare["noise"] + bare["interpolation_library"]
     return {
-        "cores": executors.cores(),
+        "cores": cores(),
         "bare_ms": {name: 1e3 * seconds for name, seconds in bare.items()},
         "samples_per_second": {"engine": rate, "in_process": 1 / loop, "bare": 1 / library},
         "ratios": {
@@ -93,7 +94,7 @@ def _loop(out: Path, n: int) -> float:
 def _engine(out: Path, n: int) -> dict[str, float]:
     """Wall time and peak memory of the command line, all its processes together."""
     command = [sys.executable, "-m", "generators", "--task", "tie", "--validation", "0", "--test", "0"]
-    command += ["--n", str(n), "--out", str(out), "--workers", str(executors.cores())]
+    command += ["--n", str(n), "--out", str(out), "--workers", str(cores())]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0

@@ -23,9 +23,9 @@ import numpy as np
 
 from schemas.knobs import make
 from training import devices, export, optimizers, steps
-from training.batches import Batch, Resident, Split, Stream
+from training.batches import Batch, Resident, Stream
 from training.contract import find_model
-from training.order import Order, block_length
+from training.loop import samples_of
 from training.recipe import recipe_of
 from training.run import Run, hardware, prepare
 
@@ -65,19 +65,6 @@ def _command(room: str, *args: object) -> None:
     subprocess.run([sys.executable, "-m", room, *map(str, args)], check=True, stdout=subprocess.DEVNULL)
 
 
-def _split(run: Run) -> Split:
-    task = run.manifest.task
-    names = [*run.features.reads, *(target.name for target in run.features.targets)]
-    per_sample = tuple(name for name in names if task[name].per_sample)
-    return Split(run.data, "train", per_sample, tuple(name for name in names if not task[name].per_sample))
-
-
-def _order(run: Run) -> Order:
-    task, sizes = run.manifest.task, run.manifest.sizes
-    nbytes = sum(task[name].nbytes(sizes) for name in _split(run).fields)
-    return Order(run.manifest.samples["train"], run.recipe.batch_size, 0, block_length(nbytes))
-
-
 def _step(run: Run) -> float:
     """Samples per second of learning, data on the device."""
     mesh = devices.mesh(run.recipe.batch_size)
@@ -85,7 +72,8 @@ def _step(run: Run) -> float:
     rule = optimizers.build(run.recipe, 10**6)
     learn = steps.learn(network, run.features, rule, run.recipe.model_copy(update={"augment": False}), mesh)
     state = steps.start(network, rule, run.recipe, mesh)
-    batches = list(Resident(_split(run), _order(run), mesh).batches(0, 4))
+    data, order, _ = samples_of(run, "train", 0)
+    batches = list(Resident(data, order, mesh).batches(0, 4))
     times = []
     for number in range(ROUNDS + 5):
         start = time.perf_counter()
@@ -113,7 +101,7 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
     done = subprocess.run([python or sys.executable, script, json.dumps(spec)], capture_output=True, text=True)
     found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     if found is not None:
-        own = sum(value.size for value in export.assemble(run.recipe, run.features).initial[0].values())
+        own = export.assemble(run.recipe, run.features).parameters
         assert found["parameters"] == own, (found["parameters"], own)
     return found
 
@@ -121,8 +109,8 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
 def _loader(run: Run) -> dict[str, float]:
     """Samples and decoded bytes per second of a stream, from its first batch on."""
     mesh = devices.mesh(run.recipe.batch_size)
-    order = _order(run)
-    stream = Stream(_split(run), order, mesh).batches(0, 2 * order.steps)
+    data, order, _ = samples_of(run, "train", 0)
+    stream = Stream(data, order, mesh).batches(0, 2 * order.steps)
     next(stream)
     start = time.perf_counter()
     nbytes = sum(_nbytes(batch) for batch in _ready(stream))

@@ -20,6 +20,7 @@ from generators.recipe import Recipe
 from schemas.core import SPLITS
 from schemas.errors import Interrupted, UserError
 from schemas.knobs import describe
+from schemas.machine import cores
 from schemas.manifest import FORMAT, Layout, Manifest
 
 PROBE = 4  # samples timed before a layout is chosen
@@ -135,7 +136,7 @@ def generate(
 
 def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: float) -> tuple[Executor, int]:
     """Where to run, and how many workers that makes on this machine."""
-    count = min(workers or executors.cores(), plan.count())
+    count = min(workers or cores(), plan.count())
     if scheduler == "synchronous" or (scheduler is None and workers is None and seconds < SHORT):
         return executors.synchronous(), 1
     if scheduler:

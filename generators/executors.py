@@ -5,7 +5,6 @@ a few jobs per thread are submitted at once, so that client and scheduler stay s
 """
 
 import logging
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from generators.plan import Job
 from generators.unit import Outcome
 from schemas.errors import Interrupted, UserError
+from schemas.machine import cores
 
 AHEAD = 3  # jobs submitted per thread
 PATIENCE = 60  # seconds until a scheduler must have a worker
@@ -123,8 +123,3 @@ def _quiet() -> None:
     """Workers that die or leave are part of the trade; what went wrong reaches the user as an exception."""
     for name in ("distributed", "asyncio", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

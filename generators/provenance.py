@@ -1,9 +1,10 @@
 """Where samples were made: what must be equal for equal bits, and what is written down besides."""
 
 import platform
-from importlib.metadata import version
 
 import numpy as np
+
+from schemas.machine import versions
 
 PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr", "numcodecs", "dask")
 
@@ -20,4 +21,4 @@ def platform_class() -> str:
 
 def packages() -> dict[str, str]:
     """Versions of the packages that samples pass through."""
-    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    return versions(PACKAGES)

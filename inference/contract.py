@@ -1,4 +1,4 @@
-"""What inference asks of a task's file in `inference/tasks/`, of a trained network, and how it finds them."""
+"""What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
 import importlib
 import pkgutil
@@ -62,53 +62,6 @@ class Inference(Protocol):
 
     METHODS: Mapping[str, Method]
     REPORT: Report
-
-
-class Card(Protocol):
-    """What a trained network says of itself."""
-
-    @property
-    def recipe(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def task(self) -> Task: ...  # noqa: D102
-    @property
-    def sizes(self) -> Mapping[str, int]: ...  # noqa: D102
-    @property
-    def history(self) -> Sequence[Mapping[str, Any]]: ...  # noqa: D102
-    @property
-    def dataset_digest(self) -> str: ...  # noqa: D102
-    @property
-    def parameters(self) -> int: ...  # noqa: D102
-    @property
-    def samples(self) -> int: ...  # noqa: D102
-    @property
-    def ranges(self) -> Mapping[str, tuple[float, float]]: ...  # noqa: D102
-
-
-class Trained(Protocol):
-    """A trained network, as `training.export.load_model` gives it."""
-
-    @property
-    def card(self) -> Card:
-        """What it says of itself."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The fields that it reads, constants included."""
-
-    def predict(self, fields: Arrays) -> Arrays:
-        """All targets of a block, float32, in the dataset's units, multiplied by the window."""
-
-    @property
-    def identity(self) -> str:
-        """Of all that its predictions depend on."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether images must not be cut into tiles."""
-
-    def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
-        """What keeps it from reading such a dataset; empty if nothing does."""
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from inference import tuning
-from inference.contract import Inverter, Trained, find_method
-from inference.hardware import processor
+from inference.contract import Inverter, find_method
 from inference.source import Source
 from schemas.core import find_task
 from schemas.errors import UserError
+from schemas.machine import processor
 from schemas.predictions import Weights
 
 
@@ -44,7 +43,7 @@ def network(source: Source, path: Path, label: str | None) -> Inverter:
     """A trained network; UserError if it is none, or of another task, or newer, or lacks fields of the dataset."""
     from training.export import load_model
 
-    trained = cast(Trained, load_model(path))
+    trained = load_model(path)
     card = trained.card
     if card.task.name != source.task.name:
         raise UserError(

@@ -9,14 +9,16 @@ import numpy as np
 
 from inference import place
 from inference.contract import Inverter
-from inference.hardware import packages
 from inference.source import Source
 from inference.tiling import Tiles, as_stored, spatial
 from schemas.errors import UserError
+from schemas.machine import versions
 from schemas.objects import publish
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.progress import pace, progress
 from schemas.store import units
+
+PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # that predictions pass through
 
 type Block = dict[str, np.ndarray]
 
@@ -82,7 +84,7 @@ class Job:
             tuning=inverter.tuning,
             history=[dict(row) for row in inverter.history],
             hardware=inverter.hardware,
-            packages=packages(),
+            packages=versions(PACKAGES),
         )
 
     def _chunks(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.core import SAMPLE, SPLITS, Task
+from schemas.documents import document
 from schemas.errors import UserError
 from schemas.objects import read
 
@@ -108,20 +109,10 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
 
 
 def _parse(path: Path, data: bytes) -> Manifest:
+    known = path.with_name(path.name + ".run").is_dir()
+    mend = "delete that one file and run `generate` again: finished units are kept" if known else "give another path"
     try:
         content = json.loads(data)["attributes"][KEY]
     except (ValueError, KeyError, TypeError, RecursionError):
-        known = path.with_name(path.name + ".run").is_dir()
-        mend = (
-            "delete that one file and run `generate` again: finished units are kept" if known else "give another path"
-        )
         raise UserError(f"{path}/zarr.json: not the metadata of a dataset of this kind, or damaged; {mend}") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{path}: format {found!r}, this program reads {FORMAT}; install the version that wrote it")
-    try:
-        return Manifest.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}/zarr.json: damaged metadata: {where}: {first['msg']}") from None
+    return document(Manifest, content, FORMAT, f"{path}/zarr.json", mend)

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import zarr
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from schemas import core
 from schemas.core import SAMPLE, SPLITS, Task
+from schemas.documents import document
 from schemas.errors import UserError
 from schemas.objects import read
 from schemas.store import consolidate, create_array, encode, open_split
@@ -166,15 +167,7 @@ def _parse(path: Path, data: bytes) -> Predictions:
         content = json.loads(data)["attributes"][KEY]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path}/zarr.json: not the metadata of predictions, or damaged; give another path") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{path}: format {found!r}, this program reads {FORMAT}; install the version that wrote it")
-    try:
-        return Predictions.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}/zarr.json: damaged metadata: {where}: {first['msg']}") from None
+    return document(Predictions, content, FORMAT, f"{path}/zarr.json", "infer again, to another path")
 
 
 def read_rows(path: Path, predictions: Predictions, rows: slice) -> Arrays:

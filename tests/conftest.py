@@ -39,34 +39,21 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def generate(capsys: pytest.CaptureFixture[str]) -> Command:
-    """`generate` in this process: arguments -> exit code, output, errors."""
-    return lambda *args: _run(generate_main, args, capsys)
+def _in_process(main: Callable[[list[str]], int]) -> Any:
+    """A command line in this process, as a fixture: arguments -> exit code, output, errors."""
+
+    @pytest.fixture
+    def command(capsys: pytest.CaptureFixture[str]) -> Command:
+        return lambda *args: _run(main, args, capsys)
+
+    return command
 
 
-@pytest.fixture
-def dataset(capsys: pytest.CaptureFixture[str]) -> Command:
-    """`dataset` in this process: arguments -> exit code, output, errors."""
-    return lambda *args: _run(dataset_main, args, capsys)
-
-
-@pytest.fixture
-def train(capsys: pytest.CaptureFixture[str]) -> Command:
-    """`train` in this process: arguments -> exit code, output, errors."""
-    return lambda *args: _run(train_main, args, capsys)
-
-
-@pytest.fixture
-def infer(capsys: pytest.CaptureFixture[str]) -> Command:
-    """`infer` in this process: arguments -> exit code, output, errors."""
-    return lambda *args: _run(infer_main, args, capsys)
-
-
-@pytest.fixture
-def evaluate(capsys: pytest.CaptureFixture[str]) -> Command:
-    """`evaluate` in this process: arguments -> exit code, output, errors."""
-    return lambda *args: _run(evaluate_main, args, capsys)
+generate = _in_process(generate_main)
+dataset = _in_process(dataset_main)
+train = _in_process(train_main)
+infer = _in_process(infer_main)
+evaluate = _in_process(evaluate_main)
 
 
 def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:

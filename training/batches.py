@@ -5,7 +5,6 @@ Both give the same batches: a dict of fields (sample, ...), constants (no sample
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -165,7 +164,6 @@ class _Blocks:
         self._mine = own_rows(order.batch)
         self._held: dict[tuple[int, int], Future[dict[str, np.ndarray]]] = {}
         self._left: dict[tuple[int, int], int] = {}
-        self._next: deque[tuple[int, int]] = deque()
         self._plan = self._needs(start, stop)
 
     def _needs(self, start: int, stop: int) -> Iterator[tuple[tuple[int, int], int]]:
@@ -174,10 +172,8 @@ class _Blocks:
         for epoch in range(start // order.steps, -(-stop // order.steps)):
             first = max(start, epoch * order.steps)
             last = min(stop, (epoch + 1) * order.steps)
-            counts: dict[int, int] = {}
-            for step in range(first, last):
-                for block in self._wanted(step)[0]:
-                    counts[int(block)] = counts.get(int(block), 0) + 1
+            found, times = np.unique([self._wanted(step)[0] for step in range(first, last)], return_counts=True)
+            counts = dict(zip(found.tolist(), times.tolist(), strict=True))
             yield from (((epoch, block), counts[block]) for block in order.blocks(epoch) if block in counts)
 
     def _wanted(self, step: int) -> tuple[np.ndarray, np.ndarray]:

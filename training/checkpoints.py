@@ -80,9 +80,9 @@ class Checkpoints:
             return None
         try:
             return self._read(step, like, mesh)
-        except (UserError, FileNotFoundError, NotADirectoryError) as error:
-            if isinstance(error, UserError):
-                raise
+        except UserError:
+            raise
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
             raise Interrupted(

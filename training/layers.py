@@ -1,6 +1,6 @@
 """Layers that flax lacks, or has slower. Arrays (sample, *spatial, channel), any number of spatial axes."""
 
-from math import gcd, prod
+from math import gcd
 from typing import Any
 
 import jax
@@ -69,8 +69,3 @@ def pad_to(x: Array, multiple: int) -> Array:
 def crop(x: Array, spatial: Shape) -> Array:
     """The first pixels along each spatial axis."""
     return x[(slice(None), *(slice(n) for n in spatial))]
-
-
-def size(shape: Shape) -> int:
-    """Numbers in an array."""
-    return prod(shape)

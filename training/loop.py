@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from schemas.errors import Interrupted, UserError
+from schemas.machine import versions
 from training import batches, devices, export, optimizers, steps
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory
@@ -22,9 +23,11 @@ from training.journal import Journal, Row
 from training.network import Network
 from training.order import Order, block_length
 from training.progress import Progress, follow
-from training.run import Run, claim, hardware, packages
+from training.run import Run, claim, hardware
 from training.signals import requested_stop
 from training.watch import Watch
+
+PACKAGES = ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")  # that a model depends on
 
 
 @dataclass
@@ -68,10 +71,9 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 
 
 def _told(m: Machinery) -> str:
-    count = sum(value.size for value in m.network.shapes[0].values())
     name: str = m.run.recipe.model.name  # type: ignore[attr-defined]
     return (
-        f"{name}: {count:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps of "
+        f"{name}: {m.network.parameters:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps of "
         f"{m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
     )
 
@@ -97,20 +99,20 @@ def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
 
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
-    task, sizes = run.manifest.task, run.manifest.sizes
-    names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
-    read = [task[name] for name in names]
-    data = Split(
-        run.data,
-        split,
-        tuple(f.name for f in read if f.per_sample),
-        tuple(f.name for f in read if not f.per_sample),
-    )
-    nbytes = sum(f.nbytes(sizes) for f in read if f.per_sample)
-    count = run.manifest.samples[split]
-    order = Order(count, run.recipe.batch_size, seed, block_length(nbytes))
-    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(count * nbytes))
+    data, order, nbytes = samples_of(run, split, seed)
+    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(order.n * nbytes))
     return Resident(data, order, mesh) if resident else Stream(data, order, mesh)
+
+
+def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
+    """What a run reads of a split, in which order, and bytes of a sample. seed: None keeps the stored order."""
+    task = run.manifest.task
+    names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
+    per_sample = [task[name] for name in names if task[name].per_sample]
+    constants = tuple(name for name in names if not task[name].per_sample)
+    nbytes = sum(field.nbytes(run.manifest.sizes) for field in per_sample)
+    order = Order(run.manifest.samples[split], run.recipe.batch_size, seed, block_length(nbytes))
+    return Split(run.data, split, tuple(field.name for field in per_sample), constants), order, nbytes
 
 
 def _train(m: Machinery) -> Memory:
@@ -247,14 +249,14 @@ def _card(m: Machinery, memory: Memory) -> Card:
         dataset_digest=run.manifest.root_digest or "",
         dataset_recipe=run.manifest.recipe,
         samples=run.manifest.samples["train"],
-        parameters=sum(value.size for value in m.network.initial[0].values()),
+        parameters=m.network.parameters,
         step=step,
         epoch=step // m.per_epoch,
         scores={name: float(value) for name, value in row.items() if "/" in name},
         history=memory.history,
         seconds=round(memory.seconds, 1),
         hardware=hardware(),
-        packages=packages(),
+        packages=versions(PACKAGES),
     )
 
 

@@ -18,9 +18,14 @@ class Network:
     def __init__(self, build: Callable[[], nnx.Module]) -> None:
         self._build = build
         self.graph, parameters, rest = _split(nnx.eval_shape(build))
-        self._parameters = _Names(parameters)
+        self._learned = _Names(parameters)
         self._rest = _Names(rest)
-        self.shapes: tuple[Named, Named] = (self._parameters.named(parameters), self._rest.named(rest))
+        self.shapes: tuple[Named, Named] = (self._learned.named(parameters), self._rest.named(rest))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(value.size for value in self.shapes[0].values())
 
     @cached_property
     def initial(self) -> tuple[Named, Named]:
@@ -30,11 +35,11 @@ class Network:
         """
         made = jax.jit(lambda: _split(self._build())[1:], compiler_options={"xla_backend_optimization_level": 0})
         parameters, rest = made()
-        return self._parameters.named(parameters), self._rest.named(rest)
+        return self._learned.named(parameters), self._rest.named(rest)
 
     def __call__(self, parameters: Named, rest: Named, x: Array, key: Array | None = None) -> tuple[Array, Named]:
         """The output for an input, and the new rest (running averages). key: for dropout; None: inference."""
-        module = nnx.merge(self.graph, self._parameters.tree(parameters), self._rest.tree(rest))
+        module = nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
         output = module(x, key)
         return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param)))
 

@@ -2,13 +2,10 @@
 
 import fcntl
 import json
-import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,11 @@ import jax
 import numpy as np
 
 from schemas.errors import UserError
+from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import PARTIAL, publish, read
 from schemas.store import open_split
-from training.contract import Derived, find_learn
+from training.contract import find_learn
 from training.features import Features, Moments
 from training.recipe import Recipe
 
@@ -88,8 +86,7 @@ def _problems(manifest: Manifest, features: Features) -> list[str]:
         found.append("it has no training samples")
     if not features.targets:
         found.append("no field has the role target")
-    parts = [(part,) if isinstance(part, str) else (*part.fields, part.like) for part in features.channels]
-    needed = dict.fromkeys(name for part in parts for name in part)
+    needed = dict.fromkeys([*features.reads, *features.normalised])
     found += [f"field {name} is missing" for name in needed if name not in fields]
     flat = [(f.name, dim) for f in features.targets for dim in features.learn.spatial if dim not in f.dims]
     return found + [f"target {name} has no dimension {dim}" for name, dim in flat]
@@ -97,11 +94,9 @@ def _problems(manifest: Manifest, features: Features) -> list[str]:
 
 def _moments(data: Path, manifest: Manifest, features: Features, recipe: Recipe) -> dict[str, Moments]:
     """Of each field that is normalised, over the training samples."""
-    parts = [part.like if isinstance(part, Derived) else part for part in features.channels]
-    names = dict.fromkeys([*parts, *(field.name for field in features.targets)])
     if recipe.normalisation == "none":
-        return {name: Moments(mean=0, std=1) for name in names}
-    return {name: _of_field(data, manifest, name) for name in names}
+        return {name: Moments(mean=0, std=1) for name in features.normalised}
+    return {name: _of_field(data, manifest, name) for name in features.normalised}
 
 
 def _of_field(data: Path, manifest: Manifest, name: str) -> Moments:
@@ -174,22 +169,5 @@ def _differences(old: Any, new: Any, name: str = "") -> Any:
 def hardware() -> str:
     """What this runs on, for people."""
     devices = jax.devices()
-    kind = devices[0].device_kind if devices[0].platform != "cpu" else f"{_processor()}, {_cores()} cores"
+    kind = processor() if devices[0].platform == "cpu" else devices[0].device_kind
     return f"{len(devices)} x {kind}" if len(devices) > 1 else kind
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def packages() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    return {name: version(name) for name in ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")}

@@ -16,7 +16,7 @@ from training import losses
 from training.augmentation import augment
 from training.batches import WEIGHT, Batch
 from training.contract import Array
-from training.devices import replicated, split
+from training.devices import replicated
 from training.features import Features
 from training.network import Named, Network
 from training.recipe import Recipe
@@ -29,9 +29,8 @@ type Metrics = dict[str, Array]
 
 def start(network: Network, rule: optax.GradientTransformation, recipe: Recipe, mesh: Mesh) -> State:
     """The state before the first step, on every device."""
-    parameters, rest = network.initial
 
-    def initial() -> State:
+    def initial(parameters: Named, rest: Named) -> State:
         average = jax.tree.map(jnp.copy, parameters) if recipe.ema is not None else {}
         counters = {"step": jnp.zeros((), jnp.int32), "rate": jnp.ones(())}
         return {
@@ -42,7 +41,7 @@ def start(network: Network, rule: optax.GradientTransformation, recipe: Recipe, 
             **counters,
         }
 
-    made: State = jax.jit(initial, out_shardings=replicated(mesh))()
+    made: State = jax.jit(initial, out_shardings=replicated(mesh))(*network.initial)
     return made
 
 
@@ -105,6 +104,3 @@ def evaluate(
         }
 
     return measure
-
-
-__all__ = ["State", "best_parameters", "evaluate", "learn", "split", "start"]

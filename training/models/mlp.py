@@ -9,6 +9,7 @@ before and after any training by gradients (a test says so). It is bound to the 
 Parameters for 64x64 pixels: 33.6 M (one image), 100.7 M (two), 201.3 M (three). arXiv:1709.09940.
 """
 
+from math import prod
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,7 +18,6 @@ from pydantic import Field
 
 from schemas.knobs import Knobs, knob
 from training.contract import Array, Shape
-from training.layers import size
 
 
 class Config(Knobs):
@@ -40,9 +40,9 @@ class MLP(nnx.Module):
 
     def __init__(self, config: Config, inputs: Shape, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.inputs, self.outputs = inputs, outputs
-        hidden = config.hidden or max(size(inputs), size(outputs))
-        self.first = nnx.Linear(size(inputs), hidden, kernel_init=_eye, rngs=rngs, dtype=dtype)
-        self.second = nnx.Linear(hidden, size(outputs), kernel_init=_eye, rngs=rngs, dtype=dtype)
+        hidden = config.hidden or max(prod(inputs), prod(outputs))
+        self.first = nnx.Linear(prod(inputs), hidden, kernel_init=_eye, rngs=rngs, dtype=dtype)
+        self.second = nnx.Linear(hidden, prod(outputs), kernel_init=_eye, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """(sample, *inputs) -> (sample, *outputs)."""
