@@ -32,13 +32,19 @@ class Method:
     """A classical method.
 
     solve(fields, **settings): fields with a leading sample axis, and constants without -> the targets, in the dataset's
-    units and multiplied by the task's window. A sample must not depend on its block.
+    units and multiplied by the task's window. prepare(fields): the fields as solve takes them; what no setting changes,
+    done once when settings are tuned. A sample must not depend on its block.
     """
 
     about: str  # formula and source
     needs: tuple[str, ...]  # fields of the dataset
     solve: Callable[..., dict[str, np.ndarray]]
+    prepare: Callable[[Arrays], Arrays] = lambda fields: fields
     settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    def __call__(self, fields: Arrays, settings: Settings) -> dict[str, np.ndarray]:
+        """The targets, from the dataset's fields."""
+        return self.solve(self.prepare(fields), **settings)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
         about=method.about,
         task=source.task if source.task.of("target") else find_task(source.task.name).select(frozenset()),
         inputs=method.needs,
-        predict=partial(method.solve, **settings),
+        predict=partial(method, settings=settings),
         hardware=processor(),
         settings=settings,
         tuning=tuned,

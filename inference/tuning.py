@@ -90,9 +90,10 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     errors = np.empty((len(combinations), samples))
     for start, stop in units(samples, BLOCK):
         block = source.read((*method.needs, target), start, stop)
-        truth, window = block[target].astype(float), source.window()
+        truth, window = block.pop(target).astype(float), source.window()
+        ready = method.prepare(block)
         for row, settings in zip(errors, combinations, strict=True):
-            row[start:stop] = nrms(method.solve(block, **settings)[target], truth, window)
+            row[start:stop] = nrms(method.solve(ready, **settings)[target], truth, window)
     means = [_mean(row) for row in errors]
     best = int(np.argmin(means))
     if not math.isfinite(means[best]):
@@ -115,5 +116,5 @@ def _mean(errors: np.ndarray) -> float:
 
 
 def _at_edge(value: Value, values: tuple[Value, ...]) -> bool:
-    """Whether a number lies at an end of its grid that could be wider."""
-    return len(values) > 2 and not isinstance(value, str) and value in (values[0], values[-1])
+    """Whether a number lies at an end of its grid that could be wider; 0 is no such end, it switches something off."""
+    return len(values) > 2 and not isinstance(value, str) and value in (values[0], values[-1]) and value != 0

@@ -1,13 +1,16 @@
 """Phase from a through-focus series without a network: the transport-of-intensity equation, and the logarithm."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
+from inference.registration import register
 from physics.electron import wavelength
 from physics.phase import longitudinal_derivative, retrieve
 
+FRESNEL = 3.0  # lengths sqrt(lambda z): so wide is the Gaussian through which images are registered
 DARKEST = 1e-3  # relative to the incident beam: the logarithm is cut there
 ANNULUS = (0.45, 0.50)  # of the width: radii where the specimen is expected to have ended
 
@@ -32,6 +35,14 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     if offset == "annulus":
         phase = phase - _offset(phase, fields["window"])
     return {"phase": phase * fields["window"]}
+
+
+def registered(fields: Arrays) -> dict[str, np.ndarray]:
+    """The fields, with all images in the frame of the one in focus, or of the under-focus one of two."""
+    images, sampling = fields["intensity"], fields["sampling"].astype(float)
+    fresnel = np.sqrt(wavelength(fields["voltage"].astype(float)) * np.abs(fields["defocus"]).max(axis=1))
+    reference = (images.shape[1] - 1) // 2
+    return {**fields, "intensity": register(images, reference, fields["window"], FRESNEL * fresnel / sampling)}
 
 
 def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
@@ -65,20 +76,27 @@ def _offset(phase: np.ndarray, window: np.ndarray) -> np.ndarray:
     return np.array([image[ring].mean() for image in phase], phase.dtype)[:, None, None]
 
 
+TRANSPORT = Method(
+    about="transport of intensity, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
+    needs=("intensity", "defocus", "voltage", "sampling", "window"),
+    solve=transport,
+    settings={
+        "cutoff": Setting(
+            "frequencies below it are damped", "1/nm", (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
+        ),
+        "floor": Setting(
+            "intensity below which the division is damped", "mean intensity", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+        ),
+        "offset": Setting("what the phase of vacuum is taken from", "1", ("none", "annulus")),
+    },
+)
+
 METHODS: Mapping[str, Method] = {
-    "tie": Method(
-        about="transport of intensity, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
-        needs=("intensity", "defocus", "voltage", "sampling", "window"),
-        solve=transport,
-        settings={
-            "cutoff": Setting(
-                "frequencies below it are damped", "1/nm", (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
-            ),
-            "floor": Setting(
-                "intensity below which the division is damped", "mean intensity", (0.01, 0.03, 0.1, 0.3, 1.0)
-            ),
-            "offset": Setting("what the phase of vacuum is taken from", "1", ("none", "annulus")),
-        },
+    "tie": TRANSPORT,
+    "tie_registered": replace(
+        TRANSPORT,
+        about=f"images registered (displacement, turn, magnification), then {TRANSPORT.about}",
+        prepare=registered,
     ),
     "absorption": Method(
         about="one material: phi = -(V / 2 V') ln I in focus, no propagation",

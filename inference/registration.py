@@ -1,0 +1,72 @@
+"""Images of a series brought into one frame: turned, magnified and displaced so that they agree with one among them.
+
+    sum_x (I(W(x)) - R(x))^2  least,   W(x) = c + m A(theta) (x - c) + d
+
+c: the centre of pixel N//2. By Gauss and Newton with the derivatives of R, inverse compositional (Baker and Matthews,
+Int. J. Comput. Vis. 56 (2004) 221). Periodic, as the solvers are.
+
+Images are compared through a Gaussian wide enough that defocus adds no more than div(I grad phi) to them. That does not
+pull W away: for a weak object of one material it is proportional to the Laplacian of R, whose product with each
+derivative of R (two displacements, turn and, in two dimensions, magnification) integrates to 0.
+"""
+
+from typing import Final
+
+import numpy as np
+from scipy import ndimage
+
+STEPS = 20  # at most
+CLOSE = 1e-3  # pixels: steps end below
+MODE: Final = "grid-wrap"
+
+
+def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
+    """The series (sample, plane, y, x) in the frame of the plane `reference`, by cubic splines.
+
+    window: (y, x), has been multiplied with the images; outside of it their median, mostly vacuum, is assumed.
+    blur: (sample,), the standard deviation of the Gaussian [pixel].
+    """
+    level = np.median(images[..., window == window.max()], axis=-1)[..., None, None]
+    filled = (images + level * (1 - window)).astype(float)
+    out = np.stack([_series(series, reference, width) for series, width in zip(filled, blur, strict=True)])
+    out *= window
+    return out.astype(images.dtype)
+
+
+def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
+    smooth: np.ndarray = ndimage.gaussian_filter(series, (0, blur, blur), mode=MODE)
+    slopes = _slopes(smooth[reference])
+    normal = np.linalg.pinv(slopes @ slopes.T) @ slopes
+    poses = [_pose(image, smooth[reference], normal) for image in smooth]
+    return np.stack([image if k == reference else _moved(image, *poses[k]) for k, image in enumerate(series)])
+
+
+def _slopes(image: np.ndarray) -> np.ndarray:
+    """Derivatives (4, pixels) of an image by displacement y, x [pixel], turn [rad] and relative magnification."""
+    dy, dx = ((np.roll(image, -1, axis) - np.roll(image, 1, axis)) / 2 for axis in (0, 1))
+    y, x = (p - n // 2 for p, n in zip(np.indices(image.shape), image.shape, strict=True))
+    return np.stack([dy, dx, x * dy - y * dx, y * dy + x * dx]).reshape(4, -1)
+
+
+def _pose(image: np.ndarray, reference: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """m A (2, 2) and d (2,) [pixel]: W is followed by the inverse of each step."""
+    matrix, shift = np.eye(2), np.zeros(2)
+    edge = max(image.shape) / 2
+    for _ in range(STEPS):
+        step = normal @ (_moved(image, matrix, shift) - reference).ravel()
+        turn, scale = step[2:]
+        matrix = matrix @ np.linalg.inv(
+            (1 + scale) * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        )
+        shift = shift - matrix @ step[:2]
+        if np.abs(step * (1, 1, edge, edge)).max() < CLOSE:
+            break
+    return matrix, shift
+
+
+def _moved(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """The image at W(x)."""
+    middle = np.array(image.shape) // 2
+    offset = middle + shift - matrix @ middle
+    found: np.ndarray = ndimage.affine_transform(image, matrix, offset, output=np.float64, mode=MODE)
+    return found

@@ -1,0 +1,136 @@
+"""Classical methods: what every one must do, how they are tuned, and the physics of each."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from inference import tuning
+from inference.contract import find_inference, inference_names
+from inference.source import Source, open_source
+from inference.tasks.tie import absorption, transport
+from physics import optics
+from physics.electron import wavelength
+from schemas.core import find_task, task_names
+from schemas.errors import UserError
+from schemas.predictions import read_predictions
+from schemas.scores import score
+
+from .conftest import TOY_TASK, Command, values
+
+SMALL_TIE = ("--set", "image_size=32", "supersampling=1", "--scheduler", "synchronous")
+METHODS = [(task, method) for task in inference_names() for method in find_inference(task).METHODS]
+FIXED = ("--method", "tie", "--set", "cutoff=0.004", "floor=0.1", "offset=annulus")
+
+
+def test_every_task_has_methods_with_a_source_and_settings_with_units() -> None:
+    assert inference_names() == task_names()
+    for name, method in METHODS:
+        found, task = find_inference(name).METHODS[method], find_task(name)
+        assert found.about
+        assert set(found.needs) <= {field.name for field in task.fields}
+        for setting in found.settings.values():
+            assert setting.about
+            assert setting.unit
+            numbers = [value for value in setting.values if not isinstance(value, str)]
+            assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(("task", "method"), METHODS)
+def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
+    generate("--task", task, "--n", 6, "--validation", 3, "--test", 5, "--scheduler", "synchronous")
+    code, out, err = infer("--method", method, "--data", f"{task}.zarr", "--out", "p.zarr", "--batch-size", 2)
+    assert (code, err) == (0, "")
+    assert "5 made now" in out
+    found = read_predictions(Path("p.zarr"))
+    assert found.settings.keys() == find_inference(task).METHODS[method].settings.keys()
+    assert found.tuning is None or (found.tuning.split, found.tuning.samples) == ("validation", 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened, truth = xr.open_zarr("p.zarr"), xr.open_zarr(f"{task}.zarr/test")
+    for field in find_task(task).of("target"):
+        assert opened[field.name].dims == truth[field.name].dims
+        assert opened[field.name].shape == truth[field.name].shape
+        assert opened[field.name].dtype == truth[field.name].dtype
+        assert opened[field.name].attrs == truth[field.name].attrs
+        assert np.isfinite(opened[field.name].values).all()
+    infer("--method", method, "--data", f"{task}.zarr", "--out", "q.zarr", "--batch-size", 5)
+    assert values("p.zarr") == values("q.zarr"), "a sample depends on its batch"
+
+
+def test_tuning_finds_the_least_mean_nrms(generate: Command, infer: Command) -> None:
+    generate("--task", "tie", "--n", 4, "--validation", 6, "--test", 2, *SMALL_TIE)
+    source = Source(Path("tie.zarr"), open_source(Path("tie.zarr"), "test").manifest, "test")
+    method = find_inference("tie").METHODS["absorption"]
+    settings, found = tuning.tune(method, source, {})
+    block = Source(source.path, source.manifest, "validation").read(("intensity", "window", "phase"), 0, 6)
+    errors = {
+        ratio: score(source.task, method.solve(block, ratio=ratio), block, block["window"])["nrms"].mean()
+        for ratio in method.settings["ratio"].values
+    }
+    assert settings == {"ratio": min(errors, key=lambda ratio: errors[ratio])}
+    assert found is not None
+    assert found.nrms == pytest.approx(min(errors.values()), rel=1e-12)
+    assert found.combinations == len(errors)
+    assert found.split == "validation"
+
+
+def test_tuning_uses_training_samples_where_there_is_no_validation_and_never_test(
+    generate: Command, infer: Command
+) -> None:
+    generate(*TOY_TASK, "--n", 300, "--validation", 0, "--test", 4)
+    _, out, _ = infer("--method", "wiener", "--data", "toy.zarr")
+    assert "tuned on 256 samples of train" in out
+    source = open_source(Path("toy.zarr"), "test")
+    bare = Source(source.path, source.manifest.model_copy(update={"samples": {"test": 4}}), "test")
+    method = find_inference("toy").METHODS["wiener"]
+    with pytest.raises(UserError, match="no validation or training samples with targets to tune on"):
+        tuning.tune(method, bare, {})
+    assert tuning.tune(method, bare, {"noise": 0.1}) == ({"noise": 0.1}, None)
+
+
+def test_settings_can_be_given(generate: Command, infer: Command) -> None:
+    generate("--task", "tie", "--n", 4, "--test", 2, *SMALL_TIE)
+    _, out, _ = infer("--data", "tie.zarr", "--method", "tie", "--out", "a.zarr", "--set", "cutoff=0.0123")
+    found = read_predictions(Path("a.zarr"))
+    assert found.settings["cutoff"] == 0.0123
+    assert found.tuning is not None
+    assert found.tuning.fixed == ["cutoff"]
+    assert "tuned on 4 samples of train" in out
+    infer("--data", "tie.zarr", *FIXED, "--out", "b.zarr")
+    assert read_predictions(Path("b.zarr")).tuning is None
+
+
+def test_absorption_is_exact_for_one_material_in_focus() -> None:
+    thickness = np.random.default_rng(0).uniform(0, 80, (2, 9, 12))
+    phase = optics.phase_shift(thickness, 17.0, 3e5)
+    images = optics.attenuation(thickness, 1.0, 3e5)[:, None] ** 2 * np.ones((1, 3, 1, 1))
+    window = np.linspace(0, 1, 12) * np.ones((9, 1))
+    found = absorption({"intensity": images * window, "window": window}, ratio=17.0)["phase"]
+    np.testing.assert_allclose(found, phase * window, rtol=1e-6)
+
+
+@pytest.mark.parametrize("planes", [2, 3, 4, 5])
+def test_transport_has_the_sign_and_scale_of_the_phase(planes: int) -> None:
+    """A weak phase that vanishes at the border, in any number of images."""
+    y, x = np.mgrid[-24:24, -32:32]
+    phase = 0.2 * np.exp(-(y**2 + (x - 3) ** 2) / 60)[None]
+    defocus = np.linspace(-200, 200, planes)
+    images = optics.intensity(
+        optics.propagate(optics.exit_wave(phase[:, None], 1.0), wavelength(3e5), defocus[None], 1.0)
+    )
+    window = np.ones(phase.shape[1:])
+    fields = {
+        "intensity": images,
+        "defocus": defocus[None],
+        "voltage": np.array([3e5]),
+        "sampling": np.ones(1),
+        "window": window,
+    }
+    found = transport(fields, cutoff=0.0, floor=0.0, offset="annulus")["phase"]
+    assert np.sqrt(((found - phase) ** 2).sum() / (phase**2).sum()) < 0.02
+    bare = transport(fields, cutoff=0.0, floor=0.0, offset="none")["phase"]
+    assert abs(bare.mean()) < 1e-9
+    np.testing.assert_allclose(bare - bare.mean(), found - found.mean(), atol=1e-12)
