@@ -31,6 +31,8 @@ def _infer(argv: Sequence[str] | None) -> int:
     args = _infer_parser().parse_args(argv)
     if (args.model is None) == (args.method is None):
         raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
+    if args.checkpoint is not None and not args.model:
+        raise UserError(f"--checkpoint {args.checkpoint}: is for --model")
     if args.model and args.set:
         raise UserError(f"--set {args.set[0]}: a network has no settings; leave --set out")
     from inference import inverters, run
@@ -55,7 +57,7 @@ def _inverter(args: argparse.Namespace, source: "Source") -> "Inverter":
     if args.name is not None and not (args.name.strip() and args.name.isprintable()):
         raise UserError(f"--name {args.name!r}: must be printable text")
     if args.model:
-        return inverters.network(source, args.model, args.name)
+        return inverters.network(source, args.model, args.name, args.checkpoint)
     return inverters.classical(source, args.method, args.set, args.name)
 
 
@@ -84,6 +86,7 @@ def _infer_parser() -> Parser:
     about = "Invert the measurements of a dataset with a network or a classical method. The same command resumes."
     parser = Parser(prog="infer", description=about, allow_abbrev=False)
     parser.add_argument("--model", type=Path, metavar="RUN", help="folder of a trained network (a run, or its best/)")
+    parser.add_argument("--checkpoint", type=_count, metavar="N", help="of the run, as it was after N steps (its best)")
     parser.add_argument("--method", metavar="NAME", help="a classical method, tuned on validation, for example tie")
     parser.add_argument("--data", type=Path, required=True, metavar="STORE", help="the dataset")
     parser.add_argument("--split", default="test", help="train, validation or test (test)")

@@ -39,11 +39,14 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
     )
 
 
-def network(source: Source, path: Path, label: str | None) -> Inverter:
-    """A trained network; UserError if it is none, or of another task, or newer, or lacks fields of the dataset."""
-    from training.export import load_model
+def network(source: Source, path: Path, label: str | None, checkpoint: int | None = None) -> Inverter:
+    """A trained network, at its best or as it was at a checkpoint.
 
-    trained = load_model(path)
+    UserError: none, damaged, newer, of another task, or the dataset lacks fields that it needs.
+    """
+    from training.export import load_checkpoint, load_model
+
+    trained = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
     card = trained.card
     if card.task.name != source.task.name:
         raise UserError(
@@ -53,7 +56,7 @@ def network(source: Source, path: Path, label: str | None) -> Inverter:
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
         kind="network",
-        name=label or _run_name(path),
+        name=label or _run_name(path) + (f"@{checkpoint}" if checkpoint is not None else ""),
         method=model,
         about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
         task=card.task,

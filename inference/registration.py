@@ -17,6 +17,7 @@ from scipy import ndimage
 
 STEPS = 20  # at most
 CLOSE = 1e-3  # pixels: steps end below
+CLEAR = 1e-4  # relative to the clearest motion: what changes the images less (the turn of a disc) is left as it is
 MODE: Final = "grid-wrap"
 
 
@@ -36,30 +37,32 @@ def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.nd
 def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
     smooth: np.ndarray = ndimage.gaussian_filter(series, (0, blur, blur), mode=MODE)
     slopes = _slopes(smooth[reference])
-    normal = np.linalg.pinv(slopes @ slopes.T) @ slopes
-    poses = [_pose(image, smooth[reference], normal) for image in smooth]
+    solve = np.linalg.pinv(slopes @ slopes.T, CLEAR, hermitian=True) @ slopes
+    poses = [_pose(image, smooth[reference], solve) for image in smooth]
     return np.stack([image if k == reference else _moved(image, *poses[k]) for k, image in enumerate(series)])
 
 
 def _slopes(image: np.ndarray) -> np.ndarray:
-    """Derivatives (4, pixels) of an image by displacement y, x [pixel], turn [rad] and relative magnification."""
+    """Derivatives (4, pixels) of an image by displacement y, x, turn and magnification, all in pixels at the edge."""
     dy, dx = ((np.roll(image, -1, axis) - np.roll(image, 1, axis)) / 2 for axis in (0, 1))
-    y, x = (p - n // 2 for p, n in zip(np.indices(image.shape), image.shape, strict=True))
+    y, x = ((p - n // 2) / _edge(image) for p, n in zip(np.indices(image.shape), image.shape, strict=True))
     return np.stack([dy, dx, x * dy - y * dx, y * dy + x * dx]).reshape(4, -1)
 
 
-def _pose(image: np.ndarray, reference: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _edge(image: np.ndarray) -> float:
+    return float(max(image.shape)) / 2
+
+
+def _pose(image: np.ndarray, reference: np.ndarray, solve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """m A (2, 2) and d (2,) [pixel]: W is followed by the inverse of each step."""
     matrix, shift = np.eye(2), np.zeros(2)
-    edge = max(image.shape) / 2
     for _ in range(STEPS):
-        step = normal @ (_moved(image, matrix, shift) - reference).ravel()
-        turn, scale = step[2:]
-        matrix = matrix @ np.linalg.inv(
-            (1 + scale) * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        )
+        step = solve @ (_moved(image, matrix, shift) - reference).ravel()
+        turn, scale = step[2:] / _edge(image)
+        back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / (1 + scale)
+        matrix = matrix @ back
         shift = shift - matrix @ step[:2]
-        if np.abs(step * (1, 1, edge, edge)).max() < CLOSE:
+        if np.abs(step).max() < CLOSE:
             break
     return matrix, shift
 

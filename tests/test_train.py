@@ -2,42 +2,25 @@
 
 import fcntl
 import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
 from tests.conftest import TOY_TASK, Command, refused
+from tests.runs import SMALL, card, dies_at, lines, weights
 from training import devices, export, loop, steps
-from training.checkpoints import Checkpoints
 from training.watch import Watch
 
 # orbax leaves the other reads of a restore that failed to themselves; they are collected at any time after
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-SMALL = ("--model", "mlp", "--epochs", "3", "--batch-size", "16")
 
 
 @pytest.fixture
 def data(generate: Command) -> Path:
     assert generate(*TOY_TASK, "--n", 40, "--validation", 10, "--test", 0, "--out", "toy.zarr")[0] == 0
     return Path("toy.zarr")
-
-
-def weights(run: str) -> bytes:
-    return Path(run, "best", "model.safetensors").read_bytes()
-
-
-def card(run: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(run, "best", "model.json").read_text())
-    return found
-
-
-def lines(run: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
 
 
 def losses(run: str) -> list[tuple[int, float]]:
@@ -96,7 +79,7 @@ def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(
     assert train(*command, "--out", "whole")[0] == 0
     for deadly in (5, 9):
         with monkeypatch.context() as patch:
-            patch.setattr(Watch, "follow", _dies_at(deadly, Watch.follow))
+            patch.setattr(Watch, "follow", dies_at(deadly, Watch.follow))
             with pytest.raises(RuntimeError, match="killed"):
                 train(*command, "--out", "broken")
         assert max(row["step"] for row in lines("broken")) < deadly
@@ -105,15 +88,6 @@ def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(
     assert losses("broken") == losses("whole")
     whole, broken = card("whole"), card("broken")
     assert [row["validation/loss"] for row in broken["history"]] == [row["validation/loss"] for row in whole["history"]]
-
-
-def _dies_at(deadly: int, follow: Any) -> Any:
-    def dies(self: Watch, step: int, metrics: Any) -> None:
-        if step == deadly:
-            raise RuntimeError("killed")
-        follow(self, step, metrics)
-
-    return dies
 
 
 def test_knobs_change_the_result(data: Path, train: Command) -> None:
@@ -202,32 +176,6 @@ def test_a_diverging_run_says_so(data: Path, train: Command) -> None:
     assert "learning_rate" in err
 
 
-@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(data: Path, train: Command, harm: str) -> None:
-    command = ("--data", data, *SMALL, "--set", "log_every=1")
-    assert train(*command, "--out", "whole")[0] == 0
-    assert train(*command, "--out", "r")[0] == 0
-    shutil.copytree("r", "copy")
-    biggest = max(Path("r", "checkpoints", "9", "state").rglob("d/*"), key=lambda path: path.stat().st_size)
-    _harm(biggest, harm)
-    shutil.rmtree(Path("r", "best"))
-    code, out, _ = train(*command, "--out", "r")
-    assert code == 0
-    assert "checkpoint 9 cannot be read" in out
-    assert weights("r") == weights("whole")
-
-
-def _harm(path: Path, harm: str) -> None:
-    content = bytearray(path.read_bytes())
-    if harm == "truncate":
-        path.write_bytes(content[: len(content) // 2])
-    elif harm == "flip":
-        content[len(content) // 2] ^= 255
-        path.write_bytes(content)
-    else:
-        path.unlink()
-
-
 BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no data": ((), ("--data is missing",)),
     "no dataset": (("--data", "none.zarr"), ("none.zarr", "no dataset here")),
@@ -305,97 +253,6 @@ def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, t
     assert "100% of the samples lie outside of the training data: height 5" in out
 
 
-def _best_at(wanted: int, validate: Any) -> Any:
-    """Let the loss be least at one step, amid a run."""
-
-    def scores(m: Any, state: Any, source: Any) -> dict[str, float]:
-        found: dict[str, float] = validate(m, state, source)
-        return {**found, "loss": 0.1 if int(state["step"]) == wanted else 1 + 1 / int(state["step"])}
-
-    return scores
-
-
-@pytest.mark.parametrize("deadly", [7, 11, 14])
-def test_the_best_amid_a_run_survives_deaths(
-    deadly: int, data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Best at step 6 of 18; killed after it, with `best` lost, or between its checkpoint and its export."""
-    command = ("--data", data, *SMALL, "--epochs", 6, "--set", "log_every=1")
-    monkeypatch.setattr(loop, "validate", _best_at(6, loop.validate))
-    assert train(*command, "--out", "whole")[0] == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(Watch, "follow", _dies_at(deadly, Watch.follow))
-        with pytest.raises(RuntimeError, match="killed"):
-            train(*command, "--out", "r")
-    shutil.rmtree(Path("r", "best"))
-    assert train(*command, "--out", "r")[0] == 0
-    assert card("r")["step"] == card("whole")["step"] == 6
-    assert weights("r") == weights("whole")
-    assert len(card("r")["history"]) == 6
-    assert {path.name for path in Path("r", "checkpoints").iterdir()} == {"6", "15", "18"}
-
-
-def test_a_death_between_checkpoint_and_export_leaves_the_right_best(
-    data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = ("--data", data, *SMALL, "--epochs", 6, "--set", "log_every=1")
-    monkeypatch.setattr(loop, "validate", _best_at(6, loop.validate))
-    assert train(*command, "--out", "whole")[0] == 0
-
-    def dies(m: Any, state: Any, memory: Any) -> None:
-        m.checkpoints.wait()
-        if memory.best_step == 6:
-            raise RuntimeError("killed")
-        original(m, state, memory)
-
-    original = loop._export
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_export", dies)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(*command, "--out", "r")
-    assert card("r")["step"] == 3
-    assert train(*command, "--out", "r")[0] == 0
-    assert card("r")["step"] == 6
-    assert weights("r") == weights("whole")
-
-
-def test_a_lost_best_is_said(data: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ("--data", data, *SMALL, "--epochs", 6, "--set", "log_every=1", "--out", "r")
-    monkeypatch.setattr(loop, "validate", _best_at(6, loop.validate))
-    assert train(*command)[0] == 0
-    for name in ("best", "checkpoints/6"):
-        shutil.rmtree(Path("r", name))
-    code, _, err = train(*command)
-    assert code == 2
-    assert "the best model, of step 6, is lost" in err
-
-
-def test_a_machine_at_fault_is_no_damage(data: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ("--data", data, *SMALL, "--out", "r")
-    assert train(*command)[0] == 0
-
-    def fails(*_: object) -> None:
-        raise OSError(24, "Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_read", fails)
-        code, _, err = train(*command)
-    assert code == 75
-    assert "Too many open files" in err
-    assert not Path("r", "damaged").exists()
-
-
-def test_when_no_checkpoint_is_whole_nothing_is_begun_anew(data: Path, train: Command) -> None:
-    command = ("--data", data, *SMALL, "--set", "log_every=1", "--out", "r")
-    assert train(*command)[0] == 0
-    for path in Path("r", "checkpoints").rglob("d/*"):
-        path.write_bytes(path.read_bytes()[:5])
-    code, _, err = train(*command)
-    assert code == 2
-    assert "no checkpoint can be read" in err
-    assert len(list(Path("r", "damaged").iterdir())) == 2
-
-
 def test_a_damaged_journal_does_not_stop_a_run(data: Path, train: Command) -> None:
     command = ("--data", data, *SMALL, "--set", "log_every=1", "--out", "r")
     assert train(*command)[0] == 0
@@ -413,9 +270,3 @@ def test_what_a_kill_left_of_a_folder_is_no_obstacle(data: Path, train: Command)
     Path("r", "run.json").unlink()
     refused(train("--data", data, *SMALL, "--out", "r"), "run.json is lost", "--overwrite")
     assert train("--data", data, *SMALL, "--out", "r", "--overwrite")[0] == 0
-
-
-def test_checkpoints_of_chosen_steps_are_kept(data: Path, train: Command) -> None:
-    command = ("--data", data, *SMALL, "--epochs", 5, "--set", "log_every=100")
-    assert train(*command, "--out", "r", "--keep-every", 4)[0] == 0
-    assert {"4", "8", "12"} <= {path.name for path in Path("r", "checkpoints").iterdir()}

@@ -25,6 +25,7 @@ from schemas.errors import Interrupted, UserError
 from training.devices import first, replicated
 from training.steps import State
 
+READ = ("parameters", "rest", "average")  # of a state, by those who predict
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells its whole life; what fails is raised, too
 
 
@@ -135,6 +136,25 @@ class Checkpoints:
             raise Interrupted(
                 f"{self._folder}: cannot write a checkpoint ({reason}); make room, the same command resumes"
             ) from None
+
+
+def at(folder: Path, step: int) -> tuple[State, Memory]:
+    """The state at a step of a run, as arrays of the host; UserError if it is not there, or damaged."""
+    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    if step not in steps:
+        raise UserError(f"{folder}: no checkpoint {step}; there are: {', '.join(map(str, steps)) or 'none'}")
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(), known=ocp.args.JsonRestore())
+            found = reader.restore(folder.absolute() / str(step), args=args)
+        state, known = jax.tree.map(np.asarray, found["state"]), found["known"]
+        memory = Memory.model_validate(known["memory"])
+        whole = _checksums({name: state[name] for name in READ}, known["memory"]).items() <= known["checksums"].items()
+    except Exception:  # whatever a damaged file makes orbax and its store raise
+        whole = False
+    if not whole:
+        raise UserError(f"{folder}/{step}: damaged; take another checkpoint: {', '.join(map(str, steps))}")
+    return state, memory
 
 
 @dataclass

@@ -6,7 +6,7 @@ The folder works wherever it is copied. It holds data only, no pickle: the code 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +25,12 @@ from schemas.documents import document
 from schemas.errors import UserError
 from schemas.knobs import make
 from schemas.objects import read, sha256
+from training import checkpoints
 from training.contract import find_learn, find_model, model_names
 from training.features import Features, Moments
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
+from training.steps import best_parameters
 
 FORMAT = 1  # of model.json; a reader refuses a newer one
 BATCH = 64  # samples at most that are predicted at once
@@ -138,8 +140,7 @@ def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
 
     Between the two renames the old one is `.<name>.old` alone; `load_card` and the next `save` know.
     """
-    arrays = {f"parameters/{k}": np.asarray(v) for k, v in parameters.items()}
-    weights = save_arrays(arrays | {f"rest/{k}": np.asarray(v) for k, v in rest.items()})
+    weights = _packed(parameters, rest)
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
     new, old = _aside(folder, "new"), _aside(folder, "old")
     if old.exists() and not folder.exists():  # the last save died between its renames
@@ -154,6 +155,11 @@ def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _packed(parameters: Named, rest: Named) -> bytes:
+    arrays = {f"parameters/{k}": np.asarray(v) for k, v in parameters.items()}
+    return save_arrays(arrays | {f"rest/{k}": np.asarray(v) for k, v in rest.items()})
 
 
 def load_card(path: Path) -> tuple[Path, Card]:
@@ -194,6 +200,17 @@ def load_model(path: Path) -> Trained:
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
     return Trained(card, features, network, parameters, rest)
+
+
+def load_checkpoint(run: Path, step: int) -> Trained:
+    """The model as it was at a step whose checkpoint was kept. UserError if that is missing or damaged."""
+    best = load_model(run)
+    state, memory = checkpoints.at(load_card(run)[0].parent / "checkpoints", step)
+    parameters, rest = best_parameters(state), state["rest"]
+    card = best.card.model_copy(
+        update={"step": step, "history": memory.history, "weights_sha256": sha256(_packed(parameters, rest))}
+    )
+    return replace(best, card=card, parameters=parameters, rest=rest)
 
 
 def load_whole(path: Path) -> tuple[Card, bytes]:

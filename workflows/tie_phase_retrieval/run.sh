@@ -18,6 +18,7 @@ generate --task tie --recipe seed --n "$samples" --validation 500 --test 500 --o
 train --data "$data" --model unet --epochs "$epochs" --out "$out/unet" "${options[@]}"
 infer --model "$out/unet" --data "$data" --out "$out/unet.zarr"
 infer --method tie --data "$data" --out "$out/tie-method.zarr"
+infer --method tie_registered --data "$data" --out "$out/tie-registered.zarr"
 infer --method absorption --data "$data" --out "$out/absorption.zarr"
-evaluate --data "$data" --predictions "$out/tie-method.zarr" "$out/absorption.zarr" "$out/unet.zarr" \
+evaluate --data "$data" --predictions "$out/tie-method.zarr" "$out/tie-registered.zarr" "$out/absorption.zarr" "$out/unet.zarr" \
   --out "$out" --expect "$here/expected.json:$size"
