@@ -54,8 +54,8 @@ def _infer(argv: Sequence[str] | None) -> int:
 def _inverter(args: argparse.Namespace, source: "Source") -> "Inverter":
     from inference import inverters
 
-    if args.name is not None and not (args.name.strip() and args.name.isprintable()):
-        raise UserError(f"--name {args.name!r}: must be printable text")
+    if args.name is not None:
+        _label("--name", args.name)
     if args.model:
         return inverters.network(source, args.model, args.name, args.checkpoint)
     return inverters.classical(source, args.method, args.set, args.name)
@@ -135,7 +135,9 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     from inference.evaluation import evaluate
 
     expected = expectations.load(args.expect) if args.expect else []
-    result = evaluate(args.data, args.predictions, args.split)
+    result = evaluate(args.data, [_store(text) for text in args.predictions], args.split)
+    if not args.overwrite:
+        tables.refuse_loss(result, args.out)
     tables.write(result, args.out)
     report.write(result, args.out)
     tables.show(result)
@@ -146,14 +148,33 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     return int(bool(missed))
 
 
+def _store(text: str) -> tuple[str | None, Path]:
+    label, equals, path = text.partition("=")
+    if not equals or Path(text).exists():
+        return None, Path(text)
+    return _label("--predictions", label), Path(path)
+
+
+def _label(option: str, text: str) -> str:
+    if not (text.strip() and text.isprintable()):
+        raise UserError(f"{option} {text!r}: a name must be printable text")
+    return text
+
+
 def _evaluate_parser() -> Parser:
     about = "Score predictions against the truth, side by side: metrics.json, metrics.csv and report.html."
     parser = Parser(prog="evaluate", description=about, allow_abbrev=False)
     parser.add_argument("--data", type=Path, required=True, metavar="STORE", help="the dataset")
     parser.add_argument(
-        "--predictions", type=Path, required=True, nargs="+", action="extend", metavar="STORE", help="made by infer"
+        "--predictions",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="[LABEL=]STORE",
+        help="made by infer; the label stands in tables and plots",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for table, numbers and report")
     parser.add_argument("--split", help="train, validation or test (that of the predictions)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
     parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")
     return parser

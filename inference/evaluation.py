@@ -98,12 +98,12 @@ class Result:
         return values, predicted
 
 
-def evaluate(data: Path, paths: Sequence[Path], split: str | None) -> Result:
-    """Score stores of predictions against the dataset that they were made from.
+def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], split: str | None) -> Result:
+    """Score stores of predictions, each under a name of its own or the one given, against their dataset.
 
     UserError: incomplete or damaged predictions, or of another dataset or split, or two of one name, or no truth.
     """
-    runs = tuple(Run(path, read_predictions(path)) for path in paths)
+    runs = tuple(Run(path, _named(read_predictions(path), label)) for label, path in stores)
     source = open_source(data, split or runs[0].predictions.split)
     for run in runs:
         _refuse_other(run, source)
@@ -114,6 +114,10 @@ def evaluate(data: Path, paths: Sequence[Path], split: str | None) -> Result:
     report = find_inference(source.task.name).REPORT
     scores, frequency, correlation = _score(source, runs, targets)
     return Result(source, report, runs, scores, frequency, correlation)
+
+
+def _named(predictions: Predictions, label: str | None) -> Predictions:
+    return predictions.model_copy(update={"name": label}) if label else predictions
 
 
 def _refuse_other(run: Run, source: Source) -> None:
@@ -132,7 +136,7 @@ def _refuse_twins(runs: Sequence[Run]) -> None:
     for run in runs:
         if names.count(run.name) > 1:
             paths = ", ".join(str(other.path) for other in runs if other.name == run.name)
-            raise UserError(f"{paths}: all named {run.name}; give them names: infer ... --name LABEL")
+            raise UserError(f"{paths}: all named {run.name}; give them names: --predictions LABEL=STORE ...")
 
 
 def _score(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from inference.evaluation import Result, Run
+from schemas.errors import UserError
 from schemas.objects import publish
 from schemas.scores import SCORES, Score
 
@@ -18,6 +19,23 @@ def write(result: Result, folder: Path) -> None:
     """Both files, each whole or not at all."""
     publish(folder / "metrics.json", (json.dumps(metrics(result), indent=2, sort_keys=True) + "\n").encode())
     publish(folder / "metrics.csv", rows(result).encode())
+
+
+def refuse_loss(result: Result, folder: Path) -> None:
+    """UserError if the numbers in a folder would be lost: those of other data, or of a method that is not in these."""
+    try:
+        there = json.loads((folder / "metrics.json").read_text())
+        same = there["dataset_digest"] == result.source.manifest.root_digest and there["split"] == result.source.split
+        lost = set(there["methods"]) - {run.name for run in result.runs} if same else set(there["methods"])
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/metrics.json: not this program's; give another --out, or --overwrite") from None
+    if lost:
+        raise UserError(
+            f"{folder}: holds the report of {', '.join(sorted(map(str, lost)))}"
+            f"{'' if same else ' on other samples'}; give another --out, or --overwrite"
+        )
 
 
 def metrics(result: Result) -> dict[str, Any]:
@@ -47,9 +65,14 @@ def _method(result: Result, run: Run) -> dict[str, Any]:
 
 
 def rows(result: Result) -> str:
-    """`metrics.csv`: a row per sample; index, scalar parameters, `<run>.<metric>`. Values with all their digits."""
+    """`metrics.csv`: a row per sample; index, parameters, `<run>.<metric>`. Values with all their digits.
+
+    A parameter of several values is that of several columns: defocus.0, defocus.1, ...
+    """
     columns: dict[str, np.ndarray] = {"sample": np.arange(result.source.samples)}
-    columns |= {name: value for name, value in sorted(result.parameters.items()) if value.ndim == 1}
+    for name, values in sorted(result.parameters.items()):
+        flat = values.reshape(len(values), -1)
+        columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
     columns |= {
         f"{run.name}.{metric}": values for run in result.runs for metric, values in result.scores[run.name].items()
     }

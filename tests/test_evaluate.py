@@ -39,7 +39,7 @@ def toy(generate: Command, infer: Command) -> list[str]:
 
 
 def result_of(data: str, *stores: str) -> Result:
-    return evaluation.evaluate(Path(data), [Path(store) for store in stores], None)
+    return evaluation.evaluate(Path(data), [(None, Path(store)) for store in stores], None)
 
 
 def metrics(folder: str = "report") -> dict[str, Any]:
@@ -142,7 +142,7 @@ def test_predictions_that_do_not_belong_here_are_refused(
     refused(evaluate(*toy, "--predictions", "t.zarr"), "t.zarr: predictions of split train, not test")
     refused(evaluate(*toy, "--split", "train"), "a.zarr: predictions of split test, not train")
     shutil.copytree("a.zarr", "e.zarr")
-    refused(evaluate(*toy, "--predictions", "e.zarr"), "all named wiener", "--name")
+    refused(evaluate(*toy, "--predictions", "e.zarr"), "all named wiener", "LABEL=STORE")
     refused(evaluate(*toy, "--predictions", "none.zarr"), "no predictions here")
     refused(evaluate(*toy, "--predictions", "toy.zarr"), "not the metadata of predictions")
     Path("b.zarr/line/c/1/0").unlink()
@@ -237,6 +237,24 @@ EXPECTED = {
     "ratio": [{"method": "smooth", "metric": "nrms", "at_least": 1.5, "times": "smooth"}],
     "unknown": [{"method": "unet", "metric": "nrms", "at_most": 1.0}],
 }
+
+
+def test_runs_are_named_and_reports_are_not_lost(toy: list[str], evaluate: Command) -> None:
+    data, out = toy[:2], ("--out", "report")
+    shutil.copytree("a.zarr", "x=1.zarr")
+    again = ("--predictions", "first=a.zarr", "x=1.zarr")
+    assert evaluate(*data, *again, *out)[0] == 0
+    assert list(metrics()["methods"]) == ["first", "wiener"]
+    before = files("report")
+    assert evaluate(*data, *again, *out)[0] == 0
+    assert files("report")["metrics.json"] == before["metrics.json"]
+    assert evaluate(*data, *again, "b.zarr", *out)[0] == 0  # one more loses nothing
+    refused(evaluate(*data, *again, *out), "report: holds the report of identity", "--overwrite")
+    assert "identity" in metrics()["methods"]
+    assert evaluate(*data, *again, *out, "--overwrite")[0] == 0
+    Path("report", "metrics.json").write_text("[1]")
+    refused(evaluate(*data, *again, *out), "report/metrics.json: not this program's")
+    refused(evaluate(*data, "--predictions", "\x1b=a.zarr", *out), "printable")
 
 
 def test_expectations_decide_the_exit_code(toy: list[str], evaluate: Command) -> None:

@@ -29,6 +29,16 @@ READ = ("parameters", "rest", "average")  # of a state, by those who predict
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells its whole life; what fails is raised, too
 
 
+class Place(BaseModel):
+    """Where a run went on from a step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    hardware: str
+    packages: dict[str, str]
+
+
 class Memory(BaseModel):
     """What a run remembers beside its state."""
 
@@ -38,7 +48,8 @@ class Memory(BaseModel):
     best_loss: float | None = None
     worse: int = 0  # evaluations since the best
     history: list[dict[str, float | int]] = []  # a row per evaluation
-    seconds: float = 0.0  # spent in learning
+    seconds: float = 0.0  # spent in learning, compilation included, evaluations not
+    places: list[Place] = []  # one more whenever it was resumed on other hardware, or with other versions
 
 
 class Checkpoints:

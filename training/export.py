@@ -26,6 +26,7 @@ from schemas.errors import UserError
 from schemas.knobs import make
 from schemas.objects import read, sha256
 from training import checkpoints
+from training.checkpoints import Place
 from training.contract import find_learn, find_model, model_names
 from training.features import Features, Moments
 from training.network import Named, Network
@@ -57,8 +58,7 @@ class Card(BaseModel):
     scores: dict[str, float]
     history: list[dict[str, float | int]]
     seconds: float
-    hardware: str
-    packages: dict[str, str]
+    places: list[Place]  # where it was made; several if it was moved
     weights_sha256: str = ""
 
 
@@ -290,6 +290,7 @@ def _version(version: str) -> tuple[int, ...]:
 def _readme(card: Card) -> str:
     scores = "".join(f"| {name} | {value:.5g} |\n" for name, value in card.scores.items())
     inputs = card.recipe["input"]
+    places = ", then ".join(place.hardware for place in card.places)
     sizes = ", ".join(f"{name} {value}" for name, value in card.sizes.items())
     return f"""# {card.name}
 
@@ -300,7 +301,7 @@ def _readme(card: Card) -> str:
 | task | {card.task.name} {card.task.version} |
 | network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, sees: {inputs} |
 | trained on | {card.samples:,} samples of the dataset with digest `{card.dataset_digest}` |
-| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {card.hardware} |
+| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {places} |
 | sizes of the training data | {sizes} |
 {scores}
 Use: `infer --model {card.name} --data ... --out predictions.zarr`. Valid for data as those it was trained on (all

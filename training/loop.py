@@ -17,7 +17,7 @@ from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
 from training import batches, devices, export, optimizers, steps
 from training.batches import Resident, Source, Split, Stream
-from training.checkpoints import Checkpoints, Memory
+from training.checkpoints import Checkpoints, Memory, Place
 from training.export import Card
 from training.journal import Journal, Row
 from training.network import Network
@@ -120,6 +120,7 @@ def _train(m: Machinery) -> Memory:
     state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
     del fresh
     first = int(state["step"])
+    _remember_place(memory, first)
     journal = Journal(m.run.out, first) if devices.first() else None
     try:
         with follow(m.total, m.training.order) as progress, requested_stop() as stop:
@@ -131,6 +132,12 @@ def _train(m: Machinery) -> Memory:
         if journal:
             journal.close()
     return memory
+
+
+def _remember_place(memory: Memory, step: int) -> None:
+    here = Place(step=step, hardware=hardware(), packages=versions(PACKAGES))
+    if not memory.places or memory.places[-1].model_copy(update={"step": step}) != here:
+        memory.places.append(here)
 
 
 def _finished(m: Machinery, memory: Memory, step: int) -> bool:
@@ -161,6 +168,7 @@ def _steps(
         progress(step, row)
         if within == 0 and (step // m.per_epoch % recipe.evaluate_every == 0 or step == m.total):
             state, saved = _evaluate(m, state, memory, journal, row), step
+            watch.begin()
             if _finished(m, memory, step):
                 break
         elif step - saved >= recipe.save_every or _kept(m, step):
@@ -255,8 +263,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         scores={name: float(value) for name, value in row.items() if "/" in name},
         history=memory.history,
         seconds=round(memory.seconds, 1),
-        hardware=hardware(),
-        packages=versions(PACKAGES),
+        places=memory.places,
     )
 
 

@@ -42,6 +42,10 @@ class Watch:
         self._norms.append(norm)
         self._waiting = None
 
+    def begin(self) -> None:
+        """Time counts from now on: what was done since the last line was no learning."""
+        self._since = time.perf_counter()
+
     def report(self, scale: float) -> Row:
         """The line since the last one: means over its steps. scale: what multiplies the learning rate now."""
         assert self._waiting is not None

@@ -30,7 +30,7 @@ def card(store: Path, recipe: Recipe, **changes: Any) -> Card:
         "moments": features.moments, "ranges": {}, "dataset_digest": manifest.root_digest,
         "dataset_recipe": manifest.recipe,
         "samples": 21, "parameters": 3, "step": 7, "epoch": 1, "scores": {"validation/nrms": 0.5}, "history": [],
-        "seconds": 1.0, "hardware": "none", "packages": {},
+        "seconds": 1.0, "places": [],
     }  # fmt: skip
     return Card(**known | changes)
 
