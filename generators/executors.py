@@ -6,6 +6,7 @@ a few jobs per thread are submitted at once, so that client and scheduler stay s
 
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -38,14 +39,16 @@ def warm_up(*modules: str) -> None:
 
     That process has no threads, and the modules must not bring any: neither zarr nor JAX survives a fork.
     """
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload(["distributed", *modules])
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is the client's alone to answer
+    sys.warnoptions.append("ignore:resource_tracker")  # that process tidies up after a kill: no news
+    resource_tracker.ensure_running()  # first: it would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for the client alone
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

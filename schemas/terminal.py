@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from schemas.errors import Interrupted, UserError
@@ -27,8 +28,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
-    """Run a command line; returns its exit code. SIGTERM ends it as Ctrl-C does; `interrupted` is said then."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run a command line; returns its exit code. Ctrl-C and SIGTERM end the process at once; `interrupted` is said."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as shells ask of what they run in the background
+            signal.signal(number, partial(_leave, interrupted))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of reads that were interrupted
     try:
         return main(argv)
@@ -96,5 +99,9 @@ def _written(row: Mapping[str, Any]) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _leave(said: str, *_: object) -> NoReturn:
+    """No exception: libraries swallow one, or take seconds to tidy up. What is on disk can bear any kill."""
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+    os.write(sys.stderr.fileno(), f"{said}\n".encode())
+    os._exit(RESUMABLE)

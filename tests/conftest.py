@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -58,10 +59,13 @@ evaluate = _in_process(evaluate_main)
 
 def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:
     capsys.readouterr()
+    before = signal.getsignal(signal.SIGINT)
     try:
         code = main([str(arg) for arg in args])
     except SystemExit as error:  # --help
         code = int(error.code or 0)
+    finally:
+        signal.signal(signal.SIGINT, before)  # Ctrl-C is pytest's again
     out, err = capsys.readouterr()
     return code, out, err
 
