@@ -18,6 +18,7 @@ from .conftest import ROOT, digest, files, finish, start
 
 SMALL = ("--set", "image_size=32", "supersampling=1", "--unit-samples", 8)
 N = 3000
+COMPILING = "compiling kernels, once on this machine ...\n"
 COMMAND = ("--task", "tie", "--n", N, *SMALL)
 
 
@@ -100,6 +101,18 @@ def test_sigterm_ends_in_one_line_and_exit_75(whole: Path) -> None:
     assert digest(out) == digest(whole)
 
 
+@pytest.mark.parametrize("seconds", [1, 2, 3])
+def test_ctrl_c_ends_in_one_line_while_workers_start(seconds: int) -> None:
+    """To the whole group, as a terminal sends it, and again, as `uv run` passes it on."""
+    process = start("--task", "tie", "--n", 10**5, "--out", "cut.zarr")
+    time.sleep(seconds)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=5)  # until the last worker has closed the pipe
+    assert process.returncode == 75
+    assert said.removeprefix(COMPILING) == "interrupted; the same command resumes\n"
+
+
 def test_two_clients_at_once_make_one_dataset(whole: Path) -> None:
     processes = [start(*COMMAND, "--out", "shared.zarr", "--workers", 1) for _ in range(2)]
     for process in processes:
@@ -169,6 +182,7 @@ def test_spawned_workers_survive_a_missing_numba_cache(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "generators", *map(str, ("--task", "tie", "--n", 40, "--workers", 2, *SMALL))]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+    first, second = (subprocess.run(command, check=True, env=environment, capture_output=True, text=True) for _ in "12")
     assert any(cache.rglob("*.nbi"))
+    assert (first.stderr, second.stderr) == (COMPILING, "")
     shutil.rmtree(cache)
