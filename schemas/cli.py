@@ -103,18 +103,30 @@ def _report(manifest: Any) -> dict[str, Any]:
 def _validate(args: argparse.Namespace) -> int:
     from schemas.validation import validate
 
-    return _verdict(args.path, validate(args.path), "valid")
+    return _verdict(args.path, validate(args.path), "valid", _mend(args.path))
 
 
 def _verify(args: argparse.Namespace) -> int:
     from schemas.validation import verify
 
     found = verify(args.path)
-    said = "every sample has its digest"
+    said, mend = "every sample has its digest", _mend(args.path)
     if args.recompute and not found:
         found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
         said += f"; {count:,} made again, bit for bit"
-    return _verdict(args.path, found, said)
+        mend = "whole, but its recipe makes other samples here: compare versions and platform of `dataset info --json`"
+    return _verdict(args.path, found, said, mend)
+
+
+def _mend(path: Path) -> str:
+    """The remedy for damage."""
+    from schemas.manifest import read_manifest
+
+    if read_manifest(path).recipe is None:
+        return "measurements cannot be made again: get another copy"
+    kept = path.absolute().with_name(f"{path.absolute().name}.run").is_dir()
+    what = "makes again what is damaged" if kept else "makes every sample again, since its receipts are gone"
+    return f"its `generate` command {what}; or a new dataset: generate --from {path} --out ..."
 
 
 def _other_room(name: str) -> Any:
@@ -127,13 +139,12 @@ def _other_room(name: str) -> Any:
     return found[0].load()
 
 
-def _verdict(path: Path, problems: list[str], said: str) -> int:
+def _verdict(path: Path, problems: list[str], said: str, mend: str) -> int:
     for problem in problems[:20]:
         print(f"{path}: {problem}")
     if len(problems) > 20:
         print(f"{path}: and {len(problems) - 20} more")
-    if not problems:
-        print(f"{path}: {said}")
+    print(f"{path}: {mend if problems else said}")
     return int(bool(problems))
 
 

@@ -53,6 +53,22 @@ def test_damage_is_found_and_healed(generate: Command, dataset: Command, key: st
     assert dataset("verify", "toy.zarr")[0] == 0
 
 
+@pytest.mark.parametrize(("lost", "what"), [("toy.zarr.run", "every sample"), ("nothing", "what is damaged")])
+def test_the_remedies_that_are_named_heal(generate: Command, dataset: Command, lost: str, what: str) -> None:
+    generate(*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    before = files("toy.zarr")
+    shutil.rmtree(lost, ignore_errors=True)
+    damage_truncate(Path("toy.zarr/train/blurred/c/0/0"))
+    for verb in ("validate", "verify"):
+        _, out, _ = dataset(verb, "toy.zarr")
+        assert what in out.splitlines()[-1]
+        assert "generate --from toy.zarr --out ..." in out.splitlines()[-1]
+    generate("--from", "toy.zarr", "--out", "new.zarr", "--scheduler", "synchronous", "--unit-samples", 16)
+    assert files("new.zarr") == before
+    generate(*TOY_TASK, "--n", 40)
+    assert files("toy.zarr") == before
+
+
 def test_swapped_units_are_found(generate: Command, dataset: Command) -> None:
     generate(*TOY_TASK, "--n", 40, "--unit-samples", 16)
     damage_swap(Path("toy.zarr/train/blurred/c/0/0"))
