@@ -88,7 +88,7 @@ def _publish(plan: Plan) -> None:
     for key, data in objects.items():
         if changed or not _is_group(key):
             publish_if_changed(plan.out / key, data)
-        elif read(plan.out / key) is None:  # the groups of a complete store hold its consolidated metadata
+        elif read(plan.out / key) is None:  # the groups of a complete store say that it is
             publish(plan.out / key, data)
     for key, data in constants(plan).items():
         publish_if_changed(plan.out / key, data)
@@ -100,13 +100,12 @@ def _is_group(key: str) -> bool:
 
 def constants(plan: Plan) -> dict[str, bytes]:
     """The objects of the fields without a sample axis."""
-    described = metadata(plan.manifest)
     values = unit.constants(plan)
     objects = {}
     for split in plan.manifest.splits:
         for name, array in values.items():
             prefix = f"{split}/{name}"
-            for key, data in encode(described[f"{prefix}/zarr.json"], 0, array).items():
+            for key, data in encode(unit.described(plan, prefix), 0, array).items():
                 objects[f"{prefix}/{key}"] = data
     return objects
 

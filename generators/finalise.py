@@ -1,4 +1,4 @@
-"""The end of a run: leaves, digests, statistics and consolidated metadata, all from the receipts."""
+"""The end of a run: leaves, digests and statistics, all from the receipts."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ def finalise(plan: Plan) -> Manifest:
 
 def _leaves(plan: Plan, split: str) -> str:
     """Write the leaf digests of a split; returns the digest of the split."""
-    described = metadata(plan.manifest)[f"{split}/{LEAF.name}/zarr.json"]
+    described = unit.described(plan, f"{split}/{LEAF.name}")
     rows = plan.manifest.layout.block
     pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
 

@@ -91,8 +91,12 @@ def _refuse_if_changed(job: Job) -> None:
 
 def _encode(job: Job, name: str, array: np.ndarray) -> dict[str, bytes]:
     prefix = f"{job.split}/{name}"
-    described = _metadata(job.plan.manifest.model_dump_json())[f"{prefix}/zarr.json"]
-    return {f"{prefix}/{key}": data for key, data in encode(described, job.start, array).items()}
+    return {f"{prefix}/{key}": data for key, data in encode(described(job.plan, prefix), job.start, array).items()}
+
+
+def described(plan: Plan, array: str) -> bytes:
+    """The zarr.json of an array of a plan."""
+    return _metadata(plan.manifest.model_dump_json())[f"{array}/zarr.json"]
 
 
 @lru_cache(maxsize=4)

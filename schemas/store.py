@@ -1,6 +1,6 @@
 """A dataset as a Zarr v3 store: metadata of the whole, objects of single units, arrays to read.
 
-tie.zarr/zarr.json               manifest, consolidated metadata at the end
+tie.zarr/zarr.json               manifest, consolidated metadata
 tie.zarr/train/intensity/c/...   an object per unit (a shard of chunks of about 1 MB)
 tie.zarr/train/defocus/c/...     parameters: an object per 65,536 samples
 tie.zarr/train/leaf_digest/...   sha256 of each sample (schemas.digest)
@@ -28,7 +28,7 @@ COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cC
 
 
 def metadata(manifest: Manifest) -> dict[str, bytes]:
-    """All zarr.json of a dataset, by key. With consolidated metadata if its status is complete."""
+    """All zarr.json of a dataset, by key, with consolidated metadata."""
     objects: dict[str, Buffer] = {}
     store = MemoryStore(objects)
     attributes = {"zarr_conventions": [CONVENTION], KEY: manifest.model_dump(mode="json")}
@@ -37,8 +37,7 @@ def metadata(manifest: Manifest) -> dict[str, bytes]:
         group = root.create_group(split, attributes={"status": manifest.status})
         for field in (*manifest.task.fields, LEAF):
             _create(group, manifest, split, field)
-    if manifest.status == "complete":
-        consolidate(store, [*manifest.splits, ""])
+    consolidate(store, [*manifest.splits, ""])
     return {key: data.to_bytes() for key, data in objects.items()}
 
 
