@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import Interrupted, UserError
-from training.devices import first, replicated
+from training.devices import everybody, first, replicated
 from training.steps import State
 
 READ = ("parameters", "rest", "average")  # of a state, by those who predict
@@ -75,11 +75,13 @@ class Checkpoints:
     def restore(self, like: State, mesh: Mesh) -> tuple[State, Memory] | None:
         """The latest that is whole, on the devices of the mesh, whatever it was written on; None if there is none.
 
+        Whole for every process: all go on from the same one.
         Those that are damaged are put aside. UserError if there are some and none is whole.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
-            if found := self.read(step, like, mesh):
+            found = self.read(step, like, mesh)
+            if everybody(found is not None):
                 return found
             self._put_aside(step)
         if steps:

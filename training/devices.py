@@ -4,6 +4,7 @@ import os
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from schemas.errors import UserError
@@ -50,6 +51,11 @@ def everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
 def first() -> bool:
     """Whether this process writes what is written once."""
     return jax.process_index() == 0
+
+
+def everybody(says: bool) -> bool:
+    """Whether every process says so; all must ask."""
+    return says if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(says))))
 
 
 def own_rows(batch: int) -> slice:

@@ -4,9 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
+from training.devices import everybody
 
 
 @contextmanager
@@ -20,15 +18,10 @@ def requested_stop() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
 
-    def any_asked() -> bool:
-        if jax.process_count() == 1:
-            return asked
-        return bool(np.any(multihost_utils.process_allgather(np.asarray(asked))))
-
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     before = {number: signal.signal(number, ask) for number in numbers}
     try:
-        yield any_asked
+        yield lambda: not everybody(not asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
