@@ -1,7 +1,6 @@
 """What the engine asks of a task's file in `generators/tasks/`, and how it finds it."""
 
-import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -9,8 +8,10 @@ import numpy as np
 
 from generators import recipe
 from generators.streams import Streams
-from schemas.core import Task, find_task
+from schemas import files
+from schemas.core import SAMPLE, Task, find_task
 from schemas.errors import UserError
+from schemas.knobs import untold
 
 type Arrays = dict[str, np.ndarray]
 
@@ -39,9 +40,42 @@ def find_generator(name: str) -> tuple[Task, Generator]:
     """The schema and the generator of a task; UserError if there is none."""
     task = find_task(name)
     try:
-        module: ModuleType = importlib.import_module(f"generators.tasks.{name}")
+        module = files.find("generators.tasks", name, _mistakes)
     except ModuleNotFoundError as error:
         if error.name != f"generators.tasks.{name}":
             raise
         raise UserError(f"--task {name}: it has a schema but no generator (generators/tasks/{name}.py)") from None
     return task, cast(Generator, module)
+
+
+def _mistakes(module: ModuleType) -> Iterator[str]:
+    yield from files.lacking(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
+    if not issubclass(module.Recipe, recipe.Recipe):
+        yield "Recipe: must be a generators.recipe.Recipe"
+    yield from untold(module.Recipe)
+    if "default" not in module.RECIPES:
+        yield "RECIPES: one must be named default"
+    for name, made in module.RECIPES.items():
+        if not isinstance(made, module.Recipe):
+            yield f"RECIPES[{name!r}]: must be a Recipe(...)"
+    arguments = {
+        "draw": ("recipe", "rng"),
+        "simulate": ("recipe", "block"),
+        "measure": ("recipe", "block", "arrays", "rngs"),
+        "constants": ("recipe",),
+    }
+    for name, names in arguments.items():
+        yield from files.unlike(name, getattr(module, name, None), *names)
+
+
+def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
+    """The fields that a recipe stores, and the length of each of their dimensions; UserError if it does not say."""
+    where, sizes = f"generators/tasks/{task.name}.py: Recipe", made.sizes()
+    optional = {field.name for field in task.fields if field.optional}
+    if unknown := made.optional() - optional:
+        raise UserError(f"{where}.optional(): {', '.join(sorted(unknown))} must be some of {sorted(optional)}")
+    task = task.select(made.optional())
+    for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
+        if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
+            raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be its length, a whole number from 1")
+    return task, sizes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from generators import creation, executors, unit
-from generators.contract import find_generator
+from generators.contract import find_generator, stored
 from generators.executors import Executor
 from generators.finalise import finalise
 from generators.layout import choose
@@ -47,10 +47,11 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
     for split in SPLITS:
         if samples[split]:
             recipe.serves(split)
+    fields, sizes = stored(schema, recipe)
     manifest = Manifest(
         format=FORMAT,
-        task=schema.select(recipe.optional()),
-        sizes=recipe.sizes(),
+        task=fields,
+        sizes=sizes,
         samples=samples,
         origin="simulated",
         seed=seed,

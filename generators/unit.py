@@ -136,21 +136,29 @@ def make(plan: Plan, split: str, indices: range) -> Arrays:
     _, generator = find_generator(plan.task.name)
     streams = list(_streams(plan, split, indices))
     block = [generator.draw(plan.recipe, rng) for rng in streams]
-    arrays = _simulate(generator, plan, block, streams)
-    values = columns(plan, block) | arrays
+    values = columns(plan, block) | _simulate(generator, plan, block, streams)
     if found := problems(plan.task, plan.manifest.sizes, values):
-        raise UserError(f"{split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
+        raise UserError(f"{plan.task.name}, {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
     return values
 
 
 def _simulate(generator: Generator, plan: Plan, block: Sequence[Any], streams: Sequence[Streams]) -> Arrays:
-    arrays = generator.simulate(plan.recipe, block)
-    return generator.measure(plan.recipe, block, arrays, streams)
+    arrays = _arrays(plan, "simulate", generator.simulate(plan.recipe, block))
+    return _arrays(plan, "measure", generator.measure(plan.recipe, block, arrays, streams))
+
+
+def _arrays(plan: Plan, name: str, values: Any) -> Arrays:
+    if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
+        raise UserError(f"generators/tasks/{plan.task.name}.py: {name} must return a dict of arrays by field")
+    return values
 
 
 def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
     """The parameters of a block as arrays of the declared dtypes."""
     fields = plan.task.of("parameter")
+    if lacking := [field.name for field in fields if not hasattr(block[0], field.name)]:
+        file = f"generators/tasks/{plan.task.name}.py"
+        raise UserError(f"{file}: what draw returns has no attribute {', '.join(lacking)}, a parameter of the schema")
     return {field.name: np.array([getattr(p, field.name) for p in block], dtype=field.dtype) for field in fields}
 
 
@@ -168,11 +176,14 @@ def _moments(value: np.ndarray) -> Moments:
 
 def constants(plan: Plan) -> Arrays:
     """The fields without a sample axis, checked."""
-    _, generator = find_generator(plan.task.name)
-    values = generator.constants(plan.recipe)
-    for field in plan.task.fields:
-        if not field.per_sample and values[field.name].shape != field.shape(plan.manifest.sizes):
-            raise UserError(
-                f"{field.name}: shape {values[field.name].shape}, must be {field.shape(plan.manifest.sizes)}"
-            )
-    return {field.name: values[field.name].astype(field.dtype) for field in plan.task.fields if not field.per_sample}
+    schema, generator = find_generator(plan.task.name)
+    values = _arrays(plan, "constants", generator.constants(plan.recipe))
+    fields = {field.name: field for field in plan.task.fields if not field.per_sample}
+    declared = {field.name for field in schema.fields if not field.per_sample}
+    if wrong := (fields.keys() - values.keys()) | (values.keys() - declared):
+        names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
+        raise UserError(f"generators/tasks/{plan.task.name}.py: constants lacks or adds {names}")
+    arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
+    if found := problems(plan.task, plan.manifest.sizes, arrays, samples=False):
+        raise UserError(f"{plan.task.name}: {'; '.join(found)}")
+    return arrays

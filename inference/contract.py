@@ -1,15 +1,16 @@
 """What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
-import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
 import inference.tasks
-from schemas.core import Task
+from schemas import files
+from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
 from schemas.predictions import Tuning, Weights
 
@@ -42,9 +43,24 @@ class Method:
     prepare: Callable[[Arrays], Arrays] = lambda fields: fields
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
-    def __call__(self, fields: Arrays, settings: Settings) -> dict[str, np.ndarray]:
-        """The targets, from the dataset's fields."""
-        return self.solve(self.prepare(fields), **settings)
+    def ready(self, fields: Arrays) -> Arrays:
+        """The fields that it needs, prepared."""
+        return self.prepare({name: fields[name] for name in self.needs})
+
+    def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
+        """What it solves, checked: all targets, of their shapes. ready: fields that were prepared."""
+        solved = self.solve(ready, **settings)
+        sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, ready[name].shape, strict=True)}
+        where = f"inference/tasks/{task.name}.py: {getattr(self.solve, '__name__', 'solve')}"
+        for target in task.of("target"):
+            array = solved.get(target.name) if isinstance(solved, dict) else None
+            if not isinstance(array, np.ndarray):
+                raise UserError(f"{where} must return a dict of arrays, with {target.name}")
+            shape = tuple(sizes.get(dim, n) for dim, n in zip(target.dims, array.shape, strict=False))
+            if array.shape != shape or array.ndim != len(target.dims) or array.dtype.kind not in "biuf":
+                wanted = f"{target.dims} = {shape} and real"
+                raise UserError(f"{where} returned {target.name} {array.shape} {array.dtype}, must be {wanted}")
+        return {target.name: solved[target.name] for target in task.of("target")}
 
 
 @dataclass(frozen=True)
@@ -101,7 +117,32 @@ def find_inference(name: str) -> Inference:
     """The methods and the report of a task; UserError if there are none."""
     if name not in inference_names():
         raise UserError(f"task {name}: no methods for it (inference/tasks/{name}.py); there are: {inference_names()}")
-    return cast(Inference, importlib.import_module(f"inference.tasks.{name}"))
+    return cast(Inference, files.find("inference.tasks", name, _mistakes))
+
+
+def _mistakes(module: ModuleType) -> Iterator[str]:
+    yield from files.lacking(module, {"METHODS": Mapping, "REPORT": Report})
+    task = find_task(files.task_of(module))
+    for name, method in module.METHODS.items():
+        yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
+    for shown in module.REPORT.inputs:
+        if not isinstance(shown, Shown):
+            yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"
+        yield from misread(task, "REPORT.inputs", (shown.field,), "input", "auxiliary")
+        free = set(task[shown.field].dims) - {dim for target in task.of("target") for dim in target.dims}
+        if len(shown.index) > len(free):
+            yield f"REPORT.inputs: {shown.field} has the index {shown.index}, must have one for {sorted(free)}"
+    yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
+
+
+def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
+    if not isinstance(method, Method):
+        yield f"{where}: must be a Method(...)"
+    yield from misread(task, f"{where}.needs", method.needs, "input", "parameter", "auxiliary")
+    for key, setting in method.settings.items():
+        if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
+            yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
+    yield from files.unlike(f"{where}.solve", method.solve, "fields", **method.settings)
 
 
 def find_method(task: str, name: str) -> Method:

@@ -25,14 +25,15 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
     given = tuning.parse(name, method, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
     settings, tuned = tuning.tune(method, source, given)
+    task = source.task if source.task.of("target") else find_task(source.task.name).select(frozenset())
     return Inverter(
         kind="classical",
         name=label or name,
         method=name,
         about=method.about,
-        task=source.task if source.task.of("target") else find_task(source.task.name).select(frozenset()),
+        task=task,
         inputs=method.needs,
-        predict=partial(method, settings=settings),
+        predict=lambda fields: method.invert(task, settings, method.ready(fields)),
         hardware=processor(),
         settings=settings,
         tuning=tuned,

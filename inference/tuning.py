@@ -90,10 +90,10 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     errors = np.empty((len(combinations), samples))
     for start, stop in units(samples, BLOCK):
         block = source.read((*method.needs, target), start, stop)
-        truth, window = block.pop(target).astype(float), source.window()
-        ready = method.prepare(block)
+        truth, window = block[target].astype(float), source.window()
+        ready = method.ready(block)
         for row, settings in zip(errors, combinations, strict=True):
-            row[start:stop] = nrms(method.solve(ready, **settings)[target], truth, window)
+            row[start:stop] = nrms(method.invert(source.task, settings, ready)[target], truth, window)
     means = [_mean(row) for row in errors]
     best = int(np.argmin(means))
     if not math.isfinite(means[best]):

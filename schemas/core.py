@@ -3,11 +3,12 @@
 A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything else finds it by name.
 """
 
-import importlib
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
+from types import ModuleType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 import schemas.tasks
+from schemas import files
 from schemas.errors import UserError
 
 SAMPLE = "sample"
@@ -124,19 +126,52 @@ def find_task(name: str) -> Task:
     """The task of that name; UserError lists the tasks that exist."""
     if name not in task_names():
         raise UserError(f"--task {name}: no such task; there are: {', '.join(task_names())}")
-    task: Task = importlib.import_module(f"schemas.tasks.{name}").TASK
+    task: Task = files.find("schemas.tasks", name, _mistakes).TASK
     return task
+
+
+def _mistakes(module: ModuleType) -> Iterator[str]:
+    yield from files.lacking(module, {"TASK": Task})
+    task: Task = module.TASK
+    if task.name != files.task_of(module):
+        yield f"TASK.name = {task.name!r}: must be that of the file, {files.task_of(module)!r}"
+    for role in ("input", "target"):
+        if not task.of(role):
+            yield f"TASK.fields: one must have the role {role}"
+    for field in task.of("input", "target", "parameter"):
+        if not field.per_sample:
+            yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
+    grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
+    if len(grids) > 1 and (task.gauge or task.window):
+        yield f"TASK.gauge, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"
+
+
+def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Iterator[str]:
+    """Which of these names, given by the author of a task, are no fields of one of these roles."""
+    if not isinstance(names, tuple):
+        yield f"{where} = {names!r}: must be a tuple of fields, as ({task.fields[0].name!r},)"
+    known = {field.name: field for field in task.fields}
+    for name in names:
+        if name not in known:
+            nearest = get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else f"; there are: {', '.join(known)}"
+            yield f"{where}: the schema has no field {name!r}{hint}"
+        elif known[name].role not in roles:
+            yield f"{where}: field {name} has the role {known[name].role}, must be {' or '.join(roles)}"
 
 
 def problems(
     task: Task, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray], *, samples: bool = True
 ) -> list[str]:
-    """What is wrong with a block of samples (leading axis = sample): names, shapes, dtypes, infinite values."""
+    """What is found with a block of samples (leading axis = sample): names, shapes, dtypes, infinite values."""
     found = []
     if missing := {f.name for f in task.fields if f.per_sample and samples} - arrays.keys():
         found.append(f"missing fields: {', '.join(sorted(missing))}")
     if unknown := arrays.keys() - {f.name for f in task.fields}:
         found.append(f"unknown fields: {', '.join(sorted(unknown))}")
+    counts = {f.name: arrays[f.name].shape[:1] for f in task.fields if f.per_sample and f.name in arrays}
+    if len(set(counts.values())) > 1:
+        found.append(f"fields of unlike numbers of samples: {', '.join(f'{k} {n}' for k, n in counts.items())}")
     for field in task.fields:
         if field.name in arrays:
             found += _array_problems(field, sizes, arrays[field.name])

@@ -59,6 +59,13 @@ def knobs(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldI
                 yield from knobs(inner, f"{prefix}{name}.")
 
 
+def untold(kind: type[BaseModel]) -> Iterator[str]:
+    """Which knobs `--describe` could not explain."""
+    for name, info in knobs(kind):
+        if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():
+            yield f"{kind.__name__}.{name}: must be Field(default, **knob(meaning, unit))"
+
+
 def describe(kind: type[Knobs], recipe: Knobs) -> dict[str, dict[str, Any]]:
     """Unit, meaning and value of every knob, by dotted name."""
     values = recipe.model_dump(mode="json")

@@ -130,7 +130,10 @@ def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
     from training.recipe import recipe_of
 
     base = dict(_base(args, task))
-    inner = dict(base.pop("model", {}))
+    inner = base.pop("model", {})
+    if not isinstance(inner, dict):
+        raise UserError(f'recipe: model = {inner!r}: must be an object of knobs, such as {{"name": "unet"}}')
+    inner = dict(inner)
     asked = inner.pop("name", "unet")
     model = args.model or asked
     if model == asked:

@@ -1,8 +1,7 @@
 """What the loop asks of a task's file in `training/tasks/` and a model's in `training/models/`; found by name."""
 
-import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -12,8 +11,10 @@ from flax import nnx
 
 import training.models
 import training.tasks
+from schemas import files
+from schemas.core import SAMPLE, find_task, misread
 from schemas.errors import UserError
-from schemas.knobs import Knobs
+from schemas.knobs import Knobs, untold
 
 type Array = jax.Array
 type Arrays = Mapping[str, Array]
@@ -43,11 +44,6 @@ class Learn:
     symmetries: tuple[str, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew for every sample
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
 
-    def __post_init__(self) -> None:
-        known = {"transpose", *(f"flip_{dim}" for dim in self.spatial)}
-        if unknown := set(self.symmetries) - known:
-            raise ValueError(f"symmetries {sorted(unknown)}: must be some of {', '.join(sorted(known))}")
-
 
 class Model(Protocol):
     """A model's file."""
@@ -70,13 +66,13 @@ def find_model(name: str) -> Model:
     """The model of that name; UserError lists those that exist."""
     if name not in model_names():
         raise UserError(f"--model {name}: no such model; there are: {', '.join(model_names())}")
-    return cast(Model, importlib.import_module(f"training.models.{name}"))
+    return cast(Model, files.find("training.models", name, _model_mistakes))
 
 
 def find_learn(task: str) -> Learn:
     """How the task of that name is learned; UserError if nobody said."""
     try:
-        module: ModuleType = importlib.import_module(f"training.tasks.{task}")
+        module = files.find("training.tasks", task, _mistakes)
     except ModuleNotFoundError as error:
         if error.name != f"training.tasks.{task}":
             raise
@@ -85,3 +81,39 @@ def find_learn(task: str) -> Learn:
             f"task {task}: nothing says how to learn it (training/tasks/{task}.py); known: {known}"
         ) from None
     return cast(Learn, module.LEARN)
+
+
+def _model_mistakes(module: ModuleType) -> Iterator[str]:
+    yield from files.lacking(module, {"Config": type})
+    if not issubclass(module.Config, Knobs) or "name" in module.Config.model_fields:
+        yield "Config: must be a schemas.knobs.Knobs, without a knob of its own called name"
+    yield from untold(module.Config)
+    yield from files.unlike("build", getattr(module, "build", None), "config", "inputs", "outputs", "rngs", "dtype")
+
+
+def _mistakes(module: ModuleType) -> Iterator[str]:
+    yield from files.lacking(module, {"LEARN": Learn})
+    learn: Learn = module.LEARN
+    task = find_task(files.task_of(module))
+    axes = [dim for dim in task.of("target")[0].dims if all(dim in field.dims for field in task.of("target"))]
+    symmetries = (*(f"flip_{dim}" for dim in learn.spatial), *(["transpose"] if len(learn.spatial) > 1 else []))
+    for name, words, known in (
+        ("spatial", learn.spatial, [dim for dim in axes if dim != SAMPLE]),
+        ("symmetries", learn.symmetries, symmetries),
+    ):
+        if not isinstance(words, tuple) or not set(words) <= set(known):
+            yield f"LEARN.{name} = {words!r}: must be a tuple of some of: {', '.join(known) or 'nothing'}"
+    if not learn.inputs:
+        yield "LEARN.inputs: must name at least one"
+    for name, parts in learn.inputs.items():
+        where = f"LEARN.inputs[{name!r}]"
+        if not isinstance(parts, tuple) or not parts:
+            yield f"{where} = {parts!r}: must be a tuple of fields and Derived"
+        for part in parts:
+            read = part.fields if isinstance(part, Derived) else (part,)
+            yield from misread(task, where, read, "input", "parameter")
+            if isinstance(part, Derived):
+                yield from misread(task, f"{where}, like", (part.like,), "input", "parameter", "target", "auxiliary")
+    yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
+    if "default" not in learn.recipes:
+        yield "LEARN.recipes: one must be named default"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Limits
 
 from schemas.core import SAMPLE, Field, Task
+from schemas.errors import UserError
 from training.contract import Array, Arrays, Channels, Learn, Shape
 
 
@@ -86,6 +87,8 @@ class Features:
 
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
         """The targets, as the dataset has them. output: (sample, *spatial, channel). fields: the window, if any."""
+        if output.shape[-1] != self.output_shape[-1]:
+            raise UserError(f"the model gives {output.shape[-1]} channels, the targets have {self.output_shape[-1]}")
         found, start = {}, 0
         for field in self.targets:
             width = self._width(field)
@@ -131,7 +134,11 @@ class Features:
     def _derived(self, part: Any) -> int:
         """Channels of what is computed: by tracing it, without computing."""
         shapes = {name: self._struct(self.task[name]) for name in part.fields}
-        return int(jax.eval_shape(part.channels, shapes).shape[-1])
+        made = jax.eval_shape(part.channels, shapes).shape
+        if len(made) != 2 + len(self.learn.spatial):
+            file = f"training/tasks/{self.task.name}.py"
+            raise UserError(f"{file}: {part.about}: channels gives {made}, must be (sample, *spatial, channel)")
+        return int(made[-1])
 
     def _struct(self, field: Field) -> Any:
         lead = (1,) if field.per_sample else ()

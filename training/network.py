@@ -7,6 +7,8 @@ from typing import Any
 import jax
 from flax import nnx
 
+from schemas.errors import UserError
+from schemas.files import unlike
 from training.contract import Array
 
 type Named = dict[str, Array]
@@ -17,7 +19,12 @@ class Network:
 
     def __init__(self, build: Callable[[], nnx.Module]) -> None:
         self._build = build
-        self.graph, parameters, rest = _split(nnx.eval_shape(build))
+        module = nnx.eval_shape(build)
+        if not isinstance(module, nnx.Module):
+            raise ValueError(f"build returned a {type(module).__name__}, must return a flax.nnx.Module")
+        if mistake := next(unlike("__call__", module.__call__, "x", "key"), None):
+            raise ValueError(mistake)
+        self.graph, parameters, rest = _split(module)
         self._learned = _Names(parameters)
         self._rest = _Names(rest)
         self.shapes: tuple[Named, Named] = (self._learned.named(parameters), self._rest.named(rest))
@@ -41,6 +48,9 @@ class Network:
         """The output for an input, and the new rest (running averages). key: for dropout; None: inference."""
         module = nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
         output = module(x, key)
+        if output.shape[:-1] != x.shape[:-1]:
+            file = f"{type(module).__module__.replace('.', '/')}.py"
+            raise UserError(f"{file}: gives {output.shape} for {x.shape}: all axes but the last, channels, must stay")
         return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param)))
 
 

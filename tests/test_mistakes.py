@@ -1,0 +1,229 @@
+"""What the author of a new task gets wrong is told in one line: his file, what it holds, the rule."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import generators.tasks
+import inference.tasks
+import schemas.tasks
+import training.models
+import training.tasks
+from inference.contract import find_inference, find_method
+from schemas.core import find_task
+from schemas.errors import UserError
+from tests.conftest import ROOT, TOY, Command, refused
+from training.contract import find_learn, find_model
+from training.network import Network
+
+PACKAGES = (schemas.tasks, generators.tasks, training.tasks, inference.tasks, training.models)
+
+type Author = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Author]:
+    """Copies the toy task to `mine`, and one model, with one text replaced by another in the file of one package."""
+
+    def write(changed: str, old: str, new: str) -> None:
+        for package in PACKAGES:
+            room = package.__name__.replace(".", "/")
+            source = ROOT / room / "mlp.py" if package is training.models else TOY / room / "toy.py"
+            text = source.read_text().replace('"toy"', '"mine"')
+            if room == changed:
+                assert old in text
+                text = text.replace(old, new, 1)
+            (tmp_path / room).mkdir(parents=True)
+            (tmp_path / room / "mine.py").write_text(text)
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / room)])
+        importlib.invalidate_caches()
+
+    yield write
+    for package in PACKAGES:
+        sys.modules.pop(f"{package.__name__}.mine", None)
+        vars(package).pop("mine", None)
+
+
+SCHEMA = [
+    ("TASK =", "TAKS =", "must hold TASK (Task)"),
+    ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
+    ('"1", "input"', '"1", "inputs"', "line 12: 'inputs': Input should be 'input', 'target'"),
+    ('("sample",), "float32"', '"sample", "float32"', "line 16: 'sample': Input should be a valid tuple"),
+    ("gauge=()", 'gauge=("constat",)', "gauge: 'constat': Input should be 'constant', 'ramp'"),
+    ("gauge=()", 'gauge=(), windou="a"', "windou: 'a': Unexpected keyword"),
+    ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
+    ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
+    ('("sample",), "float32"', '("x",), "float32"', "field height: with the role parameter, must have `sample`"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), SCHEMA)
+def test_schema(old: str, new: str, said: str, author: Author) -> None:
+    author("schemas/tasks", old, new)
+    with pytest.raises(UserError, match=r"schemas/tasks/mine\.py") as error:
+        find_task("mine")
+    assert said in str(error.value)
+
+
+def test_window_on_another_grid(author: Author) -> None:
+    field = 'Field("w", ("edge",), "float32", "1", "auxiliary", "w")'
+    author("schemas/tasks", "gauge=(),\n    fields=(", f'gauge=(), window="w",\n    fields=({field},')
+    with pytest.raises(UserError, match=r"targets and window must have the same dimensions, not .*edge"):
+        find_task("mine")
+
+
+GENERATOR = [
+    ("VERSION = 1", "VERSON = 1", "must hold VERSION (int)"),
+    ("def measure(", "def measures(", "must hold measure(recipe, block, arrays, rngs), a function"),
+    ("recipe: Recipe, rng: Streams", "recipe: Recipe", "draw is called as draw(recipe, rng): too many"),
+    ('{"default": Recipe()}', '{"standard": Recipe()}', "RECIPES: one must be named default"),
+    ('{"default": Recipe()}', '{"default": Recipe}', "RECIPES['default']: must be a Recipe(...)"),
+    ('Field(0.1, **knob("standard deviation"))', "0.1", "Recipe.noise: must be Field(default, **knob(meaning, unit))"),
+    ("def sizes(", "def size_s(", "abstract method 'sizes'"),
+    (', "edge": 2', "", "Recipe.sizes(): edge = None: must be its length"),
+    ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be its length"),
+    ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd must be some of"),
+    ("    height: np.float32", "    heigth: np.float32", "draw returns has no attribute height, a parameter"),
+    ('    return {"line"', '    {"line"', "simulate must return a dict of arrays by field"),
+    ('{"line": line,', '{"line": line.tolist(),', "simulate must return a dict of arrays by field"),
+    ('{"line": line,', "{", "missing fields: line"),
+    ('{"line": line,', '{"line": line[:1],', "fields of unlike numbers of samples"),
+    ('{"line": line,', '{"line": line[:, 1:],', "line: shape (32,) per sample, must be (33,)"),
+    ('{"line": line,', '{"line": line.astype(float),', "line: dtype float64, must be float32"),
+    ("    return measured", "    measured", "measure must return a dict of arrays by field"),
+    ('{"position": recipe', '{"positon": recipe', "constants lacks or adds position, positon; the schema has position"),
+    ("arange(recipe.size)", "arange(recipe.size + 1)", "position: shape (34,) per sample, must be (33,)"),
+    ('    return {"position"', '    {"position"', "constants must return a dict of arrays by field"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), GENERATOR)
+def test_generator(old: str, new: str, said: str, author: Author, generate: Command) -> None:
+    author("generators/tasks", old, new)
+    refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "mine", said)
+
+
+PLAIN = 'LEARN = Learn(spatial=("x",), inputs={"line": ("blurred",)}'
+DERIVED = """from training.contract import Derived
+D = Derived(%s, lambda fields: fields["blurred"][..., None], %s, "the same")
+LEARN = Learn(spatial=("x",), inputs={"line": (D,)}"""
+TRAINING = [
+    ("LEARN =", "LERN =", "must hold LEARN (Learn)"),
+    ('("x",)', '("y",)', "LEARN.spatial = ('y',): must be a tuple of some of: x"),
+    ('("x",)', '("sample",)', "LEARN.spatial = ('sample',): must be a tuple of some of: x"),
+    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of some of: flip_x"),
+    ('("flip_x",)', '"flip_x"', "LEARN.symmetries = 'flip_x': must be a tuple"),
+    ('{"line": ("blurred",)}', "{}", "LEARN.inputs: must name at least one"),
+    ('("blurred",)', '"blurred"', "LEARN.inputs['line'] = 'blurred': must be a tuple"),
+    ('("blurred",)', '("blured",)', "the schema has no field 'blured'; did you mean blurred?"),
+    ('("blurred",)', '("line",)', "field line has the role target, must be input or parameter"),
+    ('("height",)', '("blurred",)', "LEARN.scalars: field blurred has the role input, must be parameter"),
+    ('("flip_x",)', '("flip_x",), recipes={"seed": {}}', "LEARN.recipes: one must be named default"),
+    (PLAIN, DERIVED % ('("line",)', '"line"'), "LEARN.inputs['line']: field line has the role target"),
+    (PLAIN, DERIVED % ('("blurred",)', '"lin"'), "like: the schema has no field 'lin'; did you mean line?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), TRAINING)
+def test_training(old: str, new: str, said: str, author: Author) -> None:
+    author("training/tasks", old, new)
+    with pytest.raises(UserError, match=r"training/tasks/mine\.py") as error:
+        find_learn("mine")
+    assert said in str(error.value)
+
+
+INFERENCE = [
+    ("REPORT =", "REPROT =", "must hold REPORT (Report)"),
+    ('needs=("blurred",)', 'needs=("blured",)', "METHODS['wiener'].needs: the schema has no field 'blured'"),
+    ('needs=("blurred",)', 'needs=("line",)', "METHODS['wiener'].needs: field line has the role target"),
+    ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
+    ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
+    ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
+    ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
+    ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),
+    ('Shown("blurred")', 'Shown("blurred", (0,))', "REPORT.inputs: blurred has the index (0,), must have one for []"),
+    ('("height", "edges")', '("height", "edge")', "REPORT.parameters: the schema has no field 'edge'"),
+    ('("height", "edges")', '("height", "position")', "REPORT.parameters: field position has the role auxiliary"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), INFERENCE)
+def test_inference(old: str, new: str, said: str, author: Author) -> None:
+    author("inference/tasks", old, new)
+    with pytest.raises(UserError, match=r"inference/tasks/mine\.py") as error:
+        find_inference("mine")
+    assert said in str(error.value)
+
+
+SOLVED = [
+    ('{"lime": fields["blurred"]}', "identity must return a dict of arrays, with line"),
+    ('fields["blurred"]', "identity must return a dict of arrays, with line"),
+    ('{"line": fields["blurred"][1:]}', "identity returned line (3, 33) float32, must be ('sample', 'x') = (4, 33)"),
+    ('{"line": fields["blurred"][:, 1:]}', "identity returned line (4, 32) float32"),
+    ('{"line": fields["blurred"][..., None]}', "identity returned line (4, 33, 1) float32"),
+    ('{"line": 1j * fields["blurred"]}', "identity returned line (4, 33) complex64"),
+]
+
+
+@pytest.mark.parametrize(("solved", "said"), SOLVED)
+def test_a_method_returns_the_targets(solved: str, said: str, author: Author) -> None:
+    author("inference/tasks", '{"line": fields["blurred"]}', solved)
+    fields = {"blurred": np.zeros((4, 33), np.float32)}
+    with pytest.raises(UserError, match=r"inference/tasks/mine\.py") as error:
+        find_method("mine", "identity").invert(find_task("mine"), {}, fields)
+    assert said in str(error.value)
+
+
+def test_a_method_sees_what_it_needs_alone(author: Author) -> None:
+    """In tuning the truth is at hand, too."""
+    author("inference/tasks", '{"line": fields["blurred"]}', '{"line": fields["blurred"] + len(fields)}')
+    fields = {name: np.zeros((4, 33), np.float32) for name in ("blurred", "line")}
+    assert find_method("mine", "identity").invert(find_task("mine"), {}, fields)["line"].max() == 1
+
+
+MODEL = [
+    ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
+    ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
+    ("class Config(Knobs)", "class Config", "Config: must be a schemas.knobs.Knobs"),
+    ("    hidden:", '    name: str = Field("a", **knob("b"))\n    hidden:', "without a knob of its own called name"),
+    ("Field(None, ge=1, le=10**6, ", "Field(ge=1, ", "Config.hidden: must be Field(default, **knob(meaning, unit))"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), MODEL)
+def test_model(old: str, new: str, said: str, author: Author) -> None:
+    author("training/models", old, new)
+    with pytest.raises(UserError, match=r"training/models/mine\.py") as error:
+        find_model("mine")
+    assert said in str(error.value)
+
+
+class Flat(nnx.Module):
+    """Loses the axis of its channels."""
+
+    def __call__(self, x: jnp.ndarray, key: None = None) -> jnp.ndarray:
+        return x[..., 0]
+
+
+class Keyless(nnx.Module):
+    def __call__(self, x: jnp.ndarray) -> jnp.ndarray:
+        return x
+
+
+def test_a_network_keeps_all_axes_but_the_last() -> None:
+    network = Network(Flat)
+    with pytest.raises(UserError, match=r"tests/test_mistakes.py: gives \(2, 5\) for \(2, 5, 1\)"):
+        network({}, {}, jnp.zeros((2, 5, 1)))
+
+
+@pytest.mark.parametrize(("build", "said"), [(Keyless, r"__call__\(x, key\)"), (lambda: None, "must return a flax")])
+def test_build_returns_a_module_that_takes_a_key(build: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Network(build)
