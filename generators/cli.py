@@ -167,7 +167,7 @@ def _samples(args: argparse.Namespace, source: "Manifest | None") -> dict[str, i
     if args.n is None and source is None:
         raise UserError("--n is missing: say how many training samples, for example --n 5000")
     given = {"train": args.n, "validation": args.validation, "test": args.test}
-    default = dict(source.samples) if source and args.n is None else dict.fromkeys(given, (args.n or 0) // 10)
+    default = dict.fromkeys(given, (args.n or 0) // 10) | (source.samples if source and args.n is None else {})
     return {split: default[split] if n is None else n for split, n in given.items()}
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, model_validator
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 import schemas.tasks
@@ -72,7 +72,7 @@ class Task:
     """A kind of dataset: its fields, and the joint transformations of the targets that the inputs cannot reveal."""
 
     name: str
-    version: str
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})*$")]
     about: str
     formula: str
     gauge: tuple[Gauge, ...]
@@ -81,6 +81,8 @@ class Task:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.name.isidentifier():  # it becomes the name of a module
+            raise ValueError(f"task name {self.name!r} must be an identifier")
         names = [field.name for field in self.fields]
         if "leaf_digest" in names:
             raise ValueError(f"task {self.name}: leaf_digest is the store's own field")
@@ -91,8 +93,8 @@ class Task:
         return self
 
     def __getitem__(self, name: str) -> Field:
-        """The field of that name."""
-        return next(field for field in self.fields if field.name == name)
+        """The field of that name; KeyError if there is none."""
+        return {field.name: field for field in self.fields}[name]
 
     def of(self, *roles: Role) -> tuple[Field, ...]:
         """The fields of these roles, in order."""

@@ -17,6 +17,7 @@ from schemas.errors import Interrupted, UserError
 
 MISTAKE = 2
 RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
+LINE = 480  # letters of a message at most
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,8 +63,14 @@ def on_huge_pages() -> None:
 
 
 def _say(message: object, code: int) -> int:
-    print(printable(" ".join(str(message).split())), file=sys.stderr)
+    print(one_line(str(message)), file=sys.stderr)
     return code
+
+
+def one_line(text: str) -> str:
+    """A message, whatever it quotes: printable, without breaks, its middle left out if it is long."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= LINE else f"{line[: LINE - 200]} ... {line[-195:]}"
 
 
 def printable(text: str) -> str:

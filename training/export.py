@@ -255,8 +255,10 @@ def _complete(path: Path, card: Card, recipe: Recipe) -> None:
         raise UserError(
             f"{path}: a model that is told {', '.join(sorted(unknown))}; the scalars of {task.name} are: {known}"
         )
-    needed = features_of(task, recipe, {}, card.sizes).normalised
-    if missing := [name for name in needed if name not in card.moments]:
+    features, fields = features_of(task, recipe, {}, card.sizes), {field.name for field in task.fields}
+    if lacking := sorted({*features.reads, *features.normalised} - fields):
+        raise UserError(f"{path}/model.json: damaged: task: no field {', '.join(lacking)}; copy the model again")
+    if missing := [name for name in features.normalised if name not in card.moments]:
         raise UserError(f"{path}/model.json: damaged: no moments of {', '.join(missing)}; copy the model again")
 
 
