@@ -108,7 +108,7 @@ def test_ctrl_c_ends_in_one_line_while_workers_start(seconds: int) -> None:
     time.sleep(seconds)
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=5)  # until the last worker has closed the pipe
+    said, _ = process.communicate(timeout=60)  # until the last worker has closed the pipe
     assert process.returncode == 75
     assert said.removeprefix(COMPILING) == "interrupted; the same command resumes\n"
 
