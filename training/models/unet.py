@@ -20,7 +20,7 @@ from pydantic import Field
 from schemas.knobs import Knobs, knob
 from schemas.quantities import within
 from training.contract import Array, Shape
-from training.layers import GroupNorm, crop, pad_to, to_depth, to_space
+from training.layers import Conv, GroupNorm, crop, pad_to, to_depth, to_space
 
 type Factor = Annotated[float, within(0, 64, above=True)]
 
@@ -45,9 +45,9 @@ class Block(nnx.Module):
 
     def __init__(self, rank: int, inputs: int, outputs: int, groups: int, rngs: nnx.Rngs, dtype: Any) -> None:
         kernel, options = (3,) * rank, {"use_bias": False, "rngs": rngs, "dtype": dtype}
-        self.first = nnx.Conv(inputs, outputs, kernel, **options)
+        self.first = Conv(inputs, outputs, kernel, **options)
         self.first_norm = GroupNorm(outputs, groups, dtype=dtype)
-        self.second = nnx.Conv(outputs, outputs, kernel, **options)
+        self.second = Conv(outputs, outputs, kernel, **options)
         self.second_norm = GroupNorm(outputs, groups, dtype=dtype)
         self.skip = nnx.Linear(inputs, outputs, **options) if inputs != outputs else None
 
@@ -71,7 +71,7 @@ class UNet(nnx.Module):
             sizes = [before, *(width for _ in range(config.blocks))]
             return nnx.List([Block(rank, a, b, config.groups, rngs, dtype) for a, b in pairwise(sizes)])
 
-        self.stem = nnx.Conv(inputs[-1] * fold, widths[0], (3,) * rank, rngs=rngs, dtype=dtype)
+        self.stem = Conv(inputs[-1] * fold, widths[0], (3,) * rank, rngs=rngs, dtype=dtype)
         before = [widths[0], *(width * 2**rank for width in widths[:-1])]
         self.down = nnx.List([stage(a, b) for a, b in zip(before, widths, strict=True)])
         pairs = list(pairwise(widths))
