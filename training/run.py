@@ -108,8 +108,8 @@ def _of_field(data: Path, manifest: Manifest, name: str) -> Moments:
 
 
 def _moments_of(mean: float, std: float) -> Moments:
-    """A constant has deviation 1, and so has one that is constant but for rounding."""
-    return Moments(mean=mean, std=std if std > 1e-6 * abs(mean) else 1.0)
+    """What is constant, but for rounding, is measured by itself: another value elsewhere does not grow out of scale."""
+    return Moments(mean=mean, std=std if std > 1e-6 * abs(mean) else abs(mean) or 1.0)
 
 
 @contextmanager
