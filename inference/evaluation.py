@@ -72,8 +72,8 @@ class Result:
 
     @property
     def reference(self) -> Run | None:
-        """The first classical method: what a network has to surpass."""
-        return next((run for run in self.runs if run.predictions.kind == "classical"), None)
+        """The classical method with the least mean error: what a network has to surpass."""
+        return min((run for run in self.runs if run.predictions.kind == "classical"), key=self._error, default=None)
 
     @property
     def best(self) -> Run:

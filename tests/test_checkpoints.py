@@ -14,9 +14,6 @@ from training import loop
 from training.checkpoints import Checkpoints
 from training.watch import Watch
 
-# orbax leaves the other reads of a restore that failed to themselves; they are collected at any time after
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 def data(generate: Command) -> Path:

@@ -13,9 +13,6 @@ from tests.runs import SMALL, card, dies_at, lines, weights
 from training import devices, export, loop, steps
 from training.watch import Watch
 
-# orbax leaves the other reads of a restore that failed to themselves; they are collected at any time after
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 def data(generate: Command) -> Path:
