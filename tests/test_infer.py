@@ -81,6 +81,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(found: Network) -> Network:
         module = types.ModuleType("training.export")
         module.load_model = lambda path: found  # type: ignore[attr-defined]
+        module.load_checkpoint = lambda path, step: found  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "training.export", module)
         return found
 

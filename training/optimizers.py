@@ -1,8 +1,17 @@
 """Optimizers and learning rates, from optax."""
 
-import optax
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
+import optax
+from optax.contrib import MuonDimensionNumbers, muon, schedule_free
+
+from training import proximal
+from training.network import Named
 from training.recipe import Optimizer, Recipe, Schedule
+
+SCHEDULE_FREE = 0.9  # b: between the average and the base's parameters
 
 
 def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:
@@ -25,9 +34,39 @@ def schedule(knobs: Schedule, highest: float, steps: int) -> optax.Schedule:
     return optax.schedules.join_schedules([rise, rest], [warmup])
 
 
+def averages(knobs: Optimizer) -> bool:
+    """Whether the rule itself keeps an average that is to be evaluated."""
+    return knobs.name == "schedule_free"
+
+
+def average(parameters: Named, optimizer: Any) -> Named:
+    """x = (y - (1 - b) z) / b of schedule-free learning: y are the parameters that learn, z the base's."""
+    z = optax.tree.get(optimizer, "z")
+    return {name: (y - (1 - SCHEDULE_FREE) * z[name]) / SCHEDULE_FREE for name, y in parameters.items()}
+
+
 def _rule(knobs: Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
-    if knobs.name == "adamw":
-        return optax.adamw(rate, weight_decay=knobs.weight_decay)
-    if knobs.name == "sgd":
-        return optax.sgd(rate, momentum=knobs.momentum or None, nesterov=knobs.nesterov)
-    return optax.adam(rate)
+    momentum, l1, l2 = knobs.momentum or None, knobs.l1, knobs.l2
+    base = optax.adam(rate, b1=0)
+    rules: Mapping[str, Callable[[], optax.GradientTransformation]] = {
+        "adam": lambda: optax.adam(rate),
+        "adamw": lambda: optax.adamw(rate, weight_decay=knobs.weight_decay),
+        "sgd": lambda: optax.sgd(rate, momentum=momentum, nesterov=knobs.nesterov),
+        "rmsprop": lambda: optax.rmsprop(rate, knobs.decay, momentum=momentum, nesterov=knobs.nesterov),
+        "adagrad": lambda: optax.adagrad(rate),
+        "adadelta": lambda: optax.adadelta(rate, knobs.decay),
+        "proximal_sgd": lambda: proximal.proximal_sgd(rate, l1, l2),
+        "proximal_adagrad": lambda: proximal.proximal_adagrad(rate, l1, l2),
+        "adagrad_da": lambda: proximal.adagrad_da(rate, l1, l2),
+        "ftrl": lambda: proximal.ftrl(rate, l1, l2),
+        "muon": lambda: muon(rate, weight_decay=knobs.weight_decay, muon_weight_dimension_numbers=_matrices),
+        "schedule_free": lambda: schedule_free(base, rate, b1=SCHEDULE_FREE),  # Defazio et al., arXiv:2405.15682
+    }
+    return rules[knobs.name]()
+
+
+def _matrices(parameters: Named) -> Any:
+    """Kernels (*, inputs, outputs) as matrices of outputs; vectors are left to Adam (Jordan, 2024)."""
+    return jax.tree.map(
+        lambda w: MuonDimensionNumbers(tuple(range(w.ndim - 1)), w.ndim - 1) if w.ndim > 1 else None, parameters
+    )

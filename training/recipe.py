@@ -1,13 +1,26 @@
 """Every knob of a training run. A run is a function of its recipe and its dataset alone."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from schemas.knobs import Knobs, knob
 from schemas.quantities import within
 
-type Optimizers = Literal["adam", "adamw", "sgd"]
+type Optimizers = Literal[
+    "adam",
+    "adamw",
+    "sgd",
+    "rmsprop",
+    "adagrad",
+    "adadelta",
+    "proximal_sgd",
+    "proximal_adagrad",
+    "adagrad_da",
+    "ftrl",
+    "muon",
+    "schedule_free",
+]
 type Schedules = Literal["constant", "cosine", "plateau"]
 type Precision = Literal["float32", "bfloat16"]
 type Normalisation = Literal["standard", "none"]
@@ -16,11 +29,14 @@ type Normalisation = Literal["standard", "none"]
 class Optimizer(Knobs):
     """The rule that turns gradients into steps."""
 
-    name: Optimizers = Field("adam", **knob("adam, adamw, sgd (momentum)"))
+    name: Optimizers = Field("adam", **knob("which rule"))
     learning_rate: Annotated[float, within(0, above=True)] = Field(2e-3, **knob("the highest of the schedule"))
-    weight_decay: Annotated[float, within(0)] = Field(1e-4, **knob("adamw: decoupled, of all parameters"))
-    momentum: Annotated[float, within(0, 1)] = Field(0.9, **knob("sgd: 0 is plain gradient descent"))
-    nesterov: bool = Field(False, **knob("sgd: look ahead"))
+    weight_decay: Annotated[float, within(0)] = Field(1e-4, **knob("adamw, muon: decoupled, of all parameters"))
+    momentum: Annotated[float, within(0, 1)] = Field(0.9, **knob("sgd, rmsprop: 0 is none"))
+    nesterov: bool = Field(False, **knob("sgd, rmsprop: look ahead"))
+    decay: Annotated[float, within(0, 1)] = Field(0.9, **knob("rmsprop, adadelta: of the mean squared gradient"))
+    l1: Annotated[float, within(0)] = Field(0.0, **knob("proximal_sgd, proximal_adagrad, adagrad_da, ftrl"))
+    l2: Annotated[float, within(0)] = Field(0.0, **knob("proximal_sgd, proximal_adagrad, adagrad_da, ftrl"))
     clip: Annotated[float, within(0, above=True)] | None = Field(1.0, **knob("largest norm of the gradient; none: any"))
 
 
@@ -65,6 +81,13 @@ class Recipe(Knobs):
     evaluate_every: int = Field(1, ge=1, **knob("passes between evaluations", "epoch"))
     log_every: int = Field(10, ge=1, **knob("steps between lines of metrics.jsonl", "step"))
     save_every: int = Field(1000, ge=1, **knob("steps between checkpoints, beside one an evaluation", "step"))
+
+    @model_validator(mode="after")
+    def _schedule_free(self) -> Self:
+        """It needs neither a schedule nor another average."""
+        if self.optimizer.name == "schedule_free" and (self.schedule.name != "constant" or self.ema is not None):
+            raise ValueError("optimizer.name = schedule_free: needs schedule.name=constant and ema=none")
+        return self
 
 
 def recipe_of(name: str, config: type[Knobs]) -> type[Recipe]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from training import losses
+from training import losses, optimizers
 from training.augmentation import augment
 from training.batches import WEIGHT, Batch
 from training.contract import Array
@@ -31,7 +31,7 @@ def start(network: Network, rule: optax.GradientTransformation, recipe: Recipe, 
     """The state before the first step, on every device."""
 
     def initial(parameters: Named, rest: Named) -> State:
-        average = jax.tree.map(jnp.copy, parameters) if recipe.ema is not None else {}
+        average = jax.tree.map(jnp.copy, parameters) if _averages(recipe) else {}
         counters = {"step": jnp.zeros((), jnp.int32), "rate": jnp.ones(())}
         return {
             "parameters": parameters,
@@ -68,19 +68,25 @@ def learn(
         update = jax.tree.map(lambda u: u * state["rate"], update)
         parameters = optax.apply_updates(state["parameters"], update)
         changed = {"parameters": parameters, "rest": rest, "optimizer": optimizer, "step": state["step"] + 1}
-        average = _average(recipe.ema, state["average"], parameters, state["step"])
+        average = _average(recipe, {**state, **changed})
         metrics = {"loss": loss, "each": each, "gradient_norm": optax.tree.norm(gradient)}
         return {**state, **changed, "average": average}, metrics
 
     return step
 
 
-def _average(decay: float | None, average: Named, parameters: Any, step: Array) -> Named:
-    """The moving average, faster at first: decay at most (1 + step) / (10 + step)."""
-    if decay is None:
+def _averages(recipe: Recipe) -> bool:
+    return recipe.ema is not None or optimizers.averages(recipe.optimizer)
+
+
+def _average(recipe: Recipe, state: State) -> Named:
+    """The optimizer's own, or the moving average, faster at first: decay at most step / (9 + step)."""
+    if optimizers.averages(recipe.optimizer):
+        return optimizers.average(state["parameters"], state["optimizer"])
+    if recipe.ema is None:
         return {}
-    keep = jnp.minimum(decay, (1 + step) / (10 + step))
-    return {name: keep * average[name] + (1 - keep) * value for name, value in parameters.items()}
+    keep = jnp.minimum(recipe.ema, state["step"] / (9 + state["step"]))
+    return {name: keep * state["average"][name] + (1 - keep) * value for name, value in state["parameters"].items()}
 
 
 def best_parameters(state: State) -> Named:
