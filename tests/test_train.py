@@ -186,6 +186,8 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "rate": (("--learning-rate", "-1"), ("optimizer.learning_rate", "more than 0")),
     "optimizer": (("--optimizer", "adan"), ("optimizer.name", "'adam'")),
     "option": (("--epoch", "3"), ("--epoch",)),
+    "samples": (("--samples", "3:90"), ("samples = 3:90", "B <= 40")),
+    "range": (("--samples", "7"), ("samples", "pattern")),
     "keep": (("--keep-every", "0"), ("--keep-every 0",)),
     "process": (("--coordinator", "localhost:1"), ("--processes",)),
 }  # fmt: skip
@@ -267,3 +269,12 @@ def test_what_a_kill_left_of_a_folder_is_no_obstacle(data: Path, train: Command)
     Path("r", "run.json").unlink()
     refused(train("--data", data, *SMALL, "--out", "r"), "run.json is lost", "--overwrite")
     assert train("--data", data, *SMALL, "--out", "r", "--overwrite")[0] == 0
+
+
+def test_some_samples_are_enough(data: Path, train: Command) -> None:
+    assert train("--data", data, *SMALL, "--samples", "5:21", "--out", "r")[0] == 0
+    assert card("r")["samples"] == 16
+    assert card("r")["step"] == 3
+    assert train("--data", data, *SMALL, "--samples", "5:22", "--out", "s")[0] == 0
+    assert weights("r") != weights("s")
+    refused(train("--data", data, *SMALL, "--out", "r"), "holds another run", 'samples "5:21", now ""')

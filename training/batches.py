@@ -82,13 +82,15 @@ class Resident:
         """Those of the steps start:stop."""
         for step in range(start, stop):
             ids, weight = self.order.ids(step)
-            rows: Batch = self._take(self._arrays, everywhere(ids, self._mesh))
+            rows: Batch = self._take(self._arrays, everywhere(ids - self.order.first, self._mesh))
             yield {**rows, **self._constants, WEIGHT: _cut(weight, self._mesh)}
 
 
 def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
     """All samples, read in blocks: in parallel, and what cannot be read is named."""
-    rows = [slice(start, min(start + order.block, order.n)) for start in range(0, order.n, order.block)]
+    rows = [
+        order.rows(block) for block in range(order.first // order.block, -(-(order.first + order.n) // order.block))
+    ]
     with ThreadPoolExecutor(READERS) as readers:
         pieces = list(readers.map(data.read, rows))
     return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}
@@ -179,7 +181,8 @@ class _Blocks:
     def _wanted(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Blocks of this process's rows, and places within."""
         ids, _ = self._order.ids(step)
-        return np.divmod(ids[self._mine], self._order.block)
+        blocks = ids[self._mine] // self._order.block
+        return blocks, ids[self._mine] - np.maximum(blocks * self._order.block, self._order.first)
 
     def rows(self, step: int) -> dict[str, np.ndarray]:
         """This process's rows of a batch."""
@@ -203,9 +206,7 @@ class _Blocks:
             if needed is None:
                 return
             key, count = needed
-            start = key[1] * self._order.block
-            rows = slice(start, min(start + self._order.block, self._order.n))
-            self._held[key] = self._readers.submit(self._data.read, rows)
+            self._held[key] = self._readers.submit(self._data.read, self._order.rows(key[1]))
             self._left[key] = count
 
     def _serve(self, key: tuple[int, int], count: int) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SHORT = {  # options that stand for a knob
     "input": "input",
+    "samples": "samples",
     "epochs": "epochs",
     "batch_size": "batch_size",
     "optimizer": "optimizer.name",
@@ -44,9 +45,10 @@ def _parser() -> Parser:
     what.add_argument("--model", metavar="NAME", help="the network (unet)")
     what.add_argument("--recipe", metavar="NAME|FILE", help="default, seed (the published network), or a JSON file")
     what.add_argument("--input", metavar="NAME", help="what the network sees, of the task's inputs")
+    what.add_argument("--samples", metavar="A:B", help="train on these alone, A to B - 1")
     what.add_argument("--epochs", metavar="N", help="passes over the training samples")
     what.add_argument("--batch-size", metavar="N", help="samples of a step, on all devices together")
-    what.add_argument("--optimizer", metavar="NAME", help="adam, adamw, sgd")
+    what.add_argument("--optimizer", metavar="NAME", help="adam, sgd, muon, ...: see --describe")
     what.add_argument("--learning-rate", metavar="X", help="the highest of the schedule")
     what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="any knob")

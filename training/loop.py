@@ -111,7 +111,9 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
     per_sample = [task[name] for name in names if task[name].per_sample]
     constants = tuple(name for name in names if not task[name].per_sample)
     nbytes = sum(field.nbytes(run.manifest.sizes) for field in per_sample)
-    order = Order(run.manifest.samples[split], run.recipe.batch_size, seed, block_length(nbytes))
+    count = run.manifest.samples[split]
+    used = run.recipe.chosen(count) if split == "train" else range(count)
+    order = Order(len(used), run.recipe.batch_size, seed, block_length(nbytes), used.start)
     return Split(run.data, split, tuple(field.name for field in per_sample), constants), order, nbytes
 
 
@@ -256,7 +258,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         ranges=dict(run.ranges),
         dataset_digest=run.manifest.root_digest or "",
         dataset_recipe=run.manifest.recipe,
-        samples=run.manifest.samples["train"],
+        samples=m.training.order.n,
         parameters=m.network.parameters,
         step=step,
         epoch=step // m.per_epoch,

@@ -18,12 +18,13 @@ WINDOW = 64  # blocks
 
 @dataclass(frozen=True)
 class Order:
-    """The order of n samples in batches. seed: None keeps them as they are stored."""
+    """The order of n samples, from `first` on, in batches. seed: None keeps them as they are stored."""
 
     n: int
     batch: int
     seed: int | None
     block: int
+    first: int = 0
 
     @property
     def steps(self) -> int:
@@ -48,24 +49,25 @@ class Order:
         _, first = np.unique(owners, return_index=True)
         return [int(owners[place]) for place in np.sort(first)]
 
+    def rows(self, block: int) -> slice:
+        """The samples of a block."""
+        start, end = block * self.block, (block + 1) * self.block
+        return slice(max(start, self.first), min(end, self.first + self.n))
+
 
 @lru_cache(maxsize=4)
 def _epoch(order: Order, epoch: int) -> np.ndarray:
     if order.seed is None:
-        return np.arange(order.n)
+        return np.arange(order.first, order.first + order.n)
     rng = np.random.Generator(np.random.Philox(key=order.seed, counter=[0, 0, 0, epoch]))
-    blocks = rng.permutation(-(-order.n // order.block))
+    blocks = rng.permutation(range(order.first // order.block, -(-(order.first + order.n) // order.block)))
     return np.concatenate(list(_windows(order, blocks, rng)))
 
 
 def _windows(order: Order, blocks: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
     for start in range(0, len(blocks), WINDOW):
-        rows = [_rows(order, block) for block in blocks[start : start + WINDOW]]
+        rows = [np.r_[order.rows(block)] for block in blocks[start : start + WINDOW]]
         yield rng.permutation(np.concatenate(rows))
-
-
-def _rows(order: Order, block: int) -> np.ndarray:
-    return np.arange(block * order.block, min((block + 1) * order.block, order.n))
 
 
 def block_length(nbytes: int) -> int:

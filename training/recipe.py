@@ -65,6 +65,7 @@ class Recipe(Knobs):
 
     input: str = Field("", **knob("what the network sees; empty: the task's first"))
     scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
+    samples: str = Field("", pattern=r"^(\d{1,18}:\d{1,18})?$", **knob("A:B, train on samples A to B - 1; empty: all"))
     normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))
     epochs: int = Field(50, ge=1, **knob("passes over the training samples"))
     batch_size: int = Field(16, ge=1, **knob("of all devices together", "sample"))
@@ -81,6 +82,15 @@ class Recipe(Knobs):
     evaluate_every: int = Field(1, ge=1, **knob("passes between evaluations", "epoch"))
     log_every: int = Field(10, ge=1, **knob("steps between lines of metrics.jsonl", "step"))
     save_every: int = Field(1000, ge=1, **knob("steps between checkpoints, beside one an evaluation", "step"))
+
+    def chosen(self, n: int) -> range:
+        """The training samples that are used, of n; ValueError if they are not there."""
+        first, last = map(int, self.samples.split(":")) if self.samples else (0, n)
+        if not first < last <= n:
+            raise ValueError(
+                f"samples = {self.samples}: must be A:B with A < B <= {n}, the training samples that there are"
+            )
+        return range(first, last)
 
     @model_validator(mode="after")
     def _schedule_free(self) -> Self:

@@ -61,6 +61,10 @@ def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
     features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes)
     if found := _problems(manifest, features):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
+    try:
+        recipe.chosen(manifest.samples["train"])
+    except ValueError as error:
+        raise UserError(f"{data}: {error}") from None
     features = replace(features, moments=_moments(data, manifest, features, recipe))
     return Run(data, out, manifest, recipe, features, _ranges(data, manifest, learn.scalars), **options)
 
