@@ -88,9 +88,7 @@ class Resident:
 
 def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
     """All samples, read in blocks: in parallel, and what cannot be read is named."""
-    rows = [
-        order.rows(block) for block in range(order.first // order.block, -(-(order.first + order.n) // order.block))
-    ]
+    rows = [order.rows(block) for block in order.everything]
     with ThreadPoolExecutor(READERS) as readers:
         pieces = list(readers.map(data.read, rows))
     return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}

@@ -31,6 +31,11 @@ class Order:
         """Batches of an epoch."""
         return -(-self.n // self.batch)
 
+    @property
+    def everything(self) -> range:
+        """All blocks."""
+        return range(self.first // self.block, -(-(self.first + self.n) // self.block))
+
     def ids(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples and weights (0 or 1) of a batch, (batch,) int64 and float32."""
         epoch, start = step // self.steps, step % self.steps * self.batch
@@ -60,7 +65,7 @@ def _epoch(order: Order, epoch: int) -> np.ndarray:
     if order.seed is None:
         return np.arange(order.first, order.first + order.n)
     rng = np.random.Generator(np.random.Philox(key=order.seed, counter=[0, 0, 0, epoch]))
-    blocks = rng.permutation(range(order.first // order.block, -(-(order.first + order.n) // order.block)))
+    blocks = rng.permutation(order.everything)
     return np.concatenate(list(_windows(order, blocks, rng)))
 
 
