@@ -193,7 +193,7 @@ MODEL = [
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
     ("class Config(Knobs)", "class Config", "Config: must be a schemas.knobs.Knobs"),
     ("    hidden:", '    name: str = Field("a", **knob("b"))\n    hidden:', "without a knob of its own called name"),
-    ("Field(None, ge=1, le=10**6, ", "Field(ge=1, ", "Config.hidden: must be Field(default, **knob(meaning, unit))"),
+    ("None, min_length=1, max_length=16, ", "", "Config.hidden: must be Field(default, **knob(meaning, unit))"),
 ]
 
 

@@ -3,7 +3,7 @@
 import shutil
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from flax import nnx
 from tests.training.conftest import columns, features_for, recipe_for
 from training import export
 from training.contract import Shape, find_model, model_names
+from training.models.mlp import ACTIVATIONS, Activation, Initialisation
 from training.network import Named, Network
 from training.optimizers import build as build_rule
 
@@ -206,20 +207,22 @@ GRIDS = [((4, 3, 1), 1, 40), ((6, 4), 1, 40), ((5, 1), 3, 40)]  # as many number
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
 def test_mlp_of_50000_units_is_the_narrow_one(shape: Shape, outputs: int, hidden: int, rule: str) -> None:
     """Before and after learning: what lies beyond max(inputs, outputs) has neither a value nor a gradient, ever."""
-    narrow, wide = (network("mlp", shape, outputs, hidden=h) for h in (None, hidden))
+    narrow, wide = (network("mlp", shape, outputs, hidden=h) for h in (None, (hidden,)))
     live = max(int(np.prod(shape)), int(np.prod(shape[:-1])) * outputs)
     x, truth = normal((7, *shape)), normal((7, *shape[:-1], outputs), 1)
     recipe = recipe_for("mlp", f"optimizer.name={rule}", "optimizer.learning_rate=0.01", "schedule.name=constant")
     (slim, first), (broad, second) = (learned(net, recipe, x, truth, 20) for net in (narrow, wide))
     assert first[-1] < 0.99 * first[0]
     np.testing.assert_allclose(second, first, rtol=1e-6)
-    for name in ("first.kernel", "first.bias", "second.kernel", "second.bias"):
-        cut = {"first.kernel": np.s_[:, :live], "first.bias": np.s_[:live], "second.kernel": np.s_[:live]}.get(name)
+    for name in ("layers.0.kernel", "layers.0.bias", "layers.1.kernel", "layers.1.bias"):
+        cut = {"layers.0.kernel": np.s_[:, :live], "layers.0.bias": np.s_[:live], "layers.1.kernel": np.s_[:live]}.get(
+            name
+        )
         kept = broad[name] if cut is None else broad[name][cut]
         np.testing.assert_allclose(kept, slim[name], atol=1e-6, err_msg=name)
-    assert not np.any(broad["first.kernel"][:, live:])
-    assert not np.any(broad["first.bias"][live:])
-    assert not np.any(broad["second.kernel"][live:])
+    assert not np.any(broad["layers.0.kernel"][:, live:])
+    assert not np.any(broad["layers.0.bias"][live:])
+    assert not np.any(broad["layers.1.kernel"][live:])
 
 
 def learned(net: Network, recipe: Any, x: jax.Array, truth: jax.Array, count: int) -> tuple[Named, list[float]]:
@@ -242,7 +245,7 @@ def test_mlp_with_one_unit_less_is_another_network() -> None:
     """So the law above is sharp: max(inputs, outputs) units are needed."""
     x, truth = normal((7, 4, 3, 1)), normal((7, 4, 3, 1), 1)
     recipe = recipe_for("mlp", "optimizer.name=sgd", "schedule.name=constant")
-    short, full = (learned(network("mlp", (4, 3, 1), 1, hidden=h), recipe, x, truth, 2)[1] for h in (11, 12))
+    short, full = (learned(network("mlp", (4, 3, 1), 1, hidden=(h,)), recipe, x, truth, 2)[1] for h in (11, 12))
     assert abs(short[0] - full[0]) > 1e-3
 
 
@@ -265,6 +268,30 @@ def test_mlp_starts_as_tanh_of_the_phase_it_is_given(tie: Path) -> None:
         found = features.decode(net(*net.initial, x)[0], fields)["phase"]
         assert x.shape[-1] == channels
         np.testing.assert_allclose(found, np.tanh(x[..., 0]) * fields["window"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", get_args(Initialisation.__value__))
+def test_mlp_starts_as_it_is_told(name: str) -> None:
+    net = network("mlp", (4, 3, 1), 1, hidden=(12, 20), initialisation=name)
+    kernels = {key: np.asarray(value) for key, value in net.initial[0].items() if key.endswith("kernel")}
+    assert [value.shape for value in kernels.values()] == [(12, 12), (12, 20), (20, 12)]
+    assert not any(np.any(value) for key, value in net.initial[0].items() if key.endswith("bias"))
+    for value in kernels.values():
+        spread = value - np.eye(*value.shape) * ("identity" in name) - (name == "ones")
+        if "random" in name:
+            assert 0.03 < spread.std() < 0.06  # cut at twice 0.05: 0.044
+            assert abs(spread).max() <= 0.1
+        else:
+            assert not spread.any()
+
+
+def test_mlp_has_an_activation_for_each_layer() -> None:
+    x = normal((5, 2, 3, 1))
+    net = network("mlp", (2, 3, 1), 1, hidden=(6, 6), activations=("tanh", "relu"))
+    np.testing.assert_allclose(net(*net.initial, x)[0], np.maximum(np.tanh(x), 0), atol=1e-6)
+    assert {*get_args(Activation.__value__)} == {*ACTIVATIONS}
+    with pytest.raises(ValueError, match="one for each of the 2 hidden layers"):
+        network("mlp", (2, 3, 1), 1, hidden=(6, 6), activations=("tanh", "relu", "relu"))
 
 
 def test_mlp_refuses_another_size() -> None:
