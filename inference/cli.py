@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 OVERLAP = 0.5
+FEW = 16  # samples
 
 
 def infer(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +75,8 @@ def _say(out: Path, predictions: object, made: int) -> None:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
         print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, nrms {tuned.nrms:.4f} there")
+        if tuned.samples < FEW:
+            print(f"beware: {tuned.samples} samples are few to tune on; generate more with --validation N")
         for key in tuned.edges:
             print(f"the best {key} lies at the end of what was tried: --set {key}=... beyond it may be better")
     if predictions.seen:
@@ -173,7 +176,7 @@ def _evaluate_parser() -> Parser:
         metavar="[LABEL=]STORE",
         help="made by infer; the label stands in tables and plots",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for table, numbers and report")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="for all three (report)")
     parser.add_argument("--split", help="train, validation or test (that of the predictions)")
     parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
     parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")

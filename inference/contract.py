@@ -16,6 +16,7 @@ from schemas.predictions import Tuning, Weights
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
+type Ranges = Sequence[tuple[float, float]]  # of each value that a sample has
 type Settings = Mapping[str, Value]
 
 
@@ -42,6 +43,7 @@ class Method:
     solve: Callable[..., dict[str, np.ndarray]]
     prepare: Callable[[Arrays], Arrays] = lambda fields: fields
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    version: int = 1  # raised when the same settings give other values
 
     def ready(self, fields: Arrays) -> Arrays:
         """The fields that it needs, prepared."""
@@ -98,12 +100,13 @@ class Inverter:
     inputs: tuple[str, ...]
     predict: Callable[[Arrays], Arrays]
     hardware: str
+    version: int = 1
     settings: Settings = field(default_factory=dict)
     tuning: Tuning | None = None
     weights: Weights | None = None
     history: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] | None = None  # of the training images
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of parameters over the training data
+    ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
     whole: bool = False  # images must not be cut into tiles
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 

@@ -29,6 +29,7 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
         kind="classical",
         name=label or name,
         method=name,
+        version=method.version,
         about=method.about,
         task=task,
         inputs=method.needs,
@@ -67,6 +68,7 @@ def network(source: Source, path: Path, label: str | None, checkpoint: int | Non
             sha256=trained.identity,
             parameters=card.parameters,
             trained_on=card.dataset_digest,
+            family=card.dataset_family,
             samples=card.samples,
         ),
         history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
@@ -80,17 +82,23 @@ def network(source: Source, path: Path, label: str | None, checkpoint: int | Non
 def beyond(source: Source, inverter: Inverter) -> list[str]:
     """What a network never saw: parameters of these samples that lie outside of its training data, a line each."""
     names = [name for name in inverter.ranges if not source.lacks([name])]
-    return [line for name in names if (line := _beyond(source, name, *inverter.ranges[name]))]
+    return [line for name in names if (line := _beyond(source, name, np.array(inverter.ranges[name])))]
 
 
-def _beyond(source: Source, name: str, low: float, high: float) -> str:
+def _beyond(source: Source, name: str, known: np.ndarray) -> str:
+    """known: (value, 2), least and greatest of each value that a sample has."""
     values = source.read([name], 0, source.samples)[name].reshape(source.samples, -1)
-    margin = 0.05 * (high - low) + 1e-5 * max(abs(low), abs(high))  # samples drawn do not reach the ends of a range
-    outside = float(np.mean(np.any((values < low - margin) | (values > high + margin), axis=1)))
-    if not outside:
+    if values.shape[1] != len(known):
+        return f"{name} has {values.shape[1]} values a sample, in training {len(known)}: beware"
+    low, high = known.T
+    margin = 0.05 * (high - low) + 1e-5 * np.maximum(abs(low), abs(high))  # samples drawn do not reach a range's ends
+    outside = (values < low - margin) | (values > high + margin)
+    if not outside.any():
         return ""
-    share, found, known = f"{max(outside, 0.01):.0%}", _span(values.min(), values.max()), _span(low, high)
-    return f"{share} of the samples lie outside of the training data: {name} {found}, trained with {known}: beware"
+    worst = int(outside.mean(axis=0).argmax())
+    share, column = f"{max(outside.any(axis=1).mean(), 0.01):.0%}", values[:, worst]
+    found, trained = _span(column.min(), column.max()), _span(low[worst], high[worst])
+    return f"{share} of the samples lie outside of the training data: {name} {found}, trained with {trained}: beware"
 
 
 def _span(low: float, high: float) -> str:

@@ -18,20 +18,21 @@ from scipy import ndimage
 STEPS = 20  # at most
 CLOSE = 1e-3  # pixels: steps end below
 CLEAR = 1e-4  # relative to the clearest motion: what changes the images less (the turn of a disc) is left as it is
+FAINT = 0.1  # of a window: below, noise would be blown up by more than ten
 MODE: Final = "grid-wrap"
 
 
 def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
-    """The series (sample, plane, y, x) in the frame of the plane `reference`, by cubic splines.
+    """The series (sample, plane, y, x) in the frame of the plane `reference`, which stays as it is, by cubic splines.
 
-    window: (y, x), has been multiplied with the images; outside of it their median, mostly vacuum, is assumed.
-    blur: (sample,), the standard deviation of the Gaussian [pixel].
+    images: relative to the incident beam. window: (y, x), has been multiplied with them, and is again with the result;
+    it is undone where it is at least FAINT, and vacuum is assumed elsewhere. blur: (sample,), the standard deviation of
+    the Gaussian [pixel].
     """
-    level = np.median(images[..., window == window.max()], axis=-1)[..., None, None]
-    filled = (images + level * (1 - window)).astype(float)
-    out = np.stack([_series(series, reference, width) for series, width in zip(filled, blur, strict=True)])
-    out *= window
-    return out.astype(images.dtype)
+    bare: np.ndarray = np.where(window < FAINT, 1.0, images / np.maximum(window, FAINT))
+    out = np.stack([_series(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
+    out[:, reference] = images[:, reference]
+    return out.astype(images.dtype)  # type: ignore[no-any-return]
 
 
 def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:

@@ -68,12 +68,14 @@ class Job:
             name=inverter.name,
             kind=inverter.kind,
             method=inverter.method,
+            version=inverter.version,
             about=inverter.about,
             settings=dict(inverter.settings),
             weights=inverter.weights,
             task=source.task if source.task.of("target") else replace(source.task, fields=source.task.fields + targets),
             sizes=manifest.sizes,
             dataset_digest=str(manifest.root_digest),
+            family=manifest.family,
             split=source.split,
             split_digest=manifest.split_digests[source.split],
             samples=source.samples,
@@ -145,7 +147,8 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int]:
                     show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
             done = stop
     if made or predictions.status != "complete":
-        predictions = place.finish(job.out, predictions, _seconds(job, clock))
+        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
+        predictions = place.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
     return predictions, made
 
 

@@ -11,11 +11,14 @@ from inference.contract import Method, Setting, Settings, Value
 from inference.source import Source
 from schemas.errors import UserError
 from schemas.predictions import Tuning
+from schemas.scores import nrms
 from schemas.store import units
 
 SAMPLES = 256  # tuned on, at most
 BLOCK = 64  # samples inverted at once
+GAIN = 0.01  # relative: less is no reason to look beyond a grid
 
+type Errors = Mapping[tuple[Value, ...], float]  # by the values of a combination
 type Grid = Mapping[str, tuple[Value, ...]]
 
 
@@ -65,14 +68,14 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
             f"{source.path}: no validation or training samples with targets to tune on; give all: --set {missing}"
         )
     samples = min(source.manifest.samples[split], SAMPLES)
-    best, error = _search(method, Source(source.path, source.manifest, split), samples, grid)
+    best, errors = _search(method, Source(source.path, source.manifest, split), samples, grid)
     return best, Tuning(
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
-        nrms=error,
+        nrms=errors[tuple(best.values())],
         fixed=sorted(given),
-        edges=[key for key, value in best.items() if _at_edge(value, grid[key])],
+        edges=[key for key in best if _at_edge(key, best, grid, errors)],
     )
 
 
@@ -83,8 +86,11 @@ def _split(source: Source) -> str | None:
     return next((split for split in ("validation", "train") if source.manifest.samples.get(split)), None)
 
 
-def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[dict[str, Value], float]:
-    """Block by block, so that each is read once and memory does not grow with the number of combinations."""
+def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[dict[str, Value], Errors]:
+    """The best combination, and the mean error of each.
+
+    Block by block, so that each is read once and memory does not grow with the number of combinations.
+    """
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     target = source.task.of("target")[0].name
     errors = np.empty((len(combinations), samples))
@@ -98,23 +104,20 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     best = int(np.argmin(means))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no setting gives a finite error on {source.split}; give all with --set")
-    return combinations[best], means[best]
-
-
-def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> np.ndarray:
-    """`schemas.scores`' nrms (sample,), alone: tuning asks for it a hundred times."""
-    inside = np.True_ if window is None else window != 0
-    axes = tuple(range(1, truth.ndim))
-    with np.errstate(all="ignore"):
-        return np.sqrt(((prediction - truth) ** 2 * inside).sum(axes) / (truth**2 * inside).sum(axes))  # type: ignore[no-any-return]
+    return combinations[best], {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
 
 
 def _mean(errors: np.ndarray) -> float:
-    """Over samples whose truth is not 0; infinite where a prediction is not finite."""
+    """Over samples whose truth is not 0; infinite if one of the predictions is not finite."""
     defined = errors[~np.isnan(errors)]
     return float(defined.mean()) if len(defined) else math.inf
 
 
-def _at_edge(value: Value, values: tuple[Value, ...]) -> bool:
-    """Whether a number lies at an end of its grid that could be wider; 0 is no such end, it switches something off."""
-    return len(values) > 2 and not isinstance(value, str) and value in (values[0], values[-1]) and value != 0
+def _at_edge(key: str, best: Settings, grid: Grid, errors: Errors) -> bool:
+    """Whether a number lies at an end of its grid, and the error still falls towards it by more than GAIN."""
+    values = grid[key]
+    if len(values) < 3 or isinstance(best[key], str) or best[key] not in (values[0], values[-1]):
+        return False
+    within = values[1] if best[key] == values[0] else values[-2]
+    here, inside = (errors[tuple({**best, key: value}.values())] for value in (best[key], within))
+    return inside > (1 + GAIN) * here

@@ -19,6 +19,12 @@ from physics.arrays import Array, leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 
 
+def in_focus(images: Array) -> Array:
+    """(..., y, x): the plane amid a series (..., plane, y, x) through focus, or the mean of two if it is even."""
+    count = images.shape[-3]
+    return images[..., (count - 1) // 2 : count // 2 + 1, :, :].mean(axis=-3)
+
+
 def longitudinal_derivative(images: Array, defocus: Array) -> Array:
     """dI/dz [1/nm] of a through-focus series: the slope of the least-squares line through each pixel.
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.core import SAMPLE, SPLITS, Task
+from schemas.digest import canonical
 from schemas.documents import document
 from schemas.errors import UserError
-from schemas.objects import read
+from schemas.objects import read, sha256
 
 KEY = "drybeam"
 FORMAT = 1  # of the manifest and the layout of the store; a reader refuses a newer one
@@ -80,6 +81,11 @@ class Manifest(BaseModel):
     def identity(self) -> list[Any]:
         """All that the bits of a sample depend on, beside its split and index."""
         return [self.recipe, self.seed, self.generator_version, self.task.identity(), self.platform]
+
+    @property
+    def family(self) -> str:
+        """Of all datasets that hold the same samples, however many; empty for measurements."""
+        return sha256(canonical(self.identity)) if self.origin == "simulated" else ""
 
     def same_plan(self, other: "Manifest") -> bool:
         """Whether both describe the same objects: samples, how many, and how they are cut."""

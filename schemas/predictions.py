@@ -57,6 +57,7 @@ class Weights(BaseModel):
     sha256: str  # of the weights and of all that turns them into predictions
     parameters: Count
     trained_on: str  # root digest
+    family: str  # of that dataset
     samples: Count  # it was trained with
 
 
@@ -69,12 +70,14 @@ class Predictions(BaseModel):
     name: str  # in tables and plots
     kind: Literal["network", "classical"]
     method: str
+    version: int  # of the method; a network is known by its weights
     about: str
     settings: dict[str, float | str]
     weights: Weights | None
     task: Task
     sizes: dict[str, Length]
     dataset_digest: str
+    family: str  # of the dataset
     split: str
     split_digest: str
     samples: Length
@@ -109,7 +112,8 @@ class Predictions(BaseModel):
         """Why its scores are not those of unseen samples; empty if they are."""
         if self.tuning and self.tuning.split == self.split:
             return f"{self.name} was tuned on samples of {self.split}"
-        if self.weights and self.weights.trained_on == self.dataset_digest and self.split != "test":
+        known = {self.dataset_digest, self.family} - {""}
+        if self.weights and known & {self.weights.trained_on, self.weights.family} and self.split != "test":
             how = "trained with these samples" if self.split == "train" else "chosen by these samples"
             return f"{self.name} was {how}"
         return ""
@@ -117,7 +121,18 @@ class Predictions(BaseModel):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on, but for rounding."""
-        names = {"kind", "method", "settings", "dataset_digest", "split", "split_digest", "samples", "unit", "chunks"}
+        names = {
+            "kind",
+            "method",
+            "version",
+            "settings",
+            "dataset_digest",
+            "split",
+            "split_digest",
+            "samples",
+            "unit",
+            "chunks",
+        }
         plain = self.model_dump(mode="json", include={*names, "sizes", "tiles", "overlap"})
         return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
 

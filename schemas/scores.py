@@ -72,6 +72,17 @@ def score(
     return found
 
 
+def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> Real:
+    """`nrms` (sample,) of one field, without alignment. Infinite where a prediction is not finite inside the window."""
+    inside = np.True_ if window is None else window != 0
+    axes = tuple(range(1, truth.ndim))
+    difference, known = (np.where(inside, values, 0.0) for values in (prediction.astype(float) - truth, truth))
+    power = (known**2).sum(axes)
+    with np.errstate(all="ignore"):
+        found = np.sqrt((difference**2).sum(axes) / np.where(power > 0, power, np.nan))
+    return np.where(np.isfinite(difference).all(axes), found, np.inf)
+
+
 def summary(task: Task, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | int | str | None]]:
     """{"mean", "std" (ddof 0), "n", "unit"} per key of `score`, over finite values only; None where there are none.
 

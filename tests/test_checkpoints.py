@@ -34,6 +34,38 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(data: Path, train: Co
     assert weights("r") == weights("whole")
 
 
+def test_names_in_a_checkpoint_that_are_damaged_are_damage(data: Path, train: Command) -> None:
+    command = ("--data", data, *SMALL, "--set", "log_every=1", "--out", "r")
+    assert train(*command)[0] == 0
+    whole = weights("r")
+    known = Path("r", "checkpoints", "9", "known", "metadata")
+    known.write_text(known.read_text().replace("kernel", "kernem", 1))
+    shutil.rmtree(Path("r", "best"))
+    code, out, _ = train(*command)
+    assert code == 0
+    assert "checkpoint 9 cannot be read" in out
+    assert weights("r") == whole
+
+
+def test_a_run_remembers_where_it_went_on_and_how_long_it_took(
+    data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("--data", data, *SMALL, "--set", "log_every=1", "--out", "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "follow", dies_at(7, Watch.follow))
+        with pytest.raises(RuntimeError, match="killed"):
+            train(*command)
+    before = card("r")
+    for _ in range(2):  # the second has nothing to do
+        monkeypatch.setattr(loop, "hardware", lambda: "another machine")
+        assert train(*command)[0] == 0
+    after = card("r")
+    assert [place["step"] for place in after["places"]] == [0, 6]
+    assert after["places"][1]["hardware"] == "another machine"
+    assert after["places"][0] == before["places"][0]
+    assert after["seconds"] >= before["seconds"] > 0
+
+
 def _harm(path: Path, harm: str) -> None:
     content = bytearray(path.read_bytes())
     if harm == "truncate":
@@ -157,6 +189,9 @@ def test_a_kept_checkpoint_is_a_model(data: Path, train: Command, infer: Command
     known = Path("r", "checkpoints", "6", "known", "metadata")
     known.write_text(re.sub(r"(kernel'\]\": )\d", r"\g<1>1234", known.read_text()))
     refused(infer("--model", "r", "--checkpoint", 6, *use, "--out", "5.zarr"), "checkpoints/6: damaged")
+    assert train("--data", data, *SMALL, "--seed", 1, "--out", "s")[0] == 0
+    shutil.copytree("s/best", "r/other")
+    refused(infer("--model", "r/other", "--checkpoint", 9, *use, "--out", "5.zarr"), "of another run than the model")
     _harm(_biggest("9"), "truncate")
     refused(infer("--model", "r", "--checkpoint", 9, *use, "--out", "5.zarr"), "checkpoints/9: damaged")
 

@@ -55,7 +55,7 @@ def network(store: str, name: str) -> None:
     """Let predictions be those of a network."""
     root = Path(store) / "zarr.json"
     content = json.loads(root.read_text())
-    weights = {"sha256": "ab", "parameters": 10, "trained_on": "00", "samples": 20}
+    weights = {"sha256": "ab", "parameters": 10, "trained_on": "00", "family": "", "samples": 20}
     history = [{"epoch": epoch, "train/loss": 1 / epoch, "validation/loss": 2 / epoch} for epoch in (1, 2, 3)]
     content["attributes"]["drybeam_predictions"] |= {
         "kind": "network",

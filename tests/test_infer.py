@@ -18,8 +18,10 @@ import pytest
 import xarray as xr
 
 from generators.cli import main as generate_main
+from inference import inverters
 from inference.contract import find_inference, inference_names
 from inference.run import Clock
+from inference.source import open_source
 from schemas.core import Task, find_task
 from schemas.errors import UserError
 from schemas.predictions import read_predictions
@@ -59,6 +61,7 @@ class Network:
             sizes={"x": size, "edge": 2},
             history=[{"epoch": 1, "train/loss": 0.5, "validation/loss": float("nan")}],
             dataset_digest="0" * 64,
+            dataset_family="1" * 64,
             parameters=1234,
             samples=40,
             ranges={},
@@ -95,11 +98,41 @@ def test_the_first_batch_of_each_length_is_not_timed() -> None:
 
 
 def test_predictions_say_when_their_samples_were_seen(toy: Path, infer: Command) -> None:
-    assert "beware" not in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+    assert "beware: wiener was" not in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
     assert (
         "beware: wiener was tuned on samples of validation"
         in infer("--method", "wiener", "--data", toy, "--split", "validation", "--out", "b.zarr")[1]
     )
+
+
+def test_few_samples_to_tune_on_are_said(toy: Path, infer: Command) -> None:
+    assert "beware: 4 samples are few to tune on" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+
+
+def test_time_hardware_and_versions_belong_together(toy: Path, infer: Command) -> None:
+    """After a resume elsewhere they are those of where the time was measured."""
+    command = ("--method", "identity", "--data", toy, "--out", "p.zarr")
+    assert infer(*command)[0] == 0
+    made = read_predictions(Path("p.zarr"))
+    edit("p.zarr", f'"hardware": {json.dumps(made.hardware)}', '"hardware": "an older one"')
+    Path("p.zarr/line/c/0/0").unlink()
+    assert infer(*command)[0] == 0
+    assert read_predictions(Path("p.zarr")).hardware == made.hardware
+
+
+UNSEEN = [("2000:3000", "defocus -2"), ("8000:12000", ""), ("13000", "13000, trained")]
+
+
+@pytest.mark.parametrize(("planes", "said"), UNSEEN)
+def test_parameters_that_a_network_never_saw_are_named_value_by_value(
+    generate: Command, planes: str, said: str
+) -> None:
+    generate("--task", "tie", "--n", 1, "--validation", 0, "--test", 6, "--set", f"defocus={planes}", "image_size=16")
+    source = open_source(Path("tie.zarr"), "test")
+    known = {"defocus": [(-12e3, -8e3), (0.0, 0.0), (8e3, 12e3)]}
+    found = inverters.beyond(source, SimpleNamespace(ranges=known))  # type: ignore[arg-type]
+    assert len(found) == bool(said)
+    assert said in "".join(found)
 
 
 def test_the_same_command_keeps_what_is_whole(toy: Path, infer: Command) -> None:

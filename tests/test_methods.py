@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 from inference import tuning
-from inference.contract import find_inference, inference_names
+from inference.contract import Method, Setting, find_inference, inference_names
 from inference.source import Source, open_source
-from inference.tasks.tie import absorption, transport
+from inference.tasks.tie import absorption, registered, transport
 from physics import optics
 from physics.electron import wavelength
 from schemas.core import find_task, task_names
@@ -134,3 +134,80 @@ def test_transport_has_the_sign_and_scale_of_the_phase(planes: int) -> None:
     bare = transport(fields, cutoff=0.0, floor=0.0, offset="none")["phase"]
     assert abs(bare.mean()) < 1e-9
     np.testing.assert_allclose(bare - bare.mean(), found - found.mean(), atol=1e-12)
+
+
+def test_transport_takes_the_offset_inside_the_window_and_ends_there() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.indices((32, 32)) - 16
+    window = (np.hypot(y, x) < 15).astype(float)
+    fields = {
+        "intensity": 1 + 0.01 * rng.normal(size=(2, 3, 32, 32)),
+        "defocus": np.array([[-500.0, 0, 500]] * 2),
+        "voltage": np.full(2, 3e5),
+        "sampling": np.ones(2),
+        "window": window,
+    }
+    knobs = {"cutoff": 0.01, "floor": 0.1}
+    bare = transport({**fields, "window": np.ones((32, 32))}, offset="none", **knobs)["phase"]
+    ring = (np.hypot(y, x) >= 0.45 * 32) & (np.hypot(y, x) <= 0.5 * 32) & (window > 0)
+    found = transport(fields, offset="annulus", **knobs)["phase"]
+    expected = (bare - bare[:, ring].mean(axis=1)[:, None, None]) * window
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert not found[:, window == 0].any()
+
+
+@pytest.mark.parametrize(("planes", "reference"), [(2, 0), (3, 1), (5, 2)])
+def test_images_are_registered_to_the_one_in_focus_through_three_fresnel_lengths(
+    planes: int, reference: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def record(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
+        asked.append((reference, float(blur[0])))
+        return images
+
+    monkeypatch.setattr("inference.tasks.tie.register", record)
+    fields = {
+        "intensity": np.ones((1, planes, 8, 8)),
+        "defocus": np.linspace(-9e3, 9e3, planes)[None],
+        "voltage": np.array([3e5]),
+        "sampling": np.array([2.0]),
+        "window": np.ones((8, 8)),
+    }
+    registered(fields)
+    assert len(asked) == 1
+    assert asked[0][0] == reference
+    assert asked[0][1] == pytest.approx(3 * np.sqrt(1.96875e-3 * 9e3) / 2, rel=1e-4)
+
+
+def test_tuning_counts_every_sample_once(generate: Command) -> None:
+    """More samples than are inverted at once."""
+    generate(*TOY_TASK, "--n", 4, "--validation", 150, "--test", 1)
+    source, method = open_source(Path("toy.zarr"), "test"), find_inference("toy").METHODS["wiener"]
+    settings, found = tuning.tune(method, source, {})
+    block = Source(source.path, source.manifest, "validation").read(("blurred", "position", "line"), 0, 150)
+    solved = method.invert(source.task, settings, method.ready(block))
+    truth = {"line": block["line"]}
+    assert found is not None
+    assert found.nrms == pytest.approx(score(source.task, solved, truth, None)["nrms"].mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("place", ["inside", "outside"])
+def test_tuning_does_not_reward_what_is_no_number(place: str, generate: Command) -> None:
+    """Were NaN left out, a setting that inverts only what is easy would win."""
+    generate("--task", "tie", "--n", 4, "--validation", 6, "--test", 2, "--set", "window=0.4", *SMALL_TIE)
+    source = open_source(Path("tie.zarr"), "test")
+
+    def solve(fields: dict[str, np.ndarray], broken: float) -> dict[str, np.ndarray]:
+        window = fields["window"]
+        phase = np.broadcast_to(0.1 * window, (len(fields["intensity"]), *window.shape)).copy()
+        if broken:
+            phase[1:, (window != 0) == (place == "inside")] = np.nan
+            phase[:, window != 0] *= 0.5 if place == "inside" else 2
+        return {"phase": phase}
+
+    method = Method("a test", ("intensity", "window"), solve, settings={"broken": Setting("", "1", (0.0, 1.0))})
+    settings, found = tuning.tune(method, source, {})
+    assert found is not None
+    assert settings == {"broken": 0.0 if place == "inside" else settings["broken"]}
+    assert np.isfinite(found.nrms)

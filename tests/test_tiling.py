@@ -131,3 +131,11 @@ def test_classes_are_rounded_and_complex_values_stay_complex() -> None:
     )["truth"]
     assert found.dtype == np.complex64
     np.testing.assert_allclose(found, 1j * identity(block)["truth"], rtol=3e-7, atol=1e-7)
+
+
+def test_weights_are_those_of_hann_windows_between_their_zeros() -> None:
+    """Two tiles of 4 on 6 pixels: h(i) = sin^2(pi (i + 1/2) / 4), which is 0.1464 at the ends, 0.8536 within."""
+    low, high = np.sin(np.pi / 8) ** 2, np.sin(3 * np.pi / 8) ** 2
+    found = weights(6, 4, 0.5)
+    np.testing.assert_allclose(found[0], [1, 1, high / (high + low), low / (low + high)])
+    np.testing.assert_allclose(found[2], [low / (low + high), high / (high + low), 1, 1])

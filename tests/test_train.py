@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,8 @@ RULES = {
     "average": ("ema=0.9",),
     "plateau": ("schedule.name=plateau", "schedule.patience=1", "optimizer.learning_rate=0.5"),
     "half": ("precision=bfloat16",),
+    "leader": ("optimizer.name=ftrl", "optimizer.l1=1e-5"),
+    "free": ("optimizer.name=schedule_free", "schedule.name=constant"),
     "patience": ("patience=1", "optimizer.learning_rate=0.5"),
     "aligned": ("loss.aligned=true", "loss.relative=0", "loss.l1=1", "loss.huber=1"),
 }
@@ -116,6 +119,8 @@ def test_plateau_lowers_the_rate(data: Path, train: Command) -> None:
 
 def test_without_validation_the_last_model_is_kept(generate: Command, train: Command) -> None:
     assert generate(*TOY_TASK, "--n", 20, "--validation", 0, "--test", 0, "--out", "bare.zarr")[0] == 0
+    for knob in ("patience=3", "schedule.name=plateau"):
+        refused(train("--data", "bare.zarr", *SMALL, "--set", knob, "--out", "r"), "no validation samples")
     code, out, _ = train("--data", "bare.zarr", *SMALL, "--out", "r")
     assert code == 0
     assert card("r")["step"] == 6
@@ -190,6 +195,8 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "range": (("--samples", "7"), ("samples", "pattern")),
     "keep": (("--keep-every", "0"), ("--keep-every 0",)),
     "process": (("--coordinator", "localhost:1"), ("--processes",)),
+    "alone": (("--processes", "2", "--process", "1"), ("need --coordinator",)),
+    "no loss": (("--set", "loss.relative=0"), ("relative, mse, l1, huber",)),
 }  # fmt: skip
 
 
@@ -232,6 +239,15 @@ def test_describe_prints_every_knob(data: Path, train: Command) -> None:
     assert all(row["about"] and row["unit"] for row in rows.values())
 
 
+def test_where_nothing_was_learned_another_run_may_begin(data: Path, train: Command, infer: Command) -> None:
+    assert train("--data", data, *SMALL, "--out", "r")[0] == 0
+    for name in ("best", "checkpoints"):
+        shutil.rmtree(Path("r", name))
+    refused(infer("--model", "r", "--data", data, "--split", "train"), "this run has no model yet")
+    assert train("--data", data, *SMALL, "--epochs", 1, "--out", "r")[0] == 0
+    assert card("r")["step"] == 3
+
+
 def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
     with Path(".r.lock").open("w") as lock:
@@ -241,10 +257,14 @@ def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
 
 def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, train: Command, infer: Command) -> None:
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
-    assert 1 <= card("r")["ranges"]["height"][0] < card("r")["ranges"]["height"][1] <= 2
+    assert 1 <= card("r")["ranges"]["height"][0][0] < card("r")["ranges"]["height"][0][1] <= 2
     told = infer("--model", "r", "--data", data, "--split", "train", "--out", "p.zarr")[1]
     assert "outside of the training data" not in told
     assert "beware: r was trained with these samples" in told
+    assert generate(*TOY_TASK, "--n", 48, "--validation", 12, "--test", 0, "--out", "toy.zarr")[0] == 0
+    for split in ("train", "validation"):
+        told = infer("--model", "r", "--data", data, "--split", split, "--out", f"{split}.zarr")[1]
+        assert "beware: r was" in told, "a larger dataset holds the same samples"
     higher = ("--n", 8, "--validation", 0, "--test", 4, "--set", "height=5:6", "--out", "other.zarr")
     assert generate(*TOY_TASK, *higher)[0] == 0
     code, out, _ = infer("--model", "r", "--data", "other.zarr", "--out", "q.zarr")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,33 @@ def test_one_device_then_two() -> None:
 
 def pair(*args: object) -> str:
     """One run in two processes; what the first says."""
+    told = together(args, ((), ()))
+    assert [code for code, _ in told] == [0, 0], told
+    return told[0][1]
+
+
+def together(args: Iterable[object], own: Sequence[Iterable[object]]) -> list[tuple[int, str]]:
+    """Processes of one run, each with options of its own: exit codes, and what they say."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    together = (*args, "--coordinator", address, "--processes", 2)
-    processes = [start(*together, "--process", index, room="tests.train") for index in range(2)]
+    common = (*args, "--coordinator", address, "--processes", len(own))
+    processes = [start(*common, *more, "--process", i, room="tests.train") for i, more in enumerate(own)]
     told = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
-    return told[0]
+    return [(process.returncode, text) for process, text in zip(processes, told, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("data")
+def test_processes_that_do_not_belong_together_are_refused_together() -> None:
+    """Another seed in one of them; then a folder that the first may not have."""
+    for own, said in ((("--seed", 1), "the same command"), ((), "is not empty")):
+        Path("r").mkdir(exist_ok=True)
+        Path("r", "other.txt").touch()
+        told = together((*TOY, "--out", "r"), ((), own))
+        assert [code for code, _ in told] == [2, 2], told
+        assert said in told[0][1]
+        assert all("Traceback" not in text for _, text in told)
 
 
 @pytest.mark.slow

@@ -53,10 +53,10 @@ class Memory(BaseModel):
 
 
 class Checkpoints:
-    """The checkpoints in a folder."""
+    """The checkpoints of a run in a folder. run: sha256 of its identity."""
 
-    def __init__(self, folder: Path, keep_every: int | None = None) -> None:
-        self._folder = folder.absolute()
+    def __init__(self, folder: Path, run: str, keep_every: int | None = None) -> None:
+        self._folder, self._run = folder.absolute(), run
         self._kept = _Kept(keep_every)
         options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -66,8 +66,12 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         self._kept.best = memory.best_step
-        remembered = memory.model_dump(mode="json")
-        known = {"memory": remembered, "checksums": _checksums(state, remembered)}
+        known: dict[str, Any] = {
+            "memory": memory.model_dump(mode="json"),
+            "checksums": _checksums(state),
+            "run": self._run,
+        }
+        known["seal"] = _seal(known)
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), known=ocp.args.JsonSave(known))
         with self._resumable():
             self._manager.save(step, args=args)
@@ -107,14 +111,16 @@ class Checkpoints:
 
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
         known = self._manager.restore(step, args=ocp.args.Composite(known=ocp.args.JsonRestore()))["known"]
-        if known["checksums"].keys() != {*_names(like), "memory"}:
+        if known.get("seal") != _seal(known):
+            raise ValueError("not what was written")
+        if known["run"] != self._run or known["checksums"].keys() != _names(like).keys():
             raise UserError(
-                f"{self._folder}/{step}: written by another version of this program, or of its libraries; "
+                f"{self._folder}/{step}: written by another run, or version of this program or its libraries; "
                 "go on with that one, or give --overwrite to begin anew"
             )
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), like)
         state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
-        if _checksums(state, known["memory"]) != known["checksums"]:
+        if _checksums(state) != known["checksums"]:
             raise ValueError("not the numbers that were written")
         return state, Memory.model_validate(known["memory"])
 
@@ -151,8 +157,8 @@ class Checkpoints:
             ) from None
 
 
-def at(folder: Path, step: int) -> tuple[State, Memory]:
-    """The state at a step of a run, as arrays of the host; UserError if it is not there, or damaged."""
+def at(folder: Path, step: int, run: str) -> tuple[State, Memory]:
+    """The state at a step of a run, as arrays of the host; UserError: not there, damaged, or of another run."""
     steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
     if step not in steps:
         raise UserError(f"{folder}: no checkpoint {step}; there are: {', '.join(map(str, steps)) or 'none'}")
@@ -162,11 +168,14 @@ def at(folder: Path, step: int) -> tuple[State, Memory]:
             found = reader.restore(folder.absolute() / str(step), args=args)
         state, known = jax.tree.map(np.asarray, found["state"]), found["known"]
         memory = Memory.model_validate(known["memory"])
-        whole = _checksums({name: state[name] for name in READ}, known["memory"]).items() <= known["checksums"].items()
+        sums = _checksums({name: state[name] for name in READ})
+        whole = known["seal"] == _seal(known) and sums.items() <= known["checksums"].items()
     except Exception:  # whatever a damaged file makes orbax and its store raise
         whole = False
     if not whole:
         raise UserError(f"{folder}/{step}: damaged; take another checkpoint: {', '.join(map(str, steps))}")
+    if known["run"] != run:
+        raise UserError(f"{folder}/{step}: of another run than the model beside it")
     return state, memory
 
 
@@ -184,10 +193,15 @@ class _Kept:
         return [step in kept or (self.every is not None and step % self.every == 0) for step in steps]
 
 
-def _checksums(state: State, memory: Mapping[str, Any]) -> dict[str, int]:
-    """CRC-32 of each array and of the memory: the store under orbax does not notice a flipped bit."""
-    arrays = {name: zlib.crc32(np.asarray(value).tobytes()) for name, value in _names(state).items()}
-    return {**arrays, "memory": zlib.crc32(json.dumps(memory, sort_keys=True).encode())}
+def _checksums(state: State) -> dict[str, int]:
+    """CRC-32 of each array: the store under orbax does not notice a flipped bit."""
+    return {name: zlib.crc32(np.asarray(value).tobytes()) for name, value in _names(state).items()}
+
+
+def _seal(known: Mapping[str, Any]) -> int:
+    """CRC-32 of all else that is written beside the arrays."""
+    rest = {name: value for name, value in known.items() if name != "seal"}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
 def _names(state: State) -> dict[str, Any]:

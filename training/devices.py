@@ -1,5 +1,6 @@
 """Processes and devices. Data are parallel: a batch is cut along its samples, the state is the same everywhere."""
 
+import hashlib
 import os
 
 import jax
@@ -18,6 +19,8 @@ def connect(coordinator: str | None, processes: int | None, process: int | None)
         if processes is None or process is None:
             raise UserError("--coordinator needs --processes N and --process I: how many there are, and which this is")
         jax.distributed.initialize(coordinator, processes, process)
+    elif processes is not None or process is not None:
+        raise UserError("--processes and --process need --coordinator HOST:PORT, the same for all processes")
     elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_ID" in os.environ:
         jax.distributed.initialize()
 
@@ -51,6 +54,14 @@ def everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
 def first() -> bool:
     """Whether this process writes what is written once."""
     return jax.process_index() == 0
+
+
+def agree(text: str) -> bool:
+    """Whether every process has the same text; all must ask."""
+    if jax.process_count() == 1:
+        return True
+    own = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    return bool(np.all(multihost_utils.process_allgather(own) == own))
 
 
 def everybody(says: bool) -> bool:

@@ -48,8 +48,10 @@ class Card(BaseModel):
     sizes: dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]  # of the training data
     recipe: dict[str, Any]
     moments: dict[str, Moments]
-    ranges: dict[str, tuple[float, float]]  # of the parameters that matter, over the training samples
+    ranges: dict[str, list[tuple[float, float]]]  # of each value of the parameters that matter, over training samples
+    run: str  # sha256 of the run's identity
     dataset_digest: str
+    dataset_family: str
     dataset_recipe: dict[str, Any] | None
     samples: int
     parameters: int
@@ -167,6 +169,8 @@ def load_card(path: Path) -> tuple[Path, Card]:
     folder = next((f for f in _places(path) if f.is_dir()), path)
     data = read(folder / "model.json")
     if data is None:
+        if (path / "run.json").exists():
+            raise UserError(f"{path}: this run has no model yet; go on training: the first comes with the first epoch")
         raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
     try:
         content = json.loads(data)
@@ -205,12 +209,20 @@ def load_model(path: Path) -> Trained:
 def load_checkpoint(run: Path, step: int) -> Trained:
     """The model as it was at a step whose checkpoint was kept. UserError if that is missing or damaged."""
     best = load_model(run)
-    state, memory = checkpoints.at(load_card(run)[0].parent / "checkpoints", step)
+    folder = load_card(run)[0].parent / "checkpoints"
+    state, memory = checkpoints.at(folder, step, best.card.run)
     parameters, rest = best_parameters(state), state["rest"]
-    card = best.card.model_copy(
-        update={"step": step, "history": memory.history, "weights_sha256": sha256(_packed(parameters, rest))}
-    )
-    return replace(best, card=card, parameters=parameters, rest=rest)
+    row = next((row for row in memory.history if row["step"] == step), {})
+    known = {
+        "step": step,
+        "epoch": step // -(-best.card.samples // best.card.recipe["batch_size"]),
+        "scores": {name: value for name, value in row.items() if "/" in name},
+        "history": memory.history,
+        "seconds": round(memory.seconds, 1),
+        "places": memory.places,
+        "weights_sha256": sha256(_packed(parameters, rest)),
+    }
+    return replace(best, card=best.card.model_copy(update=known), parameters=parameters, rest=rest)
 
 
 def load_whole(path: Path) -> tuple[Card, bytes]:

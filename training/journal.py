@@ -1,11 +1,12 @@
 """What a run reports: `metrics.jsonl` is the truth, a line per log step and per evaluation; the rest is made from it.
 
-metrics.csv, curves.png and tensorboard/ are made anew when the run stops; TensorBoard also follows while it runs.
+metrics.csv and curves.png are made anew when the run stops, tensorboard/ when it starts; it follows while it runs.
 """
 
 import csv
 import io
 import json
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,18 @@ class Journal:
         rows = [row for row in read(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, max_queue=100, flush_secs=10)
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # a kill may have cut it short
+        self._board = SummaryWriter(str(folder / "tensorboard"), max_queue=100, flush_secs=10)
+        for row in rows:
+            self._show(row)
 
     def write(self, row: Row) -> None:
         """A line."""
         self._file.write(_line(row))
         self._file.flush()
+        self._show(row)
+
+    def _show(self, row: Row) -> None:
         for name, value in row.items():
             if name not in ("step", "epoch"):
                 self._board.add_scalar(name, value, row["step"])

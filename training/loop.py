@@ -5,11 +5,12 @@ are looked at while the next one runs.
 """
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -58,16 +59,38 @@ class Machinery:
 
 def train(run: Run, *, overwrite: bool = False) -> Memory:
     """Run to the end, or go on from where a run of the same identity stopped."""
+    if not devices.agree(f"{run.digest} {run.mode} {run.keep_every} {overwrite}"):
+        raise UserError("the processes were not given the same command: only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
     network = export.assemble(run.recipe, run.features)
-    with claim(run, overwrite=overwrite) if devices.first() else nullcontext():
+    with _claimed(run, overwrite=overwrite):
         machinery = _build(run, mesh, network)
         if devices.first():
             print(_told(machinery), flush=True)
         try:
             return _train(machinery)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            reason = str(error).partition("\n")[0][:200]
+            raise UserError(f"not enough memory ({reason}); lower --batch-size, or the network's width") from None
         finally:
             machinery.checkpoints.close()
+
+
+@contextmanager
+def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
+    """The first process claims the run's folder, for all; UserError in each if it may not."""
+    with ExitStack() as stack:
+        refused = None
+        if devices.first():
+            try:
+                stack.enter_context(claim(run, overwrite=overwrite))
+            except UserError as error:
+                refused = error
+        if not devices.everybody(refused is None):
+            raise refused or UserError("the first process was refused the run's folder: it says why")
+        yield
 
 
 def _told(m: Machinery) -> str:
@@ -94,7 +117,7 @@ def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
         steps.evaluate(network, features, recipe, mesh),
         optimizers.schedule(recipe.schedule, recipe.optimizer.learning_rate, count),
         rule,
-        Checkpoints(run.out / "checkpoints", run.keep_every),
+        Checkpoints(run.out / "checkpoints", run.digest, run.keep_every),
     )
 
 
@@ -256,7 +279,9 @@ def _card(m: Machinery, memory: Memory) -> Card:
         recipe=run.recipe.model_dump(mode="json"),
         moments=dict(run.features.moments),
         ranges=dict(run.ranges),
+        run=run.digest,
         dataset_digest=run.manifest.root_digest or "",
+        dataset_family=run.manifest.family,
         dataset_recipe=run.manifest.recipe,
         samples=m.training.order.n,
         parameters=m.network.parameters,

@@ -30,7 +30,7 @@ def schedule(knobs: Schedule, highest: float, steps: int) -> optax.Schedule:
         rest = optax.schedules.cosine_decay_schedule(highest, max(steps - warmup, 1), knobs.floor)
     if not warmup:
         return rest
-    rise = optax.schedules.linear_schedule(highest / warmup, highest, warmup)
+    rise = optax.schedules.linear_schedule(highest / warmup, highest, warmup - 1)
     return optax.schedules.join_schedules([rise, rest], [warmup])
 
 

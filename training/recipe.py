@@ -59,6 +59,12 @@ class Loss(Knobs):
     huber: Annotated[float, within(0)] = Field(0.0, **knob("mean Huber loss, in standard deviations of the target"))
     aligned: bool = Field(False, **knob("compare after alignment: do not learn what no measurement reveals"))
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.relative or self.mse or self.l1 or self.huber):
+            raise ValueError("one of relative, mse, l1, huber must be above 0")
+        return self
+
 
 class Recipe(Knobs):
     """Every knob of a run but those of its model."""

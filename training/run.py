@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from schemas.digest import canonical
 from schemas.errors import UserError
 from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import PARTIAL, publish, read
+from schemas.objects import PARTIAL, publish, read, sha256
 from schemas.store import open_split
 from training.contract import find_learn
 from training.features import Features, Moments
@@ -36,7 +37,7 @@ class Run:
     manifest: Manifest
     recipe: Recipe
     features: Features
-    ranges: Mapping[str, tuple[float, float]]  # of the task's scalars over the training samples
+    ranges: Mapping[str, list[tuple[float, float]]]  # of each value of the task's scalars, over the training samples
     mode: str = "auto"
     keep_every: int | None = None
 
@@ -46,6 +47,11 @@ class Run:
         manifest = self.manifest
         data = {"task": manifest.task.name, "schema": manifest.task.version, "digest": manifest.root_digest}
         return {"version": VERSION, "data": data, "recipe": self.recipe.model_dump(mode="json")}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its identity."""
+        return sha256(canonical(self.identity))
 
 
 def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
@@ -59,7 +65,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
         raise UserError(f"scalars = {', '.join(sorted(unknown))}: must be some of {', '.join(learn.scalars) or 'none'}")
     recipe = recipe.model_copy(update={"input": name})
     features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes)
-    if found := _problems(manifest, features):
+    if found := _problems(manifest, features, recipe):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
     try:
         recipe.chosen(manifest.samples["train"])
@@ -69,18 +75,19 @@ def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
     return Run(data, out, manifest, recipe, features, _ranges(data, manifest, learn.scalars), **options)
 
 
-def _ranges(data: Path, manifest: Manifest, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Least and greatest of each parameter that the dataset has."""
+def _ranges(data: Path, manifest: Manifest, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+    """Least and greatest of each parameter that the dataset has; of several values a sample, of each."""
     stored = {field.name for field in manifest.task.fields}
     columns = {name: _column(data, name) for name in names if name in stored}
-    return {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
+    flat = {name: values.reshape(len(values), -1) for name, values in columns.items()}
+    return {name: list(zip(v.min(0).tolist(), v.max(0).tolist(), strict=True)) for name, v in flat.items()}
 
 
 def _column(data: Path, name: str) -> np.ndarray:
     return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
 
 
-def _problems(manifest: Manifest, features: Features) -> list[str]:
+def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
     """What the dataset lacks."""
     found = []
     fields = {field.name: field for field in manifest.task.fields}
@@ -88,6 +95,8 @@ def _problems(manifest: Manifest, features: Features) -> list[str]:
         found.append("it holds measurements, without targets")
     if not manifest.samples.get("train"):
         found.append("it has no training samples")
+    if not manifest.samples.get("validation") and (recipe.patience or recipe.schedule.name == "plateau"):
+        found.append("it has no validation samples, which patience and schedule.name=plateau need")
     if not features.targets:
         found.append("no field has the role target")
     needed = dict.fromkeys([*features.reads, *features.normalised])
@@ -143,11 +152,14 @@ def _claim(run: Run, *, overwrite: bool) -> None:
     if not path.exists() and there - OURS:
         raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
     if overwrite and there:
-        shutil.rmtree(run.out)
+        doomed = run.out.with_name(f".{run.out.name}.removed")
+        shutil.rmtree(doomed, ignore_errors=True)
+        run.out.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
         there = set()
-    found = read(path)
+    found = read(path) if _learned(run.out) else None
     if found is None:
-        if there:
+        if there - {"run.json", "checkpoints"} - REPORTS:
             raise UserError(f"{run.out}: a run whose run.json is lost; give another --out, or --overwrite to lose it")
         publish(path, json.dumps(run.identity, indent=1).encode())
         return
@@ -160,6 +172,11 @@ def _claim(run: Run, *, overwrite: bool) -> None:
             f"{run.out}: holds another run ({'; '.join(differences[:4])}); "
             "give another --out, or --overwrite to lose it"
         )
+
+
+def _learned(out: Path) -> bool:
+    """Whether there is anything to lose."""
+    return (out / "best").exists() or any(entry.name.isdigit() for entry in (out / "checkpoints").glob("*"))
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Any:

@@ -41,7 +41,9 @@ def listed(path: Path, first: int = 0) -> tuple[Path, ...]:
         raise UserError(f"{path}: {_reason(error)}; give a folder of specimens particle(N), or one file") from None
     found = sorted(pair for pair in files if pair[0] >= first)
     if not found:
-        raise UserError(f"{path}: no specimen particle({first}) or later; name them particle(N), .txt or .npy")
+        raise UserError(
+            f"{path}: no specimen particle({first}) or later; name them, with brackets, such as particle({first}).npy"
+        )
     for (number, file), (other, twin) in pairwise(found):
         if number == other:
             raise UserError(f"{path}: {file.name} and {twin.name} are both specimen {number}; keep one of them")

@@ -8,7 +8,7 @@ import numpy as np
 from inference.contract import Arrays, Method, Report, Setting, Shown
 from inference.registration import register
 from physics.electron import wavelength
-from physics.phase import longitudinal_derivative, retrieve
+from physics.phase import in_focus, longitudinal_derivative, retrieve
 
 FRESNEL = 3.0  # lengths sqrt(lambda z): so wide is the Gaussian through which images are registered
 DARKEST = 1e-3  # relative to the incident beam: the logarithm is cut there
@@ -26,7 +26,7 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     images = fields["intensity"]
     phase = retrieve(
         longitudinal_derivative(images, fields["defocus"]),
-        _in_focus(images),
+        in_focus(images),
         wavelength(fields["voltage"].astype(float)),
         fields["sampling"].astype(float),
         cutoff=cutoff,
@@ -55,14 +55,8 @@ def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     """
     window = fields["window"]
     safe = np.where(window > 0, window, 1)
-    image = np.maximum(_in_focus(fields["intensity"]) / safe, np.float32(DARKEST))
+    image = np.maximum(in_focus(fields["intensity"]) / safe, np.float32(DARKEST))
     return {"phase": np.float32(-ratio / 2) * np.log(image) * window}
-
-
-def _in_focus(images: np.ndarray) -> np.ndarray:
-    """(sample, y, x): the plane in the middle, or the mean of the two."""
-    count = images.shape[1]
-    return images[:, (count - 1) // 2 : count // 2 + 1].mean(axis=1)
 
 
 def _offset(phase: np.ndarray, window: np.ndarray) -> np.ndarray:

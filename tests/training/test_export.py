@@ -28,6 +28,7 @@ def card(store: Path, recipe: Recipe, **changes: Any) -> Card:
     known: dict[str, Any] = {
         "name": "run", "task": manifest.task, "sizes": manifest.sizes, "recipe": recipe.model_dump(mode="json"),
         "moments": features.moments, "ranges": {}, "dataset_digest": manifest.root_digest,
+        "dataset_family": manifest.family, "run": "",
         "dataset_recipe": manifest.recipe,
         "samples": 21, "parameters": 3, "step": 7, "epoch": 1, "scores": {"validation/nrms": 0.5}, "history": [],
         "seconds": 1.0, "places": [],
@@ -151,7 +152,7 @@ HARM: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "another dtype": (_reweighed(lambda w: {k: v.astype(np.float16) for k, v in w.items()}), ("do not fit",)),
     "a parameter less": (_reweighed(lambda w: {k: v for k, v in w.items() if "bias" not in k}), ("do not fit",)),
     "a parameter more": (_reweighed(lambda w: w | {"parameters/third": np.zeros(3)}), ("do not fit",)),
-    "another width": (edited(recipe__model__hidden=5), ("do not fit",)),
+    "another width": (edited(recipe__model__hidden=[5]), ("do not fit",)),
 }
 
 
@@ -210,7 +211,7 @@ def dies(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 
 
 def scale_of(path: Path) -> float:
-    return float(jnp.max(load_model(path).parameters["first.kernel"]))
+    return float(jnp.max(load_model(path).parameters["layers.0.kernel"]))
 
 
 @pytest.mark.parametrize("deaths", [(at,) for at in range(8)] + [(6, at) for at in range(8)])

@@ -12,9 +12,8 @@ CUTOFF, FLOOR = 0.004, 0.1  # 1/nm, 1: near the best for the TIE on both recipes
 def _retrieved(fields: Arrays) -> Array:
     """The phase by the TIE, (sample, y, x, 1)."""
     images = fields["intensity"]
-    planes = images.shape[1]
-    focus = images[:, planes // 2] if planes % 2 else images.mean(1)
     derivative = phase.longitudinal_derivative(images, fields["defocus"])
+    focus = phase.in_focus(images)
     electrons = wavelength(fields["voltage"])
     found = phase.retrieve(derivative, focus, electrons, fields["sampling"], cutoff=CUTOFF, floor=FLOOR)
     return jnp.asarray(found)[..., None]

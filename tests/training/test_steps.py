@@ -1,0 +1,49 @@
+"""What a step keeps beside the parameters, and the learning rate that it takes."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.training.conftest import features_for, recipe_for
+from training import devices, export, optimizers, steps
+from training.batches import Resident, Split
+from training.order import Order
+from training.recipe import Schedule
+
+
+def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
+    """keep = min(ema, k / (9 + k)) after step k, of the parameters that the step has made."""
+    recipe, features = (
+        recipe_for("mlp", "ema=0.2", "optimizer.learning_rate=0.05", "schedule.warmup=0"),
+        features_for(toy),
+    )
+    network, mesh = export.assemble(recipe, features), devices.mesh(8)
+    rule = optimizers.build(recipe, 100)
+    learn, state = steps.learn(network, features, rule, recipe, mesh), steps.start(network, rule, recipe, mesh)
+    expected = jax.tree.map(np.asarray, state["parameters"])
+    data = Split(toy, "train", ("blurred", "line"), ("position",))
+    for k, batch in enumerate(Resident(data, Order(41, 8, 0, 8), mesh).batches(0, 4), 1):
+        state, _ = learn(state, batch)
+        keep = min(0.2, k / (9 + k))
+        expected = {
+            name: keep * value + (1 - keep) * np.asarray(state["parameters"][name]) for name, value in expected.items()
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(state["average"][name], value, atol=1e-6)
+    assert steps.best_parameters(state) is state["average"]
+
+
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_a_cosine_rises_in_its_warmup_and_falls_to_its_floor_with_the_last_step(warmup: int) -> None:
+    rate = optimizers.schedule(Schedule(name="cosine", warmup=warmup, floor=0.1), 2.0, 100)
+    found = np.array([float(rate(step)) for step in range(101)])
+    np.testing.assert_allclose(found[:warmup], 2.0 * np.arange(1, warmup + 1) / max(warmup, 1), rtol=1e-6)
+    share = (np.arange(warmup, 101) - warmup) / (100 - warmup)
+    np.testing.assert_allclose(found[warmup:], 2.0 * (0.1 + 0.9 * (1 + np.cos(np.pi * share)) / 2), rtol=1e-5)
+
+
+def test_a_warmup_takes_a_tenth_of_a_run_at_most() -> None:
+    rate = optimizers.schedule(Schedule(name="constant", warmup=100), 1.0, 50)
+    np.testing.assert_allclose([float(rate(step)) for step in range(7)], [0.2, 0.4, 0.6, 0.8, 1, 1, 1], rtol=1e-6)
