@@ -78,7 +78,7 @@ def test_the_folder_holds_data_alone(model: Path) -> None:
         "README.md",
     }
     assert load((model / "model.safetensors").read_bytes()).keys() == {
-        f"parameters/{layer}.{part}" for layer in ("first", "second") for part in ("kernel", "bias")
+        f"parameters/{layer}.{part}" for layer in ("layers.0", "layers.1") for part in ("kernel", "bias")
     }
     text = (model / "README.md").read_text()
     assert "toy 1.0" in text
