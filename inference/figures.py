@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, line, plain, unit
@@ -34,7 +34,7 @@ def histogram(result: Result) -> Figure | None:
             axis.axvline(float(np.median(values)), color=ink, linestyle=":", linewidth=1.4)
     axis.set(xscale="log", xlabel="nrms of a sample (dotted: median)", ylabel="samples")
     _decimal(axis.xaxis)
-    axis.legend()
+    _legend_above(drawn, axis, columns=4)
     return drawn
 
 
@@ -122,9 +122,10 @@ def cost(result: Result) -> Figure | None:
         marker = "o" if run.predictions.kind == "network" else "s"
         ink = colour(result, run)
         axis.errorbar(seconds, median, [[median - low], [high - median]], fmt=marker, color=ink, capsize=3)
-        axis.annotate(label(run), (seconds, median), xytext=(8, 4), textcoords="offset points", color=ink)
+        axis.plot([], [], marker, color=ink, label=label(run))
     times, errors = [point[1] for point in points], [value for point in points for value in point[2:]]
-    axis.set(xscale="log", yscale="log", xlim=(min(times) / 3, max(times) * 10))
+    axis.set(xscale="log", yscale="log", xlim=(min(times) / 3, max(times) * 3))
+    _legend_above(drawn, axis, columns=4)
     axis.set_ylim(min(errors) / 1.3, max(errors) * 1.3)
     axis.set(xlabel="inversion [s per sample]", ylabel="nrms: median, quartiles")
     _decimal(axis.yaxis)
@@ -153,6 +154,7 @@ def learning(result: Result) -> Figure | None:
     if not axis.lines:
         return None
     axis.set(yscale="log", xlabel="epoch", ylabel="loss")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     return drawn
 

@@ -25,14 +25,19 @@ MODE: Final = "grid-wrap"
 def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
     """The series (sample, plane, y, x) in the frame of the plane `reference`, which stays as it is, by cubic splines.
 
-    images: relative to the incident beam. window: (y, x), has been multiplied with them, and is again with the result;
-    it is undone where it is at least FAINT, and vacuum is assumed elsewhere. blur: (sample,), the standard deviation of
-    the Gaussian [pixel].
+    images: relative to the incident beam. window: (y, x), has been multiplied with them, and is again with the result.
+    blur: (sample,), the standard deviation of the Gaussian [pixel].
     """
-    bare: np.ndarray = np.where(window < FAINT, 1.0, images / np.maximum(window, FAINT))
+    bare = unwindowed(images, window)
     out = np.stack([_series(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
     out[:, reference] = images[:, reference]
     return out.astype(images.dtype)  # type: ignore[no-any-return]
+
+
+def unwindowed(images: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Images without the window, where it is at least FAINT; vacuum, 1, elsewhere."""
+    found: np.ndarray = np.where(window < FAINT, 1.0, images / np.maximum(window, FAINT))
+    return found
 
 
 def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:

@@ -106,20 +106,24 @@ def unit_of(values: dict[str, Any]) -> str:
 
 
 def ratio(result: Result, run: Run, reference: Run) -> float | None:
-    """Mean nrms over that of another run; None if either is undefined, or the other's is 0."""
-    ours, theirs = (result.summaries[name]["nrms"]["mean"] for name in (run.name, reference.name))
-    return float(ours) / float(theirs) if ours is not None and theirs else None
+    """Mean nrms over that of another run, of the samples that both have one of; None if there are none, or it is 0."""
+    ours, theirs = _common(result, run, reference)
+    return float(ours.mean() / theirs.mean()) if len(ours) and theirs.mean() else None
 
 
 def ratio_error(result: Result, run: Run, reference: Run) -> float:
-    """Standard error of `ratio`, from the same samples under both: that of mean(a - r b) / mean(b)."""
-    share = ratio(result, run, reference)
-    a, b = (result.scores[one.name]["nrms"] for one in (run, reference))
-    known = np.isfinite(a) & np.isfinite(b)
-    if share is None or known.sum() < 2:
+    """Standard error of `ratio`: that of mean(a - r b) / mean(b)."""
+    share, (ours, theirs) = ratio(result, run, reference), _common(result, run, reference)
+    if share is None or len(ours) < 2:
         return math.nan
-    left = a[known] - share * b[known]
-    return float(left.std(ddof=1) / np.sqrt(len(left)) / b[known].mean())
+    left = ours - share * theirs
+    return float(left.std(ddof=1) / np.sqrt(len(left)) / theirs.mean())
+
+
+def _common(result: Result, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
+    a, b = (result.scores[run.name]["nrms"] for run in runs)
+    known = np.isfinite(a) & np.isfinite(b)
+    return a[known], b[known]
 
 
 def show(result: Result) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
-from inference.registration import register
+from inference.registration import register, unwindowed
+from physics import focal_series
 from physics.electron import wavelength
 from physics.phase import in_focus, longitudinal_derivative, retrieve
 
@@ -45,6 +46,28 @@ def registered(fields: Arrays) -> dict[str, np.ndarray]:
     return {**fields, "intensity": register(images, reference, fields["window"], FRESNEL * fresnel / sampling)}
 
 
+def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
+    """Phase (sample, y, x) [rad] by Gerchberg, Saxton and Misell, from that of the transport of intensity on.
+
+    The constant is taken from the vacuum, as by `transport`.
+    """
+    window = fields["window"]
+    start = transport(fields, cutoff=0.0, floor=0.01, offset="annulus")["phase"]
+    phase = focal_series.misell(*_series(fields), start=start, iterations=int(iterations))
+    return {"phase": (phase - _offset(phase, window)) * window}
+
+
+def single_material(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
+    """Phase (sample, y, x) [rad] of one material, from all images (`physics.focal_series`). ratio: V / V' [1]."""
+    return {"phase": focal_series.single_material(*_series(fields), ratio=ratio) * fields["window"]}
+
+
+def _series(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images without their window, defocus, wavelength, sampling."""
+    images = unwindowed(fields["intensity"], fields["window"])
+    return images, fields["defocus"], wavelength(fields["voltage"].astype(float)), fields["sampling"].astype(float)
+
+
 def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     """Phase (sample, y, x) [rad] of one material, from the in-focus image alone.
 
@@ -70,6 +93,7 @@ def _offset(phase: np.ndarray, window: np.ndarray) -> np.ndarray:
     return np.array([image[ring].mean() for image in phase], phase.dtype)[:, None, None]
 
 
+RATIO = Setting("V / V' of the specimens", "1", tuple(n / 2 for n in range(4, 101)))
 TRANSPORT = Method(
     about="transport of intensity, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
     needs=("intensity", "defocus", "voltage", "sampling", "window"),
@@ -92,11 +116,25 @@ METHODS: Mapping[str, Method] = {
         about=f"images registered (displacement, turn, magnification), then {TRANSPORT.about}",
         prepare=registered,
     ),
+    "misell": Method(
+        about="images registered, then projection onto one plane after another (Gerchberg, Saxton; Misell 1973)",
+        needs=TRANSPORT.needs,
+        solve=misell,
+        prepare=registered,
+        settings={"iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100))},
+    ),
+    "single_material": Method(
+        about="images registered, then one material: least squares over all planes (Paganin et al. 2002, for one)",
+        needs=TRANSPORT.needs,
+        solve=single_material,
+        prepare=registered,
+        settings={"ratio": RATIO},
+    ),
     "absorption": Method(
         about="one material: phi = -(V / 2 V') ln I in focus, no propagation",
         needs=("intensity", "window"),
         solve=absorption,
-        settings={"ratio": Setting("V / V' of the specimens", "1", tuple(n / 2 for n in range(4, 101)))},
+        settings={"ratio": RATIO},
     ),
 }
 

@@ -19,6 +19,9 @@ train --data "$data" --model unet --epochs "$epochs" --out "$out/unet" "${option
 infer --model "$out/unet" --data "$data" --out "$out/unet.zarr"
 infer --method tie --data "$data" --out "$out/tie-method.zarr"
 infer --method tie_registered --data "$data" --out "$out/tie-registered.zarr"
+infer --method misell --data "$data" --out "$out/misell.zarr"
+infer --method single_material --data "$data" --out "$out/single-material.zarr"
 infer --method absorption --data "$data" --out "$out/absorption.zarr"
-evaluate --data "$data" --predictions "$out/tie-method.zarr" "$out/tie-registered.zarr" "$out/absorption.zarr" "$out/unet.zarr" \
+evaluate --data "$data" --predictions "$out/tie-method.zarr" "$out/tie-registered.zarr" "$out/misell.zarr" \
+  "$out/single-material.zarr" "$out/absorption.zarr" "$out/unet.zarr" \
   --out "$out" --expect "$here/expected.json:$size"
