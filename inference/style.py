@@ -12,7 +12,7 @@ from schemas.terminal import printable
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers, too.
 NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B")
+CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
 LONGEST = 32  # letters of a name
 
