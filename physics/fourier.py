@@ -42,3 +42,17 @@ def ifft2(spectrum: Array) -> Array:
     if isinstance(spectrum, np.ndarray):
         return scipy.fft.ifft2(spectrum, workers=1)
     return spectrum.__array_namespace__().fft.ifft2(spectrum)
+
+
+def rfft2(image: Array, shape: tuple[int, int]) -> Array:
+    """Forward transform of a real image (..., y, x), padded with zeros to `shape`: the half (..., ny, nx // 2 + 1)."""
+    if isinstance(image, np.ndarray):
+        return scipy.fft.rfft2(image, s=shape, workers=1)
+    return image.__array_namespace__().fft.rfft2(image, s=shape)
+
+
+def irfft2(spectrum: Array, shape: tuple[int, int]) -> Array:
+    """Inverse of `rfft2`: real (..., *shape)."""
+    if isinstance(spectrum, np.ndarray):
+        return scipy.fft.irfft2(spectrum, s=shape, workers=1)
+    return spectrum.__array_namespace__().fft.irfft2(spectrum, s=shape)

@@ -1,0 +1,96 @@
+"""Phase that magnetised bodies give to electrons (Aharonov and Bohm). Lengths in nm, magnetisation in A/m, phase in rad.
+
+Coordinates (x, y, z) are right-handed, z downstream. With the projected magnetisation P = integral of M over z [A/m nm]
+
+    phi_m = -(e / hbar) int A_z dz = (e mu_0 / 2 pi hbar) int [P_y(r') (x - x') - P_x(r') (y - y')] / |r - r'|^2 d^2r'
+
+Only what is magnetised across the beam counts. Bodies are alone in infinite space, so the phase is not periodic: it
+falls as 1/r. (A sum over Fourier components of the periodic image, with k in rad/m, is that of an infinite lattice of
+bodies: 7 % less for a sphere of 25 nm in 150 nm.)
+
+Beleggia and Zhu, Phil. Mag. 83 (2003) 1045, for the Fourier form.
+"""
+
+from functools import lru_cache
+from math import pi
+
+import numpy as np
+
+from physics.arrays import Array, pair
+from physics.electron import CHARGE, PLANCK
+from physics.fourier import irfft2, rfft2
+
+VACUUM = 1.25663706127e-6  # N/A^2: the magnetic constant mu_0, CODATA 2022
+RATE = 1e-18 * 2 * pi * CHARGE / PLANCK * VACUUM  # e mu_0 / hbar in rad per (A/m nm^2)
+
+type Kernel = tuple[Array, Array]
+
+
+def magnetisation(mass: Array, density: Array) -> Array:
+    """Volume magnetisation [A/m] of a material.
+
+        M = 1000 s rho
+
+    mass: s [emu/g], equal to A m^2/kg (magnetite: 80). density: rho [g/cm^3] (magnetite: 5.18).
+
+    >>> magnetisation(80, 5.18)
+    414400.0
+    """
+    return 1000 * mass * density
+
+
+@lru_cache(maxsize=8)
+def kernel(shape: tuple[int, int], sampling: float | tuple[float, float]) -> Kernel:
+    """Spectra (2 ny, nx + 1) of y / r^2 and x / r^2, times (e mu_0 / 2 pi hbar) and the area of a pixel [rad/(A/m nm)].
+
+    shape: (ny, nx) of the images. sampling: [nm], a number or (y, x). On twice the grid, so that what is convolved does
+    not come in again on the other side. Sampled at pixel centres, 0 at the origin. complex128, NumPy.
+    """
+    dy, dx = pair(sampling)
+    y, x = (np.fft.ifftshift(np.arange(2 * n) - n) * d for n, d in zip(shape, (dy, dx), strict=True))
+    square = y[:, None] ** 2 + x**2
+    square[0, 0] = np.inf
+    scale = RATE / (2 * pi) * dy * dx / square
+    return rfft2(y[:, None] * scale, square.shape), rfft2(x * scale, square.shape)
+
+
+def phase(projected_y: Array, projected_x: Array, sampling: float | tuple[float, float]) -> Array:
+    """Phase (..., y, x) [rad] of a body of any magnetisation.
+
+    projected_y, projected_x: P (..., y, x) [A/m nm], the components of M integrated along z. sampling: [nm], numbers.
+    Linear in P; the error of the sum over pixels is of the second order in `sampling`.
+    """
+    shape = projected_y.shape[-2:]
+    double = (2 * shape[0], 2 * shape[1])
+    ky, kx = kernel(shape, sampling)
+    return _back(rfft2(projected_y, double) * kx - rfft2(projected_x, double) * ky, projected_y)
+
+
+def uniform_phase(
+    thickness: Array, magnetisation_y: float, magnetisation_x: float, sampling: float | tuple[float, float]
+) -> Array:
+    """Phase (..., y, x) [rad] of a uniformly magnetised body: `phase` with P = M t, for two transforms, not three.
+
+    thickness: t (..., y, x) [nm]. magnetisation_y, magnetisation_x: [A/m], numbers. sampling: [nm], numbers.
+    """
+    shape = thickness.shape[-2:]
+    ky, kx = kernel(shape, sampling)
+    double = (2 * shape[0], 2 * shape[1])
+    return _back(rfft2(thickness, double) * (magnetisation_y * kx - magnetisation_x * ky), thickness)
+
+
+def _back(spectrum: Array, image: Array) -> Array:
+    """The part of the doubled grid that the image covers, in its dtype."""
+    ny, nx = image.shape[-2:]
+    return irfft2(spectrum, (2 * ny, 2 * nx))[..., :ny, :nx].astype(image.dtype)
+
+
+def separate(forward: Array, flipped: Array) -> tuple[Array, Array]:
+    """Electrostatic and magnetic phase [rad] from those of a specimen and of the same one turned over.
+
+        phi_e = (phi + phi') / 2,   phi_m = (phi - phi') / 2
+
+    since turning the specimen over (and its images back) leaves phi_e and reverses phi_m. Two arrays of one shape.
+    A constant that was lost in each is lost in both sums. Tonomura et al., Phys. Rev. B 34 (1986) 3397.
+    """
+    return (forward + flipped) / 2, (forward - flipped) / 2

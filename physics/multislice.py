@@ -1,0 +1,31 @@
+"""Waves through thick specimens, slice by slice. Lengths in nm, phases in rad; waves as in `physics.optics`.
+
+Slice k of thickness dz multiplies the wave with t_k = exp(-sigma V' d_k) exp(i sigma V d_k), d_k the body's thickness
+within it; free space P(dz) lies between the middles of neighbouring slices (Strang's splitting, error O(dz^2)):
+
+    psi = P(-(n - 1) dz / 2) t_{n-1} P(dz) ... P(dz) t_1 P(dz) t_0
+
+The first factor refers the wave to the plane amid the slices, as if it had travelled on from there in vacuum. So one
+slice is the projection approximation, and defocus means the same in both.
+
+Cowley and Moodie, Acta Cryst. 10 (1957) 609; Kirkland, Advanced Computing in Electron Microscopy, ch. 6.
+"""
+
+from physics.arrays import Array
+from physics.optics import propagate
+
+
+def exit_wave(transmission: Array, wavelength: Array, distance: Array, sampling: Array) -> Array:
+    """The wave psi (..., y, x) behind a specimen that a plane wave of amplitude 1 enters.
+
+    transmission: t_k (..., slice, y, x), complex, in the order in which the beam meets them. wavelength: lambda [nm].
+    distance: dz [nm] from one slice to the next. sampling: [nm]. Numbers, or arrays over the leading axes (...).
+
+    Conserves the intensity where |t| = 1. Slices must be thin: pi lambda dz f^2 << 1 and |d phi / dx| dz lambda << 1
+    pixel; and t_k smooth on the grid, for products of detail beyond half the Nyquist frequency are aliased.
+    """
+    slices = transmission.shape[-3]
+    wave = transmission[..., 0, :, :]
+    for k in range(1, slices):
+        wave = transmission[..., k, :, :] * propagate(wave, wavelength, distance, sampling)
+    return propagate(wave, wavelength, -(slices - 1) / 2 * distance, sampling) if slices > 1 else wave
