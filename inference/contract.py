@@ -1,7 +1,7 @@
 """What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
@@ -44,10 +44,15 @@ class Method:
     prepare: Callable[[Arrays], Arrays] = lambda fields: fields
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
+    uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
 
     def ready(self, fields: Arrays) -> Arrays:
-        """The fields that it needs, prepared."""
-        return self.prepare({name: fields[name] for name in self.needs})
+        """The fields that it reads, prepared."""
+        return self.prepare({name: fields[name] for name in self.reads(fields)})
+
+    def reads(self, present: Container[str]) -> tuple[str, ...]:
+        """The fields that it reads, of a dataset that has these."""
+        return self.needs + tuple(name for name in self.uses if name in present)
 
     def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
         """What it solves, checked: all targets, of their shapes. ready: fields that were prepared."""
@@ -141,7 +146,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
     if not isinstance(method, Method):
         yield f"{where}: must be a Method(...)"
-    yield from misread(task, f"{where}.needs", method.needs, "input", "parameter", "auxiliary")
+    for name in ("needs", "uses"):
+        yield from misread(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"

@@ -32,7 +32,7 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
         version=method.version,
         about=method.about,
         task=task,
-        inputs=method.needs,
+        inputs=method.reads({field.name for field in source.task.fields}),
         predict=lambda fields: method.invert(task, settings, method.ready(fields)),
         hardware=processor(),
         settings=settings,

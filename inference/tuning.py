@@ -93,9 +93,10 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     """
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     target = source.task.of("target")[0].name
+    names = method.reads({field.name for field in source.task.fields})
     errors = np.empty((len(combinations), samples))
     for start, stop in units(samples, BLOCK):
-        block = source.read((*method.needs, target), start, stop)
+        block = source.read((*names, target), start, stop)
         truth, window = block[target].astype(float), source.window()
         ready = method.ready(block)
         for row, settings in zip(errors, combinations, strict=True):

@@ -1,4 +1,4 @@
-"""Phase that magnetised bodies give to electrons (Aharonov and Bohm). Lengths in nm, magnetisation in A/m, phase in rad.
+"""Phase of electrons behind magnetised bodies (Aharonov and Bohm). Lengths in nm, magnetisation in A/m, phase in rad.
 
 Coordinates (x, y, z) are right-handed, z downstream. With the projected magnetisation P = integral of M over z [A/m nm]
 

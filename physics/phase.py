@@ -15,8 +15,12 @@ which keeps half of the frequency f = f_c ("cutoff") and suppresses slower ones,
 
 from math import pi
 
+import numpy as np
+
 from physics.arrays import Array, leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
+
+ANNULUS = (0.45, 0.50)  # of the width: radii of `vacuum`
 
 
 def in_focus(images: Array) -> Array:
@@ -116,6 +120,33 @@ def retrieve(
     inverse, slope = inverse_square(fy, fx, cutoff), fy + 1j * fx
     gradient = ifft2(fft2(derivative) * (inverse * slope)) * reciprocal(intensity, floor)
     return ifft2(fft2(gradient) * (inverse * slope.conj())).real * _scale(derivative, wavelength)
+
+
+def transport(
+    images: Array, defocus: Array, wavelength: Array, sampling: Array, *, cutoff: Array = 0.0, floor: Array = 0.0
+) -> Array:
+    """`retrieve` from a series: dI/dz of the line through all planes, I of the plane amid. Returns (..., y, x) [rad].
+
+    images: (..., plane, y, x). defocus: (..., plane) [nm]. wavelength, sampling: [nm]. cutoff, floor: as `retrieve`.
+    """
+    slope = longitudinal_derivative(images, defocus)
+    return retrieve(slope, in_focus(images), wavelength, sampling, cutoff=cutoff, floor=floor)
+
+
+def vacuum(phase: Array, window: Array) -> Array:
+    """The mean phase (..., 1, 1) [rad] in the annulus where the specimen is expected to have ended.
+
+    Radii of 0.45 to 0.50 of the smaller width. phase: (..., y, x). window: (y, x); only where it is not 0. 0 if nothing
+    is left. NumPy.
+    """
+    ny, nx = phase.shape[-2:]
+    y, x = np.arange(ny) - ny // 2, np.arange(nx) - nx // 2
+    radius = np.hypot(y[:, None], x) / min(ny, nx)
+    ring = (radius >= ANNULUS[0]) & (radius <= ANNULUS[1]) & (window > 0)
+    if not ring.any():
+        return np.zeros((*phase.shape[:-2], 1, 1), phase.dtype)
+    means = [image[ring].mean() for image in phase.reshape(-1, ny, nx)]  # one by one: bits do not depend on the batch
+    return np.array(means, phase.dtype).reshape(*phase.shape[:-2], 1, 1)
 
 
 def _frequencies(image: Array, sampling: Array) -> tuple[Array, Array]:

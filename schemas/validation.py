@@ -76,8 +76,9 @@ def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: 
         yield f"shape {array.shape}, must be {shape}"
     if array.dtype != np.dtype(field.dtype):
         yield f"dtype {array.dtype}, must be {field.dtype}"
-    if array.metadata.dimension_names != field.dims:  # type: ignore[union-attr]
-        yield f"dimensions {array.metadata.dimension_names}, must be {field.dims}"  # type: ignore[union-attr]
+    named = array.metadata.dimension_names or ()  # type: ignore[union-attr]  # none of a single value
+    if named != field.dims:
+        yield f"dimensions {named}, must be {field.dims}"
     for key, value in {"units": field.units, "role": field.role}.items():
         if array.attrs.get(key) != value:
             yield f"{key} {array.attrs.get(key)!r}, must be {value!r}"

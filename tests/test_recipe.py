@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from generators.contract import find_generator
 from generators.misalignment import Misalignment
 from generators.specimens.nanoparticle import Nanoparticle
-from generators.specimens.pool import SpecimenFiles
+from generators.specimens.voxels import SpecimenFiles
 from generators.tasks import tie
 from generators.window import Window
 from schemas.errors import UserError

@@ -11,6 +11,7 @@ import re
 from functools import cache
 from itertools import pairwise, permutations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,28 +22,29 @@ from schemas.errors import UserError
 type Mask = NDArray[np.bool_]
 type Floats = NDArray[np.float64]
 
-NAME = re.compile(r"particle\((\d+)\)(\.txt|\.npy)?")
+ENDING = r"\((\d+)\)(\.txt|\.npy)?"
 NUMPY = b"\x93NUMPY"
 LARGEST = 2**28  # bytes: beyond the 512^3 voxels of a boolean array
 SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
 TEXT = "write rows of 0 and 1 with spaces between, and a blank line after each slice"
 
 
-def listed(path: Path, first: int = 0) -> tuple[Path, ...]:
-    """The specimens of a folder by rising number, particle(first) and on; or the one file at `path`.
+def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ...]:
+    """The files of a folder by rising number, <name>(first) and on; or the one file at `path`.
 
     UserError: nothing there, or two files of one number.
     """
     if path.is_file():
         return (path,)
+    pattern = re.compile(re.escape(name) + ENDING)
     try:
-        files = [(int(match[1]), file) for file in path.iterdir() if (match := NAME.fullmatch(file.name))]
+        files = [(int(match[1]), file) for file in path.iterdir() if (match := pattern.fullmatch(file.name))]
     except OSError as error:
-        raise UserError(f"{path}: {_reason(error)}; give a folder of specimens particle(N), or one file") from None
+        raise UserError(f"{path}: {_reason(error)}; give a folder of specimens {name}(N), or one file") from None
     found = sorted(pair for pair in files if pair[0] >= first)
     if not found:
         raise UserError(
-            f"{path}: no specimen particle({first}) or later; name them, with brackets, such as particle({first}).npy"
+            f"{path}: no specimen {name}({first}) or later; name them, with brackets, such as {name}({first}).npy"
         )
     for (number, file), (other, twin) in pairwise(found):
         if number == other:
@@ -50,20 +52,54 @@ def listed(path: Path, first: int = 0) -> tuple[Path, ...]:
     return tuple(file for _, file in found)
 
 
+def companion(path: Path, name: str) -> Path:
+    """The file <name>(N) beside one that is called something(N). UserError: there is none."""
+    match = re.fullmatch(".*" + ENDING, path.name)
+    found = [path.with_name(f"{name}({match[1]}){end}") for end in (".npy", ".txt", "")] if match else []
+    there = [file for file in found if file.is_file()]
+    if not there:
+        raise UserError(f"{path}: there is no {name}(N) beside it, of the same number N; add it, or leave {name} out")
+    return there[0]
+
+
 def read(path: Path) -> Mask:
     """The mask (z, y, x) in a file, text or NumPy. UserError: it cannot be read, or is no mask."""
+    data = content(path)
+    mask = _from_numpy(path) if data.startswith(NUMPY) else _from_text(path, data)
+    if not mask.any():
+        raise UserError(f"{path}: no voxel is 1; a specimen must fill at least one")
+    return mask
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file. UserError: it cannot be read, or is too large."""
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise UserError(
                 f"{path}: {size} bytes; a specimen may have {LARGEST}: coarsen it, or store it as bool .npy"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {_reason(error)}; give a readable specimen file") from None
-    mask = _from_numpy(path) if data.startswith(NUMPY) else _from_text(path, data)
-    if not mask.any():
-        raise UserError(f"{path}: no voxel is 1; a specimen must fill at least one")
-    return mask
+
+
+def read_vectors(path: Path) -> NDArray[np.float32]:
+    """A field of vectors (z, y, x, component) in a NumPy file, components (z, y, x). UserError: it is none."""
+    array = load(path, "an array (z, y, x, component) of floats, components z, y, x")
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save floats (z, y, x, component)")
+    if not np.isfinite(array).all():
+        raise UserError(f"{path}: not all values are finite; save 0 where there is no magnetisation")
+    return np.array(array, np.float32)
+
+
+def load(path: Path, wanted: str) -> NDArray[Any]:
+    """The array in a NumPy file, mapped: a header that lies about the shape takes no memory, no pickle is opened."""
+    content(path)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: not a NumPy array of numbers ({error}); save {wanted}") from None
 
 
 def thickness(
@@ -75,16 +111,36 @@ def thickness(
     the middle of the field. field_of_view [nm]: the mask's longest side. Conserves the volume, whatever the ratio of
     pixel to voxel, as far as the grid reaches.
     """
+    return slabs(mask, shape, sampling, field_of_view, 1)[0][0]  # type: ignore[no-any-return]
+
+
+def slabs(
+    mask: Mask | NDArray[np.float32],
+    shape: tuple[int, int],
+    sampling: tuple[float, float],
+    field_of_view: float,
+    count: int,
+) -> tuple[Floats, float]:
+    """`thickness` [nm] in each of `count` equal slabs of what is filled, (slab, y, x); and the height of one [nm]."""
     voxel = field_of_view / max(mask.shape)
-    lengths = voxel * np.sum(mask, axis=0, dtype=np.float64)
+    low, high = _filled(mask)
+    height = (high - low) / count  # voxels
+    share = height * _overlap(count, height, high - low, 1.0)
+    lengths = voxel * np.einsum("kz,zab->kab", share, mask[low:high], dtype=np.float64)
     rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel)
     columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel)
     # einsum, not @: the bits of a BLAS product may depend on the number of threads.
-    out: Floats = np.einsum("jb,ib->ij", columns, np.einsum("ia,ab->ib", rows, lengths))
-    return out
+    out: Floats = np.einsum("jb,kib->kij", columns, np.einsum("ia,kab->kib", rows, lengths))
+    return out, height * voxel
 
 
-def turned(mask: Mask, number: int) -> Mask:
+def _filled(mask: NDArray[Any]) -> tuple[int, int]:
+    """The first slice that holds something, and the one after the last; the whole if nothing does."""
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    return (int(slices[0]), int(slices[-1]) + 1) if len(slices) else (0, len(mask))
+
+
+def turned[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
     """The mask turned by one of the 24 rotations of a cube; 0 leaves it as it is."""
     matrix = cube_rotations()[number]
     axes = np.argmax(abs(matrix), axis=1)
@@ -92,10 +148,11 @@ def turned(mask: Mask, number: int) -> Mask:
     return np.flip(mask.transpose(axes.tolist()), tuple(backward))
 
 
-def rotated(mask: Mask, matrix: ArrayLike) -> NDArray[np.float32]:
-    """The mask turned about its middle, p -> matrix @ p for p = (z, y, x): the filled part of each voxel.
+def rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
+    """The mask, or one component of a field, turned about its middle, p -> matrix @ p for p = (z, y, x).
 
-    In a cube as wide as the mask's longest side. Linear interpolation. UserError if a voxel could leave the cube.
+    Of a mask: the filled part of each voxel. In a cube as wide as the mask's longest side. Linear interpolation.
+    UserError: a voxel could leave the cube.
     """
     mask = _in_a_cube(mask)
     reach, room = _reach(mask), (len(mask) - 1) / 2
@@ -112,16 +169,31 @@ def rotated(mask: Mask, matrix: ArrayLike) -> NDArray[np.float32]:
     )
 
 
-def _in_a_cube(mask: Mask) -> Mask:
+def turned_vectors(field: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """A field of vectors (z, y, x, component) turned as `turned` turns a mask, the vectors with it."""
+    return _mixed(cube_rotations()[number], [turned(field[..., k], number) for k in range(3)])
+
+
+def rotated_vectors(field: NDArray[np.float32], matrix: ArrayLike) -> NDArray[np.float32]:
+    """A field of vectors (z, y, x, component) turned as `rotated` turns a mask, the vectors with it."""
+    return _mixed(np.asarray(matrix), [rotated(field[..., k], matrix) for k in range(3)])
+
+
+def _mixed(matrix: NDArray[Any], components: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    rows = [sum(weight * part for weight, part in zip(row, components, strict=True)) for row in matrix.tolist()]
+    return np.stack(rows, axis=-1).astype(np.float32)
+
+
+def _in_a_cube(mask: NDArray[Any]) -> NDArray[Any]:
     """With empty voxels on both sides of its shorter axes; an odd one more goes behind."""
     missing = [max(mask.shape) - length for length in mask.shape]
     return np.pad(mask, [(count // 2, count - count // 2) for count in missing])
 
 
-def _reach(mask: Mask) -> float:
+def _reach(mask: NDArray[Any]) -> float:
     """Distance [voxel] of the farthest filled voxel's centre from the middle of the box."""
     places = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
-    return float(np.sqrt(np.max(np.sum(places**2, axis=1))))
+    return float(np.sqrt(np.max(np.sum(places**2, axis=1), initial=0)))
 
 
 @cache
@@ -146,11 +218,7 @@ def _overlap(pixels: int, sampling: float, voxels: int, voxel: float) -> Floats:
 
 
 def _from_numpy(path: Path) -> Mask:
-    """A mapped file first: a header that lies about the shape takes no memory, and no pickle is opened."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: not a NumPy array of numbers ({error}); save a boolean array (z, y, x)") from None
+    array = load(path, "a boolean array (z, y, x)")
     if array.ndim != 3 or array.dtype.kind not in "biuf":
         raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save a boolean array (z, y, x)")
     mask = np.array(array == 1)

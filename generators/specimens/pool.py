@@ -1,22 +1,19 @@
-"""A finite pool of specimen files: recorded by hash, and shared out so that no specimen serves two splits.
+"""A finite pool of files: recorded by hash, and shared out so that none serves two splits.
 
 A file belongs to the split that its hash says (8 in 10 to train, 1 each to validation and test), whatever the number
-of samples. Sample i of a split takes the file at position i modulo the split's files, in a random orientation.
+of samples. Sample i of a split takes the file at position i modulo the split's files.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens import files
-from generators.specimens.mesh import rotation
-from generators.specimens.nanoparticle import draw_quaternion
 from generators.streams import Streams
 from schemas.errors import UserError
 from schemas.knobs import knob
@@ -24,36 +21,33 @@ from schemas.knobs import knob
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
-@dataclass(frozen=True)
-class Item:
-    """What is drawn of a pool: a file by its position in the recipe, and how it is turned."""
-
-    item: int
-    turn: int = 0  # number of the cube's rotation
-    orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)  # quaternion (w, z, y, x), applied to the specimen
-
-
-class SpecimenFiles(BaseModel):
-    """Voxel masks named `particle(N)`, text or .npy, the longest side as wide as the image (`specimens.files`)."""
+class Pool(BaseModel, ABC):
+    """Files named <name>(N), each perhaps with a companion of the same number beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    held: ClassVar[str]  # the name of the knob that holds it
 
-    path: Path | None = Field(None, exclude=True, **knob("a folder of particle(N) files, or one file", "path"))
+    path: Path | None = Field(None, exclude=True, **knob("a folder of files name(N), or one file", "path"))
     first: int = Field(0, ge=0, **knob("the number N to start from"))
-    orientation: Literal["fixed", "cube", "free"] = Field(
-        "free", **knob("beam along z of the file (phase-ret-dl), one of the cube's 24 rotations, or any rotation")
-    )
     shared: bool = Field(False, **knob("all splits use all files, so scores say nothing of new specimens"))
-    sha256: tuple[str, ...] = Field((), **knob("of each file, filled in when the files are read"))
+    sha256: tuple[str, ...] = Field((), **knob("of each file, then of companions; filled in when they are read"))
     paths: tuple[Path, ...] = Field((), exclude=True)  # where they are now; never stored
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Of the files, and of their companions if they have any."""
 
     def bind(self, inputs: Path | None) -> Self:
         """With every file found: by name in `path`, or by hash in the folder `inputs`."""
         if self.path is not None:
-            paths = tuple(path.absolute() for path in files.listed(self.path, self.first))
+            main = tuple(path.absolute() for path in files.listed(self.path, self.first, self.names[0]))
+            paths = main + tuple(files.companion(path, name) for name in self.names[1:] for path in main)
             return self.model_copy(update={"paths": paths, "sha256": tuple(map(_sha256, paths))})
         if not self.sha256:
-            raise UserError("files.path is missing: name the folder or file of the specimens, --set files.path=DIR")
+            raise UserError(
+                f"{self.held}.path is missing: give a folder or file of {self.names[0]}(N), --set {self.held}.path=DIR"
+            )
         if inputs is None:
             raise UserError(f"this recipe needs {len(self.sha256)} specimen files: say where they are, --inputs DIR")
         found = {_sha256(path): path.absolute() for path in _below(inputs)}
@@ -68,32 +62,29 @@ class SpecimenFiles(BaseModel):
         if not self.members(split):
             option = "" if split == "train" else f", give --{split} 0"
             raise UserError(
-                f"files: none of the {len(self.sha256)} specimen files falls to {split} (files are dealt to splits by "
-                f"hash, so that none serves two): give more files{option}, or share them with --set files.shared=true"
+                f"{self.held}: none of the {self.count} specimen files falls to {split} (files are dealt to splits by "
+                f"hash, so that none serves two): give more files{option}, or share them with "
+                f"--set {self.held}.shared=true"
             )
+
+    @property
+    def count(self) -> int:
+        """Files, without their companions."""
+        return len(self.sha256) // len(self.names)
 
     def members(self, split: str) -> tuple[int, ...]:
         """Positions of the files of a split."""
-        return _members(self.sha256, self.shared, split)
+        return _members(self.sha256[: self.count], self.shared, split)
 
-    def draw(self, rng: Streams) -> Item:
-        """The file and the orientation of a sample; consumes the stream `specimen`."""
+    def choose(self, rng: Streams) -> int:
+        """The position of a sample's file."""
         members = self.members(rng.split)
-        item = members[rng.sample % len(members)]
-        if self.orientation == "cube":
-            return Item(item, turn=int(rng.specimen.integers(len(files.cube_rotations()))))
-        if self.orientation == "free":
-            return Item(item, orientation=draw_quaternion(rng.specimen))
-        return Item(item)
+        return members[rng.sample % len(members)]
 
-    def thickness(self, item: Item, shape: tuple[int, int], field_of_view: float) -> np.ndarray:
-        """Projected thickness [nm] of a specimen on a grid (y, x) over the field of view."""
-        mask = _mask(self.paths[item.item], self.sha256[item.item])
-        pixel = (field_of_view / shape[0], field_of_view / shape[1])
-        turned = files.turned(mask, item.turn)
-        if self.orientation != "free":
-            return files.thickness(turned, shape, pixel, field_of_view)
-        return files.thickness(files.rotated(turned, rotation(item.orientation)), shape, pixel, field_of_view)
+    def place(self, item: int, companion: int = 0) -> tuple[Path, str]:
+        """Path and sha256 of a file, or of one of its companions (from 1)."""
+        position = companion * self.count + item
+        return self.paths[position], self.sha256[position]
 
 
 @lru_cache(maxsize=64)
@@ -102,11 +93,11 @@ def _members(digests: tuple[str, ...], shared: bool, split: str) -> tuple[int, .
     return tuple(i for i, digest in enumerate(digests) if low <= int(digest[:8], 16) / 2**32 < high)
 
 
-@lru_cache(maxsize=256)
-def _mask(path: Path, digest: str) -> np.ndarray:
+def unchanged(path: Path, digest: str) -> Path:
+    """The path. UserError: the file is not what it was."""
     if _sha256(path) != digest:
         raise UserError(f"{path}: has changed since the run began; restore it, or choose another --out")
-    return files.read(path)
+    return path
 
 
 def _sha256(path: Path) -> str:

@@ -1,19 +1,35 @@
 """Phase from a through-focus series without a network: the transport-of-intensity equation, and the logarithm."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
 from inference.registration import register, unwindowed
-from physics import focal_series
+from physics import focal_series, phase
 from physics.electron import wavelength
-from physics.phase import in_focus, longitudinal_derivative, retrieve
+from physics.magnetics import separate
+from physics.phase import in_focus
+from schemas.tasks.tie import COMPONENTS
 
 FRESNEL = 3.0  # lengths sqrt(lambda z): so wide is the Gaussian through which images are registered
 DARKEST = 1e-3  # relative to the incident beam: the logarithm is cut there
-ANNULUS = (0.45, 0.50)  # of the width: radii where the specimen is expected to have ended
+SERIES = ("intensity", "intensity_flipped")
+
+
+def of_component(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> dict[str, np.ndarray]:
+    """The phase that the dataset asks for, by a method that retrieves one (sample, y, x) [rad] from a series.
+
+    If that is the electrostatic or the magnetic one, and there is a series of the specimen turned over: half the sum of
+    both phases, or half their difference.
+    """
+    found = retrieve(fields)
+    wanted = COMPONENTS[int(fields.get("component", np.array(0)))]
+    if wanted != "total" and "intensity_flipped" in fields:
+        flipped = retrieve({**fields, "intensity": fields["intensity_flipped"]})
+        found = separate(found, flipped)[wanted == "magnetic"]
+    return {"phase": found * fields["window"]}
 
 
 def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> dict[str, np.ndarray]:
@@ -24,26 +40,26 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     phase of vacuum is 0 in this dataset (phaseimaging's remove_offset; nothing is done if the window leaves no
     pixel there).
     """
-    images = fields["intensity"]
-    phase = retrieve(
-        longitudinal_derivative(images, fields["defocus"]),
-        in_focus(images),
-        wavelength(fields["voltage"].astype(float)),
-        fields["sampling"].astype(float),
-        cutoff=cutoff,
-        floor=floor,
-    )
-    if offset == "annulus":
-        phase = phase - _offset(phase, fields["window"])
-    return {"phase": phase * fields["window"]}
+
+    def retrieve(fields: Arrays) -> np.ndarray:
+        found = phase.transport(fields["intensity"], *_lens(fields), cutoff=cutoff, floor=floor)
+        return found - phase.vacuum(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
+
+    return of_component(fields, retrieve)
 
 
 def registered(fields: Arrays) -> dict[str, np.ndarray]:
-    """The fields, with all images in the frame of the one in focus, or of the under-focus one of two."""
-    images, sampling = fields["intensity"], fields["sampling"].astype(float)
+    """The fields, with all images in the frame of the one in focus, or of the under-focus one of two.
+
+    So are those of the specimen turned over: in focus, it looks the same.
+    """
+    sampling = fields["sampling"].astype(float)
     fresnel = np.sqrt(wavelength(fields["voltage"].astype(float)) * np.abs(fields["defocus"]).max(axis=1))
-    reference = (images.shape[1] - 1) // 2
-    return {**fields, "intensity": register(images, reference, fields["window"], FRESNEL * fresnel / sampling)}
+    names = [name for name in SERIES if name in fields]
+    planes = fields["intensity"].shape[1]
+    images = np.concatenate([fields[name] for name in names], axis=1)
+    found = register(images, (planes - 1) // 2, fields["window"], FRESNEL * fresnel / sampling)
+    return {**fields, **dict(zip(names, np.split(found, len(names), axis=1), strict=True))}
 
 
 def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
@@ -51,21 +67,26 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
 
     The constant is taken from the vacuum, as by `transport`.
     """
-    window = fields["window"]
-    start = transport(fields, cutoff=0.0, floor=0.01, offset="annulus")["phase"]
-    phase = focal_series.misell(*_series(fields), start=start, iterations=int(iterations))
-    return {"phase": (phase - _offset(phase, window)) * window}
+
+    def retrieve(fields: Arrays) -> np.ndarray:
+        images, window = fields["intensity"], fields["window"]
+        start = phase.transport(images, *_lens(fields), cutoff=0.0, floor=0.01)
+        start = (start - phase.vacuum(start, window)) * window
+        found = focal_series.misell(unwindowed(images, window), *_lens(fields), start=start, iterations=int(iterations))
+        return found - phase.vacuum(found, window)  # type: ignore[no-any-return]
+
+    return of_component(fields, retrieve)
 
 
 def single_material(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     """Phase (sample, y, x) [rad] of one material, from all images (`physics.focal_series`). ratio: V / V' [1]."""
-    return {"phase": focal_series.single_material(*_series(fields), ratio=ratio) * fields["window"]}
-
-
-def _series(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images without their window, defocus, wavelength, sampling."""
     images = unwindowed(fields["intensity"], fields["window"])
-    return images, fields["defocus"], wavelength(fields["voltage"].astype(float)), fields["sampling"].astype(float)
+    return {"phase": focal_series.single_material(images, *_lens(fields), ratio=ratio) * fields["window"]}
+
+
+def _lens(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Defocus, wavelength, sampling."""
+    return fields["defocus"], wavelength(fields["voltage"].astype(float)), fields["sampling"].astype(float)
 
 
 def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
@@ -82,21 +103,11 @@ def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     return {"phase": np.float32(-ratio / 2) * np.log(image) * window}
 
 
-def _offset(phase: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """(sample, 1, 1): the mean over the annulus, inside the window."""
-    ny, nx = phase.shape[-2:]
-    y, x = np.arange(ny) - ny // 2, np.arange(nx) - nx // 2
-    radius = np.hypot(y[:, None], x) / min(ny, nx)
-    ring = (radius >= ANNULUS[0]) & (radius <= ANNULUS[1]) & (window > 0)
-    if not ring.any():
-        return np.zeros((len(phase), 1, 1), phase.dtype)
-    return np.array([image[ring].mean() for image in phase], phase.dtype)[:, None, None]
-
-
 RATIO = Setting("V / V' of the specimens", "1", tuple(n / 2 for n in range(4, 101)))
 TRANSPORT = Method(
     about="transport of intensity, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
     needs=("intensity", "defocus", "voltage", "sampling", "window"),
+    uses=("intensity_flipped", "component"),
     solve=transport,
     settings={
         "cutoff": Setting(
@@ -119,6 +130,7 @@ METHODS: Mapping[str, Method] = {
     "misell": Method(
         about="images registered, then projection onto one plane after another (Gerchberg, Saxton; Misell 1973)",
         needs=TRANSPORT.needs,
+        uses=TRANSPORT.uses,
         solve=misell,
         prepare=registered,
         settings={"iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100))},

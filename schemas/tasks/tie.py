@@ -5,41 +5,63 @@ from schemas.particles import FIELDS as PARTICLE
 
 IMAGE = ("sample", "y", "x")
 SERIES = ("sample", "plane", "y", "x")
+PLANES = ("sample", "plane")
+
+COMPONENTS = ("total", "electrostatic", "magnetic")  # the field `component` holds a position in this list
+
+_POSE = (
+    ("rotation", "rad", "turn about the centre"),
+    ("scale", "1", "magnification"),
+    ("shift_y", "nm", "displacement along y"),
+    ("shift_x", "nm", "displacement along x"),
+)
+
+
+def _optional(name: str, dims: tuple[str, ...], units: str, about: str) -> Field:
+    return Field(name, dims, "float32", units, "parameter", about, optional=True)
+
 
 TASK = Task(
     name="tie",
-    version="1.0",
+    version="1.1",
     about=__doc__,
     formula=(
-        "intensity[plane] = |F^-1 exp(-i pi lambda defocus[plane] |f|^2) F (amplitude exp(i phase))|^2, "
-        "lambda the relativistic wavelength at `voltage`, F with exp(-2 pi i f.x) on the periodic image; exact when "
-        "noise=0 misalignment=none window=none supersampling=1"
+        "intensity[plane] = |F^-1 exp(-i pi lambda defocus[plane] |f|^2) F (amplitude exp(i phi))|^2, "
+        "lambda the relativistic wavelength at `voltage`, F with exp(-2 pi i f.x) on the periodic image; phi is "
+        "phase_exit, phase_total or phase, the first of them that is stored; for intensity_flipped it is "
+        "phase_total - 2 phase_magnetic; exact when "
+        "noise=0 misalignment=none window=none supersampling=1 padding=1 in_focus=measured"
     ),
     gauge=("constant",),  # no intensity reveals it; scores are given as they are and after alignment
     window="window",
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
+        Field(
+            "intensity_flipped", SERIES, "float32", "1", "input", "of the specimen turned over, mirrored", optional=True
+        ),
+        Field("phase_retrieved", IMAGE, "float32", "rad", "input", "found by a classical method", optional=True),
         Field("phase", IMAGE, "float32", "rad", "target", "phase at the exit surface, + sigma V t, not wrapped"),
+        Field("phase_total", IMAGE, "float32", "rad", "auxiliary", "electrostatic and magnetic", optional=True),
+        Field("phase_magnetic", IMAGE, "float32", "rad", "auxiliary", "- (e / hbar) int A_z dz", optional=True),
+        Field("phase_exit", IMAGE, "float32", "rad", "auxiliary", "of the exit wave, unwrapped", optional=True),
         Field("amplitude", IMAGE, "float32", "1", "auxiliary", "modulus of the exit wave, exp(- sigma V' t)"),
         Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "image at infinite dose", optional=True),
         Field("window", ("y", "x"), "float32", "1", "auxiliary", "apodisation of `intensity` and `phase`"),
-        Field("defocus", ("sample", "plane"), "float32", "nm", "parameter", "z of image planes, positive downstream"),
+        Field("component", (), "uint8", "1", "auxiliary", f"what `phase` is: of {COMPONENTS}", optional=True),
+        Field("defocus", PLANES, "float32", "nm", "parameter", "z of image planes, positive downstream"),
         Field("voltage", ("sample",), "float32", "V", "parameter", "accelerating voltage"),
         Field("sampling", ("sample",), "float32", "nm", "parameter", "width of a square pixel"),
         Field("noise", ("sample",), "float32", "1", "parameter", "fractional noise s: 1/s^2 electrons a vacuum pixel"),
-        Field("potential", ("sample",), "float32", "V", "parameter", "mean inner potential V"),
-        Field("absorption", ("sample",), "float32", "V", "parameter", "absorptive potential V'"),
-        Field("rotation", ("sample", "plane"), "float32", "rad", "parameter", "misalignment: turn about the centre"),
-        Field("scale", ("sample", "plane"), "float32", "1", "parameter", "misalignment: magnification"),
-        Field("shift_y", ("sample", "plane"), "float32", "nm", "parameter", "misalignment: displacement along y"),
-        Field("shift_x", ("sample", "plane"), "float32", "nm", "parameter", "misalignment: displacement along x"),
-        Field(
-            "item", ("sample",), "int32", "1", "parameter", "specimen file, by its place in the recipe", optional=True
-        ),
+        _optional("potential", ("sample",), "V", "mean inner potential V"),
+        _optional("absorption", ("sample",), "V", "absorptive potential V'"),
+        *(Field(name, PLANES, "float32", unit, "parameter", f"misalignment: {about}") for name, unit, about in _POSE),
+        *(_optional(f"{name}_flipped", PLANES, unit, f"of the flipped series: {about}") for name, unit, about in _POSE),
+        _optional("mass_magnetisation", ("sample",), "emu/g", "magnetisation per mass"),
+        _optional("density", ("sample",), "g/cm^3", "of the specimen: M [A/m] = 1000 mass_magnetisation density"),
+        _optional("magnetisation_direction", ("sample", "axis"), "1", "unit vector (z, y, x)"),
+        Field("item", ("sample",), "int32", "1", "parameter", "file, by its place in the recipe", optional=True),
         Field("turn", ("sample",), "uint8", "1", "parameter", "rotation of the file's cube", optional=True),
-        Field(
-            "orientation", ("sample", "component"), "float32", "1", "parameter", "rotation, quaternion", optional=True
-        ),
+        _optional("orientation", ("sample", "component"), "1", "rotation, quaternion"),
         *PARTICLE,
     ),
 )

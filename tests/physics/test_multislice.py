@@ -18,7 +18,7 @@ def smooth(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     spectrum = np.fft.fft2(np.random.default_rng(seed).standard_normal(shape))
     f = np.fft.fftfreq(shape[0])[:, None] ** 2 + np.fft.fftfreq(shape[1]) ** 2
     out: np.ndarray = np.fft.ifft2(spectrum * np.exp(-f / 0.005)).real
-    return out / abs(out).max()
+    return out / float(abs(out).max())
 
 
 @pytest.mark.parametrize(("shape", "sampling"), GRIDS)

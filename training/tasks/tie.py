@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from physics import phase
 from physics.electron import wavelength
+from physics.magnetics import separate
 from training.contract import Array, Arrays, Derived, Learn
 
 CUTOFF, FLOOR = 0.004, 0.1  # 1/nm, 1: near the best for the TIE on both recipes (inference tunes its own)
@@ -11,21 +12,42 @@ CUTOFF, FLOOR = 0.004, 0.1  # 1/nm, 1: near the best for the TIE on both recipes
 
 def _retrieved(fields: Arrays) -> Array:
     """The phase by the TIE, (sample, y, x, 1)."""
-    images = fields["intensity"]
-    derivative = phase.longitudinal_derivative(images, fields["defocus"])
-    focus = phase.in_focus(images)
-    electrons = wavelength(fields["voltage"])
-    found = phase.retrieve(derivative, focus, electrons, fields["sampling"], cutoff=CUTOFF, floor=FLOOR)
-    return jnp.asarray(found)[..., None]
+    return _transport(fields, "intensity")[..., None]
+
+
+def _components(fields: Arrays) -> Array:
+    """Electrostatic and magnetic phase by the TIE, from both series, (sample, y, x, 2)."""
+    parts = separate(_transport(fields, "intensity"), _transport(fields, "intensity_flipped"))
+    return jnp.stack(parts, axis=-1)
+
+
+def _transport(fields: Arrays, series: str) -> Array:
+    electrons, sampling = wavelength(fields["voltage"]), fields["sampling"]
+    found = phase.transport(fields[series], fields["defocus"], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
+    return jnp.asarray(found)
 
 
 RETRIEVED = Derived(
     ("intensity", "defocus", "voltage", "sampling"), _retrieved, "phase", "phase by the TIE, regularised, mean 0"
 )
 
+COMPONENTS = Derived(
+    ("intensity", "intensity_flipped", "defocus", "voltage", "sampling"),
+    _components,
+    "phase",
+    "electrostatic and magnetic phase by the TIE, from the specimen and the same one turned over",
+)
+
 LEARN = Learn(
     spatial=("y", "x"),
-    inputs={"images": ("intensity",), "phases": (RETRIEVED,), "dual": (RETRIEVED, "intensity")},
+    inputs={
+        "images": ("intensity",),
+        "phases": (RETRIEVED,),
+        "dual": (RETRIEVED, "intensity"),
+        "pair": ("intensity", "intensity_flipped"),
+        "components": (COMPONENTS,),
+        "retrieved": ("phase_retrieved",),
+    },
     scalars=("defocus", "noise", "voltage", "sampling", "potential", "absorption"),
     symmetries=("flip_y", "flip_x", "transpose"),
     recipes={

@@ -1,0 +1,74 @@
+"""From waves on a fine and wide grid to images: focus, pose, integration over pixels, and the part that is seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from generators.exit_waves import through_focus
+from generators.misalignment import Pose, misalign
+from generators.specimens.projection import fine_origin
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Square images, and the grid on which they are simulated: finer, and wider."""
+
+    pixels: int  # of an image, along each side
+    sampling: float  # width of a pixel [nm]
+    supersampling: int  # points to a pixel, along each side; a power of two
+    padding: int  # width of the simulated field to that of the image
+
+    @property
+    def size(self) -> int:
+        """Points of the simulation grid, along each side."""
+        return self.pixels * self.padding * self.supersampling
+
+    @property
+    def pitch(self) -> float:
+        """Distance of its points [nm]."""
+        return self.sampling / self.supersampling
+
+    @property
+    def grid(self) -> tuple[tuple[int, int], tuple[float, float]]:
+        """Its shape and its sampling [nm], (y, x)."""
+        return (self.size, self.size), (self.pitch, self.pitch)
+
+    def origin(self, factor: int) -> tuple[float, float]:
+        """The point in the middle of the field, on a grid of `factor` points to a pixel."""
+        return fine_origin((self.pixels * self.padding,) * 2, factor)
+
+    def image(self, values: np.ndarray) -> np.ndarray:
+        """Means over the pixels of an image: (..., y, x) of the grid to (..., y, x) of the image."""
+        return self._seen(_means(values, self.supersampling))
+
+    def series(self, wave: np.ndarray, defocus: np.ndarray, voltage: float, poses: Sequence[Pose]) -> np.ndarray:
+        """The images of a wave, each in its own pose, (plane, y, x) float32. defocus: (plane,) [nm].
+
+        Posed on a grid at most twice as fine as the image: finer, the splines that turn an image would take most of the
+        time, and the pixels average their gain away.
+        """
+        factor = min(self.supersampling, 2)
+        fine = through_focus(wave, defocus, voltage, self.pitch)
+        images = _means(fine, self.supersampling // factor)
+        for plane, image in enumerate(images):
+            # a spline can undershoot where the image is dark
+            images[plane] = np.maximum(misalign(image, poses[plane], self.sampling / factor, self.origin(factor)), 0)
+        return self._seen(_means(images, factor))
+
+    def _seen(self, images: np.ndarray) -> np.ndarray:
+        """The image amid the field, (..., y, x): pixel N//2 becomes pixel n//2."""
+        first = self.pixels * self.padding // 2 - self.pixels // 2
+        return images[..., first : first + self.pixels, first : first + self.pixels]
+
+
+def _means(image: np.ndarray, step: int) -> np.ndarray:
+    """Means over blocks of step x step points: (..., y, x), in the dtype of the image."""
+    if step == 1:
+        return image
+    # as a sum of strided views: ten times faster than a mean over short axes
+    total = np.zeros_like(image[..., ::step, ::step])
+    for i in range(step):
+        for j in range(step):
+            total += image[..., i::step, j::step]
+    return total / np.float32(step**2)
