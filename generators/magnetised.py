@@ -52,7 +52,7 @@ class Magnet:
     def along(self, moment: tuple[np.ndarray, np.ndarray], sampling: float) -> np.ndarray:
         """Phase (y, x) [rad] of a field of directions, integrated along the beam: its (y, x) components [nm]."""
         y, x = (self.size * part for part in moment)
-        return magnetics.phase(y, x, sampling)  # type: ignore[no-any-return]
+        return magnetics.phase(y, x, sampling).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def draw(recipe: Magnetisation, rng: np.random.Generator) -> Magnet:

@@ -90,6 +90,7 @@ def unwrapped(wave: Wave, near: Floats | None = None) -> Floats:
     The image is periodic. The whole cycles that remain free are those of `near` [rad], a phase that is known to be
     close, in the mean; without it, those that bring the mean along the border next to 0.
     """
-    found: Floats = unwrap_phase(np.angle(wave), wrap_around=(True, True), rng=0)  # type: ignore[no-untyped-call]
+    found = unwrap_phase(np.angle(wave), wrap_around=(True, True), rng=0)  # type: ignore[no-untyped-call]
     rest = found - near if near is not None else np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
-    return found - np.float32(2 * np.pi * np.round(rest.mean() / (2 * np.pi)))
+    out: Floats = (found - 2 * np.pi * np.round(rest.mean() / (2 * np.pi))).astype(np.float32)
+    return out

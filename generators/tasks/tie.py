@@ -163,7 +163,7 @@ class Recipe(recipe.Recipe):
             {"item", "turn", "orientation"} if self.files else (),
             () if self.files or self.waves else {field.name for field in particles.FIELDS},
             {"phase_exit"} if self.waves or self.slices > 1 else (),
-            {"phase_total", "phase_magnetic", "component", *MAGNET} if self.magnetic else (),
+            {"phase_total", "phase_magnetic", "phase_component", *MAGNET} if self.magnetic else (),
             {"intensity_flipped", *(f"{name}_flipped" for name in POSE)} if self.flipped else (),
             {"phase_retrieved"} if self.retrieval else (),
         )
@@ -391,4 +391,4 @@ def _retrieved(
 def constants(recipe: Recipe) -> Arrays:
     """The window, and what the target is."""
     component = np.array(COMPONENTS.index(recipe.component))
-    return {"window": window(recipe.window, recipe.image_size), "component": component}
+    return {"window": window(recipe.window, recipe.image_size), "phase_component": component}

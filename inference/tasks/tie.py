@@ -25,7 +25,7 @@ def of_component(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> di
     both phases, or half their difference.
     """
     found = retrieve(fields)
-    wanted = COMPONENTS[int(fields.get("component", np.array(0)))]
+    wanted = COMPONENTS[int(fields.get("phase_component", np.array(0)))]
     if wanted != "total" and "intensity_flipped" in fields:
         flipped = retrieve({**fields, "intensity": fields["intensity_flipped"]})
         found = separate(found, flipped)[wanted == "magnetic"]
@@ -107,7 +107,7 @@ RATIO = Setting("V / V' of the specimens", "1", tuple(n / 2 for n in range(4, 10
 TRANSPORT = Method(
     about="transport of intensity, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
     needs=("intensity", "defocus", "voltage", "sampling", "window"),
-    uses=("intensity_flipped", "component"),
+    uses=("intensity_flipped", "phase_component"),
     solve=transport,
     settings={
         "cutoff": Setting(

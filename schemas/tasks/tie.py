@@ -7,7 +7,7 @@ IMAGE = ("sample", "y", "x")
 SERIES = ("sample", "plane", "y", "x")
 PLANES = ("sample", "plane")
 
-COMPONENTS = ("total", "electrostatic", "magnetic")  # the field `component` holds a position in this list
+COMPONENTS = ("total", "electrostatic", "magnetic")  # the field `phase_component` holds a position in this list
 
 _POSE = (
     ("rotation", "rad", "turn about the centre"),
@@ -47,7 +47,7 @@ TASK = Task(
         Field("amplitude", IMAGE, "float32", "1", "auxiliary", "modulus of the exit wave, exp(- sigma V' t)"),
         Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "image at infinite dose", optional=True),
         Field("window", ("y", "x"), "float32", "1", "auxiliary", "apodisation of `intensity` and `phase`"),
-        Field("component", (), "uint8", "1", "auxiliary", f"what `phase` is: of {COMPONENTS}", optional=True),
+        Field("phase_component", (), "uint8", "1", "auxiliary", f"what `phase` is: of {COMPONENTS}", optional=True),
         Field("defocus", PLANES, "float32", "nm", "parameter", "z of image planes, positive downstream"),
         Field("voltage", ("sample",), "float32", "V", "parameter", "accelerating voltage"),
         Field("sampling", ("sample",), "float32", "nm", "parameter", "width of a square pixel"),

@@ -42,8 +42,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stores(toy: Path, tie: Path) -> dict[str, Path]:
-    return {"toy": toy, "tie": tie}
+def stores(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of each task, with every field that an input may read."""
+    rich = ("--recipe", "magnetic", "--set", *TIE, "window=0.4", "noise=0.01:0.05", "padding=1", "retrieval=tie")
+    return {"toy": toy, "tie": made(tmp_path_factory.mktemp("rich"), "tie", *rich)}
 
 
 def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:

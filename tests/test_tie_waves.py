@@ -1,0 +1,215 @@
+"""The task `tie` beyond the projection approximation: slices, waves and magnetisation from files; retrieved phases."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from generators.specimens import files
+from generators.specimens.mesh import rotation
+from generators.specimens.wavefields import unwrapped
+from inference.tasks.tie import transport
+from physics.optics import exit_wave
+
+from .conftest import Command, refused
+from .test_tie import CLEAN, masks, samples
+
+ONE = ("--task", "tie", "--scheduler", "synchronous", "--n", 2, "--validation", 0, "--test", 0)
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def made(generate: Command, *settings: str, out: str = "tie.zarr") -> xr.Dataset:
+    assert generate(*ONE, "--out", out, "--set", *settings)[0] == 0
+    found: xr.Dataset = xr.open_zarr(f"{out}/train").load()
+    return found
+
+
+def test_slices_leave_the_target_alone_and_change_the_wave_a_little() -> None:
+    """Particles of 50 nm at 2.3 nm pixels: multiple scattering is faint, the projection approximation good."""
+    thin, thick = samples(3, *CLEAN), samples(3, *CLEAN, "slices=16")
+    assert np.allclose(thin["phase"], thick["phase"], atol=1e-5)
+    beyond = rms(thin["intensity"] - thick["intensity"]) / rms(thin["intensity"] - 1)
+    assert 1e-4 < beyond < 0.05
+    assert rms(thick["phase_exit"] - thick["phase"]) < 0.1 * rms(thick["phase"])
+    assert "phase_exit" not in thin
+
+
+def test_slices_converge() -> None:
+    """To within the noise of the simulation grid long before they are as thin as its points are wide."""
+    values = [samples(2, *CLEAN, f"slices={n}")["intensity"] for n in (2, 4, 8, 32)]
+    errors = [rms(value - values[-1]) for value in values[:-1]]
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_a_specimen_turned_over_meets_the_beam_from_behind(generate: Command, tmp_path: Path) -> None:
+    """flipped: as the file turned by half a turn about y, magnetised so, its images mirrored back along x."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((24, 24, 24), bool)
+    mask[6:18, 7:17, 8:19] = rng.random((12, 10, 11)) > 0.4
+    mask[6:9, 7:9] = mask[6:18, 7:17, 8].any()
+    for name, body in {"a": mask, "b": mask[::-1, :, ::-1]}.items():
+        np.save(tmp_path / f"{name}.npy", body)
+    knobs = (*CLEAN, "files.shared=true", "files.orientation=fixed", "slices=6", "flipped=true", "image_size=32")
+    first = made(generate, *knobs, "files.path=a.npy", "magnetic.direction=1,2,3", "defocus=2000", out="a.zarr")
+    other = made(generate, *knobs, "files.path=b.npy", "magnetic.direction=-1,2,-3", "defocus=2000", out="b.zarr")
+    mirrored = other.intensity.values[..., ::-1]
+    assert np.allclose(first.intensity_flipped.values, mirrored, atol=1e-4)
+    assert np.max(abs(first.intensity.values - first.intensity_flipped.values)) > 0.02
+
+
+@pytest.mark.parametrize("form", ["npy", "text"])
+def test_imported_waves_give_the_images_of_the_simulation_that_made_them(
+    generate: Command, tmp_path: Path, form: str
+) -> None:
+    """As a wavefield of another program, with the projected wave beside it: target and images come out the same."""
+    knobs = (*CLEAN, "image_size=32", "field_of_view=75", "defocus=1000", "voltage=200e3")
+    values = made(generate, *knobs, "slices=8", out="source.zarr")
+    folder = tmp_path / "waves"
+    folder.mkdir()
+    for i in range(2):
+        one = values.isel(sample=i)
+        exits = exit_wave(one.phase_exit.values, one.amplitude.values)
+        projected = exit_wave(one.phase.values, 1.0)
+        for name, wave in (("image_hr", exits), ("image", projected)):
+            if form == "npy":
+                np.save(folder / f"{name}({i}).npy", wave)
+            else:
+                np.savetxt(folder / f"{name}({i})", wave.astype(complex).view(float), fmt="%.7g")
+    waves = ("waves.path=waves", "waves.name=image_hr", "waves.projected=image", "waves.shared=true")
+    found = made(generate, *knobs, *waves, out="found.zarr")
+    for name in ("intensity", "phase", "phase_exit", "amplitude"):
+        assert np.allclose(found[name].values, values[name].values, atol=2e-5), name
+    assert "potential" not in found
+    assert found.item.values.tolist() == [0, 1]
+    alone = made(generate, *knobs, *waves[:2], "waves.shared=true", out="alone.zarr")
+    assert np.allclose(alone.phase.values, values.phase_exit.values, atol=2e-5)
+    code, _, err = generate("--from", "found.zarr", "--out", "again.zarr", "--inputs", "waves")
+    assert (code, err) == (0, "")
+
+
+def test_a_steep_phase_is_unwrapped_and_its_cycles_are_those_of_a_known_one() -> None:
+    y, x = np.indices((60, 45)) - 20
+    phase = (9 * np.exp(-(y**2 + 2 * x**2) / 300)).astype(np.float32)
+    wave = exit_wave(phase, 1.0)
+    assert np.max(abs(np.angle(wave) - phase)) > 6
+    assert np.allclose(unwrapped(wave), phase, atol=1e-5)
+    assert np.allclose(unwrapped(wave, phase + 12.5), phase + 4 * np.pi, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"1 0 1\n1 0\n", "rows of one even length"),
+        (b"1 0 x\n", "rows of one even length"),
+        (b"1 0 1 0\n", "of shape (1, 2)"),
+        (b"", "of shape"),
+        (b"\x93NUMPY", "not a NumPy array"),
+    ],
+)
+def test_unreadable_waves_are_one_line(generate: Command, tmp_path: Path, content: bytes, rule: str) -> None:
+    (tmp_path / "wave(0)").write_bytes(content)
+    found = generate(*ONE, "--set", "waves.path=.", "waves.shared=true", *CLEAN)
+    if rule == "of shape (1, 2)":
+        rule = "1 x 2 pixels, the simulation has 64 x 64"
+    refused(found, "wave(0)", rule if content else "")
+
+
+def test_waves_take_no_other_specimen(generate: Command) -> None:
+    for knobs, rule in (
+        (("files.path=x",), "files and waves: give one"),
+        (("slices=2",), "without magnetic and slices"),
+        (("padding=2",), "padding must be 1"),
+    ):
+        refused(generate(*ONE, "--set", "waves.path=x", *knobs), rule)
+    refused(generate(*ONE, "--set", "waves.name=w"), "waves.path is missing")
+
+
+@pytest.mark.parametrize("orientation", ["fixed", "cube", "free"])
+def test_a_uniform_field_of_vectors_is_a_uniform_magnetisation(
+    generate: Command, tmp_path: Path, orientation: str
+) -> None:
+    """Turned with the specimen, as its voxels are."""
+    masks(tmp_path / "masks", [3])
+    mask = np.load(tmp_path / "masks" / "particle(3).npy")
+    vector = np.array([1.0, 2.0, -2.0]) / 3
+    np.save(tmp_path / "masks" / "moment(3).npy", (mask[..., None] * vector).astype(np.float32))
+    knobs = (*CLEAN, "files.path=masks", "files.shared=true", f"files.orientation={orientation}", "image_size=48")
+    field = made(generate, *knobs, "files.moments=moment", "magnetic.mass=80", out="field.zarr")
+    for i in range(2):
+        one = field.isel(sample=i)
+        matrix = files.cube_rotations()[int(one.turn)]
+        if orientation == "free":
+            matrix = rotation(one.orientation.values)
+        turned = matrix @ vector
+        direction = ",".join(f"{part:.9g}" for part in turned)
+        uniform = made(generate, *knobs, f"magnetic.direction={direction}", out=f"{i}.zarr").isel(sample=i)
+        assert np.allclose(one.phase_magnetic.values, uniform.phase_magnetic.values, atol=2e-5)
+        assert abs(one.phase_magnetic.values).max() > 0.05
+
+
+def test_fields_of_vectors_that_do_not_fit_are_one_line(generate: Command, tmp_path: Path) -> None:
+    masks(tmp_path / "masks", [3])
+    knobs = ("files.path=masks", "files.shared=true", "files.moments=moment", "magnetic.mass=80")
+    refused(generate(*ONE, "--set", *knobs), "no moment(N) beside it")
+    path = tmp_path / "masks" / "moment(3).npy"
+    for array, rule in (
+        (np.zeros((32, 32, 32)), "save floats (z, y, x, component)"),
+        (np.zeros((8, 8, 8, 3)), "its mask of (32, 32, 32)"),
+        (np.full((32, 32, 32, 3), np.nan), "not all values are finite"),
+    ):
+        np.save(path, array)
+        refused(generate(*ONE, "--set", *knobs), "moment(3).npy", rule)
+    refused(generate(*ONE, "--set", *knobs[:3]), "files.moments: give magnetic.mass=80")
+
+
+def test_the_image_in_focus_can_be_the_mean_of_the_others() -> None:
+    """As phase-ret-dl makes it; here of the measured images, so that there is no third measurement in it."""
+    values = samples(4, "in_focus=averaged", "store=both", "noise=0.05")
+    for name in ("intensity", "intensity_expected"):
+        under, middle, over = np.moveaxis(values[name], 1, 0)
+        assert np.allclose(middle, (under + over) / 2, atol=1e-6)
+    assert np.all(values["rotation"][:, :2] == 0)  # the frame is that of the under-focus image
+    assert np.all(values["rotation"][:, 2] != 0)
+
+
+@pytest.mark.parametrize("method", ["tie", "gs"])
+def test_the_retrieved_phase_is_that_of_the_method(method: str) -> None:
+    knobs = ("noise=0", "misalignment=none", "window.radius=0.4")
+    values = samples(3, *knobs, f"retrieval={method}", "retrieval.iterations=3")
+    window = (values["phase_retrieved"] != 0).any(axis=0)
+    assert window.mean() == pytest.approx(np.pi * 0.4**2, abs=0.02)
+    inside = (values["phase_retrieved"] - values["phase"])[:, window]
+    error = rms(inside - inside.mean(axis=1, keepdims=True)) / rms(values["phase"][:, window])
+    assert error < 0.6
+    if method == "tie":
+        found = transport({**values, "window": window.astype(np.float32)}, cutoff=0.004, floor=0.1, offset="none")
+        assert np.allclose(found["phase"], values["phase_retrieved"], atol=1e-5)
+
+
+def test_the_offset_is_left_or_taken_from_the_vacuum_or_by_an_oracle_from_the_truth() -> None:
+    knobs = ("noise=0.02", "window.radius=0.5", "retrieval=tie")
+    none, annulus, oracle = (
+        samples(3, *knobs, f"retrieval.offset={name}") for name in ("none", "annulus", "mean_error")
+    )
+    y, x = np.indices((64, 64)) - 32
+    window, ring = np.hypot(y, x) <= 32, (np.hypot(y, x) >= 0.45 * 64) & (np.hypot(y, x) <= 32)
+    error = [
+        (values["phase_retrieved"] - values["phase"])[:, window].mean(axis=1) for values in (none, annulus, oracle)
+    ]
+    assert np.all(abs(error[2]) < 1e-6)
+    assert np.all(abs(error[0]) > 0.01)
+    assert np.all(abs(annulus["phase_retrieved"][:, ring].mean(axis=1)) < 1e-6)
+
+
+def test_a_component_is_retrieved_from_both_series() -> None:
+    knobs = ("noise=0", "misalignment=none", "padding=1", "supersampling=1", "defocus=500", "retrieval=tie")
+    for component in ("electrostatic", "magnetic"):
+        clean = ("retrieval.cutoff=0", "retrieval.floor=0", "specimen.kinds=ellipsoid", "potential=5", "absorption=0.1")
+        values = samples(3, *knobs, *clean, f"component={component}", recipe="magnetic")
+        error = values["phase_retrieved"] - values["phase"]
+        error = error - error.mean(axis=(1, 2), keepdims=True)
+        assert rms(error) < 0.2 * rms(values["phase"])
