@@ -54,10 +54,10 @@ class Split:
 
     def read_constants(self, mesh: Mesh) -> Batch:
         """The fields without a sample axis, on every device."""
-        found = self._load(self.constants, slice(None), ", ".join(self.constants))
+        found = self._load(self.constants, ..., ", ".join(self.constants))
         return {name: everywhere(values, mesh) for name, values in found.items()}
 
-    def _load(self, names: tuple[str, ...], index: slice, what: str) -> dict[str, np.ndarray]:
+    def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
         try:
             group = open_split(self.path, self.name)
             return {name: np.asarray(group[name][index]) for name in names}  # type: ignore[index]
