@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens import files
+from generators.specimens.drawn import draw_quaternion
 from generators.specimens.mesh import rotation
-from generators.specimens.nanoparticle import draw_quaternion
 from generators.streams import Streams
 from schemas.errors import UserError
 from schemas.knobs import knob
