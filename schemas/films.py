@@ -3,7 +3,7 @@
 from schemas.core import DType, Field
 
 _COLUMNS: tuple[tuple[str, DType, str, str], ...] = (
-    ("thickness", "float32", "nm", "mean thickness over the field"),
+    ("thickness", "float32", "nm", "mean thickness"),
     ("potential", "float32", "V", "mean inner potential V"),
     ("absorption", "float32", "V", "absorptive potential V'"),
     ("roughness", "float32", "1", "standard deviation of the thickness, relative to its mean"),

@@ -13,7 +13,7 @@ from generators.specimens.mesh import Floats, Mesh
 
 PRECISION = 1e-9  # of the extent of the bodies
 MOST = 200  # portals; bodies of thousands of triangles need about twenty
-BEHIND = 1e3  # how far behind everything the first portal lies, in extents; planes as steep as that are not missed
+BEHIND, WIDE = 1e3, 0.01  # extents: where the first portal lies, and its radius; a line misses D by 1e-5 or more
 
 
 @compiled
@@ -51,7 +51,7 @@ def _first_portal(along: Floats, extent: float) -> tuple[Floats, Floats, Floats]
     v = np.cross(along, least)
     v = v / np.sqrt(_dot(v, v))
     w = np.cross(along, v)
-    behind, wide = -BEHIND * extent * along, 4 * extent
+    behind, wide = -BEHIND * extent * along, WIDE * extent
     return behind + wide * v, behind + wide * (0.75**0.5 * w - 0.5 * v), behind + wide * (-(0.75**0.5) * w - 0.5 * v)
 
 

@@ -11,7 +11,7 @@ so t is positive, has the mean T and the standard deviation T roughness, and nea
 
 g is a sum of plane waves that are periodic in the field of view, up to the frequency 1/l, where their power has sunk
 by exp(-2 pi^2). They are drawn from low to high frequencies, whatever the grid: a finer grid shows the same film, and
-every grid shows its points exactly. The constant wave is left out, so T is the mean over the field.
+every grid shows its points exactly. The constant wave is left out: that is what T is drawn for.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ from physics.fourier import ifft2
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 
+FINEST = 1000  # correlation lengths in a field of view: 2 million waves, and 0.2 s
+
 type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
 type Whole = NDArray[np.int64]
@@ -38,7 +40,7 @@ class Film(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     thickness: Annotated[Range, within(0, above=True)] = Field(
-        Range(low=5.0, high=20.0), **knob("of the film, its mean over the field", "nm")
+        Range(low=5.0, high=20.0), **knob("mean of the film", "nm")
     )
     potential: Annotated[Range, within()] = Field(Range(low=9.09, high=9.09), **knob("mean inner potential V", "V"))
     absorption: Annotated[Range, within(0)] = Field(Range(low=0.5, high=0.5), **knob("absorptive potential V'", "V"))
@@ -63,11 +65,20 @@ class DrawnFilm:
     seed: int
 
 
+def check(film: Film, field_of_view: float) -> None:
+    """ValueError if a field of view [nm] would need more waves than can be summed."""
+    if film.roughness.high and field_of_view > FINEST * film.correlation.low:
+        raise ValueError(
+            f"film.correlation = {film.correlation.low:g} nm: must be at least field_of_view / {FINEST} = "
+            f"{field_of_view / FINEST:g} nm; or set film.roughness=0"
+        )
+
+
 def draw(film: Film, rng: np.random.Generator) -> DrawnFilm:
     """A film. Always consumes as many numbers of `rng`."""
     knobs = (film.thickness, film.potential, film.absorption, film.roughness, film.correlation)
-    numbers = stored(*(knob.draw(rng) for knob in knobs))
-    return DrawnFilm(*numbers, seed=int(rng.integers(2**32)))
+    numbers: tuple[float, float, float, float, float] = stored(*(knob.draw(rng) for knob in knobs))
+    return DrawnFilm(*numbers, int(2**32 * rng.random()))
 
 
 def thickness(
@@ -75,13 +86,14 @@ def thickness(
 ) -> NDArray[np.float32]:
     """Thickness [nm] at each pixel centre, (y, x), periodic over the field: positive, float32.
 
-    shape, sampling [nm]: of the grid (y, x). origin: fractional index of the pixel on the axis, where films on all grids
+    shape, sampling [nm]: of the grid (y, x). origin: fractional index of the pixel on the axis, where all grids
     agree; N//2 unless said otherwise, see `projection.fine_origin`.
     """
     centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     strength = np.sqrt(np.log1p(film.roughness**2))
     g = _field(film, shape, sampling, centre) if film.roughness else np.zeros(shape)
-    return (film.thickness * np.exp(strength * g - strength**2 / 2)).astype(np.float32)
+    out: NDArray[np.float32] = (film.thickness * np.exp(strength * g - strength**2 / 2)).astype(np.float32)
+    return out
 
 
 def _field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
@@ -105,8 +117,9 @@ def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex12
     """
     numbers = np.random.Generator(np.random.Philox(film.seed)).standard_normal((len(fy), 2))
     square = fy**2 + fx**2
-    power = np.exp(-2 * (np.pi * film.correlation) ** 2 * square)
-    power *= np.where(fx > 0, 2, 1)  # for the wave at -f, too, which is another one only at fx = 0
+    slowest = np.min(square, where=square > 0, initial=np.inf)  # may have no power left where l exceeds the field
+    power = np.exp(-2 * (np.pi * film.correlation) ** 2 * np.maximum(square - slowest, 0))
+    power *= np.where(fx > 0, 2, 1)  # for the wave at -f, too, which is among the others only at fx = 0
     power[square == 0] = 0
     amplitudes: NDArray[np.complex128] = np.sqrt(power / power.sum()) * (numbers[:, 0] + 1j * numbers[:, 1])
     return amplitudes
