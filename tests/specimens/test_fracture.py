@@ -129,4 +129,4 @@ def test_broken_particles_are_closed_and_lose_only_what_is_lost() -> None:
 def test_pieces_far_apart_stay_in_the_field() -> None:
     wide = BROKEN.model_copy(update={"gap": Range(low=1.5, high=2), "size": Range(low=0.3, high=0.4), "lost": 0.0})
     reaches = [np.max(abs(build(draw(wide, np.random.default_rng(k)), 1.0)[..., 1:])) for k in range(100)]
-    assert 0.4 < max(reaches) <= 0.5 - wide.margin + 1e-6
+    assert 0.35 < max(reaches) <= 0.5 - wide.margin + 1e-6
