@@ -15,7 +15,7 @@ every grid shows its points exactly. The constant wave is left out: that is what
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated
 
 import numpy as np
@@ -27,7 +27,7 @@ from physics.fourier import ifft2
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 
-FINEST = 1000  # correlation lengths in a field of view: 2 million waves, and 0.2 s
+FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
 
 type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
@@ -125,12 +125,18 @@ def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex12
     return amplitudes
 
 
-@lru_cache(maxsize=8)
 def _waves(rings: int) -> tuple[Whole, Whole]:
     """Whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx): those of fewer rings come first, in the same order.
 
     So rounding of the field's width, which may ask for one ring more, changes no other wave.
     """
+    ky, kx = _sorted_waves(1 << rings.bit_length())
+    count = (2 * rings + 1) * (rings + 1)
+    return ky[:count], kx[:count]
+
+
+@cache
+def _sorted_waves(rings: int) -> tuple[Whole, Whole]:
     ky, kx = (k.ravel() for k in np.mgrid[-rings : rings + 1, : rings + 1])
     order = np.lexsort((kx, ky, np.maximum(abs(ky), kx)))
     return ky[order], kx[order]

@@ -77,12 +77,12 @@ def test_a_copy_is_the_body_in_another_size_and_orientation() -> None:
 
 
 def test_agglomerates_follow_the_recipe() -> None:
-    drawn = population(CLUSTER, 1000)
-    assert np.bincount([p.copies for p in drawn])[1:] / len(drawn) == pytest.approx(np.full(4, 0.25), abs=0.06)
+    drawn = population(CLUSTER, 500)
+    assert np.bincount([p.copies for p in drawn])[1:] / len(drawn) == pytest.approx(np.full(4, 0.25), abs=0.08)
     scales = np.concatenate([p.copy_scale[: p.copies] for p in drawn])
     assert (scales.min(), scales.max(), scales.mean()) == pytest.approx((0.5, 1, 0.75), abs=0.01)
     turns = np.concatenate([p.copy_quaternion[: p.copies] for p in drawn])
-    assert turns.T @ turns / len(turns) == pytest.approx(np.eye(4) / 4, abs=0.03)
+    assert turns.T @ turns / len(turns) == pytest.approx(np.eye(4) / 4, abs=0.04)
     for particle in drawn:
         for column in (particle.copy_scale, particle.copy_quaternion, particle.copy_middle):
             assert not np.any(column[particle.copies :])
@@ -91,7 +91,7 @@ def test_agglomerates_follow_the_recipe() -> None:
 def test_copies_lie_in_all_directions() -> None:
     """None is preferred: mean 0, and as far along the beam as across."""
     two = CLUSTER.model_copy(update={"copies": Range(low=1, high=1)})
-    ways = np.array([np.subtract(p.copy_middle[0], p.middle) for p in population(two, 1000)])
+    ways = np.array([np.subtract(p.copy_middle[0], p.middle) for p in population(two, 500)])
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
-    assert ways.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.07)
-    assert ways.T @ ways / len(ways) == pytest.approx(np.eye(3) / 3, abs=0.05)
+    assert ways.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.1)
+    assert ways.T @ ways / len(ways) == pytest.approx(np.eye(3) / 3, abs=0.07)
