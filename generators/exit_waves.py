@@ -3,11 +3,11 @@
     slices = 1   projection: psi = exp(-sigma V' t) exp(i (sigma V t + phi_m))
     slices > 1   multislice (`physics.multislice`), referred to the plane amid the slabs of the body
 
-phi_m is spread evenly over the slices: the magnetic field reaches beyond the body. A film lies behind the last slab.
+phi_m is spread evenly over the slices: the magnetic field reaches beyond the body. A film lies in the last slab.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,14 @@ def behind(body: Body, *, flipped: bool) -> Exit:
     if len(body.phases) == 1:
         return Exit(total, body.magnetic, body.amplitudes[0], waves)
     return Exit(total, body.magnetic, abs(waves[0]), waves, unwrapped(waves[0], total))
+
+
+def on_film(body: Body, phase: np.ndarray, amplitude: np.ndarray) -> Body:
+    """With a support film in the last slab: its projected phase (y, x) [rad], and the amplitude that it leaves."""
+    phases = np.concatenate([body.phases[:-1], body.phases[-1:] + phase])
+    return replace(
+        body, phases=phases, amplitudes=np.concatenate([body.amplitudes[:-1], body.amplitudes[-1:] * amplitude])
+    )
 
 
 def imported(exit_wave: np.ndarray, projected: np.ndarray) -> Exit:

@@ -9,6 +9,8 @@ from generators.exit_waves import through_focus
 from generators.misalignment import Pose, misalign
 from generators.specimens.projection import fine_origin
 
+DETAIL = 5.0  # nm: finer fringes are faint, and may come in again on the other side
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -33,6 +35,15 @@ class Frame:
     def grid(self) -> tuple[tuple[int, int], tuple[float, float]]:
         """Its shape and its sampling [nm], (y, x)."""
         return (self.size, self.size), (self.pitch, self.pitch)
+
+    def farthest(self, wavelength: float) -> float:
+        """The largest defocus [nm] at which waves stay in the periodic field.
+
+        Sampling of the kernel: it turns by less than pi from one frequency to the next while lambda z / (2 d) is below
+        half the field. Wrap-around: detail of DETAIL travels by lambda z / DETAIL, at most a quarter of the field.
+        """
+        field = self.size * self.pitch
+        return min(field * self.pitch, field * DETAIL / 4) / wavelength
 
     def origin(self, factor: int) -> tuple[float, float]:
         """The point in the middle of the field, on a grid of `factor` points to a pixel."""

@@ -121,7 +121,7 @@ def test_unreadable_waves_are_one_line(generate: Command, tmp_path: Path, conten
 def test_waves_take_no_other_specimen(generate: Command) -> None:
     for knobs, rule in (
         (("files.path=x",), "files and waves: give one"),
-        (("slices=2",), "without magnetic and slices"),
+        (("slices=2",), "without magnetic, film and slices"),
         (("padding=2",), "padding must be 1"),
     ):
         refused(generate(*ONE, "--set", "waves.path=x", *knobs), rule)
@@ -213,3 +213,20 @@ def test_a_component_is_retrieved_from_both_series() -> None:
         error = values["phase_retrieved"] - values["phase"]
         error = error - error.mean(axis=(1, 2), keepdims=True)
         assert rms(error) < 0.2 * rms(values["phase"])
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_a_film_adds_its_own_phase_and_absorption(slices: int) -> None:
+    """9.09 V and 0.5 V times its thickness, everywhere; the mean of a rough film is as thick as a smooth one."""
+    knobs = (*CLEAN, f"slices={slices}", "defocus=2000")
+    bare = samples(3, *knobs)
+    smooth, rough = (samples(3, *knobs, f"film.roughness={r}", "film.correlation=8") for r in (0, 0.1))
+    for values in (smooth, rough):
+        rate = 6.526155e-3 * 9.09 * values["film_thickness"].astype(float)
+        added = values["phase"] - bare["phase"]
+        assert np.allclose(added.mean(axis=(1, 2)), rate, rtol=1e-4 if values is smooth else 0.02)
+        left = np.log(values["amplitude"] / bare["amplitude"]).mean(axis=(1, 2))
+        assert np.allclose(left, -rate * 0.5 / 9.09, rtol=0.02)
+    assert np.std(rough["phase"] - bare["phase"], axis=(1, 2)) == pytest.approx(
+        0.1 * 6.526155e-3 * 9.09 * rough["film_thickness"], rel=0.25
+    )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -60,7 +60,7 @@ class Split:
     def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
         try:
             group = open_split(self.path, self.name)
-            return {name: np.asarray(group[name][index]) for name in names}  # type: ignore[index]
+            return {name: np.asarray(group[name][index]) for name in names}
         except Exception as error:  # whatever a damaged object makes a codec raise
             reason = str(error).partition("\n")[0]
             raise UserError(

@@ -70,6 +70,11 @@ def reach(mesh: Mesh, normal: ArrayLike) -> float:
     return float(np.max(mesh[..., 0] * z + mesh[..., 1] * y + mesh[..., 2] * x))
 
 
+def surface(mesh: Mesh, direction: ArrayLike) -> float:
+    """The first t > 0 at which t `direction` lies on the surface, seen from the origin within the body."""
+    return _surface(mesh, np.ascontiguousarray(direction, np.float64))
+
+
 @compiled
 def subdivide(mesh: Mesh) -> Mesh:
     """Every triangle cut into four at the middles of its edges: the same body, more vertices to displace."""
@@ -159,6 +164,25 @@ def _transform(mesh: Mesh, matrix: Floats, shift: Floats) -> Mesh:
             for k in range(3):
                 out[t, v, k] = matrix[k, 0] * z + matrix[k, 1] * y + matrix[k, 2] * x + shift[k]
     return out
+
+
+@compiled
+def _surface(mesh: Mesh, ray: Floats) -> float:
+    """A ray meets a triangle if it sees all edges turn the same way; an edge turns for two triangles with one bit."""
+    first = np.inf
+    for t in range(mesh.shape[0]):
+        a, b, c = mesh[t, 0], mesh[t, 1], mesh[t, 2]
+        ab, bc, ca = _determinant(ray, a, b), _determinant(ray, b, c), _determinant(ray, c, a)
+        if ab >= 0 and bc >= 0 and ca >= 0 and ab + bc + ca > 0:
+            first = min(first, _determinant(a, b, c) / (ab + bc + ca))
+    return float(first)
+
+
+@compiled
+def _determinant(a: Floats, b: Floats, c: Floats) -> float:
+    """a . (b x c); the other sign, and no other bit, with b and c exchanged."""
+    z, y, x = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
+    return float(a[0] * z + a[1] * y + a[2] * x)
 
 
 @compiled

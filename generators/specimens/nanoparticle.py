@@ -1,17 +1,18 @@
-"""Random nanoparticles: faceted, truncated, rounded, wavy or twisted bodies.
+"""Random nanoparticles: faceted, truncated, rounded, wavy, twisted or fractured bodies, and agglomerates of them.
 
 Sizes are fractions of the field of view, so a recipe survives another field; shapes are given in units of the half
 extents, so a body survives another size.
 """
 
 import math
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from generators.specimens import agglomerate, fracture
+from generators.specimens.drawn import Quaternion, Three, count, direction, draw_quaternion, stored, whole
 from generators.specimens.mesh import Mesh, clip, displace, inflate, reach, rotation, subdivide, transform, twist
 from generators.specimens.solids import KINDS, Kind, radius, solid
 from schemas.knobs import knob
@@ -20,15 +21,6 @@ from schemas.quantities import Range, within
 WAVES = 4
 SPHERE: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
 FINE = 700  # a body of fewer triangles is subdivided before it is deformed
-
-type Three = tuple[float, float, float]
-type Quaternion = tuple[float, float, float, float]
-
-
-def _whole(value: Range) -> Range:
-    if value.low % 1 or value.high % 1:
-        raise ValueError("must be whole numbers")
-    return value
 
 
 def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
@@ -53,7 +45,7 @@ class Nanoparticle(BaseModel):
     margin: Annotated[float, within(-10, 0.5)] = _knob(
         0.02, "room kept free along the border: a body that might reach into it is made smaller", "field of view"
     )
-    cuts: Annotated[Range, within(0, 32), AfterValidator(_whole)] = _knob(
+    cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = _knob(
         Range(low=0, high=5), "number of plane cuts, in random directions"
     )
     cut_depth: Annotated[Range, within(0, 0.9)] = _knob(
@@ -75,6 +67,19 @@ class Nanoparticle(BaseModel):
     twist: Annotated[Range, within(-20, 20)] = _knob(
         Range(low=-0.8, high=0.8), "turn about the body's z axis", "rad/half extent"
     )
+    fractured: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that are broken")
+    pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = _knob(
+        Range(low=2, high=5), "number of pieces of a broken body, cells about random points within"
+    )
+    gap: Annotated[Range, within(0, 2)] = _knob(
+        Range(low=0.02, high=0.2), "opening of the cracks, relative to the distance of the points of two pieces"
+    )
+    lost: Annotated[float, within(0, 1)] = _knob(0.1, "probability that a piece is lost; at least one stays")
+    agglomerated: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that have copies touching them")
+    copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = _knob(
+        Range(low=1, high=4), "number of copies in an agglomerate, besides the body itself"
+    )
+    copy_scale: Annotated[Range, within(0.05, 1)] = _knob(Range(low=0.5, high=1), "size of a copy to that of the body")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -125,10 +130,39 @@ class Particle:
     wave: tuple[Three, ...]
     wave_phase: tuple[float, ...]
     twist: float
+    pieces: int
+    piece_point: tuple[Three, ...]
+    piece_kept: tuple[int, ...]
+    gap: float
+    copies: int
+    copy_quaternion: tuple[Quaternion, ...]
+    copy_scale: tuple[float, ...]
+    copy_middle: tuple[Three, ...]
+
+
+def sizes(recipe: Nanoparticle) -> dict[str, int]:
+    """Lengths of the dimensions of a particle's columns: as many rows as the recipe may need, and at least one."""
+    return {
+        "axis": 3,
+        "component": 4,
+        "wave": WAVES,
+        "cut": max(int(recipe.cuts.high), 1),
+        "piece": int(recipe.pieces.high),
+        "copy": int(recipe.copies.high),
+    }
 
 
 def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
-    """A particle. Always consumes as many numbers of `rng`, whatever comes out."""
+    """A particle. Always consumes as many numbers of `rng`, whatever comes out.
+
+    Later kinds of numbers are drawn after the earlier ones: a recipe without fractures and copies, the default, still
+    gives the bodies that it gave before there were any.
+    """
+    return _agglomerated(recipe, _draw_body(recipe, rng), rng)
+
+
+def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
+    """Without copies: the rows for them are 0."""
     kind = KINDS.index(recipe.kinds[int(len(recipe.kinds) * rng.random())])
     size = recipe.size.draw(rng)
     half = [size * recipe.aspect.draw(rng) for _ in range(3)]
@@ -138,47 +172,66 @@ def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
     rounding = recipe.rounding.draw(rng) * (rng.random() < recipe.rounded)
     growth = recipe.growth.draw(rng)
     waviness = recipe.waviness.draw(rng) * (rng.random() < recipe.wavy)
-    waves = [_direction(u, v, 1 / recipe.wavelength.draw(rng)) for u, v in rng.random((WAVES, 2)).tolist()]
+    waves = [direction(u, v, 1 / recipe.wavelength.draw(rng)) for u, v in rng.random((WAVES, 2)).tolist()]
     phases = rng.random(WAVES).tolist()
     turn = recipe.twist.draw(rng) * (rng.random() < recipe.twisted)
+    broken, most = _draw_fracture(recipe, rng), int(recipe.copies.high)
     room = 0.5 - recipe.margin - max(abs(middle[1]), abs(middle[2]))
-    scale = min(1.0, room / (_farthest(KINDS[kind], rounding, growth, waviness) * max(half)))
-    rounding, growth, waviness, turn = _stored(rounding, growth, waviness, turn)
+    scale = min(1.0, room / (_farthest(KINDS[kind], rounding, growth, waviness) * (1 + broken.gap) * max(half)))
+    rounding, growth, waviness, turn = stored(rounding, growth, waviness, turn)
     return Particle(
         kind=kind,
-        half=_stored(*(scale * length for length in half)),
-        middle=_stored(*middle),
+        half=stored(*(scale * length for length in half)),
+        middle=stored(*middle),
         quaternion=quaternion,
         cuts=cuts,
-        cut_normal=tuple(_stored(*normal) for normal in normals),
-        cut_depth=_stored(*depths),
+        cut_normal=tuple(stored(*normal) for normal in normals),
+        cut_depth=stored(*depths),
         rounding=rounding,
         growth=growth,
         waviness=waviness,
-        wave=tuple(_stored(*wave) for wave in waves),
-        wave_phase=_stored(*phases),
+        wave=tuple(stored(*wave) for wave in waves),
+        wave_phase=stored(*phases),
         twist=turn,
+        pieces=broken.pieces,
+        piece_point=broken.point,
+        piece_kept=broken.kept,
+        gap=broken.gap,
+        copies=0,
+        copy_quaternion=((0.0, 0.0, 0.0, 0.0),) * most,
+        copy_scale=(0.0,) * most,
+        copy_middle=((0.0, 0.0, 0.0),) * most,
     )
-
-
-def draw_quaternion(rng: np.random.Generator) -> Quaternion:
-    """An orientation (w, z, y, x), uniform on SO(3), as float32 stores it (Shoemake, Graphics Gems III, 1992)."""
-    u, v, w = rng.random(3).tolist()
-    r, s = math.sqrt(1 - u), math.sqrt(u)
-    a, b = 2 * math.pi * v, 2 * math.pi * w
-    quaternion: Quaternion = _stored(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
-    return quaternion
 
 
 def build(particle: Particle, field_of_view: float) -> Mesh:
     """The mesh [nm] of a particle in a field of view [nm], the origin on the axis in the middle of the field."""
+    return np.concatenate(bodies(particle, field_of_view))
+
+
+def bodies(particle: Particle, field_of_view: float) -> list[Mesh]:
+    """The body and its copies [nm], which do not overlap."""
+    shape = _shape(particle)
+    size = field_of_view * np.array(particle.half)
+    places = zip(particle.copy_quaternion, particle.copy_scale, particle.copy_middle, strict=True)
+    poses = [(particle.quaternion, 1.0, particle.middle), *places][: 1 + particle.copies]
+    return [
+        transform(shape, rotation(turn) * (scale * size), field_of_view * np.array(middle))
+        for turn, scale, middle in poses
+    ]
+
+
+def _shape(particle: Particle) -> Mesh:
+    """The body about the origin, in units of its half extents."""
     body = solid(KINDS[particle.kind], 1.0)
     for normal, depth in zip(particle.cut_normal[: particle.cuts], particle.cut_depth, strict=False):
         body = clip(body, normal, (1 - depth) * reach(body, normal))
     if particle.rounding or particle.growth or particle.waviness or particle.twist:
         body = _deformed(body, particle)
-    matrix = rotation(particle.quaternion) * (field_of_view * np.array(particle.half))
-    return transform(body, matrix, field_of_view * np.array(particle.middle))
+    if particle.pieces > 1:
+        points = particle.piece_point[: particle.pieces]
+        body = np.concatenate(fracture.pieces(body, points, particle.piece_kept, particle.gap))
+    return body
 
 
 def _deformed(body: Mesh, particle: Particle) -> Mesh:
@@ -198,22 +251,41 @@ def _farthest(kind: Kind, rounding: float, growth: float, waviness: float) -> fl
 
 def _draw_cuts(recipe: Nanoparticle, rng: np.random.Generator) -> tuple[int, list[Three], list[float]]:
     """Number, directions and depths of the cuts; rows that are not used are 0."""
-    cuts = int(recipe.cuts.low + (recipe.cuts.high + 1 - recipe.cuts.low) * rng.random())
+    cuts = count(recipe.cuts, rng)
     most = max(int(recipe.cuts.high), 1)  # a column of no rows could not be stored
-    normals = [_direction(u, v) for u, v in rng.random((most, 2)).tolist()]
+    normals = [direction(u, v) for u, v in rng.random((most, 2)).tolist()]
     depths = [recipe.cut_depth.draw(rng) for _ in range(most)]
     unused = most - cuts
     return cuts, normals[:cuts] + [(0.0, 0.0, 0.0)] * unused, depths[:cuts] + [0.0] * unused
 
 
-def _direction(u: float, v: float, length: float = 1) -> Three:
-    """A vector uniform on the sphere, from two numbers uniform in [0, 1)."""
-    z = 2 * u - 1
-    r = length * math.sqrt(1 - z * z)
-    return length * z, r * math.sin(2 * math.pi * v), r * math.cos(2 * math.pi * v)
+def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.Fracture:
+    broken = rng.random() < recipe.fractured
+    pieces, gap = count(recipe.pieces, rng), recipe.gap.draw(rng)
+    return fracture.draw(pieces if broken else 1, int(recipe.pieces.high), gap, recipe.lost, rng)
 
 
-def _stored(*numbers: float) -> Any:
-    """The numbers as float32 holds them."""
-    form = f"{len(numbers)}f"
-    return struct.unpack(form, struct.pack(form, *numbers))
+def _agglomerated(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
+    """The body with its copies, if it gets any: all of them smaller if need be, and moved to stay in the field."""
+    touching = rng.random() < recipe.agglomerated
+    number, most = count(recipe.copies, rng), int(recipe.copies.high)
+    copies = agglomerate.draw(number if touching else 0, most, recipe.copy_scale, rng)
+    if not copies:
+        return body
+    unused = most - number
+    loose = replace(
+        body,
+        middle=(0.0, 0.0, 0.0),
+        copies=number,
+        copy_quaternion=(*(copy.quaternion for copy in copies), *body.copy_quaternion[:unused]),
+        copy_scale=(*(copy.scale for copy in copies), *body.copy_scale[:unused]),
+    )
+    meshes = bodies(loose, 1.0)
+    scale, middles = agglomerate.fitted(meshes, agglomerate.place(meshes, copies), body.middle, recipe.margin)
+    middle, *others = (stored(*row) for row in middles.tolist())
+    return replace(
+        loose,
+        half=stored(*(scale * length for length in body.half)),
+        middle=middle,
+        copy_middle=(*others, *body.copy_middle[:unused]),
+    )

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from generators.specimens import files
+from generators.specimens.drawn import draw_quaternion
 from generators.specimens.mesh import rotation
-from generators.specimens.nanoparticle import draw_quaternion
 from generators.specimens.pool import Pool, unchanged
 from generators.streams import Streams
 from schemas.errors import UserError

@@ -14,8 +14,8 @@ Slices of more than one make it a multislice simulation, `waves` takes exit wave
 projected phase. `magnetic` adds the phase of a magnetised body, alone in infinite space: it does not end at the border,
 so give it padding=2, a field twice as wide as the image. The same specimen turned over (`flipped`) tells the two apart.
 
-One homogeneous body: its phase is -V / (2 V') times the logarithm of the in-focus intensity. A network that estimates
-that one ratio from the series could do without the fringes; compare with this baseline.
+One homogeneous body, without a film: its phase is -V / (2 V') times the logarithm of the in-focus intensity. A network
+that estimates that one ratio from the series could do without the fringes; compare with this baseline.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,13 @@ from pydantic import Field, field_validator, model_validator
 
 from generators import magnetised, misalignment, recipe
 from generators.contract import Arrays
-from generators.exit_waves import Body, Exit, behind, imported
+from generators.exit_waves import Body, Exit, behind, imported, on_film
 from generators.imaging import Frame
 from generators.magnetised import Magnet, Magnetisation
 from generators.misalignment import Misalignment, Pose
 from generators.retrieval import Retrieval
-from generators.specimens import nanoparticle
+from generators.specimens import film, nanoparticle
+from generators.specimens.film import DrawnFilm, Film
 from generators.specimens.mesh import reach
 from generators.specimens.nanoparticle import Nanoparticle, Particle
 from generators.specimens.projection import thickness
@@ -45,14 +46,12 @@ from generators.window import Window, window
 from physics import noise, optics
 from physics.electron import wavelength
 from physics.magnetics import separate
-from schemas import particles
+from schemas import films, particles
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 from schemas.tasks.tie import COMPONENTS
 
 VERSION = 2
-
-DETAIL = 5.0  # nm: finer fringes are faint, and may come in again on the other side
 
 MAGNET = ("mass_magnetisation", "density", "magnetisation_direction")
 POSE = ("rotation", "scale", "shift_y", "shift_x")
@@ -87,6 +86,7 @@ class Recipe(recipe.Recipe):
     misalignment: Misalignment | None = Field(Misalignment(), **knob("of the images; none: all in one frame"))
     window: Window | None = Field(None, **knob("circular window on images and phase; none: the whole image"))
     specimen: Nanoparticle = Field(Nanoparticle(), **knob("procedural nanoparticles"))
+    film: Film | None = Field(None, **knob("support film behind the specimen; none: vacuum"))
     files: SpecimenFiles | None = Field(None, **knob("specimens read from files in place of procedural ones"))
     magnetic: Magnetisation | None = Field(None, **knob("magnetisation of the specimen; none: not magnetic"))
     component: Component = Field("total", **knob("of the phase, that is the target"))
@@ -114,13 +114,10 @@ class Recipe(recipe.Recipe):
 
     @model_validator(mode="after")
     def _sampled(self) -> Self:
-        """Waves must not leave the periodic field.
-
-        Sampling of the kernel: it turns by less than pi from one frequency to the next while lambda z / (2 d) is below
-        half the field. Wrap-around: detail of DETAIL travels by lambda z / DETAIL, at most a quarter of the field.
-        """
-        field, fine = self.field_of_view * self.padding, self.sampling / self.supersampling
-        limit = min(field * fine, field * DETAIL / 4) / wavelength(self.voltage.low)
+        """Waves must not leave the periodic field, nor a film be finer than can be summed."""
+        if self.film is not None:
+            film.check(self.film, self.field_of_view * self.padding)
+        limit = self.frame.farthest(wavelength(self.voltage.low))
         if self.defocus.high > limit:
             raise ValueError(
                 f"a defocus of {self.defocus.high:g} nm spreads detail beyond the field of view; at most "
@@ -134,7 +131,7 @@ class Recipe(recipe.Recipe):
         magnetised = self.magnetic is not None
         for wrong, said in (
             (self.files and self.waves, "files and waves: give one of them"),
-            (self.waves and (magnetised or self.slices > 1), "waves: come as they are, without magnetic and slices"),
+            (self.waves and (magnetised or self.film or self.slices > 1), "waves: without magnetic, film and slices"),
             (self.waves and self.padding > 1, "waves: end at the image's border, so padding must be 1"),
             (self.flipped and not magnetised, "flipped: turning over shows the magnetic phase; give magnetic.mass=80"),
             (self.component == "magnetic" and not magnetised, "component = magnetic: give magnetic.mass=80"),
@@ -148,12 +145,7 @@ class Recipe(recipe.Recipe):
     def sizes(self) -> dict[str, int]:
         """Lengths of the dimensions."""
         image = {"plane": self.images, "y": self.image_size, "x": self.image_size}
-        return image | {
-            "axis": 3,
-            "component": 4,
-            "wave": nanoparticle.WAVES,
-            "cut": max(int(self.specimen.cuts.high), 1),
-        }
+        return image | nanoparticle.sizes(self.specimen)
 
     def optional(self) -> frozenset[str]:
         """The optional fields that are stored."""
@@ -162,6 +154,7 @@ class Recipe(recipe.Recipe):
             {"item"} if self.waves else {"potential", "absorption"},
             {"item", "turn", "orientation"} if self.files else (),
             () if self.files or self.waves else {field.name for field in particles.FIELDS},
+            {field.name for field in films.FIELDS} if self.film else (),
             {"phase_exit"} if self.waves or self.slices > 1 else (),
             {"phase_total", "phase_magnetic", "phase_component", *MAGNET} if self.magnetic else (),
             {"intensity_flipped", *(f"{name}_flipped" for name in POSE)} if self.flipped else (),
@@ -236,9 +229,10 @@ class Parameters:
     poses: tuple[Pose, ...]  # of each image, then of each of the flipped series
     specimen: Specimen
     magnet: Magnet | None
+    film: DrawnFilm | None
 
     def __getattr__(self, name: str) -> Any:
-        """The columns of poses, magnet and specimen."""
+        """The columns of poses, magnet, film and specimen."""
         stem = name.removesuffix("_flipped")
         if stem in POSE:
             planes = len(self.defocus)
@@ -246,11 +240,13 @@ class Parameters:
             return np.array([getattr(pose, stem) for pose in poses], np.float32)
         if name in MAGNET:
             return getattr(self.magnet, name)
+        if name.startswith("film_"):
+            return getattr(self.film, name.removeprefix("film_"))
         return getattr(self.specimen, name.removeprefix("particle_"))
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """The parameters of one sample, from the streams `optics`, `misalignment`, `specimen` and `magnetisation`."""
+    """The parameters of one sample, from the streams `optics`, `misalignment`, `specimen`, `magnetisation`, `film`."""
     lens = rng.optics
     outermost = recipe.defocus.draw(lens)
     planes = [*range(recipe.images)] * (2 if recipe.flipped else 1)
@@ -264,6 +260,7 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         absorption=np.float32(recipe.absorption.draw(lens)),
         specimen=_draw_specimen(recipe, rng),
         magnet=magnetised.draw(recipe.magnetic, rng.magnetisation) if recipe.magnetic else None,
+        film=film.draw(recipe.film, rng.film) if recipe.film else None,
     )
 
 
@@ -318,6 +315,11 @@ def _exit(recipe: Recipe, parameters: Parameters) -> Exit:
         voltage=voltage,
         sampling=recipe.frame.pitch,
     )
+    if parameters.film:
+        drawn, frame = parameters.film, recipe.frame
+        support = film.thickness(drawn, *frame.grid, origin=frame.origin(frame.supersampling))
+        phase = optics.phase_shift(support, drawn.potential, voltage)
+        body = on_film(body, phase, optics.attenuation(support, drawn.absorption, voltage))
     return behind(body, flipped=recipe.flipped)
 
 

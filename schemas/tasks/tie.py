@@ -1,6 +1,7 @@
 """Phase at the exit surface of a specimen from a through-focus series of micrographs."""
 
 from schemas.core import Field, Task
+from schemas.films import FIELDS as FILM
 from schemas.particles import FIELDS as PARTICLE
 
 IMAGE = ("sample", "y", "x")
@@ -63,5 +64,6 @@ TASK = Task(
         Field("turn", ("sample",), "uint8", "1", "parameter", "rotation of the file's cube", optional=True),
         _optional("orientation", ("sample", "component"), "1", "rotation, quaternion"),
         *PARTICLE,
+        *FILM,
     ),
 )

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import asdict, astuple, fields, replace
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from generators.specimens.mesh import volume
-from generators.specimens.nanoparticle import SEED, Nanoparticle, Particle, build, draw
+from generators.specimens.nanoparticle import SEED, Nanoparticle, Particle, bodies, build, draw, sizes
 from generators.specimens.projection import thickness
 from generators.specimens.solids import KINDS
 from schemas import particles
@@ -14,7 +15,12 @@ from schemas.quantities import Range
 
 from .closed_mesh import is_closed
 
-RECIPES = {"default": Nanoparticle(), "seed": SEED}
+RECIPES = {
+    "default": Nanoparticle(),
+    "seed": SEED,
+    "everything": Nanoparticle(fractured=0.6, agglomerated=0.6, pieces=Range(low=2, high=7)),
+}
+FIRST = 13  # columns that there were before bodies broke or had copies
 PIXELS = (64, 64), (100 / 64, 100 / 64)  # of a field of 100 nm
 
 
@@ -58,12 +64,44 @@ def test_a_stored_particle_builds_the_same_mesh(recipe: Nanoparticle) -> None:
         columns = {name: np.asarray(value, np.float32) for name, value in asdict(particle).items()}
         shapes = {name: column.shape for name, column in columns.items()}
         values: dict[str, Any] = {name: column.astype(np.float64).tolist() for name, column in columns.items()}
-        again = Particle(**values | {"kind": int(values["kind"]), "cuts": int(values["cuts"])})
+        counts = {name: int(values[name]) for name in ("kind", "cuts", "pieces", "copies")}
+        again = Particle(**values | counts)
         assert np.array_equal(build(again, 100.0), build(particle, 100.0))
         assert shapes["cut_normal"] == (int(recipe.cuts.high), 3)
         assert shapes["cut_depth"] == (int(recipe.cuts.high),)
         assert np.all(columns["cut_normal"][particle.cuts :] == 0)
         assert shapes["wave"] == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("default", "de691f3e7ac106ca296bf27ed60d9afa562d6db3dde72b4dfb523b8a600695c5"),
+        ("seed", "0fb59fd70387a51e2a67357e5bec5f4cae2a8ba25e59fe5e8e1087e07382ffae"),
+    ],
+)
+def test_what_was_drawn_before_bodies_broke_is_drawn_still(name: str, digest: str) -> None:
+    told = hashlib.sha256()
+    for seed in range(200):
+        for value in astuple(draw(RECIPES[name], np.random.default_rng(seed)))[:FIRST]:
+            told.update(np.asarray(value, np.float32).tobytes())
+    assert told.hexdigest() == digest
+
+
+def test_a_share_of_broken_bodies_leaves_the_others_as_they_are() -> None:
+    """A body that is whole and alone is the same in both recipes: what is new is drawn last."""
+    plain, mixed = RECIPES["default"], Nanoparticle(fractured=0.5, agglomerated=0.5)
+    pairs = [(draw(plain, np.random.default_rng(k)), draw(mixed, np.random.default_rng(k))) for k in range(200)]
+    assert all(one == other for one, other in pairs if other.pieces == 1 and not other.copies)
+    assert 20 < sum(one == other for one, other in pairs) < 80
+
+
+def test_columns_have_the_sizes_that_are_told(recipe: Nanoparticle) -> None:
+    lengths = sizes(recipe)
+    for particle in population(recipe, 30):
+        for field in particles.FIELDS:
+            column = np.asarray(getattr(particle, field.name.removeprefix("particle_")))
+            assert column.shape == tuple(lengths[dim] for dim in field.dims[1:])
 
 
 def test_every_column_says_what_it_is() -> None:
@@ -101,6 +139,16 @@ def test_thickness_has_no_spikes(recipe: Nanoparticle) -> None:
         errors.append(image.sum() * (100 / 64) ** 2 / volume(mesh) - 1)
     assert np.max(np.abs(errors)) < 0.1
     assert abs(np.mean(errors)) < 0.003
+
+
+def test_bodies_do_not_overlap_and_their_thickness_is_their_volume() -> None:
+    """The mid-point rule: the error of the population falls with the pixel, to well below that of one voxel layer."""
+    recipe, shape = RECIPES["everything"], (480, 500)
+    for particle in population(recipe, 12, seed=2):
+        mesh, sampling = build(particle, 100.0), (100 / 480, 100 / 500)
+        image = thickness(mesh, shape, sampling)
+        assert image.sum() * sampling[0] * sampling[1] == pytest.approx(volume(mesh), rel=2e-3)
+        assert volume(mesh) == pytest.approx(sum(map(volume, bodies(particle, 100.0))), rel=1e-12)
 
 
 def test_bodies_are_seen_entirely_from_their_middle() -> None:
@@ -168,6 +216,12 @@ def test_recipes_survive_json() -> None:
         ({"wavy": 1.5}, "at most 1"),
         ({"offset": 0.45, "margin": 0.1}, "leave room below 0.5"),
         ({"size": float("nan")}, "finite"),
+        ({"pieces": "2:2.5"}, "whole numbers"),
+        ({"pieces": 1}, "at least 2"),
+        ({"gap": -0.1}, "at least 0"),
+        ({"lost": 2}, "at most 1"),
+        ({"copies": "0:3"}, "at least 1"),
+        ({"copy_scale": 0}, "at least 0.05"),
     ],
 )
 def test_bad_knobs(knobs: dict[str, Any], rule: str) -> None:

@@ -1,0 +1,50 @@
+"""Random numbers of specimens: directions, orientations, counts, and all of them as float32 stores them."""
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+
+from schemas.quantities import Range
+
+type Three = tuple[float, float, float]
+type Quaternion = tuple[float, float, float, float]
+
+
+def whole(value: Range) -> Range:
+    """The rule of a knob that counts."""
+    if value.low % 1 or value.high % 1:
+        raise ValueError("must be whole numbers")
+    return value
+
+
+def count(span: Range, rng: np.random.Generator) -> int:
+    """A whole number, each from low to high as likely; always consumes one number of `rng`."""
+    return int(span.low + (span.high + 1 - span.low) * rng.random())
+
+
+def direction(u: float, v: float, length: float = 1) -> Three:
+    """A vector uniform on the sphere, from two numbers uniform in [0, 1)."""
+    z = 2 * u - 1
+    r = length * math.sqrt(1 - z * z)
+    return length * z, r * math.sin(2 * math.pi * v), r * math.cos(2 * math.pi * v)
+
+
+def draw_quaternion(rng: np.random.Generator) -> Quaternion:
+    """An orientation (w, z, y, x), uniform on SO(3), as float32 stores it; always consumes three numbers of `rng`."""
+    return quaternion(*rng.random(3).tolist())
+
+
+def quaternion(u: float, v: float, w: float) -> Quaternion:
+    """An orientation from three numbers uniform in [0, 1) (Shoemake, Graphics Gems III, 1992)."""
+    r, s = math.sqrt(1 - u), math.sqrt(u)
+    a, b = 2 * math.pi * v, 2 * math.pi * w
+    turn: Quaternion = stored(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
+    return turn
+
+
+def stored(*numbers: float) -> Any:
+    """The numbers as float32 holds them."""
+    form = f"{len(numbers)}f"
+    return struct.unpack(form, struct.pack(form, *numbers))

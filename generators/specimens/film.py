@@ -1,0 +1,142 @@
+"""A support film under the particles: amorphous, and not everywhere as thick.
+
+    t(r) = T exp(s g(r) - s^2/2),   s^2 = ln(1 + roughness^2)
+
+g is a Gaussian random field of mean 0, variance 1 and autocorrelation
+
+    <g(r) g(r + d)> = exp(-d^2 / (2 l^2)),   l the correlation length (a standard deviation)
+
+so t is positive, has the mean T and the standard deviation T roughness, and nearly the same autocorrelation: a share
+((1 + roughness^2)^rho - 1) / roughness^2 of its variance where that of g is rho.
+
+g is a sum of plane waves that are periodic in the field of view, up to the frequency 1/l, where their power has sunk
+by exp(-2 pi^2). They are drawn from low to high frequencies, whatever the grid: a finer grid shows the same film, and
+every grid shows its points exactly. The constant wave is left out: that is what T is drawn for.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from generators.specimens.drawn import stored
+from physics.fourier import ifft2
+from schemas.knobs import knob
+from schemas.quantities import Range, within
+
+FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
+
+type Pair = tuple[float, float]
+type Floats = NDArray[np.float64]
+type Whole = NDArray[np.int64]
+
+
+class Film(BaseModel):
+    """How films are drawn; the defaults are of carbon."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thickness: Annotated[Range, within(0, above=True)] = Field(
+        Range(low=5.0, high=20.0), **knob("mean of the film", "nm")
+    )
+    potential: Annotated[Range, within()] = Field(Range(low=9.09, high=9.09), **knob("mean inner potential V", "V"))
+    absorption: Annotated[Range, within(0)] = Field(Range(low=0.5, high=0.5), **knob("absorptive potential V'", "V"))
+    roughness: Annotated[Range, within(0, 1)] = Field(
+        Range(low=0.0, high=0.1), **knob("standard deviation of the thickness, relative to its mean")
+    )
+    correlation: Annotated[Range, within(0.2)] = Field(
+        Range(low=1.0, high=5.0),
+        **knob("distance l of the roughness, whose autocorrelation is exp(-r^2 / (2 l^2))", "nm"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnFilm:
+    """A film, drawn: numbers that float32 holds exactly, and the seed of its roughness (see `schemas.films`)."""
+
+    thickness: float
+    potential: float
+    absorption: float
+    roughness: float
+    correlation: float
+    seed: int
+
+
+def check(film: Film, field_of_view: float) -> None:
+    """ValueError if a field of view [nm] would need more waves than can be summed."""
+    if film.roughness.high and field_of_view > FINEST * film.correlation.low:
+        raise ValueError(
+            f"film.correlation = {film.correlation.low:g} nm: must be at least field_of_view / {FINEST} = "
+            f"{field_of_view / FINEST:g} nm; or set film.roughness=0"
+        )
+
+
+def draw(film: Film, rng: np.random.Generator) -> DrawnFilm:
+    """A film. Always consumes as many numbers of `rng`."""
+    knobs = (film.thickness, film.potential, film.absorption, film.roughness, film.correlation)
+    numbers: tuple[float, float, float, float, float] = stored(*(knob.draw(rng) for knob in knobs))
+    return DrawnFilm(*numbers, int(2**32 * rng.random()))
+
+
+def thickness(
+    film: DrawnFilm, shape: tuple[int, int], sampling: Pair, *, origin: Pair | None = None
+) -> NDArray[np.float32]:
+    """Thickness [nm] at each pixel centre, (y, x), periodic over the field: positive, float32.
+
+    shape, sampling [nm]: of the grid (y, x). origin: fractional index of the pixel on the axis, where all grids
+    agree; N//2 unless said otherwise, see `projection.fine_origin`.
+    """
+    centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
+    strength = np.sqrt(np.log1p(film.roughness**2))
+    g = _field(film, shape, sampling, centre) if film.roughness else np.zeros(shape)
+    out: NDArray[np.float32] = (film.thickness * np.exp(strength * g - strength**2 / 2)).astype(np.float32)
+    return out
+
+
+def _field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
+    """g at each pixel centre: the sum over waves (ky, kx) of the real part of a_k exp(2 pi i (ky y/Ly + kx x/Lx))."""
+    lengths = shape[0] * sampling[0], shape[1] * sampling[1]
+    ky, kx = _waves(int(np.ceil(max(lengths) / film.correlation)))
+    waves = _amplitudes(film, ky / lengths[0], kx / lengths[1])
+    waves = waves * np.exp(-2j * np.pi * (ky * (origin[0] / shape[0]) + kx * (origin[1] / shape[1])))
+    # A wave too fast for the grid has at its points the values of a slower one: so points are exact on every grid.
+    place = (ky % shape[0]) * shape[1] + kx % shape[1]
+    size = shape[0] * shape[1]
+    spectrum = np.bincount(place, waves.real, size) + 1j * np.bincount(place, waves.imag, size)
+    field: Floats = size * ifft2(spectrum.reshape(shape)).real
+    return field
+
+
+def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex128]:
+    """Complex amplitudes a_k of waves of the frequencies f [1/nm]; <|a_k|^2> / 2 is the power, in all 1.
+
+    The Fourier transform of the autocorrelation: power ~ exp(-2 pi^2 l^2 f^2).
+    """
+    numbers = np.random.Generator(np.random.Philox(film.seed)).standard_normal((len(fy), 2))
+    square = fy**2 + fx**2
+    slowest = np.min(square, where=square > 0, initial=np.inf)  # may have no power left where l exceeds the field
+    power = np.exp(-2 * (np.pi * film.correlation) ** 2 * np.maximum(square - slowest, 0))
+    power *= np.where(fx > 0, 2, 1)  # for the wave at -f, too, which is among the others only at fx = 0
+    power[square == 0] = 0
+    amplitudes: NDArray[np.complex128] = np.sqrt(power / power.sum()) * (numbers[:, 0] + 1j * numbers[:, 1])
+    return amplitudes
+
+
+def _waves(rings: int) -> tuple[Whole, Whole]:
+    """Whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx): those of fewer rings come first, in the same order.
+
+    So rounding of the field's width, which may ask for one ring more, changes no other wave.
+    """
+    ky, kx = _sorted_waves(1 << rings.bit_length())
+    count = (2 * rings + 1) * (rings + 1)
+    return ky[:count], kx[:count]
+
+
+@cache
+def _sorted_waves(rings: int) -> tuple[Whole, Whole]:
+    ky, kx = (k.ravel() for k in np.mgrid[-rings : rings + 1, : rings + 1])
+    order = np.lexsort((kx, ky, np.maximum(abs(ky), kx)))
+    return ky[order], kx[order]
