@@ -183,14 +183,14 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     from inference.evaluation import evaluate
 
     expected = expectations.load(args.expect) if args.expect else []
-    result = evaluate(args.data, [_store(text) for text in args.predictions], args.split)
+    found = evaluate(args.data, [_store(text) for text in args.predictions], args.split)
     if not args.overwrite:
-        tables.refuse_loss(result, args.out)
-    tables.write(result, args.out)
-    report.write(result, args.out)
-    tables.show(result)
+        tables.refuse_loss(found, args.out)
+    tables.write(found, args.out)
+    report.write(found, args.out)
+    tables.show(found)
     print(f"{args.out}: metrics.json, metrics.csv, report.html")
-    missed = expectations.missed(expected, tables.metrics(result)["methods"])
+    missed = expectations.missed(expected, tables.metrics(found)["methods"])
     for line in missed:
         print(line)
     return int(bool(missed))
@@ -222,7 +222,7 @@ def _evaluate_parser() -> Parser:
         help="made by infer; the label stands in tables and plots",
     )
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="for all three (report)")
-    parser.add_argument("--split", help="train, validation or test (that of the predictions)")
+    parser.add_argument("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (that of the predictions)")
     parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
     parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")
     return parser
