@@ -18,9 +18,10 @@ LETTERS = 15  # that fit into a cell
 
 def section(result: Result) -> str:
     """All of it; empty if no parameter varies, or no method has enough scores."""
-    found = [region for region in regions(result) if region.best]
-    alone, pairs = ([region for region in found if len(region.spans) == n] for n in (1, 2))
-    if not alone:
+    found = regions(result)
+    alone = [region for region in found if len(region.spans) == 1]
+    pairs = [region for region in found if len(region.spans) == 2 and region.best]
+    if not any(region.best for region in alone):
         return ""
     parts = [list(part) for _, part in groupby(alone, lambda region: [*region.spans])]
     words = [paragraph(sentence(result, part)) for part in parts] if len(result.runs) > 1 else []
@@ -39,6 +40,8 @@ def sentence(result: Result, part: Sequence[Region]) -> str:
 
 def _winner(region: Region) -> str:
     lead = region.lead
+    if not region.best:
+        return "too few scores"
     return region.best if lead is None or lead.clear else f"no clear winner ({region.best} or {lead.second})"
 
 
