@@ -15,7 +15,7 @@ from schemas.errors import UserError
 from schemas.gauge import align
 from schemas.predictions import Predictions, read_predictions, read_rows
 from schemas.progress import pace, progress
-from schemas.scores import ring_correlation, score, summary
+from schemas.scores import score_and_correlation, summary
 from schemas.store import units
 
 BLOCK = 64  # samples scored at once: float64 copies of them stay small
@@ -203,15 +203,16 @@ def _score(
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real]]:
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
-    window, begin, frequency = source.window(), time.monotonic(), np.empty(0)
+    window, begin = source.window(), time.monotonic()
+    frequency: Real = np.empty(0)
     with progress(source.samples) as show:
         for start, stop in units(source.samples, BLOCK):
             truth = source.read([field.name for field in targets], start, stop)
             for run in runs:
                 predicted = read_rows(run.path, run.predictions, slice(start, stop))
-                scores[run.name].append(score(source.task, predicted, truth, window))
+                found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
+                scores[run.name].append(found)
                 if start < CURVES:
-                    frequency, rows = _correlation(source.task, predicted, truth, window)
                     curves[run.name].append(rows)
             show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))
     joined = {
@@ -219,12 +220,6 @@ def _score(
         for name, parts in scores.items()
     }
     return joined, frequency, {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
-
-
-def _correlation(task: Task, predicted: Arrays, truth: Arrays, window: Real | None) -> tuple[Real, Real]:
-    """Of the first target, (sample, ring)."""
-    name = task.of("target")[0].name
-    return ring_correlation(align(task, predicted, truth, window)[name], truth[name], window)
 
 
 def _mean(rows: Real) -> Real:
