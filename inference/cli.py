@@ -11,11 +11,15 @@ from schemas.terminal import Parser, command
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
+    from inference.run import Job
     from inference.source import Source
+    from schemas.predictions import Predictions
 
 BATCH = 32
 OVERLAP = 0.5
 FEW = 16  # samples
+SPLITS = "SPLIT[,SPLIT]"
+SPLIT = "train, validation or test, or several with commas between them"
 
 
 def infer(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +34,10 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
 
 def _infer(argv: Sequence[str] | None) -> int:
     args = _infer_parser().parse_args(argv)
+    if args.describe:
+        return _describe(args)
+    if args.data is None:
+        raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if (args.model is None) == (args.method is None):
         raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
     if args.checkpoint is not None and not args.model:
@@ -39,17 +47,41 @@ def _infer(argv: Sequence[str] | None) -> int:
     from inference import inverters, run
     from inference.source import open_source
 
-    source = open_source(args.data, args.split)
-    inverter = _inverter(args, source)
-    for line in inverters.beyond(source, inverter):
-        print(line)
-    out = args.out or Path(f"predictions-{inverter.name}.zarr")
+    sources = [open_source(args.data, split) for split in args.split]
+    inverter = _inverter(args, sources[0])
+    jobs = [_job(args, source, inverter, several=len(sources) > 1) for source in sources]
+    for job in jobs:
+        for line in inverters.beyond(job.source, inverter):
+            print(line)
+        predictions, made = run.run(job, overwrite=args.overwrite)
+        _say(job.out, predictions, made, first=job is jobs[0])
+    return 0
+
+
+def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", *, several: bool) -> "Job":
+    """One split, into a store of its own: of several, each has its split in its name."""
+    from inference import run
+
+    out: Path = args.out or Path(f"predictions-{inverter.name}.zarr")
+    if several:
+        out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"
     _refuse_inside(args.data, out)
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
-    job = run.Job(source, inverter, tiles, args.batch_size, out)
-    predictions, made = run.run(job, overwrite=args.overwrite)
-    _say(out, predictions, made)
+    return run.Job(source, inverter, tiles, args.batch_size, out)
+
+
+def _describe(args: argparse.Namespace) -> int:
+    from inference import describe
+
+    describe.show(describe.chosen(_task(args), args.method), args.json)
     return 0
+
+
+def _task(args: argparse.Namespace) -> str | None:
+    """That of the dataset, or the one named."""
+    from schemas.manifest import read_manifest
+
+    return read_manifest(args.data).task.name if args.data else args.task
 
 
 def _inverter(args: argparse.Namespace, source: "Source") -> "Inverter":
@@ -67,11 +99,8 @@ def _refuse_inside(data: Path, out: Path) -> None:
         raise UserError(f"--out {out}: is (in) the dataset; choose another place")
 
 
-def _say(out: Path, predictions: object, made: int) -> None:
-    from schemas.predictions import Predictions
-
-    assert isinstance(predictions, Predictions)
-    if predictions.tuning:
+def _say(out: Path, predictions: "Predictions", made: int, *, first: bool) -> None:
+    if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
         print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, nrms {tuned.nrms:.4f} there")
@@ -91,9 +120,14 @@ def _infer_parser() -> Parser:
     parser.add_argument("--model", type=Path, metavar="RUN", help="folder of a trained network (a run, or its best/)")
     parser.add_argument("--checkpoint", type=_count, metavar="N", help="of the run, as it was after N steps (its best)")
     parser.add_argument("--method", metavar="NAME", help="a classical method, tuned on validation, for example tie")
-    parser.add_argument("--data", type=Path, required=True, metavar="STORE", help="the dataset")
-    parser.add_argument("--split", default="test", help="train, validation or test (test)")
-    parser.add_argument("--out", type=Path, metavar="STORE", help="where predictions go (predictions-<name>.zarr)")
+    parser.add_argument("--data", type=Path, metavar="STORE", help="the dataset")
+    parser.add_argument("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (test)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="STORE",
+        help="where predictions go (predictions-<name>.zarr); of several splits, each to <out>-<split>.zarr",
+    )
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings that are not tuned"
     )
@@ -109,6 +143,10 @@ def _infer_parser() -> Parser:
         "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
     )
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
+    show = parser.add_argument_group("only show")
+    show.add_argument("--describe", action="store_true", help="print the methods: formula, settings, unit, meaning")
+    show.add_argument("--task", metavar="NAME", help="for --describe without --data (all tasks)")
+    show.add_argument("--json", action="store_true", help="for --describe")
     return parser
 
 
@@ -116,6 +154,13 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:19]) <= 10**9:
         raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least 1")
     return int(text)
+
+
+def _splits(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be splits with commas between them, for example train,test")
+    return tuple(dict.fromkeys(names))
 
 
 def _tile(text: str) -> int | str:
@@ -138,14 +183,14 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     from inference.evaluation import evaluate
 
     expected = expectations.load(args.expect) if args.expect else []
-    result = evaluate(args.data, [_store(text) for text in args.predictions], args.split)
+    found = evaluate(args.data, [_store(text) for text in args.predictions], args.split)
     if not args.overwrite:
-        tables.refuse_loss(result, args.out)
-    tables.write(result, args.out)
-    report.write(result, args.out)
-    tables.show(result)
+        tables.refuse_loss(found, args.out)
+    tables.write(found, args.out)
+    report.write(found, args.out)
+    tables.show(found)
     print(f"{args.out}: metrics.json, metrics.csv, report.html")
-    missed = expectations.missed(expected, tables.metrics(result)["methods"])
+    missed = expectations.missed(expected, tables.metrics(found)["methods"])
     for line in missed:
         print(line)
     return int(bool(missed))
@@ -177,7 +222,7 @@ def _evaluate_parser() -> Parser:
         help="made by infer; the label stands in tables and plots",
     )
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="for all three (report)")
-    parser.add_argument("--split", help="train, validation or test (that of the predictions)")
+    parser.add_argument("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (that of the predictions)")
     parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
     parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")
     return parser

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inference.contract import Setting, find_inference
-from inference.evaluation import Result, Run
+from inference.evaluation import Evaluation, Result, Run
 from inference.html import Cell, paragraph, table
 from schemas.predictions import Tuning
 
@@ -12,7 +12,7 @@ from schemas.predictions import Tuning
 def methods(result: Result) -> str:
     """What each method is, its settings, how they were found, and how long it takes."""
     header: list[Cell] = ["method", "what", "settings", "tuning", ("s per sample", "number"), "hardware"]
-    return table(header, [_method(result, run) for run in result.runs]) + paragraph(
+    return table(header, [_method(result, run) for run in result.methods]) + paragraph(
         "Seconds are those of the inversion alone, in batches, without the first batch, which compiles.", "quiet"
     )
 
@@ -83,12 +83,13 @@ def _shown(value: Any) -> str:
     return f"{len(value)} values" if len(value) > 16 else ", ".join(map(str, value))
 
 
-def provenance(result: Result) -> str:
+def provenance(found: Evaluation) -> str:
     """Where samples and predictions come from."""
+    result = found.main
     manifest, source = result.source.manifest, result.source
     rows: list[list[Cell]] = [
         ["dataset", f"{source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
-        ["split", f"{source.split}, {source.samples:,} samples, digest {manifest.split_digests.get(source.split)}"],
+        *_splits(found),
         ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
@@ -98,8 +99,14 @@ def provenance(result: Result) -> str:
     return table(["", ""], rows)
 
 
+def _splits(found: Evaluation) -> Iterator[list[Cell]]:
+    for source in (result.source for result in found.results):
+        digest = source.manifest.split_digests.get(source.split)
+        yield ["split", f"{source.split}, {source.samples:,} samples, digest {digest}"]
+
+
 def _origins(result: Result) -> Iterator[list[Cell]]:
-    return ([run.name, _origin(result, run)] for run in result.runs)
+    return ([run.name, _origin(result, run)] for run in result.methods)
 
 
 def _origin(result: Result, run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Predictions of one split against the truth, unit by unit: a score per sample, metric and method."""
+"""Predictions of a split, or of several, against the truth, unit by unit: a score per sample, metric and method."""
 
 import time
 from collections.abc import Sequence
@@ -15,11 +15,12 @@ from schemas.errors import UserError
 from schemas.gauge import align
 from schemas.predictions import Predictions, read_predictions, read_rows
 from schemas.progress import pace, progress
-from schemas.scores import ring_correlation, score, summary
+from schemas.scores import score_and_correlation, summary
 from schemas.store import units
 
 BLOCK = 64  # samples scored at once: float64 copies of them stay small
 CURVES = 1024  # samples that the mean ring correlation is taken from, at most
+OF_SPLIT = {"split", "split_digest", "samples"}  # what tells predictions of one method apart
 
 type Real = np.ndarray
 type Summary = dict[str, dict[str, float | int | str | None]]
@@ -40,11 +41,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """All scores. Keys of `scores` and `correlation`: name of the run."""
+    """All scores of one split. Keys of `scores` and `correlation`: name of the run."""
 
     source: Source
     report: Report
     runs: tuple[Run, ...]
+    methods: tuple[Run, ...]  # also those that other splits alone have: a method has one colour throughout a report
     scores: dict[str, dict[str, Real]]  # metric: (sample,)
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
@@ -98,37 +100,94 @@ class Result:
         return values, predicted
 
 
-def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], split: str | None) -> Result:
-    """Score stores of predictions, each under a name of its own or the one given, against their dataset.
+@dataclass(frozen=True)
+class Evaluation:
+    """The results of one split or several of a dataset, in the order asked for."""
 
-    UserError: incomplete or damaged predictions, or of another dataset or split, or two of one name, or no truth.
+    results: tuple[Result, ...]
+
+    @property
+    def main(self) -> Result:
+        """The one that counts: that of test samples, or the last."""
+        return next((result for result in self.results if result.source.split == "test"), self.results[-1])
+
+    @property
+    def others(self) -> tuple[Result, ...]:
+        """Those that stand beside it."""
+        return tuple(result for result in self.results if result is not self.main)
+
+
+def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequence[str] | None) -> Evaluation:
+    """Score stores of predictions, each under a name of its own or the one given, against their splits of a dataset.
+
+    splits: that of the first store, if None. UserError: incomplete or damaged predictions, or of another dataset or
+    split, or two of one name, or none of a split, or no truth.
     """
-    runs = tuple(Run(path, _named(read_predictions(path), label)) for label, path in stores)
-    source = open_source(data, split or runs[0].predictions.split)
+    runs = [Run(path, _named(read_predictions(path), label)) for label, path in stores]
+    sources = [open_source(data, split) for split in splits or [runs[0].predictions.split]]
     for run in runs:
-        _refuse_other(run, source)
-    _refuse_twins(runs)
-    targets = source.task.of("target")
-    if not targets:
+        _refuse_other(run, sources)
+    parts = [_of_split(runs, source) for source in sources]
+    _refuse_namesakes(runs)
+    if not sources[0].task.of("target"):
         raise UserError(f"{data}: measurements without targets: there is no truth to compare with")
+    return Evaluation(
+        tuple(_result(source, part, _once(runs, part)) for source, part in zip(sources, parts, strict=True))
+    )
+
+
+def _result(source: Source, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
     report = find_inference(source.task.name).REPORT
-    scores, frequency, correlation = _score(source, runs, targets)
-    return Result(source, report, runs, scores, frequency, correlation)
+    scores, frequency, correlation = _score(source, runs, source.task.of("target"))
+    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation)
+
+
+def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:
+    found = [run for run in runs if run.predictions.split == source.split]
+    if not found:
+        raise UserError(
+            f"--split {source.split}: none of these predictions are of it; make some with: "
+            f"infer --data {source.path} --split {source.split} ..."
+        )
+    _refuse_twins(found)
+    return found
+
+
+def _once(runs: Sequence[Run], preferred: Sequence[Run]) -> list[Run]:
+    """A run of each name, in order."""
+    found = {run.name: run for run in runs} | {run.name: run for run in preferred}
+    return list(found.values())
 
 
 def _named(predictions: Predictions, label: str | None) -> Predictions:
     return predictions.model_copy(update={"name": label}) if label else predictions
 
 
-def _refuse_other(run: Run, source: Source) -> None:
-    found, manifest = run.predictions, source.manifest
-    if found.dataset_digest != manifest.root_digest:
+def _refuse_other(run: Run, sources: Sequence[Source]) -> None:
+    found, source = run.predictions, sources[0]
+    if found.dataset_digest != source.manifest.root_digest:
         raise UserError(
             f"{run.path}: predictions of another dataset (digest {found.dataset_digest[:16]}, {source.path} has "
-            f"{str(manifest.root_digest)[:16]}); run `infer` on {source.path}"
+            f"{str(source.manifest.root_digest)[:16]}); run `infer` on {source.path}"
         )
-    if found.split != source.split:
-        raise UserError(f"{run.path}: predictions of split {found.split}, not {source.split}; choose one --split")
+    splits = [one.split for one in sources]
+    if found.split not in splits:
+        raise UserError(
+            f"{run.path}: predictions of split {found.split}, not {' or '.join(splits)}; leave them out, or give "
+            f"--split {','.join([*splits, found.split])}"
+        )
+
+
+def _refuse_namesakes(runs: Sequence[Run]) -> None:
+    """What has one name in several splits must be one method: its errors are compared."""
+    for run in runs:
+        first = next(other for other in runs if other.name == run.name)
+        one, two = (found.predictions.fingerprint for found in (first, run))
+        if differing := [key for key in one if key not in OF_SPLIT and one[key] != two[key]]:
+            raise UserError(
+                f"{first.path}, {run.path}: both named {run.name}, but of other {', '.join(differing)}; "
+                "give them names: --predictions LABEL=STORE ..."
+            )
 
 
 def _refuse_twins(runs: Sequence[Run]) -> None:
@@ -144,15 +203,16 @@ def _score(
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real]]:
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
-    window, begin, frequency = source.window(), time.monotonic(), np.empty(0)
+    window, begin = source.window(), time.monotonic()
+    frequency: Real = np.empty(0)
     with progress(source.samples) as show:
         for start, stop in units(source.samples, BLOCK):
             truth = source.read([field.name for field in targets], start, stop)
             for run in runs:
                 predicted = read_rows(run.path, run.predictions, slice(start, stop))
-                scores[run.name].append(score(source.task, predicted, truth, window))
+                found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
+                scores[run.name].append(found)
                 if start < CURVES:
-                    frequency, rows = _correlation(source.task, predicted, truth, window)
                     curves[run.name].append(rows)
             show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))
     joined = {
@@ -160,12 +220,6 @@ def _score(
         for name, parts in scores.items()
     }
     return joined, frequency, {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
-
-
-def _correlation(task: Task, predicted: Arrays, truth: Arrays, window: Real | None) -> tuple[Real, Real]:
-    """Of the first target, (sample, ring)."""
-    name = task.of("target")[0].name
-    return ring_correlation(align(task, predicted, truth, window)[name], truth[name], window)
 
 
 def _mean(rows: Real) -> Real:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from inference.evaluation import Result, Run
+from inference.regions import title, varying
 from inference.style import colour, figure, label, line, plain, unit
 from schemas.scores import RESOLVED
 
@@ -40,35 +41,23 @@ def histogram(result: Result) -> Figure | None:
 
 def against_parameters(result: Result) -> Figure | None:
     """Medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
-    columns = [(name, largest(result.parameters[name])) for name in result.report.parameters if _has(result, name)]
-    varying = [(name, values) for name, values in columns if np.ptp(values) > 0]
-    if not varying or not any(len(_positive(result.scores[run.name]["nrms"])) for run in result.runs):
+    found = varying(result)
+    if not found or not any(len(_positive(result.scores[run.name]["nrms"])) for run in result.runs):
         return None
-    drawn = figure(max(6.4, 3.4 * len(varying) + 0.6), 3.2)
-    axes = drawn.subplots(1, len(varying), squeeze=False, sharey=True)[0]
-    for axis, (name, values) in zip(axes, varying, strict=True):
+    drawn = figure(max(6.4, 3.4 * len(found) + 0.6), 3.2)
+    axes = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axis, (name, values) in zip(axes, found.items(), strict=True):
         for run in result.runs:
             _binned(axis, values, result.scores[run.name]["nrms"], line(result, run))
-        field = result.task[name]
-        shown = plain(name) if len(field.dims) == 1 else f"largest |{plain(name)}|"
-        axis.set(xlabel=f"{shown}{unit(field.units)}", yscale="log")
+        axis.set(xlabel=f"{plain(title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
         _decimal(axis.yaxis)
     axes[0].set_ylabel("nrms: median, quartiles")
-    _legend_above(drawn, axes[0], columns=max(4, 2 * len(varying)))
+    _legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
     return drawn
-
-
-def _has(result: Result, name: str) -> bool:
-    return name in result.parameters
 
 
 def _legend_above(drawn: Figure, axis: Axes, columns: int) -> None:
     drawn.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
-
-
-def largest(values: np.ndarray) -> np.ndarray:
-    """(sample,): of several values a sample, the largest modulus."""
-    return values if values.ndim == 1 else abs(values).reshape(len(values), -1).max(axis=1)
 
 
 def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from inference import details, figures, pictures
-from inference.evaluation import CURVES, Result, Run
+from inference import details, figures, pictures, where
+from inference.evaluation import CURVES, Evaluation, Result, Run
 from inference.html import CSS, PAGE, Cell, image, paragraph, table, text
 from inference.style import styled
-from inference.tables import arrow, mean_and_deviation, metric_of, ratio, ratio_error, unit_of
+from inference.tables import arrow, between, mean_and_deviation, metric_of, ratio, ratio_error, unit_of
 from schemas.core import Field
 from schemas.objects import publish
 
@@ -19,36 +19,49 @@ EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarte
 WORST = 8
 
 
-def write(result: Result, folder: Path) -> None:
+def write(found: Evaluation, folder: Path) -> None:
     """The report, whole or not at all."""
-    publish(folder / "report.html", page(result).encode())
+    publish(folder / "report.html", page(found).encode())
 
 
-def page(result: Result) -> str:
+def page(found: Evaluation) -> str:
     """The report as HTML."""
     with styled():
-        body = "\n".join(_sections(result))
-    title = text(f"{result.task.name}: {', '.join(run.name for run in result.runs)}")
+        body = "\n".join(_sections(found))
+    title = text(f"{found.main.task.name}: {', '.join(run.name for run in found.main.methods)}")
     return PAGE.format(title=title, css=CSS, body=body)
 
 
-def _sections(result: Result) -> Iterator[str]:
-    yield _head(result)
-    yield "<h2>Scores</h2>" + _scores(result)
-    for field in result.task.of("target"):
-        yield f"<h2>Samples: {text(field.name)}</h2>" + _examples(result, field)
-    yield "<h2>Errors</h2><div class=pair>" + "".join(_curves(result)) + "</div>"
-    for field in result.task.of("target"):
-        yield f"<h2>The worst: {text(field.name)}</h2>" + _worst(result, field)
-    yield "<h2>Methods</h2>" + details.methods(result)
-    yield "<h2>Recipe of the dataset</h2>" + details.recipe(result)
-    yield "<h2>Provenance</h2>" + details.provenance(result)
+def _sections(found: Evaluation) -> Iterator[str]:
+    main = found.main
+    yield _head(found)
+    if found.others:
+        yield "<h2>Errors by split</h2>" + _by_split(found)
+    for result in (main, *found.others):
+        yield from _split(result, f", split {result.source.split}" if found.others else "", whole=result is main)
+    yield "<h2>Methods</h2>" + details.methods(main)
+    yield "<h2>Recipe of the dataset</h2>" + details.recipe(main)
+    yield "<h2>Provenance</h2>" + details.provenance(found)
 
 
-def _head(result: Result) -> str:
+def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
+    """of: what tells its headings from those of other splits. whole: also what is no news of samples learned from."""
+    yield f"<h2>Scores{of}</h2>" + _scores(result)
+    if whole and (best := where.section(result)):
+        yield f"<h2>Where which method is best{of}</h2>" + best
+    for field in result.task.of("target"):
+        yield f"<h2>Samples{of}: {text(field.name)}</h2>" + _examples(result, field)
+    yield f"<h2>Errors{of}</h2><div class=pair>" + "".join(_curves(result, whole=whole)) + "</div>"
+    for field in result.task.of("target"):
+        yield f"<h2>The worst{of}: {text(field.name)}</h2>" + _worst(result, field)
+
+
+def _head(found: Evaluation) -> str:
+    result = found.main
     task, source = result.task, result.source
     said = f"{source.samples:,} samples of {source.path.name}, split {source.split}"
-    lines = [f"<h1>{text(task.about)}</h1>", paragraph(f"{task.name} {task.version}: {said}.", "quiet")]
+    beside = "".join(f"; beside it {one.source.split}, {one.source.samples:,} samples" for one in found.others)
+    lines = [f"<h1>{text(task.about)}</h1>", paragraph(f"{task.name} {task.version}: {said}{beside}.", "quiet")]
     classical = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
     words = [line for run in classical if (line := _compared(result, run))]
     if words:
@@ -56,11 +69,39 @@ def _head(result: Result) -> str:
     return "".join(lines)
 
 
-def _doubts(result: Result, run: Run) -> Iterator[str]:
-    if run.predictions.seen:
-        yield f"{run.predictions.seen}: these scores are no test"
-    if count := result.broken(run):
-        yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
+def _by_split(found: Evaluation) -> str:
+    """Errors of each method in each split beside one another, and their ratios."""
+    main = found.main
+    keys = [key for key in main.summaries[main.runs[0].name] if key.endswith("nrms")]
+    names = [result.source.split for result in found.results]
+    header: list[Cell] = ["method"]
+    for key in keys:
+        header += [(f"{key}, {name}", "number") for name in names]
+        header += [(f"{main.source.split} / {other.source.split}", "number") for other in found.others]
+    rows = [[run.name, *(cell for key in keys for cell in _errors_by_split(found, run, key))] for run in main.methods]
+    return table(header, rows) + paragraph(
+        "Mean ± standard deviation over samples; ratio of means ± standard error. Of a network, what the ratio of test "
+        "to train lies above 1 is overfitted, as far as it does not for methods without training: they tell whether "
+        "the samples of one split are harder.",
+        "quiet",
+    )
+
+
+def _errors_by_split(found: Evaluation, run: Run, key: str) -> Iterator[Cell]:
+    for result in found.results:
+        values = result.summaries.get(run.name, {}).get(key)
+        yield (mean_and_deviation(values) if values else "", "number")
+    for other in found.others:
+        pair = between(found.main, other, run.name, key)
+        yield (f"{pair[0]:.3g} ± {pair[1]:.1g}" if pair else "", "number")
+
+
+def _doubts(result: Result) -> Iterator[str]:
+    if seen := "; ".join(run.predictions.seen for run in result.runs if run.predictions.seen):
+        yield f"{seen}: these scores are no test"
+    for run in result.runs:
+        if count := result.broken(run):
+            yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
 
 
 def _compared(result: Result, run: Run) -> str:
@@ -80,7 +121,7 @@ def _scores(result: Result) -> str:
     rows = [_score_row(result, run, best) for run in result.runs]
     meanings = [f"{key}: {metric_of(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
-    beware = "".join(paragraph(f"Beware: {line}.") for run in result.runs for line in _doubts(result, run))
+    beware = "".join(paragraph(f"Beware: {line}.") for line in _doubts(result))
     return table(header, rows) + beware + paragraph(note, "quiet")
 
 
@@ -127,7 +168,7 @@ def _errors(result: Result, field: Field) -> np.ndarray:
     return result.scores[result.best.name]["nrms_aligned" if first else f"{field.name}.nrms_aligned"]
 
 
-def _curves(result: Result) -> Iterator[str]:
+def _curves(result: Result, *, whole: bool) -> Iterator[str]:
     correlated = (
         f"Fourier ring correlation with the exact image, mean of {min(CURVES, result.source.samples):,} samples."
     )
@@ -136,7 +177,7 @@ def _curves(result: Result) -> Iterator[str]:
         figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
         figures.ring_correlation: correlated,
         figures.cost: "Time against error. Inversion alone, in batches, without the first; hardware: see below.",
-        figures.learning: "Learning curves.",
+        **({figures.learning: "Learning curves."} if whole else {}),
     }
     for draw, caption in captions.items():
         if (drawn := draw(result)) is not None:

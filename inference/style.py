@@ -48,9 +48,9 @@ def unit(text: str) -> str:
 
 def colour(result: Result, run: Run) -> str:
     """Of a method, the same in all figures."""
-    kin = [other for other in result.runs if other.predictions.kind == run.predictions.kind]
+    kin = [other.name for other in result.methods if other.predictions.kind == run.predictions.kind]
     palette = NETWORKS if run.predictions.kind == "network" else CLASSICAL
-    return palette[kin.index(run) % len(palette)]
+    return palette[kin.index(run.name) % len(palette)]
 
 
 def line(result: Result, run: Run) -> dict[str, Any]:

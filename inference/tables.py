@@ -4,49 +4,67 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference.evaluation import Result, Run
+from inference.evaluation import Evaluation, Result, Run
+from inference.regions import as_data
 from schemas.errors import UserError
 from schemas.objects import publish
 from schemas.scores import SCORES, Score
 
 
-def write(result: Result, folder: Path) -> None:
+def write(found: Evaluation, folder: Path) -> None:
     """Both files, each whole or not at all."""
-    publish(folder / "metrics.json", (json.dumps(metrics(result), indent=2, sort_keys=True) + "\n").encode())
-    publish(folder / "metrics.csv", rows(result).encode())
+    publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
+    publish(folder / "metrics.csv", rows(found).encode())
 
 
-def refuse_loss(result: Result, folder: Path) -> None:
+def refuse_loss(found: Evaluation, folder: Path) -> None:
     """UserError if the numbers in a folder would be lost: those of other data, or of a method that is not in these."""
     try:
         there = json.loads((folder / "metrics.json").read_text())
-        same = there["dataset_digest"] == result.source.manifest.root_digest and there["split"] == result.source.split
-        lost = set(there["methods"]) - {run.name for run in result.runs} if same else set(there["methods"])
+        held = {(there["split"], name) for name in there["methods"]}
+        held |= {(split, name) for split, part in there.get("splits", {}).items() for name in part["methods"]}
+        same = there["dataset_digest"] == found.main.source.manifest.root_digest
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{folder}/metrics.json: not this program's; give another --out, or --overwrite") from None
-    if lost:
+    ours = {(result.source.split, run.name) for result in found.results for run in result.runs} if same else set()
+    if lost := held - ours:
+        elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
-            f"{folder}: holds the report of {', '.join(sorted(map(str, lost)))}"
-            f"{'' if same else ' on other samples'}; give another --out, or --overwrite"
+            f"{folder}: holds the report of {', '.join(sorted({str(name) for _, name in lost}))}"
+            f"{' on other samples' if elsewhere else ''}; give another --out, or --overwrite"
         )
 
 
-def metrics(result: Result) -> dict[str, Any]:
-    """What `metrics.json` holds."""
-    return {
-        "task": result.task.name,
-        "split": result.source.split,
-        "dataset_digest": result.source.manifest.root_digest,
-        "samples": result.source.samples,
-        "methods": {run.name: _method(result, run) for run in result.runs},
+def metrics(found: Evaluation) -> dict[str, Any]:
+    """What `metrics.json` holds: of the split that counts; `splits` holds the others, if there are any."""
+    main = found.main
+    content = {
+        "task": main.task.name,
+        "split": main.source.split,
+        "dataset_digest": main.source.manifest.root_digest,
+        **_split(main),
+        "regions": as_data(main),
     }
+    others = {result.source.split: _split(result) | {"ratios": _ratios(main, result)} for result in found.others}
+    return content | ({"splits": others} if others else {})
+
+
+def _split(result: Result) -> dict[str, Any]:
+    return {"samples": result.source.samples, "methods": {run.name: _method(result, run) for run in result.runs}}
+
+
+def _ratios(main: Result, other: Result) -> dict[str, Any]:
+    """Mean nrms of the split that counts over that of another."""
+    found = {run.name: between(main, other, run.name, "nrms") for run in main.runs}
+    return {name: {"nrms": pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
 def _method(result: Result, run: Run) -> dict[str, Any]:
@@ -64,23 +82,34 @@ def _method(result: Result, run: Run) -> dict[str, Any]:
     }
 
 
-def rows(result: Result) -> str:
+def rows(found: Evaluation) -> str:
     """`metrics.csv`: a row per sample; index, parameters, `<run>.<metric>`. Values with all their digits.
 
-    A parameter of several values is that of several columns: defocus.0, defocus.1, ...
+    Of several splits, `split` comes first; what no store of a split has is empty. A parameter of several values is that
+    of several columns: defocus.0, defocus.1, ...
     """
-    columns: dict[str, np.ndarray] = {"sample": np.arange(result.source.samples)}
+    several = len(found.results) > 1
+    parts = [_columns(result, several=several) for result in found.results]
+    header = list(dict.fromkeys(name for part in parts for name in part))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for part, result in zip(parts, found.results, strict=True):
+        empty = [""] * result.source.samples
+        writer.writerows(zip(*(map(str, part.get(name, empty)) for name in header), strict=True))
+    return text.getvalue()
+
+
+def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
+    count = result.source.samples
+    columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
+    columns["sample"] = range(count)
     for name, values in sorted(result.parameters.items()):
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
-    columns |= {
+    return columns | {
         f"{run.name}.{metric}": values for run in result.runs for metric, values in result.scores[run.name].items()
     }
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(map(str, column) for column in columns.values()), strict=True))
-    return text.getvalue()
 
 
 def metric_of(key: str) -> Score:
@@ -120,13 +149,32 @@ def ratio_error(result: Result, run: Run, reference: Run) -> float:
     return float(left.std(ddof=1) / np.sqrt(len(left)) / theirs.mean())
 
 
+def between(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
+    """Mean of a metric in one split over that in another, and its standard error; None where there is none.
+
+    Their samples are independent, so that relative errors of the two means add in squares.
+    """
+    ours, theirs = (_moments(result, name, key) for result in (main, other))
+    if ours is None or theirs is None:
+        return None
+    share = ours[0] / theirs[0]
+    return share, share * math.hypot(ours[1], theirs[1])
+
+
+def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
+    """Mean, and its relative standard error; None if nothing has a score, or all of it is 0."""
+    values = result.summaries.get(name, {}).get(key, {})
+    mean, deviation, count = (float(values.get(part) or 0) for part in ("mean", "std", "n"))
+    return (mean, deviation / mean / math.sqrt(count)) if mean else None
+
+
 def _common(result: Result, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
     a, b = (result.scores[run.name]["nrms"] for run in runs)
     known = np.isfinite(a) & np.isfinite(b)
     return a[known], b[known]
 
 
-def show(result: Result) -> None:
+def show(found: Evaluation) -> None:
     """Print means and standard deviations of all metrics."""
     import sys
 
@@ -134,11 +182,17 @@ def show(result: Result) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    first = result.summaries[result.runs[0].name]
-    table = Table("method", box=None, pad_edge=False)
-    for key, values in first.items():
+    several = len(found.results) > 1
+    table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
+    for key, values in found.main.summaries[found.main.runs[0].name].items():
         table.add_column(f"{key}{escape(unit_of(values))} {arrow(key)}")
-    for run in result.runs:
+    for result, run in by_method(found):
         cells = [mean_and_deviation(values) for values in result.summaries[run.name].values()]
-        table.add_row(escape(run.name), *cells)
+        table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def by_method(found: Evaluation) -> Iterator[tuple[Result, Run]]:
+    """All runs: those of one method, in its splits, beside one another."""
+    for method in found.main.methods:
+        yield from ((result, run) for result in found.results for run in result.runs if run.name == method.name)

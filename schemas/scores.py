@@ -18,6 +18,7 @@ from schemas.core import Task
 from schemas.gauge import align, targets
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
 SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
@@ -58,18 +59,27 @@ def score(
     nrms of a zero truth; psnr, ssim and frc of a constant one; ssim of a grid below 11 pixels along some axis, or of a
     window that leaves nothing 5 pixels off the edges. psnr of an exact prediction is infinite.
     """
+    return score_and_correlation(task, prediction, truth, window)[0]
+
+
+def score_and_correlation(
+    task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None = None
+) -> tuple[dict[str, Real], Real, Real]:
+    """`score`, and what `frc` of the first one is read from: `ring_correlation` after alignment."""
     fields = targets(task, prediction, truth, window)
     inside = {f.name: np.broadcast_to(True if window is None else window != 0, truth[f.name].shape[1:]) for f in fields}
     bare, known = ({n: np.where(inside[n], np.asarray(v[n], float), 0) for n in inside} for v in (prediction, truth))
     finite = np.all([_finite(v) for v in [*bare.values(), *known.values()]], axis=0)
     found: dict[str, Real] = {}
+    curves: dict[str, tuple[Real, Real]] = {}
     with np.errstate(all="ignore"):  # a prediction beyond 1e154 has an infinite error
         aligned = align(task, bare, known, window)
         for name in inside:
             prefix = "" if name == task.of("target")[0].name else f"{name}."
-            rows = _rows(bare[name], aligned[name], known[name], inside[name], window)
+            rows, curves[name] = _rows(bare[name], aligned[name], known[name], inside[name], window)
             found |= {prefix + metric: np.where(finite, values, np.nan) for metric, values in rows.items()}
-    return found
+    frequency, correlation = curves[fields[0].name]
+    return found, frequency, np.where(finite[:, None], correlation, np.nan)
 
 
 def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> Real:
@@ -116,13 +126,14 @@ def _finite(array: Real) -> np.ndarray:
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
 
 
-def _rows(bare: Real, aligned: Real, truth: Real, inside: np.ndarray, window: np.ndarray | None) -> dict[str, Real]:
+def _rows(bare: Real, aligned: Real, truth: Real, inside: np.ndarray, window: np.ndarray | None) -> Rows:
     """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits."""
     aligned = np.where(inside, aligned, 0)  # a shift may have moved something out of the window
     rows = [_pixelwise(*row, inside) for row in zip(bare, aligned, truth, strict=True)]
     found = {metric: np.array([row[metric] for row in rows], float) for metric in SCORES if metric != "frc"}
     frequency, correlation = ring_correlation(aligned, truth, window)
-    return {**found, "frc": np.array([_crossing(frequency, row) for row in correlation], float)}
+    crossings = np.array([_crossing(frequency, row) for row in correlation], float)
+    return {**found, "frc": crossings}, (frequency, correlation)
 
 
 def _pixelwise(bare: Real, aligned: Real, truth: Real, inside: np.ndarray) -> dict[str, float]:

@@ -13,9 +13,9 @@ import pytest
 import xarray as xr
 import zarr
 
-from inference import evaluation, figures, style, tables
+from inference import evaluation, regions, style, tables
 from inference.contract import find_inference, inference_names
-from inference.evaluation import Result
+from inference.evaluation import Evaluation, Result
 from schemas.core import find_task
 from schemas.scores import ring_correlation, score
 
@@ -39,7 +39,7 @@ def toy(generate: Command, infer: Command) -> list[str]:
 
 
 def result_of(data: str, *stores: str) -> Result:
-    return evaluation.evaluate(Path(data), [(None, Path(store)) for store in stores], None)
+    return evaluation.evaluate(Path(data), [(None, Path(store)) for store in stores], None).main
 
 
 def metrics(folder: str = "report") -> dict[str, Any]:
@@ -128,7 +128,7 @@ def test_scores_depend_on_neither_units_nor_blocks(
     infer("--method", "wiener", "--data", "other.zarr", "--out", "c.zarr", "--batch-size", 3)
     monkeypatch.setattr(evaluation, "BLOCK", 3)
     second = result_of("other.zarr", "c.zarr")
-    assert tables.rows(first) == tables.rows(second)
+    assert tables.rows(Evaluation((first,))) == tables.rows(Evaluation((second,)))
     assert first.summaries == second.summaries
 
 
@@ -227,8 +227,8 @@ def test_samples_are_shown_in_the_gauge_of_the_truth(generate: Command, infer: C
 
 
 def test_a_parameter_of_several_values_is_shown_by_its_largest_modulus() -> None:
-    assert figures.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
-    assert figures.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
+    assert regions.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
+    assert regions.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
 
 
 EXPECTED = {

@@ -150,4 +150,6 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 
-REPORT = Report(inputs=(Shown("intensity", (0,)), Shown("intensity", (-1,))), parameters=("noise", "defocus"))
+REPORT = Report(
+    inputs=(Shown("intensity", (0,)), Shown("intensity", (-1,))), parameters=("noise", "defocus", "particle_half")
+)

@@ -1,0 +1,48 @@
+"""`infer --split train,test`: each split into a store of its own, the same as if it were asked for alone."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.predictions import read_predictions
+
+from .conftest import TOY_TASK, Command, refused, values
+
+WIENER = ("--method", "wiener", "--data", "toy.zarr")
+
+
+@pytest.fixture(autouse=True)
+def _toy(generate: Command) -> None:
+    generate(*TOY_TASK, "--n", 20, "--validation", 6, "--test", 10, "--unit-samples", 8)
+
+
+def test_each_split_has_a_store_as_if_it_were_alone(infer: Command) -> None:
+    code, out, err = infer(*WIENER, "--split", "train,test")
+    assert (code, err) == (0, "")
+    assert "predictions-wiener-train.zarr: 20 samples complete, 20 made now" in out
+    assert "predictions-wiener-test.zarr: 10 samples complete, 10 made now" in out
+    assert out.count("tuned on 6 samples of validation") == 1
+    assert not Path("predictions-wiener.zarr").exists()
+    for split in ("train", "test"):
+        infer(*WIENER, "--split", split, "--out", "alone.zarr", "--overwrite")
+        together = Path(f"predictions-wiener-{split}.zarr")
+        assert read_predictions(together).split == split
+        assert read_predictions(together).fingerprint == read_predictions(Path("alone.zarr")).fingerprint
+        assert values(together) == values("alone.zarr")
+
+
+def test_a_place_that_is_given_is_given_the_names_of_the_splits(infer: Command) -> None:
+    assert infer(*WIENER, "--split", "train, test,train", "--out", "a/p.zarr")[0] == 0
+    assert sorted(path.name for path in Path("a").iterdir()) == ["p-test.zarr", "p-train.zarr"]
+    again = infer(*WIENER, "--split", "validation,test", "--out", "a/p")[1]
+    assert "a/p-validation.zarr: 6 samples complete, 6 made now" in again
+    assert "a/p-test.zarr: 10 samples complete, 0 made now" in again
+    assert again.count("beware: wiener was tuned on samples of validation") == 1
+    assert infer(*WIENER, "--split", "train", "--out", "one.zarr")[0] == 0
+    assert read_predictions(Path("one.zarr")).split == "train"
+
+
+def test_nothing_is_inverted_if_a_split_cannot_be(infer: Command) -> None:
+    refused(infer(*WIENER, "--split", "train,tset"), "--split tset", "samples are in: train (20)")
+    refused(infer(*WIENER, "--split", "train,"), "must be splits with commas between them")
+    assert not list(Path().glob("predictions*"))
