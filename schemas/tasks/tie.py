@@ -17,6 +17,8 @@ TASK = Task(
     ),
     gauge=("constant",),  # no intensity reveals it; scores are given as they are and after alignment
     window="window",
+    measured=("defocus", "voltage", "sampling"),
+    beam="intensity",
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
         Field("phase", IMAGE, "float32", "rad", "target", "phase at the exit surface, + sigma V t, not wrapped"),
