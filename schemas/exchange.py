@@ -37,7 +37,7 @@ def importing(verbs: Any) -> None:
         help="parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
     )
     parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
-    parser.add_argument("--beam", type=_beam, default="", metavar="N|mean", help="counts of the incident beam: divides")
+    parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
     parser.add_argument("--out", type=Path, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
     parser.add_argument("--overwrite", action="store_true", help="replace the measurement that is there")
     parser.set_defaults(run=_import)
@@ -108,15 +108,23 @@ def _import(args: argparse.Namespace) -> int:
     task = find_task(args.task)
     if args.beam and task.beam is None:
         raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
-    measurement = measure(task, args.groups, args.set, args.axes, args.beam)
+    measurement = measure(task, args.groups, args.set, args.axes, args.beam or "")
     manifest, written = store(measurement, args.out, overwrite=args.overwrite)
     for note in measurement.notes:
         print(printable(note))
-    sizes = " x ".join(f"{length} {dim}" for dim, length in manifest.sizes.items())
-    count = manifest.samples["test"]
-    said = "" if written else ", there already"
-    print(printable(f"{args.out}: {count} sample{'s' * (count > 1)} of {task.name}, {sizes}{said}"))
+    print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; there already'}"))
     return 0
+
+
+def _summary(manifest: Any, measurement: Any) -> str:
+    """What was imported, with the parameters of the first sample."""
+    count = manifest.samples["test"]
+    sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
+    first = (
+        f"{field.name} {','.join(f'{value:.6g}' for value in measurement.arrays[field.name][0].ravel())} {field.units}"
+        for field in manifest.task.of("parameter")
+    )
+    return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({sizes})", *first])
 
 
 def _export(args: argparse.Namespace) -> int:
