@@ -68,7 +68,7 @@ def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samp
     shape = field.shape(sizes)
     each = math.prod(shape)
     if len(values) not in (each, samples * each):
-        per = " x ".join(f"{sizes[dim]} {dim}" for dim in field.dims if dim != SAMPLE) or "one a sample"
+        per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one a sample"
         asked = f"{each}" + (f" or, for {samples} samples, {samples * each}" if samples > 1 else "")
         raise UserError(f"{field.name}: {len(values)} values, the images have {per}: give {asked}")
     numbers = np.array([_checked(field, value) for value in values], dtype=field.dtype)

@@ -1,4 +1,4 @@
-"""DM3, DM4, EMD, SER, EMI, TVIPS and HSPY by RosettaSciIO, the optional extra `microscopy` (GPLv3, so not a must)."""
+"""DM3, DM4, EMD, SER, EMI and TVIPS by RosettaSciIO, the optional extra `microscopy` (GPLv3, so not a must)."""
 
 import importlib
 import math
@@ -20,7 +20,6 @@ PLUGINS = {
     ".ser": "tia",
     ".emi": "tia",
     ".tvips": "tvips",
-    ".hspy": "hspy",
 }
 
 
@@ -36,7 +35,9 @@ def read(path: Path, inner: str) -> Picture:
     signal = signals[the_only(path, inner, {name: one["data"].shape for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
     data = signal["data"]
-    return Picture(np.asarray(data.compute() if hasattr(data, "compute") else data), _known(signal))
+    return Picture(
+        np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "compute") else data), _known(signal)
+    )
 
 
 def _titled(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -48,10 +49,19 @@ def _titled(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]
 def _known(signal: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     y, x = sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))[-2:]
     known = pixel(float(y["scale"]), float(x["scale"]), x["units"]) if y.get("units") == x.get("units") else {}
-    energy = _within(signal["metadata"], "Acquisition_instrument", "TEM", "beam_energy")  # keV
+    energy = _beam_energy(signal)
     if isinstance(energy, int | float) and math.isfinite(energy) and energy > 0:
         known["voltage"] = (1e3 * energy,)
     return known
+
+
+def _beam_energy(signal: Mapping[str, Any]) -> Any:
+    """In keV. Some plugins state it, some say only where the original tags have it, and how it is converted."""
+    for name, (target, convert) in (signal.get("mapping") or {}).items():
+        if target.endswith("TEM.beam_energy"):
+            value = _within(signal["original_metadata"], *name.split("."))
+            return convert(value) if convert and value is not None else value
+    return _within(signal["metadata"], "Acquisition_instrument", "TEM", "beam_energy")
 
 
 def _within(tree: Any, *names: str) -> Any:

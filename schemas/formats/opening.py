@@ -22,7 +22,7 @@ MAGIC = {
     b"\x89HDF\r\n\x1a\n": "hdf5",
 }
 SUFFIXES = {
-    "microscope": (".dm3", ".dm4", ".emd", ".ser", ".emi", ".tvips", ".hspy"),
+    "microscope": (".dm3", ".dm4", ".emd", ".ser", ".emi", ".tvips"),
     "mat": (".mat",),
     "tiff": (".tif", ".tiff"),
     "npy": (".npy", ".npz"),

@@ -25,22 +25,24 @@ def read(path: Path, _: str) -> Picture:
         if len(file.series) != 1:
             raise UserError(f"{path}: holds {len(file.series)} series of pages of unlike shapes; give one at a time")
         series = file.series[0]
-        if "S" in series.axes:
+        if series.axes.endswith("S"):  # S first is how tifffile itself stores a stack of three images
             raise UserError(f"{path}: holds colours (RGB); give a grey image")
         refuse_large(path, series.shape, series.dtype.itemsize)
-        _refuse_short(path, file)
+        _refuse_short(path, file, series)
         card = _card(file)
         axes = tuple(card.axes) if card else ()
         return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes)
 
 
-def _refuse_short(path: Path, file: tifffile.TiffFile) -> None:
-    """A page that ends beyond the end of the file would be read as zeros."""
+def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Pages that are gone, or end beyond the end of the file, would be read as zeros."""
     size = path.stat().st_size
+    whole = None not in series.pages and (series.dataoffset or 0) + bool(series.dataoffset) * series.nbytes <= size
     for page in file.pages:
         ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if not ends or max(ends) > size or 0 in page.databytecounts:
-            raise UserError(f"{path}: pixels are missing: cut short or damaged; get another copy")
+        whole = whole and bool(ends) and max(ends) <= size and 0 not in page.databytecounts
+    if not whole:
+        raise UserError(f"{path}: pixels are missing: cut short or damaged; get another copy")
 
 
 def _card(file: tifffile.TiffFile) -> Card | None:
