@@ -16,6 +16,7 @@ from schemas.formats.picture import Known, Picture, refuse_large
 NAME = "TIFF"
 SUFFIX = ".tif"
 UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # of the tag ResolutionUnit
+LARGEST = 2**32 - 1  # of a number in a tag
 IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
 
 
@@ -79,14 +80,19 @@ def _ome(xml: str) -> dict[str, tuple[float, ...]]:
 def write(values: np.ndarray, card: Card, known: Known) -> bytes:
     """A stack as ImageJ reads it, its unit nm; other dtypes as plain pages, with pixels per cm."""
     images = values.reshape(-1, *values.shape[-2:]) if values.ndim > 2 else np.atleast_2d(values)
-    step = [known.get(name, known.get("sampling", (0.0,)))[0] for name in ("sampling_x", "sampling_y")]
+    step = tuple(known.get(name, known.get("sampling", (0.0,)))[0] for name in ("sampling_x", "sampling_y"))
     text, file = card.model_dump_json(), io.BytesIO()
-    options: dict[str, Any] = {"resolution": tuple(1 / length for length in step)} if all(step) else {}
     if values.dtype.name in IMAGEJ:
-        metadata = {"Info": text, **({"unit": "nm"} if options else {})}
-        tifffile.imwrite(file, images, imagej=True, metadata=metadata, **options)
+        metadata = {"axes": "ZYX"[-images.ndim :], "Info": text, **({"unit": "nm"} if all(step) else {})}
+        tifffile.imwrite(file, images, imagej=True, metadata=metadata, **_resolution(step, 1.0))
     else:
-        if options:
-            options = {"resolution": tuple(1e7 / length for length in step), "resolutionunit": 3}
+        options = _resolution(step, NM["cm"])
         tifffile.imwrite(file, images, photometric="minisblack", description=text, metadata=None, **options)
     return file.getvalue()
+
+
+def _resolution(step: tuple[float, ...], unit: float) -> dict[str, Any]:
+    """Pixels per unit [nm]; left out where they are not known, or more than the tag can hold (the card has them)."""
+    if not all(step) or unit / min(step) > LARGEST:
+        return {}
+    return {"resolution": tuple(unit / length for length in step), **({"resolutionunit": 3} if unit > 1 else {})}
