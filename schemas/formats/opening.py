@@ -6,11 +6,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from schemas.errors import UserError
+from schemas.formats import apart
 from schemas.formats.picture import Picture
 
 HEAD = 512  # bytes
+HDF5 = b"\x89HDF\r\n\x1a\n"
+STARTS = (0, 512, 1024, 2048)
 MAGIC = {
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
@@ -19,7 +23,7 @@ MAGIC = {
     b"\x93NUMPY": "npy",
     b"PK\3\4": "npy",
     b"MATLAB": "mat",
-    b"\x89HDF\r\n\x1a\n": "hdf5",
+    HDF5: "hdf5",
 }
 SUFFIXES = {
     "microscope": (".dm3", ".dm4", ".emd", ".ser", ".emi", ".tvips"),
@@ -39,15 +43,33 @@ def read(text: str) -> tuple[Path, Picture]:
     """
     path, inner = _place(text)
     kind = _kind(path)
-    reader = importlib.import_module(f"schemas.formats.{kind}")
+    if not _is_hdf5(path):
+        return path, read_as(kind, path, inner)
+    try:
+        return path, apart.read(kind, path, inner)
+    except ValueError as error:
+        raise _damaged(kind, path, error) from None
+
+
+def read_as(kind: str, path: Path, inner: str) -> Picture:
+    """The images of a file of this kind, in this process."""
     try:
         with _quiet():
-            return path, reader.read(path, inner)
+            picture: Picture = _reader(kind).read(path, inner)
+            return picture
     except (UserError, MemoryError):
         raise
     except Exception as error:  # whatever a damaged file makes a reader raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        raise UserError(f"{path}: cannot be read as {reader.NAME} ({reason}); get another copy") from None
+        raise _damaged(kind, path, error) from None
+
+
+def _reader(kind: str) -> ModuleType:
+    return importlib.import_module(f"schemas.formats.{kind}")
+
+
+def _damaged(kind: str, path: Path, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+    return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); get another copy")
 
 
 def _place(text: str) -> tuple[Path, str]:
@@ -74,6 +96,13 @@ def _kind(path: Path) -> str:
         there = " ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         raise UserError(f"{path}: no kind of file that is read; there are: {there}")
     return kind
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether its signature stands at one of the places where HDF5 looks for it first."""
+    with path.open("rb") as file:
+        head = file.read(STARTS[-1] + len(HDF5))
+    return any(head.startswith(HDF5, start) for start in STARTS)
 
 
 @contextmanager
