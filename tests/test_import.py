@@ -483,6 +483,14 @@ def test_headers_that_promise_more_than_the_file_holds(dataset: Command) -> None
     refused(dataset("import", "--task", "tie", "--from", "b.h5", *ALL), "b.h5: promises 360,000,000 bytes")
 
 
+def test_pixels_that_are_missing_are_no_zeros(dataset: Command) -> None:
+    """A TIFF may leave pages out, and readers give zeros for them."""
+    tiff_tags("a.tiff", SERIES)
+    with tifffile.TiffFile("a.tiff", mode="r+") as file:
+        file.pages[1].tags[279].overwrite(0)  # type: ignore[union-attr]  # StripByteCounts
+    refused(dataset("import", "--task", "tie", "--from", "a.tiff", *ALL), "a.tiff: pixels are missing")
+
+
 def test_a_library_that_crashes_takes_nothing_along(dataset: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """As libhdf5 does on some damaged files."""
     hdf5("a.h5", SERIES)
