@@ -12,7 +12,6 @@ from generators import creation, executors, unit
 from generators.contract import find_generator, stored
 from generators.executors import Executor
 from generators.finalise import finalise
-from generators.layout import choose
 from generators.plan import Plan
 from generators.progress import follow
 from generators.provenance import packages, platform_class
@@ -20,6 +19,7 @@ from generators.recipe import Recipe
 from schemas.core import SPLITS
 from schemas.errors import Interrupted, UserError
 from schemas.knobs import describe
+from schemas.layout import choose
 from schemas.machine import cores
 from schemas.manifest import FORMAT, Layout, Manifest
 

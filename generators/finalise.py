@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from generators import receipts, unit
 from generators.plan import Plan
 from generators.receipts import Moments, Receipt
@@ -43,7 +41,7 @@ def _leaves(plan: Plan, split: str) -> str:
 
     def written() -> Iterator[bytes]:
         for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
-            values = np.frombuffer(block, np.uint8).reshape(-1, digest.LEAF)
+            values = digest.as_array(block)
             for key, data in encode(described, index * rows, values).items():
                 publish_if_changed(plan.out / split / LEAF.name / key, data)
             yield block

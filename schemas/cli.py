@@ -1,4 +1,4 @@
-"""Look at a dataset, check it, draw it: `dataset info | validate | verify | preview PATH`."""
+"""Datasets: `dataset info | validate | verify | preview | export PATH`, and `dataset import` of measurements."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from schemas import exchange
 from schemas.errors import UserError
 from schemas.terminal import Parser, command, printable
 
@@ -32,8 +33,10 @@ def _parser() -> Parser:
     verify.add_argument("--recompute", type=_fraction, metavar="1%", help="make this share of the samples again, too")
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
     preview.add_argument("--samples", type=int, default=8, metavar="N", help="rows of the sheet (8)")
-    preview.add_argument("--split", default="train", help="train, validation or test (train)")
+    preview.add_argument("--split", help="train, validation or test (the first that has samples)")
     preview.add_argument("--out", type=Path, metavar="PNG", help="the picture (<dataset>.png)")
+    exchange.importing(verbs)
+    exchange.exporting(verbs)
     return parser
 
 
@@ -70,13 +73,21 @@ def _lines(path: Path, manifest: Any) -> Iterator[str]:
     unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; holes read as NaN"
     yield f"{path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}"
     yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
-    yield f"origin     {manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}"
+    yield f"origin     {_origin(manifest)}"
     yield f"digest     {manifest.root_digest}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
         yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {field.about}"
     for name, value in _flat(manifest.recipe or {}).items():
         yield f"recipe     {name} = {value}"
+
+
+def _origin(manifest: Any) -> str:
+    if manifest.origin == "measured":
+        named = [f"{source.name} (sha256 {source.sha256[:12]})" for source in manifest.sources[:12]]
+        more = len(manifest.sources) - len(named)
+        return f"measured: {', '.join(named)}{f' and {more} more' if more else ''}"
+    return f"{manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}"
 
 
 def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -95,7 +106,7 @@ def _report(manifest: Any) -> dict[str, Any]:
     keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
     named = {"task": manifest.task.name, "schema_version": manifest.task.version}
     rest: dict[str, Any] = manifest.model_dump(
-        mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics"}
+        mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources"}
     )
     return named | rest
 
@@ -148,10 +159,18 @@ def _verdict(path: Path, problems: list[str], said: str, mend: str) -> int:
     return int(bool(problems))
 
 
+def _first_split(path: Path) -> str:
+    from schemas.manifest import read_manifest
+
+    manifest = read_manifest(path, incomplete=True)
+    return next((split for split in manifest.splits if manifest.samples[split]), "train")
+
+
 def _preview(args: argparse.Namespace) -> int:
     from schemas.preview import contact_sheet
 
     out = args.out or Path(args.path.name).with_suffix(".png")
-    count = contact_sheet(args.path, args.split, out, args.samples)
-    print(f"{out}: {count} samples of {args.path}/{args.split}")
+    split = args.split or _first_split(args.path)
+    count = contact_sheet(args.path, split, out, args.samples)
+    print(f"{out}: {count} samples of {args.path}/{split}")
     return 0

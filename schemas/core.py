@@ -78,6 +78,8 @@ class Task:
     gauge: tuple[Gauge, ...]
     fields: tuple[Field, ...]
     window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
+    measured: tuple[str, ...] = ()  # the parameters that a measurement comes with, beside its inputs
+    beam: str | None = None  # the input that is relative to the incident beam
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -143,6 +145,9 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for field in task.of("input", "target", "parameter"):
         if not field.per_sample:
             yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
+    yield from misread(task, "TASK.measured", task.measured, "parameter")
+    if task.beam is not None:
+        yield from misread(task, "TASK.beam", (task.beam,), "input")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.gauge or task.window):
         yield f"TASK.gauge, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"

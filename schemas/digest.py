@@ -40,6 +40,11 @@ def leaves(task: Task, values: Mapping[str, np.ndarray]) -> Iterator[bytes]:
     return (leaf({name: array[index] for name, array in ordered.items()}) for index in range(length))
 
 
+def as_array(leaves: bytes) -> np.ndarray:
+    """(sample, byte): the digests of samples as they are stored."""
+    return np.frombuffer(leaves, np.uint8).reshape(-1, LEAF)
+
+
 def split(n: int, leaves: Iterable[bytes]) -> str:
     """The digest of a split. leaves: 32 bytes a sample, in order, in pieces of any length."""
     digest = hashlib.sha256(f"{n}:".encode())

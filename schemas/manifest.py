@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.core import SAMPLE, SPLITS, Task
 from schemas.digest import canonical
@@ -43,6 +43,15 @@ class Statistics(BaseModel):
     max: float
 
 
+class SourceFile(BaseModel):
+    """A file that measurements were imported from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Manifest(BaseModel):
     """What stands in the root attributes under `drybeam`."""
 
@@ -64,6 +73,7 @@ class Manifest(BaseModel):
     root_digest: str | None = None
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
+    sources: list[SourceFile] = []  # of measurements, in the order of samples and planes
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,10 +1,13 @@
 """Files published whole: a reader sees all of an object or none of it, whatever dies meanwhile."""
 
+import glob
 import hashlib
 import os
 import platform
+import shutil
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +21,7 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
     durable: it survives a loss of power from now on; others are checked by their hashes when a run is resumed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{platform.node()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL}")
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -29,6 +32,33 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
+    """Write a folder of objects, by key, in one step: beside its place, then renamed. An OSError leaves no trace.
+
+    A folder that is there already is removed when all is written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        if _dead(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = _partial(path)
+    try:
+        for key, data in objects:
+            publish(partial / key, data, durable=True)
+        if path.exists():
+            aside = _partial(path)
+            path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{platform.node()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL}")
 
 
 def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> None:

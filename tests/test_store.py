@@ -11,10 +11,10 @@ import pytest
 import xarray as xr
 import zarr
 
-from generators.layout import choose
 from schemas import digest
 from schemas.core import Field, Task, find_task, problems
 from schemas.errors import UserError
+from schemas.layout import choose
 from schemas.manifest import FORMAT, Manifest, read_manifest
 from schemas.store import encode, metadata
 

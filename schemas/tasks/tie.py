@@ -35,6 +35,8 @@ TASK = Task(
     ),
     gauge=("constant",),  # no intensity reveals it; scores are given as they are and after alignment
     window="window",
+    measured=("defocus", "voltage", "sampling"),
+    beam="intensity",
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
         Field(

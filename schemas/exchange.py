@@ -1,0 +1,138 @@
+"""Real measurements in, pictures out: the command lines `dataset import` and `dataset export`."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import UserError
+from schemas.terminal import Parser, printable
+
+FORMATS = ("npy", "tiff", "mat", "png")
+
+
+def importing(verbs: Any) -> None:
+    """Add the verb `import`."""
+    about = "Make a dataset (split test, no targets) of measured images, for `infer`."
+    parser: Parser = verbs.add_parser(
+        "import", help="a dataset of measured images", description=about, allow_abbrev=False
+    )
+    parser.add_argument("--task", required=True, metavar="NAME", help="what is measured, for example tie")
+    parser.add_argument(
+        "--from",
+        dest="groups",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="FILE[:ARRAY]",
+        help="TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...: one image a file in the order of planes, or a stack; "
+        "once per sample",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
+    )
+    parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
+    parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
+    parser.add_argument("--out", type=Path, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the measurement that is there")
+    parser.set_defaults(run=_import)
+
+
+def exporting(verbs: Any) -> None:
+    """Add the verb `export`."""
+    about = "Write images of a dataset, or of predictions made by `infer`, as files: one per sample and field."
+    parser: Parser = verbs.add_parser("export", help="images as files", description=about, allow_abbrev=False)
+    parser.add_argument("path", type=Path, help="the store: a dataset or predictions")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="of the files")
+    parser.add_argument(
+        "--fields", nargs="+", metavar="NAME", help="(inputs and targets; of predictions all, and error)"
+    )
+    parser.add_argument("--split", help="train, validation or test (test; of predictions theirs)")
+    parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="from A to before B (all)")
+    parser.add_argument(
+        "--limits",
+        nargs="+",
+        action="extend",
+        type=_limits,
+        default=[],
+        metavar="FIELD=LOW:HIGH",
+        help="cut values there; of png, black and white (the least and greatest value of what is exported)",
+    )
+    parser.add_argument("--data", type=Path, metavar="STORE", help="of predictions: their dataset, for error = - truth")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="(<store>-<format>)")
+    parser.set_defaults(run=_export)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _beam(text: str) -> str:
+    if text != "mean" and not 0 < _number(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be counts per pixel, more than 0, or mean")
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _rows(text: str) -> tuple[int, int | None]:
+    first, colon, last = text.partition(":")
+    if not (colon and all(part.isascii() and part.isdigit() for part in (first or "0", last or "0"))):
+        raise argparse.ArgumentTypeError(f"{text}: must be A:B, two whole numbers from 0, or A: or :B")
+    return int(first or 0), int(last) if last else None
+
+
+def _limits(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, ends = text.partition("=")
+    low, high = (_number(part) for part in (ends.partition(":")[0], ends.partition(":")[2]))
+    if not (name and math.isfinite(low) and math.isfinite(high) and low < high):
+        raise argparse.ArgumentTypeError(f"{text}: must be FIELD=LOW:HIGH with LOW below HIGH, for example phase=-3:3")
+    return name, (low, high)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from schemas.core import find_task
+    from schemas.importing import store
+    from schemas.measurement import measure
+
+    task = find_task(args.task)
+    if args.beam and task.beam is None:
+        raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
+    measurement = measure(task, args.groups, args.set, args.axes, args.beam or "")
+    manifest, written = store(measurement, args.out, overwrite=args.overwrite)
+    for note in measurement.notes:
+        print(printable(note))
+    print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; there already'}"))
+    return 0
+
+
+def _summary(manifest: Any, measurement: Any) -> str:
+    """What was imported, with the parameters of the first sample."""
+    count = manifest.samples["test"]
+    sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
+    first = (
+        f"{field.name} {','.join(f'{value:.6g}' for value in measurement.arrays[field.name][0].ravel())} {field.units}"
+        for field in manifest.task.of("parameter")
+    )
+    return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({sizes})", *first])
+
+
+def _export(args: argparse.Namespace) -> int:
+    from schemas.exporting import export
+    from schemas.gallery import open_gallery
+
+    gallery = open_gallery(args.path, args.split, args.data)
+    out = args.out or Path(f"{args.path.absolute().name.removesuffix('.zarr')}-{args.format}")
+    count = export(gallery, out, args.format, args.fields, args.samples, dict(args.limits))
+    print(printable(f"{out}: {count:,} files, parameters.csv, export.json"))
+    return 0

@@ -1,0 +1,38 @@
+"""HDF5: the dataset that is named after the file, or the only one that looks like an image."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from schemas.errors import UserError
+from schemas.formats.picture import Picture, refuse_large, the_only
+
+NAME = "HDF5"
+
+
+def read(path: Path, inner: str) -> Picture:
+    """One dataset."""
+    return Picture(read_dataset(path, inner))
+
+
+def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:
+    """The values of one dataset of numbers; groups whose names begin with `hidden` are left out.
+
+    UserError: none, several, or its values lie in other files.
+    """
+    with h5py.File(path, "r") as file:
+        found: dict[str, h5py.Dataset] = {}
+
+        def visit(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.dtype.kind in "biufc" and not name.startswith(hidden):
+                found[name] = item
+
+        file.visititems(visit)
+        name = the_only(path, inner.strip("/"), {name: item.shape for name, item in found.items()})
+        item = found[name]
+        if item.is_virtual or item.external:
+            raise UserError(f"{path}:{name}: its values lie in other files; copy them into this one (h5repack)")
+        refuse_large(path, item.shape, item.dtype.itemsize)
+        return np.asarray(item[...])

@@ -1,0 +1,63 @@
+"""MATLAB: files up to version 7 (SciPy), and version 7.3, which is HDF5 with all axes reversed.
+
+MATLAB counts images last, A(:, :, k); the reader of a `Picture` from here puts them first.
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.io
+
+from schemas.errors import UserError
+from schemas.formats.card import Card
+from schemas.formats.hdf5 import read_dataset
+from schemas.formats.picture import Known, Picture, refuse_large, the_only
+
+NAME = "MAT"
+SUFFIX = ".mat"
+NUMBERS = {"double": 8, "single": 4, "logical": 1} | {f"{u}int{8 * n}": n for n in (1, 2, 4, 8) for u in ("", "u")}
+CARD = "drybeam"  # the variable that holds what an export says of itself
+HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy writes the time
+
+
+def read(path: Path, inner: str) -> Picture:
+    """One variable, in MATLAB's order of axes."""
+    if h5py.is_hdf5(path):
+        return Picture(read_dataset(path, inner).T, matlab=True)
+    listed = scipy.io.whosmat(str(path), appendmat=False)
+    found = {name: (shape, NUMBERS[kind]) for name, shape, kind in listed if kind in NUMBERS}
+    texts = {name: shape for name, shape, kind in listed if kind == "char"}
+    card = _card(path) if CARD in texts else None
+    if card and not inner:
+        inner = card.field
+    name = the_only(path, inner, {name: shape for name, (shape, _) in found.items()})
+    refuse_large(path, *found[name])
+    values = np.asarray(_load(path, name))
+    if values.size * 2 < np.prod(found[name][0]):
+        raise UserError(f"{path}:{name}: shorter than its header says: damaged; get another copy")
+    if card and name == card.field:
+        shape = values.shape[-len(card.axes) :]  # MATLAB knows no arrays of one axis
+        return Picture(values.reshape(shape), card.known(), tuple(card.axes))
+    return Picture(values, matlab=True)
+
+
+def _load(path: Path, name: str) -> Any:
+    return scipy.io.loadmat(str(path), appendmat=False, variable_names=[name])[name]
+
+
+def _card(path: Path) -> Card | None:
+    text = _load(path, CARD)
+    return Card.parse(str(text[0])) if text.shape == (1,) else None
+
+
+def write(values: np.ndarray, card: Card, known: Known) -> bytes:
+    """The field, its parameters and its pixel size as variables, and the card as JSON."""
+    file = io.BytesIO()
+    parameters = {name: np.array(numbers) for name, numbers in known.items() if name != card.field}
+    text = json.dumps(card.model_dump(mode="json"))  # ASCII: SciPy cuts other texts
+    scipy.io.savemat(file, {**parameters, CARD: text, card.field: values}, do_compression=True)
+    return HEADER + file.getvalue()[len(HEADER) :]

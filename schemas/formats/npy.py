@@ -1,0 +1,76 @@
+"""NumPy's NPY and NPZ. Pickled objects are refused. What an export knows stands in JSON beside the file."""
+
+import io
+import math
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from schemas.errors import UserError
+from schemas.formats.card import Card
+from schemas.formats.picture import Known, Picture, Shape, refuse_large, the_only
+
+NAME = "NPY"
+SUFFIX = ".npy"
+SIDE = 1 << 20  # bytes that are read of the JSON beside a file, at most
+
+
+def read(path: Path, inner: str) -> Picture:
+    """An array, or one of an archive."""
+    if zipfile.is_zipfile(path):
+        return Picture(_of_archive(path, inner))
+    if inner:
+        raise UserError(f"{path}:{inner}: an NPY file holds one array; leave out :{inner}")
+    with path.open("rb") as file:
+        shape, dtype = _header(path, file)
+        _refuse_short(path, shape, dtype, path.stat().st_size - file.tell())
+    values = np.load(path, allow_pickle=False)
+    card = _beside(path)
+    return Picture(values, card.known(), tuple(card.axes)) if card else Picture(values)
+
+
+def _header(path: Path, file: IO[bytes]) -> tuple[Shape, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if dtype.hasobject:
+        raise UserError(f"{path}: holds Python objects; save plain numbers")
+    refuse_large(path, shape, dtype.itemsize)
+    return shape, dtype
+
+
+def _refuse_short(path: Path, shape: Shape, dtype: np.dtype, there: int) -> None:
+    if math.prod(shape) * dtype.itemsize != there:
+        raise UserError(f"{path}: shape {shape} of {dtype} does not take {there:,} bytes: damaged; get another copy")
+
+
+def _of_archive(path: Path, inner: str) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
+        headers = {}
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                headers[info.filename.removesuffix(".npy")] = (info, *_header(path, file))
+        name = the_only(path, inner, {name: shape for name, (_, shape, _) in headers.items()})
+        info, shape, dtype = headers[name]
+        with archive.open(info) as file:
+            _header(path, file)
+            _refuse_short(path, shape, dtype, info.file_size - file.tell())
+        with archive.open(info) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _beside(path: Path) -> Card | None:
+    try:
+        with path.with_suffix(".json").open("rb") as file:
+            return Card.parse(file.read(SIDE).decode("utf-8", "replace"))
+    except OSError:
+        return None
+
+
+def write(values: np.ndarray, _card: Card, _known: Known) -> bytes:
+    """The array alone."""
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+    return file.getvalue()

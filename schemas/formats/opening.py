@@ -1,0 +1,118 @@
+"""Files of images, recognised by first bytes, else by name. Whatever is wrong with one is told in a line."""
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from schemas.errors import UserError
+from schemas.formats import apart
+from schemas.formats.picture import Picture
+
+HEAD = 512  # bytes
+HDF5 = b"\x89HDF\r\n\x1a\n"
+STARTS = (0, 512, 1024, 2048)
+MAGIC = {
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+    b"\x93NUMPY": "npy",
+    b"PK\3\4": "npy",
+    b"MATLAB": "mat",
+    HDF5: "hdf5",
+}
+SUFFIXES = {
+    "microscope": (".dm3", ".dm4", ".emd", ".ser", ".emi", ".tvips"),
+    "mat": (".mat",),
+    "tiff": (".tif", ".tiff"),
+    "npy": (".npy", ".npz"),
+    "hdf5": (".h5", ".hdf5", ".hdf", ".nxs"),
+    "mrc": (".mrc", ".mrcs", ".rec", ".st", ".ali", ".map"),
+}
+NAMED = ("microscope", "mat")  # these are HDF5, too: their names decide
+
+
+def read(text: str) -> tuple[Path, Picture]:
+    """The images of `file`, or of `file:array` if it holds several, and where the file is.
+
+    UserError: none, empty, unreadable, damaged, no images, several of them, or more than is read.
+    """
+    path, inner = _place(text)
+    kind = _kind(path)
+    if not _is_hdf5(path):
+        return path, read_as(kind, path, inner)
+    try:
+        return path, apart.read(kind, path, inner)
+    except ValueError as error:
+        raise _damaged(kind, path, error) from None
+
+
+def read_as(kind: str, path: Path, inner: str) -> Picture:
+    """The images of a file of this kind, in this process."""
+    try:
+        with _quiet():
+            picture: Picture = _reader(kind).read(path, inner)
+            return picture
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file makes a reader raise
+        raise _damaged(kind, path, error) from None
+
+
+def _reader(kind: str) -> ModuleType:
+    return importlib.import_module(f"schemas.formats.{kind}")
+
+
+def _damaged(kind: str, path: Path, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+    return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); get another copy")
+
+
+def _place(text: str) -> tuple[Path, str]:
+    """A file, and what is named after it: `file.h5:path/in/file`."""
+    for index in [len(text), *(i for i, letter in enumerate(text) if letter == ":")]:
+        path = Path(text[:index])
+        if text[:index] and path.is_file():
+            return path, text[index + 1 :]
+    if Path(text).is_dir():
+        raise UserError(f"--from {text}: is a folder; give the files in it")
+    raise UserError(f"--from {text}: no such file; give a file, or file:array")
+
+
+def _kind(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        raise UserError(f"{path}: is empty; give another file")
+    named = next((kind for kind, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), None)
+    by_magic = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
+    by_magic = by_magic or ("mrc" if head[208:212] == b"MAP " else None)
+    kind = named if named in NAMED else by_magic or named
+    if kind is None:
+        there = " ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+        raise UserError(f"{path}: no kind of file that is read; there are: {there}")
+    return kind
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether its signature stands at one of the places where HDF5 looks for it first."""
+    with path.open("rb") as file:
+        head = file.read(STARTS[-1] + len(HDF5))
+    return any(head.startswith(HDF5, start) for start in STARTS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Readers warn and log of much that does not matter here; what does is an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

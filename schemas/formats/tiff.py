@@ -1,0 +1,98 @@
+"""TIFF: one image or a stack of pages, with the pixel size of ImageJ, OME or the resolution tags."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from schemas.errors import UserError
+from schemas.formats.card import Card
+from schemas.formats.lengths import NM, PRINTED, pixel
+from schemas.formats.picture import Known, Picture, refuse_large
+
+NAME = "TIFF"
+SUFFIX = ".tif"
+UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # of the tag ResolutionUnit
+LARGEST = 2**32 - 1  # of a number in a tag
+IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
+
+
+def read(path: Path, _: str) -> Picture:
+    """All pages, which must be of one shape. UserError: pages of unlike shapes, colours, a file cut short."""
+    with tifffile.TiffFile(path) as file:
+        if len(file.series) != 1:
+            raise UserError(f"{path}: holds {len(file.series)} series of pages of unlike shapes; give one at a time")
+        series = file.series[0]
+        if series.axes.endswith("S"):  # S first is how tifffile itself stores a stack of three images
+            raise UserError(f"{path}: holds colours (RGB); give a grey image")
+        refuse_large(path, series.shape, series.dtype.itemsize)
+        _refuse_short(path, file, series)
+        card = _card(file)
+        axes = tuple(card.axes) if card else ()
+        return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes)
+
+
+def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Pages that are gone, or end beyond the end of the file, would be read as zeros."""
+    size = path.stat().st_size
+    whole = None not in series.pages and (series.dataoffset or 0) + bool(series.dataoffset) * series.nbytes <= size
+    for page in file.pages:
+        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        whole = whole and bool(ends) and max(ends) <= size and 0 not in page.databytecounts
+    if not whole:
+        raise UserError(f"{path}: pixels are missing: cut short or damaged; get another copy")
+
+
+def _card(file: tifffile.TiffFile) -> Card | None:
+    imagej = file.imagej_metadata or {}
+    return Card.parse(str(imagej.get("Info", ""))) or Card.parse(str(file.pages.first.tags.valueof(270) or ""))
+
+
+def _pixel(file: tifffile.TiffFile) -> dict[str, tuple[float, ...]]:
+    if file.ome_metadata:
+        return _ome(file.ome_metadata)
+    tags = file.pages.first.tags
+    widths = [_width(tags.valueof(tag)) for tag in (283, 282)]  # YResolution, XResolution: pixels per unit
+    if file.imagej_metadata:
+        return pixel(widths[0], widths[1], file.imagej_metadata.get("unit", ""))
+    unit = UNITS.get(tags.valueof(296) or 0, "")
+    return pixel(widths[0], widths[1], unit) if unit and widths[1] * NM[unit] < PRINTED else {}
+
+
+def _width(resolution: Any) -> float:
+    return resolution[1] / resolution[0] if resolution and resolution[0] else 0.0
+
+
+def _ome(xml: str) -> dict[str, tuple[float, ...]]:
+    """From the attributes of the element Pixels; their default unit is um."""
+    found = dict(re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', xml))
+    try:
+        sizes = [float(found[f"PhysicalSize{axis}"]) for axis in "YX"]
+    except (KeyError, ValueError):
+        return {}
+    units = {found.get(f"PhysicalSize{axis}Unit", "um") for axis in "YX"}
+    return pixel(sizes[0], sizes[1], units.pop()) if len(units) == 1 else {}
+
+
+def write(values: np.ndarray, card: Card, known: Known) -> bytes:
+    """A stack as ImageJ reads it, its unit nm; other dtypes as plain pages, with pixels per cm."""
+    images = values.reshape(-1, *values.shape[-2:]) if values.ndim > 2 else np.atleast_2d(values)
+    step = tuple(known.get(name, known.get("sampling", (0.0,)))[0] for name in ("sampling_x", "sampling_y"))
+    text, file = card.model_dump_json(), io.BytesIO()
+    if values.dtype.name in IMAGEJ:
+        metadata = {"axes": "ZYX"[-images.ndim :], "Info": text, **({"unit": "nm"} if all(step) else {})}
+        tifffile.imwrite(file, images, imagej=True, metadata=metadata, **_resolution(step, 1.0))
+    else:
+        options = _resolution(step, NM["cm"])
+        tifffile.imwrite(file, images, photometric="minisblack", description=text, metadata=None, **options)
+    return file.getvalue()
+
+
+def _resolution(step: tuple[float, ...], unit: float) -> dict[str, Any]:
+    """Pixels per unit [nm]; left out where they are not known, or more than the tag can hold (the card has them)."""
+    if not all(step) or unit / min(step) > LARGEST:
+        return {}
+    return {"resolution": tuple(unit / length for length in step), **({"resolutionunit": 3} if unit > 1 else {})}

@@ -1,0 +1,104 @@
+"""Measurements as a dataset: one split, `test`, without targets and without a recipe.
+
+The store is written beside its place and renamed whole: a process killed at any moment leaves none, or all of it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas import digest
+from schemas.errors import UserError
+from schemas.layout import choose
+from schemas.machine import versions
+from schemas.manifest import FORMAT, Manifest, read_manifest
+from schemas.measurement import Measurement
+from schemas.objects import publish_folder, read
+from schemas.store import LEAF, encode, metadata, units
+
+SPLIT = "test"
+PACKAGES = ("drybeam", "numpy", "zarr", "tifffile", "h5py", "mrcfile", "scipy", "rosettasciio")
+
+
+def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tuple[Manifest, bool]:
+    """Write a measurement; returns what stands there, and whether it was written now.
+
+    The same measurement again is left alone. UserError: the place holds something else, and `overwrite` does not say
+    to remove a measurement that is there.
+    """
+    leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
+    manifest = _manifest(measurement, leaves)
+    _refuse_foreign(out)
+    if read(out / "zarr.json") is not None:
+        stored = read_manifest(out, incomplete=True)
+        if _same(stored, manifest):
+            return stored, False
+        _refuse_loss(out, stored, overwrite)
+    try:
+        publish_folder(out, _objects(manifest, measurement, leaves))
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
+    return manifest, True
+
+
+def _manifest(measurement: Measurement, leaves: bytes) -> Manifest:
+    task, samples = measurement.task, measurement.samples
+    splits = {SPLIT: digest.split(samples, [leaves])}
+    return Manifest(
+        format=FORMAT,
+        task=task,
+        sizes=measurement.sizes,
+        samples={SPLIT: samples},
+        origin="measured",
+        seed=None,
+        recipe=None,
+        knobs={},
+        generator_version=None,
+        platform="",
+        packages=versions(PACKAGES),
+        layout=choose(task, measurement.sizes, 0.0),
+        status="complete",
+        root_digest=digest.root(task.name, task.version, measurement.constants, splits),
+        split_digests=splits,
+        sources=measurement.sources,
+    )
+
+
+def _objects(manifest: Manifest, measurement: Measurement, leaves: bytes) -> Iterator[tuple[str, bytes]]:
+    """All objects by key, the root last."""
+    described = metadata(manifest)
+    arrays = {**measurement.arrays, **measurement.constants}
+    arrays[LEAF.name] = digest.as_array(leaves)
+    for name, values in arrays.items():
+        prefix = f"{SPLIT}/{name}"
+        whole = name in measurement.constants
+        parameter = name == LEAF.name or (not whole and manifest.task[name].role == "parameter")
+        length = manifest.layout.block if parameter else manifest.layout.unit
+        for start, stop in [(0, len(values))] if whole else units(len(values), length):
+            rows = values if whole else values[start:stop]
+            for key, data in encode(described[f"{prefix}/zarr.json"], start, rows).items():
+                yield f"{prefix}/{key}", data
+    yield from sorted(described.items(), key=lambda item: -item[0].count("/"))
+
+
+def _same(stored: Manifest, asked: Manifest) -> bool:
+    keys = ("origin", "status", "task", "root_digest", "sources")
+    return all(getattr(stored, key) == getattr(asked, key) for key in keys)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Whatever is there and no dataset is somebody else's, and so is a place that `generate` has claimed."""
+    if out.is_symlink() and not out.exists():
+        raise UserError(f"--out {out}: is a link to nowhere; choose another place")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; choose another place")
+    if out.with_name(f"{out.absolute().name}.run").exists():
+        raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
+    if out.is_dir() and read(out / "zarr.json") is None and any(out.iterdir()):
+        raise UserError(f"--out {out}: holds files that are no dataset; choose another place")
+
+
+def _refuse_loss(out: Path, stored: Manifest, overwrite: bool) -> None:
+    if stored.origin != "measured":
+        raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
+    if not overwrite:
+        raise UserError(f"--out {out}: holds another measurement; choose another place, or --overwrite")
