@@ -69,7 +69,7 @@ def measure(
     given = settings.parse(task, texts)
     asked = _lengths(task, given)
     reads = [read for group in groups for read in _by_input(task, group)]
-    parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input")}
+    parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
     for name, files in reads:
         parts[name] += _samples(task[name], files, axes, asked)
     sizes = _sizes(task, parts)
@@ -78,33 +78,30 @@ def measure(
     columns = _parameters(task, given, rows, sizes, notes)
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
     sources = [SourceFile(name=read.path.name, sha256=sha256(read.path.read_bytes())) for _, f in reads for read in f]
-    stored = _stored(task, columns)
+    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*inputs, *columns, task.window}))
     constants = {
-        field.name: np.ones(field.shape(sizes), field.dtype) for field in stored.fields if not field.per_sample
+        field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
+        for field in stored.fields
+        if not field.per_sample
     }
     return Measurement(stored, sizes, inputs | columns, constants, sources, notes)
 
 
-def _stored(task: Task, columns: Arrays) -> Task:
-    """The task with inputs, known parameters and the window: targets, and all else that is not known, are left out."""
-    kept = {*(field.name for field in task.of("input")), *columns, task.window}
-    return replace(task, fields=tuple(field for field in task.fields if field.name in kept))
-
-
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
-    """The files of each input; of a task with several, written input=file."""
+    """The files of each input; of a task that must have several, and of one that it may have, written input=file."""
     names = [field.name for field in task.of("input")]
+    needed = [field.name for field in task.of("input") if not field.optional]
     files: dict[str, list[Read]] = {name: [] for name in names}
     for text in group:
         name, equals, rest = text.partition("=")
         if not (equals and name in files):
-            name, rest = names[0], text
-            if len(names) > 1:
-                raise UserError(f"--from {text}: task {task.name} has several inputs; write {'=... '.join(names)}=...")
+            name, rest = needed[0], text
+            if len(needed) > 1:
+                raise UserError(f"--from {text}: task {task.name} has several inputs; write {'=... '.join(needed)}=...")
         files[name].append(Read(*opening.read(rest)))
-    if lacking := [name for name in names if not files[name]]:
+    if lacking := [name for name in needed if not files[name]]:
         raise UserError(f"--from {' '.join(group)}: lacks {', '.join(lacking)}; write {lacking[0]}=FILE")
-    return list(files.items())
+    return [(name, reads) for name, reads in files.items() if reads]
 
 
 def _lengths(task: Task, given: Values) -> dict[str, int]:
@@ -234,7 +231,7 @@ def _parameters(
     for name in names:
         values = given[name] if name in given else [value for one in stated[name] for value in one or ()]
         columns[name] = settings.column(known[name], values, sizes, len(rows))
-        if name in given:
+        if name in given and known[name].per_sample:
             notes += _differing(known[name], columns[name], stated[name])
     return columns
 

@@ -15,9 +15,10 @@ type Values = dict[str, tuple[float, ...]]
 
 
 def settable(task: Task) -> dict[str, Field]:
-    """The parameters that can be set: a number per sample, or one for each of its images, views and so on."""
+    """What can be set: a number per sample, or one for each of its images, views and so on; or one for all samples."""
     seen = {dim for field in task.of("input") for dim in field.dims}
-    return {field.name: field for field in task.of("parameter") if set(field.dims) <= seen}
+    numbers = [field for field in task.fields if field.role == "parameter" or not field.dims]
+    return {field.name: field for field in numbers if set(field.dims) <= seen}
 
 
 def parse(task: Task, texts: Sequence[str]) -> Values:
@@ -67,9 +68,11 @@ def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samp
     """
     shape = field.shape(sizes)
     each = math.prod(shape)
+    samples = samples if field.per_sample else 1
     if len(values) not in (each, samples * each):
         per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one a sample"
         asked = f"{each}" + (f" or, for {samples} samples, {samples * each}" if samples > 1 else "")
         raise UserError(f"{field.name}: {len(values)} values, the images have {per}: give {asked}")
     numbers = np.array([_checked(field, value) for value in values], dtype=field.dtype)
-    return np.array(np.broadcast_to(numbers.reshape(-1, *shape), (samples, *shape)))
+    rows = np.array(np.broadcast_to(numbers.reshape(-1, *shape), (samples, *shape)))
+    return rows if field.per_sample else rows[0, ...]

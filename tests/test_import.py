@@ -278,3 +278,16 @@ def test_measured_files(dataset: Command) -> None:
     assert np.array_equal(arrays["intensity"][0, 0], arrays["intensity"][0, 2])
     tilts = DATA / "ta_film" / "Ta_film_Projections_area1.mat"
     refused(dataset("import", "--task", "tie", "--from", tilts, *ALL), "defocus: 3 values, the images have plane 46")
+
+
+def test_the_series_of_a_specimen_turned_over_goes_with_its_own(dataset: Command) -> None:
+    """An optional input is named; what the target would be is a number for all samples."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(f"{name}.npy", 1 + 0.1 * rng.random((3, 10, 20), np.float32))
+    files = ("--from", "a.npy", "intensity_flipped=b.npy")
+    arrays, _ = imported(dataset, *files, *ALL, "phase_component=2")
+    assert np.array_equal(arrays["intensity_flipped"][0], np.load("b.npy"))
+    assert arrays["phase_component"] == 2
+    assert dataset("validate", "measured.zarr")[0] == 0
+    refused(dataset("import", "--task", "tie", "--from", "intensity_flipped=b.npy", *ALL), "lacks intensity")
