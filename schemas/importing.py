@@ -73,8 +73,8 @@ def _objects(manifest: Manifest, measurement: Measurement, leaves: bytes) -> Ite
         whole = name in measurement.constants
         parameter = name == LEAF.name or (not whole and manifest.task[name].role == "parameter")
         length = manifest.layout.block if parameter else manifest.layout.unit
-        for start, stop in [(0, len(values))] if whole else units(len(values), length):
-            rows = values if whole else values[start:stop]
+        cuts = [(0, values)] if whole else [(a, values[a:b]) for a, b in units(len(values), length)]
+        for start, rows in cuts:
             for key, data in encode(described[f"{prefix}/zarr.json"], start, rows).items():
                 yield f"{prefix}/{key}", data
     yield from sorted(described.items(), key=lambda item: -item[0].count("/"))
