@@ -24,7 +24,8 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
     given = tuning.parse(name, method, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
     settings, tuned = tuning.tune(method, source, given)
-    task = source.task if source.task.of("target") else find_task(source.task.name).select(frozenset())
+    present = frozenset(field.name for field in source.task.fields)
+    task = source.task if source.task.of("target") else find_task(source.task.name).select(present)
     return Inverter(
         kind="classical",
         name=label or name,
@@ -32,7 +33,7 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
         version=method.version,
         about=method.about,
         task=task,
-        inputs=method.reads({field.name for field in source.task.fields}),
+        inputs=method.reads(present),
         predict=lambda fields: method.invert(task, settings, method.ready(fields)),
         hardware=processor(),
         settings=settings,
