@@ -147,6 +147,22 @@ def test_methods_and_networks_take_the_flipped_series(
     assert rms(found - truth) < 0.3 * rms(truth)
 
 
+def test_an_imported_pair_is_separated_as_a_simulated_one(generate: Command, infer: Command, dataset: Command) -> None:
+    small = ("image_size=32", "padding=1", "supersampling=1", "defocus=2000")
+    command = ("--task", "tie", "--recipe", "magnetic", "--n", 1, "--validation", 0, "--test", 1)
+    assert generate(*command, "--scheduler", "synchronous", "--set", *small)[0] == 0
+    series = ("intensity", "intensity_flipped")
+    assert dataset("export", "tie.zarr", "--format", "tiff", "--fields", *series, "--out", "files")[0] == 0
+    files = [f"{name}=files/test_0000_{name}.tif" for name in series]
+    assert dataset("import", "--task", "tie", "--from", *files, "--set", "phase_component=2")[0] == 0
+    for data in ("tie", "measured"):
+        fixed = ("--set", "cutoff=0", "floor=0.1", "offset=annulus", "--out", f"{data}_p.zarr")
+        assert infer("--method", "tie_registered", "--data", f"{data}.zarr", *fixed)[0] == 0
+    found, again = (xr.open_zarr(f"{data}_p.zarr").phase.values for data in ("tie", "measured"))
+    assert np.allclose(found, again, atol=1e-6)
+    assert rms(found) > 0.01
+
+
 def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
     values = samples(3, "noise=0", "padding=1", recipe="magnetic")
     method = find_inference("tie").METHODS["tie_registered"]
