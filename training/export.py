@@ -130,7 +130,7 @@ def assemble(recipe: Recipe, features: Features) -> Network:
     """The network of a recipe for these features; UserError if the sizes do not suit."""
     knobs: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
-    build, sizes = find_model(knobs.name).build, (features.input_shape, features.output_shape)
+    build, sizes = find_model(knobs.name).build, (features.inputs, features.output_shape)
     try:
         return Network(lambda: build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype))
     except ValueError as error:

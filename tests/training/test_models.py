@@ -14,8 +14,8 @@ from flax import nnx
 
 from tests.training.conftest import columns, features_for, recipe_for
 from training import export
-from training.contract import Shape, find_model, model_names
-from training.models.mlp import ACTIVATIONS, Activation, Initialisation
+from training.contract import Inputs, Shape, find_model, model_names
+from training.dense import ACTIVATIONS, Activation, Initialisation
 from training.network import Named, Network
 from training.optimizers import build as build_rule
 
@@ -33,10 +33,13 @@ def normal(shape: Shape, seed: int = 0) -> jax.Array:
 
 
 @cache
-def network(name: str, shape: Shape, outputs: int, *, seed: int = 0, dtype: Any = jnp.float32, **knobs: Any) -> Network:
+def network(
+    name: str, shape: Shape, outputs: int, *, scalars: int = 0, seed: int = 0, dtype: Any = jnp.float32, **knobs: Any
+) -> Network:
+    """shape: of one sample of the input; the last `scalars` of its channels are told, not seen."""
     model = find_model(name)
-    config = model.Config(**(SMALL.get(name, {}) | knobs))
-    return Network(lambda: model.build(config, shape, (*shape[:-1], outputs), nnx.Rngs(seed), dtype))
+    config, inputs = model.Config(**(SMALL.get(name, {}) | knobs)), Inputs(shape[:-1], shape[-1], scalars)
+    return Network(lambda: model.build(config, inputs, (*shape[:-1], outputs), nnx.Rngs(seed), dtype))
 
 
 def moved(before: Named, after: Named) -> dict[str, float]:
@@ -95,6 +98,17 @@ def shaken(net: Network) -> tuple[Named, Named]:
     rng = np.random.default_rng(0)
     moves = {name: 0.1 * rng.standard_normal(value.shape) for name, value in sorted(parameters.items())}
     return {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}, rest
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_what_it_is_told_matters(name: str) -> None:
+    """The last channels are scalars: other values of one sample, another output of that sample."""
+    net = network(name, (12, 16, 4), 1, scalars=2)
+    parameters, rest = shaken(net)
+    apply = jax.jit(lambda x: net(parameters, rest, x)[0], **QUICK)
+    x = normal((2, 12, 16, 4)).at[..., 2:].set(0.5)
+    difference = np.max(abs(np.asarray(apply(x.at[1, ..., 3].set(-0.5)) - apply(x))), axis=(1, 2, 3))
+    np.testing.assert_array_equal(difference > 0.01, [False, True])
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -161,7 +175,7 @@ def count(net: Network) -> int:
 
 def test_unet_has_the_parameters_that_its_docstring_says() -> None:
     model = find_model("unet")
-    build = partial(model.build, model.Config(), (64, 64, 2), (64, 64, 1), dtype=jnp.float32)
+    build = partial(model.build, model.Config(), Inputs((64, 64), 2), (64, 64, 1), dtype=jnp.float32)
     total = count(Network(lambda: build(rngs=nnx.Rngs(0))))
     assert total == 514_852
     assert f"{total / 1e6:.2f} M" in str(model.__doc__)
@@ -173,7 +187,7 @@ def test_unet_has_as_many_parameters_on_any_grid() -> None:
 
 def test_unet_starts_from_the_mean_of_the_target(tie: Path) -> None:
     features = features_for(tie)
-    net, fields = network("unet", features.input_shape, 1), columns(tie)
+    net, fields = network("unet", features.inputs.shape, 1), columns(tie)
     found = features.decode(net(*net.initial, features.encode(fields))[0], fields)["phase"]
     np.testing.assert_array_equal(
         found, np.broadcast_to(features.moments["phase"].mean * fields["window"], found.shape)
@@ -200,15 +214,16 @@ def test_unet_moves_with_its_input(shift: tuple[int, int]) -> None:
 
 # --- mlp
 
-GRIDS = [((4, 3, 1), 1, 40), ((6, 4), 1, 40), ((5, 1), 3, 40)]  # as many numbers in as out, more, fewer
+GRIDS = [((4, 3, 1), 0, 1), ((6, 4), 0, 1), ((5, 1), 0, 3), ((4, 3, 3), 2, 1)]  # numbers in: as out, more, fewer; told
 
 
-@pytest.mark.parametrize(("shape", "outputs", "hidden"), GRIDS)
+@pytest.mark.parametrize(("shape", "scalars", "outputs"), GRIDS)
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
-def test_mlp_of_50000_units_is_the_narrow_one(shape: Shape, outputs: int, hidden: int, rule: str) -> None:
+def test_mlp_of_50000_units_is_the_narrow_one(shape: Shape, scalars: int, outputs: int, rule: str) -> None:
     """Before and after learning: what lies beyond max(inputs, outputs) has neither a value nor a gradient, ever."""
-    narrow, wide = (network("mlp", shape, outputs, hidden=h) for h in (None, (hidden,)))
-    live = max(int(np.prod(shape)), int(np.prod(shape[:-1])) * outputs)
+    narrow, wide = (network("mlp", shape, outputs, scalars=scalars, hidden=h) for h in (None, (40,)))
+    pixels = int(np.prod(shape[:-1]))
+    live = pixels * max(shape[-1] - scalars, outputs)
     x, truth = normal((7, *shape)), normal((7, *shape[:-1], outputs), 1)
     recipe = recipe_for("mlp", f"optimizer.name={rule}", "optimizer.learning_rate=0.01", "schedule.name=constant")
     (slim, first), (broad, second) = (learned(net, recipe, x, truth, 20) for net in (narrow, wide))
@@ -258,13 +273,32 @@ def test_mlp_has_the_parameters_that_its_docstring_says() -> None:
         assert total in str(model.__doc__)
 
 
+def test_mlp_takes_each_scalar_once() -> None:
+    """Not once for every pixel: 64x64 pixels, three images and three scalars would be 704.7 M parameters."""
+    for scalars in (0, 3):
+        plain = 12288 * 12288 + 12288 + 12288 * 4096 + 4096
+        net = network("mlp", (64, 64, 3 + scalars), 1, scalars=scalars)
+        assert net.parameters == plain + scalars * 12288
+
+
+@pytest.mark.parametrize("start", [0.0, 0.25])
+def test_mlp_starts_scalars_at_a_constant(start: float) -> None:
+    """y = tanh(x + c (s1 + s2)) with the identity, of each sample's own scalars."""
+    x, told = normal((5, 4, 3, 1)), normal((5, 2), 1)
+    fields = jnp.concatenate([x, jnp.broadcast_to(told[:, None, None], (5, 4, 3, 2))], axis=-1)
+    net = network("mlp", (4, 3, 3), 1, scalars=2, scalar_initialisation=start)
+    np.testing.assert_array_equal(net.initial[0]["layers.0.kernel"][-2:], np.full((2, 12), start))
+    expected = np.tanh(x + start * told.sum(1)[:, None, None, None])
+    np.testing.assert_allclose(net(*net.initial, fields)[0], expected, atol=1e-6)
+
+
 def test_mlp_starts_as_tanh_of_the_phase_it_is_given(tie: Path) -> None:
     """Input `phases`, nothing normalised, as in the published experiment; of several channels the first."""
     fields = columns(tie)
     for given, channels in (("phases", 1), ("dual", 4)):
         features = features_for(tie, f"input={given}", "normalisation=none")
         x = features.encode(fields)
-        net = network("mlp", features.input_shape, 1)
+        net = network("mlp", features.inputs.shape, 1)
         found = features.decode(net(*net.initial, x)[0], fields)["phase"]
         assert x.shape[-1] == channels
         np.testing.assert_allclose(found, np.tanh(x[..., 0]) * fields["window"], atol=1e-6)
