@@ -19,7 +19,11 @@ from training.dense import ACTIVATIONS, Activation, Initialisation
 from training.network import Named, Network
 from training.optimizers import build as build_rule
 
-SMALL: dict[str, dict[str, Any]] = {"unet": {"width": 4, "widening": (1, 1.5), "groups": 2}}  # others: as they come
+SMALL: dict[str, dict[str, Any]] = {  # others: as they come
+    "unet": {"width": 4, "widening": (1, 1.5), "groups": 2},
+    "convnet": {"filters": (3, 5), "kernels": (3, 4)},
+    "nafnet": {"width": 4, "encoder": (1,)},
+}
 SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move
     ((33, 2), 1, 0.9),  # lines, odd
     ((14, 24, 1), 3, 0.9),  # not square, nor divided by the folding
@@ -52,6 +56,7 @@ def moved(before: Named, after: Named) -> dict[str, float]:
 def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
     name: str, shape: Shape, outputs: int, least: float
 ) -> None:
+    """Nearly every number has had a gradient after three steps: in the first, zeros may still stand before it."""
     net = network(name, shape, outputs)
     parameters, rest = net.initial
     x, truth = normal((3, *shape)), normal((3, *shape[:-1], outputs), 1)
@@ -65,13 +70,14 @@ def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
         slope, y = jax.grad(objective, has_aux=True)(parameters)
         return jax.tree.map(lambda p, g: p - 0.1 * g, parameters, slope), slope, y
 
-    now = parameters
+    now, learned = parameters, {part: np.zeros(value.shape, bool) for part, value in parameters.items()}
     for _ in range(3):
         now, slope, y = descend(now)
+        learned = {part: was | (np.asarray(slope[part]) != 0) for part, was in learned.items()}
         assert (y.shape, y.dtype) == (truth.shape, jnp.float32)
         assert all(np.isfinite(values).all() for values in (*slope.values(), y))
     assert {value.dtype for value in now.values()} == {jnp.dtype(jnp.float32)}
-    assert {part: share for part, share in moved(parameters, now).items() if share < least} == {}
+    assert {part: was.mean() for part, was in learned.items() if was.mean() < least} == {}
 
 
 @pytest.mark.parametrize("name", model_names())

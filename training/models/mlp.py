@@ -15,10 +15,10 @@ from typing import Any
 
 from flax import nnx
 
-from training import dense
 from training.contract import Array, Inputs, Shape
+from training.dense import Dense, layers, through
 
-Config = dense.Dense
+Config = Dense
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
@@ -32,9 +32,9 @@ class MLP(nnx.Module):
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.config, self.inputs, self.outputs = config, inputs, outputs
         numbers = prod(inputs.spatial) * inputs.images
-        self.layers = dense.layers(config, numbers, inputs.scalars, prod(outputs), rngs, dtype)
+        self.layers = layers(config, numbers, inputs.scalars, prod(outputs), rngs, dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """(sample, *inputs.shape) -> (sample, *outputs)."""
         images, scalars = self.inputs.parted(x)
-        return dense.through(self.layers, self.config, images, scalars, self.outputs)
+        return through(self.layers, self.config, images, scalars, self.outputs)
