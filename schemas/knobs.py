@@ -126,7 +126,8 @@ def _apply(kind: type[Knobs], data: dict[str, Any], setting: str) -> None:
 def _value(info: FieldInfo, text: str) -> Any:
     if text.lower() == "none" and (_is_union(info.annotation) or _inner(info)):
         return None
-    if typing.get_origin(info.annotation) is tuple:
+    options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
+    if any(typing.get_origin(option) is tuple for option in options):
         return [part for part in text.split(",") if part]
     return text
 

@@ -65,7 +65,7 @@ def analysis(length: int, modes: int, *, real: bool) -> np.ndarray:
 
 
 def synthesis(length: int, modes: int, *, real: bool) -> np.ndarray:
-    """F^-1 along an axis, (mode, part, length, part): N times the adjoint of F; of a real array k > 0 counts for -k, too."""
+    """F^-1 along an axis, (mode, part, length, part): N times the adjoint of F; of a real array k > 0 counts twice."""
     counted = np.where(np.arange(modes) > 0, 2, 1)[:, None, None, None] if real else 1
     return counted * length * analysis(length, modes, real=real).transpose(2, 3, 0, 1)
 
