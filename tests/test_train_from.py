@@ -95,7 +95,12 @@ def losses(run: str) -> list[Any]:
 def test_another_start_is_another_run(other: Path, train: Command) -> None:
     assert train("--data", other, *AGAIN, "--out", "second")[0] == 0
     before = weights("second")
-    refused(train("--data", other, "--model", "mlp", *AGAIN[2:], *TOLD, "--out", "second"), "another run", "from null")
+    refused(
+        train("--data", other, "--model", "mlp", *AGAIN[2:], *TOLD, "--out", "second"),
+        "another run",
+        "from {",
+        "now null",
+    )
     assert train("--data", "toy.zarr", *SMALL, *TOLD, "--seed", 1, "--out", "first", "--overwrite")[0] == 0
     refused(train("--data", other, *AGAIN, "--out", "second"), "another run", "from.weights_sha256")
     shutil.rmtree("first")
