@@ -22,7 +22,7 @@ from training.optimizers import build as build_rule
 SMALL: dict[str, dict[str, Any]] = {  # others: as they come
     "unet": {"width": 4, "widening": (1, 1.5), "groups": 2},
     "convnet": {"filters": (3, 5), "kernels": (3, 4)},
-    "nafnet": {"width": 4, "encoder": (1,)},
+    "nafnet": {"width": 4, "encoder": (1,), "middle": 0},
 }
 SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move
     ((33, 2), 1, 0.9),  # lines, odd
