@@ -71,24 +71,26 @@ def test_a_block_of_nafnet_starts_as_the_identity(sizes: tuple[int, ...]) -> Non
 
 
 def test_a_block_of_nafnet_by_its_formula() -> None:
-    """One pixel far from the borders and with its neighbours by hand, in float64."""
+    """In float64."""
     block: Any = Block(2, 4, nnx.Rngs(0), jnp.float32)
-    for number, scale in enumerate((block.beta, block.gamma)):
-        scale[...] = normal((4,), number)
+    norms = block.first_norm, block.second_norm
+    for number, vector in enumerate((block.beta, block.gamma, *(v for n in norms for v in (n.scale, n.bias)))):
+        vector[...] = normal((4,), number)
     x = np.asarray(normal((1, 5, 6, 4), 3), float)
 
-    def norm(x: np.ndarray) -> np.ndarray:
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+    def norm(layer: Any, x: np.ndarray) -> np.ndarray:
+        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        return y * np.asarray(layer.scale[...]) + np.asarray(layer.bias[...])
 
     def point(layer: Any, x: np.ndarray) -> np.ndarray:
         return x @ np.asarray(layer.kernel[...], float) + np.asarray(layer.bias[...])
 
-    wide = np.pad(point(block.widen, norm(x)), [(0, 0), (1, 1), (1, 1), (0, 0)])
+    wide = np.pad(point(block.widen, norm(block.first_norm, x)), [(0, 0), (1, 1), (1, 1), (0, 0)])
     kernel = np.asarray(block.depthwise.kernel[...])
     y = sum(wide[:, i : i + 5, j : j + 6] * kernel[i, j] for i in range(3) for j in range(3))
     y = y[..., :4] * y[..., 4:]
     z = x + point(block.mix, y * point(block.attend, y.mean((1, 2), keepdims=True))) * np.asarray(block.beta[...])
-    y = point(block.forward_widen, norm(z))
+    y = point(block.forward_widen, norm(block.second_norm, z))
     expected = z + point(block.forward_mix, y[..., :4] * y[..., 4:]) * np.asarray(block.gamma[...])
     np.testing.assert_allclose(block(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
