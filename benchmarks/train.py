@@ -87,9 +87,9 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
     """What the peer says of itself; None without PyTorch."""
     knobs: Any = run.recipe.model  # type: ignore[attr-defined]
     spec = {
-        "inputs": run.features.input_shape[-1],
+        "inputs": run.features.inputs.channels,
         "outputs": run.features.output_shape[-1],
-        "size": run.features.input_shape[0],
+        "size": run.features.inputs.spatial[0],
         "batch": run.recipe.batch_size,
         "widths": [round(knobs.width * factor) for factor in knobs.widening],
         "patch": knobs.patch,

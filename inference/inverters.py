@@ -71,6 +71,7 @@ def network(source: Source, path: Path, label: str | None, checkpoint: int | Non
             trained_on=card.dataset_digest,
             family=card.dataset_family,
             samples=card.samples,
+            before=[known for model in card.ancestors for known in (model.dataset_digest, model.dataset_family)],
         ),
         history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
         sizes=card.sizes,

@@ -59,6 +59,7 @@ class Weights(BaseModel):
     trained_on: str  # root digest
     family: str  # of that dataset
     samples: Count  # it was trained with
+    before: list[str] = []  # digests and families of the datasets that it was trained on before these
 
 
 class Predictions(BaseModel):
@@ -113,7 +114,8 @@ class Predictions(BaseModel):
         if self.tuning and self.tuning.split == self.split:
             return f"{self.name} was tuned on samples of {self.split}"
         known = {self.dataset_digest, self.family} - {""}
-        if self.weights and known & {self.weights.trained_on, self.weights.family} and self.split != "test":
+        trained = {self.weights.trained_on, self.weights.family, *self.weights.before} if self.weights else set()
+        if known & trained and self.split != "test":
             how = "trained with these samples" if self.split == "train" else "chosen by these samples"
             return f"{self.name} was {how}"
         return ""

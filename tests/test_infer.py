@@ -62,6 +62,7 @@ class Network:
             history=[{"epoch": 1, "train/loss": 0.5, "validation/loss": float("nan")}],
             dataset_digest="0" * 64,
             dataset_family="1" * 64,
+            ancestors=[],
             parameters=1234,
             samples=40,
             ranges={},

@@ -35,7 +35,7 @@ def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Author]:
     def write(changed: str, old: str, new: str) -> None:
         for package in PACKAGES:
             room = package.__name__.replace(".", "/")
-            source = ROOT / room / "mlp.py" if package is training.models else TOY / room / "toy.py"
+            source = ROOT / room / "unet.py" if package is training.models else TOY / room / "toy.py"
             text = source.read_text().replace('"toy"', '"mine"')
             if room == changed:
                 assert old in text
@@ -193,8 +193,8 @@ MODEL = [
     ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
     ("class Config(Knobs)", "class Config", "Config: must be a schemas.knobs.Knobs"),
-    ("    hidden:", '    name: str = Field("a", **knob("b"))\n    hidden:', "without a knob of its own called name"),
-    ("None, min_length=1, max_length=16, ", "", "Config.hidden: must be Field(default, **knob(meaning, unit))"),
+    ("    width:", '    name: str = Field("a", **knob("b"))\n    width:', "without a knob of its own called name"),
+    ("32, ge=1, le=4096, ", "", "Config.width: must be Field(default, **knob(meaning, unit))"),
 ]
 
 

@@ -44,6 +44,13 @@ def _parser() -> Parser:
     what.add_argument("--data", type=Path, metavar="STORE", help="the dataset")
     what.add_argument("--model", metavar="NAME", help="the network (unet)")
     what.add_argument("--recipe", metavar="NAME|FILE", help="default, seed (the published network), or a JSON file")
+    what.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="start from the parameters of this trained run: its network, input, scalars and normalisation stay",
+    )
     what.add_argument("--input", metavar="NAME", help="what the network sees, of the task's inputs")
     what.add_argument("--samples", metavar="A:B", help="train on these alone, A to B - 1")
     what.add_argument("--epochs", metavar="N", help="passes over the training samples")
@@ -106,10 +113,14 @@ def _train(args: argparse.Namespace) -> int:
     devices.connect(args.coordinator, args.processes, args.process)
     from training import run as runs
     from training.loop import train
+    from training.start import open_start
 
     name: str = recipe.model.name  # type: ignore[attr-defined]
     out = args.out or Path("runs") / f"{task}-{name}"
-    run = runs.prepare(args.data, out, recipe, mode=args.mode, keep_every=args.keep_every)
+    if args.start and out.resolve() in (args.start.resolve(), args.start.resolve().parent):
+        raise UserError(f"--from {args.start}: is (in) {out}, where the new run goes; give another --out")
+    start = open_start(args.start) if args.start else None
+    run = runs.prepare(args.data, out, recipe, start, mode=args.mode, keep_every=args.keep_every)
     memory = train(run, overwrite=args.overwrite)
     if devices.first():
         print(_summary(out, memory))
@@ -130,18 +141,24 @@ def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
     from schemas.knobs import make
     from training.contract import find_model
     from training.recipe import recipe_of
+    from training.start import KEPT, adopt
 
     base = dict(_base(args, task))
     inner = base.pop("model", {})
     if not isinstance(inner, dict):
         raise UserError(f'recipe: model = {inner!r}: must be an object of knobs, such as {{"name": "unet"}}')
     inner = dict(inner)
-    asked = inner.pop("name", "unet")
+    asked = inner.pop("name", None)
     model = args.model or asked
-    if model == asked:
+    if inner and model == asked:
         base["model"] = inner
     short = [f"{knob}={getattr(args, name)}" for name, knob in SHORT.items() if getattr(args, name) is not None]
-    return make(recipe_of(model, find_model(model).Config), base, [*short, *args.set])
+    settings = [*short, *args.set]
+    if args.start:
+        told = base if args.recipe else {knob: value for knob, value in base.items() if knob not in KEPT}
+        return adopt(args.start, model if args.model or args.recipe else None, told, settings)
+    model = model or "unet"
+    return make(recipe_of(model, find_model(model).Config), base, settings)
 
 
 def _base(args: argparse.Namespace, task: str | None) -> Mapping[str, Any]:

@@ -22,6 +22,35 @@ type Shape = tuple[int, ...]  # of one sample: the spatial axes, then channels
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """Of one sample of a network's input, (*spatial, channels)."""
+
+    spatial: Shape  # of the training data
+    channels: int  # of images, then of scalars
+    scalars: int = 0  # the last channels, each the same number at every pixel
+
+    @property
+    def shape(self) -> Shape:
+        """(*spatial, channels)."""
+        return (*self.spatial, self.channels)
+
+    @property
+    def images(self) -> int:
+        """The first channels, that vary over the image."""
+        return self.channels - self.scalars
+
+    def parted(self, x: Array) -> tuple[Array, Array]:
+        """(sample, *shape) -> (sample, *spatial, images), and each scalar once, (sample, scalars).
+
+        ValueError if x is not of this very shape.
+        """
+        if x.shape[1:] != self.shape:
+            raise ValueError(f"a dense network for {self.shape} cannot take {x.shape[1:]}")
+        pixel = (slice(None), *(0 for _ in self.spatial), slice(self.images, None))
+        return x[..., : self.images], x[pixel]
+
+
+@dataclass(frozen=True)
 class Derived:
     """Channels that are computed from fields, on the device."""
 
@@ -50,10 +79,11 @@ class Model(Protocol):
 
     Config: type[Knobs]  # its knobs
 
-    def build(self, config: Any, inputs: Shape, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-        """A module that maps (sample, *inputs) to (sample, *outputs), float32 parameters, computing in `dtype`.
+    def build(self, config: Any, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+        """A module that maps (sample, *inputs.shape) to (sample, *outputs), float32 parameters, computing in `dtype`.
 
         It is called as `module(x, key)`: key is for dropout, None in inference. ValueError if the shapes do not suit.
+        Scalars come as constant images: convolutions take them as any channel, dense layers may take each once.
         """
 
 
@@ -115,5 +145,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             if isinstance(part, Derived):
                 yield from misread(task, f"{where}, like", (part.like,), "input", "parameter", "target", "auxiliary")
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
+    for name in learn.scalars:
+        if along := [dim for dim in learn.spatial if dim in task[name].dims]:
+            yield f"LEARN.scalars: {name} varies along {', '.join(along)}: such a field belongs to LEARN.inputs"
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"

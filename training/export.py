@@ -37,6 +37,19 @@ FORMAT = 1  # of model.json; a reader refuses a newer one
 BATCH = 64  # samples at most that are predicted at once
 
 
+class Ancestor(BaseModel):
+    """A model that another one was started from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    weights_sha256: str
+    dataset_digest: str
+    dataset_family: str
+    samples: int
+    step: int
+
+
 class Card(BaseModel):
     """What stands in model.json."""
 
@@ -62,6 +75,13 @@ class Card(BaseModel):
     seconds: float
     places: list[Place]  # where it was made; several if it was moved
     weights_sha256: str = ""
+    ancestors: list[Ancestor] = []  # the models it was started from, the first one first
+
+    @property
+    def lineage(self) -> list[Ancestor]:
+        """What is known of a model that is started from this one."""
+        known = self.model_dump(include=set(Ancestor.model_fields))
+        return [*self.ancestors, Ancestor(**known)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,7 @@ def assemble(recipe: Recipe, features: Features) -> Network:
     """The network of a recipe for these features; UserError if the sizes do not suit."""
     knobs: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
-    build, sizes = find_model(knobs.name).build, (features.input_shape, features.output_shape)
+    build, sizes = find_model(knobs.name).build, (features.inputs, features.output_shape)
     try:
         return Network(lambda: build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype))
     except ValueError as error:
@@ -204,6 +224,13 @@ def load_model(path: Path) -> Trained:
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
     return Trained(card, features, network, parameters, rest)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe of the model in a folder, read from its card alone; UserError as `load_model`."""
+    _, card = load_card(path)
+    _known(path, card)
+    return _recipe(path, card)
 
 
 def load_checkpoint(run: Path, step: int) -> Trained:
@@ -306,6 +333,11 @@ def _readme(card: Card) -> str:
     inputs = card.recipe["input"]
     places = ", then ".join(place.hardware for place in card.places)
     sizes = ", ".join(f"{name} {value}" for name, value in card.sizes.items())
+    ancestors = "".join(
+        f"| started from | {model.name}, step {model.step:,}, weights `{model.weights_sha256[:16]}`, trained on "
+        f"{model.samples:,} samples of the dataset with digest `{model.dataset_digest}` |\n"
+        for model in card.ancestors
+    )
     return f"""# {card.name}
 
 {card.task.about}
@@ -315,7 +347,7 @@ def _readme(card: Card) -> str:
 | task | {card.task.name} {card.task.version} |
 | network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, sees: {inputs} |
 | trained on | {card.samples:,} samples of the dataset with digest `{card.dataset_digest}` |
-| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {places} |
+{ancestors}| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {places} |
 | sizes of the training data | {sizes} |
 {scores}
 Use: `infer --model {card.name} --data ... --out predictions.zarr`. Valid for data as those it was trained on (all

@@ -18,7 +18,7 @@ from pydantic import Field as Limits
 
 from schemas.core import SAMPLE, Field, Task
 from schemas.errors import UserError
-from training.contract import Array, Arrays, Channels, Learn, Shape
+from training.contract import Array, Arrays, Channels, Inputs, Learn, Shape
 
 
 class Moments(BaseModel):
@@ -119,12 +119,14 @@ class Features:
         return int(np.prod([self.sizes[name] for name in field.dims if name not in free], dtype=int))
 
     @property
-    def input_shape(self) -> Shape:
+    def inputs(self) -> Inputs:
         """Of one sample of `encode`."""
-        width = sum(
-            self._width(self.task[part]) if isinstance(part, str) else self._derived(part) for part in self.channels
+        images = sum(
+            self._width(self.task[part]) if isinstance(part, str) else self._derived(part)
+            for part in self.learn.inputs[self.input]
         )
-        return (*self._spatial(), width)
+        scalars = sum(self._width(self.task[name]) for name in self.scalars)
+        return Inputs(self._spatial(), images + scalars, scalars)
 
     @property
     def output_shape(self) -> Shape:

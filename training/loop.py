@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
-from training import batches, devices, export, optimizers, steps
+from training import batches, devices, export, optimizers, start, steps
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.export import Card
@@ -95,9 +95,10 @@ def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 def _told(m: Machinery) -> str:
     name: str = m.run.recipe.model.name  # type: ignore[attr-defined]
+    origin = f", started from {m.run.start.card.name}" if m.run.start else ""
     return (
-        f"{name}: {m.network.parameters:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps of "
-        f"{m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
+        f"{name}{origin}: {m.network.parameters:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps "
+        f"of {m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
     )
 
 
@@ -141,7 +142,8 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
 
 
 def _train(m: Machinery) -> Memory:
-    fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh)
+    given = start.arrays(m.run.start, m.network) if m.run.start else None
+    fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh, given)
     state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
     del fresh
     first = int(state["step"])
@@ -291,6 +293,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         history=memory.history,
         seconds=round(memory.seconds, 1),
         places=memory.places,
+        ancestors=run.start.card.lineage if run.start else [],
     )
 
 

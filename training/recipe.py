@@ -30,7 +30,7 @@ class Optimizer(Knobs):
     """The rule that turns gradients into steps."""
 
     name: Optimizers = Field("adam", **knob("which rule"))
-    learning_rate: Annotated[float, within(0, above=True)] = Field(2e-3, **knob("the highest of the schedule"))
+    learning_rate: Annotated[float, within(0)] = Field(2e-3, **knob("the highest of the schedule; 0: learn nothing"))
     weight_decay: Annotated[float, within(0)] = Field(1e-4, **knob("adamw, muon: decoupled, of all parameters"))
     momentum: Annotated[float, within(0, 1)] = Field(0.9, **knob("sgd, rmsprop: 0 is none"))
     nesterov: bool = Field(False, **knob("sgd, rmsprop: look ahead"))
@@ -38,6 +38,13 @@ class Optimizer(Knobs):
     l1: Annotated[float, within(0)] = Field(0.0, **knob("proximal_sgd, proximal_adagrad, adagrad_da, ftrl"))
     l2: Annotated[float, within(0)] = Field(0.0, **knob("proximal_sgd, proximal_adagrad, adagrad_da, ftrl"))
     clip: Annotated[float, within(0, above=True)] | None = Field(1.0, **knob("largest norm of the gradient; none: any"))
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        """These two set the parameters anew in each step, in proportion to the rate or to its inverse."""
+        if self.learning_rate == 0 and self.name in ("ftrl", "adagrad_da"):
+            raise ValueError(f"learning_rate = 0: must be more than 0 for {self.name}")
+        return self
 
 
 class Schedule(Knobs):

@@ -19,6 +19,7 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.objects import PARTIAL, publish, read, sha256
 from schemas.store import open_split
 from training.contract import find_learn
+from training.export import Trained
 from training.features import Features, Moments
 from training.recipe import Recipe
 
@@ -40,13 +41,15 @@ class Run:
     ranges: Mapping[str, list[tuple[float, float]]]  # of each value of the task's scalars, over the training samples
     mode: str = "auto"
     keep_every: int | None = None
+    start: Trained | None = None  # whose parameters it starts from; None: drawn by the recipe's seed
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that its result depends on."""
         manifest = self.manifest
         data = {"task": manifest.task.name, "schema": manifest.task.version, "digest": manifest.root_digest}
-        return {"version": VERSION, "data": data, "recipe": self.recipe.model_dump(mode="json")}
+        known = {"version": VERSION, "data": data, "recipe": self.recipe.model_dump(mode="json")}
+        return known if self.start is None else known | {"from": _origin(self.start)}
 
     @property
     def digest(self) -> str:
@@ -54,9 +57,17 @@ class Run:
         return sha256(canonical(self.identity))
 
 
-def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
-    """The run of a recipe on a dataset; UserError lists what the dataset lacks."""
+def _origin(start: Trained) -> dict[str, str]:
+    """What a run's result depends on of the model that it starts from, beside what its recipe says."""
+    moments = start.card.model_dump(mode="json", include={"moments"})
+    return {"weights_sha256": start.card.weights_sha256, "moments_sha256": sha256(canonical(moments))}
+
+
+def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None, **options: Any) -> Run:
+    """The run of a recipe on a dataset; UserError lists what the dataset lacks, also for the model to start from."""
     manifest = read_manifest(data)
+    if start and (found := start.accepts(manifest.task, manifest.sizes)):
+        raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     learn = find_learn(manifest.task.name)
     name = recipe.input or next(iter(learn.inputs))
     if name not in learn.inputs:
@@ -71,8 +82,9 @@ def prepare(data: Path, out: Path, recipe: Recipe, **options: Any) -> Run:
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
-    features = replace(features, moments=_moments(data, manifest, features, recipe))
-    return Run(data, out, manifest, recipe, features, _ranges(data, manifest, learn.scalars), **options)
+    moments = start.card.moments if start else _moments(data, manifest, features, recipe)
+    features = replace(features, moments=moments)
+    return Run(data, out, manifest, recipe, features, _ranges(data, manifest, learn.scalars), start=start, **options)
 
 
 def _ranges(data: Path, manifest: Manifest, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:

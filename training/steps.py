@@ -27,8 +27,14 @@ type State = dict[
 type Metrics = dict[str, Array]
 
 
-def start(network: Network, rule: optax.GradientTransformation, recipe: Recipe, mesh: Mesh) -> State:
-    """The state before the first step, on every device."""
+def start(
+    network: Network,
+    rule: optax.GradientTransformation,
+    recipe: Recipe,
+    mesh: Mesh,
+    given: tuple[Named, Named] | None = None,
+) -> State:
+    """The state before the first step, on every device. given: parameters and rest, in place of those of the seed."""
 
     def initial(parameters: Named, rest: Named) -> State:
         average = jax.tree.map(jnp.copy, parameters) if _averages(recipe) else {}
@@ -41,7 +47,7 @@ def start(network: Network, rule: optax.GradientTransformation, recipe: Recipe, 
             **counters,
         }
 
-    made: State = jax.jit(initial, out_shardings=replicated(mesh))(*network.initial)
+    made: State = jax.jit(initial, out_shardings=replicated(mesh))(*(given or network.initial))
     return made
 
 

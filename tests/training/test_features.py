@@ -3,6 +3,7 @@
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -15,7 +16,8 @@ from physics import phase
 from physics.electron import wavelength
 from schemas.core import Field, Task
 from tests.training.conftest import columns, features_for
-from training.contract import Derived, Learn, find_learn
+from training import contract
+from training.contract import Derived, Inputs, Learn, find_learn
 from training.features import Features, Moments
 from training.tasks.tie import CUTOFF, FLOOR
 
@@ -66,7 +68,7 @@ def random(samples: int = 2) -> dict[str, Any]:
 
 def test_decode_inverts_encode() -> None:
     made, fields = features("clean"), random()
-    assert made.input_shape == made.output_shape == (5, 8, 4)
+    assert made.inputs.shape == made.output_shape == (5, 8, 4)
     fields["window"] = np.ones((8, 5), np.float32)
     found = made.decode(made.encode(fields), fields)
     assert found.keys() == {"clean", "phase"}
@@ -90,13 +92,25 @@ def test_of_several_axes_the_last_runs_fastest() -> None:
 def test_numbers_and_constants_fill_their_channels() -> None:
     made, fields = features("all", "tilts", "dose"), random()
     x = np.asarray(made.encode(fields))
-    assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)
-    assert made.input_shape == x.shape[1:]
+    assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)  # last, height, noisy; tilts and dose are told
+    assert made.inputs == Inputs((5, 8), 11, scalars=4)
+    told = made.inputs.parted(made.encode(fields))[1]
+    expected = [(fields["tilts"] - MOMENTS["tilts"].mean) / MOMENTS["tilts"].std, x[:, 0, 0, -1:]]
+    np.testing.assert_allclose(told, np.concatenate(expected, axis=1), atol=1e-6)
     raw = [x[..., i] for i in range(x.shape[-1])]
     for name, start in (("height", 3), ("tilts", 7), ("dose", 10)):
         values, moments = fields[name], MOMENTS[name]
         wide = values[:, None] if name == "height" else values.reshape(2, -1)[:, 0, None, None]
         np.testing.assert_allclose(raw[start] * moments.std + moments.mean, np.broadcast_to(wide, (2, 5, 8)), atol=1e-5)
+
+
+def test_a_scalar_is_one_number_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parameter that varies over the image is for `inputs`: of a scalar, dense networks take one pixel."""
+    monkeypatch.setattr(contract, "find_task", lambda _: changed("dose", dims=("sample", "x")))
+    module = ModuleType("training.tasks.mine")
+    module.LEARN = LEARN  # type: ignore[attr-defined]
+    said = "LEARN.scalars: dose varies along x: such a field belongs to LEARN.inputs"
+    assert said in list(contract._mistakes(module))
 
 
 def test_the_window_multiplies_the_targets_along_its_own_axes() -> None:
@@ -165,7 +179,7 @@ def test_every_input_is_finite_and_of_the_shape_it_says(stores: dict[str, Path],
     made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalars)}")
     read = {name: fields[name] for name in made.reads}
     x = jax.jit(made.encode)(read)
-    assert x.shape == (len(fields[made.targets[0].name]), *made.input_shape)
+    assert x.shape == (len(fields[made.targets[0].name]), *made.inputs.shape)
     assert x.dtype == jnp.float32
     assert np.isfinite(x).all()
     np.testing.assert_allclose(x, made.encode(read), atol=1e-5 * max(1, float(jnp.max(abs(x)))))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from training.layers import GroupNorm, crop, pad_to, to_depth, to_space
+from training.layers import Depthwise, GroupNorm, crop, max_pool, pad_to, to_depth, to_space
 
 SHAPES = [(2, 7, 12), (2, 5, 8, 12), (1, 3, 4, 5, 12)]  # never square; sample first, channels last
 
@@ -115,3 +115,27 @@ def test_padding_repeats_the_edge_and_is_cropped_again(sizes: tuple[int, ...], m
     rows: Any = (slice(None), *index)
     np.testing.assert_array_equal(padded, x[rows])
     np.testing.assert_array_equal(crop(padded, sizes), x)
+
+
+@pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
+def test_max_pooling_is_that_of_flax(sizes: tuple[int, ...]) -> None:
+    """Values and slopes; what is left over of an odd size makes a block of its own, as padding SAME has it."""
+    x = jnp.asarray(normal((2, *sizes, 3)))
+    two = (2,) * len(sizes)
+    flax: Any = nnx.max_pool
+    pools = (max_pool, lambda x: flax(x, two, strides=two, padding="SAME"))
+    mine, theirs = (jax.vjp(pool, x) for pool in pools)
+    np.testing.assert_array_equal(mine[0], theirs[0])
+    weight = jnp.asarray(normal(mine[0].shape, 1))
+    np.testing.assert_array_equal(mine[1](weight)[0], theirs[1](weight)[0])
+
+
+@pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
+def test_depthwise_is_a_grouped_convolution(sizes: tuple[int, ...]) -> None:
+    x = jnp.asarray(normal((2, *sizes, 3)))
+    mine: Any = Depthwise(len(sizes), 3, rngs=nnx.Rngs(0))
+    theirs: Any = nnx.Conv(3, 3, (3,) * len(sizes), feature_group_count=3, rngs=nnx.Rngs(0))
+    mine.bias[...] = theirs.bias[...] = jnp.asarray(normal((3,), 1))
+    theirs.kernel[...] = mine.kernel[...][..., None, :]
+    np.testing.assert_allclose(mine(x), theirs(x), atol=1e-5)
+    assert np.std(mine.kernel[...]) == pytest.approx(9 ** (-len(sizes) / 4), rel=0.6)

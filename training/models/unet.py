@@ -19,7 +19,7 @@ from pydantic import Field
 
 from schemas.knobs import Knobs, knob
 from schemas.quantities import within
-from training.contract import Array, Shape
+from training.contract import Array, Inputs, Shape
 from training.layers import Conv, GroupNorm, crop, pad_to, to_depth, to_space
 
 type Factor = Annotated[float, within(0, 64, above=True)]
@@ -35,7 +35,7 @@ class Config(Knobs):
     groups: int = Field(8, ge=1, le=4096, **knob("of channels that are normalised together"))
 
 
-def build(config: Config, inputs: Shape, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
     """The network; any sizes, any number of spatial axes."""
     return UNet(config, inputs, outputs, rngs, dtype)
 
@@ -61,8 +61,8 @@ class Block(nnx.Module):
 class UNet(nnx.Module):
     """See the module."""
 
-    def __init__(self, config: Config, inputs: Shape, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
-        rank = len(inputs) - 1
+    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
+        rank = len(inputs.spatial)
         fold = config.patch**rank
         widths = [max(1, round(config.width * factor)) for factor in config.widening]
         self.patch, self.levels = config.patch, len(widths)
@@ -71,7 +71,7 @@ class UNet(nnx.Module):
             sizes = [before, *(width for _ in range(config.blocks))]
             return nnx.List([Block(rank, a, b, config.groups, rngs, dtype) for a, b in pairwise(sizes)])
 
-        self.stem = Conv(inputs[-1] * fold, widths[0], (3,) * rank, rngs=rngs, dtype=dtype)
+        self.stem = Conv(inputs.channels * fold, widths[0], (3,) * rank, rngs=rngs, dtype=dtype)
         before = [widths[0], *(width * 2**rank for width in widths[:-1])]
         self.down = nnx.List([stage(a, b) for a, b in zip(before, widths, strict=True)])
         pairs = list(pairwise(widths))

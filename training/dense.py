@@ -1,0 +1,102 @@
+"""Dense layers as phase-ret-dl has them: hidden layers and a linear output, over all that is known of a sample at once.
+
+    y = W2 f(W1 [x, s] + b1) + b2,   W1 = [eye(inputs, hidden); c], W2 = eye(hidden, outputs), b1 = b2 = 0
+
+x: numbers that are flattened channel by channel, so that the first channel meets the output. s: scalars that the
+network is told; each is one more number of the input, with a row of W1 that starts at the constant c (the seed's
+'Specified Parameters Initialisation'). arXiv:1709.09940.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field, model_validator
+
+from schemas.knobs import Knobs, knob
+from schemas.quantities import within
+from training.contract import Array, Shape
+
+SPREAD = 0.05  # standard deviation of a normal distribution that is cut at twice that
+
+type Activation = Literal["tanh", "relu", "elu", "softplus", "softsign", "sigmoid", "linear"]
+type Initialisation = Literal["identity", "random", "randomised_identity", "ones", "zeros"]
+type Initialiser = Callable[[Array, Shape, Any], Array]
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "elu": jax.nn.elu,
+    "softplus": jax.nn.softplus,
+    "softsign": jax.nn.soft_sign,
+    "sigmoid": jax.nn.sigmoid,
+    "linear": lambda x: x,
+}
+
+
+class Dense(Knobs):
+    """Knobs of the layers."""
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=10**6)], ...] | None = Field(
+        None, min_length=1, max_length=16, **knob("units of each hidden layer; none: one, as many as can ever act")
+    )
+    activations: tuple[Activation, ...] = Field(
+        ("tanh",), min_length=1, max_length=16, **knob("of each hidden layer, or one for all")
+    )
+    initialisation: Initialisation = Field(
+        "identity", **knob(f"of all weights; random: normal, {SPREAD}, cut at twice that; biases are 0")
+    )
+    scalar_initialisation: Annotated[float, within()] = Field(
+        0.0, **knob("of the weights of what the network is told, beside the images, in the first layer")
+    )
+
+    @model_validator(mode="after")
+    def _of_each_layer(self) -> Self:
+        layers = len(self.hidden or (0,))
+        if len(self.activations) not in (1, layers):
+            raise ValueError(f"activations must be one, or one for each of the {layers} hidden layers")
+        return self
+
+
+def layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> Any:
+    """The layers for that many numbers in, scalars beside them, and numbers out."""
+    sizes = [inputs + scalars, *(config.hidden or (max(inputs, outputs),)), outputs]
+    start = initialiser(config.initialisation)
+    starts = [_told(start, scalars, config.scalar_initialisation), *(start for _ in sizes[2:])]
+    options: Any = {"rngs": rngs, "dtype": dtype}
+    return nnx.List([nnx.Linear(*ab, kernel_init=s, **options) for ab, s in zip(pairwise(sizes), starts, strict=True)])
+
+
+def through(layers: Any, config: Dense, images: Array, scalars: Array, outputs: Shape) -> Array:
+    """images: (sample, *spatial, channel), scalars: (sample, scalar) -> (sample, *outputs)."""
+    y = jnp.concatenate([jnp.moveaxis(images, -1, 1).reshape(len(images), -1), scalars], axis=-1)
+    activations = config.activations * ((len(layers) - 1) // len(config.activations))
+    for layer, activation in zip(layers, activations, strict=False):
+        y = ACTIVATIONS[activation](layer(y))
+    y = layers[-1](y)
+    return jnp.moveaxis(y.reshape(len(y), outputs[-1], *outputs[:-1]), 1, -1)
+
+
+def initialiser(name: Initialisation) -> Initialiser:
+    """Of the weights of a layer, by the seed's names."""
+
+    def first(key: Array, shape: Shape, dtype: Any) -> Array:
+        if name in ("ones", "zeros"):
+            return jnp.full(shape, float(name == "ones"), dtype)
+        eye = jnp.eye(shape[0], shape[1], dtype=dtype) if "identity" in name else jnp.zeros(shape, dtype)
+        return eye if name == "identity" else eye + SPREAD * jax.random.truncated_normal(key, -2, 2, shape, dtype)
+
+    return first
+
+
+def _told(start: Initialiser, scalars: int, constant: float) -> Initialiser:
+    """With the last rows, those of the scalars, constant."""
+
+    def first(key: Array, shape: Shape, dtype: Any) -> Array:
+        rows = start(key, (shape[0] - scalars, shape[1]), dtype)
+        return jnp.concatenate([rows, jnp.full((scalars, shape[1]), constant, dtype)])
+
+    return first

@@ -1,0 +1,132 @@
+"""Fourier neural operator: layers that multiply the lowest Fourier modes of the whole image, so that all pixels meet.
+
+    lift:    v = P x                                            a linear map of each pixel's channels
+    layers:  v -> gelu(W v + F^-1 R F v)                        (the last one without gelu)
+    project: y = Q2 gelu(Q1 v)
+
+F gives the Fourier coefficients V(k) = mean_n v(n) exp(-2 pi i k n / N) of the modes |k| < modes along each axis (of
+the last k >= 0, as images are real) and R is a complex matrix over channels for each mode, kept as pairs of real
+numbers, so that any optimizer and file takes it. F is a mean, F^-1 a sum: a function that is sampled finer has the same
+modes, and one layer gives the same function (a test says so). The image counts as periodic. The half-sampled mode N/2
+is left out. The paper's coordinates as further channels are not: the network moves with its input. The last layer
+starts at zero, so that training starts from the mean of the target.
+
+F is a product with matrices, axis by axis: for so few modes it is faster than an FFT (images of 64 to 256 pixels on a
+CPU: 2 to 3 times, forwards and backwards), has no complex numbers and works in half precision.
+
+Parameters (64x64 pixels, 2 images in, 1 out): 2.27 M with the defaults. Li et al. 2021, arXiv:2010.08895.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from pydantic import Field
+
+from schemas.knobs import Knobs, knob
+from training.contract import Array, Inputs, Shape
+
+
+class Config(Knobs):
+    """Its knobs."""
+
+    width: int = Field(32, ge=1, le=4096, **knob("channels", "channel"))
+    modes: int = Field(12, ge=1, le=512, **knob("lowest frequencies along each axis, from 0", "1/image"))
+    layers: int = Field(4, ge=1, le=64, **knob("that multiply modes"))
+    projection: int = Field(128, ge=1, le=4096, **knob("channels before the last layer", "channel"))
+
+
+def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+    """The network; any sizes, any number of spatial axes. It has as many modes as the training images can tell."""
+    return FNO(config, inputs, outputs, rngs, dtype)
+
+
+def told_apart(length: int) -> int:
+    """Modes from 0 that so many samples tell apart, N/2 not among them."""
+    return (length + 1) // 2
+
+
+def frequencies(modes: int, *, real: bool) -> np.ndarray:
+    """0, 1, ... modes - 1, along an axis of a complex array also -1, ... in the order of an FFT."""
+    return np.arange(modes) if real else np.r_[0:modes, 1 - modes : 0]
+
+
+def analysis(length: int, modes: int, *, real: bool) -> np.ndarray:
+    """F along an axis as a product, (length, part, mode, part): exp(-i t) / N, t = 2 pi k n / N.
+
+    Parts are real and imaginary; a real array has one.
+    """
+    angle = 2 * np.pi / length * np.outer(np.arange(length), frequencies(modes, real=real))
+    of_real, of_imaginary = (np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))
+    parts = (of_real,) if real else (of_real, of_imaginary)
+    return np.stack([np.stack(made, axis=-1) for made in parts], axis=1) / length
+
+
+def synthesis(length: int, modes: int, *, real: bool) -> np.ndarray:
+    """F^-1 along an axis, (mode, part, length, part): N times the adjoint of F; of a real array k > 0 counts twice."""
+    counted = np.where(np.arange(modes) > 0, 2, 1)[:, None, None, None] if real else 1
+    return counted * length * analysis(length, modes, real=real).transpose(2, 3, 0, 1)
+
+
+class Spectral(nnx.Module):
+    """F^-1 R F, a convolution with kernels as long as the image."""
+
+    def __init__(self, modes: Shape, width: int, rngs: nnx.Rngs, dtype: Any) -> None:
+        self.modes, self.dtype = modes, dtype
+        *full, last = modes
+        shape = (*(2 * m - 1 for m in full), last, width, width, 2)
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), shape) / (2 * width) ** 0.5)
+
+    def __call__(self, x: Array) -> Array:
+        """(sample, *spatial, channel), same shape."""
+        spatial = x.shape[1:-1]
+        modes = [min(m, told_apart(n)) for m, n in zip(self.modes, spatial, strict=True)]
+        real = [axis == len(spatial) - 1 for axis in range(len(spatial))]
+        steps = list(enumerate(zip(spatial, modes, real, strict=True), 1))
+        y = x.astype(self.dtype)[..., None]
+        for axis, (n, m, is_real) in reversed(steps):
+            y = _along(y, analysis(n, m, real=is_real), axis)
+        y = jnp.einsum("s...ap,...apbq->s...bq", y, self._matrices(modes))
+        for axis, (n, m, is_real) in steps:
+            y = _along(y, synthesis(n, m, real=is_real), axis)
+        return y[..., 0]
+
+    def _matrices(self, modes: list[int]) -> Array:
+        """R of the modes that are there, (*mode, channel, part, channel, part): [[r, i], [-i, r]]."""
+        kernel = self.kernel[...].astype(self.dtype)
+        for axis, (kept, m) in enumerate(zip(modes, self.modes, strict=True)):
+            if kept < m:
+                rows = frequencies(kept, real=axis == len(modes) - 1)
+                kernel = jnp.take(kernel, rows % kernel.shape[axis], axis=axis)
+        r, i = kernel[..., 0], kernel[..., 1]
+        return jnp.stack([jnp.stack([r, i], axis=-1), jnp.stack([-i, r], axis=-1)], axis=-3)
+
+
+def _along(x: Array, basis: np.ndarray, axis: int) -> Array:
+    """Product along an axis and the last one, of parts."""
+    y = jnp.tensordot(x, jnp.asarray(basis, x.dtype), axes=((axis, x.ndim - 1), (0, 1)))
+    return jnp.moveaxis(y, -2, axis)
+
+
+class FNO(nnx.Module):
+    """See the module."""
+
+    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
+        width, options = config.width, {"rngs": rngs, "dtype": dtype}
+        modes = tuple(min(config.modes, told_apart(n)) for n in inputs.spatial)
+        self.lift = nnx.Linear(inputs.channels, width, **options)
+        self.spectral = nnx.List([Spectral(modes, width, rngs, dtype) for _ in range(config.layers)])
+        self.local = nnx.List([nnx.Linear(width, width, **options) for _ in range(config.layers)])
+        self.project = nnx.Linear(width, config.projection, **options)
+        zeros = nnx.initializers.zeros
+        self.head = nnx.Linear(config.projection, outputs[-1], kernel_init=zeros, rngs=rngs)  # float32
+
+    def __call__(self, x: Array, key: Array | None = None) -> Array:
+        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        y = self.lift(x)
+        for layer, (spectral, local) in enumerate(zip(self.spectral, self.local, strict=True), 1):
+            y = spectral(y) + local(y)
+            y = jax.nn.gelu(y) if layer < len(self.spectral) else y
+        return self.head(jax.nn.gelu(self.project(y)))
