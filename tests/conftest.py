@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,6 +35,15 @@ for package in (schemas.tasks, generators.tasks, training.tasks, inference.tasks
 TOY_TASK = ("--task", "toy", "--scheduler", "synchronous")
 
 type Command = Callable[..., tuple[int, str, str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What this process compiles, it compiles once: tests train the same small networks. Other processes do not share."""
+    cache = tempfile.TemporaryDirectory(prefix="compiled-")
+    config.add_cleanup(cache.cleanup)
+    jax.config.update("jax_compilation_cache_dir", cache.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 @pytest.fixture(autouse=True)

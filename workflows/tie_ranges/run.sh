@@ -7,17 +7,17 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
 case $size in
-  tiny) samples=800 epochs=4 tests=200 grid=(image_size=32 supersampling=2) options=() ;;
-  cpu) samples=5000 epochs=8 tests=500 grid=() options=() ;;
-  full) samples=50000 epochs=40 tests=2000 grid=() options=(--batch-size 64 --set model.width=64 model.widening=1,2,3,4) ;;
+  tiny) samples=600 epochs=4 validation=100 tests=100 grid=(image_size=32 supersampling=2) options=() ;;
+  cpu) samples=5000 epochs=8 validation=200 tests=500 grid=() options=() ;;
+  full) samples=50000 epochs=40 validation=500 tests=2000 grid=() options=(--batch-size 64 --set model.width=64 model.widening=1,2,3,4) ;;
   *) echo "usage: $0 tiny|cpu|full [folder]" >&2; exit 2 ;;
 esac
 out=${2:-runs/tie_ranges-$size}
 ranges=(defocus=2000:12000 noise=0:0.1 "${grid[@]}")
 one=(potential=17 absorption=1)
 
-generate --task tie --n "$samples" --validation 200 --test "$tests" --out "$out/range.zarr" --set "${ranges[@]}"
-generate --task tie --n "$samples" --validation 200 --test "$tests" --out "$out/one.zarr" --set "${ranges[@]}" "${one[@]}"
+generate --task tie --n "$samples" --validation "$validation" --test "$tests" --out "$out/range.zarr" --set "${ranges[@]}"
+generate --task tie --n "$samples" --validation "$validation" --test "$tests" --out "$out/one.zarr" --set "${ranges[@]}" "${one[@]}"
 for data in range one; do
   train --data "$out/$data.zarr" --model unet --epochs "$epochs" --out "$out/unet-$data" "${options[@]}"
 done
