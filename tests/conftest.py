@@ -38,7 +38,7 @@ type Command = Callable[..., tuple[int, str, str]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What this process compiles, it compiles once: tests train the same small networks. Other processes do not share."""
+    """What this process compiles, it compiles once: tests train the same small networks. Other processes do not."""
     cache = tempfile.TemporaryDirectory(prefix="compiled-")
     config.add_cleanup(cache.cleanup)
     jax.config.update("jax_compilation_cache_dir", cache.name)
