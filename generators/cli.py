@@ -37,7 +37,11 @@ def _parser() -> Parser:
     what.add_argument("--validation", type=_count_or_none, metavar="N", help="validation samples (n // 10)")
     what.add_argument("--test", type=_count_or_none, metavar="N", help="test samples (n // 10)")
     what.add_argument("--seed", type=_seed, help="of all random numbers (0)")
-    what.add_argument("--recipe", metavar="NAME|FILE", help="default, seed (the published experiment), or a JSON file")
+    what.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="default, seed (published), ... (--describe), or a file",
+    )
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="low:high is a range")
     what.add_argument("--from", dest="source", type=Path, metavar="STORE", help="the recipe and samples of a dataset")
     what.add_argument("--inputs", type=Path, metavar="DIR", help="where files recorded by hash are, for --from")
@@ -81,10 +85,13 @@ def _integer(text: str, least: int, most: int = (1 << 63) - 1) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    from generators.contract import find_generator
     from schemas.knobs import describe
 
-    _, recipe = _recipe(args, _source(args))
+    task, recipe = _recipe(args, _source(args))
     show_knobs(describe(type(recipe), recipe), args.json)
+    if not args.json:
+        print(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
     return 0
 
 

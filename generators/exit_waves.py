@@ -36,10 +36,8 @@ class Body:
         """The exit wave (y, x), complex64. sign: -1 for the body turned over, its image mirrored back."""
         slabs = zip(self.phases[::sign], self.amplitudes[::sign], strict=True)
         share = 0 if self.magnetic is None else np.float32(sign / len(self.phases)) * self.magnetic
-        waves = [optics.exit_wave(phase + share, amplitude) for phase, amplitude in slabs]
-        if len(waves) == 1:
-            return waves[0]  # type: ignore[no-any-return]
-        return multislice.exit_wave(np.stack(waves), wavelength(self.voltage), self.height, self.sampling)  # type: ignore[no-any-return]
+        waves = (optics.exit_wave(phase + share, amplitude) for phase, amplitude in slabs)
+        return multislice.exit_wave(waves, wavelength(self.voltage), self.height, self.sampling)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class Frame:
         """The point in the middle of the field, on a grid of `factor` points to a pixel."""
         return fine_origin((self.pixels * self.padding,) * 2, factor)
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Points of the simulation grid before the middle of the image."""
+        return ((self._first + self.pixels / 2) * self.supersampling,) * 2
+
     def image(self, values: np.ndarray) -> np.ndarray:
         """Means over the pixels of an image: (..., y, x) of the grid to (..., y, x) of the image."""
         return self._seen(_means(values, self.supersampling))
@@ -69,8 +74,13 @@ class Frame:
 
     def _seen(self, images: np.ndarray) -> np.ndarray:
         """The image amid the field, (..., y, x): pixel N//2 becomes pixel n//2."""
-        first = self.pixels * self.padding // 2 - self.pixels // 2
-        return images[..., first : first + self.pixels, first : first + self.pixels]
+        rows = slice(self._first, self._first + self.pixels)
+        return images[..., rows, rows]
+
+    @property
+    def _first(self) -> int:
+        """The first pixel of the field that is in the image."""
+        return self.pixels * self.padding // 2 - self.pixels // 2
 
 
 def _means(image: np.ndarray, step: int) -> np.ndarray:

@@ -10,8 +10,6 @@ from physics.phase import transport, vacuum
 from schemas.knobs import knob
 from schemas.quantities import within
 
-GENTLE = 0.01  # the floor of the TIE that starts `gs`
-
 type Offset = Literal["none", "annulus", "mean_error"]
 
 
@@ -20,12 +18,12 @@ class Retrieval(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["tie", "gs"] = Field(
+    method: Literal["tie", "misell"] = Field(
         "tie", **knob("transport of intensity, or Gerchberg, Saxton and Misell from there on")
     )
     cutoff: Annotated[float, within(0)] = Field(0.004, **knob("tie: frequencies below it are damped", "1/nm"))
     floor: Annotated[float, within(0)] = Field(0.1, **knob("tie: intensity below which the division is damped"))
-    iterations: int = Field(10, ge=1, le=10_000, **knob("gs: sweeps through the planes and back"))
+    iterations: int = Field(10, ge=1, le=10_000, **knob("misell: sweeps through the planes and back"))
     offset: Offset = Field(
         "none",
         **knob("subtracted: nothing, the mean in vacuum, or, an oracle that reads the truth, the mean error"),
@@ -41,14 +39,12 @@ class Retrieval(BaseModel):
     ) -> np.ndarray:
         """Phase (y, x) [rad] of one series (plane, y, x), without window; offset as it comes out.
 
-        defocus: (plane,) [nm]. wavelength, sampling: [nm]. The TIE sees the images under their window, as those of a
-        measurement.
+        defocus: (plane,) [nm]. wavelength, sampling: [nm]. What the window hides is not seen.
         """
-        series = (defocus, wavelength, sampling)
+        series = (images * window, defocus, wavelength, sampling)
         if self.method == "tie":
-            return transport(images * window, *series, cutoff=self.cutoff, floor=self.floor)  # type: ignore[no-any-return]
-        start = transport(images, *series, floor=GENTLE)
-        return focal_series.misell(images, *series, start=start, iterations=self.iterations)  # type: ignore[no-any-return]
+            return transport(*series, cutoff=self.cutoff, floor=self.floor)  # type: ignore[no-any-return]
+        return focal_series.misell_from_transport(*series, window=window, iterations=self.iterations)  # type: ignore[no-any-return]
 
     def adjusted(self, phase: np.ndarray, exact: np.ndarray, window: np.ndarray) -> np.ndarray:
         """The phase (y, x) under the window, its offset removed. exact: the target, for the oracle."""

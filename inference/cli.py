@@ -53,8 +53,8 @@ def _infer(argv: Sequence[str] | None) -> int:
     for job in jobs:
         for line in inverters.beyond(job.source, inverter):
             print(line)
-        predictions, made = run.run(job, overwrite=args.overwrite)
-        _say(job.out, predictions, made, first=job is jobs[0])
+        predictions, made, broken = run.run(job, overwrite=args.overwrite)
+        _say(job.out, predictions, made, broken, first=job is jobs[0])
     return 0
 
 
@@ -99,7 +99,7 @@ def _refuse_inside(data: Path, out: Path) -> None:
         raise UserError(f"--out {out}: is (in) the dataset; choose another place")
 
 
-def _say(out: Path, predictions: "Predictions", made: int, *, first: bool) -> None:
+def _say(out: Path, predictions: "Predictions", made: int, broken: int, *, first: bool) -> None:
     if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
@@ -110,6 +110,8 @@ def _say(out: Path, predictions: "Predictions", made: int, *, first: bool) -> No
             print(f"the best {key} lies at the end of what was tried: --set {key}=... beyond it may be better")
     if predictions.seen:
         print(f"beware: {predictions.seen}; scores of them are no test")
+    if broken:
+        print(f"beware: {broken:,} of these predictions hold what is no number")
     speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
     print(f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}")
 

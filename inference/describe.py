@@ -28,7 +28,7 @@ def chosen(task: str | None, name: str | None) -> Methods:
 
 
 def rows(methods: Methods) -> dict[str, dict[str, Any]]:
-    """As data: task -> method -> about, needs, version, settings (about, unit, the values tried)."""
+    """As data: task -> method -> about, needs, uses, version, settings (about, unit, the values tried)."""
     return {task: {name: _row(method) for name, method in found.items()} for task, found in methods.items()}
 
 
@@ -37,7 +37,13 @@ def _row(method: Method) -> dict[str, Any]:
         key: {"about": setting.about, "unit": setting.unit, "tried": list(setting.values)}
         for key, setting in method.settings.items()
     }
-    return {"about": method.about, "needs": list(method.needs), "version": method.version, "settings": settings}
+    return {
+        "about": method.about,
+        "needs": list(method.needs),
+        "uses": list(method.uses),
+        "version": method.version,
+        "settings": settings,
+    }
 
 
 def show(methods: Methods, as_json: bool) -> None:
@@ -58,7 +64,8 @@ def _show(title: str, method: Method) -> None:
 
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
     console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
-    console.print(f"needs: {', '.join(method.needs)}")
+    uses = f"; where there are: {', '.join(method.uses)}" if method.uses else ""
+    console.print(f"needs: {', '.join(method.needs)}{uses}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
         table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))

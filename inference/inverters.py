@@ -122,7 +122,10 @@ def _run_name(path: Path) -> str:
 
 def _refuse_lacking(source: Source, what: str, names: Sequence[str]) -> None:
     if lacking := source.lacks(names):
-        raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which {what} needs; give another --data")
+        known = [field.name for field in find_task(source.task.name).of("parameter")]
+        measured = source.manifest.origin == "measured" and set(lacking) <= set(known)
+        remedy = f"import it with --set {lacking[0]}=..." if measured else "give another --data"
+        raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which {what} needs; {remedy}")
 
 
 def _device() -> str:

@@ -85,7 +85,10 @@ def regions(result: Result) -> list[Region]:
 def _terciles(values: Real) -> list[tuple[Span, Real]]:
     """Equally filled, but equal values in one: of two values, there are two. Empty if that leaves one alone."""
     known = values.astype(float)
-    place = np.searchsorted(np.quantile(known, [1 / 3, 2 / 3]), known)
+    cuts = np.quantile(known, [1 / 3, 2 / 3])
+    place = np.searchsorted(cuts, known)
+    if len(np.unique(place)) == 1:  # most have the greatest value, and both cuts are there
+        place = (known == known.max()).astype(int)
     names = NAMES.get(len(np.unique(place)), ())
     masks = [place == i for i in np.unique(place)]
     return [(Span(n, float(known[m].min()), float(known[m].max())), m) for n, m in zip(names, masks, strict=False)]
@@ -93,18 +96,16 @@ def _terciles(values: Real) -> list[tuple[Span, Real]]:
 
 def _region(result: Result, spans: Mapping[str, Span], inside: Real) -> Region:
     scores = {run.name: result.scores[run.name]["nrms"][inside] for run in result.runs}
-    known = {name: values[np.isfinite(values)] for name, values in scores.items()}
-    means = {name: float(values.mean()) for name, values in known.items() if len(values) >= LEAST}
+    scored = {name: values for name, values in scores.items() if np.isfinite(values).sum() >= LEAST}
+    common = np.isfinite(np.array(list(scored.values()))).all(axis=0) if scored else np.zeros(0, bool)
+    means = {name: float(values[common].mean()) for name, values in scored.items() if common.sum() >= LEAST}
     order = sorted(means, key=lambda name: means[name])
-    lead = _lead(order[1], scores[order[1]] - scores[order[0]]) if len(order) > 1 else None
+    lead = _lead(order[1], (scores[order[1]] - scores[order[0]])[common]) if len(order) > 1 else None
     return Region(spans, int(inside.sum()), {name: means[name] for name in order}, lead)
 
 
-def _lead(second: str, differences: Real) -> Lead | None:
-    """Clear if mean / error exceeds Student's t of CONFIDENCE, both sides. None without samples that both score."""
-    known = differences[np.isfinite(differences)]
-    if len(known) < LEAST:
-        return None
+def _lead(second: str, known: Real) -> Lead:
+    """Clear if mean / error exceeds Student's t of CONFIDENCE, both sides."""
     mean, error = float(known.mean()), float(known.std(ddof=1) / np.sqrt(len(known)))
     return Lead(second, mean, error, bool(mean > error * stdtrit(len(known) - 1, (1 + CONFIDENCE) / 2)))
 

@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
+from physics.phase import unwindowed
+
 STEPS = 20  # at most
 CLOSE = 1e-3  # pixels: steps end below
 CLEAR = 1e-4  # relative to the clearest motion: what changes the images less (the turn of a disc) is left as it is
-FAINT = 0.1  # of a window: below, noise would be blown up by more than ten
 MODE: Final = "grid-wrap"
 
 
@@ -32,12 +33,6 @@ def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.nd
     out = np.stack([_series(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
     out[:, reference] = images[:, reference]
     return out.astype(images.dtype)  # type: ignore[no-any-return]
-
-
-def unwindowed(images: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Images without the window, where it is at least FAINT; vacuum, 1, elsewhere."""
-    found: np.ndarray = np.where(window < FAINT, 1.0, images / np.maximum(window, FAINT))
-    return found
 
 
 def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:

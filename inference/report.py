@@ -17,6 +17,7 @@ from schemas.objects import publish
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
 WORST = 8
+USELESS = 0.95  # of the error of a prediction of 0 everywhere
 
 
 def write(found: Evaluation, folder: Path) -> None:
@@ -102,6 +103,9 @@ def _doubts(result: Result) -> Iterator[str]:
     for run in result.runs:
         if count := result.broken(run):
             yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
+    means = [summary["nrms"]["mean"] for summary in result.summaries.values()]
+    if all(mean is None or float(mean) > USELESS for mean in means):
+        yield "no method here does better than a prediction of 0 everywhere"
 
 
 def _compared(result: Result, run: Run) -> str:
@@ -121,6 +125,7 @@ def _scores(result: Result) -> str:
     rows = [_score_row(result, run, best) for run in result.runs]
     meanings = [f"{key}: {metric_of(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
+    note += " A prediction of 0 everywhere has nrms 1."
     beware = "".join(paragraph(f"Beware: {line}.") for line in _doubts(result))
     return table(header, rows) + beware + paragraph(note, "quiet")
 

@@ -28,12 +28,15 @@ class Clock:
     """Seconds of inversion per sample, without the first batch of each length, which compiles."""
 
     batches: list[tuple[float, int]] = field(default_factory=list)
+    broken: int = 0  # samples that came out as what is no number
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
         """Do the work of one batch."""
         start = time.perf_counter()
         result = work(block)
         self.batches.append((time.perf_counter() - start, samples))
+        finite = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in result.values()]
+        self.broken += int((~np.logical_and.reduce(finite)).sum())
         return result
 
     @property
@@ -134,8 +137,11 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     return Tiles(lengths, overlap)
 
 
-def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int]:
-    """Invert what is not inverted yet; returns what stands in the store now, and how many samples were done."""
+def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
+    """Invert what is not inverted yet.
+
+    Returns what stands in the store now, how many samples were done, and how many of those hold what is no number.
+    """
     predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
     clock, made, done, begin = Clock(), 0, 0, time.monotonic()
     with progress(job.source.samples) as show:
@@ -149,7 +155,7 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int]:
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
         predictions = place.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
-    return predictions, made
+    return predictions, made, clock.broken
 
 
 def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:

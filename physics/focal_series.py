@@ -9,8 +9,9 @@ from math import pi
 from physics.arrays import Array, leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import exit_wave, phasor, propagate
-from physics.phase import in_focus
+from physics.phase import in_focus, transport, unwindowed, vacuum
 
+GENTLE = 0.01  # the floor of the division that starts `misell_from_transport`
 DARKEST = 1e-3  # of the incident beam: the logarithm is cut there
 
 
@@ -38,6 +39,19 @@ def misell(
         wave, place = amplitude[..., k, :, :] * wave / xp.where(size > 0, size, 1), defocus[..., k]
     wave = propagate(wave, wavelength, -place, sampling) * phasor(-start)
     return start + xp.atan2(wave.imag, wave.real)
+
+
+def misell_from_transport(
+    images: Array, defocus: Array, wavelength: Array, sampling: Array, *, window: Array, iterations: int
+) -> Array:
+    """`misell` from the transport of intensity on, its constant taken from the vacuum (`physics.phase.vacuum`). NumPy.
+
+    images: multiplied with the window (y, x); what that hides is taken for vacuum.
+    """
+    series = (defocus, wavelength, sampling)
+    start = transport(images, *series, floor=GENTLE)
+    start = (start - vacuum(start, window)) * window
+    return misell(unwindowed(images, window), *series, start=start, iterations=iterations)
 
 
 def single_material(images: Array, defocus: Array, wavelength: Array, sampling: Array, ratio: Array) -> Array:

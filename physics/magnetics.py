@@ -39,7 +39,7 @@ def magnetisation(mass: Array, density: Array) -> Array:
     return 1000 * mass * density
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def kernel(shape: tuple[int, int], sampling: float | tuple[float, float]) -> Kernel:
     """Spectra (2 ny, nx + 1) of y / r^2 and x / r^2, times (e mu_0 / 2 pi hbar) and the area of a pixel [rad/(A/m nm)].
 
@@ -51,7 +51,10 @@ def kernel(shape: tuple[int, int], sampling: float | tuple[float, float]) -> Ker
     square = y[:, None] ** 2 + x**2
     square[0, 0] = np.inf
     scale = RATE / (2 * pi) * dy * dx / square
-    return rfft2(y[:, None] * scale, square.shape), rfft2(x * scale, square.shape)
+    found = rfft2(y[:, None] * scale, square.shape), rfft2(x * scale, square.shape)
+    for spectrum in found:
+        spectrum.flags.writeable = False  # it is shared
+    return found
 
 
 def phase(projected_y: Array, projected_x: Array, sampling: float | tuple[float, float]) -> Array:

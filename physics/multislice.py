@@ -11,21 +11,25 @@ slice is the projection approximation, and defocus means the same in both.
 Cowley and Moodie, Acta Cryst. 10 (1957) 609; Kirkland, Advanced Computing in Electron Microscopy, ch. 6.
 """
 
+from collections.abc import Iterable
+
 from physics.arrays import Array
 from physics.optics import propagate
 
 
-def exit_wave(transmission: Array, wavelength: Array, distance: Array, sampling: Array) -> Array:
+def exit_wave(transmissions: Iterable[Array], wavelength: Array, distance: Array, sampling: Array) -> Array:
     """The wave psi (..., y, x) behind a specimen that a plane wave of amplitude 1 enters.
 
-    transmission: t_k (..., slice, y, x), complex, in the order in which the beam meets them. wavelength: lambda [nm].
-    distance: dz [nm] from one slice to the next. sampling: [nm]. Numbers, or arrays over the leading axes (...).
+    transmissions: t_k (..., y, x), complex, in the order in which the beam meets them; one is held at a time.
+    wavelength: lambda [nm]. distance: dz [nm] from one slice to the next. sampling: [nm]. Numbers, or arrays over the
+    leading axes (...).
 
     Conserves the intensity where |t| = 1. Slices must be thin: pi lambda dz f^2 << 1 and |d phi / dx| dz lambda << 1
     pixel; and t_k smooth on the grid, for products of detail beyond half the Nyquist frequency are aliased.
     """
-    slices = transmission.shape[-3]
-    wave = transmission[..., 0, :, :]
-    for k in range(1, slices):
-        wave = transmission[..., k, :, :] * propagate(wave, wavelength, distance, sampling)
-    return propagate(wave, wavelength, -(slices - 1) / 2 * distance, sampling) if slices > 1 else wave
+    slices = iter(transmissions)
+    wave, steps = next(slices), 0
+    for transmission in slices:
+        wave = transmission * propagate(wave, wavelength, distance, sampling)
+        steps += 1
+    return propagate(wave, wavelength, -steps / 2 * distance, sampling) if steps else wave

@@ -20,6 +20,7 @@ import numpy as np
 from physics.arrays import Array, leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 
+FAINT = 0.1  # of a window: below, noise would be blown up by more than ten
 ANNULUS = (0.45, 0.50)  # of the width: radii of `vacuum`
 
 
@@ -131,6 +132,11 @@ def transport(
     """
     slope = longitudinal_derivative(images, defocus)
     return retrieve(slope, in_focus(images), wavelength, sampling, cutoff=cutoff, floor=floor)
+
+
+def unwindowed(images: Array, window: Array) -> Array:
+    """Images without the window that multiplied them, where it is FAINT or more; vacuum, 1, elsewhere. NumPy."""
+    return np.where(window < FAINT, 1.0, images / np.maximum(window, FAINT))
 
 
 def vacuum(phase: Array, window: Array) -> Array:

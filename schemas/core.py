@@ -44,6 +44,7 @@ class Field:
     role: Role
     about: str
     optional: bool = False  # stored only when the recipe asks for it
+    usual: tuple[float, float] | None = None  # of the largest modulus in a measurement; beyond, its unit is doubted
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -57,6 +58,11 @@ class Field:
     def per_sample(self) -> bool:
         """Whether the field has a value for each sample."""
         return self.dims[:1] == (SAMPLE,)
+
+    @property
+    def identity(self) -> list[Any]:
+        """What a change of which changes the data: not its explanation."""
+        return [self.name, list(self.dims), self.dtype, self.units, self.role]
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of one sample (or of the whole array, if it is not per sample)."""
@@ -80,6 +86,7 @@ class Task:
     window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
     measured: tuple[str, ...] = ()  # the parameters that a measurement comes with, beside its inputs
     beam: str | None = None  # the input that is relative to the incident beam
+    distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -109,7 +116,7 @@ class Task:
 
     def identity(self) -> list[Any]:
         """What a change of which changes the data: version and fields, not their explanations."""
-        return [self.name, self.version, *([f.name, list(f.dims), f.dtype, f.units, f.role] for f in self.fields)]
+        return [self.name, self.version, *(field.identity for field in self.fields)]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -146,6 +153,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         if not field.per_sample:
             yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
     yield from misread(task, "TASK.measured", task.measured, "parameter")
+    yield from misread(task, "TASK.distinct", task.distinct, "parameter")
     if task.beam is not None:
         yield from misread(task, "TASK.beam", (task.beam,), "input")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())

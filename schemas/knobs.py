@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,11 +117,25 @@ def _apply(kind: type[Knobs], data: dict[str, Any], setting: str) -> None:
     if key not in known:
         raise UserError(f"--set {key}: no such knob{_nearest(key, known)}; see --describe")
     *path, last = key.split(".")
-    for part in path:
-        if not isinstance(data.get(part), dict):
-            data[part] = {}
+    for depth, part in enumerate(path, 1):
+        data[part] = _members(known[".".join(path[:depth])], data.get(part))
         data = data[part]
-    data[last] = _value(known[key], text)
+    value = _value(known[key], text)
+    inner = _inner(known[key])
+    if inner and isinstance(value, str) and isinstance(data.get(last), dict):  # a shorthand: the others stay
+        value = {**data[last], **_members(known[key], value)}
+    data[last] = value
+
+
+def _members(info: FieldInfo, value: Any) -> dict[str, Any]:
+    """What a knob holds, member by member, also if it was told in short."""
+    inner = _inner(info)
+    if isinstance(value, dict) or value is None or inner is None:
+        return value or {}
+    try:
+        return inner.model_validate(value).model_dump(mode="json", exclude_unset=True)
+    except ValidationError:
+        return {}
 
 
 def _value(info: FieldInfo, text: str) -> Any:
@@ -147,4 +162,8 @@ def _one_line(kind: type[Knobs], error: ValidationError) -> str:
         return f"recipe: no such knob: {name}{_nearest(name, dict(knobs(kind)))}; see --describe"
     value = first["input"] if not isinstance(first["input"], dict) else ""
     shown = f" = {value}" if value != "" else ""
+    if first["type"] == "literal_error":
+        words = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+        close = difflib.get_close_matches(str(value).lower(), words, n=1)
+        rule = f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
     return f"{name or 'recipe'}{shown}: {rule}" if name else f"recipe: {rule}"

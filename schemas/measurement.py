@@ -1,5 +1,6 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from schemas.errors import UserError
 from schemas.formats import opening
 from schemas.formats.picture import Picture
 from schemas.manifest import SourceFile
-from schemas.objects import sha256
 from schemas.settings import Values
 
 AGREE = 1e-3  # relative: values that files state, and differ by less, are the same
@@ -77,7 +77,7 @@ def measure(
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
-    sources = [SourceFile(name=read.path.name, sha256=sha256(read.path.read_bytes())) for _, f in reads for read in f]
+    sources = [SourceFile(name=read.path.name, sha256=_sha256(read.path)) for _, f in reads for read in f]
     stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*inputs, *columns, task.window}))
     constants = {
         field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
@@ -85,6 +85,11 @@ def measure(
         if not field.per_sample
     }
     return Measurement(stored, sizes, inputs | columns, constants, sources, notes)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
@@ -140,7 +145,7 @@ def _whole(field: Field, read: Read, array: np.ndarray) -> Iterator[Sample]:
 
 def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int]) -> np.ndarray:
     """The values of a file with axes in the order of the schema, without leading axes of length 1."""
-    values, order = _numbers(read), tuple(axes) or read.picture.axes
+    values, order = _numbers(read, colours=not axes), tuple(axes) or read.picture.axes
     if order and sorted(order) in (sorted(field.dims), sorted(field.dims[1:]), sorted(field.dims[-2:])):
         if len(order) != values.ndim:
             raise UserError(f"{read.path}: has {values.ndim} axes, not {len(order)} ({','.join(order)}); see --axes")
@@ -164,14 +169,15 @@ def _from_matlab(field: Field, path: Path, values: np.ndarray, asked: Mapping[st
     return values if fits == [False, True] else theirs
 
 
-def _numbers(read: Read) -> np.ndarray:
+def _numbers(read: Read, *, colours: bool) -> np.ndarray:
     values = read.picture.values
     if values.dtype.kind == "c":
         raise UserError(f"{read.path}: holds complex values; give measured intensities")
     if values.dtype.kind not in "biuf":
         raise UserError(f"{read.path}: holds {values.dtype}; give grey values (numbers)")
-    if values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8 and not read.picture.matlab:
-        raise UserError(f"{read.path}: holds colours (RGB); give a grey image")
+    painted = values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8 and not read.picture.matlab
+    if colours and (painted or read.picture.colours):
+        raise UserError(f"{read.path}: holds colours (RGB); give a grey image, or say what is what: --axes y,x,plane")
     if not values.size:
         raise UserError(f"{read.path}: holds no pixels (shape {values.shape}); give another file")
     return values
@@ -231,9 +237,28 @@ def _parameters(
     for name in names:
         values = given[name] if name in given else [value for one in stated[name] for value in one or ()]
         columns[name] = settings.column(known[name], values, sizes, len(rows))
+        notes += _doubts(known[name], columns[name])
+        if name in task.distinct:
+            _refuse_equal(name, columns[name])
         if name in given and known[name].per_sample:
             notes += _differing(known[name], columns[name], stated[name])
     return columns
+
+
+def _refuse_equal(name: str, values: np.ndarray) -> None:
+    """Images that differ in nothing tell nothing; nor does a single one."""
+    for row in values.reshape(len(values), -1):
+        if np.ptp(row) == 0:
+            there = ",".join(f"{value:g}" for value in row)
+            raise UserError(f"{name} = {there}: must differ between the images of a sample, of two or more")
+
+
+def _doubts(field: Field, values: np.ndarray) -> Iterator[str]:
+    if field.usual is None:
+        return
+    size, (low, high) = float(abs(values).max()), field.usual
+    if not low <= size <= high:
+        yield f"beware: {field.name} = {size:g} {field.units}: usual are {low:g} to {high:g}; mind the unit"
 
 
 def _refuse_oblong(missing: Sequence[str], rows: Sequence[Mapping[str, Sequence[float]]]) -> None:
@@ -263,6 +288,11 @@ def _input(task: Task, field: Field, samples: Sequence[Sample], beam: str, notes
     if wrong := int((~np.isfinite(array)).sum()):
         raise UserError(f"{field.name}: {wrong:,} values are not finite numbers (NaN, inf); mend or cut the images")
     median = float(np.median(array))
+    if relative and (dark := int((array < 0).sum())):
+        notes.append(f"beware: {field.name} has {dark:,} values below 0, where an intensity has none")
+    flat = np.ptp(array.reshape(-1, *array.shape[-2:]), axis=(1, 2)) == 0
+    if flat.any():
+        notes.append(f"beware: {int(flat.sum())} of the {len(flat)} images of {field.name} have one value everywhere")
     if relative and not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
         notes.append(f"beware: {field.name} has the median {median:.4g}, relative to the beam: {_hint(median, beam)}")
     return array

@@ -54,6 +54,9 @@ def _number(field: Field, text: str) -> float:
 
 
 def _checked(field: Field, number: float) -> float:
+    with np.errstate(over="ignore"):
+        if not math.isfinite(np.float32(number)):
+            raise UserError(f"{field.name} = {number:g} [{field.units}]: no finite number; give --set {field.name}=...")
     if field.name in POSITIVE and number <= 0:
         raise UserError(f"{field.name} = {number:g} [{field.units}]: must be more than 0; give --set {field.name}=...")
     if np.dtype(field.dtype).kind in "iub" and number != np.dtype(field.dtype).type(int(number)):

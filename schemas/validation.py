@@ -36,7 +36,8 @@ def _task_problems(manifest: Manifest) -> list[str]:
     known = find_task(task.name)
     if known.version.split(".")[0] != task.version.split(".")[0]:
         return [f"task {task.name}: version {task.version}, this program knows {known.version}"]
-    return [f"{f.name}: not as the task declares it" for f in task.fields if f not in known.fields]
+    declared = [field.identity for field in known.fields]
+    return [f"{f.name}: not as the task declares it" for f in task.fields if f.identity not in declared]
 
 
 def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:

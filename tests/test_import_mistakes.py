@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 import zarr
 
 from tests import digital_micrograph
@@ -161,3 +162,45 @@ def test_damaged_files_are_one_line_or_numbers(name: str, dataset: Command) -> N
         result = dataset("import", "--task", "tie", "--from", damaged, *ALL, "--out", f"{number}.zarr")
         if result[0]:
             refused(result)
+
+
+@pytest.mark.parametrize(("planes", "defocus"), [(3, "0,0,0"), (2, "9000,9000"), (1, "9000")])
+def test_a_series_at_one_defocus_is_none(dataset: Command, planes: int, defocus: str) -> None:
+    np.save("a.npy", np.random.default_rng(0).random((planes, 8, 8), np.float32))
+    told = ("--set", f"defocus={defocus}", "voltage=3e5", "sampling=2")
+    refused(dataset("import", "--task", "tie", "--from", "a.npy", *told), "defocus", "must differ", "two or more")
+
+
+@pytest.mark.parametrize(
+    ("told", "doubt"),
+    [
+        ("voltage=300", "voltage = 300 V: usual are 10000 to 5e+06; mind the unit"),
+        ("sampling=2e-10", "sampling = 2e-10 nm"),
+        ("defocus=-9e-6,0,9e-6", "defocus = 9e-06 nm"),
+    ],
+)
+def test_another_unit_is_doubted(dataset: Command, told: str, doubt: str) -> None:
+    np.save("a.npy", np.ones((3, 8, 8)) + np.random.default_rng(0).random((3, 8, 8)))
+    code, out, _ = dataset("import", "--task", "tie", "--from", "a.npy", *ALL, told)
+    assert code == 0
+    assert f"beware: {doubt}" in out
+    code, out, _ = dataset("import", "--task", "tie", "--from", "a.npy", *ALL, "--out", "b.zarr")
+    assert "mind the unit" not in out
+
+
+def test_bad_pixels_are_told(dataset: Command) -> None:
+    values = np.random.default_rng(0).random((3, 8, 8)) + 0.5
+    values[0, 0, :2], values[1] = -5, 0
+    np.save("a.npy", values)
+    code, out, _ = dataset("import", "--task", "tie", "--from", "a.npy", *ALL)
+    assert code == 0
+    assert "2 values below 0" in out
+    assert "1 of the 3 images of intensity have one value everywhere" in out
+
+
+def test_axes_that_are_said_are_no_colours(dataset: Command) -> None:
+    values = np.random.default_rng(0).integers(80, 120, (16, 20, 3), np.uint8)
+    tifffile.imwrite("a.tif", values)
+    refused(dataset("import", "--task", "tie", "--from", "a.tif", *ALL), "colours (RGB)", "--axes y,x,plane")
+    assert dataset("import", "--task", "tie", "--from", "a.tif", *ALL, "--axes", "y,x,plane")[0] == 0
+    assert np.array_equal(xr.open_zarr("measured.zarr/test").intensity[0, 2].values, values[..., 2])

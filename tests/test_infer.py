@@ -347,3 +347,11 @@ def test_classical_methods_and_scores_load_neither_jax_nor_dask(generate: Comman
         "loaded = {'jax', 'dask', 'distributed', 'training'} & set(sys.modules)\nassert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_predictions_that_are_no_numbers_are_counted(generate: Command, infer: Command) -> None:
+    """Here of a method told to divide by nothing."""
+    assert generate("--task", "tie", "--n", 2, "--test", 3, "--set", "image_size=16", "defocus=100", "noise=0")[0] == 0
+    code, out, err = infer("--method", "absorption", "--data", "tie.zarr", "--set", "ratio=1e38")
+    assert (code, err) == (0, "")
+    assert "beware: 3 of these predictions hold what is no number" in out

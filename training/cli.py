@@ -91,7 +91,8 @@ def _choices(task: str | None) -> Iterator[str]:
     yield f"models: {', '.join(model_names())}"
     if task:
         learn = find_learn(task)
-        yield f"inputs of {task}: {', '.join(learn.inputs)}"
+        for name, parts in learn.inputs.items():
+            yield f"input {name}: {', '.join(part if isinstance(part, str) else part.about for part in parts)}"
         yield f"scalars of {task}: {', '.join(learn.scalars)}"
         yield f"recipes of {task}: {', '.join(learn.recipes)}"
 

@@ -1,8 +1,9 @@
 """Every knob of a training run. A run is a function of its recipe and its dataset alone."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from schemas.knobs import Knobs, knob
 from schemas.quantities import within
@@ -24,6 +25,12 @@ type Optimizers = Literal[
 type Schedules = Literal["constant", "cosine", "plateau"]
 type Precision = Literal["float32", "bfloat16"]
 type Normalisation = Literal["standard", "none"]
+
+
+def _range(text: str) -> str:
+    if text and not re.fullmatch(r"\d{1,18}:\d{1,18}", text):
+        raise ValueError("must be A:B, two whole numbers, as 0:1000 for the first thousand")
+    return text
 
 
 class Optimizer(Knobs):
@@ -78,7 +85,7 @@ class Recipe(Knobs):
 
     input: str = Field("", **knob("what the network sees; empty: the task's first"))
     scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
-    samples: str = Field("", pattern=r"^(\d{1,18}:\d{1,18})?$", **knob("A:B, train on samples A to B - 1; empty: all"))
+    samples: Annotated[str, AfterValidator(_range)] = Field("", **knob("A:B, train on samples A to B - 1; empty: all"))
     normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))
     epochs: int = Field(50, ge=1, **knob("passes over the training samples"))
     batch_size: int = Field(16, ge=1, **knob("of all devices together", "sample"))

@@ -103,15 +103,19 @@ def load(path: Path, wanted: str) -> NDArray[Any]:
 
 
 def thickness(
-    mask: Mask | NDArray[np.float32], shape: tuple[int, int], sampling: tuple[float, float], field_of_view: float
+    mask: Mask | NDArray[np.float32],
+    shape: tuple[int, int],
+    sampling: tuple[float, float],
+    field_of_view: float,
+    middle: tuple[float, float] | None = None,
 ) -> Floats:
     """Projected thickness [nm], (y, x): the mean over each pixel's area of the length within voxels.
 
-    mask: (z, y, x), bool or the filled part of each voxel. shape, sampling [nm]: of the grid (y, x), which lies in
-    the middle of the field. field_of_view [nm]: the mask's longest side. Conserves the volume, whatever the ratio of
-    pixel to voxel, as far as the grid reaches.
+    mask: (z, y, x), bool or the filled part of each voxel. shape, sampling [nm]: of the grid (y, x). middle: pixels
+    before the middle of the mask, half of them unless said otherwise. field_of_view [nm]: the mask's longest side.
+    Conserves the volume, whatever the ratio of pixel to voxel, as far as the grid reaches.
     """
-    return slabs(mask, shape, sampling, field_of_view, 1)[0][0]  # type: ignore[no-any-return]
+    return slabs(mask, shape, sampling, field_of_view, 1, middle)[0][0]  # type: ignore[no-any-return]
 
 
 def slabs(
@@ -120,15 +124,17 @@ def slabs(
     sampling: tuple[float, float],
     field_of_view: float,
     count: int,
+    middle: tuple[float, float] | None = None,
 ) -> tuple[Floats, float]:
     """`thickness` [nm] in each of `count` equal slabs of what is filled, (slab, y, x); and the height of one [nm]."""
     voxel = field_of_view / max(mask.shape)
     low, high = _filled(mask)
     height = (high - low) / count  # voxels
-    share = height * _overlap(count, height, high - low, 1.0)
+    share = height * _overlap(count, height, high - low, 1.0, count / 2)
     lengths = voxel * np.einsum("kz,zab->kab", share, mask[low:high], dtype=np.float64)
-    rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel)
-    columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel)
+    y, x = middle or (shape[0] / 2, shape[1] / 2)
+    rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel, y)
+    columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel, x)
     # einsum, not @: the bits of a BLAS product may depend on the number of threads.
     out: Floats = np.einsum("jb,kib->kij", columns, np.einsum("ia,kab->kib", rows, lengths))
     return out, height * voxel
@@ -207,9 +213,9 @@ def cube_rotations() -> NDArray[np.int64]:
     return np.array([matrix for matrix in matrices if np.linalg.det(matrix) > 0])
 
 
-def _overlap(pixels: int, sampling: float, voxels: int, voxel: float) -> Floats:
-    """The part of each pixel that each voxel covers, (pixel, voxel), along one axis."""
-    pixel_edges = (np.arange(pixels + 1) - pixels / 2)[:, None] * sampling
+def _overlap(pixels: int, sampling: float, voxels: int, voxel: float, middle: float) -> Floats:
+    """The part of each pixel that each voxel covers, (pixel, voxel), along one axis. middle: pixels before it."""
+    pixel_edges = (np.arange(pixels + 1) - middle)[:, None] * sampling
     voxel_edges = (np.arange(voxels + 1) - voxels / 2) * voxel
     upper = np.minimum(pixel_edges[1:], voxel_edges[1:])
     lower = np.maximum(pixel_edges[:-1], voxel_edges[:-1])

@@ -16,7 +16,10 @@ from generators.streams import Streams
 from schemas.errors import UserError
 from schemas.knobs import knob
 
-type Grid = tuple[tuple[int, int], tuple[float, float]]  # (y, x): shape, sampling [nm]
+SMALL = 1 << 20  # bytes of a file; of larger ones the last is kept in memory, of these many
+
+type Pair = tuple[float, float]
+type Grid = tuple[tuple[int, int], Pair]  # (y, x): shape, sampling [nm]
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,17 @@ class SpecimenFiles(Pool):
             return Item(item, orientation=draw_quaternion(rng.specimen))
         return Item(item)
 
-    def slabs(self, item: Item, grid: Grid, field_of_view: float, count: int) -> tuple[np.ndarray, float]:
-        """Thickness within each slab of a specimen, (slab, y, x) [nm], and the height of a slab [nm]."""
+    def slabs(self, item: Item, grid: Grid, width: float, middle: Pair, count: int) -> tuple[np.ndarray, float]:
+        """Thickness within each slab of a specimen, (slab, y, x) [nm], and the height of a slab [nm].
+
+        width: of the field of view [nm]. middle: points of the grid before its middle.
+        """
         mask = files.turned(_mask(*self.place(item.item)), item.turn)
         turned = mask if self.orientation != "free" else files.rotated(mask, rotation(item.orientation))
-        return files.slabs(turned, *grid, field_of_view, count)
+        return files.slabs(turned, *grid, width, count, middle)
 
-    def moment(self, item: Item, grid: Grid, field_of_view: float) -> tuple[np.ndarray, np.ndarray]:
-        """The field of magnetisation (y and x component) integrated along the beam, (y, x) [nm]."""
+    def moment(self, item: Item, grid: Grid, width: float, middle: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """The field of magnetisation (y and x component) integrated along the beam, (y, x) [nm]; as `slabs`."""
         path, digest = self.place(item.item, 1)
         field, mask = _moments(path, digest), _mask(*self.place(item.item))
         if field.shape[:3] != mask.shape:
@@ -71,15 +77,24 @@ class SpecimenFiles(Pool):
         field = files.turned_vectors(field, item.turn)
         if self.orientation == "free":
             field = files.rotated_vectors(field, rotation(item.orientation))
-        y, x = (files.thickness(field[..., k], *grid, field_of_view) for k in (1, 2))
+        y, x = (files.thickness(field[..., k], *grid, width, middle) for k in (1, 2))
         return y, x
 
 
-@lru_cache(maxsize=256)
 def _mask(path: Path, digest: str) -> Any:
+    return (_small_mask if path.stat().st_size <= SMALL else _large_mask)(path, digest)
+
+
+@lru_cache(maxsize=256)
+def _small_mask(path: Path, digest: str) -> Any:
     return files.read(unchanged(path, digest))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1)
+def _large_mask(path: Path, digest: str) -> Any:
+    return files.read(unchanged(path, digest))
+
+
+@lru_cache(maxsize=1)
 def _moments(path: Path, digest: str) -> Any:
     return files.read_vectors(unchanged(path, digest))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from generators import magnetised, misalignment, recipe
 from generators.contract import Arrays
@@ -53,7 +53,7 @@ from schemas.tasks.tie import COMPONENTS
 
 VERSION = 2
 
-MAGNET = ("mass_magnetisation", "density", "magnetisation_direction")
+MAGNET = ("magnetisation_direction", "mass_magnetisation", "density")
 POSE = ("rotation", "scale", "shift_y", "shift_x")
 
 type Store = Literal["measurement", "expectation", "both"]
@@ -61,15 +61,29 @@ type Component = Literal["total", "electrostatic", "magnetic"]
 type Specimen = Particle | Item | WaveItem
 
 
+def _odd(images: int) -> int:
+    if images != 2 and images % 2 == 0:
+        raise ValueError("must be 2 or odd (3, 5, ...): the in-focus image lies amid the others")
+    return images
+
+
+def _power_of_two(factor: int) -> int:
+    if factor & (factor - 1):
+        raise ValueError("must be a power of two (1, 2, 4, ...)")
+    return factor
+
+
 class Recipe(recipe.Recipe):
     """Every knob of the task."""
 
-    images: int = Field(
+    images: Annotated[int, AfterValidator(_odd)] = Field(
         3, ge=2, le=1001, **knob("of a series: 2 (under, over), or an odd number with the in-focus one amid")
     )
     image_size: int = Field(64, ge=8, le=4096, **knob("of the square image", "pixel"))
     field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **knob("width of the image", "nm"))
-    supersampling: int = Field(4, ge=1, le=64, **knob("simulation grid to image, a power of two"))
+    supersampling: Annotated[int, AfterValidator(_power_of_two)] = Field(
+        4, ge=1, le=64, **knob("simulation grid to image, a power of two")
+    )
     padding: int = Field(1, ge=1, le=8, **knob("simulated field to image; 1: the image is periodic"))
     slices: int = Field(1, ge=1, le=4096, **knob("of the specimen along the beam; 1: projection approximation"))
     voltage: Annotated[Range, within(1e3, 1e7)] = Field(
@@ -98,20 +112,6 @@ class Recipe(recipe.Recipe):
     retrieval: Retrieval | None = Field(None, **knob("phase found by a classical method, stored as phase_retrieved"))
     store: Store = Field("measurement", **knob("images with noise, without, or both (adds intensity_expected)"))
 
-    @field_validator("images")
-    @classmethod
-    def _odd(cls, images: int) -> int:
-        if images != 2 and images % 2 == 0:
-            raise ValueError("must be 2 or odd (3, 5, ...): the in-focus image lies amid the others")
-        return images
-
-    @field_validator("supersampling")
-    @classmethod
-    def _power_of_two(cls, factor: int) -> int:
-        if factor & (factor - 1):
-            raise ValueError("must be a power of two (1, 2, 4, ...)")
-        return factor
-
     @model_validator(mode="after")
     def _sampled(self) -> Self:
         """Waves must not leave the periodic field, nor a film be finer than can be summed."""
@@ -129,6 +129,8 @@ class Recipe(recipe.Recipe):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         magnetised = self.magnetic is not None
+        directed = self.magnetic is not None and self.magnetic.direction is not None
+        apart = magnetised and self.component != "total"
         for wrong, said in (
             (self.files and self.waves, "files and waves: give one of them"),
             (self.waves and (magnetised or self.film or self.slices > 1), "waves: without magnetic, film and slices"),
@@ -136,6 +138,11 @@ class Recipe(recipe.Recipe):
             (self.flipped and not magnetised, "flipped: turning over shows the magnetic phase; give magnetic.mass=80"),
             (self.component == "magnetic" and not magnetised, "component = magnetic: give magnetic.mass=80"),
             (self.files and self.files.moments and not magnetised, "files.moments: give magnetic.mass=80"),
+            (
+                self.files and self.files.moments and directed,
+                "files.moments: have directions; leave magnetic.direction",
+            ),
+            (apart and self.retrieval and not self.flipped, "retrieval of one component: needs flipped=true"),
             (self.in_focus == "averaged" and self.images != 3, "in_focus = averaged: must have images=3"),
         ):
             if wrong:
@@ -156,10 +163,15 @@ class Recipe(recipe.Recipe):
             () if self.files or self.waves else {field.name for field in particles.FIELDS},
             {field.name for field in films.FIELDS} if self.film else (),
             {"phase_exit"} if self.waves or self.slices > 1 else (),
-            {"phase_total", "phase_magnetic", "phase_component", *MAGNET} if self.magnetic else (),
+            {"phase_total", "phase_magnetic", "phase_component", *MAGNET[self._moments :]} if self.magnetic else (),
             {"intensity_flipped", *(f"{name}_flipped" for name in POSE)} if self.flipped else (),
             {"phase_retrieved"} if self.retrieval else (),
         )
+
+    @property
+    def _moments(self) -> bool:
+        """Whether directions of magnetisation come from files."""
+        return bool(self.files and self.files.moments)
 
     def bind(self, inputs: Path | None) -> Self:
         """With the files found and hashed."""
@@ -328,7 +340,7 @@ def _slabs(recipe: Recipe, specimen: Particle | Item) -> tuple[np.ndarray, float
     frame = recipe.frame
     if isinstance(specimen, Item):
         assert recipe.files is not None
-        found, height = recipe.files.slabs(specimen, frame.grid, recipe.field_of_view, recipe.slices)
+        found, height = recipe.files.slabs(specimen, frame.grid, recipe.field_of_view, frame.middle, recipe.slices)
         return found.astype(np.float32), height
     mesh = nanoparticle.build(specimen, recipe.field_of_view)
     edges = np.linspace(-reach(mesh, (-1, 0, 0)), reach(mesh, (1, 0, 0)), recipe.slices + 1)
@@ -343,7 +355,8 @@ def _magnetic(recipe: Recipe, parameters: Parameters, slabs: np.ndarray) -> np.n
     if magnet is None:
         return None
     if isinstance(specimen, Item) and recipe.files and recipe.files.moments:
-        return magnet.along(recipe.files.moment(specimen, frame.grid, recipe.field_of_view), frame.pitch)
+        moment = recipe.files.moment(specimen, frame.grid, recipe.field_of_view, frame.middle)
+        return magnet.along(moment, frame.pitch)
     return magnet.uniform(slabs.sum(axis=0), frame.pitch)
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
-from inference.registration import register, unwindowed
+from inference.registration import register
 from physics import focal_series, phase
 from physics.electron import wavelength
 from physics.magnetics import separate
-from physics.phase import in_focus
+from physics.phase import in_focus, unwindowed
+from schemas.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
 FRESNEL = 3.0  # lengths sqrt(lambda z): so wide is the Gaussian through which images are registered
@@ -69,17 +70,24 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
-        images, window = fields["intensity"], fields["window"]
-        start = phase.transport(images, *_lens(fields), cutoff=0.0, floor=0.01)
-        start = (start - phase.vacuum(start, window)) * window
-        found = focal_series.misell(unwindowed(images, window), *_lens(fields), start=start, iterations=int(iterations))
+        window = fields["window"]
+        found = focal_series.misell_from_transport(
+            fields["intensity"], *_lens(fields), window=window, iterations=int(iterations)
+        )
         return found - phase.vacuum(found, window)  # type: ignore[no-any-return]
 
     return of_component(fields, retrieve)
 
 
+def _refuse_magnetic(fields: Arrays) -> None:
+    """A material's thickness says nothing of its magnetisation."""
+    if COMPONENTS[int(fields.get("phase_component", np.array(0)))] == "magnetic":
+        raise UserError("the target is the magnetic phase: one material's absorption says nothing of it; use tie")
+
+
 def single_material(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     """Phase (sample, y, x) [rad] of one material, from all images (`physics.focal_series`). ratio: V / V' [1]."""
+    _refuse_magnetic(fields)
     images = unwindowed(fields["intensity"], fields["window"])
     return {"phase": focal_series.single_material(images, *_lens(fields), ratio=ratio) * fields["window"]}
 
@@ -97,6 +105,7 @@ def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     since phi = sigma V t and I = exp(- 2 sigma V' t). ratio: V / V' [1]. Blind to dose, defocus and misalignment: the
     honest baseline for bodies of a single material; wrong as soon as there are two.
     """
+    _refuse_magnetic(fields)
     window = fields["window"]
     safe = np.where(window > 0, window, 1)
     image = np.maximum(in_focus(fields["intensity"]) / safe, np.float32(DARKEST))
@@ -138,6 +147,7 @@ METHODS: Mapping[str, Method] = {
     "single_material": Method(
         about="images registered, then one material: least squares over all planes (Paganin et al. 2002, for one)",
         needs=TRANSPORT.needs,
+        uses=("phase_component",),
         solve=single_material,
         prepare=registered,
         settings={"ratio": RATIO},
@@ -145,6 +155,7 @@ METHODS: Mapping[str, Method] = {
     "absorption": Method(
         about="one material: phi = -(V / 2 V') ln I in focus, no propagation",
         needs=("intensity", "window"),
+        uses=("phase_component",),
         solve=absorption,
         settings={"ratio": RATIO},
     ),

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -12,7 +12,7 @@ class Parameter(BaseModel):
 
     model_config = _STRICT
 
-    values: list[float]  # flattened
+    values: list[FiniteFloat]  # flattened
     units: str
 
 

@@ -20,6 +20,8 @@ from schemas.formats.picture import Known, Picture, refuse_large, the_only
 NAME = "MAT"
 SUFFIX = ".mat"
 NUMBERS = {"double": 8, "single": 4, "logical": 1} | {f"{u}int{8 * n}": n for n in (1, 2, 4, 8) for u in ("", "u")}
+UTF32 = 4  # bytes of a character in memory
+LONGEST = 1 << 20  # characters of what an export says of itself
 CARD = "drybeam"  # the variable that holds what an export says of itself
 HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy writes the time
 
@@ -31,7 +33,9 @@ def read(path: Path, inner: str) -> Picture:
     listed = scipy.io.whosmat(str(path), appendmat=False)
     found = {name: (shape, NUMBERS[kind]) for name, shape, kind in listed if kind in NUMBERS}
     texts = {name: shape for name, shape, kind in listed if kind == "char"}
-    card = _card(path) if CARD in texts else None
+    if CARD in texts:
+        refuse_large(path, texts[CARD], UTF32)
+    card = _card(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
     if card and not inner:
         inner = card.field
     name = the_only(path, inner, {name: shape for name, (shape, _) in found.items()})

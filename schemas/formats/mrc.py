@@ -16,6 +16,10 @@ def read(path: Path, inner: str) -> Picture:
     """All sections."""
     if inner:
         raise UserError(f"{path}:{inner}: an MRC file holds one array; leave out :{inner}")
+    with path.open("rb") as raw:
+        extended = raw.read(96)[92:]  # the size of an extended header, in either order of bytes
+    if min(int.from_bytes(extended, order) for order in ("little", "big")) > path.stat().st_size:
+        raise UserError(f"{path}: its header promises more than the file holds: damaged; get another copy")
     with mrcfile.open(path, mode="r", header_only=True) as file:
         header = file.header
         shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))

@@ -21,6 +21,8 @@ def read(path: Path, inner: str) -> Picture:
     """An array, or one of an archive."""
     if zipfile.is_zipfile(path):
         return Picture(_of_archive(path, inner))
+    if path.suffix == ".npz":
+        raise UserError(f"{path}: no archive of NumPy arrays: cut short or damaged; get another copy")
     if inner:
         raise UserError(f"{path}:{inner}: an NPY file holds one array; leave out :{inner}")
     with path.open("rb") as file:

@@ -14,7 +14,6 @@ from schemas.formats.picture import Picture
 
 HEAD = 512  # bytes
 HDF5 = b"\x89HDF\r\n\x1a\n"
-STARTS = (0, 512, 1024, 2048)
 MAGIC = {
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
@@ -99,10 +98,15 @@ def _kind(path: Path) -> str:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether its signature stands at one of the places where HDF5 looks for it first."""
+    """Whether its signature stands at one of the places where HDF5 looks for it: 0, 512, and on by doubling."""
+    start, size = 0, path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(STARTS[-1] + len(HDF5))
-    return any(head.startswith(HDF5, start) for start in STARTS)
+        while start < size:
+            file.seek(start)
+            if file.read(len(HDF5)) == HDF5:
+                return True
+            start = max(2 * start, 512)
+    return False
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class Picture:
     known: Known = field(default_factory=dict)  # parameters that the file states, in the units of schemas
     axes: tuple[str, ...] = ()  # as an export of ours names them
     matlab: bool = False  # as MATLAB has them: (y, x), and what counts images last
+    colours: bool = False  # the last axis holds them, as the file says
 
 
 def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:

@@ -1,6 +1,7 @@
 """TIFF: one image or a stack of pages, with the pixel size of ImageJ, OME or the resolution tags."""
 
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,25 @@ IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
 
 
 def read(path: Path, _: str) -> Picture:
-    """All pages, which must be of one shape. UserError: pages of unlike shapes, colours, a file cut short."""
-    with tifffile.TiffFile(path) as file:
+    """All pages, which must be of one shape. UserError: pages of unlike shapes, a file cut short."""
+    with tifffile.TiffFile(path, _multifile=False) as file:
         if len(file.series) != 1:
             raise UserError(f"{path}: holds {len(file.series)} series of pages of unlike shapes; give one at a time")
         series = file.series[0]
-        if series.axes.endswith("S"):  # S first is how tifffile itself stores a stack of three images
-            raise UserError(f"{path}: holds colours (RGB); give a grey image")
         refuse_large(path, series.shape, series.dtype.itemsize)
         _refuse_short(path, file, series)
         card = _card(file)
         axes = tuple(card.axes) if card else ()
-        return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes)
+        colours = series.axes.endswith("S")  # S first is how tifffile itself stores a stack of three images
+        return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes, colours=colours)
 
 
 def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
     """Pages that are gone, or end beyond the end of the file, would be read as zeros."""
     size = path.stat().st_size
-    whole = None not in series.pages and (series.dataoffset or 0) + bool(series.dataoffset) * series.nbytes <= size
+    promised = (file.imagej_metadata or {}).get("images", 1)
+    whole = series.size >= promised * math.prod(series.shape[-2:]) and None not in series.pages
+    whole = whole and (series.dataoffset or 0) + bool(series.dataoffset) * series.nbytes <= size
     for page in file.pages:
         ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
         whole = whole and bool(ends) and max(ends) <= size and 0 not in page.databytecounts

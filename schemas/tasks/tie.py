@@ -22,6 +22,10 @@ def _optional(name: str, dims: tuple[str, ...], units: str, about: str) -> Field
     return Field(name, dims, "float32", units, "parameter", about, optional=True)
 
 
+def _measured(name: str, dims: tuple[str, ...], units: str, about: str, usual: tuple[float, float]) -> Field:
+    return Field(name, dims, "float32", units, "parameter", about, usual=usual)
+
+
 TASK = Task(
     name="tie",
     version="1.1",
@@ -29,7 +33,7 @@ TASK = Task(
     formula=(
         "intensity[plane] = |F^-1 exp(-i pi lambda defocus[plane] |f|^2) F (amplitude exp(i phi))|^2, "
         "lambda the relativistic wavelength at `voltage`, F with exp(-2 pi i f.x) on the periodic image; phi is "
-        "phase_exit, phase_total or phase, the first of them that is stored; for intensity_flipped it is "
+        "phase_exit, phase_total or phase, the first of them that is stored; for intensity_flipped, with slices=1, "
         "phase_total - 2 phase_magnetic; exact when "
         "noise=0 misalignment=none window=none supersampling=1 padding=1 in_focus=measured"
     ),
@@ -37,23 +41,31 @@ TASK = Task(
     window="window",
     measured=("defocus", "voltage", "sampling"),
     beam="intensity",
+    distinct=("defocus",),
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
         Field(
             "intensity_flipped", SERIES, "float32", "1", "input", "of the specimen turned over, mirrored", optional=True
         ),
         Field("phase_retrieved", IMAGE, "float32", "rad", "input", "found by a classical method", optional=True),
-        Field("phase", IMAGE, "float32", "rad", "target", "phase at the exit surface, + sigma V t, not wrapped"),
+        Field(
+            "phase",
+            IMAGE,
+            "float32",
+            "rad",
+            "target",
+            "projected: + sigma V t - (e / hbar) int A_z dz, not wrapped",
+        ),
         Field("phase_total", IMAGE, "float32", "rad", "auxiliary", "electrostatic and magnetic", optional=True),
         Field("phase_magnetic", IMAGE, "float32", "rad", "auxiliary", "- (e / hbar) int A_z dz", optional=True),
         Field("phase_exit", IMAGE, "float32", "rad", "auxiliary", "of the exit wave, unwrapped", optional=True),
-        Field("amplitude", IMAGE, "float32", "1", "auxiliary", "modulus of the exit wave, exp(- sigma V' t)"),
+        Field("amplitude", IMAGE, "float32", "1", "auxiliary", "of the exit wave; projected: exp(- sigma V' t)"),
         Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "image at infinite dose", optional=True),
         Field("window", ("y", "x"), "float32", "1", "auxiliary", "apodisation of `intensity` and `phase`"),
         Field("phase_component", (), "uint8", "1", "auxiliary", f"what `phase` is: of {COMPONENTS}", optional=True),
-        Field("defocus", PLANES, "float32", "nm", "parameter", "z of image planes, positive downstream"),
-        Field("voltage", ("sample",), "float32", "V", "parameter", "accelerating voltage"),
-        Field("sampling", ("sample",), "float32", "nm", "parameter", "width of a square pixel"),
+        _measured("defocus", PLANES, "nm", "z of image planes, positive downstream", (1.0, 1e7)),
+        _measured("voltage", ("sample",), "V", "accelerating voltage", (1e4, 5e6)),
+        _measured("sampling", ("sample",), "nm", "width of a square pixel", (1e-3, 1e3)),
         Field("noise", ("sample",), "float32", "1", "parameter", "fractional noise s: 1/s^2 electrons a vacuum pixel"),
         _optional("potential", ("sample",), "V", "mean inner potential V"),
         _optional("absorption", ("sample",), "V", "absorptive potential V'"),

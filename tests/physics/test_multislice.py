@@ -99,4 +99,4 @@ def test_dtypes_and_jax() -> None:
     assert wave.dtype == np.complex64
     traced = jax.jit(lambda t: exit_wave(t, LAMBDA, 8.0, 0.2))(jnp.asarray(t))
     assert np.allclose(traced, wave, atol=1e-5)
-    assert np.allclose(exit_wave(np.stack([t, t]), LAMBDA, 8.0, 0.2)[1], wave)
+    assert np.allclose(exit_wave(np.stack([t, t], axis=1), LAMBDA, 8.0, 0.2)[1], wave)
