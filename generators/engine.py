@@ -2,7 +2,9 @@
 
 import math
 import os
+import resource
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -92,10 +94,16 @@ def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
         seconds_per_sample=seconds,
         workers=workers,
         seconds=seconds * left / workers,
-        memory=workers * (WORKER + 3 * unit_bytes),
+        memory=workers * (max(WORKER, _peak()) + 3 * unit_bytes),
         disk=plan.nbytes(),
         objects=objects,
     )
+
+
+def _peak() -> int:
+    """Bytes that this process has taken at most: it has just made samples, as a worker does."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:

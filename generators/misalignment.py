@@ -45,13 +45,17 @@ class Pose:
 
 
 def draw(recipe: Misalignment, field_of_view: float, rng: np.random.Generator) -> Pose:
-    """A random pose. field_of_view: [nm]. What is switched off is drawn all the same, so the others do not change."""
+    """A random pose, as float32 stores it. field_of_view: [nm].
+
+    What is switched off is drawn all the same, so the others do not change.
+    """
     rotation = _spread(recipe.rotation, recipe.rotation_mode, rng)
     scale = 1 + _spread(recipe.scale, recipe.scale_mode, rng)
     length = abs(_spread(recipe.shift, recipe.shift_mode, rng)) * field_of_view
     direction = rng.uniform(0, 2 * np.pi)
     # A gaussian has tails: an image is never shrunk to nothing.
-    return Pose(rotation, max(scale, 0.1), length * np.sin(direction), length * np.cos(direction))
+    numbers = (rotation, max(scale, 0.1), length * np.sin(direction), length * np.cos(direction))
+    return Pose(*(float(np.float32(number)) for number in numbers))
 
 
 def _spread(magnitude: float, mode: Mode, rng: np.random.Generator) -> float:

@@ -87,6 +87,17 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     return AfterValidator(check)
 
 
+def power_of_two() -> AfterValidator:
+    """A bound for a knob: 1, 2, 4, ..."""
+
+    def check(value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two (1, 2, 4, ...)")
+        return value
+
+    return AfterValidator(check)
+
+
 def _rule(low: float, high: float, above: bool) -> str:
     parts = []
     if math.isfinite(low):

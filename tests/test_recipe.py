@@ -149,3 +149,13 @@ def test_models_refuse_unknown_keys() -> None:
         assert issubclass(model, BaseModel)
         assert model.model_config["extra"] == "forbid"
         assert model.model_config["frozen"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_shorthand_and_a_member_go_together(order: int) -> None:
+    made = make(tie.Recipe, {}, ["window=0.4", "window.edge=0.1"][::order])
+    assert made.window is not None
+    assert (made.window.radius, made.window.edge) == (0.4, 0.1)
+    found = make(tie.Recipe, {}, ["retrieval=misell", "retrieval.iterations=30"][::order])
+    assert found.retrieval is not None
+    assert (found.retrieval.method, found.retrieval.iterations) == ("misell", 30)

@@ -188,3 +188,11 @@ def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
 def test_what_makes_no_sense_is_one_line(generate: Command, knobs: tuple[str, ...], rule: str) -> None:
     refused(generate("--task", "tie", "--n", 2, "--set", *knobs), rule)
     assert not Path("tie.zarr").exists()
+
+
+@pytest.mark.parametrize("method", ["absorption", "single_material"])
+def test_one_material_says_nothing_of_a_magnetic_phase(generate: Command, infer: Command, method: str) -> None:
+    small = ("image_size=16", "padding=1", "supersampling=1", "defocus=500")
+    command = ("--task", "tie", "--recipe", "magnetic", "--n", 2, "--scheduler", "synchronous", "--set", *small)
+    assert generate(*command)[0] == 0
+    refused(infer("--method", method, "--data", "tie.zarr", "--split", "train"), "the target is the magnetic phase")

@@ -230,3 +230,77 @@ def test_a_film_adds_its_own_phase_and_absorption(slices: int) -> None:
     assert np.std(rough["phase"] - bare["phase"], axis=(1, 2)) == pytest.approx(
         0.1 * 6.526155e-3 * 9.09 * rough["film_thickness"], rel=0.25
     )
+
+
+def test_the_film_is_the_last_that_the_beam_meets() -> None:
+    """A film before the body would be out of focus by its height: the wave of the two then differs."""
+    knobs = (*CLEAN, "slices=8", "defocus=500", "potential=50", "field_of_view=60", "film.thickness=15")
+    rough = ("film.roughness=0.5", "film.correlation=1", "magnetic.mass=0", "flipped=true")
+    values = samples(2, *knobs, *rough)
+    turned = rms(values["intensity"] - values["intensity_flipped"])
+    assert turned > 1e-3  # turned over, the film is met first
+    bare = samples(2, *knobs[:-1], "magnetic.mass=0", "flipped=true")
+    assert turned > 1.2 * rms(bare["intensity"] - bare["intensity_flipped"])
+
+
+@pytest.mark.parametrize("padding", [2, 3])
+@pytest.mark.parametrize("size", [32, 33])
+def test_a_wider_field_leaves_the_image_where_it_is(size: int, padding: int) -> None:
+    """For odd sizes, too: pixel N//2 stays pixel n//2, of meshes, films and files alike."""
+    knobs = ("noise=0", "misalignment=none", f"image_size={size}", "defocus=1000:2000", "supersampling=2")
+    narrow, wide = samples(3, *knobs), samples(3, *knobs, f"padding={padding}")
+    assert np.allclose(narrow["phase"], wide["phase"], atol=1e-4)
+    assert np.max(abs(narrow["intensity"] - wide["intensity"])) < 0.05
+    assert rms(narrow["intensity"] - wide["intensity"]) < 2e-3
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+@pytest.mark.parametrize("size", [32, 33])
+def test_files_lie_in_the_middle_of_the_image(generate: Command, tmp_path: Path, size: int, padding: int) -> None:
+    mask = np.zeros((24, 24, 24), bool)
+    mask[8:16, 8:16, 7:17] = True
+    np.save(tmp_path / "a.npy", mask)
+    knobs = (*CLEAN, "files.path=a.npy", "files.shared=true", "files.orientation=fixed", "defocus=300")
+    phase = made(generate, *knobs, f"image_size={size}", f"padding={padding}").phase.values[0]
+    centre = [float(phase.sum(axis) @ (np.arange(size) + 0.5)) / phase.sum() for axis in (0, 1)]
+    assert centre == pytest.approx([size / 2, size / 2], abs=1e-3)
+
+
+def test_the_film_does_not_move_with_the_fineness_of_the_grid() -> None:
+    knobs = ("noise=0", "misalignment=none", "potential=0", "absorption=0", "film.roughness=0.1", "film.correlation=8")
+    coarse, fine = (samples(1, *knobs, f"supersampling={n}", "defocus=1000")["phase"][0] for n in (1, 4))
+    around = [rms(coarse - np.roll(fine, (y, x), (0, 1))) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    assert np.argmin(around) == 4
+    assert around[4] < 0.1 * np.std(coarse)
+
+
+def test_slabs_are_as_far_apart_as_they_are_high() -> None:
+    """Two slices of a slab between two gratings: the distance is known from the specimen alone."""
+    two, four = (samples(1, *CLEAN, f"slices={n}", "potential=60", "field_of_view=40")["phase_exit"] for n in (2, 64))
+    many = samples(1, *CLEAN, "slices=128", "potential=60", "field_of_view=40")["phase_exit"]
+    assert rms(four - many) < 0.05 * rms(two - many)
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_what_the_window_hides_is_not_seen_by_the_retrieved_phase(images: int) -> None:
+    """The stored phase is that which inference finds in the stored images."""
+    from inference.tasks.tie import misell
+
+    knobs = ("window.radius=0.35", f"images={images}", "retrieval.method=misell", "retrieval.iterations=3")
+    values = samples(2, *knobs, "retrieval.offset=annulus")
+    y, x = np.indices((64, 64)) - 32
+    window = (np.hypot(y, x) <= 0.35 * 64).astype(np.float32)
+    found = misell({**values, "window": window}, iterations=3)["phase"]
+    assert np.allclose(found, values["phase_retrieved"], atol=2e-4)
+
+
+def test_the_phase_is_retrieved_from_the_averaged_image() -> None:
+    knobs = ("noise=0", "misalignment=none", "in_focus=averaged", "retrieval=tie")
+    values = samples(2, *knobs)
+    found = transport({**values, "window": np.ones((64, 64), np.float32)}, cutoff=0.004, floor=0.1, offset="none")
+    assert np.allclose(found["phase"], values["phase_retrieved"], atol=1e-5)
+
+
+def test_one_component_is_not_retrieved_from_one_series(generate: Command) -> None:
+    knobs = ("magnetic.mass=80", "component=magnetic", "retrieval=tie")
+    refused(generate(*ONE, "--set", *knobs), "needs flipped=true")

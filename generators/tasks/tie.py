@@ -10,9 +10,8 @@ A fine grid is needed: exp(i phase) is sampled at points, and at the edges of a 
 pi from one to the next. Against 16 times the image, the rms error of the default images is 0.04, 0.011, 0.0023 and
 0.0006 for 1, 2, 4 and 8 times; their shot noise is 0.005 on average.
 
-Slices of more than one make it a multislice simulation, `waves` takes exit waves from files; the target stays the
-projected phase. `magnetic` adds the phase of a magnetised body, alone in infinite space: it does not end at the border,
-so give it padding=2, a field twice as wide as the image. The same specimen turned over (`flipped`) tells the two apart.
+More than one slice is multislice, `waves` takes exit waves from files; the target stays the projected phase. The phase
+of a magnetised body does not end at the border: give it padding=2. The body turned over (`flipped`) tells it apart.
 
 One homogeneous body, without a film: its phase is -V / (2 V') times the logarithm of the in-focus intensity. A network
 that estimates that one ratio from the series could do without the fringes; compare with this baseline.
@@ -48,7 +47,7 @@ from physics.electron import wavelength
 from physics.magnetics import separate
 from schemas import films, particles
 from schemas.knobs import knob
-from schemas.quantities import Range, within
+from schemas.quantities import Range, power_of_two, within
 from schemas.tasks.tie import COMPONENTS
 
 VERSION = 2
@@ -67,12 +66,6 @@ def _odd(images: int) -> int:
     return images
 
 
-def _power_of_two(factor: int) -> int:
-    if factor & (factor - 1):
-        raise ValueError("must be a power of two (1, 2, 4, ...)")
-    return factor
-
-
 class Recipe(recipe.Recipe):
     """Every knob of the task."""
 
@@ -81,8 +74,8 @@ class Recipe(recipe.Recipe):
     )
     image_size: int = Field(64, ge=8, le=4096, **knob("of the square image", "pixel"))
     field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **knob("width of the image", "nm"))
-    supersampling: Annotated[int, AfterValidator(_power_of_two)] = Field(
-        4, ge=1, le=64, **knob("simulation grid to image, a power of two")
+    supersampling: Annotated[int, power_of_two()] = Field(
+        4, ge=1, le=64, **knob("points of the simulation to a pixel, along each side; a power of two")
     )
     padding: int = Field(1, ge=1, le=8, **knob("simulated field to image; 1: the image is periodic"))
     slices: int = Field(1, ge=1, le=4096, **knob("of the specimen along the beam; 1: projection approximation"))
@@ -129,20 +122,18 @@ class Recipe(recipe.Recipe):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         magnetised = self.magnetic is not None
-        directed = self.magnetic is not None and self.magnetic.direction is not None
-        apart = magnetised and self.component != "total"
         for wrong, said in (
             (self.files and self.waves, "files and waves: give one of them"),
             (self.waves and (magnetised or self.film or self.slices > 1), "waves: without magnetic, film and slices"),
             (self.waves and self.padding > 1, "waves: end at the image's border, so padding must be 1"),
             (self.flipped and not magnetised, "flipped: turning over shows the magnetic phase; give magnetic.mass=80"),
             (self.component == "magnetic" and not magnetised, "component = magnetic: give magnetic.mass=80"),
-            (self.files and self.files.moments and not magnetised, "files.moments: give magnetic.mass=80"),
+            (self._moments and not magnetised, "files.moments: give magnetic.mass=80"),
             (
-                self.files and self.files.moments and directed,
-                "files.moments: have directions; leave magnetic.direction",
+                self._moments and self.magnetic and self.magnetic.direction,
+                "files.moments: leave magnetic.direction out",
             ),
-            (apart and self.retrieval and not self.flipped, "retrieval of one component: needs flipped=true"),
+            (self._apart and self.retrieval and not self.flipped, "retrieval of one component: needs flipped=true"),
             (self.in_focus == "averaged" and self.images != 3, "in_focus = averaged: must have images=3"),
         ):
             if wrong:
@@ -167,6 +158,11 @@ class Recipe(recipe.Recipe):
             {"intensity_flipped", *(f"{name}_flipped" for name in POSE)} if self.flipped else (),
             {"phase_retrieved"} if self.retrieval else (),
         )
+
+    @property
+    def _apart(self) -> bool:
+        """Whether the target is one of two components."""
+        return self.magnetic is not None and self.component != "total"
 
     @property
     def _moments(self) -> bool:
@@ -259,7 +255,7 @@ class Parameters:
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
     """The parameters of one sample, from the streams `optics`, `misalignment`, `specimen`, `magnetisation`, `film`."""
-    lens = rng.optics
+    lens, pool = rng.optics, recipe.files or recipe.waves
     outermost = recipe.defocus.draw(lens)
     planes = [*range(recipe.images)] * (2 if recipe.flipped else 1)
     return Parameters(
@@ -270,15 +266,10 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         noise=np.float32(recipe.noise.draw(lens)),
         potential=np.float32(recipe.potential.draw(lens)),
         absorption=np.float32(recipe.absorption.draw(lens)),
-        specimen=_draw_specimen(recipe, rng),
+        specimen=pool.draw(rng) if pool else nanoparticle.draw(recipe.specimen, rng.specimen),
         magnet=magnetised.draw(recipe.magnetic, rng.magnetisation) if recipe.magnetic else None,
         film=film.draw(recipe.film, rng.film) if recipe.film else None,
     )
-
-
-def _draw_specimen(recipe: Recipe, rng: Streams) -> Specimen:
-    pool = recipe.files or recipe.waves
-    return pool.draw(rng) if pool else nanoparticle.draw(recipe.specimen, rng.specimen)
 
 
 def _draw_pose(recipe: Recipe, image: int, plane: int, rng: np.random.Generator) -> Pose:
@@ -286,8 +277,7 @@ def _draw_pose(recipe: Recipe, image: int, plane: int, rng: np.random.Generator)
     averaged = recipe.in_focus == "averaged" and plane == 1
     if recipe.misalignment is None or image == recipe.reference or averaged:
         return Pose()
-    drawn = misalignment.draw(recipe.misalignment, recipe.field_of_view, rng)
-    return Pose(*(float(np.float32(getattr(drawn, name))) for name in POSE))
+    return misalignment.draw(recipe.misalignment, recipe.field_of_view, rng)
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
@@ -313,12 +303,11 @@ def _simulate(recipe: Recipe, parameters: Parameters) -> Arrays:
 
 def _exit(recipe: Recipe, parameters: Parameters) -> Exit:
     """What is behind the specimen, on the simulation grid."""
-    specimen = parameters.specimen
+    specimen, voltage = parameters.specimen, float(parameters.voltage)
     if isinstance(specimen, WaveItem):
         assert recipe.waves is not None
         return imported(*recipe.waves.waves(specimen, recipe.frame.size))
     slabs, height = _slabs(recipe, specimen)
-    voltage = float(parameters.voltage)
     body = Body(
         phases=optics.phase_shift(slabs, float(parameters.potential), voltage),
         amplitudes=optics.attenuation(slabs, float(parameters.absorption), voltage),
@@ -370,7 +359,7 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
     for name in series:
         images = arrays[name]
         if recipe.store != "expectation":
-            images = np.stack([_noisy(x, float(p.noise), rng) for x, p, rng in zip(images, block, rngs, strict=True)])
+            images = np.stack([_noisy(*row) for row in zip(images, block, rngs, strict=True)])
         measured[name] = _averaged(recipe, images)
     if recipe.retrieval:
         rows = zip(block, measured["phase"], *(measured[name] for name in series), strict=True)
@@ -378,8 +367,9 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
     return measured | {name: measured[name] * shape for name in series}
 
 
-def _noisy(images: np.ndarray, level: float, rng: Streams) -> np.ndarray:
-    return noise.detect(images, rng.noise, electrons=noise.electrons_at(level))  # type: ignore[no-any-return]
+def _noisy(images: np.ndarray, parameters: Parameters, rng: Streams) -> np.ndarray:
+    electrons = noise.electrons_at(float(parameters.noise))
+    return noise.detect(images, rng.noise, electrons=electrons)  # type: ignore[no-any-return]
 
 
 def _averaged(recipe: Recipe, images: np.ndarray) -> np.ndarray:
