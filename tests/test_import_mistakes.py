@@ -204,3 +204,32 @@ def test_axes_that_are_said_are_no_colours(dataset: Command) -> None:
     refused(dataset("import", "--task", "tie", "--from", "a.tif", *ALL), "colours (RGB)", "--axes y,x,plane")
     assert dataset("import", "--task", "tie", "--from", "a.tif", *ALL, "--axes", "y,x,plane")[0] == 0
     assert np.array_equal(xr.open_zarr("measured.zarr/test").intensity[0, 2].values, values[..., 2])
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "rule"),
+    [
+        ("[-1e3, 0, NaN]", "nm", "defocus is missing"),
+        ("[-1, 0, 1]", "um", "defocus is missing"),
+        ("[-1e300, 0, 1e300]", "nm", "no finite number"),
+    ],
+)
+def test_what_lies_beside_a_file_is_believed_in_its_units_alone(
+    dataset: Command, values: str, units: str, rule: str
+) -> None:
+    np.save("a.npy", np.ones((3, 8, 8)) + np.random.default_rng(0).random((3, 8, 8)))
+    parameter = f'{{"values": {values}, "units": "{units}"}}'
+    Path("a.json").write_text(
+        '{"drybeam_image": 1, "task": "tie", "split": "test", "sample": 0, "field": "intensity", "units": "1", '
+        f'"axes": ["plane", "y", "x"], "parameters": {{"defocus": {parameter}}}}}'
+    )
+    told = ("--set", "voltage=3e5", "sampling=2")
+    refused(dataset("import", "--task", "tie", "--from", "a.npy", *told), rule)
+
+
+def test_small_files_that_promise_much_are_refused_at_once(dataset: Command) -> None:
+    mrc("a.mrc", np.ones((3, 8, 8), np.float32))
+    data = bytearray(Path("a.mrc").read_bytes())
+    data[92:96] = (2**31 - 1).to_bytes(4, "little")
+    Path("a.mrc").write_bytes(data)
+    refused(dataset("import", "--task", "tie", "--from", "a.mrc", *ALL), "promises more than the file holds")

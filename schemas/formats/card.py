@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
+from schemas.core import find_task, task_names
+
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -39,5 +41,10 @@ class Card(BaseModel):
             return None
 
     def known(self) -> dict[str, tuple[float, ...]]:
-        """Values by the name of the parameter."""
-        return {name: tuple(parameter.values) for name, parameter in self.parameters.items()}
+        """Values by the name of the parameter, of those that are in the units of the schema."""
+        fields = {field.name: field for field in find_task(self.task).fields} if self.task in task_names() else {}
+        return {
+            name: tuple(parameter.values)
+            for name, parameter in self.parameters.items()
+            if name in fields and fields[name].units == parameter.units
+        }
