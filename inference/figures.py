@@ -117,6 +117,7 @@ def cost(result: Result) -> Figure | None:
     _legend_above(drawn, axis, columns=4)
     axis.set_ylim(min(errors) / 1.3, max(errors) * 1.3)
     axis.set(xlabel="inversion [s per sample]", ylabel="nrms: median, quartiles")
+    _decimal(axis.xaxis)
     _decimal(axis.yaxis)
     return drawn
 

@@ -34,6 +34,7 @@ p { max-width: 48rem; margin: .5rem 0; }
 .wide { overflow-x: auto; }
 .wide img { min-width: 44rem; }
 img { max-width: 100%; height: auto; }
+.whole { grid-column: 1 / -1; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: .5rem 1.5rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid #eee; vertical-align: top; }

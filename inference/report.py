@@ -17,6 +17,7 @@ from schemas.objects import publish
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
 WORST = 8
+WIDE = 8.0  # inches: a figure that takes the whole width of the page
 USELESS = 0.95  # of the error of a prediction of 0 everywhere
 
 
@@ -186,4 +187,5 @@ def _curves(result: Result, *, whole: bool) -> Iterator[str]:
     }
     for draw, caption in captions.items():
         if (drawn := draw(result)) is not None:
-            yield f"<div>{image(drawn, caption)}{paragraph(caption, 'quiet')}</div>"
+            wide = " class=whole" if drawn.get_figwidth() > WIDE else ""
+            yield f"<div{wide}>{image(drawn, caption)}{paragraph(caption, 'quiet')}</div>"

@@ -73,7 +73,7 @@ def _table(result: Result, alone: Sequence[Region]) -> str:
     names = [run.name for run in result.runs]
     numbers = ("from", "to", "samples", *names)
     header: list[Cell] = ["parameter", "values", *((name, "number") for name in numbers)]
-    return table([*header, "ahead of the second by"] if len(names) > 1 else header, _rows(result, alone, names))
+    return table([*header, "lead"] if len(names) > 1 else header, _rows(result, alone, names))
 
 
 def _rows(result: Result, alone: Sequence[Region], names: Sequence[str]) -> Iterator[list[Cell]]:

@@ -14,6 +14,7 @@ from physics.optics import exit_wave, intensity, propagate
 from .conftest import Command, refused
 from .test_tie import CLEAN, samples
 
+MOVED = ("defocus=8e3:12e3", "misalignment.shift=0.01")
 PLAIN = (*CLEAN, "padding=1")
 SPHERE = ("specimen.kinds=ellipsoid", "specimen.aspect=1", "specimen.offset=0", "specimen.cuts=0", "specimen.rounded=0")
 SMOOTH = (*SPHERE, "specimen.wavy=0", "specimen.twisted=0")
@@ -28,7 +29,7 @@ def test_a_sphere_of_magnetite_turns_the_phase_by_a_third_of_a_radian(padding: i
     """R = 25 nm, 80 emu/g, 5.18 g/cm^3: 0.337 rad, whatever the width of the simulated field."""
     size = 25 * (np.pi / 6) ** (1 / 3) / 150  # half the edge of the cube of the same volume
     knobs = (f"specimen.size={size}", "magnetic.direction=0,0,1", "component=magnetic", f"padding={padding}")
-    values = samples(1, *SMOOTH, "noise=0", "misalignment=none", "image_size=128", *knobs, recipe="magnetic")
+    values = samples(1, *SMOOTH, "noise=0", "defocus=5000", "image_size=128", *knobs, recipe="magnetic")
     assert values["phase"].max() == pytest.approx(0.337, rel=0.01)
     assert np.array_equal(values["phase"], values["phase_magnetic"])
     assert np.argmax(values["phase"].max(axis=2)) < 64  # along +x: the beam is pushed to -y
@@ -77,7 +78,7 @@ def test_the_flipped_series_is_that_of_the_opposite_magnetisation() -> None:
 
 
 def test_the_flipped_series_has_poses_and_noise_of_its_own() -> None:
-    values = samples(4, "noise=0.05", recipe="magnetic")
+    values = samples(4, "noise=0.05", "misalignment.shift=0.01", recipe="magnetic")
     for name in ("rotation", "scale", "shift_y", "shift_x"):
         flipped = values[f"{name}_flipped"]
         assert np.unique(flipped).size == flipped.size  # the reference, too: it was taken out and turned
@@ -88,7 +89,7 @@ def test_the_flipped_series_has_poses_and_noise_of_its_own() -> None:
 
 def test_a_wide_field_keeps_the_border_free_of_fringes() -> None:
     """The magnetic phase does not end at the border: on a field as wide as the image its step diffracts there."""
-    knobs = ("noise=0", "misalignment=none", "magnetic.direction=0,1,1")
+    knobs = ("noise=0", "defocus=8e3:12e3", "magnetic.direction=0,1,1")
     narrow, wide = (samples(3, *knobs, f"padding={n}", recipe="magnetic")["intensity"][:, 0] for n in (1, 2))
     borders = [rms(np.concatenate([image[:, 0], image[:, -1]]) - 1) for image in (narrow, wide)]
     assert borders[1] < borders[0] / 4
@@ -164,12 +165,12 @@ def test_an_imported_pair_is_separated_as_a_simulated_one(generate: Command, inf
 
 
 def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
-    values = samples(3, "noise=0", "padding=1", recipe="magnetic")
+    values = samples(3, "noise=0", "padding=1", *MOVED, recipe="magnetic")
     method = find_inference("tie").METHODS["tie_registered"]
     assert method.reads(values.keys()) == (*method.needs[:4], "window", "intensity_flipped")
     fields = {**values, "window": np.ones((64, 64), np.float32)}
     moved = registered({name: fields[name] for name in method.reads(fields)})
-    still = samples(3, "noise=0", "misalignment=none", "padding=1", recipe="magnetic")["intensity_flipped"]
+    still = samples(3, "noise=0", "padding=1", MOVED[0], recipe="magnetic")["intensity_flipped"]
     before, after = (rms(images["intensity_flipped"][:, 1] - still[:, 1]) for images in (values, moved))
     assert after < before / 3
 
