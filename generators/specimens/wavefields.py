@@ -87,10 +87,11 @@ def _from_text(path: Path, data: bytes) -> NDArray[np.complex128]:
 def unwrapped(wave: Wave, near: Floats | None = None) -> Floats:
     """The phase of a wave (y, x) [rad] without jumps by 2 pi, by scikit-image (Herraez et al., Appl. Opt. 41 (2002)).
 
-    The image is periodic. The whole cycles that remain free are those of `near` [rad], a phase that is known to be
+    The whole cycles that remain free are those of `near` [rad], a phase that is known to be
     close, in the mean; without it, those that bring the mean along the border next to 0.
     """
-    found = unwrap_phase(np.angle(wave), wrap_around=(True, True), rng=0)  # type: ignore[no-untyped-call]
+    # not wrap_around=(True, True): scikit-image 0.26 then reads memory that nobody set, and may never return
+    found = unwrap_phase(np.angle(wave), rng=0)  # type: ignore[no-untyped-call]
     rest = found - near if near is not None else np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
     out: Floats = (found - 2 * np.pi * np.round(rest.mean() / (2 * np.pi))).astype(np.float32)
     return out
