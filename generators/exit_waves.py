@@ -52,9 +52,9 @@ class Exit:
 
     def component(self, name: str) -> np.ndarray:
         """The total, electrostatic or magnetic phase (y, x) [rad]."""
-        magnetic = np.zeros_like(self.total) if self.magnetic is None else self.magnetic
-        parts: dict[str, np.ndarray] = {"electrostatic": self.total - magnetic, "magnetic": magnetic}
-        return parts.get(name, self.total)
+        if name == "total" or self.magnetic is None:
+            return self.total
+        return self.magnetic if name == "magnetic" else self.total - self.magnetic
 
 
 def behind(body: Body, *, flipped: bool) -> Exit:
@@ -79,12 +79,3 @@ def imported(exit_wave: np.ndarray, projected: np.ndarray) -> Exit:
     """Of a wave that another program has simulated, and of the one that it has in the projection approximation."""
     total = unwrapped(projected)
     return Exit(total, None, abs(exit_wave), [exit_wave], unwrapped(exit_wave, total))
-
-
-def through_focus(wave: np.ndarray, defocus: np.ndarray, voltage: float, sampling: float) -> np.ndarray:
-    """|wave|^2 in each image plane, (plane, y, x) float32; in focus without a transform. defocus: (plane,) [nm]."""
-    images = np.empty((len(defocus), *wave.shape), np.float32)
-    away = defocus != 0
-    images[away] = optics.intensity(optics.propagate(wave, wavelength(voltage), defocus[away], sampling))
-    images[~away] = optics.intensity(wave)
-    return images

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.exit_waves import through_focus
 from generators.misalignment import Pose, misalign
 from generators.specimens.projection import fine_origin
+from physics import optics
+from physics.electron import wavelength
 
 DETAIL = 5.0  # nm: finer fringes are faint, and may come in again on the other side
 
@@ -65,7 +66,7 @@ class Frame:
         time, and the pixels average their gain away.
         """
         factor = min(self.supersampling, 2)
-        fine = through_focus(wave, defocus, voltage, self.pitch)
+        fine = _through_focus(wave, defocus, voltage, self.pitch)
         images = _means(fine, self.supersampling // factor)
         for plane, image in enumerate(images):
             # a spline can undershoot where the image is dark
@@ -93,3 +94,12 @@ def _means(image: np.ndarray, step: int) -> np.ndarray:
         for j in range(step):
             total += image[..., i::step, j::step]
     return total / np.float32(step**2)
+
+
+def _through_focus(wave: np.ndarray, defocus: np.ndarray, voltage: float, sampling: float) -> np.ndarray:
+    """|wave|^2 in each image plane, (plane, y, x) float32; in focus without a transform. defocus: (plane,) [nm]."""
+    images = np.empty((len(defocus), *wave.shape), np.float32)
+    away = defocus != 0
+    images[away] = optics.intensity(optics.propagate(wave, wavelength(voltage), defocus[away], sampling))
+    images[~away] = optics.intensity(wave)
+    return images

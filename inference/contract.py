@@ -56,7 +56,8 @@ class Method:
 
     def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
         """What it solves, checked: all targets, of their shapes. ready: fields that were prepared."""
-        with np.errstate(divide="ignore", invalid="ignore"):  # what is no number is told of by who counts it
+        # what is no number is told of by who counts it
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             solved = self.solve(ready, **settings)
         sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, ready[name].shape, strict=True)}
         where = f"inference/tasks/{task.name}.py: {getattr(self.solve, '__name__', 'solve')}"

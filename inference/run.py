@@ -152,10 +152,11 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
                     made, done = made + part, done + part
                     show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
             done = stop
+    broken = clock.broken  # before a batch is done again for its time
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
         predictions = place.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
-    return predictions, made, clock.broken
+    return predictions, made, broken
 
 
 def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:

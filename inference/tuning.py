@@ -1,6 +1,5 @@
 """The settings of a classical method: given, or those with the least error on samples that are not the test's."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -9,7 +8,7 @@ import numpy as np
 
 from inference.contract import Method, Setting, Settings, Value
 from inference.source import Source
-from schemas.errors import UserError
+from schemas.errors import UserError, meant
 from schemas.predictions import Tuning
 from schemas.scores import nrms
 from schemas.store import units
@@ -28,10 +27,7 @@ def parse(name: str, method: Method, texts: Sequence[str]) -> dict[str, Value]:
     for text in texts:
         key, equals, value = text.partition("=")
         if key not in method.settings:
-            there = ", ".join(method.settings) or "none"
-            nearest = difflib.get_close_matches(key, method.settings, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise UserError(f"--set {key}: method {name} has no such setting{hint}; there are: {there}")
+            raise UserError(f"--set {key}: method {name} has no such setting{meant(key, method.settings)}")
         if not equals:
             raise UserError(f"--set {text}: write key=value without spaces, for example {key}=...")
         given[key] = _value(key, method.settings[key], value)

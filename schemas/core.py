@@ -7,7 +7,6 @@ import json
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 import schemas.tasks
 from schemas import files
-from schemas.errors import UserError
+from schemas.errors import UserError, meant
 
 SAMPLE = "sample"
 SPLITS = ("train", "validation", "test")
@@ -168,9 +167,7 @@ def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Ite
     known = {field.name: field for field in task.fields}
     for name in names:
         if name not in known:
-            nearest = get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else f"; there are: {', '.join(known)}"
-            yield f"{where}: the schema has no field {name!r}{hint}"
+            yield f"{where}: the schema has no field {name!r}{meant(str(name), known)}"
         elif known[name].role not in roles:
             yield f"{where}: field {name} has the role {known[name].role}, must be {' or '.join(roles)}"
 

@@ -1,4 +1,9 @@
-"""The one exception for mistakes that a person can mend."""
+"""The one exception for mistakes that a person can mend, and the name that was perhaps meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+MANY = 12  # names, at most, are listed
 
 
 class UserError(Exception):
@@ -10,3 +15,11 @@ class UserError(Exception):
 
 class Interrupted(Exception):
     """Work stopped before its end; the same command resumes it. Command lines exit with status 75."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of an error line: the known name nearest to an unknown one, or what there is."""
+    there = list(known)
+    if close := get_close_matches(name, there, n=1):
+        return f"; did you mean {close[0]}?"
+    return f"; there are: {', '.join(there[:MANY]) or 'none'}"

@@ -6,17 +6,16 @@ test_0003_phase.tif, test_0003_phase.json (beside .npy), test_0003_intensity_0.p
 """
 
 import csv
-import difflib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from schemas.core import Field
-from schemas.errors import UserError
+from schemas.errors import UserError, meant
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.card import Card, Parameter
 from schemas.gallery import Arrays, Gallery
@@ -44,8 +43,9 @@ def export(
     """
     fields = _fields(gallery, names, kind)
     first, last = _range(gallery, *samples)
-    if unknown := sorted(limits.keys() - {field.name for field in fields}):
-        raise UserError(f"--limits {unknown[0]}: no such field among those exported{_nearest(unknown[0], fields)}")
+    there = [field.name for field in fields]
+    if unknown := sorted(limits.keys() - set(there)):
+        raise UserError(f"--limits {unknown[0]}: no such field among those exported{meant(unknown[0], there)}")
     scale = limits if kind != "png" else _extremes(gallery, fields, first, last, limits)
     try:
         _claim(out, _mark(gallery, kind, fields, (first, last), scale))
@@ -66,18 +66,12 @@ def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[F
         if name == "error" and name not in gallery.fields:
             raise UserError("--fields error: is for predictions, with --data DATASET that has targets")
         if name not in gallery.fields:
-            raise UserError(f"--fields {name}: no such field{_nearest(name, gallery.fields.values())}")
+            raise UserError(f"--fields {name}: no such field{meant(name, gallery.fields)}")
     fields = tuple(gallery.fields[name] for name in dict.fromkeys(names or gallery.default))
     for field in fields:
         if field.dtype.startswith("complex") and kind in ("tiff", "png"):
             raise UserError(f"--format {kind}: {field.name} is complex; choose npy or mat")
     return fields
-
-
-def _nearest(name: str, fields: Iterable[Field]) -> str:
-    there = [field.name for field in fields]
-    close = difflib.get_close_matches(name, there, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(there)}"
 
 
 def _range(gallery: Gallery, first: int, last: int | None) -> tuple[int, int]:

@@ -134,8 +134,8 @@ def _members(info: FieldInfo, value: Any) -> dict[str, Any]:
         return value or {}
     try:
         return inner.model_validate(value).model_dump(mode="json", exclude_unset=True)
-    except ValidationError:
-        return {}
+    except ValidationError as error:
+        raise UserError(_one_line(inner, error)) from None
 
 
 def _value(info: FieldInfo, text: str) -> Any:
@@ -153,7 +153,7 @@ def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
     return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
 
 
-def _one_line(kind: type[Knobs], error: ValidationError) -> str:
+def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     name = ".".join(loc)

@@ -1,6 +1,5 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from schemas.errors import UserError
 from schemas.formats import opening
 from schemas.formats.picture import Picture
 from schemas.manifest import SourceFile
+from schemas.objects import sha256_of
 from schemas.settings import Values
 
 AGREE = 1e-3  # relative: values that files state, and differ by less, are the same
@@ -77,7 +77,7 @@ def measure(
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
-    sources = [SourceFile(name=read.path.name, sha256=_sha256(read.path)) for _, f in reads for read in f]
+    sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
     stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*inputs, *columns, task.window}))
     constants = {
         field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
@@ -85,11 +85,6 @@ def measure(
         if not field.per_sample
     }
     return Measurement(stored, sizes, inputs | columns, constants, sources, notes)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:

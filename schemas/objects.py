@@ -80,6 +80,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file, however large; OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers left behind: writers of this machine that are dead, of others after an hour."""
     for path in folder.rglob(f".*{PARTIAL}"):

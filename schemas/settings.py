@@ -1,13 +1,12 @@
 """`--set name=value,value`: the parameters that a measurement comes with, as its author knows them."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from schemas.core import SAMPLE, Field, Task
-from schemas.errors import UserError
+from schemas.errors import UserError, meant
 
 POSITIVE = ("sampling", "sampling_y", "sampling_x", "voltage")
 
@@ -30,14 +29,9 @@ def parse(task: Task, texts: Sequence[str]) -> Values:
         if not equals:
             raise UserError(f"--set {text}: write name=value without spaces, for example {next(iter(known))}=...")
         if name not in known:
-            raise UserError(f"--set {name}: no such parameter{_nearest(name, known)}")
+            raise UserError(f"--set {name}: no such parameter{meant(name, known)}")
         given[name] = tuple(_number(known[name], part) for part in value.split(","))
     return given
-
-
-def _nearest(name: str, known: Mapping[str, Field]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
 
 
 def _number(field: Field, text: str) -> float:

@@ -350,8 +350,8 @@ def test_classical_methods_and_scores_load_neither_jax_nor_dask(generate: Comman
 
 
 def test_predictions_that_are_no_numbers_are_counted(generate: Command, infer: Command) -> None:
-    """Here of a method told to divide by nothing."""
+    """Here of a method told of a ratio beyond float32."""
     assert generate("--task", "tie", "--n", 2, "--test", 3, "--set", "image_size=16", "defocus=100", "noise=0")[0] == 0
-    code, out, err = infer("--method", "absorption", "--data", "tie.zarr", "--set", "ratio=1e38")
+    code, out, err = infer("--method", "absorption", "--data", "tie.zarr", "--set", "ratio=1e39")
     assert (code, err) == (0, "")
     assert "beware: 3 of these predictions hold what is no number" in out

@@ -159,3 +159,8 @@ def test_a_shorthand_and_a_member_go_together(order: int) -> None:
     found = make(tie.Recipe, {}, ["retrieval=misell", "retrieval.iterations=30"][::order])
     assert found.retrieval is not None
     assert (found.retrieval.method, found.retrieval.iterations) == ("misell", 30)
+
+
+def test_a_wrong_shorthand_is_not_forgotten_for_a_member() -> None:
+    with pytest.raises(UserError, match="abc"):
+        make(tie.Recipe, {}, ["window=abc", "window.edge=0.1"])

@@ -9,7 +9,7 @@ import xarray as xr
 from generators.specimens import files
 from generators.specimens.mesh import rotation
 from generators.specimens.wavefields import unwrapped
-from inference.tasks.tie import transport
+from inference.tasks.tie import misell, transport
 from physics.optics import exit_wave
 
 from .conftest import Command, refused
@@ -283,8 +283,6 @@ def test_the_film_does_not_move_with_the_fineness_of_the_grid() -> None:
 @pytest.mark.parametrize("images", [2, 3])
 def test_what_the_window_hides_is_not_seen_by_the_retrieved_phase(images: int) -> None:
     """The stored phase is that which inference finds in the stored images."""
-    from inference.tasks.tie import misell
-
     knobs = ("window.radius=0.35", f"images={images}", "retrieval.method=misell", "retrieval.iterations=3")
     values = samples(2, *knobs, "retrieval.offset=annulus")
     y, x = np.indices((64, 64)) - 32

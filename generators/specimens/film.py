@@ -27,6 +27,7 @@ from physics.fourier import ifft2
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 
+ROUNDING = 1e-3  # of a ring of waves: so much the width of a grid may err without asking for one more
 FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
 
 type Pair = tuple[float, float]
@@ -99,7 +100,7 @@ def thickness(
 def _field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
     """g at each pixel centre: the sum over waves (ky, kx) of the real part of a_k exp(2 pi i (ky y/Ly + kx x/Lx))."""
     lengths = shape[0] * sampling[0], shape[1] * sampling[1]
-    ky, kx = _waves(int(np.ceil(max(lengths) / film.correlation)))
+    ky, kx = _waves(max(int(np.ceil(max(lengths) / film.correlation - ROUNDING)), 1))
     waves = _amplitudes(film, ky / lengths[0], kx / lengths[1])
     waves = waves * np.exp(-2j * np.pi * (ky * (origin[0] / shape[0]) + kx * (origin[1] / shape[1])))
     # A wave too fast for the grid has at its points the values of a slower one: so points are exact on every grid.
@@ -126,10 +127,7 @@ def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex12
 
 
 def _waves(rings: int) -> tuple[Whole, Whole]:
-    """Whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx): those of fewer rings come first, in the same order.
-
-    So rounding of the field's width, which may ask for one ring more, changes no other wave.
-    """
+    """Whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx): those of fewer rings come first, in the same order."""
     ky, kx = _sorted_waves(1 << rings.bit_length())
     count = (2 * rings + 1) * (rings + 1)
     return ky[:count], kx[:count]

@@ -4,7 +4,6 @@ A file belongs to the split that its hash says (8 in 10 to train, 1 each to vali
 of samples. Sample i of a split takes the file at position i modulo the split's files.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,6 +16,7 @@ from generators.specimens import files
 from generators.streams import Streams
 from schemas.errors import UserError
 from schemas.knobs import knob
+from schemas.objects import sha256_of
 
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
@@ -102,8 +102,7 @@ def unchanged(path: Path, digest: str) -> Path:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give readable specimen files") from None
 

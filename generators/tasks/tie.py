@@ -50,7 +50,7 @@ from schemas.knobs import knob
 from schemas.quantities import Range, power_of_two, within
 from schemas.tasks.tie import COMPONENTS
 
-VERSION = 2
+VERSION = 3
 
 MAGNET = ("magnetisation_direction", "mass_magnetisation", "density")
 POSE = ("rotation", "scale", "shift_y", "shift_x")
@@ -122,6 +122,7 @@ class Recipe(recipe.Recipe):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         magnetised = self.magnetic is not None
+        apart = magnetised and self.component != "total"
         for wrong, said in (
             (self.files and self.waves, "files and waves: give one of them"),
             (self.waves and (magnetised or self.film or self.slices > 1), "waves: without magnetic, film and slices"),
@@ -133,7 +134,7 @@ class Recipe(recipe.Recipe):
                 self._moments and self.magnetic and self.magnetic.direction,
                 "files.moments: leave magnetic.direction out",
             ),
-            (self._apart and self.retrieval and not self.flipped, "retrieval of one component: needs flipped=true"),
+            (apart and self.retrieval and not self.flipped, "retrieval of one component: needs flipped=true"),
             (self.in_focus == "averaged" and self.images != 3, "in_focus = averaged: must have images=3"),
         ):
             if wrong:
@@ -158,11 +159,6 @@ class Recipe(recipe.Recipe):
             {"intensity_flipped", *(f"{name}_flipped" for name in POSE)} if self.flipped else (),
             {"phase_retrieved"} if self.retrieval else (),
         )
-
-    @property
-    def _apart(self) -> bool:
-        """Whether the target is one of two components."""
-        return self.magnetic is not None and self.component != "total"
 
     @property
     def _moments(self) -> bool:

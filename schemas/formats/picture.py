@@ -1,6 +1,5 @@
 """What is read from a file: values, and what the file says of them. Sizes are checked before anything is read."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.errors import UserError
+from schemas.errors import UserError, meant
 
 LIMIT = 4 << 30  # bytes of the images of one file, uncompressed
 SMALL = 64 << 20  # bytes that any file may unpack to
@@ -42,7 +41,7 @@ def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     """The name of the array that is meant: the one named after the file, or the only one that looks like an image."""
     if inner:
         if inner not in shapes:
-            raise UserError(f"{path}:{inner}: no such array{_nearest(inner, shapes)}")
+            raise UserError(f"{path}:{inner}: no such array{meant(inner, shapes)}")
         return inner
     images = [name for name, shape in shapes.items() if sum(length > 1 for length in shape) > 1]
     found = images if len(shapes) > 1 else list(shapes)
@@ -51,8 +50,3 @@ def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
         rule = f"write {path}:{found[0]} or another" if found else "give another file"
         raise UserError(f"{path}: holds {len(found) or 'no'} images (arrays: {there}); {rule}")
     return found[0]
-
-
-def _nearest(name: str, names: Mapping[str, Shape]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(list(names)[:12]) or 'none'}"

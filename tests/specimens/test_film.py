@@ -152,3 +152,10 @@ def test_a_film_too_fine_for_its_field_is_refused() -> None:
     check(Film(roughness=Range(low=0, high=0)), 5000.0)
     with pytest.raises(ValueError, match=r"film.correlation = 1 nm: must be at least field_of_view / 1000 = 5 nm; or"):
         check(Film(), 5000.0)
+
+
+@pytest.mark.parametrize("rounded", [1 - 1e-9, 1 + 1e-9])
+def test_rounding_of_the_field_does_not_change_the_film(rounded: float) -> None:
+    """As 64 x 150 / 64 and 256 x 150 / 256 nm are rounded; here 48 correlation lengths."""
+    one, other = (thickness(CARBON, (32, 32), (3.0 * scale,) * 2) for scale in (1, rounded))
+    assert other == pytest.approx(one, abs=2e-6)

@@ -7,14 +7,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
 case $size in
-  tiny) samples=500 epochs=10 ours=10 grid=(image_size=32) ;;
+  tiny) samples=500 epochs=10 ours=10 grid=(--set image_size=32) ;;
   full) samples=5000 epochs=50 ours=8 grid=() ;;
   *) echo "usage: $0 tiny|full [folder]" >&2; exit 2 ;;
 esac
 out=${2:-runs/phase_ret_dl-$size}
 data=$out/seed.zarr
 
-generate --task tie --recipe seed --n "$samples" --validation 0 --test 100 --out "$data" --set noise=0:0.01 "${grid[@]}"
+generate --task tie --recipe seed --n "$samples" --validation 0 --test 100 --out "$data" "${grid[@]}"
 train --data "$data" --recipe seed --epochs "$epochs" --out "$out/seed-mlp"
 train --data "$data" --model unet --epochs "$ours" --out "$out/unet"
 for net in seed-mlp unet; do
