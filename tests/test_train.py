@@ -196,7 +196,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "keep": (("--keep-every", "0"), ("--keep-every 0",)),
     "process": (("--coordinator", "localhost:1"), ("--processes",)),
     "alone": (("--processes", "2", "--process", "1"), ("need --coordinator",)),
-    "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, l1, huber")),
+    "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, l1, huber, cross_entropy")),
 }  # fmt: skip
 
 
