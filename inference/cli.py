@@ -103,7 +103,7 @@ def _say(out: Path, predictions: "Predictions", made: int, broken: int, *, first
     if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
-        print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, nrms {tuned.nrms:.4f} there")
+        print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there")
         if tuned.samples < FEW:
             print(f"beware: {tuned.samples} samples are few to tune on; generate more with --validation N")
         for key in tuned.edges:

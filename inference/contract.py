@@ -1,7 +1,7 @@
 """What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
 import pkgutil
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
@@ -13,6 +13,7 @@ from schemas import files
 from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
 from schemas.predictions import Tuning, Weights
+from schemas.scores import SCORES, Score
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
@@ -81,11 +82,41 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Measures:
+    """Scores that only this task has, beside those of all (`schemas.scores`)."""
+
+    scores: Mapping[str, Score]  # what they mean
+    rank: str  # the one, the lower the better, by which methods are tuned, ranked and compared
+    needs: tuple[str, ...]  # fields that they are computed from, beside targets and predictions
+    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # (fields, predictions) -> (sample,) of each score
+
+
+@dataclass(frozen=True)
 class Report:
     """What is particular to a task in the report of `evaluate`."""
 
     inputs: tuple[Shown, ...]
     parameters: tuple[str, ...] = ()  # errors are plotted against them; of several values a sample, the largest modulus
+    measures: Measures | None = None
+
+    @property
+    def rank(self) -> str:
+        """The score by which methods are tuned, ranked and compared."""
+        return self.measures.rank if self.measures else "nrms"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields that scores are computed from, beside the targets."""
+        return self.measures.needs if self.measures else ()
+
+    def told(self, keys: Iterable[str]) -> list[str]:
+        """The scores that a terminal has room for: the task's own, or all where it has none."""
+        return [key for key in keys if not self.measures or key in self.measures.scores]
+
+    def meaning(self, key: str) -> Score:
+        """Of a score's key (`nrms`, `phase.nrms`, `chi2`)."""
+        known = dict(SCORES) | dict(self.measures.scores if self.measures else {})
+        return known[key.rpartition(".")[2]]
 
 
 class Inference(Protocol):
@@ -143,6 +174,10 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         if len(shown.index) > len(free):
             yield f"REPORT.inputs: {shown.field} has the index {shown.index}, must have one for {sorted(free)}"
     yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
+    if found := module.REPORT.measures:
+        yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
+        if found.rank not in found.scores or set(found.scores) & set(SCORES):
+            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
 
 
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:

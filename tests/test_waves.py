@@ -40,8 +40,9 @@ def turned(values: Any) -> Any:
     return values
 
 
-def planted(modulus: Any, phase: Any, gauge: tuple[str, ...], seed: int) -> tuple[Any, Any]:
+def planted(wave: tuple[Any, Any], gauge: tuple[str, ...], seed: int) -> tuple[Any, Any]:
     """The same waves, each somewhere else in the gauge."""
+    modulus, phase = (values.copy() for values in wave)
     rng = np.random.default_rng(seed)
     for i in range(len(modulus)):
         row = slice(i, i + 1)
@@ -70,7 +71,7 @@ def task(*gauge: Gauge) -> Task:
 @gauges
 def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Gauge, ...]) -> None:
     exact = waves(shape)
-    moved = planted(*(x.copy() for x in exact), gauge, seed=1)
+    moved = planted(exact, gauge, seed=1)
     found = align_wave(*moved, *exact, gauge)
     assert np.array_equal(found.modulus, exact[0])
     assert np.allclose(found.phase, exact[1], atol=1e-12)
@@ -102,7 +103,7 @@ def test_no_other_place_in_the_gauge_is_nearer(shape: Shape, gauge: tuple[Gauge,
 
 def test_the_gauge_is_what_a_far_field_does_not_show() -> None:
     modulus, phase = waves((21, 26))
-    moved = planted(modulus.copy(), phase.copy(), EVERY, seed=5)
+    moved = planted((modulus, phase), EVERY, seed=5)
     one, other = (amplitude(m * np.exp(1j * p)) for m, p in ((modulus, phase), moved))
     assert np.allclose(one, other)
 
@@ -123,7 +124,7 @@ def test_where_nothing_is_predicted_there_is_no_phase() -> None:
 
 def test_a_task_of_a_wave_is_aligned_as_one() -> None:
     exact = waves((16, 15))
-    moved = planted(*(x.copy() for x in exact), EVERY, seed=1)
+    moved = planted(exact, EVERY, seed=1)
     names = ("shape", "phase")
     found = align(task(*EVERY), dict(zip(names, moved, strict=True)), dict(zip(names, exact, strict=True)))
     assert np.allclose(found["phase"], exact[1])
@@ -132,9 +133,9 @@ def test_a_task_of_a_wave_is_aligned_as_one() -> None:
 
 def test_jax_finds_the_same_and_has_finite_gradients() -> None:
     exact = waves((12, 15))
-    moved = planted(*(x.copy() for x in exact), EVERY, seed=1)
+    moved = planted(exact, EVERY, seed=1)
     rows = [jnp.asarray(x, jnp.float32) for x in (*moved, *exact)]
-    found = jax.jit(lambda *x: align_wave(*x, EVERY).phase)(*rows)
+    found = jax.jit(lambda m, p, a, b: align_wave(m, p, a, b, EVERY).phase)(*rows)
     assert np.allclose(found, exact[1], atol=1e-4)
     slope = jax.grad(lambda p: jnp.sum(align_wave(rows[0], p, rows[2], rows[3], EVERY).phase ** 2))(rows[1])
     assert np.isfinite(np.asarray(slope)).all()
