@@ -11,10 +11,8 @@ What |D| cannot tell: the phase of psi, where psi lies, and whether it is psi(r)
 Arrays (..., y, x) and (..., qy, qx), NumPy or JAX.
 """
 
-from math import pi
-
-from physics.arrays import Array, module, real_dtype
-from physics.fourier import fft2, frequencies, ifft2
+from physics.arrays import Array, module
+from physics.fourier import blurred, fft2, ifft2
 
 AXES = (-2, -1)
 
@@ -82,7 +80,4 @@ def partially_coherent(intensity: Array, width: float) -> Array:
     """
     if not width:
         return intensity
-    xp = module(intensity)
-    fy, fx = frequencies(intensity.shape, 1.0, xp)
-    coherence = xp.exp(-2 * (pi * width) ** 2 * (fy**2 + fx**2)).astype(real_dtype(intensity.dtype))
-    return xp.maximum(ifft2(fft2(intensity) * coherence).real, 0)
+    return module(intensity).maximum(blurred(intensity, width), 0)
