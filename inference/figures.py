@@ -18,9 +18,10 @@ BINS = 8  # of a parameter, equally filled
 LEAST = 4  # samples in one of them
 
 
-def histogram(result: Result) -> Figure | None:
-    """How many samples have which error, with the medians; None without positive errors."""
-    found = [(run, _positive(result.scores[run.name][result.rank])) for run in result.runs]
+def histogram(result: Result, key: str = "") -> Figure | None:
+    """How many samples have which error, with the medians; None without positive errors. key: another score."""
+    key = key or result.rank
+    found = [(run, _positive(result.scores[run.name][key])) for run in result.runs]
     everything = np.concatenate([values for _, values in found])
     if not len(everything):
         return None
@@ -33,7 +34,7 @@ def histogram(result: Result) -> Figure | None:
         axis.hist(values, bins=list(edges), color=ink, histtype="step", linewidth=1.2, label=label(run))
         if len(values):
             axis.axvline(float(np.median(values)), color=ink, linestyle=":", linewidth=1.4)
-    axis.set(xscale="log", xlabel=f"{result.rank} of a sample (dotted: median)", ylabel="samples")
+    axis.set(xscale="log", xlabel=f"{key} of a sample (dotted: median)", ylabel="samples")
     _decimal(axis.xaxis)
     _legend_above(drawn, axis, columns=4)
     return drawn

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inference.contract import Shown
+from inference.contract import Arrays, Shown, View
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, plain, unit
 from schemas.core import Field
@@ -35,7 +35,7 @@ class Column:
     behind: list[np.ndarray] | None = None  # of lines
 
 
-def samples(result: Result, target: Field, indices: Sequence[int], names: Sequence[str]) -> Figure:
+def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
     """A row per sample. Predictions are shown in the gauge of the truth."""
     columns = _columns(result, target, indices)
     rank = columns[-1].images[0].ndim
@@ -49,14 +49,14 @@ def samples(result: Result, target: Field, indices: Sequence[int], names: Sequen
     return drawn
 
 
-def _columns(result: Result, target: Field, indices: Sequence[int]) -> list[Column]:
+def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
     rows = [result.sample(index) for index in indices]
-    truth = [picture(values[target.name][0]) for values, _ in rows]
+    truth = [_shown(target, values) for values, _ in rows]
     inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
     exact = Column("exact", target.name, f"{target.name}{unit(target.units)}", truth, [""] * len(rows))
     found, errors = [], []
     for run in result.runs:
-        predicted = [picture(values[run.name][target.name][0]) for _, values in rows]
+        predicted = [_shown(target, values[run.name]) for _, values in rows]
         notes = [_note(result, run, target, index) for index in indices]
         title, ink = "\n".join(wrap(label(run), LETTERS)), colour(result, run)
         found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
@@ -86,13 +86,20 @@ def picture(values: np.ndarray) -> np.ndarray:
     return real.reshape(1) if real.ndim == 0 else real
 
 
-def _note(result: Result, run: Run, target: Field, index: int) -> str:
+def _shown(target: Field | View, values: Arrays) -> np.ndarray:
+    """What is looked at of one sample."""
+    return picture((target.of(values) if isinstance(target, View) else values[target.name])[0])
+
+
+def _note(result: Result, run: Run, target: Field | View, index: int) -> str:
+    if isinstance(target, View):
+        return f"{result.scores[run.name][result.rank][index]:.2g}"
     first = target.name == result.task.of("target")[0].name
     key = "nrms_aligned" if first else f"{target.name}.nrms_aligned"
     return f"{result.scores[run.name][key][index]:.2g}"
 
 
-def _limits(columns: Sequence[Column], target: Field) -> dict[str, tuple[float, float]]:
+def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:
     """The range of each scale: of the exact images for all methods, as wide about 0 for enlarged errors."""
     exact = next(column for column in columns if column.scale == target.name)
     low, high = _range(exact.images)

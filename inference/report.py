@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from inference import details, figures, pictures, where
+from inference.contract import View
 from inference.evaluation import CURVES, Evaluation, Result, Run
 from inference.html import CSS, PAGE, Cell, image, paragraph, table, text
 from inference.style import styled
@@ -17,6 +19,7 @@ from schemas.objects import publish
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
 WORST = 8
+EXTREME = 5  # best, and as many worst, of what follows from the targets
 WIDE = 8.0  # inches: a figure that takes the whole width of the page
 USELESS = 0.95  # of the error of a prediction of 0 everywhere
 
@@ -53,6 +56,8 @@ def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
         yield f"<h2>Where which method is best{of}</h2>" + best
     for field in result.task.of("target"):
         yield f"<h2>Samples{of}: {text(field.name)}</h2>" + _examples(result, field)
+    for view in result.report.views:
+        yield f"<h2>Samples{of}: {text(view.name)}</h2>" + _viewed(result, view)
     yield f"<h2>Errors{of}</h2><div class=pair>" + "".join(_curves(result, whole=whole)) + "</div>"
     for field in result.task.of("target"):
         yield f"<h2>The worst{of}: {text(field.name)}</h2>" + _worst(result, field)
@@ -161,6 +166,16 @@ def _examples(result: Result, field: Field) -> str:
     return drawn + paragraph(note, "quiet")
 
 
+def _viewed(result: Result, view: View) -> str:
+    """The best and the worst of what follows from the targets."""
+    order = pictures.ranking(result.scores[result.best.name][result.rank])
+    best, worst = order[:EXTREME], order[::-1][:EXTREME]
+    names = [f"{place}\nsample {i}" for place, part in (("best", best), ("worst", worst)) for i in part]
+    drawn = image(pictures.samples(result, view, [*best, *worst], names), view.name, wide=True)
+    note = f"The {len(best)} best and worst by {result.rank} of {result.best.name}, which stands in each picture."
+    return drawn + paragraph(note, "quiet")
+
+
 def _worst(result: Result, field: Field) -> str:
     errors = _errors(result, field)
     indices = pictures.ranking(-errors)[:WORST]
@@ -186,6 +201,7 @@ def _curves(result: Result, *, whole: bool) -> Iterator[str]:
     )
     captions: dict[Callable[[Result], Figure | None], str] = {
         figures.histogram: "Errors of all samples.",
+        **{partial(figures.histogram, key=key): f"{key} of all samples." for key in result.report.histograms},
         figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
         figures.ring_correlation: correlated,
         figures.cost: "Time against error. Inversion alone, in batches, without the first; hardware: see below.",

@@ -21,16 +21,16 @@ type Errors = Mapping[tuple[Value, ...], float]  # by the values of a combinatio
 type Grid = Mapping[str, tuple[Value, ...]]
 
 
-def parse(name: str, method: Method, texts: Sequence[str]) -> dict[str, Value]:
-    """Settings from `key=value`; UserError for one that the method does not have, or a value that it cannot take."""
+def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict[str, Value]:
+    """Settings from `key=value`; UserError for one that `name` does not have, or a value that it cannot take."""
     given: dict[str, Value] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if key not in method.settings:
-            raise UserError(f"--set {key}: method {name} has no such setting{meant(key, method.settings)}")
+        if key not in known:
+            raise UserError(f"--set {key}: {name} has no such setting{meant(key, known)}")
         if not equals:
             raise UserError(f"--set {text}: write key=value without spaces, for example {key}=...")
-        given[key] = _value(key, method.settings[key], value)
+        given[key] = _value(key, known[key], value)
     return given
 
 

@@ -304,8 +304,8 @@ def refine(
     """Iterations from a good guess on, for instance a network's: g (sample, y, x), amid zeros on the grid of A.
 
     Three fifths are hybrid input-output, the rest error reduction, averaged. The support stays: if none is given, it is
-    the `shrink_wrap` of the guess, about a pixel wider. The scale of the guess does not matter. Other arguments as those
-    of `reconstruct`.
+    the `shrink_wrap` of the guess, about a pixel wider. The scale of the guess does not matter. Other arguments as
+    those of `reconstruct`.
     """
     feedback = 3 * iterations // 5
     schedule = Schedule(cycles=1, feedback=feedback, reduction=0, average=iterations - feedback, every=0)

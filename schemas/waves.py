@@ -8,10 +8,15 @@ with c = C / |C| at the best s; likewise for the twin of p, and the nearer of bo
 the twin is index -> -index, so that index 0 stays. Arrays (sample, *spatial), NumPy or JAX.
 """
 
+import math
 from dataclasses import dataclass
 from math import pi
 
+import numpy as np
+
 from physics.arrays import Array
+
+EVEN = 1e-6  # of a pixel, or of a moment: rounding, which must not decide
 
 
 @dataclass(frozen=True)
@@ -86,3 +91,49 @@ def _shifted(values: Array, best: Array, xp: Array) -> Array:
 
 def _spread(values: Array, like: Array) -> Array:
     return values.reshape(len(values), *[1] * (like.ndim - 1))
+
+
+def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
+    """The one of all waves that have this far field which is agreed upon: (modulus, phase), each (sample, y, x).
+
+    Twin: that with sum m dy (dy^2 + dx^2) > 0, dy and dx from the centroid of the modulus m; if that is 0 to rounding,
+    that with sum m dphi^3 > 0, dphi from the mean. Centred: moved by whole pixels until the centroid is nearest to
+    pixel N//2 (half a pixel: beyond it); if the object would then cross the border of the frame, as near as it can. Constant:
+    sum m phase = 0 over the pixels where neither is 0; the others keep the phase 0.
+
+    modulus: 0 outside an object that does not cross the border. NumPy, float64 or float32; sample by sample.
+    """
+    rows = [_canonical(m, p) for m, p in zip(modulus, phase, strict=True)]
+    first, second = (np.array([row[k] for row in rows], like) for k, like in enumerate((modulus.dtype, phase.dtype)))
+    return first.reshape(modulus.shape), second.reshape(phase.shape)
+
+
+def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
+    inside = (phase != 0) & (modulus > 0)
+    if inside.any():
+        mean = (modulus * phase)[inside].sum(dtype=float) / modulus[inside].sum(dtype=float)
+        phase = np.where(inside, phase - mean, 0)
+    if _is_twin(modulus, phase):
+        modulus, phase = modulus[::-1, ::-1], -phase[::-1, ::-1]
+    steps = tuple(_step(modulus, axis) for axis in (0, 1)) if modulus.any() else (0, 0)
+    return tuple(np.roll(values, steps, (0, 1)) for values in (modulus, phase))
+
+
+def _step(modulus: Array, axis: int) -> int:
+    """Pixels along an axis that bring the centroid to the middle, and nothing across the border."""
+    line = modulus.sum(axis=1 - axis, dtype=float)
+    held = np.flatnonzero(line)
+    wanted = len(line) // 2 - math.floor(float((line * np.arange(len(line))).sum() / line.sum()) + 0.5 + EVEN)
+    return int(np.clip(wanted, -held[0], len(line) - 1 - held[-1]))
+
+
+def _is_twin(modulus: Array, phase: Array) -> bool:
+    """Whether the other of both is the canonical one."""
+    m, (y, x) = modulus.astype(float), (np.arange(n, dtype=float) for n in modulus.shape)
+    total = m.sum() or 1.0
+    dy, dx = (y - (m.sum(axis=1) * y).sum() / total)[:, None], x - (m.sum(axis=0) * x).sum() / total
+    square = dy**2 + dx**2
+    odd = float((m * dy * square).sum())
+    if abs(odd) > EVEN * float((m * square**1.5).sum()):
+        return odd < 0
+    return bool((m * phase.astype(float) ** 3).sum() < 0)

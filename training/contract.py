@@ -56,7 +56,7 @@ class Derived:
 
     fields: tuple[str, ...]  # what it reads
     channels: Callable[[Arrays], Array]  # (sample, ...) each, constants without -> (sample, *spatial, channel)
-    like: str  # the field whose mean and standard deviation normalise the channels
+    like: str  # the field whose mean and standard deviation normalise the channels; empty: they come normalised
     about: str
 
 
@@ -154,7 +154,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             read = part.fields if isinstance(part, Derived) else (part,)
             yield from misread(task, where, read, "input", "parameter")
             if isinstance(part, Derived):
-                yield from misread(task, f"{where}, like", (part.like,), "input", "parameter", "target", "auxiliary")
+                like = (part.like,) if part.like else ()
+                yield from misread(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
     for name, head in learn.heads.items():
         if not isinstance(head, Head):
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"

@@ -30,6 +30,9 @@ class Moments(BaseModel):
     std: Annotated[float, Limits(gt=0, allow_inf_nan=False)]
 
 
+AS_IT_IS = Moments(mean=0, std=1)
+
+
 @dataclass(frozen=True)
 class Features:
     """The two directions, for a task and a choice of its inputs."""
@@ -57,7 +60,7 @@ class Features:
     @property
     def normalised(self) -> tuple[str, ...]:
         """The fields whose moments are needed."""
-        parts = [part if isinstance(part, str) else part.like for part in self.channels]
+        parts = [name for part in self.channels if (name := part if isinstance(part, str) else part.like)]
         return tuple(dict.fromkeys([*parts, *(field.name for field in self.targets)]))
 
     @property
@@ -75,7 +78,7 @@ class Features:
         if isinstance(part, str):
             moments, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
-            moments, values = self.moments[part.like], part.channels(fields)
+            moments, values = self.moments.get(part.like, AS_IT_IS), part.channels(fields)
         return (values.astype(jnp.float32) - moments.mean) / moments.std
 
     def _to_channels(self, field: Field, values: Array) -> Array:
