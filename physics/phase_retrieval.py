@@ -84,8 +84,12 @@ def hybrid_input_output(guess: Array, project: Projection, support: Array, beta:
     return module(guess).where(support, inside, guess - beta * inside)
 
 
-def raar(guess: Array, project: Projection, support: Array, beta: float = 0.9) -> Array:
-    """One step: P_M g within the support, beta g + (1 - 2 beta) P_M g outside."""
+def raar(guess: Array, project: Projection, support: Array, beta: float = 0.97) -> Array:
+    """One step: P_M g within the support, beta g + (1 - 2 beta) P_M g outside.
+
+    The nearer beta is to 1, the seldomer it stays in a local minimum: with exact data and support, 22 of 36 random
+    objects were found at 0.9 after 1,500 steps, all of them at 0.97 after 600.
+    """
     inside = project(guess)
     return module(guess).where(support, inside, beta * guess + (1 - 2 * beta) * inside)
 
@@ -157,7 +161,7 @@ class Schedule:
     feedback: int = 80  # iterations of hybrid input-output or RAAR that begin a cycle
     reduction: int = 20  # iterations of error reduction that end it
     average: int = 20  # iterations of error reduction at the end of all, at least 1
-    beta: float = 0.9  # of the feedback
+    beta: float = 0.9  # of the feedback; RAAR wants 0.97
     every: int = 20
     sigma: tuple[float, float] = (2.0, 0.5)  # of the blur [pixel], first and last: linear between
     threshold: float = 0.1  # of the blurred modulus, relative to its maximum
@@ -221,7 +225,8 @@ def reconstruct(
     """Waves of a whole block of patterns, from one start each.
 
     amplitude: A (sample, qy, qx), floats. start: g (sample, y, x), see `start_with`. support: the first one, bool
-    (sample, y, x) or (y, x); None takes that of the autocorrelation. measured: bool (sample, qy, qx) or (qy, qx), see
+    (sample, y, x) or (y, x); None takes that of the autocorrelation, which needs q = 0 and its surroundings: behind a
+    beamstop, give the frame that holds the object. measured: bool (sample, qy, qx) or (qy, qx), see
     `modulus_projection`. algorithm: the step of the feedback. repeat: how a step is repeated; under jit
     `lambda step, state, n: jax.lax.fori_loop(0, n, lambda _, s: step(s), state)` keeps what is compiled small.
 
@@ -304,8 +309,8 @@ def refine(
     """Iterations from a good guess on, for instance a network's: g (sample, y, x), amid zeros on the grid of A.
 
     Three fifths are hybrid input-output, the rest error reduction, averaged. The support stays: if none is given, it is
-    the `shrink_wrap` of the guess, about a pixel wider. The scale of the guess does not matter. Other arguments as
-    those of `reconstruct`.
+    the `shrink_wrap` of the guess, about a pixel wider. The scale of the guess does not matter. The other arguments
+    are those of `reconstruct`.
     """
     feedback = 3 * iterations // 5
     schedule = Schedule(cycles=1, feedback=feedback, reduction=0, average=iterations - feedback, every=0)
