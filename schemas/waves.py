@@ -98,8 +98,8 @@ def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
     Twin: that with sum m dy (dy^2 + dx^2) > 0, dy and dx from the centroid of the modulus m; if that is 0 to rounding,
     that with sum m dphi^3 > 0, dphi from the mean. Centred: moved by whole pixels until the centroid is nearest to
-    pixel N//2 (half a pixel: beyond it); if the object would then cross the border of the frame, as near as it can. Constant:
-    sum m phase = 0 over the pixels where neither is 0; the others keep the phase 0.
+    pixel N//2 (half a pixel: beyond it); if the object would then cross the border of the frame, as near as it can.
+    Constant: sum m phase = 0 over the pixels where neither is 0; the others keep the phase 0.
 
     modulus: 0 outside an object that does not cross the border. NumPy, float64 or float32; sample by sample.
     """
