@@ -55,7 +55,7 @@ class Outline(BaseModel):
         (1.0, 1.0, 1.0), "of hull, bitten and faceted in a mixture, relative to their sum"
     )
     size: Annotated[Range, within(0.05, 1)] = _knob(
-        Range(low=0.4, high=1.0), "radius of the disc in which points lie, and of the farthest corner of facets", "room"
+        Range(low=0.5, high=1.0), "radius of the disc in which points lie, and of the farthest corner of facets", "room"
     )
     points: Annotated[Range, within(3, 64), AfterValidator(whole)] = _knob(
         Range(low=5, high=20), "number of points, uniform in the disc, of which a hull is taken"
