@@ -12,6 +12,7 @@ import zarr
 from tests.conftest import TOY_TASK, Command, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
 from training import devices, export, loop, steps
+from training.contract import model_names
 from training.watch import Watch
 
 
@@ -181,7 +182,7 @@ def test_a_diverging_run_says_so(data: Path, train: Command) -> None:
 BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no data": ((), ("--data is missing",)),
     "no dataset": (("--data", "none.zarr"), ("none.zarr", "no dataset here")),
-    "model": (("--model", "unett"), ("unett", "convnet, fno, mlp, nafnet, unet")),
+    "model": (("--model", "unett"), ("unett", ", ".join(model_names()))),
     "recipe": (("--recipe", "seeed"), ("seeed", "default")),
     "input": (("--input", "pictures"), ("pictures", "line")),
     "scalars": (("--set", "scalars=hight"), ("hight", "height")),

@@ -94,6 +94,7 @@ class Model(Protocol):
         """A module that maps (sample, *inputs.shape) to (sample, *outputs), float32 parameters, computing in `dtype`.
 
         It is called as `module(x, key)`: key is for dropout, None in inference. ValueError if the shapes do not suit.
+        A module with statistics over the batch takes `weight` too, (sample,): 0 marks samples that only fill it up.
         Scalars come as constant images: convolutions take them as any channel, dense layers may take each once.
         """
 
