@@ -91,7 +91,8 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     targets = [field.name for field in source.task.of("target")]
     report = find_inference(source.task.name).REPORT
-    names = [*method.reads({field.name for field in source.task.fields}), *report.needs]
+    scored = [name for name in report.needs if not source.lacks([name])]
+    names = [*method.reads({field.name for field in source.task.fields}), *scored]
     errors = np.empty((len(combinations), samples))
     for start, stop in units(samples, BLOCK):
         block = source.read(dict.fromkeys([*names, *targets]), start, stop)

@@ -189,7 +189,7 @@ SCORES: Mapping[str, Score] = {
 
 REPORT = Report(
     inputs=(Shown("amplitude"),),
-    parameters=("noise", "displacement_range", "edge"),
+    parameters=("noise", "displacement_span", "edge"),
     measures=Measures(
         scores=SCORES, rank="wave_error", needs=("amplitude", "seen"), of=measures, histograms=("chi2", "phase_error")
     ),
