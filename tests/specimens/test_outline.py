@@ -249,7 +249,7 @@ def test_every_column_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("edge", [0.07, -0.01])
 def test_an_edge_too_wide_is_refused(edge: float) -> None:
-    with pytest.raises(ValueError, match=r"edge = .* frame widths: must be from 0 to 0.0625 where objects may reach 0.5"):
+    with pytest.raises(ValueError, match=r"edge = .* from 0 to 0.0625 where objects may reach 0.5 from"):
         room(0.5, edge)
     assert room(0.5, 1 / 16) > 0
 

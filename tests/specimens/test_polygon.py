@@ -13,12 +13,12 @@ NOTHING = np.zeros((0, 2))
 BODY = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 BITES = {
     "none": NOTHING,
-    "missing": BODY + (3.0, 0.0),
-    "a corner": 0.5 * BODY + (1.0, 1.0),
-    "an edge": 0.5 * BODY + (1.0, 0.1),
+    "missing": BODY + np.array([3.0, 0.0]),
+    "a corner": 0.5 * BODY + np.array([1.0, 1.0]),
+    "an edge": 0.5 * BODY + np.array([1.0, 0.1]),
     "amid": 0.3 * BODY,
-    "a band": BODY * (0.2, 2.0) + (0.3, 0.0),
-    "half": BODY + (1.0, 0.0),
+    "a band": BODY * (0.2, 2.0) + np.array([0.3, 0.0]),
+    "half": BODY + np.array([1.0, 0.0]),
 }
 
 
