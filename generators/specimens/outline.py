@@ -33,7 +33,7 @@ from schemas.quantities import Range, within
 
 SOFT = 4  # edges away from the outline, the modulus is 0 or 1 but for 3e-5
 ROUNDED = 1 - 1e-6  # of the room: what is left when float32 rounds a corner outwards
-BITE = 5  # points scattered in a bite, besides the two that make it one
+BITE = 5  # corners of a bite, at most, besides the two that make it one
 FOLDS = (3, 4, 6)  # symmetries of crystals in the plane
 MOST = 2 * max(FOLDS)  # facets
 
@@ -64,7 +64,7 @@ class Outline(BaseModel):
         Range(low=0.5, high=1.0), "how much narrower the disc is along an axis, in a random direction"
     )
     bite: Annotated[Range, within(0.05, 0.95)] = _knob(
-        Range(low=0.2, high=0.8), "depth of a bite, relative to the way from outline to middle"
+        Range(low=0.4, high=0.9), "depth of a bite, relative to the way from outline to middle"
     )
     regular: Annotated[float, within(0, 1)] = _knob(
         0.5, "share of faceted shapes with the symmetry of their crystal; others have grown unequally"
@@ -120,13 +120,13 @@ def room(reach: float, edge: float) -> float:
 def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float) -> DrawnOutline:
     """An outline for objects that end within `reach` with their `edge`, see `room`.
 
-    Always consumes 31 + 2 points.high numbers of `rng`, whatever comes out.
+    Always consumes 26 + 2 points.high numbers of `rng`, whatever comes out.
     """
     kind = choose(KINDS, outline.kind, outline.weights, rng)
     size = room(reach, edge) * outline.size.draw(rng)
     aspect, turn, depth = outline.aspect.draw(rng), 2 * math.pi * float(rng.random()), outline.bite.draw(rng)
     number = count(outline.points, rng)
-    scattered, bitten = rng.random((int(outline.points.high), 2)), rng.random((BITE, 2)).tolist()
+    scattered, bitten = rng.random((int(outline.points.high), 2)), rng.random(BITE).tolist()
     where, facets = float(rng.random()), _facets(outline, rng)
     if kind == "faceted":
         body = _faceted(facets, size, turn)
@@ -194,19 +194,17 @@ def _turned(y: float, x: float, angle: float) -> Point:
     return cosine * y + sine * x, cosine * x - sine * y
 
 
-def _bite(body: list[Point], where: float, depth: float, numbers: list[list[float]]) -> list[Point]:
+def _bite(body: list[Point], where: float, depth: float, turns: list[float]) -> list[Point]:
     """A convex polygon to take off a body: it opens outwards, and leaves a corner that points into the body.
 
-    The hull of points in a disc about a place on the outline, and of the disc's innermost and outermost points. The
-    body's middle lies beyond the tangent at the innermost one: so that one is a corner, and some of the body is left.
+    Its corners lie on a circle about a place on the outline, among them the innermost and the outermost point. The
+    body's middle lies beyond the tangent at the innermost one: so that one is within, and some of the body is left.
     """
     middle_y, middle_x = (sum(values) / len(body) for values in zip(*body, strict=True))
     y, x = _along(body, where)
-    inwards_y, inwards_x = depth * (middle_y - y), depth * (middle_x - x)
-    radius = math.hypot(inwards_y, inwards_x)
-    spread = [(radius * math.sqrt(u), 2 * math.pi * v) for u, v in numbers]
-    points = [(y + r * math.sin(angle), x + r * math.cos(angle)) for r, angle in spread]
-    return _hull([(y + inwards_y, x + inwards_x), (y - inwards_y, x - inwards_x), *points])
+    radius, inwards = depth * math.hypot(middle_y - y, middle_x - x), math.atan2(middle_y - y, middle_x - x)
+    angles = [inwards + 2 * math.pi * turn for turn in (0, 0.5, *turns)]
+    return _hull([(y + radius * math.sin(angle), x + radius * math.cos(angle)) for angle in angles])
 
 
 def _along(body: list[Point], where: float) -> Point:
