@@ -105,11 +105,12 @@ def test_samples_do_not_meet(name: str) -> None:
 
 
 def shaken(net: Network) -> tuple[Named, Named]:
-    """Parameters of a network that has learned something: none is zero."""
+    """Parameters and running averages of a network that has learned something: none is as it began."""
     parameters, rest = net.initial
     rng = np.random.default_rng(0)
     moves = {name: 0.1 * rng.standard_normal(value.shape) for name, value in sorted(parameters.items())}
-    return {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}, rest
+    parameters = {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}
+    return parameters, {name: value + 0.1 * rng.random(value.shape) for name, value in sorted(rest.items())}
 
 
 @pytest.mark.parametrize("name", model_names())
