@@ -79,6 +79,7 @@ class Shown:
 
     field: str
     index: tuple[int, ...] = ()
+    logarithm: bool = False  # shown as log10, three decades down
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from inference.style import colour, figure, label, plain, unit
 from schemas.core import Field
 
 ENLARGED = 5
+DIM = 1e-3
 CELL = 1.35  # inches
 LETTERS = 17  # that fit above a cell
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
@@ -75,7 +76,14 @@ def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) 
     index = ", ".join(f"{dim} {i % n}" for dim, i, n in places)
     images = [picture(values[field.name][0][shown.index]) for values in rows]
     bar = f"{field.name}{unit(field.units)}"
+    if shown.logarithm:
+        images, bar = [_decades(image) for image in images], f"log10 {bar}"
     return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT + field.name, bar, images, [""] * len(rows))
+
+
+def _decades(image: np.ndarray) -> np.ndarray:
+    """log10, down to DIM of the greatest value."""
+    return np.log10(np.maximum(image, max(DIM * np.nanmax(image, initial=0), np.finfo(np.float32).tiny)))
 
 
 def picture(values: np.ndarray) -> np.ndarray:

@@ -188,7 +188,7 @@ SCORES: Mapping[str, Score] = {
 }
 
 REPORT = Report(
-    inputs=(Shown("amplitude"),),
+    inputs=(Shown("amplitude", logarithm=True),),
     parameters=("noise", "displacement_span", "edge"),
     measures=Measures(
         scores=SCORES, rank="wave_error", needs=("amplitude", "seen"), of=measures, histograms=("chi2", "phase_error")
