@@ -83,7 +83,9 @@ def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) 
 
 def _decades(image: np.ndarray) -> np.ndarray:
     """log10, down to DIM of the greatest value."""
-    return np.log10(np.maximum(image, max(DIM * np.nanmax(image, initial=0), np.finfo(np.float32).tiny)))
+    faintest = max(DIM * float(np.nanmax(image, initial=0)), float(np.finfo(np.float32).tiny))
+    shown: np.ndarray = np.log10(np.maximum(image, faintest))
+    return shown
 
 
 def picture(values: np.ndarray) -> np.ndarray:
