@@ -59,7 +59,7 @@ def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
 
     def project(guess: Array) -> Array:
         spectrum = fft2(guess)
-        scale = target / (abs(spectrum) + TINY)  # a sum takes a third of the time of a maximum
+        scale = target / (abs(spectrum) + TINY)  # a sum takes a quarter of the time of a maximum
         return ifft2(spectrum * (scale if seen is None else xp.where(seen, scale, 1)))
 
     return project
