@@ -1,4 +1,4 @@
-"""`python -m benchmarks generate | train`."""
+"""`python -m benchmarks generate | train | retrieve`."""
 
 import argparse
 import importlib
@@ -7,12 +7,14 @@ import sys
 
 from schemas.terminal import on_huge_pages
 
+COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32}
+
 
 def main() -> int:
     """Run a benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["generate", "train"])
-    parser.add_argument("--n", type=int, default=4000, help="training samples; generate also runs with 10 n (4000)")
+    parser.add_argument("name", choices=list(COUNTS))
+    parser.add_argument("--n", type=int, help="training samples (4000), generate also runs with 10 n; patterns (32)")
     parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (this one)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     args = parser.parse_args()
@@ -20,7 +22,7 @@ def main() -> int:
         on_huge_pages()  # as `train` does; the peer inherits it
     benchmark = importlib.import_module(f"benchmarks.{args.name}")
     options = {"torch_python": args.torch_python} if args.name == "train" else {}
-    report = benchmark.measure(args.n, **options)
+    report = benchmark.measure(args.n or COUNTS[args.name], **options)
     print(json.dumps(report, indent=2) if args.json else benchmark.text(report))
     return 0
 
