@@ -99,7 +99,7 @@ def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
     Twin: that with sum m dy (dy^2 + dx^2) > 0, dy and dx from the centroid of the modulus m; if that is 0 to rounding,
     that with sum m dphi^3 > 0, dphi from the mean. Centred: moved by whole pixels until the centroid is nearest to
     pixel N//2 (half a pixel: beyond it); if the object would then cross the border of the frame, as near as it can.
-    Constant: sum m phase = 0 over the pixels where neither is 0; the others keep the phase 0.
+    Constant: sum m phase = 0; where m is 0 there is no phase, and it is 0.
 
     modulus: 0 outside an object that does not cross the border. NumPy, float64 or float32; sample by sample.
     """
@@ -109,10 +109,8 @@ def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
 
 def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
-    inside = (phase != 0) & (modulus > 0)
-    if inside.any():
-        mean = (modulus * phase)[inside].sum(dtype=float) / modulus[inside].sum(dtype=float)
-        phase = np.where(inside, phase - mean, 0)
+    m = modulus.astype(float)
+    phase = np.where(modulus > 0, phase - (m * phase).sum() / (m.sum() or 1.0), 0).astype(phase.dtype)
     if _is_twin(modulus, phase):
         modulus, phase = modulus[::-1, ::-1], -phase[::-1, ::-1]
     steps = tuple(_step(modulus, axis) for axis in (0, 1)) if modulus.any() else (0, 0)

@@ -39,7 +39,7 @@ def test_amplitudes_follow_from_the_stored_object(
     generate: Command, size: int, oversampling: int, displacement: str
 ) -> None:
     knobs = (*CLEAN, f"image_size={size}", f"oversampling={oversampling}", f"displacement.kind={displacement}")
-    assert generate("--task", "cdi", "--n", 3, "--set", *knobs, "outline.kind=mixed")[0] == 0
+    assert generate("--task", "cdi", "--n", 3, "--set", *knobs, "outline.kind=mixed", "edge=0.5")[0] == 0
     data = xr.open_zarr("cdi.zarr/train").load()
     for i in range(3):
         s = data.isel(sample=i)
@@ -49,7 +49,7 @@ def test_amplitudes_follow_from_the_stored_object(
             exact = pattern(s["shape"].values, s.phase.values, 2 * size)
             assert np.max(abs(s.amplitude_oversampled.values - exact)) < 2e-6 * exact.max()
         assert float(s["shape"].max()) > 0.9
-        assert float(s.phase.std()) > 0.05
+    assert float(data.phase.std()) > 0.1
     assert ("amplitude_oversampled" in data) == (oversampling == 1)
 
 
@@ -86,7 +86,7 @@ def test_the_canonical_object_is_the_same_wherever_it_was(kind: str, size: int) 
     assert np.array_equal(exact[0], found["shape_canonical"])
     assert np.array_equal(exact[1], found["phase_canonical"])
     for y, x in ((3, -5), (-4, 2)):
-        there = moved(shape, y, x), moved(np.where(phase != 0, phase + np.float32(0.7), 0), y, x)
+        there = moved(shape, y, x), moved(np.where(shape > 0, phase + np.float32(0.7), 0), y, x)
         twin = there[0][:, ::-1, ::-1], -there[1][:, ::-1, ::-1]
         for other in (there, twin):
             again = canonical(*other)

@@ -9,7 +9,8 @@ Near a Bragg reflection Q the phase of a crystal is Q.u, u the displacement of i
                         axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
 
 Scale: a sum without dislocations is scaled and moved so that its least value within the object is -span/2 and its
-largest span/2; within is where the modulus is at least SUPPORT, on the grid at hand. Outside, the phase is 0.
+largest span/2; within is where the modulus is at least SUPPORT, on the grid at hand. In the tail of the edge, where the
+modulus is less, it is cut to that; where the modulus is 0, there is no phase, and it is 0.
 
 About a dislocation the phase rises by 2 pi Q.b / 2 pi, and must jump back somewhere: only exp(i phase) is continuous
 there. That would be lost by scaling; so a sum with dislocations is wrapped into -pi..pi, and nothing else.
@@ -163,15 +164,16 @@ def draw(displacement: Displacement, rng: np.random.Generator, reach: float, dis
 
 
 def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The phase (y, x) [rad] within an object of this modulus (y, x), which fills the frame; 0 outside."""
-    inside = modulus >= SUPPORT
-    if not inside.any():
-        return np.zeros(modulus.shape, np.float32)
+    """The phase (y, x) [rad] within an object of this modulus (y, x), which fills the frame; 0 where that is 0."""
     n_y, n_x = modulus.shape
-    values = field(drawn, n_y, n_x)[inside]
-    out = np.zeros(modulus.shape, np.float32)
-    out[inside] = _wrapped(values) if drawn.dislocated else _scaled(values, drawn.span)
-    return out
+    values = field(drawn, n_y, n_x)
+    if drawn.dislocated:
+        phase = _wrapped(values)
+    elif (modulus >= SUPPORT).any():
+        phase = _scaled(values, values[modulus >= SUPPORT], drawn.span)
+    else:
+        phase = np.zeros(modulus.shape)
+    return np.where(modulus > 0, phase, 0).astype(np.float32)
 
 
 def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
@@ -186,9 +188,12 @@ def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
     return out
 
 
-def _scaled(values: Floats, span: float) -> Floats:
-    low, high = values.min(), values.max()
-    out: Floats = span * ((values - low) / (high - low) - 0.5) if high > low else np.zeros_like(values)
+def _scaled(values: Floats, inside: Floats, span: float) -> Floats:
+    """From -span/2 to span/2 over the values inside; others are cut to that."""
+    low, high = inside.min(), inside.max()
+    if high == low:
+        return np.zeros_like(values)
+    out: Floats = span * (np.clip((values - low) / (high - low), 0, 1) - 0.5)
     return out
 
 

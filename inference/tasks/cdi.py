@@ -28,7 +28,14 @@ def retrieve(
     """
     pattern, seen = finest(fields)
     schedule = Schedule(cycles=int(cycles), beta=beta, threshold=threshold)
-    solve = partial(phase_retrieval.reconstruct, schedule=schedule, measured=seen, algorithm=ALGORITHMS[algorithm])
+    support = None if seen is None else _frame(pattern.shape[-2:])  # what is not seen blurs the autocorrelation
+    solve = partial(
+        phase_retrieval.reconstruct,
+        schedule=schedule,
+        support=support,
+        measured=seen,
+        algorithm=ALGORITHMS[algorithm],
+    )
     found = [solve(pattern, _start(pattern, number)) for number in range(int(starts))]
     waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
@@ -40,6 +47,12 @@ def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
     name = "_oversampled" if "amplitude_oversampled" in fields else ""
     seen = fields.get(f"seen{name}")
     return np.asarray(fields[f"amplitude{name}"]), None if seen is None else seen != 0
+
+
+def _frame(shape: tuple[int, int]) -> np.ndarray:
+    """Where an object sampled twice or finer may lie: the middle half along each axis."""
+    inside: np.ndarray = embed(np.ones([n // 2 for n in shape], bool), shape)
+    return inside
 
 
 def _start(pattern: np.ndarray, number: int) -> np.ndarray:
@@ -146,24 +159,23 @@ def diffraction(targets: Arrays) -> np.ndarray:
 SETTINGS = {
     "cycles": Setting(f"of {PUBLISHED.feedback} and {PUBLISHED.reduction} iterations", "1", (PUBLISHED.cycles,)),
     "starts": Setting("random ones, of which the nearest to the pattern is kept", "1", (1,)),
-    "beta": Setting("of the feedback", "1", (PUBLISHED.beta,)),
     "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2)),
 }
 
 
-def _method(algorithm: str, about: str) -> Method:
+def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
     return Method(
         about=f"{about}, shrink-wrap, {PUBLISHED.iterations} iterations of which the last are averaged",
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
-        settings=SETTINGS,
+        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,))},
     )
 
 
 METHODS: Mapping[str, Method] = {
     "hio": _method("hio", "hybrid input-output and error reduction in turn (Fienup 1982; Cherukara et al. 2018)"),
-    "raar": _method("raar", "relaxed averaged alternating reflections and error reduction in turn (Luke 2005)"),
+    "raar": _method("raar", "relaxed averaged alternating reflections and error reduction in turn (Luke 2005)", 0.97),
     "er": _method("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
 }
 

@@ -34,7 +34,9 @@ TASK = Task(
             optional=True,
         ),
         Field("shape", OBJECT, "float32", "1", "target", "modulus of the object, 0 to 1"),
-        Field("phase", OBJECT, "float32", "rad", "target", "of the object, not wrapped; 0 where shape < 0.1"),
+        Field(
+            "phase", OBJECT, "float32", "rad", "target", "of the object; where shape is 0 there is none, and it is 0"
+        ),
         Field("shape_canonical", OBJECT, "float32", "1", "auxiliary", "in canonical form", optional=True),
         Field("phase_canonical", OBJECT, "float32", "rad", "auxiliary", "in canonical form", optional=True),
         Field("seen", ("qy", "qx"), "uint8", "1", "auxiliary", "1 where the detector measures", optional=True),
