@@ -15,7 +15,6 @@ every grid shows its points exactly. The constant wave is left out: that is what
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens.drawn import stored
-from physics.fourier import ifft2
+from generators.specimens.plane_waves import ordered, superposed
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 
@@ -32,7 +31,6 @@ FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a
 
 type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
-type Whole = NDArray[np.int64]
 
 
 class Film(BaseModel):
@@ -98,17 +96,10 @@ def thickness(
 
 
 def _field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
-    """g at each pixel centre: the sum over waves (ky, kx) of the real part of a_k exp(2 pi i (ky y/Ly + kx x/Lx))."""
+    """g at each pixel centre."""
     lengths = shape[0] * sampling[0], shape[1] * sampling[1]
-    ky, kx = _waves(max(int(np.ceil(max(lengths) / film.correlation - ROUNDING)), 1))
-    waves = _amplitudes(film, ky / lengths[0], kx / lengths[1])
-    waves = waves * np.exp(-2j * np.pi * (ky * (origin[0] / shape[0]) + kx * (origin[1] / shape[1])))
-    # A wave too fast for the grid has at its points the values of a slower one: so points are exact on every grid.
-    place = (ky % shape[0]) * shape[1] + kx % shape[1]
-    size = shape[0] * shape[1]
-    spectrum = np.bincount(place, waves.real, size) + 1j * np.bincount(place, waves.imag, size)
-    field: Floats = size * ifft2(spectrum.reshape(shape)).real
-    return field
+    ky, kx = ordered(max(int(np.ceil(max(lengths) / film.correlation - ROUNDING)), 1))
+    return superposed(_amplitudes(film, ky / lengths[0], kx / lengths[1]), (ky, kx), shape, origin)
 
 
 def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex128]:
@@ -124,17 +115,3 @@ def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex12
     power[square == 0] = 0
     amplitudes: NDArray[np.complex128] = np.sqrt(power / power.sum()) * (numbers[:, 0] + 1j * numbers[:, 1])
     return amplitudes
-
-
-def _waves(rings: int) -> tuple[Whole, Whole]:
-    """Whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx): those of fewer rings come first, in the same order."""
-    ky, kx = _sorted_waves(1 << rings.bit_length())
-    count = (2 * rings + 1) * (rings + 1)
-    return ky[:count], kx[:count]
-
-
-@cache
-def _sorted_waves(rings: int) -> tuple[Whole, Whole]:
-    ky, kx = (k.ravel() for k in np.mgrid[-rings : rings + 1, : rings + 1])
-    order = np.lexsort((kx, ky, np.maximum(abs(ky), kx)))
-    return ky[order], kx[order]
