@@ -123,7 +123,7 @@ def shown(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: 
     end = np.minimum(start + sides, picture.shape)
     source = Image.fromarray(np.ascontiguousarray(picture))
     box = (start[1], start[0], end[1], end[0])
-    return np.asarray(source.resize(shape[::-1], Image.Resampling.BILINEAR, box=box), np.float32)
+    return np.array(source.resize(shape[::-1], Image.Resampling.BILINEAR, box=box), np.float32)
 
 
 def _place(counts: tuple[int, ...], item: int) -> tuple[int, int]:
