@@ -129,7 +129,7 @@ def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
 
     com: c (row, column, 2), (y, x) [cycles/pixel] of `centre_of_mass`, of a raster along the axes. step: of the raster
     [pixel], one or (y, x). periodic: whether the raster is; otherwise the field is mirrored at its edges, which costs
-    four times the memory. At the Nyquist frequency of an even raster, which has no slope, it is 0.
+    four times the memory. Along an axis of even length, its Nyquist frequency counts as no slope.
 
     Of a thin object it is phi cross-correlated with |P|^2: a probe of standard deviation s damps the frequency f by
     exp(-2 pi^2 s^2 f^2). Lazic, Bosch and Lazar, Ultramicroscopy 160 (2016) 265.
