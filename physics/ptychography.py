@@ -131,6 +131,9 @@ def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
     [pixel], one or (y, x). periodic: whether the raster is; otherwise the field is mirrored at its edges, which costs
     four times the memory. Along an axis of even length, its Nyquist frequency counts as no slope.
 
+    The centre of mass of the probe itself (or the mean of c, and with it any ramp of the object) is to be taken off
+    first: mirrored, it comes back as a ramp. (A periodic field has none, and so ignores it.)
+
     Of a thin object it is phi cross-correlated with |P|^2: a probe of standard deviation s damps the frequency f by
     exp(-2 pi^2 s^2 f^2). Lazic, Bosch and Lazar, Ultramicroscopy 160 (2016) 265.
     """
