@@ -1,4 +1,4 @@
-"""Sweeps of `physics.pie` over small probes, compiled: a position costs a half to a third of what it does in NumPy.
+"""Sweeps of `physics.pie` over small probes, compiled: with one mode a position costs a third of what it does in NumPy.
 
 A library's transform takes longer to call than to run at 32 pixels, and cannot be called from here. So transforms are
 products with the matrices exp(-+2 pi i j k / N): as quick up to 32 pixels, and ever slower beyond.
