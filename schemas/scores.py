@@ -23,6 +23,7 @@ type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency an
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
 SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
 RESOLVED = 1 / 2  # of the correlation with an exact image; it stands for 1/7 between two noisy halves
+SEVENTH = 1 / 7  # of the correlation of two noisy images
 ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
 
 
@@ -125,6 +126,41 @@ def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarr
     return frequency, np.array(rows).reshape(len(truth), len(frequency))
 
 
+def ring_counts(shape: tuple[int, ...]) -> Real:
+    """How many pixels of the spectrum lie in each ring (ring,) of `ring_correlation`. shape: of the image."""
+    ring, frequency = _rings(shape)
+    return np.bincount(ring.ravel(), minlength=len(frequency) + 1)[1 : len(frequency) + 1].astype(float)
+
+
+def half_bit(counts: Real) -> Real:
+    """The correlation (ring,) of two noisy images at which a ring tells half a bit per pixel.
+
+        T = (0.2071 + 1.9102 / sqrt n) / (1.2071 + 0.9102 / sqrt n)
+
+    1 for a lone pixel, and 0.1716 in large rings: a signal-to-noise ratio of 0.2071 in each of the two images, with
+    what noise alone correlates in n pixels. counts: n of `ring_counts`. Van Heel and Schatz 2005.
+    """
+    root = np.sqrt(counts)
+    return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+
+
+def crossing(frequency: Real, correlation: Real, threshold: Real | float = RESOLVED) -> float:
+    """Where a ring correlation first falls below a threshold [cycles/pixel]; 0.5, Nyquist, if it never does.
+
+    The polygon through (0, 1) and the rings against that of the threshold, which is level before the first ring.
+    frequency, correlation: (ring,), of one image. threshold: (ring,) or a number. NaN if a correlation is.
+    """
+    f, c = np.r_[0, frequency], np.r_[1, correlation]
+    if np.isnan(c).any() or len(c) == 1:
+        return math.nan
+    t = np.broadcast_to(threshold, np.shape(correlation))
+    t = np.r_[t[0], t]
+    if not (c < t).any():
+        return 0.5
+    i = int(np.argmax(c < t))
+    return float(f[i - 1] + (f[i] - f[i - 1]) * (c[i - 1] - t[i - 1]) / (c[i - 1] - c[i] - (t[i - 1] - t[i])))
+
+
 def _finite(array: Real) -> np.ndarray:
     """(sample,): whether all values of the sample are finite."""
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
@@ -136,7 +172,7 @@ def _rows(bare: Real, aligned: Real, truth: Real, inside: np.ndarray, window: np
     rows = [_pixelwise(*row, inside) for row in zip(bare, aligned, truth, strict=True)]
     found = {metric: np.array([row[metric] for row in rows], float) for metric in SCORES if metric != "frc"}
     frequency, correlation = ring_correlation(aligned, truth, window)
-    crossings = np.array([_crossing(frequency, row) for row in correlation], float)
+    crossings = np.array([crossing(frequency, row) for row in correlation], float)
     return {**found, "frc": crossings}, (frequency, correlation)
 
 
@@ -193,17 +229,6 @@ def _correlate(prediction: Real, truth: Real, ring: np.ndarray, rings: int) -> R
     cross, power, true = (np.bincount(ring.ravel(), x.ravel(), rings + 1)[1 : rings + 1] for x in products)
     held = (power > ROUNDING * products[1].sum()) & (true > ROUNDING * products[2].sum())
     return np.where(held, cross / np.sqrt(power * true), 0 * products[1].sum() / _positive(float(products[2].sum())))
-
-
-def _crossing(frequency: Real, correlation: Real) -> float:
-    """Where the polygon through (0, 1) and the rings first falls below RESOLVED; 0.5, Nyquist, if it never does."""
-    f, c = np.r_[0, frequency], np.r_[1, correlation]
-    if np.isnan(c).any() or len(c) == 1:
-        return math.nan
-    if not (c < RESOLVED).any():
-        return 0.5
-    i = int(np.argmax(c < RESOLVED))
-    return float(f[i - 1] + (f[i] - f[i - 1]) * (c[i - 1] - RESOLVED) / (c[i - 1] - c[i]))
 
 
 def _positive(value: float) -> float:

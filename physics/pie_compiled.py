@@ -1,0 +1,145 @@
+"""Sweeps of `physics.pie` over small probes, compiled: with one mode a position costs a third of what it does in NumPy.
+
+A library's transform takes longer to call than to run at 32 pixels, and cannot be called from here. So transforms are
+products with the matrices exp(-+2 pi i j k / N): as quick up to 32 pixels, and ever slower beyond.
+"""
+
+import numpy as np
+
+from physics.arrays import Array
+from physics.compiled import compiled
+
+FAINT = 1e-20  # of an amplitude: what is divided by
+
+
+def matrices(shape: tuple[int, int], dtype: Array) -> tuple[Array, Array]:
+    """Of shape (2, N, N): exp(-2 pi i j k / N), and its inverse, along y and x."""
+    y, x = (np.stack([f(np.eye(n)) for f in (np.fft.fft, np.fft.ifft)]).astype(dtype) for n in shape)
+    return y, x
+
+
+@compiled
+def sweep(
+    intensity: Array,
+    starts: Array,
+    ramp_y: Array,
+    ramp_x: Array,
+    order: Array,
+    transmission: Array,
+    spectrum: Array,
+    along_y: Array,
+    along_x: Array,
+    rule: Array,
+) -> float:
+    """As `pie._sweep`, in place. along_y, along_x: of `matrices`. rule: a, u, b, v, in the precision of intensity."""
+    modes, ny, nx = spectrum.shape
+    shifted, changes, half = np.empty_like(spectrum), np.empty_like(spectrum), np.empty_like(spectrum[0])
+    ratio, light, o = np.empty_like(intensity[0]), np.empty_like(intensity[0]), np.empty_like(spectrum[0])
+    ramp, error = np.empty_like(spectrum[0]), 0.0
+    for j in order:
+        row, column = starts[j]
+        patch = transmission[row : row + ny, column : column + nx]
+        for y in range(ny):
+            for x in range(nx):
+                o[y, x], ramp[y, x] = patch[y, x], ramp_y[j, y] * ramp_x[j, x]
+        _propagate(spectrum, ramp, o, along_y, along_x, half, shifted, changes)
+        error += _compare(intensity[j], changes, ratio)
+        _multiply(changes, ratio, changes)
+        _transform(changes, along_y[1], along_x[1], half)
+        _power(shifted, light)
+        _weigh(light, rule[0], rule[1])
+        for m in range(modes):
+            for y in range(ny):
+                for x in range(nx):
+                    patch[y, x] += shifted[m, y, x].conjugate() * changes[m, y, x] * light[y, x]
+        if rule[2] > 0:
+            _improve(spectrum, changes, o, ramp, along_y[0], along_x[0], half, light, rule)
+    return error
+
+
+@compiled
+def _transform(waves: Array, left: Array, right: Array, half: Array) -> None:
+    """In place, mode by mode."""
+    for m in range(len(waves)):
+        np.dot(left, waves[m], half)
+        np.dot(half, right, waves[m])
+
+
+@compiled
+def _multiply(waves: Array, factor: Array, product: Array) -> None:
+    """(mode, y, x) by (y, x)."""
+    for m in range(waves.shape[0]):
+        for y in range(waves.shape[1]):
+            for x in range(waves.shape[2]):
+                product[m, y, x] = waves[m, y, x] * factor[y, x]
+
+
+@compiled
+def _propagate(
+    spectrum: Array, ramp: Array, o: Array, along_y: Array, along_x: Array, half: Array, shifted: Array, fields: Array
+) -> None:
+    """The shifted probe p_m, and the far fields of p_m o."""
+    _multiply(spectrum, ramp, shifted)
+    _transform(shifted, along_y[1], along_x[1], half)
+    _multiply(shifted, o, fields)
+    _transform(fields, along_y[0], along_x[0], half)
+
+
+@compiled
+def _power(waves: Array, power: Array) -> None:
+    """Sum of |psi_m|^2 over the modes."""
+    power[:] = 0
+    for m in range(len(waves)):
+        for y in range(waves.shape[1]):
+            for x in range(waves.shape[2]):
+                power[y, x] += waves[m, y, x].real ** 2 + waves[m, y, x].imag ** 2
+
+
+@compiled
+def _compare(intensity: Array, fields: Array, ratio: Array) -> float:
+    """Ratio = measured / model amplitude - 1. Returns the sum of their squared differences."""
+    _power(fields, ratio)
+    error = 0.0
+    for y in range(ratio.shape[0]):
+        for x in range(ratio.shape[1]):
+            measured, model = np.sqrt(intensity[y, x]), np.sqrt(ratio[y, x])
+            error += (measured - model) ** 2
+            ratio[y, x] = measured / max(model, FAINT) - 1
+    return error
+
+
+@compiled
+def _weigh(power: Array, size: float, floor: float) -> None:
+    """Size / ((1 - floor) power + floor max power), in place."""
+    top = floor * power.max()
+    for y in range(power.shape[0]):
+        for x in range(power.shape[1]):
+            power[y, x] = size / max((1 - floor) * power[y, x] + top, FAINT)
+
+
+@compiled
+def _improve(
+    spectrum: Array,
+    changes: Array,
+    o: Array,
+    ramp: Array,
+    left: Array,
+    right: Array,
+    half: Array,
+    weight: Array,
+    rule: Array,
+) -> None:
+    """The step of the probe."""
+    for y in range(weight.shape[0]):
+        for x in range(weight.shape[1]):
+            weight[y, x] = o[y, x].real ** 2 + o[y, x].imag ** 2
+    _weigh(weight, rule[2], rule[3])
+    for m in range(len(spectrum)):
+        for y in range(weight.shape[0]):
+            for x in range(weight.shape[1]):
+                changes[m, y, x] *= o[y, x].conjugate() * weight[y, x]
+    _transform(changes, left, right, half)
+    for m in range(len(spectrum)):
+        for y in range(weight.shape[0]):
+            for x in range(weight.shape[1]):
+                spectrum[m, y, x] += changes[m, y, x] * ramp[y, x].conjugate()

@@ -1,0 +1,117 @@
+"""Focused electron probes. Lengths in nm, angles in rad; waves and signs as in `physics.optics`.
+
+    P(r) = c F^-1 [ A(f) exp(-2 pi i W(f)) ],   sum |P|^2 = the power asked for
+
+The origin of r is pixel N//2, as in `physics.diffraction`; the field is periodic. P is the wave in the plane of the
+specimen. The defocus C1 is where that plane lies: C1 > 0 is downstream of the focus (the beam has crossed over before
+it enters: overfocus), so that P(C1) is P(0) propagated by C1. Spherical aberration C3 > 0 moves the focus of the outer
+rays upstream, as if C1 grew with the angle; Scherzer's C1 = -sqrt(1.5 C3 lambda) is negative here too.
+
+Names of Uhlemann and Haider, Ultramicroscopy 72 (1998) 109. Krivanek's are C10 = C1, C12 = A1, C21 = 3 B2, C23 = A2,
+C30 = C3.
+"""
+
+import numpy as np
+
+from physics.arrays import Array, leading, module, pair
+from physics.electron import wavelength as de_broglie
+from physics.fourier import frequencies, ifft2
+from physics.optics import aberration, intensity, pupil, turn
+
+AXES = (-2, -1)
+
+
+def probe(
+    shape: tuple[int, int],
+    sampling: Array,
+    voltage: Array,
+    semi_angle: Array,
+    *,
+    defocus: Array = 0.0,
+    spherical: Array = 0.0,
+    astigmatism: Array = 0.0,
+    azimuth: Array = 0.0,
+    coma: Array = 0.0,
+    coma_azimuth: Array = 0.0,
+    threefold: Array = 0.0,
+    threefold_azimuth: Array = 0.0,
+    power: Array = 1.0,
+) -> Array:
+    """The wave P, complex (..., *shape), in the plane of the specimen.
+
+    shape: (ny, nx). sampling: [nm], a number or (y, x). voltage: [V]. semi_angle: alpha [rad], where the transmission
+    of the aperture is 1/2; its edge falls over one pixel of the pattern (the larger of the two axes'). defocus,
+    spherical, astigmatism: C1, C3, A1 [nm], azimuth: phi_A [rad], as for `optics.aberration`; coma, threefold and their
+    azimuths as for `cubic`. power: sum |P|^2; a pattern of `diffraction.far_field` then holds ny nx times as much.
+    Numbers, or arrays over the leading axes (...).
+
+    ValueError if the aperture does not fit into the frequencies of the pixels, or is narrower than one of them.
+    """
+    lam = de_broglie(voltage)
+    edge = _edge(shape, sampling, lam)
+    _check(semi_angle, edge, sampling, lam)
+    fy, fx = frequencies(shape, sampling, module(voltage, semi_angle, defocus))
+    cycles = aberration(fy, fx, lam, defocus, spherical, astigmatism, azimuth)
+    cycles = cycles + cubic(fy, fx, lam, coma, coma_azimuth, threefold, threefold_azimuth)
+    return _centred(pupil(fy, fx, lam, semi_angle, edge) * turn(-cycles), power)
+
+
+def cubic(
+    fy: Array,
+    fx: Array,
+    wavelength: Array,
+    coma: Array = 0.0,
+    coma_azimuth: Array = 0.0,
+    threefold: Array = 0.0,
+    threefold_azimuth: Array = 0.0,
+) -> Array:
+    """The part of W [cycles] of third order in the angle, which `optics.aberration` leaves out.
+
+        W = (1 / lambda) (B2 alpha^3 cos(phi - phi_B) + A2 alpha^3 cos 3(phi - phi_A) / 3)
+
+    with alpha = lambda |f| and phi the azimuth of f, from x towards y.
+
+    fy, fx: [1/nm]. wavelength: lambda [nm]. coma: B2 [nm], axial, along coma_azimuth: phi_B [rad]. threefold: A2 [nm],
+    the threefold astigmatism, along threefold_azimuth: phi_A [rad].
+    """
+    xp = module(fy, wavelength, coma, coma_azimuth, threefold, threefold_azimuth)
+    lam, b2, phi_b, a2, phi_a = (
+        leading(value, xp) for value in (wavelength, coma, coma_azimuth, threefold, threefold_azimuth)
+    )
+    along = (fx**2 + fy**2) * (fx * xp.cos(phi_b) + fy * xp.sin(phi_b))
+    trefoil = (fx**2 - 3 * fy**2) * fx * xp.cos(3 * phi_a) + (3 * fx**2 - fy**2) * fy * xp.sin(3 * phi_a)
+    return lam**2 * (b2 * along + a2 / 3 * trefoil)
+
+
+def illuminated(probe: Array, level: float = 0.16) -> Array:
+    """Where the probe is bright, boolean (..., y, x): |P|^2 > level max |P|^2. 0.16 is that of deep-phase-imaging."""
+    bright = intensity(probe)
+    return bright > level * bright.max(axis=AXES, keepdims=True)
+
+
+def _centred(spectrum: Array, power: Array) -> Array:
+    """The wave of a spectrum (zero frequency first) with its origin at N//2 and the given sum of |P|^2."""
+    xp = module(spectrum, power)
+    wave = xp.fft.fftshift(ifft2(spectrum), AXES)
+    return wave * (leading(power, xp) / intensity(wave).sum(axis=AXES, keepdims=True)) ** 0.5
+
+
+def _edge(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:
+    """The angle [rad] of one pixel of the pattern, along the axis where it is larger."""
+    dy, dx = pair(sampling)
+    return wavelength * np.maximum(1 / (shape[0] * np.asarray(dy)), 1 / (shape[1] * np.asarray(dx)))
+
+
+def _check(semi_angle: Array, edge: Array, sampling: Array, wavelength: Array) -> None:
+    dy, dx = pair(sampling)
+    widest = wavelength / (2 * np.maximum(dy, dx)) - edge / 2
+    if not np.all(semi_angle <= widest):
+        raise ValueError(
+            f"a semi-angle of {np.max(semi_angle):.4g} rad is beyond the {np.min(widest):.4g} rad that these pixels "
+            "can hold: take smaller ones"
+        )
+    if not np.all(semi_angle >= edge):
+        raise ValueError(
+            f"a semi-angle of {np.min(semi_angle):.4g} rad is below one pixel of the pattern, {np.max(edge):.4g} rad: "
+            "take more, or larger, pixels"
+        )

@@ -1,0 +1,157 @@
+"""Scanned diffraction (4D-STEM, ptychography): patterns of a scan, and the phase from their centres of mass.
+
+    I_j(q) = sum_m | F[ P_m(r - R_j) O(r) ] |^2
+
+P_m: mutually incoherent modes of the probe (mode, y, x), origin at pixel N//2; one alone may be (y, x). O: the complex
+transmission of the object (y, x), its phase positive where it retards (`physics.optics`). R_j: positions (n, 2), the
+(row, column) of the object's pixel on which the probe's origin lies, fractions of a pixel allowed. A pattern lies on
+the probe's pixels, zero frequency at N//2, and is not normalised: without absorption it holds N sum |P|^2, N its
+pixels (`diffraction.far_field`).
+
+A position is split into a whole pixel, where the object is cut, and a rest within half a pixel, by which the probe is
+shifted in Fourier space: exact for a probe whose spectrum ends below the Nyquist frequency. It comes in again on the
+other side, so it should be dark at the edge.
+
+NumPy. Errors are ValueErrors of one line.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from physics.arrays import Array
+from physics.diffraction import far_field
+from physics.fourier import fft2, frequencies, ifft2
+from physics.optics import intensity, turn
+
+BLOCK = 1 << 22  # complex numbers held at a time: 32 MB in complex64
+
+
+def patterns(transmission: Array, probe: Array, positions: Array) -> Array:
+    """The expected intensities I (n, qy, qx) of a scan, in the precision of the object.
+
+    transmission: O (y, x), complex. probe: (mode, y, x) or (y, x), in units of the square root of counts / N.
+    positions: (n, 2) [pixel]. Besides the result it takes a fixed amount of memory.
+
+    ValueError if a position puts the probe over the edge of the object.
+    """
+    probe = np.asarray(modes(probe), transmission.dtype)
+    spectrum, (rows, columns), ramps = fft2(probe), *locate(transmission.shape, probe.shape[-2:], positions)
+    found = np.empty((len(positions), *probe.shape[-2:]), probe.real.dtype)
+    for part in _blocks(len(positions), probe.size):
+        ky, kx = (np.asarray(ramp[part], probe.dtype) for ramp in ramps)
+        shifted = ifft2(spectrum * (ky[:, None, :, None] * kx[:, None, None, :]))
+        cut = transmission[rows[part, :, None], columns[part, None, :]]
+        found[part] = intensity(far_field(shifted * cut[:, None])).sum(axis=1)
+    return found
+
+
+def modes(probe: Array) -> Array:
+    """The probe as (mode, y, x). ValueError if it is neither that nor (y, x)."""
+    if probe.ndim not in (2, 3):
+        raise ValueError(f"a probe of shape {probe.shape} must be (y, x) or (mode, y, x)")
+    return probe if probe.ndim == 3 else probe[None]
+
+
+def locate(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> tuple[tuple[Array, Array], ...]:
+    """Where each position cuts the object, and how it shifts the probe: (rows, columns), (ramp_y, ramp_x).
+
+    shape: of the object. window: (ny, nx) of the probe. positions: (n, 2) [pixel].
+    rows (n, ny), columns (n, nx): of the object. ramps (n, ny), (n, nx): factors of the probe's spectrum, zero
+    frequency first, exp(-2 pi i f s) with the rest s in [-1/2, 1/2).
+    """
+    whole = split(shape, window, positions)
+    rest = positions - whole
+    starts = whole - np.array(window) // 2
+    cuts = tuple(starts[:, i, None] + np.arange(n) for i, n in enumerate(window))
+    ramps = tuple(turn(-rest[:, i, None] * np.fft.fftfreq(n)) for i, n in enumerate(window))
+    return (cuts[0], cuts[1]), (ramps[0], ramps[1])
+
+
+def split(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> Array:
+    """The whole pixels (n, 2) of the positions. ValueError if one of them puts the window beyond the object."""
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise ValueError(f"positions of shape {positions.shape} must be (n, 2): (row, column) in pixels of the object")
+    if not np.isfinite(positions).all():
+        raise ValueError("a position is not finite: give (row, column) in pixels of the object")
+    whole = np.floor(positions + 0.5).astype(np.int64)
+    half = np.array(window) // 2
+    outside = ((whole < half) | (whole + np.array(window) - half > shape[-2:])).any(axis=1)
+    if outside.any():
+        j = int(np.argmax(outside))
+        y, x = positions[j]
+        raise ValueError(
+            f"position {j} at ({y:.6g}, {x:.6g}) puts the {window[0]}x{window[1]} probe outside the object of "
+            f"{shape[-2]}x{shape[-1]} pixels: shift the positions, or take a larger object"
+        )
+    return whole
+
+
+def illumination(shape: tuple[int, ...], probe: Array, positions: Array) -> Array:
+    """How much light fell on the object (y, x): sum_j sum_m |P_m(r - R_j)|^2, positions rounded to whole pixels.
+
+    shape: of the object. probe: (mode, y, x) or (y, x). ValueError as for `patterns`.
+    """
+    bright = intensity(modes(probe)).sum(axis=0)
+    ny, nx = bright.shape
+    light = np.zeros(shape, bright.dtype)
+    for row, column in split(shape, (ny, nx), positions) - (ny // 2, nx // 2):
+        light[row : row + ny, column : column + nx] += bright
+    return light
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    """Runs of positions that hold `BLOCK` numbers or one position."""
+    step = max(1, BLOCK // size)
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def centre_of_mass(patterns: Array) -> Array:
+    """The mean frequency (n, 2) of each pattern, (y, x) [cycles/pixel] of the probe's pixels, in float64.
+
+        c = sum q I / sum I
+
+    patterns: I (n, qy, qx) >= 0, zero frequency at N//2. 0 for a pattern without a count.
+
+    Behind an object exp(i phi) it is that of the probe plus the mean gradient under it,
+    sum |P|^2 grad phi / (2 pi sum |P|^2), at any strength of the phase, if nothing is scattered beyond the detector.
+    """
+    total = patterns.sum(axis=(-2, -1), dtype=float)
+    axes = [np.fft.fftshift(np.fft.fftfreq(n)) for n in patterns.shape[-2:]]
+    moments = [patterns.sum(axis=other, dtype=float) @ q for other, q in zip((-1, -2), axes, strict=True)]
+    return np.stack(moments, axis=-1) / np.where(total > 0, total, 1)[:, None]
+
+
+def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
+    """The phase [rad] (row, column) whose gradient on a raster is 2 pi com: integrated differential phase contrast.
+
+        phi = F^-1 [ -i (f . F c) / f^2 ],   phi(0) = 0: the least-squares solution, with mean zero
+
+    com: c (row, column, 2), (y, x) [cycles/pixel] of `centre_of_mass`, of a raster along the axes. step: of the raster
+    [pixel], one or (y, x). periodic: whether the raster is; otherwise the field is mirrored at its edges, which costs
+    four times the memory. Along an axis of even length, its Nyquist frequency counts as no slope.
+
+    The centre of mass of the probe itself (or the mean of c, and with it any ramp of the object) is to be taken off
+    first: mirrored, it comes back as a ramp. (A periodic field has none, and so ignores it.)
+
+    Of a thin object it is phi cross-correlated with |P|^2: a probe of standard deviation s damps the frequency f by
+    exp(-2 pi^2 s^2 f^2). Lazic, Bosch and Lazar, Ultramicroscopy 160 (2016) 265.
+    """
+    if not periodic:
+        return integrate(_mirrored(com), step, periodic=True)[: com.shape[0], : com.shape[1]]
+    fy, fx = (_sloped(f) for f in frequencies(com.shape[:2], step, np))
+    slope = fy * fft2(com[..., 0]) + fx * fft2(com[..., 1])
+    square = fy**2 + fx**2
+    return ifft2(-1j * slope / np.where(square == 0, np.inf, square)).real
+
+
+def _sloped(frequency: Array) -> Array:
+    """The frequencies of one axis, with 0 for Nyquist's: a wave +1, -1, +1 ... has no slope at its pixels."""
+    n = frequency.size
+    return frequency if n % 2 else np.where(np.arange(n).reshape(frequency.shape) == n // 2, 0, frequency)
+
+
+def _mirrored(com: Array) -> Array:
+    """The gradient of a field mirrored at its last rows and columns: the component across a mirror changes sign."""
+    down = np.concatenate([com, com[::-1] * np.array([-1, 1])], axis=0)
+    return np.concatenate([down, down[:, ::-1] * np.array([1, -1])], axis=1)
