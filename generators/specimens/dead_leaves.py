@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.compiled import compiled
+from physics.compiled import compiled
 
 COVER = 8.0  # times that the leaves cover the field: the last one is seen in exp(-8) of it
 CORNERS = 6  # of a polygon, at most; 4 at least

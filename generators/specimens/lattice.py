@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from generators.specimens.compiled import compiled
 from generators.specimens.drawn import count, stored, whole
+from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.knobs import knob
 from schemas.quantities import Range, within

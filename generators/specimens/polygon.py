@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.compiled import compiled
+from physics.compiled import compiled
 
 type Floats = NDArray[np.float64]
 type Mask = NDArray[np.bool_]
