@@ -147,8 +147,8 @@ class Transposed(nnx.Module):
         y[2 i + k] += x[i] kernel[k],   k = 0, 1, 2 along each axis; what lies beyond 2n - 1 is dropped
 
     As Keras has it, with padding `same`. Even pixels see the taps 0 and 2, odd ones tap 1: 2^d convolutions make
-    them, of 3^d taps in all. On a CPU a step is 5 to 12 times faster than with `jax.lax.conv_transpose`, whose values
-    these are: the gradient of that is slow.
+    them, of 3^d taps in all. On a CPU, forwards and backwards, they are 8 to 12 times faster than `jax.lax.conv_transpose`,
+    whose values these are: the gradient of that is slow.
     """
 
     def __init__(self, rank: int, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32) -> None:
