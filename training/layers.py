@@ -134,7 +134,7 @@ def max_pool(x: Array) -> Array:
 def enlarge(x: Array) -> Array:
     """Each pixel as a block of 2^d: (sample, n, m, c) -> (sample, 2n, 2m, c).
 
-    By repeating: the gradient takes a hundredth of the time on a CPU of that of `jax.image.resize`, same values.
+    By repeating: on a CPU the gradient is 20 to 90 times faster than that of `jax.image.resize`, the same values.
     """
     for axis in range(1, x.ndim - 1):
         x = jnp.repeat(x, 2, axis)
@@ -147,8 +147,8 @@ class Transposed(nnx.Module):
         y[2 i + k] += x[i] kernel[k],   k = 0, 1, 2 along each axis; what lies beyond 2n - 1 is dropped
 
     As Keras has it, with padding `same`. Even pixels see the taps 0 and 2, odd ones tap 1: 2^d convolutions make
-    them, of 3^d taps in all. On a CPU a step is 5 to 12 times faster than with `jax.lax.conv_transpose`, whose values
-    these are: the gradient of that is slow.
+    them, of 3^d taps in all. On a CPU, forwards and backwards, that is 8 to 12 times faster than
+    `jax.lax.conv_transpose`, whose values these are: the gradient of that is slow.
     """
 
     def __init__(self, rank: int, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32) -> None:
