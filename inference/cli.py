@@ -49,6 +49,8 @@ def _infer(argv: Sequence[str] | None) -> int:
     from inference import inverters, run
     from inference.source import open_source
 
+    if args.activations:
+        return _activations(args)
     sources = [open_source(args.data, split) for split in args.split]
     inverter = _inverter(args, sources[0])
     jobs = [_job(args, source, inverter, several=len(sources) > 1) for source in sources]
@@ -70,6 +72,17 @@ def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", *, se
     _refuse_inside(args.data, out)
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
     return run.Job(source, inverter, tiles, args.batch_size, out)
+
+
+def _activations(args: argparse.Namespace) -> int:
+    if not args.model:
+        raise UserError(f"--activations {args.activations}: is for --model")
+    from inference import activations
+    from inference.source import open_source
+
+    for line in activations.draw(args.model, open_source(args.data, args.split[0]), args.layers, args.activations):
+        print(line)
+    return 0
 
 
 def _describe(args: argparse.Namespace) -> int:
@@ -157,6 +170,10 @@ def _infer_parser() -> Parser:
     show.add_argument("--describe", action="store_true", help="print the methods: formula, settings, unit, meaning")
     show.add_argument("--task", metavar="NAME", help="for --describe without --data (all tasks)")
     show.add_argument("--json", action="store_true", help="for --describe")
+    show.add_argument(
+        "--activations", type=Path, metavar="PNG", help="draw what layers of the network give, averaged over channels"
+    )
+    show.add_argument("--layers", nargs="+", metavar="NAME", help="for --activations (twelve, from first to last)")
     return parser
 
 

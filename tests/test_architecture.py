@@ -17,7 +17,7 @@ ROOMS = {
     "inference": {"training", "schemas", "physics"},
     "benchmarks": {"generators", "training", "inference", "schemas", "physics"},
 }
-OPEN = {"training.models", "training.checkpoints", "training.features", "training.tasks", "training.export"}
+OPEN = {f"training.{name}" for name in ("activations", "checkpoints", "export", "features", "models", "tasks")}
 HEAVY = {"jax", "flax", "optax"}
 
 

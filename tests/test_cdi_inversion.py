@@ -12,8 +12,10 @@ from inference.tasks.cdi import FINISH, METHODS, finish, measures
 from schemas.tasks.cdi import TASK
 from tests.training.conftest import columns, features_for, made
 from training import losses
+from training.activations import activations
 from training.augmentation import augment
 from training.contract import find_learn
+from training.export import load_model
 from training.recipe import Loss
 
 from .conftest import Command, refused
@@ -194,3 +196,28 @@ def test_a_network_is_trained_finished_and_scored(
     assert "diffraction" in page
     assert "chi2 of all samples" in page
     refused(infer("--model", "seed", "--data", store, "--split", "train", "--set", "thresh=1"), "threshold")
+
+
+def test_what_layers_give_is_drawn(store: Path, train: Command, infer: Command) -> None:
+    small = ("--epochs", 1, "--out", "run", "--set", "model.encoder=2,2,2")
+    assert train("--data", store, "--model", "ptychonn", *small)[0] == 0
+    command = ("--model", "run", "--data", store, "--split", "train", "--activations", "maps.png")
+    code, out, _ = infer(*command)
+    assert code == 0
+    assert "encoder" in out
+    assert Path("maps.png").read_bytes()[:4] == b"\x89PNG"
+    refused(infer(*command, "--layers", "encode"), "--layers encode", "no such layer")
+    refused(infer("--method", "hio", "--data", store, "--activations", "a.png"), "--activations", "--model")
+
+
+def test_what_layers_give_is_what_they_compute(store: Path, train: Command) -> None:
+    """The last one of each decoder is the network's output; means over channels."""
+    train("--data", store, "--model", "ptychonn", "--epochs", 1, "--out", "run", "--set", "model.encoder=2,2,2")
+    trained = load_model(Path("run"))
+    fields = {"amplitude": columns(store)["amplitude"][:3]}
+    found = activations(trained, fields)
+    output, _ = trained.network(trained.parameters, trained.rest, trained.features.encode(fields))
+    heads = [values for name, values in found.items() if name.endswith("head")]
+    assert np.allclose(np.stack(heads, axis=-1), output, atol=1e-6)
+    first = next(iter(found.values()))
+    assert first.shape == (3, 16, 16)

@@ -46,6 +46,10 @@ class Network:
         parameters, rest = made()
         return self._learned.named(parameters), self._rest.named(rest)
 
+    def module(self, parameters: Named, rest: Named) -> Any:
+        """The module with these arrays in it."""
+        return nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
+
     def __call__(
         self, parameters: Named, rest: Named, x: Array, key: Array | None = None, weight: Array | None = None
     ) -> tuple[Array, Named]:
@@ -53,7 +57,7 @@ class Network:
 
         weight: (sample,), 0 for samples that only fill up the batch; None: none does.
         """
-        module = nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
+        module = self.module(parameters, rest)
         output = module(x, key, weight=weight) if self._weighs else module(x, key)
         if output.shape[:-1] != x.shape[:-1]:
             file = f"{type(module).__module__.replace('.', '/')}.py"

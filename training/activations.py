@@ -1,0 +1,53 @@
+"""What the layers of a trained network answer to a measurement: means over channels, as images."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from training.export import Trained
+
+
+class _Listener:
+    """In the place of a layer: does what it does, and keeps what it gives."""
+
+    def __init__(self, name: str, layer: Any, heard: dict[str, Any]) -> None:
+        self.name, self.layer, self.heard = name, layer, heard
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.heard[self.name] = self.layer(*args, **options)
+        return self.heard[self.name]
+
+
+def activations(trained: Trained, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """By layer, in the order in which they are called: (sample, *spatial), means over its channels, before any relu.
+
+    Of layers of the network that convolve. fields: those that the model reads, of a few samples.
+    """
+    heard: dict[str, Any] = {}
+    module = trained.network.module(trained.parameters, trained.rest)
+    for name, parent, key, layer in list(_layers(module)):
+        _put(parent, key, _Listener(name, layer, heard))
+    x = trained.features.encode({name: jnp.asarray(values) for name, values in fields.items()})
+    module(x, None)
+    return {name: np.asarray(values.mean(axis=-1)) for name, values in heard.items()}
+
+
+def _layers(module: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, holder, place in it, layer."""
+    items = enumerate(module) if isinstance(module, nnx.List) else list(vars(module).items())
+    for key, value in items:
+        name = f"{path}.{key}".lstrip(".")
+        if isinstance(value, nnx.Conv):
+            yield name, module, key, value
+        elif isinstance(value, nnx.Module):
+            yield from _layers(value, name)
+
+
+def _put(parent: Any, key: Any, listener: _Listener) -> None:
+    if isinstance(key, int):
+        parent[key] = listener
+    else:
+        setattr(parent, key, listener)
