@@ -1,7 +1,8 @@
-"""`generate --task tie`, default recipe: engine on all cores, one in-process loop, bare work; memory at n and 10 n.
+"""`generate`, default recipe of a task: engine on all cores, one in-process loop, bare work; memory at n and 10 n.
 
 bare work     what a sample cannot do without, each timed alone with the best library call: FFTs (scipy.fft), shot
-              noise (NumPy's Poisson), interpolations (scipy.ndimage's cubic spline). No specimen, no hashing, no disk.
+              noise (NumPy's Poisson); tie: interpolations (scipy.ndimage's cubic spline); cdi: sines and exponentials
+              of the phase, the error function of the edge. No specimen, no hashing, no disk.
 in-process    the engine's unit function, one core, warm: draw, simulate, measure, encode, hash, write, receipt.
 engine        the command line with a worker per core: samples per second from the difference of two runs, so that
               starting and ending cancel; their time is given apart.
@@ -19,32 +20,36 @@ import numpy as np
 import psutil
 import scipy.fft
 from scipy import ndimage
+from scipy.special import erf
 
 from generators import creation, engine, unit
+from generators.contract import find_generator
 from generators.spline import affine
-from generators.tasks import tie
+from generators.tasks import cdi, tie
 from schemas.machine import cores
 
 
-def measure(n: int) -> dict[str, Any]:
+def measure(n: int, task: str) -> dict[str, Any]:
     """All figures. n: training samples of the small run."""
     with tempfile.TemporaryDirectory() as folder:
-        loop = _loop(Path(folder) / "loop.zarr", n)
-        small, large = (_engine(Path(folder) / f"{count}.zarr", count) for count in (n, 10 * n))
-    bare = _bare()
+        loop = _loop(Path(folder) / "loop.zarr", task, n)
+        small, large = (_engine(Path(folder) / f"{count}.zarr", task, count) for count in (n, 10 * n))
+    bare = BARE[task]()
     rate = 9 * n / (large["seconds"] - small["seconds"])
-    own = bare["fft"] + bare["noise"] + bare["interpolation_own"]
-    library = bare["fft"] + bare["noise"] + bare["interpolation_library"]
+    library = sum(seconds for name, seconds in bare.items() if name != OWN)
+    ours = {"sample_to_bare_with_our_spline": loop / (library - bare[LIBRARY] + bare[OWN])} if OWN in bare else {}
     return {
+        "task": task,
         "cores": cores(),
         "bare_ms": {name: 1e3 * seconds for name, seconds in bare.items()},
         "samples_per_second": {"engine": rate, "in_process": 1 / loop, "bare": 1 / library},
         "ratios": {
             "sample_to_bare": loop / library,
-            "sample_to_bare_with_our_spline": loop / own,
+            **ours,
             "engine_to_in_process": rate * loop,
         },
         "peak_memory_mb": {"n": small["peak"] / 1e6, "10n": large["peak"] / 1e6},
+        "seconds_per_100000": 1e5 / rate,
         "start_and_end_s": small["seconds"] - n / rate,
         "n": n,
     }
@@ -61,7 +66,7 @@ def _best(work: Callable[[], object], rounds: int = 50) -> float:
     return float(np.median(times))
 
 
-def _bare() -> dict[str, float]:
+def _bare_tie() -> dict[str, float]:
     """Seconds per sample of each kind of bare work."""
     recipe = tie.RECIPES["default"]
     fine = recipe.image_size * recipe.supersampling
@@ -74,16 +79,37 @@ def _bare() -> dict[str, float]:
     return {
         "fft": recipe.images * _best(lambda: scipy.fft.fft2(wave)),  # one forward, one back per image out of focus
         "noise": _best(lambda: rng.poisson(counts)),
-        "interpolation_library": (recipe.images - 1)
+        LIBRARY: (recipe.images - 1)
         * _best(lambda: ndimage.affine_transform(image, matrix, offset, order=3, mode="grid-wrap")),
-        "interpolation_own": (recipe.images - 1) * _best(lambda: affine(image, matrix, offset)),
+        OWN: (recipe.images - 1) * _best(lambda: affine(image, matrix, offset)),
     }
 
 
-def _loop(out: Path, n: int) -> float:
+def _bare_cdi() -> dict[str, float]:
+    recipe = cdi.RECIPES["default"]
+    rng = np.random.default_rng(0)
+    wave = rng.normal(size=recipe.finest).astype(np.complex64)
+    counts = np.full(recipe.finest, 100.0)
+    place = rng.normal(size=(recipe.image_size, recipe.image_size))
+    terms = (recipe.displacement.gratings, recipe.displacement.gaussians)
+    gratings, gaussians = ((knob.low + knob.high) / 2 for knob in terms)
+    elementary = gratings * _best(lambda: np.sin(place)) + gaussians * _best(lambda: np.exp(place))
+    return {
+        "fft": _best(lambda: scipy.fft.fft2(wave)),
+        "noise": _best(lambda: rng.poisson(counts)),
+        "elementary": elementary + 2 * _best(lambda: np.cos(place)) + _best(lambda: erf(place)),
+    }
+
+
+OWN, LIBRARY = "interpolation_own", "interpolation_library"
+BARE: dict[str, Callable[[], dict[str, float]]] = {"tie": _bare_tie, "cdi": _bare_cdi}
+
+
+def _loop(out: Path, task: str, n: int) -> float:
     """Seconds per sample of all jobs, in this process, which has made samples before."""
     samples = {"train": n, "validation": 0, "test": 0}
-    plan, _ = engine.lay_out(engine.plan("tie", tie.RECIPES["default"], 0, samples, out), None)
+    recipe = find_generator(task)[1].RECIPES["default"]
+    plan, _ = engine.lay_out(engine.plan(task, recipe, 0, samples, out), None)
     creation.claim(plan)
     start = time.perf_counter()
     for job in plan.jobs():
@@ -91,9 +117,9 @@ def _loop(out: Path, n: int) -> float:
     return (time.perf_counter() - start) / n
 
 
-def _engine(out: Path, n: int) -> dict[str, float]:
+def _engine(out: Path, task: str, n: int) -> dict[str, float]:
     """Wall time and peak memory of the command line, all its processes together."""
-    command = [sys.executable, "-m", "generators", "--task", "tie", "--validation", "0", "--test", "0"]
+    command = [sys.executable, "-m", "generators", "--task", task, "--validation", "0", "--test", "0"]
     command += ["--n", str(n), "--out", str(out), "--workers", str(cores())]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -128,14 +154,19 @@ def text(report: dict[str, Any]) -> str:
     bare = ", ".join(f"{name} {value:.2f}" for name, value in report["bare_ms"].items())
     return "\n".join(
         [
-            f"generate --task tie, default recipe, {report['cores']} cores",
+            f"generate --task {report['task']}, default recipe, {report['cores']} cores",
             f"bare work [ms per sample]       {bare}",
             f"samples/s   bare work {speed['bare']:,.0f}   one in-process loop {speed['in_process']:,.0f}"
             f"   engine {speed['engine']:,.0f}",
             f"a sample / its bare work        {ratio['sample_to_bare']:.2f}   (at most 2.5)",
-            f"  with our spline for SciPy's   {ratio['sample_to_bare_with_our_spline']:.2f}",
+            *(
+                f"  with our spline for SciPy's   {value:.2f}"
+                for name, value in ratio.items()
+                if name == "sample_to_bare_with_our_spline"
+            ),
             f"engine / one in-process loop    {ratio['engine_to_in_process']:.2f}   (at least 1.7 on two cores)",
             f"peak memory [MB]                {memory['n']:,.0f} at n = {report['n']:,}, {memory['10n']:,.0f} at 10 n",
+            f"100,000 samples [s]             {report['seconds_per_100000']:.0f}",
             f"starting and ending [s]         {report['start_and_end_s']:.1f}",
         ]
     )

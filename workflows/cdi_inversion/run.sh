@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Claim: of far-field patterns of 32 x 32 pixels, a U-Net trained on canonical objects finds shape and phase with less
+# error, and patterns nearer to the measured ones, than the two networks of CDI NN trained on the same patterns;
+# 50 iterations started from it come nearer than 620 from a random start, in a fraction of their time.
+# usage: run.sh tiny|cpu|full [folder]     leaves metrics.json and report.html there; 1 if expected.json is missed.
+# The same command resumes.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+size=${1:-}
+case $size in
+  tiny) counts=(--n 1000 --validation 64 --test 64) epochs=2 ours=3 small=(--set model.filters=4,8,8) unet=(--set model.width=8) ;;
+  cpu) counts=(--n 20000 --validation 1000 --test 500) epochs=10 ours=20 small=() unet=() ;;
+  full) counts=(--n 180000 --validation 20000 --test 1000) epochs=10 ours=40 small=() unet=(--set model.width=64) ;;
+  *) echo "usage: $0 tiny|cpu|full [folder]" >&2; exit 2 ;;
+esac
+out=${2:-runs/cdi_inversion-$size}
+
+generate --task cdi --recipe seed "${counts[@]}" --out "$out/seed.zarr"
+generate --task cdi --recipe seed --set canonical=true "${counts[@]}" --out "$out/canonical.zarr"
+train --data "$out/seed.zarr" --recipe seed --epochs "$epochs" --out "$out/cdinn" "${small[@]}"
+train --data "$out/canonical.zarr" --model unet --epochs "$ours" --out "$out/unet" "${unet[@]}"
+for net in cdinn unet; do
+  infer --model "$out/$net" --data "$out/seed.zarr" --out "$out/$net-predicted.zarr"
+  infer --model "$out/$net" --data "$out/seed.zarr" --refine 50 --name "$net+50" --out "$out/$net-refined.zarr"
+done
+infer --method hio --data "$out/seed.zarr" --out "$out/hio.zarr"
+infer --method hio --data "$out/seed.zarr" --set starts=5 threshold=0.1 --name hio-5 --out "$out/hio-5.zarr"
+infer --method er --data "$out/seed.zarr" --set threshold=0.1 --out "$out/er.zarr"
+infer --model "$out/unet" --data "$out/seed.zarr" --activations "$out/activations.png"
+evaluate --data "$out/seed.zarr" --predictions "$out"/{cdinn,unet}-{predicted,refined}.zarr \
+  "$out"/{hio,hio-5,er}.zarr --out "$out" --expect "$here/expected.json:$size"
