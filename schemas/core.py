@@ -86,6 +86,7 @@ class Task:
     measured: tuple[str, ...] = ()  # the parameters that a measurement comes with, beside its inputs
     beam: str | None = None  # the input that is relative to the incident beam
     distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
+    roots: tuple[str, ...] = ()  # the inputs that are square roots of counts
     wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
 
     @model_validator(mode="after")
@@ -158,6 +159,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "TASK.distinct", task.distinct, "parameter")
     if task.beam is not None:
         yield from misread(task, "TASK.beam", (task.beam,), "input")
+    yield from misread(task, "TASK.roots", task.roots, "input")
     yield from misread(task, "TASK.wave", task.wave or (), "target")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.gauge or task.window):

@@ -59,11 +59,18 @@ class Read:
 
 
 def measure(
-    task: Task, groups: Sequence[Sequence[str]], texts: Sequence[str], axes: Sequence[str] = (), beam: str = ""
+    task: Task,
+    groups: Sequence[Sequence[str]],
+    texts: Sequence[str],
+    axes: Sequence[str] = (),
+    beam: str = "",
+    *,
+    counts: bool = False,
 ) -> Measurement:
     """The measurement of a task. groups: files of one sample each, or of several; texts: `name=value` settings.
 
-    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean". UserError in one line for
+    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; counts: files hold counts,
+    where the schema has their square roots. UserError in one line for
     whatever does not fit.
     """
     given = settings.parse(task, texts)
@@ -76,7 +83,10 @@ def measure(
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)
+    if counts and not task.roots:
+        raise UserError(f"--counts: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
+    inputs |= {name: _root(name, inputs[name], counts=counts) for name in task.roots if name in inputs}
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
     stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*inputs, *columns, task.window}))
     constants = {
@@ -291,6 +301,14 @@ def _input(task: Task, field: Field, samples: Sequence[Sample], beam: str, notes
     if relative and not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
         notes.append(f"beware: {field.name} has the median {median:.4g}, relative to the beam: {_hint(median, beam)}")
     return array
+
+
+def _root(name: str, values: np.ndarray, *, counts: bool) -> np.ndarray:
+    """Square roots of counts; UserError if some are negative."""
+    if dark := int((values < 0).sum()):
+        what = "counts" if counts else f"{name}s"
+        raise UserError(f"{name}: {dark:,} of the {what} are below 0: subtract less background, or set them to 0")
+    return np.sqrt(values) if counts else values
 
 
 def _hint(median: float, beam: str) -> str:

@@ -179,7 +179,7 @@ class Features:
             elif (fields[name].units, fields[name].dims) != (mine.units, mine.dims):
                 found.append(f"field {name} is {_shown(fields[name])}, must be {_shown(mine)}")
             else:
-                free = {SAMPLE, *self.learn.spatial, *self.learn.along}
+                free = {SAMPLE, *self.learn.spatial}
                 found += [
                     f"{name} has {sizes[dim]} along {dim}, must be {self.sizes[dim]}"
                     for dim in mine.dims

@@ -22,6 +22,7 @@ TASK = Task(
     ),
     gauge=("constant", "shift", "twin"),  # exp(i phase) to a constant; the object anywhere; conj(object(-r))
     wave=("shape", "phase"),
+    roots=("amplitude", "amplitude_oversampled"),
     fields=(
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "square root of the diffracted intensity"),
         Field(
