@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from generators.specimens.compiled import compiled
+from physics.compiled import compiled
 
 POLE = np.sqrt(3.0) - 2.0  # of the cubic B-spline's inverse filter
 SIXTH, FOUR_SIXTHS = 1 / 6, 4 / 6  # multiplied with: a division takes as long as ten products

@@ -8,8 +8,8 @@ Snethen, "XenoCollide", Game Programming Gems 7 (2008); the farthest point is a 
 
 import numpy as np
 
-from generators.specimens.compiled import compiled
 from generators.specimens.mesh import Floats, Mesh
+from physics.compiled import compiled
 
 PRECISION = 1e-9  # of the extent of the bodies
 MOST = 200  # portals; bodies of thousands of triangles need about twenty

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from generators.specimens.compiled import compiled
+from physics.compiled import compiled
 
 type Mesh = NDArray[np.float64]
 type Floats = NDArray[np.float64]

@@ -11,8 +11,8 @@ so neighbours get the same bits: their spans meet without gap or overlap, and cr
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.compiled import compiled
 from generators.specimens.mesh import Floats, Mesh
+from physics.compiled import compiled
 
 type Pair = tuple[float, float]
 type Point = tuple[float, float, float]
