@@ -27,7 +27,7 @@ def raster(step: float = 3.3, jitter: float = 0.7, counts: tuple[int, int] = RAS
     """Corners (patch, 2), jittered, not from 0 on."""
     y, x = np.indices(counts).reshape(2, -1) * step
     moved = np.random.default_rng(1).uniform(-jitter, jitter, (2, y.size))
-    return np.rint(np.stack([y, x], axis=1) + moved.T).astype(np.int64) + np.array([100, -50])
+    return np.asarray(np.rint(np.stack([y + 100, x - 50], axis=1) + moved.T).astype(np.int64))
 
 
 def ellipse() -> np.ndarray:
@@ -148,6 +148,7 @@ def test_misfit_is_what_patches_and_image_differ_by() -> None:
         difference -= (weight * difference).sum() / weight.sum()
         squares += float((weight * difference**2).sum())
     expected = np.sqrt(squares / (weight.sum() * len(values)))
+    assert found.misfit is not None
     assert found.misfit == pytest.approx(expected, rel=1e-6)
     assert 0.25 < found.misfit < 0.3, "the image follows the noise a little"
 
