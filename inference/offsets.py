@@ -25,7 +25,7 @@ type Linear = Callable[[np.ndarray], np.ndarray]
 class LeastSquares:
     """By the offsets that make all overlaps agree best."""
 
-    tolerance: float = 1e-9  # of the offsets' error, relative to that of no offsets, as the overlaps weigh it
+    tolerance: float = 1e-7  # of the offsets' error, relative to that of no offsets, as the overlaps weigh it
     steps: int = 500  # at most
 
 
@@ -33,11 +33,13 @@ def solve(
     sums: np.ndarray, mean: np.ndarray, inverse: np.ndarray, patches: Patches, member: np.ndarray, method: LeastSquares
 ) -> tuple[np.ndarray, float]:
     """The offsets (patch,) whose mean is 0 in each component, and the error left in them, relative to no offsets."""
-    mass = patches.mass
+    mass, blended = patches.mass, np.empty_like(mean)
     right = _centred(mosaic.collect(mean, patches.weight, patches.corner) - sums, member)
 
     def overlaps(offset: np.ndarray) -> np.ndarray:
-        blended = mosaic.spread(offset, patches.weight, patches.corner, np.zeros(mean.shape)) * inverse
+        blended.fill(0)
+        mosaic.spread(offset, patches.weight, patches.corner, blended)
+        np.multiply(blended, inverse, out=blended)
         coupled: np.ndarray = mass * offset - mosaic.collect(blended, patches.weight, patches.corner)
         return coupled
 
@@ -71,40 +73,43 @@ def _conjugate_gradients(
 def _even(patches: Patches) -> Linear:
     """The inverse of the overlaps' matrix, were patches spread evenly: for long waves it then is exact.
 
-    Patches of mass d = sum_x w, rho to a pixel, multiply a wave of offsets of frequency k [rad/pixel] by d (1 - s),
+    Patches of mass d = sum_x w, rho to a cell, multiply a wave of offsets of frequency k [rad/pixel] by d (1 - s),
 
         s(k) = |FT(w) / d|^2 ~ exp(-v_y k_y^2 - v_x k_x^2),   1 / (1 - s) = 1 + s / (1 - s)
 
-    v: variances of x under w. The second part is done on the pixels between the first and the last corner, by cosines:
-    offsets have no slope across the border.
+    v: variances of x under w. The second part is done by cosines (offsets have no slope across the border) on cells as
+    wide as sqrt(v): at the shortest wave that they hold, s = exp(-pi^2).
     """
-    low = patches.corner.min(axis=0)
-    place = patches.corner - low
+    variance = _variances(patches.weight.mean(axis=0, dtype=np.float64))
+    cell = np.maximum(np.sqrt(variance).astype(int), 1)
+    place = (patches.corner - patches.corner.min(axis=0)) // cell
     ny, nx = (int(n) + 1 for n in place.max(axis=0))
-    pixel = place[:, 0] * nx + place[:, 1]
+    index = place[:, 0] * nx + place[:, 1]
     mass = patches.mass
-    filtered = _long_waves(patches.weight.mean(axis=0, dtype=np.float64), (ny, nx))
-    filtered *= ny * nx / mass.sum()
+    filtered = _long_waves(variance / cell**2, (ny, nx)) * (ny * nx / mass.sum())
 
     def inverse(right: np.ndarray) -> np.ndarray:
-        image = np.bincount(pixel, right, ny * nx).reshape(ny, nx)
+        image = np.bincount(index, right, ny * nx).reshape(ny, nx)
         waves = scipy.fft.idctn(filtered * scipy.fft.dctn(image, norm="ortho"), norm="ortho")
-        found: np.ndarray = right / mass + waves.ravel()[pixel]
+        found: np.ndarray = right / mass + waves.ravel()[index]
         return found
 
     return inverse
 
 
-def _long_waves(weight: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """s / (1 - s) at the frequencies of a cosine transform; 0 for the constant."""
-    exponent = np.zeros(shape)
-    for axis, n in enumerate(shape):
-        along = weight.sum(axis=1 - axis) / weight.sum()
-        x = np.arange(len(along))
-        variance = along @ x**2 - (along @ x) ** 2
-        frequency = np.pi * np.arange(n) / n
-        exponent += np.expand_dims(variance * frequency**2, 1 - axis)
-    return np.divide(1.0, np.expm1(np.minimum(exponent, 700.0)), out=np.zeros(shape), where=exponent > 0)
+def _variances(weight: np.ndarray) -> np.ndarray:
+    """Of y and x under a weight (y, x)."""
+    along = [weight.sum(axis=axis) / weight.sum() for axis in (1, 0)]
+    places = [np.arange(len(share)) for share in along]
+    return np.array([share @ x**2 - (share @ x) ** 2 for share, x in zip(along, places, strict=True)])
+
+
+def _long_waves(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """s / (1 - s) at the frequencies of a cosine transform; 0 for the constant. variance: in its pixels."""
+    fy, fx = (np.pi * np.arange(n) / n for n in shape)
+    exponent = variance[0] * fy[:, None] ** 2 + variance[1] * fx**2
+    gain: np.ndarray = np.divide(1.0, np.expm1(exponent), out=np.zeros(shape), where=exponent > 0)
+    return gain
 
 
 def _centred(values: np.ndarray, member: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from. Predictions are read unit by unit and image after image is written: memory
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +22,13 @@ from zarr.storage import MemoryStore
 
 from inference.offsets import LeastSquares
 from inference.patches import Frame, Patches, corners, frame_of, relative
-from inference.stitching import Image, Iterative, stitch
+from inference.stitching import Image, Iterative, Read, Window, stitch
 from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant
 from schemas.machine import versions
 from schemas.objects import publish_folder, read
-from schemas.predictions import Predictions, read_predictions, read_rows
+from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.store import consolidate, create_array, encode, units
 
 KEY = "drybeam_images"
@@ -143,8 +144,12 @@ def _refuse_unlike(source: Path, predictions: Predictions, scans: Scans) -> None
             f"{source}: {n:,} patches, but positions {scans.position.shape} and scans {scans.scan.shape}: "
             "must be (sample, 2) and (sample,); take them from the split that was inverted"
         )
-    if len(scans.weight) not in (1, n):
-        raise UserError(f"{source}: {n:,} patches, but weights of {len(scans.weight):,}: give one, or one for each")
+    size = (predictions.sizes["y"], predictions.sizes["x"])
+    if scans.weight.shape not in ((1, *size), (n, *size)):
+        raise UserError(
+            f"{source}: {n:,} patches of {size} pixels, but weights {scans.weight.shape}: "
+            "give one of that size, or one for each"
+        )
     if not scans.sampling > 0:
         raise UserError(f"sampling {scans.sampling} nm of the patches: must be above 0")
 
@@ -166,7 +171,7 @@ class _Job:
         yield from _encoded(described, 0, self._coordinates(frame, numbers))
         for place, number in enumerate(numbers):
             rows = np.flatnonzero(self.scans.scan == number)
-            image = stitch(self._blocks(rows), patches.select(rows), frame, self.method)
+            image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
             yield from _encoded(described, place, self._arrays(image))
             found.append(_stitched(int(number), len(rows), image))
         yield from self._metadata(frame, len(numbers), self.about(found)).items()
@@ -190,12 +195,15 @@ class _Job:
         size = (weight.shape[1], weight.shape[2])
         return Patches(corners(self.scans.position, self.scans.sampling, size), weight)
 
-    def _blocks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _reader(self, rows: np.ndarray) -> Read:
+        return lambda window: _ahead(self._blocks(rows, window))
+
+    def _blocks(self, rows: np.ndarray, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The patches of these samples, which are in order; only units that hold some of them are read."""
         for start, stop in units(self.predictions.samples, self.predictions.unit):
             which = np.arange(*np.searchsorted(rows, (start, stop)))
             if len(which):
-                values = read_rows(self.source, self.predictions, slice(start, stop))[self.target.name]
+                values = read_target(self.source, self.predictions, self.target, slice(start, stop), window)
                 yield which, values if len(which) == stop - start else values[rows[which] - start]
 
     def _arrays(self, image: Image) -> dict[str, np.ndarray]:
@@ -231,6 +239,15 @@ class _Job:
         if about:
             consolidate(store, [""])
         return {key: data.to_bytes() for key, data in kept.items()}
+
+
+def _ahead[T](items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next of which is made by a thread meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def _encoded(described: dict[str, bytes], place: int, arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ Overlaps say nothing of patches that no chain of overlaps leads to: each such co
 one that makes the mean of its offsets 0.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,9 @@ from inference.patches import Frame, Patches
 from physics import mosaic
 from schemas.errors import UserError
 
+type Window = tuple[slice, slice]  # rows and columns of a patch
 type Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # numbers of patches, and their values (patch, y, x)
+type Read = Callable[[Window], Blocks]  # all patches, in any order and blocks, cut to a window
 
 
 @dataclass(frozen=True)
@@ -47,27 +49,27 @@ class Image:
     residual: float | None  # error left in the offsets, relative to that of no offsets; None: they are not fitted
 
 
-def stitch(blocks: Blocks, patches: Patches, frame: Frame, method: LeastSquares | Iterative) -> Image:
-    """The image of these patches in a frame that holds them all. Those in no block, or without numbers, are left out.
+def stitch(read: Read, patches: Patches, frame: Frame, method: LeastSquares | Iterative) -> Image:
+    """The image of these patches in a frame that holds them all. Those not read, or without numbers, are left out.
 
     Memory: 50 bytes per pixel of the frame, and the patches only if they are stitched by `Iterative`.
-    UserError if no patch is left, or if patches are not as large as their weights.
+    UserError if no patch is left.
     """
-    lying, cut = _lay(patches, frame)
-    read = _cut(blocks, patches.weight.shape[1:], cut)
+    lying, window = _lay(patches, frame)
     if isinstance(method, Iterative):
-        return _swept(read, lying, frame.shape, method)
-    return _fitted(read, lying, frame.shape, method)
+        return _swept(read(window), lying, frame.shape, method)
+    return _fitted(read(window), lying, frame.shape, method)
 
 
-def _lay(patches: Patches, frame: Frame) -> tuple[Patches, tuple[slice, slice]]:
+def _lay(patches: Patches, frame: Frame) -> tuple[Patches, Window]:
     """Patches by their place in a frame, cut to the rows and columns that have weight; and which these are."""
     first = patches.corner - np.array(frame.origin)
     if (first < 0).any() or (first + patches.weight.shape[1:] > frame.shape).any():
         raise ValueError(f"{frame} does not hold all patches")  # compiled functions would write beyond the image
     seen = patches.weight.any(axis=0)
-    cut = (_extent(seen.any(axis=1)), _extent(seen.any(axis=0)))
-    return Patches(first + [part.start for part in cut], np.ascontiguousarray(patches.weight[:, *cut])), cut
+    window = (_extent(seen.any(axis=1)), _extent(seen.any(axis=0)))
+    weight = np.ascontiguousarray(patches.weight[:, *window])
+    return Patches(first + [part.start for part in window], weight), window
 
 
 def _extent(seen: np.ndarray) -> slice:
@@ -75,19 +77,13 @@ def _extent(seen: np.ndarray) -> slice:
     return slice(int(found[0]), int(found[-1]) + 1)
 
 
-def _cut(blocks: Blocks, size: tuple[int, ...], cut: tuple[slice, slice]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for which, values in blocks:
-        if values.shape[1:] != size:
-            raise UserError(f"patches of {values.shape[1:]} pixels, weights of {size}: must be alike; give their mask")
-        yield which, np.ascontiguousarray(values[:, *cut])
-
-
 def _order(patches: Patches, sums: np.ndarray) -> np.ndarray:
     """The patches with numbers and weight, by position; at the same position by their sums."""
     kept = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
     if not len(kept):
         raise UserError(f"none of {len(sums):,} patches holds numbers where it has weight; check the predictions")
-    return kept[np.lexsort((sums[kept, 1], sums[kept, 0], *patches.corner[kept].T[::-1]))]
+    y, x = patches.corner[kept].T
+    return kept[np.lexsort((sums[kept, 1], sums[kept, 0], y * (x.max() + 1) + x))]
 
 
 def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares) -> Image:
@@ -96,7 +92,7 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
     sums = np.full((len(patches.corner), 2), np.nan)
     for which, values in blocks:
         part = patches.select(which)
-        sums[which] = mosaic.add(values, part.weight, part.corner, total)
+        sums[which] = mosaic.add(np.ascontiguousarray(values), part.weight, part.corner, total)
     order = _order(patches, sums)
     left_out = len(sums) - len(order)
     return _blended(total, sums[order], patches.select(order), left_out, method)

@@ -83,13 +83,16 @@ def link(weight: np.ndarray, corner: np.ndarray, owner: np.ndarray) -> np.ndarra
     parent = np.arange(len(corner))
     for i in range(len(corner)):
         w = weight[min(i, len(weight) - 1)]
+        joined = i  # neighbouring pixels mostly have the same first patch
         for y in range(ny):
             row = owner[corner[i, 0] + y, corner[i, 1] : corner[i, 1] + nx]
             for x in range(nx):
                 if w[y, x] > 0:
                     if row[x] < 0:
                         row[x] = i
-                    _join(parent, i, row[x])
+                    if row[x] != joined:
+                        joined = row[x]
+                        _join(parent, i, joined)
     for i in range(len(corner)):
         parent[i] = _root(parent, i)
     return parent
