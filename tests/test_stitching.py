@@ -183,6 +183,20 @@ def test_components_have_constants_of_their_own_and_are_counted() -> None:
         assert abs(error(found, truth, found.component == number)).max() < 1e-6
 
 
+def test_the_mean_offset_of_each_component_is_0() -> None:
+    corner = np.concatenate([raster(counts=(6, 7)), raster(counts=(5, 4)) + np.array([0, 60]), [[140, -50]]])
+    values = cut_from(smooth(frame_of(corner, SIZE).shape), corner)
+    found = stitched(values, Patches(corner, relative(np.ones((1, *SIZE)))))
+    first = corner - corner.min(axis=0)
+    offset = [
+        found.phase[y : y + SIZE[0], x : x + SIZE[1]].mean() - a.mean() for (y, x), a in zip(first, values, strict=True)
+    ]
+    member = found.component[*first.T]
+    for number in (1, 2, 3):
+        assert abs(np.mean(np.array(offset)[member == number])) < 1e-6
+    assert np.ptp(offset) > 1
+
+
 def test_missing_and_broken_patches_are_left_out() -> None:
     truth, values, patches = scene()
     broken = values.copy()
