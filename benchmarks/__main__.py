@@ -1,4 +1,4 @@
-"""`python -m benchmarks generate | stitch | train`."""
+"""`python -m benchmarks generate | train | retrieve | stitch`."""
 
 import argparse
 import importlib
@@ -7,15 +7,15 @@ import sys
 
 from schemas.terminal import on_huge_pages
 
-NUMBERS = {"stitch": 65_536}
+COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32, "stitch": 65_536}
 
 
 def main() -> int:
     """Run a benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["generate", "stitch", "train"])
+    parser.add_argument("name", choices=list(COUNTS))
     parser.add_argument(
-        "--n", type=int, help="samples: 4000 of training, of which generate also makes 10 n; 65536 patches"
+        "--n", type=int, help="training samples (4000), generate also runs with 10 n; patterns (32); patches (65536)"
     )
     parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (this one)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
@@ -24,7 +24,7 @@ def main() -> int:
         on_huge_pages()  # as `train` does; the peer inherits it
     benchmark = importlib.import_module(f"benchmarks.{args.name}")
     options = {"torch_python": args.torch_python} if args.name == "train" else {}
-    report = benchmark.measure(args.n or NUMBERS.get(args.name, 4000), **options)
+    report = benchmark.measure(args.n or COUNTS[args.name], **options)
     print(json.dumps(report, indent=2) if args.json else benchmark.text(report))
     return 0
 

@@ -42,8 +42,10 @@ def _infer(argv: Sequence[str] | None) -> int:
         raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
     if args.checkpoint is not None and not args.model:
         raise UserError(f"--checkpoint {args.checkpoint}: is for --model")
-    if args.model and args.set:
-        raise UserError(f"--set {args.set[0]}: a network has no settings; leave --set out")
+    if args.refine is not None:
+        if not args.model:
+            raise UserError(f"--refine {args.refine}: is for --model")
+        args.set.append(f"refine={args.refine}")
     from inference import inverters, run
     from inference.source import open_source
 
@@ -90,7 +92,7 @@ def _inverter(args: argparse.Namespace, source: "Source") -> "Inverter":
     if args.name is not None:
         _label("--name", args.name)
     if args.model:
-        return inverters.network(source, args.model, args.name, args.checkpoint)
+        return inverters.network(source, args.model, args.set, args.name, args.checkpoint)
     return inverters.classical(source, args.method, args.set, args.name)
 
 
@@ -103,7 +105,7 @@ def _say(out: Path, predictions: "Predictions", made: int, broken: int, *, first
     if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
-        print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, nrms {tuned.nrms:.4f} there")
+        print(f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there")
         if tuned.samples < FEW:
             print(f"beware: {tuned.samples} samples are few to tune on; generate more with --validation N")
         for key in tuned.edges:
@@ -131,8 +133,14 @@ def _infer_parser() -> Parser:
         help="where predictions go (predictions-<name>.zarr); of several splits, each to <out>-<split>.zarr",
     )
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings that are not tuned"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings that are not tuned; of networks, what follows them",
     )
+    parser.add_argument("--refine", type=_count, metavar="N", help="N iterations started from the network (cdi)")
     parser.add_argument("--name", metavar="LABEL", help="in tables and plots (the run's folder, or the method)")
     parser.add_argument("--batch-size", type=_count, default=BATCH, metavar="N", help=f"samples at once ({BATCH})")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
 import pkgutil
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
@@ -13,6 +13,7 @@ from schemas import files
 from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
 from schemas.predictions import Tuning, Weights
+from schemas.scores import SCORES, Score
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
@@ -78,6 +79,41 @@ class Shown:
 
     field: str
     index: tuple[int, ...] = ()
+    logarithm: bool = False  # shown as log10, three decades down
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done with the targets that a network gives, before they are stored.
+
+    apply(fields, targets, **settings) -> targets. A sample must not depend on its block.
+    """
+
+    about: str
+    needs: tuple[str, ...]  # fields of the dataset
+    apply: Callable[..., dict[str, np.ndarray]]
+    settings: Mapping[str, Setting]  # the first value of each is what it is unless it is set
+    uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
+
+
+@dataclass(frozen=True)
+class View:
+    """Something to look at that follows from the targets, exact ones and predicted ones: their far field."""
+
+    name: str
+    units: str
+    of: Callable[[Arrays], np.ndarray]  # (sample, ...) targets -> (sample, y, x)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Scores that only this task has, beside those of all (`schemas.scores`)."""
+
+    scores: Mapping[str, Score]  # what they mean
+    rank: str  # the one, the lower the better, by which methods are tuned, ranked and compared
+    needs: tuple[str, ...]  # fields that they are computed from, beside targets and predictions
+    histograms: tuple[str, ...]  # scores that are drawn as such, beside the one of rank
+    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # (fields, predictions) -> (sample,) of each score
 
 
 @dataclass(frozen=True)
@@ -86,6 +122,32 @@ class Report:
 
     inputs: tuple[Shown, ...]
     parameters: tuple[str, ...] = ()  # errors are plotted against them; of several values a sample, the largest modulus
+    measures: Measures | None = None
+    views: tuple[View, ...] = ()
+
+    @property
+    def rank(self) -> str:
+        """The score by which methods are tuned, ranked and compared."""
+        return self.measures.rank if self.measures else "nrms"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Fields that scores are computed from, beside the targets."""
+        return self.measures.needs if self.measures else ()
+
+    @property
+    def histograms(self) -> tuple[str, ...]:
+        """Scores that are drawn as histograms, beside the one of rank."""
+        return self.measures.histograms if self.measures else ()
+
+    def told(self, keys: Iterable[str]) -> list[str]:
+        """The scores that a terminal has room for: the task's own, or all where it has none."""
+        return [key for key in keys if not self.measures or key in self.measures.scores]
+
+    def meaning(self, key: str) -> Score:
+        """Of a score's key (`nrms`, `phase.nrms`, `chi2`)."""
+        known = dict(SCORES) | dict(self.measures.scores if self.measures else {})
+        return known[key.rpartition(".")[2]]
 
 
 class Inference(Protocol):
@@ -93,6 +155,7 @@ class Inference(Protocol):
 
     METHODS: Mapping[str, Method]
     REPORT: Report
+    FINISH: Finish  # optional: networks' targets are stored as they are without
 
 
 @dataclass(frozen=True)
@@ -135,6 +198,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     task = find_task(files.task_of(module))
     for name, method in module.METHODS.items():
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
+    if (after := getattr(module, "FINISH", None)) is not None:
+        yield from _finish_mistakes(task, after)
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
             yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"
@@ -143,6 +208,18 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         if len(shown.index) > len(free):
             yield f"REPORT.inputs: {shown.field} has the index {shown.index}, must have one for {sorted(free)}"
     yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
+    if found := module.REPORT.measures:
+        yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
+        if found.rank not in found.scores or set(found.scores) & set(SCORES):
+            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
+
+
+def _finish_mistakes(task: Task, after: Any) -> Iterator[str]:
+    if not isinstance(after, Finish):
+        yield "FINISH: must be a Finish(...)"
+    for name in ("needs", "uses"):
+        yield from misread(task, f"FINISH.{name}", getattr(after, name), "input", "parameter", "auxiliary")
+    yield from files.unlike("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
 
 
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
@@ -154,6 +231,11 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
     yield from files.unlike(f"{where}.solve", method.solve, "fields", **method.settings)
+
+
+def find_finish(task: str) -> Finish | None:
+    """What follows the networks of a task, if something does."""
+    return getattr(find_inference(task), "FINISH", None)
 
 
 def find_method(task: str, name: str) -> Method:

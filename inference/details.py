@@ -48,7 +48,7 @@ def _tuning(tuning: Tuning | None) -> str:
     fixed = f", {', '.join(tuning.fixed)} given" if tuning.fixed else ""
     edges = f"; best {', '.join(tuning.edges)} at the end of what was tried" if tuning.edges else ""
     return (
-        f"least mean nrms ({tuning.nrms:.4g}) on {tuning.samples} samples of {tuning.split}, "
+        f"least mean {tuning.metric} ({tuning.nrms:.4g}) on {tuning.samples} samples of {tuning.split}, "
         f"{tuning.combinations} combinations{fixed}{edges}"
     )
 

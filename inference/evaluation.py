@@ -10,7 +10,7 @@ import numpy as np
 
 from inference.contract import Report, find_inference
 from inference.source import Arrays, Source, open_source
-from schemas.core import SAMPLE, Field, Task
+from schemas.core import SAMPLE, Task
 from schemas.errors import UserError
 from schemas.gauge import align
 from schemas.predictions import Predictions, read_predictions, read_rows
@@ -59,7 +59,7 @@ class Result:
     @cached_property
     def summaries(self) -> dict[str, Summary]:
         """Mean, standard deviation, number and unit, by run and metric."""
-        return {name: summary(self.task, scores) for name, scores in self.scores.items()}
+        return {name: summary(self.task, scores, self.report.meaning) for name, scores in self.scores.items()}
 
     @cached_property
     def parameters(self) -> Arrays:
@@ -67,6 +67,11 @@ class Result:
         names = {f.name for f in self.task.of("parameter") if f.dims == (SAMPLE,)} | set(self.report.parameters)
         present = [name for name in names if not self.source.lacks([name])]
         return self.source.read(present, 0, self.source.samples)
+
+    @property
+    def rank(self) -> str:
+        """The score by which methods are ranked and compared."""
+        return self.report.rank
 
     def broken(self, run: Run) -> int:
         """How many predictions hold what is no number: they have no score."""
@@ -84,7 +89,7 @@ class Result:
         return min(networks, key=self._error) if networks else self.runs[-1]
 
     def _error(self, run: Run) -> float:
-        mean = self.summaries[run.name]["nrms"]["mean"]
+        mean = self.summaries[run.name][self.rank]["mean"]
         return np.inf if mean is None else float(mean)
 
     def sample(self, index: int) -> tuple[Arrays, dict[str, Arrays]]:
@@ -138,7 +143,7 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
 
 def _result(source: Source, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
     report = find_inference(source.task.name).REPORT
-    scores, frequency, correlation = _score(source, runs, source.task.of("target"))
+    scores, frequency, correlation = _score(source, runs, report)
     return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation)
 
 
@@ -199,19 +204,22 @@ def _refuse_twins(runs: Sequence[Run]) -> None:
 
 
 def _score(
-    source: Source, runs: Sequence[Run], targets: Sequence[Field]
+    source: Source, runs: Sequence[Run], report: Report
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real]]:
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
     window, begin = source.window(), time.monotonic()
+    targets = [field.name for field in source.task.of("target")]
     frequency: Real = np.empty(0)
     with progress(source.samples) as show:
         for start, stop in units(source.samples, BLOCK):
-            truth = source.read([field.name for field in targets], start, stop)
+            fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
+            truth = {name: fields[name] for name in targets}
             for run in runs:
                 predicted = read_rows(run.path, run.predictions, slice(start, stop))
                 found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
-                scores[run.name].append(found)
+                measured = report.measures.of(fields, predicted) if report.measures else {}
+                scores[run.name].append({**measured, **found})
                 if start < CURVES:
                     curves[run.name].append(rows)
             show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))

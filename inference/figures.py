@@ -18,9 +18,10 @@ BINS = 8  # of a parameter, equally filled
 LEAST = 4  # samples in one of them
 
 
-def histogram(result: Result) -> Figure | None:
-    """How many samples have which error, with the medians; None without positive errors."""
-    found = [(run, _positive(result.scores[run.name]["nrms"])) for run in result.runs]
+def histogram(result: Result, key: str = "") -> Figure | None:
+    """How many samples have which error, with the medians; None without positive errors. key: another score."""
+    key = key or result.rank
+    found = [(run, _positive(result.scores[run.name][key])) for run in result.runs]
     everything = np.concatenate([values for _, values in found])
     if not len(everything):
         return None
@@ -33,7 +34,7 @@ def histogram(result: Result) -> Figure | None:
         axis.hist(values, bins=list(edges), color=ink, histtype="step", linewidth=1.2, label=label(run))
         if len(values):
             axis.axvline(float(np.median(values)), color=ink, linestyle=":", linewidth=1.4)
-    axis.set(xscale="log", xlabel="nrms of a sample (dotted: median)", ylabel="samples")
+    axis.set(xscale="log", xlabel=f"{key} of a sample (dotted: median)", ylabel="samples")
     _decimal(axis.xaxis)
     _legend_above(drawn, axis, columns=4)
     return drawn
@@ -42,16 +43,16 @@ def histogram(result: Result) -> Figure | None:
 def against_parameters(result: Result) -> Figure | None:
     """Medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
     found = varying(result)
-    if not found or not any(len(_positive(result.scores[run.name]["nrms"])) for run in result.runs):
+    if not found or not any(len(_positive(result.scores[run.name][result.rank])) for run in result.runs):
         return None
     drawn = figure(max(6.4, 3.4 * len(found) + 0.6), 3.2)
     axes = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axis, (name, values) in zip(axes, found.items(), strict=True):
         for run in result.runs:
-            _binned(axis, values, result.scores[run.name]["nrms"], line(result, run))
+            _binned(axis, values, result.scores[run.name][result.rank], line(result, run))
         axis.set(xlabel=f"{plain(title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
         _decimal(axis.yaxis)
-    axes[0].set_ylabel("nrms: median, quartiles")
+    axes[0].set_ylabel(f"{result.rank}: median, quartiles")
     _legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
     return drawn
 
@@ -116,7 +117,7 @@ def cost(result: Result) -> Figure | None:
     axis.set(xscale="log", yscale="log", xlim=(min(times) / 3, max(times) * 3))
     _legend_above(drawn, axis, columns=4)
     axis.set_ylim(min(errors) / 1.3, max(errors) * 1.3)
-    axis.set(xlabel="inversion [s per sample]", ylabel="nrms: median, quartiles")
+    axis.set(xlabel="inversion [s per sample]", ylabel=f"{result.rank}: median, quartiles")
     _decimal(axis.xaxis)
     _decimal(axis.yaxis)
     return drawn
@@ -124,7 +125,7 @@ def cost(result: Result) -> Figure | None:
 
 def _points(result: Result) -> Iterator[tuple[Run, float, float, float, float]]:
     for run in result.runs:
-        errors, seconds = _positive(result.scores[run.name]["nrms"]), run.predictions.seconds_per_sample
+        errors, seconds = _positive(result.scores[run.name][result.rank]), run.predictions.seconds_per_sample
         if len(errors) and seconds:
             low, median, high = map(float, np.percentile(errors, [25, 50, 75]))
             yield run, seconds, median, low, high

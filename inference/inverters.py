@@ -1,13 +1,14 @@
 """Networks and classical methods behind one interface."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from inference import tuning
-from inference.contract import Inverter, find_method
+from inference.contract import Arrays, Inverter, Settings, find_finish, find_method
 from inference.source import Source
 from schemas.core import find_task
 from schemas.errors import UserError
@@ -21,7 +22,7 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
     UserError: unknown method or setting, fields that the dataset lacks, nothing to tune on.
     """
     method = find_method(source.task.name, name)
-    given = tuning.parse(name, method, texts)
+    given = tuning.parse(f"method {name}", method.settings, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
     settings, tuned = tuning.tune(method, source, given)
     present = frozenset(field.name for field in source.task.fields)
@@ -41,8 +42,10 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
     )
 
 
-def network(source: Source, path: Path, label: str | None, checkpoint: int | None = None) -> Inverter:
-    """A trained network, at its best or as it was at a checkpoint.
+def network(
+    source: Source, path: Path, texts: Sequence[str], label: str | None, checkpoint: int | None = None
+) -> Inverter:
+    """A trained network, at its best or as it was at a checkpoint, with the settings given of what follows it.
 
     UserError: none, damaged, newer, of another task, or the dataset lacks fields that it needs.
     """
@@ -55,6 +58,7 @@ def network(source: Source, path: Path, label: str | None, checkpoint: int | Non
             f"--model {path}: was trained for task {card.task.name}, {source.path} is of task {source.task.name}"
         )
     _refuse_lacking(source, f"model {path}", trained.inputs)
+    finished = _finished(source, f"model {path}", texts)
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
         kind="network",
@@ -62,8 +66,9 @@ def network(source: Source, path: Path, label: str | None, checkpoint: int | Non
         method=model,
         about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
         task=card.task,
-        inputs=trained.inputs,
-        predict=trained.predict,
+        inputs=tuple(dict.fromkeys([*trained.inputs, *finished.reads])),
+        predict=lambda fields: finished.apply(fields, trained.predict(fields)),
+        settings=finished.settings,
         hardware=_device(),
         weights=Weights(
             sha256=trained.identity,
@@ -79,6 +84,26 @@ def network(source: Source, path: Path, label: str | None, checkpoint: int | Non
         whole=trained.whole,
         accepts=trained.accepts,
     )
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What follows a network, settled."""
+
+    reads: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=dict)
+    apply: Callable[[Arrays, Arrays], Arrays] = lambda fields, predicted: predicted
+
+
+def _finished(source: Source, what: str, texts: Sequence[str]) -> _Finished:
+    after = find_finish(source.task.name)
+    given = tuning.parse("what follows a network", after.settings if after else {}, texts)
+    if after is None:
+        return _Finished()
+    settings = {key: given.get(key, setting.values[0]) for key, setting in after.settings.items()}
+    _refuse_lacking(source, what, after.needs)
+    reads = (*after.needs, *(name for name in after.uses if not source.lacks([name])))
+    return _Finished(reads, settings, lambda fields, predicted: after.apply(fields, predicted, **settings))
 
 
 def beyond(source: Source, inverter: Inverter) -> list[str]:

@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inference.contract import Shown
+from inference.contract import Arrays, Shown, View
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, plain, unit
 from schemas.core import Field
 
 ENLARGED = 5
+DIM = 1e-3
 CELL = 1.35  # inches
 LETTERS = 17  # that fit above a cell
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
@@ -35,7 +36,7 @@ class Column:
     behind: list[np.ndarray] | None = None  # of lines
 
 
-def samples(result: Result, target: Field, indices: Sequence[int], names: Sequence[str]) -> Figure:
+def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
     """A row per sample. Predictions are shown in the gauge of the truth."""
     columns = _columns(result, target, indices)
     rank = columns[-1].images[0].ndim
@@ -49,14 +50,14 @@ def samples(result: Result, target: Field, indices: Sequence[int], names: Sequen
     return drawn
 
 
-def _columns(result: Result, target: Field, indices: Sequence[int]) -> list[Column]:
+def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
     rows = [result.sample(index) for index in indices]
-    truth = [picture(values[target.name][0]) for values, _ in rows]
+    truth = [_shown(target, values) for values, _ in rows]
     inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
     exact = Column("exact", target.name, f"{target.name}{unit(target.units)}", truth, [""] * len(rows))
     found, errors = [], []
     for run in result.runs:
-        predicted = [picture(values[run.name][target.name][0]) for _, values in rows]
+        predicted = [_shown(target, values[run.name]) for _, values in rows]
         notes = [_note(result, run, target, index) for index in indices]
         title, ink = "\n".join(wrap(label(run), LETTERS)), colour(result, run)
         found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
@@ -75,7 +76,16 @@ def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) 
     index = ", ".join(f"{dim} {i % n}" for dim, i, n in places)
     images = [picture(values[field.name][0][shown.index]) for values in rows]
     bar = f"{field.name}{unit(field.units)}"
+    if shown.logarithm:
+        images, bar = [_decades(image) for image in images], f"log10 {bar}"
     return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT + field.name, bar, images, [""] * len(rows))
+
+
+def _decades(image: np.ndarray) -> np.ndarray:
+    """log10, down to DIM of the greatest value."""
+    faintest = max(DIM * float(np.nanmax(image, initial=0)), float(np.finfo(np.float32).tiny))
+    shown: np.ndarray = np.log10(np.maximum(image, faintest))
+    return shown
 
 
 def picture(values: np.ndarray) -> np.ndarray:
@@ -86,13 +96,20 @@ def picture(values: np.ndarray) -> np.ndarray:
     return real.reshape(1) if real.ndim == 0 else real
 
 
-def _note(result: Result, run: Run, target: Field, index: int) -> str:
+def _shown(target: Field | View, values: Arrays) -> np.ndarray:
+    """What is looked at of one sample."""
+    return picture((target.of(values) if isinstance(target, View) else values[target.name])[0])
+
+
+def _note(result: Result, run: Run, target: Field | View, index: int) -> str:
+    if isinstance(target, View):
+        return f"{result.scores[run.name][result.rank][index]:.2g}"
     first = target.name == result.task.of("target")[0].name
     key = "nrms_aligned" if first else f"{target.name}.nrms_aligned"
     return f"{result.scores[run.name][key][index]:.2g}"
 
 
-def _limits(columns: Sequence[Column], target: Field) -> dict[str, tuple[float, float]]:
+def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:
     """The range of each scale: of the exact images for all methods, as wide about 0 for enlarged errors."""
     exact = next(column for column in columns if column.scale == target.name)
     low, high = _range(exact.images)

@@ -29,7 +29,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Lead:
-    """How far the best method is ahead of the second: mean difference of nrms, sample by sample."""
+    """How far the best method is ahead of the second: mean difference of errors, sample by sample."""
 
     second: str
     mean: float
@@ -43,7 +43,7 @@ class Region:
 
     spans: Mapping[str, Span]  # by parameter
     samples: int
-    means: Mapping[str, float]  # nrms by method, the best first; only methods with LEAST scores here
+    means: Mapping[str, float]  # error by method, the best first; only methods with LEAST scores here
     lead: Lead | None  # None if fewer than two methods have a mean
 
     @property
@@ -95,7 +95,7 @@ def _terciles(values: Real) -> list[tuple[Span, Real]]:
 
 
 def _region(result: Result, spans: Mapping[str, Span], inside: Real) -> Region:
-    scores = {run.name: result.scores[run.name]["nrms"][inside] for run in result.runs}
+    scores = {run.name: result.scores[run.name][result.rank][inside] for run in result.runs}
     scored = {name: values for name, values in scores.items() if np.isfinite(values).sum() >= LEAST}
     common = np.isfinite(np.array(list(scored.values()))).all(axis=0) if scored else np.zeros(0, bool)
     means = {name: float(values[common].mean()) for name, values in scored.items() if common.sum() >= LEAST}
@@ -123,7 +123,7 @@ def _datum(result: Result, region: Region) -> dict[str, Any]:
             for name, span in region.spans.items()
         },
         "samples": region.samples,
-        "nrms": dict(region.means),
+        result.rank: dict(region.means),
         "best": region.best or None,
         "second": lead and lead.second,
         "lead": lead and lead.mean,

@@ -2,21 +2,24 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from inference import details, figures, pictures, where
+from inference.contract import View
 from inference.evaluation import CURVES, Evaluation, Result, Run
 from inference.html import CSS, PAGE, Cell, image, paragraph, table, text
 from inference.style import styled
-from inference.tables import arrow, between, mean_and_deviation, metric_of, ratio, ratio_error, unit_of
+from inference.tables import arrow, between, mean_and_deviation, ratio, ratio_error, unit_of
 from schemas.core import Field
 from schemas.objects import publish
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
 WORST = 8
+EXTREME = 5  # best, and as many worst, of what follows from the targets
 WIDE = 8.0  # inches: a figure that takes the whole width of the page
 USELESS = 0.95  # of the error of a prediction of 0 everywhere
 
@@ -53,6 +56,8 @@ def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
         yield f"<h2>Where which method is best{of}</h2>" + best
     for field in result.task.of("target"):
         yield f"<h2>Samples{of}: {text(field.name)}</h2>" + _examples(result, field)
+    for view in result.report.views:
+        yield f"<h2>Samples{of}: {text(view.name)}</h2>" + _viewed(result, view)
     yield f"<h2>Errors{of}</h2><div class=pair>" + "".join(_curves(result, whole=whole)) + "</div>"
     for field in result.task.of("target"):
         yield f"<h2>The worst{of}: {text(field.name)}</h2>" + _worst(result, field)
@@ -67,14 +72,14 @@ def _head(found: Evaluation) -> str:
     classical = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
     words = [line for run in classical if (line := _compared(result, run))]
     if words:
-        lines.append(paragraph(f"The mean error (nrms) of {result.best.name} is {', '.join(words)}."))
+        lines.append(paragraph(f"The mean error ({result.rank}) of {result.best.name} is {', '.join(words)}."))
     return "".join(lines)
 
 
 def _by_split(found: Evaluation) -> str:
     """Errors of each method in each split beside one another, and their ratios."""
     main = found.main
-    keys = [key for key in main.summaries[main.runs[0].name] if key.endswith("nrms")]
+    keys = [key for key in main.summaries[main.runs[0].name] if key.endswith("nrms") or key == main.rank]
     names = [result.source.split for result in found.results]
     header: list[Cell] = ["method"]
     for key in keys:
@@ -105,7 +110,7 @@ def _doubts(result: Result) -> Iterator[str]:
         if count := result.broken(run):
             yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
     means = [summary["nrms"]["mean"] for summary in result.summaries.values()]
-    if all(mean is None or float(mean) > USELESS for mean in means):
+    if result.rank == "nrms" and all(mean is None or float(mean) > USELESS for mean in means):
         yield "no method here does better than a prediction of 0 everywhere"
 
 
@@ -119,12 +124,12 @@ def _scores(result: Result) -> str:
     keys = list(result.summaries[result.runs[0].name])
     first = result.summaries[result.runs[0].name]
     reference = result.reference
-    extra = [f"nrms / {reference.name}"] if reference else []
-    numbers = [*(f"{key}{unit_of(first[key])} {arrow(key)}" for key in keys), *extra]
+    extra = [f"{result.rank} / {reference.name}"] if reference else []
+    numbers = [*(f"{key}{unit_of(first[key])} {arrow(result, key)}" for key in keys), *extra]
     header: list[Cell] = ["method", *((name, "number") for name in numbers)]
     best = {key: _best(result, key) for key in keys}
     rows = [_score_row(result, run, best) for run in result.runs]
-    meanings = [f"{key}: {metric_of(key).about}" for key in keys if "." not in key]
+    meanings = [f"{key}: {result.report.meaning(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
     note += " A prediction of 0 everywhere has nrms 1."
     beware = "".join(paragraph(f"Beware: {line}.") for line in _doubts(result))
@@ -143,7 +148,7 @@ def _score_row(result: Result, run: Run, best: dict[str, str]) -> list[Cell]:
 
 def _best(result: Result, key: str) -> str:
     """The run with the best mean."""
-    sign = 1 if metric_of(key).better == "lower" else -1
+    sign = 1 if result.report.meaning(key).better == "lower" else -1
     means = {name: summary[key]["mean"] for name, summary in result.summaries.items()}
     defined = {name: sign * float(mean) for name, mean in means.items() if mean is not None}
     return min(defined, key=lambda name: defined[name]) if defined and len(means) > 1 else ""
@@ -161,17 +166,33 @@ def _examples(result: Result, field: Field) -> str:
     return drawn + paragraph(note, "quiet")
 
 
+def _viewed(result: Result, view: View) -> str:
+    """The best and the worst of what follows from the targets."""
+    order = pictures.ranking(result.scores[result.best.name][result.rank])
+    best, worst = order[:EXTREME], order[::-1][:EXTREME]
+    names = [f"{place}\nsample {i}" for place, part in (("best", best), ("worst", worst)) for i in part]
+    drawn = image(pictures.samples(result, view, [*best, *worst], names), view.name, wide=True)
+    note = f"The {len(best)} best and worst by {result.rank} of {result.best.name}, which stands in each picture."
+    return drawn + paragraph(note, "quiet")
+
+
 def _worst(result: Result, field: Field) -> str:
     errors = _errors(result, field)
     indices = pictures.ranking(-errors)[:WORST]
     drawn = image(pictures.samples(result, field, indices, [f"sample {i}" for i in indices]), "worst", wide=True)
-    return drawn + paragraph(f"The largest nrms_aligned of {result.best.name}.", "quiet")
+    return drawn + paragraph(f"The largest {_ranking(result, field)} of {result.best.name}.", "quiet")
 
 
 def _errors(result: Result, field: Field) -> np.ndarray:
     """Of the best method, by which samples are ranked."""
-    first = field.name == result.task.of("target")[0].name
-    return result.scores[result.best.name]["nrms_aligned" if first else f"{field.name}.nrms_aligned"]
+    return result.scores[result.best.name][_ranking(result, field)]
+
+
+def _ranking(result: Result, field: Field) -> str:
+    """The score by which samples are ranked: the task's own, or that of the field."""
+    if result.report.measures:
+        return result.rank
+    return "nrms_aligned" if field.name == result.task.of("target")[0].name else f"{field.name}.nrms_aligned"
 
 
 def _curves(result: Result, *, whole: bool) -> Iterator[str]:
@@ -180,6 +201,7 @@ def _curves(result: Result, *, whole: bool) -> Iterator[str]:
     )
     captions: dict[Callable[[Result], Figure | None], str] = {
         figures.histogram: "Errors of all samples.",
+        **{partial(figures.histogram, key=key): f"{key} of all samples." for key in result.report.histograms},
         figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
         figures.ring_correlation: correlated,
         figures.cost: "Time against error. Inversion alone, in batches, without the first; hardware: see below.",

@@ -14,7 +14,6 @@ from inference.evaluation import Evaluation, Result, Run
 from inference.regions import as_data
 from schemas.errors import UserError
 from schemas.objects import publish
-from schemas.scores import SCORES, Score
 
 
 def write(found: Evaluation, folder: Path) -> None:
@@ -62,9 +61,9 @@ def _split(result: Result) -> dict[str, Any]:
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
-    """Mean nrms of the split that counts over that of another."""
-    found = {run.name: between(main, other, run.name, "nrms") for run in main.runs}
-    return {name: {"nrms": pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
+    """Mean error of the split that counts over that of another."""
+    found = {run.name: between(main, other, run.name, main.rank) for run in main.runs}
+    return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
 def _method(result: Result, run: Run) -> dict[str, Any]:
@@ -112,14 +111,9 @@ def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.n
     }
 
 
-def metric_of(key: str) -> Score:
-    """What a key of the scores (`nrms`, `phase.nrms`) means."""
-    return SCORES[key.rpartition(".")[2]]
-
-
-def arrow(key: str) -> str:
+def arrow(result: Result, key: str) -> str:
     """Which way is better."""
-    return "↓" if metric_of(key).better == "lower" else "↑"
+    return "↓" if result.report.meaning(key).better == "lower" else "↑"
 
 
 def mean_and_deviation(values: dict[str, Any]) -> str:
@@ -135,7 +129,7 @@ def unit_of(values: dict[str, Any]) -> str:
 
 
 def ratio(result: Result, run: Run, reference: Run) -> float | None:
-    """Mean nrms over that of another run, of the samples that both have one of; None if there are none, or it is 0."""
+    """Mean error over that of another run, of the samples that both have one of; None if there are none, or it is 0."""
     ours, theirs = _common(result, run, reference)
     return float(ours.mean() / theirs.mean()) if len(ours) and theirs.mean() else None
 
@@ -169,7 +163,7 @@ def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
 
 
 def _common(result: Result, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
-    a, b = (result.scores[run.name]["nrms"] for run in runs)
+    a, b = (result.scores[run.name][result.rank] for run in runs)
     known = np.isfinite(a) & np.isfinite(b)
     return a[known], b[known]
 
@@ -184,10 +178,12 @@ def show(found: Evaluation) -> None:
 
     several = len(found.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    for key, values in found.main.summaries[found.main.runs[0].name].items():
-        table.add_column(f"{key}{escape(unit_of(values))} {arrow(key)}")
+    keys = found.main.report.told(found.main.summaries[found.main.runs[0].name])
+    for key in keys:
+        unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
+        table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
     for result, run in by_method(found):
-        cells = [mean_and_deviation(values) for values in result.summaries[run.name].values()]
+        cells = [mean_and_deviation(result.summaries[run.name][key]) for key in keys]
         table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

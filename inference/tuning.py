@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from inference.contract import Method, Setting, Settings, Value
+from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
 from inference.source import Source
 from schemas.errors import UserError, meant
 from schemas.predictions import Tuning
@@ -21,16 +21,16 @@ type Errors = Mapping[tuple[Value, ...], float]  # by the values of a combinatio
 type Grid = Mapping[str, tuple[Value, ...]]
 
 
-def parse(name: str, method: Method, texts: Sequence[str]) -> dict[str, Value]:
-    """Settings from `key=value`; UserError for one that the method does not have, or a value that it cannot take."""
+def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict[str, Value]:
+    """Settings from `key=value`; UserError for one that `name` does not have, or a value that it cannot take."""
     given: dict[str, Value] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if key not in method.settings:
-            raise UserError(f"--set {key}: method {name} has no such setting{meant(key, method.settings)}")
+        if key not in known:
+            raise UserError(f"--set {key}: {name} has no such setting{meant(key, known)}")
         if not equals:
             raise UserError(f"--set {text}: write key=value without spaces, for example {key}=...")
-        given[key] = _value(key, method.settings[key], value)
+        given[key] = _value(key, known[key], value)
     return given
 
 
@@ -49,7 +49,7 @@ def _value(key: str, setting: Setting, text: str) -> Value:
 
 
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
-    """All settings: those given, and of the others the combination with the least mean nrms of the first target.
+    """All settings: those given, and of the others the combination with the least mean error (`Report.rank`).
 
     On the first 256 validation samples, or training samples if there are none; never on test. No Tuning if nothing was
     left to choose. UserError if something was, and there are no samples.
@@ -69,6 +69,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
+        metric=find_inference(source.task.name).REPORT.rank,
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
         edges=[key for key in best if _at_edge(key, best, grid, errors)],
@@ -88,20 +89,30 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     Block by block, so that each is read once and memory does not grow with the number of combinations.
     """
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    target = source.task.of("target")[0].name
-    names = method.reads({field.name for field in source.task.fields})
+    targets = [field.name for field in source.task.of("target")]
+    report = find_inference(source.task.name).REPORT
+    scored = [name for name in report.needs if not source.lacks([name])]
+    names = [*method.reads({field.name for field in source.task.fields}), *scored]
     errors = np.empty((len(combinations), samples))
     for start, stop in units(samples, BLOCK):
-        block = source.read((*names, target), start, stop)
-        truth, window = block[target].astype(float), source.window()
+        block = source.read(dict.fromkeys([*names, *targets]), start, stop)
         ready = method.ready(block)
         for row, settings in zip(errors, combinations, strict=True):
-            row[start:stop] = nrms(method.invert(source.task, settings, ready)[target], truth, window)
+            row[start:stop] = _error(report, block, method.invert(source.task, settings, ready), source.window())
     means = [_mean(row) for row in errors]
     best = int(np.argmin(means))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no setting gives a finite error on {source.split}; give all with --set")
     return combinations[best], {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
+
+
+def _error(report: Report, block: Arrays, found: Arrays, window: np.ndarray | None) -> np.ndarray:
+    """Of each sample, by the score that methods are compared by."""
+    if report.measures:
+        error = report.measures.of(block, found)[report.rank]
+        return np.where(np.isnan(error), np.inf, error)
+    target = next(iter(found))
+    return nrms(found[target], block[target].astype(float), window)
 
 
 def _mean(errors: np.ndarray) -> float:

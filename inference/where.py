@@ -113,16 +113,16 @@ def _ahead(region: Region) -> str:
 def _note(result: Result, alone: Sequence[Region]) -> str:
     about = "; ".join(f"{name}: {result.task[name].about}" for name in dict.fromkeys(n for r in alone for n in r.spans))
     return paragraph(
-        "Mean nrms of the samples in thirds of each parameter. Ahead: mean difference to the second, sample by sample, "
-        f"± its standard error; clear if Student's test for pairs says so with {CONFIDENCE:.0%} in this one region "
-        f"(of many, a few will by chance). Fewer than {LEAST} scores have no mean. {about}.",
+        f"Mean {result.rank} of the samples in thirds of each parameter. Ahead: mean difference to the second, sample "
+        f"by sample, ± its standard error; clear if Student's test for pairs says so with {CONFIDENCE:.0%} in this one "
+        f"region (of many, a few will by chance). Fewer than {LEAST} scores have no mean. {about}.",
         "quiet",
     )
 
 
 def _mapped(result: Result, pairs: Sequence[Region]) -> str:
     caption = (
-        "The best method and its mean nrms; pale: no clear difference to the second; empty: no method has "
+        f"The best method and its mean {result.rank}; pale: no clear difference to the second; empty: no method has "
         f"{LEAST} scores there."
     )
     return image(_maps(result, pairs), "the best method by two parameters", wide=True) + paragraph(caption, "quiet")

@@ -6,10 +6,12 @@ Images are (..., y, x); transforms run over the last two axes. Odd sizes have no
 negative one. Diffraction patterns, which have zero frequency at N//2, are shifted where they are made, not here.
 """
 
+from math import pi
+
 import numpy as np
 import scipy.fft
 
-from physics.arrays import Array, pair
+from physics.arrays import Array, module, pair
 
 
 def frequencies(shape: tuple[int, ...], sampling: Array, xp: Array) -> tuple[Array, Array]:
@@ -56,3 +58,19 @@ def irfft2(spectrum: Array, shape: tuple[int, int]) -> Array:
     if isinstance(spectrum, np.ndarray):
         return scipy.fft.irfft2(spectrum, s=shape, workers=1)
     return spectrum.__array_namespace__().fft.irfft2(spectrum, s=shape)
+
+
+def blurred(image: Array, width: float) -> Array:
+    """A real image convolved with a normalised, periodic Gaussian.
+
+        F^-1 [ exp(-2 pi^2 s^2 f^2) F a ],   f in cycles per pixel
+
+    image: a (..., y, x). width: s, a standard deviation [pixel]; 0 returns the image itself. The sum is conserved. The
+    dtype is kept. Where the image is 0, rounding may leave values below 0.
+    """
+    if not width:
+        return image
+    shape = (image.shape[-2], image.shape[-1])
+    fy, fx = frequencies(shape, 1.0, module(image))
+    exponent = -2 * (pi * width) ** 2 * (fy**2 + fx[: shape[1] // 2 + 1] ** 2)
+    return irfft2(rfft2(image, shape) * module(image).exp(exponent).astype(image.dtype), shape)

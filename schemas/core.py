@@ -86,6 +86,7 @@ class Task:
     measured: tuple[str, ...] = ()  # the parameters that a measurement comes with, beside its inputs
     beam: str | None = None  # the input that is relative to the incident beam
     distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
+    wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -98,6 +99,8 @@ class Task:
             raise ValueError(f"task {self.name}: fields declared twice: {sorted(repeated)}")
         if self.window is not None and (self.window not in names or self[self.window].per_sample):
             raise ValueError(f"task {self.name}: window {self.window} must be a field without samples")
+        if self.wave and (self.window or "ramp" in self.gauge or not set(self.wave) <= set(names)):
+            raise ValueError(f"task {self.name}: wave {self.wave} must be targets, without a window, a ramp in gauge")
         return self
 
     def __getitem__(self, name: str) -> Field:
@@ -155,6 +158,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "TASK.distinct", task.distinct, "parameter")
     if task.beam is not None:
         yield from misread(task, "TASK.beam", (task.beam,), "input")
+    yield from misread(task, "TASK.wave", task.wave or (), "target")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.gauge or task.window):
         yield f"TASK.gauge, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"

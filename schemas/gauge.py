@@ -7,8 +7,10 @@
     shift       the targets at x - s, s a whole number of pixels along each axis, cyclic
     twin        the targets at -x (index -> -index, cyclic), those in rad negated
 
+Modulus and phase of one wave (`Task.wave`) are aligned as that: see `schemas.waves`.
+
 Joint: several targets in rad share one c and one a, and all targets share s and the inversion. All targets of a task
-with a gauge therefore lie on one grid. Circular (wrapped) and complex phases get no treatment of their own.
+with a gauge therefore lie on one grid.
 """
 
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ import numpy as np
 
 from physics.arrays import Array, module
 from schemas.core import Field, Task
+from schemas.waves import align_wave
 
 
 def align(
@@ -43,6 +46,8 @@ def align(
     fields = targets(task, prediction, truth, window)
     if not task.gauge:
         return dict(prediction)
+    if task.wave and set(task.wave) <= set(prediction):
+        return _aligned_wave(task, task.wave, prediction, truth)
     xp = module(*prediction.values(), *truth.values(), window)
     moving, fixed = (_stack(values, fields, window, xp) for values in (prediction, truth))
     fixed = fixed.astype(moving.dtype)
@@ -52,6 +57,15 @@ def align(
         candidates = [_shift(candidate, fixed, basis, xp) for candidate in candidates]
     best = _nearest([_fit(candidate, fixed, basis) for candidate in candidates], fixed, xp)
     return {field.name: best[:, i].astype(prediction[field.name].dtype) for i, field in enumerate(fields)}
+
+
+def _aligned_wave(
+    task: Task, names: tuple[str, str], prediction: Mapping[str, Array], truth: Mapping[str, Array]
+) -> dict[str, Array]:
+    modulus, phase = names
+    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], task.gauge)
+    moved = dict(prediction) | {modulus: found.modulus, phase: found.phase}
+    return {name: values.astype(prediction[name].dtype) for name, values in moved.items()}
 
 
 def targets(

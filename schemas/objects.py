@@ -86,6 +86,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_folder(folder: Path) -> str:
+    """Hexadecimal sha256 of the names and contents of all files in a folder; OSError if one cannot be read."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\0".encode())
+    return digest.hexdigest()
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers left behind: writers of this machine that are dead, of others after an hour."""
     for path in folder.rglob(f".*{PARTIAL}"):

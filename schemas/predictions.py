@@ -44,7 +44,8 @@ class Tuning(BaseModel):
     split: str
     samples: Length
     combinations: Length  # tried
-    nrms: float  # the least mean, that of the settings chosen
+    nrms: float  # the least mean, that of the settings chosen, of nrms or of the `metric`
+    metric: str = "nrms"
     fixed: list[str]  # settings that the user gave
     edges: list[str]  # settings whose best value is the first or the last of those tried
 

@@ -6,7 +6,7 @@ IEEE Trans. Image Process. 13 (2004) 600.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -93,12 +93,16 @@ def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -
     return np.where(np.isfinite(difference).all(axes), found, np.inf)
 
 
-def summary(task: Task, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | int | str | None]]:
+def summary(
+    task: Task, values: Mapping[str, np.ndarray], meaning: Callable[[str], Score] | None = None
+) -> dict[str, dict[str, float | int | str | None]]:
     """{"mean", "std" (ddof 0), "n", "unit"} per key of `score`, over finite values only; None where there are none.
 
     Sums are exact (`math.fsum`), so that nothing depends on the order or the batches of samples. Ready for JSON.
+    meaning: of a key; that of `SCORES` if None.
     """
-    return {key: {**_moments(array), "unit": _unit(task, key)} for key, array in values.items()}
+    known = meaning or (lambda key: SCORES[key.rpartition(".")[2]])
+    return {key: {**_moments(array), "unit": _unit(task, key, known(key))} for key, array in values.items()}
 
 
 def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None = None) -> tuple[Real, Real]:
@@ -215,7 +219,7 @@ def _moments(values: np.ndarray) -> dict[str, float | int | str | None]:
     return {"mean": mean, "std": math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / n), "n": n}
 
 
-def _unit(task: Task, key: str) -> str:
-    name, _, metric = key.rpartition(".")
+def _unit(task: Task, key: str, meaning: Score) -> str:
+    name = key.rpartition(".")[0]
     field = task[name] if name else task.of("target")[0]
-    return field.units if SCORES[metric].unit == "field" else SCORES[metric].unit
+    return field.units if meaning.unit == "field" else meaning.unit

@@ -276,6 +276,7 @@ def test_the_error_of_a_ratio_is_that_of_repeated_draws() -> None:
     spread = (ours.mean(1) / theirs.mean(1)).std()
     a, b = (SimpleNamespace(name=name) for name in "ab")
     result: Any = SimpleNamespace(
+        rank="nrms",
         scores={"a": {"nrms": ours[0]}, "b": {"nrms": theirs[0]}},
         summaries={"a": {"nrms": {"mean": ours[0].mean()}}, "b": {"nrms": {"mean": theirs[0].mean()}}},
     )

@@ -202,7 +202,7 @@ REFUSALS = [
     (("--data", "toy.zarr", "--method", "identity", "--overlap", "1"), "0 to 0.9"),
     (("--data", "toy.zarr", "--method", "identity", "--name", "a\x1bb"), "must be printable"),
     (("--data", "toy.zarr", "--model", "none"), "no model here"),
-    (("--data", "toy.zarr", "--model", "none", "--set", "a=1"), "a network has no settings"),
+    (("--data", "toy.zarr", "--model", "none", "--set", "a=1"), "what follows a network has no such setting"),
     (("--method", "identity"), "--data"),
 ]
 

@@ -28,6 +28,7 @@ def result(parameters: dict[str, np.ndarray], **scores: np.ndarray) -> Any:
     """Of scores (nrms) by method, and the parameters of the tie report that the dataset has."""
     runs = tuple(SimpleNamespace(name=name, predictions=SimpleNamespace(kind="classical")) for name in scores)
     return SimpleNamespace(
+        rank="nrms",
         task=find_task("tie"),
         report=SimpleNamespace(parameters=("noise", "defocus", "particle_half")),
         parameters=parameters,

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from safetensors.numpy import load
 
 from tests.conftest import TOY_TASK, Command, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
 from training import devices, export, loop, steps
+from training.contract import model_names
 from training.watch import Watch
 
 
@@ -69,13 +71,29 @@ RULES = {
     "patience": ("patience=1", "optimizer.learning_rate=0.5"),
     "aligned": ("loss.aligned=true", "loss.relative=0", "loss.l1=1", "loss.huber=1"),
 }
+STATISTICS = ("--model", "dledi", "--set", "model.filters=3,4", "model.dropout=0.3")  # of the batch; and dropout
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_that_dies_and_resumes_ends_with_the_same_bits(
     rule: str, data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ("--data", data, *SMALL, "--epochs", 4, "--set", "log_every=1", "save_every=2", *RULES[rule])
+    often = ("log_every=1", "save_every=2")
+    _dies_and_resumes(train, monkeypatch, "--data", data, *SMALL, "--epochs", 4, "--set", *often, *RULES[rule])
+
+
+def test_running_averages_and_dropout_resume_with_the_same_bits(
+    data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = ("log_every=1", "save_every=2")
+    _dies_and_resumes(train, monkeypatch, "--data", data, *SMALL, "--epochs", 4, *STATISTICS, *often)
+    state = load(weights("whole"))
+    averages = [name for name in state if name.startswith("rest/") and name.endswith(".variance")]
+    assert averages
+    assert all(np.all(state[name] != 1) for name in averages)
+
+
+def _dies_and_resumes(train: Command, monkeypatch: pytest.MonkeyPatch, *command: object) -> None:
     assert train(*command, "--out", "whole")[0] == 0
     for deadly in (5, 9):
         with monkeypatch.context() as patch:
@@ -181,7 +199,7 @@ def test_a_diverging_run_says_so(data: Path, train: Command) -> None:
 BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no data": ((), ("--data is missing",)),
     "no dataset": (("--data", "none.zarr"), ("none.zarr", "no dataset here")),
-    "model": (("--model", "unett"), ("unett", "convnet, fno, mlp, nafnet, unet")),
+    "model": (("--model", "unett"), ("unett", ", ".join(model_names()))),
     "recipe": (("--recipe", "seeed"), ("seeed", "default")),
     "input": (("--input", "pictures"), ("pictures", "line")),
     "scalars": (("--set", "scalars=hight"), ("hight", "height")),
@@ -196,7 +214,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "keep": (("--keep-every", "0"), ("--keep-every 0",)),
     "process": (("--coordinator", "localhost:1"), ("--processes",)),
     "alone": (("--processes", "2", "--process", "1"), ("need --coordinator",)),
-    "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, l1, huber")),
+    "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, l1, huber, cross_entropy")),
 }  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """The symmetries of a task, drawn anew for every sample and step, on the device.
 
 flip_<dimension> reverses an axis; transpose exchanges the last two spatial axes (square grids only). Each is applied
-to a sample with probability one half, to all its fields that have the axis. A task with a window lies about the pixel
-n // 2 of each axis, as the window does: there an axis is reversed about that pixel, cyclic, which for even n leaves
-index 0 in place.
+to a sample with probability one half, to all its fields that have the axis, or one that stands for it. A task with a
+window, or with patterns of diffraction, lies about the pixel n // 2 of each axis: there an axis is reversed about that
+pixel, cyclic, which for even n leaves index 0 in place.
 """
 
 import jax
@@ -31,7 +31,8 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
 def _reverse(features: Features, values: Array, axis: int) -> Array:
     even = values.shape[axis] % 2 == 0
     flipped = jnp.flip(values, axis)
-    return jnp.roll(flipped, 1, axis) if features.task.window and even else flipped
+    about_pixel = features.task.window or features.learn.along
+    return jnp.roll(flipped, 1, axis) if about_pixel and even else flipped
 
 
 def symmetries(features: Features) -> tuple[str, ...]:
@@ -42,6 +43,6 @@ def symmetries(features: Features) -> tuple[str, ...]:
 
 def _axes(features: Features, name: str, symmetry: str) -> list[int]:
     """The axes of a field that a symmetry acts on; none if it lacks one."""
-    dims = next((field.dims for field in features.task.fields if field.name == name), ())
+    dims = next((features.placed(field) for field in features.task.fields if field.name == name), ())
     wanted = features.learn.spatial[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
     return [dims.index(dim) for dim in wanted] if dims[:1] == (SAMPLE,) and set(wanted) <= set(dims) else []

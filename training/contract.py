@@ -56,8 +56,17 @@ class Derived:
 
     fields: tuple[str, ...]  # what it reads
     channels: Callable[[Arrays], Array]  # (sample, ...) each, constants without -> (sample, *spatial, channel)
-    like: str  # the field whose mean and standard deviation normalise the channels
+    like: str  # the field whose mean and standard deviation normalise the channels; empty: they come normalised
     about: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the channels of a network's output are, where they are not the normalised targets, one after another."""
+
+    about: str
+    channels: int  # along the last axis of the output
+    targets: Callable[[Array], Arrays]  # (sample, *spatial, channels) -> each target (sample, *spatial), its own units
 
 
 type Channels = str | Derived  # the name of a field stands for its values: axes that are not spatial become channels
@@ -69,6 +78,8 @@ class Learn:
 
     spatial: tuple[str, ...]  # dimensions along which networks convolve; every target has them
     inputs: Mapping[str, tuple[Channels, ...]]  # what a network may see, by name; the first is the default
+    heads: Mapping[str, Head] = field(default_factory=dict)  # by name; the first is the default
+    along: Mapping[str, str] = field(default_factory=dict)  # dimensions that stand for spatial ones: {"qy": "y"}
     scalars: tuple[str, ...] = ()  # parameters that a network may be told, each a constant channel
     symmetries: tuple[str, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew for every sample
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
@@ -83,6 +94,7 @@ class Model(Protocol):
         """A module that maps (sample, *inputs.shape) to (sample, *outputs), float32 parameters, computing in `dtype`.
 
         It is called as `module(x, key)`: key is for dropout, None in inference. ValueError if the shapes do not suit.
+        A module with statistics over the batch takes `weight` too, (sample,): 0 marks samples that only fill it up.
         Scalars come as constant images: convolutions take them as any channel, dense layers may take each once.
         """
 
@@ -143,7 +155,16 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             read = part.fields if isinstance(part, Derived) else (part,)
             yield from misread(task, where, read, "input", "parameter")
             if isinstance(part, Derived):
-                yield from misread(task, f"{where}, like", (part.like,), "input", "parameter", "target", "auxiliary")
+                like = (part.like,) if part.like else ()
+                yield from misread(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
+    for name, head in learn.heads.items():
+        if not isinstance(head, Head):
+            yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
+        if any(set(field.dims) != {SAMPLE, *learn.spatial} for field in task.of("target")):
+            yield f"LEARN.heads: every target must have the dimensions {SAMPLE}, {', '.join(learn.spatial)} alone"
+    dims = {dim for field in task.of("input", "parameter") for dim in field.dims}
+    if not set(learn.along) <= dims or not set(learn.along.values()) <= set(learn.spatial):
+        yield f"LEARN.along = {dict(learn.along)}: must lead from dimensions of inputs to some of {learn.spatial}"
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
     for name in learn.scalars:
         if along := [dim for dim in learn.spatial if dim in task[name].dims]:

@@ -265,7 +265,8 @@ def load_whole(path: Path) -> tuple[Card, bytes]:
 def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:
     """The features that a recipe asks for."""
     learn = find_learn(task.name)
-    return Features(task, learn, recipe.input or next(iter(learn.inputs)), recipe.scalars, moments, sizes)
+    seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
+    return Features(task, learn, seen, recipe.scalars, moments, sizes, head)
 
 
 def _known(path: Path, card: Card) -> None:
@@ -289,6 +290,9 @@ def _complete(path: Path, card: Card, recipe: Recipe) -> None:
     if recipe.input and recipe.input not in learn.inputs:
         known = ", ".join(learn.inputs)
         raise UserError(f"{path}: a model that sees {recipe.input!r}; the inputs of {task.name} are: {known}")
+    if recipe.head and recipe.head not in learn.heads:
+        known = ", ".join(learn.heads) or "none"
+        raise UserError(f"{path}: a model with the head {recipe.head!r}; those of {task.name} are: {known}")
     if unknown := set(recipe.scalars) - set(learn.scalars):
         known = ", ".join(learn.scalars) or "nothing"
         raise UserError(

@@ -1,7 +1,7 @@
 """Fields to network input, network output to targets: the only place. Both directions are pure functions on arrays.
 
     input  = (fields - mean) / std, as channels     (sample, *spatial, channel)
-    target = (output * std + mean) * window         (sample, *dims of the field)
+    target = (output * std + mean) * window         (sample, *dims of the field), or what the task's head makes of it
 
 mean and std are those of the training split, from the dataset's manifest, and travel with the model.
 """
@@ -30,6 +30,9 @@ class Moments(BaseModel):
     std: Annotated[float, Limits(gt=0, allow_inf_nan=False)]
 
 
+AS_IT_IS = Moments(mean=0, std=1)
+
+
 @dataclass(frozen=True)
 class Features:
     """The two directions, for a task and a choice of its inputs."""
@@ -40,6 +43,7 @@ class Features:
     scalars: tuple[str, ...]
     moments: Mapping[str, Moments]
     sizes: Mapping[str, int]
+    head: str = ""  # empty: normalised targets
 
     @property
     def channels(self) -> tuple[Channels, ...]:
@@ -56,7 +60,7 @@ class Features:
     @property
     def normalised(self) -> tuple[str, ...]:
         """The fields whose moments are needed."""
-        parts = [part if isinstance(part, str) else part.like for part in self.channels]
+        parts = [name for part in self.channels if (name := part if isinstance(part, str) else part.like)]
         return tuple(dict.fromkeys([*parts, *(field.name for field in self.targets)]))
 
     @property
@@ -74,21 +78,29 @@ class Features:
         if isinstance(part, str):
             moments, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
-            moments, values = self.moments[part.like], part.channels(fields)
+            moments, values = self.moments.get(part.like, AS_IT_IS), part.channels(fields)
         return (values.astype(jnp.float32) - moments.mean) / moments.std
 
     def _to_channels(self, field: Field, values: Array) -> Array:
         """Spatial axes after the sample axis, all of length 1 if a field lacks them; all others become channels."""
-        values, dims = (values, field.dims[1:]) if field.per_sample else (values[None], field.dims)
+        dims = self.placed(field)
+        values, dims = (values, dims[1:]) if field.per_sample else (values[None], dims)
         spatial = [1 + dims.index(name) for name in self.learn.spatial if name in dims]
         rest = [1 + axis for axis, name in enumerate(dims) if name not in self.learn.spatial]
         lengths = [values.shape[1 + dims.index(name)] if name in dims else 1 for name in self.learn.spatial]
         return jnp.transpose(values, (0, *spatial, *rest)).reshape(len(values), *lengths, -1)
 
+    def placed(self, field: Field) -> tuple[str, ...]:
+        """Its dimensions, those that stand for spatial ones under their names."""
+        return tuple(self.learn.along.get(name, name) for name in field.dims)
+
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
         """The targets, as the dataset has them. output: (sample, *spatial, channel). fields: the window, if any."""
         if output.shape[-1] != self.output_shape[-1]:
             raise UserError(f"the model gives {output.shape[-1]} channels, the targets have {self.output_shape[-1]}")
+        if self.head:
+            made = self.learn.heads[self.head].targets(output.astype(jnp.float32))
+            return {field.name: self._windowed(field, made[field.name], fields) for field in self.targets}
         found, start = {}, 0
         for field in self.targets:
             width = self._width(field)
@@ -116,7 +128,8 @@ class Features:
 
     def _width(self, field: Field) -> int:
         free = (SAMPLE, *self.learn.spatial)
-        return int(np.prod([self.sizes[name] for name in field.dims if name not in free], dtype=int))
+        rest = [name for name, placed in zip(field.dims, self.placed(field), strict=True) if placed not in free]
+        return int(np.prod([self.sizes[name] for name in rest], dtype=int))
 
     @property
     def inputs(self) -> Inputs:
@@ -131,7 +144,8 @@ class Features:
     @property
     def output_shape(self) -> Shape:
         """Of one sample that `decode` takes."""
-        return (*self._spatial(), sum(self._width(field) for field in self.targets))
+        width = self.learn.heads[self.head].channels if self.head else sum(self._width(field) for field in self.targets)
+        return (*self._spatial(), width)
 
     def _derived(self, part: Any) -> int:
         """Channels of what is computed: by tracing it, without computing."""
@@ -146,6 +160,14 @@ class Features:
         lead = (1,) if field.per_sample else ()
         return jax.ShapeDtypeStruct((*lead, *field.shape(self.sizes)), field.dtype)
 
+    def unlike(self, sizes: Mapping[str, int]) -> list[str]:
+        """Which dimensions of what it sees are not as long as the spatial ones for which they stand."""
+        seen = {dim for name in self.reads for dim in self.task[name].dims if dim in self.learn.along}
+        pairs = [(dim, self.learn.along[dim]) for dim in sorted(seen)]
+        return [
+            f"{dim} = {sizes[dim]}, must be {name} = {sizes[name]}" for dim, name in pairs if sizes[dim] != sizes[name]
+        ]
+
     def problems(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why a dataset cannot be read: fields it lacks, of other units, or of another number of channels."""
         found = []
@@ -157,7 +179,7 @@ class Features:
             elif (fields[name].units, fields[name].dims) != (mine.units, mine.dims):
                 found.append(f"field {name} is {_shown(fields[name])}, must be {_shown(mine)}")
             else:
-                free = {SAMPLE, *self.learn.spatial}
+                free = {SAMPLE, *self.learn.spatial, *self.learn.along}
                 found += [
                     f"{name} has {sizes[dim]} along {dim}, must be {self.sizes[dim]}"
                     for dim in mine.dims

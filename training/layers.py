@@ -51,6 +51,45 @@ class GroupNorm(nnx.Module):
         return jnp.repeat(means, width, axis=-1)
 
 
+class BatchNorm(nnx.Module):
+    """Normalise each channel over the batch, then scale and shift it; in inference by running averages m', v'.
+
+        y = (x - m) / sqrt(v + 1e-3) * scale + bias,   m, v: mean and variance over the samples of weight 1 and space
+        m' -> 0.99 m' + 0.01 m,   v' -> 0.99 v' + 0.01 v,   from m' = 0, v' = 1: with each step of learning
+
+    Constants as Keras has them. m' and v' are no parameters: they are what `Network` returns as the new rest, and after
+    100 steps they are still one third what they began with. Statistics in float32, over all devices' samples, the
+    variance as in `GroupNorm`. Ioffe and Szegedy, arXiv:1502.03167.
+    """
+
+    def __init__(self, channels: int, *, dtype: Any = jnp.float32) -> None:
+        self.dtype = dtype
+        self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
+        self.mean, self.variance = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
+
+    def __call__(self, x: Array, *, learning: bool, weight: Array | None = None) -> Array:
+        """Same shape. weight: (sample,), 0 for what only fills up a batch; None: all count."""
+        whole = x.astype(jnp.float32)
+        mean, variance = self._learned(whole, weight) if learning else (self.mean[...], self.variance[...])
+        scale = jax.lax.rsqrt(variance + 1e-3) * self.scale[...]
+        return ((whole - mean) * scale + self.bias[...]).astype(self.dtype)
+
+    def _learned(self, x: Array, weight: Array | None) -> tuple[Array, Array]:
+        """Mean and variance of each channel, which move the running averages."""
+        share = jnp.ones(len(x)) if weight is None else weight
+        share = (share / jnp.sum(share))[:, None]
+        mean = jnp.sum(share * _over_space(x), 0)
+        variance = jnp.sum(share * _over_space((x - mean) ** 2), 0)
+        self.mean[...] = 0.99 * self.mean[...] + 0.01 * mean
+        self.variance[...] = 0.99 * self.variance[...] + 0.01 * variance
+        return mean, variance
+
+
+def _over_space(x: Array) -> Array:
+    """The mean of each image, (sample, channel)."""
+    return x.mean(range(1, x.ndim - 1))
+
+
 def to_depth(x: Array, factor: int) -> Array:
     """Blocks of factor^d pixels to channels: (sample, n, m, c) -> (sample, n/f, m/f, f f c). Loses nothing."""
     spatial = x.shape[1:-1]
@@ -90,6 +129,45 @@ def max_pool(x: Array) -> Array:
     for axis in range(1, x.ndim - 1):
         x = jnp.maximum(*(jax.lax.slice_in_dim(x, first, None, 2, axis) for first in (0, 1)))
     return x
+
+
+def enlarge(x: Array) -> Array:
+    """Each pixel as a block of 2^d: (sample, n, m, c) -> (sample, 2n, 2m, c).
+
+    By repeating: the gradient takes a hundredth of the time on a CPU of that of `jax.image.resize`, same values.
+    """
+    for axis in range(1, x.ndim - 1):
+        x = jnp.repeat(x, 2, axis)
+    return x
+
+
+class Transposed(nnx.Module):
+    """The transpose of a convolution with stride 2 and 3 pixels along each axis: doubles the size.
+
+        y[2 i + k] += x[i] kernel[k],   k = 0, 1, 2 along each axis; what lies beyond 2n - 1 is dropped
+
+    As Keras has it, with padding `same`. Even pixels see the taps 0 and 2, odd ones tap 1: 2^d convolutions make
+    them, of 3^d taps in all. On a CPU a step is 5 to 12 times faster than with `jax.lax.conv_transpose`, whose values
+    these are: the gradient of that is slow.
+    """
+
+    def __init__(self, rank: int, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32) -> None:
+        self.dtype = dtype
+        self.kernel = nnx.Param(nnx.initializers.glorot_uniform()(rngs.params(), (3,) * rank + (inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: Array) -> Array:
+        """(sample, *spatial, inputs) -> (sample, *(2 spatial), outputs)."""
+        x, kernel, rank = x.astype(self.dtype), self.kernel[...].astype(self.dtype), x.ndim - 2
+        parts = [self._part(x, kernel, parities) for parities in product((0, 1), repeat=rank)]
+        return to_space(jnp.concatenate(parts, axis=-1), 2) + self.bias[...].astype(self.dtype)
+
+    def _part(self, x: Array, kernel: Array, parities: Shape) -> Array:
+        """The pixels of these parities: tap 2 meets the pixel before."""
+        taps = jnp.flip(kernel[tuple(slice(p, None, 2) for p in parities)], range(len(parities)))
+        letters = "DHW"[-len(parities) :]
+        layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+        return _convolve(x, taps, (1,) * len(parities), [(1 - p, 0) for p in parities], dimension_numbers=layout)
 
 
 class Depthwise(nnx.Module):

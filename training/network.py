@@ -1,5 +1,6 @@
 """A flax module as pure functions on named arrays: what checkpoints, files and the step work with."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ class Network:
             raise ValueError(f"build returned a {type(module).__name__}, must return a flax.nnx.Module")
         if mistake := next(unlike("__call__", module.__call__, "x", "key"), None):
             raise ValueError(mistake)
+        self._weighs = "weight" in inspect.signature(module.__call__).parameters
         self.graph, parameters, rest = _split(module)
         self._learned = _Names(parameters)
         self._rest = _Names(rest)
@@ -44,10 +46,15 @@ class Network:
         parameters, rest = made()
         return self._learned.named(parameters), self._rest.named(rest)
 
-    def __call__(self, parameters: Named, rest: Named, x: Array, key: Array | None = None) -> tuple[Array, Named]:
-        """The output for an input, and the new rest (running averages). key: for dropout; None: inference."""
+    def __call__(
+        self, parameters: Named, rest: Named, x: Array, key: Array | None = None, weight: Array | None = None
+    ) -> tuple[Array, Named]:
+        """The output for an input, and the new rest (running averages). key: for dropout; None: inference.
+
+        weight: (sample,), 0 for samples that only fill up the batch; None: none does.
+        """
         module = nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
-        output = module(x, key)
+        output = module(x, key, weight=weight) if self._weighs else module(x, key)
         if output.shape[:-1] != x.shape[:-1]:
             file = f"{type(module).__module__.replace('.', '/')}.py"
             raise UserError(f"{file}: gives {output.shape} for {x.shape}: all axes but the last, channels, must stay")

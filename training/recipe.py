@@ -71,12 +71,19 @@ class Loss(Knobs):
     mse: Annotated[float, within(0)] = Field(0.0, **knob("mean squared error, in standard deviations of the target"))
     l1: Annotated[float, within(0)] = Field(0.0, **knob("mean absolute error, in standard deviations of the target"))
     huber: Annotated[float, within(0)] = Field(0.0, **knob("mean Huber loss, in standard deviations of the target"))
+    cross_entropy: Annotated[float, within(0)] = Field(0.0, **knob("of values in 0..1; phases as (phase + pi) / 2 pi"))
+    wave: Annotated[float, within(0)] = Field(
+        0.0, **knob("root of error^2 to truth^2 of modulus exp(i phase), where the targets are these")
+    )
+    circular: Annotated[float, within(0)] = Field(
+        0.0, **knob("1 - cos of the phase error, weighted with the exact modulus, where the targets are these")
+    )
     aligned: bool = Field(False, **knob("compare after alignment: do not learn what no measurement reveals"))
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not (self.relative or self.mse or self.l1 or self.huber):
-            raise ValueError("one of relative, mse, l1, huber must be above 0")
+        if not any((self.relative, self.mse, self.l1, self.huber, self.cross_entropy, self.wave, self.circular)):
+            raise ValueError("one of relative, mse, l1, huber, cross_entropy, wave, circular must be above 0")
         return self
 
 
@@ -84,6 +91,7 @@ class Recipe(Knobs):
     """Every knob of a run but those of its model."""
 
     input: str = Field("", **knob("what the network sees; empty: the task's first"))
+    head: str = Field("", **knob("what the network's output means; empty: the task's first"))
     scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
     samples: Annotated[str, AfterValidator(_range)] = Field("", **knob("A:B, train on samples A to B - 1; empty: all"))
     normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))

@@ -72,10 +72,15 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
     name = recipe.input or next(iter(learn.inputs))
     if name not in learn.inputs:
         raise UserError(f"--input {name}: no such input; there are: {', '.join(learn.inputs)}")
+    head = recipe.head or next(iter(learn.heads), "")
+    if head and head not in learn.heads:
+        raise UserError(
+            f"head = {head}: no such head of {manifest.task.name}; there are: {', '.join(learn.heads) or 'none'}"
+        )
     if unknown := set(recipe.scalars) - set(learn.scalars):
         raise UserError(f"scalars = {', '.join(sorted(unknown))}: must be some of {', '.join(learn.scalars) or 'none'}")
-    recipe = recipe.model_copy(update={"input": name})
-    features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes)
+    recipe = recipe.model_copy(update={"input": name, "head": head})
+    features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes, head)
     if found := _problems(manifest, features, recipe):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
     try:
@@ -109,10 +114,13 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
         found.append("it has no training samples")
     if not manifest.samples.get("validation") and (recipe.patience or recipe.schedule.name == "plateau"):
         found.append("it has no validation samples, which patience and schedule.name=plateau need")
+    if (recipe.loss.wave or recipe.loss.circular) and not manifest.task.wave:
+        found.append("its targets are no modulus and phase, which loss.wave and loss.circular compare")
     if not features.targets:
         found.append("no field has the role target")
     needed = dict.fromkeys([*features.reads, *features.normalised])
     found += [f"field {name} is missing" for name in needed if name not in fields]
+    found += features.unlike(manifest.sizes) if not found else []
     flat = [(f.name, dim) for f in features.targets for dim in features.learn.spatial if dim not in f.dims]
     return found + [f"target {name} has no dimension {dim}" for name, dim in flat]
 

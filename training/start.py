@@ -1,6 +1,6 @@
 """What a run starts from, if not from chance: the parameters of a trained model (`train --from RUN`).
 
-Its network, input, scalars and normalisation stay: parameters mean nothing without them. All else may be another.
+Its network, input, head, scalars and normalisation stay: parameters mean nothing without them. All else may be another.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from training.export import Trained, load_model, load_recipe
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 
-KEPT = ("model", "input", "scalars", "normalisation")  # knobs that are those of the model
+KEPT = ("model", "input", "head", "scalars", "normalisation")  # knobs that are those of the model
 FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not know where it starts
 
 

@@ -57,7 +57,7 @@ def learn(
     """One step: a state and a batch to the next state and the step's metrics. The state given is used up."""
 
     def objective(parameters: Named, state: State, batch: Batch, key: Array) -> tuple[Array, tuple[Named, Array]]:
-        output, rest = network(parameters, state["rest"], features.encode(batch), key)
+        output, rest = network(parameters, state["rest"], features.encode(batch), key, batch[WEIGHT])
         each = losses.loss(features, recipe.loss, features.decode(output, batch), batch)
         each = jnp.where(batch[WEIGHT] > 0, each, 0)
         return jnp.sum(each) / jnp.sum(batch[WEIGHT]), (rest, each)

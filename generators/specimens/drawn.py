@@ -2,6 +2,9 @@
 
 import math
 import struct
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,20 @@ def whole(value: Range) -> Range:
     if value.low % 1 or value.high % 1:
         raise ValueError("must be whole numbers")
     return value
+
+
+def shares(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """The rule of a knob that holds the weights of a mixture."""
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights):
+        raise ValueError("must be numbers of at least 0, and not all 0")
+    return weights
+
+
+def choose(words: Sequence[str], word: str, weights: Sequence[float], rng: np.random.Generator) -> str:
+    """The word, if it is among `words`; else ("mixed") one of them by their weights; consumes one number of `rng`."""
+    ends = list(accumulate(weights))
+    place = bisect_right(ends[:-1], ends[-1] * float(rng.random()))
+    return word if word in words else words[place]
 
 
 def count(span: Range, rng: np.random.Generator) -> int:

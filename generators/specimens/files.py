@@ -52,6 +52,12 @@ def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ..
     return tuple(file for _, file in found)
 
 
+def with_companions(path: Path, first: int, names: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files of the first name, as `listed`, then their companions of the second, and so on."""
+    main = listed(path, first, names[0])
+    return main + tuple(companion(file, name) for name in names[1:] for file in main)
+
+
 def companion(path: Path, name: str) -> Path:
     """The file <name>(N) beside one that is called something(N). UserError: there is none."""
     match = re.fullmatch(".*" + ENDING, path.name)

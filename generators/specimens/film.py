@@ -9,21 +9,20 @@ g is a Gaussian random field of mean 0, variance 1 and autocorrelation
 so t is positive, has the mean T and the standard deviation T roughness, and nearly the same autocorrelation: a share
 ((1 + roughness^2)^rho - 1) / roughness^2 of its variance where that of g is rho.
 
-g is a sum of plane waves that are periodic in the field of view, up to the frequency 1/l, where their power has sunk
-by exp(-2 pi^2). They are drawn from low to high frequencies, whatever the grid: a finer grid shows the same film, and
-every grid shows its points exactly. The constant wave is left out: that is what T is drawn for.
+g is a sum of plane waves that are periodic in the field of view (`random_field`), up to the frequency 1/l, where their
+power has sunk by exp(-2 pi^2). The constant wave is left out: that is what T is drawn for.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from generators.specimens import random_field
 from generators.specimens.drawn import stored
-from physics.fourier import ifft2
+from generators.specimens.random_field import Floats
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 
@@ -31,8 +30,6 @@ ROUNDING = 1e-3  # of a ring of waves: so much the width of a grid may err witho
 FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
 
 type Pair = tuple[float, float]
-type Floats = NDArray[np.float64]
-type Whole = NDArray[np.int64]
 
 
 class Film(BaseModel):
@@ -98,43 +95,11 @@ def thickness(
 
 
 def _field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
-    """g at each pixel centre: the sum over waves (ky, kx) of the real part of a_k exp(2 pi i (ky y/Ly + kx x/Lx))."""
+    """g at each pixel centre, from waves of the frequencies f [1/nm], whose power ~ exp(-2 pi^2 l^2 f^2)."""
     lengths = shape[0] * sampling[0], shape[1] * sampling[1]
-    ky, kx = _waves(max(int(np.ceil(max(lengths) / film.correlation - ROUNDING)), 1))
-    waves = _amplitudes(film, ky / lengths[0], kx / lengths[1])
-    waves = waves * np.exp(-2j * np.pi * (ky * (origin[0] / shape[0]) + kx * (origin[1] / shape[1])))
-    # A wave too fast for the grid has at its points the values of a slower one: so points are exact on every grid.
-    place = (ky % shape[0]) * shape[1] + kx % shape[1]
-    size = shape[0] * shape[1]
-    spectrum = np.bincount(place, waves.real, size) + 1j * np.bincount(place, waves.imag, size)
-    field: Floats = size * ifft2(spectrum.reshape(shape)).real
-    return field
-
-
-def _amplitudes(film: DrawnFilm, fy: Floats, fx: Floats) -> NDArray[np.complex128]:
-    """Complex amplitudes a_k of waves of the frequencies f [1/nm]; <|a_k|^2> / 2 is the power, in all 1.
-
-    The Fourier transform of the autocorrelation: power ~ exp(-2 pi^2 l^2 f^2).
-    """
-    numbers = np.random.Generator(np.random.Philox(film.seed)).standard_normal((len(fy), 2))
+    ky, kx = random_field.waves(max(int(np.ceil(max(lengths) / film.correlation - ROUNDING)), 1))
+    fy, fx = ky / lengths[0], kx / lengths[1]
     square = fy**2 + fx**2
     slowest = np.min(square, where=square > 0, initial=np.inf)  # may have no power left where l exceeds the field
     power = np.exp(-2 * (np.pi * film.correlation) ** 2 * np.maximum(square - slowest, 0))
-    power *= np.where(fx > 0, 2, 1)  # for the wave at -f, too, which is among the others only at fx = 0
-    power[square == 0] = 0
-    amplitudes: NDArray[np.complex128] = np.sqrt(power / power.sum()) * (numbers[:, 0] + 1j * numbers[:, 1])
-    return amplitudes
-
-
-def _waves(rings: int) -> tuple[Whole, Whole]:
-    """Whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx): those of fewer rings come first, in the same order."""
-    ky, kx = _sorted_waves(1 << rings.bit_length())
-    count = (2 * rings + 1) * (rings + 1)
-    return ky[:count], kx[:count]
-
-
-@cache
-def _sorted_waves(rings: int) -> tuple[Whole, Whole]:
-    ky, kx = (k.ravel() for k in np.mgrid[-rings : rings + 1, : rings + 1])
-    order = np.lexsort((kx, ky, np.maximum(abs(ky), kx)))
-    return ky[order], kx[order]
+    return random_field.field(random_field.amplitudes(film.seed, power, fy, fx), ky, kx, shape, origin)

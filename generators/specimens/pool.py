@@ -12,23 +12,23 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from generators.specimens import files
+from generators.specimens.picture_files import is_array
 from generators.streams import Streams
 from schemas.errors import UserError
 from schemas.knobs import knob
-from schemas.objects import sha256_of
+from schemas.objects import sha256_of, sha256_of_folder
 
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
 class Pool(BaseModel, ABC):
-    """Files named <name>(N), each perhaps with a companion of the same number beside it."""
+    """Files, each perhaps with companions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     held: ClassVar[str]  # the name of the knob that holds it
+    things: ClassVar[str] = "specimen files"
 
     path: Path | None = Field(None, exclude=True, **knob("a folder of files name(N), or one file", "path"))
-    first: int = Field(0, ge=0, **knob("the number N to start from"))
     shared: bool = Field(False, **knob("all splits use all files, so scores say nothing of new specimens"))
     sha256: tuple[str, ...] = Field((), **knob("of each file, then of companions; filled in when they are read"))
     paths: tuple[Path, ...] = Field((), exclude=True)  # where they are now; never stored
@@ -38,22 +38,28 @@ class Pool(BaseModel, ABC):
     def names(self) -> tuple[str, ...]:
         """Of the files, and of their companions if they have any."""
 
+    @abstractmethod
+    def listed(self, path: Path) -> tuple[Path, ...]:
+        """The files at `path`, all of the first name, then all companions of the next. UserError: there are none."""
+
+    @property
+    def wanted(self) -> str:
+        """What `path` must be."""
+        return f"a folder or file of {self.names[0]}(N)"
+
     def bind(self, inputs: Path | None) -> Self:
         """With every file found: by name in `path`, or by hash in the folder `inputs`."""
         if self.path is not None:
-            main = tuple(path.absolute() for path in files.listed(self.path, self.first, self.names[0]))
-            paths = main + tuple(files.companion(path, name) for name in self.names[1:] for path in main)
+            paths = tuple(path.absolute() for path in self.listed(self.path))
             return self.model_copy(update={"paths": paths, "sha256": tuple(map(_sha256, paths))})
         if not self.sha256:
-            raise UserError(
-                f"{self.held}.path is missing: give a folder or file of {self.names[0]}(N), --set {self.held}.path=DIR"
-            )
+            raise UserError(f"{self.held}.path is missing: give {self.wanted}, --set {self.held}.path=DIR")
         if inputs is None:
-            raise UserError(f"this recipe needs {len(self.sha256)} specimen files: say where they are, --inputs DIR")
+            raise UserError(f"this recipe needs {len(self.sha256)} {self.things}: say where they are, --inputs DIR")
         found = {_sha256(path): path.absolute() for path in _below(inputs)}
         if missing := [digest for digest in self.sha256 if digest not in found]:
             raise UserError(
-                f"--inputs {inputs}: {len(missing)} of the specimen files are not there, first sha256 {missing[0]}"
+                f"--inputs {inputs}: {len(missing)} of the {self.things} are not there, first sha256 {missing[0]}"
             )
         return self.model_copy(update={"paths": tuple(found[digest] for digest in self.sha256)})
 
@@ -62,9 +68,8 @@ class Pool(BaseModel, ABC):
         if not self.members(split):
             option = "" if split == "train" else f", give --{split} 0"
             raise UserError(
-                f"{self.held}: none of the {self.count} specimen files falls to {split} (files are dealt to splits by "
-                f"hash, so that none serves two): give more files{option}, or share them with "
-                f"--set {self.held}.shared=true"
+                f"{self.held}: none of the {len(self.keys)} {self.things} falls to {split} (dealt by hash, so "
+                f"that none serves two): give more{option}, or share them with --set {self.held}.shared=true"
             )
 
     @property
@@ -72,12 +77,17 @@ class Pool(BaseModel, ABC):
         """Files, without their companions."""
         return len(self.sha256) // len(self.names)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The hash of each item, which says to what split it belongs."""
+        return self.sha256[: self.count]
+
     def members(self, split: str) -> tuple[int, ...]:
-        """Positions of the files of a split."""
-        return _members(self.sha256[: self.count], self.shared, split)
+        """Positions of the items of a split."""
+        return _members(self.keys, self.shared, split)
 
     def choose(self, rng: Streams) -> int:
-        """The position of a sample's file."""
+        """The position of a sample's item."""
         members = self.members(rng.split)
         return members[rng.sample % len(members)]
 
@@ -102,12 +112,12 @@ def unchanged(path: Path, digest: str) -> Path:
 
 def _sha256(path: Path) -> str:
     try:
-        return sha256_of(path)
+        return sha256_of_folder(path) if path.is_dir() else sha256_of(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give readable specimen files") from None
+        raise UserError(f"{path}: {error.strerror}; give readable files") from None
 
 
 def _below(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"--inputs {folder}: is no folder")
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() or is_array(path))

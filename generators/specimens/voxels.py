@@ -36,6 +36,7 @@ class SpecimenFiles(Pool):
 
     held: ClassVar[str] = "files"
 
+    first: int = Field(0, ge=0, **knob("the number N to start from"))
     orientation: Literal["fixed", "cube", "free"] = Field(
         "free", **knob("beam along z of the file (phase-ret-dl), one of the cube's 24 rotations, or any rotation")
     )
@@ -49,6 +50,10 @@ class SpecimenFiles(Pool):
     def names(self) -> tuple[str, ...]:
         """Masks, and fields of magnetisation."""
         return ("particle",) if self.moments is None else ("particle", self.moments)
+
+    def listed(self, path: Path) -> tuple[Path, ...]:
+        """Files by rising number, from `first`, then their companions."""
+        return files.with_companions(path, self.first, self.names)
 
     def draw(self, rng: Streams) -> Item:
         """The file and the orientation of a sample; consumes the stream `specimen`."""

@@ -38,6 +38,7 @@ class WaveFiles(Pool):
 
     held: ClassVar[str] = "waves"
 
+    first: int = Field(0, ge=0, **knob("the number N to start from"))
     name: str = Field("wave", pattern=r"^\w+$", **knob("of the files name(N) of exit waves", "file"))
     projected: str | None = Field(
         None,
@@ -49,6 +50,10 @@ class WaveFiles(Pool):
     def names(self) -> tuple[str, ...]:
         """Exit waves, and projected ones."""
         return (self.name,) if self.projected is None else (self.name, self.projected)
+
+    def listed(self, path: Path) -> tuple[Path, ...]:
+        """Files by rising number, from `first`, then their companions."""
+        return files.with_companions(path, self.first, self.names)
 
     def draw(self, rng: Streams) -> WaveItem:
         """The file of a sample."""

@@ -17,6 +17,7 @@ from schemas.manifest import read_manifest
 from schemas.objects import sha256
 from tests.training.conftest import columns, features_for, recipe_for
 from training import export
+from training.contract import model_names
 from training.export import Card, load_model
 from training.network import Named
 from training.recipe import Recipe
@@ -139,8 +140,11 @@ HARM: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "task no word": (edited(task__name="../x"), ("damaged: task", "must be an identifier")),
     "version no number": (edited(task__version="9" * 5000), ("damaged: task.version",)),
     "fields missing": (edited(task__fields=[]), ("damaged: task: no field blurred",)),
-    "unknown model": (edited(recipe__model__name="resnet"), ("'resnet'", "convnet, fno, mlp, nafnet, unet")),
-    "no model named": (edited(recipe__model=None), ("None", "convnet, fno, mlp, nafnet, unet")),
+    "unknown model": (
+        edited(recipe__model__name="resnet"),
+        ("'resnet'", ", ".join(model_names())),
+    ),
+    "no model named": (edited(recipe__model=None), ("None", ", ".join(model_names()))),
     "unknown knob": (edited(recipe__model__depth=3), ("model.depth", "no such knob")),
     "unknown input": (edited(recipe__input="pictures"), ("pictures", "line")),
     "unknown scalar": (edited(recipe__scalars=["weight"]), ("weight", "height")),

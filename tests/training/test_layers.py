@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from training.layers import Depthwise, GroupNorm, crop, max_pool, pad_to, to_depth, to_space
+from training.layers import (
+    BatchNorm,
+    Depthwise,
+    GroupNorm,
+    Transposed,
+    crop,
+    enlarge,
+    max_pool,
+    pad_to,
+    to_depth,
+    to_space,
+)
 
 SHAPES = [(2, 7, 12), (2, 5, 8, 12), (1, 3, 4, 5, 12)]  # never square; sample first, channels last
 
@@ -139,3 +150,107 @@ def test_depthwise_is_a_grouped_convolution(sizes: tuple[int, ...]) -> None:
     theirs.kernel[...] = mine.kernel[...][..., None, :]
     np.testing.assert_allclose(mine(x), theirs(x), atol=1e-5)
     assert np.std(mine.kernel[...]) == pytest.approx(9 ** (-len(sizes) / 4), rel=0.6)
+
+
+@pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
+def test_enlarging_repeats_each_pixel(sizes: tuple[int, ...]) -> None:
+    """Values and slopes of `jax.image.resize`."""
+    x = jnp.asarray(normal((2, *sizes, 3)))
+    larger = (2, *(2 * n for n in sizes), 3)
+    mine, theirs = (jax.vjp(f, x) for f in (enlarge, lambda x: jax.image.resize(x, larger, "nearest")))
+    np.testing.assert_array_equal(mine[0], theirs[0])
+    weight = jnp.asarray(normal(larger, 1))
+    np.testing.assert_allclose(mine[1](weight)[0], theirs[1](weight)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
+def test_transposed_convolution_is_that_of_keras(sizes: tuple[int, ...]) -> None:
+    """Values and slopes; Keras stores (*taps, outputs, inputs)."""
+    rank, x = len(sizes), jnp.asarray(normal((2, *sizes, 3)))
+    layer: Any = Transposed(rank, 3, 5, rngs=nnx.Rngs(0))
+    letters = "DHW"[-rank:]
+    layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    weight = jnp.asarray(normal((2, *(2 * n for n in sizes), 5), 1))
+
+    def mine(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        graph, state = nnx.split(layer)
+        state["kernel"] = kernel
+        y: jax.Array = nnx.merge(graph, state)(x)
+        return y
+
+    def keras(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        taps = jnp.swapaxes(kernel, -1, -2)
+        transpose: Any = jax.lax.conv_transpose
+        y: jax.Array = transpose(x, taps, (2,) * rank, "SAME", dimension_numbers=layout, transpose_kernel=True)
+        return y
+
+    start = layer.kernel[...]
+    np.testing.assert_allclose(mine(start, x), keras(start, x), atol=1e-5)
+    slopes = [jax.grad(lambda *a, f=f: jnp.sum(f(*a) * weight), argnums=(0, 1))(start, x) for f in (mine, keras)]
+    for found, expected in zip(*slopes, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_transposed_convolution_is_the_transpose_of_a_strided_one() -> None:
+    """<A x, y> = <x, A' y>, A the layer's, A' the convolution with stride 2 and the same kernel."""
+    layer: Any = Transposed(2, 3, 5, rngs=nnx.Rngs(0))
+    x, y = jnp.asarray(normal((2, 6, 9, 3))), jnp.asarray(normal((2, 12, 18, 5), 1))
+    kernel = jnp.swapaxes(layer.kernel[...], -1, -2)
+    strided = jax.lax.conv_general_dilated(y, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    assert float(jnp.vdot(layer(x), y)) == pytest.approx(float(jnp.vdot(x, strided)), rel=1e-4)
+
+
+def batch_norm() -> Any:
+    norm: Any = BatchNorm(12)
+    for number, vector in enumerate((norm.scale, norm.bias, norm.mean)):
+        vector[...] = jnp.asarray(normal((12,), number))
+    norm.variance[...] = jnp.asarray(1 + normal((12,), 3) ** 2)
+    return norm
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_batch_norm_is_that_of_flax(shape: tuple[int, ...], learning: bool) -> None:
+    """With the constants of Keras: values, slopes and running averages."""
+    x, weight = jnp.asarray(3 * normal(shape) - 1), jnp.asarray(normal(shape, 5))
+    mine, theirs = batch_norm(), nnx.BatchNorm(12, momentum=0.99, epsilon=1e-3, rngs=nnx.Rngs(0))
+    pairs = (("scale", "scale"), ("bias", "bias"), ("mean", "mean"), ("variance", "var"))
+    for a, b in pairs:
+        getattr(theirs, b)[...] = getattr(mine, a)[...]
+
+    def objective(norm: Any, x: jax.Array, mode: dict[str, bool]) -> tuple[jax.Array, jax.Array]:
+        y = norm(x, **mode)
+        return jnp.sum(y * weight), y
+
+    slope = nnx.grad(objective, argnums=(0, 1), has_aux=True)
+    found = slope(mine, x, {"learning": learning}), slope(theirs, x, {"use_running_average": not learning})
+    (slopes, y), (expected, exact) = found
+    np.testing.assert_allclose(y, exact, atol=1e-5)
+    np.testing.assert_allclose(slopes[1], expected[1], atol=1e-5)
+    for a, b in pairs[:2]:
+        np.testing.assert_allclose(slopes[0][a][...], expected[0][b][...], atol=1e-4)
+    before = batch_norm()
+    for a, b in pairs[2:]:
+        np.testing.assert_allclose(getattr(mine, a)[...], getattr(theirs, b)[...], atol=1e-5)
+        assert np.any(getattr(before, a)[...] != getattr(mine, a)[...]) == learning
+
+
+def test_batch_norm_does_not_see_what_fills_up_a_batch() -> None:
+    """Three samples and two of weight 0 give what the three alone give, and the same running averages."""
+    x = jnp.asarray(normal((5, 4, 3, 12)))
+    filled, alone = batch_norm(), batch_norm()
+    weight = jnp.asarray([1.0, 1, 1, 0, 0])
+    y = filled(x.at[3:].set(100), learning=True, weight=weight)
+    np.testing.assert_allclose(y[:3], alone(x[:3], learning=True), atol=1e-6)
+    for name in ("mean", "variance"):
+        np.testing.assert_allclose(getattr(filled, name)[...], getattr(alone, name)[...], atol=1e-6)
+
+
+def test_batch_norm_bears_a_large_offset_and_keeps_its_statistics_in_half_precision() -> None:
+    x = 1e3 + normal((4, 20, 30, 12))
+    exact = (x - x.mean((0, 1, 2))) / np.sqrt(x.astype(float).var((0, 1, 2)) + 1e-3)
+    np.testing.assert_allclose(BatchNorm(12)(jnp.asarray(x), learning=True), exact, atol=2e-3)
+    half, whole = jnp.asarray(20 + normal((2, 64, 64, 12)), jnp.bfloat16), BatchNorm(12)
+    y = BatchNorm(12, dtype=jnp.bfloat16)(half, learning=True)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(y.astype(float), whole(half, learning=True), atol=0.02)

@@ -23,12 +23,17 @@ SMALL: dict[str, dict[str, Any]] = {  # others: as they come
     "unet": {"width": 4, "widening": (1, 1.5), "groups": 2},
     "convnet": {"filters": (3, 5), "kernels": (3, 4)},
     "nafnet": {"width": 4, "encoder": (1,), "middle": 0},
+    "cdinn": {"filters": (12, 16)},
+    "ptychonn": {"encoder": (12, 16), "decoder": (16, 12)},
+    "dledi": {"filters": (6, 8)},
 }
 SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move
     ((33, 2), 1, 0.9),  # lines, odd
     ((14, 24, 1), 3, 0.9),  # not square, nor divided by the folding
     ((5, 4, 6, 3), 2, 0.2),  # volumes, so small that most taps see padding alone
 ]
+AWAKE = {"cdinn": 0.3, "ptychonn": 0.3}  # of that share: few small samples wake few of the units behind a relu
+WHOLE = {"dledi": 3}  # the last layers, which may be whole, so that the output is not rounded; others: one
 QUICK: Any = {"compiler_options": {"xla_backend_optimization_level": 0}}  # what runs for a second is compiled in ten
 
 
@@ -77,7 +82,8 @@ def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
         assert (y.shape, y.dtype) == (truth.shape, jnp.float32)
         assert all(np.isfinite(values).all() for values in (*slope.values(), y))
     assert {value.dtype for value in now.values()} == {jnp.dtype(jnp.float32)}
-    assert {part: was.mean() for part, was in learned.items() if was.mean() < least} == {}
+    share = least * AWAKE.get(name, 1)
+    assert {part: was.mean() for part, was in learned.items() if was.mean() < share} == {}
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -99,11 +105,12 @@ def test_samples_do_not_meet(name: str) -> None:
 
 
 def shaken(net: Network) -> tuple[Named, Named]:
-    """Parameters of a network that has learned something: none is zero."""
+    """Parameters and running averages of a network that has learned something: none is as it began."""
     parameters, rest = net.initial
     rng = np.random.default_rng(0)
     moves = {name: 0.1 * rng.standard_normal(value.shape) for name, value in sorted(parameters.items())}
-    return {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}, rest
+    parameters = {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}
+    return parameters, {name: value + 0.1 * rng.random(value.shape) for name, value in sorted(rest.items())}
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -126,8 +133,9 @@ def test_half_precision_computes_in_half_and_keeps_whole_parameters(name: str) -
     difference = np.sqrt(np.mean((y.astype(jnp.float32) - exact) ** 2) / np.mean(exact**2))
     assert 1e-4 < difference < 0.1
     products = [e for e in equations(half, parameters, rest, x) if e.primitive.name in PRODUCTS]
-    assert products[:-1]  # the last may be whole, so that the output is not rounded
-    assert {v.aval.dtype for e in products[:-1] for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
+    rounded = products[: -WHOLE.get(name, 1)]
+    assert rounded
+    assert {v.aval.dtype for e in rounded for v in e.invars} == {jnp.dtype(jnp.bfloat16)}
 
 
 PRODUCTS = ("dot_general", "conv_general_dilated")

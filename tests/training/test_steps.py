@@ -35,6 +35,24 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
     assert steps.best_parameters(state) is state["average"]
 
 
+def test_what_fills_up_a_batch_teaches_nothing(toy: Path) -> None:
+    """Rows of weight 0 may hold anything: neither parameters nor running averages of the batch's statistics feel it."""
+    recipe, features = recipe_for("dledi", "model.filters=3,4"), features_for(toy)
+    network, mesh = export.assemble(recipe, features), devices.mesh(8)
+    rule = optimizers.build(recipe, 100)
+    learn = steps.learn(network, features, rule, recipe, mesh)
+    data = Split(toy, "train", ("blurred", "line"), ("position",))
+    order = Order(41, 8, 0, 8)
+    batch = next(Resident(data, order, mesh).batches(5, 6))
+    assert [*map(float, batch["weight"])] == [1, 0, 0, 0, 0, 0, 0, 0]
+    other = {**batch, **{name: batch[name].at[1:].multiply(-3) for name in data.fields}}
+    first, second = (learn(steps.start(network, rule, recipe, mesh), each)[0] for each in (batch, other))
+    for part in ("parameters", "rest"):
+        assert all(np.array_equal(first[part][name], second[part][name]) for name in first[part])
+    start = network.initial[1]
+    assert all(np.any(first["rest"][name] != start[name]) for name in start)
+
+
 @pytest.mark.parametrize("warmup", [0, 10])
 def test_a_cosine_rises_in_its_warmup_and_falls_to_its_floor_with_the_last_step(warmup: int) -> None:
     rate = optimizers.schedule(Schedule(name="cosine", warmup=warmup, floor=0.1), 2.0, 100)

@@ -1,0 +1,209 @@
+"""Shape and phase from a far field without a network: projections, from random starts; what follows a network."""
+
+from collections.abc import Mapping
+from functools import cache, partial
+
+import numpy as np
+
+from inference.contract import Arrays, Finish, Measures, Method, Report, Setting, Shown, View
+from physics import phase_retrieval
+from physics.diffraction import amplitude, embed, middle
+from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
+from schemas.scores import Score
+from schemas.waves import align_wave, canonical
+
+INSIDE = 0.1  # modulus from which on a pixel belongs to the object
+DIM = 1e-3  # of the brightest amplitude: where pictures of patterns end
+SEED = 1  # of the random starts: the same for every sample, so that none depends on its block
+PUBLISHED = phase_retrieval.PUBLISHED
+GAUGE = ("constant", "shift", "twin")
+
+
+def retrieve(
+    fields: Arrays, *, algorithm: str, cycles: float, starts: float, beta: float, threshold: float
+) -> dict[str, np.ndarray]:
+    """Shape and phase (sample, y, x) in canonical form, from the finest pattern that there is.
+
+    Of several random starts, the one whose far field is nearest to the measured one.
+    """
+    pattern, seen = finest(fields)
+    schedule = Schedule(cycles=int(cycles), beta=beta, threshold=threshold)
+    support = None if seen is None else _frame(pattern.shape[-2:])  # what is not seen blurs the autocorrelation
+    solve = partial(
+        phase_retrieval.reconstruct,
+        schedule=schedule,
+        support=support,
+        measured=seen,
+        algorithm=ALGORITHMS[algorithm],
+    )
+    found = [solve(pattern, _start(pattern, number)) for number in range(int(starts))]
+    waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
+    best, _ = phase_retrieval.best_of(waves, residuals)
+    return _targets(_centred(best), fields["amplitude"].shape[-2:])
+
+
+def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
+    """The pattern with the most frequencies, and where it was measured."""
+    name = "_oversampled" if "amplitude_oversampled" in fields else ""
+    seen = fields.get(f"seen{name}")
+    return np.asarray(fields[f"amplitude{name}"]), None if seen is None else seen != 0
+
+
+def _frame(shape: tuple[int, int]) -> np.ndarray:
+    """Where an object sampled twice or finer may lie: the middle half along each axis."""
+    inside: np.ndarray = embed(np.ones([n // 2 for n in shape], bool), shape)
+    return inside
+
+
+def _start(pattern: np.ndarray, number: int) -> np.ndarray:
+    started: np.ndarray = phase_retrieval.start_with(pattern, _turns(pattern.shape[-2:], number))
+    return started
+
+
+@cache
+def _turns(shape: tuple[int, int], number: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox([SEED, number])).random(shape, np.float32)
+
+
+def _centred(waves: np.ndarray) -> np.ndarray:
+    """Moved, cyclic, until the middle of |wave|^2 on the circle of each axis is nearest to pixel N//2."""
+    power = abs(waves) ** 2
+    for axis in (1, 2):
+        n = waves.shape[axis]
+        turns = np.exp(2j * np.pi * np.arange(n) / n)
+        moments = np.array([(line * turns).sum() for line in power.sum(axis=3 - axis, dtype=float)])
+        steps = n // 2 - np.round(np.angle(moments) / (2 * np.pi) * n).astype(int)
+        places = (np.arange(n) - steps[:, None]) % n
+        shape = [len(waves), 1, 1]
+        shape[axis] = n
+        waves, power = (np.take_along_axis(values, places.reshape(shape), axis) for values in (waves, power))
+    return waves
+
+
+def _targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    inner = middle(waves, shape)
+    modulus, phase = canonical(abs(inner), np.where(inner == 0, 0, np.angle(inner)).astype(np.float32))
+    return {"shape": modulus, "phase": phase}
+
+
+def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float) -> dict[str, np.ndarray]:
+    """What a network gives, bounded: 0 where its shape lies below the threshold; then iterations from there on."""
+    shape, phase = predicted["shape"], predicted["phase"]
+    bounded = np.where(shape >= threshold, shape, 0), np.where(shape >= threshold, phase, 0)
+    if not refine:
+        return dict(zip(("shape", "phase"), bounded, strict=True))
+    return _refined(fields, bounded[0] * np.exp(1j * bounded[1]), int(refine))
+
+
+def _refined(fields: Arrays, guess: np.ndarray, iterations: int) -> dict[str, np.ndarray]:
+    pattern, seen = finest(fields)
+    found: Reconstruction = phase_retrieval.refine(pattern, embed(guess, pattern.shape[-2:]), iterations, measured=seen)
+    inner = middle(found.wave, guess.shape[-2:])
+    return {"shape": abs(inner), "phase": np.where(inner == 0, 0, np.angle(inner)).astype(np.float32)}
+
+
+def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
+    """The scores of `SCORES`, (sample,) each. fields: the targets and the amplitude."""
+    shape, phase = (predicted[name].astype(float) for name in ("shape", "phase"))
+    exact, exact_phase = (fields[name].astype(float) for name in ("shape", "phase"))
+    with np.errstate(all="ignore"):
+        found = align_wave(shape, phase, exact, exact_phase, GAUGE)
+        rows = zip(found.modulus, found.phase, found.beside, exact, exact_phase, strict=True)
+        errors = {name: [] for name in ("wave_error", "phase_error", "iou", "wraps")}  # type: dict[str, list[float]]
+        for row in rows:
+            for name, value in _of_object(*row).items():
+                errors[name].append(value)
+        return {
+            "wave_error": np.array(errors["wave_error"]),
+            "phase_error": np.array(errors["phase_error"]),
+            "iou": np.array(errors["iou"]),
+            "chi2": _misfit(fields, shape * np.exp(1j * phase)),
+            "twin": np.where(np.isfinite(errors["wave_error"]), found.twin, np.nan),
+            "wraps": np.array(errors["wraps"]),
+        }
+
+
+def _of_object(
+    shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
+) -> dict[str, float]:
+    inside, predicted = exact >= INSIDE, shape >= INSIDE
+    broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
+    if broken or not inside.any():
+        return dict.fromkeys(("wave_error", "phase_error", "iou", "wraps"), np.nan)
+    error = abs(shape * np.exp(1j * phase) - exact * np.exp(1j * exact_phase)) ** 2
+    away = np.angle(np.exp(1j * (phase - exact_phase)))[inside]
+    both = inside & predicted
+    return {
+        "wave_error": float(np.sqrt(error.sum() / (exact**2).sum())),
+        "phase_error": float(np.sqrt((away**2).mean())),
+        "iou": float(both.sum() / (inside | predicted).sum()),
+        "wraps": float((abs(beside - exact_phase)[both] > np.pi).mean()) if both.any() else 0.0,
+    }
+
+
+def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
+    """(sample,): sum (sqrt I_t - sqrt I_p)^2 / sum I_t where the detector measures."""
+    measured = fields["amplitude"].astype(float)
+    seen = fields["seen"] if "seen" in fields else np.ones(measured.shape[1:])
+    rows = zip(measured, amplitude(waves), strict=True)
+    return np.array([(seen * (t - p) ** 2).sum() / (seen * t**2).sum() for t, p in rows])
+
+
+def diffraction(targets: Arrays) -> np.ndarray:
+    """log10 of the amplitude of the far field of (sample, y, x) targets, down to DIM of its greatest."""
+    found = amplitude(targets["shape"] * np.exp(1j * targets["phase"]))
+    top = found.max(axis=(1, 2), keepdims=True)
+    return np.log10(np.maximum(found, DIM * top + np.finfo(np.float32).tiny))  # type: ignore[no-any-return]
+
+
+SETTINGS = {
+    "cycles": Setting(f"of {PUBLISHED.feedback} and {PUBLISHED.reduction} iterations", "1", (PUBLISHED.cycles,)),
+    "starts": Setting("random ones, of which the nearest to the pattern is kept", "1", (1,)),
+    "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2)),
+}
+
+
+def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+    return Method(
+        about=f"{about}, shrink-wrap, {PUBLISHED.iterations} iterations of which the last are averaged",
+        needs=("amplitude",),
+        uses=("amplitude_oversampled", "seen", "seen_oversampled"),
+        solve=partial(retrieve, algorithm=algorithm),
+        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,))},
+    )
+
+
+METHODS: Mapping[str, Method] = {
+    "hio": _method("hio", "hybrid input-output and error reduction in turn (Fienup 1982; Cherukara et al. 2018)"),
+    "raar": _method("raar", "relaxed averaged alternating reflections and error reduction in turn (Luke 2005)", 0.97),
+    "er": _method("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
+}
+
+FINISH = Finish(
+    about="the phase ends where the shape does; then iterations from there on",
+    needs=("amplitude",),
+    uses=("amplitude_oversampled", "seen", "seen_oversampled"),
+    apply=finish,
+    settings={
+        "threshold": Setting("shape below which there is no object", "1", (INSIDE,)),
+        "refine": Setting("iterations started from the network", "1", (0,)),
+    },
+)
+
+SCORES: Mapping[str, Score] = {
+    "wave_error": Score("1", "sqrt(sum |p - t|^2 / sum |t|^2) of the waves shape exp(i phase), aligned", "lower"),
+    "phase_error": Score("rad", "root mean square of the phase error, circular, where shape >= 0.1, aligned", "lower"),
+    "iou": Score("1", "intersection over union of the pixels with shape >= 0.1, aligned", "higher"),
+    "chi2": Score("1", "sum (sqrt I_t - sqrt I_p)^2 / sum I_t of measured and predicted pattern", "lower"),
+    "twin": Score("1", "share of predictions that are nearer to the twin", "lower"),
+    "wraps": Score("1", "share of the object's pixels that are off by whole turns", "lower"),
+}
+
+REPORT = Report(
+    inputs=(Shown("amplitude", logarithm=True),),
+    parameters=("noise", "displacement_span", "edge"),
+    measures=Measures(
+        scores=SCORES, rank="wave_error", needs=("amplitude", "seen"), of=measures, histograms=("chi2", "phase_error")
+    ),
+    views=(View("diffraction", "log10 amplitude", diffraction),),
+)

@@ -1,0 +1,53 @@
+"""Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
+
+from schemas.core import Field, Task
+from schemas.displacements import FIELDS as DISPLACEMENT
+from schemas.outlines import FIELDS as OUTLINE
+
+OBJECT = ("sample", "y", "x")
+
+
+def _parameter(name: str, units: str, about: str, *, optional: bool = False) -> Field:
+    return Field(name, ("sample",), "float32", units, "parameter", about, optional=optional)
+
+
+TASK = Task(
+    name="cdi",
+    version="1.0",
+    about=__doc__,
+    formula=(
+        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = that of the object amid as many zeros on all "
+        "sides, F with exp(-2 pi i q.r), not normalised, q = 0 at pixel N//2; exact when noise=0 coherence=0 "
+        "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
+    ),
+    gauge=("constant", "shift", "twin"),  # exp(i phase) to a constant; the object anywhere; conj(object(-r))
+    wave=("shape", "phase"),
+    fields=(
+        Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "square root of the diffracted intensity"),
+        Field(
+            "amplitude_oversampled",
+            ("sample", "fine_qy", "fine_qx"),
+            "float32",
+            "1",
+            "input",
+            "the same at twice as many frequencies, of which iterative methods find the object",
+            optional=True,
+        ),
+        Field("shape", OBJECT, "float32", "1", "target", "modulus of the object, 0 to 1"),
+        Field(
+            "phase", OBJECT, "float32", "rad", "target", "of the object; where shape is 0 there is none, and it is 0"
+        ),
+        Field("shape_canonical", OBJECT, "float32", "1", "auxiliary", "in canonical form", optional=True),
+        Field("phase_canonical", OBJECT, "float32", "rad", "auxiliary", "in canonical form", optional=True),
+        Field("seen", ("qy", "qx"), "uint8", "1", "auxiliary", "1 where the detector measures", optional=True),
+        Field(
+            "seen_oversampled", ("fine_qy", "fine_qx"), "uint8", "1", "auxiliary", "1 where it measures", optional=True
+        ),
+        _parameter("sampling", "nm", "width of a square pixel of the object"),
+        _parameter("noise", "1", "fractional noise s of the brightest pixel, which counts 1/s^2"),
+        _parameter("coherence", "pixel", "blur of the finest pattern by the source, a standard deviation"),
+        _parameter("edge", "frame width", "of the outline, a standard deviation"),
+        *OUTLINE,
+        *DISPLACEMENT,
+    ),
+)

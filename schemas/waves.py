@@ -1,0 +1,137 @@
+"""Waves in the gauge of other waves: o = modulus exp(i phase), of which a far field shows only |F o|.
+
+No |F o| tells o from c o(x - s), |c| = 1, nor from its twin conj o(-x). The nearest of these to a truth t, exactly:
+
+    min over c, s   sum_x |c p(x - s) - t(x)|^2 = |p|^2 + |t|^2 - 2 max_s |C(s)|,   C(s) = sum_x conj p(x - s) t(x)
+
+with c = C / |C| at the best s; likewise for the twin of p, and the nearer of both. Shifts are whole pixels, cyclic;
+the twin is index -> -index, so that index 0 stays. Arrays (sample, *spatial), NumPy or JAX.
+"""
+
+import math
+from dataclasses import dataclass
+from math import pi
+
+import numpy as np
+
+from physics.arrays import Array
+
+EVEN = 1e-6  # of a pixel, or of a moment: rounding, which must not decide
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A wave in the gauge of another."""
+
+    modulus: Array  # (sample, *spatial)
+    phase: Array  # [rad], beside the truth's: the error lies in [-pi, pi)
+    beside: Array  # (sample, *spatial) [rad]: moved and with the constant added, but no cycles taken off
+    twin: Array  # (sample,): whether it is the twin that is nearer
+
+
+def align_wave(
+    modulus: Array, phase: Array, exact_modulus: Array, exact_phase: Array, gauge: tuple[str, ...]
+) -> Aligned:
+    """The prediction (modulus, phase) in that gauge in which its wave is nearest to the exact one.
+
+    gauge: some of constant, shift, twin. Where the modulus is 0 there is no phase: it stays as it is.
+    """
+    xp = modulus.__array_namespace__()
+    truth = _wave(exact_modulus, exact_phase, xp)
+    candidates = [(modulus, phase)]
+    if "twin" in gauge:
+        candidates.append((_inverted(modulus, xp), -_inverted(phase, xp)))
+    found = [_moved(*candidate, truth, gauge, xp) for candidate in candidates]
+    (m, p, gain), *others = found
+    twin = xp.zeros(gain.shape, dtype=bool)
+    for other_m, other_p, other_gain in others:
+        twin = other_gain > gain
+        m, p = (xp.where(_spread(twin, m), new, old) for new, old in ((other_m, m), (other_p, p)))
+    away = p - exact_phase
+    near = xp.where(m == 0, p, exact_phase + away - 2 * pi * xp.floor(away / (2 * pi) + 0.5))
+    return Aligned(m, near, p, twin)
+
+
+def _wave(modulus: Array, phase: Array, xp: Array) -> Array:
+    return modulus * (xp.cos(phase) + 1j * xp.sin(phase))
+
+
+def _inverted(values: Array, xp: Array) -> Array:
+    axes = tuple(range(1, values.ndim))
+    return xp.roll(xp.flip(values, axes), (1,) * len(axes), axes)
+
+
+def _moved(modulus: Array, phase: Array, truth: Array, gauge: tuple[str, ...], xp: Array) -> tuple[Array, Array, Array]:
+    """Modulus and phase at the best shift and constant, and |C| there, or its real part without a free constant."""
+    axes = tuple(range(1, modulus.ndim))
+    wave = _wave(modulus, phase, xp)
+    if "shift" in gauge:
+        products = xp.fft.ifftn(xp.fft.fftn(wave, axes=axes).conj() * xp.fft.fftn(truth, axes=axes), axes=axes)
+        size = abs(products) if "constant" in gauge else products.real
+        best = size.reshape(len(size), -1).argmax(axis=-1)
+        modulus, phase = (_shifted(values, best, xp) for values in (modulus, phase))
+        wave = _wave(modulus, phase, xp)
+    # anew, in the pixels' own order: the same wave gives the same bits whatever the shift
+    product = (wave.conj() * truth).reshape(len(wave), -1).sum(axis=-1)
+    if "constant" not in gauge:
+        return modulus, phase, product.real
+    angle = xp.arctan2(product.imag, product.real)
+    return modulus, xp.where(modulus == 0, phase, phase + _spread(angle, phase)), abs(product)
+
+
+def _shifted(values: Array, best: Array, xp: Array) -> Array:
+    """Each sample moved by its shift, given as the position in the flattened grid."""
+    shape = values.shape[1:]
+    for axis, (n, shift) in enumerate(zip(shape, xp.unravel_index(best, shape), strict=True), start=1):
+        source = (xp.arange(n) - shift[:, None]) % n
+        source = source.reshape(len(values), *[n if i == axis else 1 for i in range(1, values.ndim)])
+        values = xp.take_along_axis(values, source, axis=axis)
+    return values
+
+
+def _spread(values: Array, like: Array) -> Array:
+    return values.reshape(len(values), *[1] * (like.ndim - 1))
+
+
+def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
+    """The one of all waves that have this far field which is agreed upon: (modulus, phase), each (sample, y, x).
+
+    Twin: that with sum m dy (dy^2 + dx^2) > 0, dy and dx from the centroid of the modulus m; if that is 0 to rounding,
+    that with sum m dphi^3 > 0, dphi from the mean. Centred: moved by whole pixels until the centroid is nearest to
+    pixel N//2 (half a pixel: beyond it); if the object would then cross the border of the frame, as near as it can.
+    Constant: sum m phase = 0; where m is 0 there is no phase, and it is 0.
+
+    modulus: 0 outside an object that does not cross the border. NumPy, float64 or float32; sample by sample.
+    """
+    rows = [_canonical(m, p) for m, p in zip(modulus, phase, strict=True)]
+    first, second = (np.array([row[k] for row in rows], like) for k, like in enumerate((modulus.dtype, phase.dtype)))
+    return first.reshape(modulus.shape), second.reshape(phase.shape)
+
+
+def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
+    m = modulus.astype(float)
+    phase = np.where(modulus > 0, phase - (m * phase).sum() / (m.sum() or 1.0), 0).astype(phase.dtype)
+    if _is_twin(modulus, phase):
+        modulus, phase = modulus[::-1, ::-1], -phase[::-1, ::-1]
+    steps = tuple(_step(modulus, axis) for axis in (0, 1)) if modulus.any() else (0, 0)
+    return tuple(np.roll(values, steps, (0, 1)) for values in (modulus, phase))
+
+
+def _step(modulus: Array, axis: int) -> int:
+    """Pixels along an axis that bring the centroid to the middle, and nothing across the border."""
+    line = modulus.sum(axis=1 - axis, dtype=float)
+    held = np.flatnonzero(line)
+    wanted = len(line) // 2 - math.floor(float((line * np.arange(len(line))).sum() / line.sum()) + 0.5 + EVEN)
+    return int(np.clip(wanted, -held[0], len(line) - 1 - held[-1]))
+
+
+def _is_twin(modulus: Array, phase: Array) -> bool:
+    """Whether the other of both is the canonical one."""
+    m, (y, x) = modulus.astype(float), (np.arange(n, dtype=float) for n in modulus.shape)
+    total = m.sum() or 1.0
+    dy, dx = (y - (m.sum(axis=1) * y).sum() / total)[:, None], x - (m.sum(axis=0) * x).sum() / total
+    square = dy**2 + dx**2
+    odd = float((m * dy * square).sum())
+    if abs(odd) > EVEN * float((m * square**1.5).sum()):
+        return odd < 0
+    return bool((m * phase.astype(float) ** 3).sum() < 0)

@@ -1,0 +1,276 @@
+"""Lattices against what crystallography says of their Fourier transform, and against published scattering factors."""
+
+from dataclasses import fields, replace
+from math import pi, sqrt
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from generators.specimens.lattice import (
+    CRYSTALS,
+    GAUSSIANS,
+    REACH,
+    DrawnLattice,
+    Lattice,
+    Name,
+    add_gaussians,
+    atoms,
+    check,
+    density,
+    draw,
+    phase,
+    projected,
+    sizes,
+)
+from physics.electron import CHARGE, MASS, PLANCK, interaction
+from schemas import lattices
+from schemas.quantities import Range
+
+from .closed_mesh import GRIDS
+
+type Grid = tuple[tuple[int, int], tuple[float, float]]
+
+# Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, table 1: f(s) = sum a exp(-b s^2) [angstrom].
+PENG = {
+    "B": ((0.0909, 0.2551, 0.7738, 1.2136, 0.4606), (0.2995, 2.1155, 8.3816, 24.1292, 63.1314)),
+    "C": ((0.0893, 0.2563, 0.7570, 1.0487, 0.3575), (0.2465, 1.7100, 6.4094, 18.6113, 50.2523)),
+    "N": ((0.1022, 0.3219, 0.7982, 0.8197, 0.1715), (0.2451, 1.7481, 6.1925, 17.3894, 48.1431)),
+}
+
+
+def one(crystal: Name, turn: float = 0.0, **changes: object) -> DrawnLattice:
+    """A single layer, an atom of the first kind at pixel N//2."""
+    plain = DrawnLattice(crystal, CRYSTALS[crystal].constant, 0.01, 0.0, (1,), (turn,), (0.0,), (0.0,), 0)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def scattering(atom: str, g: float, vibration: float) -> float:
+    """The Fourier transform of an atom's projected potential [V nm^3] at g [1/nm]."""
+    terms = zip(*PENG[atom], strict=True)
+    factor = sum(a * np.exp(-b * (g / 20) ** 2) for a, b in terms) / 10  # nm; s = g/2
+    volt = PLANCK**2 / (2 * pi * MASS * CHARGE) * 1e18  # V nm^2
+    return float(volt * factor * np.exp(-2 * (pi * vibration * g) ** 2))
+
+
+def transform(image: np.ndarray, sampling: tuple[float, float], fy: float, fx: float) -> complex:
+    """The mean of V exp(-2 pi i f.r) under a window that knows only what is near f; r from pixel N//2."""
+    windows = [np.blackman(n + 1)[:n] / np.blackman(n + 1)[:n].mean() for n in image.shape]
+    waves = [
+        w * np.exp(-2j * pi * f * (np.arange(n) - n // 2) * d)
+        for w, n, d, f in zip(windows, image.shape, sampling, (fy, fx), strict=True)
+    ]
+    return complex(waves[0] @ image @ waves[1]) / image.size
+
+
+def spots(lattice: DrawnLattice, sheet: int, order: float = 1.0) -> list[tuple[float, float]]:
+    """The six spots of first order (fy, fx) of a sheet."""
+    g = order * 2 / (sqrt(3) * lattice.constant)
+    angles = lattice.rotation[sheet] + pi / 6 + np.arange(6) * pi / 3
+    return [(g * np.sin(angle), g * np.cos(angle)) for angle in angles]
+
+
+@pytest.mark.parametrize("atom", GAUSSIANS)
+def test_atoms_scatter_as_published(atom: str) -> None:
+    for g in np.linspace(0, 20, 41):
+        found = sum(s * np.exp(-2 * (pi * w * g) ** 2) for s, w in GAUSSIANS[atom])
+        assert found == pytest.approx(scattering(atom, g, 0.0), rel=0.016)
+
+
+@pytest.mark.parametrize("crystal", CRYSTALS)
+@pytest.mark.parametrize("rotation", [0.0, 0.4])
+def test_spots_lie_where_the_lattice_says_with_its_structure_factor(crystal: Name, rotation: float) -> None:
+    """F(g) = density / 2 (f_1 + f_2 exp(-2 pi i g.bond)): fixes radius, angle, sense, origin and strength."""
+    lattice, sampling = one(crystal, rotation), (0.021, 0.019)
+    image = projected(lattice, (501, 540), sampling)
+    a = lattice.constant
+    bond = a / sqrt(3) * np.array([np.sin(rotation + pi / 6), np.cos(rotation + pi / 6)])
+    for order in (1, 2):
+        for fy, fx in spots(lattice, 0, order):
+            first, second = (scattering(atom, np.hypot(fy, fx), 0.01) for atom in CRYSTALS[crystal].atoms)
+            expected = density(a) / 2 * (first + second * np.exp(-2j * pi * (fy * bond[0] + fx * bond[1])))
+            assert transform(image, sampling, fy, fx) == pytest.approx(expected, rel=0.03)
+            for turn in (0.2, -0.3):
+                other = (fy * np.cos(turn) - fx * np.sin(turn), fy * np.sin(turn) + fx * np.cos(turn))
+                assert abs(transform(image, sampling, *other)) < 0.01 * abs(expected)
+
+
+def test_the_first_spots_of_graphene() -> None:
+    assert [round(np.hypot(*spot), 2) for spot in spots(one("graphene"), 0)] == [4.69] * 6
+
+
+def test_a_twisted_bilayer_shows_two_sets_of_six_spots() -> None:
+    """Found as the brightest of the spectrum, at the twist angle between the sets."""
+    twist = 0.314
+    both = one("hbn", layers=(1, 1), rotation=(0.1, 0.1 + twist), shift_y=(0.0, 0.05), shift_x=(0.0, 0.11))
+    n, step = 720, 0.03
+    window = np.blackman(n)[:, None] * np.blackman(n)
+    spectrum = abs(np.fft.fft2(projected(both, (n, n), (step, step)) * window))
+    f = np.fft.fftfreq(n, step)
+    ring = abs(np.hypot(f[:, None], f) - 2 / (sqrt(3) * both.constant)) < 0.3
+    found = []
+    for _ in range(12):
+        i, j = np.unravel_index(np.argmax(spectrum * ring), spectrum.shape)
+        found.append(np.arctan2(f[i], f[j]) % (pi / 3))
+        near = np.hypot(f[:, None] - f[i], f - f[j]) < 0.3
+        spectrum[near] = 0
+    expected = sorted((rotation + pi / 6) % (pi / 3) for rotation in both.rotation)
+    assert np.sort(found) == pytest.approx(np.repeat(expected, 6), abs=0.01)
+    assert expected[1] - expected[0] == pytest.approx(twist)
+
+
+def test_sheets_add_up() -> None:
+    rotation, shifts = (0.1, 0.6), ((0.02, 0.05), (0.0, 0.11))
+    both = one("hbn", layers=(1, 1), rotation=rotation, shift_y=shifts[0], shift_x=shifts[1])
+    single = [one("hbn", rotation[k], shift_y=(shifts[0][k],), shift_x=(shifts[1][k],)) for k in (0, 1)]
+    grid = (50, 61), (0.03, 0.02)
+    assert projected(both, *grid) == pytest.approx(sum(projected(sheet, *grid) for sheet in single), abs=1e-12)
+    none = replace(both, layers=(1, 0))
+    assert np.array_equal(projected(none, *grid), projected(single[0], *grid))
+
+
+@pytest.mark.parametrize("crystal", CRYSTALS)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_density_of_atoms_and_mean_phase(crystal: Name, layers: int) -> None:
+    """The mean is the density times the strengths of the atoms; 38.2 atoms/nm^2 in graphene."""
+    lattice = one(crystal, 0.3, layers=(layers,))
+    places = [place for _, part in atoms(lattice, ((-20.0, 20.0), (-15.0, 15.0))) for place in part]
+    assert len(places) == pytest.approx(layers * density(lattice.constant) * 40 * 30, rel=0.005)
+    strength = np.mean([sum(s for s, _ in GAUSSIANS[atom]) for atom in CRYSTALS[crystal].atoms])
+    image = phase(lattice, (500, 400), (0.05, 0.06), 80e3)
+    assert image.dtype == np.float32
+    assert image.mean() == pytest.approx(interaction(80e3) * layers * density(lattice.constant) * strength, rel=0.002)
+    assert density(0.246) == pytest.approx(38.2, abs=0.05)
+
+
+@pytest.mark.parametrize("grid", [(shape, (d[0] / 20, d[1] / 20)) for shape, d in GRIDS], ids=str)
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_finer_grid_shows_the_same_atoms(grid: Grid, factor: int) -> None:
+    lattice = one("hbn", 0.2, vacancies=0.2, layers=(2,), shift_y=(0.07,), shift_x=(0.05,))
+    shape, sampling = grid
+    fine = projected(lattice, (shape[0] * factor, shape[1] * factor), (sampling[0] / factor, sampling[1] / factor))
+    first = [n * factor // 2 - n // 2 * factor for n in shape]
+    assert fine[first[0] :: factor, first[1] :: factor] == pytest.approx(projected(lattice, *grid), abs=1e-9)
+
+
+def test_a_part_of_the_field_shows_the_same_atoms() -> None:
+    lattice = one("graphene", 0.2, vacancies=0.2)
+    whole, part = (projected(lattice, shape, (0.03, 0.03)) for shape in ((120, 90), (60, 50)))
+    assert whole[30:90, 20:70] == pytest.approx(part, abs=1e-9)
+
+
+def test_a_lattice_repeats_itself() -> None:
+    """After a1 and after a2, and not before."""
+    lattice = one("hbn", 0.0)
+    a = lattice.constant
+    sampling = (a * sqrt(3) / 2 / 20, a / 2 / 10)
+    image = projected(lattice, (90, 80), sampling)
+    for dy, dx in ((0, 20), (20, 10), (20, -10)):
+        moved = image[10 + dy : 60 + dy, 15 + dx : 55 + dx]
+        assert moved == pytest.approx(image[10:60, 15:55], abs=1e-4)
+    assert np.max(abs(image[10:60, 25:65] - image[10:60, 15:55])) > 1
+
+
+@pytest.mark.parametrize(("crystal", "symmetric"), [("graphene", True), ("hbn", False)])
+def test_only_equal_atoms_leave_the_centre_of_a_bond_a_centre_of_symmetry(crystal: Name, symmetric: bool) -> None:
+    middle = CRYSTALS[crystal].constant / (2 * sqrt(3))
+    lattice = one(crystal, -pi / 6, shift_x=(-middle,))
+    image = projected(lattice, (61, 81), (0.02, 0.02))
+    difference = image - image[::-1, ::-1]
+    if symmetric:
+        assert difference == pytest.approx(np.zeros(image.shape), abs=1e-4)
+    else:
+        assert np.max(difference) > 0.15 * image.max()
+        assert image[::-1, :] == pytest.approx(image, abs=1e-4)  # the mirror along the bond is left
+
+
+def test_stacking() -> None:
+    """hBN AA': every second layer swaps boron and nitrogen; graphene AB: it is shifted by a bond."""
+    grid = (70, 80), (0.02, 0.02)
+    hbn = projected(one("hbn", layers=(2,)), *grid)
+    middle = CRYSTALS["hbn"].constant / (2 * sqrt(3))
+    swapped = projected(one("hbn", pi, shift_y=(middle,), shift_x=(CRYSTALS["hbn"].constant / 2,)), *grid)
+    assert hbn == pytest.approx(projected(one("hbn"), *grid) + swapped, abs=1e-3)
+    graphene, bond = projected(one("graphene", layers=(3,)), *grid), 0.246 / sqrt(3)
+    shifted = projected(one("graphene", shift_y=(bond / 2,), shift_x=(0.123,)), *grid)
+    assert graphene == pytest.approx(2 * projected(one("graphene"), *grid) + shifted, abs=1e-4)
+
+
+def test_vacancies_are_as_many_as_stated() -> None:
+    box = ((-20.0, 20.0), (-20.0, 20.0))
+    every, some = ([part for _, part in atoms(one("hbn", vacancies=v, layers=(2,)), box)] for v in (0.0, 0.1))
+    assert len(every) == len(some) == 4
+    for full, left in zip(every, some, strict=True):
+        assert 1 - len(left) / len(full) == pytest.approx(0.1, abs=4 * sqrt(0.09 / len(full)))
+        assert {tuple(place) for place in left} < {tuple(place) for place in full}
+    other = next(iter(atoms(one("hbn", vacancies=0.1, seed=1), box)))[1]
+    assert {tuple(place) for place in other} != {tuple(place) for place in some[0]}
+    assert np.array_equal(every[0], every[2])  # sites over one another lose their atoms apart
+    both = {tuple(place) for place in some[0]} & {tuple(place) for place in some[2]}
+    assert len(both) / len(every[0]) == pytest.approx(0.81, abs=0.02)
+
+
+def test_the_kernel_adds_gaussians() -> None:
+    """Against the whole sum; the rest is what lies beyond the reach."""
+    rng, shape, (dy, dx), width = np.random.default_rng(0), (40, 53), (0.03, 0.02), 0.05
+    places = rng.uniform(-0.9, 0.9, (200, 2))
+    y, x = ((np.arange(n) - n // 2) * d for n, d in zip(shape, (dy, dx), strict=True))
+    square = (y[:, None, None] - places[:, 0]) ** 2 + (x[:, None] - places[:, 1]) ** 2
+    expected = 0.3 / (2 * pi * width**2) * np.exp(-square / (2 * width**2)).sum(axis=-1)
+    out = np.zeros(shape)
+    add_gaussians(out, places, 0.3, width, dy, dx, shape[0] // 2, shape[1] // 2)
+    assert out == pytest.approx(expected, abs=10 * 0.3 / (2 * pi * width**2) * np.exp(-(REACH**2) / 2))
+
+
+def test_lattices_follow_the_recipe_and_are_stored_exactly() -> None:
+    rng, knobs = np.random.default_rng(0), Lattice(layers=Range(low=1, high=3))
+    drawn = [draw(knobs, rng) for _ in range(300)]
+    assert sizes(knobs) == {"sheet": 2}
+    for lattice in drawn:
+        for field in lattices.FIELDS:
+            value = np.asarray(getattr(lattice, field.name.removeprefix("lattice_")))
+            assert np.array_equal(value.astype(field.dtype), value)
+            assert value.shape == tuple(sizes(knobs)[dim] for dim in field.dims[1:])
+    assert {lattice.layers[0] for lattice in drawn} == {1, 2, 3}
+    assert {lattice.layers[1] for lattice in drawn} == {0, 1, 2, 3}
+    twists = [lattice.rotation[1] - lattice.rotation[0] for lattice in drawn]
+    assert (min(twists), max(twists)) == pytest.approx((0, pi / 3), abs=0.02)
+    assert len({lattice.seed for lattice in drawn}) == 300
+
+
+def test_every_lattice_takes_as_many_random_numbers() -> None:
+    rngs = [np.random.default_rng(0) for _ in range(3)]
+    draw(Lattice(), rngs[0])
+    draw(Lattice(crystal="graphene", sheets=Range(low=2, high=2), twist=Range(low=0, high=0)), rngs[1])
+    rngs[2].random(13)
+    assert len({rng.random() for rng in rngs}) == 1
+
+
+def test_every_column_says_what_it_is() -> None:
+    columns = [f"lattice_{column.name}" for column in fields(DrawnLattice) if column.name != "crystal"]
+    assert columns == [field.name for field in lattices.FIELDS]
+    for info in Lattice.model_fields.values():
+        assert info.description
+        assert isinstance(info.json_schema_extra, dict)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "rule"),
+    [
+        ({"crystal": "gold"}, "'graphene' or 'hbn'"),
+        ({"sheets": 0}, "at least 1"),
+        ({"layers": 1.5}, "whole numbers"),
+        ({"vacancies": 2}, "at most 1"),
+        ({"vibration": -0.1}, "at least 0"),
+        ({"colour": "black"}, "Extra inputs"),
+    ],
+)
+def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+    with pytest.raises(ValidationError, match=rule):
+        Lattice.model_validate(knobs)
+
+
+def test_a_field_of_too_many_atoms_is_refused() -> None:
+    check(Lattice(), (70.0, 70.0))
+    with pytest.raises(ValueError, match=r"7\.4e\+07 atoms in a field of 1000 x 1000 nm: must be at most 2e\+07"):
+        check(Lattice(), (1000.0, 1000.0))

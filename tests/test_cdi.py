@@ -1,0 +1,176 @@
+"""The task `cdi`: patterns follow from objects, what cannot be seen is agreed upon, counts are counts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from generators import engine, unit
+from generators.detector import Detector, Gaps
+from generators.tasks import cdi
+from schemas.knobs import make
+from schemas.waves import canonical
+
+from .conftest import Command, refused
+
+SAMPLES = {"train": 64, "validation": 0, "test": 0}
+CLEAN = ("noise=0",)
+
+
+def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
+    made = make(cdi.Recipe, cdi.RECIPES[recipe].model_dump(mode="json"), settings)
+    return unit.make(engine.plan("cdi", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
+
+
+def pattern(shape: np.ndarray, phase: np.ndarray, size: int) -> Any:
+    """The sums of the definition, written out: amplitude at size frequencies along each axis, q = 0 at size // 2."""
+    n = shape.shape[-1]
+    place, frequency = np.arange(n) - n // 2, (np.arange(size) - size // 2) / size
+    kernel = np.exp(-2j * np.pi * frequency[:, None] * place)
+    return abs(kernel @ (shape.astype(float) * np.exp(1j * phase.astype(float))) @ kernel.T)
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("oversampling", [1, 2])
+@pytest.mark.parametrize("displacement", ["gratings", "defects", "random"])
+def test_amplitudes_follow_from_the_stored_object(
+    generate: Command, size: int, oversampling: int, displacement: str
+) -> None:
+    knobs = (*CLEAN, f"image_size={size}", f"oversampling={oversampling}", f"displacement.kind={displacement}")
+    assert generate("--task", "cdi", "--n", 3, "--set", *knobs, "outline.kind=mixed", "edge=0.5")[0] == 0
+    data = xr.open_zarr("cdi.zarr/train").load()
+    for i in range(3):
+        s = data.isel(sample=i)
+        exact = pattern(s["shape"].values, s.phase.values, size)
+        assert np.max(abs(s.amplitude.values - exact)) < 2e-6 * exact.max()
+        if oversampling == 1:
+            exact = pattern(s["shape"].values, s.phase.values, 2 * size)
+            assert np.max(abs(s.amplitude_oversampled.values - exact)) < 2e-6 * exact.max()
+        assert float(s["shape"].max()) > 0.9
+    assert float(data.phase.std()) > 0.1
+    assert ("amplitude_oversampled" in data) == (oversampling == 1)
+
+
+def test_an_oversampled_object_lies_in_the_middle_half() -> None:
+    values = samples(32, "oversampling=2", "image_size=64", "canonical=false", "outline.size=1")
+    assert not values["shape"][:, :16].any()
+    assert not values["shape"][:, :, 48:].any()
+    assert (values["shape"][:, 17:48, 17:48].max(axis=(1, 2)) > 0.9).all()
+
+
+def test_without_a_phase_patterns_are_symmetric_and_without_symmetry_they_are_not() -> None:
+    """Friedel's law."""
+    flat, bent = (samples(4, *CLEAN, f"displacement.span={span}")["amplitude"] for span in (0, 6))
+    for values, symmetric in ((flat, True), (bent, False)):
+        turned = values[:, -np.arange(32) % 32][:, :, -np.arange(32) % 32]
+        assert np.allclose(turned, values, atol=1e-4) == symmetric
+
+
+def moved(values: np.ndarray, y: int, x: int) -> np.ndarray:
+    return np.roll(values, (y, x), (-2, -1))
+
+
+KINDS = ("outline.kind=hull", "outline.kind=bitten", "outline.kind=faceted")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [48, 47])
+def test_the_canonical_object_is_the_same_wherever_it_was(kind: str, size: int) -> None:
+    """Moved, turned into the twin, with another constant: bit for bit in shape, in phase to rounding."""
+    knobs = ("canonical=false", f"image_size={size}", "outline.size=0.2:0.5", "outline.regular=1")
+    found = samples(24, kind, *knobs)
+    shape, phase = found["shape"], found["phase"]
+    exact = canonical(shape, phase)
+    assert np.array_equal(exact[0], found["shape_canonical"])
+    assert np.array_equal(exact[1], found["phase_canonical"])
+    for y, x in ((3, -5), (-4, 2)):
+        there = moved(shape, y, x), moved(np.where(shape > 0, phase + np.float32(0.7), 0), y, x)
+        twin = there[0][:, ::-1, ::-1], -there[1][:, ::-1, ::-1]
+        for other in (there, twin):
+            again = canonical(*other)
+            assert np.array_equal(again[0], exact[0])
+            assert np.allclose(again[1], exact[1], atol=2e-6)
+    assert not np.array_equal(shape, exact[0])
+
+
+def test_a_symmetric_shape_has_its_twin_chosen_by_its_phase() -> None:
+    disc = (np.hypot(*(np.indices((31, 31)) - 15)) < 8).astype(np.float32)[None]
+    phase = np.random.default_rng(0).uniform(0, 3, disc.shape) ** 3 * disc
+    found = canonical(disc, phase)
+    assert np.allclose(canonical(disc, -phase[:, ::-1, ::-1])[1], found[1])
+    assert (found[1] ** 3).sum() > 0
+
+
+def test_targets_are_canonical_and_stay_in_the_frame() -> None:
+    values = samples(48)
+    shape, phase = canonical(values["shape"], values["phase"])
+    assert np.array_equal(shape, values["shape"])
+    assert np.allclose(phase, values["phase"], atol=1e-6)
+    y = (values["shape"].sum(axis=2) * np.arange(32)).sum(axis=1) / values["shape"].sum(axis=(1, 2))
+    assert (abs(y - 16) <= 0.5 + 1e-5).mean() > 0.8  # others would cross the border
+    assert abs((values["shape"] * values["phase"]).sum(axis=(1, 2))).max() < 1e-3
+    rim = np.concatenate([values["shape"][:, [0, -1]].ravel(), values["shape"][:, :, [0, -1]].ravel()])
+    assert rim.max() < 0.05
+
+
+def test_an_empty_object_stays_empty() -> None:
+    empty = np.zeros((1, 8, 9), np.float32)
+    assert all(np.array_equal(values, empty) for values in canonical(empty, empty))
+
+
+def test_counts_are_those_of_the_brightest_pixel() -> None:
+    """Poisson: the variance of each count is its mean, 1 / s^2 at the peak; the coarse pattern is the fine one's."""
+    clean, noisy = (samples(48, f"noise={s}")["amplitude_oversampled"] for s in (0, 0.05))
+    peak = (clean**2).max(axis=(1, 2), keepdims=True)
+    expected, counts = clean**2 / peak * 400, noisy**2 / peak * 400
+    assert np.allclose(counts, np.rint(counts), atol=1e-3)
+    bright = expected > 5
+    pull = (counts - expected)[bright] / np.sqrt(expected[bright])
+    assert abs(pull.mean()) < 4 / np.sqrt(pull.size)
+    assert pull.var() == pytest.approx(1, abs=6 / np.sqrt(pull.size))
+    assert np.array_equal(samples(4, "noise=0.05")["amplitude"], noisy[:4, ::2, ::2])
+
+
+def test_a_wide_source_blurs_the_finest_pattern_and_keeps_its_counts() -> None:
+    sharp, blurred = (samples(4, *CLEAN, f"coherence={width}")["amplitude_oversampled"] ** 2 for width in (0, 1.5))
+    assert np.allclose(blurred.sum(axis=(1, 2)), sharp.sum(axis=(1, 2)), rtol=1e-4)
+    assert (blurred.max(axis=(1, 2)) < 0.95 * sharp.max(axis=(1, 2))).all()
+    y, x = (np.indices((64, 64)) + 32) % 64 - 32
+    kernel = np.exp(-(y**2 + x**2) / (2 * 1.5**2))
+    by_hand = np.fft.ifft2(np.fft.fft2(sharp) * np.fft.fft2(kernel / kernel.sum())).real
+    assert np.allclose(blurred, by_hand, atol=1e-4 * sharp.max())
+
+
+def test_what_the_detector_does_not_see_is_0_and_said() -> None:
+    knobs = ("detector.beamstop=2.5", "detector.gaps.module=20", "detector.gaps.width=3")
+    made = make(cdi.Recipe, {}, [*knobs, *CLEAN])
+    seen = made.detector.seen((64, 64)) if made.detector else np.ones((64, 64))
+    whole, found = (samples(2, *CLEAN, *extra)["amplitude_oversampled"] for extra in ((), knobs))
+    assert np.array_equal(found, whole * seen)
+    y, x = np.indices((64, 64)) - 32
+    assert not seen[np.hypot(y, x) < 2.5].any()
+    assert seen[32 - 10 : 32 + 10, 40:42].all()  # the module about the middle, beside the beamstop
+    assert not seen[32 + 10 : 32 + 13].any()
+    assert not seen[:, 32 - 13 : 32 - 10].any()
+    constants = cdi.constants(made)
+    assert np.array_equal(constants["seen"], constants["seen_oversampled"][::2, ::2])
+
+
+def test_a_detector_that_sees_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to be seen"):
+        Detector(beamstop=100, gaps=Gaps())
+
+
+def test_an_edge_wider_than_the_frame_is_refused(generate: Command) -> None:
+    refused(generate("--task", "cdi", "--n", 1, "--set", "edge=9"), "edge", "sharper")
+
+
+def test_the_seeds_objects_keep_their_place_and_their_phase_from_minus_pi_to_pi() -> None:
+    values = samples(48, recipe="seed")
+    assert abs(values["phase"]).max() <= np.pi + 1e-6
+    assert np.ptp(values["phase"], axis=(1, 2)).max() > 5
+    away = np.argwhere(values["shape"] > 0.5)[:, 1:].mean(axis=0) - 16
+    assert abs(away).max() < 2
+    assert {"shape_canonical", "phase_canonical"} <= values.keys()

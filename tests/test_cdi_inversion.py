@@ -1,0 +1,196 @@
+"""The task `cdi`: what networks are told and give, iterative methods, scores."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inference.tasks.cdi import FINISH, METHODS, finish, measures
+from schemas.tasks.cdi import TASK
+from tests.training.conftest import columns, features_for, made
+from training import losses
+from training.augmentation import augment
+from training.contract import find_learn
+from training.recipe import Loss
+
+from .conftest import Command, refused
+from .test_cdi import CLEAN, pattern, samples
+
+CDI = ("image_size=16", "outline.size=0.6:1")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("cdi"), "cdi", "--set", *CDI, *CLEAN)
+
+
+def test_an_object_under_a_symmetry_keeps_its_pattern(store: Path) -> None:
+    """Augmentation flips patterns about q = 0 and objects about pixel N//2: the formula still holds."""
+    batch = {k: jnp.asarray(v) for k, v in columns(store).items() if k in ("amplitude", "shape", "phase")}
+    batch["weight"] = jnp.ones(len(batch["shape"]))
+    found = {k: np.asarray(v) for k, v in augment(features_for(store), batch, jax.random.key(3)).items()}
+    changed = [not np.array_equal(a, b) for a, b in zip(found["shape"], batch["shape"], strict=True)]
+    assert 0 < sum(changed) < len(changed)
+    for shape, phase, amplitude in zip(found["shape"], found["phase"], found["amplitude"], strict=True):
+        assert np.allclose(pattern(shape, phase, 16), amplitude, atol=1e-4)
+
+
+def test_the_default_input_does_not_depend_on_the_exposure(store: Path) -> None:
+    features, fields = features_for(store), columns(store)
+    once, louder = (features.encode({"amplitude": factor * fields["amplitude"]}) for factor in (1, 1000))
+    assert np.allclose(once, louder, atol=1e-4)
+    assert once.shape == (len(fields["shape"]), 16, 16, 1)
+    assert np.isfinite(np.asarray(features.encode({"amplitude": 0 * fields["amplitude"]}))).all()
+
+
+def test_heads_give_shapes_from_0_to_1_and_phases_within_a_turn() -> None:
+    rng = np.random.default_rng(0)
+    for head in find_learn("cdi").heads.values():
+        output = jnp.asarray(5 * rng.standard_normal((2, 4, 5, head.channels)), jnp.float32)
+        found = head.targets(output)
+        assert (np.asarray(found["shape"]) > 0).all()
+        assert (np.asarray(found["shape"]) < 1).all()
+        assert (abs(np.asarray(found["phase"])) <= np.pi + 1e-6).all()
+        slope = jax.grad(lambda x, head=head: sum(v.sum() for v in head.targets(x).values()))(0 * output)
+        assert np.isfinite(np.asarray(slope)).all()
+
+
+def test_the_polar_head_is_the_angle_of_its_point() -> None:
+    angle = np.linspace(-3, 3, 7)
+    output = np.stack([np.zeros(7), 2 * np.cos(angle), 2 * np.sin(angle)], -1).reshape(1, 1, 7, 3)
+    assert np.allclose(find_learn("cdi").heads["polar"].targets(jnp.asarray(output))["phase"][0, 0], angle, atol=1e-6)
+
+
+@pytest.mark.parametrize("term", ["wave", "circular"])
+def test_terms_of_waves_are_their_definitions(term: str, store: Path) -> None:
+    features, fields = features_for(store), columns(store)
+    rng = np.random.default_rng(1)
+    guess = {
+        "shape": rng.uniform(0, 1, fields["shape"].shape).astype(np.float32),
+        "phase": rng.uniform(-3, 3, fields["shape"].shape).astype(np.float32),
+    }
+    weights = Loss(**{name: float(name == term) for name in (*losses.TERMS, *losses.WAVE_TERMS)})
+    found = losses.loss(features, weights, guess, fields)
+    for row, loss in enumerate(np.asarray(found)):
+        (m, p), (em, ep) = ((v["shape"][row].astype(float), v["phase"][row].astype(float)) for v in (guess, fields))
+        if term == "wave":
+            error = np.mean(abs(m * np.exp(1j * p) - em * np.exp(1j * ep)) ** 2)
+            expected = np.sqrt((error + 1e-6) / (np.mean(em**2) + 1e-6))
+        else:
+            expected = (em * (1 - np.cos(p - ep))).sum() / (em.sum() + 1e-3)
+        assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_losses_of_waves_are_refused_where_there_is_none(generate: Command, train: Command) -> None:
+    generate("--task", "toy", "--n", 4, "--scheduler", "synchronous")
+    refused(train("--data", "toy.zarr", "--set", "loss.wave=1"), "loss.wave")
+
+
+def test_patterns_of_another_size_than_the_object_are_refused(store: Path, train: Command) -> None:
+    refused(train("--data", store, "--set", "head=none"), "head", "polar, sigmoid, tanh")
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_iterations_find_most_objects_from_clean_patterns(name: str) -> None:
+    """Those with moderate phases and without dislocations; error reduction alone is known to stagnate."""
+    values = samples(16, *CLEAN, "displacement.span=0:2", "outline.size=0.7:1")
+    settings = {key: setting.values[0] for key, setting in METHODS[name].settings.items()} | {"starts": 2}
+    found = METHODS[name].invert(TASK, settings | {"threshold": 0.1}, values)
+    errors = measures(values, found)
+    assert np.median(errors["wave_error"]) < (0.45 if name == "er" else 0.25)
+    assert (errors["iou"] > 0.7).mean() > 0.7
+
+
+def test_a_sample_does_not_depend_on_its_block() -> None:
+    values = samples(5)
+    settings = {"cycles": 1, "starts": 2, "beta": 0.9, "threshold": 0.1}
+    whole = METHODS["hio"].invert(TASK, settings, values)
+    alone = METHODS["hio"].invert(TASK, settings, {name: array[3:4] for name, array in values.items()})
+    assert all(np.array_equal(whole[name][3:4], alone[name]) for name in whole)
+
+
+def test_exact_targets_have_no_error_wherever_they_lie() -> None:
+    values = samples(12, "canonical=false", "outline.size=0.4:0.6", *CLEAN)
+    shape, phase = values["shape"], values["phase"]
+    moved = {
+        "shape": np.roll(shape[:, ::-1, ::-1], (3, 2), (1, 2)),
+        "phase": np.roll(-np.where(shape > 0, phase + 1, 0)[:, ::-1, ::-1], (3, 2), (1, 2)),
+    }
+    for found, twin in (({"shape": shape, "phase": phase}, 0), (moved, 1)):
+        errors = measures(values, found)
+        assert errors["wave_error"].max() < 1e-6
+        assert errors["phase_error"].max() < 1e-5
+        assert errors["chi2"].max() < 1e-10
+        assert (errors["iou"] == 1).all()
+        assert (errors["wraps"] == 0).all()
+        assert (errors["twin"] == twin).mean() > 0.8  # a shape without phase is as near as its twin
+
+
+def test_scores_are_their_definitions() -> None:
+    values = samples(3, *CLEAN)
+    rng = np.random.default_rng(0)
+    found = {
+        "shape": (values["shape"] * rng.uniform(0.7, 1.2, values["shape"].shape)).astype(np.float32),
+        "phase": (values["phase"] + np.where(values["shape"] > 0.5, 2 * np.pi, 0)).astype(np.float32),
+    }
+    errors = measures(values, found)
+    for i in range(3):
+        exact = pattern(values["shape"][i], values["phase"][i], 32)
+        guess = pattern(found["shape"][i], found["phase"][i], 32)
+        assert errors["chi2"][i] == pytest.approx(((exact - guess) ** 2).sum() / (exact**2).sum(), rel=1e-4)
+        inside, predicted = values["shape"][i] >= 0.1, found["shape"][i] >= 0.1
+        assert errors["iou"][i] == pytest.approx((inside & predicted).sum() / (inside | predicted).sum())
+        assert errors["wraps"][i] == pytest.approx((values["shape"][i] > 0.5)[inside & predicted].mean(), abs=0.02)
+    assert errors["phase_error"].max() < 0.05
+
+
+def test_what_is_no_number_has_no_score() -> None:
+    values = samples(2)
+    found = {name: values[name].copy() for name in ("shape", "phase")}
+    found["phase"][1, 5, 5] = np.nan
+    errors = measures(values, found)
+    assert all(np.isfinite(scores[0]) for scores in errors.values())
+    assert all(np.isnan(scores[1]) for scores in errors.values())
+
+
+def test_a_network_ends_where_its_shape_does_and_iterations_go_on_from_it() -> None:
+    values = samples(6, *CLEAN, "displacement.span=0:2")
+    rng = np.random.default_rng(0)
+    guess = {
+        "shape": np.clip(values["shape"] + 0.04 * rng.standard_normal(values["shape"].shape), 0.01, 1),
+        "phase": values["phase"] + 0.4 * rng.standard_normal(values["shape"].shape),
+    }
+    bounded = finish(values, guess, threshold=0.3, refine=0)
+    assert (bounded["phase"][guess["shape"] < 0.3] == 0).all()
+    assert np.array_equal(bounded["shape"] > 0, guess["shape"] >= 0.3)
+    before, after = (measures(values, finish(values, guess, threshold=0.1, refine=n)) for n in (0, 50))
+    assert np.median(after["wave_error"]) < 0.5 * np.median(before["wave_error"])
+    assert np.median(after["chi2"]) < 0.1 * np.median(before["chi2"])
+
+
+def test_refining_is_for_networks_and_for_tasks_that_have_it(generate: Command, infer: Command) -> None:
+    generate("--task", "cdi", "--n", 2, "--scheduler", "synchronous", "--set", "image_size=16")
+    refused(infer("--method", "hio", "--data", "cdi.zarr", "--refine", 5), "--refine", "--model")
+    assert set(FINISH.settings) == {"threshold", "refine"}
+
+
+def test_a_network_is_trained_finished_and_scored(
+    store: Path, train: Command, infer: Command, evaluate: Command
+) -> None:
+    """Seeds' recipe and ours; from the command line, to a report with views of diffraction."""
+    small: Any = ("--set", "model.filters=2,2,2")
+    assert train("--data", store, "--recipe", "seed", "--epochs", 1, "--out", "seed", *small)[0] == 0
+    for name, extra in (("plain", ()), ("refined", ("--refine", 3)), ("bounded", ("--set", "threshold=0.9"))):
+        command = ("--model", "seed", "--data", store, "--split", "validation", "--name", name, "--out", f"{name}.zarr")
+        assert infer(*command, *extra)[0] == 0
+    code, out, _ = evaluate("--data", store, "--predictions", "plain.zarr", "refined.zarr", "bounded.zarr")
+    assert code == 0
+    assert "wave_error" in out
+    assert "nrms" not in out
+    page = Path("report/report.html").read_text()
+    assert "diffraction" in page
+    assert "chi2 of all samples" in page
+    refused(infer("--model", "seed", "--data", store, "--split", "train", "--set", "thresh=1"), "threshold")

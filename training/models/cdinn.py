@@ -1,0 +1,54 @@
+"""CDI NN: far-field diffraction patterns to shape and phase, by a network for each.
+
+    net:  encoder (32, 64, 128) -> decoder (128, 64, 32) -> 1 channel         see training/autoencoder.py
+
+Each channel of the output has such a net of its own, as the paper trains one for the structure and one for the phase;
+with `groups=1,2` the second one gives two channels, for a phase as cosine and sine. The output is linear: the paper's
+sigmoid belongs to the task's head. Beside the paper: several images in, any number of spatial axes, and sizes that
+pooling does not divide, which are padded and cropped.
+
+Parameters: 720,321 a net (1 image in). Cherukara, Nashed and Harder, Sci. Rep. 8, 16520 (2018).
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field
+
+from schemas.knobs import Knobs, knob
+from training.autoencoder import Count, Decoder, Encoder, grouped
+from training.contract import Array, Inputs, Shape
+from training.layers import crop, pad_to
+
+
+class Config(Knobs):
+    """Its knobs."""
+
+    filters: tuple[Count, ...] = Field(
+        (32, 64, 128), min_length=1, max_length=8, **knob("of each level downwards; upwards reversed", "channel")
+    )
+    groups: tuple[Count, ...] | None = Field(
+        None, min_length=1, **knob("output channels of each net; none: one each", "channel")
+    )
+
+
+def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+    """The network; any sizes, any number of spatial axes. ValueError if `groups` do not add up."""
+    return CDINN(config, inputs, outputs, rngs, dtype)
+
+
+class CDINN(nnx.Module):
+    """See the module."""
+
+    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
+        self.multiple = 2 ** len(config.filters)
+        rank, down, up = len(inputs.spatial), config.filters, config.filters[::-1]
+        groups = grouped(config.groups, outputs[-1])
+        self.encoders = nnx.List([Encoder(rank, inputs.channels, down, rngs, dtype) for _ in groups])
+        self.decoders = nnx.List([Decoder(rank, down[-1], up, n, "nearest", rngs, dtype) for n in groups])
+
+    def __call__(self, x: Array, key: Array | None = None) -> Array:
+        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        padded, nets = pad_to(x, self.multiple), zip(self.encoders, self.decoders, strict=True)
+        return crop(jnp.concatenate([decode(encode(padded)) for encode, decode in nets], axis=-1), x.shape[1:-1])

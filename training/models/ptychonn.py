@@ -1,0 +1,66 @@
+"""PtychoNN: diffraction patterns to amplitude and phase, by one encoder and a decoder for each.
+
+    y = [decoder(encoder(x)) for each channel of the output]                   see training/autoencoder.py
+
+The defaults are its Keras variant: encoder (32, 64, 128), decoders (128, 64, 32), nearest pixels. The PyTorch variant
+is `decoder=128,64,64 upsampling=bilinear`. With `groups=1,2` the second decoder gives two channels, for a phase as
+cosine and sine. The output is linear as in Keras: what the PyTorch variant puts behind it (sigmoid, pi tanh) belongs
+to the task's head. Beside the paper: several images in, any number of spatial axes, and sizes that pooling does not
+divide, which are padded and cropped.
+
+Parameters (1 image in, 2 channels out): 1,154,210 with the defaults, 1,247,074 as in PyTorch. Cherukara et al., Appl.
+Phys. Lett. 117, 044103 (2020).
+"""
+
+from typing import Any, Self
+
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field, model_validator
+
+from schemas.knobs import Knobs, knob
+from training.autoencoder import Count, Decoder, Encoder, Upsampling, grouped
+from training.contract import Array, Inputs, Shape
+from training.layers import crop, pad_to
+
+
+class Config(Knobs):
+    """Its knobs."""
+
+    encoder: tuple[Count, ...] = Field(
+        (32, 64, 128), min_length=1, max_length=8, **knob("of each level, downwards", "channel")
+    )
+    decoder: tuple[Count, ...] = Field(
+        (128, 64, 32), min_length=1, max_length=8, **knob("of each level, upwards", "channel")
+    )
+    upsampling: Upsampling = Field("nearest", **knob("how a decoder doubles the resolution"))
+    groups: tuple[Count, ...] | None = Field(
+        None, min_length=1, **knob("output channels of each decoder; none: one each", "channel")
+    )
+
+    @model_validator(mode="after")
+    def _as_far_up_as_down(self) -> Self:
+        if len(self.encoder) != len(self.decoder):
+            raise ValueError(f"decoder must be {len(self.encoder)}, one for each of encoder")
+        return self
+
+
+def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+    """The network; any sizes, any number of spatial axes. ValueError if `groups` do not add up."""
+    return PtychoNN(config, inputs, outputs, rngs, dtype)
+
+
+class PtychoNN(nnx.Module):
+    """See the module."""
+
+    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
+        rank, before, how = len(inputs.spatial), config.encoder[-1], config.upsampling
+        self.multiple = 2 ** len(config.encoder)
+        self.encoder = Encoder(rank, inputs.channels, config.encoder, rngs, dtype)
+        groups = grouped(config.groups, outputs[-1])
+        self.decoders = nnx.List([Decoder(rank, before, config.decoder, n, how, rngs, dtype) for n in groups])
+
+    def __call__(self, x: Array, key: Array | None = None) -> Array:
+        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        code = self.encoder(pad_to(x, self.multiple))
+        return crop(jnp.concatenate([decode(code) for decode in self.decoders], axis=-1), x.shape[1:-1])
