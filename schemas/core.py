@@ -26,6 +26,7 @@ type DType = Literal["bool", "uint8", "uint16", "uint32", "int32", "int64", "flo
 type Gauge = Literal["constant", "ramp", "shift", "twin"]
 
 _STRICT = ConfigDict(extra="forbid")
+_SIDES: tuple[Role, Role] = ("input", "target")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -87,6 +88,7 @@ class Task:
     beam: str | None = None  # the input that is relative to the incident beam
     distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
     roots: tuple[str, ...] = ()  # the inputs that are square roots of counts
+    along: tuple[tuple[str, str], ...] = ()  # of patterns: dimensions (qy) as long as those of the targets (y)
     wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
 
     @model_validator(mode="after")
@@ -100,8 +102,8 @@ class Task:
             raise ValueError(f"task {self.name}: fields declared twice: {sorted(repeated)}")
         if self.window is not None and (self.window not in names or self[self.window].per_sample):
             raise ValueError(f"task {self.name}: window {self.window} must be a field without samples")
-        if self.wave and (self.window or "ramp" in self.gauge or not set(self.wave) <= set(names)):
-            raise ValueError(f"task {self.name}: wave {self.wave} must be targets, without a window, a ramp in gauge")
+        if self.wave and (self.window or "ramp" in self.gauge):
+            raise ValueError(f"task {self.name}: wave {self.wave} goes without a window, and without a ramp in gauge")
         return self
 
     def __getitem__(self, name: str) -> Field:
@@ -111,6 +113,10 @@ class Task:
     def of(self, *roles: Role) -> tuple[Field, ...]:
         """The fields of these roles, in order."""
         return tuple(field for field in self.fields if field.role in roles)
+
+    def completed(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Lengths of dimensions, with those of the targets that follow from patterns."""
+        return {**{name: sizes[dim] for dim, name in self.along if dim in sizes}, **sizes}
 
     def select(self, optional: frozenset[str]) -> "Task":
         """The task with those of its optional fields that are named."""
@@ -159,6 +165,9 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "TASK.distinct", task.distinct, "parameter")
     if task.beam is not None:
         yield from misread(task, "TASK.beam", (task.beam,), "input")
+    dims, grid = ({dim for field in task.of(role) for dim in field.dims} for role in _SIDES)
+    if not {dim for dim, _ in task.along} <= dims or not {name for _, name in task.along} <= grid:
+        yield f"TASK.along = {task.along}: must lead from dimensions of inputs to some of targets"
     yield from misread(task, "TASK.roots", task.roots, "input")
     yield from misread(task, "TASK.wave", task.wave or (), "target")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())

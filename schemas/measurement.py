@@ -79,7 +79,7 @@ def measure(
     parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
     for name, files in reads:
         parts[name] += _samples(task[name], files, axes, asked)
-    sizes = _sizes(task, parts)
+    sizes = task.completed(_sizes(task, parts))
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)

@@ -141,6 +141,6 @@ def test_jax_finds_the_same_and_has_finite_gradients() -> None:
     assert np.isfinite(np.asarray(slope)).all()
 
 
-def test_a_wave_needs_its_targets_and_no_window() -> None:
-    with pytest.raises(ValueError, match="wave"):
-        Task(name="w", version="1", about="", formula="", gauge=(), fields=task().fields, wave=("shape", "angle"))
+def test_a_wave_has_no_ramp() -> None:
+    with pytest.raises(ValueError, match="without a ramp"):
+        task("constant", "ramp")

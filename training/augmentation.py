@@ -31,7 +31,7 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
 def _reverse(features: Features, values: Array, axis: int) -> Array:
     even = values.shape[axis] % 2 == 0
     flipped = jnp.flip(values, axis)
-    about_pixel = features.task.window or features.learn.along
+    about_pixel = features.task.window or features.task.along
     return jnp.roll(flipped, 1, axis) if about_pixel and even else flipped
 
 

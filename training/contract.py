@@ -79,7 +79,6 @@ class Learn:
     spatial: tuple[str, ...]  # dimensions along which networks convolve; every target has them
     inputs: Mapping[str, tuple[Channels, ...]]  # what a network may see, by name; the first is the default
     heads: Mapping[str, Head] = field(default_factory=dict)  # by name; the first is the default
-    along: Mapping[str, str] = field(default_factory=dict)  # dimensions that stand for spatial ones: {"qy": "y"}
     scalars: tuple[str, ...] = ()  # parameters that a network may be told, each a constant channel
     symmetries: tuple[str, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew for every sample
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
@@ -162,9 +161,6 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
         if any(set(field.dims) != {SAMPLE, *learn.spatial} for field in task.of("target")):
             yield f"LEARN.heads: every target must have the dimensions {SAMPLE}, {', '.join(learn.spatial)} alone"
-    dims = {dim for field in task.of("input", "parameter") for dim in field.dims}
-    if not set(learn.along) <= dims or not set(learn.along.values()) <= set(learn.spatial):
-        yield f"LEARN.along = {dict(learn.along)}: must lead from dimensions of inputs to some of {learn.spatial}"
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
     for name in learn.scalars:
         if along := [dim for dim in learn.spatial if dim in task[name].dims]:

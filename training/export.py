@@ -108,7 +108,7 @@ class Trained:
     @property
     def whole(self) -> bool:
         """Whether it sees patterns, or what is computed from whole images, which therefore must not be cut."""
-        return bool(self.features.learn.along) or any(not isinstance(part, str) for part in self.features.channels)
+        return bool(self.features.task.along) or any(not isinstance(part, str) for part in self.features.channels)
 
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""

@@ -92,7 +92,7 @@ class Features:
 
     def placed(self, field: Field) -> tuple[str, ...]:
         """Its dimensions, those that stand for spatial ones under their names."""
-        return tuple(self.learn.along.get(name, name) for name in field.dims)
+        return tuple(dict(self.task.along).get(name, name) for name in field.dims)
 
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
         """The targets, as the dataset has them. output: (sample, *spatial, channel). fields: the window, if any."""
@@ -159,14 +159,6 @@ class Features:
     def _struct(self, field: Field) -> Any:
         lead = (1,) if field.per_sample else ()
         return jax.ShapeDtypeStruct((*lead, *field.shape(self.sizes)), field.dtype)
-
-    def unlike(self, sizes: Mapping[str, int]) -> list[str]:
-        """Which dimensions of what it sees are not as long as the spatial ones for which they stand."""
-        seen = {dim for name in self.reads for dim in self.task[name].dims if dim in self.learn.along}
-        pairs = [(dim, self.learn.along[dim]) for dim in sorted(seen)]
-        return [
-            f"{dim} = {sizes[dim]}, must be {name} = {sizes[name]}" for dim, name in pairs if sizes[dim] != sizes[name]
-        ]
 
     def problems(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why a dataset cannot be read: fields it lacks, of other units, or of another number of channels."""

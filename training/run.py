@@ -120,7 +120,6 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
         found.append("no field has the role target")
     needed = dict.fromkeys([*features.reads, *features.normalised])
     found += [f"field {name} is missing" for name in needed if name not in fields]
-    found += features.unlike(manifest.sizes) if not found else []
     flat = [(f.name, dim) for f in features.targets for dim in features.learn.spatial if dim not in f.dims]
     return found + [f"target {name} has no dimension {dim}" for name, dim in flat]
 

@@ -39,7 +39,6 @@ def _tanh(output: Array) -> Arrays:
 
 LEARN = Learn(
     spatial=("y", "x"),
-    along={"qy": "y", "qx": "x"},
     inputs={
         "relative": (Derived(("amplitude",), _relative, "", "logarithm of the amplitude, free of its scale"),),
         "amplitude": ("amplitude",),
