@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
 case $size in
   tiny) counts=(--n 1000 --validation 64 --test 64) epochs=2 ours=3 small=(--set model.filters=4,8,8) unet=(--set model.width=8) ;;
-  cpu) counts=(--n 20000 --validation 1000 --test 500) epochs=10 ours=20 small=() unet=() ;;
+  cpu) counts=(--n 10000 --validation 1000 --test 500) epochs=10 ours=20 small=() unet=() ;;
   full) counts=(--n 180000 --validation 20000 --test 1000) epochs=10 ours=40 small=() unet=(--set model.width=64) ;;
   *) echo "usage: $0 tiny|cpu|full [folder]" >&2; exit 2 ;;
 esac
