@@ -51,6 +51,7 @@ def network(
     """
     from training.export import load_checkpoint, load_model
 
+    finished = _finished(source, f"model {path}", texts)
     trained = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
     card = trained.card
     if card.task.name != source.task.name:
@@ -58,7 +59,6 @@ def network(
             f"--model {path}: was trained for task {card.task.name}, {source.path} is of task {source.task.name}"
         )
     _refuse_lacking(source, f"model {path}", trained.inputs)
-    finished = _finished(source, f"model {path}", texts)
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
         kind="network",

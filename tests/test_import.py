@@ -291,3 +291,29 @@ def test_the_series_of_a_specimen_turned_over_goes_with_its_own(dataset: Command
     assert arrays["phase_component"] == 2
     assert dataset("validate", "measured.zarr")[0] == 0
     refused(dataset("import", "--task", "tie", "--from", "intensity_flipped=b.npy", *ALL), "lacks intensity")
+
+
+def test_patterns_of_counts_become_amplitudes(dataset: Command, infer: Command) -> None:
+    """Sizes of the object follow from those of its pattern."""
+    counts = np.random.default_rng(0).poisson(9, (3, 24, 26)).astype(np.uint16)
+    np.save("counts.npy", counts)
+    assert dataset("import", "--task", "cdi", "--from", "counts.npy", "--counts", "--out", "m.zarr")[0] == 0
+    found = xr.open_zarr("m.zarr/test").load()
+    assert np.array_equal(found.amplitude.values, np.sqrt(counts.astype(np.float32)))
+    assert dataset("validate", "m.zarr")[0] == 0
+    assert infer("--method", "hio", "--data", "m.zarr", "--set", "threshold=0.1", "cycles=1", "--out", "p.zarr")[0] == 0
+    assert xr.open_zarr("p.zarr")["shape"].shape == (3, 24, 26)
+
+
+@pytest.mark.parametrize("counts", [(), ("--counts",)])
+def test_negative_counts_and_amplitudes_are_refused(counts: tuple[str, ...], dataset: Command) -> None:
+    values = np.ones((2, 8, 8), np.float32)
+    values[1, 2, 3] = -1
+    np.save("a.npy", values)
+    refused(dataset("import", "--task", "cdi", "--from", "a.npy", *counts), "amplitude", "1 of the", "below 0")
+
+
+def test_counts_are_for_patterns(dataset: Command) -> None:
+    np.save("a.npy", np.ones((3, 8, 8), np.float32))
+    known = ("--set", "defocus=-1,0,1", "voltage=300e3", "sampling=1")
+    refused(dataset("import", "--task", "tie", "--from", "a.npy", "--counts", *known), "--counts", "tie")
