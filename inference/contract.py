@@ -1,5 +1,6 @@
 """What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
+import math
 import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Setting:
     about: str
     unit: str
     values: tuple[Value, ...]  # tried in tuning, in rising order; words: all there are
+    least: float = -math.inf  # that it may be
+    whole: bool = False  # a count
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,10 @@ def _value(key: str, setting: Setting, text: str) -> Value:
         number = math.nan
     if not math.isfinite(number):
         raise UserError(f"--set {key}={text}: must be a finite number [{setting.unit}]")
-    return number
+    if number < setting.least or (setting.whole and number != round(number)):
+        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}]"
+        raise UserError(f"--set {key}={text}: must be {rule}, at least {setting.least:g}")
+    return int(number) if setting.whole else number
 
 
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:

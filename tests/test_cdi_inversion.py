@@ -221,3 +221,12 @@ def test_what_layers_give_is_what_they_compute(store: Path, train: Command) -> N
     assert np.allclose(np.stack(heads, axis=-1), output, atol=1e-6)
     first = next(iter(found.values()))
     assert first.shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("setting", ["cycles=-1", "starts=0", "starts=1.7", "threshold=-1", "beta=x"])
+def test_settings_that_mean_nothing_are_refused_before_anything_is_written(
+    setting: str, generate: Command, infer: Command
+) -> None:
+    generate("--task", "cdi", "--n", 2, "--test", 2, "--scheduler", "synchronous", "--set", "image_size=16")
+    refused(infer("--method", "hio", "--data", "cdi.zarr", "--set", setting, "--out", "p.zarr"), setting.split("=")[0])
+    assert not Path("p.zarr").exists()

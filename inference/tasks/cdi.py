@@ -157,9 +157,11 @@ def diffraction(targets: Arrays) -> np.ndarray:
 
 
 SETTINGS = {
-    "cycles": Setting(f"of {PUBLISHED.feedback} and {PUBLISHED.reduction} iterations", "1", (PUBLISHED.cycles,)),
-    "starts": Setting("random ones, of which the nearest to the pattern is kept", "1", (1,)),
-    "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2)),
+    "cycles": Setting(
+        f"of {PUBLISHED.feedback} and {PUBLISHED.reduction} iterations", "1", (PUBLISHED.cycles,), least=1, whole=True
+    ),
+    "starts": Setting("random ones, of which the nearest to the pattern is kept", "1", (1,), least=1, whole=True),
+    "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2), least=0),
 }
 
 
@@ -169,7 +171,7 @@ def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
-        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,))},
+        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,), least=0)},
     )
 
 
@@ -185,8 +187,8 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("shape below which there is no object", "1", (INSIDE,)),
-        "refine": Setting("iterations started from the network", "1", (0,)),
+        "threshold": Setting("shape below which there is no object", "1", (INSIDE,), least=0),
+        "refine": Setting("iterations started from the network", "1", (0,), least=0, whole=True),
     },
 )
 

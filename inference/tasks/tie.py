@@ -142,7 +142,9 @@ METHODS: Mapping[str, Method] = {
         uses=TRANSPORT.uses,
         solve=misell,
         prepare=registered,
-        settings={"iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100))},
+        settings={
+            "iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100), least=0, whole=True)
+        },
     ),
     "single_material": Method(
         about="images registered, then one material: least squares over all planes (Paganin et al. 2002, for one)",
