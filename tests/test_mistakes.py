@@ -65,6 +65,9 @@ SCHEMA = [
     ('("sample",), "float32"', '"sample", "float32"', "line 16: 'sample': Input should be a valid tuple"),
     ("gauge=()", 'gauge=("constat",)', "gauge: 'constat': Input should be 'constant', 'ramp'"),
     ("gauge=()", 'gauge=(), windou="a"', "windou: 'a': Unexpected keyword"),
+    ("gauge=()", 'gauge=(), wave=("line", "lime")', "TASK.wave: the schema has no field 'lime'; did you mean line?"),
+    ("gauge=()", 'gauge=(), roots=("line",)', "TASK.roots: field line has the role target, must be input"),
+    ("gauge=()", 'gauge=(), along=(("q", "x"),)', "TASK.along = (('q', 'x'),): must lead from dimensions of inputs"),
     ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
     ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
     ('("sample",), "float32"', '("x",), "float32"', "field height: with the role parameter, must have `sample`"),
@@ -131,6 +134,7 @@ TRAINING = [
     ('("blurred",)', '("line",)', "field line has the role target, must be input or parameter"),
     ('("height",)', '("blurred",)', "LEARN.scalars: field blurred has the role input, must be parameter"),
     ('("flip_x",)', '("flip_x",), recipes={"seed": {}}', "LEARN.recipes: one must be named default"),
+    ('("flip_x",)', '("flip_x",), heads={"a": 1}', "LEARN.heads['a']: must be a Head(about, channels, targets)"),
     (PLAIN, DERIVED % ('("line",)', '"line"'), "LEARN.inputs['line']: field line has the role target"),
     (PLAIN, DERIVED % ('("blurred",)', '"lin"'), "like: the schema has no field 'lin'; did you mean line?"),
 ]
@@ -142,12 +146,17 @@ def test_training(old: str, new: str, said: str, author: Author) -> None:
     told(find_learn, "training/tasks", said)
 
 
+MEASURED = """from inference.contract import Measures
+REPORT = Report(measures=Measures({}, "worst", tuple([%s]), (), print), """
 INFERENCE = [
     ("REPORT =", "REPROT =", "must hold REPORT (Report)"),
     ('needs=("blurred",)', 'needs=("blured",)', "METHODS['wiener'].needs: the schema has no field 'blured'"),
     ('needs=("blurred",)', 'needs=("line",)', "METHODS['wiener'].needs: field line has the role target"),
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
+    ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be a Finish(...)"),
+    ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
+    ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
     ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
     ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),
