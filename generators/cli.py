@@ -33,7 +33,7 @@ def _parser() -> Parser:
     parser = Parser(prog="generate", description=__doc__, allow_abbrev=False)
     what = parser.add_argument_group("what")
     what.add_argument("--task", help="the kind of dataset, for example tie")
-    what.add_argument("--n", type=_count, help="training samples")
+    what.add_argument("--n", type=_count_or_none, help="training samples")
     what.add_argument("--validation", type=_count_or_none, metavar="N", help="validation samples (n // 10)")
     what.add_argument("--test", type=_count_or_none, metavar="N", help="test samples (n // 10)")
     what.add_argument("--seed", type=_seed, help="of all random numbers (0)")
@@ -175,7 +175,10 @@ def _samples(args: argparse.Namespace, source: "Manifest | None") -> dict[str, i
         raise UserError("--n is missing: say how many training samples, for example --n 5000")
     given = {"train": args.n, "validation": args.validation, "test": args.test}
     default = dict.fromkeys(given, (args.n or 0) // 10) | (source.samples if source and args.n is None else {})
-    return {split: default[split] if n is None else n for split, n in given.items()}
+    samples = {split: default[split] if n is None else n for split, n in given.items()}
+    if not any(samples.values()):
+        raise UserError("--n 0: makes no sample at all; give --n, --validation or --test")
+    return samples
 
 
 def _memory() -> int:

@@ -32,8 +32,8 @@ class Generator(Protocol):
     def measure(self, recipe: Any, block: Sequence[Any], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
         """The measurement of these expectations: noise, last, from one stream per sample."""
 
-    def constants(self, recipe: Any) -> Arrays:
-        """The task's fields without a sample axis."""
+    def constants(self, recipe: Any, rng: Streams) -> Arrays:
+        """The task's fields without a sample axis. rng: the streams of the dataset as a whole."""
 
 
 def find_generator(name: str) -> tuple[Task, Generator]:
@@ -62,7 +62,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         "draw": ("recipe", "rng"),
         "simulate": ("recipe", "block"),
         "measure": ("recipe", "block", "arrays", "rngs"),
-        "constants": ("recipe",),
+        "constants": ("recipe", "rng"),
     }
     for name, names in arguments.items():
         yield from files.unlike(name, getattr(module, name, None), *names)

@@ -48,7 +48,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
     schema, generator = find_generator(task)
     for split in SPLITS:
         if samples[split]:
-            recipe.serves(split)
+            recipe.serves(split, samples[split])
     fields, sizes = stored(schema, recipe)
     manifest = Manifest(
         format=FORMAT,
@@ -71,13 +71,15 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
 
 def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
     """The plan with a layout, and the seconds that a sample takes: a few are made, so a bad recipe fails here."""
+    split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
+    tried = range(min(PROBE, n))
     try:
-        unit.make(plan, "train", range(1))  # compiles or loads kernels
+        unit.make(plan, split, range(1))  # compiles or loads kernels
         start = time.perf_counter()
-        unit.make(plan, "train", range(PROBE))
+        unit.make(plan, split, tried)
     except (ArithmeticError, MemoryError, ValueError) as error:
         raise UserError(f"this recipe cannot be simulated: {error or type(error).__name__}; see --describe") from None
-    seconds = (time.perf_counter() - start) / PROBE
+    seconds = (time.perf_counter() - start) / len(tried)
     layout = choose(plan.task, plan.manifest.sizes, seconds, unit_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
 

@@ -25,5 +25,5 @@ class Recipe(Knobs, ABC):
         """
         return self
 
-    def serves(self, split: str) -> None:
-        """UserError if this recipe cannot make samples of a split."""
+    def serves(self, split: str, samples: int) -> None:
+        """UserError if this recipe cannot make so many samples of a split."""

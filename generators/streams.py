@@ -5,7 +5,9 @@ Philox is a counter-based generator: its key holds the seed and the split, its c
     key     = SeedSequence(seed, spawn_key=split).generate_state(2)
     counter = (0, 0, sample, stream), stream = first 8 bytes of sha256(name)
 
-The two low words count the numbers drawn, so streams never overlap.
+The two low words count the numbers drawn, so streams never overlap. Samples that share something, such as an object,
+form a group, which has streams of its own: the key holds split + "/group" in place of the split, the counter the number
+of the group.
 """
 
 import hashlib
@@ -24,7 +26,17 @@ class Streams:
         """seed: of the dataset. split: `train`, `validation` or `test`. sample: its index in the split."""
         self.split = split
         self.sample = sample
+        self._seed = seed
         self._key = _key(seed, split)
+
+    def group(self, number: int, split: str | None = None) -> "Streams":
+        """The streams that the samples of a group share: the same for all of them, and none of their own.
+
+        split: of the group, that of this sample unless said otherwise.
+        """
+        found = Streams(self._seed, split or self.split, number)
+        found._key = _key(self._seed, f"{found.split}/group")
+        return found
 
     def __getattr__(self, name: str) -> np.random.Generator:
         """The stream of that name, made at its first use."""

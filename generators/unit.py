@@ -168,6 +168,10 @@ def _streams(plan: Plan, split: str, indices: range) -> Iterator[Streams]:
     return (Streams(seed, split, index) for index in indices)
 
 
+def _streams_of_all(plan: Plan) -> Streams:
+    return next(_streams(plan, "dataset", range(1)))
+
+
 def _moments(value: np.ndarray) -> Moments:
     real = abs(value) if value.dtype.kind == "c" else value
     x = real.astype(np.float64)
@@ -177,7 +181,7 @@ def _moments(value: np.ndarray) -> Moments:
 def constants(plan: Plan) -> Arrays:
     """The fields without a sample axis, checked."""
     schema, generator = find_generator(plan.task.name)
-    values = _arrays(plan, "constants", generator.constants(plan.recipe))
+    values = _arrays(plan, "constants", generator.constants(plan.recipe, _streams_of_all(plan)))
     fields = {field.name: field for field in plan.task.fields if not field.per_sample}
     declared = {field.name for field in schema.fields if not field.per_sample}
     if wrong := (fields.keys() - values.keys()) | (values.keys() - declared):

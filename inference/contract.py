@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
 from schemas.predictions import Tuning, Weights
 from schemas.scores import SCORES, Score
+
+if TYPE_CHECKING:
+    from inference.scans import Scans
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
@@ -39,7 +42,7 @@ class Method:
 
     solve(fields, **settings): fields with a leading sample axis, and constants without -> the targets, in the dataset's
     units and multiplied by the task's window. prepare(fields): the fields as solve takes them; what no setting changes,
-    done once when settings are tuned. A sample must not depend on its block.
+    done once when settings are tuned. A sample must not depend on its block, unless the method takes all together.
     """
 
     about: str  # formula and source
@@ -49,6 +52,7 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
     uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
+    together: bool = False  # it is given all samples of a split at once, in memory: they belong to one another
 
     def ready(self, fields: Arrays) -> Arrays:
         """The fields that it reads, prepared."""
@@ -97,6 +101,16 @@ class Finish:
     apply: Callable[..., dict[str, np.ndarray]]
     settings: Mapping[str, Setting]  # the first value of each is what it is unless it is set
     uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """How targets are patches of larger images, one for each scan."""
+
+    needs: tuple[str, ...]  # fields of the dataset; without them it holds no scans
+    scans: "Callable[[Arrays], Scans]"  # those of all samples -> where their patches lie
+    truth: str  # field without samples: the objects of the scans, (scan, y, x), from pixel 0 on
+    pixels: int  # of an image to one of the truth, along each side
 
 
 @dataclass(frozen=True)
@@ -159,6 +173,7 @@ class Inference(Protocol):
     METHODS: Mapping[str, Method]
     REPORT: Report
     FINISH: Finish  # optional: networks' targets are stored as they are without
+    STITCH: Stitch  # optional: targets are no patches without
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,7 @@ class Inverter:
     sizes: Mapping[str, int] | None = None  # of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
     whole: bool = False  # images must not be cut into tiles
+    together: bool = False  # all samples of a split are given at once
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 
@@ -203,6 +219,9 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
     if (after := getattr(module, "FINISH", None)) is not None:
         yield from _finish_mistakes(task, after)
+    if (images := getattr(module, "STITCH", None)) is not None:
+        yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
+        yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
             yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"

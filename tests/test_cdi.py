@@ -9,6 +9,7 @@ import xarray as xr
 
 from generators import engine, unit
 from generators.detector import Detector, Gaps
+from generators.streams import Streams
 from generators.tasks import cdi
 from schemas.knobs import make
 from schemas.waves import canonical
@@ -154,7 +155,7 @@ def test_what_the_detector_does_not_see_is_0_and_said() -> None:
     assert seen[32 - 10 : 32 + 10, 40:42].all()  # the module about the middle, beside the beamstop
     assert not seen[32 + 10 : 32 + 13].any()
     assert not seen[:, 32 - 13 : 32 - 10].any()
-    constants = cdi.constants(made)
+    constants = cdi.constants(made, Streams(0, "dataset", 0))
     assert np.array_equal(constants["seen"], constants["seen_oversampled"][::2, ::2])
 
 

@@ -175,7 +175,7 @@ def _counted(intensity: np.ndarray, level: float, rng: Streams) -> np.ndarray:
     return noise.shot(intensity / peak, noise.electrons_at(level), rng.noise) * peak  # type: ignore[no-any-return]
 
 
-def constants(recipe: Recipe) -> Arrays:
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
     """What the detector sees."""
     if recipe.detector is None:
         return {}

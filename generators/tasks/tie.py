@@ -170,7 +170,7 @@ class Recipe(recipe.Recipe):
         pools = {name: pool.bind(inputs) for name in ("files", "waves") if (pool := getattr(self, name))}
         return self.model_copy(update=pools)
 
-    def serves(self, split: str) -> None:
+    def serves(self, split: str, samples: int) -> None:
         """A pool of files may be too small to give each split specimens of its own."""
         if pool := self.files or self.waves:
             pool.serves(split)
@@ -390,7 +390,7 @@ def _retrieved(
     return recipe.retrieval.adjusted(phase, exact, shape)
 
 
-def constants(recipe: Recipe) -> Arrays:
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
     """The window, and what the target is."""
     component = np.array(COMPONENTS.index(recipe.component))
     return {"window": window(recipe.window, recipe.image_size), "phase_component": component}

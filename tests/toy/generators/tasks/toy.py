@@ -68,6 +68,6 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
     return measured | ({"expected": expected} if recipe.expectation else {})
 
 
-def constants(recipe: Recipe) -> Arrays:
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
     """The place of each pixel."""
     return {"position": recipe.pixel * np.arange(recipe.size)}
