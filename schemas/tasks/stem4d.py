@@ -27,6 +27,8 @@ TASK = Task(
         "likewise"
     ),
     gauge=("constant",),
+    along=(("qy", "y"), ("qx", "x")),
+    roots=("amplitude",),
     window="mask",
     measured=("voltage", "sampling"),
     fields=(

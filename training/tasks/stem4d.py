@@ -16,7 +16,6 @@ def _relative(fields: Arrays) -> Array:
 
 LEARN = Learn(
     spatial=("y", "x"),
-    along={"qy": "y", "qx": "x"},
     inputs={
         "relative": (Derived(("amplitude",), _relative, "", "amplitude, to its root mean square"),),
         "amplitude": ("amplitude",),
