@@ -25,6 +25,8 @@ def draw(model: Path, source: Source, names: Sequence[str] | None, out: Path) ->
         raise UserError(f"{model}: cannot read {source.path}: {'; '.join(found)}")
     known = activations(trained, source.read(trained.inputs, 0, min(SAMPLES, source.samples)))
     chosen = _chosen(known, names)
+    if not known:
+        raise UserError(f"--activations {out}: model {model} has no layers that give images; it is all dense")
     _drawn({name: known[name] for name in chosen}, out)
     yield f"{out}: {len(chosen)} of {len(known)} layers, all: {', '.join(known)}"
 

@@ -47,10 +47,14 @@ def _infer(argv: Sequence[str] | None) -> int:
     if args.refine is not None:
         if not args.model:
             raise UserError(f"--refine {args.refine}: is for --model")
+        if any(text.startswith("refine=") for text in args.set):
+            raise UserError(f"--refine {args.refine}: is given twice; leave one out")
         args.set.append(f"refine={args.refine}")
     from inference import inverters, run
     from inference.source import open_source
 
+    if args.layers and not args.activations:
+        raise UserError(f"--layers {args.layers[0]}: is for --activations")
     if args.activations:
         return _activations(args)
     sources = [open_source(args.data, split) for split in args.split]
@@ -101,6 +105,10 @@ def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", *, se
 def _activations(args: argparse.Namespace) -> int:
     if not args.model:
         raise UserError(f"--activations {args.activations}: is for --model")
+    if args.set or args.checkpoint or len(args.split) > 1:
+        raise UserError(f"--activations {args.activations}: draws the best of a run, on one split, with no settings")
+    if args.activations.suffix != ".png":
+        raise UserError(f"--activations {args.activations}: must end in .png")
     from inference import activations
     from inference.source import open_source
 

@@ -33,7 +33,8 @@ class Setting:
     unit: str
     values: tuple[Value, ...]  # tried in tuning, in rising order; words: all there are
     least: float = -math.inf  # that it may be
-    whole: bool = False  # a count
+    most: float = math.inf
+    whole: bool = False  # a count, at most a million
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from schemas.store import units
 
 SAMPLES = 256  # tuned on, at most
 BLOCK = 64  # samples inverted at once
+COUNT = 10**6  # iterations, starts: more are a slip
 GAIN = 0.01  # relative: less is no reason to look beyond a grid
 
 type Errors = Mapping[tuple[Value, ...], float]  # by the values of a combination
@@ -45,9 +46,10 @@ def _value(key: str, setting: Setting, text: str) -> Value:
         number = math.nan
     if not math.isfinite(number):
         raise UserError(f"--set {key}={text}: must be a finite number [{setting.unit}]")
-    if number < setting.least or (setting.whole and number != round(number)):
-        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}]"
-        raise UserError(f"--set {key}={text}: must be {rule}, at least {setting.least:g}")
+    most = min(setting.most, COUNT) if setting.whole else setting.most
+    if not setting.least <= number <= most or (setting.whole and number != round(number)):
+        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}] from {setting.least:g} to {most:g}"
+        raise UserError(f"--set {key}={text}: must be {rule}")
     return int(number) if setting.whole else number
 
 

@@ -94,12 +94,15 @@ def _spread(values: Array, like: Array) -> Array:
 
 
 def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
-    """The one of all waves that have this far field which is agreed upon: (modulus, phase), each (sample, y, x).
+    """The one of all waves o that have this far field which is agreed upon: (modulus, phase), each (sample, y, x).
 
-    Twin: that with sum m dy (dy^2 + dx^2) > 0, dy and dx from the centroid of the modulus m; if that is 0 to rounding,
-    that with sum m dphi^3 > 0, dphi from the mean. Centred: moved by whole pixels until the centroid is nearest to
-    pixel N//2 (half a pixel: beyond it); if the object would then cross the border of the frame, as near as it can.
-    Constant: sum m phase = 0; where m is 0 there is no phase, and it is 0.
+    Constant: sum o > 0. Twin: that with q > 0, dy and dx from the centroid of the modulus, r^2 = dy^2 + dx^2,
+
+        q = Im sum o r^2 / sum |o| r^2 + Re sum o dy r^2 / sum |o| r^3
+
+    for with that constant the twin has -q: the first term tells how the phase bends, the second how the shape leans.
+    Centred: moved by whole pixels until the centroid is nearest to pixel N//2 (half a pixel: beyond it); if the object
+    would then cross the border of the frame, as near as it can. The phase lies in -pi..pi, 0 where the modulus is.
 
     modulus: 0 outside an object that does not cross the border. NumPy, float64 or float32; sample by sample.
     """
@@ -109,11 +112,16 @@ def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
 
 def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
-    m = modulus.astype(float)
-    phase = np.where(modulus > 0, phase - (m * phase).sum() / (m.sum() or 1.0), 0).astype(phase.dtype)
-    if _is_twin(modulus, phase):
+    if not modulus.any():
+        return modulus, np.zeros_like(phase)
+    phase = phase.astype(float)
+    wave = modulus * np.exp(1j * phase)
+    constant = np.angle(wave.sum())
+    phase = phase - constant
+    if _leaning(modulus.astype(float), wave * np.exp(-1j * constant)) < 0:
         modulus, phase = modulus[::-1, ::-1], -phase[::-1, ::-1]
-    steps = tuple(_step(modulus, axis) for axis in (0, 1)) if modulus.any() else (0, 0)
+    phase = np.where(modulus > 0, phase - 2 * pi * np.rint(phase / (2 * pi)), 0)
+    steps = tuple(_step(modulus, axis) for axis in (0, 1))
     return tuple(np.roll(values, steps, (0, 1)) for values in (modulus, phase))
 
 
@@ -125,13 +133,13 @@ def _step(modulus: Array, axis: int) -> int:
     return int(np.clip(wanted, -held[0], len(line) - 1 - held[-1]))
 
 
-def _is_twin(modulus: Array, phase: Array) -> bool:
-    """Whether the other of both is the canonical one."""
-    m, (y, x) = modulus.astype(float), (np.arange(n, dtype=float) for n in modulus.shape)
-    total = m.sum() or 1.0
-    dy, dx = (y - (m.sum(axis=1) * y).sum() / total)[:, None], x - (m.sum(axis=0) * x).sum() / total
+def _leaning(modulus: Array, wave: Array) -> float:
+    """q: 0 if both terms are so but for rounding."""
+    y, x = (np.arange(n, dtype=float) for n in modulus.shape)
+    total = modulus.sum()
+    dy, dx = (y - (modulus.sum(axis=1) * y).sum() / total)[:, None], x - (modulus.sum(axis=0) * x).sum() / total
     square = dy**2 + dx**2
-    odd = float((m * dy * square).sum())
-    if abs(odd) > EVEN * float((m * square**1.5).sum()):
-        return odd < 0
-    return bool((m * phase.astype(float) ** 3).sum() < 0)
+    bent, leant = (wave * square).sum().imag, (wave * dy * square).sum().real
+    size, cubed = (modulus * square).sum(), (modulus * square**1.5).sum()
+    found = float(bent / size + leant / cubed) if size > 0 else 0.0
+    return found if abs(found) > EVEN else 0.0

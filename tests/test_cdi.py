@@ -76,42 +76,68 @@ def moved(values: np.ndarray, y: int, x: int) -> np.ndarray:
 KINDS = ("outline.kind=hull", "outline.kind=bitten", "outline.kind=faceted")
 
 
+def wave(values: Any) -> Any:
+    return values[0] * np.exp(1j * values[1].astype(float))
+
+
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("displacement", ["gratings", "defects"])
 @pytest.mark.parametrize("size", [48, 47])
-def test_the_canonical_object_is_the_same_wherever_it_was(kind: str, size: int) -> None:
-    """Moved, turned into the twin, with another constant: bit for bit in shape, in phase to rounding."""
+def test_the_canonical_object_is_that_of_its_pattern(kind: str, displacement: str, size: int) -> None:
+    """Moved, turned into the twin, with another constant, wrapped: the shape bit for bit, the wave to rounding."""
     knobs = ("canonical=false", f"image_size={size}", "outline.size=0.2:0.5", "outline.regular=1")
-    found = samples(24, kind, *knobs)
+    found = samples(24, kind, f"displacement.kind={displacement}", *knobs)
     shape, phase = found["shape"], found["phase"]
     exact = canonical(shape, phase)
     assert np.array_equal(exact[0], found["shape_canonical"])
     assert np.array_equal(exact[1], found["phase_canonical"])
-    for y, x in ((3, -5), (-4, 2)):
-        there = moved(shape, y, x), moved(np.where(shape > 0, phase + np.float32(0.7), 0), y, x)
+    for y, x, constant in ((3, -5, 0.7), (-4, 2, 2.5)):
+        turned = np.angle(np.exp(1j * (phase.astype(float) + constant)))
+        there = moved(shape, y, x), moved(np.where(shape > 0, turned, 0), y, x)
         twin = there[0][:, ::-1, ::-1], -there[1][:, ::-1, ::-1]
         for other in (there, twin):
             again = canonical(*other)
             assert np.array_equal(again[0], exact[0])
-            assert np.allclose(again[1], exact[1], atol=2e-6)
+            assert np.allclose(wave(again), wave(exact), atol=1e-5)
     assert not np.array_equal(shape, exact[0])
+    assert np.allclose(wave(canonical(*exact)), wave(exact), atol=1e-6)
 
 
-def test_a_symmetric_shape_has_its_twin_chosen_by_its_phase() -> None:
-    disc = (np.hypot(*(np.indices((31, 31)) - 15)) < 8).astype(np.float32)[None]
-    phase = np.random.default_rng(0).uniform(0, 3, disc.shape) ** 3 * disc
-    found = canonical(disc, phase)
-    assert np.allclose(canonical(disc, -phase[:, ::-1, ::-1])[1], found[1])
-    assert (found[1] ** 3).sum() > 0
+def test_the_canonical_form_is_the_one_that_is_stated() -> None:
+    """The long tail of a shape points to larger y; a phase rises outwards, whatever it was."""
+    y, x = np.indices((33, 33)) - 16
+    wedge = ((abs(x) <= (y + 10) / 2) & (abs(y) <= 9)).astype(np.float32)[None]
+    flat = np.zeros_like(wedge)
+    for shape in (wedge, wedge[:, ::-1]):
+        found = canonical(shape, flat)[0][0]
+        dy = np.arange(33) - (found.sum(axis=1) * np.arange(33)).sum() / found.sum()
+        assert (found.sum(axis=1) * dy**3).sum() > 0
+    disc = (np.hypot(y, x) < 8).astype(np.float32)[None]
+    bowl = np.where(disc > 0, 0.01 * (y**2 + x**2), 0)
+    for phase in (bowl, -bowl):
+        found = canonical(disc, phase)[1][0]
+        assert found[16, 16] < found[16, 22]  # rises outwards
+        assert abs((disc * np.exp(1j * found)).sum().imag) < 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_which_twin_is_canonical_is_seldom_a_close_call(kind: str) -> None:
+    """Two percent of noise on the modulus turn few: else networks would learn both answers."""
+    values = samples(64, kind, "canonical=false")
+    noise = 1 + 0.02 * np.random.default_rng(0).standard_normal(values["shape"].shape)
+    first, other = (canonical((values["shape"] * f).astype(np.float32), values["phase"]) for f in (1, noise))
+    same = [np.vdot(a, b).real / np.vdot(a, a).real for a, b in zip(wave(first), wave(other), strict=True)]
+    assert (np.array(same) < 0.9).mean() < 0.1
 
 
 def test_targets_are_canonical_and_stay_in_the_frame() -> None:
     values = samples(48)
     shape, phase = canonical(values["shape"], values["phase"])
     assert np.array_equal(shape, values["shape"])
-    assert np.allclose(phase, values["phase"], atol=1e-6)
+    assert np.allclose(phase, values["phase"], atol=1e-5)
     y = (values["shape"].sum(axis=2) * np.arange(32)).sum(axis=1) / values["shape"].sum(axis=(1, 2))
     assert (abs(y - 16) <= 0.5 + 1e-5).mean() > 0.8  # others would cross the border
-    assert abs((values["shape"] * values["phase"]).sum(axis=(1, 2))).max() < 1e-3
+    assert abs(values["phase"]).max() <= np.float32(np.pi)
     rim = np.concatenate([values["shape"][:, [0, -1]].ravel(), values["shape"][:, :, [0, -1]].ravel()])
     assert rim.max() < 0.05
 
@@ -159,13 +185,20 @@ def test_what_the_detector_does_not_see_is_0_and_said() -> None:
     assert np.array_equal(constants["seen"], constants["seen_oversampled"][::2, ::2])
 
 
-def test_a_detector_that_sees_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing to be seen"):
-        Detector(beamstop=100, gaps=Gaps())
+def test_gaps_move_by_shares_of_a_module() -> None:
+    seen = Detector(gaps=Gaps(module=20, width=4), beside=0.25).seen((64, 64))
+    first = 32 - 10 + 5  # the module about q = 0 begins a quarter of its side later
+    assert seen[32, first : first + 20].all()
+    assert not seen[32, first - 4 : first].any()
+    assert not seen[:, first + 20 : first + 24].any()
+
+
+def test_a_detector_that_sees_nothing_is_refused(generate: Command) -> None:
+    refused(generate("--task", "cdi", "--n", 1, "--set", "detector.beamstop=100"), "nothing to be seen")
 
 
 def test_an_edge_wider_than_the_frame_is_refused(generate: Command) -> None:
-    refused(generate("--task", "cdi", "--n", 1, "--set", "edge=9"), "edge", "sharper")
+    refused(generate("--task", "cdi", "--n", 1, "--set", "edge=9"), "edge = 9 pixel", "at most 2", "sharper")
 
 
 def test_the_seeds_objects_keep_their_place_and_their_phase_from_minus_pi_to_pi() -> None:

@@ -17,14 +17,16 @@ class _Listener:
         self.name, self.layer, self.heard = name, layer, heard
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        self.heard[self.name] = self.layer(*args, **options)
-        return self.heard[self.name]
+        values = self.layer(*args, **options)
+        if values.ndim > 2:  # an image, not the numbers of a dense layer
+            self.heard[self.name] = values
+        return values
 
 
 def activations(trained: Trained, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """By layer, in the order in which they are called: (sample, *spatial), means over its channels, before any relu.
 
-    Of layers of the network that convolve. fields: those that the model reads, of a few samples.
+    Of layers that convolve, or map channels pixel by pixel. fields: those that the model reads, of a few samples.
     """
     heard: dict[str, Any] = {}
     module = trained.network.module(trained.parameters, trained.rest)
@@ -40,7 +42,7 @@ def _layers(module: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
     items = enumerate(module) if isinstance(module, nnx.List) else list(vars(module).items())
     for key, value in items:
         name = f"{path}.{key}".lstrip(".")
-        if isinstance(value, nnx.Conv):
+        if isinstance(value, nnx.Conv | nnx.Linear):
             yield name, module, key, value
         elif isinstance(value, nnx.Module):
             yield from _layers(value, name)

@@ -52,7 +52,8 @@ class Recipe(recipe.Recipe):
     displacement: Displacement = Field(Displacement(), **knob("the phase within"))
     canonical: bool = Field(True, **knob("targets are centred, of mean phase 0, the chosen one of both twins"))
     noise: Annotated[Range, within(0, 10)] = Field(
-        Range(low=0.0, high=0.01), **knob("fractional shot noise s of the brightest pixel: 1/s^2 counts; 0: none")
+        Range(low=0.0, high=0.01),
+        **knob("fractional shot noise s of the brightest pixel, stopped or not: 1/s^2 counts; 0: none"),
     )
     coherence: Annotated[Range, within(0, 100)] = Field(
         Range(low=0.0, high=0.0), **knob("blur of the finest pattern by the source, a standard deviation", "pixel")
@@ -61,8 +62,15 @@ class Recipe(recipe.Recipe):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """The object and its edge must fit into the frame."""
-        outline.room(self.reach, self.edge.high / self.image_size)
+        """The object and its edge must fit into the frame, and something must be seen."""
+        widest = self.reach * self.image_size / (2 * outline.SOFT)
+        if self.edge.high > widest:
+            raise ValueError(
+                f"edge = {self.edge.high:g} pixel: must be at most {widest:g} for this image_size and oversampling; "
+                "take a sharper edge, or more pixels"
+            )
+        if self.detector and not self.detector.seen((self.image_size,) * 2).any():
+            raise ValueError("detector.beamstop and gaps leave nothing to be seen; make them smaller")
         return self
 
     def sizes(self) -> dict[str, int]:

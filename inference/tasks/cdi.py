@@ -133,19 +133,22 @@ def _of_object(
     error = abs(shape * np.exp(1j * phase) - exact * np.exp(1j * exact_phase)) ** 2
     away = np.angle(np.exp(1j * (phase - exact_phase)))[inside]
     both = inside & predicted
+    turns = np.rint((beside - exact_phase) / (2 * np.pi))[both]
+    values, counts = np.unique(turns, return_counts=True)
+    off = turns != values[counts.argmax()] if len(values) else turns  # the constant itself is known to a turn
     return {
         "wave_error": float(np.sqrt(error.sum() / (exact**2).sum())),
         "phase_error": float(np.sqrt((away**2).mean())),
         "iou": float(both.sum() / (inside | predicted).sum()),
-        "wraps": float((abs(beside - exact_phase)[both] > np.pi).mean()) if both.any() else 0.0,
+        "wraps": float(off.mean()) if len(off) else 0.0,
     }
 
 
 def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
-    """(sample,): sum (sqrt I_t - sqrt I_p)^2 / sum I_t where the detector measures."""
-    measured = fields["amplitude"].astype(float)
-    seen = fields["seen"] if "seen" in fields else np.ones(measured.shape[1:])
-    rows = zip(measured, amplitude(waves), strict=True)
+    """(sample,): sum (sqrt I_t - sqrt I_p)^2 / sum I_t where the detector measures, of the finest pattern."""
+    measured, seen = finest(fields)
+    seen = np.ones(measured.shape[1:], bool) if seen is None else seen
+    rows = zip(measured.astype(float), amplitude(embed(waves, measured.shape[1:])), strict=True)
     return np.array([(seen * (t - p) ** 2).sum() / (seen * t**2).sum() for t, p in rows])
 
 
@@ -161,7 +164,7 @@ SETTINGS = {
         f"of {PUBLISHED.feedback} and {PUBLISHED.reduction} iterations", "1", (PUBLISHED.cycles,), least=1, whole=True
     ),
     "starts": Setting("random ones, of which the nearest to the pattern is kept", "1", (1,), least=1, whole=True),
-    "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2), least=0),
+    "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2), least=0, most=1),
 }
 
 
@@ -171,7 +174,7 @@ def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
-        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,), least=0)},
+        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,), least=0, most=2)},
     )
 
 
@@ -187,7 +190,7 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("shape below which there is no object", "1", (INSIDE,), least=0),
+        "threshold": Setting("shape below which there is no object", "1", (INSIDE,), least=0, most=1),
         "refine": Setting("iterations started from the network", "1", (0,), least=0, whole=True),
     },
 )
@@ -196,16 +199,20 @@ SCORES: Mapping[str, Score] = {
     "wave_error": Score("1", "sqrt(sum |p - t|^2 / sum |t|^2) of the waves shape exp(i phase), aligned", "lower"),
     "phase_error": Score("rad", "root mean square of the phase error, circular, where shape >= 0.1, aligned", "lower"),
     "iou": Score("1", "intersection over union of the pixels with shape >= 0.1, aligned", "higher"),
-    "chi2": Score("1", "sum (sqrt I_t - sqrt I_p)^2 / sum I_t of measured and predicted pattern", "lower"),
+    "chi2": Score("1", "sum (sqrt I_t - sqrt I_p)^2 / sum I_t of measured and predicted pattern, the finest", "lower"),
     "twin": Score("1", "share of predictions that are nearer to the twin", "lower"),
-    "wraps": Score("1", "share of the object's pixels that are off by whole turns", "lower"),
+    "wraps": Score("1", "share of the object's pixels that are off by whole turns from most others", "lower"),
 }
 
 REPORT = Report(
     inputs=(Shown("amplitude", logarithm=True),),
     parameters=("noise", "displacement_span", "edge"),
     measures=Measures(
-        scores=SCORES, rank="wave_error", needs=("amplitude", "seen"), of=measures, histograms=("chi2", "phase_error")
+        scores=SCORES,
+        rank="wave_error",
+        needs=("amplitude", "amplitude_oversampled", "seen", "seen_oversampled"),
+        of=measures,
+        histograms=("chi2", "phase_error"),
     ),
     views=(View("diffraction", "log10 amplitude", diffraction),),
 )

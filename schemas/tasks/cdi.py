@@ -16,8 +16,8 @@ TASK = Task(
     version="1.0",
     about=__doc__,
     formula=(
-        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = that of the object amid as many zeros on all "
-        "sides, F with exp(-2 pi i q.r), not normalised, q = 0 at pixel N//2; exact when noise=0 coherence=0 "
+        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = that of the object amid zeros, twice as wide, "
+        "F with exp(-2 pi i q.r), not normalised, q = 0 at pixel N//2; exact when noise=0 coherence=0 "
         "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
     ),
     gauge=("constant", "shift", "twin"),  # exp(i phase) to a constant; the object anywhere; conj(object(-r))
@@ -36,9 +36,7 @@ TASK = Task(
             optional=True,
         ),
         Field("shape", OBJECT, "float32", "1", "target", "modulus of the object, 0 to 1"),
-        Field(
-            "phase", OBJECT, "float32", "rad", "target", "of the object; where shape is 0 there is none, and it is 0"
-        ),
+        Field("phase", OBJECT, "float32", "rad", "target", "of the object; 0 where shape is 0"),
         Field("shape_canonical", OBJECT, "float32", "1", "auxiliary", "in canonical form", optional=True),
         Field("phase_canonical", OBJECT, "float32", "rad", "auxiliary", "in canonical form", optional=True),
         Field("seen", ("qy", "qx"), "uint8", "1", "auxiliary", "1 where the detector measures", optional=True),
