@@ -79,7 +79,9 @@ def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
             raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be its length, a whole number from 1")
     if wrong := [
-        f"{dim} = {sizes[dim]}, {name} = {sizes[name]}" for dim, name in task.along if sizes[dim] != sizes[name]
+        f"{dim} = {sizes[dim]}, {name} = {sizes[name]}"
+        for dim, name in task.alike
+        if dim in sizes and sizes[dim] != sizes[name]
     ]:
         raise UserError(f"{where}.sizes(): must be equal: {'; '.join(wrong)}")
     return task, sizes

@@ -88,7 +88,7 @@ class Task:
     beam: str | None = None  # the input that is relative to the incident beam
     distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
     roots: tuple[str, ...] = ()  # the inputs that are square roots of counts
-    along: tuple[tuple[str, str], ...] = ()  # of patterns: dimensions (qy) as long as those of the targets (y)
+    alike: tuple[tuple[str, str], ...] = ()  # dimensions as long as another: of a measurement, the other is known
     wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
 
     @model_validator(mode="after")
@@ -114,9 +114,11 @@ class Task:
         """The fields of these roles, in order."""
         return tuple(field for field in self.fields if field.role in roles)
 
-    def completed(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """Lengths of dimensions, with those of the targets that follow from patterns."""
-        return {**{name: sizes[dim] for dim, name in self.along if dim in sizes}, **sizes}
+    @property
+    def along(self) -> dict[str, str]:
+        """Dimensions of inputs that are as long as one of the targets, and that one: of patterns, {"qy": "y"}."""
+        seen, grid = ({dim for field in self.of(role) for dim in field.dims} for role in _SIDES)
+        return {other: dim for dim, other in self.alike if dim in grid and other in seen}
 
     def select(self, optional: frozenset[str]) -> "Task":
         """The task with those of its optional fields that are named."""
@@ -150,6 +152,11 @@ def find_task(name: str) -> Task:
     return task
 
 
+def task_function(task: str, name: str) -> Any:
+    """A function that the file of a task may hold beside TASK, or None."""
+    return getattr(files.find("schemas.tasks", task, _mistakes), name, None) if task in task_names() else None
+
+
 def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from files.lacking(module, {"TASK": Task})
     task: Task = module.TASK
@@ -165,10 +172,10 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "TASK.distinct", task.distinct, "parameter")
     if task.beam is not None:
         yield from misread(task, "TASK.beam", (task.beam,), "input")
-    dims, grid = ({dim for field in task.of(role) for dim in field.dims} for role in _SIDES)
-    if not {dim for dim, _ in task.along} <= dims or not {name for _, name in task.along} <= grid:
-        yield f"TASK.along = {task.along}: must lead from dimensions of inputs to some of targets"
     yield from misread(task, "TASK.roots", task.roots, "input")
+    dims = {dim for field in task.fields for dim in field.dims}
+    if unknown := {dim for pair in task.alike for dim in pair} - dims:
+        yield f"TASK.alike = {task.alike}: no field has the dimension {', '.join(sorted(unknown))}"
     yield from misread(task, "TASK.wave", task.wave or (), "target")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.gauge or task.window):

@@ -1,15 +1,15 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
 import numpy as np
 
-from schemas import settings
-from schemas.core import Field, Task
+from schemas import beside, settings
+from schemas.core import Field, Task, task_function
 from schemas.errors import UserError
 from schemas.formats import opening
 from schemas.formats.picture import Picture
@@ -65,36 +65,46 @@ def measure(
     axes: Sequence[str] = (),
     beam: str = "",
     *,
+    arrays: Sequence[str] = (),
     counts: bool = False,
 ) -> Measurement:
     """The measurement of a task. groups: files of one sample each, or of several; texts: `name=value` settings.
 
-    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; counts: files hold counts,
-    where the schema has their square roots. UserError in one line for
-    whatever does not fit.
+    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; arrays: `name=file`; counts:
+    the files hold these, the input is their square root. UserError in one line for whatever does not fit.
     """
+    if counts and not task.roots:
+        raise UserError(f"--counts: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
     given = settings.parse(task, texts)
     asked = _lengths(task, given)
     reads = [read for group in groups for read in _by_input(task, group)]
     parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
     for name, files in reads:
         parts[name] += _samples(task[name], files, axes, asked)
-    sizes = task.completed(_sizes(task, parts))
+    sizes = _sizes(task, parts)
+    sizes |= {dim: sizes[other] for dim, other in task.alike if other in sizes}
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)
-    if counts and not task.roots:
-        raise UserError(f"--counts: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
     inputs |= {name: _root(name, inputs[name], counts=counts) for name in task.roots if name in inputs}
+    found = beside.read(task, arrays, sizes, len(rows))
+    columns = _completed(task, inputs | columns | found.arrays)
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
-    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*inputs, *columns, task.window}))
+    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*columns, task.window}))
     constants = {
         field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
         for field in stored.fields
         if not field.per_sample
     }
-    return Measurement(stored, sizes, inputs | columns, constants, sources, notes)
+    used = {dim: n for dim, n in sizes.items() if any(dim in f.dims for f in (*stored.fields, *task.of("target")))}
+    return Measurement(stored, used, columns, constants, sources + found.sources, notes)
+
+
+def _completed(task: Task, arrays: Arrays) -> Arrays:
+    """With what the task's own file knows to follow from them."""
+    complete: Callable[[Arrays], Arrays] = task_function(task.name, "complete") or (lambda arrays: {})
+    return arrays | complete(arrays)
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
@@ -159,6 +169,8 @@ def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str,
         raise UserError(f"--axes {','.join(axes)}: must name {', '.join(field.dims[1:])}, with or without sample")
     if read.picture.matlab and values.ndim > 2:
         return _from_matlab(field, read.path, values, asked)
+    if values.ndim == 4 == len(field.dims) + 1:  # a raster of patterns
+        return values.reshape(-1, *values.shape[2:])
     while values.ndim > 2 and len(values) == 1 and values.ndim >= len(field.dims) - 1:
         values = values[0]
     return values
@@ -306,8 +318,9 @@ def _input(task: Task, field: Field, samples: Sequence[Sample], beam: str, notes
 def _root(name: str, values: np.ndarray, *, counts: bool) -> np.ndarray:
     """Square roots of counts; UserError if some are negative."""
     if dark := int((values < 0).sum()):
-        what = "counts" if counts else f"{name}s"
-        raise UserError(f"{name}: {dark:,} of the {what} are below 0: subtract less background, or set them to 0")
+        what = "counts" if counts else "amplitudes"
+        least = f"{dark:,} {what} below 0, as far as {values.min():g}"
+        raise UserError(f"{name}: {least}: subtract less background, or set them to 0")
     return np.sqrt(values) if counts else values
 
 

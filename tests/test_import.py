@@ -310,7 +310,7 @@ def test_negative_counts_and_amplitudes_are_refused(counts: tuple[str, ...], dat
     values = np.ones((2, 8, 8), np.float32)
     values[1, 2, 3] = -1
     np.save("a.npy", values)
-    refused(dataset("import", "--task", "cdi", "--from", "a.npy", *counts), "amplitude", "1 of the", "below 0")
+    refused(dataset("import", "--task", "cdi", "--from", "a.npy", *counts), "amplitude: 1 ", "below 0, as far as -1")
 
 
 def test_counts_are_for_patterns(dataset: Command) -> None:

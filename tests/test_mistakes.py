@@ -67,7 +67,7 @@ SCHEMA = [
     ("gauge=()", 'gauge=(), windou="a"', "windou: 'a': Unexpected keyword"),
     ("gauge=()", 'gauge=(), wave=("line", "lime")', "TASK.wave: the schema has no field 'lime'; did you mean line?"),
     ("gauge=()", 'gauge=(), roots=("line",)', "TASK.roots: field line has the role target, must be input"),
-    ("gauge=()", 'gauge=(), along=(("q", "x"),)', "TASK.along = (('q', 'x'),): must lead from dimensions of inputs"),
+    ("gauge=()", 'gauge=(), alike=(("q", "x"),)', "TASK.alike = (('q', 'x'),): no field has the dimension q"),
     ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
     ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
     ('("sample",), "float32"', '("x",), "float32"', "field height: with the role parameter, must have `sample`"),

@@ -92,7 +92,7 @@ class Features:
 
     def placed(self, field: Field) -> tuple[str, ...]:
         """Its dimensions, those that stand for spatial ones under their names."""
-        return tuple(dict(self.task.along).get(name, name) for name in field.dims)
+        return tuple(self.task.along.get(name, name) for name in field.dims)
 
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
         """The targets, as the dataset has them. output: (sample, *spatial, channel). fields: the window, if any."""

@@ -21,7 +21,7 @@ TASK = Task(
         "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
     ),
     gauge=("constant", "shift", "twin"),  # exp(i phase) to a constant; the object anywhere; conj(object(-r))
-    along=(("qy", "y"), ("qx", "x")),
+    alike=(("y", "qy"), ("x", "qx")),
     wave=("shape", "phase"),
     roots=("amplitude", "amplitude_oversampled"),
     fields=(
