@@ -1,4 +1,4 @@
-"""`python -m benchmarks generate | train | retrieve`."""
+"""`python -m benchmarks generate | train | retrieve | stitch`."""
 
 import argparse
 import importlib
@@ -7,14 +7,16 @@ import sys
 
 from schemas.terminal import on_huge_pages
 
-COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32}
+COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32, "stitch": 65_536}
 
 
 def main() -> int:
     """Run a benchmark and print its report."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("name", choices=list(COUNTS))
-    parser.add_argument("--n", type=int, help="training samples (4000), generate also runs with 10 n; patterns (32)")
+    parser.add_argument(
+        "--n", type=int, help="training samples (4000), generate also runs with 10 n; patterns (32); patches (65536)"
+    )
     parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (this one)")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     args = parser.parse_args()

@@ -190,16 +190,22 @@ def _parse(path: Path, data: bytes) -> Predictions:
 
 def read_rows(path: Path, predictions: Predictions, rows: slice) -> Arrays:
     """Some rows of all targets; UserError if an object is missing or damaged."""
+    return {field.name: read_target(path, predictions, field, rows) for field in predictions.targets}
+
+
+def read_target(
+    path: Path, predictions: Predictions, field: core.Field, rows: slice, window: tuple[slice, ...] = ()
+) -> np.ndarray:
+    """Some rows of one target, of each sample only a window if one is given; UserError as `read_rows`."""
     try:
-        group = open_split(path, "")
-        arrays = {field.name: np.asarray(group[field.name][rows]) for field in predictions.targets}  # type: ignore[index]
+        values = np.asarray(open_split(path, "")[field.name][rows, *window])  # type: ignore[index]
     except Exception as error:  # whatever a missing or damaged object makes a codec raise
         raise _unreadable(path, rows, type(error).__name__) from None
-    for field in predictions.targets:
-        expected = (rows.stop - rows.start, *field.shape(predictions.sizes))
-        if arrays[field.name].shape != expected:
-            raise _unreadable(path, rows, f"{field.name} has shape {arrays[field.name].shape}, not {expected}")
-    return arrays
+    whole = np.broadcast_to(0, (rows.stop - rows.start, *field.shape(predictions.sizes)))
+    expected = whole[:, *window].shape
+    if values.shape != expected:
+        raise _unreadable(path, rows, f"{field.name} has shape {values.shape}, not {expected}")
+    return values
 
 
 def _unreadable(path: Path, rows: slice, reason: str) -> UserError:

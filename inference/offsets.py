@@ -1,0 +1,119 @@
+"""The constants of patches that make all overlaps agree best: least squares, by conjugate gradients.
+
+    minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
+
+For given offsets o_i the image u is the weighted mean of a_i + o_i; with it eliminated (physics.mosaic),
+
+    (diag(sum_x w_i) - collect(spread(.) / W)) o = collect(m) - sum_x w_i a_i,   m = sum_i w_i a_i / W
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from inference.patches import Patches
+from physics import mosaic
+
+CLOSE = 1e-9  # rad, root mean square: offsets are known no better, from the steps of the integers in `mosaic.add`
+
+type Linear = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """By the offsets that make all overlaps agree best."""
+
+    tolerance: float = 1e-7  # of the offsets' error, relative to that of no offsets, as the overlaps weigh it
+    steps: int = 500  # at most
+
+
+def solve(
+    sums: np.ndarray, mean: np.ndarray, inverse: np.ndarray, patches: Patches, member: np.ndarray, method: LeastSquares
+) -> tuple[np.ndarray, float]:
+    """The offsets (patch,) whose mean is 0 in each component, and the error left in them, relative to no offsets."""
+    mass, blended = patches.mass, np.empty_like(mean)
+    right = _centred(mosaic.collect(mean, patches.weight, patches.corner) - sums, member)
+
+    def overlaps(offset: np.ndarray) -> np.ndarray:
+        blended.fill(0)
+        mosaic.spread(offset, patches.weight, patches.corner, blended)
+        np.multiply(blended, inverse, out=blended)
+        coupled: np.ndarray = mass * offset - mosaic.collect(blended, patches.weight, patches.corner)
+        return coupled
+
+    floor = CLOSE**2 * mass.sum()
+    offset, residual = _conjugate_gradients(overlaps, _even(patches), right, floor, method)
+    return _centred(offset, member), residual
+
+
+def _conjugate_gradients(
+    matrix: Linear, nearly: Linear, right: np.ndarray, floor: float, method: LeastSquares
+) -> tuple[np.ndarray, float]:
+    """x of matrix(x) = right, by conjugate gradients (Hestenes and Stiefel, 1952), and its error relative to x = 0.
+
+    nearly: about the inverse of the matrix, symmetric and positive. floor: squared error that is as good as none.
+    """
+    x, rest = np.zeros_like(right), right
+    step = better = nearly(rest)
+    first = error = float(rest @ better)
+    for _ in range(method.steps):
+        if error <= max(floor, method.tolerance**2 * first):
+            break
+        moved = matrix(step)
+        length = error / float(step @ moved)
+        x, rest = x + length * step, rest - length * moved
+        better = nearly(rest)
+        before, error = error, float(rest @ better)
+        step = better + error / before * step
+    return x, float(np.sqrt(error / first)) if first > floor else 0.0
+
+
+def _even(patches: Patches) -> Linear:
+    """The inverse of the overlaps' matrix, were patches spread evenly: for long waves it then is exact.
+
+    Patches of mass d = sum_x w, rho to a cell, multiply a wave of offsets of frequency k [rad/pixel] by d (1 - s),
+
+        s(k) = |FT(w) / d|^2 ~ exp(-v_y k_y^2 - v_x k_x^2),   1 / (1 - s) = 1 + s / (1 - s)
+
+    v: variances of x under w. The second part is done by cosines (offsets have no slope across the border) on cells as
+    wide as sqrt(v): at the shortest wave that they hold, s = exp(-pi^2).
+    """
+    variance = _variances(patches.weight.mean(axis=0, dtype=np.float64))
+    cell = np.maximum(np.sqrt(variance).astype(int), 1)
+    place = (patches.corner - patches.corner.min(axis=0)) // cell
+    ny, nx = (int(n) + 1 for n in place.max(axis=0))
+    index = place[:, 0] * nx + place[:, 1]
+    mass = patches.mass
+    filtered = _long_waves(variance / cell**2, (ny, nx)) * (ny * nx / mass.sum())
+
+    def inverse(right: np.ndarray) -> np.ndarray:
+        image = np.bincount(index, right, ny * nx).reshape(ny, nx)
+        waves = scipy.fft.idctn(filtered * scipy.fft.dctn(image, norm="ortho"), norm="ortho")
+        found: np.ndarray = right / mass + waves.ravel()[index]
+        return found
+
+    return inverse
+
+
+def _variances(weight: np.ndarray) -> np.ndarray:
+    """Of y and x under a weight (y, x)."""
+    along = [weight.sum(axis=axis) / weight.sum() for axis in (1, 0)]
+    places = [np.arange(len(share)) for share in along]
+    return np.array([share @ x**2 - (share @ x) ** 2 for share, x in zip(along, places, strict=True)])
+
+
+def _long_waves(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """s / (1 - s) at the frequencies of a cosine transform; 0 for the constant. variance: in its pixels."""
+    fy, fx = (np.pi * np.arange(n) / n for n in shape)
+    exponent = variance[0] * fy[:, None] ** 2 + variance[1] * fx**2
+    gain: np.ndarray = np.divide(1.0, np.expm1(exponent), out=np.zeros(shape), where=exponent > 0)
+    return gain
+
+
+def _centred(values: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Less their mean in each component."""
+    mean = np.bincount(member, values) / np.bincount(member)
+    centred: np.ndarray = values - mean[member]
+    return centred

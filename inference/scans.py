@@ -1,0 +1,267 @@
+"""Images of whole scans, stitched from predicted patches: from a store of predictions to a store of images.
+
+scan.zarr/zarr.json       what was stitched, how, and how each scan came out; consolidated metadata
+scan.zarr/phase/c/...     (scan, y, x); beside it `weight` and `component`, and the coordinates scan, y and x
+
+All scans lie in one frame, that of their positions, so that they can be laid over the object that they were simulated
+from. Predictions are read unit by unit and image after image is written: memory grows with one image alone.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from pydantic import BaseModel, ConfigDict
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from inference.offsets import LeastSquares
+from inference.patches import Frame, Patches, corners, frame_of, relative
+from inference.stitching import Image, Iterative, Read, Window, stitch
+from schemas.core import Field
+from schemas.documents import document
+from schemas.errors import UserError, meant
+from schemas.machine import versions
+from schemas.objects import publish_folder, read
+from schemas.predictions import Predictions, read_predictions, read_target
+from schemas.store import consolidate, create_array, encode, units
+
+KEY = "drybeam_images"
+FORMAT = 1
+CONVENTION = {
+    "uuid": "54538e32-8f91-4855-94c3-95a52ee448a1",
+    "name": KEY,
+    "description": "images of scans, stitched from predicted patches",
+}
+CHUNK = 1024  # pixels along each side, at most
+PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr")
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Where the patches of a split lie, one row per sample."""
+
+    position: np.ndarray  # (sample, 2), y and x of pixel N//2 of the patch [nm]
+    weight: np.ndarray  # (1 or sample, y, x): how much a patch's pixels count; `patches.tapered` makes it of a mask
+    scan: np.ndarray  # (sample,), which scan it belongs to
+    sampling: float  # of the patches [nm]
+
+
+class Stitched(BaseModel):
+    """How one scan came out."""
+
+    model_config = _STRICT
+
+    scan: int
+    patches: int
+    left_out: int  # of these, as they hold no numbers
+    components: int  # that no overlap links: the phase of each has a constant of its own
+    misfit: float | None  # rad, root mean square of what patches and image differ by
+    residual: float | None  # error left in the offsets, relative to that of no offsets
+
+
+class Images(BaseModel):
+    """What stands in the root attributes under `drybeam_images`."""
+
+    model_config = _STRICT
+
+    format: int
+    name: str  # of the predictions
+    method: Literal["least_squares", "iterative"]
+    settings: dict[str, float | int]
+    sampling: float  # nm
+    dataset_digest: str
+    split: str
+    scans: list[Stitched]
+    packages: dict[str, str]
+
+
+def write(
+    source: Path,
+    scans: Scans,
+    out: Path,
+    method: LeastSquares | Iterative,
+    *,
+    field: str = "phase",
+    force: bool = False,
+) -> Images:
+    """Stitch the scans of a store of predictions into a store of images.
+
+    force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
+    """
+    _refuse_taken(out, force)
+    predictions = read_predictions(source)
+    target = _target(source, predictions, field)
+    _refuse_unlike(source, predictions, scans)
+    job = _Job(source, predictions, target, scans, method)
+    found: list[Stitched] = []
+    try:
+        publish_folder(out, job.objects(found))
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
+    return job.about(found)
+
+
+def read_images(path: Path) -> Images:
+    """What the images at a path are; UserError if there are none, or if their metadata are damaged."""
+    data = read(path / "zarr.json")
+    try:
+        content = json.loads(data or b"")["attributes"][KEY]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path}: no stitched images here, or damaged; stitch them again") from None
+    return document(Images, content, FORMAT, f"{path}/zarr.json", "stitch again")
+
+
+def _refuse_taken(out: Path, force: bool) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    try:
+        read_images(out)
+    except (UserError, OSError):
+        raise UserError(f"--out {out}: holds what is no stitched images; choose another place") from None
+    if not force:
+        raise UserError(f"--out {out}: holds stitched images already; choose another place, or --overwrite")
+
+
+def _target(source: Path, predictions: Predictions, name: str) -> Field:
+    patches = {field.name: field for field in predictions.targets if field.dims[1:] == ("y", "x")}
+    if name not in patches:
+        raise UserError(f"{source}: predicts no patches (sample, y, x) of {name!r}{meant(name, patches)}")
+    return patches[name]
+
+
+def _refuse_unlike(source: Path, predictions: Predictions, scans: Scans) -> None:
+    n = predictions.samples
+    if scans.position.shape != (n, 2) or scans.scan.shape != (n,):
+        raise UserError(
+            f"{source}: {n:,} patches, but positions {scans.position.shape} and scans {scans.scan.shape}: "
+            "must be (sample, 2) and (sample,); take them from the split that was inverted"
+        )
+    size = (predictions.sizes["y"], predictions.sizes["x"])
+    if scans.weight.shape not in ((1, *size), (n, *size)):
+        raise UserError(
+            f"{source}: {n:,} patches of {size} pixels, but weights {scans.weight.shape}: "
+            "give one of that size, or one for each"
+        )
+    if not scans.sampling > 0:
+        raise UserError(f"sampling {scans.sampling} nm of the patches: must be above 0")
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    predictions: Predictions
+    target: Field
+    scans: Scans
+    method: LeastSquares | Iterative
+
+    def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
+        """All objects of the store, the metadata of the whole last; how the scans came out is appended to `found`."""
+        patches = self._patches()
+        frame = frame_of(patches.corner, patches.weight.shape[1:])
+        numbers = np.unique(self.scans.scan)
+        described = self._metadata(frame, len(numbers), None)
+        yield from _encoded(described, 0, self._coordinates(frame, numbers))
+        for place, number in enumerate(numbers):
+            rows = np.flatnonzero(self.scans.scan == number)
+            image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
+            yield from _encoded(described, place, self._arrays(image))
+            found.append(_stitched(int(number), len(rows), image))
+        yield from self._metadata(frame, len(numbers), self.about(found)).items()
+
+    def about(self, found: list[Stitched]) -> Images:
+        """The metadata."""
+        return Images(
+            format=FORMAT,
+            name=self.predictions.name,
+            method="iterative" if isinstance(self.method, Iterative) else "least_squares",
+            settings=asdict(self.method),
+            sampling=self.scans.sampling,
+            dataset_digest=self.predictions.dataset_digest,
+            split=self.predictions.split,
+            scans=found,
+            packages=versions(PACKAGES),
+        )
+
+    def _patches(self) -> Patches:
+        weight = relative(self.scans.weight)
+        size = (weight.shape[1], weight.shape[2])
+        return Patches(corners(self.scans.position, self.scans.sampling, size), weight)
+
+    def _reader(self, rows: np.ndarray) -> Read:
+        return lambda window: _ahead(self._blocks(rows, window))
+
+    def _blocks(self, rows: np.ndarray, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The patches of these samples, which are in order; only units that hold some of them are read."""
+        for start, stop in units(self.predictions.samples, self.predictions.unit):
+            which = np.arange(*np.searchsorted(rows, (start, stop)))
+            if len(which):
+                values = read_target(self.source, self.predictions, self.target, slice(start, stop), window)
+                yield which, values if len(which) == stop - start else values[rows[which] - start]
+
+    def _arrays(self, image: Image) -> dict[str, np.ndarray]:
+        return {self.target.name: image.phase[None], "weight": image.weight[None], "component": image.component[None]}
+
+    def _coordinates(self, frame: Frame, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        axes = zip(("y", "x"), frame.origin, frame.shape, strict=True)
+        along = {name: (first + np.arange(n)) * self.scans.sampling for name, first, n in axes}
+        return {"scan": numbers.astype(np.int64), **along}
+
+    def _fields(self) -> tuple[Field, ...]:
+        dims, target = ("scan", "y", "x"), self.target
+        return (
+            Field("scan", ("scan",), "int64", "1", "auxiliary", "number of the scan"),
+            Field("y", ("y",), "float64", "nm", "auxiliary", "of a pixel, as the positions of the patches"),
+            Field("x", ("x",), "float64", "nm", "auxiliary", "of a pixel, as the positions of the patches"),
+            Field(target.name, dims, "float32", target.units, "target", f"stitched: {target.about}"),
+            Field("weight", dims, "float32", "1", "auxiliary", "sum of the weights of all patches at a pixel"),
+            Field("component", dims, "uint32", "1", "auxiliary", "patches that overlaps link, from 1 on; 0: none"),
+        )
+
+    def _metadata(self, frame: Frame, count: int, about: Images | None) -> dict[str, bytes]:
+        """All zarr.json by key; consolidated if it is known how the scans came out."""
+        kept: dict[str, Buffer] = {}
+        store = MemoryStore(kept)
+        attributes: dict[str, Any] = {"zarr_conventions": [CONVENTION]}
+        root = zarr.create_group(store, attributes=attributes | ({KEY: about.model_dump(mode="json")} if about else {}))
+        sizes = {"scan": count, "y": frame.shape[0], "x": frame.shape[1]}
+        for field in self._fields():
+            shape = field.shape(sizes)
+            chunks = (1, *(min(n, CHUNK) for n in shape[1:])) if len(shape) > 1 else shape
+            create_array(root, field, shape, chunks, None)
+        if about:
+            consolidate(store, [""])
+        return {key: data.to_bytes() for key, data in kept.items()}
+
+
+def _ahead[T](items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next of which is made by a thread meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
+
+
+def _encoded(described: dict[str, bytes], place: int, arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:
+    for name, values in arrays.items():
+        for key, data in encode(described[f"{name}/zarr.json"], place, values).items():
+            yield f"{name}/{key}", data
+
+
+def _stitched(number: int, patches: int, image: Image) -> Stitched:
+    return Stitched(
+        scan=number,
+        patches=patches,
+        left_out=image.left_out,
+        components=int(image.component.max()),
+        misfit=image.misfit,
+        residual=image.residual,
+    )
