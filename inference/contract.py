@@ -36,7 +36,7 @@ class Method:
 
     solve(fields, **settings): fields with a leading sample axis, and constants without -> the targets, in the dataset's
     units and multiplied by the task's window. prepare(fields): the fields as solve takes them; what no setting changes,
-    done once when settings are tuned. A sample must not depend on its block.
+    done once when settings are tuned. A sample must not depend on its block, unless the method takes all together.
     """
 
     about: str  # formula and source
@@ -46,6 +46,7 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
     uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
+    together: bool = False  # it is given all samples of a split at once, in memory: they belong to one another
 
     def ready(self, fields: Arrays) -> Arrays:
         """The fields that it reads, prepared."""
@@ -178,6 +179,7 @@ class Inverter:
     sizes: Mapping[str, int] | None = None  # of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
     whole: bool = False  # images must not be cut into tiles
+    together: bool = False  # all samples of a split are given at once
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 

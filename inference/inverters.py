@@ -39,6 +39,8 @@ def classical(source: Source, name: str, texts: Sequence[str], label: str | None
         hardware=processor(),
         settings=settings,
         tuning=tuned,
+        whole=method.together,
+        together=method.together,
     )
 
 

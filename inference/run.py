@@ -97,7 +97,9 @@ class Job:
 
     @property
     def block(self) -> int:
-        """Samples read at once: as many as make a batch, of images or of tiles."""
+        """Samples read at once: as many as make a batch, of images or of tiles; or all that belong together."""
+        if self.inverter.together:
+            return self.source.samples
         return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
 
     def invert(self, block: Block) -> Block:
@@ -145,6 +147,8 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
     predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
     clock, made, done, begin = Clock(), 0, 0, time.monotonic()
     with progress(job.source.samples) as show:
+        if job.inverter.together:
+            made = _together(job, predictions, clock)
         for start, stop in units(predictions.samples, predictions.unit):
             if not _whole(job.out, predictions, start, stop):
                 done = start
@@ -176,13 +180,30 @@ def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: in
         block = job.source.read(job.inverter.inputs, first, last)
         parts.append(clock.time(job.invert, block, last - first))
         yield last - first
-    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    _publish(job, predictions, start, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _together(job: Job, predictions: Predictions, clock: Clock) -> int:
+    """Invert all samples at once, unless all units are there. Returns how many were inverted."""
+    n = predictions.samples
+    if all(_whole(job.out, predictions, start, stop) for start, stop in units(n, predictions.unit)):
+        return 0
+    values = clock.time(job.invert, job.source.read(job.inverter.inputs, 0, n), n)
+    for start, stop in units(n, predictions.unit):
+        _publish(job, predictions, start, {name: rows[start:stop] for name, rows in values.items()})
+    return n
+
+
+def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> None:
+    """The objects of a unit."""
     for key, data in objects(predictions, start, values).items():
         publish(job.out / key, data)
 
 
 def _seconds(job: Job, clock: Clock) -> float:
     """Measured on what was done now; where no batch of that counts, the first is done again for it."""
+    if job.inverter.together and clock.batches:  # one batch, too long to be done twice
+        return sum(seconds for seconds, _ in clock.batches) / job.source.samples
     count = min(job.block, job.source.samples)
     block = job.source.read(job.inverter.inputs, 0, count)
     while not clock.timed:

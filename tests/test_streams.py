@@ -50,7 +50,7 @@ def test_neighbouring_samples_are_not_correlated() -> None:
 
 def test_the_samples_of_a_group_share_its_streams_and_no_others() -> None:
     shared = [Streams(0, "train", sample).group(3).object.random(4) for sample in (0, 9)]
-    assert np.array_equal(*shared)
+    assert np.array_equal(shared[0], shared[1])
     assert np.array_equal(Streams(0, "dataset", 0).group(3, "train").object.random(4), shared[0])
     others = [Streams(0, "train", 3), Streams(0, "test", 0).group(3), Streams(1, "train", 0).group(3)]
     others += [Streams(0, "train", 0).group(4)]

@@ -51,12 +51,12 @@ class Pool(BaseModel, ABC):
         """With every file found: by name in `path`, or by hash in the folder `inputs`."""
         if self.path is not None:
             paths = tuple(path.absolute() for path in self.listed(self.path))
-            return self.model_copy(update={"paths": paths, "sha256": tuple(map(_sha256, paths))})
+            return self.model_copy(update={"paths": paths, "sha256": tuple(map(fingerprint, paths))})
         if not self.sha256:
             raise UserError(f"{self.held}.path is missing: give {self.wanted}, --set {self.held}.path=DIR")
         if inputs is None:
             raise UserError(f"this recipe needs {len(self.sha256)} {self.things}: say where they are, --inputs DIR")
-        found = {_sha256(path): path.absolute() for path in _below(inputs)}
+        found = {fingerprint(path): path.absolute() for path in below(inputs)}
         if missing := [digest for digest in self.sha256 if digest not in found]:
             raise UserError(
                 f"--inputs {inputs}: {len(missing)} of the {self.things} are not there, first sha256 {missing[0]}"
@@ -105,19 +105,21 @@ def _members(digests: tuple[str, ...], shared: bool, split: str) -> tuple[int, .
 
 def unchanged(path: Path, digest: str) -> Path:
     """The path. UserError: the file is not what it was."""
-    if _sha256(path) != digest:
+    if fingerprint(path) != digest:
         raise UserError(f"{path}: has changed since the run began; restore it, or choose another --out")
     return path
 
 
-def _sha256(path: Path) -> str:
+def fingerprint(path: Path) -> str:
+    """The sha256 of a file, or of a folder that is an array. UserError: it cannot be read."""
     try:
         return sha256_of_folder(path) if path.is_dir() else sha256_of(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give readable files") from None
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def below(folder: Path) -> Iterator[Path]:
+    """All files in a folder, and folders that are arrays. UserError: it is none."""
     if not folder.is_dir():
         raise UserError(f"--inputs {folder}: is no folder")
     return (path for path in sorted(folder.rglob("*")) if path.is_file() or is_array(path))

@@ -1,0 +1,77 @@
+"""The electron probe of a diffraction experiment: from a file, or from the optics of the condenser."""
+
+from functools import lru_cache
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from generators.array_file import ArrayFile
+from physics import probe
+from schemas.errors import UserError
+from schemas.knobs import knob
+from schemas.quantities import within
+from schemas.windows import mask, quarter
+
+OPTICS = (
+    "defocus",
+    "spherical",
+    "astigmatism",
+    "azimuth",
+    "coma",
+    "coma_azimuth",
+    "threefold",
+    "threefold_azimuth",
+)
+
+
+class Probe(ArrayFile):
+    """The same for a whole dataset. Of a probe from a file, the optics but the voltage say nothing."""
+
+    held: ClassVar[str] = "probe"
+    wanted: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
+
+    voltage: Annotated[float, within(1e3, 1e7)] = Field(80e3, **knob("accelerating voltage", "V"))
+    semi_angle: Annotated[float, within(0, 1, above=True)] = Field(34.6e-3, **knob("of convergence", "rad"))
+    defocus: Annotated[float, within()] = Field(0.0, **knob("C1; positive: the focus lies upstream", "nm"))
+    spherical: Annotated[float, within()] = Field(0.0, **knob("C3", "nm"))
+    astigmatism: Annotated[float, within()] = Field(0.0, **knob("A1", "nm"))
+    azimuth: Annotated[float, within()] = Field(0.0, **knob("of A1, from x towards y", "rad"))
+    coma: Annotated[float, within()] = Field(0.0, **knob("B2, axial", "nm"))
+    coma_azimuth: Annotated[float, within()] = Field(0.0, **knob("of B2, from x towards y", "rad"))
+    threefold: Annotated[float, within()] = Field(0.0, **knob("A2, threefold astigmatism", "nm"))
+    threefold_azimuth: Annotated[float, within()] = Field(0.0, **knob("of A2, from x towards y", "rad"))
+
+    def wave(self, n: int, sampling: float) -> np.ndarray:
+        """P (n, n) with sum |F P|^2 = 1, complex64. sampling: [nm], which says nothing of one from a file.
+
+        UserError (of a file) or ValueError (of optics) if it is none, or not bright in its middle quarter.
+        """
+        return _wave(self, n, sampling)
+
+
+@lru_cache(maxsize=4)
+def _wave(probe: Probe, n: int, sampling: float) -> np.ndarray:
+    wave = _from_file(probe, n) if probe.from_file else _from_optics(probe, n, sampling)
+    if not mask(wave).any():
+        raise UserError(f"probe: is dark in the middle {quarter(n)} of its {n}x{n} pixels; centre it on pixel N//2")
+    wave.flags.writeable = False
+    return wave
+
+
+def _from_optics(knobs: Probe, n: int, sampling: float) -> np.ndarray:
+    optics = {name: getattr(knobs, name) for name in OPTICS}
+    wave = probe.probe((n, n), sampling, knobs.voltage, knobs.semi_angle, power=1 / n**2, **optics)
+    return wave.astype(np.complex64)  # type: ignore[no-any-return]
+
+
+def _from_file(knobs: Probe, n: int) -> np.ndarray:
+    wave = knobs.array()
+    if wave.dtype.kind != "c" or wave.ndim != 2:
+        raise knobs.refused(f"holds {wave.dtype} of shape {wave.shape}")
+    if wave.shape != (n, n):
+        raise knobs.refused(f"has {wave.shape[0]}x{wave.shape[1]} pixels, patterns have {n}x{n}: set pattern to suit")
+    power = (abs(wave) ** 2).sum()
+    if not power:
+        raise knobs.refused("is dark")
+    return (wave / np.sqrt(power * n**2)).astype(np.complex64)  # type: ignore[no-any-return]

@@ -1,0 +1,294 @@
+"""Diffraction patterns of a focused probe on thin objects: single ones to learn from, and whole scans.
+
+    amplitude = sqrt(counts),   counts = Poisson(dose |F (P O)|^2),   O = exp((i - k) phi),   sum |F P|^2 = 1
+
+Single patterns: an object is drawn for a group of samples (`patterns_per_object`), each of which has a place of its own
+in it, on whole pixels. So an object is made once for many patterns, and belongs to one split.
+
+Scans: the positions of a scan (`generators.scanning`) are the samples of a group, in order; all of them are of the
+split test, and `object` holds the phases of the objects. Between pixels of the object, the probe is moved by Fourier's
+shift (`physics.ptychography`), and the target is read off a cubic spline through the object.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from scipy import ndimage
+
+from generators import recipe, thin_objects
+from generators.contract import Arrays
+from generators.illumination import Probe
+from generators.scanning import Scan
+from generators.specimens import lattice
+from generators.specimens.lattice import Lattice
+from generators.specimens.phase_object import transmission
+from generators.streams import Streams
+from generators.thin_objects import ThinObject, ThinObjects
+from physics import noise
+from physics.diffraction import far_field
+from physics.optics import intensity
+from physics.ptychography import patterns
+from schemas import lattices, pictures, textures
+from schemas.errors import UserError
+from schemas.knobs import knob
+from schemas.quantities import Range, within
+from schemas.windows import ENLARGED, enlarged, mask, offsets, repeated
+
+VERSION = 1
+SCANNED = "test"  # the split of whole scans
+
+type Shape = tuple[int, int]
+
+
+class Recipe(recipe.Recipe, ThinObjects):
+    """Every knob of the task."""
+
+    pattern: int = Field(
+        32, ge=8, le=512, multiple_of=ENLARGED, **knob("pixels of a pattern along each side; a multiple of 4", "pixel")
+    )
+    sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **knob("width of a pixel of the object", "nm"))
+    probe: Probe = Field(Probe(), **knob("in the plane of the specimen"))
+    dose: Annotated[Range, within(0, 1e12, above=True)] = Field(
+        Range(low=1e3, high=1e5),
+        **knob(
+            "in a pattern; of a range, its logarithm is uniform. 4.5e7 electrons/nm^2 at a step of 0.0248 nm: 27677",
+            "electron",
+        ),
+    )
+    noise: int = Field(1, ge=0, le=1, **knob("1: electrons are counted; 0: none, as of an infinite dose"))
+    store: Literal["measurement", "expectation", "both"] = Field(
+        "measurement", **knob("amplitudes with noise, without, or both (adds amplitude_expected)")
+    )
+    phase_patch: bool = Field(False, **knob("store the phase under the whole probe, too"))
+    object_size: int = Field(64, ge=8, le=8192, **knob("of an object that is not scanned, along each side", "pixel"))
+    patterns_per_object: int = Field(16, ge=1, **knob("at random places of it; in scans, all of a scan's"))
+    scan: Scan | None = Field(None, **knob("whole scans, in the split test alone; none: single patterns"))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.pictures and self.lattice:
+            raise ValueError("pictures and lattice: give one of them")
+        if self.object_size < self.pattern:
+            raise ValueError(f"object_size = {self.object_size}: must be at least pattern = {self.pattern}")
+        if not self.probe.sha256 and self.probe.path is None:
+            self.probe.wave(self.pattern, self.sampling)
+        if self.scan and self.scan.positions is None:
+            self.scan.frame(self.pattern, self.sampling)
+        return self
+
+    def sizes(self) -> dict[str, int]:
+        """Lengths of the dimensions."""
+        sizes = dict.fromkeys(("y", "x", "qy", "qx", "py", "px"), self.pattern) | {"axis": 2}
+        if self.lattice:
+            sizes |= lattice.sizes(self.lattice)
+        if self.scan:
+            y, x = self.frame
+            sizes |= {"scan": self.scan.scans, "oy": y, "ox": x}
+        return sizes
+
+    def optional(self) -> frozenset[str]:
+        """The optional fields that are stored."""
+        columns = lattices if self.lattice else pictures if self.pictures else textures
+        return frozenset().union(
+            {"probe", "position", "object_absorption"},
+            {field.name for field in columns.FIELDS},
+            () if self.lattice else {"object_range"},
+            {"phase_patch"} if self.phase_patch else (),
+            {"amplitude_expected"} if self.store == "both" else (),
+            {"scan", "object"} if self.scan else (),
+        )
+
+    def bind(self, inputs: Path | None) -> Self:
+        """With the files found and hashed; they hold what they should."""
+        scan = self.scan
+        if scan and scan.positions:
+            scan = scan.model_copy(update={"positions": scan.positions.bind(inputs)})
+        found = {"pictures": self.pictures.bind(inputs)} if self.pictures else {}
+        bound = self.model_copy(update={**found, "probe": self.probe.bind(inputs), "scan": scan})
+        bound.probe.wave(self.pattern, self.sampling)
+        try:
+            _ = bound.frame
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        return bound
+
+    def serves(self, split: str, samples: int) -> None:
+        """Whole scans are of the split test, and a pool of pictures may be too small."""
+        if self.pictures:
+            self.pictures.serves(split)
+        if self.scan is None:
+            return
+        if split != SCANNED:
+            raise UserError(f"scan: whole scans are of the split {SCANNED} alone; give --n 0 --validation 0 --test N")
+        if samples > (most := self.scan.count * self.scan.scans):
+            raise UserError(
+                f"--test {samples}: scan has {self.scan.count} positions x {self.scan.scans} scans; "
+                f"give --test {most}, or more scan.scans"
+            )
+
+    @property
+    def frame(self) -> Shape:
+        """Pixels (y, x) of an object."""
+        return self.scan.frame(self.pattern, self.sampling) if self.scan else (self.object_size,) * 2
+
+    @property
+    def group(self) -> int:
+        """Samples of one object."""
+        return self.scan.count if self.scan else self.patterns_per_object
+
+    def phase(self, drawn: ThinObject) -> np.ndarray:
+        """Of an object (y, x) [rad]."""
+        return thin_objects.phase(self, drawn, self.frame, self.sampling, self.probe.voltage)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "default": Recipe(),
+    # deep-phase-imaging (Phys. Rev. Lett. 130, 016101): its dose; with --n 23750 --validation 1250, its probe
+    # (--set probe.path=probe.npy), and pictures (pictures.path=FOLDER pictures.part=1 object_size=32
+    # patterns_per_object=1).
+    "seed": Recipe(dose=Range(low=27_882, high=27_882)),
+    # Twisted layers of hexagonal boron nitride as the same authors measured them; --n 0 --validation 0 --test 65536.
+    "hbn_scan": Recipe(
+        lattice=Lattice(
+            crystal="hbn",
+            sheets=Range(low=2, high=2),
+            orientation=Range(low=0.1, high=0.1),
+            twist=Range(low=math.radians(18), high=math.radians(18)),
+        ),
+        scan=Scan(fluence=4.5e7),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is drawn for one sample; floats as float32 stores them."""
+
+    dose: np.float32
+    voltage: np.float32
+    sampling: np.float32
+    position: np.ndarray  # (2,) [nm]
+    scan: np.int32
+    pixel: tuple[int, int]  # of the object, on which the probe's pixel N//2 lies
+    rest: tuple[float, float]  # by which the probe is moved from there [pixel]
+    drawn: ThinObject
+
+    def __getattr__(self, name: str) -> Any:
+        """The columns of the object."""
+        return self.drawn.column(name)
+
+
+def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    """The parameters of one sample, from the streams `optics` and `place`, and from its group's for the object."""
+    number, index = divmod(rng.sample, recipe.group)
+    place = _scanned(recipe, index, rng) if recipe.scan else _anywhere(recipe, rng)
+    sampling = np.float32(recipe.sampling)
+    position = (place * recipe.sampling).astype(np.float32)
+    exact = position.astype(float) / float(sampling) if recipe.scan else place
+    pixel = np.floor(exact + 0.5).astype(int)
+    return Parameters(
+        dose=np.float32(_dose(recipe, rng)),
+        voltage=np.float32(recipe.probe.voltage),
+        sampling=sampling,
+        position=position,
+        scan=np.int32(number),
+        pixel=tuple(pixel.tolist()),
+        rest=tuple((exact - pixel).tolist()),
+        drawn=thin_objects.draw(recipe, rng.group(number)),
+    )
+
+
+def _dose(recipe: Recipe, rng: Streams) -> float:
+    """[electron]. Always consumes one number of the stream."""
+    share, span = float(rng.optics.random()), recipe.dose
+    if recipe.scan and recipe.scan.fluence is not None:
+        return recipe.scan.fluence * recipe.scan.step**2
+    return float(span.low * (span.high / span.low) ** share)
+
+
+def _anywhere(recipe: Recipe, rng: Streams) -> np.ndarray:
+    """A pixel of the object at which it holds the whole probe."""
+    room = recipe.object_size - recipe.pattern + 1
+    return recipe.pattern // 2 + np.floor(room * rng.place.random(2))
+
+
+def _scanned(recipe: Recipe, index: int, rng: Streams) -> np.ndarray:
+    """[pixel]"""
+    assert recipe.scan is not None
+    reach = recipe.scan.jitter / recipe.sampling
+    place: np.ndarray = recipe.scan.places(recipe.pattern, recipe.sampling)[index]
+    return place + np.asarray(reach * (2 * rng.place.random(2) - 1))
+
+
+INTENSITY = "intensity"
+
+
+def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    """Targets, and the expected electrons (sample, qy, qx): they are counted, then not stored."""
+    patches = np.stack([_patch(recipe, p) for p in block])
+    probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
+    target = np.stack([_between(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
+    waves = np.stack([transmission(*row) for row in zip(patches, _absorption(block), strict=True)])
+    dose = np.array([p.dose for p in block])[:, None, None]
+    arrays = {"phase_patch": patches} if recipe.phase_patch else {}
+    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _patterns(recipe, block, waves, probe)}
+
+
+def _absorption(block: Sequence[Parameters]) -> list[float]:
+    return [float(p.object_absorption) for p in block]
+
+
+def _patch(recipe: Recipe, parameters: Parameters) -> np.ndarray:
+    """The phase (y, x) [rad] under the whole probe."""
+    n, (y, x) = recipe.pattern, (place - recipe.pattern // 2 for place in parameters.pixel)
+    return recipe.phase(parameters.drawn)[y : y + n, x : x + n]
+
+
+def _between(recipe: Recipe, parameters: Parameters) -> np.ndarray:
+    """The enlarged middle of the phase [rad] about a position between pixels."""
+    places = [at + rest + offsets(recipe.pattern) for at, rest in zip(parameters.pixel, parameters.rest, strict=True)]
+    grid = np.meshgrid(*places, indexing="ij")
+    found = ndimage.map_coordinates(_spline(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False)
+    return repeated(found.astype(np.float32))
+
+
+@lru_cache(maxsize=2)
+def _spline(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
+    return ndimage.spline_filter(recipe.phase(drawn).astype(np.float64), order=3, mode="mirror")
+
+
+def _patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    """|F (P O)|^2 (sample, qy, qx), P the probe, moved in scans."""
+    if recipe.scan is None:
+        return intensity(far_field(probe * waves))  # type: ignore[no-any-return]
+    middle = recipe.pattern // 2
+    rows = zip(waves, block, strict=True)
+    return np.concatenate([patterns(wave, probe, middle + np.array([p.rest])) for wave, p in rows])
+
+
+def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    """Electrons counted, from the stream `noise`; amplitudes."""
+    expected = arrays[INTENSITY]
+    measured = {name: values for name, values in arrays.items() if name != INTENSITY}
+    if recipe.store == "both":
+        measured["amplitude_expected"] = np.sqrt(expected)
+    counted = recipe.noise and recipe.store != "expectation"
+    rows = zip(expected, rngs, strict=True)
+    counts = np.stack([noise.shot(row, 1.0, rng.noise) for row, rng in rows]) if counted else expected
+    return measured | {"amplitude": np.sqrt(counts)}
+
+
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
+    """The probe, the mask, and the objects of scans, each from the streams of its group."""
+    probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
+    found = {"probe": probe, "mask": mask(probe)}
+    if recipe.scan is None:
+        return found
+    groups = (rng.group(number, SCANNED) for number in range(recipe.scan.scans))
+    return found | {"object": np.stack([recipe.phase(thin_objects.draw(recipe, group)) for group in groups])}

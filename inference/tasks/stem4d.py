@@ -1,0 +1,133 @@
+"""Phases of whole scans without a network: ptychography, and integrated differential phase contrast."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy import ndimage
+
+from inference.contract import Arrays, Method, Report, Setting, Shown
+from inference.raster import Raster, find_raster
+from physics import pie
+from physics.diffraction import far_field
+from physics.optics import intensity
+from physics.pie import Reconstruction
+from physics.ptychography import centre_of_mass, integrate
+from schemas.windows import offsets, repeated
+
+SEED = 1  # of the order of positions in each sweep
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The patterns of one scan."""
+
+    counts: np.ndarray  # (n, qy, qx)
+    places: np.ndarray  # (n, 2), y and x of the probe's pixel N//2 [pixel of the object]
+    probe: np.ndarray  # (y, x), complex, in units of the square root of counts / N
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels (y, x) of an object that holds the probe at all positions."""
+        y, x = np.ceil(self.places.max(axis=0)).astype(int) + np.array(self.probe.shape)
+        return int(y), int(x)
+
+
+type Patches = Callable[[Scanned], np.ndarray]  # -> the middle quarter of the phase about each position [rad]
+
+
+def scan_by_scan(fields: Arrays, patches: Patches) -> dict[str, np.ndarray]:
+    """The targets of all scans: what is found about each position, enlarged, where the probe is bright."""
+    found = np.empty((len(fields["amplitude"]), *fields["mask"].shape), np.float32)
+    for number in np.unique(fields["scan"]):
+        rows = np.flatnonzero(fields["scan"] == number)
+        found[rows] = repeated(patches(_scanned(fields, rows))) * fields["mask"]
+    return {"phase": found}
+
+
+def _scanned(fields: Arrays, rows: np.ndarray) -> Scanned:
+    """Positions from the first pixel of an object that is just large enough."""
+    counts, probe = fields["amplitude"][rows] ** 2, fields["probe"]
+    places = fields["position"][rows].astype(float) / fields["sampling"][rows, None].astype(float)
+    first = np.floor(places.min(axis=0)) - np.array(probe.shape) // 2
+    return Scanned(counts, places - first, pie.dosed(probe, counts))
+
+
+def _grid(scanned: Scanned) -> np.ndarray:
+    """Places (2, n, y, x) [pixel] of the middle quarter of the probe's pixels at each position."""
+    y, x = scanned.places.T[:, :, None, None]
+    away = offsets(scanned.probe.shape[-1])
+    return np.stack(np.broadcast_arrays(y + away[:, None], x + away))
+
+
+def ptychography(fields: Arrays, *, engine: str, sweeps: float, alpha: float, beta: float) -> dict[str, np.ndarray]:
+    """Phases of the object that ePIE or rPIE finds, beginning with vacuum and the known probe (`physics.pie`).
+
+    beta: 0 leaves the probe as it is.
+    """
+
+    def patches(scanned: Scanned) -> np.ndarray:
+        engines: Mapping[str, Callable[..., Reconstruction]] = {"epie": pie.epie, "rpie": pie.rpie}
+        rng = np.random.Generator(np.random.Philox(SEED))
+        orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
+        start = np.ones(scanned.shape, np.complex64)
+        found = engines[engine](
+            scanned.counts, scanned.places, start, scanned.probe, orders, alpha=alpha, beta=beta or None
+        )
+        wave, grid = found.transmission, _grid(scanned)
+        real, imaginary = (
+            ndimage.map_coordinates(part, grid, order=3, mode="mirror") for part in (wave.real, wave.imag)
+        )
+        return np.arctan2(imaginary, real)
+
+    return scan_by_scan(fields, patches)
+
+
+def contrast(fields: Arrays) -> dict[str, np.ndarray]:
+    """Phases integrated from the centres of mass of a raster's patterns (`physics.ptychography.integrate`)."""
+    return scan_by_scan(fields, _integrated)
+
+
+def _integrated(scanned: Scanned) -> np.ndarray:
+    raster = find_raster(scanned.places)
+    vacuum = centre_of_mass(intensity(far_field(scanned.probe))[None])
+    slopes = raster.image(raster.along(centre_of_mass(scanned.counts) - vacuum))
+    image = integrate(slopes, raster.steps)
+    return _read_off(image, raster, _grid(scanned))
+
+
+def _read_off(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray:
+    """An image on a raster (row, column) at places (2, ...) [pixel]; beyond its edge, that of the edge."""
+    return ndimage.map_coordinates(image, raster.indices(grid), order=1, mode="nearest")
+
+
+NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
+
+
+def _ptychography(engine: str, about: str, alpha: float) -> Method:
+    return Method(
+        about=f"{about}, from whole scans, the probe known",
+        needs=NEEDS,
+        solve=partial(ptychography, engine=engine),
+        settings={
+            "sweeps": Setting("through all positions, in an order drawn anew for each", "1", (30,)),
+            "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,)),
+            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,)),
+        },
+        together=True,
+    )
+
+
+METHODS: Mapping[str, Method] = {
+    "epie": _ptychography("epie", "extended ptychographic iterative engine (Maiden and Rodenburg 2009)", 0.3),
+    "rpie": _ptychography("rpie", "regularised ptychographic iterative engine (Maiden, Johnson and Li 2017)", 0.3),
+    "idpc": Method(
+        about="integrated differential phase contrast of a raster: grad phi = 2 pi centre of mass (Lazic et al. 2016)",
+        needs=NEEDS,
+        solve=contrast,
+        together=True,
+    ),
+}
+
+REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))

@@ -1,0 +1,46 @@
+"""Phase under a focused probe from its diffraction pattern."""
+
+import jax.numpy as jnp
+
+from training.contract import Array, Arrays, Derived, Learn
+
+TINY = 1e-30  # keeps an empty pattern finite
+
+
+def _relative(fields: Arrays) -> Array:
+    """A / rms A, (sample, qy, qx, 1): neither the dose nor the unit of counts matters."""
+    amplitude = fields["amplitude"]
+    rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
+    return (amplitude / (rms + TINY))[..., None]
+
+
+LEARN = Learn(
+    spatial=("y", "x"),
+    along={"qy": "y", "qx": "x"},
+    inputs={
+        "relative": (Derived(("amplitude",), _relative, "", "amplitude, to its root mean square"),),
+        "amplitude": ("amplitude",),
+    },
+    scalars=("dose", "voltage", "sampling"),
+    recipes={
+        # Patterns tell no constant of a phase, so none is learned.
+        "default": {
+            "optimizer": {"learning_rate": 2e-3},
+            "batch_size": 64,
+            "loss": {"relative": 0, "l1": 1, "aligned": True},
+        },
+        # deep-phase-imaging: raw amplitudes, plain gradient descent on the mean absolute error. Its code takes the
+        # first sample of each batch alone into the loss; here all count.
+        "seed": {
+            "model": {"name": "dledi"},
+            "input": "amplitude",
+            "normalisation": "none",
+            "epochs": 100,
+            "batch_size": 16,
+            "augment": False,
+            "optimizer": {"name": "sgd", "learning_rate": 1e-4, "momentum": 0, "clip": None},
+            "schedule": {"name": "constant", "warmup": 0},
+            "loss": {"relative": 0, "l1": 1},
+        },
+    },
+)
