@@ -11,8 +11,10 @@ from schemas.terminal import Parser, command
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
+    from inference.offsets import LeastSquares
     from inference.run import Job
     from inference.source import Source
+    from inference.stitching import Iterative
     from schemas.predictions import Predictions
 
 BATCH = 32
@@ -50,6 +52,7 @@ def _infer(argv: Sequence[str] | None) -> int:
     from inference.source import open_source
 
     sources = [open_source(args.data, split) for split in args.split]
+    stitching = _stitching(args, sources)
     inverter = _inverter(args, sources[0])
     jobs = [_job(args, source, inverter, several=len(sources) > 1) for source in sources]
     for job in jobs:
@@ -57,7 +60,28 @@ def _infer(argv: Sequence[str] | None) -> int:
             print(line)
         predictions, made, broken = run.run(job, overwrite=args.overwrite)
         _say(job.out, predictions, made, broken, first=job is jobs[0])
+        if stitching is not None:
+            from inference.stitch_command import stitch
+
+            for line in stitch(job.source, job.out, args.stitch, stitching):
+                print(line)
     return 0
+
+
+def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastSquares | Iterative | None":
+    """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
+    if args.stitch is None:
+        if args.stitch_set:
+            raise UserError(f"--stitch-set {args.stitch_set[0]}: says how --stitch STORE does it; give that, too")
+        return None
+    if len(sources) > 1:
+        raise UserError(f"--stitch {args.stitch}: stitches one split; give --split with one")
+    from inference import scans, stitch_command
+
+    _refuse_inside(args.data, args.stitch)
+    stitch_command.refuse_unstitched(sources[0])
+    scans.refuse_taken(args.stitch, force=True)
+    return stitch_command.chosen(args.stitch_set)
 
 
 def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", *, several: bool) -> "Job":
@@ -153,6 +177,15 @@ def _infer_parser() -> Parser:
         "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
     )
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
+    parser.add_argument("--stitch", type=Path, metavar="STORE", help="images of whole scans from their patches, too")
+    parser.add_argument(
+        "--stitch-set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="method=iterative (the seed's sweeps) alpha=0.1 sweeps=3; else least squares over all overlaps",
+    )
     show = parser.add_argument_group("only show")
     show.add_argument("--describe", action="store_true", help="print the methods: formula, settings, unit, meaning")
     show.add_argument("--task", metavar="NAME", help="for --describe without --data (all tasks)")

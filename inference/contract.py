@@ -4,7 +4,7 @@ import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
 from schemas.predictions import Tuning, Weights
 from schemas.scores import SCORES, Score
+
+if TYPE_CHECKING:
+    from inference.scans import Scans
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
@@ -98,6 +101,16 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Stitch:
+    """How targets are patches of larger images, one for each scan."""
+
+    needs: tuple[str, ...]  # fields of the dataset; without them it holds no scans
+    scans: "Callable[[Arrays], Scans]"  # those of all samples -> where their patches lie
+    truth: str  # field without samples: the objects of the scans, (scan, y, x), from pixel 0 on
+    pixels: int  # of an image to one of the truth, along each side
+
+
+@dataclass(frozen=True)
 class View:
     """Something to look at that follows from the targets, exact ones and predicted ones: their far field."""
 
@@ -157,6 +170,7 @@ class Inference(Protocol):
     METHODS: Mapping[str, Method]
     REPORT: Report
     FINISH: Finish  # optional: networks' targets are stored as they are without
+    STITCH: Stitch  # optional: targets are no patches without
 
 
 @dataclass(frozen=True)
@@ -202,6 +216,9 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
     if (after := getattr(module, "FINISH", None)) is not None:
         yield from _finish_mistakes(task, after)
+    if (images := getattr(module, "STITCH", None)) is not None:
+        yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
+        yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
             yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"

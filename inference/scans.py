@@ -96,7 +96,7 @@ def write(
 
     force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
     """
-    _refuse_taken(out, force)
+    refuse_taken(out, force)
     predictions = read_predictions(source)
     target = _target(source, predictions, field)
     _refuse_unlike(source, predictions, scans)
@@ -119,7 +119,8 @@ def read_images(path: Path) -> Images:
     return document(Images, content, FORMAT, f"{path}/zarr.json", "stitch again")
 
 
-def _refuse_taken(out: Path, force: bool) -> None:
+def refuse_taken(out: Path, force: bool) -> None:
+    """UserError if a place holds something else than stitched images, or these, and not `force`."""
     if not out.exists() and not out.is_symlink():
         return
     try:

@@ -7,14 +7,17 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from inference.contract import Arrays, Method, Report, Setting, Shown
+from inference.contract import Arrays, Method, Report, Setting, Shown, Stitch
+from inference.patches import tapered
 from inference.raster import Raster, find_raster
+from inference.scans import Scans
 from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.pie import Reconstruction
 from physics.ptychography import centre_of_mass, integrate
-from schemas.windows import offsets, repeated
+from schemas.errors import UserError
+from schemas.windows import ENLARGED, first, offsets, repeated
 
 SEED = 1  # of the order of positions in each sweep
 
@@ -102,6 +105,20 @@ def _read_off(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray
     return ndimage.map_coordinates(image, raster.indices(grid), order=1, mode="nearest")
 
 
+def where(fields: Arrays) -> Scans:
+    """Where the patches of scans lie; what is near the edge of the mask counts less.
+
+    A patch's 4 x 4 pixels about the probe's origin lie on those of the stitched image that show the position's pixel of
+    the object, as near as a quarter of that goes.
+    """
+    window, wide = fields["mask"], float(fields["sampling"][0])
+    if (fields["sampling"] != fields["sampling"][0]).any():
+        raise UserError("sampling: must be the same for all patterns to be stitched; stitch scans apart")
+    fine, n = wide / ENLARGED, window.shape[0]
+    position = fields["position"].astype(float) + (n // 2 - first(n)) * fine
+    return Scans(position, tapered(window)[None], fields["scan"], fine)
+
+
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
@@ -129,5 +146,7 @@ METHODS: Mapping[str, Method] = {
         together=True,
     ),
 }
+
+STITCH = Stitch(needs=("position", "scan", "sampling", "mask"), scans=where, truth="object", pixels=ENLARGED)
 
 REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))

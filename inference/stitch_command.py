@@ -1,0 +1,91 @@
+"""`infer --stitch`: the predicted patches of whole scans as images, and how far these are the objects."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from inference import scans, tuning
+from inference.contract import Setting, Stitch, Value, find_inference
+from inference.offsets import LeastSquares
+from inference.resolution import Resolution, resolution
+from inference.source import Source
+from inference.stitching import Iterative
+from schemas.errors import UserError
+from schemas.objects import publish
+
+SETTINGS = {
+    "method": Setting(
+        "least squares over all overlaps, or the sweeps of the seed", "1", ("least_squares", "iterative")
+    ),
+    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,)),
+    "sweeps": Setting("iterative: through all patches", "1", (Iterative.sweeps,)),
+    "seed": Setting("iterative: of the order of patches", "1", (Iterative.seed,)),
+}
+
+
+def chosen(texts: Sequence[str]) -> LeastSquares | Iterative:
+    """How patches are stitched, from `key=value`. UserError for a setting that there is not."""
+    given: Mapping[str, Value] = tuning.parse("stitching", SETTINGS, texts)
+    alpha, sweeps, seed = (float(given.get(key, SETTINGS[key].values[0])) for key in ("alpha", "sweeps", "seed"))
+    if given.get("method") == "iterative":
+        return Iterative(alpha, int(sweeps), int(seed))
+    if rest := sorted(given.keys() - {"method"}):
+        raise UserError(f"--stitch-set {rest[0]}: is for method=iterative; give that, or leave it out")
+    return LeastSquares()
+
+
+def refuse_unstitched(source: Source) -> Stitch:
+    """How the task's targets are patches of images. UserError if they are not, or the dataset has no scans."""
+    found = getattr(find_inference(source.task.name), "STITCH", None)
+    if not isinstance(found, Stitch):
+        raise UserError(f"--stitch: the targets of task {source.task.name} are no patches of larger images")
+    if lacking := source.lacks(found.needs):
+        raise UserError(f"--stitch: {source.path} has no whole scans (lacks {', '.join(lacking)}); generate some")
+    return found
+
+
+def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | Iterative) -> list[str]:
+    """Write the images, and beside them what they are worth; returns what is to be said of each.
+
+    Images that are there are made anew: that takes seconds.
+    """
+    how = refuse_unstitched(source)
+    fields = source.read(how.needs, 0, source.samples)
+    images = scans.write(predictions, how.scans(fields), out, method, force=True)
+    lines = [f"scan {one.scan}: {_about(one)}" for one in images.scans]
+    if source.lacks([how.truth]):
+        return lines
+    found = _resolutions(out, images, source.read([how.truth], 0, 0)[how.truth], how.pixels)
+    place = out.with_name(f"{out.name.removesuffix('.zarr')}-resolution.json")
+    rows = [{"scan": one.scan, **asdict(row)} for one, row in zip(images.scans, found, strict=True)]
+    publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
+    return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
+
+
+def _resolutions(out: Path, images: scans.Images, truth: np.ndarray, pixels: int) -> list[Resolution]:
+    group = zarr.open_group(out, mode="r")
+    y, x = (round(float(np.asarray(group[name][0])) / images.sampling) for name in ("y", "x"))  # type: ignore[index]
+    return [
+        resolution(np.asarray(group["phase"][place]), (y, x), truth[one.scan], pixels, images.sampling * pixels)  # type: ignore[index]
+        for place, one in enumerate(images.scans)
+    ]
+
+
+def _about(one: scans.Stitched) -> str:
+    parts = [f"{one.patches:,} patches"]
+    parts += [f"{one.left_out:,} left out"] if one.left_out else []
+    parts += [f"{one.components:,} parts without overlap"] if one.components > 1 else []
+    parts += [f"misfit {one.misfit:.3g} rad"] if one.misfit is not None else []
+    return ", ".join(parts)
+
+
+def _worth(row: Resolution) -> str:
+    if row.rms is None:
+        return "too small to be compared with its object"
+    return (
+        f"rms {row.rms:.4f} rad, ring correlation to {row.half_bit:.3g} / nm (half bit), {row.seventh:.3g} / nm (1/7)"
+    )

@@ -1,0 +1,246 @@
+"""The task `stem4d`: patterns and targets follow from objects, probe and positions; electrons are counted; scans."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from generators import engine, thin_objects, unit
+from generators.illumination import Probe
+from generators.specimens import lattice
+from generators.streams import Streams
+from generators.tasks import stem4d
+from physics.electron import interaction
+from schemas.errors import UserError
+from schemas.knobs import make
+from schemas.windows import enlarged, first, offsets
+
+from .conftest import DATA, Command, digest, refused
+
+MEASURED = DATA / "hbn_4dstem"
+CLEAN = ("noise=0", "phase_patch=true")
+SCAN = ("scan.rows=6", "scan.columns=5")
+SMOOTH = "lattice.vibration=0.05"  # nm: no atom is sharper than two pixels
+
+
+def plan(*settings: str, recipe: str = "default", train: int = 64, test: int = 0) -> Any:
+    made = make(stem4d.Recipe, stem4d.RECIPES[recipe].model_dump(mode="json"), settings)
+    samples = {"train": train, "validation": 0, "test": test}
+    return engine.plan("stem4d", made.bind(None), 0, samples, Path("x.zarr"))
+
+
+def samples(n: int, *settings: str) -> dict[str, np.ndarray]:
+    found = plan(*settings)
+    return unit.make(found, "train", range(n)) | unit.constants(found)
+
+
+def scanned(*settings: str, n: int = 30) -> dict[str, np.ndarray]:
+    found = plan(*SCAN, *settings, recipe="hbn_scan", train=0, test=n)
+    return unit.make(found, "test", range(n)) | unit.constants(found)
+
+
+def pattern(probe: np.ndarray, phase: np.ndarray, absorption: float, move: Any = (0.0, 0.0)) -> np.ndarray:
+    """The sums of the definition, written out in float64: |F (P O)|, the probe moved by a phase ramp of its sums."""
+    n = len(probe)
+    place = np.arange(n) - n // 2
+    kernel = np.exp(-2j * np.pi / n * place[:, None] * place)
+    # Fourier's shift by the frequencies from -N/2 on, as zero frequency first has them
+    turn = [np.exp(-2j * np.pi / n * place * shift) for shift in move]
+    moved = kernel.conj() @ (turn[0][:, None] * (kernel @ probe.astype(complex) @ kernel) * turn[1]) @ kernel.conj()
+    wave = moved / n**2 * np.exp((1j - absorption) * phase.astype(float))
+    return abs(kernel @ wave @ kernel)
+
+
+@pytest.mark.parametrize("n", [32, 36, 44])  # of the quarters, 8, 9 and 11 pixels, one is even
+@pytest.mark.parametrize("kind", ["texture.slope=2", "lattice.crystal=graphene", "pictures"])
+def test_amplitudes_and_targets_follow_from_the_stored_fields(generate: Command, n: int, kind: str) -> None:
+    if kind == "pictures":
+        np.save("stack.npy", np.random.default_rng(0).integers(0, 255, (40, 50, 60), np.uint8))
+        kind = "pictures.path=stack.npy"
+    knobs = (*CLEAN, f"pattern={n}", kind, "object.absorption=0:0.2", "probe.defocus=1", "probe.astigmatism=1")
+    assert generate("--task", "stem4d", "--n", 3, "--validation", 1, "--set", *knobs)[0] == 0
+    for split in ("train", "validation"):
+        data = xr.open_zarr(f"stem4d.zarr/{split}").load()
+        probe, window = data.probe.values, data["mask"].values
+        bright = abs(probe) ** 2 > 0.16 * (abs(probe) ** 2).max()
+        q = n // 4
+        middle = (slice(n // 2 - q // 2, n // 2 - q // 2 + q),) * 2
+        assert np.array_equal(window, np.kron(bright[middle], np.ones((4, 4))))
+        for i in range(data.sizes["sample"]):
+            s = data.isel(sample=i)
+            exact = np.sqrt(float(s.dose)) * pattern(probe, s.phase_patch.values, float(s.object_absorption))
+            assert np.max(abs(s.amplitude.values - exact)) < 2e-6 * exact.max()
+            assert np.array_equal(s.phase, window * np.kron(s.phase_patch.values[middle], np.ones((4, 4))))
+        assert float(data.phase_patch.std()) > 0.005
+
+
+def test_the_enlarged_pixel_of_the_origin_is_where_it_is_said_to_be() -> None:
+    for n in (32, 36, 40, 44):
+        patch = np.zeros((n, n))
+        patch[n // 2, n // 2] = 1
+        rows = np.flatnonzero(enlarged(patch).any(axis=1))
+        assert rows.tolist() == [first(n) + k for k in range(4)]
+        assert offsets(n)[first(n) // 4] == 0
+
+
+@pytest.mark.parametrize("knobs", [(), ("scan.jitter=0.01", "scan.rotation=0.3", "pattern=36"), ("scan.step=0.057",)])
+def test_patterns_of_a_scan_follow_from_object_positions_and_probe(knobs: tuple[str, ...]) -> None:
+    found = scanned(*CLEAN, *knobs)
+    n = found["probe"].shape[0]
+    for i in range(0, 30, 7):
+        place = found["position"][i].astype(float) / float(found["sampling"][i])
+        whole = np.floor(place + 0.5).astype(int)
+        y, x = whole - n // 2
+        patch = found["object"][0, y : y + n, x : x + n]
+        assert np.array_equal(found["phase_patch"][i], patch)
+        exact = np.sqrt(float(found["dose"][i])) * pattern(found["probe"], patch, 0.0, place - whole)
+        assert np.max(abs(found["amplitude"][i] - exact)) < 4e-6 * exact.max()
+
+
+def test_targets_of_a_scan_are_the_object_about_each_position() -> None:
+    """On whole pixels exactly; between them, by the lattice itself at these points."""
+    found = scanned("noise=0", "scan.step=0.0285", SMOOTH)
+    for i in (0, 7, 29):
+        y, x = np.rint(found["position"][i] / 0.0285).astype(int)
+        patch = found["object"][0, y - 4 : y + 4, x - 4 : x + 4]
+        assert np.allclose(found["phase"][i], found["mask"] * np.kron(patch, np.ones((4, 4))), atol=1e-6)
+    made = plan(*SCAN, "noise=0", SMOOTH, recipe="hbn_scan", train=0, test=30)
+    found = unit.make(made, "test", range(30)) | unit.constants(made)
+    drawn = thin_objects.draw(made.recipe, Streams(0, "test", 0).group(0)).image
+    assert isinstance(drawn, lattice.DrawnLattice)
+    for i in (1, 12, 29):
+        origin = made.recipe.frame[0] // 2 - found["position"][i].astype(float) / 0.0285 + 4
+        points = interaction(80e3) * lattice.projected(drawn, (8, 8), (0.0285, 0.0285), origin=tuple(origin))
+        error = found["phase"][i] - found["mask"] * np.kron(points, np.ones((4, 4)))
+        assert abs(error).max() < 2e-3 * np.ptp(found["object"])
+
+
+def test_all_positions_of_a_scan_see_one_object_and_scans_do_not_share_it() -> None:
+    found = scanned("scan.scans=2", "lattice.orientation=0:1", n=60)
+    assert found["scan"].tolist() == [0] * 30 + [1] * 30
+    assert len(np.unique(found["lattice_rotation"][:, 0])) == 2
+    assert np.array_equal(found["position"][:30], found["position"][30:])
+    assert not np.array_equal(found["object"][0], found["object"][1])
+
+
+def test_positions_are_a_raster_with_jitter_turned_and_within_the_object() -> None:
+    for knobs in (("scan.jitter=0.02",), ("scan.rotation=2",), ("scan.rotation=-0.4", "scan.jitter=0.1")):
+        made = plan(*SCAN, *knobs, recipe="hbn_scan", train=0, test=30)
+        found = unit.make(made, "test", range(30))
+        places = found["position"] / 0.0285
+        least, most = places.min(axis=0), places.max(axis=0)
+        assert (np.floor(least + 0.5) >= 16).all()
+        assert (np.floor(most + 0.5) + 16 <= made.recipe.frame).all()
+    turned = plan(*SCAN, "scan.rotation=0.3", recipe="hbn_scan", train=0, test=30)
+    there = unit.make(turned, "test", range(6))["position"]
+    assert np.allclose(there[1] - there[0], 0.0248 * np.array([np.sin(0.3), np.cos(0.3)]), atol=1e-6)
+    assert np.allclose(there[5] - there[0], 0.0248 * np.array([np.cos(0.3), -np.sin(0.3)]), atol=1e-6)
+    straight = plan(*SCAN, "scan.jitter=0.02", recipe="hbn_scan", train=0, test=30)
+    raster = np.array([divmod(i, 5) for i in range(30)]) * 0.0248
+    away = unit.make(straight, "test", range(30))["position"] - raster
+    assert 0.01 < np.ptp(away - away.mean(axis=0)) <= 0.04 + 1e-6
+
+
+def test_samples_of_one_object_are_neighbours_and_no_object_is_in_two_splits() -> None:
+    made = plan("patterns_per_object=5", train=23)
+    found = unit.make(made, "train", range(23))
+    seeds = found["texture_seed"]
+    assert [len(np.unique(seeds[k : k + 5])) for k in range(0, 23, 5)] == [1] * 5
+    assert len(np.unique(seeds)) == 5
+    assert not set(seeds) & set(unit.make(made, "test", range(23))["texture_seed"])
+    places = found["position"] / 0.0285
+    assert len(np.unique(np.rint(places), axis=0)) > 20
+    assert np.allclose(places, np.rint(places), atol=1e-4)
+    assert places.min() >= 16 - 1e-4
+    assert places.max() <= 64 - 16 + 1e-4
+
+
+def test_electrons_are_counted() -> None:
+    """Whole numbers, of the dose in all, with the variance of their mean."""
+    found = samples(48, "store=both", "dose=20000")
+    counts, expected = found["amplitude"] ** 2, found["amplitude_expected"] ** 2
+    assert np.allclose(counts, np.rint(counts), atol=1e-3)
+    assert np.allclose(expected.sum(axis=(1, 2)), 20_000, rtol=1e-5)
+    bright = expected > 5
+    pull = (counts - expected)[bright] / np.sqrt(expected[bright])
+    assert abs(pull.mean()) < 4 / np.sqrt(pull.size)
+    assert pull.var() == pytest.approx(1, abs=6 / np.sqrt(pull.size))
+    assert np.array_equal(samples(4, "store=expectation")["amplitude"], samples(4, "noise=0")["amplitude"])
+
+
+def test_doses_are_uniform_in_their_logarithm_or_follow_from_the_fluence() -> None:
+    logarithms = np.log10(samples(400, "pattern=8", "object_size=8", "probe.semi_angle=0.06")["dose"])
+    assert logarithms.min() >= 3
+    assert logarithms.max() <= 5
+    assert abs(logarithms.mean() - 4) < 4 * 2 / np.sqrt(12 * 400)
+    assert np.allclose(scanned()["dose"], 4.5e7 * 0.0248**2)
+    assert (scanned("scan.fluence=none", "dose=123")["dose"] == 123).all()
+
+
+@pytest.mark.skipif(not MEASURED.exists(), reason="the measured files are not here")
+def test_the_measured_probe_and_positions(generate: Command) -> None:
+    """The mask is the published one; files are found again by hash."""
+    knobs = (f"probe.path={MEASURED}/probe.npy", f"scan.positions.path={MEASURED}/positions.npy", "scan.fluence=none")
+    command = ("--task", "stem4d", "--recipe", "hbn_scan", "--n", 0, "--validation", 0, "--test", 3)
+    assert generate(*command, "--set", *knobs)[0] == 0
+    data = xr.open_zarr("stem4d.zarr/test").load()
+    assert np.array_equal(data["mask"], np.load(MEASURED / "mask.npy"))
+    probe = np.load(MEASURED / "probe.npy")
+    assert np.allclose(data.probe * 32 * np.sqrt((abs(probe) ** 2).sum()), probe, atol=1e-6)
+    assert np.allclose(np.diff(data.position / 0.0285, axis=0), [[0.869959, 0]] * 2, atol=1e-4)
+    assert data.sizes["oy"] == 222 + 32
+    assert generate("--from", "stem4d.zarr", "--inputs", MEASURED, "--out", "again.zarr")[0] == 0
+    assert digest("again.zarr") == digest("stem4d.zarr")
+    refused(generate("--from", "stem4d.zarr", "--out", "other.zarr"), "--inputs")
+
+
+def saved(name: str, values: Any) -> str:
+    np.save(name, values)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("knobs", "parts"),
+    [
+        (["pattern=30"], ["pattern = 30", "multiple of 4"]),
+        (["pattern=128"], ["object_size = 64", "at least pattern = 128"]),
+        (["probe.semi_angle=0.08"], ["0.08", "take smaller ones"]),
+        (["probe.defocus=200"], ["probe", "dark in the middle"]),
+        (["noise=0.5"], ["noise"]),
+        (["dose=0"], ["dose", "more than 0"]),
+        (["probe.path=none.npy"], ["none.npy", "No such file"]),
+        (["probe.path=small.npy"], ["small.npy", "16x16 pixels", "32x32"]),
+        (["probe.path=real.npy"], ["real.npy", "complex array"]),
+        (["probe.path=nan.npy"], ["nan.npy", "finite"]),
+        (["pictures.path=x", "lattice.crystal=hbn"], ["give one of them"]),
+        (["scan.positions.path=real.npy"], ["real.npy", "(position, 2)"]),
+        (["scan.positions.path=far.npy"], ["at most 8192"]),
+        (["scan.positions.path=far.npy", "scan.fluence=1"], ["only a raster has a step"]),
+        (["scan.rows=4000"], ["split test alone", "--n 0 --validation 0"]),
+        (["scan.rows=65536"], ["at most 8192"]),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(generate: Command, knobs: list[str], parts: list[str]) -> None:
+    saved("small.npy", np.ones((16, 16), complex))
+    saved("real.npy", np.ones((32, 32)))
+    saved("nan.npy", np.full((32, 32), np.nan + 1j))
+    saved("far.npy", np.array([[0.0, 0.0], [1e4, 0.0]]))
+    refused(generate("--task", "stem4d", "--n", 2, "--set", *knobs), *parts)
+
+
+def test_a_scan_makes_no_more_samples_than_it_has_positions() -> None:
+    with pytest.raises(UserError, match="30 positions x 1 scans; give --test 30"):
+        scanned(n=31)
+
+
+def test_a_probe_that_has_changed_is_told() -> None:
+    wave = np.zeros((32, 32), complex)
+    wave[16, 16] = 7
+    probe = Probe(path=Path(saved("probe.npy", wave))).bind(None)
+    saved("probe.npy", 2 * wave)
+    with pytest.raises(UserError, match="has changed"):
+        probe.array()
+    again = Probe(path=Path("probe.npy")).bind(None)
+    assert np.allclose(again.wave(32, 0.0285) * 32, wave / 7)  # scaled to one electron

@@ -1,0 +1,203 @@
+"""The task `stem4d`: what networks are told, methods that need whole scans, images stitched of patches."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from inference.offsets import LeastSquares
+from inference.patches import Patches, corners, frame_of, relative
+from inference.raster import find_raster
+from inference.resolution import resolution
+from inference.stitching import stitch
+from inference.tasks.stem4d import METHODS, where
+from schemas.errors import UserError
+from schemas.tasks.stem4d import TASK
+from tests.training.conftest import columns, features_for, made
+
+from .conftest import Command, refused, values
+from .test_stem4d import scanned
+
+ROOMY = ("scan.rows=20", "scan.columns=18", "scan.step=0.04", "noise=0", "lattice.vibration=0.03")
+GENERATE = ("--task", "stem4d", "--recipe", "hbn_scan", "--n", 0, "--validation", 0, "--scheduler", "synchronous")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("stem4d"), "stem4d", "--set", "pattern=16", "probe.semi_angle=0.05")
+
+
+def settings(name: str, **given: float) -> dict[str, Any]:
+    return {key: setting.values[0] for key, setting in METHODS[name].settings.items()} | given
+
+
+def invert(name: str, fields: dict[str, np.ndarray], **given: float) -> np.ndarray:
+    method = METHODS[name]
+    return method.invert(TASK, settings(name, **given), method.ready(fields))["phase"]
+
+
+def error(found: np.ndarray, fields: dict[str, np.ndarray]) -> float:
+    """Relative to the phase, each patch less its mean; the median."""
+    inside = fields["mask"] != 0
+    a, b = (x[:, inside].astype(float) for x in (found, fields["phase"]))
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
+    return float(np.median(np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)))
+
+
+@pytest.mark.parametrize(("name", "least"), [("epie", 0.05), ("rpie", 0.05), ("idpc", 0.6)])
+def test_methods_find_the_object_of_a_clean_scan(name: str, least: float) -> None:
+    """iDPC blurs with the probe; and each of two scans has its own object, wherever it lies."""
+    fields = scanned(*ROOMY, "scan.scans=2", "lattice.orientation=0:1", n=720)
+    fields["position"] = fields["position"] + np.float32(0.7) * fields["scan"][:, None]
+    given = {"sweeps": 60.0} if name != "idpc" else {}
+    found = invert(name, fields, **given)
+    assert error(found, fields) < least
+    assert (found[:, fields["mask"] == 0] == 0).all()
+    turned = {**fields, "phase": fields["phase"][:, ::-1]}
+    assert error(found, turned) > 2 * error(found, fields)
+
+
+def test_a_raster_is_found_turned_and_jittered() -> None:
+    rng = np.random.default_rng(0)
+    for angle, rows, across in ((0.0, 6, 9), (0.6, 9, 5), (-2.0, 8, 8)):
+        axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * [[1.5], [0.8]]
+        index = np.array([divmod(i, across) for i in range(rows * across)])
+        places = np.array([30.0, 40.0]) + index @ axes
+        for jitter in (0.0, 0.05):
+            raster = find_raster(places + rng.uniform(-jitter, jitter, places.shape))
+            assert (raster.rows, raster.columns) == (rows, across)
+            assert np.allclose(raster.axes, axes, atol=1e-9 + 2 * jitter)
+        exact = find_raster(places)
+        assert np.allclose(exact.indices(places.T), index.T)
+        assert exact.steps == pytest.approx((1.5, 0.8))
+        assert np.allclose(exact.along(axes), np.diag(exact.steps), atol=1e-9)
+
+
+@pytest.mark.parametrize("places", ["random", "line", "cut", "skew"])
+def test_no_raster_is_refused(places: str) -> None:
+    index = np.array([divmod(i, 5) for i in range(30)], float)
+    wrong = {
+        "random": np.random.default_rng(0).uniform(0, 30, (30, 2)),
+        "line": index[:5],
+        "cut": index[:28],
+        "skew": index @ np.array([[1.0, 0.5], [0.0, 1.0]]),
+    }[places]
+    with pytest.raises(UserError, match="take epie"):
+        find_raster(wrong)
+
+
+def test_a_turned_scan_is_integrated_along_its_own_axes() -> None:
+    straight, turned = (scanned(*ROOMY, f"scan.rotation={a}", n=360) for a in (0, 0.5))
+    assert error(invert("idpc", turned), turned) < 1.3 * error(invert("idpc", straight), straight)
+
+
+def test_whole_scans_from_the_command_line_to_images(
+    generate: Command, infer: Command, evaluate: Command, dataset: Command
+) -> None:
+    """Unit by unit into the store, again if one is lost; stitched, compared with the object, in coordinates of it."""
+    assert generate(*GENERATE, "--test", 360, "--set", *ROOMY, "--unit-samples", 64)[0] == 0
+    assert dataset("validate", "stem4d.zarr")[0] == 0
+    command = ("--method", "epie", "--data", "stem4d.zarr", "--set", "sweeps=40", "--out", "epie.zarr")
+    code, out, _ = infer(*command, "--stitch", "scan.zarr")
+    assert code == 0
+    assert "scan 0: 360 patches" in out
+    before = values("epie.zarr")
+    shutil.rmtree("epie.zarr/phase/c/3")
+    assert infer(*command)[0] == 0
+    assert values("epie.zarr") == before
+    assert evaluate("--data", "stem4d.zarr", "--predictions", "epie.zarr")[0] == 0
+    worth = json.loads(Path("scan-resolution.json").read_text())["scans"][0]
+    assert worth["rms"] < 0.02
+    assert worth["seventh"] > 10
+    assert worth["half_bit"] > 10
+    image, truth = xr.open_zarr("scan.zarr").load(), xr.open_zarr("stem4d.zarr/test").load()
+    assert float(image.y[0]) == pytest.approx(float(truth.position[:, 0].min()) - 16 * 0.0285 / 4, abs=0.0285 / 4)
+    refused(infer(*command, "--stitch", "epie.zarr"), "epie.zarr", "no stitched images")
+    again = values("scan.zarr")
+    assert infer(*command, "--stitch", "scan.zarr")[0] == 0
+    assert values("scan.zarr") == again
+    refused(infer(*command, "--stitch", "b.zarr", "--stitch-set", "alpha=0.2"), "method=iterative")
+    refused(infer(*command, "--stitch-set", "alpha=0.2"), "--stitch STORE")
+    assert infer(*command, "--stitch", "b.zarr", "--stitch-set", "method=iterative", "sweeps=5")[0] == 0
+
+
+def _blocks(patches: np.ndarray, window: tuple[slice, slice]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.arange(len(patches)), patches[:, *window])]
+
+
+def test_exact_targets_are_stitched_to_the_object() -> None:
+    """Positions on whole pixels: the mean over the pixels of the object is the object, exactly."""
+    for size in ((), ("pattern=36",)):
+        fields = scanned("noise=0", "scan.step=0.0285", *size)
+        scans = where(fields)
+        weight = relative(scans.weight)
+        corner = corners(scans.position, scans.sampling, weight.shape[1:])
+        frame = frame_of(corner, weight.shape[1:])
+        patches = fields["phase"] + fields["mask"] * np.random.default_rng(0).normal(size=(30, 1, 1))
+        image = stitch(partial(_blocks, patches.astype(np.float32)), Patches(corner, weight), frame, LeastSquares())
+        found = resolution(image.phase, frame.origin, fields["object"][0], 4, 0.0285)
+        assert found.rms is not None
+        assert found.rms < 1e-6
+        assert found.seventh == pytest.approx(0.5 / 0.0285)
+        assert min(found.pixels) >= 6
+
+
+def test_a_resolution_is_that_of_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((40, 44))
+    low = np.fft.ifft2(
+        np.fft.fft2(truth) * (np.hypot(*np.meshgrid(*map(np.fft.fftfreq, (40, 44)), indexing="ij")) < 0.25)
+    )
+    image = np.kron(low.real + 5, np.ones((3, 3)))
+    found = resolution(image, (0, 0), truth, 3, 0.1)
+    assert found.pixels == (40, 44)
+    assert found.seventh == pytest.approx(2.5, abs=0.7)
+    assert found.half_bit == pytest.approx(2.5, abs=0.7)
+    moved = resolution(np.pad(image, ((5, 0), (0, 2)), constant_values=np.nan)[:-3], (-5, 0), truth, 3, 0.1)
+    assert moved.pixels == (39, 44)
+    assert moved.seventh == pytest.approx(2.5, abs=0.7)
+    assert resolution(image[:9], (0, 0), truth, 3, 0.1).rms is None
+
+
+def test_single_patterns_have_no_scans(store: Path, infer: Command) -> None:
+    for name in METHODS:
+        refused(infer("--method", name, "--data", store, "--split", "validation"), "lacks scan", name)
+    refused(
+        infer("--method", "epie", "--data", store, "--split", "validation", "--stitch", "x.zarr"),
+        "--stitch",
+        "no whole scans",
+    )
+
+
+def test_stitching_is_for_tasks_of_patches(generate: Command, infer: Command) -> None:
+    generate("--task", "toy", "--n", 4, "--test", 2, "--scheduler", "synchronous")
+    refused(infer("--method", "identity", "--data", "toy.zarr", "--stitch", "x.zarr"), "toy", "no patches")
+
+
+def test_the_default_input_does_not_depend_on_the_dose(store: Path) -> None:
+    features, fields = features_for(store), columns(store)
+    once, louder = (features.encode({"amplitude": f * fields["amplitude"], "mask": fields["mask"]}) for f in (1, 100))
+    assert np.allclose(once, louder, atol=1e-5)
+    assert np.allclose(np.mean(np.asarray(once) ** 2, axis=(1, 2, 3)), 1, atol=1e-5)
+    assert np.isfinite(np.asarray(features.encode({"amplitude": 0 * jnp.asarray(fields["amplitude"])}))).all()
+
+
+def test_networks_are_trained_and_invert_scans(store: Path, train: Command, infer: Command, generate: Command) -> None:
+    """Seeds' recipe and ours, told the dose; a network's patches are stitched like any."""
+    small = ("--set", "model.filters=2,2,2")
+    assert train("--data", store, "--recipe", "seed", "--epochs", 1, "--out", "seed", *small)[0] == 0
+    assert train("--data", store, "--model", "dledi", "--epochs", 1, "--out", "ours", *small, "scalars=dose")[0] == 0
+    knobs = ("pattern=16", "probe.semi_angle=0.05", "scan.rows=6", "scan.columns=6")
+    assert generate(*GENERATE, "--test", 36, "--set", *knobs)[0] == 0
+    for name in ("seed", "ours"):
+        command = ("--model", name, "--data", "stem4d.zarr", "--out", f"{name}.zarr", "--stitch", f"{name}-image.zarr")
+        code, out, _ = infer(*command)
+        assert code == 0
+        assert "scan 0: 36 patches" in out
+    refused(train("--data", "stem4d.zarr"), "train")
