@@ -86,6 +86,8 @@ class Task:
     measured: tuple[str, ...] = ()  # the parameters that a measurement comes with, beside its inputs
     beam: str | None = None  # the input that is relative to the incident beam
     distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
+    counted: str | None = None  # the input that is the square root of counts
+    alike: tuple[tuple[str, str], ...] = ()  # dimensions as long as another: of a measurement, the other is known
     wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
 
     @model_validator(mode="after")
@@ -143,6 +145,11 @@ def find_task(name: str) -> Task:
     return task
 
 
+def task_function(task: str, name: str) -> Any:
+    """A function that the file of a task may hold beside TASK, or None."""
+    return getattr(files.find("schemas.tasks", task, _mistakes), name, None) if task in task_names() else None
+
+
 def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from files.lacking(module, {"TASK": Task})
     task: Task = module.TASK
@@ -158,6 +165,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "TASK.distinct", task.distinct, "parameter")
     if task.beam is not None:
         yield from misread(task, "TASK.beam", (task.beam,), "input")
+    if task.counted is not None:
+        yield from misread(task, "TASK.counted", (task.counted,), "input")
     yield from misread(task, "TASK.wave", task.wave or (), "target")
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.gauge or task.window):

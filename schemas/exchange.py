@@ -36,6 +36,16 @@ def importing(verbs: Any) -> None:
         metavar="NAME=VALUE",
         help="parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
     )
+    parser.add_argument(
+        "--with",
+        dest="arrays",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="arrays that go with it, in the task's units: position=positions.npy probe=probe.npy",
+    )
+    parser.add_argument("--counts", action="store_true", help="files hold counts: amplitudes are their square roots")
     parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
     parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
     parser.add_argument("--out", type=Path, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
@@ -108,7 +118,11 @@ def _import(args: argparse.Namespace) -> int:
     task = find_task(args.task)
     if args.beam and task.beam is None:
         raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
-    measurement = measure(task, args.groups, args.set, args.axes, args.beam or "")
+    if args.counts and task.counted is None:
+        raise UserError(f"--counts: no input of task {task.name} is the square root of counts; leave it out")
+    measurement = measure(
+        task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, counts=args.counts
+    )
     manifest, written = store(measurement, args.out, overwrite=args.overwrite)
     for note in measurement.notes:
         print(printable(note))

@@ -1,15 +1,15 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
 import numpy as np
 
-from schemas import settings
-from schemas.core import Field, Task
+from schemas import beside, settings
+from schemas.core import Field, Task, task_function
 from schemas.errors import UserError
 from schemas.formats import opening
 from schemas.formats.picture import Picture
@@ -59,12 +59,19 @@ class Read:
 
 
 def measure(
-    task: Task, groups: Sequence[Sequence[str]], texts: Sequence[str], axes: Sequence[str] = (), beam: str = ""
+    task: Task,
+    groups: Sequence[Sequence[str]],
+    texts: Sequence[str],
+    axes: Sequence[str] = (),
+    beam: str = "",
+    *,
+    arrays: Sequence[str] = (),
+    counts: bool = False,
 ) -> Measurement:
     """The measurement of a task. groups: files of one sample each, or of several; texts: `name=value` settings.
 
-    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean". UserError in one line for
-    whatever does not fit.
+    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; arrays: `name=file`; counts:
+    the files hold these, the input is their square root. UserError in one line for whatever does not fit.
     """
     given = settings.parse(task, texts)
     asked = _lengths(task, given)
@@ -73,18 +80,39 @@ def measure(
     for name, files in reads:
         parts[name] += _samples(task[name], files, axes, asked)
     sizes = _sizes(task, parts)
+    sizes |= {dim: sizes[other] for dim, other in task.alike if other in sizes}
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
+    inputs |= {name: _amplitude(name, inputs[name], counts) for name in inputs if name == task.counted}
+    found = beside.read(task, arrays, sizes, len(rows))
+    columns = _completed(task, inputs | columns | found.arrays)
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
-    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*inputs, *columns, task.window}))
+    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*columns, task.window}))
     constants = {
         field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
         for field in stored.fields
         if not field.per_sample
     }
-    return Measurement(stored, sizes, inputs | columns, constants, sources, notes)
+    used = {dim: n for dim, n in sizes.items() if any(dim in field.dims for field in stored.fields)}
+    return Measurement(stored, used, columns, constants, sources + found.sources, notes)
+
+
+def _completed(task: Task, arrays: Arrays) -> Arrays:
+    """With what the task's own file knows to follow from them."""
+    complete: Callable[[Arrays], Arrays] = task_function(task.name, "complete") or (lambda arrays: {})
+    return arrays | complete(arrays)
+
+
+def _amplitude(name: str, values: np.ndarray, counts: bool) -> np.ndarray:
+    """The square root, where counts were measured."""
+    if values.min() < 0:
+        what = "counts" if counts else "amplitudes"
+        raise UserError(
+            f"{name}: {what} of {values.min():g}: must be 0 or more; subtract less background, or clip them"
+        )
+    return np.sqrt(values) if counts else values
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
@@ -149,6 +177,8 @@ def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str,
         raise UserError(f"--axes {','.join(axes)}: must name {', '.join(field.dims[1:])}, with or without sample")
     if read.picture.matlab and values.ndim > 2:
         return _from_matlab(field, read.path, values, asked)
+    if values.ndim == 4 == len(field.dims) + 1:  # a raster of patterns
+        return values.reshape(-1, *values.shape[2:])
     while values.ndim > 2 and len(values) == 1 and values.ndim >= len(field.dims) - 1:
         values = values[0]
     return values

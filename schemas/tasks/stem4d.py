@@ -1,10 +1,13 @@
 """Phase under a focused electron probe from its diffraction pattern (4D-STEM): single patterns, and whole scans."""
 
+import numpy as np
+
 from schemas.core import DType, Field, Task
+from schemas.errors import UserError
 from schemas.lattices import FIELDS as LATTICE
 from schemas.pictures import FIELDS as PICTURE
 from schemas.textures import FIELDS as TEXTURE
-from schemas.windows import ENLARGED
+from schemas.windows import ENLARGED, mask
 
 PATTERN = ("sample", "qy", "qx")
 
@@ -29,6 +32,8 @@ TASK = Task(
     gauge=("constant",),
     window="mask",
     measured=("voltage", "sampling"),
+    counted="amplitude",
+    alike=(("y", "qy"), ("x", "qx"), ("py", "qy"), ("px", "qx")),
     fields=(
         Field("amplitude", PATTERN, "float32", "1", "input", "square root of the electrons counted at each pixel"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "of the object, where the probe is bright"),
@@ -57,3 +62,29 @@ TASK = Task(
         *PICTURE,
     ),
 )
+
+
+def complete(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a measurement's arrays lack: the power of a probe is 1 in all, and says where the mask is.
+
+    UserError: of what is known already, something cannot be.
+    """
+    found: dict[str, np.ndarray] = {}
+    n = arrays["amplitude"].shape[-1]
+    if arrays["amplitude"].shape[-2] != n or n % ENLARGED:
+        raise UserError(
+            f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, a multiple of 4; cut them"
+        )
+    if "position" in arrays:
+        if arrays["position"].shape[1:] != (2,):
+            raise UserError(f"position: shape {arrays['position'].shape}, must be (sample, 2): y and x in nm")
+        found["scan"] = arrays.get("scan", np.zeros(len(arrays["position"]), np.int32))
+    if (probe := arrays.get("probe")) is not None:
+        power = float((abs(probe.astype(complex)) ** 2).sum()) * n**2
+        if not power:
+            raise UserError("probe: is dark; give one with its origin at pixel N//2")
+        found["probe"] = (probe / np.sqrt(power)).astype(np.complex64)
+        found["mask"] = arrays.get("mask", mask(found["probe"]))
+        if not found["mask"].any():
+            raise UserError("probe: is dark in the middle of its pixels; centre it on pixel N//2")
+    return found
