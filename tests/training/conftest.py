@@ -1,11 +1,13 @@
 """Small datasets, made once."""
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import training.tasks
 from generators.cli import main as generate
 from schemas.knobs import make
 from schemas.store import open_split
@@ -45,7 +47,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stores(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Of each task, with every field that an input may read."""
     rich = ("--recipe", "magnetic", "--set", *TIE, "window=0.4", "noise=0.01:0.05", "padding=1", "retrieval=tie")
-    return {"toy": toy, "tie": made(tmp_path_factory.mktemp("rich"), "tie", *rich)}
+    known = {"toy": toy, "tie": made(tmp_path_factory.mktemp("rich"), "tie", *rich)}
+    rest = sorted({module.name for module in pkgutil.iter_modules(training.tasks.__path__)} - known.keys())
+    return known | {task: made(tmp_path_factory.mktemp(task), task) for task in rest}
 
 
 def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:
