@@ -121,6 +121,7 @@ class View:
     name: str
     units: str
     of: Callable[[Arrays], np.ndarray]  # (sample, ...) targets -> (sample, y, x)
+    logarithm: bool = False  # shown as log10, three decades down
 
 
 @dataclass(frozen=True)

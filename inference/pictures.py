@@ -98,7 +98,10 @@ def picture(values: np.ndarray) -> np.ndarray:
 
 def _shown(target: Field | View, values: Arrays) -> np.ndarray:
     """What is looked at of one sample."""
-    return picture((target.of(values) if isinstance(target, View) else values[target.name])[0])
+    if not isinstance(target, View):
+        return picture(values[target.name][0])
+    seen = picture(target.of(values)[0])
+    return _decades(seen) if target.logarithm else seen
 
 
 def _note(result: Result, run: Run, target: Field | View, index: int) -> str:

@@ -21,9 +21,9 @@ SETTINGS = {
     "method": Setting(
         "least squares over all overlaps, or the sweeps of the seed", "1", ("least_squares", "iterative")
     ),
-    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,)),
-    "sweeps": Setting("iterative: through all patches", "1", (Iterative.sweeps,)),
-    "seed": Setting("iterative: of the order of patches", "1", (Iterative.seed,)),
+    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), least=0, most=2),
+    "sweeps": Setting("iterative: through all patches", "1", (Iterative.sweeps,), least=1, whole=True),
+    "seed": Setting("iterative: of the order of patches", "1", (Iterative.seed,), least=0, whole=True),
 }
 
 

@@ -5,6 +5,7 @@ from schemas.core import DType, Field
 KINDS = ("gratings", "defects", "random")  # the field `displacement_kind` holds a position in this list
 TERMS = ("grating", "gaussian", "edge", "screw", "cylinder", "sphere", "field")  # and `displacement_term_kind` in this
 NUMBERS = 6
+SUPPORT = 0.1  # the least modulus within an object
 
 _NUMBERS = (  # lengths in frame widths, angles in rad
     "grating: weight, frequencies fy and fx, cycles at the origin; gaussian: weight, y, x, standard deviation; "

@@ -20,7 +20,7 @@ import numpy as np
 
 from physics.arrays import Array, module
 from schemas.core import Field, Task
-from schemas.waves import align_wave
+from schemas.waves import align_wave, inverted, shifted
 
 
 def align(
@@ -121,10 +121,8 @@ def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
 
 def _invert(stack: Array, fields: list[Field], xp: Array) -> Array:
     """The twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
-    axes = tuple(range(2, stack.ndim))
     sign = [-1 if field.units == "rad" else 1 for field in fields]
-    turned = xp.roll(xp.flip(stack, axes), (1,) * len(axes), axes)
-    return turned * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * len(axes))
+    return inverted(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
 
 
 def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
@@ -139,12 +137,7 @@ def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
     for b in basis:
         gain = gain + _correlation(spectrum, b[None], xp) ** 2
     shape = moving.shape[2:]
-    shifts = xp.unravel_index(gain.reshape(len(gain), prod(shape)).argmax(axis=-1), shape)
-    for axis, (n, shift) in enumerate(zip(shape, shifts, strict=True), start=2):
-        source = (xp.arange(n) - shift[:, None]) % n
-        source = source.reshape(len(gain), *[n if i == axis else 1 for i in range(1, moving.ndim)])
-        moving = xp.take_along_axis(moving, source, axis=axis)
-    return moving
+    return shifted(moving, gain.reshape(len(gain), prod(shape)).argmax(axis=-1), 2, xp)
 
 
 def _transform(stack: Array, xp: Array) -> Array:

@@ -38,13 +38,10 @@ def align_wave(
     """
     xp = modulus.__array_namespace__()
     truth = _wave(exact_modulus, exact_phase, xp)
-    candidates = [(modulus, phase)]
-    if "twin" in gauge:
-        candidates.append((_inverted(modulus, xp), -_inverted(phase, xp)))
-    found = [_moved(*candidate, truth, gauge, xp) for candidate in candidates]
-    (m, p, gain), *others = found
+    m, p, gain = _moved(modulus, phase, truth, gauge, xp)
     twin = xp.zeros(gain.shape, dtype=bool)
-    for other_m, other_p, other_gain in others:
+    if "twin" in gauge:
+        other_m, other_p, other_gain = _moved(inverted(modulus, 1, xp), -inverted(phase, 1, xp), truth, gauge, xp)
         twin = other_gain > gain
         m, p = (xp.where(_spread(twin, m), new, old) for new, old in ((other_m, m), (other_p, p)))
     away = p - exact_phase
@@ -56,8 +53,9 @@ def _wave(modulus: Array, phase: Array, xp: Array) -> Array:
     return modulus * (xp.cos(phase) + 1j * xp.sin(phase))
 
 
-def _inverted(values: Array, xp: Array) -> Array:
-    axes = tuple(range(1, values.ndim))
+def inverted(values: Array, first: int, xp: Array) -> Array:
+    """index -> -index along each axis from `first` on, cyclic, so that index 0 stays."""
+    axes = tuple(range(first, values.ndim))
     return xp.roll(xp.flip(values, axes), (1,) * len(axes), axes)
 
 
@@ -69,7 +67,7 @@ def _moved(modulus: Array, phase: Array, truth: Array, gauge: tuple[str, ...], x
         products = xp.fft.ifftn(xp.fft.fftn(wave, axes=axes).conj() * xp.fft.fftn(truth, axes=axes), axes=axes)
         size = abs(products) if "constant" in gauge else products.real
         best = size.reshape(len(size), -1).argmax(axis=-1)
-        modulus, phase = (_shifted(values, best, xp) for values in (modulus, phase))
+        modulus, phase = (shifted(values, best, 1, xp) for values in (modulus, phase))
         wave = _wave(modulus, phase, xp)
     # anew, in the pixels' own order: the same wave gives the same bits whatever the shift
     product = (wave.conj() * truth).reshape(len(wave), -1).sum(axis=-1)
@@ -79,10 +77,10 @@ def _moved(modulus: Array, phase: Array, truth: Array, gauge: tuple[str, ...], x
     return modulus, xp.where(modulus == 0, phase, phase + _spread(angle, phase)), abs(product)
 
 
-def _shifted(values: Array, best: Array, xp: Array) -> Array:
-    """Each sample moved by its shift, given as the position in the flattened grid."""
-    shape = values.shape[1:]
-    for axis, (n, shift) in enumerate(zip(shape, xp.unravel_index(best, shape), strict=True), start=1):
+def shifted(values: Array, best: Array, first: int, xp: Array) -> Array:
+    """Each sample moved, cyclic, along the axes from `first` on. best: its shift, as a position in their flat grid."""
+    shape = values.shape[first:]
+    for axis, (n, shift) in enumerate(zip(shape, xp.unravel_index(best, shape), strict=True), start=first):
         source = (xp.arange(n) - shift[:, None]) % n
         source = source.reshape(len(values), *[n if i == axis else 1 for i in range(1, values.ndim)])
         values = xp.take_along_axis(values, source, axis=axis)

@@ -10,7 +10,8 @@ import pytest
 
 from generators.streams import Streams
 from generators.tasks import cdi
-from inference.tasks.cdi import FINISH, METHODS, diffraction, finish, measures
+from inference.pictures import _shown
+from inference.tasks.cdi import FINISH, METHODS, REPORT, diffraction, finish, measures
 from physics.diffraction import near_field
 from schemas.knobs import make
 from schemas.tasks.cdi import TASK
@@ -198,11 +199,13 @@ def test_heads_at_known_outputs() -> None:
     assert float(heads["tanh"].targets(output)["phase"][0, 0, 0]) == pytest.approx(np.pi * np.tanh(2), rel=1e-6)
 
 
-def test_a_view_ends_three_decades_down() -> None:
+def test_a_view_is_the_far_field_three_decades_down() -> None:
     values = samples(2, *CLEAN)
-    found = diffraction(values)
-    assert np.allclose(np.ptp(found, axis=(1, 2)).max(), 3, atol=1e-6)
-    assert np.allclose(10 ** found.max(axis=(1, 2)), values["amplitude"].max(axis=(1, 2)), rtol=1e-4)
+    assert np.allclose(diffraction(values), values["amplitude"], atol=1e-4)
+    (view,) = REPORT.views
+    shown = [_shown(view, {name: values[name][i : i + 1] for name in ("shape", "phase")}) for i in range(2)]
+    assert np.ptp(shown[0]) == pytest.approx(3, abs=1e-6)
+    assert 10 ** shown[1].max() == pytest.approx(values["amplitude"][1].max(), rel=1e-4)
 
 
 def test_scores_are_their_definitions() -> None:

@@ -33,11 +33,10 @@ from generators.specimens.drawn import choose, count, shares, stored, whole
 from generators.specimens.frame import places
 from generators.specimens.random_field import Floats
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
-from schemas.displacements import KINDS, NUMBERS, TERMS
+from schemas.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.knobs import knob
 from schemas.quantities import Range, within
 
-SUPPORT = 0.1  # the least modulus within an object
 CORE = 1e-3  # frame widths: within this of an edge dislocation's line, elasticity ends
 
 type Kind = Literal["gratings", "defects", "random", "mixed"]

@@ -35,6 +35,7 @@ from schemas.quantities import Range, within
 from schemas.waves import canonical
 
 VERSION = 1
+INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
 
 
 class Recipe(recipe.Recipe):
@@ -149,9 +150,6 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     if recipe.canonical:
         shape, phase = moved
     return arrays | {"shape": shape, "phase": phase, INTENSITY: _patterns(recipe, block, shape, phase)}
-
-
-INTENSITY = "intensity"
 
 
 def _patterns(recipe: Recipe, block: Sequence[Parameters], shape: np.ndarray, phase: np.ndarray) -> np.ndarray:

@@ -41,6 +41,7 @@ from schemas.quantities import Range, within
 from schemas.windows import ENLARGED, enlarged, mask, offsets, repeated
 
 VERSION = 1
+INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
 SCANNED = "test"  # the split of whole scans
 
 type Shape = tuple[int, int]
@@ -224,9 +225,6 @@ def _scanned(recipe: Recipe, index: int, rng: Streams) -> np.ndarray:
     reach = recipe.scan.jitter / recipe.sampling
     place: np.ndarray = recipe.scan.places(recipe.pattern, recipe.sampling)[index]
     return place + np.asarray(reach * (2 * rng.place.random(2) - 1))
-
-
-INTENSITY = "intensity"
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:

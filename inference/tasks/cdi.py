@@ -9,14 +9,14 @@ from inference.contract import Arrays, Finish, Measures, Method, Report, Setting
 from physics import phase_retrieval
 from physics.diffraction import amplitude, embed, middle
 from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
+from schemas.displacements import SUPPORT
 from schemas.scores import Score
+from schemas.tasks.cdi import TASK
 from schemas.waves import align_wave, canonical
 
-INSIDE = 0.1  # modulus from which on a pixel belongs to the object
-DIM = 1e-3  # of the brightest amplitude: where pictures of patterns end
 SEED = 1  # of the random starts: the same for every sample, so that none depends on its block
 PUBLISHED = phase_retrieval.PUBLISHED
-GAUGE = ("constant", "shift", "twin")
+OF_OBJECT = ("wave_error", "phase_error", "iou", "wraps")  # scores of each object by itself
 
 
 def retrieve(
@@ -39,7 +39,8 @@ def retrieve(
     found = [solve(pattern, _start(pattern, number)) for number in range(int(starts))]
     waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
-    return _targets(_centred(best), fields["amplitude"].shape[-2:])
+    there = _targets(_centred(best), fields["amplitude"].shape[-2:])
+    return dict(zip(("shape", "phase"), canonical(there["shape"], there["phase"]), strict=True))
 
 
 def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
@@ -67,23 +68,19 @@ def _turns(shape: tuple[int, int], number: int) -> np.ndarray:
 
 def _centred(waves: np.ndarray) -> np.ndarray:
     """Moved, cyclic, until the middle of |wave|^2 on the circle of each axis is nearest to pixel N//2."""
-    power = abs(waves) ** 2
-    for axis in (1, 2):
-        n = waves.shape[axis]
-        turns = np.exp(2j * np.pi * np.arange(n) / n)
-        moments = np.array([(line * turns).sum() for line in power.sum(axis=3 - axis, dtype=float)])
-        steps = n // 2 - np.round(np.angle(moments) / (2 * np.pi) * n).astype(int)
-        places = (np.arange(n) - steps[:, None]) % n
-        shape = [len(waves), 1, 1]
-        shape[axis] = n
-        waves, power = (np.take_along_axis(values, places.reshape(shape), axis) for values in (waves, power))
-    return waves
+    return np.stack([np.roll(wave, [_to_middle(abs(wave) ** 2, axis) for axis in (0, 1)], (0, 1)) for wave in waves])
+
+
+def _to_middle(power: np.ndarray, axis: int) -> int:
+    line, n = power.sum(axis=1 - axis, dtype=float), power.shape[axis]
+    moment = (line * np.exp(2j * np.pi * np.arange(n) / n)).sum()
+    return int(n // 2 - round(float(np.angle(moment)) / (2 * np.pi) * n))
 
 
 def _targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Modulus and phase of the middle of waves."""
     inner = middle(waves, shape)
-    modulus, phase = canonical(abs(inner), np.where(inner == 0, 0, np.angle(inner)).astype(np.float32))
-    return {"shape": modulus, "phase": phase}
+    return {"shape": abs(inner), "phase": np.where(inner == 0, 0, np.angle(inner)).astype(np.float32)}
 
 
 def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float) -> dict[str, np.ndarray]:
@@ -98,8 +95,7 @@ def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float
 def _refined(fields: Arrays, guess: np.ndarray, iterations: int) -> dict[str, np.ndarray]:
     pattern, seen = finest(fields)
     found: Reconstruction = phase_retrieval.refine(pattern, embed(guess, pattern.shape[-2:]), iterations, measured=seen)
-    inner = middle(found.wave, guess.shape[-2:])
-    return {"shape": abs(inner), "phase": np.where(inner == 0, 0, np.angle(inner)).astype(np.float32)}
+    return _targets(found.wave, guess.shape[-2:])
 
 
 def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
@@ -107,29 +103,22 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
     shape, phase = (predicted[name].astype(float) for name in ("shape", "phase"))
     exact, exact_phase = (fields[name].astype(float) for name in ("shape", "phase"))
     with np.errstate(all="ignore"):
-        found = align_wave(shape, phase, exact, exact_phase, GAUGE)
+        found = align_wave(shape, phase, exact, exact_phase, TASK.gauge)
         rows = zip(found.modulus, found.phase, found.beside, exact, exact_phase, strict=True)
-        errors = {name: [] for name in ("wave_error", "phase_error", "iou", "wraps")}  # type: dict[str, list[float]]
-        for row in rows:
-            for name, value in _of_object(*row).items():
-                errors[name].append(value)
-        return {
-            "wave_error": np.array(errors["wave_error"]),
-            "phase_error": np.array(errors["phase_error"]),
-            "iou": np.array(errors["iou"]),
-            "chi2": _misfit(fields, shape * np.exp(1j * phase)),
-            "twin": np.where(np.isfinite(errors["wave_error"]), found.twin, np.nan),
-            "wraps": np.array(errors["wraps"]),
-        }
+        objects = [_of_object(*row) for row in rows]
+        chi2 = _misfit(fields, shape * np.exp(1j * phase))
+    scores = {name: np.array([one[name] for one in objects]) for name in OF_OBJECT}
+    twin = np.where(np.isfinite(scores["wave_error"]), found.twin, np.nan)
+    return scores | {"chi2": chi2, "twin": twin}
 
 
 def _of_object(
     shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
 ) -> dict[str, float]:
-    inside, predicted = exact >= INSIDE, shape >= INSIDE
+    inside, predicted = exact >= SUPPORT, shape >= SUPPORT
     broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
     if broken or not inside.any():
-        return dict.fromkeys(("wave_error", "phase_error", "iou", "wraps"), np.nan)
+        return dict.fromkeys(OF_OBJECT, np.nan)
     error = abs(shape * np.exp(1j * phase) - exact * np.exp(1j * exact_phase)) ** 2
     away = np.angle(np.exp(1j * (phase - exact_phase)))[inside]
     both = inside & predicted
@@ -153,10 +142,9 @@ def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
 
 
 def diffraction(targets: Arrays) -> np.ndarray:
-    """log10 of the amplitude of the far field of (sample, y, x) targets, down to DIM of its greatest."""
-    found = amplitude(targets["shape"] * np.exp(1j * targets["phase"]))
-    top = found.max(axis=(1, 2), keepdims=True)
-    return np.log10(np.maximum(found, DIM * top + np.finfo(np.float32).tiny))  # type: ignore[no-any-return]
+    """The amplitude of the far field of (sample, y, x) targets."""
+    found: np.ndarray = amplitude(targets["shape"] * np.exp(1j * targets["phase"]))
+    return found
 
 
 SETTINGS = {
@@ -190,7 +178,7 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("shape below which there is no object", "1", (INSIDE,), least=0, most=1),
+        "threshold": Setting("shape below which there is no object", "1", (SUPPORT,), least=0, most=1),
         "refine": Setting("iterations started from the network", "1", (0,), least=0, whole=True),
     },
 )
@@ -214,5 +202,5 @@ REPORT = Report(
         of=measures,
         histograms=("chi2", "phase_error"),
     ),
-    views=(View("diffraction", "log10 amplitude", diffraction),),
+    views=(View("diffraction", "1", diffraction, logarithm=True),),
 )

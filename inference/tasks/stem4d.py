@@ -122,23 +122,27 @@ def where(fields: Arrays) -> Scans:
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
-def _ptychography(engine: str, about: str, alpha: float) -> Method:
+def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
     return Method(
         about=f"{about}, from whole scans, the probe known",
         needs=NEEDS,
         solve=partial(ptychography, engine=engine),
         settings={
-            "sweeps": Setting("through all positions, in an order drawn anew for each", "1", (30,)),
-            "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,)),
-            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,)),
+            "sweeps": Setting(
+                "through all positions, in an order drawn anew for each", "1", (30,), least=1, whole=True
+            ),
+            "alpha": Setting(
+                "ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), least=1e-6, most=most
+            ),
+            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,), least=0, most=most),
         },
         together=True,
     )
 
 
 METHODS: Mapping[str, Method] = {
-    "epie": _ptychography("epie", "extended ptychographic iterative engine (Maiden and Rodenburg 2009)", 0.3),
-    "rpie": _ptychography("rpie", "regularised ptychographic iterative engine (Maiden, Johnson and Li 2017)", 0.3),
+    "epie": _ptychography("epie", "extended ptychographic iterative engine (Maiden and Rodenburg 2009)", 0.3, 2.0),
+    "rpie": _ptychography("rpie", "regularised ptychographic iterative engine (Maiden, Johnson and Li 2017)", 0.3, 1.0),
     "idpc": Method(
         about="integrated differential phase contrast of a raster: grad phi = 2 pi centre of mass (Lazic et al. 2016)",
         needs=NEEDS,

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from generators.specimens import outline
 from generators.specimens.displacement import (
-    SUPPORT,
     Displacement,
     DrawnDisplacement,
     Kind,
@@ -22,7 +21,7 @@ from generators.specimens.drawn import stored
 from generators.specimens.frame import places
 from generators.specimens.outline import Outline
 from schemas import displacements
-from schemas.displacements import KINDS, NUMBERS, TERMS
+from schemas.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.quantities import Range
 
 type Floats = NDArray[np.float64]
