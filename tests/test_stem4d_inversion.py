@@ -201,3 +201,16 @@ def test_networks_are_trained_and_invert_scans(store: Path, train: Command, infe
         assert code == 0
         assert "scan 0: 36 patches" in out
     refused(train("--data", "stem4d.zarr"), "train")
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"), [("epie", "sweeps=0"), ("epie", "alpha=-1"), ("rpie", "alpha=1.5"), ("rpie", "beta=-0.1")]
+)
+def test_settings_that_mean_nothing_are_refused_before_anything_is_written(
+    method: str, setting: str, generate: Command, infer: Command
+) -> None:
+    generate(*GENERATE, "--test", 6, "--set", "scan.rows=2", "scan.columns=3")
+    command = ("--method", method, "--data", "stem4d.zarr", "--out", "p.zarr")
+    refused(infer(*command, "--set", setting), f"--set {setting}", "from")
+    refused(infer(*command, "--stitch", "s.zarr", "--stitch-set", "method=iterative", "sweeps=0"), "sweeps=0", "from 1")
+    assert not Path("p.zarr").exists()
