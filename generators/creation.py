@@ -35,17 +35,19 @@ def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fa
     unit_samples: what the user asked for; refused if the store has another. Nothing is written.
     """
     _refuse_foreign(plan)
-    if overwrite or read(plan.out / "zarr.json") is None:
+    if overwrite:
         return plan
-    stored = read_manifest(plan.out, incomplete=True)
-    _refuse_difference(plan, stored)
-    if unit_samples not in (None, stored.layout.unit):
-        raise UserError(
-            f"--unit-samples {unit_samples}: {plan.out} is laid out in units of {stored.layout.unit}; omit it"
-        )
-    update = {"layout": stored.layout, "packages": stored.packages}
+    stored = None if read(plan.out / "zarr.json") is None else read_manifest(plan.out, incomplete=True)
+    if stored:
+        _refuse_difference(plan, stored)
+    layout = stored.layout if stored else receipts.layout(plan)
+    if layout is None:
+        return plan
+    if unit_samples not in (None, layout.unit):
+        raise UserError(f"--unit-samples {unit_samples}: {plan.out} is laid out in units of {layout.unit}; omit it")
+    update = {"layout": layout, "packages": stored.packages if stored else plan.manifest.packages}
     plan = replace(plan, manifest=plan.manifest.model_copy(update=update))
-    _refuse_other_bits(plan, stored)
+    _refuse_other_bits(plan, stored or plan.manifest)
     return plan
 
 

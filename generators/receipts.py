@@ -3,9 +3,12 @@
 A receipt is written last, after the objects it names, and is believed only while those objects have its hashes.
 """
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from generators.plan import Job
+from generators.plan import Job, Plan
+from schemas.manifest import Layout
 from schemas.objects import publish, read, sha256
 
 
@@ -27,6 +30,7 @@ class Receipt(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fingerprint: str
+    layout: Layout
     kind: str
     split: str
     start: int
@@ -38,20 +42,38 @@ class Receipt(BaseModel):
 
 
 def load(job: Job) -> Receipt | None:
-    """The receipt of a job; None if there is none, or it is damaged, or of another plan or range."""
-    data = read(job.receipt)
+    """The receipt of a job; None if there is none, or it is damaged, or of another plan, layout or range."""
+    receipt = _read(job.receipt)
+    if receipt is None:
+        return None
+    manifest = job.plan.manifest
+    asked = (job.plan.fingerprint, manifest.layout, job.kind, job.split, job.start, job.stop)
+    found = (receipt.fingerprint, receipt.layout, receipt.kind, receipt.split, receipt.start, receipt.stop)
+    return receipt if found == asked else None
+
+
+def layout(plan: Plan) -> Layout | None:
+    """How finished units of a plan are laid out; None if none is. For a store that lost its root: what is chosen for
+    a new one depends on how fast the machine is just now.
+    """
+    for path in sorted((plan.run / "receipts").glob("*.json")):
+        receipt = _read(path)
+        if receipt is not None and receipt.fingerprint == plan.fingerprint:
+            return receipt.layout
+    return None
+
+
+def _read(path: Path) -> Receipt | None:
+    data = read(path)
     if data is None:
         return None
     seal, _, content = data.partition(b"\n")
     if seal.decode(errors="replace") != sha256(content):
         return None
     try:
-        receipt = Receipt.model_validate_json(content)
+        return Receipt.model_validate_json(content)
     except ValidationError:
         return None
-    asked = (job.plan.fingerprint, job.kind, job.split, job.start, job.stop)
-    found = (receipt.fingerprint, receipt.kind, receipt.split, receipt.start, receipt.stop)
-    return receipt if found == asked else None
 
 
 def holds(job: Job, receipt: Receipt) -> bool:

@@ -70,6 +70,7 @@ def _do(job: Job) -> None:
         job,
         Receipt(
             fingerprint=job.plan.fingerprint,
+            layout=manifest.layout,
             kind=job.kind,
             split=job.split,
             start=job.start,
