@@ -5,6 +5,7 @@ axes are the leading axes of the images: `defocus` of shape (sample, plane) goes
 NumPy parameters are computed in float64 whatever the images are; traced ones keep the precision of the tracer.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,14 @@ def pair(sampling: Array) -> tuple[Array, Array]:
     if len(sampling) != 2:
         raise ValueError(f"sampling {sampling!r} has {len(sampling)} entries: give one or (sampling_y, sampling_x)")
     return sampling[0], sampling[1]
+
+
+def pixel_sum(images: Array) -> Array:
+    """Sum over the pixels of images (..., y, x): (..., 1, 1).
+
+    Over one contiguous axis, so that NumPy's bits do not depend on the other images.
+    """
+    return images.reshape(*images.shape[:-2], prod(images.shape[-2:])).sum(axis=-1)[..., None, None]
 
 
 def real_dtype(dtype: Array) -> np.dtype[Any]:

@@ -30,21 +30,22 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from math import pi, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from physics.arrays import Array, module
+from physics.arrays import Array, module, pixel_sum
 from physics.diffraction import AXES, near_field
+from physics.filling import filled
 from physics.fourier import blurred, fft2, ifft2
 from physics.optics import phasor
+from physics.repeat import Repeat, in_turn
 
 TINY = 1e-20  # a far field below it has no phase
 IN_CACHE = 2**15  # pixels of one slab of patterns: measured, all the arrays of an iteration fit
 
 type Projection = Callable[[Array], Array]
 type Step = Callable[[Array, Projection, Array, float], Array]
-type Repeat = Callable[[Callable[[Any], Any], Any, int], Any]
 
 
 def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
@@ -100,13 +101,13 @@ ALGORITHMS: dict[str, Step] = {"er": error_reduction, "hio": hybrid_input_output
 def residual(guess: Array, amplitude: Array, measured: Array = None) -> Array:
     """sum (|G| - A)^2 / sum A^2 over the measured pixels, (sample,). 0 where nothing was counted, nor is expected."""
     found, target = _seen(guess, amplitude, measured)
-    return (_sum((found - target) ** 2) / module(found).maximum(_sum(target**2), TINY))[:, 0, 0]
+    return (pixel_sum((found - target) ** 2) / module(found).maximum(pixel_sum(target**2), TINY))[:, 0, 0]
 
 
 def scaled(guess: Array, amplitude: Array, measured: Array = None) -> Array:
     """The guess times the number c >= 0, per sample, that makes `residual` least: c = sum A |G| / sum |G|^2."""
     found, target = _seen(guess, amplitude, measured)
-    return guess * (_sum(found * target) / module(found).maximum(_sum(found**2), TINY))
+    return guess * (pixel_sum(found * target) / module(found).maximum(pixel_sum(found**2), TINY))
 
 
 def _seen(guess: Array, amplitude: Array, measured: Array) -> tuple[Array, Array]:
@@ -119,11 +120,6 @@ def _seen(guess: Array, amplitude: Array, measured: Array) -> tuple[Array, Array
     return xp.where(seen, found, 0), xp.where(seen, target, 0)
 
 
-def _sum(stack: Array) -> Array:
-    """Sum per sample (sample, 1, 1): over one contiguous axis, so that NumPy's bits do not depend on the batch."""
-    return stack.reshape(len(stack), prod(stack.shape[1:])).sum(axis=-1)[:, None, None]
-
-
 def shrink_wrap(guess: Array, sigma: float, threshold: float) -> Array:
     """A support (sample, y, x): where the blurred modulus of the guess is `threshold` [1] of its maximum, or more.
 
@@ -133,15 +129,19 @@ def shrink_wrap(guess: Array, sigma: float, threshold: float) -> Array:
     return smooth >= threshold * smooth.max(axis=AXES, keepdims=True)
 
 
-def autocorrelation_support(amplitude: Array, threshold: float = 0.04) -> Array:
+def autocorrelation_support(
+    amplitude: Array, threshold: float = 0.04, *, measured: Array = None, repeat: Repeat = in_turn
+) -> Array:
     """A first support (sample, y, x): where the modulus of the autocorrelation is `threshold` [1] of its maximum.
 
         F^-1 A^2 = sum_x psi(x) conj psi(x - r)
 
     is twice as wide as the wave about the same pixel N//2, so it holds the wave if that lies amid the grid.
-    4 %: Marchesini.
+    4 %: Marchesini. measured: bool, where the detector has measured, or None for everywhere: what is hidden is filled
+    in (`physics.filling`), for a pattern with holes has an autocorrelation with ripples that reach everywhere.
     """
-    size = abs(near_field(amplitude**2))
+    intensity = amplitude**2 if measured is None else filled(amplitude**2, measured, repeat)
+    size = abs(near_field(intensity))
     return size >= threshold * size.max(axis=AXES, keepdims=True)
 
 
@@ -205,13 +205,6 @@ class Reconstruction(NamedTuple):
     residual: Array
 
 
-def in_turn(step: Callable[[Any], Any], state: Any, count: int) -> Any:
-    """The step, `count` times, in Python."""
-    for _ in range(count):
-        state = step(state)
-    return state
-
-
 def reconstruct(
     amplitude: Array,
     start: Array,
@@ -225,8 +218,7 @@ def reconstruct(
     """Waves of a whole block of patterns, from one start each.
 
     amplitude: A (sample, qy, qx), floats. start: g (sample, y, x), see `start_with`. support: the first one, bool
-    (sample, y, x) or (y, x); None takes that of the autocorrelation, which needs q = 0 and its surroundings: behind a
-    beamstop, give the frame that holds the object. measured: bool (sample, qy, qx) or (qy, qx), see
+    (sample, y, x) or (y, x); None takes that of the autocorrelation. measured: bool (sample, qy, qx) or (qy, qx), see
     `modulus_projection`. algorithm: the step of the feedback. repeat: how a step is repeated; under jit
     `lambda step, state, n: jax.lax.fori_loop(0, n, lambda _, s: step(s), state)` keeps what is compiled small.
 
@@ -238,8 +230,6 @@ def reconstruct(
     start = start.astype(xp.result_type(amplitude.dtype, np.complex64))
     if measured is not None:
         amplitude = xp.where(measured, amplitude, 0)
-    if support is None:
-        support = autocorrelation_support(amplitude)
     solve = partial(_solve, schedule=schedule, algorithm=algorithm, repeat=repeat)
     arrays = (amplitude, start, support, measured)
     return _in_slabs(solve, *arrays) if xp is np else solve(*arrays)
@@ -265,6 +255,8 @@ def _solve(
     repeat: Repeat,
 ) -> Reconstruction:
     project = modulus_projection(amplitude, measured)
+    if support is None:
+        support = autocorrelation_support(amplitude, measured=measured, repeat=repeat)
     for feedback, count, sigma in schedule.runs():
         step = _closed(algorithm if feedback else error_reduction, project, support, schedule.beta)
         guess = repeat(step, guess, count)
@@ -291,7 +283,7 @@ def _mean(step: Projection, guess: Array, count: int, repeat: Repeat) -> Array:
 
 def in_phase(wave: Array, reference: Array) -> Array:
     """The wave times that constant exp(i c), per sample, which brings it nearest to the reference."""
-    overlap = _sum(wave.conj() * reference)
+    overlap = pixel_sum(wave.conj() * reference)
     return wave * (overlap / module(wave).maximum(abs(overlap), TINY))
 
 

@@ -168,6 +168,20 @@ def test_what_the_detector_does_not_see_has_no_misfit_and_does_no_harm() -> None
     assert np.median(kept) < 0.8 * np.median(lost)
 
 
+@pytest.mark.parametrize("threshold", METHODS["hio"].settings["threshold"].values)
+def test_behind_a_beamstop_iterations_find_what_they_find_without(threshold: float) -> None:
+    """They begin with the support of the filled pattern: with that of the dark one, or the frame, most are lost."""
+    knobs = (*CLEAN, "displacement.span=0:2", "detector.beamstop=3", "detector.gaps.module=16", "detector.beside=0.5")
+    values = samples(12, *knobs)
+    whole = samples(12, *knobs[:2])
+    values |= cdi.constants(make(cdi.Recipe, {}, [*knobs]), Streams(0, "dataset", 0))
+    settings = {"cycles": 6, "starts": 1, "beta": 0.9, "threshold": threshold}
+    stopped, seen = (
+        measures(fields, METHODS["hio"].invert(TASK, settings, fields))["wave_error"] for fields in (values, whole)
+    )
+    assert np.median(stopped) < 1.4 * np.median(seen)
+
+
 def test_of_several_starts_the_nearest_pattern_is_kept_and_the_object_is_canonical() -> None:
     values = samples(8, *CLEAN)
     settings = {"cycles": 1, "beta": 0.9, "threshold": 0.1}

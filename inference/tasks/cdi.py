@@ -28,11 +28,9 @@ def retrieve(
     """
     pattern, seen = finest(fields)
     schedule = Schedule(cycles=int(cycles), beta=beta, threshold=threshold)
-    support = None if seen is None else _frame(pattern.shape[-2:])  # what is not seen blurs the autocorrelation
     solve = partial(
         phase_retrieval.reconstruct,
         schedule=schedule,
-        support=support,
         measured=seen,
         algorithm=ALGORITHMS[algorithm],
     )
@@ -48,12 +46,6 @@ def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
     name = "_oversampled" if "amplitude_oversampled" in fields else ""
     seen = fields.get(f"seen{name}")
     return np.asarray(fields[f"amplitude{name}"]), None if seen is None else seen != 0
-
-
-def _frame(shape: tuple[int, int]) -> np.ndarray:
-    """Where an object sampled twice or finer may lie: the middle half along each axis."""
-    inside: np.ndarray = embed(np.ones([n // 2 for n in shape], bool), shape)
-    return inside
 
 
 def _start(pattern: np.ndarray, number: int) -> np.ndarray:
@@ -162,6 +154,7 @@ def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
+        version=2,  # 1 began with the frame where pixels were hidden
         settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,), least=0, most=2)},
     )
 

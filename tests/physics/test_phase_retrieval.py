@@ -202,6 +202,18 @@ def test_the_autocorrelation_reaches_as_far_as_the_object_does(shape: Shape) -> 
     assert half[frame[0] // 2].sum() == 2 * (size[1] // 2) + 1
 
 
+@grids
+def test_a_beamstop_and_gaps_hardly_change_the_autocorrelation(shape: Shape) -> None:
+    """As dark pixels they would: the ripples of the holes reach over all of the frame."""
+    pattern = amplitude(embed(triangle((shape[0] // 3, shape[1] // 3))[None] * 1.0, whole(shape)))
+    y, x = (np.arange(n) - n // 2 for n in whole(shape))
+    measured = (np.hypot(y[:, None], x) > 2.1) & (x % 11 != 5)
+    exact, found = autocorrelation_support(pattern), autocorrelation_support(pattern, measured=measured)
+    dark = autocorrelation_support(np.where(measured, pattern, 0))
+    assert np.mean(found != exact) < 0.05
+    assert np.mean(dark != exact) > 4 * np.mean(found != exact)
+
+
 def test_a_start_has_the_measured_amplitude() -> None:
     pattern = amplitude(objects((9, 12))[0])
     turns = np.random.default_rng(0).random(pattern.shape)
