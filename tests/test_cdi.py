@@ -208,3 +208,11 @@ def test_the_seeds_objects_keep_their_place_and_their_phase_from_minus_pi_to_pi(
     away = np.argwhere(values["shape"] > 0.5)[:, 1:].mean(axis=0) - 16
     assert abs(away).max() < 2
     assert {"shape_canonical", "phase_canonical"} <= values.keys()
+
+
+def test_every_sharp_object_is_there() -> None:
+    """Hulls of three points are often slivers, which no pixel may see."""
+    values = samples(64, *CLEAN, "outline.points=3", "edge=0")
+    assert (values["shape"].max(axis=(1, 2)) == 1).all()
+    assert values["amplitude"].any(axis=(1, 2)).all()
+    assert not samples(64, *CLEAN, "outline.points=3", "edge=0", "narrowest=0")["shape"].any(axis=(1, 2)).all()

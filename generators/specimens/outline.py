@@ -15,8 +15,9 @@ leave. So a recipe survives another size of the image, and objects that take hal
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -26,13 +27,14 @@ from scipy.special import erf
 
 from generators.specimens.drawn import choose, count, shares, stored, whole
 from generators.specimens.frame import places
-from generators.specimens.polygon import Floats, Point, hull, signed_distance
+from generators.specimens.polygon import Floats, Point, hull, signed_distance, width
 from schemas.knobs import knob
 from schemas.outlines import KINDS
 from schemas.quantities import Range, within
 
 SOFT = 4  # edges away from the outline, the modulus is 0 or 1 but for 3e-5
 ROUNDED = 1 - 1e-6  # of the room: what is left when float32 rounds a corner outwards
+AGAIN = 20  # hulls that are drawn, at most, in place of one that is too narrow
 BITE = 5  # corners of a bite, at most, besides the two that make it one
 FOLDS = (3, 4, 6)  # symmetries of crystals in the plane
 MOST = 2 * max(FOLDS)  # facets
@@ -117,10 +119,11 @@ def room(reach: float, edge: float) -> float:
     return (reach - SOFT * edge) * ROUNDED
 
 
-def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float) -> DrawnOutline:
+def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, narrowest: float = 0.0) -> DrawnOutline:
     """An outline for objects that end within `reach` with their `edge`, see `room`.
 
-    Always consumes 26 + 2 points.high numbers of `rng`, whatever comes out.
+    A hull narrower than `narrowest` [frame width] is drawn again; if all are (the disc may be too small), the widest is
+    taken. Consumes 26 + 2 points.high numbers of `rng`, whatever comes out, then 2 points.high for each hull more.
     """
     kind = choose(KINDS, outline.kind, outline.weights, rng)
     size = room(reach, edge) * outline.size.draw(rng)
@@ -131,7 +134,9 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float) 
     if kind == "faceted":
         body = _faceted(facets, size, turn)
     else:
-        body = _hull([_scattered(u, v, size, aspect, turn) for u, v in scattered[:number].tolist()])
+        tries = chain([scattered], (rng.random(scattered.shape) for _ in range(AGAIN)))
+        hulls = (_hull([_scattered(u, v, size, aspect, turn) for u, v in uv[:number].tolist()]) for uv in tries)
+        body = _wide(hulls, narrowest)
     bite = _bite(body, where, depth, bitten) if kind == "bitten" else []
     lengths = sizes(outline)
     return DrawnOutline(
@@ -176,6 +181,16 @@ def disc(drawn: DrawnOutline) -> tuple[float, float, float]:
 def _hull(points: list[Point]) -> list[Point]:
     """The hull of the points as float32 stores them, so that rounding leaves it convex."""
     return hull([stored(*point) for point in points])
+
+
+def _wide(hulls: Iterable[list[Point]], least: float) -> list[Point]:
+    """The first hull that is wide enough, or the widest of all."""
+    widest: list[Point] = []
+    for corners in hulls:
+        widest = max(widest, corners, key=width)
+        if width(widest) >= least:
+            break
+    return widest
 
 
 def _padded(corners: list[Point], most: int) -> Corners:

@@ -4,6 +4,7 @@ A point is (y, x); a polygon an array (corner, coordinate) of its corners, turni
 lies within if (b - a) x (p - a) >= 0 for every edge from a to b, where u x v = u_y v_x - u_x v_y.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,15 @@ def _chain(ordered: list[Point]) -> list[Point]:
 
 def _turn(a: Point, b: Point, c: Point) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def width(corners: Sequence[Point]) -> float:
+    """The least distance of two parallel lines with a convex polygon between them: one of them holds an edge.
+
+    A disc of a third of it fits in, as in an equilateral triangle; of a polygon without area it is 0.
+    """
+    edges = zip(corners, (*corners[1:], *corners[:1]), strict=True)
+    return min((max(_turn(a, b, p) for p in corners) / math.dist(a, b) for a, b in edges if a != b), default=0.0)
 
 
 @compiled

@@ -34,7 +34,7 @@ from schemas.knobs import knob
 from schemas.quantities import Range, within
 from schemas.waves import canonical
 
-VERSION = 1
+VERSION = 2  # 1 left hulls as narrow as they were drawn
 INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
 
 
@@ -49,6 +49,10 @@ class Recipe(recipe.Recipe):
     outline: Outline = Field(Outline(), **knob("of the object"))
     edge: Annotated[Range, within(0)] = Field(
         Range(low=1.0, high=1.0), **knob("of the outline, a standard deviation; 0: sharp", "pixel")
+    )
+    narrowest: Annotated[float, within(0)] = Field(
+        2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so that a pixel's centre lies within
+        **knob("least width of a hull: if it is less, points are drawn again, up to 20 times", "pixel"),
     )
     displacement: Displacement = Field(Displacement(), **knob("the phase within"))
     canonical: bool = Field(True, **knob("targets are centred, of mean phase 0, the chosen one of both twins"))
@@ -129,7 +133,8 @@ class Parameters:
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
     """The parameters of one sample, from the streams `optics`, `outline`, `displacement`."""
     edge = np.float32(recipe.edge.draw(rng.optics) / recipe.image_size)
-    body = outline.draw(recipe.outline, rng.outline, recipe.reach, float(edge))
+    narrowest = recipe.narrowest / recipe.image_size
+    body = outline.draw(recipe.outline, rng.outline, recipe.reach, float(edge), narrowest)
     return Parameters(
         sampling=np.float32(recipe.sampling),
         noise=np.float32(recipe.noise.draw(rng.optics)),

@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull
 
 from generators.specimens.frame import places
 from generators.specimens.outline import SOFT, DrawnOutline, Kind, Outline, disc, draw, render, room, sizes
-from generators.specimens.polygon import signed_distance
+from generators.specimens.polygon import signed_distance, width
 from schemas import outlines
 from schemas.outlines import KINDS
 from schemas.quantities import Range
@@ -238,6 +238,32 @@ def test_every_outline_takes_as_many_random_numbers() -> None:
             draw(knobs, rng, 0.25, 0.0)
             other.random(26 + 2 * 20)
             assert rng.random() == other.random()
+
+
+TRIANGLES = Outline(points=Range(low=3, high=3))
+LEAST = 2.2 / 32  # more than 3 / sqrt(2) pixels: a disc of half a pixel's diagonal fits in
+
+
+@pytest.mark.parametrize("kind", ["hull", "bitten"])
+def test_no_sharp_object_falls_between_the_pixels(kind: Kind) -> None:
+    """Of hulls of three points, as they come, two in a hundred do."""
+    knobs = TRIANGLES.model_copy(update={"kind": kind})
+    for least, empty in ((0.0, range(5, 30)), (LEAST, [0])):
+        drawn = [draw(knobs, np.random.default_rng(seed), 0.5, 0.0, least) for seed in range(500)]
+        assert sum(not render(outline, 32, 32, 0.0).any() for outline in drawn) in empty
+
+
+def test_only_hulls_that_are_too_narrow_are_drawn_again() -> None:
+    for knobs in (TRIANGLES, Outline(kind="mixed")):
+        for seed, before in enumerate(population(knobs, 200, edge=0.0)):
+            after = draw(knobs, np.random.default_rng(seed), 0.5, 0.0, LEAST)
+            assert width(after.body.tolist()) >= LEAST
+            assert (after == before) == (width(before.body.tolist()) >= LEAST)
+
+
+def test_where_no_hull_is_wide_enough_the_widest_is_taken() -> None:
+    first, wide = (draw(TRIANGLES, np.random.default_rng(0), 0.5, EDGE, least) for least in (0.0, 2.0))
+    assert 0.5 > width(wide.body.tolist()) > width(first.body.tolist())
 
 
 def test_every_column_says_what_it_is() -> None:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from generators.specimens.polygon import boundary, hull, plain_distance, signed_distance
+from generators.specimens.polygon import boundary, hull, plain_distance, signed_distance, width
 
 type Floats = NDArray[np.float64]
 
@@ -107,3 +107,15 @@ def test_distance_from_a_square() -> None:
     """Within, beside an edge, and beyond a corner; the axes are y and x."""
     distance = signed_distance(BODY * (1.0, 2.0), NOTHING, np.array([0.0, 0.5, 4.0]), np.array([0.0, 1.8, 6.0]))
     assert distance == pytest.approx(np.array([[1, 0.2, -4], [0.5, 0.2, -4], [-3, -3, -5]]))
+
+
+def test_the_width_is_that_of_the_narrowest_gap_it_passes() -> None:
+    """Against its extent in every direction, of which the least is found by trying; and of known polygons."""
+    assert width([(0.0, 0.0), (0.0, 2.0), (3**0.5, 1.0)][::-1]) == pytest.approx(3**0.5)
+    assert width(BODY.tolist()) == pytest.approx(2)
+    assert width([(0.0, 0.0), (1.0, 2.0)]) == width([(0.0, 0.0)]) == width([]) == 0
+    angles = np.linspace(0, np.pi, 20_001)
+    directions = np.stack([np.sin(angles), np.cos(angles)])
+    for body, _ in pairs(30):
+        extents = np.ptp(body @ directions, axis=0)
+        assert width(body.tolist()) == pytest.approx(extents.min(), rel=1e-3)
