@@ -59,8 +59,8 @@ def _infer(argv: Sequence[str] | None) -> int:
         return _activations(args)
     sources = [open_source(args.data, split) for split in args.split]
     stitching = _stitching(args, sources)
-    inverter = _inverter(args, sources[0])
-    jobs = [_job(args, source, inverter, several=len(sources) > 1) for source in sources]
+    inverter = _inverter(args, sources)
+    jobs = [_job(args, source, inverter, _out(args, inverter.name, source, sources)) for source in sources]
     for job in jobs:
         for line in inverters.beyond(job.source, inverter):
             print(line)
@@ -90,13 +90,18 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastS
     return stitch_command.chosen(args.stitch_set)
 
 
-def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", *, several: bool) -> "Job":
-    """One split, into a store of its own: of several, each has its split in its name."""
+def _out(args: argparse.Namespace, name: str, source: "Source", sources: "Sequence[Source]") -> Path:
+    """Where the predictions of a split go: those of several have it in their name."""
+    out: Path = args.out or Path(f"predictions-{name}.zarr")
+    if len(sources) > 1:
+        out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"
+    return out
+
+
+def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", out: Path) -> "Job":
+    """One split, into a store of its own."""
     from inference import run
 
-    out: Path = args.out or Path(f"predictions-{inverter.name}.zarr")
-    if several:
-        out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"
     _refuse_inside(args.data, out)
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
     return run.Job(source, inverter, tiles, args.batch_size, out)
@@ -131,14 +136,16 @@ def _task(args: argparse.Namespace) -> str | None:
     return read_manifest(args.data).task.name if args.data else args.task
 
 
-def _inverter(args: argparse.Namespace, source: "Source") -> "Inverter":
+def _inverter(args: argparse.Namespace, sources: "Sequence[Source]") -> "Inverter":
     from inference import inverters
 
+    source = sources[0]
     if args.name is not None:
         _label("--name", args.name)
     if args.model:
         return inverters.network(source, args.model, args.set, args.name, args.checkpoint)
-    return inverters.classical(source, args.method, args.set, args.name)
+    places = [] if args.overwrite else [_out(args, args.name or args.method, one, sources) for one in sources]
+    return inverters.classical(source, args.method, args.set, args.name, places)
 
 
 def _refuse_inside(data: Path, out: Path) -> None:

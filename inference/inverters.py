@@ -1,7 +1,7 @@
 """Networks and classical methods behind one interface."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,15 +16,18 @@ from schemas.machine import processor
 from schemas.predictions import Weights
 
 
-def classical(source: Source, name: str, texts: Sequence[str], label: str | None) -> Inverter:
+def classical(
+    source: Source, name: str, texts: Sequence[str], label: str | None, places: Iterable[Path] = ()
+) -> Inverter:
     """A method of the dataset's task, with the settings given (`key=value`), and those tuned.
 
+    places: stores of predictions that may say what tuning found, so that the same command does not do it again.
     UserError: unknown method or setting, fields that the dataset lacks, nothing to tune on.
     """
     method = find_method(source.task.name, name)
     given = tuning.parse(f"method {name}", method.settings, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
-    settings, tuned = tuning.tune(method, source, given)
+    settings, tuned = tuning.recall(places, name, method, source, given) or tuning.tune(method, source, given)
     present = frozenset(field.name for field in source.task.fields)
     task = source.task if source.task.of("target") else find_task(source.task.name).select(present)
     return Inverter(

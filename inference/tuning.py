@@ -1,15 +1,16 @@
 """The settings of a classical method: given, or those with the least error on samples that are not the test's."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
 from inference.source import Source
 from schemas.errors import UserError, meant
-from schemas.predictions import Tuning
+from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.scores import nrms
 from schemas.store import units
 
@@ -59,7 +60,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     On the first 256 validation samples, or training samples if there are none; never on test. No Tuning if nothing was
     left to choose. UserError if something was, and there are no samples.
     """
-    grid: Grid = {key: (given[key],) if key in given else setting.values for key, setting in method.settings.items()}
+    grid = _grid(method, given)
     if all(len(values) == 1 for values in grid.values()):
         return {key: values[0] for key, values in grid.items()}, None
     split = _split(source)
@@ -79,6 +80,38 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         fixed=sorted(given),
         edges=[key for key in best if _at_edge(key, best, grid, errors)],
     )
+
+
+def recall(
+    places: Iterable[Path], name: str, method: Method, source: Source, given: Settings
+) -> tuple[dict[str, Value], Tuning | None] | None:
+    """What `tune` would find, where predictions of this method, for this dataset, say it already; None if none do.
+
+    places: stores of predictions, or none; complete or not, for both are begun when tuning has ended.
+    """
+    grid = _grid(method, given)
+    tried, rank = math.prod(len(values) for values in grid.values()), find_inference(source.task.name).REPORT.rank
+    asked = (name, method.version, source.manifest.root_digest, sorted(given), tried, rank)
+    for stored in filter(None, map(_stored, places)):
+        if (how := stored.tuning) is None:
+            continue
+        said = (stored.method, stored.version, stored.dataset_digest, how.fixed, how.combinations, how.metric)
+        known = {key: [one for one in values if one == stored.settings.get(key)] for key, values in grid.items()}
+        if said == asked and all(known.values()):
+            return {key: values[0] for key, values in known.items()}, how
+    return None
+
+
+def _stored(place: Path) -> Predictions | None:
+    """Predictions at a place; whatever is wrong with it, is told by who writes there."""
+    try:
+        return read_predictions(place, incomplete=True)
+    except UserError:
+        return None
+
+
+def _grid(method: Method, given: Settings) -> Grid:
+    return {key: (given[key],) if key in given else setting.values for key, setting in method.settings.items()}
 
 
 def _split(source: Source) -> str | None:

@@ -1,0 +1,71 @@
+"""`infer`, the same command again: what tuning found is in the predictions, and is not sought twice."""
+
+import json
+import shutil
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from inference import tuning
+from schemas.predictions import read_predictions
+
+from .conftest import TOY_TASK, Command, files, values
+
+
+@pytest.fixture
+def toy(generate: Command) -> Path:
+    assert generate(*TOY_TASK, "--n", 40, "--test", 40, "--unit-samples", 16)[0] == 0
+    return Path("toy.zarr")
+
+
+def edit(old: str, new: str) -> None:
+    root = Path("p.zarr/zarr.json")
+    assert old in root.read_text()
+    root.write_text(root.read_text().replace(old, new, 1))
+
+
+def test_the_same_command_does_not_tune_again(toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Complete or not; only for the same method, version, dataset and given settings, and not under --overwrite."""
+    spy = Mock(wraps=tuning.tune)
+    monkeypatch.setattr(tuning, "tune", spy)
+    command = ("--method", "wiener", "--data", toy, "--out", "p.zarr")
+
+    def tunes(*args: object) -> bool:
+        spy.reset_mock()
+        infer(*command, *args)
+        return spy.called
+
+    assert tunes()
+    first, before = infer(*command)[1], files("p.zarr")
+    assert "tuned on 4 samples" in first
+    assert not tunes()
+    assert not tunes("--name", "other")
+    assert files("p.zarr").keys() == before.keys()
+    edit('"status": "complete"', '"status": "incomplete"')
+    Path("p.zarr/line/c/1/0").unlink()
+    assert not tunes()
+    assert values("p.zarr") == {key: data for key, data in before.items() if key != "zarr.json"}
+    assert tunes("--set", "noise=0.1")
+    assert tunes("--overwrite")
+    edit('"combinations": 5', '"combinations": 6')
+    assert tunes()
+    edit('"combinations": 6', '"combinations": 5')
+    for old, new in (("version", 2), ("dataset_digest", "0" * 64)):
+        changed = json.loads(before["zarr.json"])
+        changed["attributes"]["drybeam_predictions"][old] = new
+        Path("p.zarr/zarr.json").write_text(json.dumps(changed))
+        assert tunes()
+
+
+def test_of_several_splits_one_that_is_there_says_what_was_tuned(
+    toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("--method", "wiener", "--data", toy, "--split", "test,train", "--out", "p.zarr")
+    assert infer(*command)[0] == 0
+    before = files("p-train.zarr")
+    shutil.rmtree("p-test.zarr")
+    monkeypatch.setattr(tuning, "tune", None)
+    assert infer(*command)[0] == 0
+    assert files("p-train.zarr") == before
+    assert read_predictions(Path("p-test.zarr")).settings == read_predictions(Path("p-train.zarr")).settings
