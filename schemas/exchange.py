@@ -45,7 +45,14 @@ def importing(verbs: Any) -> None:
         metavar="NAME=FILE",
         help="arrays that go with it, in the task's units: position=positions.npy probe=probe.npy",
     )
-    parser.add_argument("--counts", action="store_true", help="files hold counts: amplitudes are their square roots")
+    held = parser.add_mutually_exclusive_group()
+    for what, about in (
+        ("counts", "amplitudes are their square roots"),
+        ("amplitudes", "also if all are whole numbers"),
+    ):
+        held.add_argument(
+            f"--{what}", dest="holds", action="store_const", const=what, help=f"of patterns: files hold {what}: {about}"
+        )
     parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
     parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
     parser.add_argument("--out", type=Path, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
@@ -118,9 +125,7 @@ def _import(args: argparse.Namespace) -> int:
     task = find_task(args.task)
     if args.beam and task.beam is None:
         raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
-    measurement = measure(
-        task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, counts=args.counts
-    )
+    measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
     manifest, written = store(measurement, args.out, overwrite=args.overwrite)
     for note in measurement.notes:
         print(printable(note))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam
 MEAN = "mean"
 
 type Arrays = dict[str, np.ndarray]
+type Held = Literal["counts", "amplitudes"]
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,16 @@ def measure(
     beam: str = "",
     *,
     arrays: Sequence[str] = (),
-    counts: bool = False,
+    holds: Held | None = None,
 ) -> Measurement:
     """The measurement of a task. groups: files of one sample each, or of several; texts: `name=value` settings.
 
-    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; arrays: `name=file`; counts:
-    the files hold these, the input is their square root. UserError in one line for whatever does not fit.
+    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; arrays: `name=file`; holds:
+    what the files of patterns hold, where it is said; the input is the square root of counts. UserError in one line for
+    whatever does not fit.
     """
-    if counts and not task.roots:
-        raise UserError(f"--counts: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
+    if holds and not task.roots:
+        raise UserError(f"--{holds}: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
     given = settings.parse(task, texts)
     asked = _lengths(task, given)
     reads = [read for group in groups for read in _by_input(task, group)]
@@ -87,7 +90,7 @@ def measure(
     notes: list[str] = []
     columns = _parameters(task, given, rows, sizes, notes)
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
-    inputs |= {name: _root(name, inputs[name], counts=counts) for name in task.roots if name in inputs}
+    inputs |= {name: _root(name, inputs[name], parts[name], holds) for name in task.roots if name in inputs}
     found = beside.read(task, arrays, sizes, len(rows))
     columns = _completed(task, inputs | columns | found.arrays)
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
@@ -315,13 +318,18 @@ def _input(task: Task, field: Field, samples: Sequence[Sample], beam: str, notes
     return array
 
 
-def _root(name: str, values: np.ndarray, *, counts: bool) -> np.ndarray:
-    """Square roots of counts; UserError if some are negative."""
+def _root(name: str, values: np.ndarray, samples: Sequence[Sample], holds: Held | None) -> np.ndarray:
+    """Amplitudes: the values, or square roots of counts; UserError if some are negative, or roots were forgotten."""
     if dark := int((values < 0).sum()):
-        what = "counts" if counts else "amplitudes"
+        what = holds or "amplitudes"
         least = f"{dark:,} {what} below 0, as far as {values.min():g}"
         raise UserError(f"{name}: {least}: subtract less background, or set them to 0")
-    return np.sqrt(values) if counts else values
+    if holds is None and values.max() > 1 and all((sample.values % 1 == 0).all() for sample in samples):
+        raise UserError(
+            f"{name}: whole numbers up to {values.max():g} are counts, an amplitude is the root of one: "
+            "give --counts, which takes the roots; or --amplitudes, if that is what they are"
+        )
+    return np.sqrt(values) if holds == "counts" else values
 
 
 def _hint(median: float, beam: str) -> str:

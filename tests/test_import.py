@@ -305,6 +305,32 @@ def test_patterns_of_counts_become_amplitudes(dataset: Command, infer: Command) 
     assert xr.open_zarr("p.zarr")["shape"].shape == (3, 24, 26)
 
 
+FAR_FIELDS = {"cdi": (), "stem4d": ("--set", "voltage=80e3", "sampling=0.0285")}
+
+
+@pytest.mark.parametrize("task", FAR_FIELDS)
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+def test_counts_are_not_taken_as_amplitudes_by_mistake(task: str, dtype: type, dataset: Command) -> None:
+    """Whole numbers above 1: hardly ever are all roots of counts such."""
+    counts: Any = np.random.default_rng(0).poisson(1, (3, 16, 16)).astype(dtype)
+    np.save("a.npy", counts)
+    command = ("import", "--task", task, "--from", "a.npy", *FAR_FIELDS[task], "--overwrite")
+    refused(dataset(*command), f"amplitude: whole numbers up to {counts.max():g}", "--counts", "or --amplitudes")
+    assert not Path("measured.zarr").exists()
+    for how, expected in (("--counts", np.sqrt(counts)), ("--amplitudes", counts)):
+        assert dataset(*command, how)[0] == 0
+        assert np.allclose(xr.open_zarr("measured.zarr/test").amplitude, expected)
+    for values in (np.sqrt(counts), np.minimum(counts, 1)):  # roots; the root of 1 is 1
+        np.save("a.npy", values)
+        assert dataset(*command)[0] == 0
+        assert np.allclose(xr.open_zarr("measured.zarr/test").amplitude, values)
+
+
+def test_patterns_hold_one_thing(dataset: Command) -> None:
+    np.save("a.npy", np.ones((2, 8, 8), np.float32))
+    refused(dataset("import", "--task", "cdi", "--from", "a.npy", "--counts", "--amplitudes"), "--counts")
+
+
 @pytest.mark.parametrize("counts", [(), ("--counts",)])
 def test_negative_counts_and_amplitudes_are_refused(counts: tuple[str, ...], dataset: Command) -> None:
     values = np.ones((2, 8, 8), np.float32)
@@ -316,4 +342,5 @@ def test_negative_counts_and_amplitudes_are_refused(counts: tuple[str, ...], dat
 def test_counts_are_for_patterns(dataset: Command) -> None:
     np.save("a.npy", np.ones((3, 8, 8), np.float32))
     known = ("--set", "defocus=-1,0,1", "voltage=300e3", "sampling=1")
-    refused(dataset("import", "--task", "tie", "--from", "a.npy", "--counts", *known), "--counts", "tie")
+    for option in ("--counts", "--amplitudes"):
+        refused(dataset("import", "--task", "tie", "--from", "a.npy", option, *known), option, "tie")
