@@ -1,54 +1,130 @@
-"""Phase retrieval, the published 620 iterations, an object of 32 x 32 pixels in a pattern of 64 x 64; one core, NumPy.
+"""Phase retrieval of objects of 32 x 32 pixels: 620 iterations, a network, and 50 iterations started from it.
 
-floor         two Fourier transforms per iteration and nothing else, in blocks that stay in the cache.
-block         `physics.phase_retrieval.reconstruct` of all patterns at once.
-one by one    the same function with one pattern at a time, as the paper's baseline was run.
+Milliseconds per pattern, each both ways: a block of patterns at once, and one pattern at a time, as the paper had it.
+
+floor         two Fourier transforms per iteration of 620 and nothing else, in blocks that stay in the cache: the floor.
+iterations    `physics.phase_retrieval.reconstruct`, the published 620, from random starts; patterns of 64 x 64.
+network       CDI NN's two networks (`train --task cdi --recipe seed`), patterns of 32 x 32, to shape and phase. It has
+              learned nothing: that changes its answers, not its time. What is compiled first is not timed.
+refined       the network, and 50 iterations from its answer (`infer --refine 50`).
+
+Iterations run on one core, by NumPy; the network wherever JAX finds itself, on all cores if there is no accelerator.
+How near the answers come is said by `evaluate` (workflows/cdi_inversion), not here.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
-from physics.diffraction import amplitude, embed
+from inference.tasks.cdi import finish
+from physics.diffraction import amplitude, coarser, embed
 from physics.fourier import fft2, ifft2
-from physics.phase_retrieval import PUBLISHED, reconstruct, start_with
+from physics.phase_retrieval import PUBLISHED, Schedule, reconstruct, start_with
+from schemas.core import find_task
+from schemas.displacements import SUPPORT
+from schemas.knobs import make
+from training.contract import find_learn, find_model
+from training.export import assemble, features_of
+from training.features import Moments
+from training.recipe import recipe_of
+from training.run import hardware
 
 SIDE, BLOCK, ROUNDS = 32, 8, 5
+REFINED = 50  # iterations
+
+type Fields = Mapping[str, np.ndarray]
+type Predict = Callable[[Fields], dict[str, np.ndarray]]
+type Work = dict[str, Callable[[], object]]
+
+RATIOS = {
+    "block_to_floor": ("block", "floor"),
+    "one_by_one_to_block": ("one by one", "block"),
+    "iterations_to_network_block": ("block", "network block"),
+    "iterations_to_network_one_by_one": ("one by one", "network one by one"),
+    "iterations_to_refined_block": ("block", "refined block"),
+    "iterations_to_refined_one_by_one": ("one by one", "refined one by one"),
+}
 
 
-def measure(n: int) -> dict[str, Any]:
-    """Milliseconds per pattern. n: patterns. Rounds are interleaved: a busy machine slows all three."""
-    patterns, starts = _patterns(n)
-    work = {
-        "floor": lambda: _transforms(starts),
-        "block": lambda: reconstruct(patterns, starts),
-        "one by one": lambda: [reconstruct(patterns[i : i + 1], starts[i : i + 1]) for i in range(n)],
+def measure(
+    n: int, *, rounds: int = ROUNDS, schedule: Schedule = PUBLISHED, network: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All figures. n: patterns. network: its knobs. Rounds are interleaved: a busy machine slows all that is timed."""
+    work = _work(n, schedule, _network(network))
+    for name in ("network block", "network one by one"):
+        work[name]()  # compiles
+    turns = [{name: _seconds(call) for name, call in work.items()} for _ in range(rounds)]
+    times = {name: np.array([turn[name] for turn in turns]) for name in work}
+    return {
+        "hardware": hardware(),
+        "n": n,
+        "iterations": schedule.iterations,
+        "ms_per_pattern": {name: 1e3 / n * float(np.median(seconds)) for name, seconds in times.items()},
+        "ratios": {name: float(np.median(times[above] / times[below])) for name, (above, below) in RATIOS.items()},
     }
-    times = np.array([[_seconds(call) for call in work.values()] for _ in range(ROUNDS)])
-    milliseconds = dict(zip(work, 1e3 / n * np.median(times, axis=0), strict=True))
-    ratios = {
-        "block_to_floor": float(np.median(times[:, 1] / times[:, 0])),
-        "one_by_one_to_block": float(np.median(times[:, 2] / times[:, 1])),
+
+
+def _work(n: int, schedule: Schedule, predict: Predict) -> Work:
+    """What is timed: each first all patterns at once, then one at a time."""
+    fields, starts = _patterns(n)
+    solve: dict[str, Callable[[slice], object]] = {
+        "": lambda rows: reconstruct(fields["amplitude_oversampled"][rows], starts[rows], schedule),
+        "network ": lambda rows: predict(_rows(fields, rows)),
+        "refined ": lambda rows: _refined(predict, _rows(fields, rows)),
     }
-    return {"ms_per_pattern": milliseconds, "ratios": ratios, "iterations": PUBLISHED.iterations, "n": n}
+    work: Work = {"floor": lambda: _transforms(starts, schedule.iterations)}
+    work |= {f"{kind}block": partial(call, slice(0, n)) for kind, call in solve.items()}
+    return work | {f"{kind}one by one": partial(_one_by_one, call, n) for kind, call in solve.items()}
 
 
-def _patterns(n: int) -> tuple[Any, Any]:
-    """Amplitudes of discs of random phase, and random starts."""
+def _one_by_one(solve: Callable[[slice], object], n: int) -> None:
+    for i in range(n):
+        solve(slice(i, i + 1))
+
+
+def _patterns(n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Amplitudes of discs of random phase, as the task stores them, and random starts."""
     rng = np.random.default_rng(0)
     y, x = np.arange(SIDE)[:, None] - SIDE // 2, np.arange(SIDE) - SIDE // 2
     disc = y**2 + x**2 < rng.uniform(6, 14, (n, 1, 1)) ** 2
     wave = (disc * np.exp(1j * rng.uniform(-1, 1, (n, SIDE, SIDE)))).astype(np.complex64)
     pattern = amplitude(embed(wave, (2 * SIDE, 2 * SIDE)))
-    return pattern, start_with(pattern, rng.random(pattern.shape, np.float32))
+    fields = {"amplitude": np.ascontiguousarray(coarser(pattern, 2)), "amplitude_oversampled": pattern}
+    return fields, start_with(pattern, rng.random(pattern.shape, np.float32))
 
 
-def _transforms(waves: Any) -> None:
+def _rows(fields: Fields, rows: slice) -> Fields:
+    return {name: values[rows] for name, values in fields.items()}
+
+
+def _network(knobs: Sequence[str]) -> Predict:
+    """CDI NN as it is before learning: patterns -> shape and phase."""
+    task = find_task("cdi").select(frozenset({"amplitude_oversampled"}))
+    recipe = make(recipe_of("cdinn", find_model("cdinn").Config), find_learn("cdi").recipes["seed"], knobs)
+    raw = {"amplitude": Moments(mean=0, std=1)}
+    features = features_of(task, recipe, raw, dict.fromkeys(("y", "x", "qy", "qx"), SIDE))
+    network = assemble(recipe, features)
+    parameters, rest = network.initial
+
+    @jax.jit
+    def predict(batch: Any) -> Any:
+        return features.decode(network(parameters, rest, features.encode(batch))[0], batch)
+
+    return lambda fields: {name: np.asarray(v) for name, v in predict({"amplitude": fields["amplitude"]}).items()}
+
+
+def _refined(predict: Predict, fields: Fields) -> object:
+    return finish(fields, predict(fields), threshold=SUPPORT, refine=REFINED)
+
+
+def _transforms(waves: Any, iterations: int) -> None:
     for first in range(0, len(waves), BLOCK):
         wave = waves[first : first + BLOCK]
-        for _ in range(PUBLISHED.iterations):
+        for _ in range(iterations):
             wave = ifft2(fft2(wave))
 
 
@@ -60,13 +136,13 @@ def _seconds(call: Callable[[], object]) -> float:
 
 def text(report: dict[str, Any]) -> str:
     """The report for people."""
-    times, ratios, sides = report["ms_per_pattern"], report["ratios"], f"{2 * SIDE} x {2 * SIDE}"
+    times, ratios = report["ms_per_pattern"], report["ratios"]
+    kinds = {"iterations": "", "network": "network ", "refined": "refined "}
     return "\n".join(
         [
-            f"phase retrieval, {report['iterations']} iterations, {report['n']} patterns of {sides}, one core",
-            f"ms per pattern      transforms alone {times['floor']:.1f}   a block {times['block']:.1f}"
-            f"   one by one {times['one by one']:.1f}",
-            f"a block / its transforms        {ratios['block_to_floor']:.2f}",
-            f"one by one / a block            {ratios['one_by_one_to_block']:.2f}",
+            f"{report['n']} patterns, {report['iterations']} iterations, {report['hardware']}",
+            f"ms a pattern   a block   one by one      transforms alone {times['floor']:.2f}",
+            *(f"{k:<13}{times[f'{p}block']:>9.2f}{times[f'{p}one by one']:>13.2f}" for k, p in kinds.items()),
+            *(f"{name.replace('_', ' '):<36}{value:9.2f}" for name, value in ratios.items()),
         ]
     )
