@@ -2,12 +2,12 @@
 
 Rasters run along x, then along y: position j is row j // columns, column j % columns.
 
-Of ranges of step and fluence, each scan has values of its own, uniform in their logarithm and evenly spread: scan k takes
+Of a range of fluences or steps, each scan has its own, evenly spaced in the logarithm: k of n scans takes
 
-    low (high / low)^(u + k a mod 1),   u drawn once, a irrational (Kronecker's sequence)
+    low (high / low)^((k + u) / n),   u from 0 to 1, drawn once
 
-Any first scans are spread nearly as evenly as all, and as the two a are rationally independent, step and fluence are
-not correlated.
+Steps in another order than fluences, so that the two are not correlated: that of the fractions of k times the golden
+ratio.
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ from schemas.knobs import knob
 from schemas.quantities import Range, within
 
 LARGEST = 8192  # pixels of an object along each side
-GOLDEN, SILVER = (5**0.5 - 1) / 2, 2**0.5 - 1  # the a that spread any number of values best
+GOLDEN = (5**0.5 - 1) / 2
 
 
 class Positions(ArrayFile):
@@ -49,7 +49,7 @@ class Scan(BaseModel):
     columns: int = Field(256, ge=1, le=65536, **knob("of the raster, along x"))
     step: Annotated[Range, within(0, above=True)] = Field(
         Range(low=0.0248, high=0.0248),
-        **knob("between neighbours of the raster; a range is spread over the scans, by its logarithm", "nm"),
+        **knob("between neighbours of the raster; of a range, scans have evenly spaced ones (logarithm)", "nm"),
     )
     rotation: Annotated[float, within()] = Field(0.0, **knob("of the raster, from x towards y", "rad"))
     jitter: Annotated[float, within(0)] = Field(0.0, **knob("of each position along y and x, uniform, +-", "nm"))
@@ -57,7 +57,7 @@ class Scan(BaseModel):
     scans: int = Field(1, ge=1, le=65536, **knob("in the dataset, of an object each"))
     fluence: Annotated[Range, within(0, above=True)] | None = Field(
         None,
-        **knob("sets the dose of a pattern: fluence step^2; a range is spread as step; none: dose", "electron / nm^2"),
+        **knob("sets the dose of a pattern: fluence step^2; a range: as of step; none: dose", "electron / nm^2"),
     )
 
     @model_validator(mode="after")
@@ -73,11 +73,11 @@ class Scan(BaseModel):
 
     def step_of(self, number: int, rng: Streams) -> float:
         """Of a scan [nm]. rng: the streams that all scans share."""
-        return _spread(self.step, number, GOLDEN, rng, "step")
+        return _spaced(self.step, int(_mixed(self.scans)[number]), self.scans, rng, "step")
 
     def fluence_of(self, number: int, rng: Streams) -> float | None:
         """Of a scan [electron / nm^2], if it is given. rng: the streams that all scans share."""
-        return None if self.fluence is None else _spread(self.fluence, number, SILVER, rng, "fluence")
+        return None if self.fluence is None else _spaced(self.fluence, number, self.scans, rng, "fluence")
 
     def places(self, n: int, sampling: float, step: float) -> np.ndarray:
         """Positions (position, 2) without jitter, y and x [pixel of the object], for patterns of n pixels.
@@ -116,9 +116,14 @@ def _raster(scan: Scan, step: float) -> np.ndarray:
     return np.stack([c * y[:, None] + s * x, c * x - s * y[:, None]], axis=-1).reshape(-1, 2)
 
 
-def _spread(span: Range, number: int, turn: float, rng: Streams, stream: str) -> float:
-    """The value of one scan, from a stream of that name."""
+@lru_cache(maxsize=4)
+def _mixed(n: int) -> np.ndarray:
+    """0 to n - 1, in another order."""
+    return np.argsort(np.argsort(np.arange(n) * GOLDEN % 1))
+
+
+def _spaced(span: Range, place: int, n: int, rng: Streams, stream: str) -> float:
+    """The value at one of n places of a range, from a stream of that name."""
     if span.low == span.high:
         return span.low
-    share = (float(getattr(rng, stream).random()) + number * turn) % 1
-    return float(span.low * (span.high / span.low) ** share)
+    return float(span.low * (span.high / span.low) ** ((place + float(getattr(rng, stream).random())) / n))
