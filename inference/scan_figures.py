@@ -5,6 +5,7 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, line, plain, unit
@@ -42,8 +43,8 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
     axes = drawn.subplots(1, len(rows), squeeze=False, sharey=True)[0]
     for axis, row in zip(axes, rows, strict=True):
         _correlation(axis, result, scans, row)
-        axis.set(xlabel="spatial frequency [1/nm]", title=title(scans, row))
-    axes[0].set_ylabel("ring correlation with the object")
+        axis.set(xlabel="spatial frequency [1/nm]", title="\n".join(wrap(title(scans, row), 2 * LETTERS)))
+    axes[0].set(ylabel="ring correlation with the object", ylim=(_least(axes), 1.05))
     handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     drawn.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
     return drawn
@@ -59,7 +60,12 @@ def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> Non
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half a bit")
     axis.axhline(SEVENTH, color=LIMIT, linewidth=0.9, linestyle=":", label="1/7")
-    axis.set(xlim=(0, first.frequency[-1]), ylim=(min(axis.get_ylim()[0], 0), 1.05))
+    axis.set_xlim(0, first.frequency[-1])
+
+
+def _least(axes: np.ndarray) -> float:
+    """Of all curves, and 0."""
+    return min(0.0, *(float(np.min(curve.get_ydata())) - 0.05 for axis in axes for curve in axis.lines))
 
 
 def pictures(result: Result, scans: WholeScans) -> Figure | None:
@@ -101,7 +107,15 @@ def against_scales(result: Result, scans: WholeScans) -> Figure | None:
                 values = scans.values(run.name, key)
                 axis.plot(scans.scales[scale.name][order], values[order], marker="o", markersize=4, **how)
             axis.set(xlabel=f"{plain(scale.name)}{unit(scale.units)}", ylabel=f"{key}{unit(scans.meaning(key).unit)}")
-            axis.set(xscale="log" if scale.logarithm else "linear")
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.08 * axis.dataLim.ymax if axis.dataLim.ymax > 0 else None)
+            if scale.logarithm:
+                _decades(axis)
     drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return drawn
+
+
+def _decades(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

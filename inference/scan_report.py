@@ -31,7 +31,7 @@ def _parts(result: Result, scans: WholeScans) -> Iterator[str]:
     if (drawn := scan_figures.correlations(result, scans)) is not None:
         about = (
             "Fourier ring correlation of image and object, with the thresholds. Points: rings in which a correlation "
-            "may end; in others the object has no power, or they are no wider than the window lets the mean leak."
+            "may end; in others the object has no power, or the window lets its mean in."
         )
         yield image(drawn, "ring correlations of whole scans", wide=True) + paragraph(about, "quiet")
     if (drawn := scan_figures.against_scales(result, scans)) is not None:
