@@ -60,7 +60,7 @@ def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> Non
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half a bit")
     axis.axhline(SEVENTH, color=LIMIT, linewidth=0.9, linestyle=":", label="1/7")
-    axis.set_xlim(0, first.frequency[-1])
+    axis.set_xlim(0, 1.02 * first.frequency[-1])
 
 
 def _least(axes: np.ndarray) -> float:
