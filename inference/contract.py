@@ -105,13 +105,30 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Stitch:
-    """How targets are patches of larger images, one for each scan."""
+class Scale:
+    """A quantity of a whole scan, against which its image's errors are drawn where scans differ in it."""
 
+    name: str
+    units: str
+    about: str  # formula
+    needs: tuple[str, ...]  # fields of the dataset; without them it is not known
+    of: Callable[[Arrays], float]  # those of the samples of one scan
+    logarithm: bool = False  # drawn on a logarithmic axis
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """How a target is a patch of a larger image, one for each scan.
+
+    Pixel 0 of the images, at y = x = `Scans.zero`, begins where pixel 0 of the truth does.
+    """
+
+    target: str  # field: the patches
     needs: tuple[str, ...]  # fields of the dataset; without them it holds no scans
     scans: "Callable[[Arrays], Scans]"  # those of all samples -> where their patches lie
     truth: str  # field without samples: the objects of the scans, (scan, y, x), from pixel 0 on
     pixels: int  # of an image to one of the truth, along each side
+    scales: tuple[Scale, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,8 +239,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     if (after := getattr(module, "FINISH", None)) is not None:
         yield from _finish_mistakes(task, after)
     if (images := getattr(module, "STITCH", None)) is not None:
-        yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
-        yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
+        yield from _stitch_mistakes(task, images)
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
             yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"
@@ -236,6 +252,16 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
         if found.rank not in found.scores or set(found.scores) & set(SCORES):
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
+
+
+def _stitch_mistakes(task: Task, images: Any) -> Iterator[str]:
+    if not isinstance(images, Stitch):
+        yield "STITCH: must be a Stitch(...)"
+    yield from misread(task, "STITCH.target", (images.target,), "target")
+    yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
+    yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
+    for scale in images.scales:
+        yield from misread(task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary")
 
 
 def _finish_mistakes(task: Task, after: Any) -> Iterator[str]:
@@ -260,6 +286,11 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
 def find_finish(task: str) -> Finish | None:
     """What follows the networks of a task, if something does."""
     return getattr(find_inference(task), "FINISH", None)
+
+
+def find_stitch(task: str) -> Stitch | None:
+    """How targets of a task are patches of larger images, if they are."""
+    return getattr(find_inference(task), "STITCH", None)
 
 
 def find_method(task: str, name: str) -> Method:

@@ -10,6 +10,7 @@ import numpy as np
 
 from inference.contract import Report, find_inference
 from inference.source import Arrays, Source, open_source
+from inference.whole_scans import WholeScans, compare
 from schemas.core import SAMPLE, Task
 from schemas.errors import UserError
 from schemas.gauge import align
@@ -50,6 +51,7 @@ class Result:
     scores: dict[str, dict[str, Real]]  # metric: (sample,)
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
+    scans: WholeScans | None  # None: samples are no scans, or their objects are not known
 
     @property
     def task(self) -> Task:
@@ -144,7 +146,8 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
 def _result(source: Source, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
     report = find_inference(source.task.name).REPORT
     scores, frequency, correlation = _score(source, runs, report)
-    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation)
+    scans = compare(source, {run.name: run.path for run in runs})
+    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, scans)
 
 
 def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:

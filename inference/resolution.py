@@ -1,8 +1,10 @@
 """How far a stitched image is the object: the ring correlation of the two, and where it ends.
 
-Of a crystal, rings between the spots hold nothing that could correlate; they do not count where a correlation ends.
+Of a crystal, rings between the spots hold nothing that could correlate; they do not count where a correlation ends. Nor
+does the first ring: Hann's window, two rings wide, lets the mean into it, which is taken from both images.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,37 +24,58 @@ class Resolution:
     seventh: float | None  # where it falls below 1/7
     frequency: list[float]
     correlation: list[float]
+    threshold: list[float]  # half a bit
+    counts: list[bool]  # rings in which a correlation may end
 
 
-def resolution(
-    image: np.ndarray, first: tuple[int, int], truth: np.ndarray, pixels: int, sampling: float
-) -> Resolution:
-    """Of an image (y, x), NaN where nothing is known, against an object whose pixels are `pixels` times as wide.
+def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolution:
+    """Of an image (y, x) that is laid over its object, NaN where nothing is known. sampling: of both [nm].
 
-    first: of the image's first pixel; pixel 0 begins where pixel 0 of the object does. sampling: of the object [nm].
-    Compared are the means over the object's pixels, in a rectangle that the image fills, under Hann's window.
+    Compared are the pixels of a rectangle that the image fills, under Hann's window.
     """
-    found, start = _means(image, first, pixels)
-    rows, columns = _filled(np.isfinite(found))
-    found = found[rows, columns]
-    truth = truth[rows.start + start[0] : rows.stop + start[0], columns.start + start[1] : columns.stop + start[1]]
-    if min(found.shape) < 4 or found.shape != truth.shape:
-        return Resolution((found.shape[0], found.shape[1]), None, None, None, [], [])
+    rows, columns = filled(np.isfinite(image))
+    found, truth = image[rows, columns], truth[rows, columns]
+    pixels = (found.shape[0], found.shape[1])
+    if min(pixels) < 4:
+        return Resolution(pixels, None, None, None, [], [], [], [])
     away = found - truth
-    window = np.outer(*(np.hanning(n + 2)[1:-1] for n in found.shape))
+    window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
-    counts = ring_counts(found.shape)
-    there = _power(truth, window, counts) > EMPTY
-    limits = half_bit(counts), np.full(len(counts), SEVENTH)
-    ends = [crossing(frequency[there], curves[0][there], limit[there]) / sampling for limit in limits]
+    counts = ring_counts(pixels)
+    there, limit = (_power(truth, window, counts) > EMPTY) & (np.arange(len(counts)) > 0), half_bit(counts)
+    ends = (_end(frequency[there], curves[0][there], one) for one in (limit[there], SEVENTH))
+    half, seventh = (None if end is None else end / sampling for end in ends)
+    curve = np.nan_to_num(curves[0])  # of a constant object
     return Resolution(
-        (found.shape[0], found.shape[1]),
+        pixels,
         float((away - away.mean()).std()),
-        ends[0],
-        ends[1],
+        half,
+        seventh,
         (frequency / sampling).tolist(),
-        curves[0].tolist(),
+        curve.tolist(),
+        limit.tolist(),
+        there.tolist(),
     )
+
+
+def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float) -> float | None:
+    """Where a curve crosses a threshold [1/pixel]; None if there is no curve."""
+    end = crossing(frequency, curve, threshold)
+    return end if math.isfinite(end) else None
+
+
+def over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:
+    """An image as an object of this shape would show it, whose pixels are `pixels` times as wide.
+
+    first: of the image's first pixel; pixel 0 begins where pixel 0 of the object does. A pixel of the object is the
+    mean of its own, NaN unless all of them are known.
+    """
+    known = np.full(np.multiply(shape, pixels), np.nan, image.dtype)
+    ends = [min(f + n, p) for f, n, p in zip(first, image.shape, known.shape, strict=True)]
+    rows, columns = (slice(max(f, 0), max(end, 0)) for f, end in zip(first, ends, strict=True))
+    y, x = (slice(part.start - f, part.stop - f) for part, f in zip((rows, columns), first, strict=True))
+    known[rows, columns] = image[y, x]
+    return known.reshape(shape[0], pixels, shape[1], pixels).mean(axis=(1, 3), dtype=float)
 
 
 def _power(image: np.ndarray, window: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -65,19 +88,10 @@ def _power(image: np.ndarray, window: np.ndarray, counts: np.ndarray) -> np.ndar
     return np.asarray(mean / max(mean.max(), np.finfo(float).tiny))
 
 
-def _means(image: np.ndarray, first: tuple[int, int], pixels: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Means over whole pixels of the object, NaN where one is not known throughout; and the first of them."""
-    start = (-(-first[0] // pixels), -(-first[1] // pixels))
-    skip = [s * pixels - f for s, f in zip(start, first, strict=True)]
-    count = [(n - s) // pixels for n, s in zip(image.shape, skip, strict=True)]
-    rows, columns = (slice(s, s + n * pixels) for s, n in zip(skip, count, strict=True))
-    blocks = image[rows, columns].reshape(count[0], pixels, count[1], pixels)
-    return blocks.mean(axis=(1, 3)), start
-
-
-def _filled(known: np.ndarray) -> tuple[slice, slice]:
+def filled(known: np.ndarray) -> tuple[slice, slice]:
     """A large rectangle in which all is known: sides give way, the emptiest first."""
-    top, bottom, left, right = 0, known.shape[0], 0, known.shape[1]
+    seen = [np.append(np.flatnonzero(known.any(axis=axis)), -1) for axis in (1, 0)]
+    top, bottom, left, right = (int(end) for part in seen for end in (max(part[0], 0), part.max() + 1))
     while top < bottom and left < right and not (inside := known[top:bottom, left:right]).all():
         empty = [1 - side.mean() for side in (inside[0], inside[-1], inside[:, 0], inside[:, -1])]
         worst = int(np.argmax(empty)) if max(empty) else 0

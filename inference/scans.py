@@ -52,6 +52,7 @@ class Scans:
     weight: np.ndarray  # (1 or sample, y, x): how much a patch's pixels count; `patches.tapered` makes it of a mask
     scan: np.ndarray  # (sample,), which scan it belongs to
     sampling: float  # of the patches [nm]
+    zero: float = 0.0  # y and x of pixel 0 of the images, on whose grid patches are laid [nm]
 
 
 class Stitched(BaseModel):
@@ -97,16 +98,29 @@ def write(
     force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
     """
     refuse_taken(out, force)
-    predictions = read_predictions(source)
-    target = _target(source, predictions, field)
-    _refuse_unlike(source, predictions, scans)
-    job = _Job(source, predictions, target, scans, method)
+    job = _job(source, scans, method, field)
     found: list[Stitched] = []
     try:
         publish_folder(out, job.objects(found))
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
     return job.about(found)
+
+
+def images(
+    source: Path, scans: Scans, method: LeastSquares | Iterative, *, field: str
+) -> Iterator[tuple[Stitched, Frame, Image]]:
+    """The same images, one after another, in memory. UserError as `write`."""
+    job = _job(source, scans, method, field)
+    patches, frame = job.laid()
+    return job.images(patches, frame)
+
+
+def _job(source: Path, scans: Scans, method: LeastSquares | Iterative, field: str) -> "_Job":
+    predictions = read_predictions(source)
+    target = _target(source, predictions, field)
+    _refuse_unlike(source, predictions, scans)
+    return _Job(source, predictions, target, scans, method)
 
 
 def read_images(path: Path) -> Images:
@@ -165,17 +179,21 @@ class _Job:
 
     def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
         """All objects of the store, the metadata of the whole last; how the scans came out is appended to `found`."""
-        patches = self._patches()
-        frame = frame_of(patches.corner, patches.weight.shape[1:])
+        patches, frame = self.laid()
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), None)
         yield from _encoded(described, 0, self._coordinates(frame, numbers))
-        for place, number in enumerate(numbers):
+        for place, (one, _, image) in enumerate(self.images(patches, frame)):
+            yield from _encoded(described, place, self._arrays(image))
+            found.append(one)
+        yield from self._metadata(frame, len(numbers), self.about(found)).items()
+
+    def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Frame, Image]]:
+        """Of one scan after another."""
+        for number in np.unique(self.scans.scan):
             rows = np.flatnonzero(self.scans.scan == number)
             image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
-            yield from _encoded(described, place, self._arrays(image))
-            found.append(_stitched(int(number), len(rows), image))
-        yield from self._metadata(frame, len(numbers), self.about(found)).items()
+            yield _stitched(int(number), len(rows), image), frame, image
 
     def about(self, found: list[Stitched]) -> Images:
         """The metadata."""
@@ -191,10 +209,12 @@ class _Job:
             packages=versions(PACKAGES),
         )
 
-    def _patches(self) -> Patches:
-        weight = relative(self.scans.weight)
+    def laid(self) -> tuple[Patches, Frame]:
+        """The patches of all scans on the grid of their images, and what holds them."""
+        scans, weight = self.scans, relative(self.scans.weight)
         size = (weight.shape[1], weight.shape[2])
-        return Patches(corners(self.scans.position, self.scans.sampling, size), weight)
+        patches = Patches(corners(scans.position - scans.zero, scans.sampling, size), weight)
+        return patches, frame_of(patches.corner, size)
 
     def _reader(self, rows: np.ndarray) -> Read:
         return lambda window: _ahead(self._blocks(rows, window))
@@ -212,15 +232,16 @@ class _Job:
 
     def _coordinates(self, frame: Frame, numbers: np.ndarray) -> dict[str, np.ndarray]:
         axes = zip(("y", "x"), frame.origin, frame.shape, strict=True)
-        along = {name: (first + np.arange(n)) * self.scans.sampling for name, first, n in axes}
+        scans = self.scans
+        along = {name: scans.zero + (first + np.arange(n)) * scans.sampling for name, first, n in axes}
         return {"scan": numbers.astype(np.int64), **along}
 
     def _fields(self) -> tuple[Field, ...]:
         dims, target = ("scan", "y", "x"), self.target
         return (
             Field("scan", ("scan",), "int64", "1", "auxiliary", "number of the scan"),
-            Field("y", ("y",), "float64", "nm", "auxiliary", "of a pixel, as the positions of the patches"),
-            Field("x", ("x",), "float64", "nm", "auxiliary", "of a pixel, as the positions of the patches"),
+            Field("y", ("y",), "float64", "nm", "auxiliary", "of the middle of a pixel, as the positions of patches"),
+            Field("x", ("x",), "float64", "nm", "auxiliary", "of the middle of a pixel, as the positions of patches"),
             Field(target.name, dims, "float32", target.units, "target", f"stitched: {target.about}"),
             Field("weight", dims, "float32", "1", "auxiliary", "sum of the weights of all patches at a pixel"),
             Field("component", dims, "uint32", "1", "auxiliary", "patches that overlaps link, from 1 on; 0: none"),

@@ -4,16 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 
 from inference import scans, tuning
-from inference.contract import Setting, Stitch, Value, find_inference
+from inference.contract import Setting, Stitch, Value, find_stitch
 from inference.offsets import LeastSquares
-from inference.resolution import Resolution, resolution
+from inference.resolution import Resolution
 from inference.source import Source
 from inference.stitching import Iterative
+from inference.whole_scans import worth
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -40,8 +42,8 @@ def chosen(texts: Sequence[str]) -> LeastSquares | Iterative:
 
 def refuse_unstitched(source: Source) -> Stitch:
     """How the task's targets are patches of images. UserError if they are not, or the dataset has no scans."""
-    found = getattr(find_inference(source.task.name), "STITCH", None)
-    if not isinstance(found, Stitch):
+    found = find_stitch(source.task.name)
+    if found is None:
         raise UserError(f"--stitch: the targets of task {source.task.name} are no patches of larger images")
     if lacking := source.lacks(found.needs):
         raise UserError(f"--stitch: {source.path} has no whole scans (lacks {', '.join(lacking)}); generate some")
@@ -54,24 +56,26 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     Images that are there are made anew: that takes seconds.
     """
     how = refuse_unstitched(source)
-    fields = source.read(how.needs, 0, source.samples)
-    images = scans.write(predictions, how.scans(fields), out, method, force=True)
+    where = how.scans(source.read(how.needs, 0, source.samples))
+    images = scans.write(predictions, where, out, method, field=how.target, force=True)
     lines = [f"scan {one.scan}: {_about(one)}" for one in images.scans]
     if source.lacks([how.truth]):
         return lines
-    found = _resolutions(out, images, source.read([how.truth], 0, 0)[how.truth], how.pixels)
+    found = _resolutions(out, images, where, source.read([how.truth], 0, 0)[how.truth], how)
     place = out.with_name(f"{out.name.removesuffix('.zarr')}-resolution.json")
     rows = [{"scan": one.scan, **asdict(row)} for one, row in zip(images.scans, found, strict=True)]
     publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
     return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
 
 
-def _resolutions(out: Path, images: scans.Images, truth: np.ndarray, pixels: int) -> list[Resolution]:
-    group = zarr.open_group(out, mode="r")
-    y, x = (round(float(np.asarray(group[name][0])) / images.sampling) for name in ("y", "x"))  # type: ignore[index]
+def _resolutions(
+    out: Path, images: scans.Images, where: scans.Scans, truth: np.ndarray, how: Stitch
+) -> list[Resolution]:
+    group: Any = zarr.open_group(out, mode="r")
+    y, x = (round(float((group[name][0] - where.zero) / where.sampling)) for name in ("y", "x"))
     return [
-        resolution(np.asarray(group["phase"][place]), (y, x), truth[one.scan], pixels, images.sampling * pixels)  # type: ignore[index]
-        for place, one in enumerate(images.scans)
+        worth(how, np.asarray(group[how.target][row]), (y, x), truth[one.scan], where.sampling)[1]
+        for row, one in enumerate(images.scans)
     ]
 
 
@@ -86,6 +90,5 @@ def _about(one: scans.Stitched) -> str:
 def _worth(row: Resolution) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
-    return (
-        f"rms {row.rms:.4f} rad, ring correlation to {row.half_bit:.3g} / nm (half bit), {row.seventh:.3g} / nm (1/7)"
-    )
+    half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))
+    return f"rms {row.rms:.4f} rad, ring correlation to {half} (half bit), {seventh} (1/7)"

@@ -12,6 +12,7 @@ import numpy as np
 
 from inference.evaluation import Evaluation, Result, Run
 from inference.regions import as_data
+from inference.whole_scans import WholeScans
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -67,7 +68,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
 
 
 def _method(result: Result, run: Run) -> dict[str, Any]:
-    found = run.predictions
+    found, scans = run.predictions, result.scans
     return {
         "kind": found.kind,
         "method": found.method,
@@ -77,8 +78,22 @@ def _method(result: Result, run: Run) -> dict[str, Any]:
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,
-        "metrics": result.summaries[run.name],
+        "metrics": result.summaries[run.name] | (scans.summary(run.name) if scans else {}),
+        **({"scans": _scans(scans, run.name)} if scans else {}),
     }
+
+
+def _scans(scans: WholeScans, name: str) -> list[dict[str, Any]]:
+    """The images of one method; none if it could not be stitched."""
+    return [
+        {
+            **one.stitched.model_dump(mode="json"),
+            "pixels": list(one.worth.pixels),
+            **one.scores,
+            **{scale: float(values[row]) for scale, values in scans.scales.items()},
+        }
+        for row, one in enumerate(scans.outcomes.get(name, ()))
+    ]
 
 
 def rows(found: Evaluation) -> str:
@@ -185,7 +200,23 @@ def show(found: Evaluation) -> None:
     for result, run in by_method(found):
         cells = [mean_and_deviation(result.summaries[run.name][key]) for key in keys]
         table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for result in found.results:
+        for line in _of_scans(result):
+            console.print(escape(line), highlight=False)
+
+
+def _of_scans(result: Result) -> Iterator[str]:
+    """What the images of whole scans are worth, a line per method."""
+    if (scans := result.scans) is None:
+        return
+    for name in scans.outcomes:
+        values = scans.summary(name).items()
+        parts = [f"{key} {mean_and_deviation(one)}{unit_of(one)}" for key, one in values]
+        yield f"{name}, whole scans ({len(scans.numbers):,}): {', '.join(parts)}"
+    for name, reason in scans.failed.items():
+        yield f"{name}: no images of whole scans: {reason}"
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, Run]]:

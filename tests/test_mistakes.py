@@ -155,6 +155,7 @@ INFERENCE = [
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
     ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be a Finish(...)"),
+    ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be a Stitch(...)"),
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),

@@ -1,5 +1,6 @@
 """The task `stem4d`: patterns and targets follow from objects, probe and positions; electrons are counted; scans."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,47 @@ def test_doses_are_uniform_in_their_logarithm_or_follow_from_the_fluence() -> No
     assert (scanned("scan.fluence=none", "dose=123")["dose"] == 123).all()
 
 
+RANGES = ("scan.step=0.02:0.06", "scan.fluence=4e5:4e7", "scan.scans=6")
+
+
+def test_each_scan_has_its_own_step_and_fluence_evenly_spaced() -> None:
+    """In the logarithm, over the whole range; positions, doses and the frame follow."""
+    found = scanned(*RANGES, n=180)
+    step, dose = (found[name].reshape(6, 30).astype(float) for name in ("step", "dose"))
+    assert (np.ptp(step, axis=1) == 0).all()
+    assert (np.ptp(dose, axis=1) == 0).all()
+    fluence = dose[:, 0] / step[:, 0] ** 2
+    for values, low, high in ((step[:, 0], 0.02, 0.06), (fluence, 4e5, 4e7)):
+        shares = np.sort(np.log(values / low) / np.log(high / low))
+        assert np.floor(6 * shares).tolist() == [0, 1, 2, 3, 4, 5]
+        assert np.allclose(np.diff(shares), 1 / 6, atol=1e-5)
+    assert abs(np.corrcoef(np.log(step[:, 0]), np.log(fluence))[0, 1]) < 0.3
+    for k in range(6):
+        place = found["position"][30 * k : 30 * (k + 1)]
+        assert np.allclose(place[[1, 5]] - place[0], step[k, 0] * np.array([[0, 1], [1, 0]]), atol=1e-6)
+        assert np.allclose(place[0], found["position"][0])
+    assert (found["position"].max(axis=0) / 0.0285 + 16 <= found["object"].shape[1:]).all()
+
+
+def test_step_and_fluence_depend_on_seed_recipe_and_number_alone() -> None:
+    made = plan(*SCAN, *RANGES, recipe="hbn_scan", train=0, test=180)
+    late = unit.make(made, "test", range(100, 130))
+    whole = scanned(*RANGES, n=180)
+    for name in ("step", "dose", "position", "amplitude"):
+        assert np.array_equal(late[name], whole[name][100:130])
+    one = scanned("scan.step=0.03", "scan.fluence=1e6", "scan.scans=2", n=60)
+    assert (one["step"] == np.float32(0.03)).all()
+    assert (one["dose"] == np.float32(1e6 * 0.03**2)).all()
+    again = make(stem4d.Recipe, json.loads(made.recipe.model_dump_json()), [])
+    assert again == made.recipe
+
+
+def test_numbers_are_stored_as_they_were_before_there_were_ranges() -> None:
+    stored = json.loads(stem4d.RECIPES["hbn_scan"].model_dump_json())["scan"]
+    assert (stored["step"], stored["fluence"]) == (0.0248, 4.5e7)
+    assert "step" not in samples(1)
+
+
 @pytest.mark.skipif(not MEASURED.exists(), reason="the measured files are not here")
 def test_the_measured_probe_and_positions(generate: Command) -> None:
     """The mask is the published one; files are found again by hash."""
@@ -191,6 +233,7 @@ def test_the_measured_probe_and_positions(generate: Command) -> None:
     assert np.allclose(data.probe * 32 * np.sqrt((abs(probe) ** 2).sum()), probe, atol=1e-6)
     assert np.allclose(np.diff(data.position / 0.0285, axis=0), [[0.869959, 0]] * 2, atol=1e-4)
     assert data.sizes["oy"] == 222 + 32
+    assert "step" not in data
     assert generate("--from", "stem4d.zarr", "--inputs", MEASURED, "--out", "again.zarr")[0] == 0
     assert digest("again.zarr") == digest("stem4d.zarr")
     refused(generate("--from", "stem4d.zarr", "--out", "other.zarr"), "--inputs")
@@ -218,6 +261,9 @@ def saved(name: str, values: Any) -> str:
         (["scan.positions.path=real.npy"], ["real.npy", "(position, 2)"]),
         (["scan.positions.path=far.npy"], ["at most 8192"]),
         (["scan.positions.path=far.npy", "scan.fluence=1"], ["only a raster has a step"]),
+        (["scan.fluence=5:1"], ["scan.fluence", "did you mean 1:5"]),
+        (["scan.step=0:1"], ["scan.step", "more than 0"]),
+        (["scan.rows=800", "scan.step=0.02:0.3"], ["at most 8192", "lower rows, columns, step"]),
         (["scan.rows=4000"], ["split test alone", "--n 0 --validation 0"]),
         (["scan.rows=65536"], ["at most 8192"]),
     ],

@@ -103,6 +103,7 @@ class Recipe(recipe.Recipe, ThinObjects):
             {"phase_patch"} if self.phase_patch else (),
             {"amplitude_expected"} if self.store == "both" else (),
             {"scan", "object"} if self.scan else (),
+            {"step"} if self.scan and not self.scan.positions else (),
         )
 
     def bind(self, inputs: Path | None) -> Self:
@@ -162,7 +163,7 @@ RECIPES: Mapping[str, Recipe] = {
             orientation=Range(low=0.1, high=0.1),
             twist=Range(low=math.radians(18), high=math.radians(18)),
         ),
-        scan=Scan(fluence=4.5e7),
+        scan=Scan(fluence=Range(low=4.5e7, high=4.5e7)),
     ),
 }
 
@@ -176,6 +177,7 @@ class Parameters:
     sampling: np.float32
     position: np.ndarray  # (2,) [nm]
     scan: np.int32
+    step: np.float32  # of the scan [nm]; of a single pattern 0
     pixel: tuple[int, int]  # of the object, on which the probe's pixel N//2 lies
     rest: tuple[float, float]  # by which the probe is moved from there [pixel]
     drawn: ThinObject
@@ -188,17 +190,21 @@ class Parameters:
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
     """The parameters of one sample, from the streams `optics` and `place`, and from its group's for the object."""
     number, index = divmod(rng.sample, recipe.group)
-    place = _scanned(recipe, index, rng) if recipe.scan else _anywhere(recipe, rng)
+    scan, shared = recipe.scan, rng.group(0)
+    step = scan.step_of(number, shared) if scan else 0.0
+    place = _scanned(recipe, index, step, rng) if scan else _anywhere(recipe, rng)
     sampling = np.float32(recipe.sampling)
     position = (place * recipe.sampling).astype(np.float32)
-    exact = position.astype(float) / float(sampling) if recipe.scan else place
+    exact = position.astype(float) / float(sampling) if scan else place
     pixel = np.floor(exact + 0.5).astype(int)
+    fluence = scan.fluence_of(number, shared) if scan else None
     return Parameters(
-        dose=np.float32(_dose(recipe, rng)),
+        dose=np.float32(_dose(recipe, rng) if fluence is None else fluence * step**2),
         voltage=np.float32(recipe.probe.voltage),
         sampling=sampling,
         position=position,
         scan=np.int32(number),
+        step=np.float32(step),
         pixel=tuple(pixel.tolist()),
         rest=tuple((exact - pixel).tolist()),
         drawn=thin_objects.draw(recipe, rng.group(number)),
@@ -206,10 +212,8 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
 
 
 def _dose(recipe: Recipe, rng: Streams) -> float:
-    """[electron]. Always consumes one number of the stream."""
+    """Of a pattern by itself [electron]."""
     share, span = float(rng.optics.random()), recipe.dose
-    if recipe.scan and recipe.scan.fluence is not None:
-        return recipe.scan.fluence * recipe.scan.step**2
     return float(span.low * (span.high / span.low) ** share)
 
 
@@ -219,11 +223,11 @@ def _anywhere(recipe: Recipe, rng: Streams) -> np.ndarray:
     return recipe.pattern // 2 + np.floor(room * rng.place.random(2))
 
 
-def _scanned(recipe: Recipe, index: int, rng: Streams) -> np.ndarray:
-    """[pixel]"""
+def _scanned(recipe: Recipe, index: int, step: float, rng: Streams) -> np.ndarray:
+    """[pixel]. step: of the scan [nm]."""
     assert recipe.scan is not None
     reach = recipe.scan.jitter / recipe.sampling
-    place: np.ndarray = recipe.scan.places(recipe.pattern, recipe.sampling)[index]
+    place: np.ndarray = recipe.scan.places(recipe.pattern, recipe.sampling, step)[index]
     return place + np.asarray(reach * (2 * rng.place.random(2) - 1))
 
 

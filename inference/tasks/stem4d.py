@@ -1,5 +1,6 @@
 """Phases of whole scans without a network: ptychography, and integrated differential phase contrast."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +8,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from inference.contract import Arrays, Method, Report, Setting, Shown, Stitch
+from inference.contract import Arrays, Method, Report, Scale, Setting, Shown, Stitch
 from inference.patches import tapered
 from inference.raster import Raster, find_raster
 from inference.scans import Scans
@@ -19,6 +20,7 @@ from physics.ptychography import centre_of_mass, integrate
 from schemas.errors import UserError
 from schemas.windows import ENLARGED, first, offsets, repeated
 
+OVERLAP = "1 - step / diameter of a disc as large as the mask, 0.16 of the probe's brightest pixel"
 SEED = 1  # of the order of positions in each sweep
 
 
@@ -109,14 +111,30 @@ def where(fields: Arrays) -> Scans:
     """Where the patches of scans lie; what is near the edge of the mask counts less.
 
     A patch's 4 x 4 pixels about the probe's origin lie on those of the stitched image that show the position's pixel of
-    the object, as near as a quarter of that goes.
+    the object, as near as a quarter of that goes: the middle of the four is at the position, so the first of them, and
+    pixel 0 of the image, 1.5 of them before the middle of the object's pixel.
     """
     window, wide = fields["mask"], float(fields["sampling"][0])
     if (fields["sampling"] != fields["sampling"][0]).any():
         raise UserError("sampling: must be the same for all patterns to be stitched; stitch scans apart")
     fine, n = wide / ENLARGED, window.shape[0]
-    position = fields["position"].astype(float) + (n // 2 - first(n)) * fine
-    return Scans(position, tapered(window)[None], fields["scan"], fine)
+    zero = -(ENLARGED - 1) / 2 * fine
+    position = fields["position"].astype(float) + (n // 2 - first(n)) * fine + zero
+    return Scans(position, tapered(window)[None], fields["scan"], fine, zero)
+
+
+def fluence(fields: Arrays) -> float:
+    """Mean dose / step^2 [electron / nm^2]: electrons for each area, however many patterns they are shared by."""
+    return float(fields["dose"].mean(dtype=float) / fields["step"][0].astype(float) ** 2)
+
+
+def overlap(fields: Arrays) -> float:
+    """1 - step / d: of neighbouring patches along their line, d the diameter of a disc as large as the mask.
+
+    0 where discs touch, negative where there are gaps.
+    """
+    area = fields["mask"].sum(dtype=float) * (float(fields["sampling"][0]) / ENLARGED) ** 2
+    return 1 - float(fields["step"][0]) / (2 * math.sqrt(area / math.pi))
 
 
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
@@ -151,6 +169,16 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 
-STITCH = Stitch(needs=("position", "scan", "sampling", "mask"), scans=where, truth="object", pixels=ENLARGED)
+STITCH = Stitch(
+    target="phase",
+    needs=("position", "scan", "sampling", "mask"),
+    scans=where,
+    truth="object",
+    pixels=ENLARGED,
+    scales=(
+        Scale("fluence", "electron/nm^2", "mean dose / step^2", ("dose", "step"), fluence, logarithm=True),
+        Scale("overlap", "1", OVERLAP, ("step", "mask", "sampling"), overlap),
+    ),
+)
 
 REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))

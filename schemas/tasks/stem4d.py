@@ -18,7 +18,7 @@ def _parameter(name: str, units: str, about: str, *, optional: bool = False, dty
 
 TASK = Task(
     name="stem4d",
-    version="1.0",
+    version="1.1",
     about=__doc__,
     formula=(
         "amplitude = sqrt(dose) |F (P O)|, O = exp((i - object_absorption) phase_patch), sum |F probe|^2 = 1, F with "
@@ -57,6 +57,7 @@ TASK = Task(
             optional=True,
         ),
         _parameter("scan", "1", "number of the scan", optional=True, dtype="int32"),
+        _parameter("step", "nm", "between neighbours of the scan's raster", optional=True),
         *TEXTURE,
         *LATTICE,
         *PICTURE,

@@ -1,0 +1,121 @@
+"""Figures of whole scans: ring correlations, stitched images, errors against what scans differ in."""
+
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from inference.evaluation import Result, Run
+from inference.style import colour, figure, label, line, plain, unit
+from inference.whole_scans import WholeScans
+from schemas.scores import SEVENTH
+
+CELL = 1.9  # inches: an image
+PANEL = 3.4  # inches: a plot beside others
+LIMIT = "0.25"  # grey of thresholds
+DIM = "0.85"  # grey, where nothing is known
+LETTERS = 20  # that fit above an image
+
+
+def stitched(result: Result, scans: WholeScans) -> list[Run]:
+    """The runs that have images."""
+    return [run for run in result.runs if run.name in scans.outcomes]
+
+
+def title(scans: WholeScans, row: int) -> str:
+    """Number of a scan, and what it differs in."""
+    parts = [
+        f"{plain(scale.name)} {scans.scales[scale.name][row]:.3g}{unit(scale.units)}".replace("[", "").replace("]", "")
+        for scale in scans.varying
+    ]
+    return ", ".join([f"scan {scans.numbers[row]}", *parts])
+
+
+def correlations(result: Result, scans: WholeScans) -> Figure | None:
+    """A panel for each scan that is shown: all methods and both thresholds. None if nothing could be compared."""
+    runs = stitched(result, scans)
+    rows = [row for row in scans.shown if any(scans.outcomes[run.name][row].worth.frequency for run in runs)]
+    if not rows:
+        return None
+    drawn = figure(max(6.4, PANEL * len(rows)), 3.4)
+    axes = drawn.subplots(1, len(rows), squeeze=False, sharey=True)[0]
+    for axis, row in zip(axes, rows, strict=True):
+        _correlation(axis, result, scans, row)
+        axis.set(xlabel="spatial frequency [1/nm]", title="\n".join(wrap(title(scans, row), 2 * LETTERS)))
+    axes[0].set(ylabel="ring correlation with the object", ylim=(_least(axes), 1.05))
+    handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    drawn.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
+    return drawn
+
+
+def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
+    """Points: rings that count."""
+    found = [(run, scans.outcomes[run.name][row].worth) for run in stitched(result, scans)]
+    compared = [(run, worth) for run, worth in found if worth.frequency]
+    for run, worth in compared:
+        points = np.flatnonzero(worth.counts).tolist()
+        axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
+    first = compared[0][1]
+    axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half a bit")
+    axis.axhline(SEVENTH, color=LIMIT, linewidth=0.9, linestyle=":", label="1/7")
+    axis.set_xlim(0, 1.02 * first.frequency[-1])
+
+
+def _least(axes: np.ndarray) -> float:
+    """Of all curves, and 0."""
+    return min(0.0, *(float(np.min(curve.get_ydata())) - 0.05 for axis in axes for curve in axis.lines))
+
+
+def pictures(result: Result, scans: WholeScans) -> Figure | None:
+    """The middle of each scan that is shown: object and methods, in one scale of grey. None if nothing is known."""
+    rows, runs = [row for row in scans.shown if scans.objects.get(row, np.empty(0)).size], stitched(result, scans)
+    if not rows:
+        return None
+    drawn = figure(CELL * (len(runs) + 1) + 0.4, CELL * len(rows) + 1.0, "compressed")
+    axes = drawn.subplots(len(rows), len(runs) + 1, squeeze=False)
+    low, high = np.percentile(np.concatenate([scans.objects[row].ravel() for row in rows]), [0.1, 99.9])
+    for cells, row in zip(axes, rows, strict=True):
+        columns = [scans.objects[row], *(scans.pictures[run.name][row] for run in runs)]
+        for cell, values in zip(cells, columns, strict=True):
+            shown = cell.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            cell.set(xticks=[], yticks=[], facecolor=DIM)
+            cell.grid(False)
+        cells[0].set_ylabel("\n".join(wrap(title(scans, row), LETTERS)), fontsize=7.5)
+    axes[0, 0].set_title("object", fontsize=8)
+    for cell, run in zip(axes[0, 1:], runs, strict=True):
+        cell.set_title("\n".join(wrap(label(run), LETTERS)), fontsize=8, color=colour(result, run))
+    bar = drawn.colorbar(shown, ax=list(axes.ravel()), location="bottom", aspect=10 * (len(runs) + 1))
+    bar.set_label(f"{plain(scans.how.target)}{unit(scans.units)}", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return drawn
+
+
+def against_scales(result: Result, scans: WholeScans) -> Figure | None:
+    """Each score against each quantity in which scans differ; None if they differ in none."""
+    if not (varying := scans.varying) or not scans.outcomes:
+        return None
+    keys = list(scans.summary(next(iter(scans.outcomes))))
+    drawn = figure(max(6.4, 3.4 * len(keys)), 2.7 * len(varying) + 0.4)
+    axes = drawn.subplots(len(varying), len(keys), squeeze=False)
+    for cells, scale in zip(axes, varying, strict=True):
+        order = np.argsort(scans.scales[scale.name], kind="stable")
+        for axis, key in zip(cells, keys, strict=True):
+            for run in stitched(result, scans):
+                how = line(result, run) | ({"linestyle": ""} if len(varying) > 1 else {})
+                values = scans.values(run.name, key)
+                axis.plot(scans.scales[scale.name][order], values[order], marker="o", markersize=4, **how)
+            axis.set(xlabel=f"{plain(scale.name)}{unit(scale.units)}", ylabel=f"{key}{unit(scans.meaning(key).unit)}")
+            axis.set_ylim(0, 1.08 * axis.dataLim.ymax if axis.dataLim.ymax > 0 else None)
+            if scale.logarithm:
+                _decades(axis)
+    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return drawn
+
+
+def _decades(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,191 @@
+"""Whole scans of a split: the images that predictions are stitched to, beside the objects that were scanned.
+
+Predictions of one method after another are read, unit by unit, and of their images only numbers and small pictures are
+kept: memory does not grow with methods or scans.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from inference.contract import Arrays, Scale, Stitch, find_stitch
+from inference.offsets import LeastSquares
+from inference.resolution import Resolution, filled, over, resolution
+from inference.scans import Scans, Stitched, images
+from inference.source import Source
+from schemas.core import Task
+from schemas.errors import UserError
+from schemas.scores import Score, summary
+
+SHOWN = 3  # scans that are shown, at most
+SIDE = 96  # pixels of an object that are shown of it along each side, at most
+ALIKE = 0.01  # of the largest: scans that differ less in a quantity are no curve against it
+
+SCANNED: Mapping[str, Score] = MappingProxyType(
+    {
+        "stitched_rms": Score("field", "sqrt(mean (image - object - mean difference)^2) of a stitched scan", "lower"),
+        "frc_half_bit": Score(
+            "1/nm",
+            "frequency where the ring correlation of image and object first falls below half a bit, Nyquist's if never",
+            "higher",
+        ),
+        "frc_seventh": Score("1/nm", "the same for 1/7", "higher"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One scan, by one method."""
+
+    stitched: Stitched
+    worth: Resolution
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """As `SCANNED`."""
+        return {
+            "stitched_rms": self.worth.rms,
+            "frc_half_bit": self.worth.half_bit,
+            "frc_seventh": self.worth.seventh,
+        }
+
+
+@dataclass(frozen=True)
+class WholeScans:
+    """All scans of a split. Rows of scales and outcomes: in the order of `numbers`."""
+
+    task: Task
+    how: Stitch
+    numbers: np.ndarray  # of the scans
+    scales: Mapping[str, np.ndarray]  # (scan,), those that are known
+    shown: tuple[int, ...]  # rows of the scans in pictures
+    objects: Mapping[int, np.ndarray]  # by row, the middle of each
+    pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels, with the mean of the object
+    outcomes: Mapping[str, tuple[Outcome, ...]]  # by method
+    failed: Mapping[str, str]  # by method: why there are no images of it
+
+    @property
+    def units(self) -> str:
+        """Of images and objects."""
+        return self.task[self.how.target].units
+
+    @property
+    def varying(self) -> list[Scale]:
+        """The quantities in which scans differ."""
+        return [scale for scale in self.how.scales if _varies(self.scales.get(scale.name))]
+
+    def values(self, name: str, key: str) -> np.ndarray:
+        """A score (scan,) of one method; NaN where there is none."""
+        return np.array([one.scores[key] for one in self.outcomes.get(name, ())], float)
+
+    def summary(self, name: str) -> dict[str, dict[str, float | int | str | None]]:
+        """Mean and standard deviation over scans, number and unit, by score."""
+        values = {key: self.values(name, key) for key in SCANNED}
+        return summary(self.task, values, self.meaning)
+
+    def meaning(self, key: str) -> Score:
+        """Of a score."""
+        score = SCANNED[key]
+        return replace(score, unit=self.units) if score.unit == "field" else score
+
+
+def compare(source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
+    """Stitch stores of predictions, by the name of their method. None if there are no scans, or no objects of them."""
+    how = find_stitch(source.task.name)
+    if how is None or source.lacks([*how.needs, how.truth]):
+        return None
+    where = how.scans(source.read(how.needs, 0, source.samples))
+    truth = source.read([how.truth], 0, 0)[how.truth]
+    numbers = np.unique(where.scan)
+    scales = _scales(source, how, where.scan)
+    scene = _Scene(how, where, truth, _chosen(how, scales), {})
+    outcomes: dict[str, tuple[Outcome, ...]] = {}
+    pictures: dict[str, Mapping[int, np.ndarray]] = {}
+    failed: dict[str, str] = {}
+    for name, store in stores.items():
+        try:
+            outcomes[name], pictures[name] = scene.stitched(store)
+        except UserError as error:  # other methods have images none the less
+            failed[name] = str(error)
+    objects = {row: truth[numbers[row]][part] for row, part in scene.parts.items()}
+    return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, failed)
+
+
+def worth(
+    how: Stitch, image: np.ndarray, first: tuple[int, int], truth: np.ndarray, sampling: float
+) -> tuple[np.ndarray, Resolution]:
+    """A stitched image as its object (y, x) would show it, and how far it is the object.
+
+    first: of the image's first pixel on the grid of all. sampling: of the image [nm].
+    """
+    laid = over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
+    return laid, resolution(laid, truth, sampling * how.pixels)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the methods have in common."""
+
+    how: Stitch
+    where: Scans
+    truth: np.ndarray
+    shown: tuple[int, ...]
+    parts: dict[int, tuple[slice, slice]]  # that are shown; the first method that has images chooses them
+
+    def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray]]:
+        """The outcomes of one method, and its pictures by row."""
+        outcomes, pictures = [], {}
+        for row, (one, frame, image) in enumerate(images(store, self.where, LeastSquares(), field=self.how.target)):
+            exact = self.truth[one.scan]
+            laid, found = worth(self.how, image.phase, frame.origin, exact, self.where.sampling)
+            outcomes.append(Outcome(one, found))
+            if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
+                pictures[row] = _with_mean(laid[part], exact[part])
+        return tuple(outcomes), pictures
+
+
+def _middle(laid: np.ndarray) -> tuple[slice, slice]:
+    """Of what is known of an image, SIDE pixels at most."""
+    rows, columns = (
+        slice(max(part.start, middle - SIDE // 2), min(part.stop, middle - SIDE // 2 + SIDE))
+        for part in filled(np.isfinite(laid))
+        for middle in [(part.start + part.stop) // 2]
+    )
+    return rows, columns
+
+
+def _with_mean(image: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """With the mean of the object where it is known, elsewhere NaN."""
+    known = np.isfinite(image)
+    return image - (image - exact)[known].mean() if known.any() else image
+
+
+def _scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.ndarray]:
+    found = {}
+    for scale in how.scales:
+        if not source.lacks(scale.needs):
+            fields = source.read(scale.needs, 0, source.samples)
+            found[scale.name] = np.array([scale.of(_rows(source.task, fields, scan == n)) for n in np.unique(scan)])
+    return found
+
+
+def _rows(task: Task, fields: Arrays, which: np.ndarray) -> Arrays:
+    return {name: values[which] if task[name].per_sample else values for name, values in fields.items()}
+
+
+def _varies(values: np.ndarray | None) -> bool:
+    return values is not None and bool(np.ptp(values) > ALIKE * abs(values).max())
+
+
+def _chosen(how: Stitch, scales: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    """The least, the middle and the greatest by the first quantity in which scans differ; the first if in none."""
+    along = next((scales[scale.name] for scale in how.scales if _varies(scales.get(scale.name))), None)
+    if along is None:
+        return (0,)
+    order = np.argsort(along, kind="stable")
+    places = np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))
+    return tuple(int(order[place]) for place in places)
