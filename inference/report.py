@@ -111,7 +111,7 @@ def _doubts(result: Result) -> Iterator[str]:
     for run in result.runs:
         if count := result.broken(run):
             yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
-    means = [summary["nrms"]["mean"] for summary in result.summaries.values()]
+    means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
     if result.rank == "nrms" and all(mean is None or float(mean) > USELESS for mean in means):
         yield "no method here does better than a prediction of 0 everywhere"
 

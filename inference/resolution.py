@@ -22,6 +22,7 @@ class Resolution:
     rms: float | None  # rad, of the difference less its mean
     half_bit: float | None  # where the correlation falls below that threshold (van Heel and Schatz 2005)
     seventh: float | None  # where it falls below 1/7
+    mean: float | None  # of the correlations in rings that count
     frequency: list[float]
     correlation: list[float]
     threshold: list[float]  # half a bit
@@ -37,7 +38,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolut
     found, truth = image[rows, columns], truth[rows, columns]
     pixels = (found.shape[0], found.shape[1])
     if min(pixels) < 4:
-        return Resolution(pixels, None, None, None, [], [], [], [])
+        return Resolution(pixels, None, None, None, None, [], [], [], [])
     away = found - truth
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
@@ -51,6 +52,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolut
         float((away - away.mean()).std()),
         half,
         seventh,
+        float(curve[there].mean()) if there.any() else None,
         (frequency / sampling).tolist(),
         curve.tolist(),
         limit.tolist(),

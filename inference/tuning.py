@@ -10,6 +10,7 @@ import numpy as np
 from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
 from inference.source import Source
 from schemas.errors import UserError, meant
+from schemas.gauge import align
 from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.scores import nrms
 from schemas.store import units
@@ -136,7 +137,7 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
         block = source.read(dict.fromkeys([*names, *targets]), start, stop)
         ready = method.ready(block)
         for row, settings in zip(errors, combinations, strict=True):
-            row[start:stop] = _error(report, block, method.invert(source.task, settings, ready), source.window())
+            row[start:stop] = _error(report, source, block, method.invert(source.task, settings, ready))
     means = [_mean(row) for row in errors]
     best = int(np.argmin(means))
     if not math.isfinite(means[best]):
@@ -144,13 +145,15 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     return combinations[best], {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
 
 
-def _error(report: Report, block: Arrays, found: Arrays, window: np.ndarray | None) -> np.ndarray:
+def _error(report: Report, source: Source, block: Arrays, found: Arrays) -> np.ndarray:
     """Of each sample, by the score that methods are compared by."""
     if report.measures:
         error = report.measures.of(block, found)[report.rank]
         return np.where(np.isnan(error), np.inf, error)
-    target = next(iter(found))
-    return nrms(found[target], block[target].astype(float), window)
+    target, window = next(iter(found)), source.window()
+    truth = {name: block[name].astype(float) for name in found}
+    compared = align(source.task, found, truth, window) if report.aligned else found
+    return nrms(compared[target], truth[target], window)
 
 
 def _mean(errors: np.ndarray) -> float:

@@ -33,6 +33,7 @@ SCANNED: Mapping[str, Score] = MappingProxyType(
             "higher",
         ),
         "frc_seventh": Score("1/nm", "the same for 1/7", "higher"),
+        "frc_mean": Score("1", "mean of the ring correlation where the object has power", "higher"),
     }
 )
 
@@ -51,6 +52,7 @@ class Outcome:
             "stitched_rms": self.worth.rms,
             "frc_half_bit": self.worth.half_bit,
             "frc_seventh": self.worth.seventh,
+            "frc_mean": self.worth.mean,
         }
 
 

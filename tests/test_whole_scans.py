@@ -88,6 +88,8 @@ def test_scans_are_scored_with_all_methods(found: Evaluation) -> None:
     nyquist = 0.5 / 0.0285
     assert [scan["frc_half_bit"] for scan in methods["exact"]["scans"]] == pytest.approx([nyquist] * 3)
     assert methods["idpc"]["metrics"]["frc_half_bit"]["mean"] < nyquist
+    assert methods["idpc"]["metrics"]["frc_mean"]["mean"] < methods["exact"]["metrics"]["frc_mean"]["mean"] - 0.01
+    assert methods["exact"]["metrics"]["frc_mean"]["mean"] == pytest.approx(1, abs=1e-6)
 
 
 def test_what_infer_stitches_is_worth_the_same(infer: Command, found: Evaluation) -> None:
@@ -96,7 +98,7 @@ def test_what_infer_stitches_is_worth_the_same(infer: Command, found: Evaluation
     assert (code, err) == (0, "")
     stitched = json.loads(Path("image-resolution.json").read_text())["scans"]
     for one, other in zip(stitched, tables.metrics(found)["methods"]["idpc"]["scans"], strict=True):
-        names = ("scan", "rms", "half_bit", "seventh", "pixels")
+        names = ("scan", "rms", "half_bit", "seventh", "mean", "pixels")
         assert [one[name] for name in names] == [other[name] for name in ("scan", *whole_scans.SCANNED, "pixels")]
 
 

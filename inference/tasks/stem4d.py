@@ -181,4 +181,4 @@ STITCH = Stitch(
     ),
 )
 
-REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))
+REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"), aligned=True)

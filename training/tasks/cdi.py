@@ -17,6 +17,17 @@ def _relative(fields: Arrays) -> Array:
     return jnp.log1p(amplitude / faint)[..., None]
 
 
+def _autocorrelation(fields: Arrays) -> Array:
+    """Real and imaginary part of sum A^2 exp(2 pi i q.r), to its value at r = 0, (sample, y, x, 2): r = 0 at N//2.
+
+    It is where the object is, so that a convolutional network sees near one another what belongs together.
+    """
+    power = jnp.fft.ifftshift(fields["amplitude"] ** 2, axes=(1, 2))
+    found = jnp.fft.fftshift(jnp.fft.ifft2(power), axes=(1, 2))
+    peak = jnp.mean(fields["amplitude"] ** 2, axis=(1, 2), keepdims=True)
+    return jnp.stack([found.real, found.imag], axis=-1) / (peak[..., None] + TINY)
+
+
 def _polar(output: Array) -> Arrays:
     shape, cosine, sine = jnp.moveaxis(output, -1, 0)
     return {"shape": jax.nn.sigmoid(shape), "phase": jnp.arctan2(sine, _away_from_zero(cosine, sine))}
@@ -41,6 +52,10 @@ LEARN = Learn(
     spatial=("y", "x"),
     inputs={
         "relative": (Derived(("amplitude",), _relative, "", "logarithm of the amplitude, free of its scale"),),
+        "autocorrelation": (
+            Derived(("amplitude",), _relative, "", "logarithm of the amplitude, free of its scale"),
+            Derived(("amplitude",), _autocorrelation, "", "its autocorrelation, complex"),
+        ),
         "amplitude": ("amplitude",),
     },
     heads={
