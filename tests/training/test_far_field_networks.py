@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from physics.diffraction import far_field
 from tests.training.test_models import QUICK, network, normal, shaken
-from training.contract import Inputs, find_model
+from training.contract import Derived, Inputs, find_model
 from training.network import Named, Network
+from training.tasks.cdi import LEARN
 
 
 def as_published(name: str, channels: int, **knobs: Any) -> Network:
@@ -246,3 +248,16 @@ def test_dledi_drops_with_another_key_each_time(dropped: list[tuple[jax.Array, A
 
     keys = used(normal((1, 4, 4, 1)))
     assert len({tuple(np.asarray(key).tolist()) for key in keys}) == len(keys) == 4
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_the_autocorrelation_is_that_of_the_wave(n: int) -> None:
+    rng = np.random.default_rng(1)
+    wave = rng.normal(size=(n, n)) + 1j * rng.normal(size=(n, n))
+    (channels,) = LEARN.inputs["autocorrelation"][1:]
+    assert isinstance(channels, Derived)
+    found = np.asarray(channels.channels({"amplitude": jnp.asarray(abs(far_field(wave))[None], jnp.float32)}))[0]
+    for shift in ((0, 0), (1, -2), (-3, 0)):
+        exact = (wave.conj() * np.roll(wave, [-s for s in shift], (0, 1))).sum() / (abs(wave) ** 2).sum()
+        real, imaginary = found[n // 2 + shift[0], n // 2 + shift[1]]
+        assert complex(real, imaginary) == pytest.approx(exact, abs=1e-5)
