@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from schemas import beside, settings
 from schemas.core import Field, Task, task_function
 from schemas.errors import UserError
 from schemas.formats import opening
-from schemas.formats.picture import Picture
+from schemas.formats.picture import Known, Picture
 from schemas.manifest import SourceFile
 from schemas.objects import sha256_of
 from schemas.settings import Values
@@ -89,9 +89,10 @@ def measure(
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
     inputs |= {name: _root(name, inputs[name], counts=counts) for name in task.roots if name in inputs}
     found = beside.read(task, arrays, sizes, len(rows))
-    columns = _completed(task, inputs | columns | found.arrays)
+    columns = _completed(task, inputs | columns | found.arrays, found.known)
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
-    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*columns, task.window}))
+    whole = {task.window} if task.window and not task[task.window].optional else set()
+    stored = task.holding(tuple(f for f in task.fields if f.name in columns.keys() | whole))
     constants = {
         field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
         for field in stored.fields
@@ -101,10 +102,10 @@ def measure(
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
 
 
-def _completed(task: Task, arrays: Arrays) -> Arrays:
+def _completed(task: Task, arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
     """With what the task's own file knows to follow from them."""
-    complete: Callable[[Arrays], Arrays] = task_function(task.name, "complete") or (lambda arrays: {})
-    return arrays | complete(arrays)
+    complete: Callable[[Arrays, Mapping[str, Known]], Arrays] | None = task_function(task.name, "complete")
+    return arrays | complete(arrays, beside) if complete else arrays
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:

@@ -117,7 +117,7 @@ def test_a_source_that_is_no_point_is_a_sum_over_moved_probes(scan: bool) -> Non
     sampling = float(found["sampling"][2])
     at = found["position"][2].astype(float) / sampling
     rest = at - np.floor(at + 0.5) if scan else np.zeros(2)
-    exact = 0.0
+    exact = np.zeros_like(found["amplitude"][2], float)
     for (x, w), (y, v) in product(zip(place, weight, strict=True), repeat=2):
         move = rest + 2**0.5 * 0.02 / sampling * np.array([x, y])
         exact = exact + w * v * pattern(found["probe"], found["phase_patch"][2], 0.0, move) ** 2

@@ -99,7 +99,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         """The optional fields that are stored."""
         columns = lattices if self.lattice else pictures if self.pictures else textures
         return frozenset().union(
-            {"probe", "position", "object_absorption"},
+            {"mask", "probe", "position", "object_absorption"},
             {field.name for field in columns.FIELDS},
             () if self.lattice else {"object_range"},
             {"phase_patch"} if self.phase_patch else (),
