@@ -14,6 +14,7 @@ from schemas.errors import UserError
 STATED = 0.01  # relative: pixel sizes that differ by less are the same
 DISK = 0.05  # relative: by how much the probe's bright disk may lie outside of what the patterns leave open
 LEVELS = (0.3, 0.7)  # of a disk's brightness, between which its edge lies: far apart where the specimen blurs it
+SHARP = 1.15  # ratio of the radii at these levels, at most: beyond, there is no disk to be seen
 FEW = 10  # counts in a pixel of the disk, in all patterns: with fewer, its edge is noise
 STILL = 0.01  # pixels: positions within so little are one
 
@@ -30,15 +31,18 @@ def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling
 def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     """The bright disk of the mean pattern is that of the probe, unless the probe has another sampling.
 
-    amplitude: (sample, qy, qx). probe: (y, x). What a thin specimen scatters, or noise, moves the edge at one level
-    more than at another: only a radius beyond both is refused. Too few counts tell nothing.
+    amplitude: (sample, qy, qx). probe: (y, x). What a specimen scatters, or noise, moves the edge at one level more
+    than at another: only a radius beyond both is refused. An edge that a strong specimen blurs tells nothing, nor does a disk
+    that fills the pattern, nor do too few counts.
     """
     total = np.einsum("nyx,nyx->yx", amplitude, amplitude, dtype=np.float64)
     if not total.any():
         return
     bright, outer, inner = disk(total, LEVELS)
+    if bright < FEW or outer > SHARP * inner or outer > min(total.shape) / 2:
+        return
     _, expected = disk(intensity(far_field(probe.astype(complex))), (0.5,))
-    if bright < FEW or inner * (1 - DISK) <= expected <= outer * (1 + DISK):
+    if inner * (1 - DISK) <= expected <= outer * (1 + DISK):
         return
     seen = (inner + outer) / 2
     raise UserError(

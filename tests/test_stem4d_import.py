@@ -102,8 +102,9 @@ PROBES = {
     "hbn": ("hbn_scan",),
     "textures": ("default", "texture.slope=2"),
     "strong": ("default", "object.range=3"),
-    "stronger": ("default", "object.range=6"),
-    "faint": ("default", "dose=100"),
+    "stronger": ("default", "object.range=9"),
+    "filling": ("default", "object.range=60"),
+    "faint": ("default", "dose=30"),
     "measured": ("hbn_scan", f"probe.path={DATA}/hbn_4dstem/probe.npy"),
     "small": ("default", "pattern=16", "probe.semi_angle=0.05"),
     "partial": ("default", "probe.source=0.02", "probe.defocus=2"),
@@ -121,7 +122,9 @@ def test_the_sampling_of_a_probe_is_seen_in_its_disk(name: str) -> None:
     hot = amplitude.copy()
     hot[0, 2, 3] = np.sqrt(0.3 * (amplitude**2).sum())  # a pixel that is always on
     refuse_other_disk(hot, probe)
-    if name in ("stronger", "faint"):  # the specimen, or noise, leaves no edge
+    refuse_other_disk(amplitude[:8], probe)
+    refuse_other_disk(amplitude[:2], probe)
+    if name in ("stronger", "filling", "faint"):  # the specimen, or noise, leaves no edge
         return
     for factor in (0.85, 1.15) if name in ("small", "strong") else (0.85, 0.9, 1.1, 1.15):
         with pytest.raises(UserError, match=r"bright disk has a radius .* same sampling; resample"):
