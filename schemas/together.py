@@ -32,8 +32,8 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     """The bright disk of the mean pattern is that of the probe, unless the probe has another sampling.
 
     amplitude: (sample, qy, qx). probe: (y, x). What a specimen scatters, or noise, moves the edge at one level more
-    than at another: only a radius beyond both is refused. An edge that a strong specimen blurs tells nothing, nor does a disk
-    that fills the pattern, nor do too few counts.
+    than at another: only a radius beyond both is refused. An edge that a strong specimen blurs tells nothing, nor
+    does a disk that fills the pattern, nor do too few counts.
     """
     total = np.einsum("nyx,nyx->yx", amplitude, amplitude, dtype=np.float64)
     if not total.any():
