@@ -26,7 +26,7 @@ OPTICS = (
 
 
 class Probe(ArrayFile):
-    """The same for a whole dataset. Of a probe from a file, the optics but the voltage say nothing."""
+    """The same for a whole dataset. Of a probe from a file, the optics but voltage and source say nothing."""
 
     held: ClassVar[str] = "probe"
     wanted: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
@@ -42,12 +42,20 @@ class Probe(ArrayFile):
     threefold: Annotated[float, within()] = Field(0.0, **knob("A2, threefold astigmatism", "nm"))
     threefold_azimuth: Annotated[float, within()] = Field(0.0, **knob("of A2, from x towards y", "rad"))
 
+    source: Annotated[float, within(0)] = Field(
+        0.0, **knob("rms along each axis of a Gaussian, incoherent source, seen at the specimen; 0: a point", "nm")
+    )
+
     def wave(self, n: int, sampling: float) -> np.ndarray:
         """P (n, n) with sum |F P|^2 = 1, complex64. sampling: [nm], which says nothing of one from a file.
 
         UserError (of a file) or ValueError (of optics) if it is none, or not bright in its middle quarter.
         """
         return _wave(self, n, sampling)
+
+    def modes(self, n: int, sampling: float) -> np.ndarray:
+        """The mutually incoherent parts (mode, n, n) of `wave`, complex64, as `probe.of_source` has them."""
+        return _modes(self, n, sampling)
 
 
 @lru_cache(maxsize=4)
@@ -57,6 +65,13 @@ def _wave(probe: Probe, n: int, sampling: float) -> np.ndarray:
         raise UserError(f"probe: is dark in the middle {quarter(n)} of its {n}x{n} pixels; centre it on pixel N//2")
     wave.flags.writeable = False
     return wave
+
+
+@lru_cache(maxsize=4)
+def _modes(knobs: Probe, n: int, sampling: float) -> np.ndarray:
+    found: np.ndarray = probe.of_source(_wave(knobs, n, sampling), knobs.source / sampling).astype(np.complex64)
+    found.flags.writeable = False
+    return found
 
 
 def _from_optics(knobs: Probe, n: int, sampling: float) -> np.ndarray:

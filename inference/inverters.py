@@ -10,10 +10,11 @@ import numpy as np
 from inference import tuning
 from inference.contract import Arrays, Inverter, Settings, find_finish, find_method
 from inference.source import Source
-from schemas.core import find_task
+from schemas.core import find_task, task_function
 from schemas.errors import UserError
 from schemas.machine import processor
 from schemas.predictions import Weights
+from schemas.settings import settable
 
 
 def classical(
@@ -152,10 +153,19 @@ def _run_name(path: Path) -> str:
 
 def _refuse_lacking(source: Source, what: str, names: Sequence[str]) -> None:
     if lacking := source.lacks(names):
-        known = [field.name for field in find_task(source.task.name).of("parameter")]
-        measured = source.manifest.origin == "measured" and set(lacking) <= set(known)
-        remedy = f"import it with --set {lacking[0]}=..." if measured else "give another --data"
+        measured = source.manifest.origin == "measured"
+        remedy = f"import it with {_options(source.task.name, lacking)}" if measured else "give another --data"
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which {what} needs; {remedy}")
+
+
+def _options(name: str, lacking: Sequence[str]) -> str:
+    """Of `dataset import`, for what a measurement lacks."""
+    task, follows = find_task(name), task_function(name, "FOLLOWS") or {}
+    given = dict.fromkeys(follows.get(field, field) for field in lacking)
+    inputs = [f"--from {field}=FILE" for field in given if task[field].role == "input"]
+    numbers = [f"{field}=..." for field in given if field in settable(task)]
+    files = [f"{field}=FILE" for field in given if f"{field}=..." not in numbers and task[field].role != "input"]
+    return " ".join([*inputs, *(["--set", *numbers] if numbers else []), *(["--with", *files] if files else [])])
 
 
 def _device() -> str:

@@ -11,6 +11,8 @@ What |D| cannot tell: the phase of psi, where psi lies, and whether it is psi(r)
 Arrays (..., y, x) and (..., qy, qx), NumPy or JAX.
 """
 
+import numpy as np
+
 from physics.arrays import Array, module
 from physics.fourier import blurred, fft2, ifft2
 
@@ -67,6 +69,20 @@ def coarser(pattern: Array, factor: int) -> Array:
         raise ValueError(f"a pattern of {shape} has no {factor}-fold coarser one: the sides must be multiples")
     first = [n // 2 - factor * (n // factor // 2) for n in shape]
     return pattern[..., first[0] :: factor, first[1] :: factor]
+
+
+def disk(pattern: Array, levels: tuple[float, ...]) -> tuple[float, ...]:
+    """Brightness of the disk of a pattern, and its radius [pixel] at each of these levels of it, in their order.
+
+    The brightness is the one above which pixels hold half of the sum: what few bright pixels, or many dim ones beside
+    the disk, do to it is little. The radius is sqrt(A / pi), A the area above the level; a pixel counts in part within
+    an eighth of the brightness from it. pattern: (qy, qx) >= 0, not all 0. NumPy.
+    """
+    values = np.sort(pattern, axis=None)
+    sums = values.cumsum()
+    bright = float(values[np.searchsorted(sums, sums[-1] / 2)])
+    areas = [np.clip(4 * (pattern / bright - level) + 0.5, 0, 1).sum() for level in levels]
+    return bright, *(float((area / np.pi) ** 0.5) for area in areas)
 
 
 def partially_coherent(intensity: Array, width: float) -> Array:

@@ -15,10 +15,11 @@ import numpy as np
 
 from physics.arrays import Array, leading, module, pair
 from physics.electron import wavelength as de_broglie
-from physics.fourier import frequencies, ifft2
+from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import aberration, intensity, pupil, turn
 
 AXES = (-2, -1)
+NODES = 7  # of the quadrature over a source, along each axis
 
 
 def probe(
@@ -81,6 +82,35 @@ def cubic(
     along = (fx**2 + fy**2) * (fx * xp.cos(phi_b) + fy * xp.sin(phi_b))
     trefoil = (fx**2 - 3 * fy**2) * fx * xp.cos(3 * phi_a) + (3 * fx**2 - fy**2) * fy * xp.sin(3 * phi_a)
     return lam**2 * (b2 * along + a2 / 3 * trefoil)
+
+
+def moved(wave: Array, shift: Array) -> Array:
+    """P(r - s) by Fourier's shift, in float64, complex128 (shift, y, x): what leaves on one side comes in on the other.
+
+    wave: P (y, x). shift: s (shift, 2), (y, x) [pixel]. The power is conserved.
+    """
+    ky, kx = (turn(-s[:, None] * np.fft.fftfreq(n)) for s, n in zip(np.asarray(shift).T, wave.shape, strict=True))
+    return ifft2(fft2(wave.astype(np.complex128)) * ky[:, :, None] * kx[:, None, :])
+
+
+def of_source(wave: Array, width: float) -> Array:
+    """The probe of a Gaussian, incoherent source: mutually incoherent modes (mode, y, x), complex128.
+
+        I = integral G(s) |F[P(r - s) O]|^2 ds  ~  sum_jk w_j w_k |F[P(r - a (x_j, x_k)) O]|^2,   a = sqrt(2) width
+
+    x_j, w_j: nodes and weights (to the sum 1) of Gauss and Hermite's quadrature with `NODES` nodes along each axis, the
+    mode of j, k being sqrt(w_j w_k) P(r - a (x_j, x_k)). wave: P (y, x). width: standard deviation of G along each axis
+    [pixel], as seen in the plane of the specimen. The power is conserved; width 0 gives the wave as the only mode.
+
+    A pattern holds frequencies of s up to the diameter k of the aperture [cycles/pixel]; of them, m nodes miss at most
+    t^(2m) m! / (2m)!, t = 2 pi k width: 0.2 % of the finest at t = 2.1 (34.6 mrad, 80 kV, width 0.02 nm).
+    """
+    if not width:
+        return wave[None].astype(np.complex128)
+    place, weight = np.polynomial.hermite.hermgauss(NODES)
+    shifts = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2) * 2**0.5 * width
+    share = np.outer(weight, weight).reshape(-1, 1, 1) / np.pi
+    return share**0.5 * moved(wave, shifts)
 
 
 def illuminated(probe: Array, level: float = 0.16) -> Array:

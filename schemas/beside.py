@@ -8,15 +8,17 @@ import numpy as np
 from schemas.core import Field, Task
 from schemas.errors import UserError, meant
 from schemas.formats import opening
+from schemas.formats.picture import Known
 from schemas.manifest import SourceFile
 from schemas.objects import sha256_of
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Arrays by field, and where they come from."""
+    """Arrays by field, what their files state, and where they come from."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    known: dict[str, Known] = field(default_factory=dict)
     sources: list[SourceFile] = field(default_factory=list)
 
 
@@ -32,6 +34,7 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
             raise UserError(f"--with {name}: no such field{meant(name, known)}")
         path, picture = opening.read(file)
         found.arrays[name] = _fitting(known[name], str(path), picture.values, sizes, samples)
+        found.known[name] = picture.known
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))
     return found
 

@@ -121,9 +121,13 @@ class Task:
         return {other: dim for dim, other in self.alike if dim in grid and other in seen}
 
     def select(self, optional: frozenset[str]) -> "Task":
-        """The task with those of its optional fields that are named."""
-        fields = tuple(field for field in self.fields if not field.optional or field.name in optional)
-        return replace(self, fields=fields)
+        """The task with those of its optional fields that are named; without a window if that is not among them."""
+        return self.holding(tuple(field for field in self.fields if not field.optional or field.name in optional))
+
+    def holding(self, fields: tuple[Field, ...]) -> "Task":
+        """The task with some of its fields alone."""
+        window = self.window if self.window in {field.name for field in fields} else None
+        return replace(self, fields=fields, window=window)
 
     def identity(self) -> list[Any]:
         """What a change of which changes the data: version and fields, not their explanations."""

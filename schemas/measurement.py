@@ -1,8 +1,8 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from schemas import beside, settings
 from schemas.core import Field, Task, task_function
 from schemas.errors import UserError
 from schemas.formats import opening
-from schemas.formats.picture import Picture
+from schemas.formats.picture import Known, Picture
 from schemas.manifest import SourceFile
 from schemas.objects import sha256_of
 from schemas.settings import Values
@@ -22,6 +22,7 @@ AGREE = 1e-3  # relative: values that files state, and differ by less, are the s
 NEAR = 0.01  # relative: what is set may differ from what the file states without a word
 PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam
 MEAN = "mean"
+PLACES = ("position", "scan")
 
 type Arrays = dict[str, np.ndarray]
 type Held = Literal["counts", "amplitudes"]
@@ -92,9 +93,11 @@ def measure(
     inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
     inputs |= {name: _root(name, inputs[name], parts[name], holds) for name in task.roots if name in inputs}
     found = beside.read(task, arrays, sizes, len(rows))
-    columns = _completed(task, inputs | columns | found.arrays)
+    columns |= _stated(task, rows, columns.keys() | found.arrays.keys(), sizes)
+    columns = _completed(task, inputs | columns | found.arrays, found.known)
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
-    stored = replace(task, fields=tuple(f for f in task.fields if f.name in {*columns, task.window}))
+    whole = {task.window} if task.window and not task[task.window].optional else set()
+    stored = task.holding(tuple(f for f in task.fields if f.name in columns.keys() | whole))
     constants = {
         field.name: columns.pop(field.name) if field.name in columns else np.ones(field.shape(sizes), field.dtype)
         for field in stored.fields
@@ -104,10 +107,24 @@ def measure(
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
 
 
-def _completed(task: Task, arrays: Arrays) -> Arrays:
+def _stated(
+    task: Task, rows: Sequence[Mapping[str, Sequence[float]]], given: Set[str], sizes: dict[str, int]
+) -> Arrays:
+    """The places of the patterns of a raster, as all files state them, unless they are given."""
+    found = {}
+    for field in task.of("parameter"):
+        if field.name in PLACES and field.name not in given and all(field.name in row for row in rows):
+            found[field.name] = np.array([row[field.name] for row in rows], field.dtype).reshape(
+                len(rows), *[-1] * (len(field.dims) - 1)
+            )
+            sizes |= dict(zip(field.dims[1:], found[field.name].shape[1:], strict=True))
+    return found
+
+
+def _completed(task: Task, arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
     """With what the task's own file knows to follow from them."""
-    complete: Callable[[Arrays], Arrays] = task_function(task.name, "complete") or (lambda arrays: {})
-    return arrays | complete(arrays)
+    complete: Callable[[Arrays, Mapping[str, Known]], Arrays] | None = task_function(task.name, "complete")
+    return arrays | complete(arrays, beside) if complete else arrays
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
@@ -140,7 +157,8 @@ def _samples(field: Field, files: Sequence[Read], axes: Sequence[str], asked: Ma
     arrays = [_arranged(field, read, axes, asked) for read in files]
     if rank > 2 and all(array.ndim == rank - 1 for array in arrays):
         return [_series(files, arrays)]
-    return [one for read, array in zip(files, arrays, strict=True) for one in _whole(field, read, array)]
+    pairs = enumerate(zip(files, arrays, strict=True))
+    return [one for number, (read, array) in pairs for one in _whole(field, read, array, number)]
 
 
 def _series(files: Sequence[Read], arrays: Sequence[np.ndarray]) -> Sample:
@@ -151,14 +169,23 @@ def _series(files: Sequence[Read], arrays: Sequence[np.ndarray]) -> Sample:
     return Sample(np.stack(arrays), _agreed(files))
 
 
-def _whole(field: Field, read: Read, array: np.ndarray) -> Iterator[Sample]:
+def _whole(field: Field, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
     if array.ndim not in (len(field.dims) - 1, len(field.dims)):
         raise UserError(
             f"{read.path}: shape {array.shape}; {field.name} is {', '.join(field.dims[1:])}: "
             f"give it so, with samples first, or {'one image a file' if len(field.dims) > 3 else 'another file'}"
         )
-    for one in array if array.ndim == len(field.dims) else (array,):
-        yield Sample(one, read.picture.known)
+    for index, one in enumerate(array if array.ndim == len(field.dims) else (array,)):
+        yield Sample(one, {**read.picture.known, **_place(read.picture, index, number)})
+
+
+def _place(picture: Picture, index: int, number: int) -> Known:
+    """Of a pattern of a raster (row, column, y, x) whose file states the step: each file is a scan of its own."""
+    if picture.values.ndim != 4 or "step" not in picture.known:
+        return {}
+    y, x = picture.known["step"]
+    row, column = divmod(index, picture.values.shape[1])
+    return {"position": (row * y, column * x), "scan": (number,)}
 
 
 def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int]) -> np.ndarray:

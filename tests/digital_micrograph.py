@@ -18,8 +18,13 @@ ELEMENTS = {"int16": 2, "int32": 3, "uint16": 4, "uint32": 5, "float32": 6, "flo
 
 def image(values: np.ndarray, pixel: float, units: str, voltage: float) -> bytes:
     """A file with one image or stack; pixel: width in `units`; voltage [V]."""
-    axes = [_axis(pixel, units)] * 2 + [_axis(1.0, "")] * (values.ndim - 2)
-    data = {
+    return data(values, [(pixel, units)] * 2 + [(1.0, "")] * (values.ndim - 2), voltage)
+
+
+def data(values: np.ndarray, steps: Sequence[tuple[float, str]], voltage: float) -> bytes:
+    """A file with one array; steps: of its axes and their units, the last axis first; voltage [V]."""
+    axes = [_axis(*step) for step in steps]
+    content = {
         "Calibrations": {"Brightness": {"Origin": 0.0, "Scale": 1.0, "Units": ""}, "Dimension": axes},
         "Data": values.ravel(),
         "DataType": np.uint32(DTYPES[values.dtype.name]),
@@ -27,7 +32,7 @@ def image(values: np.ndarray, pixel: float, units: str, voltage: float) -> bytes
         "PixelDepth": np.uint32(values.itemsize),
     }
     tags = {"Microscope Info": {"Voltage": voltage}}
-    root = {"ImageList": [{"ImageData": data, "ImageTags": tags, "Name": "series"}]}
+    root = {"ImageList": [{"ImageData": content, "ImageTags": tags, "Name": "series"}]}
     body = _group(root)
     return struct.pack(">IQI", 4, len(body), 1) + body + bytes(8)
 

@@ -1,6 +1,8 @@
 """The task `stem4d`: patterns and targets follow from objects, probe and positions; electrons are counted; scans."""
 
 import json
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,31 @@ def test_patterns_of_a_scan_follow_from_object_positions_and_probe(knobs: tuple[
         assert np.array_equal(found["phase_patch"][i], patch)
         exact = np.sqrt(float(found["dose"][i])) * pattern(found["probe"], patch, 0.0, place - whole)
         assert np.max(abs(found["amplitude"][i] - exact)) < 4e-6 * exact.max()
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_source_that_is_no_point_is_a_sum_over_moved_probes(scan: bool) -> None:
+    """By the stated formula; without one all stays as it is, bit for bit, and with one the counts do."""
+    make = scanned if scan else partial(samples, 3)
+    knobs = (*CLEAN, "scan.rotation=0.3") if scan else (*CLEAN, "probe.defocus=1")
+    point, found = make(*knobs), make(*knobs, "probe.source=0.02")
+    for name, values in make(*knobs, "probe.source=0").items():
+        assert np.array_equal(values, point[name]), name
+    assert np.array_equal(found["phase"], point["phase"])
+    assert np.allclose((found["amplitude"] ** 2).sum(axis=(1, 2)), found["dose"], rtol=1e-5)
+    place, weight = np.polynomial.hermite.hermgauss(7)
+    weight = weight / weight.sum()
+    assert weight.sum() == pytest.approx(1, abs=1e-12)
+    sampling = float(found["sampling"][2])
+    at = found["position"][2].astype(float) / sampling
+    rest = at - np.floor(at + 0.5) if scan else np.zeros(2)
+    exact = np.zeros_like(found["amplitude"][2], float)
+    for (x, w), (y, v) in product(zip(place, weight, strict=True), repeat=2):
+        move = rest + 2**0.5 * 0.02 / sampling * np.array([x, y])
+        exact = exact + w * v * pattern(found["probe"], found["phase_patch"][2], 0.0, move) ** 2
+    exact = np.sqrt(float(found["dose"][2]) * exact)
+    assert np.max(abs(found["amplitude"][2] - exact)) < 4e-6 * exact.max()
+    assert np.max(abs(found["amplitude"][2] - point["amplitude"][2])) > 1e-3 * exact.max()
 
 
 def test_targets_of_a_scan_are_the_object_about_each_position() -> None:

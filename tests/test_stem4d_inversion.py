@@ -63,6 +63,18 @@ def test_methods_find_the_object_of_a_clean_scan(name: str, least: float) -> Non
     assert error(found, turned) > 1.5 * error(found, fields)
 
 
+@pytest.mark.parametrize(("name", "most"), [("epie", 0.8), ("rpie", 0.3)])
+def test_modes_find_the_object_that_one_cannot(name: str, most: float) -> None:
+    """A source that is no point: one mode takes its blur for the object's. Of one mode the source says nothing."""
+    fields = scanned(*ROOMY, "scan.rows=12", "scan.columns=11", "probe.source=0.02", n=132)
+    solve = partial(invert, name, fields, sweeps=20)
+    one = error(solve(), fields)
+    assert one > 0.1
+    assert error(solve(modes=6), fields) < most * one
+    assert error(solve(modes=6, beta=0.3), fields) < most * one
+    assert np.array_equal(solve(source=0.5), solve())
+
+
 def test_a_raster_is_found_turned_and_jittered() -> None:
     rng = np.random.default_rng(0)
     for angle, rows, across in ((0.0, 6, 9), (0.6, 9, 5), (-2.0, 8, 8)):

@@ -2,6 +2,8 @@
 
     amplitude = sqrt(counts),   counts = Poisson(dose |F (P O)|^2),   O = exp((i - k) phi),   sum |F P|^2 = 1
 
+With a source that is no point (`probe.source`), |F (P O)|^2 is the sum over modes of P (`physics.probe.of_source`).
+
 Single patterns: an object is drawn for a group of samples (`patterns_per_object`), each of which has a place of its own
 in it, on whole pixels. So an object is made once for many patterns, and belongs to one split.
 
@@ -97,7 +99,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         """The optional fields that are stored."""
         columns = lattices if self.lattice else pictures if self.pictures else textures
         return frozenset().union(
-            {"probe", "position", "object_absorption"},
+            {"mask", "probe", "position", "object_absorption"},
             {field.name for field in columns.FIELDS},
             () if self.lattice else {"object_range"},
             {"phase_patch"} if self.phase_patch else (),
@@ -234,12 +236,12 @@ def _scanned(recipe: Recipe, index: int, step: float, rng: Streams) -> np.ndarra
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     """Targets, and the expected electrons (sample, qy, qx): they are counted, then not stored."""
     patches = np.stack([_patch(recipe, p) for p in block])
-    probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
+    probe, light = (of(recipe.pattern, recipe.sampling) for of in (recipe.probe.wave, recipe.probe.modes))
     target = np.stack([_between(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
     waves = np.stack([transmission(*row) for row in zip(patches, _absorption(block), strict=True)])
     dose = np.array([p.dose for p in block])[:, None, None]
     arrays = {"phase_patch": patches} if recipe.phase_patch else {}
-    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _patterns(recipe, block, waves, probe)}
+    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _patterns(recipe, block, waves, light)}
 
 
 def _absorption(block: Sequence[Parameters]) -> list[float]:
@@ -266,9 +268,9 @@ def _spline(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
 
 
 def _patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """|F (P O)|^2 (sample, qy, qx), P the probe, moved in scans."""
+    """|F (P O)|^2 (sample, qy, qx), summed over the modes of the probe (mode, y, x); P moved in scans."""
     if recipe.scan is None:
-        return intensity(far_field(probe * waves))  # type: ignore[no-any-return]
+        return np.stack([intensity(far_field(probe * wave)).sum(axis=0) for wave in waves])
     middle = recipe.pattern // 2
     rows = zip(waves, block, strict=True)
     return np.concatenate([patterns(wave, probe, middle + np.array([p.rest])) for wave, p in rows])

@@ -16,6 +16,7 @@ from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.pie import Reconstruction
+from physics.probe import NODES, of_source
 from physics.ptychography import centre_of_mass, integrate
 from schemas.errors import UserError
 from schemas.windows import ENLARGED, first, offsets, repeated
@@ -31,6 +32,7 @@ class Scanned:
     counts: np.ndarray  # (n, qy, qx)
     places: np.ndarray  # (n, 2), y and x of the probe's pixel N//2 [pixel of the object]
     probe: np.ndarray  # (y, x), complex, in units of the square root of counts / N
+    sampling: float  # width of a pixel of the object [nm]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,7 +58,7 @@ def _scanned(fields: Arrays, rows: np.ndarray) -> Scanned:
     counts, probe = fields["amplitude"][rows] ** 2, fields["probe"]
     places = fields["position"][rows].astype(float) / fields["sampling"][rows, None].astype(float)
     first = np.floor(places.min(axis=0)) - np.array(probe.shape) // 2
-    return Scanned(counts, places - first, pie.dosed(probe, counts))
+    return Scanned(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][rows[0]]))
 
 
 def _grid(scanned: Scanned) -> np.ndarray:
@@ -66,10 +68,12 @@ def _grid(scanned: Scanned) -> np.ndarray:
     return np.stack(np.broadcast_arrays(y + away[:, None], x + away))
 
 
-def ptychography(fields: Arrays, *, engine: str, sweeps: float, alpha: float, beta: float) -> dict[str, np.ndarray]:
+def ptychography(
+    fields: Arrays, *, engine: str, sweeps: float, alpha: float, beta: float, modes: float, source: float
+) -> dict[str, np.ndarray]:
     """Phases of the object that ePIE or rPIE finds, beginning with vacuum and the known probe (`physics.pie`).
 
-    beta: 0 leaves the probe as it is.
+    beta: 0 leaves the probe as it is. modes, source: as for `_mixed`.
     """
 
     def patches(scanned: Scanned) -> np.ndarray:
@@ -77,9 +81,8 @@ def ptychography(fields: Arrays, *, engine: str, sweeps: float, alpha: float, be
         rng = np.random.Generator(np.random.Philox(SEED))
         orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
         start = np.ones(scanned.shape, np.complex64)
-        found = engines[engine](
-            scanned.counts, scanned.places, start, scanned.probe, orders, alpha=alpha, beta=beta or None
-        )
+        probe = _mixed(scanned, int(modes), source)
+        found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
         wave, grid = found.transmission, _grid(scanned)
         real, imaginary = (
             ndimage.map_coordinates(part, grid, order=3, mode="mirror") for part in (wave.real, wave.imag)
@@ -87,6 +90,19 @@ def ptychography(fields: Arrays, *, engine: str, sweeps: float, alpha: float, be
         return np.arctan2(imaginary, real)
 
     return scan_by_scan(fields, patches)
+
+
+def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
+    """The known probe (mode, y, x), in the strongest orthogonal modes of a source of this rms [nm] if in more than one.
+
+    They hold the dose together. Of so small a source these are the probe, its slopes along y and x, its curvatures ...
+    (Taylor's series of P(r - s) in s), so that 3 modes or 6 are whole sets.
+    """
+    if modes == 1:
+        return scanned.probe[None]
+    parts = pie.orthogonal(of_source(scanned.probe, source / scanned.sampling))[:modes]
+    mixed: np.ndarray = pie.dosed(parts, scanned.counts).astype(np.complex64)
+    return mixed
 
 
 def contrast(fields: Arrays) -> dict[str, np.ndarray]:
@@ -142,7 +158,7 @@ NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
     return Method(
-        about=f"{about}, from whole scans, the probe known",
+        about=f"{about}, from whole scans, beginning with the known probe",
         needs=NEEDS,
         solve=partial(ptychography, engine=engine),
         settings={
@@ -152,7 +168,27 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
             "alpha": Setting(
                 "ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), least=1e-6, most=most
             ),
-            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,), least=0, most=most),
+            "beta": Setting(
+                "the same for the probe; 0: it stays as it is",
+                "1",
+                (0.0,),
+                least=0,
+                most=most,
+            ),
+            "modes": Setting(
+                "of the probe, incoherent (mixed state, Thibault and Menzel 2013); 3, 6: a source that is no point",
+                "1",
+                (1,),
+                least=1,
+                most=NODES**2,
+                whole=True,
+            ),
+            "source": Setting(
+                "rms of the source that more modes than one begin with; beta > 0 improves them",
+                "nm",
+                (0.02,),
+                least=1e-6,
+            ),
         },
         together=True,
     )

@@ -7,14 +7,22 @@ import h5py
 import numpy as np
 
 from schemas.errors import UserError
+from schemas.formats import microscope
 from schemas.formats.picture import Picture, refuse_large, the_only
 
 NAME = "HDF5"
 
 
 def read(path: Path, inner: str) -> Picture:
-    """One dataset."""
+    """One dataset; that of an EMD file of version 1, as py4DSTEM writes it, with what it states of its axes."""
+    if not inner and _is_emd(path):
+        return microscope.read_by("emd", path, inner)
     return Picture(read_dataset(path, inner))
+
+
+def _is_emd(path: Path) -> bool:
+    with h5py.File(path, "r") as file:
+        return "emd_group_type" in file.attrs
 
 
 def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import math
 
+type Known = dict[str, tuple[float, ...]]
+
 NM = {
     "pm": 1e-3,
     "picometer": 1e-3,
@@ -22,6 +24,7 @@ NM = {
     "m": 1e9,
     "meter": 1e9,
 }
+RADIANS = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3}
 PRINTED = 1e4  # nm: wider pixels are dots of a printer (72 per inch), not those of a specimen
 
 
@@ -37,7 +40,7 @@ def nanometres(unit: object) -> float | None:
     return NM.get(name, NM.get(name.removesuffix("s")))
 
 
-def pixel(y: float, x: float, unit: object) -> dict[str, tuple[float, ...]]:
+def pixel(y: float, x: float, unit: object) -> Known:
     """What pixels of y by x units say of `sampling` [nm]; empty if they say nothing.
 
     Pixels are square if they differ by less than 0.1 %.
@@ -48,3 +51,36 @@ def pixel(y: float, x: float, unit: object) -> dict[str, tuple[float, ...]]:
     y, x = y * scale, x * scale
     square = {"sampling": (x,)} if abs(y - x) < 1e-3 * x else {}
     return {**square, "sampling_y": (y,), "sampling_x": (x,)}
+
+
+def pattern(y: float, x: float, unit: object, shape: tuple[int, ...], wavelength: float | None) -> Known:
+    """What pixels of a pattern say of those of its wave, d = 1 / (n f) = wavelength / (n angle), as `pixel`.
+
+    y, x: widths in `unit`, a reciprocal length or an angle. shape: (..., ny, nx). wavelength: [nm], needed for angles.
+    """
+    scale = frequency(unit, wavelength)
+    if scale is None or not all(math.isfinite(width) and width > 0 for width in (y, x)):
+        return {}
+    return pixel(1 / (shape[-2] * y * scale), 1 / (shape[-1] * x * scale), "nm")
+
+
+def frequency(unit: object, wavelength: float | None = None) -> float | None:
+    """How many 1/nm a unit of patterns is; None if it is none, or an angle and the wavelength [nm] is not known.
+
+    >>> frequency("1 / Å"), frequency("A^-1"), frequency("nm")
+    (10.0, 10.0, None)
+    """
+    name = str(unit).replace(" ", "")
+    if name.lower() in RADIANS:
+        return None if wavelength is None else RADIANS[name.lower()] / wavelength
+    length = (
+        nanometres(name.removeprefix("1/").removesuffix("^-1"))
+        if name.startswith("1/") != name.endswith("^-1")
+        else None
+    )
+    return None if length is None else 1 / length
+
+
+def is_pattern(unit: object) -> bool:
+    """Whether it is a unit of patterns."""
+    return frequency(unit, 1.0) is not None

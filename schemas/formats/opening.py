@@ -25,7 +25,7 @@ MAGIC = {
     HDF5: "hdf5",
 }
 SUFFIXES = {
-    "microscope": (".dm3", ".dm4", ".emd", ".ser", ".emi", ".tvips"),
+    "microscope": (".dm3", ".dm4", ".emd", ".hspy", ".ser", ".emi", ".tvips"),
     "mat": (".mat",),
     "tiff": (".tif", ".tiff"),
     "npy": (".npy", ".npz"),
@@ -78,7 +78,8 @@ def _place(text: str) -> tuple[Path, str]:
         if text[:index] and path.is_file():
             return path, text[index + 1 :]
     if Path(text).is_dir():
-        raise UserError(f"--from {text}: is a folder; give the files in it")
+        remedy = "save it as .hspy" if text.rstrip("/").endswith(".zspy") else "give the files in it"
+        raise UserError(f"--from {text}: is a folder; {remedy}")
     raise UserError(f"--from {text}: no such file; give a file, or file:array")
 
 

@@ -1,15 +1,21 @@
 """Phase under a focused electron probe from its diffraction pattern (4D-STEM): single patterns, and whole scans."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from schemas import together
 from schemas.core import DType, Field, Task
 from schemas.errors import UserError
+from schemas.formats.picture import Known
 from schemas.lattices import FIELDS as LATTICE
 from schemas.pictures import FIELDS as PICTURE
 from schemas.textures import FIELDS as TEXTURE
 from schemas.windows import ENLARGED, mask
 
 PATTERN = ("sample", "qy", "qx")
+
+type Arrays = dict[str, np.ndarray]
 
 
 def _parameter(name: str, units: str, about: str, *, optional: bool = False, dtype: DType = "float32") -> Field:
@@ -39,7 +45,7 @@ TASK = Task(
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "of the object, where the probe is bright"),
         Field("phase_patch", ("sample", "py", "px"), "float32", "rad", "auxiliary", "under all of it", optional=True),
         Field("amplitude_expected", PATTERN, "float32", "1", "auxiliary", "without noise", optional=True),
-        Field("mask", ("y", "x"), "float32", "1", "auxiliary", "1 where the probe is bright"),
+        Field("mask", ("y", "x"), "float32", "1", "auxiliary", "1 where the probe is bright", optional=True),
         Field("probe", ("py", "px"), "complex64", "1", "auxiliary", "in the plane of the specimen", optional=True),
         Field("object", ("scan", "oy", "ox"), "float32", "rad", "auxiliary", "phase of whole scans", optional=True),
         _parameter("dose", "electron", "in a pattern, behind a pure phase object"),
@@ -65,27 +71,57 @@ TASK = Task(
 )
 
 
-def complete(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+# What `complete` makes of something else that a measurement comes with.
+FOLLOWS = {"mask": "probe", "scan": "position"}
+
+
+def complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
     """What a measurement's arrays lack: the power of a probe is 1 in all, and says where the mask is.
 
-    UserError: of what is known already, something cannot be.
+    beside: what the files of those that its author gives by name state. UserError: of what is known already, something
+    cannot be.
     """
-    found: dict[str, np.ndarray] = {}
     n = arrays["amplitude"].shape[-1]
     if arrays["amplitude"].shape[-2] != n or n % ENLARGED:
         raise UserError(
             f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, a multiple of 4; cut them"
         )
-    if "position" in arrays:
-        if arrays["position"].shape[1:] != (2,):
-            raise UserError(f"position: shape {arrays['position'].shape}, must be (sample, 2): y and x in nm")
-        found["scan"] = arrays.get("scan", np.zeros(len(arrays["position"]), np.int32))
-    if (probe := arrays.get("probe")) is not None:
-        power = float((abs(probe.astype(complex)) ** 2).sum()) * n**2
-        if not power:
-            raise UserError("probe: is dark; give one with its origin at pixel N//2")
-        found["probe"] = (probe / np.sqrt(power)).astype(np.complex64)
-        found["mask"] = arrays.get("mask", mask(found["probe"]))
-        if not found["mask"].any():
-            raise UserError("probe: is dark in the middle of its pixels; centre it on pixel N//2")
-    return found
+    for name in ("probe", "object"):
+        together.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
+    found = _lit(arrays, n) if "probe" in arrays else {}
+    return found | (_placed({**arrays, **found}, beside, n) if "position" in arrays else {})
+
+
+def _lit(arrays: Arrays, n: int) -> Arrays:
+    """The probe at its power, and the mask."""
+    probe = arrays["probe"]
+    power = float((abs(probe.astype(complex)) ** 2).sum()) * n**2
+    if not power:
+        raise UserError("probe: is dark; give one with its origin at pixel N//2")
+    scaled = (probe / np.sqrt(power)).astype(np.complex64)
+    window = arrays.get("mask", mask(scaled))
+    if not window.any():
+        raise UserError("probe: is dark in the middle of its pixels; centre it on pixel N//2")
+    together.refuse_other_disk(arrays["amplitude"], scaled)
+    return {"probe": scaled, "mask": window}
+
+
+def _placed(arrays: Arrays, beside: Mapping[str, Known], n: int) -> Arrays:
+    """The number of the scan of each position."""
+    position, sampling = arrays["position"], arrays["sampling"]
+    if position.shape[1:] != (2,):
+        raise UserError(f"position: shape {position.shape}, must be (sample, 2): y and x in nm")
+    scan = arrays.get("scan", np.zeros(len(position), np.int32))
+    if "position" in beside:  # a raster's own step is in its own unit, and may be as long as it likes
+        together.refuse_apart(position, scan, sampling, _width(arrays.get("mask"), n))
+    if "object" in arrays:
+        together.refuse_outside(position, scan, sampling, arrays["object"], n)
+    return {"scan": scan}
+
+
+def _width(window: np.ndarray | None, n: int) -> int:
+    """Pixels of the object that a patch is wide."""
+    if window is None:
+        return n // ENLARGED
+    sides = (np.flatnonzero(window.any(axis=axis)) for axis in (0, 1))
+    return int(max(np.ptp(side) + 1 for side in sides)) // ENLARGED

@@ -8,7 +8,7 @@ from scipy.special import j1
 from physics.diffraction import far_field
 from physics.electron import wavelength
 from physics.optics import propagate
-from physics.probe import cubic, illuminated, probe
+from physics.probe import cubic, illuminated, moved, of_source, probe
 
 KV80, ALPHA = 80e3, 0.03
 LAMBDA = wavelength(KV80)
@@ -165,3 +165,32 @@ def test_an_aperture_that_the_pixels_cannot_hold() -> None:
         probe((64, 64), 0.04, KV80, 0.06)
     with pytest.raises(ValueError, match=r"below one pixel of the pattern"):
         probe((16, 64), 0.02, KV80, 0.005)
+
+
+@pytest.mark.parametrize("grid_", GRIDS)
+def test_a_probe_is_moved_by_any_shift(grid_: tuple[tuple[int, int], tuple[float, float]]) -> None:
+    """By whole pixels as np.roll, in parts as at once; the power stays."""
+    shape, sampling = grid_
+    wave = probe(shape, sampling, KV80, ALPHA, **LENS)
+    assert np.allclose(moved(wave, np.array([[3, -2]]))[0], np.roll(wave, (3, -2), (0, 1)), atol=1e-12)
+    shift = np.array([[0.3, -0.7], [1.7, 0.7]])
+    there = moved(wave, shift)
+    assert np.allclose((abs(there) ** 2).sum(axis=(1, 2)), 1, rtol=1e-12)
+    assert np.allclose(moved(there[0], shift[1:])[0], np.roll(wave, 2, 0), atol=1e-12)
+
+
+def test_a_source_that_is_no_point_blurs_what_the_object_does_to_patterns() -> None:
+    """Of a wave P + c P(r - d), the interference at q is damped as the source's Fourier transform; counts stay."""
+    n, width, q = 33, 0.6, np.array([0.11, -0.07])  # cycles/pixel
+    y, x = (np.arange(n)[:, None] - n // 2, np.arange(n) - n // 2)
+    wave = np.exp(-(y**2 + x**2) / 8).astype(complex)
+    modes = of_source(wave, width)
+    assert np.allclose((abs(modes) ** 2).sum(), (abs(wave) ** 2).sum(), rtol=1e-12)
+    assert np.array_equal(of_source(wave, 0.0), wave[None])
+
+    def fringe(parts: np.ndarray) -> complex:
+        """sum |P|^2 exp(-2 pi i q r): what a grating exp(2 pi i q r) sees of the light."""
+        return complex(((abs(parts) ** 2).sum(axis=0) * np.exp(-2j * np.pi * (q[0] * y + q[1] * x))).sum())
+
+    damped = fringe(modes) / fringe(wave[None])
+    assert damped == pytest.approx(np.exp(-2 * (np.pi * width) ** 2 * (q**2).sum()), rel=1e-6)
