@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.scores import SEVENTH, crossing, half_bit, ring_correlation, ring_counts
+from schemas.scores import RESOLVED, crossing, half_bit, ring_correlation, ring_counts
 
 EMPTY = 1e-3  # of the mean power of the object in its strongest ring: less is nothing
 
@@ -20,8 +20,8 @@ class Resolution:
 
     pixels: tuple[int, int]  # of the object, y and x, that were compared
     rms: float | None  # rad, of the difference less its mean
-    half_bit: float | None  # where the correlation falls below that threshold (van Heel and Schatz 2005)
-    seventh: float | None  # where it falls below 1/7
+    half_bit: float | None  # where the correlation falls below half a bit (`schemas.scores`)
+    seventh: float | None  # where it falls below 1/2, which with an exact image stands for 1/7 between noisy halves
     mean: float | None  # of the correlations in rings that count
     frequency: list[float]
     correlation: list[float]
@@ -44,7 +44,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolut
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
     counts = ring_counts(pixels)
     there, limit = (_power(truth, window, counts) > EMPTY) & (np.arange(len(counts)) > 0), half_bit(counts)
-    ends = (_end(frequency[there], curves[0][there], one) for one in (limit[there], SEVENTH))
+    ends = (_end(frequency[there], curves[0][there], one) for one in (limit[there], RESOLVED))
     half, seventh = (None if end is None else end / sampling for end in ends)
     curve = np.nan_to_num(curves[0])  # of a constant object
     return Resolution(
@@ -61,9 +61,12 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolut
 
 
 def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float) -> float | None:
-    """Where a curve crosses a threshold [1/pixel]; None if there is no curve."""
+    """Where a curve crosses a threshold [1/pixel], its last ring if it never does; None if there is no curve.
+
+    Beyond the last ring with power, nothing is known: no resolution is claimed there.
+    """
     end = crossing(frequency, curve, threshold)
-    return end if math.isfinite(end) else None
+    return min(end, float(frequency[-1])) if math.isfinite(end) else None
 
 
 def over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, line, plain, unit
 from inference.whole_scans import WholeScans
-from schemas.scores import SEVENTH
+from schemas.scores import RESOLVED
 
 CELL = 1.9  # inches: an image
 PANEL = 3.4  # inches: a plot beside others
@@ -59,7 +59,7 @@ def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> Non
         axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half a bit")
-    axis.axhline(SEVENTH, color=LIMIT, linewidth=0.9, linestyle=":", label="1/7")
+    axis.axhline(RESOLVED, color=LIMIT, linewidth=0.9, linestyle=":", label="1/2 (1/7 of halves)")
     axis.set_xlim(0, 1.02 * first.frequency[-1])
 
 

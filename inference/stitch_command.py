@@ -91,4 +91,4 @@ def _worth(row: Resolution) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
     half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))
-    return f"rms {row.rms:.4f} rad, ring correlation to {half} (half bit), {seventh} (1/7)"
+    return f"rms {row.rms:.4f} rad, ring correlation to {half} (half bit), {seventh} (1/7 of halves)"

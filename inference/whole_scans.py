@@ -29,10 +29,13 @@ SCANNED: Mapping[str, Score] = MappingProxyType(
         "stitched_rms": Score("field", "sqrt(mean (image - object - mean difference)^2) of a stitched scan", "lower"),
         "frc_half_bit": Score(
             "1/nm",
-            "frequency where the ring correlation of image and object first falls below half a bit, Nyquist's if never",
+            "frequency where the ring correlation of image and object first falls below that of half a bit; if never, "
+            "that of the last ring in which the object has power",
             "higher",
         ),
-        "frc_seventh": Score("1/nm", "the same for 1/7", "higher"),
+        "frc_seventh": Score(
+            "1/nm", "the same for 1/2, which stands for 1/7 between noisy halves of the data", "higher"
+        ),
         "frc_mean": Score("1", "mean of the ring correlation where the object has power", "higher"),
     }
 )

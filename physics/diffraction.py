@@ -78,11 +78,30 @@ def disk(pattern: Array, levels: tuple[float, ...]) -> tuple[float, ...]:
     the disk, do to it is little. The radius is sqrt(A / pi), A the area above the level; a pixel counts in part within
     an eighth of the brightness from it. pattern: (qy, qx) >= 0, not all 0. NumPy.
     """
+    bright = _brightness(pattern)
+    return bright, *(float((_above(pattern, level * bright, bright).sum() / np.pi) ** 0.5) for level in levels)
+
+
+def disk_centre(pattern: Array) -> Array:
+    """Where the middle of that disk lies (y, x) [pixel], from -n/2 to n/2 of each axis' n, cyclic: 0 is pixel 0."""
+    bright = _brightness(pattern)
+    area = _above(pattern, bright / 2, bright)
+    return np.array([_middle(area.sum(axis=1 - axis)) for axis in (0, 1)])
+
+
+def _brightness(pattern: Array) -> float:
     values = np.sort(pattern, axis=None)
     sums = values.cumsum()
-    bright = float(values[np.searchsorted(sums, sums[-1] / 2)])
-    areas = [np.clip(4 * (pattern / bright - level) + 0.5, 0, 1).sum() for level in levels]
-    return bright, *(float((area / np.pi) ** 0.5) for area in areas)
+    return float(values[np.searchsorted(sums, sums[-1] / 2)])
+
+
+def _above(pattern: Array, level: float, bright: float) -> Array:
+    return np.clip(4 * (pattern - level) / bright + 0.5, 0, 1)
+
+
+def _middle(line: Array) -> float:
+    n = len(line)
+    return float(np.angle((line * np.exp(2j * np.pi * np.arange(n) / n)).sum()) / (2 * np.pi) * n)
 
 
 def partially_coherent(intensity: Array, width: float) -> Array:

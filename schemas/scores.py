@@ -23,7 +23,6 @@ type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency an
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
 SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
 RESOLVED = 1 / 2  # of the correlation with an exact image; it stands for 1/7 between two noisy halves
-SEVENTH = 1 / 7  # of the correlation of two noisy images
 ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
 
 
@@ -133,15 +132,18 @@ def ring_counts(shape: tuple[int, ...]) -> Real:
 
 
 def half_bit(counts: Real) -> Real:
-    """The correlation (ring,) of two noisy images at which a ring tells half a bit per pixel.
+    """The correlation (ring,) with the exact image at which a ring of a noisy one tells half a bit per pixel.
 
-        T = (0.2071 + 1.9102 / sqrt n) / (1.2071 + 0.9102 / sqrt n)
+        T = (S + sqrt(S / n)) / sqrt(S (S + 1 + 2 sqrt(S / n))),   log2(1 + S) = 1/2
 
-    1 for a lone pixel, and 0.1716 in large rings: a signal-to-noise ratio of 0.2071 in each of the two images, with
-    what noise alone correlates in n pixels. counts: n of `ring_counts`. Van Heel and Schatz 2005.
+    1 for a lone pixel, and sqrt(S / (1 + S)) = 0.541 in large rings, with what noise alone correlates in n pixels.
+    counts: n of `ring_counts`. Van Heel and Schatz 2005, who have it for the two halves of the data, of S / 2 each:
+    0.1716 in large rings of these is the same image (Rosenthal and Henderson 2003).
     """
-    root = np.sqrt(counts)
-    return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+    signal = 2**0.5 - 1
+    noise = np.sqrt(signal / counts)
+    found: Real = (signal + noise) / np.sqrt(signal * (signal + 1 + 2 * noise))
+    return found
 
 
 def crossing(frequency: Real, correlation: Real, threshold: Real | float = RESOLVED) -> float:

@@ -6,7 +6,7 @@ Each check raises a UserError of one line, or says nothing. Positions in nm, oth
 import numpy as np
 from scipy.spatial import KDTree
 
-from physics.diffraction import disk, far_field
+from physics.diffraction import disk, disk_centre, far_field
 from physics.optics import intensity
 from physics.ptychography import split
 from schemas.errors import UserError
@@ -14,6 +14,7 @@ from schemas.errors import UserError
 STATED = 0.01  # relative: pixel sizes that differ by less are the same
 DISK = 0.05  # relative: by how much the probe's bright disk may lie outside of what the patterns leave open
 LEVELS = (0.3, 0.7)  # of a disk's brightness, between which its edge lies: far apart where the specimen blurs it
+ASIDE = 0.5  # pixels: by how much the disks' middles may differ; one textured pattern in a hundred moves it by 0.3
 SHARP = 1.15  # ratio of the radii at these levels, at most: beyond, there is no disk to be seen
 FEW = 10  # counts in a pixel of the disk, in all patterns: with fewer, its edge is noise
 STILL = 0.01  # pixels: positions within so little are one
@@ -29,7 +30,9 @@ def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling
 
 
 def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
-    """The bright disk of the mean pattern is that of the probe, unless the probe has another sampling.
+    """The bright disk of the mean pattern is that of the probe: in its place, and as large.
+
+    Otherwise the patterns are not centred as the probe is, or the probe has another sampling.
 
     amplitude: (sample, qy, qx). probe: (y, x). What a specimen scatters, or noise, moves the edge at one level more
     than at another: only a radius beyond both is refused. An edge that a strong specimen blurs tells nothing, nor
@@ -41,7 +44,9 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     bright, outer, inner = disk(total, LEVELS)
     if bright < FEW or outer > SHARP * inner or outer > min(total.shape) / 2:
         return
-    _, expected = disk(intensity(far_field(probe.astype(complex))), (0.5,))
+    exact = intensity(far_field(probe.astype(complex)))
+    _refuse_aside(disk_centre(total) - disk_centre(exact), total.shape)
+    _, expected = disk(exact, (0.5,))
     if inner * (1 - DISK) <= expected <= outer * (1 + DISK):
         return
     seen = (inner + outer) / 2
@@ -49,6 +54,16 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
         f"probe: its bright disk has a radius of {expected:.3g} pixels, that of the patterns {seen:.3g}: must be of "
         f"the same sampling; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
     )
+
+
+def _refuse_aside(away: np.ndarray, shape: tuple[int, ...]) -> None:
+    """away: (y, x) [pixel], cyclic."""
+    y, x = ((one + n / 2) % n - n / 2 for one, n in zip(away.tolist(), shape, strict=True))
+    if max(abs(y), abs(x)) > ASIDE:
+        raise UserError(
+            f"patterns: their bright disk lies {y:.2g}, {x:.2g} pixels (y, x) from that of the probe: must be within "
+            f"{ASIDE}, q = 0 at pixel N//2; move the patterns"
+        )
 
 
 def refuse_apart(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, width: int) -> None:

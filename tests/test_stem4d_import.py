@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from generators import unit
-from physics.diffraction import disk
+from physics.diffraction import disk, disk_centre
 from schemas.errors import UserError
 from schemas.together import refuse_other_disk
 
@@ -129,6 +129,27 @@ def test_the_sampling_of_a_probe_is_seen_in_its_disk(name: str) -> None:
     for factor in (0.85, 1.15) if name in ("small", "strong") else (0.85, 0.9, 1.1, 1.15):
         with pytest.raises(UserError, match=r"bright disk has a radius .* same sampling; resample"):
             refuse_other_disk(amplitude, resampled(probe, factor))
+
+
+@pytest.mark.parametrize("name", ["hbn", "textures", "strong", "measured", "small", "partial"])
+def test_patterns_that_are_not_centred_as_the_probe_are_found(name: str) -> None:
+    if name == "measured" and not DATA.is_dir():
+        pytest.skip("the measured files are not here")
+    amplitude, probe = simulated(*PROBES[name])
+    for shift in ((1, 0), (-1, 2), (0, -3), np.array(amplitude.shape[1:]) // 2):
+        with pytest.raises(UserError, match=r"bright disk lies .* from that of the probe"):
+            refuse_other_disk(np.roll(amplitude, shift, (1, 2)), probe)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (15, 18)])
+def test_the_middle_of_a_disk_is_known_to_a_tenth_of_a_pixel(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        place = rng.uniform(-0.5, 0.5, 2) * shape
+        y, x = ((np.arange(n) - at + n / 2) % n - n / 2 for n, at in zip(shape, place, strict=True))
+        pattern = np.clip(4.5 - np.hypot(y[:, None], x), 0, 1) + 0.01
+        away = (disk_centre(pattern) - place + np.array(shape) / 2) % shape - np.array(shape) / 2
+        assert abs(away).max() < 0.1
 
 
 def test_the_disk_of_a_flat_pattern_is_its_area() -> None:

@@ -135,7 +135,7 @@ def test_figures_hold_all_methods(found: Evaluation) -> None:
     assert curves is not None
     assert len(curves.axes) == 3
     for axis in curves.axes:
-        assert {line.get_label() for line in axis.lines} == {"idpc", "exact", "half a bit", "1/7"}
+        assert {line.get_label() for line in axis.lines} == {"idpc", "exact", "half a bit", "1/2 (1/7 of halves)"}
     assert shown is not None
     assert len([axis for axis in shown.axes if axis.images]) == 3 * 3
     assert len({axis.images[0].get_clim() for axis in shown.axes if axis.images}) == 1  # one scale of grey
