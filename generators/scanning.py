@@ -37,6 +37,8 @@ class Positions(ArrayFile):
         found = self.array()
         if found.ndim != 2 or found.shape[1] != 2 or not len(found) or found.dtype.kind not in "iuf":
             raise self.refused(f"holds {found.dtype} of shape {found.shape}")
+        if len(found) > 1 and np.ptp(found, axis=0).max() < 1:
+            raise self.refused(f"holds positions within {np.ptp(found, axis=0).max():.3g} pixels of one another")
         return found.astype(np.float64)
 
 
@@ -53,7 +55,9 @@ class Scan(BaseModel):
     )
     rotation: Annotated[float, within()] = Field(0.0, **knob("of the raster, from x towards y", "rad"))
     jitter: Annotated[float, within(0)] = Field(0.0, **knob("of each position along y and x, uniform, +-", "nm"))
-    positions: Positions | None = Field(None, **knob("read from a file, in place of the raster"))
+    positions: Positions | None = Field(
+        None, **knob("(row, column) in pixels of the object, read from a file, in place of the raster")
+    )
     scans: int = Field(1, ge=1, le=65536, **knob("in the dataset, of an object each"))
     fluence: Annotated[Range, within(0, above=True)] | None = Field(
         None,
@@ -63,7 +67,9 @@ class Scan(BaseModel):
     @model_validator(mode="after")
     def _a_raster_has_a_step(self) -> Self:
         if self.fluence is not None and self.positions is not None:
-            raise ValueError("scan.fluence: only a raster has a step; give dose, or leave scan.positions out")
+            raise ValueError(
+                "scan.fluence: only a raster has a step; give scan.fluence=none and a dose, or no scan.positions"
+            )
         return self
 
     @property

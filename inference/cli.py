@@ -110,6 +110,8 @@ def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", out: 
 def _activations(args: argparse.Namespace) -> int:
     if not args.model:
         raise UserError(f"--activations {args.activations}: is for --model")
+    if args.out or args.stitch:
+        raise UserError(f"--activations {args.activations}: writes nothing else; leave --out and --stitch out")
     if args.set or args.checkpoint or len(args.split) > 1:
         raise UserError(f"--activations {args.activations}: draws the best of a run, on one split, with no settings")
     if args.activations.suffix != ".png":

@@ -59,10 +59,9 @@ def _title(scans: WholeScans, key: str) -> str:
 
 
 def _lengths(scans: WholeScans, name: str, key: str) -> str:
-    """Of a frequency, the resolution: the mean of its inverse over the scans that have one."""
-    values = scans.values(name, key)
-    known = values[values > 0]
-    return f" ({(1 / known).mean():.3g} nm)" if scans.meaning(key).unit == "1/nm" and len(known) else ""
+    """Of a mean frequency, the resolution."""
+    mean = float(scans.summary(name)[key]["mean"] or 0)
+    return f" ({1 / mean:.3g} nm)" if scans.meaning(key).unit == "1/nm" and mean > 0 else ""
 
 
 def _note(scans: WholeScans) -> str:
@@ -74,7 +73,7 @@ def _note(scans: WholeScans) -> str:
         if scale not in scans.varying
     ]
     said = f"{count:,} scan{'s' if count > 1 else ''}{': ' if same else ''}{', '.join(same)}. "
-    spread = "Mean ± standard deviation over scans; in brackets the resolution, 1 / frequency. " if count > 1 else ""
+    spread = "Mean ± standard deviation over scans; in brackets 1 / mean frequency. " if count > 1 else ""
     meanings = "; ".join(f"{key}: {score.about}" for key, score in SCANNED.items())
     how = "Patches are stitched by least squares and compared in a rectangle that the image fills, under Hann's window."
     return paragraph(f"{said}{spread}{meanings}. {how}", "quiet")

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from matplotlib.image import imsave
 
 from inference import scans, tuning
 from inference.contract import Setting, Stitch, Value, find_stitch
@@ -18,6 +20,8 @@ from inference.stitching import Iterative
 from inference.whole_scans import worth
 from schemas.errors import UserError
 from schemas.objects import publish
+
+DRAWN = 16  # scans, at most
 
 SETTINGS = {
     "method": Setting(
@@ -59,6 +63,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     where = how.scans(source.read(how.needs, 0, source.samples))
     images = scans.write(predictions, where, out, method, field=how.target, force=True)
     lines = [f"scan {one.scan}: {_about(one)}" for one in images.scans]
+    _draw(out, how, images)
     if source.lacks([how.truth]):
         return lines
     found = _resolutions(out, images, where, source.read([how.truth], 0, 0)[how.truth], how)
@@ -66,6 +71,16 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     rows = [{"scan": one.scan, **asdict(row)} for one, row in zip(images.scans, found, strict=True)]
     publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
     return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
+
+
+def _draw(out: Path, how: Stitch, images: scans.Images) -> None:
+    """Pictures beside the store, pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
+    group: Any = zarr.open_group(out, mode="r")
+    for row, one in enumerate(images.scans[:DRAWN]):
+        values, picture = np.asarray(group[how.target][row]), BytesIO()
+        low, high = np.nanquantile(values, (0.005, 0.995))
+        imsave(picture, values, vmin=low, vmax=high, cmap="gray", format="png")
+        publish(out.with_name(f"{out.name.removesuffix('.zarr')}-{one.scan}.png"), picture.getvalue())
 
 
 def _resolutions(

@@ -53,5 +53,7 @@ def _fitting(one: Field, path: str, values: np.ndarray, sizes: dict[str, int], s
         raise UserError(
             f"{path}: not all values of {one.name} are finite numbers; mend them, or leave such samples out"
         )
+    if array.dtype.kind in "biu" and not np.array_equal(array, values):
+        raise UserError(f"{path}: {one.name} is {one.dtype}, it holds values that are none; mend them")
     sizes |= {dim: n for dim, n in zip(one.dims, values.shape, strict=True) if dim != "sample"}
     return array

@@ -17,7 +17,8 @@ LEVELS = (0.3, 0.7)  # of a disk's brightness, between which its edge lies: far 
 ASIDE = 0.5  # pixels: by how much the disks' middles may differ; one textured pattern in a hundred moves it by 0.3
 SHARP = 1.15  # ratio of the radii at these levels, at most: beyond, there is no disk to be seen
 FEW = 10  # counts in a pixel of the disk, in all patterns: with fewer, its edge is noise
-STILL = 0.01  # pixels: positions within so little are one
+STILL = 0.5  # pixels: positions within so little are none of a scan
+NEAR = 2  # widths of the bright probe: where neighbours lie farther apart, it is another unit
 
 
 def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling: np.ndarray) -> None:
@@ -67,7 +68,7 @@ def _refuse_aside(away: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def refuse_apart(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, width: int) -> None:
-    """Positions of a scan that no two patches of `width` pixels share a pixel at, or that are one, are in another unit.
+    """Positions of a scan far farther apart than the probe is bright, or all in one place, are in another unit.
 
     position: (sample, 2) [nm]. scan, sampling: (sample,).
     """
@@ -79,13 +80,14 @@ def refuse_apart(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, w
         if np.ptp(places, axis=0).max() < STILL * pixel:
             raise UserError(
                 f"position: those of scan {number} lie within {np.ptp(places, axis=0).max():.3g} nm, a pixel has "
-                f"{pixel:.4g}: must differ; give y and x in nm"
+                f"{pixel:.4g}: must lie farther apart; give y, x and sampling in nm"
             )
         nearest = float(KDTree(places).query(places, k=2, p=np.inf)[0][:, 1].min())
-        if nearest >= width * pixel:
+        if nearest >= NEAR * width * pixel:
             raise UserError(
                 f"position: the nearest of scan {number} lie {nearest:.4g} nm apart, the probe is bright over "
-                f"{width * pixel:.4g}: must overlap; give nm (pixels times sampling), or leave position out"
+                f"{width * pixel:.4g}: must be nearer than {NEAR} times that; give nm (pixels times sampling), or "
+                "leave position out"
             )
 
 

@@ -142,14 +142,14 @@ def test_patterns_that_are_not_centred_as_the_probe_are_found(name: str) -> None
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (15, 18)])
-def test_the_middle_of_a_disk_is_known_to_a_tenth_of_a_pixel(shape: tuple[int, int]) -> None:
+def test_the_middle_of_a_disk_is_known_to_a_fifth_of_a_pixel(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         place = rng.uniform(-0.5, 0.5, 2) * shape
         y, x = ((np.arange(n) - at + n / 2) % n - n / 2 for n, at in zip(shape, place, strict=True))
         pattern = np.clip(4.5 - np.hypot(y[:, None], x), 0, 1) + 0.01
         away = (disk_centre(pattern) - place + np.array(shape) / 2) % shape - np.array(shape) / 2
-        assert abs(away).max() < 0.1
+        assert abs(away).max() < 0.2
 
 
 def test_the_disk_of_a_flat_pattern_is_its_area() -> None:
@@ -177,8 +177,8 @@ def test_the_disk_of_a_flat_pattern_is_its_area() -> None:
         ({"position": np.ones((30, 3))}, BESIDE, ["position", "y and x in nm"]),
         ({"position": np.full((30, 2), np.nan)}, BESIDE, ["position", "finite"]),
         ({"probe": "wider"}, BESIDE, ["probe", "bright disk", "resample"]),
-        ({"position": "pixels"}, BESIDE, ["position", "nm apart", "must overlap", "pixels times sampling"]),
-        ({"position": "metres"}, BESIDE, ["position", "must differ; give y and x in nm"]),
+        ({"position": "pixels"}, BESIDE, ["position", "nm apart", "must be nearer", "pixels times sampling"]),
+        ({"position": "metres"}, BESIDE, ["position", "must lie farther apart; give y, x and sampling in nm"]),
         ({"position": "far"}, OBJECT, ["position 4 at", "outside the object of 40x38 pixels", "larger object"]),
         ({"position": "before"}, OBJECT, ["position 0", "outside the object", "shift the positions"]),
         ({"scan": np.full(30, 2, np.int32)}, (*OBJECT, "scan=scan.npy"), ["scan 2", "holds 1", "counted from 0"]),
