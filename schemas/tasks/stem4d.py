@@ -18,8 +18,16 @@ PATTERN = ("sample", "qy", "qx")
 type Arrays = dict[str, np.ndarray]
 
 
-def _parameter(name: str, units: str, about: str, *, optional: bool = False, dtype: DType = "float32") -> Field:
-    return Field(name, ("sample",), dtype, units, "parameter", about, optional=optional)
+def _parameter(
+    name: str,
+    units: str,
+    about: str,
+    *,
+    optional: bool = False,
+    dtype: DType = "float32",
+    usual: tuple[float, float] | None = None,
+) -> Field:
+    return Field(name, ("sample",), dtype, units, "parameter", about, optional=optional, usual=usual)
 
 
 TASK = Task(
@@ -49,8 +57,10 @@ TASK = Task(
         Field("probe", ("py", "px"), "complex64", "1", "auxiliary", "in the plane of the specimen", optional=True),
         Field("object", ("scan", "oy", "ox"), "float32", "rad", "auxiliary", "phase of whole scans", optional=True),
         _parameter("dose", "electron", "in a pattern, behind a pure phase object"),
-        _parameter("voltage", "V", "accelerating voltage"),
-        _parameter("sampling", "nm", "width of a square pixel of the object (four of those of `phase`)"),
+        _parameter("voltage", "V", "accelerating voltage", usual=(1e4, 1.3e6)),
+        _parameter(
+            "sampling", "nm", "width of a square pixel of the object (four of those of `phase`)", usual=(2e-3, 2.0)
+        ),
         _parameter("object_range", "rad", "phase of a white pixel relative to a black one", optional=True),
         _parameter("object_absorption", "1", "ratio k of the amplitude exp(-k phase)", optional=True),
         Field(
