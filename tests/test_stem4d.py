@@ -278,6 +278,8 @@ def saved(name: str, values: Any) -> str:
         (["pattern=128"], ["object_size = 64", "at least pattern = 128"]),
         (["probe.semi_angle=0.08"], ["0.08", "take smaller ones"]),
         (["probe.defocus=200"], ["probe", "dark in the middle"]),
+        (["probe.source=0.1"], ["probe.source = 0.1 nm", "at most 0.0637 nm", "lower it"]),
+        (["probe.source=0.5", "probe.path=point.npy"], ["probe.source = 0.5 nm", "at most 0.0", "lower it"]),
         (["noise=0.5"], ["noise"]),
         (["dose=0"], ["dose", "more than 0"]),
         (["probe.path=none.npy"], ["none.npy", "No such file"]),
@@ -298,6 +300,7 @@ def saved(name: str, values: Any) -> str:
 def test_what_cannot_be_is_refused_in_one_line(generate: Command, knobs: list[str], parts: list[str]) -> None:
     saved("small.npy", np.ones((16, 16), complex))
     saved("real.npy", np.ones((32, 32)))
+    saved("point.npy", Probe().wave(32, 0.0285))
     saved("nan.npy", np.full((32, 32), np.nan + 1j))
     saved("far.npy", np.array([[0.0, 0.0], [1e4, 0.0]]))
     refused(generate("--task", "stem4d", "--n", 2, "--set", *knobs), *parts)

@@ -74,6 +74,8 @@ def test_modes_find_the_object_that_one_cannot(name: str, most: float) -> None:
     assert error(solve(modes=6), fields) < most * one
     assert error(solve(modes=6, beta=0.3), fields) < most * one
     assert np.array_equal(solve(source=0.5), solve())
+    with pytest.raises(UserError, match=r"--set source=0\.5: must be at most 0\.06\d+ \[nm\] for this probe"):
+        solve(modes=6, source=0.5)
 
 
 def test_a_strong_phase_is_found_without_jumps() -> None:

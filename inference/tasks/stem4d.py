@@ -16,7 +16,7 @@ from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.pie import Reconstruction
-from physics.probe import NODES, of_source
+from physics.probe import NODES, of_source, widest
 from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.errors import UserError
 from schemas.windows import ENLARGED, first, offsets, repeated
@@ -116,7 +116,12 @@ def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
     """
     if modes == 1:
         return scanned.probe[None]
-    parts = pie.orthogonal(of_source(scanned.probe, source / scanned.sampling))[:modes]
+    width = source / scanned.sampling
+    if width > (most := widest(scanned.probe)):
+        raise UserError(
+            f"--set source={source:g}: must be at most {most * scanned.sampling:.3g} [nm] for this probe; lower it"
+        )
+    parts = pie.orthogonal(of_source(scanned.probe, width))[:modes]
     mixed: np.ndarray = pie.dosed(parts, scanned.counts).astype(np.complex64)
     return mixed
 
