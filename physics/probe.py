@@ -138,8 +138,8 @@ def _nodes(wave: Array, width: float) -> int:
 
 def _fastest(wave: Array) -> float:
     """2 pi k [rad/pixel]"""
-    radius: float = disk(intensity(far_field(wave)), (0.5,))[1]
-    return 4 * pi * radius / max(wave.shape)
+    ny, nx = wave.shape
+    return 4 * pi * disk(intensity(far_field(wave)), (0.5,))[1] / max(int(ny), int(nx))
 
 
 @cache
