@@ -5,6 +5,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from inference.raster import find_raster
 from inference.resolution import Resolution, over, resolution
 from inference.stitching import stitch
 from inference.tasks.stem4d import METHODS, phase_at, where
+from physics import pie
 from schemas.errors import UserError
 from schemas.tasks.stem4d import TASK
 from tests.training.conftest import columns, features_for, made
@@ -102,6 +104,17 @@ def test_phases_between_pixels_have_the_cycles_of_their_neighbours() -> None:
     assert np.array_equal(phase_at(grid, weak, seen), np.arctan2(imaginary, real))
 
 
+def test_sweeps_take_the_positions_in_orders_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = scanned(*ROOMY, "scan.rows=5", "scan.columns=4", n=20)
+    for name in ("epie", "rpie"):
+        spy = Mock(wraps=getattr(pie, name))
+        monkeypatch.setattr(pie, name, spy)
+        invert(name, fields, sweeps=12)
+        orders = spy.call_args.args[4]
+        assert (np.sort(orders, axis=1) == np.arange(20)).all()
+        assert len(np.unique(orders, axis=0)) == 12
+
+
 def test_a_raster_is_found_turned_and_jittered() -> None:
     rng = np.random.default_rng(0)
     for angle, rows, across in ((0.0, 6, 9), (0.6, 9, 5), (-2.0, 8, 8)):
@@ -134,6 +147,16 @@ def test_no_raster_is_refused(places: str) -> None:
 def test_a_turned_scan_is_integrated_along_its_own_axes() -> None:
     straight, turned = (scanned(*ROOMY, f"scan.rotation={a}", n=360) for a in (0, 0.5))
     assert error(invert("idpc", turned), turned) < 1.3 * error(invert("idpc", straight), straight)
+
+
+def test_a_probe_off_the_axis_is_integrated_as_one_on_it() -> None:
+    """Its pattern without a specimen has its centre of mass beside zero frequency: that is no slope of the phase."""
+    straight = scanned(*ROOMY, n=360)
+    n = len(straight["probe"])
+    np.save("tilted.npy", straight["probe"] * np.exp(2j * np.pi / n * (np.arange(n) - 2 * np.arange(n)[:, None])))
+    tilted = scanned(*ROOMY, "probe.path=tilted.npy", n=360)
+    assert not np.allclose(tilted["amplitude"], straight["amplitude"], atol=1)
+    assert error(invert("idpc", tilted), tilted) == pytest.approx(error(invert("idpc", straight), straight), rel=0.1)
 
 
 def test_whole_scans_from_the_command_line_to_images(

@@ -194,6 +194,9 @@ def test_stacking() -> None:
     graphene, bond = projected(one("graphene", layers=(3,)), *grid), 0.246 / sqrt(3)
     shifted = projected(one("graphene", shift_y=(bond / 2,), shift_x=(0.123,)), *grid)
     assert graphene == pytest.approx(2 * projected(one("graphene"), *grid) + shifted, abs=1e-4)
+    for crystal in CRYSTALS:
+        two, five = (projected(one(crystal, layers=(n,)), *grid) for n in (2, 5))
+        assert five == pytest.approx(2 * two + projected(one(crystal), *grid), abs=1e-9), crystal
 
 
 def test_vacancies_are_as_many_as_stated() -> None:
