@@ -195,8 +195,9 @@ def test_stacking() -> None:
     shifted = projected(one("graphene", shift_y=(bond / 2,), shift_x=(0.123,)), *grid)
     assert graphene == pytest.approx(2 * projected(one("graphene"), *grid) + shifted, abs=1e-4)
     for crystal in CRYSTALS:
-        two, five = (projected(one(crystal, layers=(n,)), *grid) for n in (2, 5))
-        assert five == pytest.approx(2 * two + projected(one(crystal), *grid), abs=1e-9), crystal
+        first, two, four, five = (projected(one(crystal, layers=(n,)), *grid) for n in (1, 2, 4, 5))
+        assert four == pytest.approx(2 * two, abs=1e-9), crystal
+        assert five == pytest.approx(2 * two + first, abs=1e-9), crystal
 
 
 def test_vacancies_are_as_many_as_stated() -> None:

@@ -105,7 +105,7 @@ def test_a_stated_part_of_the_pixels_saturates(saturated: float) -> None:
 
 
 def test_the_grain_is_alike_along_y_and_x() -> None:
-    """Its power falls as 1/f^2 in all directions, the one included whose waves are all there; its variance is about 1."""
+    """Its power falls as 1/f^2 in all directions, with kx = 0, whose waves are all there, among them."""
     grains = [_grain(0.02, (90, 90), (1.0, 1.0), np.random.default_rng(seed)) for seed in range(60)]
     power = np.mean([abs(np.fft.fft2(g) / g.size) ** 2 for g in grains], axis=0)
     k = np.arange(1, 40)
