@@ -23,7 +23,9 @@ from generators.specimens.lattice import (
     projected,
     sizes,
 )
-from physics.electron import CHARGE, MASS, PLANCK, interaction
+from physics.diffraction import far_field, middle
+from physics.electron import CHARGE, MASS, PLANCK, interaction, wavelength
+from physics.probe import probe
 from schemas import lattices
 from schemas.quantities import Range
 
@@ -151,6 +153,29 @@ def test_a_finer_grid_shows_the_same_atoms(grid: Grid, factor: int) -> None:
     fine = projected(lattice, (shape[0] * factor, shape[1] * factor), (sampling[0] / factor, sampling[1] / factor))
     first = [n * factor // 2 - n // 2 * factor for n in shape]
     assert fine[first[0] :: factor, first[1] :: factor] == pytest.approx(projected(lattice, *grid), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "n", "vibration", "dark", "whole"),
+    [(0.0285, 32, 0.0075, 0.23, 0.0028), (0.02, 46, 0.0075, 0.07, 0.0013), (0.0285, 32, 0.03, 0.056, 0.0009)],
+)
+def test_patterns_miss_what_is_stated(sampling: float, n: int, vibration: float, dark: float, whole: float) -> None:
+    """Sums of differences to a field 8 times finer whose pattern is cut to the detector, relative to that pattern."""
+    twisted = one("hbn", layers=(1, 1), rotation=(0.1, 0.1 + pi / 10), shift_y=(0.02, 0.05), shift_x=(0.0, 0.1))
+    lattice = replace(twisted, vibration=vibration)
+
+    def pattern(factor: int) -> np.ndarray:
+        shape, step = (n * factor,) * 2, sampling / factor
+        wave = probe(shape, step, 80e3, 34.6e-3) * np.exp(1j * phase(lattice, shape, (step, step), 80e3))
+        out: np.ndarray = middle(abs(far_field(wave)) ** 2, (n, n)) / (n * factor) ** 2
+        return out
+
+    coarse, fine = pattern(1), pattern(8)
+    y, x = np.indices((n, n)) - n // 2
+    beside = np.hypot(y, x) * wavelength(80e3) > 34.6e-3 * n * sampling + wavelength(80e3)
+    assert abs(coarse - fine)[beside].sum() / fine[beside].sum() == pytest.approx(dark, rel=0.1)
+    assert abs(coarse - fine).sum() / fine.sum() == pytest.approx(whole, rel=0.1)
+    assert coarse.sum() - fine.sum() == pytest.approx(1.3e-4 if dark == 0.23 else 0, abs=2e-5)
 
 
 def test_a_part_of_the_field_shows_the_same_atoms() -> None:
