@@ -49,7 +49,8 @@ class Probe(ArrayFile):
     def wave(self, n: int, sampling: float) -> np.ndarray:
         """P (n, n) with sum |F P|^2 = 1, complex64. sampling: [nm], which says nothing of one from a file.
 
-        UserError (of a file) or ValueError (of optics) if it is none, or not bright in its middle quarter.
+        UserError (of a file) or ValueError (of optics) if it is none; UserError if it is not bright in its middle
+        quarter, or its source too wide.
         """
         return _wave(self, n, sampling)
 
@@ -59,12 +60,21 @@ class Probe(ArrayFile):
 
 
 @lru_cache(maxsize=4)
-def _wave(probe: Probe, n: int, sampling: float) -> np.ndarray:
-    wave = _from_file(probe, n) if probe.from_file else _from_optics(probe, n, sampling)
+def _wave(knobs: Probe, n: int, sampling: float) -> np.ndarray:
+    wave = _from_file(knobs, n) if knobs.from_file else _from_optics(knobs, n, sampling)
     if not mask(wave).any():
         raise UserError(f"probe: is dark in the middle {quarter(n)} of its {n}x{n} pixels; centre it on pixel N//2")
+    _check_source(knobs, wave, sampling)
     wave.flags.writeable = False
     return wave
+
+
+def _check_source(knobs: Probe, wave: np.ndarray, sampling: float) -> None:
+    if knobs.source / sampling > (most := probe.widest(wave)):
+        raise UserError(
+            f"probe.source = {knobs.source:g} nm: must be at most {most * sampling:.3g} nm for this aperture "
+            f"({probe.MOST}x{probe.MOST} moved probes); lower it, or narrow the aperture"
+        )
 
 
 @lru_cache(maxsize=4)

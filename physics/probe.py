@@ -11,15 +11,20 @@ Names of Uhlemann and Haider, Ultramicroscopy 72 (1998) 109. Krivanek's are C10 
 C30 = C3.
 """
 
+from functools import cache
+from math import pi
+
 import numpy as np
 
 from physics.arrays import Array, leading, module, pair
+from physics.diffraction import disk, far_field
 from physics.electron import wavelength as de_broglie
 from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import aberration, intensity, pupil, turn
 
 AXES = (-2, -1)
-NODES = 7  # of the quadrature over a source, along each axis
+NODES, MOST = 7, 25  # of the quadrature over a source, along each axis: at least, at most
+MISSED = 1e-3  # of a frequency of the shift, by that quadrature
 
 
 def probe(
@@ -98,19 +103,52 @@ def of_source(wave: Array, width: float) -> Array:
 
         I = integral G(s) |F[P(r - s) O]|^2 ds  ~  sum_jk w_j w_k |F[P(r - a (x_j, x_k)) O]|^2,   a = sqrt(2) width
 
-    x_j, w_j: nodes and weights (to the sum 1) of Gauss and Hermite's quadrature with `NODES` nodes along each axis, the
-    mode of j, k being sqrt(w_j w_k) P(r - a (x_j, x_k)). wave: P (y, x). width: standard deviation of G along each axis
+    x_j, w_j: nodes and weights (to the sum 1) of Gauss and Hermite's quadrature with m nodes along each axis, the mode
+    of j, k being sqrt(w_j w_k) P(r - a (x_j, x_k)). wave: P (y, x). width: standard deviation of G along each axis
     [pixel], as seen in the plane of the specimen. The power is conserved; width 0 gives the wave as the only mode.
 
-    A pattern holds frequencies of s up to the diameter k of the aperture [cycles/pixel]; of them, m nodes miss at most
-    t^(2m) m! / (2m)!, t = 2 pi k width: 0.2 % of the finest at t = 2.1 (34.6 mrad, 80 kV, width 0.02 nm).
+    m is the least, of `NODES` and more, that misses at most `MISSED` of each frequency of s in the pattern (`widest`).
+    ValueError beyond `MOST`.
     """
     if not width:
         return wave[None].astype(np.complex128)
-    place, weight = np.polynomial.hermite.hermgauss(NODES)
+    place, weight = np.polynomial.hermite.hermgauss(_nodes(wave, width))
     shifts = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2) * 2**0.5 * width
     share = np.outer(weight, weight).reshape(-1, 1, 1) / np.pi
     return share**0.5 * moved(wave, shifts)
+
+
+def widest(wave: Array) -> float:
+    """The widest source [pixel, standard deviation] that `of_source` can sum over, with `MOST` nodes.
+
+    A pattern holds frequencies f of s up to the diameter k of the aperture [cycles/pixel], that of the bright disk of
+    P's far field. exp(-t^2 / 2), t = 2 pi f width, is what the source leaves of one, and the sum of nodes leaves
+    sum_j w_j cos(sqrt(2) t x_j): 7 nodes are for t up to 2.2 (34.6 mrad, 80 kV, 0.02 nm: 2.1), 25 up to 6.6.
+    """
+    return _steepest(MOST) / _fastest(wave)
+
+
+def _nodes(wave: Array, width: float) -> int:
+    t = width * _fastest(wave)
+    found = next((m for m in range(NODES, MOST + 1) if _steepest(m) >= t), None)
+    if found is None:
+        raise ValueError(f"a source of {width:.3g} pixels rms: must be at most {widest(wave):.3g} for this aperture")
+    return found
+
+
+def _fastest(wave: Array) -> float:
+    """2 pi k [rad/pixel]"""
+    ny, nx = wave.shape
+    return 4 * pi * disk(intensity(far_field(wave)), (0.5,))[1] / max(int(ny), int(nx))
+
+
+@cache
+def _steepest(nodes: int) -> float:
+    """The t up to which the quadrature misses no more than `MISSED` of exp(-t^2 / 2)."""
+    place, weight = np.polynomial.hermite.hermgauss(nodes)
+    t = np.arange(0, 20, 0.01)
+    left = np.cos(2**0.5 * np.outer(t, place)) @ weight / np.pi**0.5
+    return float(t[np.argmax(abs(left - np.exp(-(t**2) / 2)) > MISSED)])
 
 
 def illuminated(probe: Array, level: float = 0.16) -> Array:

@@ -51,7 +51,8 @@ def test_the_same_command_does_not_tune_again(toy: Path, infer: Command, monkeyp
     edit('"combinations": 5', '"combinations": 6')
     assert tunes()
     edit('"combinations": 6', '"combinations": 5')
-    for old, new in (("version", 2), ("dataset_digest", "0" * 64)):
+    said = json.loads(before["zarr.json"])["attributes"]["drybeam_predictions"]["tuning"]
+    for old, new in (("version", 2), ("dataset_digest", "0" * 64), ("tuning", {**said, "fixed": ["noise"]})):
         changed = json.loads(before["zarr.json"])
         changed["attributes"]["drybeam_predictions"][old] = new
         Path("p.zarr/zarr.json").write_text(json.dumps(changed))

@@ -5,18 +5,21 @@ import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import ndimage
 
 from inference.offsets import LeastSquares
 from inference.patches import Patches, corners, frame_of, relative
 from inference.raster import find_raster
 from inference.resolution import Resolution, over, resolution
 from inference.stitching import stitch
-from inference.tasks.stem4d import METHODS, where
+from inference.tasks.stem4d import METHODS, phase_at, where
+from physics import pie
 from schemas.errors import UserError
 from schemas.tasks.stem4d import TASK
 from tests.training.conftest import columns, features_for, made
@@ -73,6 +76,43 @@ def test_modes_find_the_object_that_one_cannot(name: str, most: float) -> None:
     assert error(solve(modes=6), fields) < most * one
     assert error(solve(modes=6, beta=0.3), fields) < most * one
     assert np.array_equal(solve(source=0.5), solve())
+    with pytest.raises(UserError, match=r"--set source=0\.5: must be at most 0\.06\d+ \[nm\] for this probe"):
+        solve(modes=6, source=0.5)
+
+
+def test_a_strong_phase_is_found_without_jumps() -> None:
+    """A texture over more than 2 pi, as the targets have it; wrapped, the error would be 1 rad."""
+    strong = ("object.range=8", "texture.slope=3", "lattice=none", "noise=0")
+    fields = scanned(*strong, "scan.rows=20", "scan.columns=20", "scan.step=0.04", n=400)
+    inside = fields["mask"] != 0
+    assert np.ptp(fields["phase"][:, inside]) > 2 * np.pi
+    assert np.std((invert("rpie", fields) - fields["phase"])[:, inside]) < 0.1
+
+
+def test_phases_between_pixels_have_the_cycles_of_their_neighbours() -> None:
+    """Whatever noise is beside them; and what does not wrap is the phase of the interpolated wave, bit for bit."""
+    y, x = np.mgrid[:40, :33]
+    bump, seen = 11 * np.exp(-((y - 18) ** 2 + 1.5 * (x - 15) ** 2) / 120), (abs(y - 19) < 17) & (abs(x - 16) < 14)
+    noise = np.random.default_rng(0).uniform(-np.pi, np.pi, seen.shape)
+    grid = np.mgrid[5:34, 5:28] + np.array([0.3, 0.45])[:, None, None]
+    exact = 11 * np.exp(-((grid[0] - 18) ** 2 + 1.5 * (grid[1] - 15) ** 2) / 120)
+    found = phase_at(grid, np.exp(1j * np.where(seen, bump, noise)), seen)
+    away = found - exact
+    assert abs(away - 2 * np.pi * np.round(away.mean() / (2 * np.pi))).max() < 0.1
+    weak = np.exp(0.25j * bump)
+    real, imaginary = (ndimage.map_coordinates(part, grid, order=3, mode="mirror") for part in (weak.real, weak.imag))
+    assert np.array_equal(phase_at(grid, weak, seen), np.arctan2(imaginary, real))
+
+
+def test_sweeps_take_the_positions_in_orders_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = scanned(*ROOMY, "scan.rows=5", "scan.columns=4", n=20)
+    for name in ("epie", "rpie"):
+        spy = Mock(wraps=getattr(pie, name))
+        monkeypatch.setattr(pie, name, spy)
+        invert(name, fields, sweeps=12)
+        orders = spy.call_args.args[4]
+        assert (np.sort(orders, axis=1) == np.arange(20)).all()
+        assert len(np.unique(orders, axis=0)) == 12
 
 
 def test_a_raster_is_found_turned_and_jittered() -> None:
@@ -107,6 +147,16 @@ def test_no_raster_is_refused(places: str) -> None:
 def test_a_turned_scan_is_integrated_along_its_own_axes() -> None:
     straight, turned = (scanned(*ROOMY, f"scan.rotation={a}", n=360) for a in (0, 0.5))
     assert error(invert("idpc", turned), turned) < 1.3 * error(invert("idpc", straight), straight)
+
+
+def test_a_probe_off_the_axis_is_integrated_as_one_on_it() -> None:
+    """Its pattern without a specimen has its centre of mass beside zero frequency: that is no slope of the phase."""
+    straight = scanned(*ROOMY, n=360)
+    n = len(straight["probe"])
+    np.save("tilted.npy", straight["probe"] * np.exp(2j * np.pi / n * (np.arange(n) - 2 * np.arange(n)[:, None])))
+    tilted = scanned(*ROOMY, "probe.path=tilted.npy", n=360)
+    assert not np.allclose(tilted["amplitude"], straight["amplitude"], atol=1)
+    assert error(invert("idpc", tilted), tilted) == pytest.approx(error(invert("idpc", straight), straight), rel=0.1)
 
 
 def test_whole_scans_from_the_command_line_to_images(

@@ -155,9 +155,15 @@ def phase(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, voltage
 def projected(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, *, origin: Pair | None = None) -> Floats:
     """Projected potential V_z [V nm] at each pixel centre, (y, x).
 
-    shape, sampling [nm]: of the grid (y, x). Points, not means over pixels: pixels of more than 0.03 nm miss part of
-    the sharp core of an atom, unless vibration is large. origin: fractional index of the pixel where shifts start;
-    N//2 unless said otherwise.
+    shape, sampling [nm]: of the grid (y, x). origin: fractional index of the pixel where shifts start; N//2 unless said
+    otherwise.
+
+    Points, not means over pixels: what is finer than two pixels comes in again as slower waves, and of electrons that
+    scatter beyond the detector, the pattern of such a wave shows as many, within. Two twisted layers of hBN (vibration
+    0.0075 nm, 34.6 mrad, 80 kV, 32x32 pixels of 0.0285 nm) against a field 8 times finer, cut to the same detector: the
+    whole pattern differs by 0.3 % (sum of the differences), its dark field, 0.0015 of all electrons, by 23 %, and
+    beyond 13 pixels by 55 %; 1e-4 of all have come back in. The dark field differs by 7 % at 0.02 nm, 2 % at 0.01 nm,
+    and by 6 % at 0.0285 nm with a vibration of 0.03 nm.
     """
     centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     out = np.zeros(shape)

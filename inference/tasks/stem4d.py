@@ -16,13 +16,14 @@ from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.pie import Reconstruction
-from physics.probe import NODES, of_source
-from physics.ptychography import centre_of_mass, integrate
+from physics.probe import NODES, of_source, widest
+from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.errors import UserError
 from schemas.windows import ENLARGED, first, offsets, repeated
 
 OVERLAP = "1 - step / diameter of a disc as large as the mask, 0.16 of the probe's brightest pixel"
 SEED = 1  # of the order of positions in each sweep
+SEEN = 0.01  # of the most light that fell on a pixel of the object
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,28 @@ def ptychography(
         start = np.ones(scanned.shape, np.complex64)
         probe = _mixed(scanned, int(modes), source)
         found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
-        wave, grid = found.transmission, _grid(scanned)
-        real, imaginary = (
-            ndimage.map_coordinates(part, grid, order=3, mode="mirror") for part in (wave.real, wave.imag)
-        )
-        return np.arctan2(imaginary, real)
+        light = illumination(start.shape, probe, scanned.places)
+        return phase_at(_grid(scanned), found.transmission, light > SEEN * light.max())
 
     return scan_by_scan(fields, patches)
+
+
+def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """The phase [rad] of a wave (y, x) at places (2, ...) [pixel], without jumps by 2 pi.
+
+    The wave is interpolated, then given the whole cycles of its unwrapped phase (scikit-image: Herraez et al., Appl.
+    Opt. 41 (2002) 7437). Those are sought where it is seen (y, x): elsewhere it is noise. A phase that does not wrap
+    stays as it is.
+    """
+    from skimage.restoration import unwrap_phase  # slow to import
+
+    parts = (ndimage.map_coordinates(part, grid, order=3, mode="mirror") for part in (wave.imag, wave.real))
+    wrapped: np.ndarray = np.arctan2(*parts)
+    angle = np.angle(wave)
+    smooth = unwrap_phase(np.ma.array(angle, mask=~seen), rng=0).filled(0)  # type: ignore[no-untyped-call]
+    near = ndimage.map_coordinates(np.where(seen, smooth, angle), grid, order=1, mode="mirror")
+    turns: np.ndarray = np.round((near - wrapped) / (2 * np.pi)).astype(wrapped.dtype)
+    return wrapped + 2 * np.pi * turns
 
 
 def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
@@ -100,7 +116,12 @@ def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
     """
     if modes == 1:
         return scanned.probe[None]
-    parts = pie.orthogonal(of_source(scanned.probe, source / scanned.sampling))[:modes]
+    width = source / scanned.sampling
+    if width > (most := widest(scanned.probe)):
+        raise UserError(
+            f"--set source={source:g}: must be at most {most * scanned.sampling:.3g} [nm] for this probe; lower it"
+        )
+    parts = pie.orthogonal(of_source(scanned.probe, width))[:modes]
     mixed: np.ndarray = pie.dosed(parts, scanned.counts).astype(np.complex64)
     return mixed
 
@@ -190,6 +211,7 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
                 least=1e-6,
             ),
         },
+        version=2,  # 1 wrapped strong phases
         together=True,
     )
 

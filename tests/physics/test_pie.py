@@ -157,6 +157,42 @@ def test_the_compiled_sweep_is_the_plain_one(
     assert abs(plain.transmission - start).max() > 0.1
 
 
+def visited(
+    engine: str, count: np.ndarray, o: np.ndarray, p: np.ndarray, alpha: float, beta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Object and probe after one visit, as published: ePIE by Maiden and Rodenburg 2009, rPIE by Maiden et al. 2017.
+
+    ePIE: O += alpha conj(P) d / max|P|^2,                             P += beta conj(O) d / max|O|^2
+    rPIE: O += conj(P) d / ((1 - alpha) |P|^2 + alpha max|P|^2),       P += conj(O) d / (the same of O and beta)
+    """
+    field = np.fft.fft2(p * o)
+    d = np.fft.ifft2(np.sqrt(count) * field / abs(field)) - p * o
+    light, there = abs(p) ** 2, abs(o) ** 2
+    if engine == "epie":
+        return o + alpha * p.conj() * d / light.max(), p + beta * o.conj() * d / there.max()
+    weight = (1 - alpha) * light + alpha * light.max(), (1 - beta) * there + beta * there.max()
+    return o + p.conj() * d / weight[0], p + o.conj() * d / weight[1]
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])  # compiled, plain
+@pytest.mark.parametrize(("engine", "alpha", "beta"), [("epie", 0.7, 0.4), ("rpie", 0.3, 0.6), ("rpie", 0.05, 0.15)])
+def test_one_visit_is_as_published(engine: str, alpha: float, beta: float, dtype: Any) -> None:
+    """Object and probe, of modulus and phase that vary, in the gauge of all results."""
+    rng, (ny, nx) = np.random.default_rng(0), (9, 12)
+    o, p, other = (rng.uniform(0.3, 1, (3, ny, nx)) * np.exp(1j * rng.uniform(-1, 1, (3, ny, nx)))).astype(dtype)
+    count = abs(np.fft.fft2(p * other)) ** 2
+    arguments = np.fft.fftshift(count)[None], np.array([[ny // 2, nx // 2]]), o, p, np.zeros((1, 1), int)
+    found = {"epie": epie, "rpie": rpie}[engine](*arguments, alpha=alpha, beta=beta)
+    new = visited(engine, count, o.astype(complex), p.astype(complex), alpha, beta)
+    exact, factor = gauge(new[0], illumination(o.shape, p, arguments[1]))
+    exact_probe = orthogonal(new[1] * factor)
+    tolerance = 1e-12 if dtype is np.complex128 else 3e-5
+    assert np.allclose(found.transmission, exact, atol=tolerance)
+    assert np.allclose(found.probe, exact_probe, atol=tolerance)
+    assert abs(exact - gauge(o, abs(p) ** 2)[0]).max() > 0.1
+    assert abs(new[1] - p).max() > 0.1
+
+
 def test_single_precision_goes_in_and_out() -> None:
     scan, p = Scan((24, 26), 2), electrons((24, 26))
     seen = scan.seen(p).astype(np.float32)

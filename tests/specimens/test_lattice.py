@@ -23,7 +23,9 @@ from generators.specimens.lattice import (
     projected,
     sizes,
 )
-from physics.electron import CHARGE, MASS, PLANCK, interaction
+from physics.diffraction import far_field, middle
+from physics.electron import CHARGE, MASS, PLANCK, interaction, wavelength
+from physics.probe import probe
 from schemas import lattices
 from schemas.quantities import Range
 
@@ -153,6 +155,29 @@ def test_a_finer_grid_shows_the_same_atoms(grid: Grid, factor: int) -> None:
     assert fine[first[0] :: factor, first[1] :: factor] == pytest.approx(projected(lattice, *grid), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("sampling", "n", "vibration", "dark", "whole"),
+    [(0.0285, 32, 0.0075, 0.23, 0.0028), (0.02, 46, 0.0075, 0.07, 0.0013), (0.0285, 32, 0.03, 0.056, 0.0009)],
+)
+def test_patterns_miss_what_is_stated(sampling: float, n: int, vibration: float, dark: float, whole: float) -> None:
+    """Sums of differences to a field 8 times finer whose pattern is cut to the detector, relative to that pattern."""
+    twisted = one("hbn", layers=(1, 1), rotation=(0.1, 0.1 + pi / 10), shift_y=(0.02, 0.05), shift_x=(0.0, 0.1))
+    lattice = replace(twisted, vibration=vibration)
+
+    def pattern(factor: int) -> np.ndarray:
+        shape, step = (n * factor,) * 2, sampling / factor
+        wave = probe(shape, step, 80e3, 34.6e-3) * np.exp(1j * phase(lattice, shape, (step, step), 80e3))
+        out: np.ndarray = middle(abs(far_field(wave)) ** 2, (n, n)) / (n * factor) ** 2
+        return out
+
+    coarse, fine = pattern(1), pattern(8)
+    y, x = np.indices((n, n)) - n // 2
+    beside = np.hypot(y, x) * wavelength(80e3) > 34.6e-3 * n * sampling + wavelength(80e3)
+    assert abs(coarse - fine)[beside].sum() / fine[beside].sum() == pytest.approx(dark, rel=0.1)
+    assert abs(coarse - fine).sum() / fine.sum() == pytest.approx(whole, rel=0.1)
+    assert coarse.sum() - fine.sum() == pytest.approx(1.3e-4 if dark == 0.23 else 0, abs=2e-5)
+
+
 def test_a_part_of_the_field_shows_the_same_atoms() -> None:
     lattice = one("graphene", 0.2, vacancies=0.2)
     whole, part = (projected(lattice, shape, (0.03, 0.03)) for shape in ((120, 90), (60, 50)))
@@ -194,6 +219,10 @@ def test_stacking() -> None:
     graphene, bond = projected(one("graphene", layers=(3,)), *grid), 0.246 / sqrt(3)
     shifted = projected(one("graphene", shift_y=(bond / 2,), shift_x=(0.123,)), *grid)
     assert graphene == pytest.approx(2 * projected(one("graphene"), *grid) + shifted, abs=1e-4)
+    for crystal in CRYSTALS:
+        first, two, four, five = (projected(one(crystal, layers=(n,)), *grid) for n in (1, 2, 4, 5))
+        assert four == pytest.approx(2 * two, abs=1e-9), crystal
+        assert five == pytest.approx(2 * two + first, abs=1e-9), crystal
 
 
 def test_vacancies_are_as_many_as_stated() -> None:

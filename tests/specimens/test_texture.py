@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from generators.specimens import dead_leaves
-from generators.specimens.texture import DrawnTexture, Texture, draw, render, unit
+from generators.specimens.texture import DrawnTexture, Texture, _grain, draw, render, unit
 from schemas import textures
 from schemas.quantities import Range
 
@@ -102,6 +102,16 @@ def test_a_stated_part_of_the_pixels_saturates(saturated: float) -> None:
     for end in (0, 1):
         assert np.sum(image == end) == pytest.approx(max(saturated * image.size, 1), abs=1)
     assert not unit(np.full((4, 5), 7.0), saturated).any()
+
+
+def test_the_grain_is_alike_along_y_and_x() -> None:
+    """Its power falls as 1/f^2 in all directions, with kx = 0, whose waves are all there, among them."""
+    grains = [_grain(0.02, (90, 90), (1.0, 1.0), np.random.default_rng(seed)) for seed in range(60)]
+    power = np.mean([abs(np.fft.fft2(g) / g.size) ** 2 for g in grains], axis=0)
+    k = np.arange(1, 40)
+    along = [(k**2 * spectrum).mean() for spectrum in (power[0, k], power[k, 0], power[k, k] * 2, power[-k, k] * 2)]
+    assert along == pytest.approx([np.mean(along)] * 4, rel=0.1)
+    assert np.mean([g.var() for g in grains]) == pytest.approx(1, abs=0.2)
 
 
 def test_leaves_are_seen_as_the_rule_says() -> None:
