@@ -139,6 +139,8 @@ def _refuse_foreign(plan: Plan) -> None:
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:
     asked = plan.manifest
     found = _differences(_identity(stored), _identity(asked))
+    if stored.task.name != asked.task.name:
+        found = found[:1]  # all else follows from it
     if found:
         raise UserError(f"{plan.out} was made otherwise: {'; '.join(found[:4])}; choose another --out, or --overwrite")
     for split, n in stored.samples.items():

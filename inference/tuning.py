@@ -66,9 +66,9 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         return {key: values[0] for key, values in grid.items()}, None
     split = _split(source)
     if split is None:
-        missing = " ".join(f"{key}=..." for key in method.settings if key not in given)
+        missing = " ".join(f"{key}=..." for key, values in grid.items() if len(values) > 1)
         raise UserError(
-            f"{source.path}: no validation or training samples with targets to tune on; give all: --set {missing}"
+            f"{source.path}: no validation or training samples with targets to tune on; give --set {missing}"
         )
     samples = min(source.manifest.samples[split], SAMPLES)
     best, errors = _search(method, Source(source.path, source.manifest, split), samples, grid)
