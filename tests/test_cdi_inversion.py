@@ -50,7 +50,7 @@ def test_the_default_input_does_not_depend_on_the_exposure(store: Path) -> None:
     features, fields = features_for(store), columns(store)
     once, louder = (features.encode({"amplitude": factor * fields["amplitude"]}) for factor in (1, 1000))
     assert np.allclose(once, louder, atol=1e-4)
-    assert once.shape == (len(fields["shape"]), 16, 16, 1)
+    assert once.shape == (len(fields["shape"]), 16, 16, 3)
     assert np.isfinite(np.asarray(features.encode({"amplitude": 0 * fields["amplitude"]}))).all()
 
 
