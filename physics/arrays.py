@@ -46,6 +46,12 @@ def pixel_sum(images: Array) -> Array:
     return images.reshape(*images.shape[:-2], prod(images.shape[-2:])).sum(axis=-1)[..., None, None]
 
 
+def cyclic_middle(line: Array) -> float:
+    """The middle of a line of weights (n,) whose ends meet: from -n/2 to n/2, 0 is pixel 0. NumPy."""
+    n = len(line)
+    return float(np.angle((line * np.exp(2j * np.pi * np.arange(n) / n)).sum()) / (2 * np.pi) * n)
+
+
 def real_dtype(dtype: Array) -> np.dtype[Any]:
     """The real dtype of the same precision: float32 for complex64, float64 for complex128."""
     return np.empty(0, dtype).real.dtype

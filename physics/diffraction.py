@@ -13,7 +13,7 @@ Arrays (..., y, x) and (..., qy, qx), NumPy or JAX.
 
 import numpy as np
 
-from physics.arrays import Array, module
+from physics.arrays import Array, cyclic_middle, module
 from physics.fourier import blurred, fft2, ifft2
 
 AXES = (-2, -1)
@@ -86,7 +86,7 @@ def disk_centre(pattern: Array) -> Array:
     """Where the middle of that disk lies (y, x) [pixel], from -n/2 to n/2 of each axis' n, cyclic: 0 is pixel 0."""
     bright = _brightness(pattern)
     area = _above(pattern, bright / 2, bright)
-    return np.array([_middle(area.sum(axis=1 - axis)) for axis in (0, 1)])
+    return np.array([cyclic_middle(area.sum(axis=1 - axis)) for axis in (0, 1)])
 
 
 def _brightness(pattern: Array) -> float:
@@ -97,11 +97,6 @@ def _brightness(pattern: Array) -> float:
 
 def _above(pattern: Array, level: float, bright: float) -> Array:
     return np.clip(4 * (pattern - level) / bright + 0.5, 0, 1)
-
-
-def _middle(line: Array) -> float:
-    n = len(line)
-    return float(np.angle((line * np.exp(2j * np.pi * np.arange(n) / n)).sum()) / (2 * np.pi) * n)
 
 
 def partially_coherent(intensity: Array, width: float) -> Array:

@@ -31,9 +31,9 @@ def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling
 
 
 def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
-    """The bright disk of the mean pattern is that of the probe: in its place, and as large.
+    """The bright disk of the mean pattern is that of the probe: as large, and in its place.
 
-    Otherwise the patterns are not centred as the probe is, or the probe has another sampling.
+    Otherwise the probe has another sampling, or the patterns are not centred as it is.
 
     amplitude: (sample, qy, qx). probe: (y, x). What a specimen scatters, or noise, moves the edge at one level more
     than at another: only a radius beyond both is refused. An edge that a strong specimen blurs tells nothing, nor
@@ -46,15 +46,14 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     if bright < FEW or outer > SHARP * inner or outer > min(total.shape) / 2:
         return
     exact = intensity(far_field(probe.astype(complex)))
-    _refuse_aside(disk_centre(total) - disk_centre(exact), total.shape)
     _, expected = disk(exact, (0.5,))
-    if inner * (1 - DISK) <= expected <= outer * (1 + DISK):
-        return
-    seen = (inner + outer) / 2
-    raise UserError(
-        f"probe: its bright disk has a radius of {expected:.3g} pixels, that of the patterns {seen:.3g}: must be of "
-        f"the same sampling; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
-    )
+    if not inner * (1 - DISK) <= expected <= outer * (1 + DISK):
+        seen = (inner + outer) / 2
+        raise UserError(
+            f"probe: its bright disk has a radius of {expected:.3g} pixels, that of the patterns {seen:.3g}: must be of "
+            f"the same sampling; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
+        )
+    _refuse_aside(disk_centre(total) - disk_centre(exact), total.shape)
 
 
 def _refuse_aside(away: np.ndarray, shape: tuple[int, ...]) -> None:

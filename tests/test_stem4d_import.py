@@ -12,7 +12,7 @@ from physics.diffraction import disk, disk_centre
 from schemas.errors import UserError
 from schemas.together import refuse_other_disk
 
-from .conftest import DATA, Command, digest, refused
+from .conftest import Command, digest, refused
 from .test_stem4d import plan, saved
 
 KNOBS = ("scan.rows=6", "scan.columns=5", "scan.step=0.04")
@@ -105,7 +105,7 @@ PROBES = {
     "stronger": ("default", "object.range=9"),
     "filling": ("default", "object.range=60"),
     "faint": ("default", "dose=30"),
-    "measured": ("hbn_scan", f"probe.path={DATA}/hbn_4dstem/probe.npy"),
+    "aberrated": ("hbn_scan", "probe.spherical=1e4", "probe.astigmatism=1.5", "probe.coma=100", "probe.defocus=1"),
     "small": ("default", "pattern=16", "probe.semi_angle=0.05"),
     "partial": ("default", "probe.source=0.02", "probe.defocus=2"),
 }
@@ -114,8 +114,6 @@ PROBES = {
 @pytest.mark.parametrize("name", PROBES)
 def test_the_sampling_of_a_probe_is_seen_in_its_disk(name: str) -> None:
     """Never is a right one refused; of other samplings 10 % are found, 15 % where the disk is small or blurred."""
-    if name == "measured" and not DATA.is_dir():
-        pytest.skip("the measured files are not here")
     amplitude, probe = simulated(*PROBES[name])
     refuse_other_disk(amplitude, probe)
     refuse_other_disk(1e3 * amplitude, 5 * probe)
@@ -131,10 +129,8 @@ def test_the_sampling_of_a_probe_is_seen_in_its_disk(name: str) -> None:
             refuse_other_disk(amplitude, resampled(probe, factor))
 
 
-@pytest.mark.parametrize("name", ["hbn", "textures", "strong", "measured", "small", "partial"])
+@pytest.mark.parametrize("name", ["hbn", "textures", "strong", "aberrated", "small", "partial"])
 def test_patterns_that_are_not_centred_as_the_probe_are_found(name: str) -> None:
-    if name == "measured" and not DATA.is_dir():
-        pytest.skip("the measured files are not here")
     amplitude, probe = simulated(*PROBES[name])
     for shift in ((1, 0), (-1, 2), (0, -3), np.array(amplitude.shape[1:]) // 2):
         with pytest.raises(UserError, match=r"bright disk lies .* from that of the probe"):

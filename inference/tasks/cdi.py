@@ -7,6 +7,7 @@ import numpy as np
 
 from inference.contract import Arrays, Finish, Measures, Method, Report, Setting, Shown, View
 from physics import phase_retrieval
+from physics.arrays import cyclic_middle
 from physics.diffraction import amplitude, embed, middle
 from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
 from schemas.displacements import SUPPORT
@@ -64,9 +65,7 @@ def _centred(waves: np.ndarray) -> np.ndarray:
 
 
 def _to_middle(power: np.ndarray, axis: int) -> int:
-    line, n = power.sum(axis=1 - axis, dtype=float), power.shape[axis]
-    moment = (line * np.exp(2j * np.pi * np.arange(n) / n)).sum()
-    return int(n // 2 - round(float(np.angle(moment)) / (2 * np.pi) * n))
+    return int(power.shape[axis] // 2 - round(cyclic_middle(power.sum(axis=1 - axis, dtype=float))))
 
 
 def _targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from physics.diffraction import near_field
 from training.contract import Array, Arrays, Derived, Head, Learn
 
 TINY = 1e-30  # keeps an empty pattern finite
@@ -23,10 +24,9 @@ def _autocorrelation(fields: Arrays) -> Array:
     It is where the object is, so that a convolutional network sees near one another what belongs together: after 5
     epochs on 10,000 patterns the loss of a U-Net is 0.52, without it 0.60.
     """
-    power = jnp.fft.ifftshift(fields["amplitude"] ** 2, axes=(1, 2))
-    found = jnp.fft.fftshift(jnp.fft.ifft2(power), axes=(1, 2))
-    peak = jnp.mean(fields["amplitude"] ** 2, axis=(1, 2), keepdims=True)
-    return jnp.stack([found.real, found.imag], axis=-1) / (peak[..., None] + TINY)
+    intensity = fields["amplitude"] ** 2
+    found = near_field(intensity) / (jnp.mean(intensity, axis=(1, 2), keepdims=True) + TINY)
+    return jnp.stack([found.real, found.imag], axis=-1)
 
 
 def _polar(output: Array) -> Arrays:
