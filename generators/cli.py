@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import UserError
+from schemas.output import local
 from schemas.terminal import Parser, command, show_knobs
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ def _parser() -> Parser:
         help="default, seed (published), ... (--describe), or a file",
     )
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="low:high is a range")
-    what.add_argument("--from", dest="source", type=Path, metavar="STORE", help="the recipe and samples of a dataset")
-    what.add_argument("--inputs", type=Path, metavar="DIR", help="where files recorded by hash are, for --from")
+    what.add_argument("--from", dest="source", type=local, metavar="STORE", help="the recipe and samples of a dataset")
+    what.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --from")
     where = parser.add_argument_group("where and how")
-    where.add_argument("--out", type=Path, help="the store (<task>.zarr)")
+    where.add_argument("--out", type=local, metavar="STORE", help="the store (<task>.zarr)")
     where.add_argument("--overwrite", action="store_true", help="remove the dataset that is there first")
     where.add_argument("--workers", type=_count, metavar="N", help="local processes (one per core)")
-    where.add_argument("--scheduler", metavar="WHERE", help="synchronous (this process), or tcp://host:port")
+    where.add_argument(
+        "--scheduler", metavar="WHERE", help="synchronous (this process), or tls://host:port or tcp://host:port"
+    )
     where.add_argument("--unit-samples", type=_unit, metavar="N", help="samples in a stored object")
     show = parser.add_argument_group("only show")
     show.add_argument("--plan", action="store_true", help="print time, memory, disk, files and layout")

@@ -1,13 +1,10 @@
 """The store that a plan is written into: made, continued, extended or refused, before any sample is made.
 
 The root metadata is published first: from then on the folder belongs to the plan, and a run killed at any
-moment can be resumed. Datasets are removed by `--overwrite` only.
+moment can be resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
 """
 
-import fcntl
-import glob
-import shutil
-import uuid
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,15 +15,16 @@ import numpy as np
 from zarr.errors import BaseZarrError as ZarrError
 
 from generators import receipts, unit
-from generators.plan import Plan
-from schemas import digest
+from generators.plan import RECEIPTS, Plan
+from schemas import digest, output
 from schemas.errors import UserError
+from schemas.locks import locked
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import PARTIAL, publish, publish_if_changed, read, sweep
 from schemas.store import LEAF, encode, metadata, open_split
 
 LOCK = "claim.lock"
-REMOVED = ".removed-"
+COMMAND = "generate"
 
 
 def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
@@ -34,7 +32,7 @@ def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fa
 
     unit_samples: what the user asked for; refused if the store has another. Nothing is written.
     """
-    _refuse_foreign(plan)
+    _refuse_foreign(plan, overwrite=overwrite)
     if overwrite:
         return plan
     stored = None if read(plan.out / "zarr.json") is None else read_manifest(plan.out, incomplete=True)
@@ -58,10 +56,12 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
     An OSError becomes a UserError naming the place.
     """
     try:
-        _refuse_foreign(plan)
+        _refuse_foreign(plan, overwrite=overwrite)
         with _alone(plan):
+            _refuse_foreign(plan, overwrite=overwrite)
             if overwrite:
                 _remove(plan)
+            output.sweep_removed(plan.out)
             plan = prepare(plan, unit_samples=unit_samples)
             _publish(plan)
     except OSError as error:
@@ -71,11 +71,9 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
 
 @contextmanager
 def _alone(plan: Plan) -> Iterator[None]:
-    """Hold the lock of a place. Its file also marks the folder of receipts as ours."""
+    """Hold the lock of a place."""
     plan.run.mkdir(parents=True, exist_ok=True)
-    with (plan.run / LOCK).open("w") as file:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(plan.run / LOCK):
         yield
 
 
@@ -113,27 +111,57 @@ def constants(plan: Plan) -> dict[str, bytes]:
 
 
 def _remove(plan: Plan) -> None:
-    """Remove the dataset at a place, and its receipts: moved away whole first, so that no half of it stays."""
-    if read(plan.out / "zarr.json") is not None:
-        read_manifest(plan.out, incomplete=True)  # never remove what is not ours
+    """Remove the dataset at a place, and its receipts."""
     if plan.out.is_dir():
-        plan.out.rename(plan.out.with_name(f"{plan.out.name}{REMOVED}{uuid.uuid4().hex}"))
-    shutil.rmtree(plan.run / "receipts", ignore_errors=True)
-    for left in plan.out.parent.glob(f"{glob.escape(plan.out.name + REMOVED)}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        output.remove(plan.out)
+    for receipt in (plan.run / RECEIPTS).glob("*.json"):
+        receipt.unlink()
 
 
-def _refuse_foreign(plan: Plan) -> None:
-    """A folder that holds something, but no dataset and no sign that there was one, is somebody else's."""
-    if plan.out.is_symlink() and not plan.out.exists():
-        raise UserError(f"--out {plan.out}: is a link to nowhere; choose another place")
-    if plan.out.exists() and not plan.out.is_dir():
-        raise UserError(f"--out {plan.out}: is a file; choose another place")
-    if plan.run.exists() and not (plan.run / LOCK).exists():
-        raise UserError(f"--out {plan.out}: {plan.run} holds other files; choose another place")
-    unclaimed = plan.out.is_dir() and read(plan.out / "zarr.json") is None and not plan.run.exists()
-    if unclaimed and any(not path.name.endswith(PARTIAL) for path in plan.out.iterdir()):
-        raise UserError(f"--out {plan.out}: holds files that are no dataset; choose another place")
+def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
+    """Raise UserError unless a place is free, or holds a dataset that `generate` has written.
+
+    A folder of receipts proves nothing about the folder beside it. To be overwritten, a dataset must hold nothing else.
+    """
+    output.refuse_file("--out", plan.out)
+    if other := next((path for path in _entries(plan.run) if path.name not in (RECEIPTS, LOCK)), None):
+        raise UserError(f"--out {plan.out}: {other} is no receipt; move it away, or choose another place")
+    if not plan.out.is_dir():
+        return
+    if read(plan.out / "zarr.json") is None:
+        _refuse_without_root(plan)
+        return
+    stored = read_manifest(plan.out, incomplete=True)
+    if stored.origin != "simulated":
+        raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
+    if overwrite:
+        output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("*") if not path.name.endswith(PARTIAL))
+
+
+def _refuse_without_root(plan: Plan) -> None:
+    """Raise UserError if a folder that has no root metadata holds anything but parts of this plan's dataset."""
+    described = metadata(plan.manifest)
+    output.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
+    for key, ours in described.items():
+        found = read(plan.out / key)
+        if found is not None and not _alike(found, ours):
+            raise UserError(
+                f"--out {plan.out}: {key} is of another dataset, whose root is lost; move the folder away, "
+                "or choose another place"
+            )
+
+
+def _alike(found: bytes, ours: bytes) -> bool:
+    """Return whether metadata may be of our array or group; what is damaged is mended later."""
+    try:
+        content, expected = (json.loads(data)["attributes"] for data in (found, ours))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return True
+    return content == expected or set(content) == set(expected) == {"status"}
 
 
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:

@@ -1,7 +1,6 @@
 """plan -> create -> units -> verify -> finalise. Knows nothing of tasks."""
 
 import math
-import os
 import resource
 import shutil
 import sys
@@ -24,6 +23,7 @@ from schemas.knobs import describe
 from schemas.layout import choose
 from schemas.machine import cores
 from schemas.manifest import FORMAT, Layout, Manifest
+from schemas.output import output
 
 PROBE = 4  # samples timed before a layout is chosen
 SHORT = 2.0  # seconds of work in all: starting processes would take longer
@@ -66,7 +66,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         packages=packages(),
         layout=Layout(unit=1, block=1, chunks={}),
     )
-    return Plan(Path(os.path.abspath(out)), manifest, recipe)
+    return Plan(output("--out", out), manifest, recipe)
 
 
 def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from generators.plan import Job
 from generators.unit import Outcome
@@ -24,6 +25,9 @@ PATIENCE = 60  # seconds until a scheduler must have a worker
 # Dask's own settings cost a third of the speed: it makes workers hand every freed block back to the system, and
 # looks at their stacks a hundred times a second.
 WORKERS = {
+    "distributed.comm.require-encryption": True,
+    "distributed.scheduler.http.routes": [],  # their web pages tell anyone on this machine what runs
+    "distributed.worker.http.routes": [],
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,
     "distributed.worker.multiprocessing-method": "forkserver",
@@ -59,10 +63,14 @@ def synchronous() -> Iterator[Run]:
 
 @contextmanager
 def local(workers: int) -> Iterator[Run]:
-    """In `workers` processes of this machine, on the loopback interface, without a dashboard."""
+    """In `workers` processes of this machine, on the loopback interface, without a dashboard.
+
+    Whoever may connect to a scheduler may run code as its user: certificates that are made for this run, and known
+    only to its processes, keep other users of the machine out.
+    """
     import dask
     import distributed.utils
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Security
 
     _quiet()
     distributed.utils._forkserver_preload_set = True  # else it imports pandas here, for a list that `warm_up` has set
@@ -73,6 +81,8 @@ def local(workers: int) -> Iterator[Run]:
             threads_per_worker=max(cores() // workers, 1),
             processes=True,
             host="127.0.0.1",
+            protocol="tls://",
+            security=Security.temporary(),
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its bare HTTP server: any free port
             memory_limit=0,  # units are small by plan; a worker that is killed for its size would be killed again
@@ -85,16 +95,33 @@ def local(workers: int) -> Iterator[Run]:
 
 @contextmanager
 def remote(address: str) -> Iterator[Run]:
-    """On the workers of a running scheduler, which must see the same file system."""
+    """On the workers of a running scheduler, which must see the same file system.
+
+    For tls:// the certificates are those of Dask's own settings (distributed.comm.tls).
+    """
     from distributed import Client
 
     _quiet()
+    if _in_the_open(address):
+        print(
+            f"beware: --scheduler {address}: is not encrypted, and whoever reaches it can run code as you; "
+            "prefer tls:// with certificates of your own"
+        )
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
-        raise UserError(f"--scheduler {address}: {error}; give tcp://host:port of a running scheduler") from None
+        raise UserError(
+            f"--scheduler {address}: {error}; give tcp://host:port or tls://host:port of a running scheduler"
+        ) from None
     with client:
         yield partial(_distributed, client)
+
+
+def _in_the_open(address: str) -> bool:
+    """Return whether an address is that of another machine, without encryption."""
+    found = urlsplit(address if "://" in address else f"tcp://{address}")
+    host = found.hostname or ""
+    return found.scheme not in ("tls", "inproc") and not (host in ("localhost", "::1") or host.startswith("127."))
 
 
 def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:

@@ -13,6 +13,8 @@ from schemas.core import Task
 from schemas.manifest import Manifest
 from schemas.store import is_simulated, units
 
+RECEIPTS = "receipts"  # the folder of receipts in the folder of a run
+
 type Kind = Literal["samples", "parameters"]
 
 
@@ -72,7 +74,7 @@ class Job:
     @property
     def receipt(self) -> Path:
         """Where the receipt of this job lies."""
-        return self.plan.run / "receipts" / f"{self.kind}-{self.split}-{self.start:012d}.json"
+        return self.plan.run / RECEIPTS / f"{self.kind}-{self.split}-{self.start:012d}.json"
 
     def __str__(self) -> str:
         return f"{self.split} {self.kind} {self.start}:{self.stop}"

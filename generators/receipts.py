@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from generators.plan import Job, Plan
+from generators.plan import RECEIPTS, Job, Plan
 from schemas.manifest import Layout
 from schemas.objects import publish, read, sha256
 
@@ -56,7 +56,7 @@ def layout(plan: Plan) -> Layout | None:
     """How finished units of a plan are laid out; None if none is. For a store that lost its root: what is chosen for
     a new one depends on how fast the machine is just now.
     """
-    for path in sorted((plan.run / "receipts").glob("*.json")):
+    for path in sorted((plan.run / RECEIPTS).glob("*.json")):
         receipt = _read(path)
         if receipt is not None and receipt.fingerprint == plan.fingerprint:
             return receipt.layout

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import UserError
+from schemas.output import local, output, refuse_store
 from schemas.terminal import Parser, command
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastS
         raise UserError(f"--stitch {args.stitch}: stitches one split; give --split with one")
     from inference import scans, stitch_command
 
-    _refuse_inside(args.data, args.stitch)
-    stitch_command.refuse_unstitched(sources[0])
-    scans.refuse_taken(args.stitch, force=True)
+    how = stitch_command.refuse_unstitched(sources[0])
+    args.stitch = output("--stitch", args.stitch)
+    scans.refuse_taken(args.stitch, how.target, force=True)
     return stitch_command.chosen(args.stitch_set)
 
 
@@ -102,9 +103,8 @@ def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", out: 
     """One split, into a store of its own."""
     from inference import run
 
-    _refuse_inside(args.data, out)
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
-    return run.Job(source, inverter, tiles, args.batch_size, out)
+    return run.Job(source, inverter, tiles, args.batch_size, output("--out", out))
 
 
 def _activations(args: argparse.Namespace) -> int:
@@ -119,6 +119,7 @@ def _activations(args: argparse.Namespace) -> int:
     from inference import activations
     from inference.source import open_source
 
+    output("--activations", args.activations)
     for line in activations.draw(args.model, open_source(args.data, args.split[0]), args.layers, args.activations):
         print(line)
     return 0
@@ -150,11 +151,6 @@ def _inverter(args: argparse.Namespace, sources: "Sequence[Source]") -> "Inverte
     return inverters.classical(source, args.method, args.set, args.name, places)
 
 
-def _refuse_inside(data: Path, out: Path) -> None:
-    if data.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"--out {out}: is (in) the dataset; choose another place")
-
-
 def _say(out: Path, predictions: "Predictions", made: int, broken: int, *, first: bool) -> None:
     if predictions.tuning and first:
         tuned = predictions.tuning
@@ -175,14 +171,14 @@ def _say(out: Path, predictions: "Predictions", made: int, broken: int, *, first
 def _infer_parser() -> Parser:
     about = "Invert the measurements of a dataset with a network or a classical method. The same command resumes."
     parser = Parser(prog="infer", description=about, allow_abbrev=False)
-    parser.add_argument("--model", type=Path, metavar="RUN", help="folder of a trained network (a run, or its best/)")
+    parser.add_argument("--model", type=local, metavar="RUN", help="folder of a trained network (a run, or its best/)")
     parser.add_argument("--checkpoint", type=_count, metavar="N", help="of the run, as it was after N steps (its best)")
     parser.add_argument("--method", metavar="NAME", help="a classical method, tuned on validation, for example tie")
-    parser.add_argument("--data", type=Path, metavar="STORE", help="the dataset")
+    parser.add_argument("--data", type=local, metavar="STORE", help="the dataset")
     parser.add_argument("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (test)")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local,
         metavar="STORE",
         help="where predictions go (predictions-<name>.zarr); of several splits, each to <out>-<split>.zarr",
     )
@@ -207,7 +203,7 @@ def _infer_parser() -> Parser:
         "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
     )
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
-    parser.add_argument("--stitch", type=Path, metavar="STORE", help="images of whole scans from their patches, too")
+    parser.add_argument("--stitch", type=local, metavar="STORE", help="images of whole scans from their patches, too")
     parser.add_argument(
         "--stitch-set",
         nargs="+",
@@ -221,7 +217,7 @@ def _infer_parser() -> Parser:
     show.add_argument("--task", metavar="NAME", help="for --describe without --data (all tasks)")
     show.add_argument("--json", action="store_true", help="for --describe")
     show.add_argument(
-        "--activations", type=Path, metavar="PNG", help="draw what layers of the network give, averaged over channels"
+        "--activations", type=local, metavar="PNG", help="draw what layers of the network give, averaged over channels"
     )
     show.add_argument("--layers", nargs="+", metavar="NAME", help="for --activations (twelve, from first to last)")
     return parser
@@ -258,13 +254,17 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     args = _evaluate_parser().parse_args(argv)
     from inference import expectations, report, tables
     from inference.evaluation import evaluate
+    from schemas.objects import sweep
 
+    out = output("--out", args.out)
+    refuse_store("--out", out)
     expected = expectations.load(args.expect) if args.expect else []
-    found = evaluate(args.data, [_store(text) for text in args.predictions], args.split)
+    found = evaluate(args.data, args.predictions, args.split)
     if not args.overwrite:
-        tables.refuse_loss(found, args.out)
-    tables.write(found, args.out)
-    report.write(found, args.out)
+        tables.refuse_loss(found, out)
+    sweep(out, deep=False)
+    tables.write(found, out)
+    report.write(found, out)
     tables.show(found)
     print(f"{args.out}: metrics.json, metrics.csv, report.html")
     missed = expectations.missed(expected, tables.metrics(found)["methods"])
@@ -276,8 +276,8 @@ def _evaluate(argv: Sequence[str] | None) -> int:
 def _store(text: str) -> tuple[str | None, Path]:
     label, equals, path = text.partition("=")
     if not equals or Path(text).exists():
-        return None, Path(text)
-    return _label("--predictions", label), Path(path)
+        return None, local(text)
+    return _label("--predictions", label), local(path)
 
 
 def _label(option: str, text: str) -> str:
@@ -289,16 +289,17 @@ def _label(option: str, text: str) -> str:
 def _evaluate_parser() -> Parser:
     about = "Score predictions against the truth, side by side: metrics.json, metrics.csv and report.html."
     parser = Parser(prog="evaluate", description=about, allow_abbrev=False)
-    parser.add_argument("--data", type=Path, required=True, metavar="STORE", help="the dataset")
+    parser.add_argument("--data", type=local, required=True, metavar="STORE", help="the dataset")
     parser.add_argument(
         "--predictions",
+        type=_store,
         required=True,
         nargs="+",
         action="extend",
         metavar="[LABEL=]STORE",
         help="made by infer; the label stands in tables and plots",
     )
-    parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="for all three (report)")
+    parser.add_argument("--out", type=local, default=Path("report"), metavar="FOLDER", help="for all three (report)")
     parser.add_argument("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (that of the predictions)")
     parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
     parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")

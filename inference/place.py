@@ -4,17 +4,13 @@ The root metadata is published first: from then on the folder belongs to these p
 moment can be resumed by the same command.
 """
 
-import glob
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from schemas import output
 from schemas.errors import UserError
 from schemas.objects import PARTIAL, publish, publish_if_changed, read, sweep
 from schemas.predictions import Predictions, metadata, read_predictions
-
-REMOVED = ".removed-"
 
 
 def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
@@ -22,10 +18,11 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
 
     UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
     """
-    _refuse_foreign(path)
+    _refuse_foreign(path, overwrite=overwrite)
     try:
-        if overwrite:
-            _remove(path)
+        if overwrite and path.is_dir():
+            output.remove(path)
+        output.sweep_removed(path)
         if read(path / "zarr.json") is not None:
             asked = _continued(path, asked)
         objects = metadata(asked)
@@ -66,21 +63,14 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _refuse_foreign(path: Path) -> None:
-    """A folder that holds something, but no predictions, is somebody else's."""
-    if path.is_symlink() and not path.exists():
-        raise UserError(f"--out {path}: is a link to nowhere; choose another place")
-    if path.exists() and not path.is_dir():
-        raise UserError(f"--out {path}: is a file; choose another place")
-    unclaimed = path.is_dir() and read(path / "zarr.json") is None
-    if unclaimed and any(not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
-        raise UserError(f"--out {path}: holds files that are no predictions; choose another place")
-
-
-def _remove(path: Path) -> None:
-    """Remove the predictions at a place: moved away whole first, so that no half of them stays."""
+def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
+    """Raise UserError unless a place is free, or holds predictions; to be overwritten, nothing else."""
+    output.refuse_file("--out", path)
+    if not path.is_dir():
+        return
     if read(path / "zarr.json") is not None:
-        read_predictions(path, incomplete=True)  # never remove what is not ours
-        path.rename(path.with_name(f"{path.name}{REMOVED}{uuid.uuid4().hex}"))
-    for left in path.parent.glob(f"{glob.escape(path.name + REMOVED)}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        stored = read_predictions(path, incomplete=True)
+        if overwrite:
+            output.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
+    elif any(not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
+        raise UserError(f"--out {path}: holds files that are no predictions; choose another place")

@@ -28,6 +28,7 @@ from schemas.documents import document
 from schemas.errors import UserError, meant
 from schemas.machine import versions
 from schemas.objects import publish_folder, read
+from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.store import consolidate, create_array, encode, units
 
@@ -38,6 +39,7 @@ CONVENTION = {
     "name": KEY,
     "description": "images of scans, stitched from predicted patches",
 }
+BESIDE = ("scan", "y", "x", "weight", "component")  # arrays beside the images
 CHUNK = 1024  # pixels along each side, at most
 PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr")
 
@@ -97,7 +99,7 @@ def write(
 
     force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
     """
-    refuse_taken(out, force)
+    refuse_taken(out, field, force=force)
     job = _job(source, scans, method, field)
     found: list[Stitched] = []
     try:
@@ -133,14 +135,16 @@ def read_images(path: Path) -> Images:
     return document(Images, content, FORMAT, f"{path}/zarr.json", "stitch again")
 
 
-def refuse_taken(out: Path, force: bool) -> None:
-    """UserError if a place holds something else than stitched images, or these, and not `force`."""
+def refuse_taken(out: Path, field: str, *, force: bool) -> None:
+    """UserError if a place holds something else than stitched images of a field, or these, and not `force`."""
     if not out.exists() and not out.is_symlink():
         return
     try:
         read_images(out)
     except (UserError, OSError):
         raise UserError(f"--out {out}: holds what is no stitched images; choose another place") from None
+    written = {f"{name}/zarr.json" for name in (*BESIDE, field)}
+    refuse_strangers("--out", out, {"zarr.json", *written}, "infer --stitch")
     if not force:
         raise UserError(f"--out {out}: holds stitched images already; choose another place, or --overwrite")
 

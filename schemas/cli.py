@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas import exchange
 from schemas.errors import UserError
+from schemas.output import local, output
 from schemas.terminal import Parser, command, printable
 
 
@@ -29,12 +30,12 @@ def _parser() -> Parser:
     info.add_argument("--json", action="store_true", help="machine-readable")
     _verb(verbs, "validate", _validate, "check structure and values against the schema")
     verify = _verb(verbs, "verify", _verify, "check every sample against its digest")
-    verify.add_argument("--inputs", type=Path, metavar="DIR", help="where files recorded by hash are, for --recompute")
+    verify.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --recompute")
     verify.add_argument("--recompute", type=_fraction, metavar="1%", help="make this share of the samples again, too")
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
     preview.add_argument("--samples", type=int, default=8, metavar="N", help="rows of the sheet (8)")
     preview.add_argument("--split", help="train, validation or test (the first that has samples)")
-    preview.add_argument("--out", type=Path, metavar="PNG", help="the picture (<dataset>.png)")
+    preview.add_argument("--out", type=local, metavar="PNG", help="the picture (<dataset>.png)")
     exchange.importing(verbs)
     exchange.exporting(verbs)
     return parser
@@ -42,7 +43,7 @@ def _parser() -> Parser:
 
 def _verb(verbs: Any, name: str, run: Any, about: str) -> Parser:
     parser: Parser = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
-    parser.add_argument("path", type=Path, help="the store")
+    parser.add_argument("path", type=local, help="the store")
     parser.set_defaults(run=run)
     return parser
 
@@ -171,6 +172,6 @@ def _preview(args: argparse.Namespace) -> int:
 
     out = args.out or Path(args.path.name).with_suffix(".png")
     split = args.split or _first_split(args.path)
-    count = contact_sheet(args.path, split, out, args.samples)
+    count = contact_sheet(args.path, split, output("--out", out), args.samples)
     print(f"{out}: {count} samples of {args.path}/{split}")
     return 0

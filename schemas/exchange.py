@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
+from schemas.output import local, output
 from schemas.terminal import Parser, printable
 
 FORMATS = ("npy", "tiff", "mat", "png")
@@ -55,8 +56,8 @@ def importing(verbs: Any) -> None:
         )
     parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
     parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
-    parser.add_argument("--out", type=Path, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the measurement that is there")
+    parser.add_argument("--out", type=local, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another import of the same files")
     parser.set_defaults(run=_import)
 
 
@@ -64,7 +65,7 @@ def exporting(verbs: Any) -> None:
     """Add the verb `export`."""
     about = "Write images of a dataset, or of predictions made by `infer`, as files: one per sample and field."
     parser: Parser = verbs.add_parser("export", help="images as files", description=about, allow_abbrev=False)
-    parser.add_argument("path", type=Path, help="the store: a dataset or predictions")
+    parser.add_argument("path", type=local, help="the store: a dataset or predictions")
     parser.add_argument("--format", required=True, choices=FORMATS, help="of the files")
     parser.add_argument(
         "--fields", nargs="+", metavar="NAME", help="(inputs and targets; of predictions all, and error)"
@@ -80,8 +81,13 @@ def exporting(verbs: Any) -> None:
         metavar="FIELD=LOW:HIGH",
         help="cut values there; of png, black and white (the least and greatest value of what is exported)",
     )
-    parser.add_argument("--data", type=Path, metavar="STORE", help="of predictions: their dataset, for error = - truth")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="(<store>-<format>)")
+    parser.add_argument(
+        "--data",
+        type=local,
+        metavar="STORE",
+        help="the dataset of these predictions; needed to export error = prediction - truth",
+    )
+    parser.add_argument("--out", type=local, metavar="FOLDER", help="(<store>-<format>)")
     parser.set_defaults(run=_export)
 
 
@@ -125,8 +131,9 @@ def _import(args: argparse.Namespace) -> int:
     task = find_task(args.task)
     if args.beam and task.beam is None:
         raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
+    out = output("--out", args.out)
     measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
-    manifest, written = store(measurement, args.out, overwrite=args.overwrite)
+    manifest, written = store(measurement, out, overwrite=args.overwrite)
     for note in measurement.notes:
         print(printable(note))
     print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; there already'}"))
@@ -150,6 +157,6 @@ def _export(args: argparse.Namespace) -> int:
 
     gallery = open_gallery(args.path, args.split, args.data)
     out = args.out or Path(f"{args.path.absolute().name.removesuffix('.zarr')}-{args.format}")
-    count = export(gallery, out, args.format, args.fields, args.samples, dict(args.limits))
+    count = export(gallery, output("--out", out), args.format, args.fields, args.samples, dict(args.limits))
     print(printable(f"{out}: {count:,} files, parameters.csv, export.json"))
     return 0

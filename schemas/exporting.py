@@ -19,7 +19,8 @@ from schemas.errors import UserError, meant
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.card import Card, Parameter
 from schemas.gallery import Arrays, Gallery
-from schemas.objects import publish_if_changed, read
+from schemas.objects import publish_if_changed, read, sweep
+from schemas.output import refuse_store
 from schemas.store import units
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
@@ -124,13 +125,13 @@ def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> d
 
 def _claim(out: Path, mark: bytes) -> None:
     """Make a folder that of this export. UserError if it is somebody else's, or another export's."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; choose another folder")
+    refuse_store("--out", out)
     there = read(out / MARK)
     if there is None and out.is_dir() and any(out.iterdir()):
         raise UserError(f"--out {out}: holds other files; choose another folder")
     if there not in (None, mark):
         raise UserError(f"--out {out}: holds another export; choose another folder")
+    sweep(out, deep=False)
     publish_if_changed(out / MARK, mark)
 
 

@@ -6,7 +6,7 @@ The store is written beside its place and renamed whole: a process killed at any
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas import digest
+from schemas import digest, output
 from schemas.errors import UserError
 from schemas.layout import choose
 from schemas.machine import versions
@@ -22,8 +22,8 @@ PACKAGES = ("drybeam", "numpy", "zarr", "tifffile", "h5py", "mrcfile", "scipy", 
 def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tuple[Manifest, bool]:
     """Write a measurement; returns what stands there, and whether it was written now.
 
-    The same measurement again is left alone. UserError: the place holds something else, and `overwrite` does not say
-    to remove a measurement that is there.
+    The same measurement again is left alone. UserError: the place holds something else. `overwrite` replaces another
+    import of the same files only: no other measurement can be made again.
     """
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
@@ -32,7 +32,7 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
         stored = read_manifest(out, incomplete=True)
         if _same(stored, manifest):
             return stored, False
-        _refuse_loss(out, stored, overwrite)
+        _refuse_loss(out, stored, manifest, overwrite=overwrite)
     try:
         publish_folder(out, _objects(manifest, measurement, leaves))
     except OSError as error:
@@ -87,18 +87,21 @@ def _same(stored: Manifest, asked: Manifest) -> bool:
 
 def _refuse_foreign(out: Path) -> None:
     """Whatever is there and no dataset is somebody else's, and so is a place that `generate` has claimed."""
-    if out.is_symlink() and not out.exists():
-        raise UserError(f"--out {out}: is a link to nowhere; choose another place")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; choose another place")
+    output.refuse_file("--out", out)
     if out.with_name(f"{out.absolute().name}.run").exists():
         raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
     if out.is_dir() and read(out / "zarr.json") is None and any(out.iterdir()):
         raise UserError(f"--out {out}: holds files that are no dataset; choose another place")
 
 
-def _refuse_loss(out: Path, stored: Manifest, overwrite: bool) -> None:
+def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: bool) -> None:
     if stored.origin != "measured":
         raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
+    if {source.sha256 for source in stored.sources} - {source.sha256 for source in asked.sources}:
+        raise UserError(
+            f"--out {out}: holds a measurement from other files, which this import could not make again; "
+            "choose another place"
+        )
     if not overwrite:
-        raise UserError(f"--out {out}: holds another measurement; choose another place, or --overwrite")
+        raise UserError(f"--out {out}: holds another import of these files; choose another place, or --overwrite")
+    output.refuse_strangers("--out", out, metadata(stored).keys(), "dataset import")

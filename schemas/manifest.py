@@ -128,7 +128,11 @@ def _parse(path: Path, data: bytes) -> Manifest:
     known = path.with_name(path.name + ".run").is_dir()
     mend = "delete that one file and run `generate` again: finished units are kept" if known else "give another path"
     try:
-        content = json.loads(data)["attributes"][KEY]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{path}/zarr.json: not the metadata of a dataset of this kind, or damaged; {mend}") from None
+        metadata = json.loads(data)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}/zarr.json: damaged metadata; {mend}") from None
+    try:
+        content = metadata["attributes"][KEY]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: is no dataset of this kind (its zarr.json has no {KEY!r}); give another") from None
     return document(Manifest, content, FORMAT, f"{path}/zarr.json", mend)

@@ -94,9 +94,12 @@ def sha256_of_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed writers left behind: writers of this machine that are dead, of others after an hour."""
-    for path in folder.rglob(f".*{PARTIAL}"):
+def sweep(folder: Path, *, deep: bool = True) -> None:
+    """Remove what killed writers left behind: writers of this machine that are dead, of others after an hour.
+
+    deep: in the folders below, too.
+    """
+    for path in (folder.rglob if deep else folder.glob)(f".*{PARTIAL}"):
         with suppress(FileNotFoundError):
             if _dead(path.name) or time.time() - path.stat().st_mtime > STALE:
                 path.unlink()

@@ -138,11 +138,14 @@ def test_bad_input_is_refused_in_one_line(generate: Command, args: list[object],
 def test_a_foreign_folder_is_never_touched(generate: Command) -> None:
     Path("b.zarr").mkdir()
     Path("b.zarr/notes.txt").write_text("mine")
-    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr"), "files that are no dataset")
-    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr", "--overwrite"), "files that are no dataset")
+    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr"), "holds notes.txt, which `generate` did not write")
+    refused(
+        generate(*TOY_TASK, "--n", 10, "--out", "b.zarr", "--overwrite"),
+        "holds notes.txt, which `generate` did not write",
+    )
     Path("b.zarr/zarr.json").write_text("x")
-    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr"), "not the metadata of a dataset")
-    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr", "--overwrite"), "not the metadata of a dataset")
+    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr"), "damaged metadata; give another path")
+    refused(generate(*TOY_TASK, "--n", 10, "--out", "b.zarr", "--overwrite"), "damaged metadata; give another path")
     assert files("b.zarr") == {"notes.txt": b"mine", "zarr.json": b"x"}
 
 

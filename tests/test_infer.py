@@ -175,7 +175,7 @@ def test_what_is_not_ours_is_never_removed(toy: Path, infer: Command) -> None:
     shutil.copytree(toy, "copy.zarr")
     refused(infer(*command, "--out", "copy.zarr"), "not the metadata of predictions")
     refused(infer(*command, "--out", "thesis/text"), "is a file")
-    refused(infer(*command, "--out", toy / "p.zarr"), "is (in) the dataset")
+    refused(infer(*command, "--out", toy / "p.zarr"), "lies inside the store")
     assert files("copy.zarr") == files(toy)
 
 

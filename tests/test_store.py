@@ -149,8 +149,8 @@ def test_problems_are_all_named() -> None:
     ("content", "rule"),
     [
         (None, "no dataset here"),
-        (b"x", "not the metadata of a dataset"),
-        (b"{}", "not the metadata of a dataset"),
+        (b"x", "damaged metadata"),
+        (b"{}", "is no dataset of this kind"),
         (b'{"attributes": {"drybeam": {"format": 99}}}', "format 99, this program reads 1"),
         (b'{"attributes": {"drybeam": {"format": 1, "task": 3}}}', "damaged"),
         (b'{"attributes": {"drybeam": [1]}}', "damaged"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import UserError
+from schemas.output import local, output
 from schemas.terminal import Parser, command, on_huge_pages, show_knobs
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ def _main(argv: Sequence[str] | None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="train", description=__doc__, allow_abbrev=False)
     what = parser.add_argument_group("what")
-    what.add_argument("--data", type=Path, metavar="STORE", help="the dataset")
+    what.add_argument("--data", type=local, metavar="STORE", help="the dataset")
     what.add_argument("--model", metavar="NAME", help="the network (unet)")
     what.add_argument("--recipe", metavar="NAME|FILE", help="default, seed (the published network), or a JSON file")
     what.add_argument(
         "--from",
         dest="start",
-        type=Path,
+        type=local,
         metavar="RUN",
         help="start from the parameters of this trained run: its network, input, scalars and normalisation stay",
     )
@@ -60,7 +61,7 @@ def _parser() -> Parser:
     what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="any knob")
     where = parser.add_argument_group("where and how (the result does not depend on these)")
-    where.add_argument("--out", type=Path, metavar="FOLDER", help="the run (runs/<task>-<model>)")
+    where.add_argument("--out", type=local, metavar="FOLDER", help="the run (runs/<task>-<model>)")
     where.add_argument("--overwrite", action="store_true", help="remove the run that is there first")
     where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help="data in memory, or read")
     where.add_argument("--keep-every", type=int, metavar="N", help="keep the checkpoints of these steps, too")
@@ -121,7 +122,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.start and out.resolve() in (args.start.resolve(), args.start.resolve().parent):
         raise UserError(f"--from {args.start}: is (in) {out}, where the new run goes; give another --out")
     start = open_start(args.start) if args.start else None
-    run = runs.prepare(args.data, out, recipe, start, mode=args.mode, keep_every=args.keep_every)
+    run = runs.prepare(args.data, output("--out", out), recipe, start, mode=args.mode, keep_every=args.keep_every)
     memory = train(run, overwrite=args.overwrite)
     if devices.first():
         print(_summary(out, memory))

@@ -1,10 +1,8 @@
 """What a run is, settled before anything compiles: dataset, recipe, features; refused with all that does not suit."""
 
-import fcntl
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from schemas import output
 from schemas.digest import canonical
 from schemas.errors import UserError
+from schemas.locks import locked
 from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import PARTIAL, publish, read, sha256
+from schemas.objects import PARTIAL, publish, read, sha256, sweep
 from schemas.store import open_split
 from training.contract import find_learn
 from training.export import Trained
@@ -150,11 +150,16 @@ def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
 
     UserError shows how it differs from the run that is there, or says that another process is at it.
     """
+    output.refuse_store("--out", run.out)
+    there = _entries(run.out)
+    if "run.json" not in there and there - OURS:
+        raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
+    if overwrite:
+        _refuse_strangers(run.out, there)
     run.out.parent.mkdir(parents=True, exist_ok=True)
-    path = run.out.with_name(f".{run.out.name}.lock")
-    with path.open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(run.out.with_name(f".{run.out.name}.lock"), wait=False))
         except BlockingIOError:
             raise UserError(
                 f"{run.out}: another process is training here; wait for it, or give another --out"
@@ -165,17 +170,13 @@ def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 def _claim(run: Run, *, overwrite: bool) -> None:
     path = run.out / "run.json"
-    there = (
-        {entry.name for entry in run.out.iterdir() if not entry.name.endswith(PARTIAL)} if run.out.exists() else set()
-    )
-    if not path.exists() and there - OURS:
-        raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
+    there = _entries(run.out)
     if overwrite and there:
-        doomed = run.out.with_name(f".{run.out.name}.removed")
-        shutil.rmtree(doomed, ignore_errors=True)
-        run.out.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        _refuse_strangers(run.out, there)
+        output.remove(run.out)
         there = set()
+    output.sweep_removed(run.out)
+    sweep(run.out)
     found = read(path) if _learned(run.out) else None
     if found is None:
         if there - {"run.json", "checkpoints"} - REPORTS:
@@ -191,6 +192,15 @@ def _claim(run: Run, *, overwrite: bool) -> None:
             f"{run.out}: holds another run ({'; '.join(differences[:4])}); "
             "give another --out, or --overwrite to lose it"
         )
+
+
+def _entries(out: Path) -> set[str]:
+    return {path.name for path in out.glob("*") if not path.name.endswith(PARTIAL)}
+
+
+def _refuse_strangers(out: Path, there: set[str]) -> None:
+    if stranger := min(there - OURS, default=None):
+        raise UserError(f"{out}: holds {stranger}, which `train` did not write; move it away, or give another --out")
 
 
 def _learned(out: Path) -> bool:

@@ -1,0 +1,105 @@
+"""Places on disk that commands write to: which of them can be used, who wrote what is there, and how it is removed.
+
+Only what carries the metadata of this project under its own key is replaced or removed, and only if it holds nothing
+else: files that another program put there stay, and the command is refused before it has created anything.
+"""
+
+import argparse
+import glob
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from schemas.errors import UserError
+from schemas.objects import PARTIAL
+
+STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
+REMOVED = ".removed-"
+CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
+
+
+def local(text: str) -> Path:
+    """Return the path on this machine that an argument names, with `~` expanded; a type for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise argparse.ArgumentTypeError(f"{text}: addresses are not supported; give a path on this machine")
+    return Path(text).expanduser()
+
+
+def output(option: str, path: Path) -> Path:
+    """Return the place that an option names, absolute and with links followed. Nothing is created.
+
+    Raises:
+        UserError: the path is a link to nowhere, or lies inside a Zarr store.
+    """
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{option} {path}: is a link to nowhere; choose another place")
+    real = Path(os.path.realpath(path))
+    if store := next((folder for folder in real.parents if is_store(folder)), None):
+        raise UserError(f"{option} {path}: lies inside the store {store}; choose another place")
+    return real
+
+
+def is_store(folder: Path) -> bool:
+    """Return whether a folder is a Zarr store, or a group or an array of one."""
+    return any(os.path.isfile(folder / name) for name in STORE)
+
+
+def refuse_file(option: str, path: Path) -> None:
+    """Raise UserError if something other than a folder is at a place."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{option} {path}: is a file; choose another place")
+
+
+def refuse_store(option: str, path: Path) -> None:
+    """Raise UserError if a place for reports is a file or a Zarr store."""
+    refuse_file(option, path)
+    if is_store(path):
+        raise UserError(f"{option} {path}: is a Zarr store; choose another folder")
+
+
+def refuse_strangers(option: str, path: Path, written: Collection[str], command: str) -> None:
+    """Raise UserError if a store holds a file that the command did not write.
+
+    written: the keys of its metadata (`train/phase/zarr.json`); chunks of the arrays among them are also its own.
+    """
+    if stranger := next(strangers(path, written), None):
+        raise UserError(
+            f"{option} {path}: holds {stranger}, which `{command}` did not write; move it away, or choose another place"
+        )
+
+
+def strangers(path: Path, written: Collection[str]) -> Iterator[str]:
+    """Yield the keys in a store that are neither among these keys of metadata, nor chunks of their arrays."""
+    arrays = {key.removesuffix("zarr.json") for key in written}
+    for key in sorted(_keys(path)):
+        chunk = CHUNK.fullmatch(key)
+        if key not in written and not (chunk and chunk[1] in arrays) and not key.endswith(PARTIAL):
+            yield key
+
+
+def _keys(path: Path) -> Iterator[str]:
+    """Yield the relative paths of all files and links below a folder; links are not followed."""
+    for folder, names, files in os.walk(path):
+        links = [name for name in names if os.path.islink(os.path.join(folder, name))]
+        for name in sorted([*files, *links]):
+            yield os.path.relpath(os.path.join(folder, name), path)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder: it is moved away whole first, so that no half of it stays in its place."""
+    path.rename(path.with_name(f"{path.name}{REMOVED}{uuid.uuid4().hex}"))
+    sweep_removed(path)
+
+
+def sweep_removed(path: Path) -> None:
+    """Finish removals of a place that a kill has interrupted."""
+    for left in path.parent.glob(f"{glob.escape(path.name + REMOVED)}*"):
+        if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + REMOVED)):
+            shutil.rmtree(left, ignore_errors=True)
