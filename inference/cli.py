@@ -260,8 +260,7 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     refuse_store("--out", out)
     expected = expectations.load(args.expect) if args.expect else []
     found = evaluate(args.data, args.predictions, args.split)
-    if not args.overwrite:
-        tables.refuse_loss(found, out)
+    tables.refuse_loss(found, out, overwrite=args.overwrite)
     sweep(out, deep=False)
     tables.write(found, out)
     report.write(found, out)

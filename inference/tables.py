@@ -16,6 +16,8 @@ from inference.whole_scans import WholeScans
 from schemas.errors import UserError
 from schemas.objects import publish
 
+BESIDE = ("metrics.csv", "report.html")  # written after metrics.json
+
 
 def write(found: Evaluation, folder: Path) -> None:
     """Both files, each whole or not at all."""
@@ -23,19 +25,27 @@ def write(found: Evaluation, folder: Path) -> None:
     publish(folder / "metrics.csv", rows(found).encode())
 
 
-def refuse_loss(found: Evaluation, folder: Path) -> None:
-    """UserError if the numbers in a folder would be lost: those of other data, or of a method that is not in these."""
+def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
+    """Raise UserError if what is in a folder would be lost.
+
+    Always for files that are no report of ours; unless `overwrite`, for scores of other data or of a method that is
+    not among these.
+    """
+    if not (folder / "metrics.json").exists():  # it is written first
+        if other := next((name for name in BESIDE if (folder / name).exists()), None):
+            raise UserError(f"{folder}/{other}: `evaluate` did not write it; move it away, or give another --out")
+        return
     try:
         there = json.loads((folder / "metrics.json").read_text())
         held = {(there["split"], name) for name in there["methods"]}
         held |= {(split, name) for split, part in there.get("splits", {}).items() for name in part["methods"]}
         same = there["dataset_digest"] == found.main.source.manifest.root_digest
-    except FileNotFoundError:
-        return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{folder}/metrics.json: not this program's; give another --out, or --overwrite") from None
+        raise UserError(
+            f"{folder}/metrics.json: `evaluate` did not write it; move it away, or give another --out"
+        ) from None
     ours = {(result.source.split, run.name) for result in found.results for run in result.runs} if same else set()
-    if lost := held - ours:
+    if (lost := held - ours) and not overwrite:
         elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
             f"{folder}: holds the report of {', '.join(sorted({str(name) for _, name in lost}))}"

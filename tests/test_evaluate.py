@@ -258,7 +258,9 @@ def test_runs_are_named_and_reports_are_not_lost(toy: list[str], evaluate: Comma
     assert "identity" in metrics()["methods"]
     assert evaluate(*data, *again, *out, "--overwrite")[0] == 0
     Path("report", "metrics.json").write_text("[1]")
-    refused(evaluate(*data, *again, *out), "report/metrics.json: not this program's")
+    refused(evaluate(*data, *again, *out, "--overwrite"), "report/metrics.json: `evaluate` did not write it")
+    Path("report", "metrics.json").unlink()
+    refused(evaluate(*data, *again, *out, "--overwrite"), "report/metrics.csv: `evaluate` did not write it")
     refused(evaluate(*data, "--predictions", "\x1b=a.zarr", *out), "printable")
 
 

@@ -21,6 +21,7 @@ from schemas.core import find_task
 from schemas.errors import UserError
 from tests.conftest import ROOT, TOY, Command, refused
 from training.contract import find_learn, find_model
+from training.features import AS_IT_IS, Features
 from training.network import Network
 
 PACKAGES = (schemas.tasks, generators.tasks, training.tasks, inference.tasks, training.models)
@@ -144,6 +145,22 @@ TRAINING = [
 def test_training(old: str, new: str, said: str, author: Author) -> None:
     author("training/tasks", old, new)
     told(find_learn, "training/tasks", said)
+
+
+def test_an_input_on_another_grid(author: Author) -> None:
+    author("schemas/tasks", '"blurred", ("sample", "x")', '"blurred", ("sample", "detector")')
+    told(find_learn, "training/tasks", "LEARN.inputs['line']: blurred (sample, detector) does not have the dimension x")
+
+
+@pytest.mark.parametrize("shape", ["[:, ::2, None]", "[:, :1, None]", "[:, None, :, None]"])
+def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author: Author) -> None:
+    """Otherwise a loss would compare arrays of other shapes without a word."""
+    computed = (DERIVED % ('("blurred",)', '"line"')).replace("[..., None]", shape)
+    author("training/tasks", PLAIN, computed)
+    sizes = {"x": 33, "edge": 2}
+    features = Features(find_task("mine"), find_learn("mine"), "line", (), {"line": AS_IT_IS}, sizes)
+    with pytest.raises(UserError, match=r"must be \(33, 1\)|must be \(sample, \*spatial, channel\)"):
+        features.refuse_misfit()
 
 
 MEASURED = """from inference.contract import Measures

@@ -74,7 +74,7 @@ FOREIGN: dict[Callable[[], None], str] = {
     zarr_3_whose_root_was_deleted: "is of another dataset, whose root is lost",
     loose_files: "holds thesis.txt, which `generate` did not write",
     added_file: "holds train/thesis.txt, which `generate` did not write",
-    added_array: "holds train/labels/zarr.json, which `generate` did not write",
+    added_array: "holds train/labels/c/0, which `generate` did not write",
     linked_file: "holds thesis.txt, which `generate` did not write",
     added_to_the_run: "thesis.txt is no receipt",
     file: "is a file",
@@ -110,7 +110,7 @@ def test_a_measurement_is_replaced_only_by_the_same_files(dataset: Command) -> N
     assert dataset(*command, "a.npy", "--set", "voltage=200e3")[0] == 0
     zarr.create_array("measured.zarr/labels", data=np.arange(3))
     before = files(".")
-    refused(dataset(*command, "a.npy"), "holds labels/zarr.json, which `dataset import` did not write")
+    refused(dataset(*command, "a.npy"), "holds labels/c/0, which `dataset import` did not write")
     assert files(".") == before
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 import training.models
 import training.tasks
 from schemas import files
-from schemas.core import SAMPLE, find_task, misread
+from schemas.core import SAMPLE, Task, find_task, misread
 from schemas.errors import UserError
 from schemas.knobs import Knobs, untold
 
@@ -153,6 +153,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         for part in parts:
             read = part.fields if isinstance(part, Derived) else (part,)
             yield from misread(task, where, read, "input", "parameter")
+            if isinstance(part, str):
+                yield from _off_grid(task, where, part, learn.spatial)
             if isinstance(part, Derived):
                 like = (part.like,) if part.like else ()
                 yield from misread(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
@@ -167,3 +169,16 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"LEARN.scalars: {name} varies along {', '.join(along)}: such a field belongs to LEARN.inputs"
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"
+
+
+def _off_grid(task: Task, where: str, name: str, spatial: tuple[str, ...]) -> Iterator[str]:
+    """Yield what is wrong with a measured field that does not lie on the grid of the network."""
+    field = next((field for field in task.of("input") if field.name == name), None)
+    if field is None:
+        return
+    placed = [task.along.get(dim, dim) for dim in field.dims]
+    if lacking := [dim for dim in spatial if dim not in placed]:
+        yield (
+            f"{where}: {name} ({', '.join(field.dims)}) does not have the dimension {', '.join(lacking)} of the "
+            "targets: give a Derived that maps it onto their grid, or say in TASK.alike which dimensions are as long"
+        )

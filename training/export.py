@@ -150,6 +150,7 @@ def assemble(recipe: Recipe, features: Features) -> Network:
     """The network of a recipe for these features; UserError if the sizes do not suit."""
     knobs: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
+    features.refuse_misfit()
     build, sizes = find_model(knobs.name).build, (features.inputs, features.output_shape)
     try:
         return Network(lambda: build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype))

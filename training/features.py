@@ -131,6 +131,20 @@ class Features:
         rest = [name for name, placed in zip(field.dims, self.placed(field), strict=True) if placed not in free]
         return int(np.prod([self.sizes[name] for name in rest], dtype=int))
 
+    def refuse_misfit(self) -> None:
+        """Raise UserError unless `encode` gives what `inputs` says; traced, without computing."""
+        fields = {name: self._struct(self.task[name]) for name in self.reads}
+        try:
+            made = jax.eval_shape(self.encode, fields).shape
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--input {self.input}: its parts do not fit together: {error}") from None
+        if made[1:] != self.inputs.shape:
+            dims = ", ".join((*self.learn.spatial, "channel"))
+            raise UserError(
+                f"--input {self.input}: gives {made[1:]} per sample, must be {self.inputs.shape} ({dims}): every part "
+                "must lie on the grid of the targets"
+            )
+
     @property
     def inputs(self) -> Inputs:
         """Of one sample of `encode`."""
