@@ -1,6 +1,7 @@
 """plan -> create -> units -> verify -> finalise. Knows nothing of tasks."""
 
 import math
+import os
 import resource
 import shutil
 import sys
@@ -66,7 +67,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         packages=packages(),
         layout=Layout(unit=1, block=1, chunks={}),
     )
-    return Plan(output("--out", out), manifest, recipe)
+    return Plan(Path(os.path.abspath(output("--out", out))), manifest, recipe)
 
 
 def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:

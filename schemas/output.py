@@ -33,7 +33,7 @@ def local(text: str) -> Path:
 
 
 def output(option: str, path: Path) -> Path:
-    """Return the place that an option names, absolute and with links followed. Nothing is created.
+    """Return the place that an option names: the path as it is, or where its links lead. Nothing is created.
 
     Raises:
         UserError: the path is a link to nowhere, or lies inside a Zarr store.
@@ -43,7 +43,7 @@ def output(option: str, path: Path) -> Path:
     real = Path(os.path.realpath(path))
     if store := next((folder for folder in real.parents if is_store(folder)), None):
         raise UserError(f"{option} {path}: lies inside the store {store}; choose another place")
-    return real
+    return path if str(real) == os.path.abspath(path) else real
 
 
 def is_store(folder: Path) -> bool:

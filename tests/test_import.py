@@ -225,7 +225,7 @@ def test_the_same_command_again_changes_nothing(dataset: Command) -> None:
     assert "there already" in said
     assert files("measured.zarr") == before
     other = ("import", "--task", "tie", "--from", "a.npy", "--set", DEFOCUS, "voltage=200e3", "sampling=2.34")
-    refused(dataset(*other), "measured.zarr: holds another measurement", "--overwrite")
+    refused(dataset(*other), "measured.zarr: holds another import of these files", "--overwrite")
     assert files("measured.zarr") == before
     arrays, _ = imported(dataset, *other[3:], "--overwrite")
     assert arrays["voltage"].tolist() == [200e3]
@@ -314,16 +314,18 @@ def test_counts_are_not_taken_as_amplitudes_by_mistake(task: str, dtype: type, d
     """Whole numbers above 1: hardly ever are all roots of counts such."""
     counts: Any = np.random.default_rng(0).poisson(1, (3, 16, 16)).astype(dtype)
     np.save("a.npy", counts)
-    command = ("import", "--task", task, "--from", "a.npy", *FAR_FIELDS[task], "--overwrite")
-    refused(dataset(*command), f"amplitude: whole numbers up to {counts.max():g}", "--counts", "or --amplitudes")
-    assert not Path("measured.zarr").exists()
+    command = ("import", "--task", task, "--from", "a.npy", *FAR_FIELDS[task], "--overwrite", "--out")
+    refused(
+        dataset(*command, "x.zarr"), f"amplitude: whole numbers up to {counts.max():g}", "--counts", "or --amplitudes"
+    )
+    assert not Path("x.zarr").exists()
     for how, expected in (("--counts", np.sqrt(counts)), ("--amplitudes", counts)):
-        assert dataset(*command, how)[0] == 0
-        assert np.allclose(xr.open_zarr("measured.zarr/test").amplitude, expected)
-    for values in (np.sqrt(counts), np.minimum(counts, 1)):  # roots; the root of 1 is 1
+        assert dataset(*command, "x.zarr", how)[0] == 0
+        assert np.allclose(xr.open_zarr("x.zarr/test").amplitude, expected)
+    for out, values in (("roots.zarr", np.sqrt(counts)), ("few.zarr", np.minimum(counts, 1))):  # the root of 1 is 1
         np.save("a.npy", values)
-        assert dataset(*command)[0] == 0
-        assert np.allclose(xr.open_zarr("measured.zarr/test").amplitude, values)
+        assert dataset(*command, out)[0] == 0
+        assert np.allclose(xr.open_zarr(f"{out}/test").amplitude, values)
 
 
 def test_patterns_hold_one_thing(dataset: Command) -> None:
