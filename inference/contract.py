@@ -188,12 +188,10 @@ class Report:
 
 
 class Inference(Protocol):
-    """A task's file."""
+    """What a task's file must hold. It may also hold FINISH (a Finish) and STITCH (a Stitch)."""
 
     METHODS: Mapping[str, Method]
     REPORT: Report
-    FINISH: Finish  # optional: networks' targets are stored as they are without
-    STITCH: Stitch  # optional: targets are no patches without
 
 
 @dataclass(frozen=True)
@@ -227,9 +225,13 @@ def inference_names() -> list[str]:
 
 def find_inference(name: str) -> Inference:
     """The methods and the report of a task; UserError if there are none."""
+    return cast(Inference, _file(name))
+
+
+def _file(name: str) -> ModuleType:
     if name not in inference_names():
         raise UserError(f"task {name}: no methods for it (inference/tasks/{name}.py); there are: {inference_names()}")
-    return cast(Inference, files.find("inference.tasks", name, _mistakes))
+    return files.find("inference.tasks", name, _mistakes)
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
@@ -237,9 +239,10 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     task = find_task(files.task_of(module))
     for name, method in module.METHODS.items():
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
-    if (after := getattr(module, "FINISH", None)) is not None:
+    yield from files.misplaced(module, {"FINISH": Finish, "STITCH": Stitch})
+    if after := files.optional(module, "FINISH", Finish):
         yield from _finish_mistakes(task, after)
-    if (images := getattr(module, "STITCH", None)) is not None:
+    if images := files.optional(module, "STITCH", Stitch):
         yield from _stitch_mistakes(task, images)
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
@@ -255,9 +258,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
 
 
-def _stitch_mistakes(task: Task, images: Any) -> Iterator[str]:
-    if not isinstance(images, Stitch):
-        yield "STITCH: must be a Stitch(...)"
+def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
     yield from misread(task, "STITCH.target", (images.target,), "target")
     yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
     yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
@@ -265,9 +266,7 @@ def _stitch_mistakes(task: Task, images: Any) -> Iterator[str]:
         yield from misread(task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary")
 
 
-def _finish_mistakes(task: Task, after: Any) -> Iterator[str]:
-    if not isinstance(after, Finish):
-        yield "FINISH: must be a Finish(...)"
+def _finish_mistakes(task: Task, after: Finish) -> Iterator[str]:
     for name in ("needs", "uses"):
         yield from misread(task, f"FINISH.{name}", getattr(after, name), "input", "parameter", "auxiliary")
     yield from files.unlike("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
@@ -286,12 +285,12 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
 
 def find_finish(task: str) -> Finish | None:
     """What follows the networks of a task, if something does."""
-    return getattr(find_inference(task), "FINISH", None)
+    return files.optional(_file(task), "FINISH", Finish)
 
 
 def find_stitch(task: str) -> Stitch | None:
     """How targets of a task are patches of larger images, if they are."""
-    return getattr(find_inference(task), "STITCH", None)
+    return files.optional(_file(task), "STITCH", Stitch)
 
 
 def find_method(task: str, name: str) -> Method:

@@ -10,7 +10,7 @@ import numpy as np
 from inference import tuning
 from inference.contract import Arrays, Inverter, Settings, find_finish, find_method
 from inference.source import Source
-from schemas.core import find_task, task_function
+from schemas.core import find_import, find_task
 from schemas.errors import UserError
 from schemas.machine import processor
 from schemas.predictions import Weights
@@ -160,7 +160,7 @@ def _refuse_lacking(source: Source, what: str, names: Sequence[str]) -> None:
 
 def _options(name: str, lacking: Sequence[str]) -> str:
     """Of `dataset import`, for what a measurement lacks."""
-    task, follows = find_task(name), task_function(name, "FOLLOWS") or {}
+    task, follows = find_task(name), find_import(name).follows
     given = dict.fromkeys(follows.get(field, field) for field in lacking)
     inputs = [f"--from {field}=FILE" for field in given if task[field].role == "input"]
     numbers = [f"{field}=..." for field in given if field in settable(task)]

@@ -3,9 +3,10 @@
 A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything else finds it by name.
 """
 
+import dataclasses
 import json
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
@@ -44,7 +45,11 @@ class Field:
     role: Role
     about: str
     optional: bool = False  # stored only when the recipe asks for it
-    usual: tuple[float, float] | None = None  # of the largest modulus in a measurement; beyond, its unit is doubted
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, data: Any) -> Any:
+        return _without(data, "usual")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -84,12 +89,13 @@ class Task:
     gauge: tuple[Gauge, ...]
     fields: tuple[Field, ...]
     window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
-    measured: tuple[str, ...] = ()  # the parameters that a measurement comes with, beside its inputs
-    beam: str | None = None  # the input that is relative to the incident beam
-    distinct: tuple[str, ...] = ()  # the parameters that must not be the same in all images of a sample
-    roots: tuple[str, ...] = ()  # the inputs that are square roots of counts
     alike: tuple[tuple[str, str], ...] = ()  # dimensions as long as another: of a measurement, the other is known
     wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, data: Any) -> Any:
+        return _without(data, "measured", "beam", "distinct", "roots")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -143,6 +149,35 @@ class Task:
         return TypeAdapter(Task).validate_json(json.dumps(data))
 
 
+def _without(data: Any, *names: str) -> Any:
+    """Return what was stored less the keys of older programs, which a task's `IMPORT` holds now."""
+    return {key: value for key, value in data.items() if key not in names} if isinstance(data, dict) else data
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Parameters that follow from the place of a pattern in a raster (row, column, qy, qx)."""
+
+    position: str  # (sample, 2), y and x [nm], if the file states the step
+    scan: str  # (sample,), the number of the file
+
+
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+class Import:
+    """How measurements of a task are imported: `IMPORT` in `schemas/tasks/<task>.py`."""
+
+    needs: tuple[str, ...] = ()  # parameters without which a measurement is useless
+    beam: str | None = None  # the input that is relative to the incident beam
+    roots: tuple[str, ...] = ()  # inputs that are square roots of counts
+    distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
+    usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)  # of the largest modulus
+    raster: Raster | None = None  # files may hold whole rasters of patterns
+    # From all arrays, and what the files of those given by name state, to the arrays that they lack. UserError if
+    # arrays do not go together.
+    complete: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what `complete` makes, and of which field
+
+
 def task_names() -> list[str]:
     """All tasks found."""
     return sorted(module.name for module in pkgutil.iter_modules(schemas.tasks.__path__))
@@ -156,13 +191,16 @@ def find_task(name: str) -> Task:
     return task
 
 
-def task_function(task: str, name: str) -> Any:
-    """A function that the file of a task may hold beside TASK, or None."""
-    return getattr(files.find("schemas.tasks", task, _mistakes), name, None) if task in task_names() else None
+def find_import(task: str) -> Import:
+    """Return how measurements of a task are imported; the plain way for one that this program does not know."""
+    if task not in task_names():
+        return Import()
+    return files.optional(files.find("schemas.tasks", task, _mistakes), "IMPORT", Import) or Import()
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from files.lacking(module, {"TASK": Task})
+    yield from files.misplaced(module, {"IMPORT": Import})
     task: Task = module.TASK
     if task.name != files.task_of(module):
         yield f"TASK.name = {task.name!r}: must be that of the file, {files.task_of(module)!r}"
@@ -172,18 +210,30 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for field in task.of("input", "target", "parameter"):
         if not field.per_sample:
             yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
-    yield from misread(task, "TASK.measured", task.measured, "parameter")
-    yield from misread(task, "TASK.distinct", task.distinct, "parameter")
-    if task.beam is not None:
-        yield from misread(task, "TASK.beam", (task.beam,), "input")
-    yield from misread(task, "TASK.roots", task.roots, "input")
     dims = {dim for field in task.fields for dim in field.dims}
     if unknown := {dim for pair in task.alike for dim in pair} - dims:
         yield f"TASK.alike = {task.alike}: no field has the dimension {', '.join(sorted(unknown))}"
     yield from misread(task, "TASK.wave", task.wave or (), "target")
+    yield from _import_mistakes(task, files.optional(module, "IMPORT", Import) or Import())
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.gauge or task.window):
         yield f"TASK.gauge, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"
+
+
+def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
+    raster = (found.raster.position, found.raster.scan) if found.raster else ()
+    named: Mapping[tuple[str, Role], tuple[str, ...]] = {
+        ("needs", "parameter"): found.needs,
+        ("distinct", "parameter"): found.distinct,
+        ("usual", "parameter"): tuple(found.usual),
+        ("raster", "parameter"): raster,
+        ("beam", "input"): (found.beam,) if found.beam else (),
+        ("roots", "input"): found.roots,
+    }
+    for (name, role), fields in named.items():
+        yield from misread(task, f"IMPORT.{name}", fields, role)
+    for name in (*found.follows, *found.follows.values()):
+        yield from misread(task, "IMPORT.follows", (name,), "input", "parameter", "auxiliary")
 
 
 def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Iterator[str]:

@@ -124,12 +124,12 @@ def _limits(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from schemas.core import find_task
+    from schemas.core import find_import, find_task
     from schemas.importing import store
     from schemas.measurement import measure
 
     task = find_task(args.task)
-    if args.beam and task.beam is None:
+    if args.beam and find_import(task.name).beam is None:
         raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
     out = output("--out", args.out)
     measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)

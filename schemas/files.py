@@ -59,6 +59,19 @@ def lacking(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
             yield f"must hold {name} ({kind.__name__})"
 
 
+def optional[T](module: ModuleType, name: str, kind: type[T]) -> T | None:
+    """Return what a file may hold under a name, or None."""
+    found = vars(module).get(name)
+    return found if isinstance(found, kind) else None
+
+
+def misplaced(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
+    """Yield what a file may hold, but holds as something else."""
+    for name, kind in kinds.items():
+        if not isinstance(vars(module).get(name), kind | None):
+            yield f"{name}: must be {kind.__name__}(...)"
+
+
 def unlike(name: str, function: Any, *arguments: str, **settings: Any) -> Iterator[str]:
     """Why something cannot be called with these arguments."""
     call = f"{name}({', '.join([*arguments, *settings])})"

@@ -1,7 +1,7 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from schemas import beside, settings
-from schemas.core import Field, Task, task_function
+from schemas.core import Field, Import, Raster, Task, find_import
 from schemas.errors import UserError
 from schemas.formats import opening
 from schemas.formats.picture import Known, Picture
@@ -22,7 +22,6 @@ AGREE = 1e-3  # relative: values that files state, and differ by less, are the s
 NEAR = 0.01  # relative: what is set may differ from what the file states without a word
 PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam
 MEAN = "mean"
-PLACES = ("position", "scan")
 
 type Arrays = dict[str, np.ndarray]
 type Held = Literal["counts", "amplitudes"]
@@ -77,24 +76,28 @@ def measure(
     what the files of patterns hold, where it is said; the input is the square root of counts. UserError in one line for
     whatever does not fit.
     """
-    if holds and not task.roots:
+    how = find_import(task.name)
+    if holds and not how.roots:
         raise UserError(f"--{holds}: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
     given = settings.parse(task, texts)
     asked = _lengths(task, given)
     reads = [read for group in groups for read in _by_input(task, group)]
     parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
     for name, files in reads:
-        parts[name] += _samples(task[name], files, axes, asked)
+        parts[name] += _samples(task[name], how, files, axes, asked)
     sizes = _sizes(task, parts)
     sizes |= {dim: sizes[other] for dim, other in task.alike if other in sizes}
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
-    columns = _parameters(task, given, rows, sizes, notes)
-    inputs = {name: _input(task, task[name], samples, beam, notes) for name, samples in parts.items()}
-    inputs |= {name: _root(name, inputs[name], parts[name], holds) for name in task.roots if name in inputs}
+    columns = _parameters(task, how, given, rows, sizes, notes)
+    inputs = {
+        name: _input(task[name], samples, beam, notes, relative=name == how.beam) for name, samples in parts.items()
+    }
+    inputs |= {name: _root(name, inputs[name], parts[name], holds) for name in how.roots if name in inputs}
     found = beside.read(task, arrays, sizes, len(rows))
-    columns |= _stated(task, rows, columns.keys() | found.arrays.keys(), sizes)
-    columns = _completed(task, inputs | columns | found.arrays, found.known)
+    columns |= _placed(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
+    columns = inputs | columns | found.arrays
+    columns |= how.complete(columns, found.known) if how.complete else {}
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
     whole = {task.window} if task.window and not task[task.window].optional else set()
     stored = task.holding(tuple(f for f in task.fields if f.name in columns.keys() | whole))
@@ -107,24 +110,19 @@ def measure(
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
 
 
-def _stated(
-    task: Task, rows: Sequence[Mapping[str, Sequence[float]]], given: Set[str], sizes: dict[str, int]
+def _placed(
+    task: Task, how: Import, rows: Sequence[Mapping[str, Sequence[float]]], given: Set[str], sizes: dict[str, int]
 ) -> Arrays:
     """The places of the patterns of a raster, as all files state them, unless they are given."""
     found = {}
+    places = (how.raster.position, how.raster.scan) if how.raster else ()
     for field in task.of("parameter"):
-        if field.name in PLACES and field.name not in given and all(field.name in row for row in rows):
+        if field.name in places and field.name not in given and all(field.name in row for row in rows):
             found[field.name] = np.array([row[field.name] for row in rows], field.dtype).reshape(
                 len(rows), *[-1] * (len(field.dims) - 1)
             )
             sizes |= dict(zip(field.dims[1:], found[field.name].shape[1:], strict=True))
     return found
-
-
-def _completed(task: Task, arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
-    """With what the task's own file knows to follow from them."""
-    complete: Callable[[Arrays, Mapping[str, Known]], Arrays] | None = task_function(task.name, "complete")
-    return arrays | complete(arrays, beside) if complete else arrays
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
@@ -151,14 +149,16 @@ def _lengths(task: Task, given: Values) -> dict[str, int]:
     return {dims[0]: len(given[name]) for name, dims in lists.items() if len(dims) == 1}
 
 
-def _samples(field: Field, files: Sequence[Read], axes: Sequence[str], asked: Mapping[str, int]) -> list[Sample]:
+def _samples(
+    field: Field, how: Import, files: Sequence[Read], axes: Sequence[str], asked: Mapping[str, int]
+) -> list[Sample]:
     """The samples that some files hold: one image each makes one sample; a file of whole samples stands for itself."""
     rank = len(field.dims) - 1
-    arrays = [_arranged(field, read, axes, asked) for read in files]
+    arrays = [_arranged(field, read, axes, asked, raster=how.raster is not None) for read in files]
     if rank > 2 and all(array.ndim == rank - 1 for array in arrays):
         return [_series(files, arrays)]
     pairs = enumerate(zip(files, arrays, strict=True))
-    return [one for number, (read, array) in pairs for one in _whole(field, read, array, number)]
+    return [one for number, (read, array) in pairs for one in _whole(field, how.raster, read, array, number)]
 
 
 def _series(files: Sequence[Read], arrays: Sequence[np.ndarray]) -> Sample:
@@ -169,26 +169,26 @@ def _series(files: Sequence[Read], arrays: Sequence[np.ndarray]) -> Sample:
     return Sample(np.stack(arrays), _agreed(files))
 
 
-def _whole(field: Field, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
+def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
     if array.ndim not in (len(field.dims) - 1, len(field.dims)):
         raise UserError(
             f"{read.path}: shape {array.shape}; {field.name} is {', '.join(field.dims[1:])}: "
             f"give it so, with samples first, or {'one image a file' if len(field.dims) > 3 else 'another file'}"
         )
     for index, one in enumerate(array if array.ndim == len(field.dims) else (array,)):
-        yield Sample(one, {**read.picture.known, **_place(read.picture, index, number)})
+        yield Sample(one, {**read.picture.known, **_place(raster, read.picture, index, number)})
 
 
-def _place(picture: Picture, index: int, number: int) -> Known:
-    """Of a pattern of a raster (row, column, y, x) whose file states the step: each file is a scan of its own."""
-    if picture.values.ndim != 4 or "step" not in picture.known:
+def _place(raster: Raster | None, picture: Picture, index: int, number: int) -> Known:
+    """Return the place of a pattern in a raster whose file states the step: each file is a scan of its own."""
+    if raster is None or picture.values.ndim != 4 or "step" not in picture.known:
         return {}
     y, x = picture.known["step"]
     row, column = divmod(index, picture.values.shape[1])
-    return {"position": (row * y, column * x), "scan": (number,)}
+    return {raster.position: (row * y, column * x), raster.scan: (number,)}
 
 
-def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int]) -> np.ndarray:
+def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int], *, raster: bool) -> np.ndarray:
     """The values of a file with axes in the order of the schema, without leading axes of length 1."""
     values, order = _numbers(read, colours=not axes), tuple(axes) or read.picture.axes
     if order and sorted(order) in (sorted(field.dims), sorted(field.dims[1:]), sorted(field.dims[-2:])):
@@ -199,7 +199,7 @@ def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str,
         raise UserError(f"--axes {','.join(axes)}: must name {', '.join(field.dims[1:])}, with or without sample")
     if read.picture.matlab and values.ndim > 2:
         return _from_matlab(field, read.path, values, asked)
-    if values.ndim == 4 == len(field.dims) + 1:  # a raster of patterns
+    if raster and values.ndim == 4 == len(field.dims) + 1:
         return values.reshape(-1, *values.shape[2:])
     while values.ndim > 2 and len(values) == 1 and values.ndim >= len(field.dims) - 1:
         values = values[0]
@@ -270,13 +270,18 @@ def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
 
 
 def _parameters(
-    task: Task, given: Values, rows: Sequence[Mapping[str, Sequence[float]]], sizes: Mapping[str, int], notes: list[str]
+    task: Task,
+    how: Import,
+    given: Values,
+    rows: Sequence[Mapping[str, Sequence[float]]],
+    sizes: Mapping[str, int],
+    notes: list[str],
 ) -> Arrays:
     """All parameters that are set, and those that a measurement must have, as the files state them."""
     known = settings.settable(task)
-    stated = {name: [row.get(name) for row in rows] for name in known if name in (*task.measured, *given)}
+    stated = {name: [row.get(name) for row in rows] for name in known if name in (*how.needs, *given)}
     names = [name for name in stated if name in given or None not in stated[name]]
-    if missing := [name for name in task.measured if name not in names]:
+    if missing := [name for name in how.needs if name not in names]:
         _refuse_oblong(missing, rows)
         asked = " ".join(f"{name}={_example(known[name], sizes)} [{known[name].units}]" for name in missing)
         raise UserError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: give --set {asked}")
@@ -284,8 +289,8 @@ def _parameters(
     for name in names:
         values = given[name] if name in given else [value for one in stated[name] for value in one or ()]
         columns[name] = settings.column(known[name], values, sizes, len(rows))
-        notes += _doubts(known[name], columns[name])
-        if name in task.distinct:
+        notes += _doubts(known[name], columns[name], how.usual.get(name))
+        if name in how.distinct:
             _refuse_equal(name, columns[name])
         if name in given and known[name].per_sample:
             notes += _differing(known[name], columns[name], stated[name])
@@ -300,10 +305,10 @@ def _refuse_equal(name: str, values: np.ndarray) -> None:
             raise UserError(f"{name} = {there}: must differ between the images of a sample, of two or more")
 
 
-def _doubts(field: Field, values: np.ndarray) -> Iterator[str]:
-    if field.usual is None:
+def _doubts(field: Field, values: np.ndarray, usual: tuple[float, float] | None) -> Iterator[str]:
+    if usual is None:
         return
-    size, (low, high) = float(abs(values).max()), field.usual
+    size, (low, high) = float(abs(values).max()), usual
     if not low <= size <= high:
         yield f"beware: {field.name} = {size:g} {field.units}: usual are {low:g} to {high:g}; mind the unit"
 
@@ -326,9 +331,8 @@ def _differing(field: Field, column: np.ndarray, stated: Sequence[Sequence[float
             return
 
 
-def _input(task: Task, field: Field, samples: Sequence[Sample], beam: str, notes: list[str]) -> np.ndarray:
+def _input(field: Field, samples: Sequence[Sample], beam: str, notes: list[str], *, relative: bool) -> np.ndarray:
     """One input of all samples, in the dtype of the schema; UserError if a value is not finite in it."""
-    relative = field.name == task.beam
     values = np.stack([_divided(sample.values, beam if relative else "") for sample in samples])
     with np.errstate(over="ignore", invalid="ignore"):
         array = values.astype(field.dtype)

@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from inference.contract import find_inference
-from schemas.core import Field, Task, find_task
+from schemas.core import Field, Task, find_import, find_task
 from schemas.errors import UserError
 from schemas.formats.lengths import NM, nanometres, pixel
 from schemas.manifest import read_manifest
@@ -130,7 +130,7 @@ def test_a_task_of_several_inputs() -> None:
         Field("high", ("sample", "channel", "y", "x"), "float32", "1", "target", "both"),
         Field("energy", ("sample", "channel"), "float32", "eV", "parameter", "of each channel"),
     )
-    task = Task("fuse", "1.0", "", "", (), fields, measured=("energy",))
+    task = Task("fuse", "1.0", "", "", (), fields)
     np.save("low.npy", SERIES)
     np.save("guide.npy", np.ones((40, 62), np.uint8))
     found = measure(task, [["guide=guide.npy", "low=low.npy"]], ["energy=1,2,3"])
@@ -201,7 +201,7 @@ def test_every_verb_takes_a_measurement(dataset: Command, infer: Command, train:
 
 def test_a_method_needs_nothing_that_no_measurement_has() -> None:
     task = find_task("tie")
-    there = {*task.measured, task.window, *(field.name for field in task.of("input"))}
+    there = {*find_import("tie").needs, task.window, *(field.name for field in task.of("input"))}
     assert all(set(method.needs) <= there for method in find_inference("tie").METHODS.values())
 
 

@@ -59,6 +59,10 @@ def told(find: Callable[[str], object], room: str, said: str) -> None:
     assert said in str(error.value)
 
 
+def imported(what: str) -> str:
+    return f"from schemas.core import Import\nIMPORT = Import({what})\nTASK ="
+
+
 SCHEMA = [
     ("TASK =", "TAKS =", "must hold TASK (Task)"),
     ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
@@ -67,7 +71,11 @@ SCHEMA = [
     ("gauge=()", 'gauge=("constat",)', "gauge: 'constat': Input should be 'constant', 'ramp'"),
     ("gauge=()", 'gauge=(), windou="a"', "windou: 'a': Unexpected keyword"),
     ("gauge=()", 'gauge=(), wave=("line", "lime")', "TASK.wave: the schema has no field 'lime'; did you mean line?"),
-    ("gauge=()", 'gauge=(), roots=("line",)', "TASK.roots: field line has the role target, must be input"),
+    ("TASK =", "IMPORT = 1\nTASK =", "IMPORT: must be Import(...)"),
+    ("TASK =", imported('roots=("line",)'), "IMPORT.roots: field line has the role target, must be input"),
+    ("TASK =", imported('needs=("hight",)'), "IMPORT.needs: the schema has no field 'hight'; did you mean height?"),
+    ("TASK =", imported('usual={"line": (0, 1)}'), "IMPORT.usual: field line has the role target, must be parameter"),
+    ("TASK =", imported('follows={"position": "lime"}'), "IMPORT.follows: the schema has no field 'lime'"),
     ("gauge=()", 'gauge=(), alike=(("q", "x"),)', "TASK.alike = (('q', 'x'),): no field has the dimension q"),
     ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
     ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
@@ -171,8 +179,8 @@ INFERENCE = [
     ('needs=("blurred",)', 'needs=("line",)', "METHODS['wiener'].needs: field line has the role target"),
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
-    ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be a Finish(...)"),
-    ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be a Stitch(...)"),
+    ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be Finish(...)"),
+    ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be Stitch(...)"),
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),

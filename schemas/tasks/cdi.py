@@ -1,6 +1,6 @@
 """Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
 
-from schemas.core import Field, Task
+from schemas.core import Field, Import, Task
 from schemas.displacements import FIELDS as DISPLACEMENT
 from schemas.outlines import FIELDS as OUTLINE
 
@@ -23,7 +23,6 @@ TASK = Task(
     gauge=("constant", "shift", "twin"),  # exp(i phase) to a constant; the object anywhere; conj(object(-r))
     alike=(("y", "qy"), ("x", "qx")),
     wave=("shape", "phase"),
-    roots=("amplitude", "amplitude_oversampled"),
     fields=(
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "square root of the diffracted intensity"),
         Field(
@@ -51,3 +50,5 @@ TASK = Task(
         *DISPLACEMENT,
     ),
 )
+
+IMPORT = Import(roots=("amplitude", "amplitude_oversampled"))

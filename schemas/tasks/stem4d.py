@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from schemas import together
-from schemas.core import DType, Field, Task
+from schemas.core import DType, Field, Import, Raster, Task
 from schemas.errors import UserError
 from schemas.formats.picture import Known
 from schemas.lattices import FIELDS as LATTICE
@@ -25,9 +25,8 @@ def _parameter(
     *,
     optional: bool = False,
     dtype: DType = "float32",
-    usual: tuple[float, float] | None = None,
 ) -> Field:
-    return Field(name, ("sample",), dtype, units, "parameter", about, optional=optional, usual=usual)
+    return Field(name, ("sample",), dtype, units, "parameter", about, optional=optional)
 
 
 TASK = Task(
@@ -44,9 +43,7 @@ TASK = Task(
         "likewise"
     ),
     gauge=("constant",),
-    roots=("amplitude",),
     window="mask",
-    measured=("voltage", "sampling"),
     alike=(("y", "qy"), ("x", "qx"), ("py", "qy"), ("px", "qx")),
     fields=(
         Field("amplitude", PATTERN, "float32", "1", "input", "square root of the electrons counted at each pixel"),
@@ -57,10 +54,8 @@ TASK = Task(
         Field("probe", ("py", "px"), "complex64", "1", "auxiliary", "in the plane of the specimen", optional=True),
         Field("object", ("scan", "oy", "ox"), "float32", "rad", "auxiliary", "phase of whole scans", optional=True),
         _parameter("dose", "electron", "in a pattern, behind a pure phase object"),
-        _parameter("voltage", "V", "accelerating voltage", usual=(1e4, 1.3e6)),
-        _parameter(
-            "sampling", "nm", "width of a square pixel of the object (four of those of `phase`)", usual=(2e-3, 2.0)
-        ),
+        _parameter("voltage", "V", "accelerating voltage"),
+        _parameter("sampling", "nm", "width of a square pixel of the object (four of those of `phase`)"),
         _parameter("object_range", "rad", "phase of a white pixel relative to a black one", optional=True),
         _parameter("object_absorption", "1", "ratio k of the amplitude exp(-k phase)", optional=True),
         Field(
@@ -81,15 +76,15 @@ TASK = Task(
 )
 
 
-# What `complete` makes of something else that a measurement comes with.
-FOLLOWS = {"mask": "probe", "scan": "position"}
+def _complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
+    """Return the arrays that a measurement lacks: the probe with a total power of 1, its mask, the number of the scan.
 
+    Args:
+        arrays: those that are known, by field.
+        beside: what the files of the arrays that were given by name state.
 
-def complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
-    """What a measurement's arrays lack: the power of a probe is 1 in all, and says where the mask is.
-
-    beside: what the files of those that its author gives by name state. UserError: of what is known already, something
-    cannot be.
+    Raises:
+        UserError: patterns, probe, positions and object do not go together.
     """
     n = arrays["amplitude"].shape[-1]
     if arrays["amplitude"].shape[-2] != n or n % ENLARGED:
@@ -135,3 +130,13 @@ def _width(window: np.ndarray | None, n: int) -> int:
         return n // ENLARGED
     sides = (np.flatnonzero(window.any(axis=axis)) for axis in (0, 1))
     return int(max(np.ptp(side) + 1 for side in sides)) // ENLARGED
+
+
+IMPORT = Import(
+    needs=("voltage", "sampling"),
+    roots=("amplitude",),
+    usual={"voltage": (1e4, 1.3e6), "sampling": (2e-3, 2.0)},
+    raster=Raster(position="position", scan="scan"),
+    complete=_complete,
+    follows={"mask": "probe", "scan": "position"},
+)

@@ -1,6 +1,6 @@
 """Phase at the exit surface of a specimen from a through-focus series of micrographs."""
 
-from schemas.core import Field, Task
+from schemas.core import Field, Import, Task
 from schemas.films import FIELDS as FILM
 from schemas.particles import FIELDS as PARTICLE
 
@@ -22,8 +22,8 @@ def _optional(name: str, dims: tuple[str, ...], units: str, about: str) -> Field
     return Field(name, dims, "float32", units, "parameter", about, optional=True)
 
 
-def _measured(name: str, dims: tuple[str, ...], units: str, about: str, usual: tuple[float, float]) -> Field:
-    return Field(name, dims, "float32", units, "parameter", about, usual=usual)
+def _measured(name: str, dims: tuple[str, ...], units: str, about: str) -> Field:
+    return Field(name, dims, "float32", units, "parameter", about)
 
 
 TASK = Task(
@@ -39,9 +39,6 @@ TASK = Task(
     ),
     gauge=("constant",),  # no intensity reveals it; scores are given as they are and after alignment
     window="window",
-    measured=("defocus", "voltage", "sampling"),
-    beam="intensity",
-    distinct=("defocus",),
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
         Field(
@@ -63,9 +60,9 @@ TASK = Task(
         Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "image at infinite dose", optional=True),
         Field("window", ("y", "x"), "float32", "1", "auxiliary", "apodisation of `intensity` and `phase`"),
         Field("phase_component", (), "uint8", "1", "auxiliary", f"what `phase` is: of {COMPONENTS}", optional=True),
-        _measured("defocus", PLANES, "nm", "z of image planes, positive downstream", (1.0, 1e7)),
-        _measured("voltage", ("sample",), "V", "accelerating voltage", (1e4, 5e6)),
-        _measured("sampling", ("sample",), "nm", "width of a square pixel", (1e-3, 1e3)),
+        _measured("defocus", PLANES, "nm", "z of image planes, positive downstream"),
+        _measured("voltage", ("sample",), "V", "accelerating voltage"),
+        _measured("sampling", ("sample",), "nm", "width of a square pixel"),
         Field("noise", ("sample",), "float32", "1", "parameter", "fractional noise s: 1/s^2 electrons a vacuum pixel"),
         _optional("potential", ("sample",), "V", "mean inner potential V"),
         _optional("absorption", ("sample",), "V", "absorptive potential V'"),
@@ -80,4 +77,11 @@ TASK = Task(
         *PARTICLE,
         *FILM,
     ),
+)
+
+IMPORT = Import(
+    needs=("defocus", "voltage", "sampling"),
+    beam="intensity",
+    distinct=("defocus",),
+    usual={"defocus": (1.0, 1e7), "voltage": (1e4, 5e6), "sampling": (1e-3, 1e3)},
 )
