@@ -26,7 +26,9 @@ from schemas.machine import cores
 from schemas.manifest import FORMAT, Layout, Manifest
 from schemas.output import output
 
-PROBE = 4  # samples timed before a layout is chosen
+PROBE = 4  # samples timed before a layout is chosen, at most
+SLOW = 2.0  # seconds: of samples that take longer only one is timed
+LONG = 60.0  # seconds: a sample that takes longer is not made again to be timed without compilation
 SHORT = 2.0  # seconds of work in all: starting processes would take longer
 WORKER = 400 << 20  # bytes of memory of a worker beside its unit: interpreter, libraries, compiled code
 
@@ -73,16 +75,22 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
 def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
     """The plan with a layout, and the seconds that a sample takes: a few are made, so a bad recipe fails here."""
     split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
-    tried = range(min(PROBE, n))
+    _, most = next(unit.blocks(plan, 0, min(PROBE, n)))
     try:
-        unit.make(plan, split, range(1))  # compiles or loads kernels
-        start = time.perf_counter()
-        unit.make(plan, split, tried)
+        seconds = _seconds(plan, split, 1)  # compiles or loads kernels
+        if seconds < LONG:
+            seconds = _seconds(plan, split, most if seconds < SLOW else 1)
     except (ArithmeticError, MemoryError, ValueError) as error:
         raise UserError(f"this recipe cannot be simulated: {error or type(error).__name__}; see --describe") from None
-    seconds = (time.perf_counter() - start) / len(tried)
     layout = choose(plan.task, plan.manifest.sizes, seconds, unit_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
+
+
+def _seconds(plan: Plan, split: str, count: int) -> float:
+    """Make some samples; return the seconds that each takes."""
+    start = time.perf_counter()
+    unit.make(plan, split, range(count))
+    return (time.perf_counter() - start) / count
 
 
 def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:

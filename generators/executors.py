@@ -102,17 +102,17 @@ def remote(address: str) -> Iterator[Run]:
     from distributed import Client
 
     _quiet()
-    if _in_the_open(address):
-        print(
-            f"beware: --scheduler {address}: is not encrypted, and whoever reaches it can run code as you; "
-            "prefer tls:// with certificates of your own"
-        )
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise UserError(
             f"--scheduler {address}: {error}; give tcp://host:port or tls://host:port of a running scheduler"
         ) from None
+    if _in_the_open(address):
+        print(
+            f"beware: --scheduler {address}: is not encrypted, and whoever reaches it can run code as you; "
+            "prefer tls:// with certificates of your own"
+        )
     with client:
         yield partial(_distributed, client)
 

@@ -23,9 +23,10 @@ from schemas.core import problems
 from schemas.errors import Interrupted, UserError
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import publish, sha256
-from schemas.store import encode, is_simulated, metadata
+from schemas.store import encode, is_simulated, metadata, units
 
-BLOCK = 16  # samples simulated at once: their arrays stay in the cache of a core
+BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
+BUDGET = 64 << 20  # bytes of their stored fields, at most
 DRAWN = 1024  # parameters held as Python objects at once
 STATISTICS = 1024  # training samples that the statistics are taken from
 
@@ -121,8 +122,8 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
     }
     leaves = []
     moments: dict[str, list[Moments]] = {field.name: [] for field in fields}
-    for start in range(job.start, job.stop, BLOCK):
-        values = make(plan, job.split, range(start, min(start + BLOCK, job.stop)))
+    for start, stop in blocks(plan, job.start, job.stop):
+        values = make(plan, job.split, range(start, stop))
         for name, array in out.items():
             array[start - job.start :][: len(values[name])] = values[name]
         leaves += list(digest.leaves(plan.task, values))
@@ -130,6 +131,13 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
         for name in moments:
             moments[name] += [_moments(value) for value in values[name][: max(counted, 0)]]
     return out, b"".join(leaves).hex(), {name: rows for name, rows in moments.items() if rows}
+
+
+def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of samples that are simulated at once: up to BLOCK, fewer if they are large."""
+    nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
+    length = max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
+    return ((start + a, start + b) for a, b in units(stop - start, length))
 
 
 def make(plan: Plan, split: str, indices: range) -> Arrays:

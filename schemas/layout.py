@@ -13,7 +13,8 @@ from schemas.store import is_simulated
 OBJECT = 32 << 20  # bytes
 CHUNK = 1 << 20  # bytes
 SECONDS = 60.0
-BLOCK = 65_536  # samples in an object of the parameters
+BLOCK = 65_536  # samples in an object of the parameters, at most
+COLUMN = 128 << 20  # bytes of one, at most
 
 
 def choose(task: Task, sizes: Mapping[str, int], seconds: float, unit: int | None = None) -> Layout:
@@ -21,7 +22,9 @@ def choose(task: Task, sizes: Mapping[str, int], seconds: float, unit: int | Non
     fields = [field for field in task.fields if is_simulated(field)]
     largest = max(field.nbytes(sizes) for field in fields)
     length = unit or _power_of_two(min(OBJECT / largest, SECONDS / max(seconds, 1e-9)))
-    return Layout(unit=length, block=BLOCK, chunks={field.name: _chunk(field, sizes, length) for field in fields})
+    column = max((field.nbytes(sizes) for field in task.of("parameter")), default=1)
+    block = _power_of_two(min(BLOCK, COLUMN / max(column, 1)))
+    return Layout(unit=length, block=block, chunks={field.name: _chunk(field, sizes, length) for field in fields})
 
 
 def _power_of_two(limit: float) -> int:

@@ -1,11 +1,15 @@
 """From the command line to the store: identity, extension and refusals. In this process, with the toy task."""
 
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+
+from generators import unit
 
 from .conftest import TOY_TASK, Command, digest, files, refused, scaled
 
@@ -252,3 +256,23 @@ def test_recompute_finds_a_dataset_that_is_not_what_its_recipe_makes(generate: C
     assert "comes out otherwise" in out
     assert "its recipe makes other samples here" in out.splitlines()[-1]
     assert dataset("verify", "toy.zarr", "--recompute", "0%")[0] == 2
+
+
+def test_few_large_samples_are_simulated_at_once(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number follows from their bytes, and the samples do not depend on it."""
+    generate(*TOY_TASK, "--n", 40, "--out", "a.zarr")
+    toy = importlib.import_module("generators.tasks.toy")
+    counts: set[int] = set()
+    original = toy.simulate
+
+    def counted(recipe: Any, block: Any) -> Any:
+        counts.add(len(block))
+        return original(recipe, block)
+
+    monkeypatch.setattr(toy, "simulate", counted)
+    for budget, most in ((64 << 20, 16), (1000, 3), (1, 1)):
+        counts.clear()
+        monkeypatch.setattr(unit, "BUDGET", budget)
+        generate(*TOY_TASK, "--n", 40, "--out", f"{most}.zarr")
+        assert max(counts) == most
+        assert digest(f"{most}.zarr") == digest("a.zarr")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,12 @@ def test_damaged_metadata_are_one_line(tmp_path: Path, content: bytes | None, ru
         assert out == ""
         assert err.count("\n") == 1
         assert rule in err
+
+
+def test_parameters_of_many_numbers_lie_in_smaller_objects() -> None:
+    """Atoms, for example: 65,536 rows of 12 MB would be one object of 800 GB."""
+    fields = (*TIE.fields, Field("atom", ("sample", "atom", "axis"), "float32", "nm", "parameter", "places"))
+    sizes = {"x": 64, "y": 64, "plane": 3, "axis": 3}
+    sizes |= dict.fromkeys({dim for field in TIE.fields for dim in field.dims} - {"sample"} - sizes.keys(), 4)
+    blocks = [choose(replace(TIE, fields=fields), {**sizes, "atom": atoms}, 1e-3).block for atoms in (10, 1000, 10**6)]
+    assert blocks == [65_536, 8192, 8]

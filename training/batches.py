@@ -21,7 +21,7 @@ from schemas.errors import UserError
 from schemas.store import open_split
 from training.contract import Array
 from training.devices import everywhere, own_rows, split
-from training.order import WINDOW, Order
+from training.order import Order
 
 WEIGHT = "weight"
 AHEAD = 2  # batches that wait on the device
@@ -199,7 +199,7 @@ class _Blocks:
         return rows
 
     def _read_ahead(self, wanted: set[tuple[int, int]]) -> None:
-        while wanted - self._held.keys() or len(self._held) < 2 * WINDOW:
+        while wanted - self._held.keys() or len(self._held) < 2 * self._order.window:
             needed = next(self._plan, None)
             if needed is None:
                 return

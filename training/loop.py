@@ -137,7 +137,7 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
     nbytes = sum(field.nbytes(run.manifest.sizes) for field in per_sample)
     count = run.manifest.samples[split]
     used = run.recipe.chosen(count) if split == "train" else range(count)
-    order = Order(len(used), run.recipe.batch_size, seed, block_length(nbytes), used.start)
+    order = Order(len(used), run.recipe.batch_size, seed, block_length(nbytes), used.start, nbytes)
     return Split(run.data, split, tuple(field.name for field in per_sample), constants), order, nbytes
 
 

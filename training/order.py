@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 BLOCK_BYTES = 4 << 20
-WINDOW = 64  # blocks
+WINDOW = 64  # blocks, of samples that are not larger than BLOCK_BYTES
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,17 @@ class Order:
     seed: int | None
     block: int
     first: int = 0
+    nbytes: int = 0  # of a sample
 
     @property
     def steps(self) -> int:
         """Batches of an epoch."""
         return -(-self.n // self.batch)
+
+    @property
+    def window(self) -> int:
+        """Blocks that are shuffled together: they hold about WINDOW * BLOCK_BYTES, however large a sample is."""
+        return max(1, min(WINDOW, WINDOW * BLOCK_BYTES // max(self.nbytes, 1)))
 
     @property
     def everything(self) -> range:
@@ -70,8 +76,8 @@ def _epoch(order: Order, epoch: int) -> np.ndarray:
 
 
 def _windows(order: Order, blocks: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    for start in range(0, len(blocks), WINDOW):
-        rows = [np.r_[order.rows(block)] for block in blocks[start : start + WINDOW]]
+    for start in range(0, len(blocks), order.window):
+        rows = [np.r_[order.rows(block)] for block in blocks[start : start + order.window]]
         yield rng.permutation(np.concatenate(rows))
 
 

@@ -35,7 +35,6 @@ KINDS: dict[str, Callable[..., Source]] = {"resident": Resident, "stream": Strea
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several windows in a small dataset."""
     monkeypatch.setattr(order, "WINDOW", 2)
-    monkeypatch.setattr(batches, "WINDOW", 2)
     order._epoch.cache_clear()
     yield
     order._epoch.cache_clear()
@@ -229,7 +228,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return read(self, rows)
 
     monkeypatch.setattr(Split, "read", late)
-    monkeypatch.setattr(batches, "WINDOW", 64)
+    monkeypatch.setattr(order, "WINDOW", 64)
     return reads
 
 
@@ -276,7 +275,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 import tests.conftest
 from training import batches, order
 from tests.training import test_batches as t
-order.WINDOW = batches.WINDOW = 2
+order.WINDOW = 2
 store = Path(sys.argv[1])
 assert len(jax.devices()) == 2
 for kind in t.KINDS:

@@ -121,3 +121,17 @@ GOLDEN_BLOCKS = [3, 4, 2, 1, 0, 5]
 @pytest.mark.parametrize(("nbytes", "length"), [(0, 4 << 20), (1 << 20, 4), (3 << 20, 1), (1 << 30, 1)])
 def test_a_block_holds_about_four_megabytes(nbytes: int, length: int) -> None:
     assert block_length(nbytes) == length
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "window"), [(1000, 64), (4 << 20, 64), ((4 << 20) + 1, 63), (64 << 20, 4), (1 << 40, 1)]
+)
+def test_windows_hold_so_many_bytes(nbytes: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 4 MB a sample the order is what it always was; read-ahead of larger samples takes no more memory."""
+    monkeypatch.setattr(order, "WINDOW", RECORDED[0])
+    monkeypatch.setattr(order, "BLOCK_BYTES", RECORDED[1])
+    plan = Order(200, 7, 5, block_length(nbytes), 0, nbytes)
+    assert plan.window == window
+    if nbytes <= 4 << 20:
+        np.testing.assert_array_equal(plan.epoch(1), Order(200, 7, 5, block_length(nbytes)).epoch(1))
+    assert sorted(plan.epoch(1)) == list(range(200))
