@@ -50,8 +50,8 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     if not inner * (1 - DISK) <= expected <= outer * (1 + DISK):
         seen = (inner + outer) / 2
         raise UserError(
-            f"probe: its bright disk has a radius of {expected:.3g} pixels, that of the patterns {seen:.3g}: must be of "
-            f"the same sampling; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
+            f"probe: its bright disk has a radius of {expected:.3g} pixels, that of the patterns {seen:.3g}: must be "
+            f"of the same sampling; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
         )
     _refuse_aside(disk_centre(total) - disk_centre(exact), total.shape)
 
