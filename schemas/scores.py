@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 
 from schemas.core import Task
-from schemas.gauge import align, targets
+from schemas.gauge import compared, targets
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
@@ -74,10 +74,11 @@ def score_and_correlation(
     found: dict[str, Real] = {}
     curves: dict[str, tuple[Real, Real]] = {}
     with np.errstate(all="ignore"):  # a prediction beyond 1e154 has an infinite error
-        aligned = align(task, bare, known, window)
+        aligned, exact = compared(task, bare, known, window)
         for name in inside:
             prefix = "" if name == task.of("target")[0].name else f"{name}."
-            rows, curves[name] = _rows(bare[name], aligned[name], known[name], inside[name], window)
+            images = (bare[name], known[name], aligned[name], exact[name])
+            rows, curves[name] = _rows(images, inside[name], window)
             found |= {prefix + metric: np.where(finite, values, np.nan) for metric, values in rows.items()}
     frequency, correlation = curves[fields[0].name]
     return found, frequency, np.where(finite[:, None], correlation, np.nan)
@@ -205,28 +206,31 @@ def _finite(array: Real) -> np.ndarray:
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
 
 
-def _rows(bare: Real, aligned: Real, truth: Real, inside: np.ndarray, window: np.ndarray | None) -> Rows:
-    """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits."""
+def _rows(images: tuple[Real, Real, Real, Real], inside: np.ndarray, window: np.ndarray | None) -> Rows:
+    """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits.
+
+    images: prediction and truth as they are, and as they are compared after alignment.
+    """
+    bare, known, aligned, exact = images
     aligned = np.where(inside, aligned, 0)  # a shift may have moved something out of the window
-    rows = [_pixelwise(*row, inside) for row in zip(bare, aligned, truth, strict=True)]
+    rows = [_pixelwise(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
     found = {metric: np.array([row[metric] for row in rows], float) for metric in SCORES if metric != "frc"}
-    frequency, correlation = ring_correlation(aligned, truth, window)
+    frequency, correlation = ring_correlation(aligned, exact, window)
     crossings = np.array([crossing(frequency, row) for row in correlation], float)
     return {**found, "frc": crossings}, (frequency, correlation)
 
 
-def _pixelwise(bare: Real, aligned: Real, truth: Real, inside: np.ndarray) -> dict[str, float]:
+def _pixelwise(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.ndarray) -> dict[str, float]:
     """All scores of one image but frc. Images are 0 outside the window."""
-    power = _positive((truth**2).sum())
-    before, after = ((truth - image)[inside] ** 2 for image in (bare, aligned))
+    before, after = ((truth - image)[inside] ** 2 for image, truth in ((bare, known), (aligned, exact)))
     square = after.sum() / _positive(inside.sum())
-    data_range = _positive(np.ptp(truth[inside])) if inside.any() else math.nan
+    data_range = _positive(np.ptp(exact[inside])) if inside.any() else math.nan
     return {
-        "nrms": np.sqrt(before.sum() / power),
-        "nrms_aligned": np.sqrt(after.sum() / power),
+        "nrms": np.sqrt(before.sum() / _positive((known**2).sum())),
+        "nrms_aligned": np.sqrt(after.sum() / _positive((exact**2).sum())),
         "rms": np.sqrt(square),
         "psnr": 10 * np.log10(data_range**2 / square),
-        "ssim": _similarity(aligned, truth, data_range, inside),
+        "ssim": _similarity(aligned, exact, data_range, inside),
     }
 
 
