@@ -38,8 +38,12 @@ class Score:
 
 SCORES: Mapping[str, Score] = MappingProxyType(
     {
-        "nrms": Score("1", "sqrt(sum (truth - prediction)^2 / sum truth^2), offset kept (phase-ret-dl)", "lower"),
-        "nrms_aligned": Score("1", "the same after alignment with the truth in the task's gauge", "lower"),
+        "nrms_aligned": Score(
+            "1",
+            "sqrt(sum (truth - prediction)^2 / sum truth^2) after alignment with the truth in the task's gauge",
+            "lower",
+        ),
+        "nrms": Score("1", "the same as published, before alignment, offset kept (phase-ret-dl)", "lower"),
         "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
         "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
         "ssim": Score("1", "structural similarity after alignment, Gaussian sigma 1.5, range as for psnr", "higher"),
@@ -93,6 +97,16 @@ def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -
     with np.errstate(all="ignore"):
         found = np.sqrt((difference**2).sum(axes) / np.where(power > 0, power, np.nan))
     return np.where(np.isfinite(difference).all(axes), found, np.inf)
+
+
+def nrms_aligned(
+    task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None
+) -> Real:
+    """`nrms_aligned` (sample,) of the task's first target. Infinite where a prediction is not finite in the window."""
+    bare = {name: np.asarray(values, float) for name, values in prediction.items()}
+    moved, exact = compared(task, bare, {name: np.asarray(truth[name], float) for name in bare}, window)
+    first = next(field.name for field in task.of("target") if field.name in bare)
+    return nrms(moved[first], exact[first], window)
 
 
 def summary(
