@@ -160,12 +160,11 @@ class Report:
     parameters: tuple[str, ...] = ()  # errors are plotted against them; of several values a sample, the largest modulus
     measures: Measures | None = None
     views: tuple[View, ...] = ()
-    aligned: bool = False  # without measures: compare after alignment, as if what no measurement reveals were not asked
 
     @property
     def rank(self) -> str:
-        """The score by which methods are tuned, ranked and compared."""
-        return self.measures.rank if self.measures else "nrms_aligned" if self.aligned else "nrms"
+        """The score by which methods are tuned, ranked and compared: without what no measurement reveals."""
+        return self.measures.rank if self.measures else "nrms_aligned"
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from schemas.errors import UserError
 from schemas.gauge import align
 from schemas.predictions import Predictions, read_predictions, read_rows
 from schemas.progress import pace, progress
-from schemas.scores import score_and_correlation, summary
+from schemas.scores import nrms_aligned, score_and_correlation, summary
 from schemas.store import units
 
 BLOCK = 64  # samples scored at once: float64 copies of them stay small
@@ -51,6 +51,7 @@ class Result:
     scores: dict[str, dict[str, Real]]  # metric: (sample,)
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
+    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN where all of the truth is 0
     scans: WholeScans | None  # None: samples are no scans, or their objects are not known
 
     @property
@@ -74,6 +75,11 @@ class Result:
     def rank(self) -> str:
         """The score by which methods are ranked and compared."""
         return self.report.rank
+
+    @property
+    def published(self) -> str | None:
+        """The score of rank before alignment, shown beside it; None where it is the same or the task has its own."""
+        return "nrms" if self.rank == "nrms_aligned" and self.task.gauge else None
 
     def broken(self, run: Run) -> int:
         """How many predictions hold what is no number: they have no score."""
@@ -145,9 +151,9 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
 
 def _result(source: Source, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
     report = find_inference(source.task.name).REPORT
-    scores, frequency, correlation = _score(source, runs, report)
+    scores, frequency, correlation, zero = _score(source, runs, report)
     scans = compare(source, {run.name: run.path for run in runs})
-    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, scans)
+    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, scans)
 
 
 def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:
@@ -208,16 +214,18 @@ def _refuse_twins(runs: Sequence[Run]) -> None:
 
 def _score(
     source: Source, runs: Sequence[Run], report: Report
-) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real]]:
+) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
     window, begin = source.window(), time.monotonic()
     targets = [field.name for field in source.task.of("target")]
     frequency: Real = np.empty(0)
+    zero: list[Real] = []
     with progress(source.samples) as show:
         for start, stop in units(source.samples, BLOCK):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
+            zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
             for run in runs:
                 predicted = read_rows(run.path, run.predictions, slice(start, stop))
                 found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
@@ -230,7 +238,8 @@ def _score(
         name: {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
         for name, parts in scores.items()
     }
-    return joined, frequency, {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
+    curve = {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
+    return joined, frequency, curve, float(_mean(np.concatenate(zero)[:, None])[0])
 
 
 def _mean(rows: Real) -> Real:

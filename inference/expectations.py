@@ -1,6 +1,6 @@
 """What a workflow expects of its scores: a list of bounds, each on a mean or on the ratio of two means.
 
-{"tiny": [{"method": "unet", "metric": "nrms", "at_most": 0.5, "times": "tie"}, ...], ...}
+{"tiny": [{"method": "unet", "metric": "nrms_aligned", "at_most": 0.5, "times": "tie"}, ...], ...}
 """
 
 import json

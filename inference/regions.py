@@ -44,6 +44,7 @@ class Region:
     spans: Mapping[str, Span]  # by parameter
     samples: int
     means: Mapping[str, float]  # error by method, the best first; only methods with LEAST scores here
+    published: Mapping[str, float]  # of the same samples and methods, before alignment; empty where that is the same
     lead: Lead | None  # None if fewer than two methods have a mean
 
     @property
@@ -101,7 +102,9 @@ def _region(result: Result, spans: Mapping[str, Span], inside: Real) -> Region:
     means = {name: float(values[common].mean()) for name, values in scored.items() if common.sum() >= LEAST}
     order = sorted(means, key=lambda name: means[name])
     lead = _lead(order[1], (scores[order[1]] - scores[order[0]])[common]) if len(order) > 1 else None
-    return Region(spans, int(inside.sum()), {name: means[name] for name in order}, lead)
+    beside = {name: result.scores[name][result.published][inside] for name in order} if result.published else {}
+    published = {name: float(values[common].mean()) for name, values in beside.items()}
+    return Region(spans, int(inside.sum()), {name: means[name] for name in order}, published, lead)
 
 
 def _lead(second: str, known: Real) -> Lead:
@@ -124,6 +127,7 @@ def _datum(result: Result, region: Region) -> dict[str, Any]:
         },
         "samples": region.samples,
         result.rank: dict(region.means),
+        **({result.published: dict(region.published)} if result.published else {}),
         "best": region.best or None,
         "second": lead and lead.second,
         "lead": lead and lead.mean,

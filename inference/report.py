@@ -1,7 +1,7 @@
 """`report.html`: one file with all in it, for a browser or a phone; nothing is fetched from anywhere."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -72,16 +72,17 @@ def _head(found: Evaluation) -> str:
     beside = "".join(f"; beside it {one.source.split}, {one.source.samples:,} samples" for one in found.others)
     lines = [f"<h1>{text(task.about)}</h1>", paragraph(f"{task.name} {task.version}: {said}{beside}.", "quiet")]
     classical = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
-    words = [line for run in classical if (line := _compared(result, run))]
-    if words:
+    if words := [line for run in classical if (line := _compared(result, run))]:
         lines.append(paragraph(f"The mean error ({result.rank}) of {result.best.name} is {', '.join(words)}."))
+        lines += [paragraph(said, "quiet")] if (said := _as_published(result, classical)) else []
     return "".join(lines)
 
 
 def _by_split(found: Evaluation) -> str:
     """Errors of each method in each split beside one another, and their ratios."""
     main = found.main
-    keys = [key for key in main.summaries[main.runs[0].name] if key.endswith("nrms") or key == main.rank]
+    shown = {main.rank, main.published}
+    keys = [key for key in main.summaries[main.runs[0].name] if key.rpartition(".")[2] in shown]
     names = [result.source.split for result in found.results]
     header: list[Cell] = ["method"]
     for key in keys:
@@ -112,7 +113,7 @@ def _doubts(result: Result) -> Iterator[str]:
         if count := result.broken(run):
             yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
-    if result.rank == "nrms" and all(mean is None or float(mean) > USELESS for mean in means):
+    if not result.report.measures and all(mean is None or float(mean) > USELESS * result.zero for mean in means):
         yield "no method here does better than a prediction of 0 everywhere"
 
 
@@ -120,6 +121,15 @@ def _compared(result: Result, run: Run) -> str:
     share, error = ratio(result, result.best, run), ratio_error(result, result.best, run)
     doubt = f" ± {error:.1g}" if math.isfinite(error) else ""
     return f"{share:.3g}{doubt} of that of {run.name}" if share else ""
+
+
+def _as_published(result: Result, classical: Sequence[Run]) -> str:
+    """The same ratios before alignment; empty where they are the same."""
+    key, name, hidden = result.published, result.best.name, ", ".join(result.task.gauge)
+    shares = {run.name: ratio(result, result.best, run, key) for run in classical} if key else {}
+    words = ", ".join(f"{share:.3g} of that of {other}" for other, share in shares.items() if share)
+    aligned = f"Errors are compared after alignment, without what no measurement reveals ({hidden})"
+    return f"{aligned}. As published, before alignment, the mean error ({key}) of {name} is {words}." if words else ""
 
 
 def _scores(result: Result) -> str:
@@ -133,7 +143,8 @@ def _scores(result: Result) -> str:
     rows = [_score_row(result, run, best) for run in result.runs]
     meanings = [f"{key}: {result.report.meaning(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
-    note += " A prediction of 0 everywhere has nrms 1."
+    beside = f", nrms_aligned {result.zero:.3g}" if result.published else ""
+    note += f" A prediction of 0 everywhere has nrms 1{beside}."
     beware = "".join(paragraph(f"Beware: {line}.") for line in _doubts(result))
     return table(header, rows) + beware + paragraph(note, "quiet")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.scores import RESOLVED, crossing, half_bit, ring_correlation, ring_counts
+from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
 
 EMPTY = 1e-3  # of the mean power of the object in its strongest ring: less is nothing
 
@@ -20,7 +20,7 @@ class Resolution:
 
     pixels: tuple[int, int]  # of the object, y and x, that were compared
     rms: float | None  # rad, of the difference less its mean
-    half_bit: float | None  # where the correlation falls below half a bit (`schemas.scores`)
+    half_bit: float | None  # where the correlation falls below half a bit (`schemas.scores`), n reduced by the window
     seventh: float | None  # where it falls below 1/2, which with an exact image stands for 1/7 between noisy halves
     mean: float | None  # of the correlations in rings that count
     frequency: list[float]
@@ -42,8 +42,8 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolut
     away = found - truth
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
-    counts = ring_counts(pixels)
-    there, limit = (_power(truth, window, counts) > EMPTY) & (np.arange(len(counts)) > 0), half_bit(counts)
+    there, limit = _power(truth, window) > EMPTY, half_bit(independent_counts(window))
+    there[0] = False
     ends = (_end(frequency[there], curves[0][there], one) for one in (limit[there], RESOLVED))
     half, seventh = (None if end is None else end / sampling for end in ends)
     curve = np.nan_to_num(curves[0])  # of a constant object
@@ -83,9 +83,9 @@ def over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixe
     return known.reshape(shape[0], pixels, shape[1], pixels).mean(axis=(1, 3), dtype=float)
 
 
-def _power(image: np.ndarray, window: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _power(image: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Mean power of an image in each ring (ring,), to that of the strongest one; its mean under the window is none."""
-    image = (image - (image * window).sum() / window.sum()) * window
+    image, counts = (image - (image * window).sum() / window.sum()) * window, ring_counts(window.shape)
     radius = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, image.shape), indexing="ij"))
     ring = np.floor(min(image.shape) * radius + 0.5).astype(int).ravel()
     total = np.bincount(ring, (abs(np.fft.fft2(image)) ** 2).ravel())[1 : len(counts) + 1]

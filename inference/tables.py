@@ -153,15 +153,18 @@ def unit_of(values: dict[str, Any]) -> str:
     return "" if values["unit"] == "1" else f" [{values['unit']}]"
 
 
-def ratio(result: Result, run: Run, reference: Run) -> float | None:
-    """Mean error over that of another run, of the samples that both have one of; None if there are none, or it is 0."""
-    ours, theirs = _common(result, run, reference)
+def ratio(result: Result, run: Run, reference: Run, key: str = "") -> float | None:
+    """Mean error over that of another run, of the samples that both have one of; None if there are none, or it is 0.
+
+    key: the score; that of rank if empty.
+    """
+    ours, theirs = _common(result, key, run, reference)
     return float(ours.mean() / theirs.mean()) if len(ours) and theirs.mean() else None
 
 
 def ratio_error(result: Result, run: Run, reference: Run) -> float:
     """Standard error of `ratio`: that of mean(a - r b) / mean(b)."""
-    share, (ours, theirs) = ratio(result, run, reference), _common(result, run, reference)
+    share, (ours, theirs) = ratio(result, run, reference), _common(result, "", run, reference)
     if share is None or len(ours) < 2:
         return math.nan
     left = ours - share * theirs
@@ -187,8 +190,8 @@ def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
     return (mean, deviation / mean / math.sqrt(count)) if mean else None
 
 
-def _common(result: Result, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
-    a, b = (result.scores[run.name][result.rank] for run in runs)
+def _common(result: Result, key: str, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
+    a, b = (result.scores[run.name][key or result.rank] for run in runs)
     known = np.isfinite(a) & np.isfinite(b)
     return a[known], b[known]
 

@@ -10,15 +10,15 @@ import numpy as np
 from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
 from inference.source import Source
 from schemas.errors import UserError, meant
-from schemas.gauge import align
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.scores import nrms
+from schemas.scores import nrms, nrms_aligned
 from schemas.store import units
 
 SAMPLES = 256  # tuned on, at most
 BLOCK = 64  # samples inverted at once
 COUNT = 10**6  # iterations, starts: more are a slip
 GAIN = 0.01  # relative: less is no reason to look beyond a grid
+EQUAL = 1e-6  # relative: means that differ by less are equal to rounding
 
 type Errors = Mapping[tuple[Value, ...], float]  # by the values of a combination
 type Grid = Mapping[str, tuple[Value, ...]]
@@ -57,6 +57,9 @@ def _value(key: str, setting: Setting, text: str) -> Value:
 
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
     """All settings: those given, and of the others the combination with the least mean error (`Report.rank`).
+
+    Among combinations that are equal in it, because they differ in nothing that a measurement reveals, the one with the
+    least error as published is taken.
 
     On the first 256 validation samples, or training samples if there are none; never on test. No Tuning if nothing was
     left to choose. UserError if something was, and there are no samples.
@@ -132,28 +135,29 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     report = find_inference(source.task.name).REPORT
     scored = [name for name in report.needs if not source.lacks([name])]
     names = [*method.reads({field.name for field in source.task.fields}), *scored]
-    errors = np.empty((len(combinations), samples))
+    errors, published = np.empty((2, len(combinations), samples))
     for start, stop in units(samples, BLOCK):
         block = source.read(dict.fromkeys([*names, *targets]), start, stop)
         ready = method.ready(block)
-        for row, settings in zip(errors, combinations, strict=True):
-            row[start:stop] = _error(report, source, block, method.invert(source.task, settings, ready))
+        for row, settings in enumerate(combinations):
+            found = method.invert(source.task, settings, ready)
+            errors[row, start:stop], published[row, start:stop] = _errors(report, source, block, found)
     means = [_mean(row) for row in errors]
-    best = int(np.argmin(means))
+    equal = np.flatnonzero(np.array(means) <= (1 + EQUAL) * min(means))
+    best = int(min(equal, key=lambda row: _mean(published[row])))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no setting gives a finite error on {source.split}; give all with --set")
     return combinations[best], {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
 
 
-def _error(report: Report, source: Source, block: Arrays, found: Arrays) -> np.ndarray:
-    """Of each sample, by the score that methods are compared by."""
+def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sample, by the score that methods are compared by, and as published."""
     if report.measures:
         error = report.measures.of(block, found)[report.rank]
-        return np.where(np.isnan(error), np.inf, error)
+        error = np.where(np.isnan(error), np.inf, error)
+        return error, error
     target, window = next(iter(found)), source.window()
-    truth = {name: block[name].astype(float) for name in found}
-    compared = align(source.task, found, truth, window) if report.aligned else found
-    return nrms(compared[target], truth[target], window)
+    return nrms_aligned(source.task, found, block, window), nrms(found[target], block[target].astype(float), window)
 
 
 def _mean(errors: np.ndarray) -> float:

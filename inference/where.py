@@ -81,7 +81,7 @@ def _rows(result: Result, alone: Sequence[Region], names: Sequence[str]) -> Iter
     last = ""
     for region in alone:
         ((name, span),) = region.spans.items()
-        means = [(f"{region.means[n]:.4g}" if n in region.means else "undefined", _class(region, n)) for n in names]
+        means = [(_means(region, method), _class(region, method)) for method in names]
         ends: list[Cell] = [(_digits(value), "number") for value in (span.low, span.high)]
         where: list[Cell] = [
             "" if name == last else _axis(result, name),
@@ -91,6 +91,14 @@ def _rows(result: Result, alone: Sequence[Region], names: Sequence[str]) -> Iter
         ]
         yield [*where, *means, *([_ahead(region)] if len(names) > 1 else [])]
         last = name
+
+
+def _means(region: Region, name: str) -> str:
+    """As `0.116 (0.398)`: after alignment, and in brackets as published."""
+    if name not in region.means:
+        return "undefined"
+    beside = f" ({region.published[name]:.4g})" if name in region.published else ""
+    return f"{region.means[name]:.4g}{beside}"
 
 
 def _axis(result: Result, name: str) -> str:
@@ -112,10 +120,11 @@ def _ahead(region: Region) -> str:
 
 def _note(result: Result, alone: Sequence[Region]) -> str:
     about = "; ".join(f"{name}: {result.task[name].about}" for name in dict.fromkeys(n for r in alone for n in r.spans))
+    beside = f", in brackets {result.published}, as published," if result.published else ""
     return paragraph(
-        f"Mean {result.rank} of the samples in thirds of each parameter. Ahead: mean difference to the second, sample "
-        f"by sample, ± its standard error; clear if Student's test for pairs says so with {CONFIDENCE:.0%} in this one "
-        f"region (of many, a few will by chance). Fewer than {LEAST} scores have no mean. {about}.",
+        f"Mean {result.rank}{beside} of the samples in thirds of each parameter. Ahead: mean difference to the second, "
+        f"sample by sample, ± its standard error; clear if Student's test for pairs says so with {CONFIDENCE:.0%} in "
+        f"this one region (of many, a few will by chance). Fewer than {LEAST} scores have no mean. {about}.",
         "quiet",
     )
 

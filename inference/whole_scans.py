@@ -29,7 +29,8 @@ SCANNED: Mapping[str, Score] = MappingProxyType(
         "stitched_rms": Score("field", "sqrt(mean (image - object - mean difference)^2) of a stitched scan", "lower"),
         "frc_half_bit": Score(
             "1/nm",
-            "frequency where the ring correlation of image and object first falls below that of half a bit; if never, "
+            "frequency where the ring correlation of image and object first falls below that of half a bit (van Heel "
+            "and Schatz 2005, carried over to an exact object, for the independent pixels under the window); if never, "
             "that of the last ring in which the object has power",
             "higher",
         ),

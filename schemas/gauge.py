@@ -20,7 +20,7 @@ import numpy as np
 
 from physics.arrays import Array, module
 from schemas.core import Field, Task
-from schemas.waves import align_wave, inverted, shifted
+from schemas.waves import align_wave, counted, inverted, shifted
 
 
 def align(
@@ -57,6 +57,24 @@ def align(
         candidates = [_shift(candidate, fixed, basis, xp) for candidate in candidates]
     best = _nearest([_fit(candidate, fixed, basis) for candidate in candidates], fixed, xp)
     return {field.name: best[:, i].astype(prediction[field.name].dtype) for i, field in enumerate(fields)}
+
+
+def compared(
+    task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return prediction and truth as scores compare them: the first aligned with the second.
+
+    Where the modulus of a wave (`Task.wave`) is 0, there is no phase to compare: it is set to 0, in the prediction and
+    in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not predicted is as
+    wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for `align`.
+    """
+    names = task.wave if task.wave and set(task.wave) <= set(prediction) else None
+    if names is None:
+        return align(task, prediction, truth, window), dict(truth)
+    modulus, phase = names
+    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], task.gauge)}
+    moved = align(task, prediction, exact, window)
+    return moved | {phase: counted(moved[modulus], moved[phase], ())}, exact
 
 
 def _aligned_wave(

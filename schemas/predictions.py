@@ -44,8 +44,8 @@ class Tuning(BaseModel):
     split: str
     samples: Length
     combinations: Length  # tried
-    nrms: float  # the least mean, that of the settings chosen, of nrms or of the `metric`
-    metric: str = "nrms"
+    nrms: float  # the least mean, that of the settings chosen, of the `metric`
+    metric: str = "nrms"  # what stores without it were tuned by
     fixed: list[str]  # settings that the user gave
     edges: list[str]  # settings whose best value is the first or the last of those tried
 

@@ -1,8 +1,8 @@
 """How near a prediction is to the truth: one number per sample and metric, in float64.
 
 The window of a task multiplies its stored targets. Pixels where it is 0 never matter; all others count alike.
-Fourier ring correlation: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250. Structural similarity: Wang et al.,
-IEEE Trans. Image Process. 13 (2004) 600.
+Fourier ring correlation: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250; with an exact image: Rosenthal and
+Henderson, J. Mol. Biol. 333 (2003) 721. Structural similarity: Wang et al., IEEE Trans. Image Process. 13 (2004) 600.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 
 from schemas.core import Task
-from schemas.gauge import align, targets
+from schemas.gauge import compared, targets
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
@@ -23,6 +23,7 @@ type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency an
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
 SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
 RESOLVED = 1 / 2  # of the correlation with an exact image; it stands for 1/7 between two noisy halves
+NEGLECTED = 1e-3  # of the sum over offsets in `independent_counts`
 ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
 
 
@@ -37,8 +38,12 @@ class Score:
 
 SCORES: Mapping[str, Score] = MappingProxyType(
     {
-        "nrms": Score("1", "sqrt(sum (truth - prediction)^2 / sum truth^2), offset kept (phase-ret-dl)", "lower"),
-        "nrms_aligned": Score("1", "the same after alignment with the truth in the task's gauge", "lower"),
+        "nrms_aligned": Score(
+            "1",
+            "sqrt(sum (truth - prediction)^2 / sum truth^2) after alignment with the truth in the task's gauge",
+            "lower",
+        ),
+        "nrms": Score("1", "the same as published, before alignment, offset kept (phase-ret-dl)", "lower"),
         "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
         "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
         "ssim": Score("1", "structural similarity after alignment, Gaussian sigma 1.5, range as for psnr", "higher"),
@@ -73,10 +78,11 @@ def score_and_correlation(
     found: dict[str, Real] = {}
     curves: dict[str, tuple[Real, Real]] = {}
     with np.errstate(all="ignore"):  # a prediction beyond 1e154 has an infinite error
-        aligned = align(task, bare, known, window)
+        aligned, exact = compared(task, bare, known, window)
         for name in inside:
             prefix = "" if name == task.of("target")[0].name else f"{name}."
-            rows, curves[name] = _rows(bare[name], aligned[name], known[name], inside[name], window)
+            images = (bare[name], known[name], aligned[name], exact[name])
+            rows, curves[name] = _rows(images, inside[name], window)
             found |= {prefix + metric: np.where(finite, values, np.nan) for metric, values in rows.items()}
     frequency, correlation = curves[fields[0].name]
     return found, frequency, np.where(finite[:, None], correlation, np.nan)
@@ -91,6 +97,16 @@ def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -
     with np.errstate(all="ignore"):
         found = np.sqrt((difference**2).sum(axes) / np.where(power > 0, power, np.nan))
     return np.where(np.isfinite(difference).all(axes), found, np.inf)
+
+
+def nrms_aligned(
+    task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None
+) -> Real:
+    """`nrms_aligned` (sample,) of the task's first target. Infinite where a prediction is not finite in the window."""
+    bare = {name: np.asarray(values, float) for name, values in prediction.items()}
+    moved, exact = compared(task, bare, {name: np.asarray(truth[name], float) for name in bare}, window)
+    first = next(field.name for field in task.of("target") if field.name in bare)
+    return nrms(moved[first], exact[first], window)
 
 
 def summary(
@@ -131,18 +147,54 @@ def ring_counts(shape: tuple[int, ...]) -> Real:
     return np.bincount(ring.ravel(), minlength=len(frequency) + 1)[1 : len(frequency) + 1].astype(float)
 
 
-def half_bit(counts: Real) -> Real:
-    """The correlation (ring,) with the exact image at which a ring of a noisy one tells half a bit per pixel.
+def independent_counts(window: np.ndarray) -> Real:
+    """Number (ring,) of independent pixels in each ring of `ring_correlation` under a window.
 
-        T = (S + sqrt(S / n)) / sqrt(S (S + 1 + 2 sqrt(S / n))),   log2(1 + S) = 1/2
+    A real image repeats each pixel f of its spectrum at -f as the conjugate. Both are counted here: the n pixels of a
+    ring hold n independent real numbers, and white noise correlates with an exact image by 1 / sqrt(n) (rms). A window
+    w correlates neighbouring pixels. With W = F w^2, noise w e against an object w t correlates by
 
-    1 for a lone pixel, and sqrt(S / (1 + S)) = 0.541 in large rings, with what noise alone correlates in n pixels.
-    counts: n of `ring_counts`. Van Heel and Schatz 2005, who have it for the two halves of the data, of S / 2 each:
-    0.1716 in large rings of these is the same image (Rosenthal and Henderson 2003).
+        1 / sqrt(n_eff),   n_eff = n^2 W(0)^2 / sum_{f, g} |W(f - g)|^2,   sum over all pairs of pixels of the ring
+
+    because the numerator sum P T* has the variance sum_{f, g} <P(f) P*(g)> <T*(f) T(g)>, both correlations are
+    proportional to W(f - g), and sum |P|^2 and sum |T|^2 are n W(0) each. In a ring much wider than W this is
+    n (sum w^2)^2 / (N sum w^4) for an image of N pixels; rings one pixel wide lose less. It holds for objects whose
+    spectrum varies little over the width of W, and not in rings that W reaches from 0, where the mean is taken off.
+
+    window: (*spatial). Offsets f - g that hold all but `NEGLECTED` of sum |W|^2 are summed.
     """
-    signal = 2**0.5 - 1
-    noise = np.sqrt(signal / counts)
-    found: Real = (signal + noise) / np.sqrt(signal * (signal + 1 + 2 * noise))
+    ring, frequency = _rings(window.shape)
+    spread = abs(scipy.fft.fftn(np.asarray(window, float) ** 2)) ** 2
+    falling = np.argsort(-spread, axis=None)
+    held = np.cumsum(spread.ravel()[falling])
+    largest = falling[: np.searchsorted(held, (1 - NEGLECTED) * held[-1]) + 1]
+    pairs = np.zeros(len(frequency) + 1)
+    for offset in zip(*np.unravel_index(largest, window.shape), strict=True):
+        both = ring[ring == np.roll(ring, offset, tuple(range(window.ndim)))]
+        pairs += spread[offset] * np.bincount(both, minlength=len(pairs))[: len(pairs)]
+    found: Real = ring_counts(window.shape) ** 2 * spread.flat[0] / pairs[1:]
+    return found
+
+
+def half_bit(counts: Real) -> Real:
+    """Correlation (ring,) with the exact image at which an image tells half a bit per pixel.
+
+    Van Heel and Schatz (2005) state it for two halves of the data, each with the ratio S of signal to noise:
+
+        F = (S + (2 sqrt(S) + 1) / sqrt(n)) / (S + 1 + 2 sqrt(S) / sqrt(n)),   log2(1 + 2 S) = 1/2
+          = (0.2071 + 1.9102 / sqrt(n)) / (1.2071 + 0.9102 / sqrt(n))
+
+    Halves that correlate by F = S' / (S' + 1) have a mean with the ratio 2 S' = 2 F / (1 - F), whose correlation with
+    the exact image is sqrt(2 S' / (2 S' + 1)) = sqrt(2 F / (1 + F)) (Rosenthal and Henderson 2003). That is returned:
+    1 for a lone pixel; 0.856, 0.804, 0.755 for n = 8, 16, 32; 0.541 in large rings.
+
+    counts: n of `independent_counts`. Van Heel and Schatz count the voxels of a shell and replace n by a smaller
+    effective number where symmetry, or an object smaller than its box, makes voxels dependent; here windows do so.
+    """
+    signal, root = (2**0.5 - 1) / 2, np.sqrt(counts)
+    noise = 2 * signal**0.5 / root
+    halves = (signal + noise + 1 / root) / (signal + 1 + noise)
+    found: Real = np.sqrt(2 * halves / (1 + halves))
     return found
 
 
@@ -168,28 +220,31 @@ def _finite(array: Real) -> np.ndarray:
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
 
 
-def _rows(bare: Real, aligned: Real, truth: Real, inside: np.ndarray, window: np.ndarray | None) -> Rows:
-    """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits."""
+def _rows(images: tuple[Real, Real, Real, Real], inside: np.ndarray, window: np.ndarray | None) -> Rows:
+    """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits.
+
+    images: prediction and truth as they are, and as they are compared after alignment.
+    """
+    bare, known, aligned, exact = images
     aligned = np.where(inside, aligned, 0)  # a shift may have moved something out of the window
-    rows = [_pixelwise(*row, inside) for row in zip(bare, aligned, truth, strict=True)]
+    rows = [_pixelwise(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
     found = {metric: np.array([row[metric] for row in rows], float) for metric in SCORES if metric != "frc"}
-    frequency, correlation = ring_correlation(aligned, truth, window)
+    frequency, correlation = ring_correlation(aligned, exact, window)
     crossings = np.array([crossing(frequency, row) for row in correlation], float)
     return {**found, "frc": crossings}, (frequency, correlation)
 
 
-def _pixelwise(bare: Real, aligned: Real, truth: Real, inside: np.ndarray) -> dict[str, float]:
+def _pixelwise(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.ndarray) -> dict[str, float]:
     """All scores of one image but frc. Images are 0 outside the window."""
-    power = _positive((truth**2).sum())
-    before, after = ((truth - image)[inside] ** 2 for image in (bare, aligned))
+    before, after = ((truth - image)[inside] ** 2 for image, truth in ((bare, known), (aligned, exact)))
     square = after.sum() / _positive(inside.sum())
-    data_range = _positive(np.ptp(truth[inside])) if inside.any() else math.nan
+    data_range = _positive(np.ptp(exact[inside])) if inside.any() else math.nan
     return {
-        "nrms": np.sqrt(before.sum() / power),
-        "nrms_aligned": np.sqrt(after.sum() / power),
+        "nrms": np.sqrt(before.sum() / _positive((known**2).sum())),
+        "nrms_aligned": np.sqrt(after.sum() / _positive((exact**2).sum())),
         "rms": np.sqrt(square),
         "psnr": 10 * np.log10(data_range**2 / square),
-        "ssim": _similarity(aligned, truth, data_range, inside),
+        "ssim": _similarity(aligned, exact, data_range, inside),
     }
 
 

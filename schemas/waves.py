@@ -70,7 +70,7 @@ def _moved(modulus: Array, phase: Array, truth: Array, gauge: tuple[str, ...], x
         modulus, phase = (shifted(values, best, 1, xp) for values in (modulus, phase))
         wave = _wave(modulus, phase, xp)
     # anew, in the pixels' own order: the same wave gives the same bits whatever the shift
-    product = (wave.conj() * truth).reshape(len(wave), -1).sum(axis=-1)
+    product = _sum(wave.conj() * truth)
     if "constant" not in gauge:
         return modulus, phase, product.real
     angle = xp.arctan2(product.imag, product.real)
@@ -89,6 +89,26 @@ def shifted(values: Array, best: Array, first: int, xp: Array) -> Array:
 
 def _spread(values: Array, like: Array) -> Array:
     return values.reshape(len(values), *[1] * (like.ndim - 1))
+
+
+def counted(modulus: Array, phase: Array, gauge: tuple[str, ...]) -> Array:
+    """The phase [rad], 0 where the modulus is 0; if a constant is free, it is the one with which sum o > 0.
+
+    That is known to a turn: the mean of the phase, weighted with the modulus, then lies in [-pi, pi].
+    """
+    xp = modulus.__array_namespace__()
+    if "constant" in gauge:
+        total = _sum(_wave(modulus, phase, xp))
+        phase = phase - _spread(xp.arctan2(total.imag, total.real), phase)
+        size = _sum(modulus)
+        turns = xp.round(_sum(modulus * phase) / xp.where(size > 0, 2 * pi * size, 1))
+        phase = phase - 2 * pi * _spread(turns, phase)
+    return xp.where(modulus == 0, 0, phase)
+
+
+def _sum(values: Array) -> Array:
+    """Sum of each sample, over one axis: NumPy's bits do not depend on the batch."""
+    return values.reshape(len(values), -1).sum(axis=-1)
 
 
 def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:

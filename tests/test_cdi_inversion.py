@@ -11,7 +11,7 @@ import pytest
 from generators.streams import Streams
 from generators.tasks import cdi
 from inference.pictures import _shown
-from inference.tasks.cdi import FINISH, METHODS, REPORT, diffraction, finish, measures
+from inference.tasks.cdi import FINISH, METHODS, OF_OBJECT, REPORT, diffraction, finish, measures
 from physics.diffraction import near_field
 from schemas.knobs import make
 from schemas.tasks.cdi import TASK
@@ -26,6 +26,7 @@ from training.recipe import Loss
 
 from .conftest import Command, refused
 from .test_cdi import CLEAN, pattern, samples
+from .test_waves import planted
 
 CDI = ("image_size=16", "outline.size=0.6:1")
 
@@ -239,6 +240,60 @@ def test_scores_are_their_definitions() -> None:
         raised = (values["shape"][i] > 0.5)[inside & predicted].mean()
         assert errors["wraps"][i] == pytest.approx(min(raised, 1 - raised), abs=0.02)
     assert errors["phase_error"].max() < 0.05
+
+
+def poor(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A prediction with errors everywhere, and nothing where the exact object has less than 0.5."""
+    rng = np.random.default_rng(0)
+    there = values["shape"] >= 0.5
+    shape, phase = (values[name] + 0.3 * rng.standard_normal(there.shape) for name in ("shape", "phase"))
+    return {"shape": np.where(there, abs(shape) + 0.2, 0), "phase": np.where(there, phase, 0)}
+
+
+@pytest.mark.parametrize("constant", [1.0, 2.0, 3.1, -7.0])
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_no_constant_of_truth_or_prediction_changes_a_score(constant: float, everywhere: bool) -> None:
+    values = samples(4, *CLEAN)
+    exact, found = ({name: v[name].astype(float) for name in ("shape", "phase")} for v in (values, poor(values)))
+    expected = measures(values | exact, found)
+
+    def moved(wave: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return wave | {"phase": np.where(everywhere | (wave["shape"] > 0), wave["phase"] + constant, 0)}
+
+    for pair in ((moved(exact), found), (exact, moved(found)), (moved(exact), moved(found))):
+        for name, scores in measures(values | pair[0], pair[1]).items():
+            np.testing.assert_allclose(scores, expected[name], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("gauge", [("shift",), ("twin",), ("constant", "shift", "twin")], ids="-".join)
+def test_no_ambiguity_changes_a_score_of_the_object(gauge: tuple[str, ...]) -> None:
+    values = samples(4, *CLEAN)
+    found = {name: array.astype(float) for name, array in poor(values).items()}
+    moved = dict(zip(found, planted((found["shape"], found["phase"]), gauge, seed=2), strict=True))
+    expected, scores = (measures(values, wave) for wave in (found, moved))
+    for name in OF_OBJECT:
+        np.testing.assert_allclose(scores[name], expected[name], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_the_phase_error_by_hand() -> None:
+    """Three pixels, one of them not predicted: errors of +-0.2 rad in the others, IoU 2/3."""
+    row, phase = np.array([[[1.0, 1, 1], [0, 0, 0]]]), np.array([[[0.0, 0, 2], [0, 0, 0]]])
+    fields = {"shape": row, "phase": phase, "amplitude": np.ones((1, 2, 3))}
+    found = measures(fields, {"shape": row * [1, 1, 0], "phase": np.array([[[0.2, -0.2, 0], [0, 0, 0]]])})
+    assert found["phase_error"] == pytest.approx(0.2)
+    assert found["iou"] == pytest.approx(2 / 3)
+
+
+def test_who_predicts_nothing_has_the_worst_scores() -> None:
+    values = samples(2, *CLEAN)
+    errors = measures(values, {name: 0 * values[name] for name in ("shape", "phase")})
+    assert errors["phase_error"] == pytest.approx(np.pi)
+    assert [errors[name].tolist() for name in ("wave_error", "iou", "wraps", "chi2")] == [
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        [1, 1],
+    ]
 
 
 def test_what_is_no_number_has_no_score() -> None:

@@ -181,7 +181,7 @@ def test_what_the_report_shows(toy: list[str], evaluate: Command) -> None:
     network("a.zarr", "my-net")
     evaluate(*toy)
     text = page()
-    for said in ("my-net", "identity", "nrms / identity", "Learning curves", "worst", "Fourier ring", "seed 0"):
+    for said in ("my-net", "identity", "nrms_aligned / identity", "Learning curves", "worst", "Fourier ring", "seed 0"):
         assert said in text, said
     plain = re.sub(r'src="[^"]*"', "", text)
     root = json.loads(Path("toy.zarr/zarr.json").read_text())["attributes"]["drybeam"]
@@ -229,6 +229,72 @@ def test_samples_are_shown_in_the_gauge_of_the_truth(generate: Command, infer: C
     values, predicted = result.sample(2)
     assert values["intensity"].shape == (1, 3, 32, 32)
     assert abs((predicted["absorption"]["phase"] - values["phase"]).mean()) < 1e-5
+
+
+def test_the_aligned_error_leads_and_the_published_one_stands_beside_it(
+    generate: Command, infer: Command, evaluate: Command
+) -> None:
+    """A method that is wrong by a constant alone is the best: no measurement reveals it."""
+    generate("--task", "tie", "--n", 1, "--test", 15, "--scheduler", "synchronous", "--set", "image_size=32")
+    stored = xr.open_zarr("tie.zarr/test").load()
+    exact, window = stored.phase.values, stored.window.values
+    noise = np.random.default_rng(0).standard_normal(exact.shape).astype(np.float32)
+    for name, values in {"moved": exact + (3 + 0.01 * noise) * window, "noisy": exact + 0.1 * noise * window}.items():
+        infer(
+            "--method", "absorption", "--set", "ratio=9", "--data", "tie.zarr", "--out", f"{name}.zarr", "--name", name
+        )
+        zarr.open_array(f"{name}.zarr/phase", mode="r+")[...] = values
+    network("noisy.zarr", "noisy")
+    assert evaluate("--data", "tie.zarr", "--predictions", "noisy.zarr", "moved.zarr")[0] == 0
+    means = {name: one["metrics"] for name, one in metrics()["methods"].items()}
+    assert means["moved"]["nrms"]["mean"] > 5 * means["noisy"]["nrms"]["mean"]
+    text = re.sub(r'src="[^"]*"', "", page())
+    shares = [means["noisy"][key]["mean"] / means["moved"][key]["mean"] for key in ("nrms_aligned", "nrms")]
+    assert f"The mean error (nrms_aligned) of noisy is {shares[0]:.3g} " in text
+    assert shares[0] > 5
+    assert (
+        f"As published, before alignment, the mean error (nrms) of noisy is {shares[1]:.3g} of that of moved." in text
+    )
+    assert text.index("nrms_aligned ↓") < text.index("nrms ↓")
+    assert "By noise, least mean error: moved throughout." in text
+    zero = score(find_task("tie"), {"phase": 0 * exact}, {"phase": exact}, window)["nrms_aligned"].mean()
+    assert f"has nrms 1, nrms_aligned {zero:.3g}." in text
+    assert "no method here does better" not in text
+    found = metrics()["regions"]
+    assert {one["best"] for one in found} == {"moved"}
+    for one in found[:3]:
+        for key in ("nrms_aligned", "nrms"):
+            assert f"{one[key]['moved']:.4g}" in text
+    assert f"{found[0]['nrms_aligned']['moved']:.4g} ({found[0]['nrms']['moved']:.4g})" in text
+
+
+def test_what_is_no_better_than_nothing_is_told_after_alignment(
+    generate: Command, infer: Command, evaluate: Command
+) -> None:
+    """A constant phase is as good as none, whatever it makes of the score as published."""
+    generate("--task", "tie", "--n", 1, "--test", 3, "--scheduler", "synchronous", "--set", "image_size=32")
+    stored = xr.open_zarr("tie.zarr/test").load()
+    infer("--method", "absorption", "--set", "ratio=9", "--data", "tie.zarr", "--out", "flat.zarr")
+    exact, window = stored.phase.values, stored.window.values
+    means = (exact * window).sum((1, 2), keepdims=True) / (window**2).sum()
+    zarr.open_array("flat.zarr/phase", mode="r+")[...] = means * window
+    assert evaluate("--data", "tie.zarr", "--predictions", "flat.zarr")[0] == 0
+    assert metrics()["methods"]["absorption"]["metrics"]["nrms"]["mean"] < 0.95
+    assert "no method here does better than a prediction of 0 everywhere" in page()
+
+
+@pytest.mark.parametrize("task", inference_names())
+def test_every_task_ranks_without_what_no_measurement_reveals(task: str) -> None:
+    report = find_inference(task).REPORT
+    assert report.rank == (report.measures.rank if report.measures else "nrms_aligned")
+
+
+def test_where_all_is_revealed_nothing_stands_beside(toy: list[str], evaluate: Command) -> None:
+    evaluate(*toy)
+    assert "As published" not in page()
+    assert "nrms" not in metrics()["regions"][0]
+    for found in metrics()["methods"].values():
+        assert found["metrics"]["nrms"] == found["metrics"]["nrms_aligned"]
 
 
 def test_a_parameter_of_several_values_is_shown_by_its_largest_modulus() -> None:

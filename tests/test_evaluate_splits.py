@@ -73,8 +73,8 @@ def test_splits_together_are_what_each_is_alone(evaluate: Command) -> None:
     assert both == alone["test"]
     assert list(others) == ["train"]
     assert (others["train"]["methods"], others["train"]["samples"]) == (alone["train"]["methods"], 20)
-    means = {split: alone[split]["methods"]["net"]["metrics"]["nrms"]["mean"] for split in alone}
-    assert others["train"]["ratios"]["net"]["nrms"] == pytest.approx(means["test"] / means["train"], rel=1e-12)
+    means = {split: alone[split]["methods"]["net"]["metrics"]["nrms_aligned"]["mean"] for split in alone}
+    assert others["train"]["ratios"]["net"]["nrms_aligned"] == pytest.approx(means["test"] / means["train"], rel=1e-12)
     rows = [{"split": split} | row for split in ("train", "test") for row in table(split)]
     assert table("both") == rows
     assert "splits" not in alone["test"]
@@ -103,7 +103,7 @@ def test_the_report_has_a_section_per_split_and_says_once_what_was_seen(evaluate
     assert headings.count("Methods") == headings.count("Provenance") == 1
     assert text.count("test / train") == 1
     share = metrics("both")["splits"]["train"]["ratios"]["net"]
-    assert f"{share['nrms']:.3g} ± {share['standard_error']:.1g}" in text
+    assert f"{share['nrms_aligned']:.3g} ± {share['standard_error']:.1g}" in text
 
 
 @pytest.mark.usefixtures("without_report")

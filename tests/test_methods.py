@@ -70,21 +70,40 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
     assert values("p.zarr") == values("q.zarr"), "a sample depends on its batch"
 
 
-def test_tuning_finds_the_least_mean_nrms(generate: Command, infer: Command) -> None:
+def test_tuning_finds_the_least_mean_error_after_alignment(generate: Command, infer: Command) -> None:
     generate("--task", "tie", "--n", 4, "--validation", 6, "--test", 2, *SMALL_TIE)
     source = Source(Path("tie.zarr"), open_source(Path("tie.zarr"), "test").manifest, "test")
     method = find_inference("tie").METHODS["absorption"]
     settings, found = tuning.tune(method, source, {})
     block = Source(source.path, source.manifest, "validation").read(("intensity", "window", "phase"), 0, 6)
     errors = {
-        ratio: score(source.task, method.solve(block, ratio=ratio), block, block["window"])["nrms"].mean()
+        ratio: score(source.task, method.solve(block, ratio=ratio), block, block["window"])["nrms_aligned"].mean()
         for ratio in method.settings["ratio"].values
     }
     assert settings == {"ratio": min(errors, key=lambda ratio: errors[ratio])}
     assert found is not None
+    assert found.metric == "nrms_aligned"
     assert found.nrms == pytest.approx(min(errors.values()), rel=1e-12)
     assert found.combinations == len(errors)
     assert found.split == "validation"
+
+
+@pytest.mark.parametrize("constant", [-2.0, 2.0])
+def test_tuning_leaves_out_what_no_measurement_reveals(constant: float, generate: Command) -> None:
+    """A constant neither spoils the nearer phase, nor is it chosen where another has the same phase without it."""
+    generate("--task", "tie", "--n", 2, "--validation", 6, "--test", 1, *SMALL_TIE)
+    source = open_source(Path("tie.zarr"), "test")
+    exact = Source(source.path, source.manifest, "validation").read(("phase",), 0, 6)["phase"]
+
+    def solve(fields: dict[str, np.ndarray], scale: float, constant: float) -> dict[str, np.ndarray]:
+        return {"phase": scale * exact + (constant + (scale == 1)) * fields["window"]}
+
+    scales, constants = Setting("", "1", (0.9, 1.0)), Setting("", "1", (0.0, constant, 2 * constant))
+    method = Method("a test", ("intensity", "window"), solve, settings={"scale": scales, "constant": constants})
+    settings, found = tuning.tune(method, source, {})
+    assert settings == {"scale": 1.0, "constant": 0.0 if constant > 0 else constant}
+    assert found is not None
+    assert found.nrms < 1e-6
 
 
 def test_tuning_uses_training_samples_where_there_is_no_validation_and_never_test(

@@ -1,11 +1,29 @@
 """The resolution of an image: where its ring correlation falls below a threshold."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from schemas.scores import RESOLVED, crossing, half_bit, ring_correlation, ring_counts
+from inference.resolution import resolution
+from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
 
 SHAPES = [(64, 64), (33, 50), (48, 27)]
+LARGE = half_bit(np.array([1e16]))[0]
+
+
+def hann(shape: tuple[int, int]) -> np.ndarray:
+    found: np.ndarray = np.outer(*(np.hanning(n + 2)[1:-1] for n in shape))
+    return found
+
+
+def flat(shape: tuple[int, int]) -> np.ndarray:
+    return np.ones(shape)
+
+
+def disc(shape: tuple[int, int]) -> np.ndarray:
+    y, x = np.indices(shape)
+    return np.where(np.hypot(y - shape[0] / 2, x - shape[1] / 2) < 0.4 * min(shape), 1.0, 0.0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -20,14 +38,73 @@ def test_rings_hold_all_pixels_within_nyquist(shape: tuple[int, int]) -> None:
     assert np.allclose(counts[7 : n // 2 - 1], area, rtol=0.25)
 
 
-def test_half_a_bit() -> None:
+@pytest.mark.parametrize("pixels", [1.0, 8.0, 16.0, 32.0, 500.0])
+def test_half_a_bit_is_the_published_curve_for_an_exact_reference(pixels: float) -> None:
+    """Van Heel and Schatz 2005 with their rounded constants; sqrt(2 F / (1 + F)) of Rosenthal and Henderson 2003."""
+    root = pixels**0.5
+    between_halves = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+    expected = (2 * between_halves / (1 + between_halves)) ** 0.5
+    assert half_bit(np.array([pixels])) == pytest.approx(expected, abs=1e-4)
+
+
+def test_half_a_bit_in_rings_of_known_size() -> None:
     """log2(1 + SNR) = 1/2 of the image, in large rings; a lone pixel always correlates."""
+    assert half_bit(np.array([8.0, 16.0, 32.0])) == pytest.approx([0.856, 0.804, 0.755], abs=5e-4)
     assert half_bit(np.array([1.0])) == pytest.approx(1)
     signal = 2**0.5 - 1
-    assert half_bit(np.array([1e12])) == pytest.approx((signal / (signal + 1)) ** 0.5, abs=1e-4)
-    between_halves = (signal / 2) / (signal / 2 + 1)  # van Heel and Schatz: 0.1716
-    assert half_bit(np.array([1e12])) == pytest.approx((2 * between_halves / (1 + between_halves)) ** 0.5, abs=1e-4)
+    assert pytest.approx((signal / (signal + 1)) ** 0.5, abs=1e-6) == LARGE
     assert (np.diff(half_bit(np.arange(1.0, 500))) < 0).all()
+
+
+def test_the_curve_for_an_exact_reference_is_the_one_of_its_halves() -> None:
+    """Two halves that correlate by F have a mean that correlates by sqrt(2 F / (1 + F)) with the truth."""
+    rng = np.random.default_rng(1)
+    shape = (64, 64)
+    truth = rng.standard_normal((60, *shape))
+    noise = ((2**0.5 - 1) / 2) ** -0.5 * rng.standard_normal((2, 60, *shape))
+    halves = truth + noise
+    between, exact = (ring_correlation(a, b)[1][:, 8:].mean() for a, b in (halves, (halves.mean(axis=0), truth)))
+    assert between == pytest.approx(0.1716, abs=0.005)
+    assert exact == pytest.approx(LARGE, abs=0.005)
+
+
+@pytest.mark.parametrize("window", [flat, hann, disc], ids=["none", "hann", "disc"])
+@pytest.mark.parametrize("shape", [(32, 32), (33, 50), (48, 27)], ids=str)
+def test_noise_correlates_as_the_root_of_the_independent_pixels(shape: tuple[int, int], window: Any) -> None:
+    """Images of white noise under a window against exact ones: mean square 1 / n of the correlation in each ring.
+
+    The bounds are four standard errors; under a window, where the numbers of a ring are not all alike, the scatter of
+    the norms takes off a share of up to 1.5 / n besides.
+    """
+    w, samples = window(shape), 600
+    rng = np.random.default_rng(2)
+    noise, truth = (w * rng.standard_normal((samples, *shape)) for _ in range(2))
+    correlation = ring_correlation(noise, truth, w)[1][:, 1:]  # the first ring loses the mean under the window
+    counts = independent_counts(w)[1:]
+    excess = (correlation**2).mean(axis=0) * counts - 1
+    error, scatter = 4 * np.sqrt(2 / samples), (0 if window is flat else 1.5) / counts
+    assert (excess < error).all()
+    assert (excess > -error - scatter).all()
+    assert -scatter.mean() < excess.mean() + error / len(counts) ** 0.5
+    assert excess.mean() < error / len(counts) ** 0.5
+    if window is hann:
+        rise = np.sqrt(ring_counts(shape)[1:] / counts)
+        assert (rise > 1.2).all()
+        assert (rise < 1.6).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_threshold_of_an_image_counts_the_pixels_that_its_window_leaves_independent(shape: tuple[int, int]) -> None:
+    truth = np.random.default_rng(0).standard_normal(shape)
+    found = resolution(truth, truth, 1.0)
+    assert found.threshold == pytest.approx(half_bit(independent_counts(hann(shape))))
+    assert (np.array(found.threshold)[1:] > half_bit(ring_counts(shape))[1:]).all()
+
+
+def test_without_a_window_all_pixels_are_independent() -> None:
+    for shape in ((64,), (9, 12, 7), (21, 27)):
+        np.testing.assert_allclose(independent_counts(np.ones(shape)), ring_counts(shape), rtol=1e-9)
+    np.testing.assert_allclose(independent_counts(7 * hann((12, 17))), independent_counts(hann((12, 17))), rtol=1e-9)
 
 
 def test_the_crossing_of_two_polygons() -> None:
@@ -55,6 +132,6 @@ def test_half_a_bit_is_cautious_and_noise_does_not_reach_it(shape: tuple[int, in
 
     frequency, seen = ring_correlation(*images(1))
     curve = half_bit(ring_counts(shape))
-    assert crossing(frequency, seen.mean(axis=0), half_bit(np.array([1e12]))[0]) == pytest.approx(0.25, abs=0.03)
+    assert crossing(frequency, seen.mean(axis=0), LARGE) == pytest.approx(0.25, abs=0.03)
     assert 0.1 < np.mean([crossing(frequency, row, curve) for row in seen]) < 0.25
     assert np.mean(ring_correlation(*images(0))[1] > curve) < 0.05

@@ -14,6 +14,8 @@ from schemas.core import Field, Gauge, Task
 from schemas.scores import SCORES, ring_correlation, score, summary
 from schemas.tasks.tie import TASK as TIE
 from tests.test_gauge import WINDOWS, noise, planted, ramp, soft, task_of, times
+from tests.test_waves import task as wave_task
+from tests.test_waves import waves
 
 SHAPES = [(33,), (64,), (32, 48), (21, 27), (64, 33), (12, 15, 13)]
 
@@ -82,6 +84,30 @@ def test_the_gauge_costs_nothing_after_alignment(shape: Shape, gauge: tuple[Gaug
         np.testing.assert_allclose(found[prefix + "ssim"], 1, rtol=1e-12)
         np.testing.assert_array_equal(found[prefix + "frc"], 0.5)
     assert np.any(found["nrms"] > 0.1)
+
+
+@pytest.mark.parametrize("constant", [1.0, 2.0, 3.1, -7.0])
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_wave_has_no_phase_where_its_modulus_is_0(constant: float, everywhere: bool) -> None:
+    """After alignment no score depends on a constant of truth or prediction, even where nothing is predicted."""
+    task, names, rng = wave_task("constant", "shift", "twin"), ("shape", "phase"), np.random.default_rng(0)
+    exact = waves((24, 33))
+    there = rng.random(exact[0].shape) < 0.7
+    guess = exact[0] * there, np.where(there, exact[1] + 0.3 * rng.standard_normal(there.shape), 0)
+
+    def scores(*moves: float) -> dict[str, Any]:
+        rows = [
+            dict(zip(names, (m, np.where(everywhere | (m > 0), p + c, 0)), strict=True))
+            for (m, p), c in zip((guess, exact), moves, strict=True)
+        ]
+        return dict(score(task, rows[0], rows[1]))
+
+    expected = scores(0, 0)
+    for moves in ((constant, 0), (0, constant), (constant, constant)):
+        for key, values in scores(*moves).items():
+            if not key.endswith("nrms"):  # as published, the constant counts
+                np.testing.assert_allclose(values, expected[key], rtol=1e-7, err_msg=key)
+    assert (expected["nrms_aligned"] > 0.1).all()
 
 
 # --- structural similarity

@@ -111,17 +111,20 @@ def _of_object(
     if broken or not inside.any():
         return dict.fromkeys(OF_OBJECT, np.nan)
     error = abs(shape * np.exp(1j * phase) - exact * np.exp(1j * exact_phase)) ** 2
-    away = np.angle(np.exp(1j * (phase - exact_phase)))[inside]
     both = inside & predicted
-    turns = np.rint((beside - exact_phase) / (2 * np.pi))[both]
-    values, counts = np.unique(turns, return_counts=True)
-    off = turns != values[counts.argmax()] if len(values) else turns  # the constant itself is known to a turn
+    away, turns = (values[both] for values in (phase - exact_phase, (beside - exact_phase) / (2 * np.pi)))
     return {
         "wave_error": float(np.sqrt(error.sum() / (exact**2).sum())),
-        "phase_error": float(np.sqrt((away**2).mean())),
+        "phase_error": float(np.sqrt((np.angle(np.exp(1j * away)) ** 2).mean())) if both.any() else np.pi,
         "iou": float(both.sum() / (inside | predicted).sum()),
-        "wraps": float(off.mean()) if len(off) else 0.0,
+        "wraps": _wrapped(np.rint(turns)) if both.any() else 1.0,
     }
+
+
+def _wrapped(turns: np.ndarray) -> float:
+    """The share of pixels with other turns than most have: the constant itself is known to a turn."""
+    values, counts = np.unique(turns, return_counts=True)
+    return float((turns != values[counts.argmax()]).mean())
 
 
 def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
@@ -177,11 +180,20 @@ FINISH = Finish(
 
 SCORES: Mapping[str, Score] = {
     "wave_error": Score("1", "sqrt(sum |p - t|^2 / sum |t|^2) of the waves shape exp(i phase), aligned", "lower"),
-    "phase_error": Score("rad", "root mean square of the phase error, circular, where shape >= 0.1, aligned", "lower"),
+    "phase_error": Score(
+        "rad",
+        "root mean square of arg(p conj t) where both shapes are >= 0.1, aligned (iou tells of the rest); pi, the "
+        "worst, if they are so nowhere",
+        "lower",
+    ),
     "iou": Score("1", "intersection over union of the pixels with shape >= 0.1, aligned", "higher"),
     "chi2": Score("1", "sum (sqrt I_t - sqrt I_p)^2 / sum I_t of measured and predicted pattern, the finest", "lower"),
     "twin": Score("1", "share of predictions that are nearer to the twin", "lower"),
-    "wraps": Score("1", "share of the object's pixels that are off by whole turns from most others", "lower"),
+    "wraps": Score(
+        "1",
+        "share of the pixels of phase_error that are off by whole turns from most others; 1 if there are none",
+        "lower",
+    ),
 }
 
 REPORT = Report(

@@ -239,4 +239,4 @@ STITCH = Stitch(
     ),
 )
 
-REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"), aligned=True)
+REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))
