@@ -141,7 +141,7 @@ def _source(args: argparse.Namespace) -> "Manifest | None":
 
 def _recipe(args: argparse.Namespace, source: "Manifest | None") -> "tuple[str, Recipe]":
     from generators.contract import find_generator
-    from schemas.knobs import load, make
+    from schemas.knobs import make
 
     task = source.task.name if source else args.task
     if task is None:
@@ -154,14 +154,17 @@ def _recipe(args: argparse.Namespace, source: "Manifest | None") -> "tuple[str, 
             f"--from {args.source}: made by version {source.generator_version} of the generator of {task}, "
             f"this is version {generator.VERSION}; install the version that made it"
         )
-    return task, make(generator.Recipe, _base(args, source, generator, load), args.set)
+    return task, make(generator.Recipe, _base(args, source, generator), args.set)
 
 
-def _base(args: argparse.Namespace, source: "Manifest | None", generator: Any, load: Any) -> dict[str, Any]:
+def _base(args: argparse.Namespace, source: "Manifest | None", generator: Any) -> dict[str, Any]:
+    from schemas.knobs import load, refuse_paths
+
     if source:
         if args.recipe:
             raise UserError("--recipe and --from exclude one another: leave one out")
         assert source.recipe is not None
+        refuse_paths(generator.Recipe, source.recipe, f"--from {args.source}")
         return source.recipe
     name = args.recipe or "default"
     if name in generator.RECIPES:
@@ -169,8 +172,7 @@ def _base(args: argparse.Namespace, source: "Manifest | None", generator: Any, l
         return base
     if not Path(name).exists():
         raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(generator.RECIPES)}")
-    loaded: dict[str, Any] = load(Path(name))
-    return loaded
+    return load(Path(name))
 
 
 def _samples(args: argparse.Namespace, source: "Manifest | None") -> dict[str, int]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from generators.plan import RECEIPTS, Job, Plan
 from schemas.manifest import Layout
-from schemas.objects import publish, read, sha256
+from schemas.objects import inside, publish, read, sha256
 
 
 class Moments(BaseModel):
@@ -85,7 +85,7 @@ def holds(job: Job, receipt: Receipt) -> bool:
 
 
 def _holds(job: Job, key: str, digest: str, size: int) -> bool:
-    path = job.plan.out / key
+    path = inside(job.plan.out, key)
     if not path.is_file() or path.stat().st_size != size:
         return False
     return sha256(path.read_bytes()) == digest

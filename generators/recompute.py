@@ -11,7 +11,7 @@ from generators.plan import Plan
 from generators.provenance import platform_class
 from schemas import digest
 from schemas.errors import UserError
-from schemas.knobs import make
+from schemas.knobs import make, refuse_paths
 from schemas.manifest import read_manifest
 from schemas.store import LEAF, open_split
 
@@ -27,6 +27,7 @@ def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[lis
             f"{path}: made by version {manifest.generator_version} of the generator, this is {generator.VERSION}; "
             "install the version that made it"
         )
+    refuse_paths(generator.Recipe, manifest.recipe, str(path))
     plan = Plan(path.absolute(), manifest, make(generator.Recipe, manifest.recipe, []).bind(inputs))
     found, count = [], 0
     for split, n in manifest.samples.items():

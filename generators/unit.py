@@ -22,7 +22,7 @@ from schemas import digest
 from schemas.core import problems
 from schemas.errors import Interrupted, UserError
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import publish, sha256
+from schemas.objects import inside, publish, sha256
 from schemas.store import encode, is_simulated, metadata, units
 
 BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
@@ -64,7 +64,7 @@ def _do(job: Job) -> None:
     objects = {}
     for name, array in values.items():
         for key, data in _encode(job, name, array).items():
-            publish(job.plan.out / key, data)
+            publish(inside(job.plan.out, key), data)
             objects[key] = (sha256(data), len(data))
     seconds = time.perf_counter() - start
     receipts.save(

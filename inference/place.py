@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas import output
 from schemas.errors import UserError
-from schemas.objects import PARTIAL, publish, publish_if_changed, read, sweep
+from schemas.objects import PARTIAL, inside, publish, publish_if_changed, read, sweep
 from schemas.predictions import Predictions, metadata, read_predictions
 
 
@@ -26,10 +26,10 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
         if read(path / "zarr.json") is not None:
             asked = _continued(path, asked)
         objects = metadata(asked)
-        publish_if_changed(path / "zarr.json", objects.pop("zarr.json"), durable=True)
+        publish_if_changed(inside(path, "zarr.json"), objects.pop("zarr.json"), durable=True)
         sweep(path)
         for key, data in objects.items():
-            publish_if_changed(path / key, data)
+            publish_if_changed(inside(path, key), data)
     except OSError as error:
         raise UserError(f"--out {path}: {error.strerror or error}; choose a place that can be written") from None
     return asked

@@ -13,7 +13,7 @@ from inference.source import Source
 from inference.tiling import Tiles, as_stored, spatial
 from schemas.errors import UserError
 from schemas.machine import versions
-from schemas.objects import publish
+from schemas.objects import inside, publish
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.progress import pace, progress
 from schemas.store import units
@@ -197,7 +197,7 @@ def _together(job: Job, predictions: Predictions, clock: Clock) -> int:
 def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> None:
     """The objects of a unit."""
     for key, data in objects(predictions, start, values).items():
-        publish(job.out / key, data)
+        publish(inside(job.out, key), data)
 
 
 def _seconds(job: Job, clock: Clock) -> float:

@@ -27,7 +27,7 @@ from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant
 from schemas.machine import versions
-from schemas.objects import publish_folder, read
+from schemas.objects import inside, publish_folder, read
 from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.store import consolidate, create_array, encode, units
@@ -127,7 +127,7 @@ def _job(source: Path, scans: Scans, method: LeastSquares | Iterative, field: st
 
 def read_images(path: Path) -> Images:
     """What the images at a path are; UserError if there are none, or if their metadata are damaged."""
-    data = read(path / "zarr.json")
+    data = read(inside(path, "zarr.json"))
     try:
         content = json.loads(data or b"")["attributes"][KEY]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -61,6 +61,8 @@ class Source:
         rows: Any = slice(start, stop) if field.per_sample else ...
         try:
             values = np.asarray(self._group[field.name][rows])
+        except UserError:
+            raise
         except Exception as error:  # whatever a missing or damaged object makes a codec raise
             raise self._damaged(field, type(error).__name__) from None
         expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)

@@ -14,7 +14,7 @@ from schemas import predictions
 from schemas.core import Field
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
-from schemas.objects import read
+from schemas.objects import inside, read
 from schemas.store import open_split, read_rows
 
 type Arrays = dict[str, np.ndarray]
@@ -48,7 +48,7 @@ def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
 
 def _are_predictions(path: Path) -> bool:
     try:
-        return predictions.KEY in json.loads(read(path / "zarr.json") or b"{}").get("attributes", {})
+        return predictions.KEY in json.loads(read(inside(path, "zarr.json")) or b"{}").get("attributes", {})
     except (ValueError, AttributeError, TypeError, RecursionError):
         return False
 
@@ -79,6 +79,8 @@ def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arr
         group = open_split(path, split)
         whole = {field.name: np.asarray(group[field.name][...]) for field in fields if not field.per_sample}  # type: ignore[index]
         return read_rows(group, fields, rows) | whole
+    except UserError:
+        raise
     except Exception as error:  # whatever a missing or damaged object makes a codec raise
         raise UserError(
             f"{path}: samples {rows.start}:{rows.stop} of {split} cannot be read ({type(error).__name__}); "

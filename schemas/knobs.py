@@ -38,6 +38,35 @@ def make[K: Knobs](kind: type[K], base: Mapping[str, Any], settings: Sequence[st
         raise UserError(_one_line(kind, error)) from None
 
 
+def refuse_paths(kind: type[Knobs], stored: Mapping[str, Any], where: str) -> None:
+    """Refuse a recipe that a dataset or a model stores if one of its knobs names a file. UserError: that knob.
+
+    Recipes are stored without the places of their files, by hash: a path in one was put there by a stranger, and would
+    bring a file of this machine into what is made. where: the dataset or model, for the message.
+    """
+    if found := next(_left_out(kind, stored), None):
+        raise UserError(
+            f"{where}: its recipe names a file of this machine, {found}; a stored recipe may hold hashes alone "
+            "(--inputs DIR finds the files): get it from a source that you trust"
+        )
+
+
+def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
+    """Knobs in data that dumps leave out, at any depth. annotation: the type that the data are to be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, info in annotation.model_fields.items():
+            if not isinstance(data, Mapping) or name not in data:
+                continue
+            if info.exclude:
+                yield f"{prefix}{name} = {data[name]}"
+            yield from _left_out(info.annotation, data[name], f"{prefix}{name}.")
+        return
+    items = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()
+    for part in typing.get_args(getattr(annotation, "__value__", annotation)):
+        for item in (data, *items):
+            yield from _left_out(part, item, prefix)
+
+
 def load(path: Path) -> dict[str, Any]:
     """A recipe file: a JSON object of knobs."""
     try:
@@ -65,6 +94,15 @@ def untold(kind: type[BaseModel]) -> Iterator[str]:
     for name, info in knobs(kind):
         if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():
             yield f"{kind.__name__}.{name}: must be Field(default, **knob(meaning, unit))"
+        elif _names_a_file(info) and not info.exclude:
+            yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that no dataset holds it"
+
+
+def _names_a_file(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return Path in (info.annotation, *typing.get_args(info.annotation)) or (
+        isinstance(extra, dict) and extra.get("unit") == "path"
+    )
 
 
 def describe(kind: type[Knobs], recipe: Knobs) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from schemas.core import SAMPLE, SPLITS, Task
 from schemas.digest import canonical
 from schemas.documents import document
 from schemas.errors import UserError
-from schemas.objects import read, sha256
+from schemas.objects import inside, read, sha256
 
 KEY = "drybeam"
 FORMAT = 1  # of the manifest and the layout of the store; a reader refuses a newer one
@@ -113,7 +113,7 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
     Raises UserError if there is none, if it is damaged or newer than this reader, or if the dataset is
     incomplete and `incomplete` does not say that this will do.
     """
-    data = read(path / "zarr.json")
+    data = read(inside(path, "zarr.json"))
     if path.absolute().name in SPLITS and read(path.absolute().parent / "zarr.json") is not None:
         raise UserError(f"{path}: is a split of a dataset; give the dataset, {path.absolute().parent}")
     if data is None:

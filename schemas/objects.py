@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from schemas.errors import UserError
+
 PARTIAL = ".partial"
 STALE = 3600.0  # seconds
 
@@ -73,6 +75,20 @@ def read(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def inside(root: Path, key: str | Path) -> Path:
+    """Return the path of an object in a store or model. UserError: a link leads out of that folder.
+
+    The folder itself may be reached by a link: that is its user's choice, what lies within is its author's.
+    """
+    path = root / key
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise UserError(
+            f"{path}: leads out of {root}; links out of a store or model are not followed: "
+            f"if you trust them, cp -rL {root} COPY puts the files in place of the links"
+        )
+    return path
 
 
 def sha256(data: bytes) -> str:

@@ -18,7 +18,7 @@ from schemas import core
 from schemas.core import SAMPLE, SPLITS, Task
 from schemas.documents import document
 from schemas.errors import UserError
-from schemas.objects import read
+from schemas.objects import inside, read
 from schemas.store import consolidate, create_array, encode, open_split
 
 KEY = "drybeam_predictions"
@@ -171,7 +171,7 @@ def read_predictions(path: Path, *, incomplete: bool = False) -> Predictions:
     Raises UserError if there are none, if their metadata are damaged or newer than this reader, or if they are
     incomplete and `incomplete` does not say that this will do.
     """
-    data = read(path / "zarr.json")
+    data = read(inside(path, "zarr.json"))
     if data is None:
         raise UserError(f"{path}: no predictions here (no zarr.json); make some with: infer ... --out {path}")
     found = _parse(path, data)
@@ -199,6 +199,8 @@ def read_target(
     """Some rows of one target, of each sample only a window if one is given; UserError as `read_rows`."""
     try:
         values = np.asarray(open_split(path, "")[field.name][rows, *window])  # type: ignore[index]
+    except UserError:
+        raise
     except Exception as error:  # whatever a missing or damaged object makes a codec raise
         raise _unreadable(path, rows, type(error).__name__) from None
     whole = np.broadcast_to(0, (rows.stop - rows.start, *field.shape(predictions.sizes)))

@@ -44,6 +44,8 @@ def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
 def _read(path: Path, split: str, task: Task, count: int) -> Values:
     try:
         return read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
+    except UserError:
+        raise
     except Exception as error:  # whatever a missing or damaged object makes a codec raise
         raise UserError(
             f"{path}: the first {count} samples of {split} cannot be read ({type(error).__name__}); "

@@ -10,7 +10,9 @@ import zarr
 
 from schemas import digest
 from schemas.core import Field, find_task, problems, task_names
+from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
+from schemas.objects import inside
 from schemas.store import LEAF, open_split, read_rows, units
 
 type Progress = Callable[[int], None]
@@ -125,18 +127,19 @@ def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
     """Readers such as xarray trust the copies of the metadata in the groups: they must be those of the arrays."""
     for group in ("", *manifest.splits):
         try:
-            copies = json.loads((path / group / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"]
+            described = json.loads(inside(path, Path(group, "zarr.json")).read_bytes())
+            copies = described["consolidated_metadata"]["metadata"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             yield f"{group or 'root'}: no readable consolidated metadata ({_reason(error)})"
             continue
         for key, copy in copies.items():
-            if _essence(copy) != _essence(_described(path / group / key)):
+            if _essence(copy) != _essence(_described(path, Path(group, key, "zarr.json"))):
                 yield f"{group or 'root'}: consolidated metadata of {key} are not those of the array"
 
 
-def _described(path: Path) -> Any:
+def _described(path: Path, key: Path) -> Any:
     try:
-        return json.loads((path / "zarr.json").read_bytes())
+        return json.loads(inside(path, key).read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -191,4 +194,7 @@ def _root_problems(path: Path, manifest: Manifest, splits: dict[str, str]) -> It
 
 
 def _reason(error: Exception) -> str:
+    """Describe what reading raised. A UserError stays one: an object that leads out of the store is no damage."""
+    if isinstance(error, UserError):
+        raise error
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]

@@ -61,6 +61,8 @@ class Split:
         try:
             group = open_split(self.path, self.name)
             return {name: np.asarray(group[name][index]) for name in names}
+        except UserError:
+            raise
         except Exception as error:  # whatever a damaged object makes a codec raise
             reason = str(error).partition("\n")[0]
             raise UserError(

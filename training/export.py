@@ -23,8 +23,8 @@ from schemas.core import Task, find_task, task_names
 from schemas.digest import canonical
 from schemas.documents import document
 from schemas.errors import UserError
-from schemas.knobs import make
-from schemas.objects import read, sha256
+from schemas.knobs import make, refuse_paths
+from schemas.objects import inside, read, sha256
 from training import checkpoints
 from training.checkpoints import Place
 from training.contract import find_learn, find_model, model_names
@@ -188,7 +188,7 @@ def _packed(parameters: Named, rest: Named) -> bytes:
 def load_card(path: Path) -> tuple[Path, Card]:
     """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
     folder = next((f for f in _places(path) if f.is_dir()), path)
-    data = read(folder / "model.json")
+    data = read(inside(folder, "model.json"))
     if data is None:
         if (path / "run.json").exists():
             raise UserError(f"{path}: this run has no model yet; go on training: the first comes with the first epoch")
@@ -256,7 +256,7 @@ def load_checkpoint(run: Path, step: int) -> Trained:
 def load_whole(path: Path) -> tuple[Card, bytes]:
     """The card and the weights that it vouches for; UserError if they do not belong together."""
     folder, card = load_card(path)
-    file = folder / "model.safetensors"
+    file = inside(folder, "model.safetensors")
     weights = read(file) if file.is_file() else None
     if weights is None or sha256(weights) != card.weights_sha256:
         raise UserError(f"{file}: missing, or not the weights of model.json; copy the model again")
@@ -308,8 +308,10 @@ def _complete(path: Path, card: Card, recipe: Recipe) -> None:
 
 def _recipe(path: Path, card: Card) -> Recipe:
     name = card.recipe["model"]["name"]
+    kind = recipe_of(name, find_model(name).Config)
+    refuse_paths(kind, card.recipe, f"{path}/model.json")
     try:
-        return make(recipe_of(name, find_model(name).Config), card.recipe, [])
+        return make(kind, card.recipe, [])
     except UserError as error:
         raise UserError(f"{path}/model.json: {error}") from None
 

@@ -103,7 +103,9 @@ def _open(path: Path) -> Any:
     if path.is_dir():
         import zarr  # here: it starts threads, and workers are forked
 
-        return zarr.open_array(path, mode="r")
+        from schemas.store import Confined
+
+        return zarr.open_array(Confined(path), mode="r")
     head = _head(path)
     if head.startswith(NUMPY):
         return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -6,8 +6,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from schemas.errors import UserError
 from schemas.formats import microscope
+from schemas.formats.hdf5_links import VALUES, elsewhere, refuse_link
 from schemas.formats.picture import Picture, refuse_large, the_only
 
 NAME = "HDF5"
@@ -28,7 +28,7 @@ def _is_emd(path: Path) -> bool:
 def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:
     """The values of one dataset of numbers; groups whose names begin with `hidden` are left out.
 
-    UserError: none, several, or its values lie in other files.
+    UserError: none, several, or it lies in other files.
     """
     with h5py.File(path, "r") as file:
         found: dict[str, h5py.Dataset] = {}
@@ -38,9 +38,11 @@ def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:
                 found[name] = item
 
         file.visititems(visit)
-        name = the_only(path, inner.strip("/"), {name: item.shape for name, item in found.items()})
+        if (wanted := inner.strip("/")) not in found:
+            refuse_link(path, file, wanted)
+        name = the_only(path, wanted, {name: item.shape for name, item in found.items()})
         item = found[name]
         if item.is_virtual or item.external:
-            raise UserError(f"{path}:{name}: its values lie in other files; copy them into this one (h5repack)")
+            raise elsewhere(path, name, VALUES)
         refuse_large(path, item.shape, item.dtype.itemsize)
         return np.asarray(item[...])

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from physics.electron import wavelength
 from schemas.errors import UserError
+from schemas.formats.hdf5_links import refuse_elsewhere
 from schemas.formats.lengths import Known, is_pattern, nanometres, pattern, pixel
 from schemas.formats.picture import Picture, refuse_large, the_only
 
@@ -38,6 +40,8 @@ def read_by(name: str, path: Path, inner: str) -> Picture:
         raise UserError(
             f"{path}: is read by RosettaSciIO, which is not installed: pip install 'drybeam[microscopy]'"
         ) from None
+    if h5py.is_hdf5(path):
+        refuse_elsewhere(path)  # what the plugin reads of it cannot be foreseen
     signals = dict(_titled(plugin.file_reader(str(path), lazy=True)))  # lazy: sizes are known before values are read
     signal = signals[the_only(path, inner, {name: one["data"].shape for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)

@@ -1,0 +1,75 @@
+"""Objects of an HDF5 file that lead into other files: external links, virtual datasets, external storage.
+
+HDF5 follows all three without a word, so that a file from a stranger could bring in any other file that the reader may
+read. They are found without following any link, and refused.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+from h5py import h5d, h5l, h5o
+
+from schemas.errors import UserError
+
+MOST = 1_000_000  # links of a file that are looked at
+LINK = "is a link to another file"
+VALUES = "its values lie in other files or datasets"
+
+
+def refuse_elsewhere(path: Path) -> None:
+    """Refuse a file of which any object leads into another file, for readers that may read all of it.
+
+    HDF5 visits each group once, so hard links in a circle end. UserError: the first such object, or too many links.
+    """
+    with h5py.File(path, "r") as file:
+        looked = iter(range(MOST))
+
+        def visit(name: bytes, link: h5l.LinkInfo) -> UserError | None:
+            if next(looked, None) is None:
+                return UserError(f"{path}: has more than {MOST:,} links; copy what you need into a smaller file")
+            reason = _elsewhere(file, name, link)
+            return elsewhere(path, name.decode(errors="replace"), reason) if reason else None
+
+        if error := file.id.links.visit(visit, info=True):
+            raise error
+
+
+def refuse_link(path: Path, file: h5py.File, inner: str) -> None:
+    """Refuse the name of an array that leads through a link to another file. UserError: that link."""
+    for name, link in _links(file, inner):
+        if isinstance(link, h5py.ExternalLink):
+            raise elsewhere(path, name, LINK)
+
+
+def elsewhere(path: Path, name: str, reason: str) -> UserError:
+    """Return the error for an object that leads into another file."""
+    return UserError(f"{path}:{name}: {reason}; copy the data into this file (h5copy, h5repack)")
+
+
+def _links(group: h5py.Group, inner: str) -> Iterator[tuple[str, object]]:
+    """The links along a path, by name, to the first that is no hard one."""
+    names = [name for name in inner.split("/") if name]
+    for depth, name in enumerate(names, 1):
+        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
+        yield "/".join(names[:depth]), link
+        if not isinstance(link, h5py.HardLink):
+            return
+        group = group[name]
+
+
+def _elsewhere(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
+    """Say how a link, or the dataset behind it, leads into another file; nothing if it does not."""
+    if link.type == h5l.TYPE_SOFT:  # stays within the file, all of which is visited
+        return ""
+    if link.type != h5l.TYPE_HARD:
+        return LINK
+    item = h5o.open(file.id, name)  # takes half the time of file[name]
+    return VALUES if isinstance(item, h5d.DatasetID) and _stored_elsewhere(item) else ""
+
+
+def _stored_elsewhere(dataset: h5d.DatasetID) -> bool:
+    made = dataset.get_create_plist()
+    if made.get_layout() == h5d.VIRTUAL:
+        return any(made.get_virtual_filename(index) != "." for index in range(made.get_virtual_count()))
+    return bool(made.get_external_count())
