@@ -8,6 +8,7 @@ from math import pi
 
 from physics.arrays import Array, leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
+from physics.moduli import bright
 from physics.optics import exit_wave, phasor, propagate
 from physics.phase import in_focus, transport, unwindowed, vacuum
 
@@ -25,6 +26,9 @@ def misell(
     Planes are swept there and back, `iterations` times. start: (..., y, x) [rad], for instance by the transport of
     intensity; with the amplitude of the image in focus. wavelength, sampling: [nm], numbers or over the leading axes.
 
+    Where a wave is dark, below 1e-6 of its greatest modulus, rounding decides its phase (`physics.moduli`): u stays
+    dark there, and the result is the phase of `start`.
+
     The true wave is a fixed point. Without noise sum_k || |u_k| - sqrt(I_k) ||^2 does not grow for two planes (Fienup,
     Appl. Opt. 21 (1982) 2758). Slow frequencies change the images little, and converge slowly.
     Misell, J. Phys. D 6 (1973) L6; Gerchberg and Saxton, Optik 35 (1972) 237.
@@ -36,9 +40,9 @@ def misell(
     for k in [*range(planes), *range(planes - 2, 0, -1)] * iterations:
         wave = propagate(wave, wavelength, defocus[..., k] - place, sampling)
         size = abs(wave)
-        wave, place = amplitude[..., k, :, :] * wave / xp.where(size > 0, size, 1), defocus[..., k]
+        wave, place = amplitude[..., k, :, :] * wave / xp.where(bright(size), size, 1), defocus[..., k]
     wave = propagate(wave, wavelength, -place, sampling) * phasor(-start)
-    return start + xp.atan2(wave.imag, wave.real)
+    return start + xp.where(bright(abs(wave)), xp.atan2(wave.imag, wave.real), 0)
 
 
 def misell_from_transport(

@@ -3,7 +3,7 @@
     A     the measured amplitude (sample, qy, qx), q = 0 at N//2, of a wave amid zeros: sampled twice or finer
     g     the guess of the wave psi, complex (sample, y, x), on the grid of A; G = F g its far field
     S     the support: where the wave may be other than 0, (sample, y, x) or (y, x) of bool
-    P_M   g -> F^-1 [ A G / |G| ]      the nearest wave with the measured amplitude
+    P_M   g -> F^-1 [ A G / |G| ]      the nearest wave with the measured amplitude, where G is not dark
     P_S   g -> g within S, 0 outside   the nearest wave within the support
 
     error reduction        g' = P_S P_M g
@@ -38,10 +38,11 @@ from physics.arrays import Array, module, pixel_sum
 from physics.diffraction import AXES, near_field
 from physics.filling import filled
 from physics.fourier import blurred, fft2, ifft2
+from physics.moduli import ratio
 from physics.optics import phasor
 from physics.repeat import Repeat, in_turn
 
-TINY = 1e-20  # a far field below it has no phase
+TINY = 1e-20  # keeps a quotient finite
 IN_CACHE = 2**15  # pixels of one slab of patterns: measured, all the arrays of an iteration fit
 
 type Projection = Callable[[Array], Array]
@@ -51,8 +52,8 @@ type Step = Callable[[Array, Projection, Array, float], Array]
 def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
     """P_M. amplitude: A. measured: bool, where the detector has measured, or None for everywhere.
 
-    Pixels that are not measured keep the far field of the guess, whatever A says there. Where G is 0 it stays 0, since
-    its phase is unknown.
+    Pixels that are not measured keep the far field of the guess, whatever A says there. Pixels at which it is below
+    1e-6 of its greatest modulus are not brightened, since rounding decides its phase there (`physics.moduli`).
     """
     xp = module(amplitude)
     target = xp.fft.ifftshift(amplitude, AXES)
@@ -60,7 +61,7 @@ def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
 
     def project(guess: Array) -> Array:
         spectrum = fft2(guess)
-        scale = target / (abs(spectrum) + TINY)  # a sum takes a quarter of the time of a maximum
+        scale = ratio(target, abs(spectrum))
         return ifft2(spectrum * (scale if seen is None else xp.where(seen, scale, 1)))
 
     return project

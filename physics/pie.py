@@ -10,6 +10,10 @@ ePIE is u = v = 1 (Maiden and Rodenburg, Ultramicroscopy 109 (2009) 1256), rPIE 
 Optica 4 (2017) 736); more than one mode is the mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits
 every position once, in the order given. Conventions, shapes and positions: `physics.ptychography`.
 
+Where the model is dark, below 1e-6 of its brightest pixel, rounding decides its phase, and it is not brightened
+(`physics.moduli`). So a reconstruction that begins in vacuum leaves the dark field alone until the object, which the
+bright field draws, sends light there.
+
 What no pattern tells: a constant phase; with the probe unknown, a factor between it and the object, a phase ramp of
 the one against the other, and a common shift; with more modes, any unitary mixture of them. The first two, and the
 modes, are fixed by `gauge`.
@@ -24,6 +28,7 @@ import numpy as np
 from physics import pie_compiled
 from physics.arrays import Array, real_dtype
 from physics.fourier import fft2, ifft2
+from physics.moduli import DARK, ratio
 from physics.ptychography import illumination, locate, modes
 
 AXES = (-2, -1)
@@ -166,7 +171,7 @@ def _sweep(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule
 
 def _compiled(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule: _Rule) -> float:
     """`_sweep` as machine code, for small probes in complex64."""
-    numbers = np.array([rule.step, rule.floor, rule.probe_step, rule.probe_floor], scan.intensity.dtype)
+    numbers = np.array([rule.step, rule.floor, rule.probe_step, rule.probe_floor, DARK], scan.intensity.dtype)
     along = pie_compiled.matrices(spectrum.shape[-2:], spectrum.dtype)
     return pie_compiled.sweep(scan.intensity, scan.starts, *scan.ramps, order, transmission, spectrum, *along, numbers)
 
@@ -179,7 +184,7 @@ def _visit(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rul
     shifted = ifft2(spectrum * ramp)
     fields = fft2(shifted * patch)
     measured, model = np.sqrt(scan.intensity[j]), np.sqrt(_power(fields))
-    change = ifft2(fields * (measured / np.maximum(model, FAINT) - 1))
+    change = ifft2(fields * (ratio(measured, model) - 1))
     step = _step((shifted.conj() * change).sum(axis=0), _power(shifted), rule.step, rule.floor)
     if rule.probe_step:
         update = _step(patch.conj() * change, _power(patch[None]), rule.probe_step, rule.probe_floor)

@@ -31,7 +31,10 @@ def sweep(
     along_x: Array,
     rule: Array,
 ) -> float:
-    """As `pie._sweep`, in place. along_y, along_x: of `matrices`. rule: a, u, b, v, in the precision of intensity."""
+    """As `pie._sweep`, in place.
+
+    along_y, along_x: of `matrices`. rule: a, u, b, v and `moduli.DARK`, in the precision of intensity.
+    """
     modes, ny, nx = spectrum.shape
     shifted, changes, half = np.empty_like(spectrum), np.empty_like(spectrum), np.empty_like(spectrum[0])
     ratio, light, o = np.empty_like(intensity[0]), np.empty_like(intensity[0]), np.empty_like(spectrum[0])
@@ -43,7 +46,7 @@ def sweep(
             for x in range(nx):
                 o[y, x], ramp[y, x] = patch[y, x], ramp_y[j, y] * ramp_x[j, x]
         _propagate(spectrum, ramp, o, along_y, along_x, half, shifted, changes)
-        error += _compare(intensity[j], changes, ratio)
+        error += _compare(intensity[j], changes, ratio, rule[4])
         _multiply(changes, ratio, changes)
         _transform(changes, along_y[1], along_x[1], half)
         _power(shifted, light)
@@ -96,15 +99,16 @@ def _power(waves: Array, power: Array) -> None:
 
 
 @compiled
-def _compare(intensity: Array, fields: Array, ratio: Array) -> float:
-    """Ratio = measured / model amplitude - 1. Returns the sum of their squared differences."""
+def _compare(intensity: Array, fields: Array, ratio: Array, dark: float) -> float:
+    """Ratio = `moduli.ratio` of measured and model amplitude - 1. Returns the sum of their squared differences."""
     _power(fields, ratio)
-    error = 0.0
+    least, error = dark * np.sqrt(ratio.max()), 0.0
     for y in range(ratio.shape[0]):
         for x in range(ratio.shape[1]):
             measured, model = np.sqrt(intensity[y, x]), np.sqrt(ratio[y, x])
             error += (measured - model) ** 2
-            ratio[y, x] = measured / max(model, FAINT) - 1
+            found = measured / (model + FAINT)
+            ratio[y, x] = (found if model > least else min(found, 1.0)) - 1
     return error
 
 

@@ -156,7 +156,7 @@ def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
-        version=2,  # 1 began with the frame where pixels were hidden
+        version=3,  # 1 began with the frame where pixels were hidden; 2 brightened pixels that rounding had left
         settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,), least=0, most=2)},
     )
 

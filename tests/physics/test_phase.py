@@ -10,7 +10,7 @@ import pytest
 from physics.electron import wavelength
 from physics.fourier import frequencies
 from physics.optics import exit_wave, intensity, propagate
-from physics.phase import inverse_square, longitudinal_derivative, reciprocal, retrieve, retrieve_uniform
+from physics.phase import inverse_square, longitudinal_derivative, reciprocal, retrieve, retrieve_uniform, vacuum
 
 GRIDS = [((64, 48), (0.1, 0.2)), ((33, 50), (0.3, 0.1)), ((21, 27), (0.2, 0.2))]
 LAMBDA = wavelength(200e3)
@@ -245,3 +245,22 @@ def test_jax_agrees_eager_and_compiled() -> None:
             assert isinstance(ours, jax.Array), way
             assert ours.dtype == np.float32, way
             np.testing.assert_allclose(ours, numpy, atol=5e-6 * np.max(abs(numpy)), err_msg=way)
+
+
+# --- the vacuum around a specimen
+
+
+@pytest.mark.parametrize("shape", [(40, 64), (64, 40), (33, 50), (27, 21)])
+def test_the_vacuum_is_a_ring_as_wide_as_the_smaller_side(shape: Shape) -> None:
+    """Radii of 0.45 to 0.50 of it about pixel N//2: what lies within or beyond does not matter."""
+    y, x = np.indices(shape) - np.reshape([n // 2 for n in shape], (2, 1, 1))
+    square = 4 * (y**2 + x**2) / min(shape) ** 2
+    ring = (square >= 0.9**2) & (square <= 1)
+    every = np.ones(shape)
+    phase = np.where(ring, 0.7, np.random.default_rng(0).normal(size=(2, *shape)))
+    np.testing.assert_allclose(vacuum(phase, every), np.full((2, 1, 1), 0.7))
+    assert vacuum(1.0 * ring, every) == pytest.approx(1)
+    assert vacuum(1.0 * ~ring, every) == 0
+    half = np.where(y < 0, 0.5, 0)
+    assert vacuum(np.where(y < 0, phase, 100), half) == pytest.approx(0.7)
+    assert not vacuum(phase, 1.0 * ~ring).any()

@@ -140,13 +140,17 @@ def test_rpie_without_regularisation_of_the_dim_is_epie() -> None:
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("beta", [None, 0.3])
+@pytest.mark.parametrize("vacuum", [False, True])
 def test_the_compiled_sweep_is_the_plain_one(
-    window: tuple[int, int], count: int, beta: float | None, monkeypatch: pytest.MonkeyPatch
+    window: tuple[int, int], count: int, beta: float | None, vacuum: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over few positions: each enlarges what rounding leaves, tenfold in ten positions where the light is dim."""
-    scan, p = Scan(window, 4, (3, 2)), electrons(window)
+    """Over few positions: each enlarges what rounding leaves, tenfold in ten positions where the light is dim.
+
+    In vacuum over one: what is almost dark afterwards has a phase that rounding changes by its share of it.
+    """
+    scan, p = Scan(window, 4, *(((1, 1), 3.0) if vacuum else ((3, 2), 1.0))), electrons(window)
     modes = np.stack([np.roll(p, k, 0) / (k + 1) for k in range(count)]).astype(np.complex64)
-    start = texture(scan.empty.shape, 0.5, 9).astype(np.complex64)
+    start = scan.single if vacuum else texture(scan.empty.shape, 0.5, 9).astype(np.complex64)
     arguments = scan.seen(modes), scan.positions, start, modes, scan.orders(1)
     machine = rpie(*arguments, alpha=0.2, beta=beta)
     monkeypatch.setattr(pie, "SMALL", 0)
@@ -172,6 +176,35 @@ def visited(
         return o + alpha * p.conj() * d / light.max(), p + beta * o.conj() * d / there.max()
     weight = (1 - alpha) * light + alpha * light.max(), (1 - beta) * there + beta * there.max()
     return o + p.conj() * d / weight[0], p + o.conj() * d / weight[1]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])  # compiled, plain
+def test_in_vacuum_the_bright_field_alone_moves_the_object(window: tuple[int, int], dtype: Any) -> None:
+    """One visit: the far field beside the aperture, measured but not modelled, has no phase."""
+    scan, p = Scan(window, 4, (1, 1), strength=3), electrons(window).astype(dtype)
+    scan.positions[:] = np.array(window) // 2
+    seen, start = scan.seen(p), scan.empty.astype(dtype)
+    found = epie(seen, scan.positions, start, p, np.zeros((1, 1), int))
+    field, measured = np.fft.fft2(p.astype(complex)), np.fft.ifftshift(np.sqrt(seen[0]))
+    inside = abs(field) > 1e-3 * abs(field).max()
+    assert measured[~inside].max() > 0.01 * measured.max()
+    change = np.fft.ifft2(np.where(inside, (measured / np.where(inside, abs(field), 1) - 1) * field, 0))
+    new = scan.empty.copy()
+    new[: window[0], : window[1]] += p.conj() * change / np.max(abs(p)) ** 2
+    exact = gauge(new, illumination(new.shape, p, scan.positions))
+    np.testing.assert_allclose(found.transmission, exact[0] * abs(exact[1]), atol=1e-6)
+    assert abs(new - 1).max() > 0.1
+
+
+@pytest.mark.parametrize("engine", [epie, rpie])
+def test_rounding_in_vacuum_decides_nothing(engine: Any) -> None:
+    """A start that is 1 but for 1e-12 leads to the same object, and away from vacuum."""
+    scan, p = Scan((21, 27), 4, (3, 2)), electrons((21, 27))
+    noise = 1e-12 * np.random.default_rng(0).standard_normal((2, *scan.empty.shape))
+    one, other = (engine(scan.seen(p), scan.positions, 1 + n + 0j, p, scan.orders(3)).transmission for n in noise)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert abs(one - 1).max() > 0.1
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])  # compiled, plain
@@ -205,9 +238,9 @@ def test_an_object_shifted_with_its_positions() -> None:
     """By whole pixels on a larger canvas: the same reconstruction, further in."""
     scan, p = Scan((21, 24), 4), electrons((21, 24))
     seen, orders = scan.seen(p), scan.orders(1)
-    start = texture(scan.empty.shape, 0.5, 9)  # an empty one has dark fields of mere rounding, whose phases are random
-    here = rpie(seen, scan.positions, start, p, orders)
-    there = rpie(seen, scan.positions + np.array([2, 5]), np.pad(start, ((2, 3), (5, 0))), p, orders)
+    here = rpie(seen, scan.positions, scan.empty, p, orders)
+    empty = np.pad(scan.empty, ((2, 3), (5, 0)))
+    there = rpie(seen, scan.positions + np.array([2, 5]), empty, p, orders)
     assert np.allclose(there.transmission[2:-3, 5:], here.transmission, atol=1e-6)
 
 

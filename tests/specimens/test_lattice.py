@@ -1,5 +1,6 @@
 """Lattices against what crystallography says of their Fourier transform, and against published scattering factors."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from math import pi, sqrt
 
@@ -32,12 +33,19 @@ from schemas.quantities import Range
 from .closed_mesh import GRIDS
 
 type Grid = tuple[tuple[int, int], tuple[float, float]]
+type Table = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 
-# Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, table 1: f(s) = sum a exp(-b s^2) [angstrom].
+# Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257: f(s) = sum a exp(-b s^2) [angstrom], for s up to 2
+# 1/angstrom, and for s up to 6 1/angstrom.
 PENG = {
     "B": ((0.0909, 0.2551, 0.7738, 1.2136, 0.4606), (0.2995, 2.1155, 8.3816, 24.1292, 63.1314)),
     "C": ((0.0893, 0.2563, 0.7570, 1.0487, 0.3575), (0.2465, 1.7100, 6.4094, 18.6113, 50.2523)),
     "N": ((0.1022, 0.3219, 0.7982, 0.8197, 0.1715), (0.2451, 1.7481, 6.1925, 17.3894, 48.1431)),
+}
+PENG_FAR = {
+    "B": ((0.0436, 0.1898, 0.6788, 1.3273, 0.5544), (0.1207, 1.1595, 6.2474, 21.0460, 59.3619)),
+    "C": ((0.0489, 0.2091, 0.7537, 1.1420, 0.3555), (0.1140, 1.0825, 5.4281, 17.8811, 51.1341)),
+    "N": ((0.0267, 0.1328, 0.5301, 1.1020, 0.4215), (0.0541, 0.5165, 2.8207, 10.6297, 34.3764)),
 }
 
 
@@ -47,9 +55,9 @@ def one(crystal: Name, turn: float = 0.0, **changes: object) -> DrawnLattice:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def scattering(atom: str, g: float, vibration: float) -> float:
+def scattering(atom: str, g: float, vibration: float, table: Table = PENG) -> float:
     """The Fourier transform of an atom's projected potential [V nm^3] at g [1/nm]."""
-    terms = zip(*PENG[atom], strict=True)
+    terms = zip(*table[atom], strict=True)
     factor = sum(a * np.exp(-b * (g / 20) ** 2) for a, b in terms) / 10  # nm; s = g/2
     volt = PLANCK**2 / (2 * pi * MASS * CHARGE) * 1e18  # V nm^2
     return float(volt * factor * np.exp(-2 * (pi * vibration * g) ** 2))
@@ -72,11 +80,25 @@ def spots(lattice: DrawnLattice, sheet: int, order: float = 1.0) -> list[tuple[f
     return [(g * np.sin(angle), g * np.cos(angle)) for angle in angles]
 
 
-@pytest.mark.parametrize("atom", GAUSSIANS)
-def test_atoms_scatter_as_published(atom: str) -> None:
-    for g in np.linspace(0, 20, 41):
-        found = sum(s * np.exp(-2 * (pi * w * g) ** 2) for s, w in GAUSSIANS[atom])
-        assert found == pytest.approx(scattering(atom, g, 0.0), rel=0.016)
+def away(atom: str, g: float, table: Table) -> float:
+    """How much an atom scatters at g [1/nm] beyond what is published, relative to that."""
+    found = sum(s * np.exp(-2 * (pi * w * g) ** 2) for s, w in GAUSSIANS[atom])
+    return float(found / scattering(atom, g, 0.0, table) - 1)
+
+
+@pytest.mark.parametrize(
+    ("atom", "near", "far", "beyond"),
+    [
+        ("B", 0.015, 0.027, (-0.19, -0.45, -0.84)),
+        ("C", 0.011, 0.014, (-0.15, -0.39, -0.81)),
+        ("N", 0.006, 0.012, (-0.12, -0.36, -0.79)),
+    ],
+)
+def test_atoms_scatter_as_stated(atom: str, near: float, far: float, beyond: tuple[float, ...]) -> None:
+    """The greatest differences up to 20 1/nm from either set of Gaussians; those at 25, 30 and 40 1/nm."""
+    for table, most in ((PENG, near), (PENG_FAR, far)):
+        assert round(max(abs(away(atom, g, table)) for g in np.linspace(0, 20, 41)), 3) == most
+    assert tuple(round(away(atom, g, PENG), 2) for g in (25, 30, 40)) == beyond
 
 
 @pytest.mark.parametrize("crystal", CRYSTALS)
@@ -122,12 +144,12 @@ def test_a_twisted_bilayer_shows_two_sets_of_six_spots() -> None:
 
 
 def test_sheets_add_up() -> None:
-    rotation, shifts = (0.1, 0.6), ((0.02, 0.05), (0.0, 0.11))
-    both = one("hbn", layers=(1, 1), rotation=rotation, shift_y=shifts[0], shift_x=shifts[1])
-    single = [one("hbn", rotation[k], shift_y=(shifts[0][k],), shift_x=(shifts[1][k],)) for k in (0, 1)]
+    rotation, shifts = (0.1, 0.6, 0.8), ((0.02, 0.05, -0.03), (0.0, 0.11, 0.07))
+    every = one("hbn", layers=(1, 1, 1), rotation=rotation, shift_y=shifts[0], shift_x=shifts[1])
+    single = [one("hbn", rotation[k], shift_y=(shifts[0][k],), shift_x=(shifts[1][k],)) for k in range(3)]
     grid = (50, 61), (0.03, 0.02)
-    assert projected(both, *grid) == pytest.approx(sum(projected(sheet, *grid) for sheet in single), abs=1e-12)
-    none = replace(both, layers=(1, 0))
+    assert projected(every, *grid) == pytest.approx(sum(projected(sheet, *grid) for sheet in single), abs=1e-12)
+    none = replace(every, layers=(1, 0, 0))
     assert np.array_equal(projected(none, *grid), projected(single[0], *grid))
 
 
@@ -265,6 +287,18 @@ def test_lattices_follow_the_recipe_and_are_stored_exactly() -> None:
     twists = [lattice.rotation[1] - lattice.rotation[0] for lattice in drawn]
     assert (min(twists), max(twists)) == pytest.approx((0, pi / 3), abs=0.02)
     assert len({lattice.seed for lattice in drawn}) == 300
+
+
+def test_each_sheet_is_turned_against_the_one_before() -> None:
+    """By the same twist: evenly. By one of a range: each by its own, so that turns add up."""
+    rng, four = np.random.default_rng(0), Range(low=4, high=4)
+    turn, twist = Range(low=0.2, high=0.2), Range(low=0.3, high=0.3)
+    even = draw(Lattice(sheets=four, orientation=turn, twist=twist), rng)
+    assert even.rotation == pytest.approx((0.2, 0.5, 0.8, 1.1), abs=1e-6)
+    turns = np.array([draw(Lattice(sheets=four, twist=Range(low=0.1, high=0.3)), rng).rotation for _ in range(200)])
+    twists = np.diff(turns, axis=1)
+    assert (twists.min(), twists.max()) == pytest.approx((0.1, 0.3), abs=0.005)
+    assert abs(np.corrcoef(twists.T)[~np.eye(3, dtype=bool)]).max() < 0.25
 
 
 def test_every_lattice_takes_as_many_random_numbers() -> None:
