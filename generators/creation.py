@@ -20,7 +20,7 @@ from schemas import digest, output
 from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import PARTIAL, publish, publish_if_changed, read, sweep
+from schemas.objects import PARTIAL, inside, publish, publish_if_changed, read, sweep
 from schemas.store import LEAF, encode, metadata, open_split
 
 LOCK = "claim.lock"
@@ -83,15 +83,15 @@ def _publish(plan: Plan) -> None:
     new = read(plan.out / "zarr.json") is None
     changed = new or not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest)
     if changed:
-        publish(plan.out / "zarr.json", root, durable=True)
+        publish(inside(plan.out, "zarr.json"), root, durable=True)
     sweep(plan.out)
     for key, data in objects.items():
         if changed or not _is_group(key):
-            publish_if_changed(plan.out / key, data)
+            publish_if_changed(inside(plan.out, key), data)
         elif read(plan.out / key) is None:  # the groups of a complete store say that it is
-            publish(plan.out / key, data)
+            publish(inside(plan.out, key), data)
     for key, data in constants(plan).items():
-        publish_if_changed(plan.out / key, data)
+        publish_if_changed(inside(plan.out, key), data)
 
 
 def _is_group(key: str) -> bool:

@@ -9,7 +9,7 @@ from generators.receipts import Moments, Receipt
 from schemas import digest
 from schemas.errors import Interrupted
 from schemas.manifest import Manifest, Statistics, read_manifest
-from schemas.objects import publish_if_changed, sweep
+from schemas.objects import inside, publish_if_changed, sweep
 from schemas.store import LEAF, encode, metadata
 
 
@@ -27,7 +27,7 @@ def finalise(plan: Plan) -> Manifest:
     manifest = plan.manifest.model_copy(update=update)
     objects = metadata(manifest)
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
-        publish_if_changed(plan.out / key, objects[key], durable=key == "zarr.json")
+        publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
     for folder in (plan.out, plan.run):
         sweep(folder)
     return manifest
@@ -43,7 +43,7 @@ def _leaves(plan: Plan, split: str) -> str:
         for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
             values = digest.as_array(block)
             for key, data in encode(described, index * rows, values).items():
-                publish_if_changed(plan.out / split / LEAF.name / key, data)
+                publish_if_changed(inside(plan.out, f"{split}/{LEAF.name}/{key}"), data)
             yield block
 
     return digest.split(plan.manifest.samples[split], written())

@@ -188,13 +188,16 @@ def test_no_link_out_of_a_dataset_is_made_again(there: Path, dataset: Command) -
         recompute(store, 0.01)
 
 
-def test_no_link_out_of_a_dataset_is_written_through(there: Path, generate: Command) -> None:
-    before = (there / "secret.zarr/train/blurred/c/0/0").read_bytes()
-    out_of(there / "toy.zarr", "train/blurred/c", there / "secret.zarr/train/blurred/c")
+@pytest.mark.parametrize("key", ["train/blurred/c", "train/blurred", "train", "train/position"])
+def test_no_link_out_of_a_dataset_is_written_through(key: str, there: Path, generate: Command) -> None:
+    """Neither objects nor metadata, of a dataset that is made again or extended."""
+    before = files(there / "secret.zarr")
+    out_of(there / "toy.zarr", key, there / "secret.zarr" / key)
     shutil.rmtree(there / "toy.zarr.run/receipts")
-    command = (*TOY_TASK, "--n", 20, "--unit-samples", 4, "--out", there / "toy.zarr")
-    refused(generate(*command), "links out of a store")
-    assert (there / "secret.zarr/train/blurred/c/0/0").read_bytes() == before
+    for n in (20, 30):
+        command = (*TOY_TASK, "--n", n, "--unit-samples", 4, "--out", there / "toy.zarr")
+        refused(generate(*command), "links out of a store")
+    assert files(there / "secret.zarr") == before
 
 
 @pytest.mark.parametrize("key", ["line/c/0/0", "line/c", "line/zarr.json", "line"])
