@@ -51,7 +51,7 @@ class Result:
     scores: dict[str, dict[str, Real]]  # metric: (sample,)
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
-    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN where all of the truth is 0
+    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has a score of its own
     scans: WholeScans | None  # None: samples are no scans, or their objects are not known
 
     @property
@@ -225,7 +225,8 @@ def _score(
         for start, stop in units(source.samples, BLOCK):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
-            zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
+            if not report.measures:
+                zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
             for run in runs:
                 predicted = read_rows(run.path, run.predictions, slice(start, stop))
                 found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
@@ -239,7 +240,7 @@ def _score(
         for name, parts in scores.items()
     }
     curve = {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
-    return joined, frequency, curve, float(_mean(np.concatenate(zero)[:, None])[0])
+    return joined, frequency, curve, float(_mean(np.concatenate([*zero, [np.nan]])[:, None])[0])
 
 
 def _mean(rows: Real) -> Real:

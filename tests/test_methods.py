@@ -88,22 +88,22 @@ def test_tuning_finds_the_least_mean_error_after_alignment(generate: Command, in
     assert found.split == "validation"
 
 
-@pytest.mark.parametrize("constant", [-2.0, 2.0])
+@pytest.mark.parametrize("constant", [-2.5, 2.5])
 def test_tuning_leaves_out_what_no_measurement_reveals(constant: float, generate: Command) -> None:
     """A constant neither spoils the nearer phase, nor is it chosen where another has the same phase without it."""
     generate("--task", "tie", "--n", 2, "--validation", 6, "--test", 1, *SMALL_TIE)
     source = open_source(Path("tie.zarr"), "test")
-    exact = Source(source.path, source.manifest, "validation").read(("phase",), 0, 6)["phase"]
+    exact = Source(source.path, source.manifest, "validation").read(("phase",), 0, 6)["phase"].astype(float)
 
     def solve(fields: dict[str, np.ndarray], scale: float, constant: float) -> dict[str, np.ndarray]:
-        return {"phase": scale * exact + (constant + (scale == 1)) * fields["window"]}
+        return {"phase": scale * exact + (constant + 3 * (scale == 0.9)) * fields["window"]}
 
-    scales, constants = Setting("", "1", (0.9, 1.0)), Setting("", "1", (0.0, constant, 2 * constant))
+    scales, constants = Setting("", "1", (0.8, 0.9)), Setting("", "1", (0.0, constant, 2 * constant))
     method = Method("a test", ("intensity", "window"), solve, settings={"scale": scales, "constant": constants})
     settings, found = tuning.tune(method, source, {})
-    assert settings == {"scale": 1.0, "constant": 0.0 if constant > 0 else constant}
+    assert settings == {"scale": 0.9, "constant": 0.0 if constant > 0 else constant}
     assert found is not None
-    assert found.nrms < 1e-6
+    assert found.nrms < 0.1
 
 
 def test_tuning_uses_training_samples_where_there_is_no_validation_and_never_test(
