@@ -92,9 +92,9 @@ class Result:
 
     @property
     def best(self) -> Run:
-        """The network with the least mean error; without networks, the last method."""
+        """The network with the least mean error; without networks, the method with the least."""
         networks = [run for run in self.runs if run.predictions.kind == "network"]
-        return min(networks, key=self._error) if networks else self.runs[-1]
+        return min(networks or self.runs, key=self._error)
 
     def _error(self, run: Run) -> float:
         mean = self.summaries[run.name][self.rank]["mean"]

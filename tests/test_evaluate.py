@@ -354,3 +354,10 @@ def test_the_error_of_a_ratio_is_that_of_repeated_draws() -> None:
         summaries={"a": {"nrms": {"mean": ours[0].mean()}}, "b": {"nrms": {"mean": theirs[0].mean()}}},
     )
     assert tables.ratio_error(result, a, b) == pytest.approx(spread, rel=0.2)  # type: ignore[arg-type]
+
+
+def test_without_networks_the_report_leads_with_the_best_method(toy: list[str], evaluate: Command) -> None:
+    """Whatever the order in which they are given."""
+    for stores in (("a.zarr", "b.zarr"), ("b.zarr", "a.zarr")):
+        assert evaluate(*toy[:2], "--predictions", *stores, "--out", stores[0][0])[0] == 0
+        assert "The mean error (nrms_aligned) of wiener is " in page(stores[0][0])
