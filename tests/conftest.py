@@ -1,17 +1,20 @@
-"""The toy task, found by name like any other; command lines run in this process or in a real one."""
+"""The toy task, found by name like any other; command lines in this process or in a real one; what tests share."""
 
+import fcntl
 import importlib
 import json
 import os
+import random
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -37,18 +40,95 @@ TOY_TASK = ("--task", "toy", "--scheduler", "synchronous")
 type Command = Callable[..., tuple[int, str, str]]
 
 
+type Made = Callable[[str, Callable[[Path], object]], Path]
+
+# Every program is compiled once by all workers and by all processes that tests start; JAX reads this when it is loaded.
+COMPILED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0"}
+TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """What this process compiles, it compiles once: tests train the same small networks. Other processes do not."""
-    cache = tempfile.TemporaryDirectory(prefix="compiled-")
-    config.add_cleanup(cache.cleanup)
-    jax.config.update("jax_compilation_cache_dir", cache.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if not hasattr(config, "workerinput"):  # workers of pytest-xdist inherit the folder
+        cache = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(cache.cleanup)
+        os.environ.update(COMPILED, JAX_COMPILATION_CACHE_DIR=cache.name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let what takes long begin first, some of it on each worker: a worker is given a run of this list."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    cuts = [len(quick) * i // workers for i in range(workers + 1)]
+    items[:] = [item for i in range(workers) for item in (*slow[i::workers], *quick[cuts[i] : cuts[i + 1]])]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _whole_programs() -> None:
+    """JAX writes a compiled program in place: let a process that reads at the same time find all of it, or nothing."""
+    from jax._src import lru_cache
+
+    def put(self: Any, key: str, value: bytes) -> None:
+        path = Path(self.path, f"{key}-cache")
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(value)
+        part.rename(path)
+
+    lru_cache.LRUCache.put = put  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """Return the folder of a name, filled by the first worker that asks. Whoever writes there takes a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    used = set()
+
+    def once(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.json"
+        used.add(name)
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.write_text(json.dumps(_state(folder)))
+        return folder
+
+    yield once
+    changed = [name for name in used if _state(shared / name) != json.loads((shared / f"{name}.json").read_text())]
+    assert not changed, "tests wrote into what others share: take a copy"
+
+
+def _state(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture(scope="session")
+def learnable(made_once: Made) -> Path:
+    """A dataset of the toy task with 160 training samples, shared by all workers."""
+    command = (generate_main, *TOY_TASK, "--n", 160, "--validation", 10, "--test", 0, "--out")
+    return made_once("learnable", lambda folder: done(*command, folder / "toy.zarr")) / "toy.zarr"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random numbers for a test that kills; the seed is printed if it fails, and repeats them."""
+    seed = int(os.environ.get("SEED_OF_KILLS") or secrets.randbits(32))
+    print(f"SEED_OF_KILLS={seed} repeats these kills")
+    return random.Random(seed)
 
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _outlived_by_no_process() -> Iterator[None]:
+    yield
+    end_all()
 
 
 def _in_process(main: Callable[[list[str]], int]) -> Any:
@@ -63,42 +143,126 @@ def _in_process(main: Callable[[list[str]], int]) -> Any:
 
 generate = _in_process(generate_main)
 dataset = _in_process(dataset_main)
-train = _in_process(train_main)
 infer = _in_process(infer_main)
 evaluate = _in_process(evaluate_main)
 
 
+@pytest.fixture
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`train` draws no picture at its end, which takes as long as to learn in a small network."""
+    from training import journal
+
+    monkeypatch.setattr(journal, "curves", lambda rows: b"")
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str], without_curves: None) -> Command:
+    return lambda *args: _run(train_main, args, capsys)
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """What a test compiles takes half the time to compile, and longer to run: for networks that learn a few steps."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`evaluate` writes numbers alone."""
+    from inference import report
+
+    monkeypatch.setattr(report, "write", lambda found, folder: None)
+
+
 def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:
     capsys.readouterr()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        code = main([str(arg) for arg in args])
-    except SystemExit as error:  # --help
-        code = int(error.code or 0)
-    finally:
-        signal.signal(signal.SIGINT, before)  # Ctrl-C is pytest's again
+    with _signals_kept():
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as error:  # --help
+            code = int(error.code or 0)
     out, err = capsys.readouterr()
     return code, out, err
 
 
+def done(main: Callable[[list[str]], int], *args: object) -> None:
+    """Run a command line in this process, for a fixture; it must end well."""
+    with _signals_kept():
+        assert main([str(arg) for arg in args]) == 0
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Command lines take Ctrl-C and SIGTERM for themselves: afterwards they are pytest's again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_started: list[subprocess.Popen[str]] = []
+
+
+def launch(command: list[str | Path], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """A process at the head of a group, which ends with the test that started it."""
+    with _as_from_a_terminal():
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        )
+    _started.append(process)
+    return process
+
+
+@contextmanager
+def _as_from_a_terminal() -> Iterator[None]:
+    """Signals have their usual effect on what is started here, also where pytest itself was told to ignore them.
+
+    A shell starts what runs in its background with SIGINT ignored, and `subprocess` passes that on.
+    """
+    ignored = [number for number in TERMINAL if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def end_all() -> None:
+    """Kill the groups of all processes that were launched since the last call."""
+    for process in _started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdout and not process.stdout.closed:
+            process.communicate()
+    _started.clear()
+
+
 def start(
-    *args: object, room: str = "generators", environment: Mapping[str, str] | None = None, **options: Any
+    *args: object, room: str = "generators", environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """A command line as a real process, head of a process group of its own."""
-    command = [sys.executable, "-m", room, *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=environment,
-        **options,
-    )
+    """A command line as a real process."""
+    return launch([sys.executable, "-m", room, *map(str, args)], environment)
 
 
-def finish(*args: object, timeout: float = 120, **options: Any) -> str:
+def command(*args: object, **options: Any) -> subprocess.Popen[str]:
+    """A command that knows the toy task, by its name, as a real process."""
+    return start(*args, room="tests.command", **options)
+
+
+def finish(*args: object, timeout: float = 300, **options: Any) -> str:
     """Run a command line as a real process to its end, which must be good; its output."""
     process = start(*args, **options)
     out, _ = process.communicate(timeout=timeout)

@@ -326,6 +326,7 @@ def test_refining_is_for_networks_and_for_tasks_that_have_it(generate: Command, 
     assert set(FINISH.settings) == {"threshold", "refine"}
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_network_is_trained_finished_and_scored(
     store: Path, train: Command, infer: Command, evaluate: Command
 ) -> None:
@@ -345,6 +346,7 @@ def test_a_network_is_trained_finished_and_scored(
     refused(infer("--model", "seed", "--data", store, "--split", "train", "--set", "thresh=1"), "threshold")
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_layers_give_is_drawn(store: Path, train: Command, infer: Command) -> None:
     small = ("--epochs", 1, "--out", "run", "--set", "model.encoder=2,2,2")
     assert train("--data", store, "--model", "ptychonn", *small)[0] == 0
@@ -362,6 +364,7 @@ def test_what_layers_give_is_drawn(store: Path, train: Command, infer: Command) 
     refused(infer("--model", "dense", *command[2:]), "--activations", "no layers that give images")
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_layers_give_is_what_they_compute(store: Path, train: Command) -> None:
     """The last one of each decoder is the network's output; means over channels."""
     train("--data", store, "--model", "ptychonn", "--epochs", 1, "--out", "run", "--set", "model.encoder=2,2,2")

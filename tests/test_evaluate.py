@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from inference import evaluation, regions, style, tables
+from inference import evaluation, regions, report, style, tables
 from inference.contract import find_inference, find_stitch, inference_names
 from inference.evaluation import Evaluation, Result
 from inference.whole_scans import SCANNED
@@ -69,13 +69,20 @@ def network(store: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("task", inference_names())
-def test_numbers_are_those_of_the_arrays(generate: Command, infer: Command, evaluate: Command, task: str) -> None:
+def test_numbers_are_those_of_the_arrays(
+    generate: Command, infer: Command, evaluate: Command, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all methods; the report is drawn for two of them, which takes less time."""
     samples = TOGETHER.get(task, ("--n", 4, "--test", 6))
     generate("--task", task, *samples, "--unit-samples", 4, "--scheduler", "synchronous")
     names, measures = list(find_inference(task).METHODS), find_inference(task).REPORT.measures
     for name in names:
         infer("--method", name, "--data", f"{task}.zarr", "--out", f"p-{name}.zarr")
     stores = [f"p-{name}.zarr" for name in names]
+    two = evaluate("--data", f"{task}.zarr", "--predictions", *stores[-2:], "--out", "two")
+    assert (two[0], two[2]) == (0, "")
+    assert names[-1] in page("two")
+    monkeypatch.setattr(report, "write", lambda found, folder: None)
     code, out, err = evaluate("--data", f"{task}.zarr", "--predictions", *stores, "--out", "report")
     assert (code, err) == (0, "")
     assert all(name in out for name in names)
@@ -110,6 +117,7 @@ def test_numbers_are_those_of_the_arrays(generate: Command, infer: Command, eval
             np.testing.assert_array_equal(read, truth[field.name].values)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_metrics_name_what_was_scored(toy: list[str], evaluate: Command) -> None:
     before = {store: files(store) for store in ("toy.zarr", "a.zarr", "b.zarr")}
     evaluate(*toy)
@@ -137,6 +145,7 @@ def test_scores_depend_on_neither_units_nor_blocks(
     assert first.summaries == second.summaries
 
 
+@pytest.mark.usefixtures("without_report")
 def test_predictions_that_do_not_belong_here_are_refused(
     toy: list[str], generate: Command, infer: Command, evaluate: Command
 ) -> None:
@@ -310,6 +319,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.usefixtures("without_report")
 def test_runs_are_named_and_reports_are_not_lost(toy: list[str], evaluate: Command) -> None:
     data, out = toy[:2], ("--out", "report")
     shutil.copytree("a.zarr", "x=1.zarr")
@@ -330,6 +340,7 @@ def test_runs_are_named_and_reports_are_not_lost(toy: list[str], evaluate: Comma
     refused(evaluate(*data, "--predictions", "\x1b=a.zarr", *out), "printable")
 
 
+@pytest.mark.usefixtures("without_report")
 def test_expectations_decide_the_exit_code(toy: list[str], evaluate: Command) -> None:
     name = next(iter(find_inference("toy").METHODS))
     Path("e.json").write_text(json.dumps(EXPECTED).replace("smooth", name))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import evaluation, report, style, tables
+from inference import evaluation, style, tables
 
 from .conftest import TOY_TASK, Command, files, refused
 
@@ -32,12 +32,6 @@ def _predictions(generate: Command, infer: Command) -> None:
     infer(*DATA, "--method", "identity", "--split", "train,test", "--out", "net.zarr", "--name", "net")
     for split in ("train", "test"):
         trained(f"net-{split}.zarr")
-
-
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where numbers alone matter."""
-    monkeypatch.setattr(report, "write", lambda found, folder: None)
 
 
 def trained(store: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from schemas.core import Field, Gauge, Task
 from schemas.gauge import align
 from schemas.tasks.tie import TASK as TIE
+from tests.training.conftest import QUICK
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (9, 12, 7), (5, 1, 8)]
 KINDS: tuple[Gauge, ...] = ("constant", "ramp", "shift", "twin")
@@ -194,8 +195,8 @@ def test_jax_agrees_eager_and_compiled(shape: Shape, gauge: tuple[Gauge, ...]) -
     ours: Any = {n: jnp.asarray(v) for n, v in prediction.items()}
     ways = {
         "eager": align(task, ours, truth, w),
-        "traced prediction": jax.jit(lambda p: align(task, p, truth, w))(ours),
-        "all traced": jax.jit(lambda p, t, w: align(task, p, t, w))(ours, truth, w),
+        "traced prediction": jax.jit(lambda p: align(task, p, truth, w), **QUICK)(ours),
+        "all traced": jax.jit(lambda p, t, w: align(task, p, t, w), **QUICK)(ours, truth, w),
     }
     for way, found in ways.items():
         for name, value in expected.items():

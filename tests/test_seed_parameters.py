@@ -81,6 +81,7 @@ def test_every_parameter_has_a_row() -> None:
     assert set(PARAMETERS.split(", ")) | set(OPTIMISERS.split(", ")) <= names
 
 
+@pytest.mark.usefixtures("quick", "without_curves")
 @pytest.mark.parametrize(("name", "command"), rows())
 def test_its_command_works(
     name: str, command: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

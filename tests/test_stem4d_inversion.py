@@ -260,6 +260,7 @@ def test_the_default_input_does_not_depend_on_the_dose(store: Path) -> None:
     assert np.isfinite(np.asarray(features.encode({"amplitude": 0 * jnp.asarray(fields["amplitude"])}))).all()
 
 
+@pytest.mark.usefixtures("quick")
 def test_networks_are_trained_and_invert_scans(store: Path, train: Command, infer: Command, generate: Command) -> None:
     """Seeds' recipe and ours, told the dose; a network's patches are stitched like any."""
     small = ("--set", "model.filters=2,2,2")

@@ -128,6 +128,7 @@ def test_a_noise_free_pair_is_separated_into_both_components(method: str, compon
     assert rms(blind - phases[0] - phases[1]) < 2e-3  # without it, the sum
 
 
+@pytest.mark.usefixtures("quick")
 def test_methods_and_networks_take_the_flipped_series(
     generate: Command, infer: Command, train: Command, evaluate: Command
 ) -> None:

@@ -46,6 +46,7 @@ def same(one: str, other: str) -> bool:
 RULES = sorted({*get_args(Optimizers.__value__)} - {"adagrad_da", "ftrl", "schedule_free"})
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("rule", RULES)
 def test_with_learning_rate_0_it_is_the_network_that_it_started_from(rule: str, other: Path, train: Command) -> None:
     still = ("--optimizer", rule, "--learning-rate", 0, "--set", "schedule.name=constant")

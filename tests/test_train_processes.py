@@ -1,8 +1,6 @@
-"""`train` as real processes: killed, stopped, on other devices, together with others."""
+"""`train` as real processes: stopped, on other devices, together with others. `test_kills.py` kills it."""
 
-import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -14,29 +12,33 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from tests.conftest import TOY_TASK, Command, finish, start
+from tests.conftest import Command, Made, command, done, finish
+from tests.runs import dies_at, lines, weights
+from training.cli import main as train_main
+from training.watch import Watch
 
-TOY = ("--data", "toy.zarr", "--model", "mlp", "--batch-size", 16, "--set", "log_every=1", "save_every=3")
-KILLS = 20
+KNOBS = ("--model", "mlp", "--batch-size", 16, "--set", "log_every=1", "save_every=3")
 STEPS, TOLERANCE = 30, 1e-5  # from one device to two: parameters, relative to the largest, after so many steps
+TWO = {"JAX_NUM_CPU_DEVICES": "2"}
+type Args = tuple[object, ...]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def data(generate: Command) -> None:
-    assert generate(*TOY_TASK, "--n", 160, "--validation", 10, "--test", 0, "--out", "toy.zarr")[0] == 0
+def toy(learnable: Path) -> Args:
+    return ("--data", learnable, *KNOBS, "--epochs", STEPS // 10)
 
 
-def train(*args: object, **options: Any) -> str:
-    return finish(*args, room="tests.train", **options)
+@pytest.fixture
+def one(toy: Args, made_once: Made) -> str:
+    """A run of one process on one device, shared by all workers."""
+    return f"{made_once('one', lambda folder: done(train_main, *toy, '--out', folder / 'run'))}/run"
 
 
-def lines(run: str) -> int:
-    path = Path(run, "metrics.jsonl")
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
-def weights(run: str) -> bytes:
-    return Path(run, "best", "model.safetensors").read_bytes()
+@pytest.fixture
+def two(toy: Args, made_once: Made) -> str:
+    """The same in two processes."""
+    return f"{made_once('two', lambda folder: pair(*toy, '--out', folder / 'run'))}/run"
 
 
 def difference(a: str, b: str) -> float:
@@ -46,63 +48,48 @@ def difference(a: str, b: str) -> float:
     return max(float(abs(one[name] - two[name]).max() / abs(one[name]).max()) for name in one)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("data")
-def test_killed_at_random_steps_and_resumed_it_ends_with_the_same_bits() -> None:
-    """-9, at a random moment after the first line of the journal that a start has added."""
-    command = (*TOY, "--epochs", 100)
-    train(*command, "--out", "whole")
-    rng = random.Random(0)
-    kills = 0
-    for _ in range(KILLS):
-        process = start(*command, "--out", "killed", room="tests.train")
-        before, deadline = lines("killed"), time.monotonic() + 60
-        while process.poll() is None and lines("killed") == before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.3))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        process.communicate()
-    train(*command, "--out", "killed")
-    assert kills == KILLS
-    assert weights("killed") == weights("whole")
-    last = [json.loads(Path(run, "metrics.jsonl").read_text().splitlines()[-1]) for run in ("killed", "whole")]
-    assert last[0] == last[1]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("data")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_and_exits_with_75(number: int) -> None:
-    command = (*TOY, "--epochs", 1000, "--out", "r")
-    process = start(*command, room="tests.train")
-    while lines("r") < 5:
+def test_ctrl_c_saves_and_exits_with_75(learnable: Path) -> None:
+    process = command("train", "--data", learnable, *KNOBS, "--epochs", 1000, "--out", "r")
+    while not Path("r", "metrics.jsonl").exists() or len(lines("r")) < 5:
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert "saved; the same command goes on" in out
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=300)
+    _saved(process.returncode, out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_each_signal_saves(number: int, toy: Args, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which sends the signal to itself."""
+
+    def follow(self: Watch, step: int, metrics: Any) -> None:
+        original(self, step, metrics)
+        if step == 5:
+            os.kill(os.getpid(), number)
+
+    original = Watch.follow
+    monkeypatch.setattr(Watch, "follow", follow)
+    code, _, said = train(*toy, "--out", "r")
+    _saved(code, said)
+    assert lines("r")[-1]["step"] < STEPS
+
+
+def _saved(code: int, said: str) -> None:
+    assert code == 75
+    assert "saved; the same command goes on" in said
     last = max(int(path.name) for path in Path("r", "checkpoints").iterdir())
-    assert last == json.loads(Path("r", "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    assert last == lines("r")[-1]["step"]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("data")
-def test_one_device_then_two() -> None:
+def test_one_device_then_two(toy: Args, one: str, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run begun on one device goes on with two, and ends as on one within TOLERANCE after STEPS steps."""
-    command = (*TOY, "--epochs", STEPS // 10)
-    train(*command, "--out", "one")
-    process = start(*command, "--out", "both", room="tests.train")
-    while lines("both") < 4 and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    train(*command, "--out", "both", environment={"JAX_NUM_CPU_DEVICES": "2"})
-    assert difference("one", "both") < TOLERANCE
-    train(*command, "--out", "two", environment={"JAX_NUM_CPU_DEVICES": "2"})
-    assert difference("one", "two") < TOLERANCE
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "follow", dies_at(STEPS // 2, Watch.follow))
+        with pytest.raises(RuntimeError, match="killed"):
+            train(*toy, "--out", "both")
+    for run in ("both", "two"):
+        finish("train", *toy, "--out", run, room="tests.command", environment=TWO)
+        assert difference(one, run) < TOLERANCE
 
 
 def pair(*args: object) -> str:
@@ -117,45 +104,35 @@ def together(args: Iterable[object], own: Sequence[Iterable[object]]) -> list[tu
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    common = (*args, "--coordinator", address, "--processes", len(own))
-    processes = [start(*common, *more, "--process", i, room="tests.train") for i, more in enumerate(own)]
-    told = [process.communicate(timeout=120)[0] for process in processes]
+    common = ("train", *args, "--coordinator", address, "--processes", len(own))
+    processes = [command(*common, *more, "--process", i) for i, more in enumerate(own)]
+    told = [process.communicate(timeout=300)[0] for process in processes]
     return [(process.returncode, text) for process, text in zip(processes, told, strict=True)]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("data")
-def test_processes_that_do_not_belong_together_are_refused_together() -> None:
+def test_processes_that_do_not_belong_together_are_refused_together(toy: Args) -> None:
     """Another seed in one of them; then a folder that the first may not have."""
     for own, said in ((("--seed", 1), "the same command"), ((), "is not empty")):
         Path("r").mkdir(exist_ok=True)
         Path("r", "other.txt").touch()
-        told = together((*TOY, "--out", "r"), ((), own))
+        told = together((*toy, "--out", "r"), ((), own))
         assert [code for code, _ in told] == [2, 2], told
         assert said in told[0][1]
         assert all("Traceback" not in text for _, text in told)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("data")
-def test_two_processes_go_on_from_the_same_whole_checkpoint() -> None:
-    command = (*TOY, "--epochs", STEPS // 10)
-    pair(*command, "--out", "whole")
-    pair(*command, "--out", "r")
+def test_two_processes_go_on_from_the_same_whole_checkpoint(toy: Args, two: str) -> None:
+    shutil.copytree(two, "r")
     for path in Path("r", "checkpoints", str(STEPS), "state").rglob("d/*"):
         path.write_bytes(path.read_bytes()[:100])
     shutil.rmtree(Path("r", "best"))
-    assert f"checkpoint {STEPS} cannot be read: put aside" in pair(*command, "--out", "r")
-    assert weights("r") == weights("whole")
+    assert f"checkpoint {STEPS} cannot be read: put aside" in pair(*toy, "--out", "r")
+    assert weights("r") == weights(two)
     assert len(list(Path("r", "damaged").iterdir())) == 1
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("data")
-@pytest.mark.parametrize("mode", ["resident", "stream"])
-def test_two_processes_learn_what_one_does(mode: str) -> None:
-    command = (*TOY, "--epochs", STEPS // 10)
-    train(*command, "--out", "one")
-    pair(*command, "--out", "pair", "--mode", mode)
-    assert difference("one", "pair") < TOLERANCE
-    assert lines("one") == lines("pair")
+def test_two_processes_learn_what_one_does(toy: Args, one: str, two: str) -> None:
+    pair(*toy, "--out", "streamed", "--mode", "stream")
+    for run in (two, "streamed"):
+        assert difference(one, run) < TOLERANCE
+        assert len(lines(run)) == len(lines(one))

@@ -1,4 +1,8 @@
-"""Every workflow's claim, in its smallest size: made from nothing by its own script, in another folder."""
+"""Every workflow's claim, in its smallest size: made from nothing by its own script, in another folder.
+
+Here one workflow of each task runs, and of all scripts in all sizes the commands are checked. All workflows, as a user
+runs them, in some ten minutes: `pytest -m long tests/test_workflows.py`.
+"""
 
 import json
 import os
@@ -8,32 +12,59 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-WORKFLOWS = sorted(path.parent.name for path in (ROOT / "workflows").glob("*/run.sh"))
+from tests import scripts
+from tests.conftest import launch
+
+FOLDER = Path(__file__).parent.parent / "workflows"
+WORKFLOWS = sorted(path.parent.name for path in FOLDER.glob("*/run.sh"))
+BY_USER = "phase_ret_dl"  # that with the most commands
+HERE = ("cdi_inversion", "stem4d_phase_imaging")
+
+
+def expected(name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((FOLDER / name / "expected.json").read_text())
+    return found
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_is_complete(name: str) -> None:
-    folder = ROOT / "workflows" / name
-    assert (folder / "README.md").exists()
-    expected = json.loads((folder / "expected.json").read_text())
-    assert {"tiny", "full"} <= expected.keys()
-    assert all(expected.values())
+    assert (FOLDER / name / "README.md").exists()
+    assert {"tiny", "full"} <= expected(name).keys()
+    assert all(expected(name).values())
+
+
+@pytest.mark.parametrize(("name", "size"), [(name, size) for name in WORKFLOWS for size in expected(name)])
+def test_its_commands_are_those_of_this_version(name: str, size: str) -> None:
+    rehearsal = scripts.Rehearsal()
+    scripts.run(rehearsal, FOLDER / name / "run.sh", size, "out")
+    assert rehearsal.commands > 5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORKFLOWS)
+@pytest.mark.parametrize("name", [pytest.param(w, marks=[] if w == BY_USER else pytest.mark.long) for w in WORKFLOWS])
 def test_the_claim_holds_when_tiny(name: str) -> None:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    script = ROOT / "workflows" / name / "run.sh"
-    done = subprocess.run([script, "tiny", "out"], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = launch([FOLDER / name / "run.sh", "tiny", "out"], {"PATH": path})
+    said, _ = process.communicate()
+    assert process.returncode == 0, said[-4000:]
+    _reported()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HERE)
+def test_the_claim_holds_in_this_process(name: str) -> None:
+    """The same script, but its commands share what this process has loaded and compiled."""
+    scripts.run(scripts.carry_out, FOLDER / name / "run.sh", "tiny", "out")
+    _reported()
+
+
+def _reported() -> None:
     assert json.loads(Path("out", "metrics.json").read_text())["methods"]
     assert Path("out", "report.html").exists()
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_nonsense_is_refused(name: str) -> None:
-    done = subprocess.run([ROOT / "workflows" / name / "run.sh", "huge"], capture_output=True, text=True)
+    done = subprocess.run([FOLDER / name / "run.sh", "huge"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "tiny" in done.stderr

@@ -11,12 +11,15 @@ import training.tasks
 from generators.cli import main as generate
 from schemas.knobs import make
 from schemas.store import open_split
+from tests.conftest import Made
 from training.contract import find_model
 from training.features import Features
 from training.recipe import Recipe, recipe_of
 from training.run import prepare
 
 TIE = ("image_size=16", "field_of_view=40", "supersampling=1", "defocus=300:900")
+QUICK: Any = {"compiler_options": {"xla_backend_optimization_level": 0}}  # what runs for a second is compiled in ten
+WINDOWED = ("window=0.4", "noise=0.01:0.05")
 BARE = ("noise=0", "misalignment=none", "window=none")
 
 
@@ -27,29 +30,31 @@ def made(folder: Path, task: str, *args: str, n: int = 21) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("toy"), "toy", n=41)
+def toy(made_once: Made) -> Path:
+    return made_once("toy", lambda folder: made(folder, "toy", n=41)) / "toy.zarr"
 
 
 @pytest.fixture(scope="session")
-def tie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tie(made_once: Made) -> Path:
     """With noise, misalignment and a window, on a grid of even size."""
-    return made(tmp_path_factory.mktemp("tie"), "tie", "--set", *TIE, "window=0.4", "noise=0.01:0.05")
+    return made_once("tie", lambda folder: made(folder, "tie", "--set", *TIE, *WINDOWED)) / "tie.zarr"
 
 
 @pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(made_once: Made) -> Path:
     """As the schema's formula has it."""
-    return made(tmp_path_factory.mktemp("bare"), "tie", "--set", *TIE, *BARE)
+    return made_once("bare", lambda folder: made(folder, "tie", "--set", *TIE, *BARE)) / "tie.zarr"
 
 
 @pytest.fixture(scope="session")
-def stores(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def stores(toy: Path, made_once: Made) -> dict[str, Path]:
     """Of each task, with every field that an input may read."""
-    rich = ("--recipe", "magnetic", "--set", *TIE, "window=0.4", "noise=0.01:0.05", "padding=1", "retrieval=tie")
-    known = {"toy": toy, "tie": made(tmp_path_factory.mktemp("rich"), "tie", *rich)}
-    rest = sorted({module.name for module in pkgutil.iter_modules(training.tasks.__path__)} - known.keys())
-    return known | {task: made(tmp_path_factory.mktemp(task), task) for task in rest}
+    rich = ("--recipe", "magnetic", "--set", *TIE, *WINDOWED, "padding=1", "retrieval=tie")
+    others = {module.name for module in pkgutil.iter_modules(training.tasks.__path__)} - {"toy"}
+    folder = made_once(
+        "stores", lambda folder: [made(folder, task, *(rich if task == "tie" else ())) for task in sorted(others)]
+    )
+    return {"toy": toy} | {task: folder / f"{task}.zarr" for task in others}
 
 
 def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:

@@ -1,6 +1,7 @@
 """Layers against flax and against their definitions, for one, two and three spatial axes."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.training.conftest import QUICK
 from training.layers import (
     BatchNorm,
     Depthwise,
@@ -27,6 +29,17 @@ SHAPES = [(2, 7, 12), (2, 5, 8, 12), (1, 3, 4, 5, 12)]  # never square; sample f
 
 def normal(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def value_and_slopes(f: Callable[..., jax.Array], *args: Any, weight: Any) -> tuple[jax.Array, Any]:
+    """f(*args), and the slopes of sum(f * weight) in each argument; compiled as a whole, not operation by operation."""
+
+    def objective(*args: Any) -> tuple[jax.Array, jax.Array]:
+        y = f(*args)
+        return jnp.sum(y * weight), y
+
+    slopes, y = jax.jit(jax.grad(objective, argnums=range(len(args)), has_aux=True), **QUICK)(*args)
+    return y, slopes
 
 
 def norms(groups: int, used: int) -> tuple[Any, Any]:
@@ -77,8 +90,8 @@ def test_group_norm_bears_a_large_offset(mean: float) -> None:
 
 def test_group_norm_of_a_constant_is_the_bias() -> None:
     norm = norms(4, 4)[0]
-    slope = jax.grad(lambda x: jnp.sum(norm(x) ** 2))(jnp.full((2, 5, 12), 7.0))
-    np.testing.assert_array_equal(norm(jnp.full((2, 5, 12), 7.0)), np.broadcast_to(norm.bias[...], (2, 5, 12)))
+    y, [slope] = value_and_slopes(norm, jnp.full((2, 5, 12), 7.0), weight=normal((2, 5, 12)))
+    np.testing.assert_array_equal(y, np.broadcast_to(norm.bias[...], (2, 5, 12)))
     assert np.isfinite(slope).all()
 
 
@@ -134,11 +147,13 @@ def test_max_pooling_is_that_of_flax(sizes: tuple[int, ...]) -> None:
     x = jnp.asarray(normal((2, *sizes, 3)))
     two = (2,) * len(sizes)
     flax: Any = nnx.max_pool
-    pools = (max_pool, lambda x: flax(x, two, strides=two, padding="SAME"))
-    mine, theirs = (jax.vjp(pool, x) for pool in pools)
+    weight = normal((2, *(-(-n // 2) for n in sizes), 3), 1)
+    mine, theirs = (
+        value_and_slopes(pool, x, weight=weight)
+        for pool in (max_pool, lambda x: flax(x, two, strides=two, padding="SAME"))
+    )
     np.testing.assert_array_equal(mine[0], theirs[0])
-    weight = jnp.asarray(normal(mine[0].shape, 1))
-    np.testing.assert_array_equal(mine[1](weight)[0], theirs[1](weight)[0])
+    np.testing.assert_array_equal(mine[1][0], theirs[1][0])
 
 
 @pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
@@ -148,7 +163,8 @@ def test_depthwise_is_a_grouped_convolution(sizes: tuple[int, ...]) -> None:
     theirs: Any = nnx.Conv(3, 3, (3,) * len(sizes), feature_group_count=3, rngs=nnx.Rngs(0))
     mine.bias[...] = theirs.bias[...] = jnp.asarray(normal((3,), 1))
     theirs.kernel[...] = mine.kernel[...][..., None, :]
-    np.testing.assert_allclose(mine(x), theirs(x), atol=1e-5)
+    found, expected = jax.jit(lambda x: (mine(x), theirs(x)), **QUICK)(x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.std(mine.kernel[...]) == pytest.approx(9 ** (-len(sizes) / 4), rel=0.6)
 
 
@@ -157,10 +173,12 @@ def test_enlarging_repeats_each_pixel(sizes: tuple[int, ...]) -> None:
     """Values and slopes of `jax.image.resize`."""
     x = jnp.asarray(normal((2, *sizes, 3)))
     larger = (2, *(2 * n for n in sizes), 3)
-    mine, theirs = (jax.vjp(f, x) for f in (enlarge, lambda x: jax.image.resize(x, larger, "nearest")))
+    weight = normal(larger, 1)
+    mine, theirs = (
+        value_and_slopes(f, x, weight=weight) for f in (enlarge, lambda x: jax.image.resize(x, larger, "nearest"))
+    )
     np.testing.assert_array_equal(mine[0], theirs[0])
-    weight = jnp.asarray(normal(larger, 1))
-    np.testing.assert_allclose(mine[1](weight)[0], theirs[1](weight)[0], atol=1e-5)
+    np.testing.assert_allclose(mine[1][0], theirs[1][0], atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(7,), (6, 9), (1, 4, 5)])
@@ -184,11 +202,10 @@ def test_transposed_convolution_is_that_of_keras(sizes: tuple[int, ...]) -> None
         y: jax.Array = transpose(x, taps, (2,) * rank, "SAME", dimension_numbers=layout, transpose_kernel=True)
         return y
 
-    start = layer.kernel[...]
-    np.testing.assert_allclose(mine(start, x), keras(start, x), atol=1e-5)
-    slopes = [jax.grad(lambda *a, f=f: jnp.sum(f(*a) * weight), argnums=(0, 1))(start, x) for f in (mine, keras)]
-    for found, expected in zip(*slopes, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+    found, expected = (value_and_slopes(f, layer.kernel[...], x, weight=weight) for f in (mine, keras))
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
+    for slope, exact in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(slope, exact, atol=1e-4)
 
 
 def test_transposed_convolution_is_the_transpose_of_a_strided_one() -> None:
@@ -218,12 +235,12 @@ def test_batch_norm_is_that_of_flax(shape: tuple[int, ...], learning: bool) -> N
     for a, b in pairs:
         getattr(theirs, b)[...] = getattr(mine, a)[...]
 
-    def objective(norm: Any, x: jax.Array, mode: dict[str, bool]) -> tuple[jax.Array, jax.Array]:
-        y = norm(x, **mode)
+    def objective(norm: Any, x: jax.Array, mode: tuple[str, bool]) -> tuple[jax.Array, jax.Array]:
+        y = norm(x, **dict([mode]))
         return jnp.sum(y * weight), y
 
-    slope = nnx.grad(objective, argnums=(0, 1), has_aux=True)
-    found = slope(mine, x, {"learning": learning}), slope(theirs, x, {"use_running_average": not learning})
+    slope = nnx.jit(nnx.grad(objective, argnums=(0, 1), has_aux=True), static_argnums=2)
+    found = slope(mine, x, ("learning", learning)), slope(theirs, x, ("use_running_average", not learning))
     (slopes, y), (expected, exact) = found
     np.testing.assert_allclose(y, exact, atol=1e-5)
     np.testing.assert_allclose(slopes[1], expected[1], atol=1e-5)

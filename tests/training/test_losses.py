@@ -1,6 +1,7 @@
 """Each term against its definition in NumPy's float64, a sample at a time."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from schemas.scores import score
-from tests.training.conftest import columns, features_for
+from tests.training.conftest import QUICK, columns, features_for
 from training import losses
 from training.features import Features
 from training.recipe import Loss
@@ -108,14 +109,14 @@ def test_weights_add_terms(features: Features, fields: Any, guess: Any) -> None:
 def test_an_exact_or_an_empty_sample_has_finite_loss_and_gradient(
     term: str, aligned: bool, features: Features, fields: Any
 ) -> None:
-    for truth in (fields["phase"], 0 * fields["phase"]):
+    def total(prediction: Any, truth: Any) -> Any:
         known = fields | {"phase": truth}
+        return jnp.sum(losses.loss(features, only(term, aligned=aligned), {"phase": prediction}, known))
 
-        def total(p: Any, known: Any = known) -> Any:
-            return jnp.sum(losses.loss(features, only(term, aligned=aligned), {"phase": p}, known))
-
+    slope_of = jax.jit(jax.value_and_grad(total), **QUICK)
+    for truth in (fields["phase"], 0 * fields["phase"]):
         for prediction in (truth, truth + 1):
-            value, slope = jax.value_and_grad(total)(jnp.asarray(prediction))
+            value, slope = slope_of(prediction, truth)
             assert np.isfinite(value)
             assert np.isfinite(slope).all()
 
@@ -125,13 +126,14 @@ def test_an_exact_or_an_empty_sample_has_finite_loss_and_gradient(
 def test_what_lies_outside_the_window_never_matters(
     term: str, aligned: bool, features: Features, fields: Any, guess: Any
 ) -> None:
+    @partial(jax.jit, **QUICK)
     def each(p: Any) -> Any:
         return losses.loss(features, only(term, aligned=aligned), {"phase": p}, fields)
 
     outside = fields["window"] == 0
     noise = np.where(outside, 100 * np.random.default_rng(3).standard_normal(outside.shape), 0).astype(np.float32)
     np.testing.assert_allclose(each(guess["phase"] + noise), each(guess["phase"]), rtol=1e-5)
-    slope = np.asarray(jax.grad(lambda p: jnp.sum(each(p)))(jnp.asarray(guess["phase"] + noise)))
+    slope = np.asarray(jax.jit(jax.grad(lambda p: jnp.sum(each(p))), **QUICK)(guess["phase"] + noise))
     assert not slope[:, outside].any()
     assert np.abs(slope[:, ~outside]).max() > 0
 

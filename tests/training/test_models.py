@@ -1,6 +1,7 @@
 """Every model found: shapes, gradients, precision, files. Then what each one promises by itself."""
 
 import shutil
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,7 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.training.conftest import columns, features_for, recipe_for
+from tests.training.conftest import QUICK, columns, features_for, recipe_for
 from training import export
 from training.contract import Inputs, Shape, find_model, model_names
 from training.dense import ACTIVATIONS, Activation, Initialisation
@@ -34,7 +35,6 @@ SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels 
 ]
 AWAKE = {"cdinn": 0.3, "ptychonn": 0.3}  # of that share: few small samples wake few of the units behind a relu
 WHOLE = {"dledi": 3}  # the last layers, which may be whole, so that the output is not rounded; others: one
-QUICK: Any = {"compiler_options": {"xla_backend_optimization_level": 0}}  # what runs for a second is compiled in ten
 
 
 def normal(shape: Shape, seed: int = 0) -> jax.Array:
@@ -49,6 +49,11 @@ def network(
     model = find_model(name)
     config, inputs = model.Config(**(SMALL.get(name, {}) | knobs)), Inputs(shape[:-1], shape[-1], scalars)
     return Network(lambda: model.build(config, inputs, (*shape[:-1], outputs), nnx.Rngs(seed), dtype))
+
+
+def applied(net: Network, parameters: Named, rest: Named) -> Callable[[Any], jax.Array]:
+    """The network as a function of its input alone, compiled."""
+    return partial(jax.jit(lambda p, r, x: net(p, r, x)[0], **QUICK), parameters, rest)
 
 
 def moved(before: Named, after: Named) -> dict[str, float]:
@@ -98,19 +103,26 @@ def test_the_seed_alone_decides_its_start(name: str) -> None:
 def test_samples_do_not_meet(name: str) -> None:
     net, x = network(name, (12, 16, 2), 1), normal((4, 12, 16, 2))
     parameters, rest = shaken(net)
-    apply = jax.jit(lambda x: net(parameters, rest, x)[0], **QUICK)
+    apply = applied(net, parameters, rest)
     changed = x.at[2].set(normal((12, 16, 2), 9))
     difference = np.max(abs(np.asarray(apply(changed) - apply(x))), axis=(1, 2, 3))
     np.testing.assert_array_equal(difference > 0, [False, False, True, False])
 
 
 def shaken(net: Network) -> tuple[Named, Named]:
-    """Parameters and running averages of a network that has learned something: none is as it began."""
-    parameters, rest = net.initial
+    """Parameters and running averages of a network that has learned something: none is as it began.
+
+    They are drawn here, for the start that the network itself would make takes a second to compile.
+    """
     rng = np.random.default_rng(0)
-    moves = {name: 0.1 * rng.standard_normal(value.shape) for name, value in sorted(parameters.items())}
-    parameters = {name: jnp.asarray(np.asarray(parameters[name]) + move, jnp.float32) for name, move in moves.items()}
-    return parameters, {name: value + 0.1 * rng.random(value.shape) for name, value in sorted(rest.items())}
+
+    def drawn(name: str, shape: Shape) -> Any:
+        spread = 0.1 + name.endswith("kernel") / np.sqrt(np.prod(shape[:-1]))
+        middle = name.endswith(("scale", "variance"))
+        return np.asarray(middle + spread * rng.standard_normal(shape), np.float32)
+
+    one, two = ({name: drawn(name, value.shape) for name, value in sorted(part.items())} for part in net.shapes)
+    return one, two
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -118,7 +130,7 @@ def test_what_it_is_told_matters(name: str) -> None:
     """The last channels are scalars: other values of one sample, another output of that sample."""
     net = network(name, (12, 16, 4), 1, scalars=2)
     parameters, rest = shaken(net)
-    apply = jax.jit(lambda x: net(parameters, rest, x)[0], **QUICK)
+    apply = applied(net, parameters, rest)
     x = normal((2, 12, 16, 4)).at[..., 2:].set(0.5)
     difference = np.max(abs(np.asarray(apply(x.at[1, ..., 3].set(-0.5)) - apply(x))), axis=(1, 2, 3))
     np.testing.assert_array_equal(difference > 0.01, [False, True])
@@ -129,7 +141,7 @@ def test_half_precision_computes_in_half_and_keeps_whole_parameters(name: str) -
     half, whole = (network(name, (12, 16, 2), 1, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32))
     (parameters, rest), x = shaken(whole), normal((2, 12, 16, 2))
     assert {value.dtype for value in half.initial[0].values()} == {jnp.dtype(jnp.float32)}
-    y, exact = (jax.jit(lambda x, net=net: net(parameters, rest, x)[0], **QUICK)(x) for net in (half, whole))
+    y, exact = (applied(net, parameters, rest)(x) for net in (half, whole))
     difference = np.sqrt(np.mean((y.astype(jnp.float32) - exact) ** 2) / np.mean(exact**2))
     assert 1e-4 < difference < 0.1
     products = [e for e in equations(half, parameters, rest, x) if e.primitive.name in PRODUCTS]
@@ -207,7 +219,8 @@ def test_it_has_as_many_parameters_on_any_grid(name: str) -> None:
 def test_it_starts_from_the_mean_of_the_target(name: str, tie: Path) -> None:
     features = features_for(tie)
     net, fields = network(name, features.inputs.shape, 1), columns(tie)
-    found = features.decode(net(*net.initial, features.encode(fields))[0], fields)["phase"]
+    encode, decode = (jax.jit(f, **QUICK) for f in (features.encode, features.decode))
+    found = decode(applied(net, *net.initial)(encode(fields)), fields)["phase"]
     np.testing.assert_array_equal(
         found, np.broadcast_to(features.moments["phase"].mean * fields["window"], found.shape)
     )
@@ -223,7 +236,7 @@ def test_it_moves_with_its_input(name: str, shift: tuple[int, int]) -> None:
     parameters, rest = shaken(net)
     x = np.full((1, 120, 136, 1), 0.3, np.float32)
     x[:, 56:64, 60:76] = normal((1, 8, 16, 1))
-    apply = jax.jit(lambda x: net(parameters, rest, x)[0])
+    apply = applied(net, parameters, rest)
     y, turned = (np.asarray(apply(v)) for v in (x, np.roll(x, shift, (1, 2))))
     middle = (slice(None), slice(40, 80), slice(40, 96))
     expected = np.roll(y, shift, (1, 2))[middle]

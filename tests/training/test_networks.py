@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.training.test_models import QUICK, network, normal, shaken
+from tests.training.conftest import QUICK
+from tests.training.test_models import applied, network, normal, shaken
 from training.dense import Dense
 from training.models.fno import Spectral
 from training.models.nafnet import Block
@@ -29,7 +30,7 @@ def test_convnet_is_convolution_pooling_relu_and_dense_layers() -> None:
     flat = np.moveaxis(np.asarray(y), -1, 1).reshape(3, -1)  # 4 filters of 3x2 pixels
     expected = np.zeros((3, 54))
     expected[:, :24] = flat
-    np.testing.assert_allclose(net(parameters, rest, x)[0].reshape(3, -1), expected, atol=1e-6)
+    np.testing.assert_allclose(applied(net, parameters, rest)(x).reshape(3, -1), expected, atol=1e-6)
     assert np.std(expected) > 0
 
 
@@ -63,10 +64,11 @@ def test_convnet_refuses_another_size_and_an_odd_number_of_kernels() -> None:
 @pytest.mark.parametrize("sizes", [(7,), (6, 9)])
 def test_a_block_of_nafnet_starts_as_the_identity(sizes: tuple[int, ...]) -> None:
     block, x = Block(len(sizes), 4, nnx.Rngs(0), jnp.float32), normal((2, *sizes, 4))
-    np.testing.assert_array_equal(block(x), x)
+    apply = nnx.jit(lambda block: block(x), **QUICK)
+    np.testing.assert_array_equal(apply(block), x)
     for scale in (block.beta, block.gamma):
         scale[...] = jnp.ones(4)
-        assert np.std(block(x) - x) > 0.01
+        assert np.std(apply(block) - x) > 0.01
         scale[...] = jnp.zeros(4)
 
 
@@ -92,12 +94,12 @@ def test_a_block_of_nafnet_by_its_formula() -> None:
     z = x + point(block.mix, y * point(block.attend, y.mean((1, 2), keepdims=True))) * np.asarray(block.beta[...])
     y = point(block.forward_widen, norm(block.second_norm, z))
     expected = z + point(block.forward_mix, y[..., :4] * y[..., 4:]) * np.asarray(block.gamma[...])
-    np.testing.assert_allclose(block(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(block, **QUICK)(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
 
 def test_nafnet_may_have_levels_without_blocks() -> None:
     net = network("nafnet", (12, 16, 2), 1, encoder=(0, 1), middle=0, decoder=0)
-    assert net(*net.initial, normal((2, 12, 16, 2)))[0].shape == (2, 12, 16, 1)
+    assert applied(net, *net.initial)(normal((2, 12, 16, 2))).shape == (2, 12, 16, 1)
 
 
 # --- fno
@@ -118,7 +120,7 @@ def test_a_spectral_layer_is_a_product_of_fourier_transforms(sizes: tuple[int, .
     product = np.zeros_like(transform)
     product[kept] = np.einsum("s...a,...ab->s...b", transform[kept], kernel)
     expected = np.fft.irfftn(product, s=sizes, axes=axes)
-    np.testing.assert_allclose(layer(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(layer, **QUICK)(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
 
 def waves(sizes: tuple[int, int], channels: int) -> jax.Array:
@@ -136,7 +138,7 @@ def waves(sizes: tuple[int, int], channels: int) -> jax.Array:
 @pytest.mark.parametrize("finer", [(3, 2), (1, 3)])
 def test_a_spectral_layer_sees_the_function_not_its_samples(finer: tuple[int, int]) -> None:
     """Sampled finer, the same values at the same places; on the coarse grid there are fewer modes than it has."""
-    layer, (a, b) = spectral((4, 4)), finer
+    layer, (a, b) = jax.jit(spectral((4, 4)), **QUICK), finer
     coarse, fine = layer(waves((6, 5), 3)), layer(waves((6 * a, 5 * b), 3))
     np.testing.assert_allclose(fine[:, ::a, ::b], coarse, atol=1e-5 * np.ptp(coarse))
 
@@ -146,7 +148,7 @@ def test_fno_tends_to_one_function_as_it_is_sampled_finer() -> None:
     net = network("fno", (64, 64, 3), 1, width=4, modes=5, layers=2, projection=8)
     parameters, rest = net.initial
     parameters = {name: value + 0.1 * normal(value.shape, 3) for name, value in parameters.items()}
-    apply = jax.jit(lambda x: net(parameters, rest, x)[0], **QUICK)
+    apply = applied(net, parameters, rest)
     made = {n: np.asarray(apply(0.2 * waves((n, n), 3)))[:, :: n // 8, :: n // 8] for n in (8, 16, 32, 64)}
     errors = [np.max(abs(made[n] - made[64])) / np.ptp(made[64]) for n in (8, 16, 32)]
     assert errors[0] > 10 * errors[1] > 0
@@ -158,7 +160,7 @@ def test_fno_moves_with_its_input_around_the_image(shift: tuple[int, int]) -> No
     net = network("fno", (14, 11, 2), 1)
     parameters, rest = shaken(net)
     x = normal((2, 14, 11, 2))
-    apply = jax.jit(lambda x: net(parameters, rest, x)[0], **QUICK)
+    apply = applied(net, parameters, rest)
     expected = np.roll(apply(x), shift, (1, 2))
     np.testing.assert_allclose(apply(jnp.roll(x, shift, (1, 2))), expected, atol=1e-5 * np.ptp(expected))
 
@@ -168,5 +170,6 @@ def test_all_pixels_meet_in_fno() -> None:
     net = network("fno", (16, 12, 1), 1, layers=1, modes=4)
     parameters, rest = shaken(net)
     x = normal((1, 16, 12, 1))
-    difference = net(parameters, rest, x.at[0, 3, 2].add(1.0))[0] - net(parameters, rest, x)[0]
+    apply = applied(net, parameters, rest)
+    difference = apply(x.at[0, 3, 2].add(1.0)) - apply(x)
     assert np.min(abs(np.asarray(difference))) > 0

@@ -35,6 +35,7 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
     assert steps.best_parameters(state) is state["average"]
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_fills_up_a_batch_teaches_nothing(toy: Path) -> None:
     """Rows of weight 0 may hold anything: neither parameters nor running averages of the batch's statistics feel it."""
     recipe, features = recipe_for("dledi", "model.filters=3,4"), features_for(toy)

@@ -1,0 +1,62 @@
+"""A command line that knows the toy task, as a real process: `python -m tests.command train --data toy.zarr`.
+
+POINTS=FILE: each point at which it publishes, replaces or removes something is noted there, before it happens.
+KILLED_AT=POINT: at this point it is killed; TIMES=N: when it comes there for the N-th time; LATER: by so many seconds.
+"""
+
+import importlib
+import itertools
+import os
+import re
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import generators.tasks
+import schemas.tasks
+import training.tasks
+
+ROOMS = {"generate": "generators.cli", "train": "training.cli"}
+EVENTS = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"}  # as CPython tells its auditors
+met = itertools.count(1)
+
+for package in (generators.tasks, schemas.tasks, training.tasks):
+    package.__path__.append(str(Path(__file__).parent / "toy" / package.__name__.replace(".", "/")))
+
+
+def point(event: str, args: tuple[Any, ...]) -> str | None:
+    """What happens to which kind of file in the working folder; None: nothing that counts."""
+    if event not in EVENTS:
+        return None
+    moved = event in ("os.rename", "os.link")
+    path = Path(os.fsdecode(args[1] if moved else args[0])).absolute()
+    there = path.exists()
+    if not path.is_relative_to(Path.cwd()) or not (moved or there == (event != "os.mkdir")):
+        return None
+    kind = re.sub(r"/(train|validation|test)/\w+", "/split/array", str(path.relative_to(Path.cwd())))
+    return re.sub(r"[0-9a-f]{32}|\d+", "#", f"{event} {kind}") + (" over another" if moved and there else "")
+
+
+def audit(event: str, args: tuple[Any, ...]) -> None:
+    found = point(event, args)
+    if found and "POINTS" in os.environ:
+        with Path(os.environ["POINTS"]).open("a") as file:
+            file.write(f"{found}\n")
+    if found and found == os.environ.get("KILLED_AT") and next(met) == int(os.environ["TIMES"]):
+        die(float(os.environ["LATER"]))
+
+
+def die(later: float) -> None:
+    if later:
+        threading.Timer(later, die, [0.0]).start()
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main = importlib.import_module(ROOMS[sys.argv.pop(1)]).main
+    if {"POINTS", "KILLED_AT"} & os.environ.keys():
+        sys.addaudithook(audit)
+    sys.exit(main())

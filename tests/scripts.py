@@ -1,0 +1,102 @@
+"""A workflow's script, run by a real shell; its commands are asked of this process and start none of their own."""
+
+import json
+import os
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from generators import cli as generators_cli
+from inference import cli as inference_cli
+from inference import expectations, tuning
+from inference.contract import find_method
+from tests.conftest import done, launch
+from training import cli as training_cli
+
+MAINS = {
+    "generate": generators_cli.main,
+    "train": training_cli.main,
+    "infer": inference_cli.infer,
+    "evaluate": inference_cli.evaluate,
+}
+ASK = f"""#!{sys.executable} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect(os.path.join(os.path.dirname(__file__), "socket"))
+    asked.sendall(json.dumps([os.path.basename(__file__), *sys.argv[1:]]).encode() + b"\\n")
+    sys.exit(int(asked.makefile().readline() or 1))
+"""
+
+
+def run(answer: Callable[[str, list[str]], None], script: Path, *args: str) -> None:
+    """Run a script to its end, which must be good. answer: carries a command out, from its name and arguments."""
+    with tempfile.TemporaryDirectory(prefix="asked-") as folder, socket.socket(socket.AF_UNIX) as asked:
+        for name in MAINS:
+            command = Path(folder, name)
+            command.write_text(ASK)
+            command.chmod(stat.S_IRWXU)
+        asked.bind(f"{folder}/socket")
+        asked.listen()
+        asked.settimeout(0.05)
+        process = launch([script, *args], {"PATH": f"{folder}:{os.environ['PATH']}"})
+        while process.poll() is None:
+            try:
+                connection, _ = asked.accept()
+            except TimeoutError:
+                continue
+            with connection, connection.makefile("rw") as question:
+                name, *given = json.loads(question.readline())
+                answer(name, given)
+                question.write("0\n")
+        assert process.returncode == 0, process.communicate()[0]
+
+
+def carry_out(name: str, args: list[str]) -> None:
+    """Run a command here."""
+    done(MAINS[name], *args)
+
+
+class Rehearsal:
+    """Commands that are understood but not carried out: each must find what those before it would have made."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[Path, str] = {}  # of datasets
+        self.commands = 0
+
+    def __call__(self, name: str, args: list[str]) -> None:
+        """Check the options and settings of a command."""
+        self.commands += 1
+        getattr(self, name)(args)
+
+    def generate(self, args: list[str]) -> None:
+        done(generators_cli.main, *args, "--describe")
+        given = generators_cli._parser().parse_args(args)
+        self.tasks[given.out] = given.task
+        given.out.mkdir(parents=True)
+
+    def train(self, args: list[str]) -> None:
+        given = training_cli._parser().parse_args(args)
+        training_cli._recipe(given, self.tasks[given.data])
+        given.out.mkdir()
+
+    def infer(self, args: list[str]) -> None:
+        given = inference_cli._infer_parser().parse_args(args)
+        if given.method:
+            tuning.parse(given.method, find_method(self.tasks[given.data], given.method).settings, given.set)
+        else:
+            assert given.model.is_dir()
+        if not given.activations:
+            sources: Any = [SimpleNamespace(split=split) for split in given.split]
+            for source in sources:
+                inference_cli._out(given, "", source, sources).mkdir(parents=True)
+
+    def evaluate(self, args: list[str]) -> None:
+        given = inference_cli._evaluate_parser().parse_args(args)
+        assert given.data in self.tasks
+        assert all(inference_cli._store(text)[1].is_dir() for text in given.predictions)
+        assert not given.expect or expectations.load(given.expect)
