@@ -1,0 +1,58 @@
+"""Choose the settings of a method that image each scan best, from scans that were made for nothing else.
+
+    tuned.py runs METHOD FOLDER                 the runs that the test scans need: a line of name, tab and settings each
+    tuned.py table METRICS FOLDER METHOD ...    mean ring correlation of each test scan, with the settings chosen for it
+
+FOLDER/METHOD holds what `infer --stitch SETTINGS-image.zarr` leaves beside its images, for all settings tried. Of
+several scans, each gets the settings with the greatest mean ring correlation in its own place. A single scan gets those
+as METHOD, and those with the least error in rad as METHOD_rms.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+END = "-image-resolution.json"
+
+
+def chosen(folder: Path) -> list[str]:
+    """Settings with the greatest mean ring correlation, one entry per scan."""
+    tried = _tried(folder)
+    scans = range(len(next(iter(tried.values()))))
+    return [max(tried, key=lambda name: tried[name][i]["mean"]) for i in scans]
+
+
+def runs(method: str, folder: Path) -> dict[str, str]:
+    """Settings and the name of their run, each of them once."""
+    best = chosen(folder)
+    if len(best) > 1:
+        return {settings: f"{method} {settings}" for settings in best}
+    tried = _tried(folder)
+    return {min(tried, key=lambda name: tried[name][0]["rms"]): f"{method}_rms", best[0]: method}
+
+
+def table(metrics: Path, folder: Path, methods: list[str]) -> list[str]:
+    """One line per test scan: fluence, overlap, and the mean ring correlation by each method."""
+    found = json.loads(metrics.read_text())["methods"]
+    names = {method: [f"{method} {one}" for one in chosen(folder / method)] for method in methods}
+    others = {name: [name] * len(one["scans"]) for name, one in found.items() if one["method"] not in methods}
+    lines = []
+    for i, row in enumerate(next(iter(found.values()))["scans"]):
+        scores = [f"{used[i]}: {found[used[i]]['scans'][i]['frc_mean']:.3f}" for used in (others | names).values()]
+        lines.append(f"fluence {row['fluence']:.2g}, overlap {row['overlap']:.2f}: {'; '.join(scores)}")
+    return lines
+
+
+def _tried(folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Scores of each scan, by the settings."""
+    return {
+        path.name.removesuffix(END): json.loads(path.read_text())["scans"] for path in sorted(folder.glob(f"*{END}"))
+    }
+
+
+if __name__ == "__main__":
+    what, first, second, *rest = sys.argv[1:]
+    if what == "runs":
+        print(*(f"{name}\t{settings}" for settings, name in runs(first, Path(second, first)).items()), sep="\n")
+    else:
+        print(*table(Path(first), Path(second), rest), sep="\n")
