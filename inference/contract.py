@@ -187,7 +187,7 @@ class Report:
 
 
 class Inference(Protocol):
-    """What a task's file must hold. It may also hold FINISH (a Finish) and STITCH (a Stitch)."""
+    """A task's file: METHODS and REPORT; it may also hold FINISH (a Finish) and STITCH (a Stitch)."""
 
     METHODS: Mapping[str, Method]
     REPORT: Report

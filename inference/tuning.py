@@ -151,7 +151,7 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
 
 
 def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Of each sample, by the score that methods are compared by, and as published."""
+    """Errors of each sample, by the score that methods are compared by, and as published."""
     if report.measures:
         error = report.measures.of(block, found)[report.rank]
         error = np.where(np.isnan(error), np.inf, error)

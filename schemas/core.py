@@ -164,7 +164,7 @@ class Raster:
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Import:
-    """How measurements of a task are imported: `IMPORT` in `schemas/tasks/<task>.py`."""
+    """Rules for importing measurements of a task: `IMPORT` in `schemas/tasks/<task>.py`."""
 
     needs: tuple[str, ...] = ()  # parameters without which a measurement is useless
     beam: str | None = None  # the input that is relative to the incident beam

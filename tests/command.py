@@ -27,7 +27,7 @@ for package in (generators.tasks, schemas.tasks, training.tasks):
 
 
 def point(event: str, args: tuple[Any, ...]) -> str | None:
-    """What happens to which kind of file in the working folder; None: nothing that counts."""
+    """Name what happens to which kind of file in the working folder; None: nothing that counts."""
     if event not in EVENTS:
         return None
     moved = event in ("os.rename", "os.link")

@@ -162,7 +162,7 @@ def train(capsys: pytest.CaptureFixture[str], without_curves: None) -> Command:
 
 @pytest.fixture
 def quick() -> Iterator[None]:
-    """What a test compiles takes half the time to compile, and longer to run: for networks that learn a few steps."""
+    """Programs compile in half the time and run longer: for networks that learn a few steps."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", True)
