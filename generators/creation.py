@@ -20,7 +20,7 @@ from schemas import digest, output
 from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import PARTIAL, inside, publish, publish_if_changed, read, sweep
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
 from schemas.store import LEAF, encode, metadata, open_split
 
 LOCK = "claim.lock"
@@ -61,7 +61,7 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
             _refuse_foreign(plan, overwrite=overwrite)
             if overwrite:
                 _remove(plan)
-            output.sweep_removed(plan.out)
+            sweep_removed(plan.out)
             plan = prepare(plan, unit_samples=unit_samples)
             _publish(plan)
     except OSError as error:
@@ -114,7 +114,7 @@ def _remove(plan: Plan) -> None:
     """Remove the dataset at a place, and its receipts."""
     if plan.out.is_dir():
         output.remove(plan.out)
-    for receipt in (plan.run / RECEIPTS).glob("*.json"):
+    for receipt in _entries(plan.run / RECEIPTS):
         receipt.unlink()
 
 
@@ -124,7 +124,7 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
     A folder of receipts proves nothing about the folder beside it. To be overwritten, a dataset must hold nothing else.
     """
     output.refuse_file("--out", plan.out)
-    if other := next((path for path in _entries(plan.run) if path.name not in (RECEIPTS, LOCK)), None):
+    if other := next(_strangers(plan), None):
         raise UserError(f"--out {plan.out}: {other} is no receipt; move it away, or choose another place")
     if not plan.out.is_dir():
         return
@@ -138,21 +138,39 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
         output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
 
 
+def _strangers(plan: Plan) -> Iterator[Path]:
+    """Yield what is beside a dataset in the place of its receipts, and is none."""
+    folder = plan.run / RECEIPTS
+    yield from (path for path in (plan.run, folder) if path.is_symlink())
+    yield from (path for path in _entries(plan.run) if path.name not in (RECEIPTS, LOCK))
+    yield from (path for path in _entries(folder) if not receipts.NAME.fullmatch(path.name))
+
+
 def _entries(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("*") if not path.name.endswith(PARTIAL))
+    return (path for path in folder.glob("*") if not is_partial(path.name))
 
 
 def _refuse_without_root(plan: Plan) -> None:
     """Raise UserError if a folder that has no root metadata holds anything but parts of this plan's dataset."""
     described = metadata(plan.manifest)
     output.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
-    for key, ours in described.items():
-        found = read(plan.out / key)
-        if found is not None and not _alike(found, ours):
-            raise UserError(
-                f"--out {plan.out}: {key} is of another dataset, whose root is lost; move the folder away, "
-                "or choose another place"
-            )
+    found = {key: data for key in described if (data := read(plan.out / key)) is not None}
+    other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
+    if other or (any(path.is_dir() for path in plan.out.glob("*/*/c")) and not _receipted(plan)):
+        raise UserError(
+            f"--out {plan.out}: {other or 'it'} is of another dataset, whose root is lost; move the folder away, "
+            "or choose another place"
+        )
+
+
+def _receipted(plan: Plan) -> bool:
+    """Return whether a receipt of this plan names objects that are there: nobody else's have their hashes."""
+    layout = receipts.layout(plan)
+    if layout is None:
+        return False
+    plan = replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout}))
+    found = ((job, receipts.load(job)) for job in plan.jobs())
+    return any(receipt is not None and receipts.holds(job, receipt) for job, receipt in found)
 
 
 def _alike(found: bytes, ours: bytes) -> bool:

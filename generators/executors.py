@@ -5,8 +5,10 @@ a few jobs per thread are submitted at once, so that client and scheduler stay s
 """
 
 import logging
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -47,6 +49,7 @@ def warm_up(*modules: str) -> None:
 
     forkserver.set_forkserver_preload(["distributed", *modules])
     sys.warnoptions.append("ignore:resource_tracker")  # that process tidies up after a kill: no news
+    os.environ["PYTHONSAFEPATH"] = "1"  # or they would run what the current folder calls by the name of a module
     resource_tracker.ensure_running()  # first: it would lift the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for the client alone
     try:
@@ -73,9 +76,12 @@ def local(workers: int) -> Iterator[Run]:
     from distributed import Client, LocalCluster, Security
 
     _quiet()
+    # Dask's scratch folder is the same for all users, and on the search path of its processes
+    scratch = tempfile.TemporaryDirectory(prefix="generate-", ignore_cleanup_errors=True)
     distributed.utils._forkserver_preload_set = True  # else it imports pandas here, for a list that `warm_up` has set
     with (
-        dask.config.set(WORKERS),
+        scratch,
+        dask.config.set({**WORKERS, "temporary-directory": scratch.name}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=max(cores() // workers, 1),

@@ -3,6 +3,7 @@
 A receipt is written last, after the objects it names, and is believed only while those objects have its hashes.
 """
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from generators.plan import RECEIPTS, Job, Plan
 from schemas.manifest import Layout
 from schemas.objects import inside, publish, read, sha256
+
+NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
 
 
 class Moments(BaseModel):

@@ -87,7 +87,10 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastS
 
     how = stitch_command.refuse_unstitched(sources[0])
     args.stitch = output("--stitch", args.stitch)
+    if args.out and args.out.resolve() in (args.stitch.resolve(), *args.stitch.resolve().parents):
+        raise UserError(f"--stitch {args.stitch}: is (in) --out {args.out}; choose another place")
     scans.refuse_taken(args.stitch, how.target, force=True)
+    stitch_command.refuse_pictures(args.stitch)
     return stitch_command.chosen(args.stitch_set)
 
 

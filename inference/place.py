@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas import output
 from schemas.errors import UserError
-from schemas.objects import PARTIAL, inside, publish, publish_if_changed, read, sweep
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
 from schemas.predictions import Predictions, metadata, read_predictions
 
 
@@ -22,7 +22,7 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
     try:
         if overwrite and path.is_dir():
             output.remove(path)
-        output.sweep_removed(path)
+        sweep_removed(path)
         if read(path / "zarr.json") is not None:
             asked = _continued(path, asked)
         objects = metadata(asked)
@@ -72,5 +72,5 @@ def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
         stored = read_predictions(path, incomplete=True)
         if overwrite:
             output.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
-    elif any(not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
+    elif any(not is_partial(entry.name) for entry in path.iterdir()):
         raise UserError(f"--out {path}: holds files that are no predictions; choose another place")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from inference.contract import Inverter
 from inference.source import Source
 from inference.tiling import Tiles, as_stored, spatial
 from schemas.errors import UserError
+from schemas.locks import locked
 from schemas.machine import versions
 from schemas.objects import inside, publish
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
@@ -144,6 +146,19 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
 
     Returns what stands in the store now, how many samples were done, and how many of those hold what is no number.
     """
+    with ExitStack() as stack:
+        try:
+            job.out.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(job.out.with_name(f".{job.out.name}.lock"), wait=False))
+        except BlockingIOError:
+            raise UserError(f"--out {job.out}: another `infer` writes here; wait for it, or choose another") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"--out {job.out}: {reason}; choose a place that can be written") from None
+        return _run(job, overwrite=overwrite)
+
+
+def _run(job: Job, *, overwrite: bool) -> tuple[Predictions, int, int]:
     predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
     clock, made, done, begin = Clock(), 0, 0, time.monotonic()
     with progress(job.source.samples) as show:

@@ -1,5 +1,6 @@
 """`infer --stitch`: the predicted patches of whole scans as images, and how far these are the objects."""
 
+import glob
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -52,6 +53,14 @@ def refuse_unstitched(source: Source) -> Stitch:
     if lacking := source.lacks(found.needs):
         raise UserError(f"--stitch: {source.path} has no whole scans (lacks {', '.join(lacking)}); generate some")
     return found
+
+
+def refuse_pictures(out: Path) -> None:
+    """Raise UserError if files beside the place of new images have the names of those that are made with them."""
+    stem = glob.escape(out.name.removesuffix(".zarr"))
+    found = [*out.parent.glob(f"{stem}-resolution.json"), *out.parent.glob(f"{stem}-[0-9]*.png")]
+    if found and not out.exists():
+        raise UserError(f"--stitch {out}: {found[0]} would be replaced; move it away, or choose another name")
 
 
 def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | Iterative) -> list[str]:

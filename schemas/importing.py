@@ -9,6 +9,7 @@ from pathlib import Path
 from schemas import digest, output
 from schemas.errors import UserError
 from schemas.layout import choose
+from schemas.locks import locked
 from schemas.machine import versions
 from schemas.manifest import FORMAT, Manifest, read_manifest
 from schemas.measurement import Measurement
@@ -28,15 +29,24 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
     _refuse_foreign(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(out.with_name(f".{out.name}.lock")):  # of two imports, the second sees what the first wrote
+            return _store(measurement, manifest, leaves, out, overwrite=overwrite)
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
+
+
+def _store(
+    measurement: Measurement, manifest: Manifest, leaves: bytes, out: Path, *, overwrite: bool
+) -> tuple[Manifest, bool]:
+    _refuse_foreign(out)
     if read(out / "zarr.json") is not None:
         stored = read_manifest(out, incomplete=True)
         if _same(stored, manifest):
             return stored, False
         _refuse_loss(out, stored, manifest, overwrite=overwrite)
-    try:
-        publish_folder(out, _objects(manifest, measurement, leaves))
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
+    publish_folder(out, _objects(manifest, measurement, leaves))
     return manifest, True
 
 

@@ -25,13 +25,14 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before it is released: whoever waits for it looks again
+        if not file.seek(0, os.SEEK_END):  # else it is no lock of ours
+            path.unlink(missing_ok=True)  # before it is released: whoever waits for it looks again
         file.close()
 
 
 def _held(path: Path, wait: bool) -> TextIOWrapper:
     while True:
-        file = path.open("a")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import os
 import platform
+import re
 import shutil
 import time
 import uuid
@@ -14,6 +15,8 @@ from pathlib import Path
 from schemas.errors import UserError
 
 PARTIAL = ".partial"
+OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of partial objects that we write
+REMOVED = ".removed-"
 STALE = 3600.0  # seconds
 
 
@@ -50,13 +53,29 @@ def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
         for key, data in objects:
             publish(partial / key, data, durable=True)
         if path.exists():
-            aside = _partial(path)
-            path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            set_aside(path)  # until the new one is in its place
         partial.rename(path)
+        sweep_removed(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def set_aside(path: Path) -> None:
+    """Move a folder away from its place whole; `sweep_removed` removes it."""
+    path.rename(path.with_name(f"{path.name}{REMOVED}{uuid.uuid4().hex}"))
+
+
+def sweep_removed(path: Path) -> None:
+    """Remove what was set aside from a place, also by a process that was killed."""
+    for left in path.parent.glob(f"{glob.escape(path.name + REMOVED)}*"):
+        if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + REMOVED)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def is_partial(name: str) -> bool:
+    """Return whether a file of this name is an object that we are writing, or that a killed process has left."""
+    return OURS.fullmatch(name) is not None
 
 
 def _partial(path: Path) -> Path:
@@ -116,7 +135,9 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
     deep: in the folders below, too.
     """
     for path in (folder.rglob if deep else folder.glob)(f".*{PARTIAL}"):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            if not is_partial(path.name):
+                continue
             if _dead(path.name) or time.time() - path.stat().st_mtime > STALE:
                 path.unlink()
 

@@ -5,19 +5,15 @@ else: files that another program put there stay, and the command is refused befo
 """
 
 import argparse
-import glob
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from schemas.errors import UserError
-from schemas.objects import PARTIAL
+from schemas.objects import is_partial, set_aside, sweep_removed
 
 STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
-REMOVED = ".removed-"
 CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
 
 
@@ -43,7 +39,7 @@ def output(option: str, path: Path) -> Path:
     real = Path(os.path.realpath(path))
     if store := next((folder for folder in real.parents if is_store(folder)), None):
         raise UserError(f"{option} {path}: lies inside the store {store}; choose another place")
-    return path if str(real) == os.path.abspath(path) else real
+    return path if path.name and str(real) == os.path.abspath(path) else real
 
 
 def is_store(folder: Path) -> bool:
@@ -80,7 +76,7 @@ def strangers(path: Path, written: Collection[str]) -> Iterator[str]:
     arrays = {key.removesuffix("zarr.json") for key in written}
     for key in sorted(_keys(path)):
         chunk = CHUNK.fullmatch(key)
-        if key not in written and not (chunk and chunk[1] in arrays) and not key.endswith(PARTIAL):
+        if key not in written and not (chunk and chunk[1] in arrays) and not is_partial(key.rpartition("/")[2]):
             yield key
 
 
@@ -94,12 +90,5 @@ def _keys(path: Path) -> Iterator[str]:
 
 def remove(path: Path) -> None:
     """Remove a folder: it is moved away whole first, so that no half of it stays in its place."""
-    path.rename(path.with_name(f"{path.name}{REMOVED}{uuid.uuid4().hex}"))
+    set_aside(path)
     sweep_removed(path)
-
-
-def sweep_removed(path: Path) -> None:
-    """Finish removals of a place that a kill has interrupted."""
-    for left in path.parent.glob(f"{glob.escape(path.name + REMOVED)}*"):
-        if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + REMOVED)):
-            shutil.rmtree(left, ignore_errors=True)

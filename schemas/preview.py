@@ -1,5 +1,6 @@
 """A contact sheet of a dataset: inputs, targets and their histograms, to look at before training on it."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from matplotlib.ticker import NullLocator
 from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
+from schemas.objects import publish
 from schemas.store import open_split, read_rows
 
 type Values = dict[str, np.ndarray]
 
+PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES = 5  # of one field and sample, shown at most
 
 
@@ -22,6 +25,7 @@ def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
 
     UserError: no such split or sample, or the samples cannot be read.
     """
+    _refuse_other(out)
     manifest = read_manifest(path, incomplete=True)
     count = min(count, manifest.samples.get(split, 0))
     if count < 1:
@@ -36,9 +40,25 @@ def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
         axis.set_ylabel(f"{split} {row}", fontsize=7)
     axes[-1, 0].set_ylabel("pixels, log", fontsize=7)
     figure.suptitle(f"{path.name}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
+    publish(out, picture.getvalue())
     return count
+
+
+def _refuse_other(out: Path) -> None:
+    """Raise UserError if a place for a picture is named otherwise, or holds something other than a picture."""
+    if out.suffix != ".png":
+        raise UserError(f"--out {out}: must end in .png")
+    if out.exists() and not _is_picture(out):
+        raise UserError(f"--out {out}: holds something other than a PNG; choose another name")
+
+
+def _is_picture(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG
 
 
 def _read(path: Path, split: str, task: Task, count: int) -> Values:

@@ -16,6 +16,8 @@ from schemas import layout
 
 from .conftest import TOY_TASK, Command, files, refused, scaled
 
+UNIQUE = "0123456789abcdef" * 2  # in the name of a partial object
+
 
 def damage_flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
@@ -129,15 +131,15 @@ def test_damaged_receipts_cost_their_unit_only(generate: Command) -> None:
 
 def test_leftovers_of_killed_writers_are_swept(generate: Command) -> None:
     generate(*TOY_TASK, "--n", 4)
-    left = Path("toy.zarr/train/line/c/0/.0.abc.partial")
+    left = Path(f"toy.zarr/train/line/c/0/.0.elsewhere_1_{UNIQUE}.partial")
     left.write_text("half")
     generate(*TOY_TASK, "--n", 4)
     assert left.exists()  # perhaps another machine is writing it
     os.utime(left, (0, 0))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    dead = left.with_name(f".0.{platform.node()}_{ended.pid}_abc.partial")
-    mine = left.with_name(f".0.{platform.node()}_{os.getpid()}_abc.partial")
+    dead = left.with_name(f".0.{platform.node()}_{ended.pid}_{UNIQUE}.partial")
+    mine = left.with_name(f".0.{platform.node()}_{os.getpid()}_{UNIQUE}.partial")
     dead.write_text("half")
     mine.write_text("half")
     generate(*TOY_TASK, "--n", 4)
@@ -226,8 +228,9 @@ def test_overwrite_removes_what_is_ours_alone(generate: Command) -> None:
     refused(generate(*TOY_TASK, "--n", 4, "--overwrite"), "thesis.txt is no receipt")
     assert Path("toy.zarr.run/thesis.txt").read_text() == "mine"
     generate(*TOY_TASK, "--n", 40, "--out", "b.zarr", "--set", "expectation=true")
-    generate(*TOY_TASK, "--n", 4, "--out", "b.zarr", "--overwrite")
-    generate(*TOY_TASK, "--n", 4, "--out", "c.zarr")
+    small = (*TOY_TASK, "--n", 4, "--unit-samples", 4)  # else the layout follows from the speed of the moment
+    generate(*small, "--out", "b.zarr", "--overwrite")
+    generate(*small, "--out", "c.zarr")
     assert files("b.zarr") == files("c.zarr")
     refused(generate("--from", "b.zarr", "--out", "x/../b.zarr", "--overwrite"), "name another place")
     refused(generate("--from", "b.zarr", "--out", "b.zarr/inner.zarr"), "name another place")
@@ -235,7 +238,7 @@ def test_overwrite_removes_what_is_ours_alone(generate: Command) -> None:
 
 def test_a_kill_in_the_first_object_can_be_resumed(generate: Command) -> None:
     Path("toy.zarr").mkdir()
-    Path("toy.zarr/.zarr.json.0123.partial").write_text("{")
+    Path(f"toy.zarr/.zarr.json.elsewhere_1_{UNIQUE}.partial").write_text("{")
     assert generate(*TOY_TASK, "--n", 4)[0] == 0
 
 

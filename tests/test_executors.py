@@ -2,8 +2,12 @@
 
 import asyncio
 import http.client
+import subprocess
+import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -112,3 +116,23 @@ def test_a_reachable_scheduler_is_seen_as_such() -> None:
 )
 def test_only_schedulers_elsewhere_without_encryption_are_warned_of(address: str, open_: bool) -> None:
     assert executors._in_the_open(address) is open_
+
+
+def test_no_module_of_others_is_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither from Dask's scratch folder, which all users share, nor from the current folder."""
+    shared = tempfile.TemporaryDirectory(prefix="t")  # the path of a socket is short
+    monkeypatch.setenv("TMPDIR", shared.name)
+    planted = 'import pathlib; pathlib.Path(__file__).with_name("ran").touch(); raise ImportError("planted")'
+    for folder in (Path(shared.name, "dask-scratch-space"), tmp_path / "here"):
+        folder.mkdir(parents=True)
+        for module in ("socket", "zarr", "numcodecs"):
+            (folder / f"{module}.py").write_text(planted)
+    command = [Path(sys.executable).with_name("generate"), "--task", "tie", "--n", 20, "--set", "image_size=16"]
+    done = subprocess.run(
+        [*map(str, command), "--workers", "1", "--out", "../x.zarr"],
+        cwd=tmp_path / "here", capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not [*tmp_path.rglob("ran"), *Path(shared.name).rglob("ran")]
+    assert not list(Path(shared.name).glob("generate-*"))
+    shared.cleanup()

@@ -228,7 +228,7 @@ def test_nothing_is_left_behind(generate: Command, infer: Command, evaluate: Com
         "report",
         "files",
     ):
-        Path(name, f".x.{dead}_0.partial").write_bytes(b"half")
+        Path(name, f".x.{dead}_{'0' * 32}.partial").write_bytes(b"half")
     Path("toy.zarr.run/claim.lock").touch()
     for name in ("toy.zarr", "p.zarr"):
         shutil.copytree(name, f"{name}.removed-{'0' * 32}")
@@ -266,3 +266,96 @@ def test_a_lock_that_vanishes_with_its_holder_is_still_one_lock() -> None:
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert Path("count").read_text() == "600"
     assert not Path("x.lock").exists()
+
+
+FOREIGN_RUNS = {
+    "tensorboard/exp1/events.out": "is not empty, and no run",
+    "metrics.csv": "is not empty, and no run",
+    "run.json": "is not empty, and no run",
+    "best/weights.pt": "is not empty, and no run",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN_RUNS)
+@pytest.mark.parametrize("extra", [(), ("--overwrite",)])
+def test_a_folder_of_another_program_is_no_run(
+    name: str, extra: tuple[str, ...], generate: Command, train: Command
+) -> None:
+    generate(*GENERATE)
+    Path("run", name).parent.mkdir(parents=True)
+    Path("run", name).write_text('{"my": "config"}')
+    before = files(".")
+    refused(train("--data", "toy.zarr", "--out", "run", "--model", "mlp", "--epochs", 1, *extra), FOREIGN_RUNS[name])
+    assert files(".") == before
+
+
+@pytest.mark.parametrize("name", ["best/notes.txt", "checkpoints/notes.txt", "tensorboard/notes.txt"])
+def test_files_put_into_a_run_are_not_lost(name: str, generate: Command, train: Command) -> None:
+    generate(*GENERATE)
+    command = ("--data", "toy.zarr", "--out", "run", "--model", "mlp", "--epochs", 1)
+    assert train(*command)[0] == 0
+    Path("run", name).write_text("mine")
+    before = files(".")
+    for extra in ((), ("--overwrite",)):
+        refused(train(*command, *extra), f"holds {name}, which `train` did not write")
+    assert files(".") == before
+
+
+def test_a_measurement_without_its_root_is_not_taken_for_a_dataset(generate: Command, dataset: Command) -> None:
+    """Its arrays are described as those of a simulation."""
+    np.save("a.npy", SERIES)
+    for run in (False, True):
+        dataset("import", "--task", "tie", "--from", "a.npy", *TIE, "--out", "m.zarr")
+        Path("m.zarr/zarr.json").unlink()
+        Path("m.zarr.run/receipts").mkdir(parents=True) if run else None
+        before = files(".")
+        command = ("--task", "tie", "--n", 0, "--test", 1, "--set", "image_size=16", "--scheduler", "synchronous")
+        for extra in ((), ("--overwrite",)):
+            refused(generate(*command, "--validation", 0, "--out", "m.zarr", *extra), "whose root is lost")
+        assert files(".") == before
+        shutil.rmtree("m.zarr")
+
+
+def test_receipts_are_ours_and_no_link(generate: Command) -> None:
+    generate(*GENERATE)
+    Path("toy.zarr.run/receipts/invoice-2026.json").write_text("mine")
+    refused(generate(*GENERATE, "--overwrite"), "invoice-2026.json is no receipt")
+    Path("toy.zarr.run/receipts/invoice-2026.json").unlink()
+    shutil.move("toy.zarr.run/receipts", "docs")
+    Path("toy.zarr.run/receipts").symlink_to(Path("docs").absolute())
+    before = files(".")
+    refused(generate(*GENERATE, "--overwrite"), "receipts is no receipt")
+    assert files(".") == before
+
+
+def test_pictures_do_not_replace_other_files(generate: Command, dataset: Command) -> None:
+    generate(*GENERATE)
+    Path("raw.tif").write_text("mine")
+    Path("raw.png").write_text("mine")
+    before = files(".")
+    refused(dataset("preview", "toy.zarr", "--out", "raw.tif"), "must end in .png")
+    refused(dataset("preview", "toy.zarr", "--out", "raw.png"), "holds something other than a PNG")
+    assert files(".") == before
+    assert dataset("preview", "toy.zarr", "--out", "new.png")[0] == 0
+    assert dataset("preview", "toy.zarr", "--out", "new.png")[0] == 0
+
+
+def test_two_inferences_do_not_share_a_place(generate: Command, infer: Command) -> None:
+    generate(*GENERATE)
+    with locked(Path(".p.zarr.lock")):
+        refused(infer("--method", "identity", "--data", "toy.zarr", "--out", "p.zarr"), "another `infer` writes here")
+    assert infer("--method", "identity", "--data", "toy.zarr", "--out", "p.zarr")[0] == 0
+    assert not Path(".p.zarr.lock").exists()
+
+
+def test_a_lock_of_others_stays(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    path.write_text("important")
+    with locked(path):
+        pass
+    assert path.read_text() == "important"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic link"), locked(path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

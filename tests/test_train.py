@@ -310,11 +310,11 @@ def test_a_damaged_journal_does_not_stop_a_run(data: Path, train: Command) -> No
 
 def test_what_a_kill_left_of_a_folder_is_no_obstacle(data: Path, train: Command) -> None:
     Path("r").mkdir()
-    Path("r", ".run.json.host_1_ab.partial").write_text("")
+    Path("r", f".run.json.host_1_{'ab' * 16}.partial").write_text("")
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
     Path("r", "run.json").unlink()
-    refused(train("--data", data, *SMALL, "--out", "r"), "run.json is lost", "--overwrite")
-    assert train("--data", data, *SMALL, "--out", "r", "--overwrite")[0] == 0
+    for extra in ((), ("--overwrite",)):  # whose folder it is can no longer be told
+        refused(train("--data", data, *SMALL, "--out", "r", *extra), "run.json is lost")
 
 
 def test_some_samples_are_enough(data: Path, train: Command) -> None:

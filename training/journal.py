@@ -6,7 +6,6 @@ metrics.csv and curves.png are made anew when the run stops, tensorboard/ when i
 import csv
 import io
 import json
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ class Journal:
         rows = [row for row in read(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # a kill may have cut it short
+        for events in (folder / "tensorboard").glob("events.out.tfevents.*"):  # a kill may have cut them short
+            events.unlink()
         self._board = SummaryWriter(str(folder / "tensorboard"), max_queue=100, flush_secs=10)
         for row in rows:
             self._show(row)

@@ -63,6 +63,8 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         raise UserError("the processes were not given the same command: only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
     network = export.assemble(run.recipe, run.features)
+    if run.start:
+        start.arrays(run.start, network)  # refused before a run is overwritten
     with _claimed(run, overwrite=overwrite):
         machinery = _build(run, mesh, network)
         if devices.first():

@@ -1,6 +1,7 @@
 """What a run is, settled before anything compiles: dataset, recipe, features; refused with all that does not suit."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import PARTIAL, publish, read, sha256, sweep
+from schemas.objects import is_partial, publish, read, sha256, sweep, sweep_removed
 from schemas.store import open_split
 from training.contract import find_learn
 from training.export import Trained
@@ -25,6 +26,12 @@ from training.recipe import Recipe
 
 MODELS = {"best", ".best.new", ".best.old"}
 REPORTS = {"metrics.jsonl", "metrics.csv", "curves.png", "tensorboard"}
+WRITTEN = {  # names in the folders that are replaced as a whole
+    **dict.fromkeys(sorted(MODELS), r"model\.safetensors|model\.json|README\.md"),
+    "tensorboard": r"events\.out\.tfevents\..*",
+    "checkpoints": r"\d+(\..*)?|_.*",
+    "damaged": r"\d.*",
+}
 OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # what stands in a run's folder
 VERSION = 1  # of what a run computes; raised when the same recipe would learn otherwise
 
@@ -151,11 +158,7 @@ def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
     UserError shows how it differs from the run that is there, or says that another process is at it.
     """
     output.refuse_store("--out", run.out)
-    there = _entries(run.out)
-    if "run.json" not in there and there - OURS:
-        raise UserError(f"{run.out}: is not empty, and no run; name another folder with --out")
-    if overwrite:
-        _refuse_strangers(run.out, there)
+    _refuse_foreign(run.out, overwrite=overwrite)
     run.out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
@@ -170,17 +173,13 @@ def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 def _claim(run: Run, *, overwrite: bool) -> None:
     path = run.out / "run.json"
-    there = _entries(run.out)
-    if overwrite and there:
-        _refuse_strangers(run.out, there)
+    _refuse_foreign(run.out, overwrite=overwrite)
+    if overwrite and _entries(run.out):
         output.remove(run.out)
-        there = set()
-    output.sweep_removed(run.out)
+    sweep_removed(run.out)
     sweep(run.out)
     found = read(path) if _learned(run.out) else None
     if found is None:
-        if there - {"run.json", "checkpoints"} - REPORTS:
-            raise UserError(f"{run.out}: a run whose run.json is lost; give another --out, or --overwrite to lose it")
         publish(path, json.dumps(run.identity, indent=1).encode())
         return
     try:
@@ -195,12 +194,34 @@ def _claim(run: Run, *, overwrite: bool) -> None:
 
 
 def _entries(out: Path) -> set[str]:
-    return {path.name for path in out.glob("*") if not path.name.endswith(PARTIAL)}
+    return {path.name for path in out.glob("*") if not is_partial(path.name)}
 
 
-def _refuse_strangers(out: Path, there: set[str]) -> None:
-    if stranger := min(there - OURS, default=None):
-        raise UserError(f"{out}: holds {stranger}, which `train` did not write; move it away, or give another --out")
+def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
+    """Raise UserError unless a folder is empty or a run, without foreign files where `train` replaces things."""
+    there = _entries(out)
+    if there and not _is_run(out / "run.json"):
+        raise UserError(f"{out}: is not empty, and no run (its run.json is lost, or of others); give another --out")
+    strangers = [*(sorted(there - OURS) if overwrite else []), *_strangers(out)]
+    if strangers:
+        raise UserError(
+            f"{out}: holds {strangers[0]}, which `train` did not write; move it away, or give another --out"
+        )
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return bool({"version", "data", "recipe"} <= json.loads(path.read_bytes()).keys())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _strangers(out: Path) -> Iterator[str]:
+    """Yield entries of the folders that `train` replaces which it did not write."""
+    for folder, known in WRITTEN.items():
+        for path in sorted((out / folder).glob("*")):
+            if not re.fullmatch(known, path.name) and not is_partial(path.name):
+                yield f"{folder}/{path.name}"
 
 
 def _learned(out: Path) -> bool:

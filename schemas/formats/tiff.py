@@ -22,8 +22,11 @@ IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
 
 
 def read(path: Path, _: str) -> Picture:
-    """All pages, which must be of one shape. UserError: pages of unlike shapes, a file cut short."""
-    with tifffile.TiffFile(path, _multifile=False) as file:
+    """All pages, which must be of one shape. UserError: pages of unlike shapes, a file cut short.
+
+    Series that name other files (OME, NDTiff, Micro-Manager) are read as the pages of this file alone.
+    """
+    with tifffile.TiffFile(path, _multifile=False, is_ndtiff=False, is_mmstack=False) as file:
         if len(file.series) != 1:
             raise UserError(f"{path}: holds {len(file.series)} series of pages of unlike shapes; give one at a time")
         series = file.series[0]
