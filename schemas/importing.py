@@ -110,7 +110,7 @@ def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: boo
     if {source.sha256 for source in stored.sources} - {source.sha256 for source in asked.sources}:
         raise UserError(
             f"--out {out}: holds a measurement from other files, which this import could not make again; "
-            "choose another place"
+            "choose another place, or remove it yourself"
         )
     if not overwrite:
         raise UserError(f"--out {out}: holds another import of these files; choose another place, or --overwrite")

@@ -32,11 +32,13 @@ def output(option: str, path: Path) -> Path:
     """Return the place that an option names: the path as it is, or where its links lead. Nothing is created.
 
     Raises:
-        UserError: the path is a link to nowhere, or lies inside a Zarr store.
+        UserError: the path is a link to nowhere, the root of the file system, or lies inside a Zarr store.
     """
     if path.is_symlink() and not path.exists():
         raise UserError(f"{option} {path}: is a link to nowhere; choose another place")
     real = Path(os.path.realpath(path))
+    if real == real.parent:
+        raise UserError(f"{option} {path}: is the root of the file system; choose a place in a folder")
     if store := next((folder for folder in real.parents if is_store(folder)), None):
         raise UserError(f"{option} {path}: lies inside the store {store}; choose another place")
     return path if path.name and str(real) == os.path.abspath(path) else real

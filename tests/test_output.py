@@ -176,6 +176,8 @@ def test_a_link_is_followed_and_not_replaced(generate: Command) -> None:
     assert sorted(path.name for path in Path("disk").glob("*")) == ["there", "there.run"]
     Path("nowhere").symlink_to("gone/x")
     refused(generate(*GENERATE, "--out", "nowhere"), "is a link to nowhere")
+    for root in ("/", "/tmp/.."):
+        refused(generate(*GENERATE, "--out", root), "is the root of the file system")
 
 
 ADDRESSES = ("s3://bucket/x.zarr", "gs://bucket/x.zarr", "https://example.org/x.zarr", "file:///tmp/x.zarr")

@@ -188,6 +188,8 @@ def _packed(parameters: Named, rest: Named) -> bytes:
 def load_card(path: Path) -> tuple[Path, Card]:
     """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
     folder = next((f for f in _places(path) if f.is_dir()), path)
+    if folder.parent == path:
+        inside(path, folder.name)
     data = read(inside(folder, "model.json"))
     if data is None:
         if (path / "run.json").exists():
@@ -206,6 +208,7 @@ def _places(path: Path) -> tuple[Path, ...]:
 
 
 def _aside(folder: Path, word: str) -> Path:
+    folder = folder.absolute()
     return folder.with_name(f".{folder.name}.{word}")
 
 
