@@ -1,7 +1,6 @@
 """Each term against its definition in NumPy's float64, a sample at a time."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def test_an_exact_or_an_empty_sample_has_finite_loss_and_gradient(
 def test_what_lies_outside_the_window_never_matters(
     term: str, aligned: bool, features: Features, fields: Any, guess: Any
 ) -> None:
-    @partial(jax.jit, **QUICK)
+    @jax.jit
     def each(p: Any) -> Any:
         return losses.loss(features, only(term, aligned=aligned), {"phase": p}, fields)
 
