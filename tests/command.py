@@ -1,7 +1,8 @@
 """A command line that knows the toy task, as a real process: `python -m tests.command train --data toy.zarr`.
 
 POINTS=FILE: each point at which it publishes, replaces or removes something is noted there, before it happens.
-KILLED_AT=POINT: at this point it is killed; TIMES=N: when it comes there for the N-th time; LATER: by so many seconds.
+KILLED_AT=POINT: it is killed when it comes there for the N-th time (TIMES=N), or by so many seconds LATER.
+LAST=POINT: it is killed at once where it comes there instead.
 """
 
 import importlib
@@ -44,8 +45,11 @@ def audit(event: str, args: tuple[Any, ...]) -> None:
     if found and "POINTS" in os.environ:
         with Path(os.environ["POINTS"]).open("a") as file:
             file.write(f"{found}\n")
-    if found and found == os.environ.get("KILLED_AT") and next(met) == int(os.environ["TIMES"]):
-        die(float(os.environ["LATER"]))
+    if found and found == os.environ.get("KILLED_AT"):
+        if next(met) == int(os.environ["TIMES"]):
+            die(float(os.environ["LATER"]))
+    elif found and found == os.environ.get("LAST"):
+        die(0.0)
 
 
 def die(later: float) -> None:

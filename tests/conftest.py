@@ -1,6 +1,5 @@
 """The toy task, found by name like any other; command lines in this process or in a real one; what tests share."""
 
-import fcntl
 import importlib
 import json
 import os
@@ -26,6 +25,7 @@ from generators.cli import main as generate_main
 from inference.cli import evaluate as evaluate_main
 from inference.cli import infer as infer_main
 from schemas.cli import main as dataset_main
+from tests.shared import Made, compiled_in, made_in, write_programs_whole
 from training.cli import main as train_main
 
 TOY = Path(__file__).parent / "toy"
@@ -39,70 +39,50 @@ TOY_TASK = ("--task", "toy", "--scheduler", "synchronous")
 
 type Command = Callable[..., tuple[int, str, str]]
 
-
-type Made = Callable[[str, Callable[[Path], object]], Path]
-
-# Every program is compiled once by all workers and by all processes that tests start; JAX reads this when it is loaded.
-COMPILED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0"}
 TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Whatever is compiled, is compiled once by all workers and by all processes that they start."""
     if not hasattr(config, "workerinput"):  # workers of pytest-xdist inherit the folder
         cache = tempfile.TemporaryDirectory(prefix="compiled-")
         config.add_cleanup(cache.cleanup)
-        os.environ.update(COMPILED, JAX_COMPILATION_CACHE_DIR=cache.name)
+        os.environ.update(compiled_in(cache.name))  # JAX reads this when it is loaded
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let what takes long begin first, some of it on each worker: a worker is given a run of this list."""
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    quick = [item for item in items if not item.get_closest_marker("slow")]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes long begin first, on each worker: pytest-xdist gives each of them a piece of this list."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    cuts = [len(quick) * i // workers for i in range(workers + 1)]
-    items[:] = [item for i in range(workers) for item in (*slow[i::workers], *quick[cuts[i] : cuts[i + 1]])]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    pieces = [quick[len(quick) * i // workers : len(quick) * (i + 1) // workers] for i in range(workers)]
+    long = _shared_out([item for item in items if item.get_closest_marker("slow")], workers)
+    items[:] = [item for i in range(workers) for item in (*long[i], *pieces[i])]
+
+
+def _shared_out(items: list[pytest.Item], workers: int) -> list[list[pytest.Item]]:
+    """File by file, the longest first: to the worker that has least to do."""
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    files = [[item for item in items if item.path == path] for path in dict.fromkeys(item.path for item in items)]
+    for file in sorted(files, key=_seconds, reverse=True):
+        min(shares, key=_seconds).extend(file)
+    return shares
+
+
+def _seconds(items: list[pytest.Item]) -> float:
+    return sum(float(mark.args[0]) for item in items if (mark := item.get_closest_marker("slow")))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _whole_programs() -> None:
-    """JAX writes a compiled program in place: let a process that reads at the same time find all of it, or nothing."""
-    from jax._src import lru_cache
-
-    def put(self: Any, key: str, value: bytes) -> None:
-        path = Path(self.path, f"{key}-cache")
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(value)
-        part.rename(path)
-
-    lru_cache.LRUCache.put = put  # type: ignore[method-assign]
+    write_programs_whole()
 
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """Return the folder of a name, filled by the first worker that asks. Whoever writes there takes a copy."""
+    """See `made_in`; for all workers together."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
-    shared.mkdir(exist_ok=True)
-    used = set()
-
-    def once(name: str, fill: Callable[[Path], object]) -> Path:
-        folder, done = shared / name, shared / f"{name}.json"
-        used.add(name)
-        with (shared / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                folder.mkdir()
-                fill(folder)
-                done.write_text(json.dumps(_state(folder)))
-        return folder
-
-    yield once
-    changed = [name for name in used if _state(shared / name) != json.loads((shared / f"{name}.json").read_text())]
-    assert not changed, "tests wrote into what others share: take a copy"
-
-
-def _state(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+    with made_in((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared") as once:
+        yield once
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +148,15 @@ def quick() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def brief_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of `evaluate` shows two samples and the two worst: its pictures take as long as all else."""
+    from inference import report
+
+    monkeypatch.setattr(report, "EXAMPLES", {"median": 0.5, "worst 5 %": 0.95})
+    monkeypatch.setattr(report, "WORST", 2)
 
 
 @pytest.fixture

@@ -61,6 +61,23 @@ def carry_out(name: str, args: list[str]) -> None:
     done(MAINS[name], *args)
 
 
+class AsAUserFirst:
+    """Each command runs as a process of its own, from its console script, where it comes up first; afterwards here."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, name: str, args: list[str]) -> None:
+        """Run a command."""
+        if name in self.seen:
+            return carry_out(name, args)
+        self.seen.add(name)
+        process = launch([Path(sys.executable).with_name(name), *args])
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+        return None
+
+
 class Rehearsal:
     """Commands that are understood but not carried out: each must find what those before it would have made."""
 

@@ -331,7 +331,7 @@ def test_a_network_is_trained_finished_and_scored(
     store: Path, train: Command, infer: Command, evaluate: Command
 ) -> None:
     """Seeds' recipe and ours; from the command line, to a report with views of diffraction."""
-    small: Any = ("--set", "model.filters=2,2,2")
+    small: Any = ("--set", "model.filters=2,2")
     assert train("--data", store, "--recipe", "seed", "--epochs", 1, "--out", "seed", *small)[0] == 0
     for name, extra in (("plain", ()), ("refined", ("--refine", 3)), ("bounded", ("--set", "threshold=0.9"))):
         command = ("--model", "seed", "--data", store, "--split", "validation", "--name", name, "--out", f"{name}.zarr")

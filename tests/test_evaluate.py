@@ -27,7 +27,7 @@ HOSTILE = "<script>alert('1')</script> $\\frac{_x\" & http://evil"
 
 
 @pytest.fixture(autouse=True)
-def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_pictures(monkeypatch: pytest.MonkeyPatch, brief_report: None) -> None:
     monkeypatch.setattr(style, "DPI", 30)
 
 

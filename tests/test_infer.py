@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 import xarray as xr
 
 from generators.cli import main as generate_main
-from inference import inverters
+from inference import inverters, run
 from inference.contract import find_inference, inference_names
 from inference.run import Clock
 from inference.source import open_source
@@ -53,6 +54,7 @@ class Network:
 
     def __init__(self, task: Task, size: int, sha: str = "ab") -> None:
         self.calls: list[tuple[int, ...]] = []
+        self.now = 0.0  # seconds
         self.whole = False
         self.identity = sha * 32
         self.card = SimpleNamespace(
@@ -72,7 +74,7 @@ class Network:
         return ["it wants more edges"] if sizes["edge"] != 2 else []
 
     def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        time.sleep(0 if self.calls else 0.5)
+        self.now += 1.0 if self.calls else 500.0
         self.calls.append(fields["blurred"].shape)
         assert fields["position"].shape == fields["blurred"].shape[1:]
         return {"line": 2 * fields["blurred"]}
@@ -238,8 +240,11 @@ def test_metadata_are_checked(toy: Path, infer: Command, old: str, new: str, sai
         read_predictions(Path("p.zarr"))
 
 
-def test_a_network_is_used_like_a_method(toy: Path, infer: Command, network: Any) -> None:
+def test_a_network_is_used_like_a_method(
+    toy: Path, infer: Command, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = network(Network(find_task("toy").select(frozenset()), 33))
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: model.now, monotonic=time.monotonic))
     code, _, err = infer("--model", "runs/my-net/best", "--data", toy)
     assert (code, err) == (0, "")
     found = read_predictions(Path("predictions-my-net.zarr"))
@@ -247,8 +252,7 @@ def test_a_network_is_used_like_a_method(toy: Path, infer: Command, network: Any
     assert found.weights is not None
     assert (found.weights.parameters, found.weights.samples) == (1234, 40)
     assert found.history == [{"epoch": 1, "train/loss": 0.5, "validation/loss": None}]
-    assert found.seconds_per_sample is not None
-    assert found.seconds_per_sample < 0.5 / 16, "the first batch compiles, and does not count"
+    assert found.seconds_per_sample == 1 / 16, "the first batch compiles, and does not count"
     line = xr.open_zarr("predictions-my-net.zarr").line.values
     assert np.array_equal(line, 2 * xr.open_zarr("toy.zarr/test").blurred.values)
     assert {length for length, _ in model.calls} == {16, 8}
@@ -296,25 +300,26 @@ def many(generate: Command) -> Path:
 
 
 def wait_for_units(out: Path, process: subprocess.Popen[str], more: int) -> None:
-    for _ in range(3000):
+    for _ in range(60000):
         if len(list(out.glob("phase/c/*/0/0"))) > more:
             return
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
-    raise AssertionError("nothing was written in 15 s")
+    raise AssertionError("nothing was written in five minutes")
 
 
-def test_killed_and_resumed_it_is_the_same(many: Path, infer: Command) -> None:
+@pytest.mark.slow(15)
+def test_killed_and_resumed_it_is_the_same(many: Path, infer: Command, chance: random.Random) -> None:
     """kill -9 at random moments; finished units stay, the rest comes out the same. SIGTERM says how to go on."""
     infer(*FIXED, "--data", many, "--out", "whole.zarr")
-    out, rng = Path("cut.zarr").absolute(), np.random.default_rng()
+    out = Path("cut.zarr").absolute()
     kept: dict[str, int] = {}
     for sent in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
         process = start("infer", *FIXED, "--data", many, "--out", out, room="inference")
         wait_for_units(out, process, len(kept))
-        time.sleep(float(rng.uniform(0, 0.1)))
+        time.sleep(chance.uniform(0, 0.1))
         os.killpg(process.pid, sent)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=300)
         assert process.returncode == (75 if sent == signal.SIGTERM else -9), said
         now = {str(path): path.stat().st_mtime_ns for path in out.glob("phase/c/*/0/0")}
         assert len(now) < 200, "all done before the kill: nothing was tested"

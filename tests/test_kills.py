@@ -27,20 +27,23 @@ def points(path: str) -> Counter[str]:
 
 
 def kill(found: Counter[str], kills: int, chance: random.Random, *args: object) -> None:
-    """Run a command so many times and kill it: at a point, when it comes there once or twice, or a little later."""
+    """Run a command so many times and kill it: at a point, when it comes there once or twice, or a little later.
+
+    What a killed run had done already, the next one does not do again: that is killed at the last point of all.
+    """
     kinds = [kind.replace("whole", "killed") for kind in found]
     for turn in range(kills):
         number = chance.randrange(turn * len(kinds) // kills, (turn + 1) * len(kinds) // kills)
         times = chance.randint(1, min(2, list(found.values())[number]))
         later = chance.choice((0, chance.uniform(0, 0.02)))
-        environment = {"KILLED_AT": kinds[number], "TIMES": str(times), "LATER": str(later)}
+        environment = {"KILLED_AT": kinds[number], "TIMES": str(times), "LATER": str(later), "LAST": kinds[-1]}
         print(environment)
         process = command(*args, environment=environment)
         said, _ = process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL, said
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.parametrize("kills", [6, pytest.param(20, marks=MOST)])
 def test_a_killed_training_ends_with_the_same_bits(kills: int, learnable: Path, chance: random.Random) -> None:
     often = ("--data", learnable, "--epochs", 2 * kills, "--set", "log_every=1", "save_every=3")
@@ -53,7 +56,7 @@ def test_a_killed_training_ends_with_the_same_bits(kills: int, learnable: Path, 
     assert last[0] == last[1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 @pytest.mark.parametrize("kills", [4, pytest.param(10, marks=MOST)])
 def test_a_killed_dataset_is_the_same(kills: int, chance: random.Random) -> None:
     complete(*GENERATE, "--out", "whole.zarr", environment=NOTED)

@@ -16,14 +16,15 @@ from distributed import LocalCluster
 
 from generators.cli import main as generate_main
 
-from .conftest import Command, Made, digest, done, files, finish, launch, start
+from .conftest import Command, digest, done, files, finish, launch, start
+from .shared import Made
 
 SMALL = ("--set", "image_size=32", "supersampling=1", "--unit-samples", 8)
-N = 1200
-MOST = 3000  # for more kills
+N = 400
 COMPILING = "compiling kernels, once on this machine ...\n"
 COMMAND = ("--task", "tie", "--n", N, *SMALL)
-pytestmark = pytest.mark.slow
+KILLS = [(4, 1200), pytest.param(10, 3000, marks=pytest.mark.long)]  # and samples, enough to be killed so often
+pytestmark = pytest.mark.slow(12)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_digest_does_not_depend_on_where_samples_are_made(whole: Path, extra: tu
     assert digest("other.zarr") == digest(whole)
 
 
-@pytest.mark.parametrize(("kills", "n"), [(4, N), pytest.param(10, MOST, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "n"), KILLS)
 def test_killed_at_random_moments_and_resumed(kills: int, n: int, made_once: Made, chance: random.Random) -> None:
     """kill -9 of the client, of all, or of a worker and then all; finished units stay, the rest comes out the same.
 
@@ -144,7 +145,7 @@ def test_two_clients_at_once_make_one_dataset(whole: Path) -> None:
 
 def test_of_two_clients_with_other_recipes_one_is_refused(dataset: Command) -> None:
     """Whatever the moment: the second must not write into the first one's dataset."""
-    command = ("--task", "tie", "--n", 400, *SMALL, "--out", "one.zarr")
+    command = ("--task", "tie", "--n", 200, *SMALL, "--out", "one.zarr")
     first = start(*command, "--seed", 1, "--workers", 1)
     second = start(*command, "--seed", 2, "--scheduler", "synchronous")
     said = {process.communicate(timeout=300)[0].splitlines()[-1]: process.returncode for process in (first, second)}
@@ -155,19 +156,19 @@ def test_of_two_clients_with_other_recipes_one_is_refused(dataset: Command) -> N
 
 def test_a_dataset_never_shrinks_while_another_client_extends_it(generate: Command) -> None:
     here = ("--scheduler", "synchronous")
-    small = start("--task", "tie", "--n", 300, *SMALL, "--out", "one.zarr", "--workers", 1)
-    large = start("--task", "tie", "--n", 700, *SMALL, "--out", "one.zarr", *here)
+    small = start("--task", "tie", "--n", 200, *SMALL, "--out", "one.zarr", "--workers", 1)
+    large = start("--task", "tie", "--n", 500, *SMALL, "--out", "one.zarr", *here)
     for process in (small, large):
         process.communicate(timeout=300)
     for out in ("one.zarr", "two.zarr"):
-        assert generate("--task", "tie", "--n", 700, *SMALL, "--out", out, *here)[0] == 0
+        assert generate("--task", "tie", "--n", 500, *SMALL, "--out", out, *here)[0] == 0
     assert files(Path("one.zarr")) == files(Path("two.zarr"))
 
 
 FULL_DISK = r"""
 set -u
-mkdir disk && mount -t tmpfs -o size=80m tmpfs disk || { echo no mount; exit 99; }
-python() { "$PYTHON" -m generators --task tie --n 400 --out disk/t.zarr --set image_size=32 --unit-samples 16; }
+mkdir disk && mount -t tmpfs -o size=60m tmpfs disk || { echo no mount; exit 99; }
+python() { "$PYTHON" -m generators --task tie --n 200 --out disk/t.zarr --set image_size=32 --unit-samples 16; }
 python >said 2>&1 & client=$!
 for i in $(seq 300); do [ -n "$(ls disk/t.zarr.run/receipts 2>/dev/null)" ] && break; sleep 0.1; done
 cat /dev/zero >disk/filler 2>/dev/null
@@ -212,7 +213,7 @@ def test_a_full_disk_ends_in_one_line_and_a_resumable_store(dataset: Command, ge
 
 def test_spawned_workers_survive_a_missing_numba_cache(tmp_path: Path) -> None:
     """A first run on a new machine compiles; several processes at once do not disturb each other."""
-    command, cache = ("--task", "tie", "--n", 40, "--workers", 2, *SMALL), tmp_path / "cache"
+    command, cache = ("--task", "cdi", "--n", 40, "--workers", 2, "--unit-samples", 8), tmp_path / "cache"
     first, second = (finish(*command, environment={"NUMBA_CACHE_DIR": str(cache)}) for _ in "12")
     assert any(cache.rglob("*.nbi"))
     assert first.startswith(COMPILING)

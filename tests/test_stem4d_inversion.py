@@ -263,7 +263,7 @@ def test_the_default_input_does_not_depend_on_the_dose(store: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_networks_are_trained_and_invert_scans(store: Path, train: Command, infer: Command, generate: Command) -> None:
     """Seeds' recipe and ours, told the dose; a network's patches are stitched like any."""
-    small = ("--set", "model.filters=2,2,2")
+    small = ("--set", "model.filters=2,2")
     assert train("--data", store, "--recipe", "seed", "--epochs", 1, "--out", "seed", *small)[0] == 0
     assert train("--data", store, "--model", "dledi", "--epochs", 1, "--out", "ours", *small, "scalars=dose")[0] == 0
     knobs = ("pattern=16", "probe.semi_angle=0.05", "scan.rows=6", "scan.columns=6")

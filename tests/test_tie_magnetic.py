@@ -136,10 +136,10 @@ def test_methods_and_networks_take_the_flipped_series(
     small = ("image_size=32", "padding=1", "supersampling=1", "defocus=2000", "misalignment=none", "noise=0")
     command = ("--task", "tie", "--recipe", "magnetic", "--n", 16, "--validation", 4, "--test", 6)
     assert generate(*command, "--scheduler", "synchronous", "--set", *small)[0] == 0
-    fixed = ("--set", "cutoff=0", "floor=0", "offset=annulus")
+    fixed, net = ("--set", "cutoff=0", "floor=0", "offset=annulus"), ("model.width=8", "model.widening=1,2")
     assert infer("--method", "tie", "--data", "tie.zarr", *fixed, "--out", "tie_p.zarr")[0] == 0
     for name in ("pair", "components"):
-        run = ("--data", "tie.zarr", "--input", name, "--epochs", 2, "--out", f"runs/{name}", "--set", "model.width=8")
+        run = ("--data", "tie.zarr", "--input", name, "--epochs", 1, "--out", f"runs/{name}", "--set", *net)
         assert train(*run)[0] == 0
         assert infer("--model", f"runs/{name}", "--data", "tie.zarr", "--out", f"{name}.zarr")[0] == 0
     code, out, _ = evaluate("--data", "tie.zarr", "--predictions", "tie_p.zarr", "pair.zarr", "components.zarr")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from tests.conftest import Command, Made, command, done, finish
+from tests.conftest import Command, command, done, finish
 from tests.runs import dies_at, lines, weights
+from tests.shared import Made
 from training.cli import main as train_main
 from training.watch import Watch
 
@@ -21,7 +22,7 @@ KNOBS = ("--model", "mlp", "--batch-size", 16, "--set", "log_every=1", "save_eve
 STEPS, TOLERANCE = 30, 1e-5  # from one device to two: parameters, relative to the largest, after so many steps
 TWO = {"JAX_NUM_CPU_DEVICES": "2"}
 type Args = tuple[object, ...]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(9)
 
 
 @pytest.fixture

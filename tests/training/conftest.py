@@ -11,7 +11,7 @@ import training.tasks
 from generators.cli import main as generate
 from schemas.knobs import make
 from schemas.store import open_split
-from tests.conftest import Made
+from tests.shared import Made
 from training.contract import find_model
 from training.features import Features
 from training.recipe import Recipe, recipe_of
