@@ -27,7 +27,7 @@ import scipy.fft
 from inference.offsets import LeastSquares
 from inference.patches import tapered
 from inference.scans import Scans, write
-from schemas.core import Field, Task
+from schemas.core import Field, Gauge, Task
 from schemas.machine import processor
 from schemas.objects import publish_folder
 from schemas.predictions import FORMAT, Predictions, metadata, objects
@@ -150,7 +150,7 @@ def _described(shape: tuple[int, ...], unit: int) -> Predictions:
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "a pattern"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "a patch of the object"),
     )
-    task = Task("patches", "1.0", "patches of an object", "phase = phase", ("constant",), fields)
+    task = Task("patches", "1.0", "patches of an object", "phase = phase", fields, Gauge(("constant",), ("phase",)))
     about = {"name": "patches", "kind": "classical", "method": "cut", "version": 1, "about": "cut from an image"}
     which = {"dataset_digest": "0" * 64, "family": "", "split": "test", "split_digest": "0" * 64, "samples": shape[0]}
     layout = {"unit": unit, "chunks": {"phase": (min(unit, 256), *shape[1:])}, "tiles": {}, "overlap": 0.0}

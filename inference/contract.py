@@ -13,8 +13,9 @@ import inference.tasks
 from schemas import files
 from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
+from schemas.kinds import Score
 from schemas.predictions import Tuning, Weights
-from schemas.scores import SCORES, Score
+from schemas.scores import SCORES
 
 if TYPE_CHECKING:
     from inference.scans import Scans

@@ -79,7 +79,7 @@ class Result:
     @property
     def published(self) -> str | None:
         """The score of rank before alignment, shown beside it; None where it is the same or the task has its own."""
-        return "nrms" if self.rank == "nrms_aligned" and self.task.gauge else None
+        return "nrms" if self.rank == "nrms_aligned" and self.task.gauge.free else None
 
     def broken(self, run: Run) -> int:
         """How many predictions hold what is no number: they have no score."""

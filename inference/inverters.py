@@ -71,7 +71,7 @@ def network(
         name=label or _run_name(path) + (f"@{checkpoint}" if checkpoint is not None else ""),
         method=model,
         about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
-        task=card.task,
+        task=trained.task,
         inputs=tuple(dict.fromkeys([*trained.inputs, *finished.reads])),
         predict=lambda fields: finished.apply(fields, trained.predict(fields)),
         settings=finished.settings,

@@ -125,7 +125,7 @@ def _compared(result: Result, run: Run) -> str:
 
 def _as_published(result: Result, classical: Sequence[Run]) -> str:
     """The same ratios before alignment; empty where they are the same."""
-    key, name, hidden = result.published, result.best.name, ", ".join(result.task.gauge)
+    key, name, hidden = result.published, result.best.name, ", ".join(result.task.gauge.free)
     shares = {run.name: ratio(result, result.best, run, key) for run in classical} if key else {}
     words = ", ".join(f"{share:.3g} of that of {other}" for other, share in shares.items() if share)
     aligned = f"Errors are compared after alignment, without what no measurement reveals ({hidden})"

@@ -11,7 +11,8 @@ import numpy as np
 from inference import place
 from inference.contract import Inverter
 from inference.source import Source
-from inference.tiling import Tiles, as_stored, spatial
+from inference.tiling import Tiles, as_stored, spatial, steps
+from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.machine import versions
@@ -53,6 +54,14 @@ class Clock:
         return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
 
 
+def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
+    """The task of a dataset with the targets that are predicted."""
+    stored = {field.name: field.role for field in task.fields}
+    if any(stored.get(field.name) == "parameter" for field in targets):
+        return task.targeting(targets[0].name)
+    return task if task.of("target") else replace(task, fields=task.fields + targets)
+
+
 @dataclass(frozen=True)
 class Job:
     """What is inverted, with what, how."""
@@ -77,7 +86,7 @@ class Job:
             about=inverter.about,
             settings=dict(inverter.settings),
             weights=inverter.weights,
-            task=source.task if source.task.of("target") else replace(source.task, fields=source.task.fields + targets),
+            task=_predicted(source.task, targets),
             sizes=manifest.sizes,
             dataset_digest=str(manifest.root_digest),
             family=manifest.family,
@@ -138,7 +147,11 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
         )
     if found := inverter.accepts(source.task, {**sizes, **lengths}):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
-    return Tiles(lengths, overlap)
+    apart = steps(inverter.task, sizes, dims)
+    if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
+        rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
+        raise UserError(f"--tile: must be {rule}: so many pixels lie under one of the input")
+    return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 
 def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:

@@ -18,7 +18,8 @@ from inference.scans import Scans, Stitched, images
 from inference.source import Source
 from schemas.core import Task
 from schemas.errors import UserError
-from schemas.scores import Score, summary
+from schemas.kinds import Score
+from schemas.scores import summary
 
 SHOWN = 3  # scans that are shown, at most
 SIDE = 96  # pixels of an object that are shown of it along each side, at most

@@ -63,20 +63,31 @@ def imported(what: str) -> str:
     return f"from schemas.core import Import\nIMPORT = Import({what})\nTASK ="
 
 
+GRIDS = 'grids=(Grid(("x",)),)'
 SCHEMA = [
     ("TASK =", "TAKS =", "must hold TASK (Task)"),
     ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
     ('"1", "input"', '"1", "inputs"', "line 12: 'inputs': Input should be 'input', 'target'"),
     ('("sample",), "float32"', '"sample", "float32"', "line 16: 'sample': Input should be a valid tuple"),
-    ("gauge=()", 'gauge=("constat",)', "gauge: 'constat': Input should be 'constant', 'ramp'"),
-    ("gauge=()", 'gauge=(), windou="a"', "windou: 'a': Unexpected keyword"),
-    ("gauge=()", 'gauge=(), wave=("line", "lime")', "TASK.wave: the schema has no field 'lime'; did you mean line?"),
+    ("Gauge()", 'Gauge(("constat",), ("line",))', "'constat': Input should be 'constant', 'ramp'"),
+    (GRIDS, f'{GRIDS}, windou="a"', "windou: 'a': Unexpected keyword"),
+    (
+        "Gauge()",
+        'Gauge(("constant",), ("lime",))',
+        "TASK.gauge.phases: the schema has no field 'lime'",
+    ),
+    ("Gauge()", 'Gauge(("constant",))', "phases must name the targets to which constant and ramp are added"),
+    (GRIDS, 'grids=(Grid(("q",)),)', "TASK.grids: no field has the dimension q"),
+    (GRIDS, 'grids=(Grid(("x",)), Grid(("x",)))', "TASK.grids: x must be of one grid alone"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge",)),)', "of ('edge',): edge must be a dimension of another grid"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge", "x")),)', "must have as many dimensions, at least one"),
+    (GRIDS, f'{GRIDS}, slices=("x",)', "TASK.slices: x must be a dimension of a field, and of no grid"),
+    (GRIDS, f'{GRIDS}, slices=("edge",)', "TASK.slices: target line must have the dimensions edge"),
     ("TASK =", "IMPORT = 1\nTASK =", "IMPORT: must be Import(...)"),
     ("TASK =", imported('roots=("line",)'), "IMPORT.roots: field line has the role target, must be input"),
     ("TASK =", imported('needs=("hight",)'), "IMPORT.needs: the schema has no field 'hight'; did you mean height?"),
     ("TASK =", imported('usual={"line": (0, 1)}'), "IMPORT.usual: field line has the role target, must be parameter"),
     ("TASK =", imported('follows={"position": "lime"}'), "IMPORT.follows: the schema has no field 'lime'"),
-    ("gauge=()", 'gauge=(), alike=(("q", "x"),)', "TASK.alike = (('q', 'x'),): no field has the dimension q"),
     ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
     ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
     ('("sample",), "float32"', '("x",), "float32"', "field height: with the role parameter, must have `sample`"),
@@ -91,7 +102,7 @@ def test_schema(old: str, new: str, said: str, author: Author) -> None:
 
 def test_window_on_another_grid(author: Author) -> None:
     field = 'Field("w", ("edge",), "float32", "1", "auxiliary", "w")'
-    author("schemas/tasks", "gauge=(),\n    fields=(", f'gauge=(), window="w",\n    fields=({field},')
+    author("schemas/tasks", f"{GRIDS},\n    fields=(", f'{GRIDS}, window="w",\n    fields=({field},')
     with pytest.raises(UserError, match=r"targets and window must have the same dimensions, not .*edge"):
         find_task("mine")
 
@@ -127,15 +138,15 @@ def test_generator(old: str, new: str, said: str, author: Author, generate: Comm
     refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "mine", said)
 
 
-PLAIN = 'LEARN = Learn(spatial=("x",), inputs={"line": ("blurred",)}'
+PLAIN = 'LEARN = Learn(inputs={"line": ("blurred",)}'
 DERIVED = """from training.contract import Derived
 D = Derived(%s, lambda fields: fields["blurred"][..., None], %s, "the same")
-LEARN = Learn(spatial=("x",), inputs={"line": (D,)}"""
+LEARN = Learn(inputs={"line": (D,)}"""
 TRAINING = [
     ("LEARN =", "LERN =", "must hold LEARN (Learn)"),
-    ('("x",)', '("y",)', "LEARN.spatial = ('y',): must be a tuple of some of: x"),
-    ('("x",)', '("sample",)', "LEARN.spatial = ('sample',): must be a tuple of some of: x"),
-    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of some of: flip_x"),
+    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of Symmetry and some of: flip_x"),
+    ('("flip_x",)', '("flip_x",), grids={"line": ("z",)}', "LEARN.grids['line']: must be spatial dimensions"),
+    ('("flip_x",)', '("flip_x",), losses={"a": 1}', "LEARN.losses['a']: must be a Loss(about, of)"),
     ('("flip_x",)', '"flip_x"', "LEARN.symmetries = 'flip_x': must be a tuple"),
     ('{"line": ("blurred",)}', "{}", "LEARN.inputs: must name at least one"),
     ('("blurred",)', '"blurred"', "LEARN.inputs['line'] = 'blurred': must be a tuple"),
@@ -225,6 +236,7 @@ def test_a_method_sees_what_it_needs_alone(author: Author) -> None:
 
 
 MODEL = [
+    ('FIT = "enlarged"', 'FIT = "keeps"', "FIT = 'keeps': must be one of kept, enlarged, any, operator"),
     ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
     ("class Config(Knobs)", "class Config", "Config: must be a schemas.knobs.Knobs"),

@@ -17,7 +17,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from schemas.core import Task
 from schemas.errors import UserError
+from schemas.slices import fold
 from schemas.store import open_split
 from training.contract import Array
 from training.devices import everywhere, own_rows, split
@@ -45,12 +47,16 @@ class Split:
 
     path: Path
     name: str
-    fields: tuple[str, ...]  # with a value per sample
+    fields: tuple[str, ...]  # with a value per row
     constants: tuple[str, ...]
+    task: Task
+    slices: int = 1  # of a sample: its rows
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
-        """Some samples."""
-        return self._load(self.fields, rows, f"samples {rows.start}:{rows.stop}")
+        """Some rows: those of whole samples."""
+        samples = slice(rows.start // self.slices, rows.stop // self.slices)
+        found = self._load(self.fields, samples, f"samples {samples.start}:{samples.stop}")
+        return fold(self.task, found, samples.stop - samples.start)
 
     def read_constants(self, mesh: Mesh) -> Batch:
         """The fields without a sample axis, on every device."""
@@ -60,7 +66,8 @@ class Split:
     def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
         try:
             group = open_split(self.path, self.name)
-            return {name: np.asarray(group[name][index]) for name in names}
+            places: dict[str, Any] = {name: index if self.task[name].per_sample else ... for name in names}
+            return {name: np.asarray(group[name][place]) for name, place in places.items()}
         except UserError:
             raise
         except Exception as error:  # whatever a damaged object makes a codec raise

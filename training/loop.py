@@ -4,6 +4,7 @@ Order at an evaluation: evaluate, remember, write the journal, save the checkpoi
 are looked at while the next one runs.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,9 +15,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from schemas import slices
 from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
-from training import batches, devices, export, optimizers, start, steps
+from training import batches, devices, export, losses, optimizers, start, steps
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.export import Card
@@ -59,7 +61,7 @@ class Machinery:
 
 def train(run: Run, *, overwrite: bool = False) -> Memory:
     """Run to the end, or go on from where a run of the same identity stopped."""
-    if not devices.agree(f"{run.digest} {run.mode} {run.keep_every} {overwrite}"):
+    if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were not given the same command: only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
     network = export.assemble(run.recipe, run.features)
@@ -126,21 +128,24 @@ def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
     data, order, nbytes = samples_of(run, split, seed)
-    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(order.n * nbytes))
+    whole = nbytes * (order.n // data.slices)
+    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
     return Resident(data, order, mesh) if resident else Stream(data, order, mesh)
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
     """What a run reads of a split, in which order, and bytes of a sample. seed: None keeps the stored order."""
-    task = run.manifest.task
+    task, sizes = run.features.task, run.manifest.sizes
     names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
-    per_sample = [task[name] for name in names if task[name].per_sample]
+    per_row = [task[name] for name in names if task[name].per_sample]
     constants = tuple(name for name in names if not task[name].per_sample)
-    nbytes = sum(field.nbytes(run.manifest.sizes) for field in per_sample)
+    rows = slices.count(run.manifest.task, sizes)
+    nbytes = rows * sum(field.nbytes(sizes) for field in per_row)
     count = run.manifest.samples[split]
     used = run.recipe.chosen(count) if split == "train" else range(count)
-    order = Order(len(used), run.recipe.batch_size, seed, block_length(nbytes), used.start, nbytes)
-    return Split(run.data, split, tuple(field.name for field in per_sample), constants), order, nbytes
+    order = Order(rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
+    fields = tuple(field.name for field in per_row)
+    return Split(run.data, split, fields, constants, run.manifest.task, rows), order, nbytes
 
 
 def _train(m: Machinery) -> Memory:
@@ -223,10 +228,10 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
     if m.validation:
         scores = validate(m, state, m.validation)
         row |= {f"validation/{name}": value for name, value in scores.items()}
-        loss = scores["loss"]
-        better = memory.best_loss is None or loss < memory.best_loss
+        cost = losses.cost(m.run.recipe.best, scores)
+        better = memory.best_loss is None or cost < memory.best_loss
         memory.worse = 0 if better else memory.worse + 1
-        memory.best_loss = loss if better else memory.best_loss
+        memory.best_loss = cost if better else memory.best_loss
         _write(journal, row)
         state = _plateau(m, state, memory)
     else:  # nothing to choose by: the last is kept

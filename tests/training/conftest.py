@@ -58,7 +58,7 @@ def stores(toy: Path, made_once: Made) -> dict[str, Path]:
 
 
 def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:
-    return make(recipe_of(model, find_model(model).Config), {}, list(knobs))
+    return make(recipe_of(model, find_model(model)), {}, list(knobs))
 
 
 def features_for(store: Path, *knobs: str) -> Features:

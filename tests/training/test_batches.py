@@ -41,9 +41,10 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def all_of(store: Path) -> Split:
-    fields = read_manifest(store).task.fields
+    task = read_manifest(store).task
+    fields = task.fields
     names = [(field.name, field.per_sample) for field in fields if not field.name.startswith("particle")]
-    return Split(store, "train", tuple(n for n, per in names if per), tuple(n for n, per in names if not per))
+    return Split(store, "train", tuple(n for n, per in names if per), tuple(n for n, per in names if not per), task)
 
 
 def source(

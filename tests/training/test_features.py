@@ -14,7 +14,7 @@ import pytest
 import training.tasks
 from physics import phase
 from physics.electron import wavelength
-from schemas.core import Field, Task
+from schemas.core import Field, Grid, Task
 from tests.training.conftest import QUICK, columns, features_for
 from training import contract
 from training.contract import Derived, Inputs, Learn, find_learn
@@ -28,7 +28,7 @@ TASK = Task(
     version="1.0",
     about="two targets of different layout",
     formula="none",
-    gauge=(),
+    grids=(Grid(("y", "x")),),
     window="window",
     fields=(
         Field("noisy", SERIES, "float32", "1", "input", "tilt first"),
@@ -43,7 +43,6 @@ TASK = Task(
     ),
 )
 LEARN = Learn(
-    spatial=("y", "x"),
     inputs={
         "noisy": ("noisy",),
         "cube": ("cube",),
