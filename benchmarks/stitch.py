@@ -5,7 +5,7 @@ same raster: 256 x 256, step 0.869959 px of four pixels each), of a known image,
 
 seed     its loop restated in plain Python and NumPy: 3 sweeps, alpha 0.1, in shuffled order, on float64 patches.
          Given apart: the loop before it that makes patches mean-free, which ours has in it. No reading, no writing.
-ours     `inference.scans.write`, each time in a process of its own that has stitched a few patches before: reading,
+ours     `inference.stitching.store.write`, each time in a process of its own that has stitched a few patches before: reading,
          least squares, writing. Its peak of memory is that of the process, libraries and all.
 
 Both take turns; the best of each counts, by the clock and by processor time, which other users of the machine disturb
@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from inference.offsets import LeastSquares
-from inference.patches import tapered
-from inference.scans import Scans, write
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import tapered
+from inference.stitching.store import Scans, write
 from schemas.core import Field, Task
 from schemas.machine import processor
 from schemas.objects import publish_folder

@@ -4,6 +4,7 @@ import math
 import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -17,7 +18,9 @@ from schemas.predictions import Tuning, Weights
 from schemas.scores import SCORES, Score
 
 if TYPE_CHECKING:
-    from inference.scans import Scans
+    from inference.evaluation import Result, Summary
+    from inference.source import Source
+    from inference.stitching.store import Scans
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
@@ -153,6 +156,28 @@ class Measures:
 
 
 @dataclass(frozen=True)
+class Found:
+    """The content of a section for one split. Keys: name of the run; a run may be missing."""
+
+    scores: "Mapping[str, Summary]"  # beside the means of all samples in `metrics.json`; `--expect` may bound them
+    data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
+    html: "Callable[[Result], str]"  # for report.html; drawn in the report's style, with the colours of its runs
+    lines: tuple[str, ...]  # for the terminal
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report that a task adds. Scores of single samples are `Measures`; these are of something else.
+
+    of(source, stores) computes it from a split and its stores of predictions, by name of the run; None leaves the
+    section out, because the dataset does not have what it needs.
+    """
+
+    title: str
+    of: "Callable[[Source, Mapping[str, Path]], Found | None]"
+
+
+@dataclass(frozen=True)
 class Report:
     """What is particular to a task in the report of `evaluate`."""
 
@@ -160,6 +185,8 @@ class Report:
     parameters: tuple[str, ...] = ()  # errors are plotted against them; of several values a sample, the largest modulus
     measures: Measures | None = None
     views: tuple[View, ...] = ()
+    sections: tuple[Section, ...] = ()
+    finer: int = 1  # pixels of a target to one as wide as `sampling`, along each side
 
     @property
     def rank(self) -> str:
@@ -255,6 +282,10 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
         if found.rank not in found.scores or set(found.scores) & set(SCORES):
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
+    for section in module.REPORT.sections:
+        if not isinstance(section, Section):
+            yield f"REPORT.sections: {section!r} must be a Section(title, of)"
+        yield from files.unlike(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:

@@ -173,6 +173,8 @@ def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author
 
 MEASURED = """from inference.contract import Measures
 REPORT = Report(measures=Measures({}, "worst", tuple([%s]), (), print), """
+SECTION = """from inference.contract import Section
+REPORT = Report(sections=(Section("Lines", lambda source: None),), """
 INFERENCE = [
     ("REPORT =", "REPROT =", "must hold REPORT (Report)"),
     ('needs=("blurred",)', 'needs=("blured",)', "METHODS['wiener'].needs: the schema has no field 'blured'"),
@@ -183,6 +185,8 @@ INFERENCE = [
     ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be Stitch(...)"),
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
+    ("REPORT = Report(", 'REPORT = Report(sections=("x",), ', "REPORT.sections: 'x' must be a Section"),
+    ("REPORT = Report(", SECTION, "of is called as REPORT.sections: 'Lines': of(source, stores)"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
     ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
     ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),

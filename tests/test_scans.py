@@ -13,10 +13,10 @@ import pytest
 import xarray as xr
 
 from benchmarks.stitch import publish_patches
-from inference.offsets import LeastSquares
-from inference.patches import Patches, corners, frame_of, relative, tapered
-from inference.scans import Scans, read_images, write
-from inference.stitching import Iterative, stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
+from inference.stitching.store import Scans, read_images, write
+from inference.stitching.image import Iterative, stitch
 from schemas.errors import UserError
 
 SAMPLING = 0.05  # nm

@@ -13,11 +13,11 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
-from inference.offsets import LeastSquares
-from inference.patches import Patches, corners, frame_of, relative
-from inference.raster import find_raster
-from inference.resolution import Resolution, over, resolution
-from inference.stitching import stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Patches, corners, frame_of, relative
+from inference.stitching.raster import find_raster
+from inference.stitching.resolution import Resolution, over, resolution
+from inference.stitching.image import stitch
 from inference.tasks.stem4d import METHODS, phase_at, where
 from physics import pie
 from schemas.errors import UserError

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.offsets import LeastSquares
-from inference.patches import Frame, Patches, corners, frame_of, relative, tapered
-from inference.stitching import Image, Iterative, Read, stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Frame, Patches, corners, frame_of, relative, tapered
+from inference.stitching.image import Image, Iterative, Read, stitch
 from physics import mosaic
 from schemas.errors import UserError
 

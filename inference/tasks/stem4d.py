@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from inference.contract import Arrays, Method, Report, Scale, Setting, Shown, Stitch
-from inference.patches import tapered
-from inference.raster import Raster, find_raster
-from inference.scans import Scans
+from inference.stitching.compare import section
+from inference.stitching.patches import tapered
+from inference.stitching.raster import Raster, find_raster
+from inference.stitching.store import Scans
 from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
@@ -239,4 +240,9 @@ STITCH = Stitch(
     ),
 )
 
-REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))
+REPORT = Report(
+    inputs=(Shown("amplitude", logarithm=True),),
+    parameters=("dose", "object_range"),
+    sections=(section("Images of whole scans", STITCH),),
+    finer=ENLARGED,
+)

@@ -12,13 +12,14 @@ import numpy as np
 import zarr
 from matplotlib.image import imsave
 
-from inference import scans, tuning
+from inference import tuning
 from inference.contract import Setting, Stitch, Value, find_stitch
-from inference.offsets import LeastSquares
-from inference.resolution import Resolution
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.resolution import Resolution
 from inference.source import Source
-from inference.stitching import Iterative
-from inference.whole_scans import worth
+from inference.stitching.image import Iterative
+from inference.stitching import store
+from inference.stitching.compare import worth
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -70,7 +71,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     """
     how = refuse_unstitched(source)
     where = how.scans(source.read(how.needs, 0, source.samples))
-    images = scans.write(predictions, where, out, method, field=how.target, force=True)
+    images = store.write(predictions, where, out, method, field=how.target, force=True)
     lines = [f"scan {one.scan}: {_about(one)}" for one in images.scans]
     _draw(out, how, images)
     if source.lacks([how.truth]):
@@ -82,7 +83,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
 
 
-def _draw(out: Path, how: Stitch, images: scans.Images) -> None:
+def _draw(out: Path, how: Stitch, images: store.Images) -> None:
     """Pictures beside the store, pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
     group: Any = zarr.open_group(out, mode="r")
     for row, one in enumerate(images.scans[:DRAWN]):
@@ -93,7 +94,7 @@ def _draw(out: Path, how: Stitch, images: scans.Images) -> None:
 
 
 def _resolutions(
-    out: Path, images: scans.Images, where: scans.Scans, truth: np.ndarray, how: Stitch
+    out: Path, images: store.Images, where: store.Scans, truth: np.ndarray, how: Stitch
 ) -> list[Resolution]:
     group: Any = zarr.open_group(out, mode="r")
     y, x = (round(float((group[name][0] - where.zero) / where.sampling)) for name in ("y", "x"))
@@ -103,7 +104,7 @@ def _resolutions(
     ]
 
 
-def _about(one: scans.Stitched) -> str:
+def _about(one: store.Stitched) -> str:
     parts = [f"{one.patches:,} patches"]
     parts += [f"{one.left_out:,} left out"] if one.left_out else []
     parts += [f"{one.components:,} parts without overlap"] if one.components > 1 else []

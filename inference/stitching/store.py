@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from inference.offsets import LeastSquares
-from inference.patches import Frame, Patches, corners, frame_of, relative
-from inference.stitching import Image, Iterative, Read, Window, stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
+from inference.stitching.image import Image, Iterative, Read, Window, stitch
 from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant

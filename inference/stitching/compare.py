@@ -1,21 +1,24 @@
-"""Whole scans of a split: the images that predictions are stitched to, beside the objects that were scanned.
+"""The section of a report on whole scans: images stitched from predictions, beside the objects that were scanned.
 
 Predictions of one method after another are read, unit by unit, and of their images only numbers and small pictures are
 kept: memory does not grow with methods or scans.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from inference.contract import Arrays, Scale, Stitch, find_stitch
-from inference.offsets import LeastSquares
-from inference.resolution import Resolution, filled, over, resolution
-from inference.scans import Scans, Stitched, images
+from inference.contract import Arrays, Found, Scale, Section, Stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.resolution import Resolution, filled, over, resolution
+from inference.stitching.store import Scans, Stitched, images
 from inference.source import Source
+from inference.tables import mean_and_deviation, unit_of
 from schemas.core import Task
 from schemas.errors import UserError
 from schemas.scores import Score, summary
@@ -93,16 +96,48 @@ class WholeScans:
         values = {key: self.values(name, key) for key in SCANNED}
         return summary(self.task, values, self.meaning)
 
+    def rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """The images of one method for `metrics.json`; none if it could not be stitched."""
+        for row, one in enumerate(self.outcomes.get(name, ())):
+            scales = {scale: float(values[row]) for scale, values in self.scales.items()}
+            yield {**one.stitched.model_dump(mode="json"), "pixels": list(one.worth.pixels), **one.scores, **scales}
+
+    def lines(self) -> Iterator[str]:
+        """The worth of the images in words, a line per method."""
+        for name in self.outcomes:
+            parts = [f"{key} {mean_and_deviation(one)}{unit_of(one)}" for key, one in self.summary(name).items()]
+            yield f"{name}, whole scans ({len(self.numbers):,}): {', '.join(parts)}"
+        for name, reason in self.failed.items():
+            yield f"{name}: no images of whole scans: {reason}"
+
     def meaning(self, key: str) -> Score:
         """Of a score."""
         score = SCANNED[key]
         return replace(score, unit=self.units) if score.unit == "field" else score
 
 
-def compare(source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
+def section(title: str, how: Stitch) -> Section:
+    """The section of a task whose targets are stitched like this. It needs the objects of the scans."""
+    return Section(title, partial(_found, how))
+
+
+def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | None:
+    scans = compare(how, source, stores)
+    if scans is None:
+        return None
+    from inference.stitching import page  # it loads Matplotlib, which methods of the task do not need
+
+    return Found(
+        scores={name: scans.summary(name) for name in stores},
+        data={name: {"scans": list(scans.rows(name))} for name in stores},
+        html=partial(page.html, scans=scans),
+        lines=tuple(scans.lines()),
+    )
+
+
+def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
     """Stitch stores of predictions, by the name of their method. None if there are no scans, or no objects of them."""
-    how = find_stitch(source.task.name)
-    if how is None or source.lacks([*how.needs, how.truth]):
+    if source.lacks([*how.needs, how.truth]):
         return None
     where = how.scans(source.read(how.needs, 0, source.samples))
     truth = source.read([how.truth], 0, 0)[how.truth]

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.offsets import LeastSquares, solve
-from inference.patches import Frame, Patches
+from inference.stitching.offsets import LeastSquares, solve
+from inference.stitching.patches import Frame, Patches
 from physics import mosaic
 from schemas.errors import UserError
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, line, plain, unit
-from inference.whole_scans import WholeScans
+from inference.stitching.compare import WholeScans
 from schemas.scores import RESOLVED
 
 CELL = 1.9  # inches: an image
