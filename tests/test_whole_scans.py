@@ -6,6 +6,7 @@ import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from inference.evaluation import Evaluation, evaluate
 from inference.stitching.figures import against_scales, correlations, pictures
 from inference.source import open_source
 from inference.tasks.stem4d import STITCH, where
-from inference.stitching import compare, page
+from inference.stitching import compare, page, store
 from inference.stitching.compare import WholeScans
 from schemas.windows import offsets, repeated
 
@@ -101,6 +102,38 @@ def test_what_infer_stitches_is_worth_the_same(infer: Command, found: Evaluation
     for one, other in zip(stitched, tables.metrics(found)["methods"]["idpc"]["scans"], strict=True):
         names = ("scan", "rms", "half_bit", "seventh", "mean", "pixels")
         assert [one[name] for name in names] == [other[name] for name in ("scan", *compare.SCANNED, "pixels")]
+
+
+def test_images_that_infer_stitched_are_read_and_no_others(
+    infer: Command, monkeypatch: pytest.MonkeyPatch, found: Evaluation
+) -> None:
+    """The same numbers. Not read: images of other patches, by another method, by older programs, or damaged ones."""
+    stitch = Mock(wraps=store.stitch)
+    monkeypatch.setattr(store, "stitch", stitch)
+    for name in ("a", "b"):
+        shutil.copytree("idpc.zarr", f"{name}.zarr")
+    command = ("--method", "idpc", "--data", "d.zarr", "--out", "a.zarr", "--stitch", "image.zarr")
+    anew = compared("d.zarr", "a.zarr")
+    infer(*command)
+    assert stitch.call_count == 6
+    again = compared("d.zarr", "a.zarr", "b.zarr")
+    assert stitch.call_count == 6
+    assert again.stored == {"a": Path("image.zarr").absolute(), "b": Path("image.zarr").absolute()}
+    for name in ("a", "b"):
+        assert list(again.rows(name)) == list(anew.rows("a"))
+    assert "Images of a (image.zarr), b (image.zarr) are those" in page.html(found.main, again)
+    zarr.open_array("b.zarr/phase", mode="r+")[5, 20:40] = 1
+    assert compared("d.zarr", "a.zarr", "b.zarr").stored == {"a": Path("image.zarr").absolute(), "b": None}
+    assert stitch.call_count == 9
+    root = json.loads(Path("image.zarr/zarr.json").read_text())
+    del root["attributes"]["drybeam_images"]["stitched_from"]
+    Path("image.zarr/zarr.json").write_text(json.dumps(root))
+    assert compared("d.zarr", "a.zarr").stored == {"a": None}
+    infer(*command, "--stitch-set", "method=iterative")
+    assert compared("d.zarr", "a.zarr").stored == {"a": None}
+    infer(*command)
+    next(path for path in Path("image.zarr/phase/c/1").rglob("*") if path.is_file()).write_bytes(b"damage")
+    assert "image.zarr: images cannot be read" in compared("d.zarr", "a.zarr").failed["a"]
 
 
 def test_the_command_line_tells_shows_and_bounds_them(evaluate: Command) -> None:
@@ -215,13 +248,15 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     for name, axis in (("y", 0), ("x", 1)):
         place = (image.sum(axis=1 - axis) * np.asarray(found[name])).sum() / image.sum()
         assert place == pytest.approx(centre[axis], abs=0.1 * wide)  # they were 0.375 off
-    _, frame, again = next(images(Path("blob.zarr"), scans, LeastSquares(), field="phase"))
+    placed, stored = images(Path("blob.zarr"), scans, LeastSquares(), field="phase")
+    assert stored == Path("image.zarr").absolute()
+    _, first, again = next(placed)
     grid = np.meshgrid(*(wide * np.arange(40) for _ in range(2)), indexing="ij")
     exact = blob(*grid)
-    _, worth = compare.worth(STITCH, again.phase, frame.origin, exact, scans.sampling)
+    _, worth = compare.worth(STITCH, again, first, exact, scans.sampling)
     assert worth.rms is not None
     assert worth.rms < 1e-5
-    moved = compare.worth(STITCH, again.phase, (frame.origin[0] + 1, frame.origin[1]), exact, scans.sampling)[1]
+    moved = compare.worth(STITCH, again, (first[0] + 1, first[1]), exact, scans.sampling)[1]
     assert moved.rms is not None
     assert moved.rms > 100 * worth.rms
 

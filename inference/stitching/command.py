@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 from matplotlib.image import imsave
 
 from inference import tuning
@@ -72,36 +70,30 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     how = refuse_unstitched(source)
     where = how.scans(source.read(how.needs, 0, source.samples))
     images = store.write(predictions, where, out, method, field=how.target, force=True)
-    lines = [f"scan {one.scan}: {_about(one)}" for one in images.scans]
-    _draw(out, how, images)
-    if source.lacks([how.truth]):
-        return lines
-    found = _resolutions(out, images, where, source.read([how.truth], 0, 0)[how.truth], how)
-    place = out.with_name(f"{out.name.removesuffix('.zarr')}-resolution.json")
-    rows = [{"scan": one.scan, **asdict(row)} for one, row in zip(images.scans, found, strict=True)]
-    publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
-    return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
+    truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]
+    stem = out.name.removesuffix(".zarr")
+    lines, rows = [], []
+    for one, first, image in store.read_each(out, images, where, how.target):
+        if len(lines) < DRAWN:
+            publish(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
+        lines.append(f"scan {one.scan}: {_about(one)}")
+        if truth is not None:
+            found = worth(how, image, first, truth[one.scan], where.sampling)[1]
+            rows.append({"scan": one.scan, **asdict(found)})
+            lines[-1] += f"; {_worth(found)}"
+    if truth is not None:
+        place = out.with_name(f"{stem}-resolution.json")
+        publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
+        lines.append(str(place))
+    return lines
 
 
-def _draw(out: Path, how: Stitch, images: store.Images) -> None:
-    """Pictures beside the store, pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
-    group: Any = zarr.open_group(out, mode="r")
-    for row, one in enumerate(images.scans[:DRAWN]):
-        values, picture = np.asarray(group[how.target][row]), BytesIO()
-        low, high = np.nanquantile(values, (0.005, 0.995))
-        imsave(picture, values, vmin=low, vmax=high, cmap="gray", format="png")
-        publish(out.with_name(f"{out.name.removesuffix('.zarr')}-{one.scan}.png"), picture.getvalue())
-
-
-def _resolutions(
-    out: Path, images: store.Images, where: store.Scans, truth: np.ndarray, how: Stitch
-) -> list[Resolution]:
-    group: Any = zarr.open_group(out, mode="r")
-    y, x = (round(float((group[name][0] - where.zero) / where.sampling)) for name in ("y", "x"))
-    return [
-        worth(how, np.asarray(group[how.target][row]), (y, x), truth[one.scan], where.sampling)[1]
-        for row, one in enumerate(images.scans)
-    ]
+def _picture(image: np.ndarray) -> bytes:
+    """Pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
+    drawn = BytesIO()
+    low, high = np.nanquantile(image, (0.005, 0.995))
+    imsave(drawn, image, vmin=low, vmax=high, cmap="gray", format="png")
+    return drawn.getvalue()
 
 
 def _about(one: store.Stitched) -> str:

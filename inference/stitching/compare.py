@@ -75,6 +75,7 @@ class WholeScans:
     objects: Mapping[int, np.ndarray]  # by row, the middle of each
     pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels, with the mean of the object
     outcomes: Mapping[str, tuple[Outcome, ...]]  # by method
+    stored: Mapping[str, Path | None]  # by method: the store that its images were read from; None: stitched for this
     failed: Mapping[str, str]  # by method: why there are no images of it
 
     @property
@@ -146,14 +147,15 @@ def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeSca
     scene = _Scene(how, where, truth, _chosen(how, scales), {})
     outcomes: dict[str, tuple[Outcome, ...]] = {}
     pictures: dict[str, Mapping[int, np.ndarray]] = {}
+    stored: dict[str, Path | None] = {}
     failed: dict[str, str] = {}
     for name, store in stores.items():
         try:
-            outcomes[name], pictures[name] = scene.stitched(store)
+            outcomes[name], pictures[name], stored[name] = scene.stitched(store)
         except UserError as error:  # other methods have images none the less
             failed[name] = str(error)
     objects = {row: truth[numbers[row]][part] for row, part in scene.parts.items()}
-    return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, failed)
+    return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, stored, failed)
 
 
 def worth(
@@ -177,16 +179,17 @@ class _Scene:
     shown: tuple[int, ...]
     parts: dict[int, tuple[slice, slice]]  # that are shown; the first method that has images chooses them
 
-    def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray]]:
-        """The outcomes of one method, and its pictures by row."""
+    def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray], Path | None]:
+        """The outcomes of one method, its pictures by row, and the store of its images."""
         outcomes, pictures = [], {}
-        for row, (one, frame, image) in enumerate(images(store, self.where, LeastSquares(), field=self.how.target)):
+        placed, stored = images(store, self.where, LeastSquares(), field=self.how.target)
+        for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
-            laid, found = worth(self.how, image.phase, frame.origin, exact, self.where.sampling)
+            laid, found = worth(self.how, image, first, exact, self.where.sampling)
             outcomes.append(Outcome(one, found))
             if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
                 pictures[row] = _with_mean(laid[part], exact[part])
-        return tuple(outcomes), pictures
+        return tuple(outcomes), pictures, stored
 
 
 def _middle(laid: np.ndarray) -> tuple[slice, slice]:

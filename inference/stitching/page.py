@@ -19,7 +19,7 @@ def html(result: Result, scans: WholeScans) -> str:
 
 
 def _parts(result: Result, scans: WholeScans) -> Iterator[str]:
-    yield _means(scans) + _note(scans)
+    yield _means(scans) + _note(scans) + _origin(scans)
     for name, reason in scans.failed.items():
         yield paragraph(f"Beware: no images of {name}: {reason}.")
     if (drawn := figures.pictures(result, scans)) is not None:
@@ -77,6 +77,15 @@ def _note(scans: WholeScans) -> str:
     meanings = "; ".join(f"{key}: {score.about}" for key, score in SCANNED.items())
     how = "Patches are stitched by least squares and compared in a rectangle that the image fills, under Hann's window."
     return paragraph(f"{said}{spread}{meanings}. {how}", "quiet")
+
+
+def _origin(scans: WholeScans) -> str:
+    """Whether `infer --stitch` stored the images, or they were stitched for this report."""
+    stored = [f"{name} ({store.name})" for name, store in scans.stored.items() if store]
+    anew = [name for name, store in scans.stored.items() if not store]
+    said = [f"Images of {', '.join(stored)} are those that infer --stitch has stored."] if stored else []
+    said += [f"Images of {', '.join(anew)} were stitched for this report."] if anew else []
+    return paragraph(" ".join(said), "quiet")
 
 
 def _each(scans: WholeScans) -> str:

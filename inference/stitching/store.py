@@ -10,7 +10,9 @@ from. Predictions are read unit by unit and image after image is written: memory
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +29,10 @@ from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant
 from schemas.machine import versions
-from schemas.objects import inside, publish_folder, read
+from schemas.objects import inside, publish_folder, read, sha256, sha256_of_folder
 from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
-from schemas.store import consolidate, create_array, encode, units
+from schemas.store import consolidate, create_array, encode, open_split, units
 
 KEY = "drybeam_images"
 FORMAT = 1
@@ -84,6 +86,10 @@ class Images(BaseModel):
     split: str
     scans: list[Stitched]
     packages: dict[str, str]
+    stitched_from: str = ""  # digest of patches, positions and weights; older programs did not write it
+
+
+type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), and its first pixel on the grid of all
 
 
 def write(
@@ -111,11 +117,30 @@ def write(
 
 def images(
     source: Path, scans: Scans, method: LeastSquares | Iterative, *, field: str
-) -> Iterator[tuple[Stitched, Frame, Image]]:
-    """The same images, one after another, in memory. UserError as `write`."""
+) -> tuple[Iterator[Placed], Path | None]:
+    """Return the same images, one after another, and the store beside the predictions that they are read from.
+
+    Images are read if `write` stored them from the same patches by the same method and program; otherwise they are
+    stitched in memory, and the store is None. UserError as `write`.
+    """
     job = _job(source, scans, method, field)
+    if stored := job.stored():
+        return read_each(*stored, scans, field), stored[0]
     patches, frame = job.laid()
-    return job.images(patches, frame)
+    return ((one, frame.origin, image.phase) for one, image in job.images(patches, frame)), None
+
+
+def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
+    """Yield the images of a store. UserError if they are damaged."""
+    try:
+        group: Any = open_split(path, "")
+        y, x = (round(float((group[name][0] - scans.zero) / scans.sampling)) for name in ("y", "x"))
+        for row, one in enumerate(found.scans):
+            yield one, (y, x), np.asarray(group[field][row])
+    except UserError:
+        raise
+    except Exception as error:  # whatever a missing or damaged object makes a codec raise
+        raise UserError(f"{path}: images cannot be read ({type(error).__name__}); stitch them again") from None
 
 
 def _job(source: Path, scans: Scans, method: LeastSquares | Iterative, field: str) -> "_Job":
@@ -187,17 +212,34 @@ class _Job:
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), None)
         yield from _encoded(described, 0, self._coordinates(frame, numbers))
-        for place, (one, _, image) in enumerate(self.images(patches, frame)):
+        for place, (one, image) in enumerate(self.images(patches, frame)):
             yield from _encoded(described, place, self._arrays(image))
             found.append(one)
         yield from self._metadata(frame, len(numbers), self.about(found)).items()
 
-    def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Frame, Image]]:
+    def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Image]]:
         """Of one scan after another."""
         for number in np.unique(self.scans.scan):
             rows = np.flatnonzero(self.scans.scan == number)
             image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
-            yield _stitched(int(number), len(rows), image), frame, image
+            yield _stitched(int(number), len(rows), image), image
+
+    def stored(self) -> tuple[Path, Images] | None:
+        """The images that this job would make, if a store beside the predictions holds them."""
+        for path in sorted(self.source.absolute().parent.iterdir()):
+            with suppress(UserError, OSError):
+                found = read_images(path)
+                if found.model_copy(update={"scans": []}) == self.about([]):
+                    return path, found
+        return None
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that the images depend on, but for the method."""
+        scans = self.scans
+        places = (scans.position, scans.weight, scans.scan, np.array([scans.sampling, scans.zero]))
+        parts = [sha256(np.asarray(values, float).tobytes()) for values in places]
+        return sha256(" ".join([sha256_of_folder(self.source / self.target.name), *parts]).encode())
 
     def about(self, found: list[Stitched]) -> Images:
         """The metadata."""
@@ -211,6 +253,7 @@ class _Job:
             split=self.predictions.split,
             scans=found,
             packages=versions(PACKAGES),
+            stitched_from=self.digest,
         )
 
     def laid(self) -> tuple[Patches, Frame]:
