@@ -12,10 +12,9 @@ from schemas.terminal import Parser, command
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
-    from inference.stitching.offsets import LeastSquares
     from inference.run import Job
     from inference.source import Source
-    from inference.stitching.image import Iterative
+    from inference.stitching.image import Blend
     from schemas.predictions import Predictions
 
 BATCH = 32
@@ -75,7 +74,7 @@ def _infer(argv: Sequence[str] | None) -> int:
     return 0
 
 
-def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastSquares | Iterative | None":
+def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "Blend | None":
     """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
     if args.stitch is None:
         if args.stitch_set:
@@ -92,7 +91,7 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastS
         raise UserError(f"--stitch {args.stitch}: is (in) --out {args.out}; choose another place")
     refuse_taken(args.stitch, how.target, force=True)
     refuse_pictures(args.stitch)
-    return chosen(args.stitch_set)
+    return chosen(args.stitch_set, how.free)
 
 
 def _out(args: argparse.Namespace, name: str, source: "Source", sources: "Sequence[Source]") -> Path:

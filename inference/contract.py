@@ -131,6 +131,7 @@ class Stitch:
     scans: "Callable[[Arrays], Scans]"  # those of all samples -> where their patches lie
     truth: str  # field without samples: the objects of the scans, (scan, y, x), from pixel 0 on
     pixels: int  # of an image to one of the truth, along each side
+    free: Literal["constant", ""]  # in each patch: a constant of its own (a phase), or nothing (a mask, an image)
     scales: tuple[Scale, ...] = ()
 
 
@@ -292,6 +293,8 @@ def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
     yield from misread(task, "STITCH.target", (images.target,), "target")
     yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
     yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
+    if images.free not in ("constant", ""):
+        yield f"STITCH.free = {images.free!r}: must be 'constant' or ''"
     for scale in images.scales:
         yield from misread(task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary")
 

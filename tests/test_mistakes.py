@@ -175,6 +175,9 @@ MEASURED = """from inference.contract import Measures
 REPORT = Report(measures=Measures({}, "worst", tuple([%s]), (), print), """
 SECTION = """from inference.contract import Section
 REPORT = Report(sections=(Section("Lines", lambda source: None),), """
+STITCHED = """from inference.contract import Stitch
+STITCH = Stitch("line", ("blurred",), print, "position", 1, "ramp")
+REPORT ="""
 INFERENCE = [
     ("REPORT =", "REPROT =", "must hold REPORT (Report)"),
     ('needs=("blurred",)', 'needs=("blured",)', "METHODS['wiener'].needs: the schema has no field 'blured'"),
@@ -182,6 +185,7 @@ INFERENCE = [
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
     ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be Finish(...)"),
+    ("REPORT =", STITCHED, "STITCH.free = 'ramp': must be 'constant' or ''"),
     ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be Stitch(...)"),
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -204,6 +205,22 @@ def test_a_method_without_numbers_does_not_spoil_the_others(found: Evaluation) -
     assert "no images of nan: none of 72 patches" in page.html(found.main, scans)
 
 
+def test_patches_with_nothing_free_are_averaged_and_compared_as_they_are(found: Evaluation) -> None:
+    """A constant that all patches share then is an error."""
+    source, how = open_source(Path("d.zarr"), "test"), replace(STITCH, free="")
+    truth = np.asarray(zarr.open_array("d.zarr/test/phase", mode="r")[...])
+    window = np.asarray(zarr.open_array("d.zarr/test/mask", mode="r")[...])
+    for name, constant in (("same", 0), ("moved", 0.25)):
+        predicted(Path("d.zarr"), Path("idpc.zarr"), Path(f"{name}.zarr"), truth + np.float32(constant) * window)
+    scans = compare.compare(how, source, {name: Path(f"{name}.zarr") for name in ("same", "moved")})
+    assert scans is not None
+
+    assert (scans.values("same", "stitched_rms") < 0.02).all()
+    assert np.allclose(scans.values("moved", "stitched_rms"), 0.25, atol=0.02)
+    assert "mean difference" not in scans.meaning("stitched_rms").about
+    assert "Patches are averaged" in page.html(found.main, scans)
+
+
 def test_single_patterns_are_no_scans(generate: Command) -> None:
     generate("--task", "stem4d", "--n", 1, "--test", 2, "--set", *SMALL[:2], "--scheduler", "synchronous")
     assert compare.compare(STITCH, open_source(Path("stem4d.zarr"), "test"), {}) is None
@@ -241,7 +258,7 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     values = repeated(blob(y[:, :, None], x[:, None, :])) * fields["mask"]
     predicted(Path("d.zarr"), Path("idpc.zarr"), Path("blob.zarr"), values.astype(np.float32))
     scans = where(fields)
-    stitch(Path("blob.zarr"), scans, Path("image.zarr"), LeastSquares())
+    stitch(Path("blob.zarr"), scans, Path("image.zarr"), LeastSquares(), field="phase")
     found: Any = zarr.open_group("image.zarr", mode="r")
     image = np.asarray(found["phase"][0])
     image = np.where(np.isfinite(image), image - np.nanmin(image), 0)

@@ -12,12 +12,12 @@ from matplotlib.image import imsave
 
 from inference import tuning
 from inference.contract import Setting, Stitch, Value, find_stitch
-from inference.stitching.offsets import LeastSquares
 from inference.stitching.resolution import Resolution
 from inference.source import Source
-from inference.stitching.image import Iterative
+from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching import store
 from inference.stitching.compare import worth
+from schemas.core import find_task
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -33,15 +33,17 @@ SETTINGS = {
 }
 
 
-def chosen(texts: Sequence[str]) -> LeastSquares | Iterative:
-    """How patches are stitched, from `key=value`. UserError for a setting that there is not."""
+def chosen(texts: Sequence[str], free: str) -> Blend:
+    """Return how patches are stitched, from `key=value`. UserError for a setting that there is not."""
+    if texts and not free:
+        raise UserError(f"--stitch-set {texts[0]}: these patches are averaged, nothing is free in them; leave it out")
     given: Mapping[str, Value] = tuning.parse("stitching", SETTINGS, texts)
     alpha, sweeps, seed = (float(given.get(key, SETTINGS[key].values[0])) for key in ("alpha", "sweeps", "seed"))
     if given.get("method") == "iterative":
         return Iterative(alpha, int(sweeps), int(seed))
     if rest := sorted(given.keys() - {"method"}):
         raise UserError(f"--stitch-set {rest[0]}: is for method=iterative; give that, or leave it out")
-    return LeastSquares()
+    return usual(free)
 
 
 def refuse_unstitched(source: Source) -> Stitch:
@@ -62,7 +64,7 @@ def refuse_pictures(out: Path) -> None:
         raise UserError(f"--stitch {out}: {found[0]} would be replaced; move it away, or choose another name")
 
 
-def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | Iterative) -> list[str]:
+def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[str]:
     """Write the images, and beside them what they are worth; returns what is to be said of each.
 
     Images that are there are made anew: that takes seconds.
@@ -72,15 +74,17 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     images = store.write(predictions, where, out, method, field=how.target, force=True)
     truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]
     stem = out.name.removesuffix(".zarr")
+    units = find_task(source.task.name)[how.target].units  # measurements have no targets
+    unit = "" if units == "1" else f" {units}"
     lines, rows = [], []
     for one, first, image in store.read_each(out, images, where, how.target):
         if len(lines) < DRAWN:
             publish(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
-        lines.append(f"scan {one.scan}: {_about(one)}")
+        lines.append(f"scan {one.scan}: {_about(one, unit)}")
         if truth is not None:
             found = worth(how, image, first, truth[one.scan], where.sampling)[1]
             rows.append({"scan": one.scan, **asdict(found)})
-            lines[-1] += f"; {_worth(found)}"
+            lines[-1] += f"; {_worth(found, unit)}"
     if truth is not None:
         place = out.with_name(f"{stem}-resolution.json")
         publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
@@ -96,16 +100,16 @@ def _picture(image: np.ndarray) -> bytes:
     return drawn.getvalue()
 
 
-def _about(one: store.Stitched) -> str:
+def _about(one: store.Stitched, unit: str) -> str:
     parts = [f"{one.patches:,} patches"]
     parts += [f"{one.left_out:,} left out"] if one.left_out else []
     parts += [f"{one.components:,} parts without overlap"] if one.components > 1 else []
-    parts += [f"misfit {one.misfit:.3g} rad"] if one.misfit is not None else []
+    parts += [f"misfit {one.misfit:.3g}{unit}"] if one.misfit is not None else []
     return ", ".join(parts)
 
 
-def _worth(row: Resolution) -> str:
+def _worth(row: Resolution, unit: str) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
     half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))
-    return f"rms {row.rms:.4f} rad, ring correlation to {half} (half bit), {seventh} (1/7 of halves)"
+    return f"rms {row.rms:.4f}{unit}, ring correlation to {half} (half bit), {seventh} (1/7 of halves)"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract import Arrays, Found, Scale, Section, Stitch
-from inference.stitching.offsets import LeastSquares
+from inference.stitching.image import usual
 from inference.stitching.resolution import Resolution, filled, over, resolution
 from inference.stitching.store import Scans, Stitched, images
 from inference.source import Source
@@ -27,9 +27,11 @@ SHOWN = 3  # scans that are shown, at most
 SIDE = 96  # pixels of an object that are shown of it along each side, at most
 ALIKE = 0.01  # of the largest: scans that differ less in a quantity are no curve against it
 
+ALIGNED = " - mean difference"  # where a constant is free
+
 SCANNED: Mapping[str, Score] = MappingProxyType(
     {
-        "stitched_rms": Score("field", "sqrt(mean (image - object - mean difference)^2) of a stitched scan", "lower"),
+        "stitched_rms": Score("field", f"sqrt(mean (image - object{ALIGNED})^2) of a stitched scan", "lower"),
         "frc_half_bit": Score(
             "1/nm",
             "frequency where the ring correlation of image and object first falls below that of half a bit (van Heel "
@@ -73,7 +75,7 @@ class WholeScans:
     scales: Mapping[str, np.ndarray]  # (scan,), those that are known
     shown: tuple[int, ...]  # rows of the scans in pictures
     objects: Mapping[int, np.ndarray]  # by row, the middle of each
-    pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels, with the mean of the object
+    pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels; a free constant is aligned
     outcomes: Mapping[str, tuple[Outcome, ...]]  # by method
     stored: Mapping[str, Path | None]  # by method: the store that its images were read from; None: stitched for this
     failed: Mapping[str, str]  # by method: why there are no images of it
@@ -113,7 +115,7 @@ class WholeScans:
 
     def meaning(self, key: str) -> Score:
         """Of a score."""
-        score = SCANNED[key]
+        score = SCANNED[key] if self.how.free else replace(SCANNED[key], about=SCANNED[key].about.replace(ALIGNED, ""))
         return replace(score, unit=self.units) if score.unit == "field" else score
 
 
@@ -166,7 +168,7 @@ def worth(
     first: of the image's first pixel on the grid of all. sampling: of the image [nm].
     """
     laid = over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
-    return laid, resolution(laid, truth, sampling * how.pixels)
+    return laid, resolution(laid, truth, sampling * how.pixels, how.free)
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,13 @@ class _Scene:
     def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray], Path | None]:
         """The outcomes of one method, its pictures by row, and the store of its images."""
         outcomes, pictures = [], {}
-        placed, stored = images(store, self.where, LeastSquares(), field=self.how.target)
+        placed, stored = images(store, self.where, usual(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
             laid, found = worth(self.how, image, first, exact, self.where.sampling)
             outcomes.append(Outcome(one, found))
             if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
-                pictures[row] = _with_mean(laid[part], exact[part])
+                pictures[row] = _with_mean(laid[part], exact[part]) if self.how.free else laid[part]
         return tuple(outcomes), pictures, stored
 
 

@@ -24,8 +24,8 @@ def _parts(result: Result, scans: WholeScans) -> Iterator[str]:
         yield paragraph(f"Beware: no images of {name}: {reason}.")
     if (drawn := figures.pictures(result, scans)) is not None:
         about = (
-            f"The middle of the images, {SIDE} pixels of the object at most along each side, with the object's mean; "
-            "grey levels are those of the object."
+            f"The middle of the images, {SIDE} pixels of the object at most along each side"
+            f"{', with the mean of the object' if scans.how.free else ''}; grey levels are those of the object."
         )
         yield image(drawn, "object and stitched images", wide=True) + paragraph(about, "quiet")
     if (drawn := figures.correlations(result, scans)) is not None:
@@ -74,9 +74,10 @@ def _note(scans: WholeScans) -> str:
     ]
     said = f"{count:,} scan{'s' if count > 1 else ''}{': ' if same else ''}{', '.join(same)}. "
     spread = "Mean ± standard deviation over scans; in brackets 1 / mean frequency. " if count > 1 else ""
-    meanings = "; ".join(f"{key}: {score.about}" for key, score in SCANNED.items())
-    how = "Patches are stitched by least squares and compared in a rectangle that the image fills, under Hann's window."
-    return paragraph(f"{said}{spread}{meanings}. {how}", "quiet")
+    meanings = "; ".join(f"{key}: {scans.meaning(key).about}" for key in SCANNED)
+    how = "stitched by least squares" if scans.how.free else "averaged"
+    compared = f"Patches are {how} and compared in a rectangle that the image fills, under Hann's window."
+    return paragraph(f"{said}{spread}{meanings}. {compared}", "quiet")
 
 
 def _origin(scans: WholeScans) -> str:

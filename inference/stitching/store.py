@@ -1,14 +1,14 @@
 """Images of whole scans, stitched from predicted patches: from a store of predictions to a store of images.
 
 scan.zarr/zarr.json       what was stitched, how, and how each scan came out; consolidated metadata
-scan.zarr/phase/c/...     (scan, y, x); beside it `weight` and `component`, and the coordinates scan, y and x
+scan.zarr/<target>/c/...  (scan, y, x); beside it `weight` and `component`, and the coordinates scan, y and x
 
 All scans lie in one frame, that of their positions, so that they can be laid over the object that they were simulated
 from. Predictions are read unit by unit and image after image is written: memory grows with one image alone.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
-from inference.stitching.image import Image, Iterative, Read, Window, stitch
+from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
+from inference.stitching.offsets import LeastSquares
 from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant
@@ -43,6 +43,11 @@ CONVENTION = {
 }
 BESIDE = ("scan", "y", "x", "weight", "component")  # arrays beside the images
 CHUNK = 1024  # pixels along each side, at most
+NAMES: Mapping[type, Literal["least_squares", "iterative", "average"]] = {
+    LeastSquares: "least_squares",
+    Iterative: "iterative",
+    Average: "average",
+}
 PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr")
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -67,8 +72,8 @@ class Stitched(BaseModel):
     scan: int
     patches: int
     left_out: int  # of these, as they hold no numbers
-    components: int  # that no overlap links: the phase of each has a constant of its own
-    misfit: float | None  # rad, root mean square of what patches and image differ by
+    components: int  # that no overlap links: a free constant is another in each
+    misfit: float | None  # unit of the patches, root mean square of what patches and image differ by
     residual: float | None  # error left in the offsets, relative to that of no offsets
 
 
@@ -79,7 +84,7 @@ class Images(BaseModel):
 
     format: int
     name: str  # of the predictions
-    method: Literal["least_squares", "iterative"]
+    method: Literal["least_squares", "iterative", "average"]
     settings: dict[str, float | int]
     sampling: float  # nm
     dataset_digest: str
@@ -93,13 +98,7 @@ type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), a
 
 
 def write(
-    source: Path,
-    scans: Scans,
-    out: Path,
-    method: LeastSquares | Iterative,
-    *,
-    field: str = "phase",
-    force: bool = False,
+    source: Path, scans: Scans, out: Path, method: Blend, *, field: str, force: bool = False
 ) -> Images:
     """Stitch the scans of a store of predictions into a store of images.
 
@@ -115,9 +114,7 @@ def write(
     return job.about(found)
 
 
-def images(
-    source: Path, scans: Scans, method: LeastSquares | Iterative, *, field: str
-) -> tuple[Iterator[Placed], Path | None]:
+def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
     """Return the same images, one after another, and the store beside the predictions that they are read from.
 
     Images are read if `write` stored them from the same patches by the same method and program; otherwise they are
@@ -127,7 +124,7 @@ def images(
     if stored := job.stored():
         return read_each(*stored, scans, field), stored[0]
     patches, frame = job.laid()
-    return ((one, frame.origin, image.phase) for one, image in job.images(patches, frame)), None
+    return ((one, frame.origin, image.values) for one, image in job.images(patches, frame)), None
 
 
 def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
@@ -143,7 +140,7 @@ def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[P
         raise UserError(f"{path}: images cannot be read ({type(error).__name__}); stitch them again") from None
 
 
-def _job(source: Path, scans: Scans, method: LeastSquares | Iterative, field: str) -> "_Job":
+def _job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
     predictions = read_predictions(source)
     target = _target(source, predictions, field)
     _refuse_unlike(source, predictions, scans)
@@ -204,7 +201,7 @@ class _Job:
     predictions: Predictions
     target: Field
     scans: Scans
-    method: LeastSquares | Iterative
+    method: Blend
 
     def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
         """All objects of the store, the metadata of the whole last; how the scans came out is appended to `found`."""
@@ -246,7 +243,7 @@ class _Job:
         return Images(
             format=FORMAT,
             name=self.predictions.name,
-            method="iterative" if isinstance(self.method, Iterative) else "least_squares",
+            method=NAMES[type(self.method)],
             settings=asdict(self.method),
             sampling=self.scans.sampling,
             dataset_digest=self.predictions.dataset_digest,
@@ -275,7 +272,7 @@ class _Job:
                 yield which, values if len(which) == stop - start else values[rows[which] - start]
 
     def _arrays(self, image: Image) -> dict[str, np.ndarray]:
-        return {self.target.name: image.phase[None], "weight": image.weight[None], "component": image.component[None]}
+        return {self.target.name: image.values[None], "weight": image.weight[None], "component": image.component[None]}
 
     def _coordinates(self, frame: Frame, numbers: np.ndarray) -> dict[str, np.ndarray]:
         axes = zip(("y", "x"), frame.origin, frame.shape, strict=True)

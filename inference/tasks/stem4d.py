@@ -234,6 +234,7 @@ STITCH = Stitch(
     scans=where,
     truth="object",
     pixels=ENLARGED,
+    free="constant",
     scales=(
         Scale("fluence", "electron/nm^2", "mean dose / step^2", ("dose", "step"), fluence, logarithm=True),
         Scale("overlap", "1", OVERLAP, ("step", "mask", "sampling"), overlap),
