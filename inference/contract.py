@@ -6,13 +6,13 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
 import inference.tasks
 from schemas import files
-from schemas.core import Task, find_task, misread
+from schemas.core import SAMPLE, Task, find_task, misread
 from schemas.errors import UserError
 from schemas.predictions import Tuning, Weights
 from schemas.scores import SCORES, Score
@@ -26,6 +26,7 @@ type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
 type Ranges = Sequence[tuple[float, float]]  # of each value that a sample has
 type Settings = Mapping[str, Value]
+type Unit = Literal["slice", "sample", "group"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Method:
 
     solve(fields, **settings): fields with a leading sample axis, and constants without -> the targets, in the dataset's
     units and multiplied by the task's window. prepare(fields): the fields as solve takes them; what no setting changes,
-    done once when settings are tuned. A sample must not depend on its block, unless the method takes all together.
+    done once when settings are tuned. A sample must not depend on its block, unless the unit is a group.
     """
 
     about: str  # formula and source
@@ -56,7 +57,8 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
     uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
-    together: bool = False  # it is given all samples of a split at once, in memory: they belong to one another
+    unit: Unit = "sample"  # that a block holds any number of; of groups, it is one, whole: its samples belong together
+    group: str = ""  # the integer parameter that numbers the groups; without one, a split is one group
 
     def ready(self, fields: Arrays) -> Arrays:
         """The fields that it reads, prepared."""
@@ -241,7 +243,8 @@ class Inverter:
     sizes: Mapping[str, int] | None = None  # of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
     whole: bool = False  # images must not be cut into tiles
-    together: bool = False  # all samples of a split are given at once
+    unit: Unit = "sample"  # as in Method
+    group: str = ""
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 
@@ -310,6 +313,11 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
         yield f"{where}: must be a Method(...)"
     for name in ("needs", "uses"):
         yield from misread(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
+    if method.unit not in get_args(Unit.__value__) or (method.group and method.unit != "group"):
+        yield f"{where}.unit = {method.unit!r}: must be 'slice', 'sample' or 'group', and 'group' for what has a group"
+    yield from misread(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
+    if method.group and (task[method.group].dims, np.dtype(task[method.group].dtype).kind) != ((SAMPLE,), "i"):
+        yield f"{where}.group: {method.group} must be one integer of each sample"
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"

@@ -14,11 +14,11 @@ import pytest
 import xarray as xr
 
 from benchmarks.stitch import publish_patches
+from inference.stitching import store
+from inference.stitching.image import Iterative, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
-from inference.stitching import store
 from inference.stitching.store import Scans, read_images
-from inference.stitching.image import Iterative, stitch
 from schemas.errors import UserError
 
 SAMPLING = 0.05  # nm

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference.contract import Found, Section, find_inference
-from inference.evaluation import Result
+from inference.evaluation import Result, Summary
 from inference.source import Source
 
 from .conftest import TOY_TASK, Command
@@ -21,7 +21,7 @@ def _counted(source: Source, stores: Mapping[str, Path]) -> Found:
     def html(result: Result) -> str:
         return f"<p>{len(result.runs)} runs of {source.samples} samples</p>"
 
-    score = {"count": {"mean": 3.0, "std": 0.0, "n": 1, "unit": "1"}}
+    score: Summary = {"count": {"mean": 3.0, "std": 0.0, "n": 1, "unit": "1"}}
     named = {name: {"store": str(path)} for name, path in stores.items() if name != "identity"}
     return Found({"wiener": score}, named, html, (f"{len(stores)} stores were counted",))
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Frame, Patches, corners, frame_of, relative, tapered
 from inference.stitching.command import chosen
 from inference.stitching.image import Average, Image, Iterative, Read, stitch, usual
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Frame, Patches, corners, frame_of, relative, tapered
 from physics import mosaic
 from schemas.errors import UserError
 
@@ -216,7 +216,8 @@ def test_the_mean_offset_of_each_component_is_0() -> None:
     found = stitched(values, Patches(corner, relative(np.ones((1, *SIZE)))))
     first = corner - corner.min(axis=0)
     offset = [
-        found.values[y : y + SIZE[0], x : x + SIZE[1]].mean() - a.mean() for (y, x), a in zip(first, values, strict=True)
+        found.values[y : y + SIZE[0], x : x + SIZE[1]].mean() - a.mean()
+        for (y, x), a in zip(first, values, strict=True)
     ]
     member = found.component[*first.T]
     for number in (1, 2, 3):

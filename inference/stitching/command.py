@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.image import imsave
 
 from inference import tuning
 from inference.contract import Setting, Stitch, Value, find_stitch
-from inference.stitching.resolution import Resolution
 from inference.source import Source
-from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching import store
 from inference.stitching.compare import worth
+from inference.stitching.image import Blend, Iterative, usual
+from inference.stitching.resolution import Resolution
 from schemas.core import find_task
 from schemas.errors import UserError
 from schemas.objects import publish
@@ -76,7 +77,8 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     stem = out.name.removesuffix(".zarr")
     units = find_task(source.task.name)[how.target].units  # measurements have no targets
     unit = "" if units == "1" else f" {units}"
-    lines, rows = [], []
+    lines: list[str] = []
+    rows: list[dict[str, Any]] = []
     for one, first, image in store.read_each(out, images, where, how.target):
         if len(lines) < DRAWN:
             publish(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))

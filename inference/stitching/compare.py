@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from inference.contract import Arrays, Found, Scale, Section, Stitch
+from inference.source import Source
 from inference.stitching.image import usual
 from inference.stitching.resolution import Resolution, filled, over, resolution
 from inference.stitching.store import Scans, Stitched, images
-from inference.source import Source
 from inference.tables import mean_and_deviation, unit_of
 from schemas.core import Task
 from schemas.errors import UserError

@@ -5,8 +5,9 @@ then finds image and offsets of
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
-Where nothing is free (masks, images), the image is that of o = 0. For given offsets u is their weighted mean, so only offsets are left: a linear system, solved by conjugate gradients.
-It needs of a patch two sums and its share in an image, so patches are read once and never held.
+For given offsets u is their weighted mean, so only offsets are left: a linear system, solved by conjugate gradients.
+It needs of a patch two sums and its share in an image, so patches are read once and never held. Where nothing is free
+(masks, images), the offsets are 0.
 The same patches give the same bits in any order, however they are read: what is added up as they come, is added up in
 integers; offsets are found in the order of positions.
 
@@ -59,7 +60,7 @@ class Image:
     weight: np.ndarray  # sum of those of all patches
     component: np.ndarray  # 0 where no patch has weight; from 1 on, patches that a chain of overlaps links
     left_out: int  # patches without numbers
-    misfit: float | None  # unit of the patches, root mean square of what patches and image differ by, to 1e-5; None: not known
+    misfit: float | None  # root mean square of what patches and image differ by, to 1e-5; None: not known
     residual: float | None  # error left in the offsets, relative to that of no offsets; None: they are not fitted
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from inference.evaluation import Result
 from inference.html import Cell, image, paragraph, table
 from inference.stitching import figures
+from inference.stitching.compare import SCANNED, SIDE, Outcome, WholeScans
 from inference.style import unit
 from inference.tables import mean_and_deviation
-from inference.stitching.compare import SCANNED, SIDE, Outcome, WholeScans
 
 LISTED = 60  # rows of a table, at most; metrics.json has all
 ARROWS = {"lower": "↓", "higher": "↑"}

@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
 from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
 from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
 from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant
@@ -97,9 +97,7 @@ class Images(BaseModel):
 type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), and its first pixel on the grid of all
 
 
-def write(
-    source: Path, scans: Scans, out: Path, method: Blend, *, field: str, force: bool = False
-) -> Images:
+def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str, force: bool = False) -> Images:
     """Stitch the scans of a store of predictions into a store of images.
 
     force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
