@@ -12,10 +12,9 @@ from schemas.terminal import Parser, command
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
-    from inference.offsets import LeastSquares
     from inference.run import Job
     from inference.source import Source
-    from inference.stitching import Iterative
+    from inference.stitching.image import Blend
     from schemas.predictions import Predictions
 
 BATCH = 32
@@ -68,14 +67,14 @@ def _infer(argv: Sequence[str] | None) -> int:
         predictions, made, broken = run.run(job, overwrite=args.overwrite)
         _say(job.out, predictions, made, broken, first=job is jobs[0])
         if stitching is not None:
-            from inference.stitch_command import stitch
+            from inference.stitching.command import stitch
 
             for line in stitch(job.source, job.out, args.stitch, stitching):
                 print(line)
     return 0
 
 
-def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastSquares | Iterative | None":
+def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "Blend | None":
     """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
     if args.stitch is None:
         if args.stitch_set:
@@ -83,15 +82,16 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastS
         return None
     if len(sources) > 1:
         raise UserError(f"--stitch {args.stitch}: stitches one split; give --split with one")
-    from inference import scans, stitch_command
+    from inference.stitching.command import chosen, refuse_pictures, refuse_unstitched
+    from inference.stitching.store import refuse_taken
 
-    how = stitch_command.refuse_unstitched(sources[0])
+    how = refuse_unstitched(sources[0])
     args.stitch = output("--stitch", args.stitch)
     if args.out and args.out.resolve() in (args.stitch.resolve(), *args.stitch.resolve().parents):
         raise UserError(f"--stitch {args.stitch}: is (in) --out {args.out}; choose another place")
-    scans.refuse_taken(args.stitch, how.target, force=True)
-    stitch_command.refuse_pictures(args.stitch)
-    return stitch_command.chosen(args.stitch_set)
+    refuse_taken(args.stitch, how.target, force=True)
+    refuse_pictures(args.stitch)
+    return chosen(args.stitch_set, how.free)
 
 
 def _out(args: argparse.Namespace, name: str, source: "Source", sources: "Sequence[Source]") -> Path:

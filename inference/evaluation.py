@@ -1,16 +1,15 @@
 """Predictions of a split, or of several, against the truth, unit by unit: a score per sample, metric and method."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Report, find_inference
+from inference.contract import Found, Report, find_inference
 from inference.source import Arrays, Source, open_source
-from inference.whole_scans import WholeScans, compare
 from schemas.core import SAMPLE, Task
 from schemas.errors import UserError
 from schemas.gauge import align
@@ -52,7 +51,7 @@ class Result:
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
     zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has a score of its own
-    scans: WholeScans | None  # None: samples are no scans, or their objects are not known
+    sections: Mapping[str, Found]  # those of the task, by title
 
     @property
     def task(self) -> Task:
@@ -152,8 +151,9 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
 def _result(source: Source, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
     report = find_inference(source.task.name).REPORT
     scores, frequency, correlation, zero = _score(source, runs, report)
-    scans = compare(source, {run.name: run.path for run in runs})
-    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, scans)
+    stores = {run.name: run.path for run in runs}
+    sections = {one.title: found for one in report.sections if (found := one.of(source, stores))}
+    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, sections)
 
 
 def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:

@@ -43,8 +43,9 @@ def classical(
         hardware=processor(),
         settings=settings,
         tuning=tuned,
-        whole=method.together,
-        together=method.together,
+        whole=method.unit == "group",
+        unit=method.unit,
+        group=method.group,
     )
 
 

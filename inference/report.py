@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from inference import details, figures, pictures, scan_report, where
+from inference import details, figures, pictures, where
 from inference.contract import View
 from inference.evaluation import CURVES, Evaluation, Result, Run
 from inference.html import CSS, PAGE, Cell, image, paragraph, table, text
@@ -52,8 +52,8 @@ def _sections(found: Evaluation) -> Iterator[str]:
 def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
     """of: what tells its headings from those of other splits. whole: also what is no news of samples learned from."""
     yield f"<h2>Scores{of}</h2>" + _scores(result)
-    if result.scans:
-        yield f"<h2>Images of whole scans{of}</h2>" + scan_report.section(result)
+    for title, found in result.sections.items():
+        yield f"<h2>{text(title)}{of}</h2>" + found.html(result)
     if whole and (best := where.section(result)):
         yield f"<h2>Where which method is best{of}</h2>" + best
     for field in result.task.of("target"):

@@ -31,6 +31,7 @@ class Clock:
     """Seconds of inversion per sample, without the first batch of each length, which compiles."""
 
     batches: list[tuple[float, int]] = field(default_factory=list)
+    groups: bool = False  # a batch is a group, for which nothing compiles: all count
     broken: int = 0  # samples that came out as what is no number
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
@@ -46,6 +47,8 @@ class Clock:
     def timed(self) -> list[tuple[float, int]]:
         """The batches that count."""
         lengths = [samples for _, samples in self.batches]
+        if self.groups:
+            return self.batches
         return [batch for i, batch in enumerate(self.batches) if batch[1] in lengths[:i]]
 
     @property
@@ -108,9 +111,7 @@ class Job:
 
     @property
     def block(self) -> int:
-        """Samples read at once: as many as make a batch, of images or of tiles; or all that belong together."""
-        if self.inverter.together:
-            return self.source.samples
+        """Samples read at once: as many as make a batch, of images or of tiles."""
         return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
 
     def invert(self, block: Block) -> Block:
@@ -173,17 +174,12 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
 
 def _run(job: Job, *, overwrite: bool) -> tuple[Predictions, int, int]:
     predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
-    clock, made, done, begin = Clock(), 0, 0, time.monotonic()
+    groups = job.inverter.unit == "group"
+    clock, made, done, begin = Clock(groups=groups), 0, 0, time.monotonic()
     with progress(job.source.samples) as show:
-        if job.inverter.together:
-            made = _together(job, predictions, clock)
-        for start, stop in units(predictions.samples, predictions.unit):
-            if not _whole(job.out, predictions, start, stop):
-                done = start
-                for part in _unit(job, predictions, clock, start, stop):
-                    made, done = made + part, done + part
-                    show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
-            done = stop
+        for part, now in (_by_group if groups else _by_unit)(job, predictions, clock):
+            made, done = made + now * part, done + part
+            show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
     broken = clock.broken  # before a batch is done again for its time
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
@@ -200,6 +196,15 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     return True
 
 
+def _by_unit(job: Job, predictions: Predictions, clock: Clock) -> Iterator[tuple[int, bool]]:
+    """Invert and publish the units that are not whole. Yields how many samples are there, and whether they are new."""
+    for start, stop in units(predictions.samples, predictions.unit):
+        if _whole(job.out, predictions, start, stop):
+            yield stop - start, False
+        else:
+            yield from ((part, True) for part in _unit(job, predictions, clock, start, stop))
+
+
 def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: int) -> Iterator[int]:
     """Invert and publish a unit; yields samples as they are done."""
     parts = []
@@ -211,15 +216,31 @@ def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: in
     _publish(job, predictions, start, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def _together(job: Job, predictions: Predictions, clock: Clock) -> int:
-    """Invert all samples at once, unless all units are there. Returns how many were inverted."""
-    n = predictions.samples
-    if all(_whole(job.out, predictions, start, stop) for start, stop in units(n, predictions.unit)):
-        return 0
-    values = clock.time(job.invert, job.source.read(job.inverter.inputs, 0, n), n)
-    for start, stop in units(n, predictions.unit):
-        _publish(job, predictions, start, {name: rows[start:stop] for name, rows in values.items()})
-    return n
+def _by_group(job: Job, predictions: Predictions, clock: Clock) -> Iterator[tuple[int, bool]]:
+    """Invert the groups of the units that are not whole, one after another. Yields as `_by_unit`.
+
+    A unit is published with the last of its groups: where groups end within a unit, one of them may be done again.
+    """
+    n, unit = predictions.samples, predictions.unit
+    missing = {start: stop - start for start, stop in units(n, unit) if not _whole(job.out, predictions, start, stop)}
+    yield n - sum(missing.values()), False
+    parts: dict[int, list[tuple[np.ndarray, Block]]] = {start: [] for start in missing}
+    for rows in job.source.groups(job.inverter.group):
+        if not (wanted := [start for start in np.unique(rows // unit * unit).tolist() if start in missing]):
+            continue
+        values = clock.time(job.invert, job.source.take(job.inverter.inputs, rows), len(rows))
+        for start in wanted:
+            here = slice(*np.searchsorted(rows, (start, start + unit)))
+            parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
+            if sum(len(part) for part, _ in parts[start]) == missing[start]:
+                _publish(job, predictions, start, _joined(parts.pop(start)))
+                yield missing[start], True
+
+
+def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
+    """The samples of some groups, in order."""
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
 
 
 def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> None:
@@ -230,10 +251,9 @@ def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> N
 
 def _seconds(job: Job, clock: Clock) -> float:
     """Measured on what was done now; where no batch of that counts, the first is done again for it."""
-    if job.inverter.together and clock.batches:  # one batch, too long to be done twice
-        return sum(seconds for seconds, _ in clock.batches) / job.source.samples
-    count = min(job.block, job.source.samples)
-    block = job.source.read(job.inverter.inputs, 0, count)
+    if not clock.timed:
+        first = job.source.groups(job.inverter.group)[0] if clock.groups else np.arange(job.source.samples)[: job.block]
+        block = job.source.take(job.inverter.inputs, first)
     while not clock.timed:
-        clock.time(job.invert, block, count)
+        clock.time(job.invert, block, len(first))
     return clock.seconds

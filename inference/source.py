@@ -48,6 +48,25 @@ class Source:
         """Fields of samples start:stop, and whole fields without a sample axis. UserError if they are damaged."""
         return {name: self._read(self.task[name], start, stop) for name in names}
 
+    def take(self, names: Iterable[str], rows: np.ndarray) -> Arrays:
+        """Return fields of some samples, which rise, and whole fields without a sample axis. UserError as `read`."""
+        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.unit)) + 1)  # an object is read once
+        fields = [self.task[name] for name in names]
+        return {
+            field.name: np.concatenate([self._read(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])
+            if field.per_sample
+            else self._read(field, 0, 0)
+            for field in fields
+        }
+
+    def groups(self, number: str) -> list[np.ndarray]:
+        """Return the samples of each group, by the parameter that numbers them; without one, all are one group."""
+        if not number or self.lacks([number]):
+            return [np.arange(self.samples)]
+        numbers = self.read([number], 0, self.samples)[number]
+        order = np.argsort(numbers, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+
     def window(self) -> np.ndarray | None:
         """The field that multiplies the targets, if the task has one."""
         name = self.task.window

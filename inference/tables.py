@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 
 from inference.evaluation import Evaluation, Result, Run
 from inference.regions import as_data
-from inference.whole_scans import WholeScans
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -78,7 +78,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
 
 
 def _method(result: Result, run: Run) -> dict[str, Any]:
-    found, scans = run.predictions, result.scans
+    found, sections = run.predictions, result.sections.values()
     return {
         "kind": found.kind,
         "method": found.method,
@@ -88,22 +88,9 @@ def _method(result: Result, run: Run) -> dict[str, Any]:
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,
-        "metrics": result.summaries[run.name] | (scans.summary(run.name) if scans else {}),
-        **({"scans": _scans(scans, run.name)} if scans else {}),
+        "metrics": dict(ChainMap(*(one.scores.get(run.name, {}) for one in sections), result.summaries[run.name])),
+        **ChainMap(*(one.data.get(run.name, {}) for one in sections)),
     }
-
-
-def _scans(scans: WholeScans, name: str) -> list[dict[str, Any]]:
-    """The images of one method; none if it could not be stitched."""
-    return [
-        {
-            **one.stitched.model_dump(mode="json"),
-            "pixels": list(one.worth.pixels),
-            **one.scores,
-            **{scale: float(values[row]) for scale, values in scans.scales.items()},
-        }
-        for row, one in enumerate(scans.outcomes.get(name, ()))
-    ]
 
 
 def rows(found: Evaluation) -> str:
@@ -215,21 +202,8 @@ def show(found: Evaluation) -> None:
         table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    for result in found.results:
-        for line in _of_scans(result):
-            console.print(escape(line), highlight=False)
-
-
-def _of_scans(result: Result) -> Iterator[str]:
-    """What the images of whole scans are worth, a line per method."""
-    if (scans := result.scans) is None:
-        return
-    for name in scans.outcomes:
-        values = scans.summary(name).items()
-        parts = [f"{key} {mean_and_deviation(one)}{unit_of(one)}" for key, one in values]
-        yield f"{name}, whole scans ({len(scans.numbers):,}): {', '.join(parts)}"
-    for name, reason in scans.failed.items():
-        yield f"{name}: no images of whole scans: {reason}"
+    for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
+        console.print(escape(line), highlight=False)
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, Run]]:

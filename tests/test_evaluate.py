@@ -16,7 +16,7 @@ import zarr
 from inference import evaluation, regions, report, style, tables
 from inference.contract import find_inference, find_stitch, inference_names
 from inference.evaluation import Evaluation, Result
-from inference.whole_scans import SCANNED
+from inference.stitching.compare import SCANNED
 from schemas.core import find_task
 from schemas.scores import ring_correlation, score
 

@@ -184,16 +184,29 @@ def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author
 
 MEASURED = """from inference.contract import Measures
 REPORT = Report(measures=Measures({}, "worst", tuple([%s]), (), print), """
+SECTION = """from inference.contract import Section
+REPORT = Report(sections=(Section("Lines", lambda source: None),), """
+GROUP = 'unit="group", group="%s", about="Wiener'
+STITCHED = """from inference.contract import Stitch
+STITCH = Stitch("line", ("blurred",), print, "position", 1, "ramp")
+REPORT ="""
 INFERENCE = [
     ("REPORT =", "REPROT =", "must hold REPORT (Report)"),
     ('needs=("blurred",)', 'needs=("blured",)', "METHODS['wiener'].needs: the schema has no field 'blured'"),
     ('needs=("blurred",)', 'needs=("line",)', "METHODS['wiener'].needs: field line has the role target"),
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
+    ('about="Wiener', 'unit="scan", about="Wiener', "METHODS['wiener'].unit = 'scan': must be 'slice', 'sample' or"),
+    ('about="Wiener', 'group="edges", about="Wiener', "METHODS['wiener'].unit = 'sample': must be"),
+    ('about="Wiener', GROUP % "blurred", "METHODS['wiener'].group: field blurred has the role input"),
+    ('about="Wiener', GROUP % "edges", "METHODS['wiener'].group: edges must be one integer of each sample"),
     ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be Finish(...)"),
+    ("REPORT =", STITCHED, "STITCH.free = 'ramp': must be 'constant' or ''"),
     ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be Stitch(...)"),
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
+    ("REPORT = Report(", 'REPORT = Report(sections=("x",), ', "REPORT.sections: 'x' must be a Section"),
+    ("REPORT = Report(", SECTION, "of is called as REPORT.sections: 'Lines': of(source, stores)"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
     ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
     ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),
