@@ -3,7 +3,7 @@
 import math
 import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
@@ -14,7 +14,7 @@ import inference.tasks
 from schemas import files
 from schemas.core import SAMPLE, Task, find_task, misread
 from schemas.errors import UserError
-from schemas.kinds import Score
+from schemas.kinds import Score, rank
 from schemas.predictions import Tuning, Weights
 from schemas.scores import SCORES
 
@@ -192,10 +192,14 @@ class Report:
     sections: tuple[Section, ...] = ()
     finer: int = 1  # pixels of a target to one as wide as `sampling`, along each side
 
-    @property
-    def rank(self) -> str:
+    def ranks(self, task: Task) -> str:
         """The score by which methods are tuned, ranked and compared: without what no measurement reveals."""
-        return self.measures.rank if self.measures else "nrms_aligned"
+        return self.measures.rank if self.measures else rank(task)
+
+    @property
+    def without_targets(self) -> "Report":
+        """What is left of it where a parameter is predicted in place of the task's targets."""
+        return replace(self, measures=None, views=(), sections=())
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -71,8 +71,10 @@ def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, A
     axis.plot(middle, quartiles[:, 1], marker="o", markersize=3, **how)
 
 
-def ring_correlation(result: Result) -> Figure:
-    """The mean Fourier ring correlation of the first target with the truth, and the threshold."""
+def ring_correlation(result: Result) -> Figure | None:
+    """The mean Fourier ring correlation of the first target, and the threshold; None if the target is no image."""
+    if not len(result.frequency):
+        return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     for run in result.runs:

@@ -114,7 +114,9 @@ def rows(found: Evaluation) -> str:
 def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
     count = result.source.samples
     columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
-    columns["sample"] = range(count)
+    slices = result.source.slices
+    columns["sample"] = [row // slices for row in range(count)]
+    columns |= {"slice": [row % slices for row in range(count)]} if slices > 1 else {}
     for name, values in sorted(result.parameters.items()):
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}

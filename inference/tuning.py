@@ -9,9 +9,11 @@ import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
 from inference.source import Source
+from schemas import slices
+from schemas.core import find_task
 from schemas.errors import UserError, meant
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.scores import nrms, nrms_aligned
+from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import units
 
 SAMPLES = 256  # tuned on, at most
@@ -57,7 +59,7 @@ def _value(key: str, setting: Setting, text: str) -> Value:
 
 
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
-    """All settings: those given, and of the others the combination with the least mean error (`Report.rank`).
+    """All settings: those given, and of the others the combination with the least mean error (`Report.ranks`).
 
     Among combinations that are equal in it, because they differ in nothing that a measurement reveals, the one with the
     least error as published is taken.
@@ -80,7 +82,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
-        metric=find_inference(source.task.name).REPORT.rank,
+        metric=find_inference(source.task.name).REPORT.ranks(source.task),
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
         edges=[key for key in best if _at_edge(key, best, grid, errors)],
@@ -95,7 +97,8 @@ def recall(
     places: stores of predictions, or none; complete or not, for both are begun when tuning has ended.
     """
     grid = _grid(method, given)
-    tried, rank = math.prod(len(values) for values in grid.values()), find_inference(source.task.name).REPORT.rank
+    tried = math.prod(len(values) for values in grid.values())
+    rank = find_inference(source.task.name).REPORT.ranks(find_task(source.task.name))
     asked = (name, method.version, source.manifest.root_digest, sorted(given), tried, rank)
     for stored in filter(None, map(_stored, places)):
         if (how := stored.tuning) is None:
@@ -165,11 +168,17 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
 def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Errors of each sample, by the score that methods are compared by, and as published."""
     if report.measures:
-        error = report.measures.of(block, found)[report.rank]
+        error = report.measures.of(block, found)[report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
-    target, window = next(iter(found)), source.window()
-    return nrms_aligned(source.task, found, block, window), nrms(found[target], block[target].astype(float), window)
+    task, window, samples = source.task, source.window(), len(next(iter(found.values())))
+    truth = slices.fold(task, {name: block[name] for name in found}, samples)
+    found = slices.fold(task, found, samples)
+    if report.ranks(task) != "nrms_aligned":
+        error = score(task.sliced, found, truth)[report.ranks(task)]
+        return error, error
+    target = next(iter(found))
+    return nrms_aligned(task.sliced, found, truth, window), nrms(found[target], truth[target].astype(float), window)
 
 
 def _mean(errors: np.ndarray) -> float:

@@ -53,6 +53,16 @@ def rank(task: Task) -> str:
     return RANKS[kind(task, task.of("target")[0])]
 
 
+def score_key(task: Task, name: str, metric: str) -> str:
+    """The key of a score of a target: bare for the first one."""
+    return metric if name == task.of("target")[0].name else f"{name}.{metric}"
+
+
+def ranked(task: Task, field: Field) -> str:
+    """The key of the score by which samples are ranked in one target."""
+    return score_key(task, field.name, RANKS[kind(task, field)])
+
+
 def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
     """All `OF_CLASSES` of labels (sample, ...), (sample,) each. Where the truth is ignored, nothing counts."""
     rows = [_of_classes(field, *pair) for pair in zip(prediction, truth, strict=True)]

@@ -15,7 +15,7 @@ import scipy.fft
 
 from schemas.core import Field, Task
 from schemas.gauge import compared, targets
-from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Score, kind
+from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Score, kind, score_key
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
@@ -78,7 +78,9 @@ def score_and_correlation(
             name = field.name
             images = tuple(planes(task, field, values[name]) for values in (bare, known, aligned, exact))
             rows, curves[name] = _rows(images, planes(task, field, inside[name][None])[0], window)
-            found |= {key(task, name, metric): np.where(finite, values, np.nan) for metric, values in rows.items()}
+            found |= {
+                score_key(task, name, metric): np.where(finite, values, np.nan) for metric, values in rows.items()
+            }
     frequency, correlation = curves[fields[0].name]
     return found, frequency, np.where(finite[:, None], correlation, np.nan)
 
@@ -92,16 +94,11 @@ def _of_other_kinds(
         name = field.name
         if scorer := SCORERS.get(kind(task, field)):
             rows = scorer(field, prediction[name], truth[name])
-            found |= {key(task, name, metric): values for metric, values in rows.items()}
+            found |= {score_key(task, name, metric): values for metric, values in rows.items()}
         else:
             one = ({name: prediction[name]}, {name: truth[name]})
             found |= score(replace(task, fields=tuple(f for f in task.fields if f not in fields or f == field)), *one)
     return found
-
-
-def key(task: Task, name: str, metric: str) -> str:
-    """The key of a score of a target."""
-    return metric if name == task.of("target")[0].name else f"{name}.{metric}"
 
 
 def planes(task: Task, field: Field, values: np.ndarray) -> np.ndarray:

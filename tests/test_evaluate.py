@@ -18,6 +18,7 @@ from inference.contract import find_inference, find_stitch, inference_names
 from inference.evaluation import Evaluation, Result
 from inference.stitching.compare import SCANNED
 from schemas.core import find_task
+from schemas.kinds import kind
 from schemas.scores import ring_correlation, score
 
 from .conftest import TOY_TASK, Command, files, refused
@@ -295,7 +296,10 @@ def test_what_is_no_better_than_nothing_is_told_after_alignment(
 @pytest.mark.parametrize("task", inference_names())
 def test_every_task_ranks_without_what_no_measurement_reveals(task: str) -> None:
     report = find_inference(task).REPORT
-    assert report.rank == (report.measures.rank if report.measures else "nrms_aligned")
+    by_kind = {"images": "nrms_aligned", "classes": "jaccard_distance"}[
+        kind(find_task(task), find_task(task).of("target")[0])
+    ]
+    assert report.ranks(find_task(task)) == (report.measures.rank if report.measures else by_kind)
 
 
 def test_where_all_is_revealed_nothing_stands_beside(toy: list[str], evaluate: Command) -> None:

@@ -1,15 +1,10 @@
 """A toy family of each kind of grid, dimension and target: from a dataset to scores, each as four files."""
 
-import csv
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import xarray as xr
 
-from tests.conftest import Command, refused
+from tests.conftest import Command
 
 SMALL = {
     "unet": ("model.width=2", "model.widening=1,2"),
@@ -51,7 +46,7 @@ def test_from_a_dataset_to_scores(
     evaluate: Command,
 ) -> None:
     data = made(generate, task)
-    knobs = ("--batch-size", 4, "--epochs", 2, "--model", model, "--set", *SMALL.get(model, ()))
+    knobs = ("--batch-size", 4, "--epochs", 2, "--model", model, "--set", "log_every=1", *SMALL.get(model, ()))
     code, out, err = train("--data", data, "--out", "run", *knobs, *options)
     assert code == 0, err
     code, out, err = infer("--model", "run", "--data", data, "--out", "p.zarr")
