@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -101,9 +101,14 @@ def _told(m: Machinery) -> str:
     name: str = m.run.recipe.model.name  # type: ignore[attr-defined]
     origin = f", started from {m.run.start.card.name}" if m.run.start else ""
     return (
-        f"{name}{origin}: {m.network.parameters:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps "
+        f"{name}{origin}: {m.network.parameters:,} parameters; {_samples(m):,} samples, {m.per_epoch:,} steps "
         f"of {m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
     )
+
+
+def _samples(m: Machinery) -> int:
+    """Those that are learned from."""
+    return m.training.order.n // m.training.order.parts
 
 
 def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
@@ -128,24 +133,26 @@ def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
     data, order, nbytes = samples_of(run, split, seed)
-    whole = nbytes * (order.n // data.slices)
+    whole = nbytes * (order.n // order.parts)
     resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
     return Resident(data, order, mesh) if resident else Stream(data, order, mesh)
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
     """What a run reads of a split, in which order, and bytes of a sample. seed: None keeps the stored order."""
-    task, sizes = run.features.task, run.manifest.sizes
+    task, sizes = run.crop.task if run.crop else run.features.task, run.manifest.sizes
+    crop = replace(run.crop, seed=seed) if run.crop else None
     names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
     per_row = [task[name] for name in names if task[name].per_sample]
     constants = tuple(name for name in names if not task[name].per_sample)
-    rows = slices.count(run.manifest.task, sizes)
-    nbytes = rows * sum(field.nbytes(sizes) for field in per_row)
+    of_sample = slices.count(run.manifest.task, sizes)
+    nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
     count = run.manifest.samples[split]
     used = run.recipe.chosen(count) if split == "train" else range(count)
-    order = Order(rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
+    whole = (rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
+    order = Order(*whole, rows)
     fields = tuple(field.name for field in per_row)
-    return Split(run.data, split, fields, constants, run.manifest.task, rows), order, nbytes
+    return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop), order, nbytes
 
 
 def _train(m: Machinery) -> Memory:
@@ -284,7 +291,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
     return Card(
         name=run.out.name,
         task=run.manifest.task,
-        sizes=run.manifest.sizes,
+        sizes=dict(run.features.sizes),
         recipe=run.recipe.model_dump(mode="json"),
         moments=dict(run.features.moments),
         ranges=dict(run.ranges),
@@ -292,7 +299,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         dataset_digest=run.manifest.root_digest or "",
         dataset_family=run.manifest.family,
         dataset_recipe=run.manifest.recipe,
-        samples=m.training.order.n,
+        samples=_samples(m),
         parameters=m.network.parameters,
         step=step,
         epoch=step // m.per_epoch,

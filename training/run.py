@@ -22,7 +22,8 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.objects import is_partial, publish, read, sha256, sweep, sweep_removed
 from schemas.store import open_split
 from training import losses
-from training.contract import find_learn
+from training.contract import find_learn, find_model
+from training.crop import Crop, crop_of
 from training.export import Trained, features_of
 from training.features import Features, Moments
 from training.recipe import Recipe
@@ -49,6 +50,7 @@ class Run:
     recipe: Recipe
     features: Features
     ranges: Mapping[str, list[tuple[float, float]]]  # of each value of the task's scalars, over the training samples
+    crop: Crop | None = None  # how training samples are cut
     mode: str = "auto"
     keep_every: int | None = None
     start: Trained | None = None  # whose parameters it starts from; None: drawn by the recipe's seed
@@ -91,9 +93,19 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
+    crop = crop_of(features, recipe.crop, whole=_maps_whole(recipe)) if recipe.crop else None
+    if crop:
+        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes)
     moments = start.card.moments if start else _moments(data, manifest, features, recipe)
     features = replace(features, moments=moments)
-    return Run(data, out, manifest, recipe, features, _ranges(data, features, learn.scalars), start=start, **options)
+    ranges = _ranges(data, features, learn.scalars)
+    return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
+
+
+def _maps_whole(recipe: Recipe) -> bool:
+    """Whether the model maps whole samples to whole targets."""
+    name: str = recipe.model.name  # type: ignore[attr-defined]
+    return find_model(name).FIT in ("any", "operator")
 
 
 def _refuse_unknown(task: Task, recipe: Recipe) -> None:

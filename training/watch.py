@@ -72,6 +72,7 @@ class Watch:
 def _not_finite(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
     """Which samples of a step's batch made it so."""
     ids, weight = order.ids(step - 1)
+    ids = ids // order.parts
     bad = [int(i) for i, loss, real in zip(ids, each, weight, strict=True) if real and not math.isfinite(loss)]
     if not bad:
         return (
