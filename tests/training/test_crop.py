@@ -11,7 +11,7 @@ import pytest
 from schemas.core import Field, Task, find_task
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
-from tests.conftest import Command, Made, refused
+from tests.conftest import Command, refused
 from tests.runs import card, dies_at, weights
 from tests.shared import Made
 from tests.training.conftest import made
