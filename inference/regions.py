@@ -1,8 +1,7 @@
 """Which method is best where: mean errors of the samples in thirds of each parameter of the report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -18,19 +17,16 @@ type Real = np.ndarray
 
 @dataclass(frozen=True)
 class Region:
-    """Samples that are alike in a parameter."""
+    """Samples that are alike in a parameter; as `metrics.json` has them."""
 
     parameter: str
+    unit: str
     low: float  # least and greatest value of these samples
     high: float
     samples: int
-    means: Mapping[str, float]  # error by method, the best first; only methods with LEAST scores here
-    clear: bool  # the best differs from the second by Student's test for pairs
-
-    @property
-    def best(self) -> str:
-        """The method with the least mean; empty if none has one."""
-        return next(iter(self.means), "")
+    means: dict[str, float]  # error by method; only methods with LEAST scores here
+    best: str | None  # the method with the least mean
+    clear: bool  # it differs from the second by Student's test for pairs
 
 
 def varying(result: Result) -> dict[str, Real]:
@@ -53,12 +49,15 @@ def title(field: Field) -> str:
 def regions(result: Result) -> list[Region]:
     """Those of each parameter, low values first."""
     return [
-        Region(
-            name, float(values[inside].min()), float(values[inside].max()), int(inside.sum()), *_means(result, inside)
-        )
+        Region(name, result.task[name].units, *_span(values[here]), *_means(result, here))
         for name, values in varying(result).items()
-        for inside in _thirds(values.astype(float))
+        for here in _thirds(values.astype(float))
     ]
+
+
+def _span(values: Real) -> tuple[float, float, int]:
+    """Least, greatest, and how many."""
+    return float(values.min()), float(values.max()), len(values)
 
 
 def _thirds(values: Real) -> Iterator[Real]:
@@ -69,31 +68,15 @@ def _thirds(values: Real) -> Iterator[Real]:
     return (place == third for third in np.unique(place))
 
 
-def _means(result: Result, inside: Real) -> tuple[dict[str, float], bool]:
-    """Of the samples that all methods with LEAST scores have one of; and whether the best is clearly so."""
+def _means(result: Result, inside: Real) -> tuple[dict[str, float], str | None, bool]:
+    """Of the samples that all methods with LEAST scores have one of; the best, and whether it is clearly so."""
     scores = {run.name: result.scores[run.name][result.rank][inside] for run in result.runs}
     scored = {name: values for name, values in scores.items() if np.isfinite(values).sum() >= LEAST}
     common = np.isfinite(np.array(list(scored.values()))).all(axis=0) if scored else np.zeros(0, bool)
     if common.sum() < LEAST:
-        return {}, False
+        return {}, None, False
     means = {name: float(values[common].mean()) for name, values in scored.items()}
-    order = sorted(means, key=lambda name: means[name])
-    ahead = scored[order[min(1, len(order) - 1)]][common] - scored[order[0]][common]
-    error = ahead.std(ddof=1) / np.sqrt(len(ahead))
-    return {name: means[name] for name in order}, bool(
-        ahead.mean() > error * stdtrit(len(ahead) - 1, 0.5 + CONFIDENCE / 2)
-    )
-
-
-def as_data(result: Result) -> list[dict[str, Any]]:
-    """For `metrics.json`."""
-    return [
-        {
-            "where": {one.parameter: {"low": one.low, "high": one.high, "unit": result.task[one.parameter].units}},
-            "samples": one.samples,
-            result.rank: dict(one.means),
-            "best": one.best or None,
-            "clear": one.clear,
-        }
-        for one in regions(result)
-    ]
+    best, second, *_ = [*sorted(means, key=lambda name: means[name]), *means]
+    ahead = scored[second][common] - scored[best][common]
+    limit = stdtrit(len(ahead) - 1, 0.5 + CONFIDENCE / 2) / np.sqrt(len(ahead))
+    return means, best, bool(ahead.mean() > limit * ahead.std(ddof=1))

@@ -23,15 +23,14 @@ def section(result: Result) -> str:
 
 
 def _row(result: Result, region: Region, names: list[str]) -> list[Cell]:
-    field = result.task[region.parameter]
     numbers = [f"{float(f'{value:.3g}'):g}" for value in (region.low, region.high)]  # 12300, not 1.23e+04
     means = [f"{region.means[name]:.4g}" if name in region.means else "undefined" for name in names]
     cells: list[Cell] = [(number, "number") for number in (*numbers, str(region.samples), *means)]
     best = [_best(region)] if len(names) > 1 else []
-    return [f"{title(field)}{unit(field.units)}", *cells, *best]
+    return [f"{title(result.task[region.parameter])}{unit(region.unit)}", *cells, *best]
 
 
 def _best(region: Region) -> str:
-    if not region.best:
+    if region.best is None:
         return "too few scores"
     return region.best if region.clear or len(region.means) == 1 else "no clear difference"
