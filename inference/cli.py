@@ -193,7 +193,9 @@ def _infer_parser() -> Parser:
         metavar="KEY=VALUE",
         help="settings that are not tuned; of networks, what follows them",
     )
-    parser.add_argument("--refine", type=_count, metavar="N", help="N iterations started from the network (cdi)")
+    parser.add_argument(
+        "--refine", type=_count, metavar="N", help="N iterations started from the network, of tasks that have them"
+    )
     parser.add_argument("--name", metavar="LABEL", help="in tables and plots (the run's folder, or the method)")
     parser.add_argument("--batch-size", type=_count, default=BATCH, metavar="N", help=f"samples at once ({BATCH})")
     parser.add_argument(
@@ -206,7 +208,7 @@ def _infer_parser() -> Parser:
         "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
     )
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
-    parser.add_argument("--stitch", type=local, metavar="STORE", help="images of whole scans from their patches, too")
+    parser.add_argument("--stitch", type=local, metavar="STORE", help="larger images of predicted patches, too")
     parser.add_argument(
         "--stitch-set",
         nargs="+",

@@ -1,7 +1,7 @@
 """Invert one split of a dataset, unit by unit. The same command keeps the units that are whole, and does the rest."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,12 +174,13 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
 
 def _run(job: Job, *, overwrite: bool) -> tuple[Predictions, int, int]:
     predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
-    groups = job.inverter.unit == "group"
-    clock, made, done, begin = Clock(groups=groups), 0, 0, time.monotonic()
-    with progress(job.source.samples) as show:
-        for part, now in (_by_group if groups else _by_unit)(job, predictions, clock):
-            made, done = made + now * part, done + part
-            show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
+    n, clock = predictions.samples, Clock(groups=job.inverter.unit == "group")
+    missing = dict(ends for ends in units(n, predictions.unit) if not _whole(job.out, predictions, *ends))
+    made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
+    with progress(n) as show:
+        for part in _invert(job, predictions, clock, missing):
+            made += part
+            show(n - left + made, pace(left - made, made, time.monotonic() - begin))
     broken = clock.broken  # before a batch is done again for its time
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
@@ -196,49 +197,36 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     return True
 
 
-def _by_unit(job: Job, predictions: Predictions, clock: Clock) -> Iterator[tuple[int, bool]]:
-    """Invert and publish the units that are not whole. Yields how many samples are there, and whether they are new."""
-    for start, stop in units(predictions.samples, predictions.unit):
-        if _whole(job.out, predictions, start, stop):
-            yield stop - start, False
-        else:
-            yield from ((part, True) for part in _unit(job, predictions, clock, start, stop))
+def _invert(job: Job, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
+    """Invert the samples of missing units, start to stop, and publish each with its last one. Yields how many are done.
 
-
-def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: int) -> Iterator[int]:
-    """Invert and publish a unit; yields samples as they are done."""
-    parts = []
-    for first in range(start, stop, job.block):
-        last = min(first + job.block, stop)
-        block = job.source.read(job.inverter.inputs, first, last)
-        parts.append(clock.time(job.invert, block, last - first))
-        yield last - first
-    _publish(job, predictions, start, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-
-
-def _by_group(job: Job, predictions: Predictions, clock: Clock) -> Iterator[tuple[int, bool]]:
-    """Invert the groups of the units that are not whole, one after another. Yields as `_by_unit`.
-
-    A unit is published with the last of its groups: where groups end within a unit, one of them may be done again.
+    Where groups end within a unit, one of them may have been inverted before.
     """
-    n, unit = predictions.samples, predictions.unit
-    missing = {start: stop - start for start, stop in units(n, unit) if not _whole(job.out, predictions, start, stop)}
-    yield n - sum(missing.values()), False
     parts: dict[int, list[tuple[np.ndarray, Block]]] = {start: [] for start in missing}
-    for rows in job.source.groups(job.inverter.group):
-        if not (wanted := [start for start in np.unique(rows // unit * unit).tolist() if start in missing]):
-            continue
+    for rows in _blocks(job, missing):
         values = clock.time(job.invert, job.source.take(job.inverter.inputs, rows), len(rows))
-        for start in wanted:
-            here = slice(*np.searchsorted(rows, (start, start + unit)))
+        for start in parts.keys() & set((rows // predictions.unit * predictions.unit).tolist()):
+            here = slice(*np.searchsorted(rows, (start, missing[start])))
             parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
-            if sum(len(part) for part, _ in parts[start]) == missing[start]:
+            yield len(rows[here])
+            if sum(len(some) for some, _ in parts[start]) == missing[start] - start:
                 _publish(job, predictions, start, _joined(parts.pop(start)))
-                yield missing[start], True
+
+
+def _blocks(job: Job, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
+    """What is inverted at once: blocks within units, or whole groups."""
+    if job.inverter.unit == "group":
+        wanted = np.zeros(job.source.samples, bool)
+        for start, stop in missing.items():
+            wanted[start:stop] = True
+        yield from (rows for rows in job.source.groups(job.inverter.group) if wanted[rows].any())
+    else:
+        for start, stop in missing.items():
+            yield from (np.arange(first, min(first + job.block, stop)) for first in range(start, stop, job.block))
 
 
 def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
-    """The samples of some groups, in order."""
+    """The samples of some blocks, in order."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
 

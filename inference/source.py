@@ -53,6 +53,9 @@ class Source:
 
     def take(self, names: Iterable[str], rows: np.ndarray) -> Arrays:
         """Return fields of some samples, which rise, and whole fields without a sample axis. UserError as `read`."""
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        if last - first == len(rows):
+            return self.read(names, first, last)
         parts = np.split(rows, np.flatnonzero(np.diff(rows // self.unit)) + 1)  # an object is read once
         fields = [self.task[name] for name in names]
         return {

@@ -6,13 +6,14 @@ import json
 import math
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.evaluation import Evaluation, Result, Run
-from inference.regions import as_data
+from inference.regions import regions
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -61,7 +62,7 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "split": main.source.split,
         "dataset_digest": main.source.manifest.root_digest,
         **_split(main),
-        "regions": as_data(main),
+        "regions": [asdict(one) for one in regions(main)],
     }
     others = {result.source.split: _split(result) | {"ratios": _ratios(main, result)} for result in found.others}
     return content | ({"splits": others} if others else {})

@@ -266,16 +266,12 @@ def test_the_aligned_error_leads_and_the_published_one_stands_beside_it(
         f"As published, before alignment, the mean error (nrms) of noisy is {shares[1]:.3g} of that of moved." in text
     )
     assert text.index("nrms_aligned ↓") < text.index("nrms ↓")
-    assert "By noise, least mean error: moved throughout." in text
     zero = score(find_task("tie"), {"phase": 0 * exact}, {"phase": exact}, window)["nrms_aligned"].mean()
     assert f"has nrms 1, nrms_aligned {zero:.3g}." in text
     assert "no method here does better" not in text
     found = metrics()["regions"]
     assert {one["best"] for one in found} == {"moved"}
-    for one in found[:3]:
-        for key in ("nrms_aligned", "nrms"):
-            assert f"{one[key]['moved']:.4g}" in text
-    assert f"{found[0]['nrms_aligned']['moved']:.4g} ({found[0]['nrms']['moved']:.4g})" in text
+    assert all(f"{one['means']['moved']:.4g}" in text for one in found)
 
 
 def test_what_is_no_better_than_nothing_is_told_after_alignment(
@@ -305,7 +301,6 @@ def test_every_task_ranks_without_what_no_measurement_reveals(task: str) -> None
 def test_where_all_is_revealed_nothing_stands_beside(toy: list[str], evaluate: Command) -> None:
     evaluate(*toy)
     assert "As published" not in page()
-    assert "nrms" not in metrics()["regions"][0]
     for found in metrics()["methods"].values():
         assert found["metrics"]["nrms"] == found["metrics"]["nrms_aligned"]
 

@@ -16,9 +16,7 @@ import scipy.fft
 from inference.stitching.patches import Patches
 from physics import mosaic
 
-CLOSE = (
-    1e-9  # of 1 (rad), root mean square: offsets are known no better, from the steps of the integers in `mosaic.add`
-)
+CLOSE = 1e-9  # root mean square [rad]: offsets are known no better, from the steps of the integers in `mosaic.add`
 
 type Linear = Callable[[np.ndarray], np.ndarray]
 

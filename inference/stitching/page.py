@@ -23,9 +23,10 @@ def _parts(result: Result, scans: WholeScans) -> Iterator[str]:
     for name, reason in scans.failed.items():
         yield paragraph(f"Beware: no images of {name}: {reason}.")
     if (drawn := figures.pictures(result, scans)) is not None:
+        mean = ", with the object's mean" if scans.how.free else ""
         about = (
-            f"The middle of the images, {SIDE} pixels of the object at most along each side"
-            f"{', with the mean of the object' if scans.how.free else ''}; grey levels are those of the object."
+            f"The middle of the images, {SIDE} pixels of the object at most along each side{mean}; "
+            "grey levels are those of the object."
         )
         yield image(drawn, "object and stitched images", wide=True) + paragraph(about, "quiet")
     if (drawn := figures.correlations(result, scans)) is not None:

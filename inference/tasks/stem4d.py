@@ -161,6 +161,8 @@ def overlap(fields: Arrays) -> float:
     return 1 - float(fields["step"][0]) / (2 * math.sqrt(area / math.pi))
 
 
+MODES = "of the probe, incoherent (mixed state, Thibault and Menzel 2013); 3, 6: a source that is no point"
+SOURCE = "rms of the source that more modes than one begin with; beta > 0 improves them"
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
@@ -170,33 +172,11 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
         needs=NEEDS,
         solve=partial(ptychography, engine=engine),
         settings={
-            "sweeps": Setting(
-                "through all positions, in an order drawn anew for each", "1", (30,), least=1, whole=True
-            ),
-            "alpha": Setting(
-                "ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), least=1e-6, most=most
-            ),
-            "beta": Setting(
-                "the same for the probe; 0: it stays as it is",
-                "1",
-                (0.0,),
-                least=0,
-                most=most,
-            ),
-            "modes": Setting(
-                "of the probe, incoherent (mixed state, Thibault and Menzel 2013); 3, 6: a source that is no point",
-                "1",
-                (1,),
-                least=1,
-                most=NODES**2,
-                whole=True,
-            ),
-            "source": Setting(
-                "rms of the source that more modes than one begin with; beta > 0 improves them",
-                "nm",
-                (0.02,),
-                least=1e-6,
-            ),
+            "sweeps": Setting("through all positions, in an order drawn anew for each", "1", (30,), 1, whole=True),
+            "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), 1e-6, most),
+            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,), 0, most),
+            "modes": Setting(MODES, "1", (1,), 1, NODES**2, whole=True),
+            "source": Setting(SOURCE, "nm", (0.02,), 1e-6),
         },
         version=3,  # 1 wrapped strong phases; 2 gave dark fields of vacuum the phase of rounding errors
         unit="group",
