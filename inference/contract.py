@@ -16,7 +16,7 @@ from schemas.core import SAMPLE, Task, find_task, misread
 from schemas.errors import UserError
 from schemas.kinds import Score, rank
 from schemas.predictions import Tuning, Weights
-from schemas.scores import SCORES
+from schemas.scores import SCORES, scores_of
 
 if TYPE_CHECKING:
     from inference.evaluation import Result, Summary
@@ -289,8 +289,9 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
     if found := module.REPORT.measures:
         yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
-        if found.rank not in found.scores or set(found.scores) & set(SCORES):
-            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
+        general = scores_of(task)
+        if found.rank not in found.scores or set(found.scores) & general:
+            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(general)}"
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
             yield f"REPORT.sections: {section!r} must be a Section(title, of)"

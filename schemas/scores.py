@@ -15,7 +15,7 @@ import scipy.fft
 
 from schemas.core import Field, Task
 from schemas.gauge import compared, targets
-from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Score, kind, score_key
+from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, kind, score_key
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
@@ -41,7 +41,15 @@ OF_IMAGES: Mapping[str, Score] = MappingProxyType(
         "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/2, 0.5 if never", "higher"),
     }
 )
+BY_KIND: Mapping[Kind, Mapping[str, Score]] = MappingProxyType(
+    {"images": OF_IMAGES, "classes": OF_CLASSES, "numbers": OF_NUMBERS}
+)
 SCORES: Mapping[str, Score] = MappingProxyType({**OF_IMAGES, **OF_CLASSES, **OF_NUMBERS})
+
+
+def scores_of(task: Task) -> set[str]:
+    """The names of the scores of a task's targets."""
+    return {name for field in task.of("target") for name in BY_KIND[kind(task, field)]}
 
 
 def score(

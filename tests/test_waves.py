@@ -143,5 +143,5 @@ def test_jax_finds_the_same_and_has_finite_gradients() -> None:
 
 
 def test_a_wave_has_no_ramp() -> None:
-    with pytest.raises(ValueError, match="without a ramp"):
+    with pytest.raises(ValueError, match="no ramp is free"):
         task("constant", "ramp")
