@@ -9,13 +9,13 @@ from schemas.errors import UserError
 
 
 def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, mend: str) -> M:
-    """The content of a document as its model. known: the format this program reads; where, mend: for messages.
+    """The content of a document as its model. known: the newest format it reads; where, mend: for messages.
 
-    Raises UserError if it has another format, or is not what that format says.
+    Raises UserError if it has a newer format, or is not what that format says.
     """
     found = content.get("format") if isinstance(content, dict) else None
-    if isinstance(found, int) and found != known:
-        raise UserError(f"{where}: format {found}, this program reads {known}; install the version that wrote it")
+    if isinstance(found, int) and not 1 <= found <= known:
+        raise UserError(f"{where}: format {found}, this program reads up to {known}; install the version that wrote it")
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:

@@ -92,7 +92,8 @@ def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery
     found = predictions.read_predictions(path)
     if split not in (None, found.split):
         raise UserError(f"--split {split}: {path} holds predictions for {found.split}; leave it out")
-    targets = {field.name: field for field in found.targets}
+    numbers = tuple(field for field in found.targets if len(field.dims) == 1)  # a column each
+    targets = {field.name: field for field in found.targets if field not in numbers}
     alone = Gallery(
         path=path,
         task=found.task.name,
@@ -102,7 +103,7 @@ def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery
         unit=found.unit,
         fields=targets,
         default=list(targets),
-        parameters=(),
+        parameters=numbers,
         rows=lambda rows, fields: _chosen(predictions.read_rows(path, found, rows), fields),
     )
     return alone if data is None else _with_truth(alone, found, data)
@@ -121,7 +122,7 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
 
     def rows(rows: slice, fields: tuple[Field, ...]) -> Arrays:
         asked = {key: name for key, name in errors.items() if any(field.name == key for field in fields)}
-        predicted = alone.rows(rows, tuple(alone.fields.values()))
+        predicted = alone.rows(rows, (*alone.fields.values(), *alone.parameters))
         true = truth.rows(rows, tuple(truth.fields[name] for name in asked.values()))
         made = {key: _difference(predicted[name], true[name]) for key, name in asked.items()}
         parameters = truth.rows(rows, tuple(field for field in fields if field in truth.parameters))
@@ -135,6 +136,8 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
 
 def _errors(targets: dict[str, Field]) -> dict[str, str]:
     """The target of each error; that of the first is called `error`, as its scores are called by their bare names."""
+    if not targets:
+        return {}
     first, *others = targets
     return {"error": first} | {f"{name}_error": name for name in others}
 

@@ -13,7 +13,7 @@ from schemas.errors import UserError
 from schemas.objects import inside, read, sha256
 
 KEY = "drybeam"
-FORMAT = 1  # of the manifest and the layout of the store; a reader refuses a newer one
+FORMAT = 2  # of the manifest and the layout of the store; 1 had other words for grids and what is free
 CONVENTION = {
     "uuid": "0d1a9f5c-5a86-4c58-9f0e-6a1f6f0b7c11",
     "name": KEY,

@@ -22,7 +22,7 @@ from schemas.objects import inside, read
 from schemas.store import consolidate, create_array, encode, open_split
 
 KEY = "drybeam_predictions"
-FORMAT = 1  # of the metadata and the layout; a reader refuses a newer one
+FORMAT = 2  # of the metadata and the layout; a reader refuses a newer one
 CONVENTION = {
     "uuid": "5b7f3f0e-8f0c-4c39-9a55-2f0f7b1c6d42",
     "name": KEY,

@@ -229,7 +229,7 @@ def test_damage_in_the_dataset_is_one_line(toy: Path, infer: Command) -> None:
     ("old", "new", "said"),
     [
         ('"status": "complete"', '"status": "incomplete"', "incomplete; run the same `infer`"),
-        ('"format": 1', '"format": 2', "format 2, this program reads 1"),
+        ('"format": 2', '"format": 3', "format 3, this program reads up to 2"),
         ('"samples": 40', '"samples": -40', "damaged: samples"),
         ('"split": "test"', '"split": "../x"', "damaged"),
         ('"drybeam_predictions": {', '"other": {', "not the metadata of predictions"),

@@ -34,7 +34,7 @@ from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 from training.steps import best_parameters
 
-FORMAT = 1  # of model.json; a reader refuses a newer one
+FORMAT = 2  # of model.json; a reader refuses a newer one
 BATCH = 64  # samples at most that are predicted at once
 
 

@@ -218,7 +218,7 @@ class Features:
         """Why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
         seen, out = self.inputs.spatial, self.output_shape[:-1]
         factors = {b / a for a, b in zip(seen, out, strict=False)}
-        if fit == "operator" and not self.operator:
+        if fit == "operator" and not self.learn.operator:
             return f"has physics inside; training/tasks/{self.task.name}.py states no LEARN.operator"
         if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _whole(factors, fit))):
             return ""

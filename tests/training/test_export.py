@@ -133,7 +133,7 @@ HARM: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "card a list": (_bytes(lambda x: bytearray(b"[]"), "model.json"), ("damaged",)),
     "card without task": (edited(task=None), ("damaged: task",)),
     "unknown key": (edited(surprise=1), ("damaged: surprise",)),
-    "newer format": (edited(format=2), ("format 2, this program reads 1",)),
+    "newer format": (edited(format=3), ("format 3, this program reads up to 2",)),
     "no format": (edited(format=None), ("damaged: format",)),
     "newer schema": (edited(task__version="1.1"), ("version 1.1", "knows 1.0", "install a newer drybeam")),
     "unknown task": (edited(task__name="holography"), ("holography", "there are: ", "toy")),

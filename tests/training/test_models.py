@@ -33,6 +33,7 @@ SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels 
     ((14, 24, 1), 3, 0.9),  # not square, nor divided by the folding
     ((5, 4, 6, 3), 2, 0.2),  # volumes, so small that most taps see padding alone
 ]
+ALONE = [name for name in model_names() if find_model(name).FIT != "operator"]  # those: test_operators.py
 AWAKE = {"cdinn": 0.3, "ptychonn": 0.3}  # of that share: few small samples wake few of the units behind a relu
 WHOLE = {"dledi": 3}  # the last layers, which may be whole, so that the output is not rounded; others: one
 
@@ -62,7 +63,7 @@ def moved(before: Named, after: Named) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("shape", "outputs", "least"), SHAPES)
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", ALONE)
 def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
     name: str, shape: Shape, outputs: int, least: float
 ) -> None:
@@ -91,7 +92,7 @@ def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
     assert {part: was.mean() for part, was in learned.items() if was.mean() < share} == {}
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", ALONE)
 def test_the_seed_alone_decides_its_start(name: str) -> None:
     first, again = (make(name, (12, 16, 2), 1).initial for make in (network, network.__wrapped__))
     assert [moved(a, b) for a, b in zip(first, again, strict=True)] == [dict.fromkeys(part, 0.0) for part in first]
@@ -99,7 +100,7 @@ def test_the_seed_alone_decides_its_start(name: str) -> None:
         assert max(moved(first[0], network(name, (12, 16, 2), 1, seed=1).initial[0]).values()) > 0.9
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", ALONE)
 def test_samples_do_not_meet(name: str) -> None:
     net, x = network(name, (12, 16, 2), 1), normal((4, 12, 16, 2))
     parameters, rest = shaken(net)
@@ -125,7 +126,7 @@ def shaken(net: Network) -> tuple[Named, Named]:
     return one, two
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", ALONE)
 def test_what_it_is_told_matters(name: str) -> None:
     """The last channels are scalars: other values of one sample, another output of that sample."""
     net = network(name, (12, 16, 4), 1, scalars=2)
@@ -136,7 +137,7 @@ def test_what_it_is_told_matters(name: str) -> None:
     np.testing.assert_array_equal(difference > 0.01, [False, True])
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", ALONE)
 def test_half_precision_computes_in_half_and_keeps_whole_parameters(name: str) -> None:
     half, whole = (network(name, (12, 16, 2), 1, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32))
     (parameters, rest), x = shaken(whole), normal((2, 12, 16, 2))
@@ -166,7 +167,7 @@ def equations(net: Network, parameters: Named, rest: Named, x: jax.Array) -> lis
     return inner(jax.make_jaxpr(lambda p, r, x: net(p, r, x)[0])(parameters, rest, x).jaxpr)
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", ALONE)
 def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, tmp_path: Path) -> None:
     from tests.training.test_export import card
 

@@ -23,20 +23,21 @@ class Config(Knobs):
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
     """The network."""
-    return VAE(config, inputs, outputs, rngs)
+    return VAE(config, inputs, outputs, rngs, dtype)
 
 
 class VAE(nnx.Module):
     """See the module."""
 
-    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.outputs = outputs
-        self.encode = nnx.Linear(prod(inputs.shape), 2 * config.middle, rngs=rngs)
-        self.decode = nnx.Linear(config.middle, prod(outputs), rngs=rngs)
+        self.encode = nnx.Linear(prod(inputs.shape), 2 * config.middle, rngs=rngs, dtype=dtype)
+        self.decode = nnx.Linear(config.middle, prod(outputs), rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> tuple[Array, dict[str, Array]]:
         """(sample, *inputs.shape) -> (sample, *outputs), and the divergence (sample,)."""
-        mean, logarithm = jnp.split(self.encode(x.reshape(len(x), -1)), 2, axis=-1)
+        mean, logarithm = jnp.split(self.encode(x.reshape(len(x), -1)).astype(jnp.float32), 2, axis=-1)
         drawn = 0 if key is None else jnp.exp(logarithm / 2) * jax.random.normal(key, mean.shape)
         divergence = 0.5 * jnp.sum(mean**2 + jnp.exp(logarithm) - 1 - logarithm, axis=-1)
-        return self.decode(mean + drawn).reshape(len(x), *self.outputs), {"kl": divergence}
+        decoded = self.decode(mean + drawn).astype(jnp.float32)
+        return decoded.reshape(len(x), *self.outputs), {"kl": divergence}
