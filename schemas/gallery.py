@@ -125,13 +125,13 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
         predicted = alone.rows(rows, (*alone.fields.values(), *alone.parameters))
         true = truth.rows(rows, tuple(truth.fields[name] for name in asked.values()))
         made = {key: _difference(predicted[name], true[name]) for key, name in asked.items()}
-        parameters = truth.rows(rows, tuple(field for field in fields if field in truth.parameters))
-        return _chosen(predicted | made | parameters, fields)
+        known = truth.rows(rows, tuple(field for field in fields if field in truth.parameters))
+        return _chosen(known | predicted | made, fields)
 
+    found_too = {field.name for field in alone.parameters}  # numbers that are predicted
+    parameters = (*alone.parameters, *(field for field in truth.parameters if field.name not in found_too))
     made = {key: _error_field(alone.fields[name], key) for key, name in errors.items()}
-    return replace(
-        alone, fields=alone.fields | made, default=[*alone.default, *made], parameters=truth.parameters, rows=rows
-    )
+    return replace(alone, fields=alone.fields | made, default=[*alone.default, *made], parameters=parameters, rows=rows)
 
 
 def _errors(targets: dict[str, Field]) -> dict[str, str]:
