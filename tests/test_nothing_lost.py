@@ -1,0 +1,43 @@
+"""A command that cannot do its work leaves what is there: damaged data, full disks, kills amid a replacement."""
+
+import errno
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from schemas import objects
+from tests.conftest import TOY_TASK, Command, files, launch, refused
+from tests.runs import SMALL
+
+GENERATE = (*TOY_TASK, "--n", 20, "--validation", 6, "--test", 20, "--unit-samples", 8, "--out", "toy.zarr")
+TRAIN = ("--data", "toy.zarr", *SMALL, "--epochs", 1, "--out", "run")
+INFER = ("--method", "wiener", "--data", "toy.zarr", "--set", "noise=0.1")
+TIE = ("import", "--task", "tie", "--set", "defocus=-8000,0,8000", "sampling=2", "--from", "a.npy")
+SERIES = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32) + 0.5
+
+
+@pytest.fixture
+def toy(generate: Command) -> Path:
+    assert generate(*GENERATE)[0] == 0
+    return Path("toy.zarr")
+
+
+def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infer: Command) -> None:
+    shutil.rmtree(toy / "test")
+    zarr.create_array(toy / "test/line", data=np.zeros((20, 33), np.float32), zarr_format=2)
+    zarr.open_group(toy / "test", zarr_format=2)
+    code, out, err = dataset("validate", toy)
+    assert (code, err) == (1, "")
+    assert "test: no readable group" in out
+    assert dataset("verify", toy)[0] == 1
+    refused(infer(*INFER), "cannot be read")
