@@ -18,6 +18,7 @@ from generators import receipts, unit
 from generators.plan import RECEIPTS, Plan
 from schemas import digest, output
 from schemas.errors import UserError
+from schemas.knobs import files_of
 from schemas.locks import locked
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
@@ -134,6 +135,14 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
     stored = read_manifest(plan.out, incomplete=True)
     if stored.origin != "simulated":
         raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
+        _refuse_inputs(plan)
+
+
+def _refuse_inputs(plan: Plan) -> None:
+    """Raise UserError if the recipe reads from the dataset that it is to replace."""
+    there = plan.out.resolve()
+    if needed := next((path for path in files_of(plan.recipe) if path.resolve().is_relative_to(there)), None):
+        raise UserError(f"--out {plan.out}: holds {needed}, which this recipe reads; choose another place")
     if overwrite:
         output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
 

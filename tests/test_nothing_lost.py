@@ -41,3 +41,14 @@ def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infe
     assert "test: no readable group" in out
     assert dataset("verify", toy)[0] == 1
     refused(infer(*INFER), "cannot be read")
+
+
+def test_a_dataset_that_the_recipe_reads_is_not_replaced(generate: Command) -> None:
+    command = ("--task", "stem4d", "--n", 3, "--validation", 0, "--test", 0, "--scheduler", "synchronous")
+    assert generate(*command, "--out", "s.zarr")[0] == 0
+    Path("link").symlink_to("s.zarr")
+    before = files(".")
+    for store in ("s.zarr", "link"):
+        pictures = (f"pictures.path={store}/train/phase", "pictures.levels=image", "pictures.shared=true")
+        refused(generate(*command, "--out", "s.zarr", "--overwrite", "--set", *pictures), "which this recipe reads")
+    assert files(".") == before
