@@ -283,8 +283,8 @@ def _store(text: str) -> tuple[str | None, Path]:
 
 
 def _label(option: str, text: str) -> str:
-    if not (text.strip() and text.isprintable()):
-        raise UserError(f"{option} {text!r}: a name must be printable text")
+    if not (text.strip() and text.isprintable()) or "/" in text:
+        raise UserError(f"{option} {text!r}: a name must be printable text without /, since files are named after it")
     return text
 
 

@@ -32,6 +32,14 @@ def toy(generate: Command) -> Path:
     return Path("toy.zarr")
 
 
+@pytest.mark.parametrize("name", ["../../esc", "a/b", "/etc/x"])
+def test_a_name_is_no_path(name: str, toy: Path, infer: Command, evaluate: Command) -> None:
+    rule = "must be printable text without /"
+    refused(infer(*INFER, "--name", name), f"--name '{name}'", rule)
+    refused(evaluate("--data", toy, "--predictions", f"{name}=p.zarr"), f"--predictions '{name}'", rule)
+    assert not list(Path().glob("predictions*"))
+
+
 def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infer: Command) -> None:
     shutil.rmtree(toy / "test")
     zarr.create_array(toy / "test/line", data=np.zeros((20, 33), np.float32), zarr_format=2)
