@@ -21,21 +21,29 @@ def local(text: str) -> Path:
     """Return the path on this machine that an argument names, with `~` expanded; a type for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr.
+        argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr, or names an unknown user.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise argparse.ArgumentTypeError(f"{text}: addresses are not supported; give a path on this machine")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: the home folder of {Path(text).parts[0]} is not known; write the path without ~"
+        ) from None
 
 
 def output(option: str, path: Path) -> Path:
     """Return the place that an option names: the path as it is, or where its links lead. Nothing is created.
 
     Raises:
-        UserError: the path is a link to nowhere, the root of the file system, or lies inside a Zarr store.
+        UserError: the path or one of its folders is a link to nowhere, or the path is the root of the file system or
+            lies inside a Zarr store.
     """
-    if path.is_symlink() and not path.exists():
-        raise UserError(f"{option} {path}: is a link to nowhere; choose another place")
+    for folder in (path, *path.parents):
+        if folder.is_symlink() and not folder.exists():
+            what = "is" if folder == path else f"lies in {folder},"
+            raise UserError(f"{option} {path}: {what} a link to nowhere; choose another place")
     real = Path(os.path.realpath(path))
     if real == real.parent:
         raise UserError(f"{option} {path}: is the root of the file system; choose a place in a folder")

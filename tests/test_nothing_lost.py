@@ -40,6 +40,24 @@ def test_a_name_is_no_path(name: str, toy: Path, infer: Command, evaluate: Comma
     assert not list(Path().glob("predictions*"))
 
 
+def test_the_home_of_nobody_is_refused(generate: Command, train: Command, evaluate: Command) -> None:
+    rule = "~nosuchuser/x: the home folder of ~nosuchuser is not known"
+    refused(generate(*GENERATE, "--out", "~nosuchuser/x"), rule)
+    refused(train("--data", "~nosuchuser/x"), rule)
+    refused(evaluate("--data", "toy.zarr", "--predictions", "a=~nosuchuser/x"), rule)
+
+
+def test_a_folder_that_is_a_link_to_nowhere_is_refused(generate: Command) -> None:
+    Path("disk").mkdir()
+    Path("link").symlink_to("disk/gone")
+    for out in ("link/toy.zarr", "link/a/b/toy.zarr"):
+        refused(generate(*GENERATE, "--out", out), f"--out {out}: lies in link, a link to nowhere")
+    assert not list(Path("disk").iterdir())
+    Path("disk/gone").mkdir()
+    assert generate(*GENERATE, "--out", "link/toy.zarr")[0] == 0
+    assert Path("disk/gone/toy.zarr/zarr.json").exists()
+
+
 def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infer: Command) -> None:
     shutil.rmtree(toy / "test")
     zarr.create_array(toy / "test/line", data=np.zeros((20, 33), np.float32), zarr_format=2)
