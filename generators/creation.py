@@ -21,7 +21,7 @@ from schemas.errors import UserError
 from schemas.knobs import files_of
 from schemas.locks import locked
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 from schemas.store import LEAF, encode, metadata, open_split
 
 LOCK = "claim.lock"
@@ -112,9 +112,9 @@ def constants(plan: Plan) -> dict[str, bytes]:
 
 
 def _remove(plan: Plan) -> None:
-    """Remove the dataset at a place, and its receipts."""
+    """Set the dataset at a place aside, and remove its receipts."""
     if plan.out.is_dir():
-        output.remove(plan.out)
+        set_aside(plan.out)
     for receipt in _entries(plan.run / RECEIPTS):
         receipt.unlink()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas import output
 from schemas.errors import UserError
-from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 from schemas.predictions import Predictions, metadata, read_predictions
 
 
@@ -21,7 +21,7 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
     _refuse_foreign(path, overwrite=overwrite)
     try:
         if overwrite and path.is_dir():
-            output.remove(path)
+            set_aside(path)
         sweep_removed(path)
         if read(path / "zarr.json") is not None:
             asked = _continued(path, asked)

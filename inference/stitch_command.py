@@ -20,7 +20,7 @@ from inference.source import Source
 from inference.stitching import Iterative
 from inference.whole_scans import worth
 from schemas.errors import UserError
-from schemas.objects import publish
+from schemas.objects import publish_alone
 
 DRAWN = 16  # scans, at most
 
@@ -78,7 +78,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | 
     found = _resolutions(out, images, where, source.read([how.truth], 0, 0)[how.truth], how)
     place = out.with_name(f"{out.name.removesuffix('.zarr')}-resolution.json")
     rows = [{"scan": one.scan, **asdict(row)} for one, row in zip(images.scans, found, strict=True)]
-    publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
+    publish_alone(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
     return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
 
 
@@ -89,7 +89,7 @@ def _draw(out: Path, how: Stitch, images: scans.Images) -> None:
         values, picture = np.asarray(group[how.target][row]), BytesIO()
         low, high = np.nanquantile(values, (0.005, 0.995))
         imsave(picture, values, vmin=low, vmax=high, cmap="gray", format="png")
-        publish(out.with_name(f"{out.name.removesuffix('.zarr')}-{one.scan}.png"), picture.getvalue())
+        publish_alone(out.with_name(f"{out.name.removesuffix('.zarr')}-{one.scan}.png"), picture.getvalue())
 
 
 def _resolutions(

@@ -13,7 +13,7 @@ from schemas.locks import locked
 from schemas.machine import versions
 from schemas.manifest import FORMAT, Manifest, read_manifest
 from schemas.measurement import Measurement
-from schemas.objects import publish_folder, read
+from schemas.objects import publish_folder, read, recover
 from schemas.store import LEAF, encode, metadata, units
 
 SPLIT = "test"
@@ -38,6 +38,7 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
 
 
 def _store(
+    recover(out)
     measurement: Measurement, manifest: Manifest, leaves: bytes, out: Path, *, overwrite: bool
 ) -> tuple[Manifest, bool]:
     _refuse_foreign(out)

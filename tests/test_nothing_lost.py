@@ -69,6 +69,18 @@ def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infe
     refused(infer(*INFER), "cannot be read")
 
 
+def test_what_cannot_be_removed_is_said(toy: Path, generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_use(path: Path, *, onexc: Callable[..., object]) -> None:
+        onexc(os.rmdir, path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+    monkeypatch.setattr("schemas.objects.shutil.rmtree", in_use)
+    code, _, err = generate(*GENERATE, "--overwrite")
+    assert code == 0
+    assert err.count("\n") == 1
+    (left,) = Path().glob("toy.zarr.removed-*")
+    assert err.endswith(f"{left.name}: cannot be removed (Permission denied); remove it yourself\n")
+
+
 def test_a_dataset_that_the_recipe_reads_is_not_replaced(generate: Command) -> None:
     command = ("--task", "stem4d", "--n", 3, "--validation", 0, "--test", 0, "--scheduler", "synchronous")
     assert generate(*command, "--out", "s.zarr")[0] == 0
@@ -78,3 +90,91 @@ def test_a_dataset_that_the_recipe_reads_is_not_replaced(generate: Command) -> N
         pictures = (f"pictures.path={store}/train/phase", "pictures.levels=image", "pictures.shared=true")
         refused(generate(*command, "--out", "s.zarr", "--overwrite", "--set", *pictures), "which this recipe reads")
     assert files(".") == before
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from schemas import objects
+from schemas.cli import main
+
+rename, left = Path.rename, int(sys.argv.pop(1))
+def dies(path, to):
+    global left
+    if "measured.zarr" in str(path):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+    return rename(path, to)
+Path.rename = dies
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("renames", range(3))
+def test_an_import_that_is_killed_while_it_replaces_another_loses_nothing(renames: int, dataset: Command) -> None:
+    """The first command of the same kind puts the old one back or ends what was begun."""
+    np.save("a.npy", SERIES)
+    np.save("b.npy", SERIES + 1)
+    assert dataset(*TIE, "--set", "voltage=300e3")[0] == 0
+    before = files("measured.zarr")
+    again = (*TIE, "--set", "voltage=200e3", "--overwrite")
+    assert killed(renames, *again) == 9
+    refused(
+        dataset(*TIE[:-1], "b.npy", "--set", "voltage=300e3", "--overwrite"), "holds a measurement from other files"
+    )
+    assert len(files("measured.zarr")) == len(before)
+    assert dataset(*again)[0] == 0
+    assert float(xr.open_zarr("measured.zarr/test").voltage[0]) == 200e3
+    assert sorted(path.name for path in Path().iterdir()) == ["a.npy", "b.npy", "measured.zarr"]
+
+
+def killed(renames: int, *command: object) -> int:
+    process = launch([sys.executable, "-c", KILLED, str(renames), *map(str, command)])
+    process.communicate()
+    return process.returncode
+
+
+def test_an_import_that_cannot_take_its_place_leaves_the_old_one(
+    dataset: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save("a.npy", SERIES)
+    assert dataset(*TIE, "--set", "voltage=300e3")[0] == 0
+    before, rename = files("measured.zarr"), Path.rename
+
+    def fails(path: Path, to: Path) -> Path:
+        if path.name.endswith(".partial"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    refused(dataset(*TIE, "--set", "voltage=200e3", "--overwrite"), "Input/output error")
+    assert files("measured.zarr") == before
+    assert sorted(path.name for path in Path().iterdir()) == ["a.npy", "measured.zarr"]
+
+
+def test_what_dead_writers_left_beside_imports_and_pictures_is_removed(toy: Path, dataset: Command) -> None:
+    """Those of other machines after an hour without a write; never those of a process that runs, nor other files."""
+    np.save("a.npy", SERIES)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = f"{platform.node()}_{ended.pid}_{'0' * 32}.partial"
+    left = [Path(f".{name}.{here}") for name in ("measured.zarr", "toy.png")]
+    elsewhere = Path(f".measured.zarr.elsewhere_1_{'1' * 32}.partial")
+    kept = [
+        Path(f".toy.png.{platform.node()}_{os.getpid()}_{'0' * 32}.partial"),
+        Path(f".measured.zarr.elsewhere_1_{'2' * 32}.partial"),
+        Path(".measured.zarr.notes.partial"),
+    ]
+    for path in (*left, elsewhere, *kept):
+        path.mkdir() if "measured" in path.name else path.touch()
+        (path / "x").touch() if path.is_dir() else None
+    for path in (elsewhere, elsewhere / "x", kept[1]):
+        os.utime(path, (0, 0))
+    for _ in range(2):  # the second finds it there already
+        assert dataset(*TIE, "--set", "voltage=300e3")[0] == 0
+        assert dataset("preview", "toy.zarr", "--samples", 1)[0] == 0
+        assert not [path for path in (*left, elsewhere) if path.exists()]
+        assert all(path.exists() for path in kept)
+        left[0].mkdir()
+        left[1].touch()
