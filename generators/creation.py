@@ -54,9 +54,9 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
     """Make a store the plan's own: metadata written, root first. Returns the plan, with the stored layout.
 
     One client at a time: another may have claimed the place since `prepare`, so all is decided again.
-    An OSError becomes a UserError naming the place.
+    An OSError becomes a UserError naming the place, or Interrupted if the disk is full.
     """
-    try:
+    with output.writable("--out", plan.out):
         _refuse_foreign(plan, overwrite=overwrite)
         with _alone(plan):
             _refuse_foreign(plan, overwrite=overwrite)
@@ -65,8 +65,6 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
             sweep_removed(plan.out)
             plan = prepare(plan, unit_samples=unit_samples)
             _publish(plan)
-    except OSError as error:
-        raise UserError(f"--out {plan.out}: {error.strerror or error}; choose a place that can be written") from None
     return plan
 
 
@@ -135,6 +133,8 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
     stored = read_manifest(plan.out, incomplete=True)
     if stored.origin != "simulated":
         raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
+    if overwrite:
+        output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
         _refuse_inputs(plan)
 
 
@@ -143,8 +143,6 @@ def _refuse_inputs(plan: Plan) -> None:
     there = plan.out.resolve()
     if needed := next((path for path in files_of(plan.recipe) if path.resolve().is_relative_to(there)), None):
         raise UserError(f"--out {plan.out}: holds {needed}, which this recipe reads; choose another place")
-    if overwrite:
-        output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
 
 
 def _strangers(plan: Plan) -> Iterator[Path]:

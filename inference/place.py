@@ -13,13 +13,20 @@ from schemas.objects import inside, is_partial, publish, publish_if_changed, rea
 from schemas.predictions import Predictions, metadata, read_predictions
 
 
+def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
+    """Raise the UserError that `claim` would raise, before anything is written."""
+    _refuse_foreign(path, overwrite=overwrite)
+    if not overwrite and read(path / "zarr.json") is not None:
+        _continued(path, asked)
+
+
 def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
     """Make a place that of these predictions, or go on with them under the name asked. Returns what stands there.
 
     UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
     """
     _refuse_foreign(path, overwrite=overwrite)
-    try:
+    with output.writable("--out", path):
         if overwrite and path.is_dir():
             set_aside(path)
         sweep_removed(path)
@@ -30,8 +37,6 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
         sweep(path)
         for key, data in objects.items():
             publish_if_changed(inside(path, key), data)
-    except OSError as error:
-        raise UserError(f"--out {path}: {error.strerror or error}; choose a place that can be written") from None
     return asked
 
 

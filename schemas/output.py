@@ -1,19 +1,22 @@
-"""Places on disk that commands write to: which of them can be used, who wrote what is there, and how it is removed.
+"""Places on disk that commands write to: which of them can be used, and who wrote what is there.
 
 Only what carries the metadata of this project under its own key is replaced or removed, and only if it holds nothing
 else: files that another program put there stay, and the command is refused before it has created anything.
 """
 
 import argparse
+import errno
 import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.errors import UserError
-from schemas.objects import is_partial, set_aside, sweep_removed
+from schemas.errors import Interrupted, UserError
+from schemas.objects import is_partial
 
 STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
 CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
 
 
@@ -98,7 +101,30 @@ def _keys(path: Path) -> Iterator[str]:
             yield os.path.relpath(os.path.join(folder, name), path)
 
 
-def remove(path: Path) -> None:
-    """Remove a folder: it is moved away whole first, so that no half of it stays in its place."""
-    set_aside(path)
-    sweep_removed(path)
+@contextmanager
+def writable(option: str, path: Path) -> Iterator[None]:
+    """Say in one line that a place cannot be written.
+
+    Raises:
+        UserError: in place of an OSError.
+        Interrupted: the same, of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
+        raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
+
+
+@contextmanager
+def resumable(path: Path, kept: str) -> Iterator[None]:
+    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes to its place."""
+    try:
+        yield
+    except BrokenPipeError:  # of the terminal
+        raise
+    except OSError as error:
+        raise Interrupted(
+            f"{path}: {error.strerror or error}; {kept} are kept: mend this and run the same command again"
+        ) from None

@@ -32,6 +32,61 @@ def toy(generate: Command) -> Path:
     return Path("toy.zarr")
 
 
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def beside_the_data() -> dict[str, bytes]:
+    """All files here but those of the dataset."""
+    return {name: data for name, data in files(".").items() if not name.startswith("toy.zarr")}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_train_keeps_the_old_run_where_it_cannot_read_the_data(
+    mode: str, split: str, toy: Path, train: Command
+) -> None:
+    command = (*TRAIN, "--mode", mode, "--overwrite")
+    assert train(*command)[0] == 0
+    damage(toy / split / "blurred/c/0/0")
+    before = beside_the_data()
+    refused(train(*command), f"{split} samples", "cannot be read")
+    assert beside_the_data() == before
+
+
+def test_infer_keeps_the_old_predictions_where_it_cannot_read_the_data(toy: Path, infer: Command) -> None:
+    assert infer(*INFER, "--out", "p.zarr")[0] == 0
+    damage(toy / "test/blurred/c/0/0")
+    before = beside_the_data()
+    refused(infer(*INFER, "--out", "p.zarr", "--overwrite"), "blurred: cannot be read")
+    assert beside_the_data() == before
+
+
+def another_recipe(toy: Path) -> None:
+    shutil.move("p-train.zarr", "p-validation.zarr")
+
+
+def strangers(toy: Path) -> None:
+    Path("p-validation.zarr").mkdir()
+    Path("p-validation.zarr/thesis.txt").write_text("mine")
+
+
+def damaged(toy: Path) -> None:
+    damage(toy / "validation/blurred/c/0/0")
+
+
+@pytest.mark.parametrize("scene", [another_recipe, strangers, damaged])
+def test_several_splits_are_refused_before_the_first_is_inverted(
+    scene: Callable[[Path], None], toy: Path, infer: Command
+) -> None:
+    assert infer(*INFER, "--split", "train", "--out", "p-train.zarr")[0] == 0
+    scene(toy)
+    before = beside_the_data()
+    refused(infer(*INFER, "--split", "test,validation", "--out", "p.zarr"), "validation")
+    assert beside_the_data() == before
+
+
 @pytest.mark.parametrize("name", ["../../esc", "a/b", "/etc/x"])
 def test_a_name_is_no_path(name: str, toy: Path, infer: Command, evaluate: Command) -> None:
     rule = "must be printable text without /"
@@ -56,6 +111,45 @@ def test_a_folder_that_is_a_link_to_nowhere_is_refused(generate: Command) -> Non
     Path("disk/gone").mkdir()
     assert generate(*GENERATE, "--out", "link/toy.zarr")[0] == 0
     assert Path("disk/gone/toy.zarr/zarr.json").exists()
+
+
+def fills(after: int, publish: Any) -> Any:
+    """A disk that is full after so many objects."""
+    left = iter(range(after))
+
+    def published(*args: Any, **options: Any) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        publish(*args, **options)
+
+    return published
+
+
+def full(result: tuple[int, str, str], place: str, *parts: str) -> None:
+    code, _, err = result
+    assert code == 75
+    assert err.count("\n") == 1
+    for part in (f"{place}: No space left on device", "run the same command again", *parts):
+        assert part in err
+
+
+def test_infer_can_be_resumed_after_a_full_disk(toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("inference.run.publish", fills(1, objects.publish))
+        full(infer(*INFER, "--out", "p.zarr"), "p.zarr", "finished units are kept")
+        patch.setattr(objects, "publish", fills(0, objects.publish))
+        full(infer(*INFER, "--out", "q.zarr"), "q.zarr", "make room")
+    assert "12 made now" in infer(*INFER, "--out", "p.zarr")[1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_train_can_be_resumed_after_a_full_disk(toy: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("training.journal.publish", fills(1, objects.publish))
+        full(train(*TRAIN), "run", "checkpoints are kept")
+        patch.setattr("training.run.publish", fills(0, objects.publish))
+        full(train(*TRAIN, "--overwrite"), "run", "make room")
+    assert train(*TRAIN)[0] == 0
 
 
 def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infer: Command) -> None:
