@@ -5,18 +5,16 @@ else: files that another program put there stay, and the command is refused befo
 """
 
 import argparse
-import errno
 import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.errors import Interrupted, UserError
+from schemas.errors import FULL, Interrupted, UserError
 from schemas.objects import is_partial
 
 STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
-FULL = (errno.ENOSPC, errno.EDQUOT)
 CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
 
 

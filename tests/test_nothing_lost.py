@@ -142,6 +142,18 @@ def test_infer_can_be_resumed_after_a_full_disk(toy: Path, infer: Command, monke
     assert "12 made now" in infer(*INFER, "--out", "p.zarr")[1]
 
 
+@pytest.mark.usefixtures("without_report")
+def test_evaluate_can_be_run_again_after_a_full_disk(
+    toy: Path, infer: Command, evaluate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert infer(*INFER, "--out", "p.zarr")[0] == 0
+    command = ("--data", toy, "--predictions", "p.zarr", "--out", "report")
+    with monkeypatch.context() as patch:
+        patch.setattr("inference.tables.publish", fills(1, objects.publish))
+        full(evaluate(*command), "disk", "make room")
+    assert evaluate(*command)[0] == 0
+
+
 @pytest.mark.usefixtures("quick")
 def test_train_can_be_resumed_after_a_full_disk(toy: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
