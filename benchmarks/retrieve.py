@@ -104,7 +104,7 @@ def _rows(fields: Fields, rows: slice) -> Fields:
 def _network(knobs: Sequence[str]) -> Predict:
     """CDI NN as it is before learning: patterns -> shape and phase."""
     task = find_task("cdi").select(frozenset({"amplitude_oversampled"}))
-    recipe = make(recipe_of("cdinn", find_model("cdinn").Config), find_learn("cdi").recipes["seed"], knobs)
+    recipe = make(recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["seed"], knobs)
     raw = {"amplitude": Moments(mean=0, std=1)}
     features = features_of(task, recipe, raw, dict.fromkeys(("y", "x", "qy", "qx"), SIDE))
     network = assemble(recipe, features)

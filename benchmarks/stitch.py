@@ -5,8 +5,8 @@ same raster: 256 x 256, step 0.869959 px of four pixels each), of a known image,
 
 seed     its loop restated in plain Python and NumPy: 3 sweeps, alpha 0.1, in shuffled order, on float64 patches.
          Given apart: the loop before it that makes patches mean-free, which ours has in it. No reading, no writing.
-ours     `inference.scans.write`, each time in a process of its own that has stitched a few patches before: reading,
-         least squares, writing. Its peak of memory is that of the process, libraries and all.
+ours     `inference.stitching.store.write`, each time in a process of its own that has stitched a few patches before:
+         reading, least squares, writing. Its peak of memory is that of the process, libraries and all.
 
 Both take turns; the best of each counts, by the clock and by processor time, which other users of the machine disturb
 less (reading takes two cores for a while). Errors are root mean squares against the true image, constant removed.
@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from inference.offsets import LeastSquares
-from inference.patches import tapered
-from inference.scans import Scans, write
-from schemas.core import Field, Task
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import tapered
+from inference.stitching.store import Scans, write
+from schemas.core import Field, Gauge, Task
 from schemas.machine import processor
 from schemas.objects import publish_folder
 from schemas.predictions import FORMAT, Predictions, metadata, objects
@@ -150,7 +150,7 @@ def _described(shape: tuple[int, ...], unit: int) -> Predictions:
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "a pattern"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "a patch of the object"),
     )
-    task = Task("patches", "1.0", "patches of an object", "phase = phase", ("constant",), fields)
+    task = Task("patches", "1.0", "patches of an object", "phase = phase", fields, Gauge(("constant",), ("phase",)))
     about = {"name": "patches", "kind": "classical", "method": "cut", "version": 1, "about": "cut from an image"}
     which = {"dataset_digest": "0" * 64, "family": "", "split": "test", "split_digest": "0" * 64, "samples": shape[0]}
     layout = {"unit": unit, "chunks": {"phase": (min(unit, 256), *shape[1:])}, "tiles": {}, "overlap": 0.0}
@@ -178,9 +178,9 @@ def ours(folder: Path) -> dict[str, Any]:
 def _alone(folder: Path) -> None:
     position = np.load(folder / "position.npy")
     publish_patches(folder / "few.zarr", np.zeros((4, SIDE, SIDE), np.float32), 4)
-    write(folder / "few.zarr", _scans(position[:4]), folder / "first.zarr", LeastSquares(), force=True)
+    write(folder / "few.zarr", _scans(position[:4]), folder / "first.zarr", LeastSquares(), field="phase", force=True)
     start, busy = time.perf_counter(), time.process_time()
-    write(folder / "patches.zarr", _scans(position), folder / "scan.zarr", LeastSquares(), force=True)
+    write(folder / "patches.zarr", _scans(position), folder / "scan.zarr", LeastSquares(), field="phase", force=True)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     print(json.dumps({"seconds": seconds, "busy": busy, "peak": _peak()}))
 

@@ -38,7 +38,7 @@ def measure(n: int, torch_python: str | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "tie.zarr"
         _command("generators", "--task", "tie", "--n", n, "--out", data)
-        recipe = make(recipe_of("unet", find_model("unet").Config), {}, ["loss.mse=1", "loss.relative=0"])
+        recipe = make(recipe_of("unet", find_model("unet")), {}, ["loss.mse=1", "loss.relative=0"])
         run = prepare(data, Path(folder) / "run", recipe)
         turns = [(_step(run), _peer(run, torch_python)) for _ in range(TURNS)]
         loader, raw = _loader(run), _raw(data)

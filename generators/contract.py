@@ -78,10 +78,6 @@ def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
     for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
             raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be its length, a whole number from 1")
-    if wrong := [
-        f"{dim} = {sizes[dim]}, {name} = {sizes[name]}"
-        for dim, name in task.alike
-        if dim in sizes and sizes[dim] != sizes[name]
-    ]:
-        raise UserError(f"{where}.sizes(): must be equal: {'; '.join(wrong)}")
+    if wrong := task.unlike(sizes):
+        raise UserError(f"{where}.sizes(): {wrong[0]}")
     return task, sizes

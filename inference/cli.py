@@ -12,10 +12,9 @@ from schemas.terminal import Parser, command
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
-    from inference.offsets import LeastSquares
     from inference.run import Job
     from inference.source import Source
-    from inference.stitching import Iterative
+    from inference.stitching.image import Blend
     from schemas.predictions import Predictions
 
 BATCH = 32
@@ -72,14 +71,14 @@ def _infer(argv: Sequence[str] | None) -> int:
             predictions, made, broken = run.run(job, overwrite=args.overwrite)
             _say(job.out, predictions, made, broken, first=job is jobs[0])
             if stitching is not None:
-                from inference.stitch_command import stitch
+                from inference.stitching.command import stitch
 
                 for line in stitch(job.source, job.out, args.stitch, stitching):
                     print(line)
     return 0
 
 
-def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastSquares | Iterative | None":
+def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "Blend | None":
     """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
     if args.stitch is None:
         if args.stitch_set:
@@ -87,15 +86,16 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "LeastS
         return None
     if len(sources) > 1:
         raise UserError(f"--stitch {args.stitch}: stitches one split; give --split with one")
-    from inference import scans, stitch_command
+    from inference.stitching.command import chosen, refuse_pictures, refuse_unstitched
+    from inference.stitching.store import refuse_taken
 
-    how = stitch_command.refuse_unstitched(sources[0])
+    how = refuse_unstitched(sources[0])
     args.stitch = output("--stitch", args.stitch)
     if args.out and args.out.resolve() in (args.stitch.resolve(), *args.stitch.resolve().parents):
         raise UserError(f"--stitch {args.stitch}: is (in) --out {args.out}; choose another place")
-    scans.refuse_taken(args.stitch, how.target, force=True)
-    stitch_command.refuse_pictures(args.stitch)
-    return stitch_command.chosen(args.stitch_set)
+    refuse_taken(args.stitch, how.target, force=True)
+    refuse_pictures(args.stitch)
+    return chosen(args.stitch_set, how.free)
 
 
 def _out(args: argparse.Namespace, name: str, source: "Source", sources: "Sequence[Source]") -> Path:
@@ -197,7 +197,9 @@ def _infer_parser() -> Parser:
         metavar="KEY=VALUE",
         help="settings that are not tuned; of networks, what follows them",
     )
-    parser.add_argument("--refine", type=_count, metavar="N", help="N iterations started from the network (cdi)")
+    parser.add_argument(
+        "--refine", type=_count, metavar="N", help="N iterations started from the network, of tasks that have them"
+    )
     parser.add_argument("--name", metavar="LABEL", help="in tables and plots (the run's folder, or the method)")
     parser.add_argument("--batch-size", type=_count, default=BATCH, metavar="N", help=f"samples at once ({BATCH})")
     parser.add_argument(
@@ -210,7 +212,7 @@ def _infer_parser() -> Parser:
         "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
     )
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
-    parser.add_argument("--stitch", type=local, metavar="STORE", help="images of whole scans from their patches, too")
+    parser.add_argument("--stitch", type=local, metavar="STORE", help="larger images of predicted patches, too")
     parser.add_argument(
         "--stitch-set",
         nargs="+",

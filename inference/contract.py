@@ -3,26 +3,31 @@
 import math
 import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
 import inference.tasks
 from schemas import files
-from schemas.core import Task, find_task, misread
+from schemas.core import SAMPLE, Task, find_task, misread
 from schemas.errors import UserError
+from schemas.kinds import Score, rank
 from schemas.predictions import Tuning, Weights
-from schemas.scores import SCORES, Score
+from schemas.scores import SCORES, scores_of
 
 if TYPE_CHECKING:
-    from inference.scans import Scans
+    from inference.evaluation import Result, Summary
+    from inference.source import Source
+    from inference.stitching.store import Scans
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
 type Ranges = Sequence[tuple[float, float]]  # of each value that a sample has
 type Settings = Mapping[str, Value]
+type Unit = Literal["slice", "sample", "group"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Method:
 
     solve(fields, **settings): fields with a leading sample axis, and constants without -> the targets, in the dataset's
     units and multiplied by the task's window. prepare(fields): the fields as solve takes them; what no setting changes,
-    done once when settings are tuned. A sample must not depend on its block, unless the method takes all together.
+    done once when settings are tuned. A sample must not depend on its block, unless the unit is a group.
     """
 
     about: str  # formula and source
@@ -53,7 +58,8 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
     uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
-    together: bool = False  # it is given all samples of a split at once, in memory: they belong to one another
+    unit: Unit = "sample"  # that a block holds any number of; of groups, it is one, whole: its samples belong together
+    group: str = ""  # the integer parameter that numbers the groups; without one, a split is one group
 
     def ready(self, fields: Arrays) -> Arrays:
         """The fields that it reads, prepared."""
@@ -128,6 +134,7 @@ class Stitch:
     scans: "Callable[[Arrays], Scans]"  # those of all samples -> where their patches lie
     truth: str  # field without samples: the objects of the scans, (scan, y, x), from pixel 0 on
     pixels: int  # of an image to one of the truth, along each side
+    free: Literal["constant", ""]  # in each patch: a constant of its own (a phase), or nothing (a mask, an image)
     scales: tuple[Scale, ...] = ()
 
 
@@ -153,6 +160,28 @@ class Measures:
 
 
 @dataclass(frozen=True)
+class Found:
+    """The content of a section for one split. Keys: name of the run; a run may be missing."""
+
+    scores: "Mapping[str, Summary]"  # beside the means of all samples in `metrics.json`; `--expect` may bound them
+    data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
+    html: "Callable[[Result], str]"  # for report.html; drawn in the report's style, with the colours of its runs
+    lines: tuple[str, ...]  # for the terminal
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report that a task adds. Scores of single samples are `Measures`; these are of something else.
+
+    of(source, stores) computes it from a split and its stores of predictions, by name of the run; None leaves the
+    section out, because the dataset does not have what it needs.
+    """
+
+    title: str
+    of: "Callable[[Source, Mapping[str, Path]], Found | None]"
+
+
+@dataclass(frozen=True)
 class Report:
     """What is particular to a task in the report of `evaluate`."""
 
@@ -160,11 +189,17 @@ class Report:
     parameters: tuple[str, ...] = ()  # errors are plotted against them; of several values a sample, the largest modulus
     measures: Measures | None = None
     views: tuple[View, ...] = ()
+    sections: tuple[Section, ...] = ()
+    finer: int = 1  # pixels of a target to one as wide as `sampling`, along each side
+
+    def ranks(self, task: Task) -> str:
+        """The score by which methods are tuned, ranked and compared: without what no measurement reveals."""
+        return self.measures.rank if self.measures else rank(task)
 
     @property
-    def rank(self) -> str:
-        """The score by which methods are tuned, ranked and compared: without what no measurement reveals."""
-        return self.measures.rank if self.measures else "nrms_aligned"
+    def without_targets(self) -> "Report":
+        """What is left of it where a parameter is predicted in place of the task's targets."""
+        return replace(self, measures=None, views=(), sections=())
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -213,7 +248,8 @@ class Inverter:
     sizes: Mapping[str, int] | None = None  # of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
     whole: bool = False  # images must not be cut into tiles
-    together: bool = False  # all samples of a split are given at once
+    unit: Unit = "sample"  # as in Method
+    group: str = ""
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 
@@ -253,14 +289,21 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
     if found := module.REPORT.measures:
         yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
-        if found.rank not in found.scores or set(found.scores) & set(SCORES):
-            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(SCORES)}"
+        general = scores_of(task)
+        if found.rank not in found.scores or set(found.scores) & general:
+            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(general)}"
+    for section in module.REPORT.sections:
+        if not isinstance(section, Section):
+            yield f"REPORT.sections: {section!r} must be a Section(title, of)"
+        yield from files.unlike(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
     yield from misread(task, "STITCH.target", (images.target,), "target")
     yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
     yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
+    if images.free not in ("constant", ""):
+        yield f"STITCH.free = {images.free!r}: must be 'constant' or ''"
     for scale in images.scales:
         yield from misread(task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary")
 
@@ -276,6 +319,11 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
         yield f"{where}: must be a Method(...)"
     for name in ("needs", "uses"):
         yield from misread(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
+    if method.unit not in get_args(Unit.__value__) or (method.group and method.unit != "group"):
+        yield f"{where}.unit = {method.unit!r}: must be 'slice', 'sample' or 'group', and 'group' for what has a group"
+    yield from misread(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
+    if method.group and (task[method.group].dims, np.dtype(task[method.group].dtype).kind) != ((SAMPLE,), "i"):
+        yield f"{where}.group: {method.group} must be one integer of each sample"
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"

@@ -41,6 +41,7 @@ def _row(method: Method) -> dict[str, Any]:
         "about": method.about,
         "needs": list(method.needs),
         "uses": list(method.uses),
+        "unit": method.unit,
         "version": method.version,
         "settings": settings,
     }
@@ -65,7 +66,8 @@ def _show(title: str, method: Method) -> None:
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
     console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
     uses = f"; where there are: {', '.join(method.uses)}" if method.uses else ""
-    console.print(f"needs: {', '.join(method.needs)}{uses}")
+    whole = "; inverts whole groups" + (f", one by one, as {method.group} numbers them" if method.group else "")
+    console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.unit == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
         table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))

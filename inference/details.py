@@ -93,7 +93,7 @@ def provenance(found: Evaluation) -> str:
         ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
-        ["gauge", ", ".join(manifest.task.gauge) or "none"],
+        ["gauge", ", ".join(manifest.task.gauge.free) or "none"],
         *_origins(result),
     ]
     return table(["", ""], rows)

@@ -1,20 +1,19 @@
 """Predictions of a split, or of several, against the truth, unit by unit: a score per sample, metric and method."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Report, find_inference
-from inference.source import Arrays, Source, open_source
-from inference.whole_scans import WholeScans, compare
+from inference.contract import Found, Report, find_inference
+from inference.source import Arrays, Rows, Source, open_source
 from schemas.core import SAMPLE, Task
 from schemas.errors import UserError
 from schemas.gauge import align
-from schemas.predictions import Predictions, read_predictions, read_rows
+from schemas.predictions import Predictions, read_predictions
 from schemas.progress import pace, progress
 from schemas.scores import nrms_aligned, score_and_correlation, summary
 from schemas.store import units
@@ -44,7 +43,7 @@ class Run:
 class Result:
     """All scores of one split. Keys of `scores` and `correlation`: name of the run."""
 
-    source: Source
+    source: Rows
     report: Report
     runs: tuple[Run, ...]
     methods: tuple[Run, ...]  # also those that other splits alone have: a method has one colour throughout a report
@@ -52,7 +51,7 @@ class Result:
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
     zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has a score of its own
-    scans: WholeScans | None  # None: samples are no scans, or their objects are not known
+    sections: Mapping[str, Found]  # those of the task, by title
 
     @property
     def task(self) -> Task:
@@ -74,16 +73,17 @@ class Result:
     @property
     def rank(self) -> str:
         """The score by which methods are ranked and compared."""
-        return self.report.rank
+        return self.report.ranks(self.task)
 
     @property
     def published(self) -> str | None:
         """The score of rank before alignment, shown beside it; None where it is the same or the task has its own."""
-        return "nrms" if self.rank == "nrms_aligned" and self.task.gauge else None
+        return "nrms" if self.rank == "nrms_aligned" and self.task.gauge.free else None
 
     def broken(self, run: Run) -> int:
         """How many predictions hold what is no number: they have no score."""
-        return int(np.isnan(self.scores[run.name]["rms"]).sum())
+        scores = self.scores[run.name]
+        return int(np.isnan(scores["rms"]).sum()) if "rms" in scores else 0
 
     @property
     def reference(self) -> Run | None:
@@ -106,11 +106,8 @@ class Result:
         names = {field.name for field in fields} | {shown.field for shown in self.report.inputs}
         values = self.source.read(sorted(names - set(self.source.lacks(names))), index, index + 1)
         truth, window = {field.name: values[field.name] for field in fields}, self.source.window()
-        predicted = {
-            run.name: align(self.task, read_rows(run.path, run.predictions, slice(index, index + 1)), truth, window)
-            for run in self.runs
-        }
-        return values, predicted
+        found = {run.name: self.source.predicted(run.path, run.predictions, index, index + 1) for run in self.runs}
+        return values, {name: align(self.task, one, truth, window) for name, one in found.items()}
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,8 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
     split, or two of one name, or none of a split, or no truth.
     """
     runs = [Run(path, _named(read_predictions(path), label)) for label, path in stores]
-    sources = [open_source(data, split) for split in splits or [runs[0].predictions.split]]
+    opened = [open_source(data, split) for split in splits or [runs[0].predictions.split]]
+    sources = [Rows(one.path, one.manifest, one.split, _target(one, runs)) for one in opened]
     for run in runs:
         _refuse_other(run, sources)
     parts = [_of_split(runs, source) for source in sources]
@@ -149,11 +147,25 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
     )
 
 
-def _result(source: Source, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
+def _target(source: Source, runs: Sequence[Run]) -> str:
+    """The parameter that is predicted in place of the targets, if so; UserError unless it is the same in all runs."""
+    roles = {field.name: field.role for field in source.task.fields}
+    found = {run.path: [field.name for field in run.predictions.targets] for run in runs}
+    first = next(iter(found.values()))
+    if other := next((path for path, names in found.items() if names != first), None):
+        raise UserError(
+            f"{other}: holds {', '.join(found[other])}, the first store {', '.join(first)}; give those of one target"
+        )
+    return first[0] if roles.get(first[0]) == "parameter" else ""
+
+
+def _result(source: Rows, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
     report = find_inference(source.task.name).REPORT
+    report = report.without_targets if source.target else report
     scores, frequency, correlation, zero = _score(source, runs, report)
-    scans = compare(source, {run.name: run.path for run in runs})
-    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, scans)
+    stores = {run.name: run.path for run in runs}
+    sections = {one.title: found for one in report.sections if (found := one.of(source.whole, stores))}
+    return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, sections)
 
 
 def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:
@@ -213,7 +225,7 @@ def _refuse_twins(runs: Sequence[Run]) -> None:
 
 
 def _score(
-    source: Source, runs: Sequence[Run], report: Report
+    source: Rows, runs: Sequence[Run], report: Report
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
@@ -225,10 +237,10 @@ def _score(
         for start, stop in units(source.samples, BLOCK):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
-            if not report.measures:
+            if not report.measures and report.ranks(source.task) == "nrms_aligned":
                 zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
             for run in runs:
-                predicted = read_rows(run.path, run.predictions, slice(start, stop))
+                predicted = source.predicted(run.path, run.predictions, start, stop)
                 found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
                 measured = report.measures.of(fields, predicted) if report.measures else {}
                 scores[run.name].append({**measured, **found})

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from inference.contract import find_stitch
 from inference.evaluation import Result, Run
 from inference.regions import title, varying
 from inference.style import colour, figure, label, line, plain, unit
@@ -72,8 +71,10 @@ def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, A
     axis.plot(middle, quartiles[:, 1], marker="o", markersize=3, **how)
 
 
-def ring_correlation(result: Result) -> Figure:
-    """The mean Fourier ring correlation of the first target with the truth, and the threshold."""
+def ring_correlation(result: Result) -> Figure | None:
+    """The mean Fourier ring correlation of the first target, and the threshold; None if the target is no image."""
+    if not len(result.frequency):
+        return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     for run in result.runs:
@@ -93,8 +94,7 @@ def _add_lengths(axis: Axes, result: Result) -> None:
     if sampling.ndim != 1 or not len(sampling) or not 0 < sampling.min() == sampling.max():
         return
     axis.spines["top"].set_visible(True)
-    stitch = find_stitch(result.task.name)
-    width = float(sampling[0]) / (stitch.pixels if stitch else 1)
+    width = float(sampling[0]) / result.report.finer
     top = axis.secondary_xaxis("top", functions=(partial(_times, 1 / width), partial(_times, width)))
     top.set_xlabel(f"[1/{plain(result.task['sampling'].units)}]", fontsize=8)
 

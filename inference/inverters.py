@@ -43,8 +43,9 @@ def classical(
         hardware=processor(),
         settings=settings,
         tuning=tuned,
-        whole=method.together,
-        together=method.together,
+        whole=method.unit == "group",
+        unit=method.unit,
+        group=method.group,
     )
 
 
@@ -57,7 +58,6 @@ def network(
     """
     from training.export import load_checkpoint, load_model
 
-    finished = _finished(source, f"model {path}", texts)
     trained = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
     card = trained.card
     if card.task.name != source.task.name:
@@ -65,13 +65,15 @@ def network(
             f"--model {path}: was trained for task {card.task.name}, {source.path} is of task {source.task.name}"
         )
     _refuse_lacking(source, f"model {path}", trained.inputs)
+    follows = trained.task == card.task  # what follows a network is for the task's own targets
+    finished = _finished(source, f"model {path}", texts) if follows else _Finished()
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
         kind="network",
         name=label or _run_name(path) + (f"@{checkpoint}" if checkpoint is not None else ""),
         method=model,
         about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
-        task=card.task,
+        task=trained.task,
         inputs=tuple(dict.fromkeys([*trained.inputs, *finished.reads])),
         predict=lambda fields: finished.apply(fields, trained.predict(fields)),
         settings=finished.settings,

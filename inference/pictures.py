@@ -14,6 +14,7 @@ from inference.contract import Arrays, Shown, View
 from inference.evaluation import Result, Run
 from inference.style import colour, figure, label, plain, unit
 from schemas.core import Field
+from schemas.kinds import ranked
 
 ENLARGED = 5
 DIM = 1e-3
@@ -61,10 +62,18 @@ def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> li
         notes = [_note(result, run, target, index) for index in indices]
         title, ink = "\n".join(wrap(label(run), LETTERS)), colour(result, run)
         found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
-        wrong = [ENLARGED * (p - t) for p, t in zip(predicted, truth, strict=True)]
-        bar = f"{ENLARGED} × error{unit(target.units)}"
-        errors.append(Column(f"{title}\nerror × {ENLARGED}", ERROR, bar, wrong, [""] * len(rows), ink))
+        errors.append(_wrong(title, ink, target, predicted, truth))
     return [*(column for column in inputs if column), exact, *found, *errors]
+
+
+def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
+    """Errors enlarged; of classes, where they are wrong, those that are ignored left out."""
+    pairs, notes = list(zip(predicted, truth, strict=True)), [""] * len(truth)
+    if isinstance(target, Field) and target.classes:
+        wrong = [np.isin(t, target.counted) * (p != t) * float(len(target.classes) - 1) for p, t in pairs]
+        return Column(f"{title}\nwrong", ERROR, "1 where the class is wrong", wrong, notes, ink)
+    bar = f"{ENLARGED} × error{unit(target.units)}"
+    return Column(f"{title}\nerror × {ENLARGED}", ERROR, bar, [ENLARGED * (p - t) for p, t in pairs], notes, ink)
 
 
 def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
@@ -89,7 +98,7 @@ def _decades(image: np.ndarray) -> np.ndarray:
 
 
 def picture(values: np.ndarray) -> np.ndarray:
-    """A line or an image of one sample: the modulus of complex values, the middle of a stack."""
+    """A line or an image of one sample: the modulus of complex values, the middle of a stack (of channels)."""
     real = abs(values) if values.dtype.kind == "c" else values.astype(float)
     while real.ndim > 2:
         real = real[len(real) // 2]
@@ -107,9 +116,7 @@ def _shown(target: Field | View, values: Arrays) -> np.ndarray:
 def _note(result: Result, run: Run, target: Field | View, index: int) -> str:
     if isinstance(target, View):
         return f"{result.scores[run.name][result.rank][index]:.2g}"
-    first = target.name == result.task.of("target")[0].name
-    key = "nrms_aligned" if first else f"{target.name}.nrms_aligned"
-    return f"{result.scores[run.name][key][index]:.2g}"
+    return f"{result.scores[run.name][ranked(result.task, target)][index]:.2g}"
 
 
 def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:

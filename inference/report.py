@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from inference import details, figures, pictures, scan_report, where
+from inference import details, figures, pictures, where
 from inference.contract import View
 from inference.evaluation import CURVES, Evaluation, Result, Run
 from inference.html import CSS, PAGE, Cell, image, paragraph, table, text
 from inference.style import styled
 from inference.tables import arrow, between, mean_and_deviation, ratio, ratio_error, unit_of
 from schemas.core import Field
+from schemas.kinds import ranked
 from schemas.objects import publish
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
@@ -52,16 +53,17 @@ def _sections(found: Evaluation) -> Iterator[str]:
 def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
     """of: what tells its headings from those of other splits. whole: also what is no news of samples learned from."""
     yield f"<h2>Scores{of}</h2>" + _scores(result)
-    if result.scans:
-        yield f"<h2>Images of whole scans{of}</h2>" + scan_report.section(result)
+    for title, found in result.sections.items():
+        yield f"<h2>{text(title)}{of}</h2>" + found.html(result)
     if whole and (best := where.section(result)):
         yield f"<h2>Where which method is best{of}</h2>" + best
-    for field in result.task.of("target"):
+    images = [field for field in result.task.of("target") if result.task.spatial(field)]
+    for field in images:
         yield f"<h2>Samples{of}: {text(field.name)}</h2>" + _examples(result, field)
     for view in result.report.views:
         yield f"<h2>Samples{of}: {text(view.name)}</h2>" + _viewed(result, view)
     yield f"<h2>Errors{of}</h2><div class=pair>" + "".join(_curves(result, whole=whole)) + "</div>"
-    for field in result.task.of("target"):
+    for field in images:
         yield f"<h2>The worst{of}: {text(field.name)}</h2>" + _worst(result, field)
 
 
@@ -125,7 +127,7 @@ def _compared(result: Result, run: Run) -> str:
 
 def _as_published(result: Result, classical: Sequence[Run]) -> str:
     """The same ratios before alignment; empty where they are the same."""
-    key, name, hidden = result.published, result.best.name, ", ".join(result.task.gauge)
+    key, name, hidden = result.published, result.best.name, ", ".join(result.task.gauge.free)
     shares = {run.name: ratio(result, result.best, run, key) for run in classical} if key else {}
     words = ", ".join(f"{share:.3g} of that of {other}" for other, share in shares.items() if share)
     aligned = f"Errors are compared after alignment, without what no measurement reveals ({hidden})"
@@ -144,7 +146,7 @@ def _scores(result: Result) -> str:
     meanings = [f"{key}: {result.report.meaning(key).about}" for key in keys if "." not in key]
     note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
     beside = f", nrms_aligned {result.zero:.3g}" if result.published else ""
-    note += f" A prediction of 0 everywhere has nrms 1{beside}."
+    note += f" A prediction of 0 everywhere has nrms 1{beside}." if "nrms" in keys else ""
     beware = "".join(paragraph(f"Beware: {line}.") for line in _doubts(result))
     return table(header, rows) + beware + paragraph(note, "quiet")
 
@@ -170,11 +172,11 @@ def _best(result: Result, key: str) -> str:
 def _examples(result: Result, field: Field) -> str:
     errors = _errors(result, field)
     indices = pictures.choices(errors, list(EXAMPLES.values()))
-    names = [f"{name}\nsample {i}" for name, i in zip(EXAMPLES, indices, strict=False)]
+    names = [f"{name}\n{result.source.named(i)}" for name, i in zip(EXAMPLES, indices, strict=False)]
     drawn = image(pictures.samples(result, field, indices, names), "input, exact, methods, errors", wide=True)
     note = (
         f"Samples at five places of the ranking by {result.best.name}. Predictions are shown in the gauge of the "
-        "exact image (what no measurement can reveal is taken from it), with their nrms_aligned."
+        f"exact image (what no measurement can reveal is taken from it), with their {_ranking(result, field)}."
     )
     return drawn + paragraph(note, "quiet")
 
@@ -183,7 +185,7 @@ def _viewed(result: Result, view: View) -> str:
     """The best and the worst of what follows from the targets."""
     order = pictures.ranking(result.scores[result.best.name][result.rank])
     best, worst = order[:EXTREME], order[::-1][:EXTREME]
-    names = [f"{place}\nsample {i}" for place, part in (("best", best), ("worst", worst)) for i in part]
+    names = [f"{place}\n{result.source.named(i)}" for place, part in (("best", best), ("worst", worst)) for i in part]
     drawn = image(pictures.samples(result, view, [*best, *worst], names), view.name, wide=True)
     note = f"The {len(best)} best and worst by {result.rank} of {result.best.name}, which stands in each picture."
     return drawn + paragraph(note, "quiet")
@@ -192,7 +194,9 @@ def _viewed(result: Result, view: View) -> str:
 def _worst(result: Result, field: Field) -> str:
     errors = _errors(result, field)
     indices = pictures.ranking(-errors)[:WORST]
-    drawn = image(pictures.samples(result, field, indices, [f"sample {i}" for i in indices]), "worst", wide=True)
+    drawn = image(
+        pictures.samples(result, field, indices, [result.source.named(i) for i in indices]), "worst", wide=True
+    )
     return drawn + paragraph(f"The largest {_ranking(result, field)} of {result.best.name}.", "quiet")
 
 
@@ -205,7 +209,7 @@ def _ranking(result: Result, field: Field) -> str:
     """The score by which samples are ranked: the task's own, or that of the field."""
     if result.report.measures:
         return result.rank
-    return "nrms_aligned" if field.name == result.task.of("target")[0].name else f"{field.name}.nrms_aligned"
+    return ranked(result.task, field)
 
 
 def _curves(result: Result, *, whole: bool) -> Iterator[str]:

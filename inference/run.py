@@ -1,7 +1,7 @@
 """Invert one split of a dataset, unit by unit. The same command keeps the units that are whole, and does the rest."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,8 @@ import numpy as np
 from inference import place
 from inference.contract import Inverter
 from inference.source import Source
-from inference.tiling import Tiles, as_stored, spatial
+from inference.tiling import Tiles, as_stored, spatial, steps
+from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.machine import versions
@@ -31,6 +32,7 @@ class Clock:
     """Seconds of inversion per sample, without the first batch of each length, which compiles."""
 
     batches: list[tuple[float, int]] = field(default_factory=list)
+    groups: bool = False  # a batch is a group, for which nothing compiles: all count
     broken: int = 0  # samples that came out as what is no number
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
@@ -46,12 +48,22 @@ class Clock:
     def timed(self) -> list[tuple[float, int]]:
         """The batches that count."""
         lengths = [samples for _, samples in self.batches]
+        if self.groups:
+            return self.batches
         return [batch for i, batch in enumerate(self.batches) if batch[1] in lengths[:i]]
 
     @property
     def seconds(self) -> float:
         """Per sample; of one timed batch at least."""
         return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
+
+
+def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
+    """The task of a dataset with the targets that are predicted."""
+    stored = {field.name: field.role for field in task.fields}
+    if any(stored.get(field.name) == "parameter" for field in targets):
+        return task.targeting(targets[0].name)
+    return task if task.of("target") else replace(task, fields=task.fields + targets)
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Job:
             about=inverter.about,
             settings=dict(inverter.settings),
             weights=inverter.weights,
-            task=source.task if source.task.of("target") else replace(source.task, fields=source.task.fields + targets),
+            task=_predicted(source.task, targets),
             sizes=manifest.sizes,
             dataset_digest=str(manifest.root_digest),
             family=manifest.family,
@@ -100,9 +112,7 @@ class Job:
 
     @property
     def block(self) -> int:
-        """Samples read at once: as many as make a batch, of images or of tiles; or all that belong together."""
-        if self.inverter.together:
-            return self.source.samples
+        """Samples read at once: as many as make a batch, of images or of tiles."""
         return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
 
     def invert(self, block: Block) -> Block:
@@ -139,14 +149,18 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
         )
     if found := inverter.accepts(source.task, {**sizes, **lengths}):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
-    return Tiles(lengths, overlap)
+    apart = steps(inverter.task, sizes, dims)
+    if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
+        rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
+        raise UserError(f"--tile: must be {rule}: so many pixels lie under one of the input")
+    return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 
 def refuse(job: Job, *, overwrite: bool = False) -> None:
     """Raise UserError if a job cannot begin: its place holds something else, or its first samples cannot be read."""
     place.refuse(job.out, job.predictions, overwrite=overwrite)
     if overwrite or not (job.out / "zarr.json").exists():
-        job.source.read(job.inverter.inputs, 0, min(job.block, job.source.samples))
+        job.source.take(job.inverter.inputs, _first(job))
 
 
 @contextmanager
@@ -178,17 +192,13 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
 
 def _run(job: Job, *, overwrite: bool) -> tuple[Predictions, int, int]:
     predictions = place.claim(job.out, job.predictions, overwrite=overwrite)
-    clock, made, done, begin = Clock(), 0, 0, time.monotonic()
-    with progress(job.source.samples) as show:
-        if job.inverter.together:
-            made = _together(job, predictions, clock)
-        for start, stop in units(predictions.samples, predictions.unit):
-            if not _whole(job.out, predictions, start, stop):
-                done = start
-                for part in _unit(job, predictions, clock, start, stop):
-                    made, done = made + part, done + part
-                    show(done, pace(predictions.samples - done, made, time.monotonic() - begin))
-            done = stop
+    n, clock = predictions.samples, Clock(groups=job.inverter.unit == "group")
+    missing = dict(ends for ends in units(n, predictions.unit) if not _whole(job.out, predictions, *ends))
+    made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
+    with progress(n) as show:
+        for part in _invert(job, predictions, clock, missing):
+            made += part
+            show(n - left + made, pace(left - made, made, time.monotonic() - begin))
     broken = clock.broken  # before a batch is done again for its time
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
@@ -205,26 +215,38 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     return True
 
 
-def _unit(job: Job, predictions: Predictions, clock: Clock, start: int, stop: int) -> Iterator[int]:
-    """Invert and publish a unit; yields samples as they are done."""
-    parts = []
-    for first in range(start, stop, job.block):
-        last = min(first + job.block, stop)
-        block = job.source.read(job.inverter.inputs, first, last)
-        parts.append(clock.time(job.invert, block, last - first))
-        yield last - first
-    _publish(job, predictions, start, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+def _invert(job: Job, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
+    """Invert the samples of missing units, start to stop, and publish each with its last one. Yields how many are done.
+
+    Where groups end within a unit, one of them may have been inverted before.
+    """
+    parts: dict[int, list[tuple[np.ndarray, Block]]] = {start: [] for start in missing}
+    for rows in _blocks(job, missing):
+        values = clock.time(job.invert, job.source.take(job.inverter.inputs, rows), len(rows))
+        for start in parts.keys() & set((rows // predictions.unit * predictions.unit).tolist()):
+            here = slice(*np.searchsorted(rows, (start, missing[start])))
+            parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
+            yield len(rows[here])
+            if sum(len(some) for some, _ in parts[start]) == missing[start] - start:
+                _publish(job, predictions, start, _joined(parts.pop(start)))
 
 
-def _together(job: Job, predictions: Predictions, clock: Clock) -> int:
-    """Invert all samples at once, unless all units are there. Returns how many were inverted."""
-    n = predictions.samples
-    if all(_whole(job.out, predictions, start, stop) for start, stop in units(n, predictions.unit)):
-        return 0
-    values = clock.time(job.invert, job.source.read(job.inverter.inputs, 0, n), n)
-    for start, stop in units(n, predictions.unit):
-        _publish(job, predictions, start, {name: rows[start:stop] for name, rows in values.items()})
-    return n
+def _blocks(job: Job, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
+    """What is inverted at once: blocks within units, or whole groups."""
+    if job.inverter.unit == "group":
+        wanted = np.zeros(job.source.samples, bool)
+        for start, stop in missing.items():
+            wanted[start:stop] = True
+        yield from (rows for rows in job.source.groups(job.inverter.group) if wanted[rows].any())
+    else:
+        for start, stop in missing.items():
+            yield from (np.arange(first, min(first + job.block, stop)) for first in range(start, stop, job.block))
+
+
+def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
+    """The samples of some blocks, in order."""
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
 
 
 def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> None:
@@ -233,12 +255,18 @@ def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> N
         publish(inside(job.out, key), data)
 
 
+def _first(job: Job) -> np.ndarray:
+    """The samples that are inverted at once before any others."""
+    if job.inverter.unit == "group":
+        return job.source.groups(job.inverter.group)[0]
+    return np.arange(job.source.samples)[: job.block]
+
+
 def _seconds(job: Job, clock: Clock) -> float:
     """Measured on what was done now; where no batch of that counts, the first is done again for it."""
-    if job.inverter.together and clock.batches:  # one batch, too long to be done twice
-        return sum(seconds for seconds, _ in clock.batches) / job.source.samples
-    count = min(job.block, job.source.samples)
-    block = job.source.read(job.inverter.inputs, 0, count)
+    if not clock.timed:
+        first = _first(job)
+        block = job.source.take(job.inverter.inputs, first)
     while not clock.timed:
-        clock.time(job.invert, block, count)
+        clock.time(job.invert, block, len(first))
     return clock.seconds

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import zarr
 
+from schemas import slices
 from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
+from schemas.predictions import Predictions, read_rows
 from schemas.store import open_split
 
 type Arrays = dict[str, np.ndarray]
@@ -24,6 +26,7 @@ class Source:
     path: Path
     manifest: Manifest
     split: str
+    target: str = ""  # a parameter that is looked for in place of the task's targets
 
     @property
     def samples(self) -> int:
@@ -37,8 +40,8 @@ class Source:
 
     @property
     def task(self) -> Task:
-        """As the dataset has it."""
-        return self.manifest.task
+        """As the dataset has it, but for the target."""
+        return self.manifest.task.targeting(self.target) if self.target else self.manifest.task
 
     def lacks(self, names: Iterable[str]) -> list[str]:
         """Those of these fields that the dataset does not have."""
@@ -47,6 +50,28 @@ class Source:
     def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
         """Fields of samples start:stop, and whole fields without a sample axis. UserError if they are damaged."""
         return {name: self._read(self.task[name], start, stop) for name in names}
+
+    def take(self, names: Iterable[str], rows: np.ndarray) -> Arrays:
+        """Return fields of some samples, which rise, and whole fields without a sample axis. UserError as `read`."""
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        if last - first == len(rows):
+            return self.read(names, first, last)
+        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.unit)) + 1)  # an object is read once
+        fields = [self.task[name] for name in names]
+        return {
+            field.name: np.concatenate([self._read(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])
+            if field.per_sample
+            else self._read(field, 0, 0)
+            for field in fields
+        }
+
+    def groups(self, number: str) -> list[np.ndarray]:
+        """Return the samples of each group, by the parameter that numbers them; without one, all are one group."""
+        if not number or self.lacks([number]):
+            return [np.arange(self.samples)]
+        numbers = self.read([number], 0, self.samples)[number]
+        order = np.argsort(numbers, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
     def window(self) -> np.ndarray | None:
         """The field that multiplies the targets, if the task has one."""
@@ -75,6 +100,53 @@ class Source:
             f"{self.path}/{self.split}/{field.name}: cannot be read ({reason}); "
             "heal the dataset: run its `generate` command again"
         )
+
+
+class Rows(Source):
+    """The same, slice by slice, as scores see it: `task` is `Task.sliced`, `samples` counts slices."""
+
+    @property
+    def whole(self) -> Source:
+        """Sample by sample."""
+        return Source(self.path, self.manifest, self.split, self.target)
+
+    @property
+    def slices(self) -> int:
+        """Rows of a sample."""
+        return slices.count(self.manifest.task, self.manifest.sizes)
+
+    @property
+    def samples(self) -> int:
+        """How many slices there are."""
+        return self.whole.samples * self.slices
+
+    @property
+    def task(self) -> Task:
+        """The task of a slice."""
+        return self.whole.task.sliced
+
+    def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
+        """Fields of slices start:stop, and whole fields without a sample axis. UserError if they are damaged."""
+        first, last = start // self.slices, -(-stop // self.slices)
+        return self._rows(self.whole.task, self.whole.read(names, first, last), start, stop)
+
+    def predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
+        """Predictions for slices start:stop. UserError if they are damaged."""
+        first, last = start // self.slices, -(-stop // self.slices)
+        return self._rows(predictions.task, read_rows(path, predictions, slice(first, last)), start, stop)
+
+    def _rows(self, task: Task, found: Arrays, start: int, stop: int) -> Arrays:
+        first, last = start // self.slices, -(-stop // self.slices)
+        inside = slice(start - first * self.slices, stop - first * self.slices)
+        folded = slices.fold(task, found, last - first)
+        return {name: v[inside] if task.sliced[name].per_sample else v for name, v in folded.items()}
+
+    def named(self, row: int) -> str:
+        """Where a row comes from, for people."""
+        sample, part = divmod(row, self.slices)
+        task, sizes = self.manifest.task, self.manifest.sizes
+        places = np.unravel_index(part, [sizes[dim] for dim in task.slices]) if task.slices else ()
+        return ", ".join([f"sample {sample}", *(f"{dim} {i}" for dim, i in zip(task.slices, places, strict=True))])
 
 
 def open_source(path: Path, split: str) -> Source:

@@ -4,15 +4,16 @@ import csv
 import io
 import json
 import math
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.evaluation import Evaluation, Result, Run
-from inference.regions import as_data
-from inference.whole_scans import WholeScans
+from inference.regions import regions
 from schemas.errors import UserError
 from schemas.objects import publish
 
@@ -61,7 +62,7 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "split": main.source.split,
         "dataset_digest": main.source.manifest.root_digest,
         **_split(main),
-        "regions": as_data(main),
+        "regions": [asdict(one) for one in regions(main)],
     }
     others = {result.source.split: _split(result) | {"ratios": _ratios(main, result)} for result in found.others}
     return content | ({"splits": others} if others else {})
@@ -78,7 +79,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
 
 
 def _method(result: Result, run: Run) -> dict[str, Any]:
-    found, scans = run.predictions, result.scans
+    found, sections = run.predictions, result.sections.values()
     return {
         "kind": found.kind,
         "method": found.method,
@@ -88,22 +89,9 @@ def _method(result: Result, run: Run) -> dict[str, Any]:
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,
-        "metrics": result.summaries[run.name] | (scans.summary(run.name) if scans else {}),
-        **({"scans": _scans(scans, run.name)} if scans else {}),
+        "metrics": dict(ChainMap(*(one.scores.get(run.name, {}) for one in sections), result.summaries[run.name])),
+        **ChainMap(*(one.data.get(run.name, {}) for one in sections)),
     }
-
-
-def _scans(scans: WholeScans, name: str) -> list[dict[str, Any]]:
-    """The images of one method; none if it could not be stitched."""
-    return [
-        {
-            **one.stitched.model_dump(mode="json"),
-            "pixels": list(one.worth.pixels),
-            **one.scores,
-            **{scale: float(values[row]) for scale, values in scans.scales.items()},
-        }
-        for row, one in enumerate(scans.outcomes.get(name, ()))
-    ]
 
 
 def rows(found: Evaluation) -> str:
@@ -127,7 +115,9 @@ def rows(found: Evaluation) -> str:
 def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
     count = result.source.samples
     columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
-    columns["sample"] = range(count)
+    slices = result.source.slices
+    columns["sample"] = [row // slices for row in range(count)]
+    columns |= {"slice": [row % slices for row in range(count)]} if slices > 1 else {}
     for name, values in sorted(result.parameters.items()):
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
@@ -215,21 +205,8 @@ def show(found: Evaluation) -> None:
         table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    for result in found.results:
-        for line in _of_scans(result):
-            console.print(escape(line), highlight=False)
-
-
-def _of_scans(result: Result) -> Iterator[str]:
-    """What the images of whole scans are worth, a line per method."""
-    if (scans := result.scans) is None:
-        return
-    for name in scans.outcomes:
-        values = scans.summary(name).items()
-        parts = [f"{key} {mean_and_deviation(one)}{unit_of(one)}" for key, one in values]
-        yield f"{name}, whole scans ({len(scans.numbers):,}): {', '.join(parts)}"
-    for name, reason in scans.failed.items():
-        yield f"{name}: no images of whole scans: {reason}"
+    for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
+        console.print(escape(line), highlight=False)
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, Run]]:

@@ -6,57 +6,90 @@ has the weight of a Hann window, sampled between its zeros so that it is positiv
     h(i) = sin^2(pi (i + 1/2) / m),   w_k(x) = h(x - s_k) / sum_j h(x - s_j)
 
 Tiles form a grid, so weights of several axes are products, and they sum to 1: an identity comes out as it went in.
+
+Lengths are those on the grid of the targets. Of fields on coarser grids the same part is cut: tiles start and end
+between pixels of all grids. Of classes, probabilities are blended (those of labels are 1 and 0); the likeliest class is
+stored, of equals the lower one.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from functools import reduce
 from itertools import batched, product
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from inference.contract import Arrays
-from schemas.core import SAMPLE, Field, Task
+from schemas.core import Field, Task
 from schemas.objects import sha256
 
 type Predict = Callable[[Arrays], Arrays]
 type Corner = tuple[int, ...]  # where a tile starts, per dimension that is cut
 
 
-def starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin along an axis; tile <= length.
+def starts(length: int, tile: int, overlap: float, step: int = 1) -> list[int]:
+    """Where tiles begin along an axis; tile <= length. step: all are multiples of it, as length and tile must be.
 
     >>> starts(10, 4, 0.5)
     [0, 2, 4, 6]
     >>> starts(11, 4, 0.25)
     [0, 3, 6, 7]
+    >>> starts(30, 12, 0.25, 3)
+    [0, 9, 18]
     """
-    step = max(round(tile * (1 - overlap)), 1)
-    return [*range(0, length - tile, step), length - tile]
+    hop = max(round(tile / step * (1 - overlap)), 1) * step
+    return [*range(0, length - tile, hop), length - tile]
 
 
-def weights(length: int, tile: int, overlap: float) -> dict[int, np.ndarray]:
+def weights(length: int, tile: int, overlap: float, step: int = 1) -> dict[int, np.ndarray]:
     """The weight (tile,) of each tile along an axis, by its start; they sum to 1 at every pixel."""
     window = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
     total = np.zeros(length)
-    for start in starts(length, tile, overlap):
+    for start in starts(length, tile, overlap, step):
         total[start : start + tile] += window
-    return {start: window / total[start : start + tile] for start in starts(length, tile, overlap)}
+    return {start: window / total[start : start + tile] for start in starts(length, tile, overlap, step)}
 
 
 def spatial(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """The dimensions along which images can be cut: those of the targets that all inputs with a sample axis share."""
-    targets, fields = task.of("target"), [task[name] for name in inputs if task[name].role == "input"]
-    common = set.intersection(*(set(field.dims) for field in (*targets, *fields)))
-    return tuple(dim for dim in targets[0].dims if dim in common - {SAMPLE})
+    """The dimensions of the targets along which images can be cut: all inputs lie on these, or on coarser ones."""
+    roots, fields = _roots(task), [task[name] for name in inputs if task[name].role == "input"]
+    common = [{roots.get(dim, dim) for dim in field.dims} for field in fields]
+    return tuple(dim for dim in task.spatial(task.of("target")[0]) if all(roots[dim] in dims for dims in common))
+
+
+def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[str, int]:
+    """Pixels of the targets between places at which all grids can be cut, along each of these dimensions."""
+    roots = _roots(task)
+    coarse = {dim: [sizes[dim] // sizes[other] for other in _alike(roots, dim) if other in sizes] for dim in dims}
+    return {dim: math.lcm(*(factor or 1 for factor in factors)) for dim, factors in coarse.items()}
+
+
+def _roots(task: Task) -> dict[str, str]:
+    return task.related("same", "coarser")
+
+
+def _alike(roots: Mapping[str, str], dim: str) -> list[str]:
+    return [other for other, root in roots.items() if root == roots[dim]]
 
 
 def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
-    """Values in the dtype of a field; classes are rounded."""
+    """Values in the dtype of a field: whole numbers are rounded; of probabilities (..., class), the likeliest class."""
     kind = np.dtype(field.dtype)
+    if field.classes and values.ndim > len(field.dims):
+        values = values.argmax(axis=-1)
     rounded = np.rint(values) if kind.kind in "iu" and values.dtype.kind == "f" else values
     return rounded.astype(kind, copy=False)
+
+
+def _blended(field: Field, values: np.ndarray) -> np.ndarray:
+    """What tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
+    if field.classes and values.ndim == len(field.dims):
+        values = np.eye(len(field.classes))[values]
+    return values
 
 
 @dataclass(frozen=True)
@@ -65,10 +98,14 @@ class Tiles:
 
     lengths: Mapping[str, int]
     overlap: float
+    steps: Mapping[str, int] = attribute(default_factory=dict)  # tiles begin at multiples of these
 
     def count(self, sizes: Mapping[str, int]) -> int:
         """Tiles of an image; 1 if it is not cut."""
-        return prod(len(starts(sizes[dim], tile, self.overlap)) for dim, tile in self.lengths.items())
+        return prod(len(starts(sizes[dim], *self._along(dim))) for dim in self.lengths)
+
+    def _along(self, dim: str) -> tuple[int, float, int]:
+        return self.lengths[dim], self.overlap, self.steps.get(dim, 1)
 
     def apply(
         self, predict: Predict, task: Task, sizes: Mapping[str, int], block: Arrays, batch: int
@@ -77,55 +114,79 @@ class Tiles:
 
         Memory: the block, its targets in float64, and `batch` tiles.
         """
-        grid = {dim: weights(sizes[dim], tile, self.overlap) for dim, tile in self.lengths.items()}
+        grid = {dim: weights(sizes[dim], *self._along(dim)) for dim in self.lengths}
         samples = len(next(values for name, values in block.items() if task[name].per_sample))
-        targets = task.of("target")
-        out = {f.name: np.zeros((samples, *f.shape(sizes)), np.result_type(f.dtype, float)) for f in targets}
-        for group in self._groups(task, block, grid):
+        targets, cut = task.of("target"), _Cut(task, self.lengths, sizes)
+        out = {
+            f.name: np.zeros((samples, *f.shape(sizes), *([len(f.classes)] if f.classes else [])), _sum(f))
+            for f in targets
+        }
+        for group in self._groups(cut, block, grid):
             for part in batched(product(group, range(samples)), batch):
-                predicted = predict(self._stack(task, block, part))
+                predicted = predict(self._stack(cut, block, part))
                 for field in targets:
-                    self._add(out[field.name], field, grid, part, predicted[field.name])
+                    _add(cut, out[field.name], field, grid, part, _blended(field, predicted[field.name]))
         return {field.name: as_stored(field, out[field.name]) for field in targets}
 
     def _groups(
-        self, task: Task, block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]
+        self, cut: "_Cut", block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]
     ) -> Iterator[list[Corner]]:
         """Tiles at which all constants have the same values, for constants have no batch axis: mostly, all tiles."""
-        constants = [name for name in block if not task[name].per_sample]
+        constants = [name for name in block if not cut.task[name].per_sample]
         groups: dict[str, list[Corner]] = {}
         for corner in product(*grid.values()):
-            key = sha256(b"".join(self._cut(task[name], block[name], corner).tobytes() for name in constants))
-            groups.setdefault(key, []).append(corner)
+            parts = (block[name][cut.index(cut.task[name], corner)] for name in constants)
+            groups.setdefault(sha256(b"".join(part.tobytes() for part in parts)), []).append(corner)
         yield from groups.values()
 
-    def _stack(self, task: Task, block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
+    def _stack(self, cut: "_Cut", block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
         first, _ = part[0]
         return {
-            name: np.stack([self._cut(task[name], values[i : i + 1], corner)[0] for corner, i in part])
-            if task[name].per_sample
-            else self._cut(task[name], values, first)
+            name: np.stack([values[i][cut.index(field, corner)[1:]] for corner, i in part])
+            if (field := cut.task[name]).per_sample
+            else values[cut.index(field, first)]
             for name, values in block.items()
         }
 
-    def _cut(self, field: Field, values: np.ndarray, corner: Corner) -> np.ndarray:
-        return values[self._index(field, corner)]
 
-    def _index(self, field: Field, corner: Corner) -> tuple[slice, ...]:
-        place = dict(zip(self.lengths, corner, strict=True))
+@dataclass(frozen=True)
+class _Cut:
+    """Where a tile lies in the fields of a task."""
+
+    task: Task
+    lengths: Mapping[str, int]
+    sizes: Mapping[str, int]
+
+    def index(self, field: Field, corner: Corner) -> tuple[slice, ...]:
+        """Of a field, all its axes."""
+        roots = _roots(self.task)
+        place = {roots[dim]: (start, dim) for dim, start in zip(self.lengths, corner, strict=True)}
         return tuple(
-            slice(place[dim], place[dim] + self.lengths[dim]) if dim in place else slice(None) for dim in field.dims
+            self._slice(dim, *place[roots[dim]]) if roots.get(dim) in place else slice(None) for dim in field.dims
         )
 
-    def _add(
-        self,
-        out: np.ndarray,
-        field: Field,
-        grid: Mapping[str, Mapping[int, np.ndarray]],
-        part: tuple[tuple[Corner, int], ...],
-        predicted: np.ndarray,
-    ) -> None:
-        for (corner, i), tile in zip(part, predicted, strict=True):
-            place = dict(zip(self.lengths, corner, strict=True))
-            along = [grid[dim][place[dim]] if dim in place else np.ones(1) for dim in field.dims[1:]]
-            out[i][self._index(field, corner)[1:]] += tile * reduce(np.multiply, np.ix_(*along))
+    def _slice(self, dim: str, start: int, cut: str) -> slice:
+        factor = self.sizes[cut] // self.sizes[dim]
+        return slice(start // factor, (start + self.lengths[cut]) // factor)
+
+
+def _sum(field: Field) -> Any:
+    """In which dtype tiles are added."""
+    return np.result_type(field.dtype, float)
+
+
+def _add(
+    cut: _Cut,
+    out: np.ndarray,
+    field: Field,
+    grid: Mapping[str, Mapping[int, np.ndarray]],
+    part: tuple[tuple[Corner, int], ...],
+    predicted: np.ndarray,
+) -> None:
+    """The tiles of a batch, weighted."""
+    for (corner, i), tile in zip(part, predicted, strict=True):
+        place = dict(zip(cut.lengths, corner, strict=True))
+        along = [grid[dim][place[dim]] if dim in place else np.ones(1) for dim in field.dims[1:]]
+        weight = reduce(np.multiply, np.ix_(*along))
+        extra = tile.ndim - weight.ndim  # classes
+        out[i][cut.index(field, corner)[1:]] += tile * weight.reshape(*weight.shape, *[1] * extra)

@@ -9,12 +9,15 @@ import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
 from inference.source import Source
+from schemas import slices
+from schemas.core import find_task
 from schemas.errors import UserError, meant
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.scores import nrms, nrms_aligned
+from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import units
 
 SAMPLES = 256  # tuned on, at most
+BYTES = 2**29  # of fields of whole groups that are tuned on, at most; the first group is taken, however large
 BLOCK = 64  # samples inverted at once
 COUNT = 10**6  # iterations, starts: more are a slip
 GAIN = 0.01  # relative: less is no reason to look beyond a grid
@@ -56,13 +59,14 @@ def _value(key: str, setting: Setting, text: str) -> Value:
 
 
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
-    """All settings: those given, and of the others the combination with the least mean error (`Report.rank`).
+    """All settings: those given, and of the others the combination with the least mean error (`Report.ranks`).
 
     Among combinations that are equal in it, because they differ in nothing that a measurement reveals, the one with the
     least error as published is taken.
 
-    On the first 256 validation samples, or training samples if there are none; never on test. No Tuning if nothing was
-    left to choose. UserError if something was, and there are no samples.
+    On the first 256 validation samples, or training samples if there are none; never on test. Of methods that take
+    groups, on as many whole groups as hold BYTES, at least one. No Tuning if nothing was left to choose. UserError if
+    something was, and there are no samples.
     """
     grid = _grid(method, given)
     if all(len(values) == 1 for values in grid.values()):
@@ -73,13 +77,12 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         raise UserError(
             f"{source.path}: no validation or training samples with targets to tune on; give --set {missing}"
         )
-    samples = min(source.manifest.samples[split], SAMPLES)
-    best, errors = _search(method, Source(source.path, source.manifest, split), samples, grid)
+    best, errors, samples = _search(method, Source(source.path, source.manifest, split), grid)
     return best, Tuning(
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
-        metric=find_inference(source.task.name).REPORT.rank,
+        metric=find_inference(source.task.name).REPORT.ranks(source.task),
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
         edges=[key for key in best if _at_edge(key, best, grid, errors)],
@@ -94,7 +97,8 @@ def recall(
     places: stores of predictions, or none; complete or not, for both are begun when tuning has ended.
     """
     grid = _grid(method, given)
-    tried, rank = math.prod(len(values) for values in grid.values()), find_inference(source.task.name).REPORT.rank
+    tried = math.prod(len(values) for values in grid.values())
+    rank = find_inference(source.task.name).REPORT.ranks(find_task(source.task.name))
     asked = (name, method.version, source.manifest.root_digest, sorted(given), tried, rank)
     for stored in filter(None, map(_stored, places)):
         if (how := stored.tuning) is None:
@@ -125,8 +129,18 @@ def _split(source: Source) -> str | None:
     return next((split for split in ("validation", "train") if source.manifest.samples.get(split)), None)
 
 
-def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[dict[str, Value], Errors]:
-    """The best combination, and the mean error of each.
+def _blocks(method: Method, source: Source, names: Iterable[str]) -> list[np.ndarray]:
+    """The samples that are tuned on, in blocks that the method can take. names: of fields that are read."""
+    if method.unit != "group":
+        return [np.arange(*ends) for ends in units(min(source.samples, SAMPLES), BLOCK)]
+    groups, fields = source.groups(method.group), [source.task[name] for name in names]
+    sample = sum(field.nbytes(source.manifest.sizes) for field in fields if field.per_sample)
+    ends = np.cumsum([len(rows) for rows in groups]) * sample
+    return groups[: max(1, int(np.searchsorted(ends, BYTES, side="right")))]
+
+
+def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value], Errors, int]:
+    """The best combination, the mean error of each, and the number of samples.
 
     Block by block, so that each is read once and memory does not grow with the number of combinations.
     """
@@ -134,30 +148,37 @@ def _search(method: Method, source: Source, samples: int, grid: Grid) -> tuple[d
     targets = [field.name for field in source.task.of("target")]
     report = find_inference(source.task.name).REPORT
     scored = [name for name in report.needs if not source.lacks([name])]
-    names = [*method.reads({field.name for field in source.task.fields}), *scored]
-    errors, published = np.empty((2, len(combinations), samples))
-    for start, stop in units(samples, BLOCK):
-        block = source.read(dict.fromkeys([*names, *targets]), start, stop)
+    names = dict.fromkeys([*method.reads({field.name for field in source.task.fields}), *scored, *targets])
+    parts = []
+    for rows in _blocks(method, source, names):
+        block = source.take(names, rows)
         ready = method.ready(block)
-        for row, settings in enumerate(combinations):
-            found = method.invert(source.task, settings, ready)
-            errors[row, start:stop], published[row, start:stop] = _errors(report, source, block, found)
+        inverted = (method.invert(source.task, settings, ready) for settings in combinations)
+        parts.append([_errors(report, source, block, found) for found in inverted])
+    errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean(row) for row in errors]
     equal = np.flatnonzero(np.array(means) <= (1 + EQUAL) * min(means))
     best = int(min(equal, key=lambda row: _mean(published[row])))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no setting gives a finite error on {source.split}; give all with --set")
-    return combinations[best], {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
+    of_all = {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
+    return combinations[best], of_all, errors.shape[1]
 
 
 def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Errors of each sample, by the score that methods are compared by, and as published."""
     if report.measures:
-        error = report.measures.of(block, found)[report.rank]
+        error = report.measures.of(block, found)[report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
-    target, window = next(iter(found)), source.window()
-    return nrms_aligned(source.task, found, block, window), nrms(found[target], block[target].astype(float), window)
+    task, window, samples = source.task, source.window(), len(next(iter(found.values())))
+    truth = slices.fold(task, {name: block[name] for name in found}, samples)
+    found = slices.fold(task, found, samples)
+    if report.ranks(task) != "nrms_aligned":
+        error = score(task.sliced, found, truth)[report.ranks(task)]
+        return error, error
+    target = next(iter(found))
+    return nrms_aligned(task.sliced, found, truth, window), nrms(found[target], truth[target].astype(float), window)
 
 
 def _mean(errors: np.ndarray) -> float:

@@ -6,13 +6,14 @@ A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything els
 import dataclasses
 import json
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
 import schemas.tasks
@@ -20,11 +21,13 @@ from schemas import files
 from schemas.errors import UserError, meant
 
 SAMPLE = "sample"
+IGNORE = "ignore"  # the class that counts nowhere
 SPLITS = ("train", "validation", "test")
 
 type Role = Literal["input", "target", "parameter", "auxiliary", "digest"]
 type DType = Literal["bool", "uint8", "uint16", "uint32", "int32", "int64", "float32", "float64", "complex64"]
-type Gauge = Literal["constant", "ramp", "shift", "twin"]
+type Freedom = Literal["constant", "ramp", "shift", "twin"]
+type Relation = Literal["same", "coarser", "reciprocal"]
 
 _STRICT = ConfigDict(extra="forbid")
 _SIDES: tuple[Role, Role] = ("input", "target")
@@ -45,6 +48,8 @@ class Field:
     role: Role
     about: str
     optional: bool = False  # stored only when the recipe asks for it
+    classes: tuple[str, ...] = ()  # names of the values 0, 1 ...; that called `ignore` counts in no loss and no score
+    period: Annotated[float, Limits(gt=0, allow_inf_nan=False)] | None = None  # values that differ by it are one
 
     @model_validator(mode="before")
     @classmethod
@@ -57,6 +62,10 @@ class Field:
             raise ValueError(f"field name {self.name!r} must be an identifier")
         if SAMPLE in self.dims[1:]:
             raise ValueError(f"field {self.name}: `sample` must be the first dimension")
+        if self.classes and (self.dtype != "uint8" or not 2 <= len(set(self.classes)) == len(self.classes) <= 256):
+            raise ValueError(f"field {self.name}: classes must be 2 to 256 names, each once, of a field of uint8")
+        if self.period is not None and not self.dtype.startswith("float"):
+            raise ValueError(f"field {self.name}: period: must be a field of floats")
         return self
 
     @property
@@ -67,7 +76,13 @@ class Field:
     @property
     def identity(self) -> list[Any]:
         """What a change of which changes the data: not its explanation."""
-        return [self.name, list(self.dims), self.dtype, self.units, self.role]
+        known = [self.name, list(self.dims), self.dtype, self.units, self.role]
+        return [*known, list(self.classes)] if self.classes else known
+
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """The classes that losses and scores count."""
+        return tuple(i for i, name in enumerate(self.classes) if name != IGNORE)
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of one sample (or of the whole array, if it is not per sample)."""
@@ -79,23 +94,72 @@ class Field:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Grid:
+    """Spatial dimensions: neighbours along them belong together. All others of a field are slices or channels.
+
+    Grids relate dimension by dimension. same: points at the same places; coarser: k times fewer, whose outer edges are
+    the same; reciprocal: as many frequencies, 0 at pixel N//2.
+    """
+
+    dims: tuple[str, ...]
+    sampling: tuple[str, ...] = ()  # parameters with the width of its pixels: of square ones, or along each dimension
+    of: tuple[str, ...] = ()  # the dimensions of the grid that it relates to; empty: to none
+    how: Relation = "same"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.dims or (self.of and len(self.of) != len(self.dims)):
+            raise ValueError(f"grid {self.dims}: of {self.of}: must have as many dimensions, at least one")
+        if len(self.sampling) not in (0, 1, len(self.dims)):
+            raise ValueError(f"grid {self.dims}: sampling {self.sampling}: must be one parameter, or one a dimension")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Gauge:
+    """Joint transformations of all targets that leave the inputs as they are (see `schemas.gauge`)."""
+
+    free: tuple[Freedom, ...] = ()
+    phases: tuple[str, ...] = ()  # targets to which constant and ramp are added, and which the twin negates
+    modulus: str = ""  # target: with the one phase, of a wave modulus exp(i phase), which is what is transformed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.phases and set(self.free) & {"constant", "ramp"}:
+            raise ValueError("gauge: phases must name the targets to which constant and ramp are added")
+        if self.modulus and (len(self.phases) != 1 or "ramp" in self.free):
+            raise ValueError(f"gauge: a wave of modulus {self.modulus} has one phase, and no ramp is free")
+        return self
+
+    def within(self, names: Container[str]) -> "Gauge":
+        """Return what is left of it where targets are missing."""
+        phases = tuple(name for name in self.phases if name in names)
+        free = tuple(one for one in self.free if phases or one not in ("constant", "ramp"))
+        return Gauge(free, phases, self.modulus if self.modulus in names and phases else "")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Task:
-    """A kind of dataset: its fields, and the joint transformations of the targets that the inputs cannot reveal."""
+    """A kind of dataset: its fields, how they lie in space, and what of the targets the inputs cannot reveal."""
 
     name: str
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})*$")]
     about: str
     formula: str
-    gauge: tuple[Gauge, ...]
     fields: tuple[Field, ...]
+    gauge: Gauge = Gauge()
+    grids: tuple[Grid, ...] = ()
+    slices: tuple[str, ...] = ()  # dimensions whose every index is a sample of its own to networks and scores
     window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
-    alike: tuple[tuple[str, str], ...] = ()  # dimensions as long as another: of a measurement, the other is known
-    wave: tuple[str, str] | None = None  # targets that are modulus and phase of one wave: the gauge acts on that
 
     @model_validator(mode="before")
     @classmethod
     def _of_today(cls, data: Any) -> Any:
-        return _without(data, "measured", "beam", "distinct", "roots")
+        if not isinstance(data, dict) or "grids" in data or not isinstance(data.get("gauge"), list | tuple):
+            return data
+        data = _without(data, "measured", "beam", "distinct", "roots", "alike", "wave", "gauge")
+        known = find_task(data["name"]) if data.get("name") in task_names() else None
+        return data | ({"gauge": known.gauge, "grids": known.grids} if known else {})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -108,8 +172,6 @@ class Task:
             raise ValueError(f"task {self.name}: fields declared twice: {sorted(repeated)}")
         if self.window is not None and (self.window not in names or self[self.window].per_sample):
             raise ValueError(f"task {self.name}: window {self.window} must be a field without samples")
-        if self.wave and (self.window or "ramp" in self.gauge):
-            raise ValueError(f"task {self.name}: wave {self.wave} goes without a window, and without a ramp in gauge")
         return self
 
     def __getitem__(self, name: str) -> Field:
@@ -121,10 +183,50 @@ class Task:
         return tuple(field for field in self.fields if field.role in roles)
 
     @property
-    def along(self) -> dict[str, str]:
-        """Dimensions of inputs that are as long as one of the targets, and that one: of patterns, {"qy": "y"}."""
-        seen, grid = ({dim for field in self.of(role) for dim in field.dims} for role in _SIDES)
-        return {other: dim for dim, other in self.alike if dim in grid and other in seen}
+    def dims(self) -> frozenset[str]:
+        """All spatial dimensions."""
+        return frozenset(dim for grid in self.grids for dim in grid.dims)
+
+    def spatial(self, field: Field) -> tuple[str, ...]:
+        """The spatial dimensions of a field, in its order."""
+        return tuple(dim for dim in field.dims if dim in self.dims)
+
+    def channels(self, field: Field) -> tuple[str, ...]:
+        """The other dimensions of a field, without samples."""
+        return tuple(dim for dim in field.dims if dim not in self.dims and dim != SAMPLE)
+
+    def related(self, *relations: Relation) -> dict[str, str]:
+        """By spatial dimension, the one that stands for all that relate to it in these ways."""
+        roots = {dim: dim for grid in self.grids for dim in grid.dims}
+        for grid in self.grids:
+            for dim, other in zip(grid.dims, grid.of, strict=False):
+                if grid.how in relations:
+                    old, new = roots[dim], roots.get(other, other)
+                    roots = {key: new if root == old else root for key, root in roots.items()}
+        return roots
+
+    def unlike(self, sizes: Mapping[str, int]) -> list[str]:
+        """Which lengths do not suit the relations of the grids."""
+        found = []
+        for grid in self.grids:
+            for dim, other in zip(grid.dims, grid.of, strict=False):
+                if not {dim, other} <= sizes.keys():
+                    continue
+                rest = sizes[other] % sizes[dim] if grid.how == "coarser" else sizes[other] - sizes[dim]
+                if rest:
+                    rule = "must divide" if grid.how == "coarser" else "must be"
+                    found.append(f"{dim} = {sizes[dim]}: {rule} {other} = {sizes[other]}")
+        return found
+
+    @property
+    def sliced(self) -> "Task":
+        """The task whose samples are the slices of this one's samples."""
+        return replace(self, fields=tuple(map(self._sliced, self.fields)), slices=())
+
+    def _sliced(self, field: Field) -> Field:
+        if not set(self.slices) & set(field.dims):
+            return field
+        return replace(field, dims=(SAMPLE, *(dim for dim in field.dims if dim not in (SAMPLE, *self.slices))))
 
     def select(self, optional: frozenset[str]) -> "Task":
         """The task with those of its optional fields that are named; without a window if that is not among them."""
@@ -134,6 +236,17 @@ class Task:
         """The task with some of its fields alone."""
         window = self.window if self.window in {field.name for field in fields} else None
         return replace(self, fields=fields, window=window)
+
+    def targeting(self, name: str) -> "Task":
+        """The task whose only target is one of its parameters; without window and gauge.
+
+        KeyError if it has no such field.
+        """
+        if self[name].role == "target":
+            return self
+        kept = (field for field in self.fields if field.role != "target")
+        fields = tuple(replace(field, role="target") if field.name == name else field for field in kept)
+        return replace(self, fields=fields, window=None, gauge=Gauge())
 
     def identity(self) -> list[Any]:
         """What a change of which changes the data: version and fields, not their explanations."""
@@ -210,14 +323,33 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for field in task.of("input", "target", "parameter"):
         if not field.per_sample:
             yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
-    dims = {dim for field in task.fields for dim in field.dims}
-    if unknown := {dim for pair in task.alike for dim in pair} - dims:
-        yield f"TASK.alike = {task.alike}: no field has the dimension {', '.join(sorted(unknown))}"
-    yield from misread(task, "TASK.wave", task.wave or (), "target")
+    yield from misread(task, "TASK.gauge.phases", task.gauge.phases, "target")
+    yield from misread(task, "TASK.gauge.modulus", (task.gauge.modulus,) if task.gauge.modulus else (), "target")
     yield from _import_mistakes(task, files.optional(module, "IMPORT", Import) or Import())
+    yield from _grid_mistakes(task)
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
-    if len(grids) > 1 and (task.gauge or task.window):
+    if len(grids) > 1 and (task.gauge.free or task.window):
         yield f"TASK.gauge, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"
+
+
+def _grid_mistakes(task: Task) -> Iterator[str]:
+    dims = {dim for field in task.fields for dim in field.dims} - {SAMPLE}
+    placed = [dim for grid in task.grids for dim in grid.dims]
+    for grid in task.grids:
+        yield from misread(task, f"TASK.grids {grid.dims}: sampling", grid.sampling, "parameter", "auxiliary")
+        if lost := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
+            yield f"TASK.grids: no field has the dimension {', '.join(lost)}"
+        if lost := [dim for dim in grid.of if dim not in placed]:
+            yield f"TASK.grids {grid.dims}: of {grid.of}: {', '.join(lost)} must be a dimension of another grid"
+    if twice := {dim for dim in placed if placed.count(dim) > 1}:
+        yield f"TASK.grids: {', '.join(sorted(twice))} must be of one grid alone"
+    if wrong := [dim for dim in task.slices if dim in placed or dim not in dims]:
+        yield f"TASK.slices: {', '.join(wrong)} must be a dimension of a field, and of no grid"
+    for field in task.of("target"):
+        if task.slices and not set(task.slices) <= set(field.dims):
+            yield f"TASK.slices: target {field.name} must have the dimensions {', '.join(task.slices)}"
+    if len({task.spatial(field) for field in task.of("target")}) > 1:
+        yield f"TASK.grids: all targets must lie on one grid, not {[task.spatial(f) for f in task.of('target')]}"
 
 
 def _import_mistakes(task: Task, found: Import) -> Iterator[str]:

@@ -2,15 +2,15 @@
 
 `Task.gauge` names joint transformations of all targets that leave the inputs as they are:
 
-    constant    the targets in rad + c
-    ramp        the targets in rad + c + a . x,   x the coordinates along all spatial axes
+    constant    the phases + c
+    ramp        the phases + c + a . x,   x the coordinates along all spatial axes
     shift       the targets at x - s, s a whole number of pixels along each axis, cyclic
-    twin        the targets at -x (index -> -index, cyclic), those in rad negated
+    twin        the targets at -x (index -> -index, cyclic), the phases negated
 
-Modulus and phase of one wave (`Task.wave`) are aligned as that: see `schemas.waves`.
+Modulus and phase of one wave (`Gauge.modulus`) are aligned as that: see `schemas.waves`.
 
-Joint: several targets in rad share one c and one a, and all targets share s and the inversion. All targets of a task
-with a gauge therefore lie on one grid.
+Joint: several phases (`Gauge.phases`) share one c and one a, and all targets share s and the inversion. All targets of
+a task with a gauge therefore lie on one grid.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from math import prod
 import numpy as np
 
 from physics.arrays import Array, module
-from schemas.core import Field, Task
+from schemas.core import Field, Gauge, Task
 from schemas.waves import align_wave, counted, inverted, shifted
 
 
@@ -44,16 +44,17 @@ def align(
     moved w B is no w B (nor a cyclic ramp a ramp), and what has moved out of the window is 0 the next time.
     """
     fields = targets(task, prediction, truth, window)
-    if not task.gauge:
+    gauge = task.gauge.within(prediction)
+    if not gauge.free:
         return dict(prediction)
-    if task.wave and set(task.wave) <= set(prediction):
-        return _aligned_wave(task, task.wave, prediction, truth)
+    if gauge.modulus:
+        return _aligned_wave(gauge, prediction, truth)
     xp = module(*prediction.values(), *truth.values(), window)
     moving, fixed = (_stack(values, fields, window, xp) for values in (prediction, truth))
     fixed = fixed.astype(moving.dtype)
-    basis = [xp.asarray(b, dtype=moving.dtype) for b in _basis(task, fields, moving.shape[2:], window)]
-    candidates = [moving, _invert(moving, fields, xp)] if "twin" in task.gauge else [moving]
-    if "shift" in task.gauge:
+    basis = [xp.asarray(b, dtype=moving.dtype) for b in _basis(gauge, fields, moving.shape[2:], window)]
+    candidates = [moving, _invert(moving, gauge, fields, xp)] if "twin" in gauge.free else [moving]
+    if "shift" in gauge.free:
         candidates = [_shift(candidate, fixed, basis, xp) for candidate in candidates]
     best = _nearest([_fit(candidate, fixed, basis) for candidate in candidates], fixed, xp)
     return {field.name: best[:, i].astype(prediction[field.name].dtype) for i, field in enumerate(fields)}
@@ -64,24 +65,22 @@ def compared(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return prediction and truth as scores compare them: the first aligned with the second.
 
-    Where the modulus of a wave (`Task.wave`) is 0, there is no phase to compare: it is set to 0, in the prediction and
-    in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not predicted is as
-    wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for `align`.
+    Where the modulus of a wave (`Gauge.modulus`) is 0, there is no phase to compare: it is set to 0, in the prediction
+    and in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not predicted is
+    as wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for `align`.
     """
-    names = task.wave if task.wave and set(task.wave) <= set(prediction) else None
-    if names is None:
+    gauge = task.gauge.within(prediction)
+    if not gauge.modulus:
         return align(task, prediction, truth, window), dict(truth)
-    modulus, phase = names
-    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], task.gauge)}
+    modulus, (phase,) = gauge.modulus, gauge.phases
+    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], gauge.free)}
     moved = align(task, prediction, exact, window)
     return moved | {phase: counted(moved[modulus], moved[phase], ())}, exact
 
 
-def _aligned_wave(
-    task: Task, names: tuple[str, str], prediction: Mapping[str, Array], truth: Mapping[str, Array]
-) -> dict[str, Array]:
-    modulus, phase = names
-    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], task.gauge)
+def _aligned_wave(gauge: Gauge, prediction: Mapping[str, Array], truth: Mapping[str, Array]) -> dict[str, Array]:
+    modulus, (phase,) = gauge.modulus, gauge.phases
+    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], gauge.free)
     moved = dict(prediction) | {modulus: found.modulus, phase: found.phase}
     return {name: values.astype(prediction[name].dtype) for name, values in moved.items()}
 
@@ -99,7 +98,7 @@ def targets(
     if any(predicted != true for predicted, true in shapes.values()):
         raise ValueError(f"shapes (prediction, truth) {shapes} differ: both must be (sample, *spatial)")
     grids = {predicted[1:] for predicted, _ in shapes.values()} | ({window.shape} if window is not None else set())
-    if len(grids) > 1 and (task.gauge or window is not None):
+    if len(grids) > 1 and (task.gauge.free or window is not None):
         raise ValueError(f"targets and window lie on grids {sorted(grids)}: a gauge or a window needs one grid for all")
     return fields
 
@@ -110,18 +109,18 @@ def _stack(values: Mapping[str, Array], fields: list[Field], window: Array, xp: 
     return stack if window is None else xp.where(window == 0, 0, stack)
 
 
-def _basis(task: Task, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
+def _basis(gauge: Gauge, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
     """Orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window; float64 in NumPy.
 
-    0 outside the targets in rad. An axis of one pixel, or a window too narrow for a ramp, adds a vector of zeros.
+    0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a vector of zeros.
     """
-    rad = np.array([field.units == "rad" for field in fields], dtype=float).reshape(-1, *[1] * len(shape))
-    if not {"constant", "ramp"} & set(task.gauge) or not rad.any():
+    if not {"constant", "ramp"} & set(gauge.free):
         return []
+    phases = np.array([field.name in gauge.phases for field in fields], dtype=float).reshape(-1, *[1] * len(shape))
     xp = module(window)
-    flat = rad * (xp.ones(shape) if window is None else xp.asarray(window, dtype=float))
+    flat = phases * (xp.ones(shape) if window is None else xp.asarray(window, dtype=float))
     coordinates = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) / n for n in shape], indexing="ij", sparse=True)
-    return _orthonormal([flat, *[flat * x for x in coordinates if "ramp" in task.gauge]], xp)
+    return _orthonormal([flat, *[flat * x for x in coordinates if "ramp" in gauge.free]], xp)
 
 
 def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
@@ -137,9 +136,9 @@ def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
     return basis
 
 
-def _invert(stack: Array, fields: list[Field], xp: Array) -> Array:
+def _invert(stack: Array, gauge: Gauge, fields: list[Field], xp: Array) -> Array:
     """The twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
-    sign = [-1 if field.units == "rad" else 1 for field in fields]
+    sign = [-1 if field.name in gauge.phases else 1 for field in fields]
     return inverted(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
 
 

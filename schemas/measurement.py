@@ -86,7 +86,9 @@ def measure(
     for name, files in reads:
         parts[name] += _samples(task[name], how, files, axes, asked)
     sizes = _sizes(task, parts)
-    sizes |= {dim: sizes[other] for dim, other in task.alike if other in sizes}
+    roots = task.related("same", "reciprocal")
+    known = {roots.get(dim, dim): length for dim, length in sizes.items()}
+    sizes |= {dim: known[root] for dim, root in roots.items() if root in known}
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
     columns = _parameters(task, how, given, rows, sizes, notes)

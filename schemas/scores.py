@@ -7,15 +7,15 @@ Henderson, J. Mol. Biol. 333 (2003) 721. Structural similarity: Wang et al., IEE
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import scipy.fft
 
-from schemas.core import Task
+from schemas.core import Field, Task
 from schemas.gauge import compared, targets
+from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, kind, score_key
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
@@ -27,16 +27,7 @@ NEGLECTED = 1e-3  # of the sum over offsets in `independent_counts`
 ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
 
 
-@dataclass(frozen=True)
-class Score:
-    """What a metric means. unit: "field" stands for the unit of the scored field."""
-
-    unit: str
-    about: str
-    better: Literal["lower", "higher"]
-
-
-SCORES: Mapping[str, Score] = MappingProxyType(
+OF_IMAGES: Mapping[str, Score] = MappingProxyType(
     {
         "nrms_aligned": Score(
             "1",
@@ -50,6 +41,15 @@ SCORES: Mapping[str, Score] = MappingProxyType(
         "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/2, 0.5 if never", "higher"),
     }
 )
+BY_KIND: Mapping[Kind, Mapping[str, Score]] = MappingProxyType(
+    {"images": OF_IMAGES, "classes": OF_CLASSES, "numbers": OF_NUMBERS}
+)
+SCORES: Mapping[str, Score] = MappingProxyType({**OF_IMAGES, **OF_CLASSES, **OF_NUMBERS})
+
+
+def scores_of(task: Task) -> set[str]:
+    """The names of the scores of a task's targets."""
+    return {name for field in task.of("target") for name in BY_KIND[kind(task, field)]}
 
 
 def score(
@@ -57,8 +57,9 @@ def score(
 ) -> dict[str, Real]:
     """All `SCORES` of all predicted targets, (sample,) each: the task's first bare (`nrms`), others `<field>.<metric>`.
 
-    prediction, truth: target name -> (sample, *spatial), of spatial rank 1, 2, 3. window: (*spatial), or None for 1.
-    All axes but the first are spatial. Results do not depend on the batch, to the last bit.
+    prediction, truth: target name -> (sample, *dims of the field), of spatial rank 0 to 3; classes as labels. window:
+    (*spatial), or None for 1. Channels enter sums like pixels; ssim and the curve of frc are means over them. Results
+    do not depend on the batch, to the last bit.
 
     NaN where a score is undefined: all of a sample with a value that is not finite inside the window (in any target);
     nrms of a zero truth; psnr, ssim and frc of a constant one; ssim of a grid below 11 pixels along some axis, or of a
@@ -72,6 +73,8 @@ def score_and_correlation(
 ) -> tuple[dict[str, Real], Real, Real]:
     """`score`, and what `frc` of the first one is read from: `ring_correlation` after alignment."""
     fields = targets(task, prediction, truth, window)
+    if any(kind(task, field) != "images" for field in fields):
+        return _of_other_kinds(task, fields, prediction, truth), np.empty(0), np.empty((len(truth[fields[0].name]), 0))
     inside = {f.name: np.broadcast_to(True if window is None else window != 0, truth[f.name].shape[1:]) for f in fields}
     bare, known = ({n: np.where(inside[n], np.asarray(v[n], float), 0) for n in inside} for v in (prediction, truth))
     finite = np.all([_finite(v) for v in [*bare.values(), *known.values()]], axis=0)
@@ -79,13 +82,40 @@ def score_and_correlation(
     curves: dict[str, tuple[Real, Real]] = {}
     with np.errstate(all="ignore"):  # a prediction beyond 1e154 has an infinite error
         aligned, exact = compared(task, bare, known, window)
-        for name in inside:
-            prefix = "" if name == task.of("target")[0].name else f"{name}."
-            images = (bare[name], known[name], aligned[name], exact[name])
-            rows, curves[name] = _rows(images, inside[name], window)
-            found |= {prefix + metric: np.where(finite, values, np.nan) for metric, values in rows.items()}
+        for field in fields:
+            name = field.name
+            images = tuple(planes(task, field, values[name]) for values in (bare, known, aligned, exact))
+            rows, curves[name] = _rows(images, planes(task, field, inside[name][None])[0], window)
+            found |= {
+                score_key(task, name, metric): np.where(finite, values, np.nan) for metric, values in rows.items()
+            }
     frequency, correlation = curves[fields[0].name]
     return found, frequency, np.where(finite[:, None], correlation, np.nan)
+
+
+def _of_other_kinds(
+    task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
+) -> dict[str, Real]:
+    """Of targets that are not all images: images among them are scored alone, without a gauge."""
+    found: dict[str, Real] = {}
+    for field in fields:
+        name = field.name
+        if scorer := SCORERS.get(kind(task, field)):
+            rows = scorer(field, prediction[name], truth[name])
+            found |= {score_key(task, name, metric): values for metric, values in rows.items()}
+        else:
+            one = ({name: prediction[name]}, {name: truth[name]})
+            found |= score(replace(task, fields=tuple(f for f in task.fields if f not in fields or f == field)), *one)
+    return found
+
+
+def planes(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
+    """(sample, *dims) -> (sample, channel, *spatial)."""
+    dims = field.dims[1:]
+    order = (*task.channels(field), *task.spatial(field))
+    moved = values.transpose(0, *(1 + dims.index(dim) for dim in order))
+    several = len(task.channels(field))
+    return moved.reshape(len(values), math.prod(moved.shape[1 : 1 + several]), *moved.shape[1 + several :])
 
 
 def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> Real:
@@ -220,16 +250,19 @@ def _finite(array: Real) -> np.ndarray:
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
 
 
-def _rows(images: tuple[Real, Real, Real, Real], inside: np.ndarray, window: np.ndarray | None) -> Rows:
+def _rows(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarray | None) -> Rows:
     """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits.
 
-    images: prediction and truth as they are, and as they are compared after alignment.
+    images: (sample, channel, *spatial), prediction and truth as they are, and as they are compared after alignment.
+    inside: (channel, *spatial).
     """
     bare, known, aligned, exact = images
     aligned = np.where(inside, aligned, 0)  # a shift may have moved something out of the window
     rows = [_pixelwise(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
-    found = {metric: np.array([row[metric] for row in rows], float) for metric in SCORES if metric != "frc"}
-    frequency, correlation = ring_correlation(aligned, exact, window)
+    found = {metric: np.array([row[metric] for row in rows], float) for metric in OF_IMAGES if metric != "frc"}
+    first, second = (values.reshape(math.prod(values.shape[:2]), *values.shape[2:]) for values in (aligned, exact))
+    frequency, each = ring_correlation(first, second, window)
+    correlation = each.reshape(*exact.shape[:2], len(frequency)).mean(axis=1)
     crossings = np.array([crossing(frequency, row) for row in correlation], float)
     return {**found, "frc": crossings}, (frequency, correlation)
 
@@ -249,17 +282,20 @@ def _pixelwise(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.n
 
 
 def _similarity(prediction: Real, truth: Real, data_range: float, inside: np.ndarray) -> float:
-    """Mean of the map of structural similarity inside the window, the kernel's radius off the edges of the image.
+    """Mean of the maps of structural similarity inside the window, the kernel's radius off the edges of the image.
 
     So do Wang et al. and skimage, with the covariance of a population; without a window the value is skimage's own.
     """
     from skimage.metrics import structural_similarity  # slow to import
 
-    middle = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * truth.ndim
-    if min(truth.shape) <= 2 * SSIM_RADIUS or not inside[middle].any() or not math.isfinite(data_range):
+    middle = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * (truth.ndim - 1)
+    if min(truth.shape[1:]) <= 2 * SSIM_RADIUS or not inside[:, *middle].any() or not math.isfinite(data_range):
         return math.nan
-    _, full = structural_similarity(truth, prediction, data_range=data_range, **WANG)  # type: ignore[no-untyped-call]
-    return float(full[middle][inside[middle]].mean())
+    found = []
+    for p, t, within in zip(prediction, truth, inside, strict=True):
+        _, full = structural_similarity(t, p, data_range=data_range, **WANG)  # type: ignore[no-untyped-call]
+        found.append(full[middle][within[middle]].mean())
+    return float(np.mean(found))
 
 
 def _without_mean(images: Real, window: np.ndarray | None) -> Real:
@@ -304,4 +340,4 @@ def _moments(values: np.ndarray) -> dict[str, float | int | str | None]:
 def _unit(task: Task, key: str, meaning: Score) -> str:
     name = key.rpartition(".")[0]
     field = task[name] if name else task.of("target")[0]
-    return field.units if meaning.unit == "field" else meaning.unit
+    return meaning.unit.replace("field", field.units)

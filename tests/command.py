@@ -17,6 +17,7 @@ from typing import Any
 
 import generators.tasks
 import schemas.tasks
+import training.models
 import training.tasks
 
 ROOMS = {"generate": "generators.cli", "train": "training.cli"}

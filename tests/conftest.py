@@ -20,6 +20,7 @@ import pytest
 import generators.tasks
 import inference.tasks
 import schemas.tasks
+import training.models
 import training.tasks
 from generators.cli import main as generate_main
 from inference.cli import evaluate as evaluate_main
@@ -32,7 +33,7 @@ TOY = Path(__file__).parent / "toy"
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
-for package in (schemas.tasks, generators.tasks, training.tasks, inference.tasks):
+for package in (schemas.tasks, generators.tasks, training.tasks, training.models, inference.tasks):
     package.__path__.append(str(TOY / package.__name__.replace(".", "/")))
 
 TOY_TASK = ("--task", "toy", "--scheduler", "synchronous")

@@ -17,7 +17,7 @@ from schemas.core import Task, problems, task_names
 from schemas.errors import UserError
 from schemas.knobs import knobs, make
 from schemas.store import is_simulated
-from training.contract import find_learn, find_model, model_names
+from training.contract import Symmetry, find_learn, find_model, model_names
 from training.recipe import recipe_of
 
 TASKS = task_names()
@@ -173,14 +173,14 @@ def test_a_task_is_four_files(name: str) -> None:
 def test_what_is_learned_is_in_the_schema(name: str, found: tuple[Task, Generator]) -> None:
     task, learn = found[0], find_learn(name)
     fields = {field.name: field for field in task.fields}
+    assert all(set(grid) <= task.dims for grid in learn.grids.values())
     for parts in learn.inputs.values():
         read = [name for part in parts for name in ((part,) if isinstance(part, str) else (*part.fields, part.like))]
         assert set(read) - {""} <= fields.keys()
         assert not any(fields[name].role == "target" for part in parts if isinstance(part, str) for name in [part])
     assert all(fields[name].role == "parameter" for name in learn.scalars)
-    assert all(set(learn.spatial) <= set(field.dims) for field in task.of("target"))
-    flips = {f"flip_{dim}" for dim in learn.spatial} | {"transpose"}
-    assert set(learn.symmetries) <= flips
+    flips = {f"flip_{dim}" for dim in task.spatial(task.of("target")[0])} | {"transpose"}
+    assert {one for one in learn.symmetries if not isinstance(one, Symmetry)} <= flips
 
 
 def test_no_derived_input_reads_the_truth(name: str, found: tuple[Task, Generator]) -> None:
@@ -197,13 +197,13 @@ def test_named_recipes_of_training_are_recipes(name: str) -> None:
     assert "default" in recipes
     for recipe in recipes.values():
         model = recipe.get("model", {}).get("name", "unet")
-        kind = recipe_of(model, find_model(model).Config)
+        kind = recipe_of(model, find_model(model), find_learn(name))
         assert make(kind, recipe, []).model_dump()["model"]["name"] == model
 
 
 @pytest.mark.parametrize("model", model_names())
 def test_every_knob_of_training_says_its_unit_and_meaning(model: str) -> None:
-    for key, info in knobs(recipe_of(model, find_model(model).Config)):
+    for key, info in knobs(recipe_of(model, find_model(model))):
         assert info.description, key
         assert isinstance(info.json_schema_extra, dict), key
         assert info.json_schema_extra["unit"], key

@@ -15,7 +15,7 @@ import zarr
 from safetensors.numpy import load as load_arrays
 
 from generators import engine, recompute, unit
-from inference.scans import read_images
+from inference.stitching.store import read_images
 
 from .conftest import Command, digest, files
 

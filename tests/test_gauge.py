@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from schemas.core import Field, Gauge, Task
+from schemas.core import Field, Freedom, Gauge, Grid, Task
 from schemas.gauge import align
 from schemas.tasks.tie import TASK as TIE
 from tests.training.conftest import QUICK
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (9, 12, 7), (5, 1, 8)]
-KINDS: tuple[Gauge, ...] = ("constant", "ramp", "shift", "twin")
+KINDS: tuple[Freedom, ...] = ("constant", "ramp", "shift", "twin")
 GAUGES = [tuple(some) for n in range(5) for some in combinations(KINDS, n)]
 
 type Shape = tuple[int, ...]
@@ -23,10 +23,13 @@ shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 gauges = pytest.mark.parametrize("gauge", GAUGES, ids="-".join)
 
 
-def task_of(gauge: tuple[Gauge, ...], rank: int, *units: str) -> Task:
+def task_of(gauge: tuple[Freedom, ...], rank: int, *units: str) -> Task:
     dims = ("sample", "z", "y", "x")[: 1 + rank]
     fields = [Field(f"t{i}", dims, "float32", unit, "target", "") for i, unit in enumerate(units or ("rad", "1"))]
-    return Task(name="any", version="1.0", about="", formula="", gauge=gauge, fields=tuple(fields))
+    phases = tuple(field.name for field in fields if field.units == "rad")
+    free = Gauge(gauge, phases=phases) if phases or not {"constant", "ramp"} & set(gauge) else Gauge()
+    grids = (Grid(dims[1:]),)
+    return Task(name="any", version="1.0", about="", formula="", gauge=free, fields=tuple(fields), grids=grids)
 
 
 def soft(shape: Shape) -> Any:
@@ -56,9 +59,9 @@ def ramp(task: Task, shape: Shape, samples: int = 3) -> Any:
     """(sample, *spatial) that the gauge of the task allows, before the window; only index arithmetic in common."""
     rng = np.random.default_rng(9)
     found = np.zeros((samples, *shape))
-    if {"constant", "ramp"} & set(task.gauge):
+    if {"constant", "ramp"} & set(task.gauge.free):
         found += rng.uniform(-3, 3, (samples, *[1] * len(shape)))
-    if "ramp" in task.gauge:
+    if "ramp" in task.gauge.free:
         for axis in np.indices(shape):
             found += rng.uniform(-0.3, 0.3, (samples, *[1] * len(shape))) * axis
     return found
@@ -70,11 +73,11 @@ def planted(task: Task, truth: dict[str, Any], added: Any) -> dict[str, Any]:
     for field in task.fields:
         rows = []
         for i, row in enumerate(truth[field.name] - (added if field.units == "rad" else 0)):
-            if "twin" in task.gauge and i != 1:
+            if "twin" in task.gauge.free and i != 1:
                 row = row[tuple(np.ix_(*[[-k % n for k in range(n)] for n in row.shape]))]
                 row = -row if field.units == "rad" else row
             shift = [(3 * i + 2 + axis) % n for axis, n in enumerate(row.shape)]
-            rows.append(np.roll(row, shift, range(row.ndim)) if "shift" in task.gauge else row)
+            rows.append(np.roll(row, shift, range(row.ndim)) if "shift" in task.gauge.free else row)
         moved[field.name] = np.array(rows)
     return moved
 
@@ -86,7 +89,7 @@ def error(found: dict[str, Any], truth: dict[str, Any]) -> Any:
 @windows
 @gauges
 @shapes
-def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Gauge, ...], window: Any) -> None:
+def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Freedom, ...], window: Any) -> None:
     """Shift and twin act on windowed arrays, so that the window must not cut off what they move: here it has no 0."""
     task, w = task_of(gauge, len(shape)), window(shape)
     truth = times(w, noise(task, shape))
@@ -113,7 +116,7 @@ def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Gauge, ...], wind
 @windows
 @gauges
 @shapes
-def test_the_error_never_grows_and_is_the_least(shape: Shape, gauge: tuple[Gauge, ...], window: Any) -> None:
+def test_the_error_never_grows_and_is_the_least(shape: Shape, gauge: tuple[Freedom, ...], window: Any) -> None:
     """Of unrelated images: no other constant or ramp is nearer; what has been aligned is aligned."""
     task, w = task_of(gauge, len(shape)), window(shape)
     truth, prediction = times(w, noise(task, shape)), times(w, noise(task, shape, seed=1))
@@ -160,7 +163,7 @@ def test_a_constant_is_the_weighted_mean(window: Any) -> None:
 
 
 @gauges
-def test_pixels_outside_the_window_never_matter(gauge: tuple[Gauge, ...]) -> None:
+def test_pixels_outside_the_window_never_matter(gauge: tuple[Freedom, ...]) -> None:
     shape = (24, 33)
     task, w = task_of(gauge, 2), soft(shape)
     truth, prediction = times(w, noise(task, shape)), times(w, noise(task, shape, seed=1))
@@ -173,7 +176,7 @@ def test_pixels_outside_the_window_never_matter(gauge: tuple[Gauge, ...]) -> Non
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("gauge", [("constant",), KINDS], ids="-".join)
 @shapes
-def test_bits_do_not_depend_on_the_batch(shape: Shape, gauge: tuple[Gauge, ...], dtype: type) -> None:
+def test_bits_do_not_depend_on_the_batch(shape: Shape, gauge: tuple[Freedom, ...], dtype: type) -> None:
     task, w = task_of(gauge, len(shape)), soft(shape)
     truth, prediction = (
         {n: v.astype(dtype) for n, v in times(w, noise(task, shape, 5, seed)).items()} for seed in (0, 1)
@@ -186,7 +189,7 @@ def test_bits_do_not_depend_on_the_batch(shape: Shape, gauge: tuple[Gauge, ...],
 
 
 @pytest.mark.parametrize(("shape", "gauge"), [((33,), KINDS), ((9, 12, 7), KINDS), *[((21, 24), g) for g in GAUGES]])
-def test_jax_agrees_eager_and_compiled(shape: Shape, gauge: tuple[Gauge, ...]) -> None:
+def test_jax_agrees_eager_and_compiled(shape: Shape, gauge: tuple[Freedom, ...]) -> None:
     task, w = task_of(gauge, len(shape)), soft(shape).astype(np.float32)
     truth, prediction = (
         {n: v.astype(np.float32) for n, v in times(w, noise(task, shape, seed=seed)).items()} for seed in (0, 1)
@@ -206,7 +209,7 @@ def test_jax_agrees_eager_and_compiled(shape: Shape, gauge: tuple[Gauge, ...]) -
 
 
 @pytest.mark.parametrize("gauge", [(), ("constant",), ("ramp",), ("constant", "twin"), KINDS], ids="-".join)
-def test_the_gradient_of_an_aligned_loss(gauge: tuple[Gauge, ...]) -> None:
+def test_the_gradient_of_an_aligned_loss(gauge: tuple[Freedom, ...]) -> None:
     """By the envelope theorem it is 2 (aligned - truth) where nothing moves; it is orthogonal to the gauge."""
     shape, task = (6, 5), task_of(gauge, 2, "rad")
     w = soft(shape).astype(np.float32)
@@ -237,7 +240,7 @@ def test_tie_knows_a_constant() -> None:
 
 
 @gauges
-def test_degenerate_input_is_no_accident(gauge: tuple[Gauge, ...]) -> None:
+def test_degenerate_input_is_no_accident(gauge: tuple[Freedom, ...]) -> None:
     """No samples, no window left, nothing finite: no warning, no crash, no other sample touched."""
     task = task_of(gauge, 2)
     truth, prediction = noise(task, (6, 5)), noise(task, (6, 5), seed=1)

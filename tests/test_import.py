@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from inference.contract import find_inference
-from schemas.core import Field, Task, find_import, find_task
+from schemas.core import Field, Grid, Task, find_import, find_task
 from schemas.errors import UserError
 from schemas.formats.lengths import NM, nanometres, pixel
 from schemas.manifest import read_manifest
@@ -130,7 +130,9 @@ def test_a_task_of_several_inputs() -> None:
         Field("high", ("sample", "channel", "y", "x"), "float32", "1", "target", "both"),
         Field("energy", ("sample", "channel"), "float32", "eV", "parameter", "of each channel"),
     )
-    task = Task("fuse", "1.0", "", "", (), fields)
+    task = Task(
+        "fuse", "1.0", "", "", fields, grids=(Grid(("y", "x")), Grid(("ylow", "xlow"), of=("y", "x"), how="coarser"))
+    )
     np.save("low.npy", SERIES)
     np.save("guide.npy", np.ones((40, 62), np.uint8))
     found = measure(task, [["guide=guide.npy", "low=low.npy"]], ["energy=1,2,3"])

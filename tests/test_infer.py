@@ -98,6 +98,7 @@ def test_the_first_batch_of_each_length_is_not_timed() -> None:
     clock = Clock([(9.0, 32), (1.0, 32), (3.0, 32), (7.0, 8)])
     assert clock.seconds == 4 / 64
     assert not Clock([(9.0, 32), (7.0, 8)]).timed
+    assert Clock([(9.0, 32), (1.0, 8)], groups=True).seconds == 10 / 40
 
 
 def test_predictions_say_when_their_samples_were_seen(toy: Path, infer: Command) -> None:

@@ -49,7 +49,7 @@ TOGETHER = {  # samples that belong together, where methods need these
 
 @pytest.mark.parametrize(("task", "method"), METHODS)
 def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
-    together = find_inference(task).METHODS[method].together
+    together = find_inference(task).METHODS[method].unit == "group"
     generate("--task", task, *(TOGETHER[task] if together else SAMPLES), "--scheduler", "synchronous")
     code, out, err = infer("--method", method, "--data", f"{task}.zarr", "--out", "p.zarr", "--batch-size", 2)
     assert (code, err) == (0, "")

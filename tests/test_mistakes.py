@@ -63,20 +63,31 @@ def imported(what: str) -> str:
     return f"from schemas.core import Import\nIMPORT = Import({what})\nTASK ="
 
 
+GRIDS = 'grids=(Grid(("x",)),)'
 SCHEMA = [
     ("TASK =", "TAKS =", "must hold TASK (Task)"),
     ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
-    ('"1", "input"', '"1", "inputs"', "line 12: 'inputs': Input should be 'input', 'target'"),
-    ('("sample",), "float32"', '"sample", "float32"', "line 16: 'sample': Input should be a valid tuple"),
-    ("gauge=()", 'gauge=("constat",)', "gauge: 'constat': Input should be 'constant', 'ramp'"),
-    ("gauge=()", 'gauge=(), windou="a"', "windou: 'a': Unexpected keyword"),
-    ("gauge=()", 'gauge=(), wave=("line", "lime")', "TASK.wave: the schema has no field 'lime'; did you mean line?"),
+    ('"1", "input"', '"1", "inputs"', "line 13: 'inputs': Input should be 'input', 'target'"),
+    ('("sample",), "float32"', '"sample", "float32"', "line 17: 'sample': Input should be a valid tuple"),
+    ("Gauge()", 'Gauge(("constat",), ("line",))', "'constat': Input should be 'constant', 'ramp'"),
+    (GRIDS, f'{GRIDS}, windou="a"', "windou: 'a': Unexpected keyword"),
+    (
+        "Gauge()",
+        'Gauge(("constant",), ("lime",))',
+        "TASK.gauge.phases: the schema has no field 'lime'",
+    ),
+    ("Gauge()", 'Gauge(("constant",))', "phases must name the targets to which constant and ramp are added"),
+    (GRIDS, 'grids=(Grid(("q",)),)', "TASK.grids: no field has the dimension q"),
+    (GRIDS, 'grids=(Grid(("x",)), Grid(("x",)))', "TASK.grids: x must be of one grid alone"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge",)),)', "of ('edge',): edge must be a dimension of another grid"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge", "x")),)', "must have as many dimensions, at least one"),
+    (GRIDS, f'{GRIDS}, slices=("x",)', "TASK.slices: x must be a dimension of a field, and of no grid"),
+    (GRIDS, f'{GRIDS}, slices=("edge",)', "TASK.slices: target line must have the dimensions edge"),
     ("TASK =", "IMPORT = 1\nTASK =", "IMPORT: must be Import(...)"),
     ("TASK =", imported('roots=("line",)'), "IMPORT.roots: field line has the role target, must be input"),
     ("TASK =", imported('needs=("hight",)'), "IMPORT.needs: the schema has no field 'hight'; did you mean height?"),
     ("TASK =", imported('usual={"line": (0, 1)}'), "IMPORT.usual: field line has the role target, must be parameter"),
     ("TASK =", imported('follows={"position": "lime"}'), "IMPORT.follows: the schema has no field 'lime'"),
-    ("gauge=()", 'gauge=(), alike=(("q", "x"),)', "TASK.alike = (('q', 'x'),): no field has the dimension q"),
     ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
     ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
     ('("sample",), "float32"', '("x",), "float32"', "field height: with the role parameter, must have `sample`"),
@@ -91,7 +102,7 @@ def test_schema(old: str, new: str, said: str, author: Author) -> None:
 
 def test_window_on_another_grid(author: Author) -> None:
     field = 'Field("w", ("edge",), "float32", "1", "auxiliary", "w")'
-    author("schemas/tasks", "gauge=(),\n    fields=(", f'gauge=(), window="w",\n    fields=({field},')
+    author("schemas/tasks", f"{GRIDS},\n    fields=(", f'{GRIDS}, window="w",\n    fields=({field},')
     with pytest.raises(UserError, match=r"targets and window must have the same dimensions, not .*edge"):
         find_task("mine")
 
@@ -127,15 +138,15 @@ def test_generator(old: str, new: str, said: str, author: Author, generate: Comm
     refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "mine", said)
 
 
-PLAIN = 'LEARN = Learn(spatial=("x",), inputs={"line": ("blurred",)}'
+PLAIN = 'LEARN = Learn(inputs={"line": ("blurred",)}'
 DERIVED = """from training.contract import Derived
 D = Derived(%s, lambda fields: fields["blurred"][..., None], %s, "the same")
-LEARN = Learn(spatial=("x",), inputs={"line": (D,)}"""
+LEARN = Learn(inputs={"line": (D,)}"""
 TRAINING = [
     ("LEARN =", "LERN =", "must hold LEARN (Learn)"),
-    ('("x",)', '("y",)', "LEARN.spatial = ('y',): must be a tuple of some of: x"),
-    ('("x",)', '("sample",)', "LEARN.spatial = ('sample',): must be a tuple of some of: x"),
-    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of some of: flip_x"),
+    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of Symmetry and some of: flip_x"),
+    ('("flip_x",)', '("flip_x",), grids={"line": ("z",)}', "LEARN.grids['line']: must be spatial dimensions"),
+    ('("flip_x",)', '("flip_x",), losses={"a": 1}', "LEARN.losses['a']: must be a Loss(about, of)"),
     ('("flip_x",)', '"flip_x"', "LEARN.symmetries = 'flip_x': must be a tuple"),
     ('{"line": ("blurred",)}', "{}", "LEARN.inputs: must name at least one"),
     ('("blurred",)', '"blurred"', "LEARN.inputs['line'] = 'blurred': must be a tuple"),
@@ -173,16 +184,29 @@ def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author
 
 MEASURED = """from inference.contract import Measures
 REPORT = Report(measures=Measures({}, "worst", tuple([%s]), (), print), """
+SECTION = """from inference.contract import Section
+REPORT = Report(sections=(Section("Lines", lambda source: None),), """
+GROUP = 'unit="group", group="%s", about="Wiener'
+STITCHED = """from inference.contract import Stitch
+STITCH = Stitch("line", ("blurred",), print, "position", 1, "ramp")
+REPORT ="""
 INFERENCE = [
     ("REPORT =", "REPROT =", "must hold REPORT (Report)"),
     ('needs=("blurred",)', 'needs=("blured",)', "METHODS['wiener'].needs: the schema has no field 'blured'"),
     ('needs=("blurred",)', 'needs=("line",)', "METHODS['wiener'].needs: field line has the role target"),
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
+    ('about="Wiener', 'unit="scan", about="Wiener', "METHODS['wiener'].unit = 'scan': must be 'slice', 'sample' or"),
+    ('about="Wiener', 'group="edges", about="Wiener', "METHODS['wiener'].unit = 'sample': must be"),
+    ('about="Wiener', GROUP % "blurred", "METHODS['wiener'].group: field blurred has the role input"),
+    ('about="Wiener', GROUP % "edges", "METHODS['wiener'].group: edges must be one integer of each sample"),
     ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be Finish(...)"),
+    ("REPORT =", STITCHED, "STITCH.free = 'ramp': must be 'constant' or ''"),
     ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be Stitch(...)"),
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
+    ("REPORT = Report(", 'REPORT = Report(sections=("x",), ', "REPORT.sections: 'x' must be a Section"),
+    ("REPORT = Report(", SECTION, "of is called as REPORT.sections: 'Lines': of(source, stores)"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
     ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
     ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),
@@ -225,6 +249,7 @@ def test_a_method_sees_what_it_needs_alone(author: Author) -> None:
 
 
 MODEL = [
+    ('FIT = "enlarged"', 'FIT = "keeps"', "FIT = 'keeps': must be one of kept, enlarged, any, operator"),
     ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
     ("class Config(Knobs)", "class Config", "Config: must be a schemas.knobs.Knobs"),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.resolution import resolution
+from inference.stitching.resolution import resolution
 from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
 
 SHAPES = [(64, 64), (33, 50), (48, 27)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inference.resolution import resolution
+from inference.stitching.resolution import resolution
 
 SHAPES = [(128, 128), (129, 160), (150, 127)]
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import pytest
 import xarray as xr
 
 from benchmarks.stitch import publish_patches
-from inference.offsets import LeastSquares
-from inference.patches import Patches, corners, frame_of, relative, tapered
-from inference.scans import Scans, read_images, write
-from inference.stitching import Iterative, stitch
+from inference.stitching import store
+from inference.stitching.image import Iterative, stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
+from inference.stitching.store import Scans, read_images
 from schemas.errors import UserError
 
 SAMPLING = 0.05  # nm
 SIZE = (7, 10)
 COUNT = 150
 SOURCE, OUT = Path("patches.zarr"), Path("scan.zarr")
+
+write = partial(store.write, field="phase")
 
 
 def truth(y: Any, x: Any) -> np.ndarray:
@@ -90,7 +94,7 @@ def test_from_store_to_store_it_is_the_image_of_memory(where: Scans, method: Any
     frame = frame_of(patches.corner, SIZE)
     expected = stitch(lambda window: [(np.arange(COUNT), values[:, *window])], patches, frame, method)
     with xr.open_zarr(OUT) as found:
-        np.testing.assert_array_equal(found.phase.values[0], expected.phase.astype(np.float32))
+        np.testing.assert_array_equal(found.phase.values[0], expected.values.astype(np.float32))
         np.testing.assert_array_equal(found.weight.values[0], expected.weight.astype(np.float32))
     assert images == read_images(OUT)
     assert images.method == ("iterative" if isinstance(method, Iterative) else "least_squares")
@@ -116,7 +120,7 @@ def test_each_scan_has_an_image_of_its_own(where: Scans) -> None:
                 return [(np.arange(len(rows)), values[rows][:, *window])]
 
             alone = stitch(read, patches.select(rows), frame, LeastSquares())
-            np.testing.assert_array_equal(found.phase.values[place], alone.phase.astype(np.float32))
+            np.testing.assert_array_equal(found.phase.values[place], alone.values.astype(np.float32))
 
 
 def test_memory_does_not_grow_with_the_patches() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from schemas.core import Field, Gauge, Task
-from schemas.scores import SCORES, ring_correlation, score, summary
+from schemas.core import Field, Freedom, Grid, Task
+from schemas.scores import OF_IMAGES, ring_correlation, score, summary
 from schemas.tasks.tie import TASK as TIE
 from tests.test_gauge import WINDOWS, noise, planted, ramp, soft, task_of, times
 from tests.test_waves import task as wave_task
@@ -29,7 +29,9 @@ def images(shape: Shape, samples: int = 3, seed: int = 0) -> Any:
     return np.random.default_rng(seed).standard_normal((samples, *shape))
 
 
-def scored(prediction: Any, truth: Any, window: Any = None, gauge: tuple[Gauge, ...] = ("constant",)) -> dict[str, Any]:
+def scored(
+    prediction: Any, truth: Any, window: Any = None, gauge: tuple[Freedom, ...] = ("constant",)
+) -> dict[str, Any]:
     return dict(score(task_of(gauge, truth.ndim - 1, "rad"), {"t0": prediction}, {"t0": truth}, window))
 
 
@@ -68,13 +70,13 @@ def test_the_formulas(shape: Shape, window: Any) -> None:
     assert np.all(once["nrms_aligned"] <= once["nrms"])
     more = scored(prediction + 5 * (1 if w is None else w), truth, w)
     assert np.all(more["nrms"] > 1.1 * once["nrms"])  # offset kept
-    for metric in SCORES.keys() - {"nrms"}:
+    for metric in OF_IMAGES.keys() - {"nrms"}:
         np.testing.assert_allclose(more[metric], once[metric], rtol=1e-9, err_msg=metric)
 
 
 @pytest.mark.parametrize("gauge", [("constant",), ("ramp",), ("shift",), ("twin", "ramp", "shift")], ids="-".join)
 @shapes
-def test_the_gauge_costs_nothing_after_alignment(shape: Shape, gauge: tuple[Gauge, ...]) -> None:
+def test_the_gauge_costs_nothing_after_alignment(shape: Shape, gauge: tuple[Freedom, ...]) -> None:
     task = task_of(gauge, len(shape))
     truth = noise(task, shape)
     found = score(task, planted(task, truth, ramp(task, shape)), truth)
@@ -206,7 +208,7 @@ def test_the_crossing_is_interpolated_between_rings() -> None:
 
 
 @pytest.mark.parametrize("gauge", [(), ("constant", "ramp", "shift", "twin")], ids="-".join)
-def test_pixels_outside_the_window_never_matter(gauge: tuple[Gauge, ...]) -> None:
+def test_pixels_outside_the_window_never_matter(gauge: tuple[Freedom, ...]) -> None:
     truth, w = images((32, 27)), soft((32, 27))
     prediction = images((32, 27), seed=1)
     wild = scored(np.where(w == 0, np.inf, prediction), np.where(w == 0, 9, truth), w, gauge)
@@ -253,14 +255,14 @@ def test_what_is_undefined_is_nan() -> None:
 def test_keys_units_and_dtypes() -> None:
     shape = ("sample", "y", "x")
     fields = (Field("mask", shape, "uint8", "1", "target", ""), Field("height", shape, "float32", "nm", "target", ""))
-    task = Task(name="two", version="1.0", about="", formula="", gauge=(), fields=fields)
+    task = Task(name="two", version="1.0", about="", formula="", fields=fields, grids=(Grid(("y", "x")),))
     mask = (images((12, 14)) > 0).astype(np.uint8)
     found = score(task, {"mask": 20 * (1 - mask), "height": mask}, {"mask": 20 * mask, "height": images((12, 14))})
-    assert list(found) == [*SCORES, *(f"height.{metric}" for metric in SCORES)]
+    assert list(found) == [*OF_IMAGES, *(f"height.{metric}" for metric in OF_IMAGES)]
     np.testing.assert_array_equal(found["rms"], 20)  # integers do not wrap
     units = {key: row["unit"] for key, row in summary(task, found).items()}
     assert (units["rms"], units["height.rms"], units["height.psnr"]) == ("1", "nm", "dB")
-    assert score(task, {"height": mask}, {"height": mask}).keys() == {f"height.{metric}" for metric in SCORES}
+    assert score(task, {"height": mask}, {"height": mask}).keys() == {f"height.{metric}" for metric in OF_IMAGES}
 
 
 def test_a_summary_is_exact_and_fit_for_json() -> None:

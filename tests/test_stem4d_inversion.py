@@ -13,11 +13,11 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
-from inference.offsets import LeastSquares
-from inference.patches import Patches, corners, frame_of, relative
-from inference.raster import find_raster
-from inference.resolution import Resolution, over, resolution
-from inference.stitching import stitch
+from inference.stitching.image import stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Patches, corners, frame_of, relative
+from inference.stitching.raster import find_raster
+from inference.stitching.resolution import Resolution, over, resolution
 from inference.tasks.stem4d import METHODS, phase_at, where
 from physics import pie
 from schemas.errors import UserError
@@ -41,8 +41,13 @@ def settings(name: str, **given: float) -> dict[str, Any]:
 
 
 def invert(name: str, fields: dict[str, np.ndarray], **given: float) -> np.ndarray:
-    method = METHODS[name]
-    return method.invert(TASK, settings(name, **given), method.ready(fields))["phase"]
+    """Scan by scan."""
+    method, found = METHODS[name], np.empty_like(fields["phase"])
+    for number in np.unique(fields["scan"]):
+        rows = fields["scan"] == number
+        one = {key: values[rows] if TASK[key].per_sample else values for key, values in fields.items()}
+        found[rows] = method.invert(TASK, settings(name, **given), method.ready(one))["phase"]
+    return found
 
 
 def error(found: np.ndarray, fields: dict[str, np.ndarray]) -> float:
@@ -140,7 +145,7 @@ def test_no_raster_is_refused(places: str) -> None:
         "cut": index[:28],
         "skew": index @ np.array([[1.0, 0.5], [0.0, 1.0]]),
     }[places]
-    with pytest.raises(UserError, match="take epie"):
+    with pytest.raises(UserError, match="take a method that needs none"):
         find_raster(wrong)
 
 
@@ -204,7 +209,7 @@ def test_exact_targets_are_stitched_to_the_object() -> None:
         patches = fields["phase"] + fields["mask"] * np.random.default_rng(0).normal(size=(30, 1, 1))
         image = stitch(partial(_blocks, patches.astype(np.float32)), Patches(corner, weight), frame, LeastSquares())
         exact = fields["object"][0]
-        found = resolution(over(image.phase, frame.origin, exact.shape, 4), exact, 0.0285)
+        found = resolution(over(image.values, frame.origin, exact.shape, 4), exact, 0.0285)
         assert found.rms is not None
         assert found.rms < 1e-6
         assert found.seventh == max(f for f, counts in zip(found.frequency, found.counts, strict=True) if counts)

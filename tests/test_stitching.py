@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.offsets import LeastSquares
-from inference.patches import Frame, Patches, corners, frame_of, relative, tapered
-from inference.stitching import Image, Iterative, Read, stitch
+from inference.stitching.command import chosen
+from inference.stitching.image import Average, Image, Iterative, Read, stitch, usual
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Frame, Patches, corners, frame_of, relative, tapered
 from physics import mosaic
 from schemas.errors import UserError
 
@@ -34,12 +35,12 @@ def ellipse() -> np.ndarray:
     return (y[:, None] ** 2 + 0.8 * x**2 < 1).astype(np.float32)
 
 
-def cut_from(truth: np.ndarray, corner: np.ndarray, size: tuple[int, int] = SIZE, noise: float = 0.0) -> np.ndarray:
+def cut_from(truth: np.ndarray, corner: np.ndarray, noise: float = 0.0, constants: float = 1.0) -> np.ndarray:
     """The patches of an image, with an unknown constant each."""
     rng = np.random.default_rng(2)
     first = corner - corner.min(axis=0)
-    patches = np.stack([truth[y : y + size[0], x : x + size[1]] for y, x in first])
-    found = patches + rng.normal(size=(len(corner), 1, 1)) + rng.normal(0, noise, patches.shape)
+    patches = np.stack([truth[y : y + SIZE[0], x : x + SIZE[1]] for y, x in first])
+    found = patches + constants * rng.normal(size=(len(corner), 1, 1)) + rng.normal(0, noise, patches.shape)
     return found.astype(np.float32)
 
 
@@ -64,7 +65,7 @@ def scene(noise: float = 0.0, **options: Any) -> tuple[np.ndarray, np.ndarray, P
 
 def error(image: Image, truth: np.ndarray, inside: Any = True) -> np.ndarray:
     """What differs from the truth, but for a constant, where `inside` and measured."""
-    difference = (image.phase - truth)[np.isfinite(image.phase) & inside]
+    difference = (image.values - truth)[np.isfinite(image.values) & inside]
     return np.asarray(difference - difference.mean())
 
 
@@ -73,7 +74,7 @@ def rms(values: np.ndarray) -> float:
 
 
 def same(one: Image, other: Image) -> None:
-    np.testing.assert_array_equal(one.phase, other.phase)
+    np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.weight, other.weight)
     np.testing.assert_array_equal(one.component, other.component)
     assert (one.misfit, one.residual, one.left_out) == (other.misfit, other.residual, other.left_out)
@@ -88,7 +89,7 @@ def test_an_image_comes_back_from_patches_with_any_constants(counts: tuple[int, 
     assert found.misfit is not None
     assert found.misfit < 1e-5, "a difference of large sums"
     assert found.component.max() == 1
-    np.testing.assert_array_equal(found.weight > 0, np.isfinite(found.phase))
+    np.testing.assert_array_equal(found.weight > 0, np.isfinite(found.values))
 
 
 def test_masks_may_differ_from_patch_to_patch() -> None:
@@ -144,13 +145,39 @@ def test_misfit_is_what_patches_and_image_differ_by() -> None:
     found = stitched(values, patches)
     squares, weight = 0.0, patches.weight[0]
     for (y, x), patch in zip(patches.corner - patches.corner.min(axis=0), values, strict=True):
-        difference = np.where(weight > 0, patch - found.phase[y : y + SIZE[0], x : x + SIZE[1]], 0)
+        difference = np.where(weight > 0, patch - found.values[y : y + SIZE[0], x : x + SIZE[1]], 0)
         difference -= (weight * difference).sum() / weight.sum()
         squares += float((weight * difference**2).sum())
     expected = np.sqrt(squares / (weight.sum() * len(values)))
     assert found.misfit is not None
     assert found.misfit == pytest.approx(expected, rel=1e-6)
     assert 0.25 < found.misfit < 0.3, "the image follows the noise a little"
+
+
+def test_with_nothing_free_patches_are_averaged_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks, and a border of weight 0 that holds something else: no constant is fitted, where there is one or not."""
+    monkeypatch.setattr("inference.stitching.image.solve", None)
+    corner = raster(counts=(3, 4))
+    weight = np.pad(np.array([[[1, 2, 4], [4, 2, 1]]], np.float32), ((0, 0), (5, 5), (3, 3)))
+    labels = np.random.default_rng(6).integers(0, 3, (len(corner), *SIZE)).astype(np.uint8)
+    found = stitched(labels, Patches(corner, relative(weight)), usual(""))
+    total, cover = np.zeros((2, *found.values.shape))
+    for (y, x), patch in zip(corner - corner.min(axis=0), labels, strict=True):
+        total[y : y + SIZE[0], x : x + SIZE[1]] += weight[0] * patch
+        cover[y : y + SIZE[0], x : x + SIZE[1]] += weight[0]
+    np.testing.assert_allclose(found.values[cover > 0], (total[cover > 0] / cover[cover > 0]), rtol=1e-15)
+    assert np.isnan(found.values[cover == 0]).all()
+    assert (found.residual, usual(""), usual("constant")) == (None, Average(), LeastSquares())
+
+
+def test_patches_without_constants_of_their_own_are_their_average() -> None:
+    """Patches that agree: the constants that least squares finds are those of a whole image, so only that differs."""
+    truth, values, patches = scene()
+    exact = cut_from(truth, patches.corner, constants=0.0)
+    average, fitted = stitched(exact, patches, Average()), stitched(values, patches)
+    assert np.nanmax(abs(average.values - truth)) < 1e-6
+    assert abs(error(fitted, average.values)).max() < 1e-6
+    assert rms(error(stitched(values, patches, Average()), truth)) > 0.1, "with constants an average is no image"
 
 
 def test_with_noise_it_is_better_than_the_seeds_sweeps() -> None:
@@ -178,7 +205,7 @@ def test_components_have_constants_of_their_own_and_are_counted() -> None:
     truth = smooth(frame_of(corner, SIZE).shape)
     found = stitched(cut_from(truth, corner), Patches(corner, relative(tapered(ellipse())[None])))
     assert np.unique(found.component).tolist() == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(found.component > 0, np.isfinite(found.phase))
+    np.testing.assert_array_equal(found.component > 0, np.isfinite(found.values))
     for number in range(1, 5):
         assert abs(error(found, truth, found.component == number)).max() < 1e-6
 
@@ -189,7 +216,8 @@ def test_the_mean_offset_of_each_component_is_0() -> None:
     found = stitched(values, Patches(corner, relative(np.ones((1, *SIZE)))))
     first = corner - corner.min(axis=0)
     offset = [
-        found.phase[y : y + SIZE[0], x : x + SIZE[1]].mean() - a.mean() for (y, x), a in zip(first, values, strict=True)
+        found.values[y : y + SIZE[0], x : x + SIZE[1]].mean() - a.mean()
+        for (y, x), a in zip(first, values, strict=True)
     ]
     member = found.component[*first.T]
     for number in (1, 2, 3):
@@ -224,11 +252,11 @@ def test_a_patch_whose_mask_is_empty_is_left_out() -> None:
 def test_a_single_patch_is_the_image(method: Any) -> None:
     _, values, patches = scene(counts=(1, 1))
     found = stitched(values, patches, method)
-    assert found.phase.shape == SIZE
+    assert found.values.shape == SIZE
     inside = ellipse() > 0
-    difference = (found.phase - values[0])[inside]
+    difference = (found.values - values[0])[inside]
     assert np.ptp(difference) < 1e-6
-    np.testing.assert_array_equal(np.isfinite(found.phase), inside)
+    np.testing.assert_array_equal(np.isfinite(found.values), inside)
 
 
 def test_patches_of_unit_overlap_far_apart_converge_soon() -> None:
@@ -241,7 +269,7 @@ def test_patches_of_unit_overlap_far_apart_converge_soon() -> None:
 
 def test_the_seeds_order_is_a_seed() -> None:
     _, values, patches = scene(noise=0.1)
-    first, again, other = (stitched(values, patches, Iterative(seed=seed)).phase for seed in (0, 0, 1))
+    first, again, other = (stitched(values, patches, Iterative(seed=seed)).values for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.nanmax(abs(first - other)) > 1e-3
 
@@ -268,6 +296,7 @@ def test_positions_become_corners_on_the_grid() -> None:
         (lambda: corners(np.array([[0.0, 1.0], [np.nan, 0.0]]), 1.0, SIZE), "position of sample 1"),
         (lambda: frame_of(np.array([[0, 0], [10**6, 10**6]]), SIZE), "at most 268,435,456 in all; check positions"),
         (lambda: relative(np.zeros((1, 2, 2))), "not all 0"),
+        (lambda: chosen(["alpha=0.2"], ""), "--stitch-set alpha=0.2: these patches are averaged"),
         (lambda: relative(-np.ones((1, 2, 2))), ">= 0"),
         (lambda: relative(np.full((1, 2, 2), np.nan)), "finite"),
         (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patches holds numbers"),
@@ -292,4 +321,4 @@ def test_sums_are_kept_where_many_large_phases_lie_over_one_another() -> None:
     """2,000 patches of the largest phase accepted at one place: no integer overflows."""
     values = np.full((2000, *SIZE), mosaic.LARGEST, np.float32)
     found = stitched(values, Patches(np.zeros((2000, 2), np.int64), relative(np.ones((1, *SIZE)))))
-    np.testing.assert_array_equal(found.phase, mosaic.LARGEST)
+    np.testing.assert_array_equal(found.values, mosaic.LARGEST)

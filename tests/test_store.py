@@ -135,7 +135,6 @@ def test_problems_are_all_named() -> None:
         "1.0",
         "",
         "",
-        (),
         (Field("a", ("sample", "x"), "float32", "1", "input", ""), Field("b", ("sample",), "int32", "1", "target", "")),
     )
     good = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(2, np.int32)}

@@ -23,7 +23,7 @@ from generators.contract import find_generator
 from generators.recompute import recompute
 from generators.specimens import picture_files
 from generators.tasks import stem4d
-from schemas.core import task_names
+from schemas.core import find_task, task_names
 from schemas.errors import UserError
 from schemas.knobs import Knobs, knob, load, make, refuse_paths, untold
 from schemas.manifest import KEY
@@ -164,7 +164,7 @@ def test_no_link_out_of_a_dataset_is_followed(key: str, there: Path, dataset: Co
         refused(dataset(verb, store), f"{store}/train", "links out of a store", f"cp -rL {store} COPY")
     refused(dataset("export", store, "--format", "npy", "--split", "train"), "links out of a store")
     refused(train("--data", store, "--model", "mlp", "--epochs", 1), "links out of a store")
-    fields = batches.Split(store, "train", ("blurred",), ())
+    fields = batches.Split(store, "train", ("blurred",), (), find_task("toy"))
     with pytest.raises(UserError, match="links out of a store"):
         fields.read(slice(0, 4))
 

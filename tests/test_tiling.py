@@ -8,7 +8,7 @@ import pytest
 
 from inference.contract import Arrays
 from inference.tiling import Tiles, as_stored, spatial, starts, weights
-from schemas.core import Field, Task
+from schemas.core import Field, Grid, Task
 
 AXES = ("z", "y", "x")
 SIZES = {"z": 9, "y": 33, "x": 50, "plane": 3}
@@ -22,7 +22,7 @@ def task_of(rank: int, dtype: Any = "float32") -> Task:
         Field("window", dims, "float32", "1", "auxiliary", "what multiplies the truth"),
         Field("dose", ("sample",), "float32", "1", "parameter", "of a sample"),
     )
-    return Task("cut", "1.0", "cut", "truth = image[1] window", (), fields, "window")
+    return Task("cut", "1.0", "cut", "truth = image[1] window", fields, grids=(Grid(dims),), window="window")
 
 
 def block_of(task: Task, samples: int, window: str = "soft") -> dict[str, np.ndarray]:
@@ -119,7 +119,10 @@ def test_only_what_inputs_and_targets_share_is_cut() -> None:
         Field("pattern", ("sample", "qy", "qx"), "float32", "1", "input", "of diffraction"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "of the object"),
     )
-    assert spatial(Task("far", "1.0", "far", "F", (), fields), ("pattern",)) == ()
+    assert (
+        spatial(Task("far", "1.0", "far", "F", fields, grids=(Grid(("y", "x")), Grid(("qy", "qx")))), ("pattern",))
+        == ()
+    )
 
 
 def test_classes_are_rounded_and_complex_values_stay_complex() -> None:

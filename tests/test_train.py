@@ -180,7 +180,7 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
     from training.run import prepare
 
     def scores(size: int) -> dict[str, float]:
-        recipe = make(recipe_of("mlp", find_model("mlp").Config), {}, [f"batch_size={size}", "epochs=1"])
+        recipe = make(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
         machinery = loop._build(run, mesh, export.assemble(recipe, run.features), *loop._sources(run, mesh))

@@ -7,18 +7,21 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import zarr
 
-from inference import scan_report, style, tables, whole_scans
+from inference import style, tables
 from inference.contract import find_inference, find_stitch, inference_names
 from inference.evaluation import Evaluation, evaluate
-from inference.scan_figures import against_scales, correlations, pictures
 from inference.source import open_source
+from inference.stitching import compare, page, store
+from inference.stitching.compare import WholeScans
+from inference.stitching.figures import against_scales, correlations, pictures
+from inference.stitching.image import stitch
 from inference.tasks.stem4d import STITCH, where
-from inference.whole_scans import WholeScans
 from schemas.windows import offsets, repeated
 
 from .conftest import Command, files
@@ -63,7 +66,9 @@ def predicted(data: Path, template: Path, out: Path, values: Any = None) -> None
 
 
 def compared(data: str, *stores: str) -> WholeScans:
-    found = whole_scans.compare(open_source(Path(data), "test"), {Path(store).stem: Path(store) for store in stores})
+    found = compare.compare(
+        STITCH, open_source(Path(data), "test"), {Path(store).stem: Path(store) for store in stores}
+    )
     assert found is not None
     return found
 
@@ -77,7 +82,7 @@ def test_scans_are_scored_with_all_methods(found: Evaluation) -> None:
     methods = tables.metrics(found)["methods"]
     for name, method in methods.items():
         assert [scan["scan"] for scan in method["scans"]] == [0, 1, 2]
-        for key in whole_scans.SCANNED:
+        for key in compare.SCANNED:
             values = [scan[key] for scan in method["scans"]]
             assert method["metrics"][key]["mean"] == pytest.approx(np.mean(values), rel=1e-12)
             assert method["metrics"][key]["std"] == pytest.approx(np.std(values), rel=1e-9)
@@ -85,7 +90,7 @@ def test_scans_are_scored_with_all_methods(found: Evaluation) -> None:
         assert method["metrics"]["stitched_rms"]["unit"] == "rad"
         assert all(scan["patches"] == 72 for scan in method["scans"])
         assert (method["metrics"]["stitched_rms"]["mean"] < 1e-5) == (name == "exact")
-    for scan, one in zip(methods["exact"]["scans"], found.main.scans.outcomes["exact"], strict=True):  # type: ignore[union-attr]
+    for scan, one in zip(methods["exact"]["scans"], compared("d.zarr", "exact.zarr").outcomes["exact"], strict=True):
         last = max(f for f, counts in zip(one.worth.frequency, one.worth.counts, strict=True) if counts)
         assert scan["frc_half_bit"] == scan["frc_seventh"] == last < 0.5 / 0.0285
     assert methods["idpc"]["metrics"]["frc_half_bit"]["mean"] < methods["exact"]["metrics"]["frc_half_bit"]["mean"]
@@ -100,7 +105,41 @@ def test_what_infer_stitches_is_worth_the_same(infer: Command, found: Evaluation
     stitched = json.loads(Path("image-resolution.json").read_text())["scans"]
     for one, other in zip(stitched, tables.metrics(found)["methods"]["idpc"]["scans"], strict=True):
         names = ("scan", "rms", "half_bit", "seventh", "mean", "pixels")
-        assert [one[name] for name in names] == [other[name] for name in ("scan", *whole_scans.SCANNED, "pixels")]
+        assert [one[name] for name in names] == [other[name] for name in ("scan", *compare.SCANNED, "pixels")]
+
+
+def test_images_that_infer_stitched_are_read_and_no_others(
+    infer: Command, monkeypatch: pytest.MonkeyPatch, found: Evaluation
+) -> None:
+    """The same numbers. Not read: images of other patches, by another method, by older programs, or damaged ones."""
+    spy = Mock(wraps=stitch)
+    monkeypatch.setattr(store, "stitch", spy)
+    for name in ("a", "b"):
+        shutil.copytree("idpc.zarr", f"{name}.zarr")
+    command = ("--method", "idpc", "--data", "d.zarr", "--out", "a.zarr", "--stitch", "image.zarr")
+    anew = compared("d.zarr", "a.zarr")
+    infer(*command)
+    assert spy.call_count == 6
+    again = compared("d.zarr", "a.zarr", "b.zarr")
+    assert spy.call_count == 6
+    assert again.stored == {"a": Path("image.zarr").absolute(), "b": Path("image.zarr").absolute()}
+    for name in ("a", "b"):
+        assert list(again.rows(name)) == list(anew.rows("a"))
+    renamed = compare.compare(STITCH, open_source(Path("d.zarr"), "test"), {"idpc": Path("a.zarr")})
+    assert renamed is not None
+    assert "Images of idpc (image.zarr) are those" in page.html(found.main, renamed)
+    zarr.open_array("b.zarr/phase", mode="r+")[5, 4:9] = 1
+    assert compared("d.zarr", "a.zarr", "b.zarr").stored == {"a": Path("image.zarr").absolute(), "b": None}
+    assert spy.call_count == 9
+    root = json.loads(Path("image.zarr/zarr.json").read_text())
+    del root["attributes"]["drybeam_images"]["stitched_from"]
+    Path("image.zarr/zarr.json").write_text(json.dumps(root))
+    assert compared("d.zarr", "a.zarr").stored == {"a": None}
+    infer(*command, "--stitch-set", "method=iterative")
+    assert compared("d.zarr", "a.zarr").stored == {"a": None}
+    infer(*command)
+    next(path for path in Path("image.zarr/phase/c/1").rglob("*") if path.is_file()).write_bytes(b"damage")
+    assert "image.zarr: images cannot be read" in compared("d.zarr", "a.zarr").failed["a"]
 
 
 def test_the_command_line_tells_shows_and_bounds_them(evaluate: Command) -> None:
@@ -131,8 +170,8 @@ def test_the_command_line_tells_shows_and_bounds_them(evaluate: Command) -> None
 
 def test_figures_hold_all_methods(found: Evaluation) -> None:
     result = found.main
-    assert result.scans is not None
-    curves, shown, along = (draw(result, result.scans) for draw in (correlations, pictures, against_scales))
+    scans = compared("d.zarr", "idpc.zarr", "exact.zarr")
+    curves, shown, along = (draw(result, scans) for draw in (correlations, pictures, against_scales))
     assert curves is not None
     assert len(curves.axes) == 3
     for axis in curves.axes:
@@ -168,13 +207,27 @@ def test_a_method_without_numbers_does_not_spoil_the_others(found: Evaluation) -
     assert scans.summary("nan")["stitched_rms"] == {"mean": None, "std": None, "n": 0, "unit": "rad"}
     assert (scans.values("exact", "stitched_rms") < 1e-5).all()
     assert (scans.values("zero", "frc_seventh") < 10).all()
-    page = scan_report.section(replace(found.main, scans=scans))
-    assert "no images of nan: none of 72 patches" in page
+    assert "no images of nan: none of 72 patches" in page.html(found.main, scans)
+
+
+def test_patches_with_nothing_free_are_averaged_and_compared_as_they_are(found: Evaluation) -> None:
+    """A constant that all patches share then is an error."""
+    source, how = open_source(Path("d.zarr"), "test"), replace(STITCH, free="")
+    truth = np.asarray(zarr.open_array("d.zarr/test/phase", mode="r")[...])
+    window = np.asarray(zarr.open_array("d.zarr/test/mask", mode="r")[...])
+    for name, constant in (("same", 0), ("moved", 0.25)):
+        predicted(Path("d.zarr"), Path("idpc.zarr"), Path(f"{name}.zarr"), truth + np.float32(constant) * window)
+    scans = compare.compare(how, source, {"exact": Path("same.zarr"), "idpc": Path("moved.zarr")})
+    assert scans is not None
+    assert (scans.values("exact", "stitched_rms") < 0.02).all()
+    assert np.allclose(scans.values("idpc", "stitched_rms"), 0.25, atol=0.02)
+    assert "mean difference" not in scans.meaning("stitched_rms").about
+    assert "Patches are averaged" in page.html(found.main, scans)
 
 
 def test_single_patterns_are_no_scans(generate: Command) -> None:
     generate("--task", "stem4d", "--n", 1, "--test", 2, "--set", *SMALL[:2], "--scheduler", "synchronous")
-    assert whole_scans.compare(open_source(Path("stem4d.zarr"), "test"), {}) is None
+    assert compare.compare(STITCH, open_source(Path("stem4d.zarr"), "test"), {}) is None
 
 
 def test_memory_does_not_grow_with_methods() -> None:
@@ -182,7 +235,7 @@ def test_memory_does_not_grow_with_methods() -> None:
 
     def peak(count: int) -> int:
         tracemalloc.start()
-        whole_scans.compare(source, {str(i): Path("exact.zarr").resolve() for i in range(count)})
+        compare.compare(STITCH, source, {str(i): Path("exact.zarr").resolve() for i in range(count)})
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -193,9 +246,8 @@ def test_memory_does_not_grow_with_methods() -> None:
 
 def test_a_planted_feature_lies_where_the_images_say() -> None:
     """A blob of which each pattern sees its part: its centre by the coordinates of the image, and over the object."""
-    from inference.offsets import LeastSquares
-    from inference.scans import images
-    from inference.scans import write as stitch
+    from inference.stitching.offsets import LeastSquares
+    from inference.stitching.store import images, write
 
     n, wide = 16, 0.0285
     centre = np.array([11.6, 12.3]) * wide  # y, x in the object [nm]
@@ -209,20 +261,22 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     values = repeated(blob(y[:, :, None], x[:, None, :])) * fields["mask"]
     predicted(Path("d.zarr"), Path("idpc.zarr"), Path("blob.zarr"), values.astype(np.float32))
     scans = where(fields)
-    stitch(Path("blob.zarr"), scans, Path("image.zarr"), LeastSquares())
+    write(Path("blob.zarr"), scans, Path("image.zarr"), LeastSquares(), field="phase")
     found: Any = zarr.open_group("image.zarr", mode="r")
     image = np.asarray(found["phase"][0])
     image = np.where(np.isfinite(image), image - np.nanmin(image), 0)
     for name, axis in (("y", 0), ("x", 1)):
         place = (image.sum(axis=1 - axis) * np.asarray(found[name])).sum() / image.sum()
         assert place == pytest.approx(centre[axis], abs=0.1 * wide)  # they were 0.375 off
-    _, frame, again = next(images(Path("blob.zarr"), scans, LeastSquares(), field="phase"))
+    placed, stored = images(Path("blob.zarr"), scans, LeastSquares(), field="phase")
+    assert stored == Path("image.zarr").absolute()
+    _, first, again = next(placed)
     grid = np.meshgrid(*(wide * np.arange(40) for _ in range(2)), indexing="ij")
     exact = blob(*grid)
-    _, worth = whole_scans.worth(STITCH, again.phase, frame.origin, exact, scans.sampling)
+    _, worth = compare.worth(STITCH, again, first, exact, scans.sampling)
     assert worth.rms is not None
     assert worth.rms < 1e-5
-    moved = whole_scans.worth(STITCH, again.phase, (frame.origin[0] + 1, frame.origin[1]), exact, scans.sampling)[1]
+    moved = compare.worth(STITCH, again, (first[0] + 1, first[1]), exact, scans.sampling)[1]
     assert moved.rms is not None
     assert moved.rms > 100 * worth.rms
 

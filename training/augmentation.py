@@ -1,17 +1,21 @@
 """The symmetries of a task, drawn anew for every sample and step, on the device.
 
-flip_<dimension> reverses an axis; transpose exchanges the last two spatial axes (square grids only). Each is applied
-to a sample with probability one half, to all its fields that have the axis, or one that stands for it. A task with a
-window, or with patterns of diffraction, lies about the pixel n // 2 of each axis: there an axis is reversed about that
-pixel, cyclic, which for even n leaves index 0 in place.
+flip_<dimension> reverses an axis; transpose exchanges the last two spatial axes (square grids only); a `Symmetry` maps
+all fields by a function of the task's own. Each is applied to a sample with probability one half, to all its fields:
+those that have the axis, or one that stands for it on a grid that relates to that of the targets. A task with a window,
+or with patterns of diffraction, lies about the pixel n // 2 of each axis: there an axis is reversed about that pixel,
+cyclic, which for even n leaves index 0 in place.
 """
+
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from schemas.core import SAMPLE
-from training.batches import Batch, per_row
-from training.contract import Array
+from schemas.errors import UserError
+from training.batches import WEIGHT, Batch, per_row
+from training.contract import Array, Symmetry
 from training.features import Features
 
 
@@ -20,29 +24,54 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
     for number, symmetry in enumerate(symmetries(features)):
         count = len(batch["weight"])
         chosen = jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,))
-        for name, values in batch.items():
-            axes = _axes(features, name, symmetry)
-            if axes:
-                moved = _reverse(features, values, axes[0]) if len(axes) == 1 else jnp.swapaxes(values, *axes)
-                batch = {**batch, name: jnp.where(per_row(chosen, values), moved, values)}
+        for name, moved in _moved(features, batch, symmetry).items():
+            if features.task[name].per_sample:
+                batch = {**batch, name: jnp.where(per_row(chosen, moved), moved, batch[name])}
     return batch
+
+
+def refuse_changed(features: Features, constants: Mapping[str, np.ndarray]) -> None:
+    """Raise UserError if a symmetry would change a constant, which all samples share."""
+    for symmetry in symmetries(features):
+        for name, moved in _moved(features, {k: jnp.asarray(v) for k, v in constants.items()}, symmetry).items():
+            if not np.array_equal(moved, constants[name]):
+                word = symmetry.name if isinstance(symmetry, Symmetry) else symmetry
+                raise UserError(f"augment: {word} would change {name}, which all samples share; give augment=false")
+
+
+def _moved(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
+    """The fields that a symmetry changes, as it leaves them."""
+    fields = {name: values for name, values in batch.items() if name != WEIGHT}
+    if isinstance(symmetry, Symmetry):
+        return symmetry.apply(fields) if {*features.reads} <= fields.keys() else {}
+    placed = {name: axes for name in fields if (axes := _axes(features, name, symmetry))}
+    return {
+        name: _reverse(features, fields[name], axes[0]) if len(axes) == 1 else jnp.swapaxes(fields[name], *axes)
+        for name, axes in placed.items()
+    }
 
 
 def _reverse(features: Features, values: Array, axis: int) -> Array:
     even = values.shape[axis] % 2 == 0
     flipped = jnp.flip(values, axis)
-    about_pixel = features.task.window or features.task.along
+    relations = {grid.how for grid in features.task.grids if grid.of}
+    about_pixel = (features.task.window or "reciprocal" in relations) and "coarser" not in relations
     return jnp.roll(flipped, 1, axis) if about_pixel and even else flipped
 
 
-def symmetries(features: Features) -> tuple[str, ...]:
+def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
     """Those that this dataset's sizes allow."""
-    square = len({features.sizes[name] for name in features.learn.spatial[-2:]}) == 1
-    return tuple(name for name in features.learn.symmetries if square or name != "transpose")
+    square = len({features.sizes[name] for name in features.out[-2:]}) == 1
+    return tuple(one for one in features.learn.symmetries if square or one != "transpose")
 
 
 def _axes(features: Features, name: str, symmetry: str) -> list[int]:
     """The axes of a field that a symmetry acts on; none if it lacks one."""
-    dims = next((features.placed(field) for field in features.task.fields if field.name == name), ())
-    wanted = features.learn.spatial[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
-    return [dims.index(dim) for dim in wanted] if dims[:1] == (SAMPLE,) and set(wanted) <= set(dims) else []
+    task = features.task
+    if name not in {field.name for field in task.fields}:
+        return []
+    roots = task.related("same", "coarser", "reciprocal")
+    dims = [roots.get(dim, dim) for dim in task[name].dims]
+    wanted = features.out[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
+    places = [roots.get(dim, dim) for dim in wanted]
+    return [dims.index(dim) for dim in places] if set(places) <= set(dims) else []

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from schemas.core import Task
 from schemas.errors import UserError
+from schemas.slices import fold
 from schemas.store import open_split
 from training.contract import Array
+from training.crop import Crop
 from training.devices import everywhere, own_rows, split
 from training.order import Order
 
@@ -45,22 +49,36 @@ class Split:
 
     path: Path
     name: str
-    fields: tuple[str, ...]  # with a value per sample
+    fields: tuple[str, ...]  # with a value per row
     constants: tuple[str, ...]
+    task: Task
+    slices: int = 1  # of a sample: its rows
+    crop: Crop | None = None  # rows are cut: into so many parts each, or one that is drawn
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
-        """Some samples."""
-        return self._load(self.fields, rows, f"samples {rows.start}:{rows.stop}")
+        """Some rows: those of whole samples."""
+        samples = slice(rows.start // self.slices, rows.stop // self.slices)
+        found = self._load(self.fields, samples, f"samples {samples.start}:{samples.stop}")
+        return fold(self.task, found, samples.stop - samples.start)
 
-    def read_constants(self, mesh: Mesh) -> Batch:
-        """The fields without a sample axis, on every device."""
-        found = self._load(self.constants, ..., ", ".join(self.constants))
-        return {name: everywhere(values, mesh) for name, values in found.items()}
+    @property
+    def parts(self) -> int:
+        """Parts of a row in an epoch."""
+        return self.crop.parts if self.crop else 1
+
+    def read_constants(self) -> dict[str, np.ndarray]:
+        """The fields without a sample axis."""
+        return self._load(self.constants, ..., ", ".join(self.constants))
+
+    def cuts(self, name: str) -> bool:
+        """Whether parts of samples hold parts of a field."""
+        return self.crop is not None and self.crop.cuts(self.crop.task[name])
 
     def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
         try:
             group = open_split(self.path, self.name)
-            return {name: np.asarray(group[name][index]) for name in names}
+            places: dict[str, Any] = {name: index if self.task[name].per_sample else ... for name in names}
+            return {name: np.asarray(group[name][place]) for name, place in places.items()}
         except UserError:
             raise
         except Exception as error:  # whatever a damaged object makes a codec raise
@@ -75,30 +93,51 @@ class Resident:
     """The whole split in the memory of every device."""
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
-        self.order, self._mesh = order, mesh
-        self._constants = data.read_constants(mesh)
+        self.order, self._mesh, self._data = order, mesh, data
+        constants = {k: everywhere(v, mesh) for k, v in data.read_constants().items()}
+        self._constants = {k: v for k, v in constants.items() if not data.cuts(k)}
+        self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
         self._arrays = {k: everywhere(v, mesh) for k, v in _whole(data, order).items()}
-        self._take = jax.jit(_take, out_shardings=split(mesh))
+        self._take = jax.jit(partial(_take, data), out_shardings=split(mesh))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Those of the steps start:stop."""
         for step in range(start, stop):
             ids, weight = self.order.ids(step)
-            rows: Batch = self._take(self._arrays, everywhere(ids - self.order.first, self._mesh))
-            yield {**rows, **self._constants, WEIGHT: _cut(weight, self._mesh)}
+            rows = (ids - self.order.first) // self._data.parts
+            corners = self._data.crop.corners(step, ids) if self._data.crop else ids
+            placed = (everywhere(values, self._mesh) for values in (rows, corners))
+            taken: Batch = self._take(self._arrays, self._cut, *placed)
+            yield {**taken, **self._constants, WEIGHT: _shared(weight, self._mesh)}
 
 
 def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
     """All samples, read in blocks: in parallel, and what cannot be read is named."""
-    rows = [order.rows(block) for block in order.everything]
+    rows = [rows_of(data, order, block) for block in order.everything]
     with ThreadPoolExecutor(READERS) as readers:
         pieces = list(readers.map(data.read, rows))
     return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}
 
 
-def _take(arrays: Batch, ids: Array) -> Batch:
-    """Some samples."""
-    return {name: values[ids] for name, values in arrays.items()}
+def rows_of(data: Split, order: Order, block: int) -> slice:
+    """Return the rows of a block."""
+    ids = order.rows(block)
+    return slice(ids.start // data.parts, ids.stop // data.parts)
+
+
+def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
+    """Some rows, whole or cut; and the same parts of constants."""
+    found = {name: values[rows] for name, values in arrays.items() if not data.cuts(name)}
+    if data.crop is None:
+        return found
+    every = {name: (values, rows) for name, values in arrays.items() if data.cuts(name)}
+    every |= {name: (values[None], jnp.zeros_like(rows)) for name, values in constants.items()}
+    for name, (values, places) in every.items():
+        field = data.crop.task[name]
+        starts = (places, *(places * 0 + start for start in data.crop.starts(field, corners)))
+        shape = (1, *field.shape(data.crop.cut_sizes))
+        found[name] = jax.vmap(partial(jax.lax.dynamic_slice, values, slice_sizes=shape))(starts)[:, 0]
+    return found
 
 
 def per_row(values: Array, like: Array) -> Array:
@@ -111,7 +150,9 @@ class Stream:
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
-        self._constants = data.read_constants(mesh)
+        constants = data.read_constants()
+        self._constants = {k: everywhere(v, mesh) for k, v in constants.items() if not data.cuts(k)}
+        self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Those of the steps start:stop."""
@@ -135,7 +176,7 @@ class Stream:
         put = partial(_put, ready, over)
         readers = ThreadPoolExecutor(READERS)
         try:
-            blocks = _Blocks(self._data, self.order, readers, *steps)
+            blocks = _Blocks(self._data, self.order, self._cut, readers, *steps)
             if all(put(self._place(blocks.rows(step), step)) for step in range(*steps)):
                 put(None)
         except BaseException as error:  # for the reader of the queue
@@ -146,7 +187,7 @@ class Stream:
     def _place(self, rows: Mapping[str, np.ndarray], step: int) -> Batch:
         _, weight = self.order.ids(step)
         placed = {k: jax.make_array_from_process_local_data(split(self._mesh), v) for k, v in rows.items()}
-        return {**placed, **self._constants, WEIGHT: _cut(weight, self._mesh)}
+        return {**placed, **self._constants, WEIGHT: _shared(weight, self._mesh)}
 
 
 def _put[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
@@ -161,8 +202,17 @@ def _put[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
 class _Blocks:
     """Blocks of samples in the order in which they are needed: read ahead, dropped when their last sample is served."""
 
-    def __init__(self, data: Split, order: Order, readers: ThreadPoolExecutor, start: int, stop: int) -> None:
-        self._data, self._order, self._readers = data, order, readers
+    def __init__(
+        self,
+        data: Split,
+        order: Order,
+        constants: Mapping[str, np.ndarray],
+        readers: ThreadPoolExecutor,
+        start: int,
+        stop: int,
+    ) -> None:
+        """constants: those that are cut with samples."""
+        self._data, self._order, self._constants, self._readers = data, order, constants, readers
         self._mine = own_rows(order.batch)
         self._held: dict[tuple[int, int], Future[dict[str, np.ndarray]]] = {}
         self._left: dict[tuple[int, int], int] = {}
@@ -182,7 +232,8 @@ class _Blocks:
         """Blocks of this process's rows, and places within."""
         ids, _ = self._order.ids(step)
         blocks = ids[self._mine] // self._order.block
-        return blocks, ids[self._mine] - np.maximum(blocks * self._order.block, self._order.first)
+        first = np.maximum(blocks * self._order.block, self._order.first)
+        return blocks, (ids[self._mine] - first) // self._data.parts
 
     def rows(self, step: int) -> dict[str, np.ndarray]:
         """This process's rows of a batch."""
@@ -190,15 +241,32 @@ class _Blocks:
         blocks, places = self._wanted(step)
         self._read_ahead({(epoch, int(block)) for block in blocks})
         rows: dict[str, np.ndarray] = {}
+        corners = self._corners(step)
         for block in np.unique(blocks):
             values = self._held[epoch, int(block)].result()
             chosen = blocks == block
             for name, value in values.items():
                 if name not in rows:
-                    rows[name] = np.empty((len(blocks), *value.shape[1:]), value.dtype)
-                rows[name][chosen] = value[places[chosen]]
+                    shape = self._part(name, value[0], corners[0]).shape
+                    rows[name] = np.empty((len(blocks), *shape), value.dtype)
+                if self._data.cuts(name):
+                    for row in np.flatnonzero(chosen):
+                        rows[name][row] = self._part(name, value[places[row]], corners[row])
+                else:
+                    rows[name][chosen] = value[places[chosen]]
             self._serve((epoch, int(block)), int(chosen.sum()))
-        return rows
+        parts = {name: [self._part(name, value, one) for one in corners] for name, value in self._constants.items()}
+        return rows | {name: np.stack(part) for name, part in parts.items()}
+
+    def _corners(self, step: int) -> np.ndarray:
+        """Of this process's rows; anything if they are not cut."""
+        ids, _ = self._order.ids(step)
+        return (self._data.crop.corners(step, ids) if self._data.crop else ids)[self._mine]
+
+    def _part(self, name: str, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
+        """What a part of a row holds of a field."""
+        crop = self._data.crop
+        return crop.part(crop.task[name], values, corner) if crop and crop.cuts(crop.task[name]) else values
 
     def _read_ahead(self, wanted: set[tuple[int, int]]) -> None:
         while wanted - self._held.keys() or len(self._held) < 2 * self._order.window:
@@ -206,7 +274,7 @@ class _Blocks:
             if needed is None:
                 return
             key, count = needed
-            self._held[key] = self._readers.submit(self._data.read, self._order.rows(key[1]))
+            self._held[key] = self._readers.submit(self._data.read, rows_of(self._data, self._order, key[1]))
             self._left[key] = count
 
     def _serve(self, key: tuple[int, int], count: int) -> None:
@@ -215,6 +283,6 @@ class _Blocks:
             del self._held[key], self._left[key]
 
 
-def _cut(values: np.ndarray, mesh: Mesh) -> Array:
+def _shared(values: np.ndarray, mesh: Mesh) -> Array:
     """An array that every process has, cut along its first axis."""
     return jax.make_array_from_callback(values.shape, split(mesh), lambda index: values[index])

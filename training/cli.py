@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 SHORT = {  # options that stand for a knob
+    "target": "target",
     "input": "input",
     "samples": "samples",
     "epochs": "epochs",
@@ -52,6 +53,7 @@ def _parser() -> Parser:
         metavar="RUN",
         help="start from the parameters of this trained run: its network, input, scalars and normalisation stay",
     )
+    what.add_argument("--target", metavar="NAME", help="learn this parameter, in place of the task's targets")
     what.add_argument("--input", metavar="NAME", help="what the network sees, of the task's inputs")
     what.add_argument("--samples", metavar="A:B", help="train on these alone, A to B - 1")
     what.add_argument("--epochs", metavar="N", help="passes over the training samples")
@@ -141,10 +143,11 @@ def _summary(out: Path, memory: Any) -> str:
 def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
     """The recipe: a named one or a file, then the short options, then --set."""
     from schemas.knobs import make
-    from training.contract import find_model
+    from training.contract import find_learn, find_model
     from training.recipe import recipe_of
     from training.start import KEPT, adopt
 
+    learn = find_learn(task) if task else None
     base = dict(_base(args, task))
     inner = base.pop("model", {})
     if not isinstance(inner, dict):
@@ -158,9 +161,20 @@ def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
     settings = [*short, *args.set]
     if args.start:
         told = base if args.recipe else {knob: value for knob, value in base.items() if knob not in KEPT}
-        return adopt(args.start, model if args.model or args.recipe else None, told, settings)
-    model = model or "unet"
-    return make(recipe_of(model, find_model(model).Config), base, settings)
+        return adopt(args.start, model if args.model or args.recipe else None, told, settings, learn)
+    model = model or ("convnet" if args.target else "unet")
+    return make(recipe_of(model, find_model(model), learn), base, settings)
+
+
+def _for_target(args: argparse.Namespace, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe of the task, with a loss that suits one of its parameters as the target, which it does not tell."""
+    from schemas.core import find_task
+
+    known = {field.name: field for field in find_task(task).fields} if task else {}
+    field = known.get(args.target)
+    term = "cross_entropy" if field and field.classes else "mse"
+    told = [name for name in base.get("scalars", ()) if name != args.target]
+    return {**base, "loss": {"relative": 0, term: 1}, "scalars": told, "best": "loss"}
 
 
 def _base(args: argparse.Namespace, task: str | None) -> Mapping[str, Any]:
@@ -170,7 +184,7 @@ def _base(args: argparse.Namespace, task: str | None) -> Mapping[str, Any]:
     name = args.recipe or "default"
     recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
     if name in recipes:
-        return recipes[name]
+        return _for_target(args, task, recipes[name]) if args.target else recipes[name]
     if not Path(name).exists():
         raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}")
     return load(Path(name))

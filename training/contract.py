@@ -4,7 +4,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import jax
 from flax import nnx
@@ -12,13 +12,37 @@ from flax import nnx
 import training.models
 import training.tasks
 from schemas import files
-from schemas.core import SAMPLE, Task, find_task, misread
+from schemas.core import Task, find_task, misread
 from schemas.errors import UserError
 from schemas.knobs import Knobs, untold
 
 type Array = jax.Array
 type Arrays = Mapping[str, Array]
 type Shape = tuple[int, ...]  # of one sample: the spatial axes, then channels
+type Sizes = Mapping[str, int]  # lengths of dimensions
+type Fit = Literal["kept", "enlarged", "any", "operator"]
+
+FITS = ("kept", "enlarged", "any", "operator")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The linear physics between image and measurement, for networks that apply it: angles and the like are fields."""
+
+    fields: tuple[str, ...]  # what it reads, and the measurement
+    measured: str  # the measurement, one of these
+    forward: Callable[[Array, Arrays, Sizes], Array]  # images (sample, *spatial of the targets) -> measurements
+    adjoint: Callable[[Array, Arrays, Sizes], Array]  # the transpose: measurements -> images
+    about: str
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An operator for arrays of known sizes."""
+
+    measured: str
+    forward: Callable[[Array, Arrays], Array]
+    adjoint: Callable[[Array, Arrays], Array]
 
 
 @dataclass(frozen=True)
@@ -28,6 +52,8 @@ class Inputs:
     spatial: Shape  # of the training data
     channels: int  # of images, then of scalars
     scalars: int = 0  # the last channels, each the same number at every pixel
+    operator: Applied | None = None  # of the task, for models that are called with fields
+    moments: tuple[float, float] = (0.0, 1.0)  # mean and deviation of the first target: outputs are in units of these
 
     @property
     def shape(self) -> Shape:
@@ -55,9 +81,11 @@ class Derived:
     """Channels that are computed from fields, on the device."""
 
     fields: tuple[str, ...]  # what it reads
-    channels: Callable[[Arrays], Array]  # (sample, ...) each, constants without -> (sample, *spatial, channel)
+    channels: Callable[..., Array]  # (sample, ...) each, constants without -> (sample, *spatial, channel)
     like: str  # the field whose mean and standard deviation normalise the channels; empty: they come normalised
     about: str
+    local: bool = False  # a part of the channels follows from the same part of the fields: images may be cut into tiles
+    sized: bool = False  # `channels` takes the lengths of all dimensions as a second argument
 
 
 @dataclass(frozen=True)
@@ -66,7 +94,23 @@ class Head:
 
     about: str
     channels: int  # along the last axis of the output
-    targets: Callable[[Array], Arrays]  # (sample, *spatial, channels) -> each target (sample, *spatial), its own units
+    targets: Callable[[Array], Arrays]  # (sample, *spatial, channels) -> each target (sample, ...), its own units
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of a task's own: a knob `loss.<name>` weighs it, 0 unless a recipe says otherwise."""
+
+    about: str
+    of: Callable[[Arrays, Arrays], Array]  # predicted targets, exact ones -> (sample,)
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """A map of all fields of a sample together, beside the reversals of axes that are known by name."""
+
+    name: str
+    apply: Callable[[dict[str, Array]], dict[str, Array]]  # (sample, ...) each -> those that change, same shapes
 
 
 type Channels = str | Derived  # the name of a field stands for its values: axes that are not spatial become channels
@@ -76,11 +120,14 @@ type Channels = str | Derived  # the name of a field stands for its values: axes
 class Learn:
     """How a task is learned."""
 
-    spatial: tuple[str, ...]  # dimensions along which networks convolve; every target has them
     inputs: Mapping[str, tuple[Channels, ...]]  # what a network may see, by name; the first is the default
+    grids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # dimensions of inputs that do not lie on the
+    # grid of the targets
     heads: Mapping[str, Head] = field(default_factory=dict)  # by name; the first is the default
     scalars: tuple[str, ...] = ()  # parameters that a network may be told, each a constant channel
-    symmetries: tuple[str, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew for every sample
+    symmetries: tuple[str | Symmetry, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew every time
+    losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; one named as a general loss takes its place
+    operator: Operator | None = None
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
 
 
@@ -88,12 +135,17 @@ class Model(Protocol):
     """A model's file."""
 
     Config: type[Knobs]  # its knobs
+    FIT: Fit  # it keeps the grid of its input, may enlarge it by a whole factor, or maps any grid to any other; with
+    # the operator of the task inside, it takes `fields`
+    LOSSES: Mapping[str, str]  # optional: further losses of the module's own, by name, and what they are
 
     def build(self, config: Any, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
         """A module that maps (sample, *inputs.shape) to (sample, *outputs), float32 parameters, computing in `dtype`.
 
         It is called as `module(x, key)`: key is for dropout, None in inference. ValueError if the shapes do not suit.
-        A module with statistics over the batch takes `weight` too, (sample,): 0 marks samples that only fill it up.
+        A module with statistics over the batch takes `weight` too, (sample,): 0 marks samples that only fill it up. One
+        with physics inside takes `fields` too, those that its input and `inputs.operator` read, in their own units.
+        It may return (output, {name: (sample,)}), further losses of the names in LOSSES.
         Scalars come as constant images: convolutions take them as any channel, dense layers may take each once.
         """
 
@@ -125,10 +177,13 @@ def find_learn(task: str) -> Learn:
 
 
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
-    yield from files.lacking(module, {"Config": type})
+    yield from files.lacking(module, {"Config": type, "FIT": str})
     if not issubclass(module.Config, Knobs) or "name" in module.Config.model_fields:
         yield "Config: must be a schemas.knobs.Knobs, without a knob of its own called name"
+    if module.FIT not in FITS:
+        yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
     yield from untold(module.Config)
+    yield from files.misplaced(module, {"LOSSES": Mapping})
     yield from files.unlike("build", getattr(module, "build", None), "config", "inputs", "outputs", "rngs", "dtype")
 
 
@@ -136,16 +191,16 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from files.lacking(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
     task = find_task(files.task_of(module))
-    axes = [dim for dim in task.of("target")[0].dims if all(dim in field.dims for field in task.of("target"))]
-    symmetries = (*(f"flip_{dim}" for dim in learn.spatial), *(["transpose"] if len(learn.spatial) > 1 else []))
-    for name, words, known in (
-        ("spatial", learn.spatial, [dim for dim in axes if dim != SAMPLE]),
-        ("symmetries", learn.symmetries, symmetries),
-    ):
-        if not isinstance(words, tuple) or not set(words) <= set(known):
-            yield f"LEARN.{name} = {words!r}: must be a tuple of some of: {', '.join(known) or 'nothing'}"
+    grid = task.spatial(task.of("target")[0])
+    known = (*(f"flip_{dim}" for dim in grid), *(["transpose"] if len(grid) > 1 else []))
+    words = learn.symmetries
+    if not isinstance(words, tuple) or not {word for word in words if not isinstance(word, Symmetry)} <= set(known):
+        yield f"LEARN.symmetries = {words!r}: must be a tuple of Symmetry and some of: {', '.join(known) or 'nothing'}"
     if not learn.inputs:
         yield "LEARN.inputs: must name at least one"
+    for name in learn.grids:
+        if name not in learn.inputs or not set(learn.grids[name]) <= task.dims:
+            yield f"LEARN.grids[{name!r}]: must be spatial dimensions of the schema, for one of LEARN.inputs"
     for name, parts in learn.inputs.items():
         where = f"LEARN.inputs[{name!r}]"
         if not isinstance(parts, tuple) or not parts:
@@ -154,31 +209,35 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             read = part.fields if isinstance(part, Derived) else (part,)
             yield from misread(task, where, read, "input", "parameter")
             if isinstance(part, str):
-                yield from _off_grid(task, where, part, learn.spatial)
+                yield from _off_grid(task, where, part, learn.grids.get(name, grid))
             if isinstance(part, Derived):
                 like = (part.like,) if part.like else ()
                 yield from misread(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
     for name, head in learn.heads.items():
         if not isinstance(head, Head):
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
-        if any(set(field.dims) != {SAMPLE, *learn.spatial} for field in task.of("target")):
-            yield f"LEARN.heads: every target must have the dimensions {SAMPLE}, {', '.join(learn.spatial)} alone"
+    for name, loss in learn.losses.items():
+        if not isinstance(loss, Loss):
+            yield f"LEARN.losses[{name!r}]: must be a Loss(about, of)"
+    if learn.operator:
+        yield from misread(task, "LEARN.operator.fields", learn.operator.fields, "input", "parameter", "auxiliary")
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
     for name in learn.scalars:
-        if along := [dim for dim in learn.spatial if dim in task[name].dims]:
+        if along := task.spatial(task[name]):
             yield f"LEARN.scalars: {name} varies along {', '.join(along)}: such a field belongs to LEARN.inputs"
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"
 
 
-def _off_grid(task: Task, where: str, name: str, spatial: tuple[str, ...]) -> Iterator[str]:
+def _off_grid(task: Task, where: str, name: str, grid: tuple[str, ...]) -> Iterator[str]:
     """Yield what is wrong with a measured field that does not lie on the grid of the network."""
     field = next((field for field in task.of("input") if field.name == name), None)
     if field is None:
         return
-    placed = [task.along.get(dim, dim) for dim in field.dims]
-    if lacking := [dim for dim in spatial if dim not in placed]:
+    roots = task.related("same", "reciprocal")
+    placed = [roots.get(dim, dim) for dim in field.dims]
+    if lacking := [dim for dim in grid if roots.get(dim, dim) not in placed]:
         yield (
-            f"{where}: {name} ({', '.join(field.dims)}) does not have the dimension {', '.join(lacking)} of the "
-            "targets: give a Derived that maps it onto their grid, or say in TASK.alike which dimensions are as long"
+            f"{where}: {name} ({', '.join(field.dims)}) does not have the dimension {', '.join(lacking)}: give a "
+            "Derived that maps it onto this grid, name another grid in LEARN.grids, or relate the two in TASK.grids"
         )

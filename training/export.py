@@ -5,7 +5,7 @@ The folder works wherever it is copied. It holds data only, no pickle: the code 
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from schemas import slices
 from schemas.core import Task, find_task, task_names
 from schemas.digest import canonical
 from schemas.documents import document
@@ -27,7 +28,7 @@ from schemas.knobs import make, refuse_paths
 from schemas.objects import inside, read, sha256
 from training import checkpoints
 from training.checkpoints import Place
-from training.contract import find_learn, find_model, model_names
+from training.contract import Fit, Shape, find_learn, find_model, model_names
 from training.features import Features, Moments
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
@@ -100,6 +101,12 @@ class Trained:
         return self.features.reads
 
     @property
+    def task(self) -> Task:
+        """That which it was trained for, with its own targets."""
+        target = str(self.card.recipe.get("target", ""))
+        return self.card.task.targeting(target) if target else self.card.task
+
+    @property
     def identity(self) -> str:
         """Of all that its predictions depend on."""
         parts = self.card.model_dump(mode="json", include={"weights_sha256", "recipe", "moments", "sizes"})
@@ -107,8 +114,9 @@ class Trained:
 
     @property
     def whole(self) -> bool:
-        """Whether it sees patterns, or what is computed from whole images, which therefore must not be cut."""
-        return bool(self.features.task.along) or any(not isinstance(part, str) for part in self.features.channels)
+        """Whether images must not be cut for it."""
+        fit = find_model(self.card.recipe["model"]["name"]).FIT
+        return self.features.whole or fit in ("any", "operator")
 
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
@@ -116,11 +124,21 @@ class Trained:
             return [f"it was trained for the task {self.card.task.name}, the dataset is of {task.name}"]
         if _major(task.version) != _major(self.card.task.version):
             return [f"it was trained on schema {self.card.task.version}, the dataset has {task.version}"]
-        return self.features.problems(task, sizes)
+        return self.features.problems(task.sliced, sizes)
 
     def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The targets, (sample, ...) float32 in the dataset's units. fields: `inputs`, of any number of samples."""
-        count = len(next(fields[name] for name in self.inputs if self.card.task[name].per_sample))
+        """The targets, (sample, ...) float32 in the dataset's units. fields: `inputs`, of any number of samples.
+
+        Of a target with classes: their probabilities, (sample, ..., class).
+        """
+        task = self.task
+        samples = len(next(fields[name] for name in self.inputs if task[name].per_sample))
+        found = self._rows(slices.fold(task, {name: fields[name] for name in self.inputs}, samples))
+        return slices.unfold(task, found, slices.lengths(task, fields)) if task.slices else found
+
+    def _rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The targets of slices."""
+        count = len(next(fields[name] for name in self.inputs if self.features.task[name].per_sample))
         length = min(BATCH, 1 << (count - 1).bit_length())  # few lengths, so few compilations
         pieces = [self._piece(fields, slice(start, start + length)) for start in range(0, count, length)]
         return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
@@ -129,7 +147,7 @@ class Trained:
         length = rows.stop - rows.start
         batch = {}
         for name in self.inputs:
-            if self.card.task[name].per_sample:
+            if self.features.task[name].per_sample:
                 values = fields[name][rows]
                 batch[name] = np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)], mode="edge")
             else:
@@ -140,8 +158,8 @@ class Trained:
     def _predict(self) -> Any:
         @jax.jit
         def predict(parameters: Named, rest: Named, batch: Mapping[str, Any]) -> dict[str, Any]:
-            output, _ = self.network(parameters, rest, self.features.encode(batch))
-            return self.features.decode(output, batch)
+            output, _, _ = self.network(parameters, rest, self.features.encode(batch), fields=batch)
+            return self.features.stored(self.features.decode(output, batch))
 
         return predict
 
@@ -151,11 +169,29 @@ def assemble(recipe: Recipe, features: Features) -> Network:
     knobs: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
     features.refuse_misfit()
-    build, sizes = find_model(knobs.name).build, (features.inputs, features.output_shape)
+    model, sizes = find_model(knobs.name), (features.inputs, features.output_shape)
+    if reason := features.fits(model.FIT):
+        raise UserError(f"--model {knobs.name}: {reason}; {_instead(features)}")
     try:
-        return Network(lambda: build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype))
+        return Network(lambda: model.build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
     except ValueError as error:
         raise UserError(f"--model {knobs.name}: {error}") from None
+
+
+def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
+    """The spatial shape of an output for that of an input."""
+    seen, out = features.inputs.spatial, features.output_shape[:-1]
+    if fit in ("any", "operator"):
+        return lambda spatial: out
+    return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, seen, out, strict=True))
+
+
+def _instead(features: Features) -> str:
+    """What fits, for a message."""
+    models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
+    others = [name for name in features.learn.inputs if not replace(features, input=name).fits("kept")]
+    inputs = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
+    return f"models that can: {', '.join(models) or 'none'}{inputs}"
 
 
 def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
@@ -268,9 +304,12 @@ def load_whole(path: Path) -> tuple[Card, bytes]:
 
 def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:
     """The features that a recipe asks for."""
-    learn = find_learn(task.name)
+    learn, name = find_learn(task.name), recipe.model.name  # type: ignore[attr-defined]
+    if recipe.target:
+        task, learn = task.targeting(recipe.target), replace(learn, heads={}, losses={}, symmetries=())
     seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
-    return Features(task, learn, seen, recipe.scalars, moments, sizes, head)
+    operator = learn.operator if find_model(name).FIT == "operator" else None
+    return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
 
 
 def _known(path: Path, card: Card) -> None:
@@ -291,6 +330,8 @@ def _known(path: Path, card: Card) -> None:
 def _complete(path: Path, card: Card, recipe: Recipe) -> None:
     """What the recipe asks for must be known here, and have moments."""
     task, learn = card.task, find_learn(card.task.name)
+    if recipe.target and recipe.target not in [field.name for field in task.of("parameter")]:
+        raise UserError(f"{path}/model.json: damaged: target {recipe.target}: no parameter; copy the model again")
     if recipe.input and recipe.input not in learn.inputs:
         known = ", ".join(learn.inputs)
         raise UserError(f"{path}: a model that sees {recipe.input!r}; the inputs of {task.name} are: {known}")
@@ -311,10 +352,14 @@ def _complete(path: Path, card: Card, recipe: Recipe) -> None:
 
 def _recipe(path: Path, card: Card) -> Recipe:
     name = card.recipe["model"]["name"]
-    kind = recipe_of(name, find_model(name).Config)
+    kind = recipe_of(name, find_model(name), find_learn(card.task.name))
     refuse_paths(kind, card.recipe, f"{path}/model.json")
+    loss = card.recipe.get("loss")
+    if isinstance(loss, dict):  # older programs had losses of other tasks, at 0
+        known = kind().loss.weights
+        loss = {key: value for key, value in loss.items() if value or key in known}
     try:
-        return make(kind, card.recipe, [])
+        return make(kind, card.recipe | {"loss": loss} if loss else card.recipe, [])
     except UserError as error:
         raise UserError(f"{path}/model.json: {error}") from None
 

@@ -3,11 +3,17 @@
     input  = (fields - mean) / std, as channels     (sample, *spatial, channel)
     target = (output * std + mean) * window         (sample, *dims of the field), or what the task's head makes of it
 
-mean and std are those of the training split, from the dataset's manifest, and travel with the model.
+mean and std are those of the training split, from the dataset's manifest, and travel with the model. A target has two
+faces: `decode` gives what losses see, `stored` what is stored of it. They differ for classes, of which losses see
+logits (sample, *dims, class), and whose probabilities are stored. A target with a period is an angle: the network gives
+its cosine and its sine. Slices are samples here: `task` is `Task.sliced`.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Annotated, Any
 
 import jax
@@ -18,7 +24,19 @@ from pydantic import Field as Limits
 
 from schemas.core import SAMPLE, Field, Task
 from schemas.errors import UserError
-from training.contract import Array, Arrays, Channels, Inputs, Learn, Shape
+from training.contract import (
+    Applied,
+    Array,
+    Arrays,
+    Channels,
+    Derived,
+    Fit,
+    Inputs,
+    Learn,
+    Operator,
+    Shape,
+    Sizes,
+)
 
 
 class Moments(BaseModel):
@@ -44,6 +62,7 @@ class Features:
     moments: Mapping[str, Moments]
     sizes: Mapping[str, int]
     head: str = ""  # empty: normalised targets
+    operator: Operator | None = None  # of the task, if the model has it inside
 
     @property
     def channels(self) -> tuple[Channels, ...]:
@@ -55,13 +74,30 @@ class Features:
         """The dataset's fields that make the input and the frame of the output."""
         names = [name for part in self.channels for name in ((part,) if isinstance(part, str) else part.fields)]
         window = [self.task.window] if self.task.window else []
-        return tuple(dict.fromkeys([*names, *window]))
+        inside = self.operator.fields if self.operator else ()
+        return tuple(dict.fromkeys([*names, *window, *inside]))
+
+    @property
+    def grid(self) -> tuple[str, ...]:
+        """The dimensions of the grid on which the network sees its input."""
+        if self.input in self.learn.grids:
+            return self.learn.grids[self.input]
+        if self.out:
+            return self.out
+        fields = (self.task[name] for name in self.reads)
+        return next((grid for field in fields if (grid := self.task.spatial(field))), ())
+
+    @property
+    def out(self) -> tuple[str, ...]:
+        """The dimensions of the grid of the targets; none if they are numbers."""
+        return self.task.spatial(self.targets[0])
 
     @property
     def normalised(self) -> tuple[str, ...]:
         """The fields whose moments are needed."""
         parts = [name for part in self.channels if (name := part if isinstance(part, str) else part.like)]
-        return tuple(dict.fromkeys([*parts, *(field.name for field in self.targets)]))
+        measured = (field.name for field in self.targets if not field.classes and not field.period)
+        return tuple(dict.fromkeys([*parts, *measured]))
 
     @property
     def targets(self) -> tuple[Field, ...]:
@@ -78,24 +114,31 @@ class Features:
         if isinstance(part, str):
             moments, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
-            moments, values = self.moments.get(part.like, AS_IT_IS), part.channels(fields)
+            moments, values = self.moments.get(part.like, AS_IT_IS), self._made(part, fields)
         return (values.astype(jnp.float32) - moments.mean) / moments.std
+
+    def _made(self, part: Derived, fields: Arrays) -> Array:
+        sized: Any = part.channels
+        made: Array = sized(fields, self.sizes) if part.sized else sized(fields)
+        return made
 
     def _to_channels(self, field: Field, values: Array) -> Array:
         """Spatial axes after the sample axis, all of length 1 if a field lacks them; all others become channels."""
         dims = self.placed(field)
         values, dims = (values, dims[1:]) if field.per_sample else (values[None], dims)
-        spatial = [1 + dims.index(name) for name in self.learn.spatial if name in dims]
-        rest = [1 + axis for axis, name in enumerate(dims) if name not in self.learn.spatial]
-        lengths = [values.shape[1 + dims.index(name)] if name in dims else 1 for name in self.learn.spatial]
+        spatial = [1 + dims.index(name) for name in self.grid if name in dims]
+        rest = [1 + axis for axis, name in enumerate(dims) if name not in self.grid]
+        lengths = [values.shape[1 + dims.index(name)] if name in dims else 1 for name in self.grid]
         return jnp.transpose(values, (0, *spatial, *rest)).reshape(len(values), *lengths, -1)
 
     def placed(self, field: Field) -> tuple[str, ...]:
-        """Its dimensions, those that stand for spatial ones under their names."""
-        return tuple(self.task.along.get(name, name) for name in field.dims)
+        """Its dimensions, those that are as long as ones of the input's grid under the names of these."""
+        roots = self.task.related("same", "reciprocal")
+        known = {roots.get(dim, dim): dim for dim in self.grid}
+        return tuple(known.get(roots.get(name, name), name) for name in field.dims)
 
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
-        """The targets, as the dataset has them. output: (sample, *spatial, channel). fields: the window, if any."""
+        """Targets as losses see them. output: (sample, *spatial, channel). fields: the window, if any."""
         if output.shape[-1] != self.output_shape[-1]:
             raise UserError(f"the model gives {output.shape[-1]} channels, the targets have {self.output_shape[-1]}")
         if self.head:
@@ -103,47 +146,85 @@ class Features:
             return {field.name: self._windowed(field, made[field.name], fields) for field in self.targets}
         found, start = {}, 0
         for field in self.targets:
-            width = self._width(field)
-            moments = self.moments[field.name]
+            width = self._width(field) * _numbers(field)
             values = self._from_channels(field, output[..., start : start + width].astype(jnp.float32))
-            found[field.name] = self._windowed(field, values * moments.std + moments.mean, fields)
+            found[field.name] = self._windowed(field, self._valued(field, values), fields)
             start += width
         return found
 
+    def stored(self, decoded: Arrays) -> dict[str, Array]:
+        """Targets as they are stored, (sample, *dims); of classes, their probabilities (sample, *dims, class)."""
+        return {
+            name: _probabilities(self.task[name], values) if self.task[name].classes else values
+            for name, values in decoded.items()
+        }
+
+    def _valued(self, field: Field, values: Array) -> Array:
+        """Values in units of the field, from what the network gives of it."""
+        if field.classes:
+            return values
+        if field.period:
+            cosine, sine = values[..., 0], values[..., 1]
+            return jnp.arctan2(sine, away_from_zero(cosine, sine)) * (field.period / (2 * math.pi))
+        moments = self.moments[field.name]
+        return values * moments.std + moments.mean
+
     def _from_channels(self, field: Field, values: Array) -> Array:
-        dims = field.dims[1:]
-        rest = [name for name in dims if name not in self.learn.spatial]
-        spatial = values.shape[1:-1]
-        split = values.reshape(len(values), *spatial, *(self.sizes[name] for name in rest))
-        order = [(*self.learn.spatial, *rest).index(name) for name in dims]
-        return jnp.transpose(split, (0, *(1 + axis for axis in order)))
+        """(sample, *dims of the field), and the several numbers of each value last."""
+        dims, spatial = field.dims[1:], values.shape[1:-1]
+        rest = [name for name in dims if name not in self.out]
+        several = (_numbers(field),) if _numbers(field) > 1 else ()
+        split = values.reshape(len(values), *spatial, *(self.sizes[name] for name in rest), *several)
+        order = [(*self.out, *rest).index(name) for name in dims]
+        return jnp.transpose(split, (0, *(1 + axis for axis in order), *range(1 + len(dims), split.ndim)))
 
     def _windowed(self, field: Field, values: Array, fields: Arrays) -> Array:
         if self.task.window is None:
             return values
         return values * spread(fields[self.task.window], self.task[self.task.window], field)
 
-    def _spatial(self) -> Shape:
-        return tuple(self.sizes[name] for name in self.learn.spatial)
+    def _lengths(self, dims: tuple[str, ...]) -> Shape:
+        return tuple(self.sizes[name] for name in dims)
 
     def _width(self, field: Field) -> int:
-        free = (SAMPLE, *self.learn.spatial)
-        rest = [name for name, placed in zip(field.dims, self.placed(field), strict=True) if placed not in free]
-        return int(np.prod([self.sizes[name] for name in rest], dtype=int))
+        grid = (SAMPLE, *self.grid, *self.out)
+        return prod(
+            self.sizes[name]
+            for name, placed in zip(field.dims, self.placed(field), strict=True)
+            if placed not in grid and name not in grid
+        )
 
     def refuse_misfit(self) -> None:
-        """Raise UserError unless `encode` gives what `inputs` says; traced, without computing."""
+        """Raise UserError unless `encode` and `decode` give what they must; traced, without computing."""
         fields = {name: self._struct(self.task[name]) for name in self.reads}
+        dims = ", ".join((*self.grid, "channel"))
         try:
             made = jax.eval_shape(self.encode, fields).shape
         except (TypeError, ValueError) as error:
             raise UserError(f"--input {self.input}: its parts do not fit together: {error}") from None
         if made[1:] != self.inputs.shape:
-            dims = ", ".join((*self.learn.spatial, "channel"))
             raise UserError(
                 f"--input {self.input}: gives {made[1:]} per sample, must be {self.inputs.shape} ({dims}): every part "
-                "must lie on the grid of the targets"
+                "must lie on the grid of the input"
             )
+        output = jax.ShapeDtypeStruct((1, *self.output_shape), jnp.float32)
+        decoded = jax.eval_shape(lambda x, fields: self.stored(self.decode(x, fields)), output, fields)
+        for field in self.targets:
+            shape = (1, *field.shape(self.sizes), *([len(field.classes)] if field.classes else []))
+            if decoded[field.name].shape != shape:
+                raise UserError(f"head {self.head}: gives {field.name} {decoded[field.name].shape}, must be {shape}")
+
+    def fits(self, fit: Fit) -> str:
+        """Why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
+        seen, out = self.inputs.spatial, self.output_shape[:-1]
+        factors = {b / a for a, b in zip(seen, out, strict=False)}
+        if fit == "operator" and not self.operator:
+            return f"has physics inside; training/tasks/{self.task.name}.py states no LEARN.operator"
+        if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _whole(factors, fit))):
+            return ""
+        grids = f"{_sizes(self.grid, seen)} of the input {self.input}, {_sizes(self.out, out)} of the targets"
+        rule = "keeps the grid of its input" + (", or enlarges it by a whole factor" if fit == "enlarged" else "")
+        return f"{rule}; here: {grids}"
 
     @property
     def inputs(self) -> Inputs:
@@ -153,19 +234,41 @@ class Features:
             for part in self.learn.inputs[self.input]
         )
         scalars = sum(self._width(self.task[name]) for name in self.scalars)
-        return Inputs(self._spatial(), images + scalars, scalars)
+        known = self.moments.get(self.targets[0].name, AS_IT_IS)
+        unit = (known.mean, known.std)
+        return Inputs(self._lengths(self.grid), images + scalars, scalars, self._applied, unit)
+
+    @property
+    def _applied(self) -> Applied | None:
+        if (op := self.operator) is None:
+            return None
+        forward, adjoint = (partial(_with_sizes, of, self.sizes) for of in (op.forward, op.adjoint))
+        return Applied(op.measured, forward, adjoint)
 
     @property
     def output_shape(self) -> Shape:
         """Of one sample that `decode` takes."""
-        width = self.learn.heads[self.head].channels if self.head else sum(self._width(field) for field in self.targets)
-        return (*self._spatial(), width)
+        widths = sum(self._width(field) * _numbers(field) for field in self.targets)
+        return (*self._lengths(self.out), self.learn.heads[self.head].channels if self.head else widths)
 
-    def _derived(self, part: Any) -> int:
+    @property
+    def whole(self) -> bool:
+        """Whether its input follows from whole samples alone, which therefore must not be cut."""
+        near = self.task.related("same", "coarser")
+        grids = {near.get(dim, dim) for dim in self.grid} | {
+            near.get(dim, dim)
+            for part in self.channels
+            for name in ([part] if isinstance(part, str) else part.fields)
+            for dim in self.task.spatial(self.task[name])
+        }
+        derived = [part for part in self.channels if isinstance(part, Derived) and not part.local]
+        return bool(derived or self.operator or grids - {near.get(dim, dim) for dim in self.out})
+
+    def _derived(self, part: Derived) -> int:
         """Channels of what is computed: by tracing it, without computing."""
         shapes = {name: self._struct(self.task[name]) for name in part.fields}
-        made = jax.eval_shape(part.channels, shapes).shape
-        if len(made) != 2 + len(self.learn.spatial):
+        made = jax.eval_shape(lambda fields: self._made(part, fields), shapes).shape
+        if len(made) != 2 + len(self.grid):
             file = f"training/tasks/{self.task.name}.py"
             raise UserError(f"{file}: {part.about}: channels gives {made}, must be (sample, *spatial, channel)")
         return int(made[-1])
@@ -182,14 +285,13 @@ class Features:
             mine = self.task[name]
             if name not in fields:
                 found.append(f"field {name} is missing")
-            elif (fields[name].units, fields[name].dims) != (mine.units, mine.dims):
+            elif _described(fields[name]) != _described(mine):
                 found.append(f"field {name} is {_shown(fields[name])}, must be {_shown(mine)}")
             else:
-                free = {SAMPLE, *self.learn.spatial}
                 found += [
                     f"{name} has {sizes[dim]} along {dim}, must be {self.sizes[dim]}"
-                    for dim in mine.dims
-                    if dim not in free and sizes[dim] != self.sizes[dim]
+                    for dim in self.task.channels(mine)
+                    if sizes[dim] != self.sizes[dim]
                 ]
         return found
 
@@ -203,3 +305,35 @@ def spread(values: Array, field: Field, other: Field) -> Array:
 
 def _shown(field: Field) -> str:
     return f"({', '.join(field.dims)}) [{field.units}]"
+
+
+def _with_sizes(of: Callable[[Array, Arrays, Sizes], Array], sizes: Sizes, values: Array, fields: Arrays) -> Array:
+    return of(values, fields, sizes)
+
+
+def _described(field: Field) -> tuple[Any, ...]:
+    return field.units, field.dims, field.classes
+
+
+def _numbers(field: Field) -> int:
+    """Numbers that a network gives for one value of a target."""
+    return len(field.classes) or (2 if field.period else 1)
+
+
+def _probabilities(field: Field, logits: Array) -> Array:
+    """Of each class; 0 of the one that is ignored."""
+    counted = jnp.isin(jnp.arange(len(field.classes)), jnp.array(field.counted))
+    return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
+
+
+def _whole(factors: set[float], fit: Fit) -> bool:
+    return fit == "enlarged" and len(factors) == 1 and all(factor == int(factor) > 1 for factor in factors)
+
+
+def _sizes(dims: tuple[str, ...], lengths: Shape) -> str:
+    return " x ".join(f"{dim} {n}" for dim, n in zip(dims, lengths, strict=True)) or "a number"
+
+
+def away_from_zero(cosine: Array, sine: Array) -> Array:
+    """The cosine, 1 where both are 0: the gradient of the angle of (0, 0) is no number, there the angle is 0."""
+    return jnp.where((cosine == 0) & (sine == 0), 1.0, cosine)

@@ -4,20 +4,22 @@ Order at an evaluation: evaluate, remember, write the journal, save the checkpoi
 are looked at while the next one runs.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from schemas import slices
 from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
 from schemas.output import resumable
-from training import batches, devices, export, optimizers, start, steps
+from training import batches, devices, export, losses, optimizers, start, steps
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.export import Card
@@ -60,7 +62,7 @@ class Machinery:
 
 def train(run: Run, *, overwrite: bool = False) -> Memory:
     """Run to the end, or go on from where a run of the same identity stopped."""
-    if not devices.agree(f"{run.digest} {run.mode} {run.keep_every} {overwrite}"):
+    if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were not given the same command: only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
     network = export.assemble(run.recipe, run.features)
@@ -108,9 +110,14 @@ def _told(m: Machinery) -> str:
     name: str = m.run.recipe.model.name  # type: ignore[attr-defined]
     origin = f", started from {m.run.start.card.name}" if m.run.start else ""
     return (
-        f"{name}{origin}: {m.network.parameters:,} parameters; {m.training.order.n:,} samples, {m.per_epoch:,} steps "
+        f"{name}{origin}: {m.network.parameters:,} parameters; {_samples(m):,} samples, {m.per_epoch:,} steps "
         f"of {m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
     )
+
+
+def _samples(m: Machinery) -> int:
+    """Those that are learned from."""
+    return m.training.order.n // m.training.order.parts
 
 
 def _sources(run: Run, mesh: Mesh) -> tuple[Source, Source | None]:
@@ -139,24 +146,29 @@ def _build(run: Run, mesh: Mesh, network: Network, training: Source, validation:
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
     data, order, nbytes = samples_of(run, split, seed)
-    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(order.n * nbytes))
+    whole = nbytes * (order.n // order.parts)
+    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
     if resident:
         return Resident(data, order, mesh)
-    data.read(order.rows(order.blocks(0)[0]))  # UserError if it is damaged
+    data.read(batches.rows_of(data, order, order.blocks(0)[0]))  # UserError if it is damaged
     return Stream(data, order, mesh)
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
     """What a run reads of a split, in which order, and bytes of a sample. seed: None keeps the stored order."""
-    task = run.manifest.task
+    task, sizes = run.crop.task if run.crop else run.features.task, run.manifest.sizes
+    crop = replace(run.crop, seed=seed) if run.crop else None
     names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
-    per_sample = [task[name] for name in names if task[name].per_sample]
+    per_row = [task[name] for name in names if task[name].per_sample]
     constants = tuple(name for name in names if not task[name].per_sample)
-    nbytes = sum(field.nbytes(run.manifest.sizes) for field in per_sample)
+    of_sample = slices.count(run.manifest.task, sizes)
+    nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
     count = run.manifest.samples[split]
     used = run.recipe.chosen(count) if split == "train" else range(count)
-    order = Order(len(used), run.recipe.batch_size, seed, block_length(nbytes), used.start, nbytes)
-    return Split(run.data, split, tuple(field.name for field in per_sample), constants), order, nbytes
+    whole = (rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
+    order = Order(*whole, rows)
+    fields = tuple(field.name for field in per_row)
+    return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop), order, nbytes
 
 
 def _train(m: Machinery) -> Memory:
@@ -239,10 +251,10 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
     if m.validation:
         scores = validate(m, state, m.validation)
         row |= {f"validation/{name}": value for name, value in scores.items()}
-        loss = scores["loss"]
-        better = memory.best_loss is None or loss < memory.best_loss
+        cost = losses.cost(m.run.recipe.best, scores)
+        better = memory.best_loss is None or cost < memory.best_loss
         memory.worse = 0 if better else memory.worse + 1
-        memory.best_loss = loss if better else memory.best_loss
+        memory.best_loss = cost if better else memory.best_loss
         _write(journal, row)
         state = _plateau(m, state, memory)
     else:  # nothing to choose by: the last is kept
@@ -295,7 +307,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
     return Card(
         name=run.out.name,
         task=run.manifest.task,
-        sizes=run.manifest.sizes,
+        sizes=dict(run.features.sizes),
         recipe=run.recipe.model_dump(mode="json"),
         moments=dict(run.features.moments),
         ranges=dict(run.ranges),
@@ -303,7 +315,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         dataset_digest=run.manifest.root_digest or "",
         dataset_family=run.manifest.family,
         dataset_recipe=run.manifest.recipe,
-        samples=m.training.order.n,
+        samples=_samples(m),
         parameters=m.network.parameters,
         step=step,
         epoch=step // m.per_epoch,

@@ -1,30 +1,77 @@
 """Terms of the loss, per sample. Each compares one target of a batch, (sample, ...), where `inside` is true.
 
-scale: the standard deviation of the target over the training data, so that terms are of order 1.
+scale: the standard deviation of the target over the training data, so that terms are of order 1. Of classes, the
+prediction holds logits, (sample, ..., class); what is labelled `ignore` counts nowhere. Values with a period differ by
+less than half of it. A task's own losses (`LEARN.losses`) see all targets at once.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from schemas.core import Field, Task
 from schemas.gauge import align
 from training.contract import Array, Arrays
-from training.features import Features, spread
+from training.features import AS_IT_IS, Features, spread
 from training.recipe import Loss
 
-type Term = Callable[[Field, Array, Array, Array, float], Array]
+type Term = Callable[[Compared], Array]  # -> (sample,)
 
+HIGHER = ("iou",)  # scores of which more is better
 SURE = 2.0**-20  # a share is never surer than that; 1 less it is exact in float32
+NEVER = -1e9  # logit of a class that does not count
 TINY = 1e-3  # of the scale: keeps the relative error of an empty sample finite
 
 
-def _relative(field: Field, prediction: Array, truth: Array, inside: Array, scale: float) -> Array:
+@dataclass(frozen=True)
+class Compared:
+    """One target of a batch, as a term sees it."""
+
+    field: Field
+    prediction: Array
+    truth: Array
+    inside: Array  # 1 or 0, to be multiplied with a batch of the target
+    scale: float
+    weights: tuple[float, ...] = ()  # of classes; empty: all 1
+
+    @property
+    def error(self) -> Array:
+        """Of values with a period, the least difference."""
+        return difference(self.field, self.prediction, self.truth)
+
+    @property
+    def counted(self) -> Array:
+        """(sample, ..., class): 1 for the class of each value, times its weight; 0 where nothing counts."""
+        known = np.array(self.weights or [1.0] * len(self.field.classes), np.float32)
+        known[[i for i in range(len(known)) if i not in self.field.counted]] = 0
+        return jax.nn.one_hot(self.truth, len(known)) * known * jnp.asarray(self.inside)[..., None]
+
+    @property
+    def logarithms(self) -> Array:
+        """(sample, ..., class): of the probabilities of the classes that count."""
+        counted = np.isin(np.arange(len(self.field.classes)), self.field.counted)
+        return jax.nn.log_softmax(jnp.where(counted, self.prediction, NEVER), axis=-1)
+
+
+def difference(field: Field, prediction: Array, truth: Array) -> Array:
+    """prediction - truth; of values with a period, the one in -period / 2 ... period / 2."""
+    away = prediction - truth
+    if field.period is None:
+        return away
+    return away - field.period * jnp.round(away / field.period)
+
+
+def _relative(c: Compared) -> Array:
     """sqrt(sum error^2 / sum truth^2), each sum with (TINY scale)^2 per pixel added."""
-    floor = jnp.mean(inside * jnp.ones_like(truth), _axes(truth)) * (TINY * scale) ** 2
-    error = jnp.mean(inside * (prediction - truth) ** 2, _axes(truth))
-    size = jnp.mean(inside * truth**2, _axes(truth))
+    floor = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth)) * (TINY * c.scale) ** 2
+    error = jnp.mean(c.inside * c.error**2, _axes(c.truth))
+    size = jnp.mean(c.inside * c.truth**2, _axes(c.truth))
     return jnp.sqrt((error + floor) / (size + floor))
 
 
@@ -33,83 +80,132 @@ def _mean(values: Array, inside: Array) -> Array:
     return jnp.sum(weight * values, _axes(values)) / jnp.sum(weight, _axes(values))
 
 
-def _mse(field: Field, prediction: Array, truth: Array, inside: Array, scale: float) -> Array:
-    return _mean(((prediction - truth) / scale) ** 2, inside)
+def _mse(c: Compared) -> Array:
+    return _mean((c.error / c.scale) ** 2, c.inside)
 
 
-def _l1(field: Field, prediction: Array, truth: Array, inside: Array, scale: float) -> Array:
-    return _mean(abs(prediction - truth) / scale, inside)
+def _l1(c: Compared) -> Array:
+    return _mean(abs(c.error) / c.scale, c.inside)
 
 
-def _huber(field: Field, prediction: Array, truth: Array, inside: Array, scale: float) -> Array:
-    return _mean(optax.losses.huber_loss(prediction / scale, truth / scale), inside)
+def _huber(c: Compared) -> Array:
+    return _mean(optax.losses.huber_loss(c.error / c.scale), c.inside)
 
 
-def _cross_entropy(field: Field, prediction: Array, truth: Array, inside: Array, scale: float) -> Array:
-    """Of shares: values from 0 to 1 as they are, phases [rad] from -pi to pi as (phase + pi) / 2 pi."""
-    p, t = ((x / (2 * jnp.pi) + 0.5 if field.units == "rad" else x) for x in (prediction, truth))
-    p, t = jnp.clip(p, SURE, 1 - SURE), jnp.clip(t, 0, 1)
-    return _mean(-t * jnp.log(p) - (1 - t) * jnp.log1p(-p), inside)
+def _shares(c: Compared) -> Array:
+    return _mean(cross_entropy(c.prediction, c.truth), c.inside)
+
+
+def cross_entropy(prediction: Array, truth: Array) -> Array:
+    """- t log p - (1 - t) log(1 - p) of shares, values from 0 to 1."""
+    p, t = jnp.clip(prediction, SURE, 1 - SURE), jnp.clip(truth, 0, 1)
+    return -t * jnp.log(p) - (1 - t) * jnp.log1p(-p)
+
+
+def _entropy(c: Compared) -> Array:
+    """Mean of - log of the probability of the right class, weighted by class."""
+    weight = jnp.sum(c.counted, _axes(c.counted))
+    return -jnp.sum(c.counted * c.logarithms, _axes(c.counted)) / jnp.where(weight > 0, weight, 1)
+
+
+def _dice(c: Compared) -> Array:
+    """1 - the mean over classes of 2 sum p t / (sum p + sum t), the weights of classes weigh the mean."""
+    inside = jnp.sum(c.counted, -1, keepdims=True) > 0
+    p, t = inside * jnp.exp(c.logarithms), inside * jax.nn.one_hot(c.truth, len(c.field.classes))
+    axes = _axes(c.prediction)[:-1]
+    overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
+    known = np.array(c.weights or [1.0] * len(c.field.classes), np.float32)[list(c.field.counted)]
+    each = (2 * overlap + 1) / (size + 1)  # a class that is nowhere and not predicted is right
+    return 1 - jnp.sum(each[:, list(c.field.counted)] * known, -1) / known.sum()
 
 
 def _axes(array: Array) -> tuple[int, ...]:
     return tuple(range(1, array.ndim))
 
 
-TERMS: Mapping[str, Term] = {
+OF_VALUES: Mapping[str, Term] = {
     "relative": _relative,
     "mse": _mse,
     "l1": _l1,
     "huber": _huber,
-    "cross_entropy": _cross_entropy,
+    "cross_entropy": _shares,
 }
+OF_CLASSES: Mapping[str, Term] = {"cross_entropy": _entropy, "dice": _dice}
 
 
-def _wave(modulus: Array, phase: Array, exact_modulus: Array, exact_phase: Array) -> Array:
-    """sqrt(sum |p - t|^2 / sum |t|^2) of the waves p, t = modulus exp(i phase), TINY^2 per pixel added to each sum."""
-    # |p - t|^2 without the waves: its gradient is smooth where both are 0
-    cosine = jnp.cos(phase - exact_phase)
-    error = jnp.mean(modulus**2 + exact_modulus**2 - 2 * modulus * exact_modulus * cosine, _axes(modulus))
-    size = jnp.mean(exact_modulus**2, _axes(modulus))
-    return jnp.sqrt((jnp.maximum(error, 0) + TINY**2) / (size + TINY**2))
+def terms(features: Features, field: Field) -> dict[str, Term]:
+    """The general terms for a target, without those in whose place the task has its own."""
+    general = OF_CLASSES if field.classes else OF_VALUES
+    return {name: term for name, term in general.items() if name not in features.learn.losses}
 
 
-def _circular(modulus: Array, phase: Array, exact_modulus: Array, exact_phase: Array) -> Array:
-    """Mean of 1 - cos(phase error), weighted with the exact modulus; modulus is not read."""
-    weight = jnp.sum(exact_modulus, _axes(phase)) + TINY
-    return jnp.sum(exact_modulus * (1 - jnp.cos(phase - exact_phase)), _axes(phase)) / weight
+def loss(
+    features: Features,
+    weights: Loss,
+    prediction: Arrays,
+    fields: Arrays,
+    further: Arrays = MappingProxyType({}),
+) -> Array:
+    """The loss of each sample, (sample,): weighted terms, added over targets, then the task's own and `further`.
 
-
-WAVE_TERMS: Mapping[str, Callable[[Array, Array, Array, Array], Array]] = {"wave": _wave, "circular": _circular}
-
-
-def loss(features: Features, weights: Loss, prediction: Arrays, fields: Arrays) -> Array:
-    """The loss of each sample, (sample,): the weighted terms, added over targets, and those of their wave."""
+    further: (sample,) by name, those that the network itself gives.
+    """
     truth = {field.name: fields[field.name] for field in features.targets}
     if weights.aligned:
         prediction = align(features.task, prediction, truth, window_of(features.task, fields))
-    total = jnp.zeros(len(next(iter(truth.values()))))
+    total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:
         name, inside = field.name, inside_of(features, field.name, fields)
-        for term, compare in TERMS.items():
-            if weight := getattr(weights, term):
-                scale = features.moments[name].std
-                total += weight * compare(field, prediction[name], truth[name], inside, scale)
-    if features.task.wave:
-        pair = [values[name] for values in (prediction, truth) for name in features.task.wave]
-        for term, compare_waves in WAVE_TERMS.items():
-            if weight := getattr(weights, term):
-                total += weight * compare_waves(*pair)
+        scale = features.moments.get(name, AS_IT_IS).std
+        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes)
+        for term, compare in terms(features, field).items():
+            if weight := known[term]:
+                total += weight * compare(seen)
+    for name, own in features.learn.losses.items():
+        if weight := known.get(name, 0.0):
+            total += weight * own.of(prediction, truth)
+    for name, values in further.items():
+        total += known[name] * values
     return total
 
 
-def nrms(features: Features, prediction: Arrays, fields: Arrays) -> Array:
-    """sqrt(sum error^2 / sum truth^2) of each sample, first target, as it is: the score that runs are compared by."""
-    name = features.targets[0].name
-    truth = fields[name]
-    error = jnp.sum((prediction[name] - truth) ** 2, _axes(truth))
+def scores_of(features: Features) -> tuple[str, ...]:
+    """The names of the scores of `score`."""
+    if features.targets[0].classes:
+        return ("iou",)
+    return ("nrms",) if features.out else ("absolute_error",)
+
+
+def cost(name: str, scores: Mapping[str, float]) -> float:
+    """A mean score, negated if more is better; infinite where it is undefined."""
+    value = scores.get(name, math.inf)
+    return -value if name in HIGHER and math.isfinite(value) else value
+
+
+def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, Array]:
+    """The scores of each sample by which runs are compared, of the first target as it is; NaN where undefined."""
+    field = features.targets[0]
+    guess, truth = prediction[field.name], fields[field.name]
+    if field.classes:
+        return {"iou": _iou(field, guess, truth)}
+    if not features.out:
+        error = abs(difference(field, guess, truth))
+        return {"absolute_error": error.reshape(len(error), -1).mean(-1)}
+    error = jnp.sum((guess - truth) ** 2, _axes(truth))
     size = jnp.sum(truth**2, _axes(truth))
-    return jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)
+    return {"nrms": jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)}
+
+
+def _iou(field: Field, logits: Array, truth: Array) -> Array:
+    """Intersection over union, the mean over the classes that are there or predicted."""
+    counted = np.isin(np.arange(len(field.classes)), field.counted)
+    inside = jnp.isin(truth, jnp.array(field.counted))[..., None]
+    labels = jnp.argmax(jnp.where(counted, logits, NEVER), axis=-1)
+    p, t = (inside & (values[..., None] == jnp.array(field.counted)) for values in (labels, truth))
+    axes = _axes(p)[:-1]
+    both, either = jnp.sum(p & t, axes), jnp.sum(p | t, axes)
+    there = either > 0
+    return jnp.sum(both / jnp.where(there, either, 1), -1) / jnp.sum(there, -1)
 
 
 def window_of(task: Task, fields: Arrays) -> Array | None:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from flax import nnx
 
 from schemas.errors import UserError
 from schemas.files import unlike
-from training.contract import Array
+from training.contract import Array, Shape
 
 type Named = dict[str, Array]
 
@@ -18,14 +19,17 @@ type Named = dict[str, Array]
 class Network:
     """The structure of a module, without its arrays. Nothing is computed before `initial` is asked for."""
 
-    def __init__(self, build: Callable[[], nnx.Module]) -> None:
-        self._build = build
+    def __init__(
+        self, build: Callable[[], nnx.Module], grid: Callable[[Shape], Shape] = lambda spatial: spatial
+    ) -> None:
+        """grid: the spatial shape of the output for that of an input."""
+        self._build, self._grid = build, grid
         module = nnx.eval_shape(build)
         if not isinstance(module, nnx.Module):
             raise ValueError(f"build returned a {type(module).__name__}, must return a flax.nnx.Module")
-        if mistake := next(unlike("__call__", module.__call__, "x", "key"), None):
+        self._takes = {"weight", "fields"} & inspect.signature(module.__call__).parameters.keys()
+        if mistake := next(unlike("__call__", module.__call__, "x", "key", **dict.fromkeys(self._takes)), None):
             raise ValueError(mistake)
-        self._weighs = "weight" in inspect.signature(module.__call__).parameters
         self.graph, parameters, rest = _split(module)
         self._learned = _Names(parameters)
         self._rest = _Names(rest)
@@ -50,19 +54,34 @@ class Network:
         """The module with these arrays in it."""
         return nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
 
-    def __call__(
-        self, parameters: Named, rest: Named, x: Array, key: Array | None = None, weight: Array | None = None
-    ) -> tuple[Array, Named]:
-        """The output for an input, and the new rest (running averages). key: for dropout; None: inference.
+    @property
+    def operates(self) -> bool:
+        """Whether it has the physics inside: it takes the fields."""
+        return "fields" in self._takes
 
-        weight: (sample,), 0 for samples that only fill up the batch; None: none does.
+    def __call__(
+        self,
+        parameters: Named,
+        rest: Named,
+        x: Array,
+        key: Array | None = None,
+        weight: Array | None = None,
+        fields: Mapping[str, Array] = MappingProxyType({}),
+    ) -> tuple[Array, Named, Named]:
+        """The output for an input, the new rest (running averages), and further losses, (sample,) each.
+
+        key: for dropout; None: inference. weight: (sample,), 0 for samples that only fill up the batch; None: none
+        does. fields: those that the input was made from.
         """
         module = self.module(parameters, rest)
-        output = module(x, key, weight=weight) if self._weighs else module(x, key)
-        if output.shape[:-1] != x.shape[:-1]:
+        known = {"weight": weight, "fields": fields}
+        made = module(x, key, **{name: known[name] for name in self._takes})
+        output, further = made if isinstance(made, tuple) else (made, {})
+        expected = (len(x), *self._grid(x.shape[1:-1]))
+        if output.shape[:-1] != expected:
             file = f"{type(module).__module__.replace('.', '/')}.py"
-            raise UserError(f"{file}: gives {output.shape} for {x.shape}: all axes but the last, channels, must stay")
-        return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param)))
+            raise UserError(f"{file}: gives {output.shape} for {x.shape}, must be {expected} and channels")
+        return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param))), further
 
 
 def _split(module: Any) -> tuple[Any, Any, Any]:

@@ -1,5 +1,6 @@
 """Which samples make which batch: a pure function of (seed, step), whatever the store, the mode or the machines.
 
+What is ordered are the rows that samples have: samples, their slices, or parts of them.
 Samples lie in logical blocks of a fixed length. An epoch is a permutation of the blocks, then of the samples within
 each window of blocks; so a reader needs to hold a window of blocks, never the whole. The last batch of an epoch is
 filled up with its own first sample at weight 0: whole epochs, exact sums, one shape. (Not with zeros: physics may
@@ -26,6 +27,7 @@ class Order:
     block: int
     first: int = 0
     nbytes: int = 0  # of a sample
+    parts: int = 1  # rows of a sample: slices, or parts of these
 
     @property
     def steps(self) -> int:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 
 from schemas.knobs import Knobs, knob
 from schemas.quantities import within
+from training.contract import Learn, Model
 
 type Optimizers = Literal[
     "adam",
@@ -25,6 +26,7 @@ type Optimizers = Literal[
 type Schedules = Literal["constant", "cosine", "plateau"]
 type Precision = Literal["float32", "bfloat16"]
 type Normalisation = Literal["standard", "none"]
+type Weight = Annotated[float, within(0)]
 
 
 def _range(text: str) -> str:
@@ -67,33 +69,38 @@ class Schedule(Knobs):
 class Loss(Knobs):
     """Weights of the terms of the loss (training/losses.py)."""
 
-    relative: Annotated[float, within(0)] = Field(1.0, **knob("root of error^2 to truth^2, sums over a sample"))
-    mse: Annotated[float, within(0)] = Field(0.0, **knob("mean squared error, in standard deviations of the target"))
-    l1: Annotated[float, within(0)] = Field(0.0, **knob("mean absolute error, in standard deviations of the target"))
-    huber: Annotated[float, within(0)] = Field(0.0, **knob("mean Huber loss, in standard deviations of the target"))
-    cross_entropy: Annotated[float, within(0)] = Field(0.0, **knob("of values in 0..1; phases as (phase + pi) / 2 pi"))
-    wave: Annotated[float, within(0)] = Field(
-        0.0, **knob("root of error^2 to truth^2 of modulus exp(i phase), where the targets are these")
-    )
-    circular: Annotated[float, within(0)] = Field(
-        0.0, **knob("1 - cos of the phase error, weighted with the exact modulus, where the targets are these")
-    )
+    relative: Weight = Field(1.0, **knob("root of error^2 to truth^2, sums over a sample"))
+    mse: Weight = Field(0.0, **knob("mean squared error, in standard deviations of the target"))
+    l1: Weight = Field(0.0, **knob("mean absolute error, in standard deviations of the target"))
+    huber: Weight = Field(0.0, **knob("mean Huber loss, in standard deviations of the target"))
+    cross_entropy: Weight = Field(0.0, **knob("of classes, or of values from 0 to 1"))
+    dice: Weight = Field(0.0, **knob("of classes: 1 - twice the overlap to the sum of both areas"))
+    classes: tuple[Weight, ...] = Field((), **knob("of classes: the weight of each; empty: all 1"))
     aligned: bool = Field(False, **knob("compare after alignment: do not learn what no measurement reveals"))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of each term, by name."""
+        return self.model_dump(exclude={"classes", "aligned"})
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not any((self.relative, self.mse, self.l1, self.huber, self.cross_entropy, self.wave, self.circular)):
-            raise ValueError("one of relative, mse, l1, huber, cross_entropy, wave, circular must be above 0")
+        if not any(self.weights.values()):
+            raise ValueError(f"one of {', '.join(self.weights)} must be above 0")
         return self
 
 
 class Recipe(Knobs):
     """Every knob of a run but those of its model."""
 
+    target: str = Field("", **knob("a parameter that is learned in place of the task's targets; empty: those"))
     input: str = Field("", **knob("what the network sees; empty: the task's first"))
     head: str = Field("", **knob("what the network's output means; empty: the task's first"))
     scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
     samples: Annotated[str, AfterValidator(_range)] = Field("", **knob("A:B, train on samples A to B - 1; empty: all"))
+    crop: int | None = Field(
+        None, ge=1, **knob("random parts of samples, so long along each spatial axis; none: whole samples", "pixel")
+    )
     normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))
     epochs: int = Field(50, ge=1, **knob("passes over the training samples"))
     batch_size: int = Field(16, ge=1, **knob("of all devices together", "sample"))
@@ -107,6 +114,7 @@ class Recipe(Knobs):
     )
     precision: Precision = Field("float32", **knob("of the network; parameters, physics, losses stay float32"))
     patience: int | None = Field(None, ge=1, **knob("stop after so many evaluations without a better loss"))
+    best: str = Field("loss", **knob("what chooses the best: loss, or a score of metrics.jsonl, as iou"))
     evaluate_every: int = Field(1, ge=1, **knob("passes between evaluations", "epoch"))
     log_every: int = Field(10, ge=1, **knob("steps between lines of metrics.jsonl", "step"))
     save_every: int = Field(1000, ge=1, **knob("steps between checkpoints, beside one an evaluation", "step"))
@@ -128,9 +136,18 @@ class Recipe(Knobs):
         return self
 
 
-def recipe_of(name: str, config: type[Knobs]) -> type[Recipe]:
-    """The recipe of a run with a model of that name and these knobs, under `model`."""
+def recipe_of(name: str, model: Model, learn: Learn | None = None) -> type[Recipe]:
+    """The recipe of a run with a model of that name: its knobs under `model`, all losses under `loss`.
+
+    learn: of the task, for the losses of its own.
+    """
     field: Any = (Literal[name], Field(name, **knob("which network")))
-    named = create_model("Config", __base__=config, name=field)
-    model: Any = (named, Field(named(), **knob("the network")))
-    return create_model("Recipe", __base__=Recipe, model=model)
+    named = create_model("Config", __base__=model.Config, name=field)
+    own: Any = {key: (Weight, Field(0.0, **knob(one.about))) for key, one in (learn.losses if learn else {}).items()}
+    inner: Any = {key: (Weight, Field(1.0, **knob(about))) for key, about in getattr(model, "LOSSES", {}).items()}
+    losses: Any = create_model("Loss", __base__=Loss, **own, **inner) if own or inner else Loss
+    parts: Any = {
+        "loss": (losses, Field(losses(), **knob("what is made small"))),
+        "model": (named, Field(named(), **knob("the network"))),
+    }
+    return create_model("Recipe", __base__=Recipe, **parts)

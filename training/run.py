@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ import jax
 import numpy as np
 
 from schemas import output
+from schemas.core import Task
 from schemas.digest import canonical
 from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import is_partial, publish, set_aside, sha256, sweep, sweep_removed
+from schemas.objects import is_partial, publish, read, set_aside, sha256, sweep, sweep_removed
 from schemas.store import open_split
-from training.contract import find_learn
-from training.export import Trained
+from training import losses
+from training.contract import find_learn, find_model
+from training.crop import Crop, crop_of
+from training.export import Trained, features_of
 from training.features import Features, Moments
 from training.recipe import Recipe
 
@@ -46,6 +50,7 @@ class Run:
     recipe: Recipe
     features: Features
     ranges: Mapping[str, list[tuple[float, float]]]  # of each value of the task's scalars, over the training samples
+    crop: Crop | None = None  # how training samples are cut
     mode: str = "auto"
     keep_every: int | None = None
     start: Trained | None = None  # whose parameters it starts from; None: drawn by the recipe's seed
@@ -60,8 +65,9 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """sha256 of its identity."""
-        return sha256(canonical(self.identity))
+        """sha256 of its identity; of that under which its folder was begun, by a program with fewer knobs, if any."""
+        stored = read(self.out / "run.json")
+        return sha256(canonical(json.loads(stored) if stored else self.identity))
 
 
 def _origin(start: Trained) -> dict[str, str]:
@@ -75,36 +81,58 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
     manifest = read_manifest(data)
     if start and (found := start.accepts(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
-    learn = find_learn(manifest.task.name)
-    name = recipe.input or next(iter(learn.inputs))
-    if name not in learn.inputs:
-        raise UserError(f"--input {name}: no such input; there are: {', '.join(learn.inputs)}")
-    head = recipe.head or next(iter(learn.heads), "")
-    if head and head not in learn.heads:
-        raise UserError(
-            f"head = {head}: no such head of {manifest.task.name}; there are: {', '.join(learn.heads) or 'none'}"
-        )
-    if unknown := set(recipe.scalars) - set(learn.scalars):
-        raise UserError(f"scalars = {', '.join(sorted(unknown))}: must be some of {', '.join(learn.scalars) or 'none'}")
-    recipe = recipe.model_copy(update={"input": name, "head": head})
-    features = Features(manifest.task, learn, name, recipe.scalars, {}, manifest.sizes, head)
+    if not manifest.task.of("target"):
+        raise UserError(f"{data}: cannot be learned from: no field has the role target")
+    _refuse_unknown(manifest.task, recipe)
+    features = features_of(manifest.task, recipe, {}, manifest.sizes)
+    learn = features.learn
+    recipe = recipe.model_copy(update={"input": features.input, "head": features.head})
     if found := _problems(manifest, features, recipe):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
     try:
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
+    crop = crop_of(features, recipe.crop, whole=_maps_whole(recipe)) if recipe.crop else None
+    if crop:
+        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes)
     moments = start.card.moments if start else _moments(data, manifest, features, recipe)
     features = replace(features, moments=moments)
-    return Run(data, out, manifest, recipe, features, _ranges(data, manifest, learn.scalars), start=start, **options)
+    ranges = _ranges(data, features, learn.scalars)
+    return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
 
 
-def _ranges(data: Path, manifest: Manifest, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
-    """Least and greatest of each parameter that the dataset has; of several values a sample, of each."""
-    stored = {field.name for field in manifest.task.fields}
-    columns = {name: _column(data, name) for name in names if name in stored}
-    flat = {name: values.reshape(len(values), -1) for name, values in columns.items()}
-    return {name: list(zip(v.min(0).tolist(), v.max(0).tolist(), strict=True)) for name, v in flat.items()}
+def _maps_whole(recipe: Recipe) -> bool:
+    """Whether the model maps whole samples to whole targets."""
+    name: str = recipe.model.name  # type: ignore[attr-defined]
+    return find_model(name).FIT in ("any", "operator")
+
+
+def _refuse_unknown(task: Task, recipe: Recipe) -> None:
+    """Raise UserError for a name in a recipe that the task does not know."""
+    learn = find_learn(task.name)
+    named = {
+        "--input": ((recipe.input,), learn.inputs),
+        "head =": ((recipe.head,), () if recipe.target else learn.heads),
+        "scalars =": (recipe.scalars, learn.scalars),
+        "--target": ((recipe.target,), [field.name for field in task.of("parameter") if not task.spatial(field)]),
+    }
+    for option, (names, known) in named.items():
+        if unknown := [name for name in names if name and name not in known]:
+            raise UserError(f"{option} {unknown[0]}: not known to {task.name}; there are: {', '.join(known) or 'none'}")
+    if recipe.target and recipe.target in recipe.scalars:
+        raise UserError(f"--target {recipe.target}: is among the scalars that the network is told; leave it out there")
+
+
+def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+    """Least and greatest of each parameter that the dataset has; of several values a sample or slice, of each."""
+    fields = {field.name: field for field in features.task.fields}
+    found = {}
+    for name in names:
+        if name in fields:
+            values = _column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
+            found[name] = list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))
+    return found
 
 
 def _column(data: Path, name: str) -> np.ndarray:
@@ -121,14 +149,28 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
         found.append("it has no training samples")
     if not manifest.samples.get("validation") and (recipe.patience or recipe.schedule.name == "plateau"):
         found.append("it has no validation samples, which patience and schedule.name=plateau need")
-    if (recipe.loss.wave or recipe.loss.circular) and not manifest.task.wave:
-        found.append("its targets are no modulus and phase, which loss.wave and loss.circular compare")
-    if not features.targets:
-        found.append("no field has the role target")
     needed = dict.fromkeys([*features.reads, *features.normalised])
     found += [f"field {name} is missing" for name in needed if name not in fields]
-    flat = [(f.name, dim) for f in features.targets for dim in features.learn.spatial if dim not in f.dims]
-    return found + [f"target {name} has no dimension {dim}" for name, dim in flat]
+    return found + list(_unsuited(features, recipe))
+
+
+def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
+    """Yield what of the losses and of the choice of the best does not suit the targets."""
+    for field in features.targets:
+        known = {*losses.terms(features, field), *features.learn.losses}
+        general = {*losses.OF_VALUES, *losses.OF_CLASSES, *find_learn(features.task.name).losses}
+        wrong = [name for name, weight in recipe.loss.weights.items() if weight and name in general - known]
+        if wrong:
+            kind = "has classes" if field.classes else "holds values"
+            there = ", ".join(sorted(known))
+            yield f"target {field.name} {kind}, which loss.{wrong[0]} cannot compare; there are: {there}"
+        if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
+            yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
+        elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):
+            yield "loss.classes: one of those that count must be above 0"
+    scores = ["loss", *losses.scores_of(features)]
+    if recipe.best not in scores:
+        yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
 
 
 def _moments(data: Path, manifest: Manifest, features: Features, recipe: Recipe) -> dict[str, Moments]:
@@ -194,8 +236,9 @@ def begin(run: Run, *, overwrite: bool) -> None:
 def _refuse_other(run: Run) -> None:
     """Raise UserError if the run that is there differs from this one."""
     path = run.out / "run.json"
+    neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
     try:
-        differences = list(_differences(json.loads(path.read_bytes()), json.loads(json.dumps(run.identity))))
+        differences = list(_differences(json.loads(path.read_bytes()), json.loads(json.dumps(run.identity)), neutral))
     except ValueError:
         raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite") from None
     if differences:
@@ -241,12 +284,18 @@ def _learned(out: Path) -> bool:
     return (out / "best").exists() or any(entry.name.isdigit() for entry in (out / "checkpoints").glob("*"))
 
 
-def _differences(old: Any, new: Any, name: str = "") -> Any:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}".removeprefix("."))
-    elif old != new:
-        yield f"{name.removeprefix('recipe.')} {json.dumps(old)}, now {json.dumps(new)}"
+def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:
+    """Yield what differs. A knob that only one of them has does not, where it changes nothing: at its default, or 0."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        if old != new:
+            yield f"{name.removeprefix('recipe.')} {json.dumps(old)}, now {json.dumps(new)}"
+        return
+    plain = neutral if isinstance(neutral, Mapping) else {}
+    for key in dict.fromkeys([*old, *new]):
+        added, removed = key not in old and new[key] == plain.get(key), key not in new and not old[key]
+        if not (name.startswith("recipe") and (added or removed)):
+            path = f"{name}.{key}".removeprefix(".")
+            yield from _differences(old.get(key), new.get(key), plain.get(key), path)
 
 
 def hardware() -> str:

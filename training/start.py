@@ -9,12 +9,12 @@ from typing import Any
 
 from schemas.errors import UserError
 from schemas.knobs import make
-from training.contract import find_model
+from training.contract import Learn, find_model
 from training.export import Trained, load_model, load_recipe
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 
-KEPT = ("model", "input", "head", "scalars", "normalisation")  # knobs that are those of the model
+KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # knobs that are those of the model
 FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not know where it starts
 
 
@@ -23,17 +23,20 @@ def open_start(path: Path) -> Trained:
     return _read(load_model, path)
 
 
-def adopt(path: Path, model: str | None, base: Mapping[str, Any], settings: Sequence[str]) -> Recipe:
+def adopt(
+    path: Path, model: str | None, base: Mapping[str, Any], settings: Sequence[str], learn: Learn | None
+) -> Recipe:
     """The recipe of a run from the model at a path; the device is not touched.
 
-    model: its name, if told. base: knobs of a named recipe or file. UserError names the first knob that is told
+    model: its name, if told. base: knobs of a named recipe or file.
+    learn: of the dataset's task. UserError names the first knob that is told
     otherwise than the model has it.
     """
     kept = _read(load_recipe, path).model_dump(mode="json", include=set(KEPT))
     name = kept["model"]["name"]
     if model not in (None, name):
         raise _refused(path, "model", model, name)
-    kind = recipe_of(name, find_model(name).Config)
+    kind = recipe_of(name, find_model(name), learn)
     told = make(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
     for knob, value, mine in _conflicts(told, kept):
         raise _refused(path, knob, value, mine)
@@ -78,6 +81,6 @@ def arrays(start: Trained, network: Network) -> tuple[Named, Named]:
     shapes, mine = ([{k: v.shape for k, v in part.items()} for part in parts] for parts in (network.shapes, found))
     if shapes != mine:
         name = start.card.recipe["model"]["name"]
-        sizes = ", ".join(f"{dim} {start.card.sizes[dim]}" for dim in start.features.learn.spatial)
+        sizes = ", ".join(f"{dim} {start.card.sizes[dim]}" for dim in start.features.grid)
         raise UserError(f"--from: this {name} was made for images of {sizes}; give a dataset of that size")
     return found

@@ -56,11 +56,14 @@ def learn(
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """One step: a state and a batch to the next state and the step's metrics. The state given is used up."""
 
-    def objective(parameters: Named, state: State, batch: Batch, key: Array) -> tuple[Array, tuple[Named, Array]]:
-        output, rest = network(parameters, state["rest"], features.encode(batch), key, batch[WEIGHT])
-        each = losses.loss(features, recipe.loss, features.decode(output, batch), batch)
-        each = jnp.where(batch[WEIGHT] > 0, each, 0)
-        return jnp.sum(each) / jnp.sum(batch[WEIGHT]), (rest, each)
+    def objective(
+        parameters: Named, state: State, batch: Batch, key: Array
+    ) -> tuple[Array, tuple[Named, Array, Named]]:
+        output, rest, further = network(parameters, state["rest"], features.encode(batch), key, batch[WEIGHT], batch)
+        each = losses.loss(features, recipe.loss, features.decode(output, batch), batch, further)
+        each, count = jnp.where(batch[WEIGHT] > 0, each, 0), jnp.sum(batch[WEIGHT])
+        means = {name: jnp.sum(jnp.where(batch[WEIGHT] > 0, values, 0)) / count for name, values in further.items()}
+        return jnp.sum(each) / count, (rest, each, means)
 
     @partial(jax.jit, donate_argnums=0, out_shardings=replicated(mesh))
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -69,13 +72,13 @@ def learn(
         if recipe.augment:
             batch = augment(features, batch, symmetry)
         slope = jax.value_and_grad(objective, has_aux=True)
-        (loss, (rest, each)), gradient = slope(state["parameters"], state, batch, dropout)
+        (loss, (rest, each, further)), gradient = slope(state["parameters"], state, batch, dropout)
         update, optimizer = rule.update(gradient, state["optimizer"], state["parameters"])
         update = jax.tree.map(lambda u: u * state["rate"], update)
         parameters = optax.apply_updates(state["parameters"], update)
         changed = {"parameters": parameters, "rest": rest, "optimizer": optimizer, "step": state["step"] + 1}
         average = _average(recipe, {**state, **changed})
-        metrics = {"loss": loss, "each": each, "gradient_norm": optax.tree.norm(gradient)}
+        metrics = {"loss": loss, "each": each, "gradient_norm": optax.tree.norm(gradient), **further}
         return {**state, **changed, "average": average}, metrics
 
     return step
@@ -104,15 +107,13 @@ def best_parameters(state: State) -> Named:
 def evaluate(
     network: Network, features: Features, recipe: Recipe, mesh: Mesh
 ) -> Callable[[Named, Named, Batch], Metrics]:
-    """Loss and nrms of each sample of a batch; nothing is learned, nothing drawn."""
+    """Loss and score of each sample of a batch; nothing is learned, nothing drawn."""
 
     @partial(jax.jit, out_shardings=replicated(mesh))
     def measure(parameters: Named, rest: Named, batch: Batch) -> Metrics:
-        output, _ = network(parameters, rest, features.encode(batch))
+        output, _, further = network(parameters, rest, features.encode(batch), fields=batch)
         prediction = features.decode(output, batch)
-        return {
-            "loss": losses.loss(features, recipe.loss, prediction, batch),
-            "nrms": losses.nrms(features, prediction, batch),
-        }
+        loss = losses.loss(features, recipe.loss, prediction, batch, further)
+        return {"loss": loss, **further, **losses.score(features, prediction, batch)}
 
     return measure

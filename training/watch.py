@@ -24,6 +24,7 @@ class Watch:
     _waiting: tuple[int, Metrics] | None = None
     _losses: list[float] = field(default_factory=list)
     _norms: list[float] = field(default_factory=list)
+    _further: dict[str, list[float]] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
 
     def follow(self, step: int, metrics: Metrics) -> None:
@@ -40,6 +41,8 @@ class Watch:
             raise UserError(_not_finite(self.data, self.order, step, np.asarray(metrics["each"]), norm))
         self._losses.append(loss)
         self._norms.append(norm)
+        for name in metrics.keys() - {"loss", "gradient_norm", "each"}:
+            self._further.setdefault(name, []).append(float(metrics[name]))
         self._waiting = None
 
     def begin(self) -> None:
@@ -56,18 +59,20 @@ class Watch:
             "step": step,
             "epoch": round(step / self.order.steps, 4),
             "train/loss": math.fsum(self._losses) / count,
+            **{f"train/{name}": math.fsum(values) / count for name, values in sorted(self._further.items())},
             "train/gradient_norm": math.fsum(self._norms) / count,
             "learning_rate": float(self.rate(step - 1)) * scale,
             "seconds": round(now - self._since, 4),
             "samples_per_second": round(count * self.order.batch / (now - self._since), 1),
         }
-        self._losses, self._norms, self._since = [], [], now
+        self._losses, self._norms, self._further, self._since = [], [], {}, now
         return row
 
 
 def _not_finite(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
     """Which samples of a step's batch made it so."""
     ids, weight = order.ids(step - 1)
+    ids = ids // order.parts
     bad = [int(i) for i, loss, real in zip(ids, each, weight, strict=True) if real and not math.isfinite(loss)]
     if not bad:
         return (

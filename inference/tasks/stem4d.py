@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from inference.contract import Arrays, Method, Report, Scale, Setting, Shown, Stitch
-from inference.patches import tapered
-from inference.raster import Raster, find_raster
-from inference.scans import Scans
+from inference.stitching.compare import section
+from inference.stitching.patches import tapered
+from inference.stitching.raster import Raster, find_raster
+from inference.stitching.store import Scans
 from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
@@ -42,24 +43,17 @@ class Scanned:
         return int(y), int(x)
 
 
-type Patches = Callable[[Scanned], np.ndarray]  # -> the middle quarter of the phase about each position [rad]
+def _targets(fields: Arrays, quarters: np.ndarray) -> dict[str, np.ndarray]:
+    """The middle quarter of the phase about each position [rad], enlarged, where the probe is bright."""
+    return {"phase": (repeated(quarters) * fields["mask"]).astype(np.float32)}
 
 
-def scan_by_scan(fields: Arrays, patches: Patches) -> dict[str, np.ndarray]:
-    """The targets of all scans: what is found about each position, enlarged, where the probe is bright."""
-    found = np.empty((len(fields["amplitude"]), *fields["mask"].shape), np.float32)
-    for number in np.unique(fields["scan"]):
-        rows = np.flatnonzero(fields["scan"] == number)
-        found[rows] = repeated(patches(_scanned(fields, rows))) * fields["mask"]
-    return {"phase": found}
-
-
-def _scanned(fields: Arrays, rows: np.ndarray) -> Scanned:
+def _scanned(fields: Arrays) -> Scanned:
     """Positions from the first pixel of an object that is just large enough."""
-    counts, probe = fields["amplitude"][rows] ** 2, fields["probe"]
-    places = fields["position"][rows].astype(float) / fields["sampling"][rows, None].astype(float)
+    counts, probe = fields["amplitude"] ** 2, fields["probe"]
+    places = fields["position"].astype(float) / fields["sampling"][:, None].astype(float)
     first = np.floor(places.min(axis=0)) - np.array(probe.shape) // 2
-    return Scanned(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][rows[0]]))
+    return Scanned(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][0]))
 
 
 def _grid(scanned: Scanned) -> np.ndarray:
@@ -76,18 +70,14 @@ def ptychography(
 
     beta: 0 leaves the probe as it is. modes, source: as for `_mixed`.
     """
-
-    def patches(scanned: Scanned) -> np.ndarray:
-        engines: Mapping[str, Callable[..., Reconstruction]] = {"epie": pie.epie, "rpie": pie.rpie}
-        rng = np.random.Generator(np.random.Philox(SEED))
-        orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
-        start = np.ones(scanned.shape, np.complex64)
-        probe = _mixed(scanned, int(modes), source)
-        found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
-        light = illumination(start.shape, probe, scanned.places)
-        return phase_at(_grid(scanned), found.transmission, light > SEEN * light.max())
-
-    return scan_by_scan(fields, patches)
+    engines: Mapping[str, Callable[..., Reconstruction]] = {"epie": pie.epie, "rpie": pie.rpie}
+    scanned, rng = _scanned(fields), np.random.Generator(np.random.Philox(SEED))
+    orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
+    start = np.ones(scanned.shape, np.complex64)
+    probe = _mixed(scanned, int(modes), source)
+    found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
+    light = illumination(start.shape, probe, scanned.places)
+    return _targets(fields, phase_at(_grid(scanned), found.transmission, light > SEEN * light.max()))
 
 
 def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -128,15 +118,12 @@ def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
 
 def contrast(fields: Arrays) -> dict[str, np.ndarray]:
     """Phases integrated from the centres of mass of a raster's patterns (`physics.ptychography.integrate`)."""
-    return scan_by_scan(fields, _integrated)
-
-
-def _integrated(scanned: Scanned) -> np.ndarray:
+    scanned = _scanned(fields)
     raster = find_raster(scanned.places)
     vacuum = centre_of_mass(intensity(far_field(scanned.probe))[None])
     slopes = raster.image(raster.along(centre_of_mass(scanned.counts) - vacuum))
     image = integrate(slopes, raster.steps)
-    return _read_off(image, raster, _grid(scanned))
+    return _targets(fields, _read_off(image, raster, _grid(scanned)))
 
 
 def _read_off(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray:
@@ -174,6 +161,8 @@ def overlap(fields: Arrays) -> float:
     return 1 - float(fields["step"][0]) / (2 * math.sqrt(area / math.pi))
 
 
+MODES = "of the probe, incoherent (mixed state, Thibault and Menzel 2013); 3, 6: a source that is no point"
+SOURCE = "rms of the source that more modes than one begin with; beta > 0 improves them"
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
@@ -183,36 +172,15 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
         needs=NEEDS,
         solve=partial(ptychography, engine=engine),
         settings={
-            "sweeps": Setting(
-                "through all positions, in an order drawn anew for each", "1", (30,), least=1, whole=True
-            ),
-            "alpha": Setting(
-                "ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), least=1e-6, most=most
-            ),
-            "beta": Setting(
-                "the same for the probe; 0: it stays as it is",
-                "1",
-                (0.0,),
-                least=0,
-                most=most,
-            ),
-            "modes": Setting(
-                "of the probe, incoherent (mixed state, Thibault and Menzel 2013); 3, 6: a source that is no point",
-                "1",
-                (1,),
-                least=1,
-                most=NODES**2,
-                whole=True,
-            ),
-            "source": Setting(
-                "rms of the source that more modes than one begin with; beta > 0 improves them",
-                "nm",
-                (0.02,),
-                least=1e-6,
-            ),
+            "sweeps": Setting("through all positions, in an order drawn anew for each", "1", (30,), 1, whole=True),
+            "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), 1e-6, most),
+            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,), 0, most),
+            "modes": Setting(MODES, "1", (1,), 1, NODES**2, whole=True),
+            "source": Setting(SOURCE, "nm", (0.02,), 1e-6),
         },
         version=3,  # 1 wrapped strong phases; 2 gave dark fields of vacuum the phase of rounding errors
-        together=True,
+        unit="group",
+        group="scan",
     )
 
 
@@ -223,7 +191,8 @@ METHODS: Mapping[str, Method] = {
         about="integrated differential phase contrast of a raster: grad phi = 2 pi centre of mass (Lazic et al. 2016)",
         needs=NEEDS,
         solve=contrast,
-        together=True,
+        unit="group",
+        group="scan",
     ),
 }
 
@@ -233,10 +202,16 @@ STITCH = Stitch(
     scans=where,
     truth="object",
     pixels=ENLARGED,
+    free="constant",
     scales=(
         Scale("fluence", "electron/nm^2", "mean dose / step^2", ("dose", "step"), fluence, logarithm=True),
         Scale("overlap", "1", OVERLAP, ("step", "mask", "sampling"), overlap),
     ),
 )
 
-REPORT = Report(inputs=(Shown("amplitude", logarithm=True),), parameters=("dose", "object_range"))
+REPORT = Report(
+    inputs=(Shown("amplitude", logarithm=True),),
+    parameters=("dose", "object_range"),
+    sections=(section("Images of whole scans", STITCH),),
+    finer=ENLARGED,
+)

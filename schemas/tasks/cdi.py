@@ -1,6 +1,6 @@
 """Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
 
-from schemas.core import Field, Import, Task
+from schemas.core import Field, Gauge, Grid, Import, Task
 from schemas.displacements import FIELDS as DISPLACEMENT
 from schemas.outlines import FIELDS as OUTLINE
 
@@ -20,9 +20,13 @@ TASK = Task(
         "F with exp(-2 pi i q.r), not normalised, q = 0 at pixel N//2; exact when noise=0 coherence=0 "
         "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
     ),
-    gauge=("constant", "shift", "twin"),  # exp(i phase) to a constant; the object anywhere; conj(object(-r))
-    alike=(("y", "qy"), ("x", "qx")),
-    wave=("shape", "phase"),
+    # exp(i phase) to a constant; the object anywhere; conj(object(-r))
+    gauge=Gauge(("constant", "shift", "twin"), phases=("phase",), modulus="shape"),
+    grids=(
+        Grid(("y", "x"), ("sampling",)),
+        Grid(("qy", "qx"), of=("y", "x"), how="reciprocal"),
+        Grid(("fine_qy", "fine_qx")),
+    ),
     fields=(
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "square root of the diffracted intensity"),
         Field(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from schemas import together
-from schemas.core import DType, Field, Import, Raster, Task
+from schemas.core import DType, Field, Gauge, Grid, Import, Raster, Task
 from schemas.errors import UserError
 from schemas.formats.picture import Known
 from schemas.lattices import FIELDS as LATTICE
@@ -42,9 +42,14 @@ TASK = Task(
         f"position, each pixel repeated {ENLARGED} times along y and x; mask = 1 where |probe|^2 > 0.16 max, enlarged "
         "likewise"
     ),
-    gauge=("constant",),
+    gauge=Gauge(("constant",), phases=("phase",)),
     window="mask",
-    alike=(("y", "qy"), ("x", "qx"), ("py", "qy"), ("px", "qx")),
+    grids=(
+        Grid(("y", "x")),
+        Grid(("qy", "qx"), of=("y", "x"), how="reciprocal"),
+        Grid(("py", "px"), ("sampling",), of=("qy", "qx"), how="reciprocal"),
+        Grid(("oy", "ox"), ("sampling",)),
+    ),
     fields=(
         Field("amplitude", PATTERN, "float32", "1", "input", "square root of the electrons counted at each pixel"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "of the object, where the probe is bright"),

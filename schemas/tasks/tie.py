@@ -1,6 +1,6 @@
 """Phase at the exit surface of a specimen from a through-focus series of micrographs."""
 
-from schemas.core import Field, Import, Task
+from schemas.core import Field, Gauge, Grid, Import, Task
 from schemas.films import FIELDS as FILM
 from schemas.particles import FIELDS as PARTICLE
 
@@ -37,7 +37,8 @@ TASK = Task(
         "phase_total - 2 phase_magnetic; exact when "
         "noise=0 misalignment=none window=none supersampling=1 padding=1 in_focus=measured"
     ),
-    gauge=("constant",),  # no intensity reveals it; scores are given as they are and after alignment
+    gauge=Gauge(("constant",), phases=("phase",)),  # no intensity reveals it
+    grids=(Grid(("y", "x"), ("sampling",)),),
     window="window",
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),

@@ -10,6 +10,8 @@ import pytest
 import training.tasks
 from generators.cli import main as generate
 from schemas.knobs import make
+from schemas.manifest import read_manifest
+from schemas.slices import fold
 from schemas.store import open_split
 from tests.shared import Made
 from training.contract import find_model
@@ -58,11 +60,19 @@ def stores(toy: Path, made_once: Made) -> dict[str, Path]:
 
 
 def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:
-    return make(recipe_of(model, find_model(model).Config), {}, list(knobs))
+    return make(recipe_of(model, find_model(model)), {}, list(knobs))
 
 
 def features_for(store: Path, *knobs: str) -> Features:
-    return prepare(store, Path("run"), recipe_for("mlp", *knobs)).features
+    task = read_manifest(store).task
+    suited = ("loss.relative=0", "loss.cross_entropy=1") if task.of("target")[0].classes else ()
+    return prepare(store, Path("run"), recipe_for("mlp", *suited, *knobs)).features
+
+
+def rows_of(store: Path, split: str = "train") -> dict[str, Any]:
+    """The same as `columns`, slice by slice."""
+    manifest = read_manifest(store)
+    return dict(fold(manifest.task, columns(store, split), manifest.samples[split]))
 
 
 def columns(store: Path, split: str = "train") -> dict[str, Any]:

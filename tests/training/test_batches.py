@@ -41,9 +41,10 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def all_of(store: Path) -> Split:
-    fields = read_manifest(store).task.fields
+    task = read_manifest(store).task
+    fields = task.fields
     names = [(field.name, field.per_sample) for field in fields if not field.name.startswith("particle")]
-    return Split(store, "train", tuple(n for n, per in names if per), tuple(n for n, per in names if not per))
+    return Split(store, "train", tuple(n for n, per in names if per), tuple(n for n, per in names if not per), task)
 
 
 def source(
@@ -169,7 +170,7 @@ def test_a_stream_holds_two_windows_and_reads_each_block_once(
 def test_a_stream_that_starts_amid_an_epoch_reads_what_is_left_and_drops_it(stores: dict[str, Path]) -> None:
     plan = Order(41, 4, 5, 2)
     with ThreadPoolExecutor(1) as readers:
-        blocks = batches._Blocks(all_of(stores["toy"]), plan, readers, 7, plan.steps)
+        blocks = batches._Blocks(all_of(stores["toy"]), plan, {}, readers, 7, plan.steps)
         left = {int(i) // 2 for step in range(7, plan.steps) for i in plan.ids(step)[0]}
         assert sorted(block for (_, block), _ in blocks._needs(7, plan.steps)) == sorted(left)
         for step in range(7, plan.steps):
@@ -185,7 +186,7 @@ def test_of_several_processes_each_reads_its_rows(stores: dict[str, Path], monke
         rows = slice(4 * process, 4 * process + 4)
         monkeypatch.setattr(batches, "own_rows", lambda batch, rows=rows: rows)
         with ThreadPoolExecutor(1) as readers:
-            blocks = batches._Blocks(data, plan, readers, 0, 6)
+            blocks = batches._Blocks(data, plan, {}, readers, 0, 6)
             for step in range(6):
                 np.testing.assert_array_equal(blocks.rows(step)["blurred"], whole[step][rows])
 

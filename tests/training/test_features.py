@@ -14,8 +14,8 @@ import pytest
 import training.tasks
 from physics import phase
 from physics.electron import wavelength
-from schemas.core import Field, Task
-from tests.training.conftest import QUICK, columns, features_for
+from schemas.core import Field, Grid, Task
+from tests.training.conftest import QUICK, columns, features_for, rows_of
 from training import contract
 from training.contract import Derived, Inputs, Learn, find_learn
 from training.features import Features, Moments
@@ -28,7 +28,7 @@ TASK = Task(
     version="1.0",
     about="two targets of different layout",
     formula="none",
-    gauge=(),
+    grids=(Grid(("y", "x")),),
     window="window",
     fields=(
         Field("noisy", SERIES, "float32", "1", "input", "tilt first"),
@@ -43,7 +43,6 @@ TASK = Task(
     ),
 )
 LEARN = Learn(
-    spatial=("y", "x"),
     inputs={
         "noisy": ("noisy",),
         "cube": ("cube",),
@@ -93,7 +92,7 @@ def test_numbers_and_constants_fill_their_channels() -> None:
     made, fields = features("all", "tilts", "dose"), random()
     x = np.asarray(made.encode(fields))
     assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)  # last, height, noisy; tilts and dose are told
-    assert made.inputs == Inputs((5, 8), 11, scalars=4)
+    assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5))
     told = made.inputs.parted(made.encode(fields))[1]
     expected = [(fields["tilts"] - MOMENTS["tilts"].mean) / MOMENTS["tilts"].std, x[:, 0, 0, -1:]]
     np.testing.assert_allclose(told, np.concatenate(expected, axis=1), atol=1e-6)
@@ -175,7 +174,7 @@ INPUTS = [(task, name) for task in TASKS for name in find_learn(task).inputs]
 
 @pytest.mark.parametrize(("task", "given"), INPUTS)
 def test_every_input_is_finite_and_of_the_shape_it_says(stores: dict[str, Path], task: str, given: str) -> None:
-    learn, fields = find_learn(task), columns(stores[task])
+    learn, fields = find_learn(task), rows_of(stores[task])
     made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalars)}")
     read = {name: fields[name] for name in made.reads}
     x = jax.jit(made.encode)(read)
@@ -185,14 +184,15 @@ def test_every_input_is_finite_and_of_the_shape_it_says(stores: dict[str, Path],
     np.testing.assert_allclose(x, made.encode(read), atol=1e-5 * max(1, float(jnp.max(abs(x)))))
     output = jnp.zeros((len(x), *made.output_shape))
     assert {k: v.shape for k, v in jax.jit(made.decode)(output, read).items()} == {
-        field.name: fields[field.name].shape for field in made.targets
+        field.name: (*fields[field.name].shape, *([len(field.classes)] if field.classes else []))
+        for field in made.targets
     }
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_stored_fields_have_mean_0_and_deviation_1(stores: dict[str, Path], task: str) -> None:
     """Over all samples of the training split and all channels of a field together; a constant gets deviation 0."""
-    learn, fields = find_learn(task), columns(stores[task])
+    learn, fields = find_learn(task), rows_of(stores[task])
     for given, parts in learn.inputs.items():
         made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalars)}")
         x: Any = np.asarray(made.encode(fields), np.float64)

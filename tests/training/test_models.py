@@ -74,7 +74,7 @@ def test_it_maps_any_grid_and_learns_with_all_of_its_parameters(
     @partial(jax.jit, **QUICK)
     def descend(parameters: Named) -> tuple[Named, Named, jax.Array]:
         def objective(p: Named) -> tuple[jax.Array, jax.Array]:
-            y, _ = net(p, rest, x, jax.random.key(0))
+            y, _, _ = net(p, rest, x, jax.random.key(0))
             return jnp.mean((y - truth) ** 2), y
 
         slope, y = jax.grad(objective, has_aux=True)(parameters)

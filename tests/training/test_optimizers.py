@@ -125,7 +125,7 @@ def test_without_l1_and_l2_they_are_the_plain_rules_under_any_schedule(name: str
 
 
 def test_schedule_free_refuses_a_schedule() -> None:
-    kind = recipe_of("mlp", find_model("mlp").Config)
+    kind = recipe_of("mlp", find_model("mlp"))
     with pytest.raises(UserError, match=r"schedule_free: needs schedule\.name=constant"):
         make(kind, {"optimizer": {"name": "schedule_free"}}, [])
     make(kind, {"optimizer": {"name": "schedule_free"}, "schedule": {"name": "constant"}}, [])

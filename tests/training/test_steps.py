@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from schemas.core import find_task
 from tests.training.conftest import features_for, recipe_for
 from training import devices, export, optimizers, steps
 from training.batches import Resident, Split
@@ -23,7 +24,7 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
     rule = optimizers.build(recipe, 100)
     learn, state = steps.learn(network, features, rule, recipe, mesh), steps.start(network, rule, recipe, mesh)
     expected = jax.tree.map(np.asarray, state["parameters"])
-    data = Split(toy, "train", ("blurred", "line"), ("position",))
+    data = Split(toy, "train", ("blurred", "line"), ("position",), find_task("toy"))
     for k, batch in enumerate(Resident(data, Order(41, 8, 0, 8), mesh).batches(0, 4), 1):
         state, _ = learn(state, batch)
         keep = min(0.2, k / (9 + k))
@@ -42,7 +43,7 @@ def test_what_fills_up_a_batch_teaches_nothing(toy: Path) -> None:
     network, mesh = export.assemble(recipe, features), devices.mesh(8)
     rule = optimizers.build(recipe, 100)
     learn = steps.learn(network, features, rule, recipe, mesh)
-    data = Split(toy, "train", ("blurred", "line"), ("position",))
+    data = Split(toy, "train", ("blurred", "line"), ("position",), find_task("toy"))
     order = Order(41, 8, 0, 8)
     batch = next(Resident(data, order, mesh).batches(5, 6))
     assert [*map(float, batch["weight"])] == [1, 0, 0, 0, 0, 0, 0, 0]

@@ -26,6 +26,8 @@ from training.layers import Conv, max_pool
 type Count = Annotated[int, Field(ge=1, le=4096)]
 type Length = Annotated[int, Field(ge=1, le=64)]
 
+FIT = "any"
+
 
 class Config(Knobs):
     """Its knobs."""

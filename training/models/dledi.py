@@ -33,6 +33,8 @@ from training.layers import BatchNorm, Conv, Transposed, crop, pad_to
 type Count = Annotated[int, Field(ge=1, le=4096)]
 type Resolution = Literal["same", "half", "double"]
 
+FIT = "kept"
+
 
 class Config(Knobs):
     """Its knobs."""

@@ -28,6 +28,8 @@ from pydantic import Field
 from schemas.knobs import Knobs, knob
 from training.contract import Array, Inputs, Shape
 
+FIT = "kept"
+
 
 class Config(Knobs):
     """Its knobs."""

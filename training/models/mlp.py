@@ -20,6 +20,8 @@ from training.dense import Dense, layers, through
 
 Config = Dense
 
+FIT = "any"
+
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
     """The network, for these sizes only."""

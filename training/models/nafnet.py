@@ -26,6 +26,8 @@ from training.layers import Conv, Depthwise, crop, pad_to, to_depth, to_space
 
 type Count = Annotated[int, Field(ge=0, le=64)]
 
+FIT = "enlarged"
+
 
 class Config(Knobs):
     """Its knobs."""
@@ -38,7 +40,7 @@ class Config(Knobs):
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network; any sizes, any number of spatial axes."""
+    """The network; any sizes, any number of spatial axes. It may give images larger by a whole factor."""
     return NAFNet(config, inputs, outputs, rngs, dtype)
 
 
@@ -94,10 +96,12 @@ class NAFNet(nnx.Module):
         self.up = nnx.List([nnx.Linear(2 * w, w * 2**rank, use_bias=False, **options) for w in widths[:-1]])
         self.decoder = nnx.List([blocks(w, config.decoder) for w in widths[:-1]])
         zeros = nnx.initializers.zeros
-        self.head = nnx.Linear(widths[0], outputs[-1] * fold, kernel_init=zeros, rngs=rngs)  # float32
+        self.factor = outputs[0] // inputs.spatial[0]
+        wide = (config.patch * self.factor) ** rank
+        self.head = nnx.Linear(widths[0], outputs[-1] * wide, kernel_init=zeros, rngs=rngs)  # float32
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        """(sample, *spatial, inputs) -> (sample, *(factor spatial), outputs)."""
         spatial, skips = x.shape[1:-1], []
         x = self.stem(to_depth(pad_to(x, self.patch * 2 ** len(self.encoder)), self.patch))
         for blocks, down in zip(self.encoder, self.down, strict=True):
@@ -106,4 +110,4 @@ class NAFNet(nnx.Module):
         x = self.middle(x)
         for blocks, up, skip in reversed(list(zip(self.decoder, self.up, skips, strict=True))):
             x = blocks(skip + to_space(up(x), 2))
-        return crop(to_space(self.head(x), self.patch), spatial)
+        return crop(to_space(self.head(x), self.patch * self.factor), tuple(self.factor * n for n in spatial))

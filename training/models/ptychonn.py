@@ -23,6 +23,8 @@ from training.autoencoder import Count, Decoder, Encoder, Upsampling, grouped
 from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to
 
+FIT = "kept"
+
 
 class Config(Knobs):
     """Its knobs."""

@@ -24,6 +24,8 @@ from training.layers import Conv, GroupNorm, crop, pad_to, to_depth, to_space
 
 type Factor = Annotated[float, within(0, 64, above=True)]
 
+FIT = "enlarged"
+
 
 class Config(Knobs):
     """Its knobs."""
@@ -36,7 +38,7 @@ class Config(Knobs):
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network; any sizes, any number of spatial axes."""
+    """The network; any sizes, any number of spatial axes. It may give images larger by a whole factor."""
     return UNet(config, inputs, outputs, rngs, dtype)
 
 
@@ -78,10 +80,12 @@ class UNet(nnx.Module):
         self.up = nnx.List([nnx.Linear(b, a * 2**rank, rngs=rngs, dtype=dtype) for a, b in pairs])
         self.join = nnx.List([stage(2 * a, a) for a, _ in pairs])
         zeros = nnx.initializers.zeros
-        self.head = nnx.Linear(widths[0], outputs[-1] * fold, kernel_init=zeros, rngs=rngs)  # float32
+        self.factor = outputs[0] // inputs.spatial[0]
+        wide = (config.patch * self.factor) ** rank
+        self.head = nnx.Linear(widths[0], outputs[-1] * wide, kernel_init=zeros, rngs=rngs)  # float32
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        """(sample, *spatial, inputs) -> (sample, *(factor spatial), outputs)."""
         spatial = x.shape[1:-1]
         x = self.stem(to_depth(pad_to(x, self.patch * 2 ** (self.levels - 1)), self.patch))
         skips = []
@@ -90,7 +94,7 @@ class UNet(nnx.Module):
             skips.append(x)
         for level in reversed(range(self.levels - 1)):
             x = _run(self.join[level], jnp.concatenate([skips[level], to_space(self.up[level](x), 2)], axis=-1))
-        return crop(to_space(self.head(x), self.patch), spatial)
+        return crop(to_space(self.head(x), self.patch * self.factor), tuple(self.factor * n for n in spatial))
 
 
 def _run(stage: Any, x: Array) -> Array:

@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from physics.diffraction import near_field
-from training.contract import Array, Arrays, Derived, Head, Learn
+from training.contract import Array, Arrays, Derived, Head, Learn, Loss
+from training.features import away_from_zero
+from training.losses import cross_entropy
 
 TINY = 1e-30  # keeps an empty pattern finite
+SMALL = 1e-3  # keeps the relative error of an empty object finite
 FAINT = 0.01  # of the root mean square amplitude: below, the logarithm is nearly linear
 
 
@@ -31,12 +34,7 @@ def _autocorrelation(fields: Arrays) -> Array:
 
 def _polar(output: Array) -> Arrays:
     shape, cosine, sine = jnp.moveaxis(output, -1, 0)
-    return {"shape": jax.nn.sigmoid(shape), "phase": jnp.arctan2(sine, _away_from_zero(cosine, sine))}
-
-
-def _away_from_zero(cosine: Array, sine: Array) -> Array:
-    """The gradient of the angle of (0, 0) is no number: there, the angle is 0."""
-    return jnp.where((cosine == 0) & (sine == 0), 1.0, cosine)
+    return {"shape": jax.nn.sigmoid(shape), "phase": jnp.arctan2(sine, away_from_zero(cosine, sine))}
 
 
 def _sigmoid(output: Array) -> Arrays:
@@ -49,13 +47,36 @@ def _tanh(output: Array) -> Arrays:
     return {"shape": jax.nn.sigmoid(shape), "phase": jnp.pi * jnp.tanh(phase)}
 
 
+def _wave(prediction: Arrays, truth: Arrays) -> Array:
+    """sqrt(sum |p - t|^2 / sum |t|^2) of the waves p, t = shape exp(i phase), TINY^2 per pixel added to each sum."""
+    # |p - t|^2 without the waves: its gradient is smooth where both are 0
+    modulus, exact = prediction["shape"], truth["shape"]
+    cosine = jnp.cos(prediction["phase"] - truth["phase"])
+    error = jnp.mean(modulus**2 + exact**2 - 2 * modulus * exact * cosine, (1, 2))
+    size = jnp.mean(exact**2, (1, 2))
+    return jnp.sqrt((jnp.maximum(error, 0) + SMALL**2) / (size + SMALL**2))
+
+
+def _circular(prediction: Arrays, truth: Arrays) -> Array:
+    """Mean of 1 - cos(phase error), weighted with the exact shape; the predicted shape is not read."""
+    exact = truth["shape"]
+    weight = jnp.sum(exact, (1, 2)) + SMALL
+    return jnp.sum(exact * (1 - jnp.cos(prediction["phase"] - truth["phase"])), (1, 2)) / weight
+
+
+def _shares(prediction: Arrays, truth: Arrays) -> Array:
+    """Cross entropy of shape and of (phase + pi) / 2 pi, each as a share."""
+    p, t = (values["phase"] / (2 * jnp.pi) + 0.5 for values in (prediction, truth))
+    of_shape = jnp.mean(cross_entropy(prediction["shape"], truth["shape"]), (1, 2))
+    return of_shape + jnp.mean(cross_entropy(p, t), (1, 2))
+
+
 RELATIVE = Derived(("amplitude",), _relative, "", "logarithm of the amplitude, free of its scale")
 AUTOCORRELATION = Derived(
     ("amplitude",), _autocorrelation, "", "of the object, complex: what the intensity transforms to"
 )
 
 LEARN = Learn(
-    spatial=("y", "x"),
     inputs={
         "autocorrelation": (RELATIVE, AUTOCORRELATION),
         "relative": (RELATIVE,),
@@ -65,6 +86,11 @@ LEARN = Learn(
         "polar": Head("sigmoid of the first; angle of the point (second, third)", 3, _polar),
         "sigmoid": Head("sigmoid of the first; 2 pi sigmoid - pi of the second (CDI NN)", 2, _sigmoid),
         "tanh": Head("sigmoid of the first; pi tanh of the second (PtychoNN)", 2, _tanh),
+    },
+    losses={
+        "cross_entropy": Loss("of shape and of (phase + pi) / 2 pi, each a share of 1", _shares),
+        "wave": Loss("root of error^2 to truth^2 of shape exp(i phase)", _wave),
+        "circular": Loss("1 - cos of the phase error, weighted with the exact shape", _circular),
     },
     scalars=("noise", "coherence", "edge"),
     symmetries=("flip_x",),  # the others turn a canonical object into one that is not

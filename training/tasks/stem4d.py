@@ -15,7 +15,6 @@ def _relative(fields: Arrays) -> Array:
 
 
 LEARN = Learn(
-    spatial=("y", "x"),
     inputs={
         "relative": (Derived(("amplitude",), _relative, "", "amplitude, to its root mean square"),),
         "amplitude": ("amplitude",),

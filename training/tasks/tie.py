@@ -39,7 +39,6 @@ COMPONENTS = Derived(
 )
 
 LEARN = Learn(
-    spatial=("y", "x"),
     inputs={
         "images": ("intensity",),
         "phases": (RETRIEVED,),

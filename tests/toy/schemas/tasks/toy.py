@@ -1,13 +1,14 @@
 """A blurred line and what it was: the smallest task that uses every part of the contract."""
 
-from schemas.core import Field, Task
+from schemas.core import Field, Gauge, Grid, Task
 
 TASK = Task(
     name="toy",
     version="1.0",
     about="a blurred line and what it was",
     formula="blurred = (line[x - 1] + line[x] + line[x + 1]) / 3, periodic, when noise=0",
-    gauge=(),
+    gauge=Gauge(),
+    grids=(Grid(("x",)),),
     fields=(
         Field("blurred", ("sample", "x"), "float32", "1", "input", "the measured line"),
         Field("line", ("sample", "x"), "float32", "1", "target", "what was to be seen"),

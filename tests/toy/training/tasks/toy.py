@@ -2,4 +2,4 @@
 
 from training.contract import Learn
 
-LEARN = Learn(spatial=("x",), inputs={"line": ("blurred",)}, scalars=("height",), symmetries=("flip_x",))
+LEARN = Learn(inputs={"line": ("blurred",)}, scalars=("height",), symmetries=("flip_x",))

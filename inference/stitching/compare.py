@@ -1,32 +1,38 @@
-"""Whole scans of a split: the images that predictions are stitched to, beside the objects that were scanned.
+"""The section of a report on whole scans: images stitched from predictions, beside the objects that were scanned.
 
 Predictions of one method after another are read, unit by unit, and of their images only numbers and small pictures are
 kept: memory does not grow with methods or scans.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from inference.contract import Arrays, Scale, Stitch, find_stitch
-from inference.offsets import LeastSquares
-from inference.resolution import Resolution, filled, over, resolution
-from inference.scans import Scans, Stitched, images
+from inference.contract import Arrays, Found, Scale, Section, Stitch
 from inference.source import Source
+from inference.stitching.image import usual
+from inference.stitching.resolution import Resolution, filled, over, resolution
+from inference.stitching.store import Scans, Stitched, images
+from inference.tables import mean_and_deviation, unit_of
 from schemas.core import Task
 from schemas.errors import UserError
-from schemas.scores import Score, summary
+from schemas.kinds import Score
+from schemas.scores import summary
 
 SHOWN = 3  # scans that are shown, at most
 SIDE = 96  # pixels of an object that are shown of it along each side, at most
 ALIKE = 0.01  # of the largest: scans that differ less in a quantity are no curve against it
 
+ALIGNED = " - mean difference"  # where a constant is free
+
 SCANNED: Mapping[str, Score] = MappingProxyType(
     {
-        "stitched_rms": Score("field", "sqrt(mean (image - object - mean difference)^2) of a stitched scan", "lower"),
+        "stitched_rms": Score("field", f"sqrt(mean (image - object{ALIGNED})^2) of a stitched scan", "lower"),
         "frc_half_bit": Score(
             "1/nm",
             "frequency where the ring correlation of image and object first falls below that of half a bit (van Heel "
@@ -70,8 +76,9 @@ class WholeScans:
     scales: Mapping[str, np.ndarray]  # (scan,), those that are known
     shown: tuple[int, ...]  # rows of the scans in pictures
     objects: Mapping[int, np.ndarray]  # by row, the middle of each
-    pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels, with the mean of the object
+    pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels; a free constant is aligned
     outcomes: Mapping[str, tuple[Outcome, ...]]  # by method
+    stored: Mapping[str, Path | None]  # by method: the store that its images were read from; None: stitched for this
     failed: Mapping[str, str]  # by method: why there are no images of it
 
     @property
@@ -93,16 +100,48 @@ class WholeScans:
         values = {key: self.values(name, key) for key in SCANNED}
         return summary(self.task, values, self.meaning)
 
+    def rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """The images of one method for `metrics.json`; none if it could not be stitched."""
+        for row, one in enumerate(self.outcomes.get(name, ())):
+            scales = {scale: float(values[row]) for scale, values in self.scales.items()}
+            yield {**one.stitched.model_dump(mode="json"), "pixels": list(one.worth.pixels), **one.scores, **scales}
+
+    def lines(self) -> Iterator[str]:
+        """The worth of the images in words, a line per method."""
+        for name in self.outcomes:
+            parts = [f"{key} {mean_and_deviation(one)}{unit_of(one)}" for key, one in self.summary(name).items()]
+            yield f"{name}, whole scans ({len(self.numbers):,}): {', '.join(parts)}"
+        for name, reason in self.failed.items():
+            yield f"{name}: no images of whole scans: {reason}"
+
     def meaning(self, key: str) -> Score:
         """Of a score."""
-        score = SCANNED[key]
+        score = SCANNED[key] if self.how.free else replace(SCANNED[key], about=SCANNED[key].about.replace(ALIGNED, ""))
         return replace(score, unit=self.units) if score.unit == "field" else score
 
 
-def compare(source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
+def section(title: str, how: Stitch) -> Section:
+    """The section of a task whose targets are stitched like this. It needs the objects of the scans."""
+    return Section(title, partial(_found, how))
+
+
+def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | None:
+    scans = compare(how, source, stores)
+    if scans is None:
+        return None
+    from inference.stitching import page  # it loads Matplotlib, which methods of the task do not need
+
+    return Found(
+        scores={name: scans.summary(name) for name in stores},
+        data={name: {"scans": list(scans.rows(name))} for name in stores},
+        html=partial(page.html, scans=scans),
+        lines=tuple(scans.lines()),
+    )
+
+
+def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
     """Stitch stores of predictions, by the name of their method. None if there are no scans, or no objects of them."""
-    how = find_stitch(source.task.name)
-    if how is None or source.lacks([*how.needs, how.truth]):
+    if source.lacks([*how.needs, how.truth]):
         return None
     where = how.scans(source.read(how.needs, 0, source.samples))
     truth = source.read([how.truth], 0, 0)[how.truth]
@@ -111,14 +150,15 @@ def compare(source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
     scene = _Scene(how, where, truth, _chosen(how, scales), {})
     outcomes: dict[str, tuple[Outcome, ...]] = {}
     pictures: dict[str, Mapping[int, np.ndarray]] = {}
+    stored: dict[str, Path | None] = {}
     failed: dict[str, str] = {}
     for name, store in stores.items():
         try:
-            outcomes[name], pictures[name] = scene.stitched(store)
+            outcomes[name], pictures[name], stored[name] = scene.stitched(store)
         except UserError as error:  # other methods have images none the less
             failed[name] = str(error)
     objects = {row: truth[numbers[row]][part] for row, part in scene.parts.items()}
-    return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, failed)
+    return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, stored, failed)
 
 
 def worth(
@@ -129,7 +169,7 @@ def worth(
     first: of the image's first pixel on the grid of all. sampling: of the image [nm].
     """
     laid = over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
-    return laid, resolution(laid, truth, sampling * how.pixels)
+    return laid, resolution(laid, truth, sampling * how.pixels, how.free)
 
 
 @dataclass(frozen=True)
@@ -142,16 +182,17 @@ class _Scene:
     shown: tuple[int, ...]
     parts: dict[int, tuple[slice, slice]]  # that are shown; the first method that has images chooses them
 
-    def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray]]:
-        """The outcomes of one method, and its pictures by row."""
+    def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray], Path | None]:
+        """The outcomes of one method, its pictures by row, and the store of its images."""
         outcomes, pictures = [], {}
-        for row, (one, frame, image) in enumerate(images(store, self.where, LeastSquares(), field=self.how.target)):
+        placed, stored = images(store, self.where, usual(self.how.free), field=self.how.target)
+        for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
-            laid, found = worth(self.how, image.phase, frame.origin, exact, self.where.sampling)
+            laid, found = worth(self.how, image, first, exact, self.where.sampling)
             outcomes.append(Outcome(one, found))
             if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
-                pictures[row] = _with_mean(laid[part], exact[part])
-        return tuple(outcomes), pictures
+                pictures[row] = _with_mean(laid[part], exact[part]) if self.how.free else laid[part]
+        return tuple(outcomes), pictures, stored
 
 
 def _middle(laid: np.ndarray) -> tuple[slice, slice]:

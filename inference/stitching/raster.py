@@ -45,16 +45,16 @@ def find_raster(places: np.ndarray) -> Raster:
     """The raster of positions (n, 2) [pixel], which may jitter. UserError if they lie on none of 2 x 2 or more."""
     columns = _columns(places)
     if columns < 2 or len(places) % columns or len(places) < 2 * columns:
-        raise UserError(f"{len(places)} positions lie on no raster of whole rows; take epie, which needs none")
+        raise UserError(f"{len(places)} positions lie on no raster of whole rows; take a method that needs none")
     index = np.arange(len(places))
     basis = np.stack([np.ones(len(places)), index // columns, index % columns], axis=1)
     (origin, down, across), *_ = np.linalg.lstsq(basis, places, rcond=None)
     raster = Raster(len(places) // columns, columns, origin, np.stack([down, across]))
     away = places - basis @ np.stack([origin, down, across])
     if np.sqrt((away**2).sum(axis=1).mean()) > LOOSE * min(raster.steps):
-        raise UserError(f"{len(places)} positions lie too far from a raster; take epie, which needs none")
+        raise UserError(f"{len(places)} positions lie too far from a raster; take a method that needs none")
     if abs(down @ across) > SQUARE * np.prod(raster.steps):
-        raise UserError("rows and columns of the raster are not at right angles; take epie, which needs no raster")
+        raise UserError("rows and columns of the raster are not at right angles; take a method that needs none")
     return raster
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from inference.patches import Patches
+from inference.stitching.patches import Patches
 from physics import mosaic
 
-CLOSE = 1e-9  # rad, root mean square: offsets are known no better, from the steps of the integers in `mosaic.add`
+CLOSE = 1e-9  # root mean square [rad]: offsets are known no better, from the steps of the integers in `mosaic.add`
 
 type Linear = Callable[[np.ndarray], np.ndarray]
 

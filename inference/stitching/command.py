@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from matplotlib.image import imsave
 
-from inference import scans, tuning
+from inference import tuning
 from inference.contract import Setting, Stitch, Value, find_stitch
-from inference.offsets import LeastSquares
-from inference.resolution import Resolution
 from inference.source import Source
-from inference.stitching import Iterative
-from inference.whole_scans import worth
+from inference.stitching import store
+from inference.stitching.compare import worth
+from inference.stitching.image import Blend, Iterative, usual
+from inference.stitching.resolution import Resolution
+from schemas.core import find_task
 from schemas.errors import UserError
 from schemas.objects import publish_alone
 
@@ -34,15 +34,17 @@ SETTINGS = {
 }
 
 
-def chosen(texts: Sequence[str]) -> LeastSquares | Iterative:
-    """How patches are stitched, from `key=value`. UserError for a setting that there is not."""
+def chosen(texts: Sequence[str], free: str) -> Blend:
+    """Return how patches are stitched, from `key=value`. UserError for a setting that there is not."""
+    if texts and not free:
+        raise UserError(f"--stitch-set {texts[0]}: these patches are averaged, nothing is free in them; leave it out")
     given: Mapping[str, Value] = tuning.parse("stitching", SETTINGS, texts)
     alpha, sweeps, seed = (float(given.get(key, SETTINGS[key].values[0])) for key in ("alpha", "sweeps", "seed"))
     if given.get("method") == "iterative":
         return Iterative(alpha, int(sweeps), int(seed))
     if rest := sorted(given.keys() - {"method"}):
         raise UserError(f"--stitch-set {rest[0]}: is for method=iterative; give that, or leave it out")
-    return LeastSquares()
+    return usual(free)
 
 
 def refuse_unstitched(source: Source) -> Stitch:
@@ -63,56 +65,53 @@ def refuse_pictures(out: Path) -> None:
         raise UserError(f"--stitch {out}: {found[0]} would be replaced; move it away, or choose another name")
 
 
-def stitch(source: Source, predictions: Path, out: Path, method: LeastSquares | Iterative) -> list[str]:
+def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[str]:
     """Write the images, and beside them what they are worth; returns what is to be said of each.
 
     Images that are there are made anew: that takes seconds.
     """
     how = refuse_unstitched(source)
     where = how.scans(source.read(how.needs, 0, source.samples))
-    images = scans.write(predictions, where, out, method, field=how.target, force=True)
-    lines = [f"scan {one.scan}: {_about(one)}" for one in images.scans]
-    _draw(out, how, images)
-    if source.lacks([how.truth]):
-        return lines
-    found = _resolutions(out, images, where, source.read([how.truth], 0, 0)[how.truth], how)
-    place = out.with_name(f"{out.name.removesuffix('.zarr')}-resolution.json")
-    rows = [{"scan": one.scan, **asdict(row)} for one, row in zip(images.scans, found, strict=True)]
-    publish_alone(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
-    return [f"{line}; {_worth(row)}" for line, row in zip(lines, found, strict=True)] + [str(place)]
+    images = store.write(predictions, where, out, method, field=how.target, force=True)
+    truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]
+    stem = out.name.removesuffix(".zarr")
+    units = find_task(source.task.name)[how.target].units  # measurements have no targets
+    unit = "" if units == "1" else f" {units}"
+    lines: list[str] = []
+    rows: list[dict[str, Any]] = []
+    for one, first, image in store.read_each(out, images, where, how.target):
+        if len(lines) < DRAWN:
+            publish_alone(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
+        lines.append(f"scan {one.scan}: {_about(one, unit)}")
+        if truth is not None:
+            found = worth(how, image, first, truth[one.scan], where.sampling)[1]
+            rows.append({"scan": one.scan, **asdict(found)})
+            lines[-1] += f"; {_worth(found, unit)}"
+    if truth is not None:
+        place = out.with_name(f"{stem}-resolution.json")
+        publish_alone(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
+        lines.append(str(place))
+    return lines
 
 
-def _draw(out: Path, how: Stitch, images: scans.Images) -> None:
-    """Pictures beside the store, pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
-    group: Any = zarr.open_group(out, mode="r")
-    for row, one in enumerate(images.scans[:DRAWN]):
-        values, picture = np.asarray(group[how.target][row]), BytesIO()
-        low, high = np.nanquantile(values, (0.005, 0.995))
-        imsave(picture, values, vmin=low, vmax=high, cmap="gray", format="png")
-        publish_alone(out.with_name(f"{out.name.removesuffix('.zarr')}-{one.scan}.png"), picture.getvalue())
+def _picture(image: np.ndarray) -> bytes:
+    """Pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
+    drawn = BytesIO()
+    low, high = np.nanquantile(image, (0.005, 0.995))
+    imsave(drawn, image, vmin=low, vmax=high, cmap="gray", format="png")
+    return drawn.getvalue()
 
 
-def _resolutions(
-    out: Path, images: scans.Images, where: scans.Scans, truth: np.ndarray, how: Stitch
-) -> list[Resolution]:
-    group: Any = zarr.open_group(out, mode="r")
-    y, x = (round(float((group[name][0] - where.zero) / where.sampling)) for name in ("y", "x"))
-    return [
-        worth(how, np.asarray(group[how.target][row]), (y, x), truth[one.scan], where.sampling)[1]
-        for row, one in enumerate(images.scans)
-    ]
-
-
-def _about(one: scans.Stitched) -> str:
+def _about(one: store.Stitched, unit: str) -> str:
     parts = [f"{one.patches:,} patches"]
     parts += [f"{one.left_out:,} left out"] if one.left_out else []
     parts += [f"{one.components:,} parts without overlap"] if one.components > 1 else []
-    parts += [f"misfit {one.misfit:.3g} rad"] if one.misfit is not None else []
+    parts += [f"misfit {one.misfit:.3g}{unit}"] if one.misfit is not None else []
     return ", ".join(parts)
 
 
-def _worth(row: Resolution) -> str:
+def _worth(row: Resolution, unit: str) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
     half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))
-    return f"rms {row.rms:.4f} rad, ring correlation to {half} (half bit), {seventh} (1/7 of halves)"
+    return f"rms {row.rms:.4f}{unit}, ring correlation to {half} (half bit), {seventh} (1/7 of halves)"

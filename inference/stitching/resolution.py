@@ -19,7 +19,7 @@ class Resolution:
     """Of one image. Frequencies in 1/nm; None where nothing can be compared."""
 
     pixels: tuple[int, int]  # of the object, y and x, that were compared
-    rms: float | None  # rad, of the difference less its mean
+    rms: float | None  # of the difference, less its mean where a constant is free; in the unit of the image
     half_bit: float | None  # where the correlation falls below half a bit (`schemas.scores`), n reduced by the window
     seventh: float | None  # where it falls below 1/2, which with an exact image stands for 1/7 between noisy halves
     mean: float | None  # of the correlations in rings that count
@@ -29,8 +29,10 @@ class Resolution:
     counts: list[bool]  # rings in which a correlation may end
 
 
-def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolution:
+def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str = "constant") -> Resolution:
     """Of an image (y, x) that is laid over its object, NaN where nothing is known. sampling: of both [nm].
+
+    free: as in `Stitch`.
 
     Compared are the pixels of a rectangle that the image fills, under Hann's window.
     """
@@ -49,7 +51,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float) -> Resolut
     curve = np.nan_to_num(curves[0])  # of a constant object
     return Resolution(
         pixels,
-        float((away - away.mean()).std()),
+        float((away - away.mean()).std() if free else np.sqrt((away**2).mean())),
         half,
         seventh,
         float(curve[there].mean()) if there.any() else None,

@@ -2,39 +2,40 @@
 
 from collections.abc import Iterator
 
-from inference import scan_figures
 from inference.evaluation import Result
 from inference.html import Cell, image, paragraph, table
+from inference.stitching import figures
+from inference.stitching.compare import SCANNED, SIDE, Outcome, WholeScans
 from inference.style import unit
 from inference.tables import mean_and_deviation
-from inference.whole_scans import SCANNED, SIDE, Outcome, WholeScans
 
 LISTED = 60  # rows of a table, at most; metrics.json has all
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
-def section(result: Result) -> str:
-    """All of it; empty without scans."""
-    return "".join(_parts(result, result.scans)) if result.scans else ""
+def html(result: Result, scans: WholeScans) -> str:
+    """All of it."""
+    return "".join(_parts(result, scans))
 
 
 def _parts(result: Result, scans: WholeScans) -> Iterator[str]:
-    yield _means(scans) + _note(scans)
+    yield _means(scans) + _note(scans) + _origin(scans)
     for name, reason in scans.failed.items():
         yield paragraph(f"Beware: no images of {name}: {reason}.")
-    if (drawn := scan_figures.pictures(result, scans)) is not None:
+    if (drawn := figures.pictures(result, scans)) is not None:
+        mean = ", with the object's mean" if scans.how.free else ""
         about = (
-            f"The middle of the images, {SIDE} pixels of the object at most along each side, with the object's mean; "
+            f"The middle of the images, {SIDE} pixels of the object at most along each side{mean}; "
             "grey levels are those of the object."
         )
         yield image(drawn, "object and stitched images", wide=True) + paragraph(about, "quiet")
-    if (drawn := scan_figures.correlations(result, scans)) is not None:
+    if (drawn := figures.correlations(result, scans)) is not None:
         about = (
             "Fourier ring correlation of image and object, with the thresholds. Points: rings in which a correlation "
             "may end; in others the object has no power, or the window lets its mean in."
         )
         yield image(drawn, "ring correlations of whole scans", wide=True) + paragraph(about, "quiet")
-    if (drawn := scan_figures.against_scales(result, scans)) is not None:
+    if (drawn := figures.against_scales(result, scans)) is not None:
         about = "; ".join(f"{scale.name}: {scale.about}" for scale in scans.varying)
         yield image(drawn, "scores of whole scans", wide=True) + paragraph(f"A point is a scan. {about}.", "quiet")
     if len(scans.numbers) > 1:
@@ -74,9 +75,19 @@ def _note(scans: WholeScans) -> str:
     ]
     said = f"{count:,} scan{'s' if count > 1 else ''}{': ' if same else ''}{', '.join(same)}. "
     spread = "Mean ± standard deviation over scans; in brackets 1 / mean frequency. " if count > 1 else ""
-    meanings = "; ".join(f"{key}: {score.about}" for key, score in SCANNED.items())
-    how = "Patches are stitched by least squares and compared in a rectangle that the image fills, under Hann's window."
-    return paragraph(f"{said}{spread}{meanings}. {how}", "quiet")
+    meanings = "; ".join(f"{key}: {scans.meaning(key).about}" for key in SCANNED)
+    how = "stitched by least squares" if scans.how.free else "averaged"
+    compared = f"Patches are {how} and compared in a rectangle that the image fills, under Hann's window."
+    return paragraph(f"{said}{spread}{meanings}. {compared}", "quiet")
+
+
+def _origin(scans: WholeScans) -> str:
+    """Whether `infer --stitch` stored the images, or they were stitched for this report."""
+    stored = [f"{name} ({store.name})" for name, store in scans.stored.items() if store]
+    anew = [name for name, store in scans.stored.items() if not store]
+    said = [f"Images of {', '.join(stored)} are those that infer --stitch has stored."] if stored else []
+    said += [f"Images of {', '.join(anew)} were stitched for this report."] if anew else []
+    return paragraph(" ".join(said), "quiet")
 
 
 def _each(scans: WholeScans) -> str:

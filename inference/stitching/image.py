@@ -1,11 +1,13 @@
-"""One image of many patches: by the offsets that make all overlaps agree best, or by the seed's sweeps.
+"""One image of many patches: by the offsets that make all overlaps agree best, by the seed's sweeps, or their mean.
 
-Each patch a_i is known up to a constant o_i, with a weight w_i (physics.mosaic). The default finds image and offsets of
+Where a constant is free, each patch a_i is known up to a constant o_i, with a weight w_i (physics.mosaic). The default
+then finds image and offsets of
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
 For given offsets u is their weighted mean, so only offsets are left: a linear system, solved by conjugate gradients.
-It needs of a patch two sums and its share in an image, so patches are read once and never held.
+It needs of a patch two sums and its share in an image, so patches are read once and never held. Where nothing is free
+(masks, images), the offsets are 0.
 The same patches give the same bits in any order, however they are read: what is added up as they come, is added up in
 integers; offsets are found in the order of positions.
 
@@ -18,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.offsets import LeastSquares, solve
-from inference.patches import Frame, Patches
+from inference.stitching.offsets import LeastSquares, solve
+from inference.stitching.patches import Frame, Patches
 from physics import mosaic
 from schemas.errors import UserError
 
@@ -38,18 +40,31 @@ class Iterative:
 
 
 @dataclass(frozen=True)
+class Average:
+    """By the weighted mean of the patches, between which nothing is free."""
+
+
+type Blend = LeastSquares | Iterative | Average
+
+
+def usual(free: str) -> Blend:
+    """Return how patches are stitched unless the user says otherwise. free: as in `Stitch`."""
+    return LeastSquares() if free == "constant" else Average()
+
+
+@dataclass(frozen=True)
 class Image:
     """What the patches of one scan make, (y, x) each."""
 
-    phase: np.ndarray  # rad; NaN where no patch has weight
+    values: np.ndarray  # in the unit of the patches; NaN where no patch has weight
     weight: np.ndarray  # sum of those of all patches
     component: np.ndarray  # 0 where no patch has weight; from 1 on, patches that a chain of overlaps links
     left_out: int  # patches without numbers
-    misfit: float | None  # rad, root mean square of what patches and image differ by, to 1e-5; None: not known
+    misfit: float | None  # root mean square of what patches and image differ by, to 1e-5; None: not known
     residual: float | None  # error left in the offsets, relative to that of no offsets; None: they are not fitted
 
 
-def stitch(read: Read, patches: Patches, frame: Frame, method: LeastSquares | Iterative) -> Image:
+def stitch(read: Read, patches: Patches, frame: Frame, method: Blend) -> Image:
     """The image of these patches in a frame that holds them all. Those not read, or without numbers, are left out.
 
     Memory: 50 bytes per pixel of the frame, and the patches only if they are stitched by `Iterative`.
@@ -86,7 +101,7 @@ def _order(patches: Patches, sums: np.ndarray) -> np.ndarray:
     return kept[np.lexsort((sums[kept, 1], sums[kept, 0], y * (x.max() + 1) + x))]
 
 
-def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares) -> Image:
+def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares | Average) -> Image:
     """Only sums are kept of the patches: in the image, of w_i a_i; of each, of w_i a_i and w_i a_i^2."""
     total = np.zeros(shape, np.int64)
     sums = np.full((len(patches.corner), 2), np.nan)
@@ -98,13 +113,17 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
     return _blended(total, sums[order], patches.select(order), left_out, method)
 
 
-def _blended(total: np.ndarray, sums: np.ndarray, patches: Patches, left_out: int, method: LeastSquares) -> Image:
-    """The mean of patches with their offsets. total: in units of 1 / ONE."""
+def _blended(
+    total: np.ndarray, sums: np.ndarray, patches: Patches, left_out: int, method: LeastSquares | Average
+) -> Image:
+    """The mean of patches with their offsets, which are 0 if nothing is free. total: in units of 1 / ONE."""
     cover = _spread(np.ones(len(sums)), patches, total.shape)
     inverse = np.divide(1.0, cover, out=np.zeros_like(cover), where=cover > 0)
     image = total * (inverse / mosaic.ONE)
     component, member = _components(patches, total.shape)
-    offset, residual = solve(sums[:, 0], image, inverse, patches, member, method)
+    offset, residual = np.zeros(len(sums)), None
+    if isinstance(method, LeastSquares):
+        offset, residual = solve(sums[:, 0], image, inverse, patches, member, method)
     image += _spread(offset, patches, total.shape) * inverse
     squares = (sums[:, 1] + offset * (2 * sums[:, 0] + offset * patches.mass)).sum() - (cover * image**2).sum()
     misfit = float(np.sqrt(max(squares, 0.0) / cover.sum()))

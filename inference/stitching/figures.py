@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from inference.evaluation import Result, Run
+from inference.stitching.compare import WholeScans
 from inference.style import colour, figure, label, line, plain, unit
-from inference.whole_scans import WholeScans
 from schemas.scores import RESOLVED
 
 CELL = 1.9  # inches: an image

@@ -1,16 +1,18 @@
 """Images of whole scans, stitched from predicted patches: from a store of predictions to a store of images.
 
 scan.zarr/zarr.json       what was stitched, how, and how each scan came out; consolidated metadata
-scan.zarr/phase/c/...     (scan, y, x); beside it `weight` and `component`, and the coordinates scan, y and x
+scan.zarr/<target>/c/...  (scan, y, x); beside it `weight` and `component`, and the coordinates scan, y and x
 
 All scans lie in one frame, that of their positions, so that they can be laid over the object that they were simulated
 from. Predictions are read unit by unit and image after image is written: memory grows with one image alone.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,17 +22,17 @@ from pydantic import BaseModel, ConfigDict
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from inference.offsets import LeastSquares
-from inference.patches import Frame, Patches, corners, frame_of, relative
-from inference.stitching import Image, Iterative, Read, Window, stitch
+from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
+from inference.stitching.offsets import LeastSquares
+from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
 from schemas.core import Field
 from schemas.documents import document
 from schemas.errors import UserError, meant
 from schemas.machine import versions
-from schemas.objects import inside, publish_folder, read
+from schemas.objects import inside, publish_folder, read, sha256, sha256_of_folder
 from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
-from schemas.store import consolidate, create_array, encode, units
+from schemas.store import consolidate, create_array, encode, open_split, units
 
 KEY = "drybeam_images"
 FORMAT = 1
@@ -41,6 +43,11 @@ CONVENTION = {
 }
 BESIDE = ("scan", "y", "x", "weight", "component")  # arrays beside the images
 CHUNK = 1024  # pixels along each side, at most
+NAMES: Mapping[type, Literal["least_squares", "iterative", "average"]] = {
+    LeastSquares: "least_squares",
+    Iterative: "iterative",
+    Average: "average",
+}
 PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr")
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -65,8 +72,8 @@ class Stitched(BaseModel):
     scan: int
     patches: int
     left_out: int  # of these, as they hold no numbers
-    components: int  # that no overlap links: the phase of each has a constant of its own
-    misfit: float | None  # rad, root mean square of what patches and image differ by
+    components: int  # that no overlap links: a free constant is another in each
+    misfit: float | None  # unit of the patches, root mean square of what patches and image differ by
     residual: float | None  # error left in the offsets, relative to that of no offsets
 
 
@@ -77,24 +84,20 @@ class Images(BaseModel):
 
     format: int
     name: str  # of the predictions
-    method: Literal["least_squares", "iterative"]
+    method: Literal["least_squares", "iterative", "average"]
     settings: dict[str, float | int]
     sampling: float  # nm
     dataset_digest: str
     split: str
     scans: list[Stitched]
     packages: dict[str, str]
+    stitched_from: str = ""  # digest of patches, positions and weights; older programs did not write it
 
 
-def write(
-    source: Path,
-    scans: Scans,
-    out: Path,
-    method: LeastSquares | Iterative,
-    *,
-    field: str = "phase",
-    force: bool = False,
-) -> Images:
+type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), and its first pixel on the grid of all
+
+
+def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str, force: bool = False) -> Images:
     """Stitch the scans of a store of predictions into a store of images.
 
     force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
@@ -109,16 +112,33 @@ def write(
     return job.about(found)
 
 
-def images(
-    source: Path, scans: Scans, method: LeastSquares | Iterative, *, field: str
-) -> Iterator[tuple[Stitched, Frame, Image]]:
-    """The same images, one after another, in memory. UserError as `write`."""
+def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
+    """Return the same images, one after another, and the store beside the predictions that they are read from.
+
+    Images are read if `write` stored them from the same patches by the same method and program; otherwise they are
+    stitched in memory, and the store is None. UserError as `write`.
+    """
     job = _job(source, scans, method, field)
+    if stored := job.stored():
+        return read_each(*stored, scans, field), stored[0]
     patches, frame = job.laid()
-    return job.images(patches, frame)
+    return ((one, frame.origin, image.values) for one, image in job.images(patches, frame)), None
 
 
-def _job(source: Path, scans: Scans, method: LeastSquares | Iterative, field: str) -> "_Job":
+def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
+    """Yield the images of a store. UserError if they are damaged."""
+    try:
+        group: Any = open_split(path, "")
+        y, x = (round(float((group[name][0] - scans.zero) / scans.sampling)) for name in ("y", "x"))
+        for row, one in enumerate(found.scans):
+            yield one, (y, x), np.asarray(group[field][row])
+    except UserError:
+        raise
+    except Exception as error:  # whatever a missing or damaged object makes a codec raise
+        raise UserError(f"{path}: images cannot be read ({type(error).__name__}); stitch them again") from None
+
+
+def _job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
     predictions = read_predictions(source)
     target = _target(source, predictions, field)
     _refuse_unlike(source, predictions, scans)
@@ -179,7 +199,7 @@ class _Job:
     predictions: Predictions
     target: Field
     scans: Scans
-    method: LeastSquares | Iterative
+    method: Blend
 
     def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
         """All objects of the store, the metadata of the whole last; how the scans came out is appended to `found`."""
@@ -187,30 +207,48 @@ class _Job:
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), None)
         yield from _encoded(described, 0, self._coordinates(frame, numbers))
-        for place, (one, _, image) in enumerate(self.images(patches, frame)):
+        for place, (one, image) in enumerate(self.images(patches, frame)):
             yield from _encoded(described, place, self._arrays(image))
             found.append(one)
         yield from self._metadata(frame, len(numbers), self.about(found)).items()
 
-    def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Frame, Image]]:
+    def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Image]]:
         """Of one scan after another."""
         for number in np.unique(self.scans.scan):
             rows = np.flatnonzero(self.scans.scan == number)
             image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
-            yield _stitched(int(number), len(rows), image), frame, image
+            yield _stitched(int(number), len(rows), image), image
+
+    def stored(self) -> tuple[Path, Images] | None:
+        """The images that this job would make, if a store beside the predictions holds them."""
+        for path in sorted(self.source.absolute().parent.iterdir()):
+            with suppress(UserError, OSError):
+                found = read_images(path)
+                if found.model_copy(update={"scans": []}) == self.about([]):
+                    return path, found
+        return None
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that the images depend on, but for the method."""
+        scans = self.scans
+        places = (scans.position, scans.weight, scans.scan, np.array([scans.sampling, scans.zero]))
+        parts = [sha256(np.asarray(values, float).tobytes()) for values in places]
+        return sha256(" ".join([sha256_of_folder(self.source / self.target.name), *parts]).encode())
 
     def about(self, found: list[Stitched]) -> Images:
         """The metadata."""
         return Images(
             format=FORMAT,
             name=self.predictions.name,
-            method="iterative" if isinstance(self.method, Iterative) else "least_squares",
+            method=NAMES[type(self.method)],
             settings=asdict(self.method),
             sampling=self.scans.sampling,
             dataset_digest=self.predictions.dataset_digest,
             split=self.predictions.split,
             scans=found,
             packages=versions(PACKAGES),
+            stitched_from=self.digest,
         )
 
     def laid(self) -> tuple[Patches, Frame]:
@@ -232,7 +270,7 @@ class _Job:
                 yield which, values if len(which) == stop - start else values[rows[which] - start]
 
     def _arrays(self, image: Image) -> dict[str, np.ndarray]:
-        return {self.target.name: image.phase[None], "weight": image.weight[None], "component": image.component[None]}
+        return {self.target.name: image.values[None], "weight": image.weight[None], "component": image.component[None]}
 
     def _coordinates(self, frame: Frame, numbers: np.ndarray) -> dict[str, np.ndarray]:
         axes = zip(("y", "x"), frame.origin, frame.shape, strict=True)

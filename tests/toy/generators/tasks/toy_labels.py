@@ -1,0 +1,73 @@
+"""Discs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from generators import recipe
+from generators.contract import Arrays
+from generators.streams import Streams
+from schemas.knobs import knob
+from schemas.quantities import within
+
+VERSION = 1
+
+
+class Recipe(recipe.Recipe):
+    """Every knob of the task."""
+
+    size: int = Field(12, ge=8, **knob("pixels of an image along y; along x one more"))
+    noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
+
+    def sizes(self) -> dict[str, int]:
+        """Lengths of the dimensions."""
+        return {"y": self.size, "x": self.size + 1}
+
+
+RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is drawn for one image, in the dtypes of the schema."""
+
+    radius: np.float32
+    direction: np.float32
+    kind: np.uint8
+    place: np.ndarray
+
+
+def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    """From the stream `shape`."""
+    radius = rng.shape.uniform(0.15, 0.35) * recipe.size
+    kind = np.uint8(radius > 0.25 * recipe.size)
+    direction = np.float32(rng.shape.uniform(-np.pi, np.pi))
+    return Parameters(np.float32(radius), direction, kind, rng.shape.uniform(0.4, 0.6, 2) * recipe.size)
+
+
+def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    """Masks, and images without noise."""
+    sizes = recipe.sizes()
+    y, x = np.ogrid[: sizes["y"], : sizes["x"]]
+    masks, images = [], []
+    for one in block:
+        away = np.hypot(y - one.place[0], x - one.place[1]) - one.radius
+        masks.append(np.where(abs(away) < 0.5, 2, away < 0))
+        slope = np.sin(one.direction) * (y - one.place[0]) + np.cos(one.direction) * (x - one.place[1])
+        images.append(np.array([0, 1, 0.5])[masks[-1]] * (1 + 0.5 * slope / recipe.size))
+    return {"mask": np.stack(masks).astype(np.uint8), "image": np.stack(images).astype(np.float32)}
+
+
+def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    """Gaussian noise, from the stream `noise` of each sample."""
+    shape = arrays["image"].shape[1:]
+    noise = np.stack([recipe.noise * rng.noise.standard_normal(shape) for rng in rngs])
+    return arrays | {"image": (arrays["image"] + noise).astype(np.float32)}
+
+
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
+    """None."""
+    return {}

@@ -1,0 +1,74 @@
+"""Random spots and their projections."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from generators import recipe
+from generators.contract import Arrays
+from generators.streams import Streams
+from schemas.knobs import knob
+from schemas.quantities import within
+
+VERSION = 1
+
+
+class Recipe(recipe.Recipe):
+    """Every knob of the task."""
+
+    size: int = Field(8, ge=4, **knob("pixels of an image along y; along x one more"))
+    angles: int = Field(5, ge=1, **knob("projections"))
+    noise: Annotated[float, within(0)] = Field(0.01, **knob("standard deviation"))
+
+    def sizes(self) -> dict[str, int]:
+        """Lengths of the dimensions."""
+        return {"y": self.size, "x": self.size + 1, "angle_index": self.angles, "detector": 2 * self.size}
+
+
+RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is drawn for one image, in the dtypes of the schema."""
+
+    angle: np.ndarray
+    places: np.ndarray  # (spot, 2)
+
+
+def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    """From the stream `shape`."""
+    angle = np.sort(rng.shape.uniform(0, np.pi, recipe.angles)).astype(np.float32)
+    return Parameters(angle, rng.shape.uniform(0.2, 0.8, (2, 2)) * recipe.size)
+
+
+def rays(angle: np.ndarray, sizes: Mapping[str, int]) -> np.ndarray:
+    """Weights (angle, detector, y, x) of the pixels in each value of the sinogram."""
+    y, x, t = (np.arange(sizes[dim]) - (sizes[dim] - 1) / 2 for dim in ("y", "x", "detector"))
+    place = np.cos(angle)[:, None, None] * x + np.sin(angle)[:, None, None] * y[:, None]
+    found: np.ndarray = np.maximum(0, 1 - abs(place[:, None] - t[:, None, None]))
+    return found
+
+
+def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    """Images and their projections."""
+    sizes = recipe.sizes()
+    y, x = np.ogrid[: sizes["y"], : sizes["x"]]
+    images = [sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / 3) for a, b in one.places) for one in block]
+    found = [np.einsum("adyx,yx->ad", rays(one.angle, sizes), image) for one, image in zip(block, images, strict=True)]
+    return {"image": np.stack(images).astype(np.float32), "sinogram": np.stack(found).astype(np.float32)}
+
+
+def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    """Gaussian noise, from the stream `noise` of each sample."""
+    shape = arrays["sinogram"].shape[1:]
+    noise = np.stack([recipe.noise * rng.noise.standard_normal(shape) for rng in rngs])
+    return arrays | {"sinogram": (arrays["sinogram"] + noise).astype(np.float32)}
+
+
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
+    """None."""
+    return {}

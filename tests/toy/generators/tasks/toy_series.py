@@ -1,0 +1,72 @@
+"""A bright spot that goes round an axis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from generators import recipe
+from generators.contract import Arrays
+from generators.streams import Streams
+from schemas.knobs import knob
+from schemas.quantities import within
+
+VERSION = 1
+
+
+class Recipe(recipe.Recipe):
+    """Every knob of the task."""
+
+    size: int = Field(9, ge=4, **knob("pixels of a view along y; along x one more"))
+    tilts: int = Field(4, ge=1, **knob("views of a series"))
+    noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
+
+    def sizes(self) -> dict[str, int]:
+        """Lengths of the dimensions."""
+        return {"y": self.size, "x": self.size + 1, "tilt": self.tilts}
+
+
+RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is drawn for one series, in the dtypes of the schema."""
+
+    angle: np.ndarray
+    background: np.float32
+    place: np.ndarray  # (2,): along y, and radius, to the size
+
+
+def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    """From the stream `shape`."""
+    angle = (rng.shape.uniform(0, 6) + np.linspace(-1, 1, recipe.tilts)).astype(np.float32)
+    return Parameters(angle, np.float32(rng.shape.uniform(0, 1)), rng.shape.uniform(0.2, 0.4, 2))
+
+
+def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    """Views (sample, y, tilt, x) with their background."""
+    sizes = recipe.sizes()
+    y, x = np.arange(sizes["y"])[:, None, None], np.arange(sizes["x"])
+    rows = []
+    for one in block:
+        height, radius = one.place * recipe.size
+        middle = sizes["x"] / 2 + radius * np.cos(one.angle.astype(float))[:, None]
+        rows.append(np.exp(-((y - height - 2) ** 2 + (x - middle) ** 2) / 4))
+    clean = np.stack(rows)
+    background = np.array([one.background for one in block])[:, None, None, None]
+    return {"clean": clean.astype(np.float32), "noisy": (clean + background).astype(np.float32)}
+
+
+def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    """Gaussian noise, from the stream `noise` of each sample."""
+    shape = arrays["noisy"].shape[1:]
+    noise = np.stack([recipe.noise * rng.noise.standard_normal(shape) for rng in rngs])
+    return arrays | {"noisy": (arrays["noisy"] + noise).astype(np.float32)}
+
+
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
+    """None."""
+    return {}

@@ -1,0 +1,24 @@
+"""The mask by a threshold."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from inference.contract import Arrays, Method, Report, Setting, Shown
+
+
+def threshold(fields: Arrays, *, level: float) -> dict[str, np.ndarray]:
+    """The disc where the image is above a level [1]."""
+    return {"mask": (fields["image"] > level).astype(np.uint8)}
+
+
+METHODS: Mapping[str, Method] = {
+    "threshold": Method(
+        about="the disc is bright",
+        needs=("image",),
+        solve=threshold,
+        settings={"level": Setting("of the image", "1", (0.1, 0.3, 0.5, 0.7))},
+    )
+}
+
+REPORT = Report(inputs=(Shown("image"),), parameters=("radius",))

@@ -1,0 +1,26 @@
+"""The image without a network."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from inference.contract import Arrays, Method, Report, Setting, Shown
+
+
+def spread(fields: Arrays, *, size: float) -> dict[str, np.ndarray]:
+    """An even image of the right sum. size: pixels along y, one less than along x."""
+    shape = (int(size), int(size) + 1)
+    level = fields["sinogram"].sum((1, 2)) / fields["angle"].shape[1] / np.prod(shape)
+    return {"image": np.broadcast_to(level[:, None, None], (len(level), *shape)).astype(np.float32)}
+
+
+METHODS: Mapping[str, Method] = {
+    "even": Method(
+        about="the mean",
+        needs=("sinogram", "angle"),
+        solve=spread,
+        settings={"size": Setting("pixels along y", "pixel", (8,), least=1, whole=True)},
+    )
+}
+
+REPORT = Report(inputs=(Shown("sinogram"),))

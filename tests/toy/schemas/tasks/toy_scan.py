@@ -1,0 +1,19 @@
+"""Projections of an image at angles of its own, and the image."""
+
+from schemas.core import Field, Grid, Task
+
+TASK = Task(
+    name="toy_scan",
+    version="1.0",
+    about=__doc__,
+    formula=(
+        "sinogram[a, d] = sum over pixels of image max(0, 1 - |x cos angle[a] + y sin angle[a] - t|), x, y and t = d "
+        "counted from the middle of their axes, when noise=0"
+    ),
+    grids=(Grid(("y", "x")), Grid(("angle_index", "detector"))),
+    fields=(
+        Field("sinogram", ("sample", "angle_index", "detector"), "float32", "1", "input", "the projections"),
+        Field("image", ("sample", "y", "x"), "float32", "1", "target", "what is projected"),
+        Field("angle", ("sample", "angle_index"), "float32", "rad", "parameter", "of each projection"),
+    ),
+)

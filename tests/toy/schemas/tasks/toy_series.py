@@ -1,0 +1,20 @@
+"""Noisy views of a turned body: the clean ones. Each view is a sample to a network."""
+
+from schemas.core import Field, Grid, Task
+
+VIEWS = ("sample", "y", "tilt", "x")
+
+TASK = Task(
+    name="toy_series",
+    version="1.0",
+    about=__doc__,
+    formula="noisy = clean + background when noise=0",
+    grids=(Grid(("y", "x")),),
+    slices=("tilt",),
+    fields=(
+        Field("noisy", VIEWS, "float32", "1", "input", "the measured views"),
+        Field("clean", VIEWS, "float32", "1", "target", "without noise and background"),
+        Field("angle", ("sample", "tilt"), "float32", "rad", "parameter", "of each view"),
+        Field("background", ("sample",), "float32", "1", "parameter", "of all views"),
+    ),
+)

@@ -1,0 +1,42 @@
+"""A dense network whose few numbers in the middle are drawn: it has a loss of its own."""
+
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from pydantic import Field
+
+from schemas.knobs import Knobs, knob
+from training.contract import Array, Inputs, Shape
+
+FIT = "any"
+LOSSES = {"kl": "divergence of the numbers in the middle from normal ones"}
+
+
+class Config(Knobs):
+    """Its knobs."""
+
+    middle: int = Field(4, ge=1, **knob("numbers in the middle"))
+
+
+def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
+    """The network."""
+    return VAE(config, inputs, outputs, rngs)
+
+
+class VAE(nnx.Module):
+    """See the module."""
+
+    def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs) -> None:
+        self.outputs = outputs
+        self.encode = nnx.Linear(prod(inputs.shape), 2 * config.middle, rngs=rngs)
+        self.decode = nnx.Linear(config.middle, prod(outputs), rngs=rngs)
+
+    def __call__(self, x: Array, key: Array | None = None) -> tuple[Array, dict[str, Array]]:
+        """(sample, *inputs.shape) -> (sample, *outputs), and the divergence (sample,)."""
+        mean, logarithm = jnp.split(self.encode(x.reshape(len(x), -1)), 2, axis=-1)
+        drawn = 0 if key is None else jnp.exp(logarithm / 2) * jax.random.normal(key, mean.shape)
+        divergence = 0.5 * jnp.sum(mean**2 + jnp.exp(logarithm) - 1 - logarithm, axis=-1)
+        return self.decode(mean + drawn).reshape(len(x), *self.outputs), {"kl": divergence}

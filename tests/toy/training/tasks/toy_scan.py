@@ -1,0 +1,39 @@
+"""The image from its projections."""
+
+import jax.numpy as jnp
+
+from training.contract import Array, Arrays, Derived, Learn, Operator, Sizes
+
+SHAPE = ("y", "x", "detector")
+
+
+def _rays(angle: Array, lengths: tuple[int, ...]) -> Array:
+    """Weights (sample, angle, detector, y, x)."""
+    y, x, t = (jnp.arange(n) - (n - 1) / 2 for n in lengths)
+    turn = angle[..., None, None]
+    place = jnp.cos(turn) * x + jnp.sin(turn) * y[:, None]
+    return jnp.maximum(0, 1 - abs(place[:, :, None] - t[:, None, None]))
+
+
+def forward(image: Array, fields: Arrays, sizes: Sizes) -> Array:
+    """(sample, y, x) -> (sample, angle, detector)."""
+    return jnp.einsum("sadyx,syx->sad", _rays(fields["angle"], tuple(sizes[dim] for dim in SHAPE)), image)
+
+
+def adjoint(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
+    """(sample, angle, detector) -> (sample, y, x)."""
+    return jnp.einsum("sadyx,sad->syx", _rays(fields["angle"], tuple(sizes[dim] for dim in SHAPE)), sinogram)
+
+
+def _projected(fields: Arrays, sizes: Sizes) -> Array:
+    return adjoint(fields["sinogram"], fields, sizes)[..., None] / fields["angle"].shape[1]
+
+
+BACK = Derived(("sinogram", "angle"), _projected, "image", "projected back", sized=True)
+
+LEARN = Learn(
+    inputs={"sinogram": ("sinogram",), "back": (BACK,)},
+    grids={"sinogram": ("angle_index", "detector")},
+    operator=Operator(("sinogram", "angle"), "sinogram", forward, adjoint, "sums along rays"),
+    recipes={"default": {"model": {"name": "unrolled"}}},
+)

@@ -1,0 +1,117 @@
+"""Parts of samples: random ones to learn from, another one of each sample in each epoch, or all that cover a sample.
+
+The corner of a random part is a Philox draw of (seed, step, row of the batch), on the coarsest of the grids that
+relate: the same from memory and from the store, on any number of devices.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from schemas.core import SAMPLE, Field, Task
+from schemas.errors import UserError
+from training.features import Features
+
+DRAWN = 1  # a word of the counter that no other draw of a run has
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How samples are cut."""
+
+    task: Task  # of whole samples
+    sizes: Mapping[str, int]  # of whole samples
+    lengths: Mapping[str, int]  # of a part, along each dimension of the targets that is cut
+    seed: int | None = None  # None: the parts that cover a sample, one after another
+
+    @cached_property
+    def factors(self) -> dict[str, tuple[str, int]]:
+        """By dimension that is cut: the one of the targets that it relates to, and pixels of that to one of its own."""
+        roots = self.task.related("same", "coarser")
+        known = {roots[dim]: dim for dim in self.lengths}
+        found = {dim: known[root] for dim, root in roots.items() if root in known and dim in self.sizes}
+        return {dim: (target, self.sizes[target] // self.sizes[dim]) for dim, target in found.items()}
+
+    @cached_property
+    def steps(self) -> dict[str, int]:
+        """Pixels of the targets between places at which all grids can be cut."""
+        return {dim: math.lcm(*(n for target, n in self.factors.values() if target == dim)) for dim in self.lengths}
+
+    @property
+    def cut_sizes(self) -> dict[str, int]:
+        """Lengths of a part."""
+        return {**self.sizes, **{dim: self.lengths[target] // n for dim, (target, n) in self.factors.items()}}
+
+    @property
+    def cut_task(self) -> Task:
+        """The task of parts: what is one for all samples is one for each part."""
+        return replace(self.task, fields=tuple(map(self._cut, self.task.fields)))
+
+    def _cut(self, field: Field) -> Field:
+        return replace(field, dims=(SAMPLE, *field.dims)) if self.cuts(field) and not field.per_sample else field
+
+    def cuts(self, field: Field) -> bool:
+        """Whether a part of a sample holds a part of the field."""
+        return bool(self.factors.keys() & set(field.dims))
+
+    @cached_property
+    def cover(self) -> np.ndarray:
+        """Corners (part, dimension) of parts that cover a sample, the last along each dimension flush with its end."""
+        along = []
+        for dim, length in self.lengths.items():
+            last = self.sizes[dim] - length
+            along.append([*range(0, last, length), last])
+        return np.array(list(product(*along)))
+
+    @property
+    def parts(self) -> int:
+        """Parts of a sample in an epoch."""
+        return 1 if self.seed is not None else len(self.cover)
+
+    def corners(self, step: int, ids: np.ndarray) -> np.ndarray:
+        """Corners (row, dimension) of the parts of a batch [pixel of the targets]."""
+        if self.seed is None:
+            covered: np.ndarray = self.cover[ids % self.parts]
+            return covered
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, DRAWN, step]))
+        places = [(self.sizes[dim] - length) // self.steps[dim] + 1 for dim, length in self.lengths.items()]
+        drawn: np.ndarray = rng.integers(0, places, (len(ids), len(places))) * list(self.steps.values())
+        return drawn
+
+    def starts(self, field: Field, corner: Any) -> list[Any]:
+        """Where a part begins along each dimension of a field but samples. corner: (..., dimension)."""
+        place = {dim: corner[..., i] for i, dim in enumerate(self.lengths)}
+        dims = [dim for dim in field.dims if dim != SAMPLE]
+        found = [self.factors.get(dim) for dim in dims]
+        return [place[one[0]] // one[1] if one else 0 for one in found]
+
+    def part(self, field: Field, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
+        """A part of the values of one sample."""
+        shape = field.shape(self.cut_sizes)
+        return values[tuple(slice(int(a), int(a) + n) for a, n in zip(self.starts(field, corner), shape, strict=True))]
+
+
+def crop_of(features: Features, length: int, *, whole: bool) -> Crop | None:
+    """How samples are cut to parts of a length along each dimension of the targets; None if they are no longer.
+
+    whole: a model of the kind that maps whole samples. UserError if samples must not be cut, or not at such a length.
+    """
+    lengths = {dim: length for dim in features.out if features.sizes[dim] > length}
+    if not lengths:
+        return None
+    if features.whole or whole or features.task.window:
+        raise UserError(
+            f"crop = {length}: what the network sees, or gives, follows from whole samples alone; give crop=none, or "
+            "another --input or --model"
+        )
+    crop = Crop(features.task, features.sizes, lengths)
+    if wrong := [f"{n} along {dim}" for dim, n in crop.steps.items() if length % n]:
+        raise UserError(
+            f"crop = {length}: must be a multiple of {', '.join(wrong)}: so many lie under one of the input"
+        )
+    return crop
