@@ -58,6 +58,7 @@ def network(
     """
     from training.export import load_checkpoint, load_model
 
+    given = _told(source, texts)
     trained = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
     card = trained.card
     if card.task.name != source.task.name:
@@ -66,7 +67,7 @@ def network(
         )
     _refuse_lacking(source, f"model {path}", trained.inputs)
     follows = trained.task == card.task  # what follows a network is for the task's own targets
-    finished = _finished(source, f"model {path}", texts) if follows else _Finished()
+    finished = _finished(source, f"model {path}", given) if follows else _Finished()
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
         kind="network",
@@ -103,9 +104,14 @@ class _Finished:
     apply: Callable[[Arrays, Arrays], Arrays] = lambda fields, predicted: predicted
 
 
-def _finished(source: Source, what: str, texts: Sequence[str]) -> _Finished:
+def _told(source: Source, texts: Sequence[str]) -> Settings:
+    """The settings given for what follows a network."""
     after = find_finish(source.task.name)
-    given = tuning.parse("what follows a network", after.settings if after else {}, texts)
+    return tuning.parse("what follows a network", after.settings if after else {}, texts)
+
+
+def _finished(source: Source, what: str, given: Settings) -> _Finished:
+    after = find_finish(source.task.name)
     if after is None:
         return _Finished()
     settings = {key: given.get(key, setting.values[0]) for key, setting in after.settings.items()}

@@ -20,6 +20,7 @@ from inference.stitching.compare import SCANNED
 from schemas.core import find_task
 from schemas.kinds import kind
 from schemas.scores import ring_correlation, score
+from schemas.slices import count, fold
 
 from .conftest import TOY_TASK, Command, files, refused
 from .test_methods import TOGETHER
@@ -91,13 +92,15 @@ def test_numbers_are_those_of_the_arrays(
     known, window = find_task(task), find_task(task).window
     with (Path("report") / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["sample"] for row in rows] == [str(i) for i in range(6)]
+    slices = count(known, dict(truth.sizes))
+    assert [row["sample"] for row in rows] == [str(i // slices) for i in range(6 * slices)]
     for name in names:
         opened = xr.open_zarr(f"p-{name}.zarr").load()
         predicted, exact = (
             {field.name: store[field.name].values for field in known.of("target")} for store in (opened, truth)
         )
-        expected = dict(score(known, predicted, exact, truth[window].values if window else None))
+        guess, fact = (fold(known, values, 6) for values in (predicted, exact))
+        expected = dict(score(known.sliced, guess, fact, truth[window].values if window else None))
         if measures:
             expected |= measures.of(exact | {n: truth[n].values for n in measures.needs if n in truth}, predicted)
         found = metrics()["methods"][name]
@@ -111,11 +114,12 @@ def test_numbers_are_those_of_the_arrays(
             assert found["metrics"][metric]["std"] == pytest.approx(finite.std(), rel=1e-9, abs=1e-12)
             column = np.array([float(row[f"{name}.{metric}"]) for row in rows])
             np.testing.assert_array_equal(column, values)
-    for field in known.of("parameter"):
+    for field in known.sliced.of("parameter"):
         assert (field.name in rows[0]) == (field.dims == ("sample",) and field.name in truth)
         if field.name in rows[0]:
             read = np.array([row[field.name] for row in rows]).astype(field.dtype)
-            np.testing.assert_array_equal(read, truth[field.name].values)
+            stored = fold(known, {f.name: truth[f.name].values for f in known.fields if f.name in truth}, 6)
+            np.testing.assert_array_equal(read, stored[field.name])
 
 
 @pytest.mark.usefixtures("without_report")

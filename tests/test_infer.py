@@ -57,6 +57,7 @@ class Network:
         self.now = 0.0  # seconds
         self.whole = False
         self.identity = sha * 32
+        self.task = task
         self.card = SimpleNamespace(
             recipe={"model": {"name": "unet", "width": 32}},
             task=task,

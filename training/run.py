@@ -82,7 +82,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
     if start and (found := start.accepts(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     if not manifest.task.of("target"):
-        raise UserError(f"{data}: cannot be learned from: no field has the role target")
+        raise UserError(f"{data}: cannot be learned from: it holds measurements, without targets")
     _refuse_unknown(manifest.task, recipe)
     features = features_of(manifest.task, recipe, {}, manifest.sizes)
     learn = features.learn
@@ -143,8 +143,6 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
     """What the dataset lacks."""
     found = []
     fields = {field.name: field for field in manifest.task.fields}
-    if manifest.origin != "simulated":
-        found.append("it holds measurements, without targets")
     if not manifest.samples.get("train"):
         found.append("it has no training samples")
     if not manifest.samples.get("validation") and (recipe.patience or recipe.schedule.name == "plateau"):

@@ -19,7 +19,7 @@ VERSION = 1
 class Recipe(recipe.Recipe):
     """Every knob of the task."""
 
-    size: int = Field(8, ge=4, **knob("pixels of an image along y; along x one more"))
+    size: int = Field(12, ge=4, **knob("pixels of an image along y; along x one more"))
     angles: int = Field(5, ge=1, **knob("projections"))
     noise: Annotated[float, within(0)] = Field(0.01, **knob("standard deviation"))
 

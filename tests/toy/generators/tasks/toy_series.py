@@ -19,7 +19,7 @@ VERSION = 1
 class Recipe(recipe.Recipe):
     """Every knob of the task."""
 
-    size: int = Field(9, ge=4, **knob("pixels of a view along y; along x one more"))
+    size: int = Field(11, ge=4, **knob("pixels of a view along y; along x one more"))
     tilts: int = Field(4, ge=1, **knob("views of a series"))
     noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
 

@@ -19,7 +19,7 @@ METHODS: Mapping[str, Method] = {
         about="the mean",
         needs=("sinogram", "angle"),
         solve=spread,
-        settings={"size": Setting("pixels along y", "pixel", (8,), least=1, whole=True)},
+        settings={"size": Setting("pixels along y", "pixel", (12,), least=1, whole=True)},
     )
 }
 
