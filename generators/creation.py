@@ -18,9 +18,10 @@ from generators import receipts, unit
 from generators.plan import RECEIPTS, Plan
 from schemas import digest, output
 from schemas.errors import UserError
+from schemas.knobs import files_of
 from schemas.locks import locked
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 from schemas.store import LEAF, encode, metadata, open_split
 
 LOCK = "claim.lock"
@@ -53,9 +54,9 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
     """Make a store the plan's own: metadata written, root first. Returns the plan, with the stored layout.
 
     One client at a time: another may have claimed the place since `prepare`, so all is decided again.
-    An OSError becomes a UserError naming the place.
+    An OSError becomes a UserError naming the place, or Interrupted if the disk is full.
     """
-    try:
+    with output.writable("--out", plan.out):
         _refuse_foreign(plan, overwrite=overwrite)
         with _alone(plan):
             _refuse_foreign(plan, overwrite=overwrite)
@@ -64,8 +65,6 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
             sweep_removed(plan.out)
             plan = prepare(plan, unit_samples=unit_samples)
             _publish(plan)
-    except OSError as error:
-        raise UserError(f"--out {plan.out}: {error.strerror or error}; choose a place that can be written") from None
     return plan
 
 
@@ -111,9 +110,9 @@ def constants(plan: Plan) -> dict[str, bytes]:
 
 
 def _remove(plan: Plan) -> None:
-    """Remove the dataset at a place, and its receipts."""
+    """Set the dataset at a place aside, and remove its receipts."""
     if plan.out.is_dir():
-        output.remove(plan.out)
+        set_aside(plan.out)
     for receipt in _entries(plan.run / RECEIPTS):
         receipt.unlink()
 
@@ -136,6 +135,14 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
         raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
     if overwrite:
         output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
+        _refuse_inputs(plan)
+
+
+def _refuse_inputs(plan: Plan) -> None:
+    """Raise UserError if the recipe reads from the dataset that it is to replace."""
+    there = plan.out.resolve()
+    if needed := next((path for path in files_of(plan.recipe) if path.resolve().is_relative_to(there)), None):
+        raise UserError(f"--out {plan.out}: holds {needed}, which this recipe reads; choose another place")
 
 
 def _strangers(plan: Plan) -> Iterator[Path]:

@@ -19,12 +19,12 @@ from generators.progress import follow
 from generators.provenance import packages, platform_class
 from generators.recipe import Recipe
 from schemas.core import SPLITS
-from schemas.errors import Interrupted, UserError
+from schemas.errors import UserError
 from schemas.knobs import describe
 from schemas.layout import choose
 from schemas.machine import cores
 from schemas.manifest import FORMAT, Layout, Manifest
-from schemas.output import output
+from schemas.output import output, resumable, writable
 
 PROBE = 4  # samples timed before a layout is chosen, at most
 SLOW = 2.0  # seconds: of samples that take longer only one is timed
@@ -120,10 +120,8 @@ def _peak() -> int:
 def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
     """UserError if the place cannot be written, or the disk or the memory of this machine is too small for a plan."""
     place = next(folder for folder in (plan.out, *plan.out.parents) if folder.exists())
-    try:
+    with writable("--out", plan.out):
         tempfile.TemporaryFile(dir=place).close()
-    except OSError as error:
-        raise UserError(f"--out {plan.out}: {error.strerror}; choose a place that can be written") from None
     free = shutil.disk_usage(place).free + (creation.existing_bytes(plan.out) if plan.out.is_dir() else 0)
     if cost.disk > free:
         raise UserError(
@@ -142,16 +140,12 @@ def generate(
 ) -> tuple[Manifest, int]:
     """Make what of a plan is not made yet; returns the final manifest and the number of samples made now."""
     made = 0
-    try:
+    with resumable(plan.out, "finished units"):
         with executor as run:
             plan = creation.claim(plan, unit_samples=unit_samples, overwrite=overwrite)
             for outcome in follow(run(unit.ensure, plan.jobs()), sum(plan.manifest.samples.values())):
                 made += outcome.samples * (outcome.made and outcome.kind == "samples")
         return finalise(plan), made
-    except OSError as error:
-        raise Interrupted(
-            f"{plan.out}: {error.strerror or error}; finished units are kept: mend this and run the same command again"
-        ) from None
 
 
 def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: float) -> tuple[Executor, int]:

@@ -61,16 +61,20 @@ def _infer(argv: Sequence[str] | None) -> int:
     stitching = _stitching(args, sources)
     inverter = _inverter(args, sources)
     jobs = [_job(args, source, inverter, _out(args, inverter.name, source, sources)) for source in sources]
-    for job in jobs:
-        for line in inverters.beyond(job.source, inverter):
-            print(line)
-        predictions, made, broken = run.run(job, overwrite=args.overwrite)
-        _say(job.out, predictions, made, broken, first=job is jobs[0])
-        if stitching is not None:
-            from inference.stitching.command import stitch
-
-            for line in stitch(job.source, job.out, args.stitch, stitching):
+    for job in jobs:  # all splits, before anything is written for the first of them
+        run.refuse(job, overwrite=args.overwrite)
+    beyond = [inverters.beyond(job.source, inverter) for job in jobs]
+    with run.alone(jobs):
+        for job, lines in zip(jobs, beyond, strict=True):
+            for line in lines:
                 print(line)
+            predictions, made, broken = run.run(job, overwrite=args.overwrite)
+            _say(job.out, predictions, made, broken, first=job is jobs[0])
+            if stitching is not None:
+                from inference.stitching.command import stitch
+
+                for line in stitch(job.source, job.out, args.stitch, stitching):
+                    print(line)
     return 0
 
 
@@ -285,8 +289,8 @@ def _store(text: str) -> tuple[str | None, Path]:
 
 
 def _label(option: str, text: str) -> str:
-    if not (text.strip() and text.isprintable()):
-        raise UserError(f"{option} {text!r}: a name must be printable text")
+    if not (text.strip() and text.isprintable()) or "/" in text:
+        raise UserError(f"{option} {text!r}: a name must be printable text without /, since files are named after it")
     return text
 
 

@@ -9,8 +9,15 @@ from pathlib import Path
 
 from schemas import output
 from schemas.errors import UserError
-from schemas.objects import inside, is_partial, publish, publish_if_changed, read, sweep, sweep_removed
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 from schemas.predictions import Predictions, metadata, read_predictions
+
+
+def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
+    """Raise the UserError that `claim` would raise, before anything is written."""
+    _refuse_foreign(path, overwrite=overwrite)
+    if not overwrite and read(path / "zarr.json") is not None:
+        _continued(path, asked)
 
 
 def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
@@ -19,9 +26,9 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
     UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
     """
     _refuse_foreign(path, overwrite=overwrite)
-    try:
+    with output.writable("--out", path):
         if overwrite and path.is_dir():
-            output.remove(path)
+            set_aside(path)
         sweep_removed(path)
         if read(path / "zarr.json") is not None:
             asked = _continued(path, asked)
@@ -30,8 +37,6 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
         sweep(path)
         for key, data in objects.items():
             publish_if_changed(inside(path, key), data)
-    except OSError as error:
-        raise UserError(f"--out {path}: {error.strerror or error}; choose a place that can be written") from None
     return asked
 
 

@@ -1,8 +1,8 @@
 """Invert one split of a dataset, unit by unit. The same command keeps the units that are whole, and does the rest."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.machine import versions
 from schemas.objects import inside, publish
+from schemas.output import resumable, writable
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.progress import pace, progress
 from schemas.store import units
@@ -155,20 +156,37 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 
+def refuse(job: Job, *, overwrite: bool = False) -> None:
+    """Raise UserError if a job cannot begin: its place holds something else, or its first samples cannot be read."""
+    place.refuse(job.out, job.predictions, overwrite=overwrite)
+    if overwrite or not (job.out / "zarr.json").exists():
+        job.source.take(job.inverter.inputs, _first(job))
+
+
+@contextmanager
+def alone(jobs: Sequence[Job]) -> Iterator[None]:
+    """Hold the places of all jobs for this process while entered. UserError: another one writes there."""
+    with ExitStack() as stack:
+        for out in (job.out for job in jobs):
+            with writable("--out", out):
+                _lock(out, stack)
+        yield
+
+
+def _lock(out: Path, stack: ExitStack) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(out.with_name(f".{out.name}.lock"), wait=False))
+    except BlockingIOError:
+        raise UserError(f"--out {out}: another `infer` writes here; wait for it, or choose another") from None
+
+
 def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
-    """Invert what is not inverted yet.
+    """Invert what is not inverted yet; the caller has entered `alone`.
 
     Returns what stands in the store now, how many samples were done, and how many of those hold what is no number.
     """
-    with ExitStack() as stack:
-        try:
-            job.out.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(job.out.with_name(f".{job.out.name}.lock"), wait=False))
-        except BlockingIOError:
-            raise UserError(f"--out {job.out}: another `infer` writes here; wait for it, or choose another") from None
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"--out {job.out}: {reason}; choose a place that can be written") from None
+    with resumable(job.out, "finished units"):
         return _run(job, overwrite=overwrite)
 
 
@@ -237,10 +255,17 @@ def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> N
         publish(inside(job.out, key), data)
 
 
+def _first(job: Job) -> np.ndarray:
+    """The samples that are inverted at once before any others."""
+    if job.inverter.unit == "group":
+        return job.source.groups(job.inverter.group)[0]
+    return np.arange(job.source.samples)[: job.block]
+
+
 def _seconds(job: Job, clock: Clock) -> float:
     """Measured on what was done now; where no batch of that counts, the first is done again for it."""
     if not clock.timed:
-        first = job.source.groups(job.inverter.group)[0] if clock.groups else np.arange(job.source.samples)[: job.block]
+        first = _first(job)
         block = job.source.take(job.inverter.inputs, first)
     while not clock.timed:
         clock.time(job.invert, block, len(first))

@@ -1,8 +1,10 @@
 """The one exception for mistakes that a person can mend, and the name that was perhaps meant."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or what of it is ours
 MANY = 12  # names, at most, are listed
 
 

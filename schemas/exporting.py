@@ -20,7 +20,7 @@ from schemas.formats import mat, npy, png, tiff
 from schemas.formats.card import Card, Parameter
 from schemas.gallery import Arrays, Gallery
 from schemas.objects import publish_if_changed, read, sweep
-from schemas.output import refuse_store
+from schemas.output import refuse_store, writable
 from schemas.store import units
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
@@ -48,15 +48,13 @@ def export(
     if unknown := sorted(limits.keys() - set(there)):
         raise UserError(f"--limits {unknown[0]}: no such field among those exported{meant(unknown[0], there)}")
     scale = limits if kind != "png" else _extremes(gallery, fields, first, last, limits)
-    try:
+    with writable("--out", out):
         _claim(out, _mark(gallery, kind, fields, (first, last), scale))
         count = 0
         for name, data in _files(gallery, kind, fields, (first, last), scale):
             publish_if_changed(out / name, data)
             count += not name.endswith(".json")
         publish_if_changed(out / "parameters.csv", _table(gallery, first, last))
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
     return count
 
 

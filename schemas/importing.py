@@ -13,7 +13,7 @@ from schemas.locks import locked
 from schemas.machine import versions
 from schemas.manifest import FORMAT, Manifest, read_manifest
 from schemas.measurement import Measurement
-from schemas.objects import publish_folder, read
+from schemas.objects import publish_folder, read, recover
 from schemas.store import LEAF, encode, metadata, units
 
 SPLIT = "test"
@@ -29,17 +29,16 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
     _refuse_foreign(out)
-    try:
+    with output.writable("--out", out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out.with_name(f".{out.name}.lock")):  # of two imports, the second sees what the first wrote
             return _store(measurement, manifest, leaves, out, overwrite=overwrite)
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
 
 
 def _store(
     measurement: Measurement, manifest: Manifest, leaves: bytes, out: Path, *, overwrite: bool
 ) -> tuple[Manifest, bool]:
+    recover(out)
     _refuse_foreign(out)
     if read(out / "zarr.json") is not None:
         stored = read_manifest(out, incomplete=True)

@@ -5,7 +5,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
     for part in typing.get_args(getattr(annotation, "__value__", annotation)):
         for item in (data, *items):
             yield from _left_out(part, item, prefix)
+
+
+def files_of(knobs: Any) -> Iterator[Path]:
+    """Yield the paths among the values of knobs, at any depth."""
+    if isinstance(knobs, Path):
+        yield knobs
+    parts = [value for _, value in knobs] if isinstance(knobs, BaseModel) else knobs
+    parts = parts.values() if isinstance(parts, Mapping) else parts
+    if isinstance(parts, Collection) and not isinstance(parts, str | bytes):
+        for part in parts:
+            yield from files_of(part)
 
 
 def load(path: Path) -> dict[str, Any]:

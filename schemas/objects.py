@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from schemas.errors import UserError
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of partial objects that we write
-REMOVED = ".removed-"
+REMOVED = ".removed-"  # perhaps half of it is gone already
+REPLACED = ".replaced-"  # whole, while another folder is moved into its place
 STALE = 3600.0  # seconds
 
 
@@ -39,38 +41,87 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
         raise
 
 
+def publish_alone(path: Path, data: bytes) -> None:
+    """Publish a file that lies in no store of ours, and remove what killed writers of it have left beside it."""
+    sweep_beside(path)
+    publish(path, data)
+
+
 def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
     """Write a folder of objects, by key, in one step: beside its place, then renamed. An OSError leaves no trace.
 
-    A folder that is there already is removed when all is written.
+    A folder that is there already is removed when the new one is in its place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
-        if _dead(left.name):
-            shutil.rmtree(left, ignore_errors=True)
+    recover(path)
     partial = _partial(path)
     try:
         for key, data in objects:
             publish(partial / key, data, durable=True)
         if path.exists():
-            set_aside(path)  # until the new one is in its place
+            set_aside(path, REPLACED)
         partial.rename(path)
-        sweep_removed(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        recover(path)
 
 
-def set_aside(path: Path) -> None:
+def recover(path: Path) -> None:
+    """Finish what a killed `publish_folder` has begun at a place.
+
+    The old folder goes back to its place if that is empty; otherwise the new one is there, and the old one is removed.
+    """
+    sweep_beside(path)
+    for old in _aside(path, REPLACED):
+        if path.is_dir() and any(path.iterdir()):
+            old.rename(_new_aside(path, REMOVED))
+        else:
+            old.rename(path)
+    sweep_removed(path)
+
+
+def set_aside(path: Path, word: str = REMOVED) -> None:
     """Move a folder away from its place whole; `sweep_removed` removes it."""
-    path.rename(path.with_name(f"{path.name}{REMOVED}{uuid.uuid4().hex}"))
+    path.rename(_new_aside(path, word))
 
 
 def sweep_removed(path: Path) -> None:
-    """Remove what was set aside from a place, also by a process that was killed."""
-    for left in path.parent.glob(f"{glob.escape(path.name + REMOVED)}*"):
-        if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + REMOVED)):
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove what was set aside from a place, also by a process that was killed. What cannot be removed is named."""
+    for left in _aside(path, REMOVED):
+        if reason := _remove(left):
+            print(f"{left}: cannot be removed ({reason}); remove it yourself", file=sys.stderr)
+
+
+def _remove(folder: Path) -> str | None:
+    """Remove a folder as far as possible. Returns the first reason why something of it stays."""
+    errors: list[BaseException] = []
+    shutil.rmtree(folder, onexc=lambda _function, _name, error: errors.append(error))
+    left = (error for error in errors if not isinstance(error, FileNotFoundError))  # another process is at it, too
+    return next((getattr(error, "strerror", None) or type(error).__name__ for error in left), None)
+
+
+def _new_aside(path: Path, word: str) -> Path:
+    return path.with_name(f"{path.name}{word}{uuid.uuid4().hex}")
+
+
+def _aside(path: Path, word: str) -> list[Path]:
+    """Folders that were set aside from a place."""
+    found = path.parent.glob(f"{glob.escape(path.name + word)}*")
+    return [left for left in found if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + word))]
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove partial files and folders that killed writers of a path left beside it, by the rule of `sweep`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        with suppress(FileNotFoundError):
+            if not _abandoned(left):
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 def is_partial(name: str) -> bool:
@@ -135,11 +186,16 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
     deep: in the folders below, too.
     """
     for path in (folder.rglob if deep else folder.glob)(f".*{PARTIAL}"):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            if not is_partial(path.name):
-                continue
-            if _dead(path.name) or time.time() - path.stat().st_mtime > STALE:
+        with suppress(FileNotFoundError):
+            if path.is_file() and _abandoned(path):
                 path.unlink()
+
+
+def _abandoned(path: Path) -> bool:
+    """Return whether a partial file or folder is left of a writer that is dead, or has written nothing for an hour."""
+    if not is_partial(path.name):
+        return False
+    return _dead(path.name) or time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*"))) > STALE
 
 
 def _dead(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Places on disk that commands write to: which of them can be used, who wrote what is there, and how it is removed.
+"""Places on disk that commands write to: which of them can be used, and who wrote what is there.
 
 Only what carries the metadata of this project under its own key is replaced or removed, and only if it holds nothing
 else: files that another program put there stay, and the command is refused before it has created anything.
@@ -8,10 +8,11 @@ import argparse
 import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.errors import UserError
-from schemas.objects import is_partial, set_aside, sweep_removed
+from schemas.errors import FULL, Interrupted, UserError
+from schemas.objects import is_partial
 
 STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
 CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
@@ -21,21 +22,29 @@ def local(text: str) -> Path:
     """Return the path on this machine that an argument names, with `~` expanded; a type for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr.
+        argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr, or names an unknown user.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise argparse.ArgumentTypeError(f"{text}: addresses are not supported; give a path on this machine")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: the home folder of {Path(text).parts[0]} is not known; write the path without ~"
+        ) from None
 
 
 def output(option: str, path: Path) -> Path:
     """Return the place that an option names: the path as it is, or where its links lead. Nothing is created.
 
     Raises:
-        UserError: the path is a link to nowhere, the root of the file system, or lies inside a Zarr store.
+        UserError: the path or one of its folders is a link to nowhere, or the path is the root of the file system or
+            lies inside a Zarr store.
     """
-    if path.is_symlink() and not path.exists():
-        raise UserError(f"{option} {path}: is a link to nowhere; choose another place")
+    for folder in (path, *path.parents):
+        if folder.is_symlink() and not folder.exists():
+            what = "is" if folder == path else f"lies in {folder},"
+            raise UserError(f"{option} {path}: {what} a link to nowhere; choose another place")
     real = Path(os.path.realpath(path))
     if real == real.parent:
         raise UserError(f"{option} {path}: is the root of the file system; choose a place in a folder")
@@ -90,7 +99,30 @@ def _keys(path: Path) -> Iterator[str]:
             yield os.path.relpath(os.path.join(folder, name), path)
 
 
-def remove(path: Path) -> None:
-    """Remove a folder: it is moved away whole first, so that no half of it stays in its place."""
-    set_aside(path)
-    sweep_removed(path)
+@contextmanager
+def writable(option: str, path: Path) -> Iterator[None]:
+    """Say in one line that a place cannot be written.
+
+    Raises:
+        UserError: in place of an OSError.
+        Interrupted: the same, of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
+        raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
+
+
+@contextmanager
+def resumable(path: Path, kept: str) -> Iterator[None]:
+    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes to its place."""
+    try:
+        yield
+    except BrokenPipeError:  # of the terminal
+        raise
+    except OSError as error:
+        raise Interrupted(
+            f"{path}: {error.strerror or error}; {kept} are kept: mend this and run the same command again"
+        ) from None

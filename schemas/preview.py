@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
-from schemas.objects import publish
+from schemas.objects import publish_alone
 from schemas.store import open_split, read_rows
 
 type Values = dict[str, np.ndarray]
@@ -42,7 +42,7 @@ def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
     figure.suptitle(f"{path.name}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
     picture = BytesIO()
     figure.savefig(picture, dpi=110, format="png")
-    publish(out, picture.getvalue())
+    publish_alone(out, picture.getvalue())
     return count
 
 

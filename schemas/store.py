@@ -144,7 +144,7 @@ class Confined(LocalStore):
 def open_split(path: Path, split: str) -> zarr.Group:
     """The arrays of a split, to read. A missing object is an error (zarr.errors), never silently NaN."""
     zarr.config.set({"array.read_missing_chunks": False})
-    return zarr.open_group(Confined(path), path=split, mode="r", use_consolidated=False)
+    return zarr.open_group(Confined(path), path=split, mode="r", use_consolidated=False, zarr_format=3)
 
 
 def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict[str, np.ndarray]:

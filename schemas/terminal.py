@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from schemas.errors import Interrupted, UserError
+from schemas.errors import FULL, Interrupted, UserError
 
 MISTAKE = 2
 RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
@@ -48,6 +48,10 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno in FULL:
+            return _say(
+                f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again", RESUMABLE
+            )
         return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import zarr
 
+from generators import receipts
+from generators.plan import Job
 from schemas import layout
 
 from .conftest import TOY_TASK, Command, files, refused, scaled
@@ -168,6 +170,21 @@ def test_a_receipt_is_believed_only_if_it_is_whole_and_unchanged(generate: Comma
     assert "40 made now" in out
     assert files("toy.zarr") == before
     assert dataset("verify", "toy.zarr")[0] == 0
+
+
+def test_a_receipt_is_written_when_all_that_it_names_is_there(
+    generate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, save = [], receipts.save
+
+    def noted(job: Job, receipt: receipts.Receipt) -> None:
+        saved.append(receipts.holds(job, receipt))
+        save(job, receipt)
+
+    monkeypatch.setattr(receipts, "save", noted)
+    assert generate(*TOY_TASK, "--n", 8)[0] == 0
+    assert saved
+    assert all(saved)
 
 
 def test_constants_of_every_split_are_verified(generate: Command, dataset: Command) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import zarr
 
+from generators import creation
 from schemas.locks import locked
+from schemas.objects import publish_folder
 
 from .conftest import TOY_TASK, Command, digest, files, refused
 
@@ -251,10 +253,37 @@ def test_a_lock_is_held_by_one_and_leaves_no_file(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_place_is_changed_by_whoever_holds_its_lock(
+    generate: Command, dataset: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that come at once, the second sees what the first has written."""
+    held = []
+
+    def noting(lock: str, work: Callable[..., object]) -> Callable[..., object]:
+        def noted(*args: object) -> object:
+            try:
+                with locked(Path(lock), wait=False):
+                    held.append(False)
+            except BlockingIOError:
+                held.append(True)
+            return work(*args)
+
+        return noted
+
+    monkeypatch.setattr(creation, "_publish", noting("toy.zarr.run/claim.lock", creation._publish))
+    monkeypatch.setattr("schemas.importing.publish_folder", noting(".measured.zarr.lock", publish_folder))
+    assert generate(*GENERATE)[0] == 0
+    np.save("a.npy", SERIES)
+    assert dataset("import", "--task", "tie", "--from", "a.npy", *TIE)[0] == 0
+    assert held == [True, True]
+
+
 WAITS = """
 import sys
 from pathlib import Path
+from generators import creation
 from schemas.locks import locked
+from schemas.objects import publish_folder
 for _ in range(200):
     with locked(Path("x.lock")):
         count = int(Path("count").read_text())

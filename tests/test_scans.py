@@ -5,9 +5,11 @@ import os
 import shutil
 import tracemalloc
 from dataclasses import replace
+from errno import ENOSPC
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from inference.stitching.image import Iterative, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
 from inference.stitching.store import Scans, read_images
-from schemas.errors import UserError
+from schemas.errors import Interrupted, UserError
 
 SAMPLING = 0.05  # nm
 SIZE = (7, 10)
@@ -203,3 +205,10 @@ def test_images_that_are_none_or_of_the_future_are_refused(where: Scans) -> None
 def test_a_place_that_cannot_be_written_is_told(where: Scans) -> None:
     Path("file").write_text("")
     refused(lambda: write(SOURCE, where, Path("file/scan.zarr"), LeastSquares()), "--out file/scan.zarr", "choose")
+
+
+def test_a_full_disk_can_be_resumed(where: Scans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schemas.objects.publish", Mock(side_effect=OSError(ENOSPC, os.strerror(ENOSPC))))
+    with pytest.raises(Interrupted, match=r"scan.zarr: No space left on device; make room and run the same command"):
+        write(SOURCE, where, OUT, LeastSquares())
+    assert not OUT.exists()

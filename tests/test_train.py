@@ -3,16 +3,19 @@
 import fcntl
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 from safetensors.numpy import load
+from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
 
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
-from training import devices, export, loop, steps
+from training import devices, export, journal, loop, steps
 from training.cli import main as train_main
 from training.contract import model_names
 from training.watch import Watch
@@ -180,7 +183,7 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
         recipe = make(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
-        machinery = loop._build(run, mesh, export.assemble(recipe, run.features))
+        machinery = loop._build(run, mesh, export.assemble(recipe, run.features), *loop._sources(run, mesh))
         state = steps.start(machinery.network, machinery.rule, recipe, mesh)
         assert machinery.validation
         return loop.validate(machinery, state, machinery.validation)
@@ -306,6 +309,30 @@ def test_a_damaged_journal_does_not_stop_a_run(data: Path, train: Command) -> No
     path.write_bytes(b"".join([whole[0], b"\xff{\n", b"[1]\n", *whole[1:]]))
     assert train(*command)[0] == 0
     assert path.read_bytes() == b"".join(whole)
+
+
+def test_tensorboard_is_told_the_same_as_by_tensorboardx() -> None:
+    board, peer = journal.Board(Path("a")), SummaryWriter("b")
+    for step in range(3):
+        board.write("train/loss", 0.1 * step, step)
+        peer.add_scalar("train/loss", 0.1 * step, step)
+    board.close()
+    peer.close()
+    assert events("a") == events("b")
+    assert len(events("a")) == 4
+
+
+def events(folder: str) -> list[tuple[bytes, str]]:
+    """The checksum of each record's length, and what it says but for the time."""
+    (path,) = Path(folder).iterdir()
+    data, found = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack_from("<Q", data)
+        event = Event.FromString(data[12 : 12 + length])
+        event.wall_time = 0
+        found.append((data[8:12], str(event)))
+        data = data[16 + length :]
+    return found
 
 
 def test_what_a_kill_left_of_a_folder_is_no_obstacle(data: Path, train: Command) -> None:

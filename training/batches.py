@@ -113,14 +113,14 @@ class Resident:
 
 def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
     """All samples, read in blocks: in parallel, and what cannot be read is named."""
-    rows = [_rows(data, order, block) for block in order.everything]
+    rows = [rows_of(data, order, block) for block in order.everything]
     with ThreadPoolExecutor(READERS) as readers:
         pieces = list(readers.map(data.read, rows))
     return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}
 
 
-def _rows(data: Split, order: Order, block: int) -> slice:
-    """The rows of a block."""
+def rows_of(data: Split, order: Order, block: int) -> slice:
+    """Return the rows of a block."""
     ids = order.rows(block)
     return slice(ids.start // data.parts, ids.stop // data.parts)
 
@@ -274,7 +274,7 @@ class _Blocks:
             if needed is None:
                 return
             key, count = needed
-            self._held[key] = self._readers.submit(self._data.read, _rows(self._data, self._order, key[1]))
+            self._held[key] = self._readers.submit(self._data.read, rows_of(self._data, self._order, key[1]))
             self._left[key] = count
 
     def _serve(self, key: tuple[int, int], count: int) -> None:

@@ -6,11 +6,16 @@ metrics.csv and curves.png are made anew when the run stops, tensorboard/ when i
 import csv
 import io
 import json
-from contextlib import suppress
+import platform
+import struct
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.summary import scalar
 
 from schemas.objects import publish
 
@@ -27,7 +32,7 @@ class Journal:
         self._file = (folder / "metrics.jsonl").open("a")
         for events in (folder / "tensorboard").glob("events.out.tfevents.*"):  # a kill may have cut them short
             events.unlink()
-        self._board = SummaryWriter(str(folder / "tensorboard"), max_queue=100, flush_secs=10)
+        self._board = Board(folder / "tensorboard")
         for row in rows:
             self._show(row)
 
@@ -40,15 +45,43 @@ class Journal:
     def _show(self, row: Row) -> None:
         for name, value in row.items():
             if name not in ("step", "epoch"):
-                self._board.add_scalar(name, value, row["step"])
+                self._board.write(name, value, int(row["step"]))
 
     def close(self) -> None:
         """Write what is made from the lines."""
-        self._file.close()
-        self._board.close()
+        with closing(self._board), closing(self._file):
+            pass
         rows = read(self._folder)
         publish(self._folder / "metrics.csv", _table(rows).encode())
         publish(self._folder / "curves.png", curves(rows))
+
+
+class Board:
+    """Scalars for TensorBoard in a folder, as TensorFlow's records: length, data, and a checksum of each.
+
+    Each is written at once, and raises its OSError here: the writer of tensorboardX has a thread, which dies on a full
+    disk with a traceback.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder / f"events.out.tfevents.{time.time():.0f}.{platform.node()}"
+        self._file = place.open("wb", buffering=0)
+        self._record(file_version="brain.Event:2")
+
+    def write(self, name: str, value: float, step: int) -> None:
+        """A point of the curve of this name."""
+        self._record(step=step, summary=scalar(name, value))
+
+    def _record(self, **content: Any) -> None:
+        data = Event(wall_time=time.time(), **content).SerializeToString()
+        length = struct.pack("<Q", len(data))
+        sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+        self._file.write(length + sums[0] + data + sums[1])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def read(folder: Path) -> list[Row]:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from schemas import slices
 from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
+from schemas.output import resumable
 from training import batches, devices, export, losses, optimizers, start, steps
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
@@ -26,7 +27,7 @@ from training.journal import Journal, Row
 from training.network import Network
 from training.order import Order, block_length
 from training.progress import Progress, follow
-from training.run import Run, claim, hardware
+from training.run import Run, begin, claim, hardware
 from training.signals import requested_stop
 from training.watch import Watch
 
@@ -68,11 +69,14 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     if run.start:
         start.arrays(run.start, network)  # refused before a run is overwritten
     with _claimed(run, overwrite=overwrite):
-        machinery = _build(run, mesh, network)
+        sources = _sources(run, mesh)  # samples that cannot be read are refused before an old run is removed
+        _by_the_first(lambda: begin(run, overwrite=overwrite))
+        machinery = _build(run, mesh, network, *sources)
         if devices.first():
             print(_told(machinery), flush=True)
         try:
-            return _train(machinery)
+            with resumable(run.out, "checkpoints"):
+                return _train(machinery)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -84,17 +88,22 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 
 @contextmanager
 def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
-    """The first process claims the run's folder, for all; UserError in each if it may not."""
+    """Let the first process claim the run's folder for all."""
     with ExitStack() as stack:
-        refused = None
-        if devices.first():
-            try:
-                stack.enter_context(claim(run, overwrite=overwrite))
-            except UserError as error:
-                refused = error
-        if not devices.everybody(refused is None):
-            raise refused or UserError("the first process was refused the run's folder: it says why")
+        _by_the_first(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
         yield
+
+
+def _by_the_first(work: Callable[[], object]) -> None:
+    """Let the first process do something for all. UserError in each of them if it is refused."""
+    refused = None
+    if devices.first():
+        try:
+            work()
+        except (UserError, Interrupted) as error:
+            refused = error
+    if not devices.everybody(refused is None):
+        raise refused or UserError("the first process was refused the run's folder: it says why")
 
 
 def _told(m: Machinery) -> str:
@@ -111,10 +120,14 @@ def _samples(m: Machinery) -> int:
     return m.training.order.n // m.training.order.parts
 
 
-def _build(run: Run, mesh: Mesh, network: Network) -> Machinery:
+def _sources(run: Run, mesh: Mesh) -> tuple[Source, Source | None]:
+    """Where training and validation samples come from."""
+    training = _source(run, mesh, "train", run.recipe.seed)
+    return training, _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
+
+
+def _build(run: Run, mesh: Mesh, network: Network, training: Source, validation: Source | None) -> Machinery:
     recipe, features = run.recipe, run.features
-    training = _source(run, mesh, "train", recipe.seed)
-    validation = _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
     count = recipe.epochs * training.order.steps
     rule = optimizers.build(recipe, count)
     return Machinery(
@@ -135,7 +148,10 @@ def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
     data, order, nbytes = samples_of(run, split, seed)
     whole = nbytes * (order.n // order.parts)
     resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
-    return Resident(data, order, mesh) if resident else Stream(data, order, mesh)
+    if resident:
+        return Resident(data, order, mesh)
+    data.read(batches.rows_of(data, order, order.blocks(0)[0]))  # UserError if it is damaged
+    return Stream(data, order, mesh)
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:

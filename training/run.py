@@ -19,7 +19,7 @@ from schemas.errors import UserError
 from schemas.locks import locked
 from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import is_partial, publish, read, sha256, sweep, sweep_removed
+from schemas.objects import is_partial, publish, read, set_aside, sha256, sweep, sweep_removed
 from schemas.store import open_split
 from training import losses
 from training.contract import find_learn, find_model
@@ -193,38 +193,50 @@ def _moments_of(mean: float, std: float) -> Moments:
 
 @contextmanager
 def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
-    """Make the run's folder this run's, and this process its only one, while entered.
+    """Hold the run's folder for this process alone while entered. Nothing in it is changed before `begin`.
 
     UserError shows how it differs from the run that is there, or says that another process is at it.
     """
     output.refuse_store("--out", run.out)
     _refuse_foreign(run.out, overwrite=overwrite)
-    run.out.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(run.out.with_name(f".{run.out.name}.lock"), wait=False))
-        except BlockingIOError:
-            raise UserError(
-                f"{run.out}: another process is training here; wait for it, or give another --out"
-            ) from None
-        _claim(run, overwrite=overwrite)
+        with output.writable("--out", run.out):
+            _lock(run.out, stack)
+        _refuse_foreign(run.out, overwrite=overwrite)
+        if _learned(run.out) and not overwrite:
+            _refuse_other(run)
         yield
 
 
-def _claim(run: Run, *, overwrite: bool) -> None:
-    path = run.out / "run.json"
-    _refuse_foreign(run.out, overwrite=overwrite)
-    if overwrite and _entries(run.out):
-        output.remove(run.out)
-    sweep_removed(run.out)
-    sweep(run.out)
-    found = read(path) if _learned(run.out) else None
-    if found is None:
-        publish(path, json.dumps(run.identity, indent=1).encode())
-        return
+def _lock(out: Path, stack: ExitStack) -> None:
     try:
-        neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
-        differences = list(_differences(json.loads(found), json.loads(json.dumps(run.identity)), neutral))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(out.with_name(f".{out.name}.lock"), wait=False))
+    except BlockingIOError:
+        raise UserError(f"{out}: another process is training here; wait for it, or give another --out") from None
+
+
+def begin(run: Run, *, overwrite: bool) -> None:
+    """Remove the old run if `overwrite` says so, tidy up after killed processes, and write what this run is.
+
+    The caller has entered `claim`, and knows that the run can begin.
+    """
+    _refuse_foreign(run.out, overwrite=overwrite)
+    with output.writable("--out", run.out):
+        if overwrite and _entries(run.out):
+            set_aside(run.out)
+        sweep_removed(run.out)
+        sweep(run.out)
+        if not _learned(run.out):
+            publish(run.out / "run.json", json.dumps(run.identity, indent=1).encode())
+
+
+def _refuse_other(run: Run) -> None:
+    """Raise UserError if the run that is there differs from this one."""
+    path = run.out / "run.json"
+    neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
+    try:
+        differences = list(_differences(json.loads(path.read_bytes()), json.loads(json.dumps(run.identity)), neutral))
     except ValueError:
         raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite") from None
     if differences:

@@ -20,7 +20,7 @@ from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching.resolution import Resolution
 from schemas.core import find_task
 from schemas.errors import UserError
-from schemas.objects import publish
+from schemas.objects import publish_alone
 
 DRAWN = 16  # scans, at most
 
@@ -81,7 +81,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     rows: list[dict[str, Any]] = []
     for one, first, image in store.read_each(out, images, where, how.target):
         if len(lines) < DRAWN:
-            publish(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
+            publish_alone(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
         lines.append(f"scan {one.scan}: {_about(one, unit)}")
         if truth is not None:
             found = worth(how, image, first, truth[one.scan], where.sampling)[1]
@@ -89,7 +89,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
             lines[-1] += f"; {_worth(found, unit)}"
     if truth is not None:
         place = out.with_name(f"{stem}-resolution.json")
-        publish(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
+        publish_alone(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
         lines.append(str(place))
     return lines
 

@@ -30,7 +30,7 @@ from schemas.documents import document
 from schemas.errors import UserError, meant
 from schemas.machine import versions
 from schemas.objects import inside, publish_folder, read, sha256, sha256_of_folder
-from schemas.output import refuse_strangers
+from schemas.output import refuse_strangers, writable
 from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.store import consolidate, create_array, encode, open_split, units
 
@@ -105,10 +105,8 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str, f
     refuse_taken(out, field, force=force)
     job = _job(source, scans, method, field)
     found: list[Stitched] = []
-    try:
+    with writable("--out", out):
         publish_folder(out, job.objects(found))
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}; choose a place that can be written") from None
     return job.about(found)
 
 
