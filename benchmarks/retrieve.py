@@ -27,8 +27,8 @@ from physics.phase_retrieval import PUBLISHED, Schedule, reconstruct, start_with
 from schemas.core import find_task
 from schemas.displacements import SUPPORT
 from schemas.knobs import make
+from training.assembly import assemble, features_of
 from training.contract import find_learn, find_model
-from training.export import assemble, features_of
 from training.features import Moments
 from training.recipe import recipe_of
 from training.run import hardware

@@ -27,7 +27,8 @@ import scipy.fft
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import tapered
 from inference.stitching.store import Scans, write
-from schemas.core import Field, Gauge, Task
+from schemas.core import Field, Task
+from schemas.grids import Gauge
 from schemas.machine import processor
 from schemas.objects import publish_folder
 from schemas.predictions import FORMAT, Predictions, metadata, objects

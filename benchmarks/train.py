@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from schemas.knobs import make
-from training import devices, export, optimizers, steps
+from training import assembly, devices, optimizers, steps
 from training.batches import Batch, Resident, Stream
 from training.contract import find_model
 from training.loop import samples_of
@@ -68,7 +68,7 @@ def _command(room: str, *args: object) -> None:
 def _step(run: Run) -> float:
     """Samples per second of learning, data on the device."""
     mesh = devices.mesh(run.recipe.batch_size)
-    network = export.assemble(run.recipe, run.features)
+    network = assembly.assemble(run.recipe, run.features)
     rule = optimizers.build(run.recipe, 10**6)
     learn = steps.learn(network, run.features, rule, run.recipe.model_copy(update={"augment": False}), mesh)
     state = steps.start(network, rule, run.recipe, mesh)
@@ -101,7 +101,7 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
     done = subprocess.run([python or sys.executable, script, json.dumps(spec)], capture_output=True, text=True)
     found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     if found is not None:
-        own = export.assemble(run.recipe, run.features).parameters
+        own = assembly.assemble(run.recipe, run.features).parameters
         assert found["parameters"] == own, (found["parameters"], own)
     return found
 

@@ -11,6 +11,7 @@ from generators.streams import Streams
 from schemas import files
 from schemas.core import SAMPLE, Task, find_task
 from schemas.errors import UserError
+from schemas.grids import unlike
 from schemas.knobs import untold
 
 type Arrays = dict[str, np.ndarray]
@@ -78,6 +79,6 @@ def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
     for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
             raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be its length, a whole number from 1")
-    if wrong := task.unlike(sizes):
+    if wrong := unlike(task.grids, sizes):
         raise UserError(f"{where}.sizes(): {wrong[0]}")
     return task, sizes

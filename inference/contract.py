@@ -198,7 +198,7 @@ class Report:
 
     @property
     def without_targets(self) -> "Report":
-        """What is left of it where a parameter is predicted in place of the task's targets."""
+        """Return what remains where a parameter is predicted in place of the task's targets."""
         return replace(self, measures=None, views=(), sections=())
 
     @property

@@ -47,7 +47,7 @@ def title(field: Field) -> str:
 
 
 def regions(result: Result) -> list[Region]:
-    """Those of each parameter, low values first."""
+    """Return the regions of each parameter, low values first."""
     return [
         Region(name, result.task[name].units, *_span(values[here]), *_means(result, here))
         for name, values in varying(result).items()
@@ -69,7 +69,7 @@ def _thirds(values: Real) -> Iterator[Real]:
 
 
 def _means(result: Result, inside: Real) -> tuple[dict[str, float], str | None, bool]:
-    """Of the samples that all methods with LEAST scores have one of; the best, and whether it is clearly so."""
+    """Compare methods on the samples that all with LEAST scores have one of: the best, and whether it is clearly so."""
     scores = {run.name: result.scores[run.name][result.rank][inside] for run in result.runs}
     scored = {name: values for name, values in scores.items() if np.isfinite(values).sum() >= LEAST}
     common = np.isfinite(np.array(list(scored.values()))).all(axis=0) if scored else np.zeros(0, bool)

@@ -232,7 +232,7 @@ def _invert(job: Job, predictions: Predictions, clock: Clock, missing: Mapping[i
 
 
 def _blocks(job: Job, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
-    """What is inverted at once: blocks within units, or whole groups."""
+    """Return what is inverted at once: blocks within units, or whole groups."""
     if job.inverter.unit == "group":
         wanted = np.zeros(job.source.samples, bool)
         for start, stop in missing.items():

@@ -117,7 +117,7 @@ class Rows(Source):
 
     @property
     def samples(self) -> int:
-        """How many slices there are."""
+        """Return the number of slices."""
         return self.whole.samples * self.slices
 
     @property
@@ -142,7 +142,7 @@ class Rows(Source):
         return {name: v[inside] if task.sliced[name].per_sample else v for name, v in folded.items()}
 
     def named(self, row: int) -> str:
-        """Where a row comes from, for people."""
+        """Name the sample, and the slice, of a row."""
         sample, part = divmod(row, self.slices)
         task, sizes = self.manifest.task, self.manifest.sizes
         places = np.unravel_index(part, [sizes[dim] for dim in task.slices]) if task.slices else ()

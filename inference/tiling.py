@@ -86,7 +86,7 @@ def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
 
 
 def _blended(field: Field, values: np.ndarray) -> np.ndarray:
-    """What tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
+    """Return what tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
     if field.classes and values.ndim == len(field.dims):
         values = np.eye(len(field.classes))[values]
     return values
@@ -151,14 +151,14 @@ class Tiles:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Where a tile lies in the fields of a task."""
+    """The place of a tile in the fields of a task."""
 
     task: Task
     lengths: Mapping[str, int]
     sizes: Mapping[str, int]
 
     def index(self, field: Field, corner: Corner) -> tuple[slice, ...]:
-        """Of a field, all its axes."""
+        """Return the index of a tile along all axes of a field."""
         roots = _roots(self.task)
         place = {roots[dim]: (start, dim) for dim, start in zip(self.lengths, corner, strict=True)}
         return tuple(

@@ -6,7 +6,7 @@ A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything els
 import dataclasses
 import json
 import pkgutil
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 import schemas.tasks
 from schemas import files
 from schemas.errors import UserError, meant
+from schemas.grids import Gauge, Grid, Relation, related
 
 SAMPLE = "sample"
 IGNORE = "ignore"  # the class that counts nowhere
@@ -26,8 +27,6 @@ SPLITS = ("train", "validation", "test")
 
 type Role = Literal["input", "target", "parameter", "auxiliary", "digest"]
 type DType = Literal["bool", "uint8", "uint16", "uint32", "int32", "int64", "float32", "float64", "complex64"]
-type Freedom = Literal["constant", "ramp", "shift", "twin"]
-type Relation = Literal["same", "coarser", "reciprocal"]
 
 _STRICT = ConfigDict(extra="forbid")
 _SIDES: tuple[Role, Role] = ("input", "target")
@@ -94,51 +93,6 @@ class Field:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Grid:
-    """Spatial dimensions: neighbours along them belong together. All others of a field are slices or channels.
-
-    Grids relate dimension by dimension. same: points at the same places; coarser: k times fewer, whose outer edges are
-    the same; reciprocal: as many frequencies, 0 at pixel N//2.
-    """
-
-    dims: tuple[str, ...]
-    sampling: tuple[str, ...] = ()  # parameters with the width of its pixels: of square ones, or along each dimension
-    of: tuple[str, ...] = ()  # the dimensions of the grid that it relates to; empty: to none
-    how: Relation = "same"
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.dims or (self.of and len(self.of) != len(self.dims)):
-            raise ValueError(f"grid {self.dims}: of {self.of}: must have as many dimensions, at least one")
-        if len(self.sampling) not in (0, 1, len(self.dims)):
-            raise ValueError(f"grid {self.dims}: sampling {self.sampling}: must be one parameter, or one a dimension")
-        return self
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Gauge:
-    """Joint transformations of all targets that leave the inputs as they are (see `schemas.gauge`)."""
-
-    free: tuple[Freedom, ...] = ()
-    phases: tuple[str, ...] = ()  # targets to which constant and ramp are added, and which the twin negates
-    modulus: str = ""  # target: with the one phase, of a wave modulus exp(i phase), which is what is transformed
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.phases and set(self.free) & {"constant", "ramp"}:
-            raise ValueError("gauge: phases must name the targets to which constant and ramp are added")
-        if self.modulus and (len(self.phases) != 1 or "ramp" in self.free):
-            raise ValueError(f"gauge: a wave of modulus {self.modulus} has one phase, and no ramp is free")
-        return self
-
-    def within(self, names: Container[str]) -> "Gauge":
-        """Return what is left of it where targets are missing."""
-        phases = tuple(name for name in self.phases if name in names)
-        free = tuple(one for one in self.free if phases or one not in ("constant", "ramp"))
-        return Gauge(free, phases, self.modulus if self.modulus in names and phases else "")
-
-
-@dataclass(frozen=True, config=_STRICT)
 class Task:
     """A kind of dataset: its fields, how they lie in space, and what of the targets the inputs cannot reveal."""
 
@@ -184,7 +138,7 @@ class Task:
 
     @property
     def dims(self) -> frozenset[str]:
-        """All spatial dimensions."""
+        """Return all spatial dimensions."""
         return frozenset(dim for grid in self.grids for dim in grid.dims)
 
     def spatial(self, field: Field) -> tuple[str, ...]:
@@ -197,26 +151,7 @@ class Task:
 
     def related(self, *relations: Relation) -> dict[str, str]:
         """By spatial dimension, the one that stands for all that relate to it in these ways."""
-        roots = {dim: dim for grid in self.grids for dim in grid.dims}
-        for grid in self.grids:
-            for dim, other in zip(grid.dims, grid.of, strict=False):
-                if grid.how in relations:
-                    old, new = roots[dim], roots.get(other, other)
-                    roots = {key: new if root == old else root for key, root in roots.items()}
-        return roots
-
-    def unlike(self, sizes: Mapping[str, int]) -> list[str]:
-        """Which lengths do not suit the relations of the grids."""
-        found = []
-        for grid in self.grids:
-            for dim, other in zip(grid.dims, grid.of, strict=False):
-                if not {dim, other} <= sizes.keys():
-                    continue
-                rest = sizes[other] % sizes[dim] if grid.how == "coarser" else sizes[other] - sizes[dim]
-                if rest:
-                    rule = "must divide" if grid.how == "coarser" else "must be"
-                    found.append(f"{dim} = {sizes[dim]}: {rule} {other} = {sizes[other]}")
-        return found
+        return related(self.grids, relations)
 
     @property
     def sliced(self) -> "Task":

@@ -19,7 +19,8 @@ from math import prod
 import numpy as np
 
 from physics.arrays import Array, module
-from schemas.core import Field, Gauge, Task
+from schemas.core import Field, Task
+from schemas.grids import Gauge
 from schemas.waves import align_wave, counted, inverted, shifted
 
 

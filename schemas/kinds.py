@@ -42,7 +42,7 @@ RANKS: Mapping[Kind, str] = MappingProxyType(
 
 
 def kind(task: Task, field: Field) -> Kind:
-    """What a target is: classes by their names, images if it lies on a grid, otherwise numbers."""
+    """Return what a target is: classes by their names, images if it lies on a grid, otherwise numbers."""
     if field.classes:
         return "classes"
     return "images" if task.spatial(field) else "numbers"
@@ -64,7 +64,7 @@ def ranked(task: Task, field: Field) -> str:
 
 
 def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """All `OF_CLASSES` of labels (sample, ...), (sample,) each. Where the truth is ignored, nothing counts."""
+    """Score labels (sample, ...) by all `OF_CLASSES`, (sample,) each. Where the truth is ignored, nothing counts."""
     rows = [_of_classes(field, *pair) for pair in zip(prediction, truth, strict=True)]
     return {name: np.array([row[name] for row in rows], float) for name in OF_CLASSES}
 
@@ -82,7 +82,7 @@ def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict
 
 
 def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """All `OF_NUMBERS` of values (sample, ...), (sample,) each; the difference of values with a period is the least."""
+    """Score values (sample, ...) by all `OF_NUMBERS`, (sample,) each; with a period, by the least difference."""
     away = np.asarray(prediction, float) - truth
     if field.period is not None:
         away = away - field.period * np.round(away / field.period)

@@ -96,7 +96,7 @@ def score_and_correlation(
 def _of_other_kinds(
     task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, Real]:
-    """Of targets that are not all images: images among them are scored alone, without a gauge."""
+    """Score targets that are not all images: images among them alone, without a gauge."""
     found: dict[str, Real] = {}
     for field in fields:
         name = field.name

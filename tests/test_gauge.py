@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from schemas.core import Field, Freedom, Gauge, Grid, Task
+from schemas.core import Field, Task
 from schemas.gauge import align
+from schemas.grids import Freedom, Gauge, Grid
 from schemas.tasks.tie import TASK as TIE
 from tests.training.conftest import QUICK
 

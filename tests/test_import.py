@@ -14,9 +14,10 @@ import xarray as xr
 import zarr
 
 from inference.contract import find_inference
-from schemas.core import Field, Grid, Task, find_import, find_task
+from schemas.core import Field, Task, find_import, find_task
 from schemas.errors import UserError
 from schemas.formats.lengths import NM, nanometres, pixel
+from schemas.grids import Grid
 from schemas.manifest import read_manifest
 from schemas.measurement import measure
 from tests.conftest import DATA, Command, digest, files, finish, refused, start

@@ -8,7 +8,8 @@ import pytest
 
 from inference.contract import Arrays
 from inference.tiling import Tiles, as_stored, spatial, starts, weights
-from schemas.core import Field, Grid, Task
+from schemas.core import Field, Task
+from schemas.grids import Grid
 
 AXES = ("z", "y", "x")
 SIZES = {"z": 9, "y": 33, "x": 50, "plane": 3}

@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
-from training import devices, export, journal, loop, steps
+from training import assembly, devices, journal, loop, steps
 from training.cli import main as train_main
 from training.contract import model_names
 from training.watch import Watch
@@ -183,7 +183,7 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
         recipe = make(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
-        machinery = loop._build(run, mesh, export.assemble(recipe, run.features), *loop._sources(run, mesh))
+        machinery = loop._build(run, mesh, assembly.assemble(recipe, run.features), *loop._sources(run, mesh))
         state = steps.start(machinery.network, machinery.rule, recipe, mesh)
         assert machinery.validation
         return loop.validate(machinery, state, machinery.validation)

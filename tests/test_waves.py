@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from physics.diffraction import amplitude
-from schemas.core import Field, Freedom, Gauge, Grid, Task
+from schemas.core import Field, Task
 from schemas.gauge import align
+from schemas.grids import Freedom, Gauge, Grid
 from schemas.waves import align_wave
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (8, 9, 6)]

@@ -56,7 +56,7 @@ class Split:
     crop: Crop | None = None  # rows are cut: into so many parts each, or one that is drawn
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
-        """Some rows: those of whole samples."""
+        """Read some rows: those of whole samples."""
         samples = slice(rows.start // self.slices, rows.stop // self.slices)
         found = self._load(self.fields, samples, f"samples {samples.start}:{samples.stop}")
         return fold(self.task, found, samples.stop - samples.start)
@@ -71,7 +71,7 @@ class Split:
         return self._load(self.constants, ..., ", ".join(self.constants))
 
     def cuts(self, name: str) -> bool:
-        """Whether parts of samples hold parts of a field."""
+        """Return whether parts of samples hold parts of a field."""
         return self.crop is not None and self.crop.cuts(self.crop.task[name])
 
     def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
@@ -126,7 +126,7 @@ def rows_of(data: Split, order: Order, block: int) -> slice:
 
 
 def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
-    """Some rows, whole or cut; and the same parts of constants."""
+    """Take some rows, whole or cut, and the same parts of constants."""
     found = {name: values[rows] for name, values in arrays.items() if not data.cuts(name)}
     if data.crop is None:
         return found
@@ -259,12 +259,12 @@ class _Blocks:
         return rows | {name: np.stack(part) for name, part in parts.items()}
 
     def _corners(self, step: int) -> np.ndarray:
-        """Of this process's rows; anything if they are not cut."""
+        """Return the corners of this process's rows; anything if they are not cut."""
         ids, _ = self._order.ids(step)
         return (self._data.crop.corners(step, ids) if self._data.crop else ids)[self._mine]
 
     def _part(self, name: str, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
-        """What a part of a row holds of a field."""
+        """Cut a part of a row out of a field."""
         crop = self._data.crop
         return crop.part(crop.task[name], values, corner) if crop and crop.cuts(crop.task[name]) else values
 

@@ -22,7 +22,7 @@ DRAWN = 1  # a word of the counter that no other draw of a run has
 
 @dataclass(frozen=True)
 class Crop:
-    """How samples are cut."""
+    """A plan of how samples are cut."""
 
     task: Task  # of whole samples
     sizes: Mapping[str, int]  # of whole samples
@@ -56,7 +56,7 @@ class Crop:
         return replace(field, dims=(SAMPLE, *field.dims)) if self.cuts(field) and not field.per_sample else field
 
     def cuts(self, field: Field) -> bool:
-        """Whether a part of a sample holds a part of the field."""
+        """Return whether a part of a sample holds a part of the field."""
         return bool(self.factors.keys() & set(field.dims))
 
     @cached_property
@@ -84,7 +84,7 @@ class Crop:
         return drawn
 
     def starts(self, field: Field, corner: Any) -> list[Any]:
-        """Where a part begins along each dimension of a field but samples. corner: (..., dimension)."""
+        """Return where a part begins along each dimension of a field but samples. corner: (..., dimension)."""
         place = {dim: corner[..., i] for i, dim in enumerate(self.lengths)}
         dims = [dim for dim in field.dims if dim != SAMPLE]
         found = [self.factors.get(dim) for dim in dims]
@@ -97,7 +97,7 @@ class Crop:
 
 
 def crop_of(features: Features, length: int, *, whole: bool) -> Crop | None:
-    """How samples are cut to parts of a length along each dimension of the targets; None if they are no longer.
+    """Plan parts of a length along each dimension of the targets; None if samples are no longer.
 
     whole: a model of the kind that maps whole samples. UserError if samples must not be cut, or not at such a length.
     """

@@ -5,7 +5,7 @@ The folder works wherever it is copied. It holds data only, no pickle: the code 
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -27,8 +26,9 @@ from schemas.errors import UserError
 from schemas.knobs import make, refuse_paths
 from schemas.objects import inside, read, sha256
 from training import checkpoints
+from training.assembly import assemble, features_of
 from training.checkpoints import Place
-from training.contract import Fit, Shape, find_learn, find_model, model_names
+from training.contract import find_learn, find_model, model_names
 from training.features import Features, Moments
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
@@ -114,7 +114,7 @@ class Trained:
 
     @property
     def whole(self) -> bool:
-        """Whether images must not be cut for it."""
+        """Return whether images must not be cut for it."""
         fit = find_model(self.card.recipe["model"]["name"]).FIT
         return self.features.whole or fit in ("any", "operator")
 
@@ -162,36 +162,6 @@ class Trained:
             return self.features.stored(self.features.decode(output, batch))
 
         return predict
-
-
-def assemble(recipe: Recipe, features: Features) -> Network:
-    """The network of a recipe for these features; UserError if the sizes do not suit."""
-    knobs: Any = recipe.model  # type: ignore[attr-defined]
-    dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
-    features.refuse_misfit()
-    model, sizes = find_model(knobs.name), (features.inputs, features.output_shape)
-    if reason := features.fits(model.FIT):
-        raise UserError(f"--model {knobs.name}: {reason}; {_instead(features)}")
-    try:
-        return Network(lambda: model.build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
-    except ValueError as error:
-        raise UserError(f"--model {knobs.name}: {error}") from None
-
-
-def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
-    """The spatial shape of an output for that of an input."""
-    seen, out = features.inputs.spatial, features.output_shape[:-1]
-    if fit in ("any", "operator"):
-        return lambda spatial: out
-    return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, seen, out, strict=True))
-
-
-def _instead(features: Features) -> str:
-    """What fits, for a message."""
-    models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
-    others = [name for name in features.learn.inputs if not replace(features, input=name).fits("kept")]
-    inputs = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
-    return f"models that can: {', '.join(models) or 'none'}{inputs}"
 
 
 def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
@@ -300,16 +270,6 @@ def load_whole(path: Path) -> tuple[Card, bytes]:
     if weights is None or sha256(weights) != card.weights_sha256:
         raise UserError(f"{file}: missing, or not the weights of model.json; copy the model again")
     return card, weights
-
-
-def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:
-    """The features that a recipe asks for."""
-    learn, name = find_learn(task.name), recipe.model.name  # type: ignore[attr-defined]
-    if recipe.target:
-        task, learn = task.targeting(recipe.target), replace(learn, heads={}, losses={}, symmetries=())
-    seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
-    operator = learn.operator if find_model(name).FIT == "operator" else None
-    return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
 
 
 def _known(path: Path, card: Card) -> None:

@@ -215,7 +215,7 @@ class Features:
                 raise UserError(f"head {self.head}: gives {field.name} {decoded[field.name].shape}, must be {shape}")
 
     def fits(self, fit: Fit) -> str:
-        """Why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
+        """Return why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
         seen, out = self.inputs.spatial, self.output_shape[:-1]
         factors = {b / a for a, b in zip(seen, out, strict=False)}
         if fit == "operator" and not self.learn.operator:
@@ -253,7 +253,7 @@ class Features:
 
     @property
     def whole(self) -> bool:
-        """Whether its input follows from whole samples alone, which therefore must not be cut."""
+        """Return whether its input follows from whole samples alone, which therefore must not be cut."""
         near = self.task.related("same", "coarser")
         grids = {near.get(dim, dim) for dim in self.grid} | {
             near.get(dim, dim)
@@ -321,7 +321,7 @@ def _numbers(field: Field) -> int:
 
 
 def _probabilities(field: Field, logits: Array) -> Array:
-    """Of each class; 0 of the one that is ignored."""
+    """Return the probability of each class; 0 of the one that is ignored."""
     counted = jnp.isin(jnp.arange(len(field.classes)), jnp.array(field.counted))
     return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
 

@@ -19,7 +19,7 @@ from schemas import slices
 from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
 from schemas.output import resumable
-from training import batches, devices, export, losses, optimizers, start, steps
+from training import assembly, batches, devices, export, losses, optimizers, start, steps
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.export import Card
@@ -65,7 +65,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were not given the same command: only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
-    network = export.assemble(run.recipe, run.features)
+    network = assembly.assemble(run.recipe, run.features)
     if run.start:
         start.arrays(run.start, network)  # refused before a run is overwritten
     with _claimed(run, overwrite=overwrite):
@@ -116,12 +116,12 @@ def _told(m: Machinery) -> str:
 
 
 def _samples(m: Machinery) -> int:
-    """Those that are learned from."""
+    """Return the number of samples that are learned from."""
     return m.training.order.n // m.training.order.parts
 
 
 def _sources(run: Run, mesh: Mesh) -> tuple[Source, Source | None]:
-    """Where training and validation samples come from."""
+    """Return where training and validation samples come from."""
     training = _source(run, mesh, "train", run.recipe.seed)
     return training, _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
 

@@ -42,7 +42,7 @@ class Compared:
 
     @property
     def error(self) -> Array:
-        """Of values with a period, the least difference."""
+        """Return the error; of values with a period, the least difference."""
         return difference(self.field, self.prediction, self.truth)
 
     @property

@@ -56,7 +56,7 @@ class Network:
 
     @property
     def operates(self) -> bool:
-        """Whether it has the physics inside: it takes the fields."""
+        """Return whether it has the physics inside: it takes the fields."""
         return "fields" in self._takes
 
     def __call__(

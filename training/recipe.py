@@ -80,7 +80,7 @@ class Loss(Knobs):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of each term, by name."""
+        """Return the weight of each term, by name."""
         return self.model_dump(exclude={"classes", "aligned"})
 
     @model_validator(mode="after")

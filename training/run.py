@@ -22,9 +22,10 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.objects import is_partial, publish, read, set_aside, sha256, sweep, sweep_removed
 from schemas.store import open_split
 from training import losses
+from training.assembly import features_of
 from training.contract import find_learn, find_model
 from training.crop import Crop, crop_of
-from training.export import Trained, features_of
+from training.export import Trained
 from training.features import Features, Moments
 from training.recipe import Recipe
 
@@ -103,7 +104,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
 
 
 def _maps_whole(recipe: Recipe) -> bool:
-    """Whether the model maps whole samples to whole targets."""
+    """Return whether the model maps whole samples to whole targets."""
     name: str = recipe.model.name  # type: ignore[attr-defined]
     return find_model(name).FIT in ("any", "operator")
 

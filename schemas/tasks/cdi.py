@@ -1,7 +1,8 @@
 """Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
 
-from schemas.core import Field, Gauge, Grid, Import, Task
+from schemas.core import Field, Import, Task
 from schemas.displacements import FIELDS as DISPLACEMENT
+from schemas.grids import Gauge, Grid
 from schemas.outlines import FIELDS as OUTLINE
 
 OBJECT = ("sample", "y", "x")

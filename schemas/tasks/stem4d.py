@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from schemas import together
-from schemas.core import DType, Field, Gauge, Grid, Import, Raster, Task
+from schemas.core import DType, Field, Import, Raster, Task
 from schemas.errors import UserError
 from schemas.formats.picture import Known
+from schemas.grids import Gauge, Grid
 from schemas.lattices import FIELDS as LATTICE
 from schemas.pictures import FIELDS as PICTURE
 from schemas.textures import FIELDS as TEXTURE

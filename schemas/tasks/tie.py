@@ -1,7 +1,8 @@
 """Phase at the exit surface of a specimen from a through-focus series of micrographs."""
 
-from schemas.core import Field, Gauge, Grid, Import, Task
+from schemas.core import Field, Import, Task
 from schemas.films import FIELDS as FILM
+from schemas.grids import Gauge, Grid
 from schemas.particles import FIELDS as PARTICLE
 
 IMAGE = ("sample", "y", "x")

@@ -16,7 +16,7 @@ from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.objects import sha256
 from tests.training.conftest import columns, features_for, recipe_for
-from training import export
+from training import assembly, export
 from training.contract import model_names
 from training.export import Card, load_model
 from training.network import Named
@@ -43,7 +43,7 @@ def _scalars(recipe: Recipe) -> str:
 
 @cache
 def identity(store: Path) -> tuple[Named, Named]:
-    return export.assemble(recipe_for("mlp"), features_for(store)).initial
+    return assembly.assemble(recipe_for("mlp"), features_for(store)).initial
 
 
 def write(folder: Path, store: Path, scale: float = 1.0) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 
 from tests.training.conftest import QUICK, columns, features_for, recipe_for
-from training import export
+from training import assembly, export
 from training.contract import Inputs, Shape, find_model, model_names
 from training.dense import ACTIVATIONS, Activation, Initialisation
 from training.network import Named, Network
@@ -177,8 +177,8 @@ def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, 
         *(f"model.{k}={_plain(v)}" for k, v in SMALL.get(name, {}).items()),
     )
     recipe, features = recipe_for(name, *knobs), features_for(tie, *knobs[:2])
-    parameters, rest = shaken(export.assemble(recipe, features))
-    live = export.Trained(card(tie, recipe), features, export.assemble(recipe, features), parameters, rest)
+    parameters, rest = shaken(assembly.assemble(recipe, features))
+    live = export.Trained(card(tie, recipe), features, assembly.assemble(recipe, features), parameters, rest)
     export.save(tmp_path / "run" / "best", live.card, parameters, rest)
     shutil.copytree(tmp_path / "run" / "best", tmp_path / "elsewhere" / "copy")
     shutil.rmtree(tmp_path / "run")

@@ -13,7 +13,7 @@ from schemas.errors import UserError
 from tests.shared import Made
 from tests.training.conftest import QUICK, columns, features_for, made, recipe_for
 from tests.training.test_models import shaken
-from training import export
+from training import assembly
 from training.contract import find_learn, find_model, model_names
 from training.features import Features
 
@@ -28,7 +28,7 @@ def scan(made_once: Made) -> Path:
 
 def features_of(name: str, scan: Path) -> Features:
     bare = features_for(scan, "input=sinogram")
-    return export.features_of(bare.task, recipe_for(name, "input=sinogram"), bare.moments, bare.sizes)
+    return assembly.features_of(bare.task, recipe_for(name, "input=sinogram"), bare.moments, bare.sizes)
 
 
 def rays(fields: dict[str, np.ndarray], sizes: Any) -> Any:
@@ -58,7 +58,7 @@ def test_the_adjoint_is_the_transpose(name: str, scan: Path) -> None:
 def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> None:
     """SIRT, each sample with angles of its own, in float64."""
     features, fields = features_of(name, scan), columns(scan)
-    network = export.assemble(recipe_for(name, "input=sinogram"), features)
+    network = assembly.assemble(recipe_for(name, "input=sinogram"), features)
     parameters, rest = network.initial
     output, _, _ = network(parameters, rest, features.encode(fields), fields=fields)
     a, f = rays(fields, features.sizes), fields["sinogram"].astype(float).reshape(len(fields["angle"]), -1)
@@ -73,7 +73,7 @@ def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> No
 
 def test_all_its_parameters_learn(name: str, scan: Path) -> None:
     features, fields = features_of(name, scan), columns(scan)
-    network = export.assemble(recipe_for(name, "input=sinogram"), features)
+    network = assembly.assemble(recipe_for(name, "input=sinogram"), features)
     parameters, rest = shaken(network)
 
     @partial(jax.jit, **QUICK)
@@ -91,4 +91,4 @@ def test_all_its_parameters_learn(name: str, scan: Path) -> None:
 def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None:
     recipe, features = recipe_for(name), features_for(toy)
     with pytest.raises(UserError, match=r"states no LEARN\.operator; models that can: .*unet"):
-        export.assemble(recipe, export.features_of(features.task, recipe, features.moments, features.sizes))
+        assembly.assemble(recipe, assembly.features_of(features.task, recipe, features.moments, features.sizes))

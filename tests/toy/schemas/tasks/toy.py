@@ -1,6 +1,7 @@
 """A blurred line and what it was: the smallest task that uses every part of the contract."""
 
-from schemas.core import Field, Gauge, Grid, Task
+from schemas.core import Field, Task
+from schemas.grids import Gauge, Grid
 
 TASK = Task(
     name="toy",

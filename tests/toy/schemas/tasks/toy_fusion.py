@@ -1,6 +1,7 @@
 """Coarse images of several channels and a fine guide: the fine images."""
 
-from schemas.core import Field, Grid, Task
+from schemas.core import Field, Task
+from schemas.grids import Grid
 
 TASK = Task(
     name="toy_fusion",

@@ -2,7 +2,8 @@
 
 from math import pi
 
-from schemas.core import Field, Grid, Task
+from schemas.core import Field, Task
+from schemas.grids import Grid
 
 IMAGE = ("sample", "y", "x")
 

@@ -1,6 +1,7 @@
 """Projections of an image at angles of its own, and the image."""
 
-from schemas.core import Field, Grid, Task
+from schemas.core import Field, Task
+from schemas.grids import Grid
 
 TASK = Task(
     name="toy_scan",

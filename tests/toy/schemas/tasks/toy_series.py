@@ -1,6 +1,7 @@
 """Noisy views of a turned body: the clean ones. Each view is a sample to a network."""
 
-from schemas.core import Field, Grid, Task
+from schemas.core import Field, Task
+from schemas.grids import Grid
 
 VIEWS = ("sample", "y", "tilt", "x")
 

@@ -1,0 +1,55 @@
+"""Features and network of a recipe: what is built before a run begins, and again when its model is loaded."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from schemas.core import Task
+from schemas.errors import UserError
+from training.contract import Fit, Shape, find_learn, find_model, model_names
+from training.features import Features, Moments
+from training.network import Network
+from training.recipe import Recipe
+
+
+def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:
+    """The features that a recipe asks for."""
+    learn, name = find_learn(task.name), recipe.model.name  # type: ignore[attr-defined]
+    if recipe.target:
+        task, learn = task.targeting(recipe.target), replace(learn, heads={}, losses={}, symmetries=())
+    seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
+    operator = learn.operator if find_model(name).FIT == "operator" else None
+    return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
+
+
+def assemble(recipe: Recipe, features: Features) -> Network:
+    """The network of a recipe for these features; UserError if the sizes do not suit."""
+    knobs: Any = recipe.model  # type: ignore[attr-defined]
+    dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
+    features.refuse_misfit()
+    model, sizes = find_model(knobs.name), (features.inputs, features.output_shape)
+    if reason := features.fits(model.FIT):
+        raise UserError(f"--model {knobs.name}: {reason}; {_instead(features)}")
+    try:
+        return Network(lambda: model.build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
+    except ValueError as error:
+        raise UserError(f"--model {knobs.name}: {error}") from None
+
+
+def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
+    """The spatial shape of an output for that of an input."""
+    seen, out = features.inputs.spatial, features.output_shape[:-1]
+    if fit in ("any", "operator"):
+        return lambda spatial: out
+    return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, seen, out, strict=True))
+
+
+def _instead(features: Features) -> str:
+    """What fits, for a message."""
+    models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
+    others = [name for name in features.learn.inputs if not replace(features, input=name).fits("kept")]
+    inputs = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
+    return f"models that can: {', '.join(models) or 'none'}{inputs}"
