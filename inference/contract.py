@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 import numpy as np
 
 import inference.tasks
-from schemas import files
+from schemas import files, slices
 from schemas.core import SAMPLE, Task, find_task, misread
 from schemas.errors import UserError
 from schemas.kinds import Score, rank
@@ -85,6 +85,16 @@ class Method:
                 wanted = f"{target.dims} = {shape} and real"
                 raise UserError(f"{where} returned {target.name} {array.shape} {array.dtype}, must be {wanted}")
         return {target.name: solved[target.name] for target in task.of("target")}
+
+    def inverter(self, task: Task, fields: Arrays) -> Callable[[Settings], dict[str, np.ndarray]]:
+        """Return what maps settings to the targets of a block of samples; a method of slices is given these instead."""
+        if self.unit != "slice" or not task.slices:
+            ready = self.ready(fields)
+            return lambda settings: self.invert(task, settings, ready)
+        known = slices.lengths(task, fields)
+        samples = next(len(values) for name, values in fields.items() if task[name].per_sample)
+        ready = self.ready(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
+        return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, ready), known)
 
 
 @dataclass(frozen=True)

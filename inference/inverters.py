@@ -39,7 +39,7 @@ def classical(
         about=method.about,
         task=task,
         inputs=method.reads(present),
-        predict=lambda fields: method.invert(task, settings, method.ready(fields)),
+        predict=lambda fields: method.inverter(task, fields)(settings),
         hardware=processor(),
         settings=settings,
         tuning=tuned,

@@ -152,8 +152,7 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
     parts = []
     for rows in _blocks(method, source, names):
         block = source.take(names, rows)
-        ready = method.ready(block)
-        inverted = (method.invert(source.task, settings, ready) for settings in combinations)
+        inverted = map(method.inverter(source.task, block), combinations)
         parts.append([_errors(report, source, block, found) for found in inverted])
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean(row) for row in errors]

@@ -215,7 +215,7 @@ def test_tuning_counts_every_sample_once(generate: Command) -> None:
     source, method = open_source(Path("toy.zarr"), "test"), find_inference("toy").METHODS["wiener"]
     settings, found = tuning.tune(method, source, {})
     block = Source(source.path, source.manifest, "validation").read(("blurred", "position", "line"), 0, 150)
-    solved = method.invert(source.task, settings, method.ready(block))
+    solved = method.inverter(source.task, block)(settings)
     truth = {"line": block["line"]}
     assert found is not None
     assert found.nrms == pytest.approx(score(source.task, solved, truth, None)["nrms"].mean(), rel=1e-9)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.contract import Arrays
-from inference.tiling import Tiles, as_stored, spatial, starts, weights
+from inference.tiling import Tiles, as_stored, spatial, starts, steps, weights
 from schemas.core import Field, Task
 from schemas.grids import Grid
 
@@ -143,3 +143,53 @@ def test_weights_are_those_of_hann_windows_between_their_zeros() -> None:
     found = weights(6, 4, 0.5)
     np.testing.assert_allclose(found[0], [1, 1, high / (high + low), low / (low + high)])
     np.testing.assert_allclose(found[2], [low / (low + high), high / (high + low), 1, 1])
+
+
+def classes_of(*names: str) -> Task:
+    fields = (
+        Field("image", ("sample", "x"), "float32", "1", "input", "the measurement"),
+        Field("mask", ("sample", "x"), "uint8", "1", "target", "the classes", classes=names),
+    )
+    return Task("cut", "1.0", "cut", "none", fields, grids=(Grid(("x",)),))
+
+
+def test_classes_are_blended_by_their_probabilities() -> None:
+    """Two tiles of 4 on 6 pixels give classes 0 and 2 and share two pixels: between them lies no class 1.
+
+    There the first tile weighs b and a, the second a and b, with a = sin^2(pi / 8) = 0.1464, b = 1 - a. With 0.6 for
+    class 0 in the first tile, and 0.7 for class 2 in the second, the rest for class 1, pixel 2 has (0.512, 0.385,
+    0.102), pixel 3 has (0.088, 0.315, 0.598).
+    """
+    task, tiles = classes_of("a", "b", "c"), Tiles({"x": 4}, 0.5)
+    said = [[0.6, 0.4, 0.0], [0.0, 0.3, 0.7]]
+    block = {"image": np.array([[0, 0, 0, 1, 1, 1]], np.float32)}
+
+    def predict(fields: Arrays) -> dict[str, np.ndarray]:
+        which = [int(row[-1] > 0 and row[0] == 0 and row.sum() > 1) for row in fields["image"]]
+        return {"mask": np.array([np.broadcast_to(said[one], (4, 3)) for one in which])}
+
+    found = tiles.apply(predict, task, {"x": 6}, block, 8)["mask"]
+    assert (found.dtype, found.tolist()) == (np.uint8, [[0, 0, 0, 2, 2, 2]])
+    labels = tiles.apply(lambda f: {"mask": predict(f)["mask"].argmax(-1)}, task, {"x": 6}, block, 8)["mask"]
+    assert labels.tolist() == [[0, 0, 0, 2, 2, 2]]
+
+
+def test_of_equal_probabilities_the_lower_class_is_stored() -> None:
+    field = classes_of("a", "b", "c")["mask"]
+    assert as_stored(field, np.array([[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]])).tolist() == [[0, 1]]
+
+
+def test_tiles_of_a_coarser_grid_hold_what_lies_under_them() -> None:
+    """Three fine pixels to a coarse one: each coarse pixel, repeated, comes out as it went in."""
+    fields = (
+        Field("low", ("sample", "xlow"), "float32", "1", "input", "coarse"),
+        Field("high", ("sample", "x"), "float32", "1", "target", "fine"),
+    )
+    grids = (Grid(("x",)), Grid(("xlow",), of=("x",), how="coarser"))
+    task, sizes = Task("cut", "1.0", "cut", "none", fields, grids=grids), {"x": 30, "xlow": 10}
+    assert spatial(task, ("low",)) == ("x",)
+    assert steps(task, sizes, ("x",)) == {"x": 3}
+    block = {"low": np.random.default_rng(0).random((2, 10)).astype(np.float32)}
+    tiles = Tiles({"x": 12}, 0.4, {"x": 3})
+    found = tiles.apply(lambda f: {"high": np.repeat(f["low"], 3, 1)}, task, sizes, block, 3)["high"]
+    np.testing.assert_allclose(found, np.repeat(block["low"], 3, 1), rtol=1e-6)

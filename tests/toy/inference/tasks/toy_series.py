@@ -8,13 +8,13 @@ from inference.contract import Arrays, Method, Report, Shown
 
 
 def smooth(fields: Arrays) -> dict[str, np.ndarray]:
-    """Without the background, the mean of three neighbours along x."""
-    views = fields["noisy"] - fields["background"][:, None, None, None]
+    """Without the background, the mean of three neighbours along x, of views (slice, y, x)."""
+    views = fields["noisy"] - fields["background"][:, None, None]
     return {"clean": (np.roll(views, 1, -1) + views + np.roll(views, -1, -1)) / np.float32(3)}
 
 
 METHODS: Mapping[str, Method] = {
-    "smooth": Method(about="mean of three neighbours", needs=("noisy", "background"), solve=smooth)
+    "smooth": Method(about="mean of three neighbours", needs=("noisy", "background"), solve=smooth, unit="slice")
 }
 
 REPORT = Report(inputs=(Shown("noisy"),), parameters=("background",))
