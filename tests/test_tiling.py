@@ -169,7 +169,8 @@ def test_classes_are_blended_by_their_probabilities() -> None:
         return {"mask": np.array([np.broadcast_to(said[one], (4, 3)) for one in which])}
 
     found = tiles.apply(predict, task, {"x": 6}, block, 8)["mask"]
-    assert (found.dtype, found.tolist()) == (np.uint8, [[0, 0, 0, 2, 2, 2]])
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[0, 0, 0, 2, 2, 2]]
     labels = tiles.apply(lambda f: {"mask": predict(f)["mask"].argmax(-1)}, task, {"x": 6}, block, 8)["mask"]
     assert labels.tolist() == [[0, 0, 0, 2, 2, 2]]
 
