@@ -18,7 +18,7 @@ from schemas.core import Field
 from schemas.errors import UserError, meant
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.card import Card, Parameter
-from schemas.gallery import Arrays, Gallery
+from schemas.gallery import Arrays, Gallery, pixel
 from schemas.objects import publish_if_changed, read, sweep
 from schemas.output import refuse_store, writable
 from schemas.store import units
@@ -88,7 +88,7 @@ def _blocks(gallery: Gallery, fields: tuple[Field, ...], first: int, last: int) 
 
 def _extremes(gallery: Gallery, fields: tuple[Field, ...], first: int, last: int, limits: Limits) -> Limits:
     """Black and white of each field: as given, else the least and greatest value of all that is exported."""
-    rest = tuple(field for field in fields if field.name not in limits)
+    rest = tuple(field for field in fields if field.name not in limits and not field.classes)
     found: Limits = dict(limits)
     for _, values in _blocks(gallery, rest, first, last) if rest else ():
         for name, array in values.items():
@@ -115,6 +115,8 @@ def _mark(gallery: Gallery, kind: str, fields: tuple[Field, ...], rows: tuple[in
 
 def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
     about: dict[str, object] = {"units": field.units, "about": field.about}
+    if field.classes:
+        return about | {"classes": list(field.classes)}
     if limits and kind == "png":
         low, high = limits
         return about | {"black": low, "white": high, "value": "black + (white - black) * grey / 255"}
@@ -164,13 +166,15 @@ def _written(
     if kind == "png":
         for plane in product(*map(range, value.shape[:-2])):
             name = "_".join([stem, *map(str, plane)])
-            yield f"{name}{png.SUFFIX}", png.write(value[plane], *scale[field.name])
+            drawn = png.labels(value[plane]) if field.classes else png.write(value[plane], *scale[field.name])
+            yield f"{name}{png.SUFFIX}", drawn
         return
     if field.name in scale:
         value = np.clip(value, *scale[field.name])
     card = _card(gallery, field, sample, known)
     writer = WRITERS[kind]
-    yield f"{stem}{writer.SUFFIX}", writer.write(value, card, known)
+    wide = {name: known[name] for name in pixel(gallery, field) if name in known}
+    yield f"{stem}{writer.SUFFIX}", writer.write(value, card, wide if kind == "tiff" else known)
     if kind == "npy":
         yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
 

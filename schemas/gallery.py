@@ -13,6 +13,7 @@ import numpy as np
 from schemas import predictions
 from schemas.core import Field
 from schemas.errors import UserError
+from schemas.grids import Grid
 from schemas.manifest import read_manifest
 from schemas.objects import inside, read
 from schemas.store import open_split, read_rows
@@ -27,6 +28,7 @@ class Gallery:
 
     path: Path
     task: str
+    grids: tuple[Grid, ...]
     digest: str  # of the samples
     split: str
     samples: int
@@ -35,6 +37,11 @@ class Gallery:
     default: list[str]  # those that are
     parameters: tuple[Field, ...]
     rows: Rows  # values of some of these fields, for some samples
+
+
+def pixel(gallery: Gallery, field: Field) -> tuple[str, ...]:
+    """Return the parameters with the width of the field's pixels; none where it is not stated."""
+    return next((grid.sampling for grid in gallery.grids if set(grid.dims) & set(field.dims)), ())
 
 
 def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
@@ -63,6 +70,7 @@ def _of_dataset(path: Path, split: str) -> Gallery:
     return Gallery(
         path=path,
         task=task.name,
+        grids=task.grids,
         digest=manifest.split_digests[split],
         split=split,
         samples=manifest.samples[split],
@@ -97,6 +105,7 @@ def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery
     alone = Gallery(
         path=path,
         task=found.task.name,
+        grids=found.task.grids,
         digest=f"{found.split_digest} {found.name}",
         split=found.split,
         samples=found.samples,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import xarray as xr
+from PIL import Image
 
 from schemas.core import find_task
 from tests.conftest import Command, refused
@@ -212,3 +213,26 @@ def test_names_of_classes_belong_to_the_data() -> None:
     task = find_task("toy_labels")
     assert task["mask"].identity[-1] == ["void", "disc", "ignore"]
     assert len(task["image"].identity) == 5
+
+
+def test_masks_are_exported_as_palettes_of_their_labels(generate: Command, dataset: Command) -> None:
+    data = dataset_of(generate, "toy_labels")
+    assert dataset("export", data, "--format", "png", "--fields", "mask", "--out", "png")[0] == 0
+    stored = xr.open_zarr("data.zarr/test").mask.values
+    with Image.open("png/test_0002_mask.png") as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.asarray(image), stored[2])
+    assert dataset("export", data, "--format", "tiff", "--fields", "mask", "--out", "tiff")[0] == 0
+    np.testing.assert_array_equal(tifffile.imread("tiff/test_0002_mask.tif"), stored[2])
+    about = json.loads(Path("png/export.json").read_text())["fields"]["mask"]
+    assert about["classes"] == ["void", "disc", "ignore"]
+
+
+def test_a_tiff_has_the_pixels_of_its_own_grid(generate: Command, dataset: Command) -> None:
+    """Not those of another grid: where a task states no width of pixels, the file says none."""
+    data = dataset_of(generate, "toy_fusion")
+    assert dataset("export", data, "--format", "tiff", "--fields", "guide", "low", "--out", "tiff")[0] == 0
+    for name, known in (("guide", True), ("low", False)):
+        with tifffile.TiffFile(f"tiff/test_0000_{name}.tif") as file:
+            tags = file.pages.first.tags
+            assert ("XResolution" in tags and tags["XResolution"].value[0] == 2 * tags["XResolution"].value[1]) == known

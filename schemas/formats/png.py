@@ -7,6 +7,8 @@ from PIL import Image
 
 NAME = "PNG"
 SUFFIX = ".png"
+_COLOURS = ((0, 0, 0), (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0))
+PALETTE = [part for label in range(256) for part in _COLOURS[label % len(_COLOURS)]]  # Okabe and Ito's, again and again
 
 
 def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -20,7 +22,18 @@ def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def write(values: np.ndarray, low: float, high: float) -> bytes:
-    """One image."""
+    """Encode one image."""
+    return _encoded(Image.fromarray(grey(np.atleast_2d(values), low, high)))
+
+
+def labels(values: np.ndarray) -> bytes:
+    """Encode one image of classes: its pixels are the labels themselves, drawn in colours of a palette."""
+    image = Image.fromarray(np.atleast_2d(values).astype(np.uint8), mode="P")
+    image.putpalette(PALETTE)
+    return _encoded(image)
+
+
+def _encoded(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(grey(np.atleast_2d(values), low, high)).save(file, format="PNG", optimize=True)
+    image.save(file, format="PNG", optimize=True)
     return file.getvalue()
