@@ -111,7 +111,7 @@ def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", out: 
     from inference import run
 
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
-    return run.Job(source, inverter, tiles, args.batch_size, output("--out", out))
+    return run.Job(source, inverter, tiles, args.batch_size, output("--out", out), args.probabilities)
 
 
 def _activations(args: argparse.Namespace) -> int:
@@ -208,6 +208,7 @@ def _infer_parser() -> Parser:
         metavar="N|none",
         help="cut images into tiles of N pixels along each axis (networks: if larger than in training, to that size)",
     )
+    parser.add_argument("--probabilities", action="store_true", help="of classes: store the probability of each, too")
     parser.add_argument(
         "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
     )

@@ -11,9 +11,10 @@ import numpy as np
 from inference import place
 from inference.contract import Inverter
 from inference.source import Source
-from inference.tiling import Tiles, as_stored, spatial, steps
+from inference.tiling import Tiles, all_stored, spatial, steps
 from schemas.core import Field, Task
 from schemas.errors import UserError
+from schemas.kinds import probability
 from schemas.locks import locked
 from schemas.machine import versions
 from schemas.objects import inside, publish
@@ -75,12 +76,18 @@ class Job:
     tiles: Tiles
     batch: int
     out: Path
+    probabilities: bool = False  # of classes, these are stored, too
 
     @property
     def predictions(self) -> Predictions:
         """As their metadata will say, before the first sample."""
         source, inverter = self.source, self.inverter
         manifest, targets = source.manifest, inverter.task.of("target")
+        classes = [field for field in targets if field.classes and self.probabilities]
+        if self.probabilities and not classes:
+            raise UserError(f"--probabilities: {inverter.name} predicts no classes; leave it out")
+        sizes = manifest.sizes | {probability(field).dims[1]: len(field.classes) for field in classes}
+        stored = (*targets, *map(probability, classes))
         return Predictions(
             format=FORMAT,
             name=inverter.name,
@@ -91,16 +98,17 @@ class Job:
             settings=dict(inverter.settings),
             weights=inverter.weights,
             task=_predicted(source.task, targets),
-            sizes=manifest.sizes,
+            sizes=sizes,
             dataset_digest=str(manifest.root_digest),
             family=manifest.family,
             split=source.split,
             split_digest=manifest.split_digests[source.split],
             samples=source.samples,
             unit=source.unit,
-            chunks={f.name: self._chunks(f.name, f.shape(manifest.sizes)) for f in targets},
+            chunks={f.name: self._chunks(f.name, f.shape(sizes)) for f in stored},
             tiles=dict(self.tiles.lengths),
             overlap=self.tiles.overlap,
+            probabilities=self.probabilities,
             tuning=inverter.tuning,
             history=[dict(row) for row in inverter.history],
             hardware=inverter.hardware,
@@ -119,9 +127,9 @@ class Job:
         """The targets of a block."""
         task, sizes = self.inverter.task, self.source.manifest.sizes
         if self.tiles.lengths:
-            return self.tiles.apply(self.inverter.predict, task, sizes, block, self.batch)
-        predicted = self.inverter.predict(block)
-        return {field.name: as_stored(field, predicted[field.name]) for field in task.of("target")}
+            cut = (self.inverter.predict, task, sizes, block, self.batch)
+            return self.tiles.apply(*cut, probabilities=self.probabilities)
+        return all_stored(task, self.inverter.predict(block), probabilities=self.probabilities)
 
 
 def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, overlap: float) -> Tiles:
@@ -209,7 +217,7 @@ def _run(job: Job, *, overwrite: bool) -> tuple[Predictions, int, int]:
 def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     """Whether a unit is there and its checksums hold."""
     try:
-        read_rows(out, predictions, slice(start, stop))
+        read_rows(out, predictions, slice(start, stop), everything=True)
     except UserError:
         return False
     return True

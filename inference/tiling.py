@@ -25,6 +25,7 @@ import numpy as np
 
 from inference.contract import Arrays
 from schemas.core import Field, Task
+from schemas.kinds import probability
 from schemas.objects import sha256
 
 type Predict = Callable[[Arrays], Arrays]
@@ -85,6 +86,17 @@ def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
     return rounded.astype(kind, copy=False)
 
 
+def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, np.ndarray]:
+    """The targets as they are stored, and the probabilities of their classes if asked for. values: of each target."""
+    found = {}
+    for field in task.of("target"):
+        found[field.name] = as_stored(field, values[field.name])
+        if probabilities and field.classes:
+            each = _blended(field, values[field.name])
+            found[probability(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
+    return found
+
+
 def _blended(field: Field, values: np.ndarray) -> np.ndarray:
     """Return what tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
     if field.classes and values.ndim == len(field.dims):
@@ -108,7 +120,14 @@ class Tiles:
         return self.lengths[dim], self.overlap, self.steps.get(dim, 1)
 
     def apply(
-        self, predict: Predict, task: Task, sizes: Mapping[str, int], block: Arrays, batch: int
+        self,
+        predict: Predict,
+        task: Task,
+        sizes: Mapping[str, int],
+        block: Arrays,
+        batch: int,
+        *,
+        probabilities: bool = False,
     ) -> dict[str, np.ndarray]:
         """What `predict` makes of the tiles of a block, blended; `batch` tiles at once.
 
@@ -126,7 +145,7 @@ class Tiles:
                 predicted = predict(self._stack(cut, block, part))
                 for field in targets:
                     _add(cut, out[field.name], field, grid, part, _blended(field, predicted[field.name]))
-        return {field.name: as_stored(field, out[field.name]) for field in targets}
+        return all_stored(task, out, probabilities=probabilities)
 
     def _groups(
         self, cut: "_Cut", block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]

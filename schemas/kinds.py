@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from schemas.core import Field, Task
+from schemas.core import SAMPLE, Field, Task
 
 type Kind = Literal["images", "classes", "numbers"]
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -61,6 +61,12 @@ def score_key(task: Task, name: str, metric: str) -> str:
 def ranked(task: Task, field: Field) -> str:
     """The key of the score by which samples are ranked in one target."""
     return score_key(task, field.name, RANKS[kind(task, field)])
+
+
+def probability(field: Field) -> Field:
+    """Return the field that holds the probability of each class of a target."""
+    dims = (SAMPLE, f"{field.name}_class", *field.dims[1:])
+    return Field(f"{field.name}_probability", dims, "float32", "1", "auxiliary", f"of {', '.join(field.classes)}")
 
 
 def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:

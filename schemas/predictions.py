@@ -18,6 +18,7 @@ from schemas import core
 from schemas.core import SAMPLE, SPLITS, Task
 from schemas.documents import document
 from schemas.errors import UserError
+from schemas.kinds import probability
 from schemas.objects import inside, read
 from schemas.store import consolidate, create_array, encode, open_split
 
@@ -87,6 +88,7 @@ class Predictions(BaseModel):
     chunks: dict[str, tuple[Length, ...]]  # the smallest piece that is read, per target
     tiles: dict[str, Length]  # pixels along each dimension that was cut; empty: whole images
     overlap: float  # of neighbouring tiles, relative to their length
+    probabilities: bool = False  # of classes, these are stored, too
     tuning: Tuning | None
     history: list[dict[str, float | int | str | None]]  # of training
     hardware: str
@@ -98,16 +100,22 @@ class Predictions(BaseModel):
     def _consistent(self) -> Self:
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}")
-        if unknown := {dim for field in self.targets for dim in field.dims} - {SAMPLE, *self.sizes}:
+        if unknown := {dim for field in self.stored for dim in field.dims} - {SAMPLE, *self.sizes}:
             raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
-        if self.chunks.keys() != {field.name for field in self.targets} or not self.chunks:
-            raise ValueError("chunks must be given for each target")
+        if self.chunks.keys() != {field.name for field in self.stored} or not self.chunks:
+            raise ValueError("chunks must be given for each field that is stored")
         return self
 
     @property
     def targets(self) -> tuple[core.Field, ...]:
         """The fields that are predicted."""
         return self.task.of("target")
+
+    @property
+    def stored(self) -> tuple[core.Field, ...]:
+        """The targets, and the probabilities of their classes if these were asked for."""
+        classes = [field for field in self.targets if field.classes and self.probabilities]
+        return (*self.targets, *map(probability, classes))
 
     @property
     def seen(self) -> str:
@@ -137,6 +145,7 @@ class Predictions(BaseModel):
             "chunks",
         }
         plain = self.model_dump(mode="json", include={*names, "sizes", "tiles", "overlap"})
+        plain |= {"probabilities": True} if self.probabilities else {}
         return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
 
 
@@ -146,7 +155,7 @@ def metadata(predictions: Predictions) -> dict[str, bytes]:
     store = MemoryStore(objects)
     attributes = {"zarr_conventions": [CONVENTION], KEY: predictions.model_dump(mode="json")}
     root = zarr.create_group(store, attributes=attributes)
-    for field in predictions.targets:
+    for field in predictions.stored:
         shape = field.shape(predictions.sizes)
         shard = (predictions.unit, *shape)
         create_array(root, field, (predictions.samples, *shape), predictions.chunks[field.name], shard)
@@ -160,7 +169,7 @@ def objects(predictions: Predictions, start: int, values: Arrays) -> dict[str, b
     described = metadata(predictions)
     return {
         f"{field.name}/{key}": data
-        for field in predictions.targets
+        for field in predictions.stored
         for key, data in encode(described[f"{field.name}/zarr.json"], start, values[field.name]).items()
     }
 
@@ -188,9 +197,10 @@ def _parse(path: Path, data: bytes) -> Predictions:
     return document(Predictions, content, FORMAT, f"{path}/zarr.json", "infer again, to another path")
 
 
-def read_rows(path: Path, predictions: Predictions, rows: slice) -> Arrays:
-    """Some rows of all targets; UserError if an object is missing or damaged."""
-    return {field.name: read_target(path, predictions, field, rows) for field in predictions.targets}
+def read_rows(path: Path, predictions: Predictions, rows: slice, *, everything: bool = False) -> Arrays:
+    """Read some rows of all targets, or of all fields; UserError if an object is missing or damaged."""
+    fields = predictions.stored if everything else predictions.targets
+    return {field.name: read_target(path, predictions, field, rows) for field in fields}
 
 
 def read_target(

@@ -236,3 +236,22 @@ def test_a_tiff_has_the_pixels_of_its_own_grid(generate: Command, dataset: Comma
         with tifffile.TiffFile(f"tiff/test_0000_{name}.tif") as file:
             tags = file.pages.first.tags
             assert ("XResolution" in tags and tags["XResolution"].value[0] == 2 * tags["XResolution"].value[1]) == known
+
+
+def test_probabilities_are_stored_if_asked_for(
+    generate: Command, train: Command, infer: Command, evaluate: Command
+) -> None:
+    data = dataset_of(generate, "toy_labels")
+    learned(train, data, "unet")
+    command = ("--model", "run", "--data", data, "--probabilities", "--out", "p.zarr")
+    assert infer(*command)[0] == 0
+    found = xr.open_zarr("p.zarr")
+    assert found.mask_probability.dims == ("sample", "mask_class", "y", "x")
+    np.testing.assert_allclose(found.mask_probability.sum("mask_class"), 1, atol=1e-5)
+    assert not found.mask_probability[:, 2].any(), "what is ignored is never likely"
+    np.testing.assert_array_equal(found.mask_probability.argmax("mask_class"), found.mask)
+    assert ", 0 made now" in infer(*command)[1]
+    assert evaluate("--data", data, "--predictions", "p.zarr", "--out", "report")[0] == 0
+    refused(infer("--model", "run", "--data", data, "--out", "p.zarr"), "p.zarr")
+    assert infer("--method", "threshold", "--data", data, "--probabilities", "--out", "t.zarr")[0] == 0
+    assert set(np.unique(xr.open_zarr("t.zarr").mask_probability)) == {0, 1}
