@@ -20,6 +20,7 @@ from schemas.errors import Interrupted, UserError
 from schemas.machine import versions
 from schemas.output import resumable
 from training import assembly, batches, devices, export, losses, optimizers, start, steps
+from training.augmentation import refuse_changed
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.export import Card
@@ -146,6 +147,8 @@ def _build(run: Run, mesh: Mesh, network: Network, training: Source, validation:
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
     data, order, nbytes = samples_of(run, split, seed)
+    if run.recipe.augment and seed is not None:
+        refuse_changed(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
     whole = nbytes * (order.n // order.parts)
     resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
     if resident:

@@ -11,8 +11,9 @@ import pytest
 
 from physics.electron import wavelength
 from physics.optics import exit_wave, intensity, propagate
+from schemas.errors import UserError
 from tests.training.conftest import columns, features_for
-from training.augmentation import augment, symmetries
+from training.augmentation import augment, refuse_changed, symmetries
 from training.features import Features
 
 
@@ -126,3 +127,11 @@ def test_lines_are_turned_with_what_belongs_to_them(toy: Path) -> None:
         expected = np.where(np.array(turned)[:, None], batch[name][:, ::-1], batch[name])
         np.testing.assert_array_equal(found[name], expected)
     np.testing.assert_array_equal(found["position"], batch["position"])
+
+
+def test_a_symmetry_that_would_change_a_constant_is_refused(tie: Path) -> None:
+    features, window = features_for(tie), columns(tie)["window"]
+    refuse_changed(features, {"window": window})
+    tilted = window * np.linspace(0.5, 1, window.shape[1], dtype=np.float32)
+    with pytest.raises(UserError, match="flip_x would change window, which all samples share; give augment=false"):
+        refuse_changed(features, {"window": tilted})

@@ -14,6 +14,7 @@ from tests.shared import Made
 from tests.training.conftest import QUICK, columns, features_for, made, recipe_for
 from tests.training.test_models import shaken
 from training import assembly
+from training.augmentation import augment
 from training.contract import find_learn, find_model, model_names
 from training.features import Features
 
@@ -92,3 +93,18 @@ def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None
     recipe, features = recipe_for(name), features_for(toy)
     with pytest.raises(UserError, match=r"states no LEARN\.operator; models that can: .*unet"):
         assembly.assemble(recipe, assembly.features_of(features.task, recipe, features.moments, features.sizes))
+
+
+def test_a_symmetry_of_its_own_maps_all_fields_of_a_sample_together(name: str, scan: Path) -> None:
+    """About half of the samples are mirrored, with their angles: their projections are still those measured."""
+    features, fields = features_of(name, scan), columns(scan)
+    operator = find_learn("toy_scan").operator
+    assert operator
+    batch = {key: jnp.asarray(fields[key]) for key in ("sinogram", "image", "angle")} | {"weight": jnp.ones(21)}
+    changed = augment(features, batch, jax.random.key(3))
+    mirrored = np.any(np.asarray(changed["image"]) != fields["image"], axis=(1, 2))
+    assert 4 < mirrored.sum() < 17
+    np.testing.assert_array_equal(changed["image"][mirrored], fields["image"][mirrored][..., ::-1])
+    np.testing.assert_array_equal(np.any(changed["angle"] != fields["angle"], axis=1), mirrored)
+    measured = operator.forward(changed["image"], changed, features.sizes)
+    np.testing.assert_allclose(measured, fields["sinogram"], atol=1e-4)

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from training.contract import Array, Arrays, Derived, Learn, Operator, Sizes
+from training.contract import Array, Arrays, Derived, Learn, Operator, Sizes, Symmetry
 
 SHAPE = ("y", "x", "detector")
 
@@ -29,11 +29,17 @@ def _projected(fields: Arrays, sizes: Sizes) -> Array:
     return adjoint(fields["sinogram"], fields, sizes)[..., None] / fields["angle"].shape[1]
 
 
+def _mirrored(fields: dict[str, Array]) -> dict[str, Array]:
+    """x to -x: the same projections belong to the angles pi - angle."""
+    return {"image": jnp.flip(fields["image"], -1), "angle": jnp.pi - fields["angle"]}
+
+
 BACK = Derived(("sinogram", "angle"), _projected, "image", "projected back", sized=True)
 
 LEARN = Learn(
     inputs={"sinogram": ("sinogram",), "back": (BACK,)},
     grids={"sinogram": ("angle_index", "detector")},
     operator=Operator(("sinogram", "angle"), "sinogram", forward, adjoint, "sums along rays"),
+    symmetries=(Symmetry("mirror", _mirrored),),
     recipes={"default": {"model": {"name": "unrolled"}}},
 )
