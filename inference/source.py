@@ -138,7 +138,7 @@ class Rows(Source):
     def _rows(self, task: Task, found: Arrays, start: int, stop: int) -> Arrays:
         first, last = start // self.slices, -(-stop // self.slices)
         inside = slice(start - first * self.slices, stop - first * self.slices)
-        folded = slices.fold(task, found, last - first)
+        folded = slices.fold(task, found, last - first, self.manifest.sizes)
         return {name: v[inside] if task.sliced[name].per_sample else v for name, v in folded.items()}
 
     def named(self, row: int) -> str:

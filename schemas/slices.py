@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,11 +26,16 @@ def lengths(task: Task, arrays: Arrays) -> dict[str, int]:
     }
 
 
-def fold(task: Task, arrays: Arrays, samples: int) -> dict[str, np.ndarray]:
-    """Fields of `task`, (samples, ...) or constants, as those of `task.sliced`. What all slices share is repeated."""
+def fold(
+    task: Task, arrays: Arrays, samples: int, sizes: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, np.ndarray]:
+    """Return fields of `task`, (samples, ...) or constants, as those of `task.sliced`. What slices share is repeated.
+
+    sizes: of the dimensions of slices; needed where none of the arrays has them.
+    """
     if not task.slices:
         return dict(arrays)
-    known = lengths(task, arrays)
+    known = {**sizes, **lengths(task, arrays)}
     return {name: _folded(task, task[name], known, values, samples) for name, values in arrays.items()}
 
 

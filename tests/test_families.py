@@ -67,6 +67,7 @@ CASES: list[tuple[str, str, tuple[str, ...], str, Scores]] = [  # task, model, o
     ("toy_labels", "convnet", ("--target", "radius"), "radius", numbers),
     ("toy_labels", "mlp", ("--target", "direction"), "direction", angles),
     ("toy_labels", "convnet", ("--target", "kind"), "kind", kinds),
+    ("toy_series", "mlp", ("--target", "angle"), "angle", numbers),
     ("toy_scan", "unrolled", (), "image", images),
     ("toy_scan", "mlp", ("--input", "sinogram"), "image", images),
     ("toy_scan", "unet", ("--input", "back"), "image", images),
@@ -177,6 +178,7 @@ MISTAKES = [
     ("toy_labels", "unet", ("best=nrms",), "best = nrms: must be one of loss, iou"),
     ("toy_labels", "unet", ("--target", "radius"), "keeps the grid of its input"),
     ("toy_labels", "mlp", ("--target", "image"), "--target image: not known to toy_labels; there are: radius"),
+    ("toy_series", "mlp", ("--target", "background"), "--target background: not known to toy_series; there are: angle"),
     ("toy_series", "unet", ("loss.dice=1",), "target clean holds values, which loss.dice cannot compare"),
     ("toy", "unet", ("loss.wave=1",), "loss.wave"),
 ]

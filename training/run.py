@@ -116,13 +116,19 @@ def _refuse_unknown(task: Task, recipe: Recipe) -> None:
         "--input": ((recipe.input,), learn.inputs),
         "head =": ((recipe.head,), () if recipe.target else learn.heads),
         "scalars =": (recipe.scalars, learn.scalars),
-        "--target": ((recipe.target,), [field.name for field in task.of("parameter") if not task.spatial(field)]),
+        "--target": ((recipe.target,), _learnable(task)),
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
             raise UserError(f"{option} {unknown[0]}: not known to {task.name}; there are: {', '.join(known) or 'none'}")
     if recipe.target and recipe.target in recipe.scalars:
         raise UserError(f"--target {recipe.target}: is among the scalars that the network is told; leave it out there")
+
+
+def _learnable(task: Task) -> list[str]:
+    """Return the parameters that may be targets: they lie on no grid, and each slice has its own."""
+    fields = (field for field in task.of("parameter") if not task.spatial(field))
+    return [field.name for field in fields if set(task.slices) <= set(field.dims)]
 
 
 def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
