@@ -12,9 +12,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from inference.evaluation import Result, Run
 from inference.regions import title, varying
 from inference.style import colour, figure, label, line, plain, unit
+from schemas.core import Field
 from schemas.scores import RESOLVED
 
 BINS = 8  # of a parameter, equally filled
+SHOWN = 4096  # numbers that are drawn against the exact ones, at most
 LEAST = 4  # samples in one of them
 
 
@@ -54,6 +56,21 @@ def against_parameters(result: Result) -> Figure | None:
         _decimal(axis.yaxis)
     axes[0].set_ylabel(f"{result.rank}: median, quartiles")
     _legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
+    return drawn
+
+
+def against_exact(result: Result, field: Field) -> Figure:
+    """Draw predicted values of a number against the exact ones."""
+    drawn, rows = figure(4.2, 4.0), min(result.source.samples, SHOWN)
+    axis = drawn.subplots()
+    exact = result.source.read([field.name], 0, rows)[field.name].ravel()
+    axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
+    for run in result.runs:
+        found = result.source.predicted(run.path, run.predictions, 0, rows)[field.name].ravel()
+        axis.plot(exact, found, ".", color=colour(result, run), markersize=4, label=label(run))
+    name = f"{plain(field.name)}{unit(field.units)}"
+    axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")
+    _legend_above(drawn, axis, columns=4)
     return drawn
 
 

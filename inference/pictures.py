@@ -55,7 +55,7 @@ def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> li
     rows = [result.sample(index) for index in indices]
     truth = [_shown(target, values) for values, _ in rows]
     inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
-    exact = Column("exact", target.name, f"{target.name}{unit(target.units)}", truth, [""] * len(rows))
+    exact = Column("exact", target.name, _bar(target), truth, [""] * len(rows))
     found, errors = [], []
     for run in result.runs:
         predicted = [_shown(target, values[run.name]) for _, values in rows]
@@ -66,11 +66,18 @@ def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> li
     return [*(column for column in inputs if column), exact, *found, *errors]
 
 
+def _bar(target: Field | View) -> str:
+    """What the scale of a target says: of classes, their names."""
+    if isinstance(target, Field) and target.classes:
+        return f"{target.name}: " + ", ".join(f"{i} {name}" for i, name in enumerate(target.classes))
+    return f"{target.name}{unit(target.units)}"
+
+
 def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
     """Errors enlarged; of classes, where they are wrong, those that are ignored left out."""
     pairs, notes = list(zip(predicted, truth, strict=True)), [""] * len(truth)
     if isinstance(target, Field) and target.classes:
-        wrong = [np.isin(t, target.counted) * (p != t) * float(len(target.classes) - 1) for p, t in pairs]
+        wrong = [np.isin(t, target.counted) * (p != t) * 1.0 for p, t in pairs]
         return Column(f"{title}\nwrong", ERROR, "1 where the class is wrong", wrong, notes, ink)
     bar = f"{ENLARGED} × error{unit(target.units)}"
     return Column(f"{title}\nerror × {ENLARGED}", ERROR, bar, [ENLARGED * (p - t) for p, t in pairs], notes, ink)
@@ -126,7 +133,7 @@ def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[
     inputs = {column.scale: [i for c in columns if c.scale == column.scale for i in c.images] for column in columns}
     return {scale: _range(images) for scale, images in inputs.items()} | {
         target.name: (low, high),
-        ERROR: (low - high, high - low),
+        ERROR: (-1.0, 1.0) if isinstance(target, Field) and target.classes else (low - high, high - low),
     }
 
 

@@ -58,6 +58,9 @@ def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
     if whole and (best := where.section(result)):
         yield f"<h2>Where which method is best{of}</h2>" + best
     images = [field for field in result.task.of("target") if result.task.spatial(field)]
+    for field in (field for field in result.task.of("target") if field not in images):
+        drawn = image(figures.against_exact(result, field), "predicted against exact")
+        yield f"<h2>Values{of}: {text(field.name)}</h2>" + drawn
     for field in images:
         yield f"<h2>Samples{of}: {text(field.name)}</h2>" + _examples(result, field)
     for view in result.report.views:
