@@ -84,6 +84,8 @@ class Method:
             if array.shape != shape or array.ndim != len(target.dims) or array.dtype.kind not in "biuf":
                 wanted = f"{target.dims} = {shape} and real"
                 raise UserError(f"{where} returned {target.name} {array.shape} {array.dtype}, must be {wanted}")
+            if target.classes and (array.min(initial=0) < 0 or array.max(initial=0) >= len(target.classes)):
+                raise UserError(f"{where} returned {target.name} with labels beyond 0 to {len(target.classes) - 1}")
         return {target.name: solved[target.name] for target in task.of("target")}
 
     def inverter(self, task: Task, fields: Arrays) -> Callable[[Settings], dict[str, np.ndarray]]:

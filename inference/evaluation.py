@@ -83,7 +83,8 @@ class Result:
     def broken(self, run: Run) -> int:
         """How many predictions hold what is no number: they have no score."""
         scores = self.scores[run.name]
-        return int(np.isnan(scores["rms"]).sum()) if "rms" in scores else 0
+        told = next((scores[name] for name in ("rms", "absolute_error") if name in scores), np.zeros(0))
+        return int(np.isnan(told).sum())
 
     @property
     def reference(self) -> Run | None:

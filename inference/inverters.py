@@ -9,7 +9,7 @@ import numpy as np
 
 from inference import tuning
 from inference.contract import Arrays, Inverter, Settings, find_finish, find_method
-from inference.source import Source
+from inference.source import Rows, Source
 from schemas.core import find_import, find_task
 from schemas.errors import UserError
 from schemas.machine import processor
@@ -128,7 +128,8 @@ def beyond(source: Source, inverter: Inverter) -> list[str]:
 
 def _beyond(source: Source, name: str, known: np.ndarray) -> str:
     """known: (value, 2), least and greatest of each value that a sample has."""
-    values = source.read([name], 0, source.samples)[name].reshape(source.samples, -1)
+    rows = Rows(source.path, source.manifest, source.split)
+    values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
     if values.shape[1] != len(known):
         return f"{name} has {values.shape[1]} values a sample, in training {len(known)}: beware"
     low, high = known.T

@@ -11,7 +11,7 @@ import numpy as np
 from inference import place
 from inference.contract import Inverter
 from inference.source import Source
-from inference.tiling import Tiles, all_stored, spatial, steps
+from inference.tiling import Tiles, all_stored, of_tile, spatial, steps
 from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.kinds import probability
@@ -64,7 +64,9 @@ def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
     stored = {field.name: field.role for field in task.fields}
     if any(stored.get(field.name) == "parameter" for field in targets):
         return task.targeting(targets[0].name)
-    return task if task.of("target") else replace(task, fields=task.fields + targets)
+    if all(field.name in stored for field in targets):
+        return task
+    return replace(task, fields=tuple(field for field in task.fields if field.role != "target") + targets)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,13 @@ class Job:
         classes = [field for field in targets if field.classes and self.probabilities]
         if self.probabilities and not classes:
             raise UserError(f"--probabilities: {inverter.name} predicts no classes; leave it out")
-        sizes = manifest.sizes | {probability(field).dims[1]: len(field.classes) for field in classes}
+        lost = {dim for field in targets for dim in field.dims[1:]} - manifest.sizes.keys()
+        if unknown := sorted(lost - (inverter.sizes or {}).keys()):
+            raise UserError(
+                f"{source.path}: does not state the length of {', '.join(unknown)}, along which targets lie"
+            )
+        sizes = manifest.sizes | {dim: (inverter.sizes or {})[dim] for dim in lost}
+        sizes |= {probability(field).dims[1]: len(field.classes) for field in classes}
         stored = (*targets, *map(probability, classes))
         return Predictions(
             format=FORMAT,
@@ -138,6 +146,9 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     UserError: smaller than the training images, or a size that the network cannot take.
     """
     dims, sizes = spatial(inverter.task, inverter.inputs), source.manifest.sizes
+    dims = tuple(dim for dim in dims if dim in sizes)
+    if inverter.whole and (found := inverter.accepts(source.task, sizes)):
+        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     trained = inverter.sizes or {}
     if asked == "none":
         lengths = {}
@@ -155,12 +166,12 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
             f"{inverter.name} sees what is computed from whole images, here larger than in training or cut by --tile: "
             "give --tile none"
         )
-    if found := inverter.accepts(source.task, {**sizes, **lengths}):
-        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     apart = steps(inverter.task, sizes, dims)
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
         raise UserError(f"--tile: must be {rule}: so many pixels lie under one of the input")
+    if found := inverter.accepts(source.task, of_tile(inverter.task, sizes, lengths)):
+        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 

@@ -65,8 +65,16 @@ def spatial(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
 def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[str, int]:
     """Pixels of the targets between places at which all grids can be cut, along each of these dimensions."""
     roots = _roots(task)
-    coarse = {dim: [sizes[dim] // sizes[other] for other in _alike(roots, dim) if other in sizes] for dim in dims}
-    return {dim: math.lcm(*(factor or 1 for factor in factors)) for dim, factors in coarse.items()}
+    others = {dim: [sizes[other] for other in _alike(roots, dim) if other in sizes] for dim in dims}
+    return {dim: math.lcm(*(sizes[dim] // math.gcd(sizes[dim], n) for n in found)) for dim, found in others.items()}
+
+
+def of_tile(task: Task, sizes: Mapping[str, int], lengths: Mapping[str, int]) -> dict[str, int]:
+    """Return the lengths of all dimensions in a tile. lengths: those of the targets that are cut."""
+    roots = _roots(task)
+    known = {roots[dim]: dim for dim in lengths}
+    cut = {dim: known[root] for dim, root in roots.items() if root in known and dim in sizes}
+    return {**sizes, **{dim: lengths[target] * sizes[dim] // sizes[target] for dim, target in cut.items()}}
 
 
 def _roots(task: Task) -> dict[str, str]:
@@ -82,8 +90,12 @@ def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
     kind = np.dtype(field.dtype)
     if field.classes and values.ndim > len(field.dims):
         values = values.argmax(axis=-1)
-    rounded = np.rint(values) if kind.kind in "iu" and values.dtype.kind == "f" else values
-    return rounded.astype(kind, copy=False)
+    if field.period and values.dtype.kind == "c":
+        values = np.angle(values) * (field.period / (2 * np.pi))
+    if kind.kind in "iub" and values.dtype.kind == "f":
+        least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        values = np.clip(np.rint(values), least, most)
+    return values.astype(kind, copy=False)
 
 
 def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, np.ndarray]:
@@ -101,7 +113,7 @@ def _blended(field: Field, values: np.ndarray) -> np.ndarray:
     """Return what tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
     if field.classes and values.ndim == len(field.dims):
         values = np.eye(len(field.classes))[values]
-    return values
+    return np.exp(2j * np.pi / field.period * values) if field.period else values
 
 
 @dataclass(frozen=True)
@@ -185,13 +197,13 @@ class _Cut:
         )
 
     def _slice(self, dim: str, start: int, cut: str) -> slice:
-        factor = self.sizes[cut] // self.sizes[dim]
-        return slice(start // factor, (start + self.lengths[cut]) // factor)
+        places = (start, start + self.lengths[cut])
+        return slice(*(place * self.sizes[dim] // self.sizes[cut] for place in places))
 
 
 def _sum(field: Field) -> Any:
     """In which dtype tiles are added."""
-    return np.result_type(field.dtype, float)
+    return np.result_type(complex if field.period else field.dtype, float)
 
 
 def _add(

@@ -340,6 +340,8 @@ def _array_problems(field: Field, sizes: Mapping[str, int], array: np.ndarray) -
         found.append(f"{field.name}: shape {shape} per sample, must be {field.shape(sizes)}")
     if array.dtype != np.dtype(field.dtype):
         found.append(f"{field.name}: dtype {array.dtype}, must be {field.dtype}")
+    if field.classes and array.size and array.dtype.kind in "iu" and int(array.max()) >= len(field.classes):
+        found.append(f"{field.name}: has the label {int(array.max())}, the classes are 0 to {len(field.classes) - 1}")
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         found.append(f"{field.name}: not all values are finite")
     return found

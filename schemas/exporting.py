@@ -19,6 +19,7 @@ from schemas.errors import UserError, meant
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.card import Card, Parameter
 from schemas.gallery import Arrays, Gallery, pixel
+from schemas.grids import as_images
 from schemas.objects import publish_if_changed, read, sweep
 from schemas.output import refuse_store, writable
 from schemas.store import units
@@ -164,6 +165,7 @@ def _written(
 ) -> Iterator[tuple[str, bytes]]:
     stem = "_".join([gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
     if kind == "png":
+        value = as_images(gallery.grids, field.dims[field.per_sample :], value)
         for plane in product(*map(range, value.shape[:-2])):
             name = "_".join([stem, *map(str, plane)])
             drawn = png.labels(value[plane]) if field.classes else png.write(value[plane], *scale[field.name])

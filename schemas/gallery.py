@@ -126,8 +126,8 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
     manifest = read_manifest(data)
     if manifest.root_digest != found.dataset_digest:
         raise UserError(f"--data {data}: {alone.path} holds predictions for another dataset; give that one")
-    errors = {} if not manifest.task.of("target") else _errors(alone.fields)
     truth = _of_dataset(data, found.split)
+    errors = _errors({name: field for name, field in alone.fields.items() if name in truth.fields})
 
     def rows(rows: slice, fields: tuple[Field, ...]) -> Arrays:
         asked = {key: name for key, name in errors.items() if any(field.name == key for field in fields)}
@@ -153,7 +153,7 @@ def _errors(targets: dict[str, Field]) -> dict[str, str]:
 
 def _error_field(field: Field, name: str) -> Field:
     dtype = field.dtype if field.dtype.startswith(("float", "complex")) else "float32"
-    return replace(field, name=name, dtype=dtype, about="prediction - truth")
+    return replace(field, name=name, dtype=dtype, about="prediction - truth", classes=(), period=None)
 
 
 def _difference(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """How fields lie in space, and what of the targets no measurement reveals: the geometry of a task."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
+
+from physics.arrays import Array
 
 type Freedom = Literal["constant", "ramp", "shift", "twin"]
 type Relation = Literal["same", "coarser", "reciprocal"]
@@ -55,6 +57,12 @@ class Gauge:
         phases = tuple(name for name in self.phases if name in names)
         free = tuple(one for one in self.free if phases or one not in ("constant", "ramp"))
         return Gauge(free, phases, self.modulus if self.modulus in names and phases else "")
+
+
+def as_images(grids: Iterable[Grid], dims: Sequence[str], values: Array) -> Array:
+    """Return values (*dims) with their spatial dimensions last, so that the last two are those of an image."""
+    spatial = {dim for grid in grids for dim in grid.dims}
+    return values.transpose(sorted(range(len(dims)), key=lambda axis: dims[axis] in spatial))
 
 
 def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from schemas.core import Field, Import, Raster, Task, find_import
 from schemas.errors import UserError
 from schemas.formats import opening
 from schemas.formats.picture import Known, Picture
+from schemas.grids import unlike
 from schemas.manifest import SourceFile
 from schemas.objects import sha256_of
 from schemas.settings import Values
@@ -84,11 +85,13 @@ def measure(
     reads = [read for group in groups for read in _by_input(task, group)]
     parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
     for name, files in reads:
-        parts[name] += _samples(task[name], how, files, axes, asked)
+        parts[name] += _samples(task, task[name], how, files, axes, asked)
     sizes = _sizes(task, parts)
     roots = task.related("same", "reciprocal")
     known = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: known[root] for dim, root in roots.items() if root in known}
+    if wrong := unlike(task.grids, sizes):
+        raise UserError(f"--from: {wrong[0]}; give arrays that lie on one another")
     rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
     notes: list[str] = []
     columns = _parameters(task, how, given, rows, sizes, notes)
@@ -152,23 +155,24 @@ def _lengths(task: Task, given: Values) -> dict[str, int]:
 
 
 def _samples(
-    field: Field, how: Import, files: Sequence[Read], axes: Sequence[str], asked: Mapping[str, int]
+    task: Task, field: Field, how: Import, files: Sequence[Read], axes: Sequence[str], asked: Mapping[str, int]
 ) -> list[Sample]:
     """The samples that some files hold: one image each makes one sample; a file of whole samples stands for itself."""
     rank = len(field.dims) - 1
     arrays = [_arranged(field, read, axes, asked, raster=how.raster is not None) for read in files]
     if rank > 2 and all(array.ndim == rank - 1 for array in arrays):
-        return [_series(files, arrays)]
+        apart = [axis for axis, dim in enumerate(field.dims[1:]) if dim not in task.dims]
+        return [_series(files, arrays, apart[0] if len(apart) == 1 else 0)]
     pairs = enumerate(zip(files, arrays, strict=True))
     return [one for number, (read, array) in pairs for one in _whole(field, how.raster, read, array, number)]
 
 
-def _series(files: Sequence[Read], arrays: Sequence[np.ndarray]) -> Sample:
+def _series(files: Sequence[Read], arrays: Sequence[np.ndarray], axis: int) -> Sample:
     for read, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
             first, other = (" x ".join(map(str, a.shape)) for a in (arrays[0], array))
             raise UserError(f"{read.path}: {other} pixels, {files[0].path} has {first}; crop them to one size")
-    return Sample(np.stack(arrays), _agreed(files))
+    return Sample(np.stack(arrays, axis), _agreed(files))
 
 
 def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from schemas.core import Field, Task
 from schemas.errors import UserError
+from schemas.grids import as_images
 from schemas.manifest import read_manifest
 from schemas.objects import publish_alone
 from schemas.store import open_split, read_rows
@@ -63,7 +64,8 @@ def _is_picture(path: Path) -> bool:
 
 def _read(path: Path, split: str, task: Task, count: int) -> Values:
     try:
-        return read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
+        found = read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
+        return {name: as_images(task.grids, task[name].dims, values) for name, values in found.items()}
     except UserError:
         raise
     except Exception as error:  # whatever a missing or damaged object makes a codec raise

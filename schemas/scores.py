@@ -15,6 +15,7 @@ import scipy.fft
 
 from schemas.core import Field, Task
 from schemas.gauge import compared, targets
+from schemas.grids import Gauge
 from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, kind, score_key
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -77,6 +78,7 @@ def score_and_correlation(
         return _of_other_kinds(task, fields, prediction, truth), np.empty(0), np.empty((len(truth[fields[0].name]), 0))
     inside = {f.name: np.broadcast_to(True if window is None else window != 0, truth[f.name].shape[1:]) for f in fields}
     bare, known = ({n: np.where(inside[n], np.asarray(v[n], float), 0) for n in inside} for v in (prediction, truth))
+    bare |= {f.name: _nearest(bare[f.name], known[f.name], f.period) for f in fields if f.period}
     finite = np.all([_finite(v) for v in [*bare.values(), *known.values()]], axis=0)
     found: dict[str, Real] = {}
     curves: dict[str, tuple[Real, Real]] = {}
@@ -93,6 +95,12 @@ def score_and_correlation(
     return found, frequency, np.where(finite[:, None], correlation, np.nan)
 
 
+def _nearest(values: Real, truth: Real, period: float) -> Real:
+    """Values moved by whole periods to where they are nearest to the truth."""
+    found: Real = values - period * np.round((values - truth) / period)
+    return found
+
+
 def _of_other_kinds(
     task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, Real]:
@@ -105,7 +113,10 @@ def _of_other_kinds(
             found |= {score_key(task, name, metric): values for metric, values in rows.items()}
         else:
             one = ({name: prediction[name]}, {name: truth[name]})
-            found |= score(replace(task, fields=tuple(f for f in task.fields if f not in fields or f == field)), *one)
+            alone = replace(
+                task, fields=tuple(f for f in task.fields if f.role != "target" or f == field), gauge=Gauge()
+            )
+            found |= {score_key(task, name, metric): values for metric, values in score(alone, *one).items()}
     return found
 
 

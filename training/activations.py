@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from schemas.slices import fold
 from training.export import Trained
 
 
@@ -32,8 +33,9 @@ def activations(trained: Trained, fields: Mapping[str, np.ndarray]) -> dict[str,
     module = trained.network.module(trained.parameters, trained.rest)
     for name, parent, key, layer in list(_layers(module)):
         _put(parent, key, _Listener(name, layer, heard))
-    x = trained.features.encode({name: jnp.asarray(values) for name, values in fields.items()})
-    module(x, None)
+    samples = next(len(values) for name, values in fields.items() if trained.task[name].per_sample)
+    rows = {name: jnp.asarray(values) for name, values in fold(trained.task, fields, samples).items()}
+    module(trained.features.encode(rows), None, **({"fields": rows} if trained.network.operates else {}))
     return {name: np.asarray(values.mean(axis=-1)) for name, values in heard.items()}
 
 

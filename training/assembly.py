@@ -19,7 +19,9 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], size
     """The features that a recipe asks for."""
     learn, name = find_learn(task.name), recipe.model.name  # type: ignore[attr-defined]
     if recipe.target:
-        task, learn = task.targeting(recipe.target), replace(learn, heads={}, losses={}, symmetries=())
+        grid = task.spatial(task.of("target")[0])  # on which inputs lie that name no other
+        grids = {**dict.fromkeys(learn.inputs, grid), **learn.grids}
+        task, learn = task.targeting(recipe.target), replace(learn, grids=grids, heads={}, losses={}, symmetries=())
     seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
     operator = learn.operator if find_model(name).FIT == "operator" else None
     return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
@@ -50,6 +52,8 @@ def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
 def _instead(features: Features) -> str:
     """What fits, for a message."""
     models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
-    others = [name for name in features.learn.inputs if not replace(features, input=name).fits("kept")]
-    inputs = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
-    return f"models that can: {', '.join(models) or 'none'}{inputs}"
+    stored = {field.name for field in features.task.fields}
+    inputs = [replace(features, input=name) for name in features.learn.inputs]
+    others = [one.input for one in inputs if {*one.reads} <= stored and not one.fits("kept")]
+    told = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
+    return f"models that can: {', '.join(models) or 'none'}{told}"

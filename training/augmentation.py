@@ -43,7 +43,8 @@ def _moved(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
     """The fields that a symmetry changes, as it leaves them."""
     fields = {name: values for name, values in batch.items() if name != WEIGHT}
     if isinstance(symmetry, Symmetry):
-        return symmetry.apply(fields) if {*features.reads} <= fields.keys() else {}
+        known = set(symmetry.fields)
+        return symmetry.apply({name: fields[name] for name in known}) if known <= fields.keys() else {}
     placed = {name: axes for name in fields if (axes := _axes(features, name, symmetry))}
     return {
         name: _reverse(features, fields[name], axes[0]) if len(axes) == 1 else jnp.swapaxes(fields[name], *axes)
@@ -61,7 +62,9 @@ def _reverse(features: Features, values: Array, axis: int) -> Array:
 
 def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
     """Those that this dataset's sizes allow."""
-    square = len({features.sizes[name] for name in features.out[-2:]}) == 1
+    roots = features.task.related("same", "coarser", "reciprocal")
+    last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.out[-2:]]
+    square = len(last) == 2 and all(features.sizes[a] == features.sizes[b] for a, b in zip(*last, strict=False))
     return tuple(one for one in features.learn.symmetries if square or one != "transpose")
 
 

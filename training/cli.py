@@ -145,9 +145,11 @@ def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
     from schemas.knobs import make
     from training.contract import find_learn, find_model
     from training.recipe import recipe_of
-    from training.start import KEPT, adopt
+    from training.start import KEPT, adopt, read_recipe
 
     learn = find_learn(task) if task else None
+    if args.start and not args.target:
+        args.target = read_recipe(args.start).target or None
     base = dict(_base(args, task))
     inner = base.pop("model", {})
     if not isinstance(inner, dict):

@@ -110,7 +110,8 @@ class Symmetry:
     """A map of all fields of a sample together, beside the reversals of axes that are known by name."""
 
     name: str
-    apply: Callable[[dict[str, Array]], dict[str, Array]]  # (sample, ...) each -> those that change, same shapes
+    fields: tuple[str, ...]  # what it changes
+    apply: Callable[[dict[str, Array]], dict[str, Array]]  # these, (sample, ...) each -> the same, changed
 
 
 type Channels = str | Derived  # the name of a field stands for its values: axes that are not spatial become channels

@@ -30,22 +30,26 @@ class Crop:
     seed: int | None = None  # None: the parts that cover a sample, one after another
 
     @cached_property
-    def factors(self) -> dict[str, tuple[str, int]]:
-        """By dimension that is cut: the one of the targets that it relates to, and pixels of that to one of its own."""
+    def factors(self) -> dict[str, str]:
+        """Return the dimension of the targets that each dimension that is cut relates to."""
         roots = self.task.related("same", "coarser")
         known = {roots[dim]: dim for dim in self.lengths}
-        found = {dim: known[root] for dim, root in roots.items() if root in known and dim in self.sizes}
-        return {dim: (target, self.sizes[target] // self.sizes[dim]) for dim, target in found.items()}
+        return {dim: known[root] for dim, root in roots.items() if root in known and dim in self.sizes}
 
     @cached_property
     def steps(self) -> dict[str, int]:
         """Pixels of the targets between places at which all grids can be cut."""
-        return {dim: math.lcm(*(n for target, n in self.factors.values() if target == dim)) for dim in self.lengths}
+        least = {d: self.sizes[t] // math.gcd(self.sizes[t], self.sizes[d]) for d, t in self.factors.items()}
+        return {dim: math.lcm(*(n for d, n in least.items() if self.factors[d] == dim)) for dim in self.lengths}
 
     @property
     def cut_sizes(self) -> dict[str, int]:
         """Lengths of a part."""
-        return {**self.sizes, **{dim: self.lengths[target] // n for dim, (target, n) in self.factors.items()}}
+        return {**self.sizes, **{dim: self._own(dim, self.lengths[target]) for dim, target in self.factors.items()}}
+
+    def _own(self, dim: str, place: Any) -> Any:
+        """Return a place or a length of the targets in pixels of another dimension."""
+        return place * self.sizes[dim] // self.sizes[self.factors[dim]]
 
     @property
     def cut_task(self) -> Task:
@@ -87,8 +91,7 @@ class Crop:
         """Return where a part begins along each dimension of a field but samples. corner: (..., dimension)."""
         place = {dim: corner[..., i] for i, dim in enumerate(self.lengths)}
         dims = [dim for dim in field.dims if dim != SAMPLE]
-        found = [self.factors.get(dim) for dim in dims]
-        return [place[one[0]] // one[1] if one else 0 for one in found]
+        return [self._own(dim, place[self.factors[dim]]) if dim in self.factors else 0 for dim in dims]
 
     def part(self, field: Field, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
         """A part of the values of one sample."""
@@ -96,19 +99,29 @@ class Crop:
         return values[tuple(slice(int(a), int(a) + n) for a, n in zip(self.starts(field, corner), shape, strict=True))]
 
 
+def _shown(features: Features) -> str:
+    return ", ".join(f"{dim} {features.sizes[dim]}" for dim in features.out)
+
+
 def crop_of(features: Features, length: int, *, whole: bool) -> Crop | None:
     """Plan parts of a length along each dimension of the targets; None if samples are no longer.
 
     whole: a model of the kind that maps whole samples. UserError if samples must not be cut, or not at such a length.
     """
+    if not features.out:
+        raise UserError(f"crop = {length}: the target is a number of whole samples; give crop=none")
     lengths = {dim: length for dim in features.out if features.sizes[dim] > length}
     if not lengths:
-        return None
+        if all(features.sizes[dim] == length for dim in features.out):
+            return None
+        raise UserError(f"crop = {length}: samples are smaller ({_shown(features)}); give crop=none")
     if features.whole or whole or features.task.window:
-        raise UserError(
-            f"crop = {length}: what the network sees, or gives, follows from whole samples alone; give crop=none, or "
-            "another --input or --model"
+        why = (
+            f"the window {features.task.window} is one for whole samples"
+            if features.task.window
+            else ("what the network sees, or gives, follows from whole samples alone")
         )
+        raise UserError(f"crop = {length}: {why}; give crop=none")
     crop = Crop(features.task, features.sizes, lengths)
     if wrong := [f"{n} along {dim}" for dim, n in crop.steps.items() if length % n]:
         raise UserError(

@@ -115,8 +115,7 @@ class Trained:
     @property
     def whole(self) -> bool:
         """Return whether images must not be cut for it."""
-        fit = find_model(self.card.recipe["model"]["name"]).FIT
-        return self.features.whole or fit in ("any", "operator")
+        return self.features.whole or self._fit in ("any", "operator")
 
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
@@ -124,7 +123,18 @@ class Trained:
             return [f"it was trained for the task {self.card.task.name}, the dataset is of {task.name}"]
         if _major(task.version) != _major(self.card.task.version):
             return [f"it was trained on schema {self.card.task.version}, the dataset has {task.version}"]
-        return self.features.problems(task.sliced, sizes)
+        found = self.features.problems(task.sliced, sizes)
+        if self._fit not in ("any", "operator"):
+            return found
+        bound = [dim for dim in (*self.features.grid, *self.features.out) if dim in sizes]
+        wrong = [dim for dim in dict.fromkeys(bound) if sizes[dim] != self.features.sizes[dim]]
+        return found + [
+            f"{dim} has {sizes[dim]}, must be {self.features.sizes[dim]}: it is made for one size" for dim in wrong
+        ]
+
+    @property
+    def _fit(self) -> str:
+        return find_model(self.card.recipe["model"]["name"]).FIT
 
     def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The targets, (sample, ...) float32 in the dataset's units. fields: `inputs`, of any number of samples.
@@ -252,7 +262,7 @@ def load_checkpoint(run: Path, step: int) -> Trained:
     row = next((row for row in memory.history if row["step"] == step), {})
     known = {
         "step": step,
-        "epoch": step // -(-best.card.samples // best.card.recipe["batch_size"]),
+        "epoch": int(row.get("epoch", step // -(-best.card.samples // best.card.recipe["batch_size"]))),
         "scores": {name: value for name, value in row.items() if "/" in name},
         "history": memory.history,
         "seconds": round(memory.seconds, 1),

@@ -63,6 +63,7 @@ class Features:
     sizes: Mapping[str, int]
     head: str = ""  # empty: normalised targets
     operator: Operator | None = None  # of the task, if the model has it inside
+    parts: bool = False  # samples are parts of larger ones, which may be nearly empty
 
     @property
     def channels(self) -> tuple[Channels, ...]:
@@ -293,6 +294,19 @@ class Features:
                     for dim in self.task.channels(mine)
                     if sizes[dim] != self.sizes[dim]
                 ]
+        return found + self._other_factors(sizes)
+
+    def _other_factors(self, sizes: Mapping[str, int]) -> list[str]:
+        """Which grids are finer or coarser than one another by another factor than those of training."""
+        found = []
+        for grid in self.task.grids:
+            for dim, other in zip(grid.dims, grid.of, strict=False):
+                known = {dim, other} <= sizes.keys() & self.sizes.keys()
+                if known and sizes[other] * self.sizes[dim] != sizes[dim] * self.sizes[other]:
+                    ratio = self.sizes[other] / self.sizes[dim]
+                    found.append(
+                        f"{other} has {sizes[other]} for {sizes[dim]} along {dim}, must be {ratio:g} times as many"
+                    )
         return found
 
 

@@ -115,7 +115,8 @@ def curves(rows: list[Row]) -> bytes:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    for name, style in (("train/loss", "-"), ("validation/loss", "o-"), ("validation/nrms", "s--")):
+    scores = sorted({name for row in rows for name in row if name.startswith("validation/")} - {"validation/loss"})
+    for name, style in (("train/loss", "-"), ("validation/loss", "o-"), *((score, "s--") for score in scores)):
         _plot(upper, rows, name, style)
     _plot(lower, rows, "learning_rate", "-")
     upper.set(yscale="log", ylabel="loss")

@@ -23,6 +23,7 @@ from training import assembly, batches, devices, export, losses, optimizers, sta
 from training.augmentation import refuse_changed
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
+from training.contract import Symmetry
 from training.export import Card
 from training.journal import Journal, Row
 from training.network import Network
@@ -161,7 +162,9 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
     """What a run reads of a split, in which order, and bytes of a sample. seed: None keeps the stored order."""
     task, sizes = run.crop.task if run.crop else run.features.task, run.manifest.sizes
     crop = replace(run.crop, seed=seed) if run.crop else None
-    names = dict.fromkeys([*run.features.reads, *(target.name for target in run.features.targets)])
+    moved = [name for one in run.features.learn.symmetries if isinstance(one, Symmetry) for name in one.fields]
+    targets = [target.name for target in run.features.targets]
+    names = dict.fromkeys([*run.features.reads, *targets, *(moved if run.recipe.augment else [])])
     per_row = [task[name] for name in names if task[name].per_sample]
     constants = tuple(name for name in names if not task[name].per_sample)
     of_sample = slices.count(run.manifest.task, sizes)
@@ -290,7 +293,7 @@ def validate(m: Machinery, state: steps.State, source: Source) -> dict[str, floa
         for name, values in m.measure(parameters, state["rest"], batch).items():
             found.setdefault(name, []).append(np.asarray(values, np.float64)[weight > 0])
     each = {name: np.concatenate(values) for name, values in found.items()}
-    if (bad := np.flatnonzero(~np.isfinite(each["loss"]))).size:
+    if (bad := np.unique(np.flatnonzero(~np.isfinite(each["loss"])) // source.order.parts)).size:
         raise UserError(
             f"{m.run.data}/validation samples {', '.join(map(str, bad[:8]))}: their loss is not finite; "
             "look at them with `dataset validate`, or lower optimizer.learning_rate"

@@ -39,6 +39,7 @@ class Compared:
     inside: Array  # 1 or 0, to be multiplied with a batch of the target
     scale: float
     weights: tuple[float, ...] = ()  # of classes; empty: all 1
+    part: bool = False  # of a larger sample
 
     @property
     def error(self) -> Array:
@@ -68,11 +69,15 @@ def difference(field: Field, prediction: Array, truth: Array) -> Array:
 
 
 def _relative(c: Compared) -> Array:
-    """sqrt(sum error^2 / sum truth^2), each sum with (TINY scale)^2 per pixel added."""
-    floor = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth)) * (TINY * c.scale) ** 2
+    """sqrt(sum error^2 / sum truth^2), each sum with (TINY scale)^2 per pixel added; of parts, scale^2 to the second.
+
+    A part of a sample may be nearly empty, and must not count more than others.
+    """
+    inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
+    floor = inside * (TINY * c.scale) ** 2
     error = jnp.mean(c.inside * c.error**2, _axes(c.truth))
     size = jnp.mean(c.inside * c.truth**2, _axes(c.truth))
-    return jnp.sqrt((error + floor) / (size + floor))
+    return jnp.sqrt((error + floor) / (size + (inside * c.scale**2 if c.part else floor)))
 
 
 def _mean(values: Array, inside: Array) -> Array:
@@ -110,7 +115,7 @@ def _entropy(c: Compared) -> Array:
 
 def _dice(c: Compared) -> Array:
     """1 - the mean over classes of 2 sum p t / (sum p + sum t), the weights of classes weigh the mean."""
-    inside = jnp.sum(c.counted, -1, keepdims=True) > 0
+    inside = (jnp.isin(c.truth, jnp.array(c.field.counted)) & (jnp.asarray(c.inside) > 0))[..., None]
     p, t = inside * jnp.exp(c.logarithms), inside * jax.nn.one_hot(c.truth, len(c.field.classes))
     axes = _axes(c.prediction)[:-1]
     overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
@@ -151,13 +156,13 @@ def loss(
     further: (sample,) by name, those that the network itself gives.
     """
     truth = {field.name: fields[field.name] for field in features.targets}
-    if weights.aligned:
+    if weights.aligned and features.task.gauge.free:
         prediction = align(features.task, prediction, truth, window_of(features.task, fields))
     total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:
         name, inside = field.name, inside_of(features, field.name, fields)
         scale = features.moments.get(name, AS_IT_IS).std
-        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes)
+        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.parts)
         for term, compare in terms(features, field).items():
             if weight := known[term]:
                 total += weight * compare(seen)
@@ -191,7 +196,7 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
     if not features.out:
         error = abs(difference(field, guess, truth))
         return {"absolute_error": error.reshape(len(error), -1).mean(-1)}
-    error = jnp.sum((guess - truth) ** 2, _axes(truth))
+    error = jnp.sum(difference(field, guess, truth) ** 2, _axes(truth))
     size = jnp.sum(truth**2, _axes(truth))
     return {"nrms": jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)}
 

@@ -96,7 +96,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
         raise UserError(f"{data}: {error}") from None
     crop = crop_of(features, recipe.crop, whole=_maps_whole(recipe)) if recipe.crop else None
     if crop:
-        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes)
+        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
     moments = start.card.moments if start else _moments(data, manifest, features, recipe)
     features = replace(features, moments=moments)
     ranges = _ranges(data, features, learn.scalars)
@@ -161,14 +161,16 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
 
 def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
     """Yield what of the losses and of the choice of the best does not suit the targets."""
+    own, terms = features.learn.losses, [losses.terms(features, field) for field in features.targets]
+    every = {*own, *(name for part in terms for name in part)}
+    general = [*losses.OF_VALUES, *losses.OF_CLASSES, *find_learn(features.task.name).losses]
     for field in features.targets:
         known = {*losses.terms(features, field), *features.learn.losses}
-        general = {*losses.OF_VALUES, *losses.OF_CLASSES, *find_learn(features.task.name).losses}
-        wrong = [name for name, weight in recipe.loss.weights.items() if weight and name in general - known]
-        if wrong:
-            kind = "has classes" if field.classes else "holds values"
-            there = ", ".join(sorted(known))
-            yield f"target {field.name} {kind}, which loss.{wrong[0]} cannot compare; there are: {there}"
+        wrong = [name for name in general if recipe.loss.weights.get(name) and name not in every]
+        if wrong or not any(recipe.loss.weights.get(name) for name in known):
+            kind, there = "has classes" if field.classes else "holds values", ", ".join(sorted(known))
+            term = f"loss.{wrong[0]} cannot compare" if wrong else "none of the losses compares"
+            yield f"target {field.name} {kind}, which {term}; there are: {there}"
         if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
             yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
         elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):

@@ -23,6 +23,11 @@ def open_start(path: Path) -> Trained:
     return _read(load_model, path)
 
 
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of the model to start from; UserError if it is missing, damaged or newer."""
+    return _read(load_recipe, path)
+
+
 def adopt(
     path: Path, model: str | None, base: Mapping[str, Any], settings: Sequence[str], learn: Learn | None
 ) -> Recipe:
@@ -32,7 +37,7 @@ def adopt(
     learn: of the dataset's task. UserError names the first knob that is told
     otherwise than the model has it.
     """
-    kept = _read(load_recipe, path).model_dump(mode="json", include=set(KEPT))
+    kept = read_recipe(path).model_dump(mode="json", include=set(KEPT))
     name = kept["model"]["name"]
     if model not in (None, name):
         raise _refused(path, "model", model, name)

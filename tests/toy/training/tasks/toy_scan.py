@@ -40,6 +40,6 @@ LEARN = Learn(
     inputs={"sinogram": ("sinogram",), "back": (BACK,)},
     grids={"sinogram": ("angle_index", "detector")},
     operator=Operator(("sinogram", "angle"), "sinogram", forward, adjoint, "sums along rays"),
-    symmetries=(Symmetry("mirror", _mirrored),),
+    symmetries=(Symmetry("mirror", ("image", "angle"), _mirrored),),
     recipes={"default": {"model": {"name": "unrolled"}}},
 )
