@@ -67,7 +67,7 @@ def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> li
 
 
 def _bar(target: Field | View) -> str:
-    """What the scale of a target says: of classes, their names."""
+    """Name the scale of a target: of classes, their names."""
     if isinstance(target, Field) and target.classes:
         return f"{target.name}: " + ", ".join(f"{i} {name}" for i, name in enumerate(target.classes))
     return f"{target.name}{unit(target.units)}"

@@ -4,8 +4,9 @@
     u <- u + s_k g + N_k(u, g)                                  s_k a number, N_k three 3x3 convolutions
 
 A is the forward operator of `LEARN.operator`, A* its adjoint, f the measurement in its own units; u begins at 0. N_k is
-0 and s_k is 1 before learning, so that the network begins as SIRT. Where A 1 or A* 1 is 0, R and C are 0. One target of
-one channel. Learned iterations of this kind: Adler and Oktem, Inverse Problems 33 (2017) 124007.
+0 and s_k is 1 before learning, so that the network begins as SIRT. Where A 1 or A* 1 is 0, R and C are 0: A must have
+no negative weights, as sums along rays have none. One target of one channel. Learned iterations of this kind: Adler and
+Oktem, Inverse Problems 33 (2017) 124007.
 """
 
 from typing import Any
