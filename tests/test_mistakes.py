@@ -67,8 +67,8 @@ GRIDS = 'grids=(Grid(("x",)),)'
 SCHEMA = [
     ("TASK =", "TAKS =", "must hold TASK (Task)"),
     ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
-    ('"1", "input"', '"1", "inputs"', "line 13: 'inputs': Input should be 'input', 'target'"),
-    ('("sample",), "float32"', '"sample", "float32"', "line 17: 'sample': Input should be a valid tuple"),
+    ('"1", "input"', '"1", "inputs"', "line 14: 'inputs': Input should be 'input', 'target'"),
+    ('("sample",), "float32"', '"sample", "float32"', "line 18: 'sample': Input should be a valid tuple"),
     ("Gauge()", 'Gauge(("constat",), ("line",))', "'constat': Input should be 'constant', 'ramp'"),
     (GRIDS, f'{GRIDS}, windou="a"', "windou: 'a': Unexpected keyword"),
     (

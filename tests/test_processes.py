@@ -23,7 +23,7 @@ SMALL = ("--set", "image_size=32", "supersampling=1", "--unit-samples", 8)
 N = 400
 COMPILING = "compiling kernels, once on this machine ...\n"
 COMMAND = ("--task", "tie", "--n", N, *SMALL)
-KILLS = [(4, 1200), pytest.param(10, 3000, marks=pytest.mark.long)]  # and samples, enough to be killed so often
+KILLS = [(4, 800), pytest.param(10, 3000, marks=pytest.mark.long)]  # and samples, enough to be killed so often
 pytestmark = pytest.mark.slow(12)
 
 

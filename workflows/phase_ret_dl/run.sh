@@ -7,7 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
 case $size in
-  tiny) samples=500 epochs=10 ours=10 grid=(--set image_size=32) ;;
+  tiny) samples=500 epochs=10 ours=6 grid=(--set image_size=32) ;;
   full) samples=5000 epochs=50 ours=8 grid=() ;;
   *) echo "usage: $0 tiny|full [folder]" >&2; exit 2 ;;
 esac
