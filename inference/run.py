@@ -12,10 +12,10 @@ from inference import place
 from inference.contract import Inverter
 from inference.source import Source
 from inference.tiling import Tiles, all_stored, of_tile, spatial, steps
+from schemas import locks
 from schemas.core import Field, Task
 from schemas.errors import UserError
 from schemas.kinds import probability
-from schemas.locks import locked
 from schemas.machine import versions
 from schemas.objects import inside, publish
 from schemas.output import resumable, writable
@@ -188,16 +188,9 @@ def alone(jobs: Sequence[Job]) -> Iterator[None]:
     with ExitStack() as stack:
         for out in (job.out for job in jobs):
             with writable("--out", out):
-                _lock(out, stack)
+                refused = f"--out {out}: another `infer` writes here; wait for it, or choose another"
+                locks.alone(out, stack, refused)
         yield
-
-
-def _lock(out: Path, stack: ExitStack) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(out.with_name(f".{out.name}.lock"), wait=False))
-    except BlockingIOError:
-        raise UserError(f"--out {out}: another `infer` writes here; wait for it, or choose another") from None
 
 
 def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:

@@ -33,7 +33,7 @@ type Corner = tuple[int, ...]  # where a tile starts, per dimension that is cut
 
 
 def starts(length: int, tile: int, overlap: float, step: int = 1) -> list[int]:
-    """Where tiles begin along an axis; tile <= length. step: all are multiples of it, as length and tile must be.
+    """Return where tiles begin along an axis; tile <= length. step: divides all, as it must length and tile.
 
     >>> starts(10, 4, 0.5)
     [0, 2, 4, 6]

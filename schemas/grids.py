@@ -1,4 +1,4 @@
-"""How fields lie in space, and what of the targets no measurement reveals: the geometry of a task."""
+"""Geometry of a task: how fields lie in space, and what of the targets no measurement reveals."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal, Self

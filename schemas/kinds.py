@@ -15,7 +15,7 @@ type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Score:
-    """What a metric means. unit: "field" stands for the unit of the scored field."""
+    """The meaning of a metric. unit: "field" stands for the unit of the scored field."""
 
     unit: str
     about: str

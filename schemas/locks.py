@@ -3,9 +3,11 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
+
+from schemas.errors import UserError
 
 
 @contextmanager
@@ -49,3 +51,12 @@ def _is_at(file: TextIOWrapper, path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False
+
+
+def alone(out: Path, stack: ExitStack, refused: str) -> None:
+    """Hold a lock beside a place, whose folder is made, until the stack is left. UserError: another process has it."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(out.with_name(f".{out.name}.lock"), wait=False))
+    except BlockingIOError:
+        raise UserError(refused) from None

@@ -12,11 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from schemas import output
+from schemas import locks, output
 from schemas.core import Task
 from schemas.digest import canonical
 from schemas.errors import UserError
-from schemas.locks import locked
 from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import is_partial, publish, read, set_aside, sha256, sweep, sweep_removed
@@ -210,19 +209,12 @@ def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
     _refuse_foreign(run.out, overwrite=overwrite)
     with ExitStack() as stack:
         with output.writable("--out", run.out):
-            _lock(run.out, stack)
+            refused = f"{run.out}: another process is training here; wait for it, or give another --out"
+            locks.alone(run.out, stack, refused)
         _refuse_foreign(run.out, overwrite=overwrite)
         if _learned(run.out) and not overwrite:
             _refuse_other(run)
         yield
-
-
-def _lock(out: Path, stack: ExitStack) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(out.with_name(f".{out.name}.lock"), wait=False))
-    except BlockingIOError:
-        raise UserError(f"{out}: another process is training here; wait for it, or give another --out") from None
 
 
 def begin(run: Run, *, overwrite: bool) -> None:

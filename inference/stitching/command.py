@@ -48,7 +48,7 @@ def chosen(texts: Sequence[str], free: str) -> Blend:
 
 
 def refuse_unstitched(source: Source) -> Stitch:
-    """How the task's targets are patches of images. UserError if they are not, or the dataset has no scans."""
+    """Return how the task's targets are patches of images. UserError if they are not, or the dataset has no scans."""
     found = find_stitch(source.task.name)
     if found is None:
         raise UserError(f"--stitch: the targets of task {source.task.name} are no patches of larger images")

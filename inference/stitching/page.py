@@ -82,7 +82,7 @@ def _note(scans: WholeScans) -> str:
 
 
 def _origin(scans: WholeScans) -> str:
-    """Whether `infer --stitch` stored the images, or they were stitched for this report."""
+    """Say whether `infer --stitch` stored the images, or they were stitched for this report."""
     stored = [f"{name} ({store.name})" for name, store in scans.stored.items() if store]
     anew = [name for name, store in scans.stored.items() if not store]
     said = [f"Images of {', '.join(stored)} are those that infer --stitch has stored."] if stored else []
