@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-from schemas.terminal import on_huge_pages
+from schemas.runtime.terminal import on_huge_pages
 
 COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32, "stitch": 65_536}
 

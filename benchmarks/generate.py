@@ -22,11 +22,11 @@ import scipy.fft
 from scipy import ndimage
 from scipy.special import erf
 
-from generators import creation, engine, unit
 from generators.contract import find_generator
-from generators.spline import affine
+from generators.engine import creation, pipeline, shards
+from generators.instruments.spline import affine
 from generators.tasks import cdi, tie
-from schemas.machine import cores
+from schemas.runtime.machine import cores
 
 
 def measure(n: int, task: str) -> dict[str, Any]:
@@ -109,11 +109,11 @@ def _loop(out: Path, task: str, n: int) -> float:
     """Seconds per sample of all jobs, in this process, which has made samples before."""
     samples = {"train": n, "validation": 0, "test": 0}
     recipe = find_generator(task)[1].RECIPES["default"]
-    plan, _ = engine.lay_out(engine.plan(task, recipe, 0, samples, out), None)
+    plan, _ = pipeline.lay_out(pipeline.plan(task, recipe, 0, samples, out), None)
     creation.claim(plan)
     start = time.perf_counter()
     for job in plan.jobs():
-        unit.ensure(job)
+        shards.ensure(job)
     return (time.perf_counter() - start) / n
 
 

@@ -24,9 +24,9 @@ from inference.tasks.cdi import finish
 from physics.diffraction import amplitude, coarser, embed
 from physics.fourier import fft2, ifft2
 from physics.phase_retrieval import PUBLISHED, Schedule, reconstruct, start_with
-from schemas.core import find_task
-from schemas.displacements import SUPPORT
-from schemas.knobs import make
+from schemas.fields.displacements import SUPPORT
+from schemas.runtime.settings import make
+from schemas.task import find_task
 from training.assembly import assemble, features_of
 from training.contract import find_learn, find_model
 from training.features import Moments

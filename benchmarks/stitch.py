@@ -27,12 +27,12 @@ import scipy.fft
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import tapered
 from inference.stitching.store import Scans, write
-from schemas.core import Field, Task
 from schemas.grids import Gauge
-from schemas.machine import processor
 from schemas.objects import publish_folder
 from schemas.predictions import FORMAT, Predictions, metadata, objects
+from schemas.runtime.machine import processor
 from schemas.store import open_split, units
+from schemas.task import Field, Task
 
 TURNS = 5
 SIDE, MASKED, FINE = 32, slice(10, 22), 4  # pixels of a patch; those with weight; pixels of a patch per scan's pixel

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from schemas.knobs import make
+from schemas.runtime.settings import make
 from training import assembly, devices, optimizers, steps
 from training.batches import Batch, Resident, Stream
 from training.contract import find_model

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import UserError
 from schemas.output import local
-from schemas.terminal import Parser, command, show_knobs
+from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import Parser, command, show_knobs
 
 if TYPE_CHECKING:
-    from generators.engine import Estimate
-    from generators.plan import Plan
+    from generators.engine.pipeline import Estimate
+    from generators.engine.plan import Plan
     from generators.recipe import Recipe
     from schemas.manifest import Manifest
 
@@ -89,7 +89,7 @@ def _integer(text: str, least: int, most: int = (1 << 63) - 1) -> int:
 
 def _describe(args: argparse.Namespace) -> int:
     from generators.contract import find_generator
-    from schemas.knobs import describe
+    from schemas.runtime.settings import describe
 
     task, recipe = _recipe(args, _source(args))
     show_knobs(describe(type(recipe), recipe), args.json)
@@ -99,7 +99,7 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from generators import creation, engine, executors
+    from generators.engine import creation, executors, pipeline
 
     source = _source(args)
     if args.scheduler is None and not args.plan:
@@ -108,17 +108,17 @@ def _generate(args: argparse.Namespace) -> int:
     recipe = recipe.bind(args.inputs)
     out = args.out or Path(f"{task}.zarr")
     seed = args.seed if args.seed is not None else (source.seed if source and source.seed else 0)
-    plan = engine.plan(task, recipe, seed, _samples(args, source), out)
-    plan, per_sample = engine.lay_out(plan, args.unit_samples)
+    plan = pipeline.plan(task, recipe, seed, _samples(args, source), out)
+    plan, per_sample = pipeline.lay_out(plan, args.unit_samples)
     plan = creation.prepare(plan, unit_samples=args.unit_samples, overwrite=args.overwrite)
     left = creation.unfinished(plan) if not args.overwrite else sum(plan.manifest.samples.values())
     work = per_sample * left
-    executor, workers = engine.executor(args.scheduler, args.workers, plan, work)
-    cost = engine.estimate(plan, per_sample, left, workers)
+    executor, workers = pipeline.executor(args.scheduler, args.workers, plan, work)
+    cost = pipeline.estimate(plan, per_sample, left, workers)
     if args.plan:
         return _show(plan, cost, args.json)
-    engine.refuse_what_cannot_fit(plan, cost, _memory())
-    manifest, made = engine.generate(plan, executor, unit_samples=args.unit_samples, overwrite=args.overwrite)
+    pipeline.refuse_what_cannot_fit(plan, cost, _memory())
+    manifest, made = pipeline.generate(plan, executor, unit_samples=args.unit_samples, overwrite=args.overwrite)
     counts = " + ".join(f"{n:,}" for n in manifest.samples.values())
     print(f"{out}: {counts} samples complete, {made:,} made now, digest {str(manifest.root_digest)[:16]}")
     return 0
@@ -141,7 +141,7 @@ def _source(args: argparse.Namespace) -> "Manifest | None":
 
 def _recipe(args: argparse.Namespace, source: "Manifest | None") -> "tuple[str, Recipe]":
     from generators.contract import find_generator
-    from schemas.knobs import make
+    from schemas.runtime.settings import make
 
     task = source.task.name if source else args.task
     if task is None:
@@ -158,7 +158,7 @@ def _recipe(args: argparse.Namespace, source: "Manifest | None") -> "tuple[str, 
 
 
 def _base(args: argparse.Namespace, source: "Manifest | None", generator: Any) -> dict[str, Any]:
-    from schemas.knobs import load, refuse_paths
+    from schemas.runtime.settings import load, refuse_paths
 
     if source:
         if args.recipe:
@@ -193,7 +193,7 @@ def _memory() -> int:
 def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     from dataclasses import asdict
 
-    from generators.engine import duration, size
+    from generators.engine.pipeline import duration, size
 
     layout = plan.manifest.layout
     if as_json:

@@ -8,11 +8,11 @@ import numpy as np
 
 from generators import recipe
 from generators.streams import Streams
-from schemas import files
-from schemas.core import SAMPLE, Task, find_task
-from schemas.errors import UserError
 from schemas.grids import unlike
-from schemas.knobs import untold
+from schemas.runtime import plugins
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import untold
+from schemas.task import SAMPLE, Task, find_task
 
 type Arrays = dict[str, np.ndarray]
 
@@ -41,7 +41,7 @@ def find_generator(name: str) -> tuple[Task, Generator]:
     """The schema and the generator of a task; UserError if there is none."""
     task = find_task(name)
     try:
-        module = files.find("generators.tasks", name, _mistakes)
+        module = plugins.find("generators.tasks", name, _mistakes)
     except ModuleNotFoundError as error:
         if error.name != f"generators.tasks.{name}":
             raise
@@ -50,7 +50,7 @@ def find_generator(name: str) -> tuple[Task, Generator]:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from files.lacking(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
+    yield from plugins.lacking(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
     if not issubclass(module.Recipe, recipe.Recipe):
         yield "Recipe: must be a generators.recipe.Recipe"
     yield from untold(module.Recipe)
@@ -66,7 +66,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         "constants": ("recipe", "rng"),
     }
     for name, names in arguments.items():
-        yield from files.unlike(name, getattr(module, name, None), *names)
+        yield from plugins.unlike(name, getattr(module, name, None), *names)
 
 
 def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:

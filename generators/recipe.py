@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-from schemas.knobs import Knobs
+from schemas.runtime.settings import Knobs
 
 
 class Recipe(Knobs, ABC):

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.errors import UserError
 from schemas.output import local, output, refuse_store
-from schemas.terminal import Parser, command
+from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import Parser, command
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
-    from inference.run import Job
-    from inference.source import Source
+    from inference.invert.run import Job
+    from inference.invert.source import Source
     from inference.stitching.image import Blend
     from schemas.predictions import Predictions
 
@@ -50,8 +50,8 @@ def _infer(argv: Sequence[str] | None) -> int:
         if any(text.startswith("refine=") for text in args.set):
             raise UserError(f"--refine {args.refine}: is given twice; leave one out")
         args.set.append(f"refine={args.refine}")
-    from inference import inverters, run
-    from inference.source import open_source
+    from inference.invert import inverters, run
+    from inference.invert.source import open_source
 
     if args.layers and not args.activations:
         raise UserError(f"--layers {args.layers[0]}: is for --activations")
@@ -108,7 +108,7 @@ def _out(args: argparse.Namespace, name: str, source: "Source", sources: "Sequen
 
 def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", out: Path) -> "Job":
     """One split, into a store of its own."""
-    from inference import run
+    from inference.invert import run
 
     tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
     return run.Job(source, inverter, tiles, args.batch_size, output("--out", out), args.probabilities)
@@ -123,8 +123,8 @@ def _activations(args: argparse.Namespace) -> int:
         raise UserError(f"--activations {args.activations}: draws the best of a run, on one split, with no settings")
     if args.activations.suffix != ".png":
         raise UserError(f"--activations {args.activations}: must end in .png")
-    from inference import activations
-    from inference.source import open_source
+    from inference.invert.source import open_source
+    from inference.report import activations
 
     output("--activations", args.activations)
     for line in activations.draw(args.model, open_source(args.data, args.split[0]), args.layers, args.activations):
@@ -133,7 +133,7 @@ def _activations(args: argparse.Namespace) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
-    from inference import describe
+    from inference.methods import describe
 
     describe.show(describe.chosen(_task(args), args.method), args.json)
     return 0
@@ -147,7 +147,7 @@ def _task(args: argparse.Namespace) -> str | None:
 
 
 def _inverter(args: argparse.Namespace, sources: "Sequence[Source]") -> "Inverter":
-    from inference import inverters
+    from inference.invert import inverters
 
     source = sources[0]
     if args.name is not None:
@@ -262,8 +262,8 @@ def _fraction(text: str) -> float:
 
 def _evaluate(argv: Sequence[str] | None) -> int:
     args = _evaluate_parser().parse_args(argv)
-    from inference import expectations, report, tables
-    from inference.evaluation import evaluate
+    from inference.report import document, expectations, tables
+    from inference.report.evaluation import evaluate
     from schemas.objects import sweep
 
     out = output("--out", args.out)
@@ -273,7 +273,7 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     tables.refuse_loss(found, out, overwrite=args.overwrite)
     sweep(out, deep=False)
     tables.write(found, out)
-    report.write(found, out)
+    document.write(found, out)
     tables.show(found)
     print(f"{args.out}: metrics.json, metrics.csv, report.html")
     missed = expectations.missed(expected, tables.metrics(found)["methods"])

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 import numpy as np
 
 import inference.tasks
-from schemas import files, slices
-from schemas.core import SAMPLE, Task, find_task, misread
-from schemas.errors import UserError
-from schemas.kinds import Score, rank
+from schemas import slices
 from schemas.predictions import Tuning, Weights
+from schemas.runtime import plugins
+from schemas.runtime.errors import UserError
 from schemas.scores import SCORES, scores_of
+from schemas.target_kinds import Score, rank
+from schemas.task import SAMPLE, Task, find_task, misread
 
 if TYPE_CHECKING:
-    from inference.evaluation import Result, Summary
-    from inference.source import Source
+    from inference.invert.source import Source
+    from inference.report.evaluation import Result, Summary
     from inference.stitching.store import Scans
 
 type Arrays = Mapping[str, np.ndarray]
@@ -278,18 +279,18 @@ def find_inference(name: str) -> Inference:
 def _file(name: str) -> ModuleType:
     if name not in inference_names():
         raise UserError(f"task {name}: no methods for it (inference/tasks/{name}.py); there are: {inference_names()}")
-    return files.find("inference.tasks", name, _mistakes)
+    return plugins.find("inference.tasks", name, _mistakes)
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from files.lacking(module, {"METHODS": Mapping, "REPORT": Report})
-    task = find_task(files.task_of(module))
+    yield from plugins.lacking(module, {"METHODS": Mapping, "REPORT": Report})
+    task = find_task(plugins.task_of(module))
     for name, method in module.METHODS.items():
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
-    yield from files.misplaced(module, {"FINISH": Finish, "STITCH": Stitch})
-    if after := files.optional(module, "FINISH", Finish):
+    yield from plugins.misplaced(module, {"FINISH": Finish, "STITCH": Stitch})
+    if after := plugins.optional(module, "FINISH", Finish):
         yield from _finish_mistakes(task, after)
-    if images := files.optional(module, "STITCH", Stitch):
+    if images := plugins.optional(module, "STITCH", Stitch):
         yield from _stitch_mistakes(task, images)
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
@@ -307,7 +308,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
             yield f"REPORT.sections: {section!r} must be a Section(title, of)"
-        yield from files.unlike(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
+        yield from plugins.unlike(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
@@ -323,7 +324,7 @@ def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
 def _finish_mistakes(task: Task, after: Finish) -> Iterator[str]:
     for name in ("needs", "uses"):
         yield from misread(task, f"FINISH.{name}", getattr(after, name), "input", "parameter", "auxiliary")
-    yield from files.unlike("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
+    yield from plugins.unlike("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
 
 
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
@@ -339,17 +340,17 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
-    yield from files.unlike(f"{where}.solve", method.solve, "fields", **method.settings)
+    yield from plugins.unlike(f"{where}.solve", method.solve, "fields", **method.settings)
 
 
 def find_finish(task: str) -> Finish | None:
     """What follows the networks of a task, if something does."""
-    return files.optional(_file(task), "FINISH", Finish)
+    return plugins.optional(_file(task), "FINISH", Finish)
 
 
 def find_stitch(task: str) -> Stitch | None:
     """How targets of a task are patches of larger images, if they are."""
-    return files.optional(_file(task), "STITCH", Stitch)
+    return plugins.optional(_file(task), "STITCH", Stitch)
 
 
 def find_method(task: str, name: str) -> Method:

@@ -36,11 +36,11 @@ import numpy as np
 
 from physics.arrays import Array, module, pixel_sum
 from physics.diffraction import AXES, near_field
-from physics.filling import filled
 from physics.fourier import blurred, fft2, ifft2
+from physics.inpainting import filled
+from physics.iteration import Repeat, in_turn
 from physics.moduli import ratio
 from physics.optics import phasor
-from physics.repeat import Repeat, in_turn
 
 TINY = 1e-20  # keeps a quotient finite
 IN_CACHE = 2**15  # pixels of one slab of patterns: measured, all the arrays of an iteration fit
@@ -139,7 +139,7 @@ def autocorrelation_support(
 
     is twice as wide as the wave about the same pixel N//2, so it holds the wave if that lies amid the grid.
     4 %: Marchesini. measured: bool, where the detector has measured, or None for everywhere: what is hidden is filled
-    in (`physics.filling`), for a pattern with holes has an autocorrelation with ripples that reach everywhere.
+    in (`physics.inpainting`), for a pattern with holes has an autocorrelation with ripples that reach everywhere.
     """
     intensity = amplitude**2 if measured is None else filled(amplitude**2, measured, repeat)
     size = abs(near_field(intensity))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas import exchange
-from schemas.errors import UserError
+from schemas.exchange import cli
 from schemas.output import local, output
-from schemas.terminal import Parser, command, printable
+from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import Parser, command, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,8 +36,8 @@ def _parser() -> Parser:
     preview.add_argument("--samples", type=int, default=8, metavar="N", help="rows of the sheet (8)")
     preview.add_argument("--split", help="train, validation or test (the first that has samples)")
     preview.add_argument("--out", type=local, metavar="PNG", help="the picture (<dataset>.png)")
-    exchange.importing(verbs)
-    exchange.exporting(verbs)
+    cli.importing(verbs)
+    cli.exporting(verbs)
     return parser
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from schemas.core import Task
+from schemas.task import Task
 
 LEAF = 32  # bytes
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 
 def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, mend: str) -> M:

@@ -38,7 +38,7 @@ class Grid:
 
 @dataclass(frozen=True, config=_STRICT)
 class Gauge:
-    """Joint transformations of all targets that leave the inputs as they are (see `schemas.gauge`)."""
+    """Joint transformations of all targets that leave the inputs as they are (see `schemas.ambiguities`)."""
 
     free: tuple[Freedom, ...] = ()
     phases: tuple[str, ...] = ()  # targets to which constant and ramp are added, and which the twin negates

@@ -6,9 +6,9 @@ A chunk, the smallest piece that is read, holds about 1 MB: many small samples, 
 
 from collections.abc import Mapping
 
-from schemas.core import Field, Task
 from schemas.manifest import Layout
 from schemas.store import is_simulated
+from schemas.task import Field, Task
 
 OBJECT = 32 << 20  # bytes
 CHUNK = 1 << 20  # bytes

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 
 @contextmanager

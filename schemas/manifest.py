@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from schemas.core import SAMPLE, SPLITS, Task
 from schemas.digest import canonical
 from schemas.documents import document
-from schemas.errors import UserError
 from schemas.objects import inside, read, sha256
+from schemas.runtime.errors import UserError
+from schemas.task import SAMPLE, SPLITS, Task
 
 KEY = "drybeam"
 FORMAT = 2  # of the manifest and the layout of the store; 1 had other words for grids and what is free

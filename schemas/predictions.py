@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from schemas import core
-from schemas.core import SAMPLE, SPLITS, Task
 from schemas.documents import document
-from schemas.errors import UserError
-from schemas.kinds import probability
 from schemas.objects import inside, read
+from schemas.runtime.errors import UserError
 from schemas.store import consolidate, create_array, encode, open_split
+from schemas.target_kinds import probability
+from schemas.task import SAMPLE, SPLITS, Task
+from schemas.task import Field as ArrayField
 
 KEY = "drybeam_predictions"
 FORMAT = 2  # of the metadata and the layout; a reader refuses a newer one
@@ -107,12 +107,12 @@ class Predictions(BaseModel):
         return self
 
     @property
-    def targets(self) -> tuple[core.Field, ...]:
+    def targets(self) -> tuple[ArrayField, ...]:
         """The fields that are predicted."""
         return self.task.of("target")
 
     @property
-    def stored(self) -> tuple[core.Field, ...]:
+    def stored(self) -> tuple[ArrayField, ...]:
         """The targets, and the probabilities of their classes if these were asked for."""
         classes = [field for field in self.targets if field.classes and self.probabilities]
         return (*self.targets, *map(probability, classes))
@@ -204,7 +204,7 @@ def read_rows(path: Path, predictions: Predictions, rows: slice, *, everything: 
 
 
 def read_target(
-    path: Path, predictions: Predictions, field: core.Field, rows: slice, window: tuple[slice, ...] = ()
+    path: Path, predictions: Predictions, field: ArrayField, rows: slice, window: tuple[slice, ...] = ()
 ) -> np.ndarray:
     """Some rows of one target, of each sample only a window if one is given; UserError as `read_rows`."""
     try:

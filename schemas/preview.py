@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from schemas.core import Field, Task
-from schemas.errors import UserError
 from schemas.grids import as_images
 from schemas.manifest import read_manifest
 from schemas.objects import publish_alone
+from schemas.runtime.errors import UserError
 from schemas.store import open_split, read_rows
+from schemas.task import Field, Task
 
 type Values = dict[str, np.ndarray]
 

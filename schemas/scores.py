@@ -13,10 +13,10 @@ from types import MappingProxyType
 import numpy as np
 import scipy.fft
 
-from schemas.core import Field, Task
-from schemas.gauge import compared, targets
+from schemas.ambiguities import compared, targets
 from schemas.grids import Gauge
-from schemas.kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, kind, score_key
+from schemas.target_kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, kind, score_key
+from schemas.task import Field, Task
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from schemas.core import SAMPLE, Field, Task
+from schemas.task import SAMPLE, Field, Task
 
 type Arrays = Mapping[str, np.ndarray]
 

@@ -22,9 +22,9 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from schemas import digest
-from schemas.core import SAMPLE, Field
 from schemas.manifest import CONVENTION, KEY, Manifest
 from schemas.objects import inside
+from schemas.task import SAMPLE, Field
 
 LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
 COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())

@@ -9,11 +9,11 @@ import numpy as np
 import zarr
 
 from schemas import digest
-from schemas.core import Field, find_task, problems, task_names
-from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import inside
+from schemas.runtime.errors import UserError
 from schemas.store import LEAF, open_split, read_rows, units
+from schemas.task import Field, find_task, problems, task_names
 
 type Progress = Callable[[int], None]
 

@@ -131,9 +131,9 @@ evaluate = _in_process(evaluate_main)
 @pytest.fixture
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """`train` draws no picture at its end, which takes as long as to learn in a small network."""
-    from training import journal
+    from training import metrics_log
 
-    monkeypatch.setattr(journal, "curves", lambda rows: b"")
+    monkeypatch.setattr(metrics_log, "curves", lambda rows: b"")
 
 
 @pytest.fixture
@@ -154,18 +154,18 @@ def quick() -> Iterator[None]:
 @pytest.fixture
 def brief_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report of `evaluate` shows two samples and the two worst: its pictures take as long as all else."""
-    from inference import report
+    from inference.report import document
 
-    monkeypatch.setattr(report, "EXAMPLES", {"median": 0.5, "worst 5 %": 0.95})
-    monkeypatch.setattr(report, "WORST", 2)
+    monkeypatch.setattr(document, "EXAMPLES", {"median": 0.5, "worst 5 %": 0.95})
+    monkeypatch.setattr(document, "WORST", 2)
 
 
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """`evaluate` writes numbers alone."""
-    from inference import report
+    from inference.report import document
 
-    monkeypatch.setattr(report, "write", lambda found, folder: None)
+    monkeypatch.setattr(document, "write", lambda found, folder: None)
 
 
 def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.watch import Watch
+from training.nan_watch import Watch
 
 SMALL = ("--model", "mlp", "--epochs", "3", "--batch-size", "16")
 

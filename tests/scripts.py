@@ -13,8 +13,9 @@ from typing import Any
 
 from generators import cli as generators_cli
 from inference import cli as inference_cli
-from inference import expectations, tuning
 from inference.contract import find_method
+from inference.methods import tuning
+from inference.report import expectations
 from tests.conftest import done, launch
 from training import cli as training_cli
 

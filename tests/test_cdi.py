@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generators import engine, unit
-from generators.detector import Detector, Gaps
+from generators.engine import pipeline, shards
+from generators.instruments.detector import Detector, Gaps
 from generators.streams import Streams
 from generators.tasks import cdi
-from schemas.knobs import make
-from schemas.waves import canonical
+from schemas.runtime.settings import make
+from schemas.wave_ambiguities import canonical
 
 from .conftest import Command, refused
 
@@ -22,7 +22,7 @@ CLEAN = ("noise=0",)
 
 def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
     made = make(cdi.Recipe, cdi.RECIPES[recipe].model_dump(mode="json"), settings)
-    return unit.make(engine.plan("cdi", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
+    return shards.make(pipeline.plan("cdi", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
 
 
 def pattern(shape: np.ndarray, phase: np.ndarray, size: int) -> Any:

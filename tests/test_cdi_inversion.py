@@ -10,12 +10,12 @@ import pytest
 
 from generators.streams import Streams
 from generators.tasks import cdi
-from inference.pictures import _shown
+from inference.report.sample_images import _shown
 from inference.tasks.cdi import FINISH, METHODS, OF_OBJECT, REPORT, diffraction, finish, measures
 from physics.diffraction import near_field
-from schemas.knobs import make
+from schemas.runtime.settings import make
 from schemas.tasks.cdi import TASK
-from schemas.waves import canonical
+from schemas.wave_ambiguities import canonical
 from tests.training.conftest import columns, features_for, made
 from training.activations import activations
 from training.augmentation import augment

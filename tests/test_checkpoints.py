@@ -12,7 +12,7 @@ from tests.conftest import TOY_TASK, Command, refused, values
 from tests.runs import SMALL, card, dies_at, weights
 from training import loop
 from training.checkpoints import Checkpoints
-from training.watch import Watch
+from training.nan_watch import Watch
 
 
 @pytest.fixture

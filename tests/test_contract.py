@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators import engine, unit
 from generators.contract import Generator, find_generator
+from generators.engine import pipeline, shards
 from generators.streams import Streams
 from inference.contract import find_inference
 from schemas import digest
-from schemas.core import Task, problems, task_names
-from schemas.errors import UserError
-from schemas.knobs import knobs, make
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import knobs, make
 from schemas.store import is_simulated
+from schemas.task import Task, problems, task_names
 from training.contract import Symmetry, find_learn, find_model, model_names
 from training.recipe import recipe_of
 
@@ -39,7 +39,7 @@ def plan_of(name: str, *settings: str, recipe: str = "default", seed: int = 0) -
     made = make(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), settings)
     wanted = {"train": 8, "validation": 2, "test": 2}
     samples = {split: n * serves(made, split) for split, n in wanted.items()}
-    return engine.plan(name, made, seed, samples, Path("x.zarr"))
+    return pipeline.plan(name, made, seed, samples, Path("x.zarr"))
 
 
 def serves(made: Any, split: str) -> bool:
@@ -100,19 +100,19 @@ def test_every_named_recipe_makes_samples_that_keep_the_schema(name: str, found:
     for recipe in found[1].RECIPES:
         plan = plan_of(name, recipe=recipe)
         split = next(split for split, n in plan.manifest.samples.items() if n)
-        values = unit.make(plan, split, range(2))
+        values = shards.make(plan, split, range(2))
         assert problems(plan.task, plan.manifest.sizes, values) == []
-        assert problems(plan.task, plan.manifest.sizes, values | unit.constants(plan)) == []
+        assert problems(plan.task, plan.manifest.sizes, values | shards.constants(plan)) == []
 
 
 def test_a_sample_depends_on_seed_split_and_index_alone(name: str) -> None:
     plan = plan_of(name)
-    whole = unit.make(plan, "train", range(6))
-    assert equal(unit.make(plan, "train", range(6)), whole)
-    assert equal(unit.make(plan, "train", range(2, 5)), rows(whole, slice(2, 5)))
-    assert equal(unit.make(plan, "train", range(5, 6)), rows(whole, slice(5, 6)))
+    whole = shards.make(plan, "train", range(6))
+    assert equal(shards.make(plan, "train", range(6)), whole)
+    assert equal(shards.make(plan, "train", range(2, 5)), rows(whole, slice(2, 5)))
+    assert equal(shards.make(plan, "train", range(5, 6)), rows(whole, slice(5, 6)))
     inputs = plan.task.of("input")[0].name
-    for other in (unit.make(plan, "test", range(6)), unit.make(plan_of(name, seed=1), "train", range(6))):
+    for other in (shards.make(plan, "test", range(6)), shards.make(plan_of(name, seed=1), "train", range(6))):
         assert not np.array_equal(other[inputs], whole[inputs])
     assert len({row.tobytes() for row in whole[inputs]}) == 6
 
@@ -153,11 +153,11 @@ def test_noise_0_is_infinite_dose(name: str, found: tuple[Task, Generator]) -> N
     arrays = found[1].simulate(plan.recipe, block)
     inputs = found[0].of("input")[0].name
     noisy = found[1].measure(plan.recipe, block, arrays, streams)[inputs]
-    assert np.array_equal(noisy, unit.make(other, "train", range(2))[inputs])
+    assert np.array_equal(noisy, shards.make(other, "train", range(2))[inputs])
 
 
 def test_every_simulated_field_is_chunked_whole(name: str) -> None:
-    plan, _ = engine.lay_out(plan_of(name), None)
+    plan, _ = pipeline.lay_out(plan_of(name), None)
     for field in plan.task.fields:
         if is_simulated(field):
             chunk = plan.manifest.layout.chunks[field.name]

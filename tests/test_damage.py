@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import zarr
 
-from generators import receipts
-from generators.plan import Job
+from generators.engine import receipts
+from generators.engine.plan import Job
 from schemas import layout
 
 from .conftest import TOY_TASK, Command, files, refused, scaled

@@ -13,14 +13,14 @@ import pytest
 import xarray as xr
 import zarr
 
-from inference import evaluation, regions, report, style, tables
 from inference.contract import find_inference, find_stitch, inference_names
-from inference.evaluation import Evaluation, Result
+from inference.report import document, evaluation, regions, style, tables
+from inference.report.evaluation import Evaluation, Result
 from inference.stitching.compare import SCANNED
-from schemas.core import find_task
-from schemas.kinds import kind
 from schemas.scores import ring_correlation, score
 from schemas.slices import count, fold
+from schemas.target_kinds import kind
+from schemas.task import find_task
 
 from .conftest import TOY_TASK, Command, files, refused
 from .test_methods import TOGETHER
@@ -84,7 +84,7 @@ def test_numbers_are_those_of_the_arrays(
     two = evaluate("--data", f"{task}.zarr", "--predictions", *stores[-2:], "--out", "two")
     assert (two[0], two[2]) == (0, "")
     assert names[-1] in page("two")
-    monkeypatch.setattr(report, "write", lambda found, folder: None)
+    monkeypatch.setattr(document, "write", lambda found, folder: None)
     code, out, err = evaluate("--data", f"{task}.zarr", "--predictions", *stores, "--out", "report")
     assert (code, err) == (0, "")
     assert all(name in out for name in names)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import evaluation, style, tables
+from inference.report import evaluation, style, tables
 
 from .conftest import TOY_TASK, Command, files, refused
 

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster, Security
 from distributed.comm.core import connect
 
-from generators import executors
+from generators.engine import executors
 
 from .conftest import launch
 

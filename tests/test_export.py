@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from schemas.formats import tiff
-from schemas.formats.card import Card
+from schemas.formats.export_metadata import Card
 from tests.conftest import TOY_TASK, Command, files, refused
 
 TIE = ("--task", "tie", "--n", 2, "--validation", 0, "--test", 3, "--out", "tie.zarr", "--scheduler", "synchronous")

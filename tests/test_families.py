@@ -10,7 +10,7 @@ import tifffile
 import xarray as xr
 from PIL import Image
 
-from schemas.core import find_task
+from schemas.task import find_task
 from tests.conftest import Command, refused
 from tests.runs import card, lines
 

@@ -14,7 +14,7 @@ import pytest
 import zarr
 from safetensors.numpy import load as load_arrays
 
-from generators import engine, recompute, unit
+from generators.engine import pipeline, recompute, shards
 from inference.stitching.store import read_images
 
 from .conftest import Command, digest, files
@@ -29,7 +29,7 @@ def _written_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unpacks the files, as if a machine of this kind had written them: bits of `toy` are the same on all."""
     zipfile.ZipFile(GOLDEN).extractall()
     platform = json.loads(Path("whole.zarr/zarr.json").read_text())["attributes"]["drybeam"]["platform"]
-    for module in (engine, recompute, unit):
+    for module in (pipeline, recompute, shards):
         monkeypatch.setattr(module, "platform_class", lambda: platform)
 
 

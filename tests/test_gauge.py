@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from schemas.core import Field, Task
-from schemas.gauge import align
+from schemas.ambiguities import align
 from schemas.grids import Freedom, Gauge, Grid
+from schemas.task import Field, Task
 from schemas.tasks.tie import TASK as TIE
 from tests.training.conftest import QUICK
 

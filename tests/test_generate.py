@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generators import unit
+from generators.engine import shards
 
 from .conftest import TOY_TASK, Command, digest, files, refused, scaled
 
@@ -272,7 +272,7 @@ def test_few_large_samples_are_simulated_at_once(generate: Command, monkeypatch:
     monkeypatch.setattr(toy, "simulate", counted)
     for budget, most in ((64 << 20, 16), (1000, 3), (1, 1)):
         counts.clear()
-        monkeypatch.setattr(unit, "BUDGET", budget)
+        monkeypatch.setattr(shards, "BUDGET", budget)
         generate(*TOY_TASK, "--n", 40, "--out", f"{most}.zarr")
         assert max(counts) == most
         assert digest(f"{most}.zarr") == digest("a.zarr")

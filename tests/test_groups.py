@@ -10,9 +10,9 @@ import pytest
 import zarr
 
 from generators.cli import main
-from inference import tuning
 from inference.contract import Method, Setting
-from inference.source import open_source
+from inference.invert.source import open_source
+from inference.methods import tuning
 from inference.tasks.stem4d import METHODS
 
 from .conftest import Command, done

@@ -14,12 +14,12 @@ import xarray as xr
 import zarr
 
 from inference.contract import find_inference
-from schemas.core import Field, Task, find_import, find_task
-from schemas.errors import UserError
-from schemas.formats.lengths import NM, nanometres, pixel
+from schemas.exchange.measurements import measure
+from schemas.formats.pixel_sizes import NM, nanometres, pixel
 from schemas.grids import Grid
 from schemas.manifest import read_manifest
-from schemas.measurement import measure
+from schemas.runtime.errors import UserError
+from schemas.task import Field, Task, find_import, find_task
 from tests.conftest import DATA, Command, digest, files, finish, refused, start
 from tests.foreign import (
     ALL,

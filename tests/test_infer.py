@@ -19,13 +19,13 @@ import pytest
 import xarray as xr
 
 from generators.cli import main as generate_main
-from inference import inverters, run
 from inference.contract import find_inference, inference_names
-from inference.run import Clock
-from inference.source import open_source
-from schemas.core import Task, find_task
-from schemas.errors import UserError
+from inference.invert import inverters, run
+from inference.invert.run import Clock
+from inference.invert.source import open_source
 from schemas.predictions import read_predictions
+from schemas.runtime.errors import UserError
+from schemas.task import Task, find_task
 
 from .conftest import TOY_TASK, Command, files, refused, start, values
 

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from inference import tuning
+from inference.methods import tuning
 from schemas.predictions import read_predictions
 
 from .conftest import TOY_TASK, Command, files, values

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inference.contract import find_inference, inference_names
-from inference.describe import LISTED, tried
+from inference.methods.describe import LISTED, tried
 
 from .conftest import TOY_TASK, Command, refused
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inference import tuning
 from inference.contract import Method, Setting, find_inference, inference_names
-from inference.source import Source, open_source
+from inference.invert.source import Source, open_source
+from inference.methods import tuning
 from inference.tasks.tie import absorption, registered, transport
 from physics import optics
 from physics.electron import wavelength
-from schemas.core import find_task, task_names
-from schemas.errors import UserError
 from schemas.predictions import read_predictions
+from schemas.runtime.errors import UserError
 from schemas.scores import score
+from schemas.task import find_task, task_names
 
 from .conftest import TOY_TASK, Command, values
 

@@ -17,8 +17,8 @@ import schemas.tasks
 import training.models
 import training.tasks
 from inference.contract import find_inference, find_method
-from schemas.core import find_task
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
+from schemas.task import find_task
 from tests.conftest import ROOT, TOY, Command, refused
 from training.contract import find_learn, find_model
 from training.features import AS_IT_IS, Features
@@ -60,7 +60,7 @@ def told(find: Callable[[str], object], room: str, said: str) -> None:
 
 
 def imported(what: str) -> str:
-    return f"from schemas.core import Import\nIMPORT = Import({what})\nTASK ="
+    return f"from schemas.task import Import\nIMPORT = Import({what})\nTASK ="
 
 
 GRIDS = 'grids=(Grid(("x",)),)'
@@ -252,7 +252,7 @@ MODEL = [
     ('FIT = "enlarged"', 'FIT = "keeps"', "FIT = 'keeps': must be one of kept, enlarged, any, operator"),
     ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
-    ("class Config(Knobs)", "class Config", "Config: must be a schemas.knobs.Knobs"),
+    ("class Config(Knobs)", "class Config", "Config: must be a schemas.runtime.settings.Knobs"),
     ("    width:", '    name: str = Field("a", **knob("b"))\n    width:', "without a knob of its own called name"),
     ("32, ge=1, le=4096, ", "", "Config.width: must be Field(default, **knob(meaning, unit))"),
 ]

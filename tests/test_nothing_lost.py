@@ -135,7 +135,7 @@ def full(result: tuple[int, str, str], place: str, *parts: str) -> None:
 
 def test_infer_can_be_resumed_after_a_full_disk(toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("inference.run.publish", fills(1, objects.publish))
+        patch.setattr("inference.invert.run.publish", fills(1, objects.publish))
         full(infer(*INFER, "--out", "p.zarr"), "p.zarr", "finished units are kept")
         patch.setattr(objects, "publish", fills(0, objects.publish))
         full(infer(*INFER, "--out", "q.zarr"), "q.zarr", "make room")
@@ -149,7 +149,7 @@ def test_evaluate_can_be_run_again_after_a_full_disk(
     assert infer(*INFER, "--out", "p.zarr")[0] == 0
     command = ("--data", toy, "--predictions", "p.zarr", "--out", "report")
     with monkeypatch.context() as patch:
-        patch.setattr("inference.tables.publish", fills(1, objects.publish))
+        patch.setattr("inference.report.tables.publish", fills(1, objects.publish))
         full(evaluate(*command), "disk", "make room")
     assert evaluate(*command)[0] == 0
 
@@ -157,7 +157,7 @@ def test_evaluate_can_be_run_again_after_a_full_disk(
 @pytest.mark.usefixtures("quick")
 def test_train_can_be_resumed_after_a_full_disk(toy: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("training.journal.publish", fills(1, objects.publish))
+        patch.setattr("training.metrics_log.publish", fills(1, objects.publish))
         full(train(*TRAIN), "run", "checkpoints are kept")
         patch.setattr("training.run.publish", fills(0, objects.publish))
         full(train(*TRAIN, "--overwrite"), "run", "make room")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from generators import creation
+from generators.engine import creation
 from schemas.locks import locked
 from schemas.objects import publish_folder
 
@@ -271,7 +271,7 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
         return noted
 
     monkeypatch.setattr(creation, "_publish", noting("toy.zarr.run/claim.lock", creation._publish))
-    monkeypatch.setattr("schemas.importing.publish_folder", noting(".measured.zarr.lock", publish_folder))
+    monkeypatch.setattr("schemas.exchange.importing.publish_folder", noting(".measured.zarr.lock", publish_folder))
     assert generate(*GENERATE)[0] == 0
     np.save("a.npy", SERIES)
     assert dataset("import", "--task", "tie", "--from", "a.npy", *TIE)[0] == 0
@@ -281,7 +281,7 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
 WAITS = """
 import sys
 from pathlib import Path
-from generators import creation
+from generators.engine import creation
 from schemas.locks import locked
 from schemas.objects import publish_folder
 for _ in range(200):

@@ -8,14 +8,14 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from generators.contract import find_generator
-from generators.misalignment import Misalignment
-from generators.specimens.nanoparticle import Nanoparticle
-from generators.specimens.voxels import SpecimenFiles
+from generators.instruments.misalignment import Misalignment
+from generators.instruments.window import Window
+from generators.specimens.from_files.voxels import SpecimenFiles
+from generators.specimens.particles.nanoparticle import Nanoparticle
 from generators.tasks import tie
-from generators.window import Window
-from schemas.errors import UserError
-from schemas.knobs import describe, load, make
-from schemas.quantities import Range, within
+from schemas.runtime.errors import UserError
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import describe, load, make
 
 
 @pytest.mark.parametrize(

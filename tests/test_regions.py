@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import style
-from inference.regions import Region, regions
-from inference.where import section
-from schemas.core import find_task
+from inference.report import style
+from inference.report.regions import Region, regions
+from inference.report.where import section
+from schemas.task import find_task
 
 from .conftest import TOY_TASK, Command
 

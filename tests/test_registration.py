@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from inference.registration import register
+from inference.methods.registration import register
 from physics import optics
 from physics.electron import wavelength
 

@@ -21,7 +21,7 @@ from inference.stitching.image import Iterative, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
 from inference.stitching.store import Scans, read_images
-from schemas.errors import Interrupted, UserError
+from schemas.runtime.errors import Interrupted, UserError
 
 SAMPLING = 0.05  # nm
 SIZE = (7, 10)

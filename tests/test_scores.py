@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from schemas.core import Field, Task
 from schemas.grids import Freedom, Grid
 from schemas.scores import OF_IMAGES, ring_correlation, score, summary
+from schemas.task import Field, Task
 from schemas.tasks.tie import TASK as TIE
 from tests.test_gauge import WINDOWS, noise, planted, ramp, soft, task_of, times
 from tests.test_waves import task as wave_task

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from inference.contract import Found, Section, find_inference
-from inference.evaluation import Result, Summary
-from inference.source import Source
+from inference.invert.source import Source
+from inference.report.evaluation import Result, Summary
 
 from .conftest import TOY_TASK, Command
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from schemas.core import find_task, task_names
+from schemas.task import find_task, task_names
 from tests.conftest import ROOT
 
 ROOMS = ("schemas", "generators", "training", "inference")
 GENERAL = {"edge", "image", "item", "mask", "object", "position", "scale", "scan", "seen", "shape", "step", "window"}
-OF_TASKS = {"tasks", "specimens", "fields", "methods"}  # folders
+OF_TASKS = {"tasks", "specimens", "fields"}  # folders
 REAL = [name for name in task_names() if not name.startswith("toy")]
 
 
@@ -77,5 +77,5 @@ def test_shared_code_names_no_task(path: Path) -> None:
 
 def test_the_words_of_tasks_would_be_seen() -> None:
     assert {"tie", "cdi", "stem4d", "defocus", "probe", "phase_patch"} <= own()
-    assert ROOT / "schemas" / "core.py" in SHARED
+    assert ROOT / "schemas" / "task.py" in SHARED
     assert ROOT / "training" / "losses.py" in SHARED

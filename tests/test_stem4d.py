@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generators import engine, thin_objects, unit
-from generators.illumination import Probe
-from generators.specimens import lattice
+from generators.engine import pipeline, shards
+from generators.instruments.probe import Probe
+from generators.specimens import thin_objects
+from generators.specimens.planar import lattice
 from generators.streams import Streams
 from generators.tasks import stem4d
 from physics.electron import interaction
-from schemas.errors import UserError
-from schemas.knobs import make
-from schemas.windows import enlarged, first, offsets
+from schemas.fields.illuminated_patches import enlarged, first, offsets
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import make
 
 from .conftest import DATA, Command, digest, refused
 
@@ -31,17 +32,17 @@ SMOOTH = "lattice.vibration=0.05"  # nm: no atom is sharper than two pixels
 def plan(*settings: str, recipe: str = "default", train: int = 64, test: int = 0) -> Any:
     made = make(stem4d.Recipe, stem4d.RECIPES[recipe].model_dump(mode="json"), settings)
     samples = {"train": train, "validation": 0, "test": test}
-    return engine.plan("stem4d", made.bind(None), 0, samples, Path("x.zarr"))
+    return pipeline.plan("stem4d", made.bind(None), 0, samples, Path("x.zarr"))
 
 
 def samples(n: int, *settings: str) -> dict[str, np.ndarray]:
     found = plan(*settings)
-    return unit.make(found, "train", range(n)) | unit.constants(found)
+    return shards.make(found, "train", range(n)) | shards.constants(found)
 
 
 def scanned(*settings: str, n: int = 30) -> dict[str, np.ndarray]:
     found = plan(*SCAN, *settings, recipe="hbn_scan", train=0, test=n)
-    return unit.make(found, "test", range(n)) | unit.constants(found)
+    return shards.make(found, "test", range(n)) | shards.constants(found)
 
 
 def pattern(probe: np.ndarray, phase: np.ndarray, absorption: float, move: Any = (0.0, 0.0)) -> np.ndarray:
@@ -135,7 +136,7 @@ def test_targets_of_a_scan_are_the_object_about_each_position() -> None:
         patch = found["object"][0, y - 4 : y + 4, x - 4 : x + 4]
         assert np.allclose(found["phase"][i], found["mask"] * np.kron(patch, np.ones((4, 4))), atol=1e-6)
     made = plan(*SCAN, "noise=0", SMOOTH, recipe="hbn_scan", train=0, test=30)
-    found = unit.make(made, "test", range(30)) | unit.constants(made)
+    found = shards.make(made, "test", range(30)) | shards.constants(made)
     drawn = thin_objects.draw(made.recipe, Streams(0, "test", 0).group(0)).image
     assert isinstance(drawn, lattice.DrawnLattice)
     for i in (1, 12, 29):
@@ -156,18 +157,18 @@ def test_all_positions_of_a_scan_see_one_object_and_scans_do_not_share_it() -> N
 def test_positions_are_a_raster_with_jitter_turned_and_within_the_object() -> None:
     for knobs in (("scan.jitter=0.02",), ("scan.rotation=2",), ("scan.rotation=-0.4", "scan.jitter=0.1")):
         made = plan(*SCAN, *knobs, recipe="hbn_scan", train=0, test=30)
-        found = unit.make(made, "test", range(30))
+        found = shards.make(made, "test", range(30))
         places = found["position"] / 0.0285
         least, most = places.min(axis=0), places.max(axis=0)
         assert (np.floor(least + 0.5) >= 16).all()
         assert (np.floor(most + 0.5) + 16 <= made.recipe.frame).all()
     turned = plan(*SCAN, "scan.rotation=0.3", recipe="hbn_scan", train=0, test=30)
-    there = unit.make(turned, "test", range(6))["position"]
+    there = shards.make(turned, "test", range(6))["position"]
     assert np.allclose(there[1] - there[0], 0.0248 * np.array([np.sin(0.3), np.cos(0.3)]), atol=1e-6)
     assert np.allclose(there[5] - there[0], 0.0248 * np.array([np.cos(0.3), -np.sin(0.3)]), atol=1e-6)
     straight = plan(*SCAN, "scan.jitter=0.02", recipe="hbn_scan", train=0, test=30)
     raster = np.array([divmod(i, 5) for i in range(30)]) * 0.0248 + (16 + 1) * 0.0285  # room for probe and jitter
-    away = unit.make(straight, "test", range(30))["position"] - raster
+    away = shards.make(straight, "test", range(30))["position"] - raster
     assert (abs(away).max(axis=0) > 0.017).all()
     assert abs(away).max() <= 0.02 + 1e-6
     assert np.allclose(away.mean(axis=0), 0, atol=4 * 0.02 / np.sqrt(3 * 30))
@@ -175,11 +176,11 @@ def test_positions_are_a_raster_with_jitter_turned_and_within_the_object() -> No
 
 def test_samples_of_one_object_are_neighbours_and_no_object_is_in_two_splits() -> None:
     made = plan("patterns_per_object=5", train=23)
-    found = unit.make(made, "train", range(23))
+    found = shards.make(made, "train", range(23))
     seeds = found["texture_seed"]
     assert [len(np.unique(seeds[k : k + 5])) for k in range(0, 23, 5)] == [1] * 5
     assert len(np.unique(seeds)) == 5
-    assert not set(seeds) & set(unit.make(made, "test", range(23))["texture_seed"])
+    assert not set(seeds) & set(shards.make(made, "test", range(23))["texture_seed"])
     places = found["position"] / 0.0285
     assert len(np.unique(np.rint(places), axis=0)) > 20
     assert np.allclose(places, np.rint(places), atol=1e-4)
@@ -233,7 +234,7 @@ def test_each_scan_has_its_own_step_and_fluence_evenly_spaced() -> None:
 
 def test_step_and_fluence_depend_on_seed_recipe_and_number_alone() -> None:
     made = plan(*SCAN, *RANGES, recipe="hbn_scan", train=0, test=180)
-    late = unit.make(made, "test", range(100, 130))
+    late = shards.make(made, "test", range(100, 130))
     whole = scanned(*RANGES, n=180)
     for name in ("step", "dose", "position", "amplitude"):
         assert np.array_equal(late[name], whole[name][100:130])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from schemas.formats.lengths import frequency, pattern
+from schemas.formats.pixel_sizes import frequency, pattern
 
 from .conftest import Command, refused
 from .foreign_scans import SAMPLING, SAYING_VOLTAGE, STEP, WAVELENGTH, WRITERS, hyperspy, py4dstem

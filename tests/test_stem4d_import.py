@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generators import unit
+from generators.engine import shards
 from physics.diffraction import disk, disk_centre
-from schemas.errors import UserError
-from schemas.together import refuse_other_disk
+from schemas.exchange.scan_checks import refuse_other_disk
+from schemas.runtime.errors import UserError
 
 from .conftest import Command, digest, refused
 from .test_stem4d import plan, saved
@@ -95,7 +95,7 @@ def simulated(recipe: str, *settings: str) -> tuple[np.ndarray, np.ndarray]:
     """Amplitudes of 64 positions, and the probe."""
     scan, split = (("scan.rows=8", "scan.columns=8"), "test") if recipe == "hbn_scan" else ((), "train")
     made = plan(*scan, *settings, recipe=recipe, **{"train": 0, "test": 0, split: 64})
-    return unit.make(made, split, range(64))["amplitude"], unit.constants(made)["probe"]
+    return shards.make(made, split, range(64))["amplitude"], shards.constants(made)["probe"]
 
 
 PROBES = {

@@ -20,7 +20,7 @@ from inference.stitching.raster import find_raster
 from inference.stitching.resolution import Resolution, over, resolution
 from inference.tasks.stem4d import METHODS, phase_at, where
 from physics import pie
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 from schemas.tasks.stem4d import TASK
 from tests.training.conftest import columns, features_for, made
 

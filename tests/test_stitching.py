@@ -11,7 +11,7 @@ from inference.stitching.image import Average, Image, Iterative, Read, stitch, u
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Frame, Patches, corners, frame_of, relative, tapered
 from physics import mosaic
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 SIZE = (12, 9)
 RASTER = (17, 22)

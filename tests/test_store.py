@@ -13,11 +13,11 @@ import xarray as xr
 import zarr
 
 from schemas import digest
-from schemas.core import Field, Task, find_task, problems
-from schemas.errors import UserError
 from schemas.layout import choose
 from schemas.manifest import FORMAT, Manifest, read_manifest
+from schemas.runtime.errors import UserError
 from schemas.store import encode, metadata
+from schemas.task import Field, Task, find_task, problems
 
 from .conftest import Command
 

@@ -18,17 +18,17 @@ import zarr
 from pydantic import BaseModel, Field
 from zarr.core.buffer import default_buffer_prototype
 
-from generators import engine
 from generators.contract import find_generator
-from generators.recompute import recompute
-from generators.specimens import picture_files
+from generators.engine import pipeline
+from generators.engine.recompute import recompute
+from generators.specimens.from_files import picture_files
 from generators.tasks import stem4d
-from schemas.core import find_task, task_names
-from schemas.errors import UserError
-from schemas.knobs import Knobs, knob, load, make, refuse_paths, untold
 from schemas.manifest import KEY
 from schemas.objects import publish, sha256
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import Knobs, knob, load, make, refuse_paths, untold
 from schemas.store import Confined
+from schemas.task import find_task, task_names
 from tests.conftest import TOY_TASK, Command, files, refused
 from training import batches, export
 
@@ -57,7 +57,7 @@ def test_places_are_found_in_all_tasks() -> None:
 def store_of(task: str, recipe: Mapping[str, Any]) -> Path:
     """Write the root of a complete dataset, all that is read of it before the files of its recipe are looked for."""
     samples = {"train": 2, "validation": 0, "test": 0}
-    manifest = engine.plan(task, find_generator(task)[1].Recipe(), 0, samples, Path("x.zarr")).manifest
+    manifest = pipeline.plan(task, find_generator(task)[1].Recipe(), 0, samples, Path("x.zarr")).manifest
     manifest = manifest.model_copy(update={"recipe": recipe, "status": "complete", "root_digest": "0" * 64})
     root = {"attributes": {KEY: manifest.model_dump(mode="json")}}
     publish(Path("x.zarr/zarr.json"), json.dumps(root).encode())

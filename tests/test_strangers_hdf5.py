@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from schemas.errors import UserError
 from schemas.formats import hdf5_links, opening
-from schemas.formats.picture import Picture
+from schemas.formats.image import Picture
+from schemas.runtime.errors import UserError
 from tests import foreign, foreign_scans
 from tests.conftest import Command, refused
 

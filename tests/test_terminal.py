@@ -1,6 +1,6 @@
 """What strangers' files say must not command a terminal, nor fill it."""
 
-from schemas.terminal import LINE, one_line
+from schemas.runtime.terminal import LINE, one_line
 
 
 def test_a_message_is_one_printable_line_of_bounded_length() -> None:

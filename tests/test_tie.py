@@ -10,13 +10,13 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
-from generators import engine, unit
-from generators.misalignment import Misalignment, Pose, draw, misalign
-from generators.spline import affine
+from generators.engine import pipeline, shards
+from generators.instruments.misalignment import Misalignment, Pose, draw, misalign
+from generators.instruments.spline import affine
+from generators.instruments.window import Window, window
 from generators.streams import Streams
 from generators.tasks import tie
-from generators.window import Window, window
-from schemas.knobs import make
+from schemas.runtime.settings import make
 
 from .conftest import DATA, Command
 
@@ -26,7 +26,7 @@ CLEAN = ("noise=0", "misalignment=none", "window=none", "supersampling=1")
 
 def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
     made = make(tie.Recipe, tie.RECIPES[recipe].model_dump(mode="json"), settings)
-    return unit.make(engine.plan("tie", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
+    return shards.make(pipeline.plan("tie", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
 
 
 def wavelength(volts: float) -> float:
@@ -192,9 +192,9 @@ def test_the_soft_window_falls_as_a_cosine() -> None:
 
 
 def test_the_window_covers_images_and_phase_and_is_stored() -> None:
-    plan = engine.plan("tie", tie.RECIPES["seed"], 0, SAMPLES, Path("x.zarr"))
-    values = unit.make(plan, "train", range(2))
-    outside = unit.constants(plan)["window"] == 0
+    plan = pipeline.plan("tie", tie.RECIPES["seed"], 0, SAMPLES, Path("x.zarr"))
+    values = shards.make(plan, "train", range(2))
+    outside = shards.constants(plan)["window"] == 0
     assert 0.1 < outside.mean() < 0.3
     assert not values["intensity"][..., outside].any()
     assert not values["phase"][..., outside].any()

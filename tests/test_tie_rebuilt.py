@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from generators import engine, unit
+from generators.engine import pipeline, shards
 from generators.tasks import tie
-from schemas.errors import UserError
-from schemas.knobs import make
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import make
 
 from .conftest import Command
 
@@ -31,11 +31,11 @@ STILL = ("noise=0", "misalignment=none", "supersampling=1")
 
 def plan(*settings: str) -> Any:
     made = make(tie.Recipe, tie.Recipe().model_dump(mode="json"), settings)
-    return engine.plan("tie", made.bind(None), 0, {"train": 100, "validation": 0, "test": 0}, Path("x.zarr"))
+    return pipeline.plan("tie", made.bind(None), 0, {"train": 100, "validation": 0, "test": 0}, Path("x.zarr"))
 
 
 def samples(n: int, *settings: str) -> dict[str, NDArray[Any]]:
-    return unit.make(plan(*settings), "train", range(n))
+    return shards.make(plan(*settings), "train", range(n))
 
 
 def wavelength(volts: float) -> float:
@@ -279,7 +279,7 @@ def test_waves_of_the_surface_have_the_recipes_wavelength() -> None:
 def test_the_window_of_half_the_width_reaches_the_first_row_as_the_seeds() -> None:
     """r <= radius N, the border included: of the row at -N/2 one pixel, on the axis."""
     n = 64
-    disk = unit.constants(plan("window=0.5", f"image_size={n}"))["window"]
+    disk = shards.constants(plan("window=0.5", f"image_size={n}"))["window"]
     rows = [[float((i - n / 2) ** 2 + (j - n / 2) ** 2 <= (0.5 * n) ** 2) for j in range(n)] for i in range(n)]
     assert np.array_equal(disk, rows)
     assert disk[0].tolist() == disk[:, 0].tolist() == [float(j == n // 2) for j in range(n)]

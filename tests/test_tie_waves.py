@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generators.specimens import files
-from generators.specimens.mesh import rotation
-from generators.specimens.wavefields import unwrapped
+from generators.specimens.from_files import voxel_files
+from generators.specimens.from_files.wavefields import unwrapped
+from generators.specimens.particles.mesh import rotation
 from inference.tasks.tie import misell, transport
 from physics.optics import exit_wave
 
@@ -141,7 +141,7 @@ def test_a_uniform_field_of_vectors_is_a_uniform_magnetisation(
     field = made(generate, *knobs, "files.moments=moment", "magnetic.mass=80", out="field.zarr")
     for i in range(2):
         one = field.isel(sample=i)
-        matrix = files.cube_rotations()[int(one.turn)]
+        matrix = voxel_files.cube_rotations()[int(one.turn)]
         if orientation == "free":
             matrix = rotation(one.orientation.values)
         turned = matrix @ vector

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from inference.contract import Arrays
-from inference.tiling import Tiles, as_stored, spatial, starts, steps, weights
-from schemas.core import Field, Task
+from inference.invert.tiling import Tiles, as_stored, spatial, starts, steps, weights
 from schemas.grids import Grid
+from schemas.task import Field, Task
 
 AXES = ("z", "y", "x")
 SIZES = {"z": 9, "y": 33, "x": 50, "plane": 3}

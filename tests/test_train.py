@@ -15,10 +15,10 @@ from tensorboardX.proto.event_pb2 import Event
 
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
-from training import assembly, devices, journal, loop, steps
+from training import assembly, devices, loop, metrics_log, steps
 from training.cli import main as train_main
 from training.contract import model_names
-from training.watch import Watch
+from training.nan_watch import Watch
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_rechunked_dataset_teaches_the_same(data: Path, generate: Command, tra
 
 @pytest.mark.parametrize("batch", [1, 3, 10, 16, 64])
 def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batch: int) -> None:
-    from schemas.knobs import make
+    from schemas.runtime.settings import make
     from training.contract import find_model
     from training.recipe import recipe_of
     from training.run import prepare
@@ -312,7 +312,7 @@ def test_a_damaged_journal_does_not_stop_a_run(data: Path, train: Command) -> No
 
 
 def test_tensorboard_is_told_the_same_as_by_tensorboardx() -> None:
-    board, peer = journal.Board(Path("a")), SummaryWriter("b")
+    board, peer = metrics_log.Board(Path("a")), SummaryWriter("b")
     for step in range(3):
         board.write("train/loss", 0.1 * step, step)
         peer.add_scalar("train/loss", 0.1 * step, step)

@@ -10,8 +10,8 @@ from generators.cli import main as generate_main
 from tests.conftest import TOY_TASK, Command, digest, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
 from training.cli import main as train_main
+from training.nan_watch import Watch
 from training.recipe import Optimizers
-from training.watch import Watch
 
 AGAIN = ("--from", "first", "--epochs", "2", "--batch-size", "16", "--set", "log_every=1", "save_every=2")
 TOLD = ("--set", "scalars=height", "model.scalar_initialisation=0.1")

@@ -16,7 +16,7 @@ from tests.conftest import Command, command, done, finish
 from tests.runs import dies_at, lines, weights
 from tests.shared import Made
 from training.cli import main as train_main
-from training.watch import Watch
+from training.nan_watch import Watch
 
 KNOBS = ("--model", "mlp", "--batch-size", 16, "--set", "log_every=1", "save_every=3")
 STEPS, TOLERANCE = 30, 1e-5  # from one device to two: parameters, relative to the largest, after so many steps

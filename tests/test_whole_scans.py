@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import zarr
 
-from inference import style, tables
 from inference.contract import find_inference, find_stitch, inference_names
-from inference.evaluation import Evaluation, evaluate
-from inference.source import open_source
+from inference.invert.source import open_source
+from inference.report import style, tables
+from inference.report.evaluation import Evaluation, evaluate
 from inference.stitching import compare, page, store
 from inference.stitching.compare import WholeScans
 from inference.stitching.figures import against_scales, correlations, pictures
 from inference.stitching.image import stitch
 from inference.tasks.stem4d import STITCH, where
-from schemas.windows import offsets, repeated
+from schemas.fields.illuminated_patches import offsets, repeated
 
 from .conftest import Command, files
 from .test_methods import TOGETHER

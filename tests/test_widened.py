@@ -11,10 +11,10 @@ import tifffile
 import xarray as xr
 from PIL import Image
 
-from inference.tiling import Tiles, as_stored, steps
-from schemas.core import Field, Task, find_task, problems
+from inference.invert.tiling import Tiles, as_stored, steps
 from schemas.grids import Grid
 from schemas.scores import score
+from schemas.task import Field, Task, find_task, problems
 from tests.conftest import Command, refused
 from tests.test_families import dataset_of, learned
 from tests.training.conftest import features_for

@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from schemas.core import Task
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
+from schemas.task import Task
 from training.contract import Fit, Shape, find_learn, find_model, model_names
 from training.features import Features, Moments
 from training.network import Network

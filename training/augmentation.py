@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 from training.batches import WEIGHT, Batch, per_row
 from training.contract import Array, Symmetry
 from training.features import Features

@@ -1,4 +1,4 @@
-"""Batches on the devices, in the order of training/order.py: from memory (`Resident`) or from the store (`Stream`).
+"""Batches on the devices, in the order of `training.sample_order`: from memory (`Resident`) or the store (`Stream`).
 
 Both give the same batches: a dict of fields (sample, ...), constants (no sample axis), and `weight` (sample,).
 """
@@ -18,14 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from schemas.core import Task
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 from schemas.slices import fold
 from schemas.store import open_split
+from schemas.task import Task
 from training.contract import Array
 from training.crop import Crop
 from training.devices import everywhere, own_rows, split
-from training.order import Order
+from training.sample_order import Order
 
 WEIGHT = "weight"
 AHEAD = 2  # batches that wait on the device

@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from pydantic import BaseModel, ConfigDict
 
-from schemas.errors import Interrupted, UserError
+from schemas.runtime.errors import Interrupted, UserError
 from training.devices import everybody, first, replicated
 from training.steps import State
 

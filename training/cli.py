@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.errors import UserError
 from schemas.output import local, output
-from schemas.terminal import Parser, command, on_huge_pages, show_knobs
+from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import Parser, command, on_huge_pages, show_knobs
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -77,7 +77,7 @@ def _parser() -> Parser:
 
 
 def _describe(args: argparse.Namespace) -> int:
-    from schemas.knobs import describe
+    from schemas.runtime.settings import describe
 
     task = _task(args)
     recipe = _recipe(args, task)
@@ -117,7 +117,7 @@ def _train(args: argparse.Namespace) -> int:
     devices.connect(args.coordinator, args.processes, args.process)
     from training import run as runs
     from training.loop import train
-    from training.start import open_start
+    from training.pretrained import open_start
 
     name: str = recipe.model.name  # type: ignore[attr-defined]
     out = args.out or Path("runs") / f"{task}-{name}"
@@ -142,10 +142,10 @@ def _summary(out: Path, memory: Any) -> str:
 
 def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
     """The recipe: a named one or a file, then the short options, then --set."""
-    from schemas.knobs import make
+    from schemas.runtime.settings import make
     from training.contract import find_learn, find_model
+    from training.pretrained import KEPT, adopt, read_recipe
     from training.recipe import recipe_of
-    from training.start import KEPT, adopt, read_recipe
 
     learn = find_learn(task) if task else None
     if args.start and not args.target:
@@ -170,7 +170,7 @@ def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
 
 def _for_target(args: argparse.Namespace, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
     """A recipe of the task, with a loss that suits one of its parameters as the target, which it does not tell."""
-    from schemas.core import find_task
+    from schemas.task import find_task
 
     known = {field.name: field for field in find_task(task).fields} if task else {}
     field = known.get(args.target)
@@ -180,7 +180,7 @@ def _for_target(args: argparse.Namespace, task: str | None, base: Mapping[str, A
 
 
 def _base(args: argparse.Namespace, task: str | None) -> Mapping[str, Any]:
-    from schemas.knobs import load
+    from schemas.runtime.settings import load
     from training.contract import find_learn
 
     name = args.recipe or "default"

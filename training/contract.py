@@ -11,10 +11,10 @@ from flax import nnx
 
 import training.models
 import training.tasks
-from schemas import files
-from schemas.core import Task, find_task, misread
-from schemas.errors import UserError
-from schemas.knobs import Knobs, untold
+from schemas.runtime import plugins
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import Knobs, untold
+from schemas.task import Task, find_task, misread
 
 type Array = jax.Array
 type Arrays = Mapping[str, Array]
@@ -160,13 +160,13 @@ def find_model(name: str) -> Model:
     """The model of that name; UserError lists those that exist."""
     if name not in model_names():
         raise UserError(f"--model {name}: no such model; there are: {', '.join(model_names())}")
-    return cast(Model, files.find("training.models", name, _model_mistakes))
+    return cast(Model, plugins.find("training.models", name, _model_mistakes))
 
 
 def find_learn(task: str) -> Learn:
     """How the task of that name is learned; UserError if nobody said."""
     try:
-        module = files.find("training.tasks", task, _mistakes)
+        module = plugins.find("training.tasks", task, _mistakes)
     except ModuleNotFoundError as error:
         if error.name != f"training.tasks.{task}":
             raise
@@ -178,20 +178,20 @@ def find_learn(task: str) -> Learn:
 
 
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
-    yield from files.lacking(module, {"Config": type, "FIT": str})
+    yield from plugins.lacking(module, {"Config": type, "FIT": str})
     if not issubclass(module.Config, Knobs) or "name" in module.Config.model_fields:
-        yield "Config: must be a schemas.knobs.Knobs, without a knob of its own called name"
+        yield "Config: must be a schemas.runtime.settings.Knobs, without a knob of its own called name"
     if module.FIT not in FITS:
         yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
     yield from untold(module.Config)
-    yield from files.misplaced(module, {"LOSSES": Mapping})
-    yield from files.unlike("build", getattr(module, "build", None), "config", "inputs", "outputs", "rngs", "dtype")
+    yield from plugins.misplaced(module, {"LOSSES": Mapping})
+    yield from plugins.unlike("build", getattr(module, "build", None), "config", "inputs", "outputs", "rngs", "dtype")
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from files.lacking(module, {"LEARN": Learn})
+    yield from plugins.lacking(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
-    task = find_task(files.task_of(module))
+    task = find_task(plugins.task_of(module))
     grid = task.spatial(task.of("target")[0])
     known = (*(f"flip_{dim}" for dim in grid), *(["transpose"] if len(grid) > 1 else []))
     words = learn.symmetries

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from schemas.core import SAMPLE, Field, Task
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
+from schemas.task import SAMPLE, Field, Task
 from training.features import Features
 
 DRAWN = 1  # a word of the counter that no other draw of a run has

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field, model_validator
 
-from schemas.knobs import Knobs, knob
-from schemas.quantities import within
+from schemas.runtime.ranges import within
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Shape
 
 SPREAD = 0.05  # standard deviation of a normal distribution that is cut at twice that

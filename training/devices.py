@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 AXIS = "data"
 

@@ -19,12 +19,12 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from schemas import slices
-from schemas.core import Task, find_task, task_names
 from schemas.digest import canonical
 from schemas.documents import document
-from schemas.errors import UserError
-from schemas.knobs import make, refuse_paths
 from schemas.objects import inside, read, sha256
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import make, refuse_paths
+from schemas.task import Task, find_task, task_names
 from training import checkpoints
 from training.assembly import assemble, features_of
 from training.checkpoints import Place

@@ -22,8 +22,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Limits
 
-from schemas.core import SAMPLE, Field, Task
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
+from schemas.task import SAMPLE, Field, Task
 from training.contract import (
     Applied,
     Array,

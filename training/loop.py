@@ -16,22 +16,22 @@ import numpy as np
 from jax.sharding import Mesh
 
 from schemas import slices
-from schemas.errors import Interrupted, UserError
-from schemas.machine import versions
 from schemas.output import resumable
-from training import assembly, batches, devices, export, losses, optimizers, start, steps
+from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.machine import versions
+from training import assembly, batches, devices, export, losses, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.contract import Symmetry
 from training.export import Card
-from training.journal import Journal, Row
+from training.metrics_log import Journal, Row
+from training.nan_watch import Watch
 from training.network import Network
-from training.order import Order, block_length
 from training.progress import Progress, follow
 from training.run import Run, begin, claim, hardware
+from training.sample_order import Order, block_length
 from training.signals import requested_stop
-from training.watch import Watch
 
 PACKAGES = ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")  # that a model depends on
 
@@ -69,7 +69,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     mesh = devices.mesh(run.recipe.batch_size)
     network = assembly.assemble(run.recipe, run.features)
     if run.start:
-        start.arrays(run.start, network)  # refused before a run is overwritten
+        pretrained.arrays(run.start, network)  # refused before a run is overwritten
     with _claimed(run, overwrite=overwrite):
         sources = _sources(run, mesh)  # samples that cannot be read are refused before an old run is removed
         _by_the_first(lambda: begin(run, overwrite=overwrite))
@@ -178,7 +178,7 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
 
 
 def _train(m: Machinery) -> Memory:
-    given = start.arrays(m.run.start, m.network) if m.run.start else None
+    given = pretrained.arrays(m.run.start, m.network) if m.run.start else None
     fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh, given)
     state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
     del fresh

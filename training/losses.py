@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from schemas.core import Field, Task
-from schemas.gauge import align
+from schemas.ambiguities import align
+from schemas.task import Field, Task
 from training.contract import Array, Arrays
 from training.features import AS_IT_IS, Features, spread
 from training.recipe import Loss

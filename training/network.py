@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from schemas.errors import UserError
-from schemas.files import unlike
+from schemas.runtime.errors import UserError
+from schemas.runtime.plugins import unlike
 from training.contract import Array, Shape
 
 type Named = dict[str, Array]

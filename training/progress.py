@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from schemas.progress import progress
-from training.journal import Row
-from training.order import Order
+from schemas.runtime.progress import progress
+from training.metrics_log import Row
+from training.sample_order import Order
 
 type Progress = Callable[[int, Row], None]
 

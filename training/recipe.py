@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from schemas.knobs import Knobs, knob
-from schemas.quantities import within
+from schemas.runtime.ranges import within
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Learn, Model
 
 type Optimizers = Literal[

@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 from schemas import locks, output
-from schemas.core import Task
 from schemas.digest import canonical
-from schemas.errors import UserError
-from schemas.machine import processor
 from schemas.manifest import Manifest, read_manifest
 from schemas.objects import is_partial, publish, read, set_aside, sha256, sweep, sweep_removed
+from schemas.runtime.errors import UserError
+from schemas.runtime.machine import processor
 from schemas.store import open_split
+from schemas.task import Task
 from training import losses
 from training.assembly import features_of
 from training.contract import find_learn, find_model

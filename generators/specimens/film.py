@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from generators.specimens import random_field
-from generators.specimens.drawn import stored
-from generators.specimens.random_field import Floats
-from schemas.knobs import knob
-from schemas.quantities import Range, within
+from generators.specimens.planar import random_field
+from generators.specimens.planar.random_field import Floats
+from generators.specimens.random_values import stored
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
 
 ROUNDING = 1e-3  # of a ring of waves: so much the width of a grid may err without asking for one more
 FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
@@ -53,7 +53,7 @@ class Film(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DrawnFilm:
-    """A film, drawn: numbers that float32 holds exactly, and the seed of its roughness (see `schemas.films`)."""
+    """A film, drawn: numbers that float32 holds exactly, and the seed of its roughness (see `schemas.fields.films`)."""
 
     thickness: float
     potential: float

@@ -2,7 +2,8 @@
 
     amplitude = sqrt(I),   I = |F (shape exp(i phase))|^2
 
-An object's outline and edge, and the phase within, are drawn (`generators.specimens.outline`, `.displacement`); the
+An object's outline and edge, and the phase within, are drawn (`generators.specimens.planar.outline`,
+`.displacement`); the
 finest pattern, of an object in at most half of the frame, is blurred by the source, counted, and seen by the detector.
 
 oversampling 1: the object may take the whole image, whose pattern is too coarse to be inverted by iteration: it is
@@ -10,7 +11,8 @@ every other pixel of `amplitude_oversampled`, the same measurement. oversampling
 at most, along each axis, and its pattern is the finest.
 
 A far field shows an object to a constant phase, a shift and the twin. canonical: the targets are the one of these that
-`schemas.waves.canonical` names, so that a pattern has one answer to be learned; if not, that one is stored beside.
+`schemas.wave_ambiguities.canonical` names, so that a pattern has one answer to be learned; if not, that one is
+stored beside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,17 +24,17 @@ from pydantic import Field, model_validator
 
 from generators import recipe
 from generators.contract import Arrays
-from generators.detector import Detector
-from generators.specimens import displacement, outline
-from generators.specimens.displacement import Displacement, DrawnDisplacement
-from generators.specimens.outline import DrawnOutline, Outline
+from generators.instruments.detector import Detector
+from generators.specimens.planar import displacement, outline
+from generators.specimens.planar.displacement import Displacement, DrawnDisplacement
+from generators.specimens.planar.outline import DrawnOutline, Outline
 from generators.streams import Streams
 from physics import noise
 from physics.diffraction import amplitude, coarser, embed, partially_coherent
-from schemas import displacements, outlines
-from schemas.knobs import knob
-from schemas.quantities import Range, within
-from schemas.waves import canonical
+from schemas.fields import displacements, outlines
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
+from schemas.wave_ambiguities import canonical
 
 VERSION = 2  # 1 left hulls as narrow as they were drawn
 INTENSITY = "intensity"  # of patterns: simulated and measured, not stored

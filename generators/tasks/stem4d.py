@@ -7,7 +7,8 @@ With a source that is no point (`probe.source`), |F (P O)|^2 is the sum over mod
 Single patterns: an object is drawn for a group of samples (`patterns_per_object`), each of which has a place of its own
 in it, on whole pixels. So an object is made once for many patterns, and belongs to one split.
 
-Scans: the positions of a scan (`generators.scanning`) are the samples of a group, in order; all of them are of the
+Scans: the positions of a scan (`generators.instruments.scan_positions`) are the samples of a group, in order; all of
+them are of the
 split test, and `object` holds the phases of the objects. Between pixels of the object, the probe is moved by Fourier's
 shift (`physics.ptychography`), and the target is read off a cubic spline through the object.
 """
@@ -23,24 +24,25 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy import ndimage
 
-from generators import recipe, thin_objects
+from generators import recipe
 from generators.contract import Arrays
-from generators.illumination import Probe
-from generators.scanning import Scan
-from generators.specimens import lattice
-from generators.specimens.lattice import Lattice
-from generators.specimens.phase_object import transmission
+from generators.instruments.probe import Probe
+from generators.instruments.scan_positions import Scan
+from generators.specimens import thin_objects
+from generators.specimens.planar import lattice
+from generators.specimens.planar.lattice import Lattice
+from generators.specimens.planar.phase_object import transmission
+from generators.specimens.thin_objects import ThinObject, ThinObjects
 from generators.streams import Streams
-from generators.thin_objects import ThinObject, ThinObjects
 from physics import noise
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.ptychography import patterns
-from schemas import lattices, pictures, textures
-from schemas.errors import UserError
-from schemas.knobs import knob
-from schemas.quantities import Range, within
-from schemas.windows import ENLARGED, enlarged, mask, offsets, repeated
+from schemas.fields import lattices, picture_views, textures
+from schemas.fields.illuminated_patches import ENLARGED, enlarged, mask, offsets, repeated
+from schemas.runtime.errors import UserError
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
 
 VERSION = 1
 INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
@@ -97,7 +99,7 @@ class Recipe(recipe.Recipe, ThinObjects):
 
     def optional(self) -> frozenset[str]:
         """The optional fields that are stored."""
-        columns = lattices if self.lattice else pictures if self.pictures else textures
+        columns = lattices if self.lattice else picture_views if self.pictures else textures
         return frozenset().union(
             {"mask", "probe", "position", "object_absorption"},
             {field.name for field in columns.FIELDS},

@@ -26,28 +26,30 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from generators import magnetised, misalignment, recipe
+from generators import recipe
 from generators.contract import Arrays
-from generators.exit_waves import Body, Exit, behind, imported, on_film
-from generators.imaging import Frame
-from generators.magnetised import Magnet, Magnetisation
-from generators.misalignment import Misalignment, Pose
-from generators.retrieval import Retrieval
-from generators.specimens import film, nanoparticle
+from generators.instruments import misalignment
+from generators.instruments.imaging import Frame
+from generators.instruments.misalignment import Misalignment, Pose
+from generators.instruments.retrieved_phase import Retrieval
+from generators.instruments.window import Window, window
+from generators.specimens import film
+from generators.specimens.exit_waves import Body, Exit, behind, imported, on_film
 from generators.specimens.film import DrawnFilm, Film
-from generators.specimens.mesh import reach
-from generators.specimens.nanoparticle import Nanoparticle, Particle
-from generators.specimens.projection import thickness
-from generators.specimens.voxels import Item, SpecimenFiles
-from generators.specimens.wavefields import WaveFiles, WaveItem
+from generators.specimens.from_files.voxels import Item, SpecimenFiles
+from generators.specimens.from_files.wavefields import WaveFiles, WaveItem
+from generators.specimens.particles import magnetised, nanoparticle
+from generators.specimens.particles.magnetised import Magnet, Magnetisation
+from generators.specimens.particles.mesh import reach
+from generators.specimens.particles.nanoparticle import Nanoparticle, Particle
+from generators.specimens.particles.projection import thickness
 from generators.streams import Streams
-from generators.window import Window, window
 from physics import noise, optics
 from physics.electron import wavelength
 from physics.magnetics import separate
-from schemas import films, particles
-from schemas.knobs import knob
-from schemas.quantities import Range, power_of_two, within
+from schemas.fields import films, particles
+from schemas.runtime.ranges import Range, power_of_two, within
+from schemas.runtime.settings import knob
 from schemas.tasks.tie import COMPONENTS
 
 VERSION = 3

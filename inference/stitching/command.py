@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from matplotlib.image import imsave
 
-from inference import tuning
 from inference.contract import Setting, Stitch, Value, find_stitch
-from inference.source import Source
+from inference.invert.source import Source
+from inference.methods import tuning
 from inference.stitching import store
 from inference.stitching.compare import worth
 from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching.resolution import Resolution
-from schemas.core import find_task
-from schemas.errors import UserError
 from schemas.objects import publish_alone
+from schemas.runtime.errors import UserError
+from schemas.task import find_task
 
 DRAWN = 16  # scans, at most
 

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from inference.contract import Arrays, Found, Scale, Section, Stitch
-from inference.source import Source
+from inference.invert.source import Source
+from inference.report.tables import mean_and_deviation, unit_of
 from inference.stitching.image import usual
 from inference.stitching.resolution import Resolution, filled, over, resolution
 from inference.stitching.store import Scans, Stitched, images
-from inference.tables import mean_and_deviation, unit_of
-from schemas.core import Task
-from schemas.errors import UserError
-from schemas.kinds import Score
+from schemas.runtime.errors import UserError
 from schemas.scores import summary
+from schemas.target_kinds import Score
+from schemas.task import Task
 
 SHOWN = 3  # scans that are shown, at most
 SIDE = 96  # pixels of an object that are shown of it along each side, at most

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from inference.evaluation import Result, Run
+from inference.report.evaluation import Result, Run
+from inference.report.style import colour, figure, label, line, plain, unit
 from inference.stitching.compare import WholeScans
-from inference.style import colour, figure, label, line, plain, unit
 from schemas.scores import RESOLVED
 
 CELL = 1.9  # inches: an image

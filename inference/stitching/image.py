@@ -23,7 +23,7 @@ import numpy as np
 from inference.stitching.offsets import LeastSquares, solve
 from inference.stitching.patches import Frame, Patches
 from physics import mosaic
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 type Window = tuple[slice, slice]  # rows and columns of a patch
 type Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # numbers of patches, and their values (patch, y, x)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from inference.evaluation import Result
-from inference.html import Cell, image, paragraph, table
+from inference.report.evaluation import Result
+from inference.report.html import Cell, image, paragraph, table
+from inference.report.style import unit
+from inference.report.tables import mean_and_deviation
 from inference.stitching import figures
 from inference.stitching.compare import SCANNED, SIDE, Outcome, WholeScans
-from inference.style import unit
-from inference.tables import mean_and_deviation
 
 LISTED = 60  # rows of a table, at most; metrics.json has all
 ARROWS = {"lower": "↓", "higher": "↑"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 PIXELS = 2**28  # of an image, at most: it takes 50 bytes a pixel while it is made
 

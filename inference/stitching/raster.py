@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 LOOSE = 0.35  # of a step: positions may lie so far from the raster, root mean square
 SQUARE = 0.05  # cosine of the angle between rows and columns, at most

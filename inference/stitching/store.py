@@ -25,14 +25,14 @@ from zarr.storage import MemoryStore
 from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
-from schemas.core import Field
 from schemas.documents import document
-from schemas.errors import UserError, meant
-from schemas.machine import versions
 from schemas.objects import inside, publish_folder, read, sha256, sha256_of_folder
 from schemas.output import refuse_strangers, writable
 from schemas.predictions import Predictions, read_predictions, read_target
+from schemas.runtime.errors import UserError, meant
+from schemas.runtime.machine import versions
 from schemas.store import consolidate, create_array, encode, open_split, units
+from schemas.task import Field
 
 KEY = "drybeam_images"
 FORMAT = 1

@@ -10,10 +10,10 @@ from physics import phase_retrieval
 from physics.arrays import cyclic_middle
 from physics.diffraction import amplitude, embed, middle
 from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
-from schemas.displacements import SUPPORT
-from schemas.kinds import Score
+from schemas.fields.displacements import SUPPORT
+from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
-from schemas.waves import align_wave, canonical
+from schemas.wave_ambiguities import align_wave, canonical
 
 SEED = 1  # of the random starts: the same for every sample, so that none depends on its block
 PUBLISHED = phase_retrieval.PUBLISHED

@@ -19,8 +19,8 @@ from physics.optics import intensity
 from physics.pie import Reconstruction
 from physics.probe import NODES, of_source, widest
 from physics.ptychography import centre_of_mass, illumination, integrate
-from schemas.errors import UserError
-from schemas.windows import ENLARGED, first, offsets, repeated
+from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
+from schemas.runtime.errors import UserError
 
 OVERLAP = "1 - step / diameter of a disc as large as the mask, 0.16 of the probe's brightest pixel"
 SEED = 1  # of the order of positions in each sweep

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
-from inference.registration import register
+from inference.methods.registration import register
 from physics import focal_series, phase
 from physics.electron import wavelength
 from physics.magnetics import separate
 from physics.phase import in_focus, unwindowed
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
 FRESNEL = 3.0  # lengths sqrt(lambda z): so wide is the Gaussian through which images are registered

@@ -8,7 +8,7 @@ import numpy as np
 
 from schemas.formats import microscope
 from schemas.formats.hdf5_links import VALUES, elsewhere, refuse_link
-from schemas.formats.picture import Picture, refuse_large, the_only
+from schemas.formats.image import Picture, refuse_large, the_only
 
 NAME = "HDF5"
 

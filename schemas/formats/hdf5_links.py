@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 from h5py import h5d, h5l, h5o
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 
 MOST = 1_000_000  # links of a file that are looked at
 LINK = "is a link to another file"

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import scipy.io
 
-from schemas.errors import UserError
-from schemas.formats.card import Card
+from schemas.formats.export_metadata import Card
 from schemas.formats.hdf5 import read_dataset
-from schemas.formats.picture import Known, Picture, refuse_large, the_only
+from schemas.formats.image import Known, Picture, refuse_large, the_only
+from schemas.runtime.errors import UserError
 
 NAME = "MAT"
 SUFFIX = ".mat"

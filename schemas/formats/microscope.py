@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 
 from physics.electron import wavelength
-from schemas.errors import UserError
 from schemas.formats.hdf5_links import refuse_elsewhere
-from schemas.formats.lengths import Known, is_pattern, nanometres, pattern, pixel
-from schemas.formats.picture import Picture, refuse_large, the_only
+from schemas.formats.image import Picture, refuse_large, the_only
+from schemas.formats.pixel_sizes import Known, is_pattern, nanometres, pattern, pixel
+from schemas.runtime.errors import UserError
 
 NAME = "a microscope's file"
 PLUGINS = {

@@ -5,9 +5,9 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from schemas.errors import UserError
-from schemas.formats.lengths import pixel
-from schemas.formats.picture import Picture, refuse_large
+from schemas.formats.image import Picture, refuse_large
+from schemas.formats.pixel_sizes import pixel
+from schemas.runtime.errors import UserError
 
 NAME = "MRC"
 

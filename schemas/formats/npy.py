@@ -8,9 +8,9 @@ from typing import IO
 
 import numpy as np
 
-from schemas.errors import UserError
-from schemas.formats.card import Card
-from schemas.formats.picture import Known, Picture, Shape, refuse_large, the_only
+from schemas.formats.export_metadata import Card
+from schemas.formats.image import Known, Picture, Shape, refuse_large, the_only
+from schemas.runtime.errors import UserError
 
 NAME = "NPY"
 SUFFIX = ".npy"

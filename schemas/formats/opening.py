@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from schemas.errors import UserError
-from schemas.formats import apart
-from schemas.formats.picture import Picture
+from schemas.formats import isolated_reader
+from schemas.formats.image import Picture
+from schemas.runtime.errors import UserError
 
 HEAD = 512  # bytes
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -45,7 +45,7 @@ def read(text: str) -> tuple[Path, Picture]:
     if not _is_hdf5(path):
         return path, read_as(kind, path, inner)
     try:
-        return path, apart.read(kind, path, inner)
+        return path, isolated_reader.read(kind, path, inner)
     except ValueError as error:
         raise _damaged(kind, path, error) from None
 

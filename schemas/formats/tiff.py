@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from schemas.errors import UserError
-from schemas.formats.card import Card
-from schemas.formats.lengths import NM, PRINTED, pixel
-from schemas.formats.picture import Known, Picture, refuse_large
+from schemas.formats.export_metadata import Card
+from schemas.formats.image import Known, Picture, refuse_large
+from schemas.formats.pixel_sizes import NM, PRINTED, pixel
+from schemas.runtime.errors import UserError
 
 NAME = "TIFF"
 SUFFIX = ".tif"

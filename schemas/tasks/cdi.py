@@ -1,9 +1,9 @@
 """Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
 
-from schemas.core import Field, Import, Task
-from schemas.displacements import FIELDS as DISPLACEMENT
+from schemas.fields.displacements import FIELDS as DISPLACEMENT
+from schemas.fields.outlines import FIELDS as OUTLINE
 from schemas.grids import Gauge, Grid
-from schemas.outlines import FIELDS as OUTLINE
+from schemas.task import Field, Import, Task
 
 OBJECT = ("sample", "y", "x")
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from schemas import together
-from schemas.core import DType, Field, Import, Raster, Task
-from schemas.errors import UserError
-from schemas.formats.picture import Known
+from schemas.exchange import scan_checks
+from schemas.fields.illuminated_patches import ENLARGED, mask
+from schemas.fields.lattices import FIELDS as LATTICE
+from schemas.fields.picture_views import FIELDS as PICTURE
+from schemas.fields.textures import FIELDS as TEXTURE
+from schemas.formats.image import Known
 from schemas.grids import Gauge, Grid
-from schemas.lattices import FIELDS as LATTICE
-from schemas.pictures import FIELDS as PICTURE
-from schemas.textures import FIELDS as TEXTURE
-from schemas.windows import ENLARGED, mask
+from schemas.runtime.errors import UserError
+from schemas.task import DType, Field, Import, Raster, Task
 
 PATTERN = ("sample", "qy", "qx")
 
@@ -98,7 +98,7 @@ def _complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
             f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, a multiple of 4; cut them"
         )
     for name in ("probe", "object"):
-        together.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
+        scan_checks.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
     found = _lit(arrays, n) if "probe" in arrays else {}
     return found | (_placed({**arrays, **found}, beside, n) if "position" in arrays else {})
 
@@ -113,7 +113,7 @@ def _lit(arrays: Arrays, n: int) -> Arrays:
     window = arrays.get("mask", mask(scaled))
     if not window.any():
         raise UserError("probe: is dark in the middle of its pixels; centre it on pixel N//2")
-    together.refuse_other_disk(arrays["amplitude"], scaled)
+    scan_checks.refuse_other_disk(arrays["amplitude"], scaled)
     return {"probe": scaled, "mask": window}
 
 
@@ -124,9 +124,9 @@ def _placed(arrays: Arrays, beside: Mapping[str, Known], n: int) -> Arrays:
         raise UserError(f"position: shape {position.shape}, must be (sample, 2): y and x in nm")
     scan = arrays.get("scan", np.zeros(len(position), np.int32))
     if "position" in beside:  # a raster's own step is in its own unit, and may be as long as it likes
-        together.refuse_apart(position, scan, sampling, _width(arrays.get("mask"), n))
+        scan_checks.refuse_apart(position, scan, sampling, _width(arrays.get("mask"), n))
     if "object" in arrays:
-        together.refuse_outside(position, scan, sampling, arrays["object"], n)
+        scan_checks.refuse_outside(position, scan, sampling, arrays["object"], n)
     return {"scan": scan}
 
 

@@ -1,9 +1,9 @@
 """Phase at the exit surface of a specimen from a through-focus series of micrographs."""
 
-from schemas.core import Field, Import, Task
-from schemas.films import FIELDS as FILM
+from schemas.fields.films import FIELDS as FILM
+from schemas.fields.particles import FIELDS as PARTICLE
 from schemas.grids import Gauge, Grid
-from schemas.particles import FIELDS as PARTICLE
+from schemas.task import Field, Import, Task
 
 IMAGE = ("sample", "y", "x")
 SERIES = ("sample", "plane", "y", "x")

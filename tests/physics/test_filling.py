@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from physics.diffraction import near_field
-from physics.filling import filled
+from physics.inpainting import filled
 
 from .test_reconstructions import compiled
 

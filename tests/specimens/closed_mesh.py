@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.mesh import Mesh, rotate, rotation
-from generators.specimens.solids import cuboid
+from generators.specimens.particles.mesh import Mesh, rotate, rotation
+from generators.specimens.particles.solids import cuboid
 
 type Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from generators.specimens.mesh import Mesh
+from generators.specimens.particles.mesh import Mesh
 
 type Floats = NDArray[np.float64]
 

@@ -5,10 +5,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from generators.specimens.mesh import Mesh, volume
-from generators.specimens.nanoparticle import Nanoparticle, Particle, bodies, build, draw
-from generators.specimens.projection import occupancy
-from schemas.quantities import Range
+from generators.specimens.particles.mesh import Mesh, volume
+from generators.specimens.particles.nanoparticle import Nanoparticle, Particle, bodies, build, draw
+from generators.specimens.particles.projection import occupancy
+from schemas.runtime.ranges import Range
 
 from .closed_mesh import is_closed
 from .hulls import grown, meet

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from generators.specimens.contact import clearance
-from generators.specimens.mesh import displace, rotate, subdivide, translate
-from generators.specimens.solids import KINDS, cuboid, ellipsoid, solid
+from generators.specimens.particles.contact import clearance
+from generators.specimens.particles.mesh import displace, rotate, subdivide, translate
+from generators.specimens.particles.solids import KINDS, cuboid, ellipsoid, solid
 
 from .hulls import last_contact
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from generators.specimens import outline
-from generators.specimens.displacement import (
+from generators.specimens.planar import outline
+from generators.specimens.planar.displacement import (
     Displacement,
     DrawnDisplacement,
     Kind,
@@ -17,12 +17,12 @@ from generators.specimens.displacement import (
     render,
     sizes,
 )
-from generators.specimens.drawn import stored
-from generators.specimens.frame import places
-from generators.specimens.outline import Outline
-from schemas import displacements
-from schemas.displacements import KINDS, NUMBERS, SUPPORT, TERMS
-from schemas.quantities import Range
+from generators.specimens.planar.frame import places
+from generators.specimens.planar.outline import Outline
+from generators.specimens.random_values import stored
+from schemas.fields import displacements
+from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.runtime.ranges import Range
 
 type Floats = NDArray[np.float64]
 

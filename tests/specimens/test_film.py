@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from generators.specimens.film import DrawnFilm, Film, check, draw, thickness
-from generators.specimens.projection import fine_origin
-from schemas import films
-from schemas.quantities import Range
+from generators.specimens.particles.projection import fine_origin
+from schemas.fields import films
+from schemas.runtime.ranges import Range
 
 from .closed_mesh import GRIDS
 

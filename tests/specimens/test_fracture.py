@@ -5,12 +5,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from generators.specimens import fracture
-from generators.specimens.mesh import Mesh, displace, reach, rotate, subdivide, surface, twist, volume
-from generators.specimens.nanoparticle import Nanoparticle, build, draw
-from generators.specimens.projection import occupancy
-from generators.specimens.solids import KINDS, Kind, cuboid, solid
-from schemas.quantities import Range
+from generators.specimens.particles import fracture
+from generators.specimens.particles.mesh import Mesh, displace, reach, rotate, subdivide, surface, twist, volume
+from generators.specimens.particles.nanoparticle import Nanoparticle, build, draw
+from generators.specimens.particles.projection import occupancy
+from generators.specimens.particles.solids import KINDS, Kind, cuboid, solid
+from schemas.runtime.ranges import Range
 
 from .closed_mesh import Box, is_closed
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generators.specimens.lattice import (
+from generators.specimens.planar.lattice import (
     CRYSTALS,
     GAUSSIANS,
     REACH,
@@ -27,8 +27,8 @@ from generators.specimens.lattice import (
 from physics.diffraction import far_field, middle
 from physics.electron import CHARGE, MASS, PLANCK, interaction, wavelength
 from physics.probe import probe
-from schemas import lattices
-from schemas.quantities import Range
+from schemas.fields import lattices
+from schemas.runtime.ranges import Range
 
 from .closed_mesh import GRIDS
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from generators.specimens.mesh import (
+from generators.specimens.particles.mesh import (
     Mesh,
     clip,
     displace,
@@ -17,7 +17,7 @@ from generators.specimens.mesh import (
     twist,
     volume,
 )
-from generators.specimens.solids import KINDS, Kind, cuboid, ellipsoid, solid
+from generators.specimens.particles.solids import KINDS, Kind, cuboid, ellipsoid, solid
 
 from .closed_mesh import is_closed
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generators.specimens.mesh import volume
-from generators.specimens.nanoparticle import SEED, Nanoparticle, Particle, bodies, build, draw, sizes
-from generators.specimens.projection import thickness
-from generators.specimens.solids import KINDS
-from schemas import particles
-from schemas.quantities import Range
+from generators.specimens.particles.mesh import volume
+from generators.specimens.particles.nanoparticle import SEED, Nanoparticle, Particle, bodies, build, draw, sizes
+from generators.specimens.particles.projection import thickness
+from generators.specimens.particles.solids import KINDS
+from schemas.fields import particles
+from schemas.runtime.ranges import Range
 
 from .closed_mesh import is_closed
 

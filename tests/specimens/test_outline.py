@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
-from generators.specimens.frame import places
-from generators.specimens.outline import SOFT, DrawnOutline, Kind, Outline, disc, draw, render, room, sizes
-from generators.specimens.polygon import signed_distance, width
-from schemas import outlines
-from schemas.outlines import KINDS
-from schemas.quantities import Range
+from generators.specimens.planar.frame import places
+from generators.specimens.planar.outline import SOFT, DrawnOutline, Kind, Outline, disc, draw, render, room, sizes
+from generators.specimens.planar.polygon import signed_distance, width
+from schemas.fields import outlines
+from schemas.fields.outlines import KINDS
+from schemas.runtime.ranges import Range
 
 type Corners = tuple[tuple[float, float], ...]
 type Floats = NDArray[np.float64]

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generators.specimens.phase_object import DrawnObject, PhaseObject, draw, phase, transmission
+from generators.specimens.planar.phase_object import DrawnObject, PhaseObject, draw, phase, transmission
 from physics.optics import attenuation, exit_wave, phase_shift
-from schemas.quantities import Range
+from schemas.runtime.ranges import Range
 
 IMAGE = np.random.default_rng(0).random((3, 5, 7)).astype(np.float32)
 

@@ -14,12 +14,12 @@ import zarr
 from PIL import Image
 from pydantic import ValidationError
 
-from generators.specimens import picture_files
-from generators.specimens.pictures import DrawnPicture, Pictures, shown, turned
+from generators.specimens.from_files import picture_files
+from generators.specimens.from_files.pictures import DrawnPicture, Pictures, shown, turned
 from generators.streams import Streams
-from schemas import pictures
-from schemas.core import SPLITS
-from schemas.errors import UserError
+from schemas.fields import picture_views
+from schemas.runtime.errors import UserError
+from schemas.task import SPLITS
 
 WHOLE = DrawnPicture(item=0, symmetry=0, part=1.0, y=0.0, x=0.0)
 GREY = np.arange(12 * 17, dtype=np.uint8).reshape(12, 17)
@@ -180,13 +180,13 @@ def test_samples_take_pictures_in_turn_and_draw_their_part(tmp_path: Path) -> No
     for name, low, high in (("part", 0.3, 1), ("y", 0, 1), ("x", 0, 1)):
         values = [getattr(picture, name) for picture in drawn]
         assert (min(values), max(values)) == pytest.approx((low, high), abs=0.02)
-    for field in pictures.FIELDS:
+    for field in picture_views.FIELDS:
         for picture in drawn:
             value = getattr(picture, field.name.removeprefix("picture_"))
             assert np.dtype(field.dtype).type(value) == value
     fixed = pool(tmp_path / "a.npy", shared=True, orientation="fixed").draw(Streams(0, "train", 3))
     assert (fixed.symmetry, fixed.x) == (0, drawn[3].x)
-    assert [f"picture_{column.name}" for column in fields(DrawnPicture)] == [f.name for f in pictures.FIELDS]
+    assert [f"picture_{column.name}" for column in fields(DrawnPicture)] == [f.name for f in picture_views.FIELDS]
 
 
 def cut(path: Path, share: float) -> Path:

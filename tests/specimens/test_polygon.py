@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from generators.specimens.polygon import boundary, hull, plain_distance, signed_distance, width
+from generators.specimens.planar.polygon import boundary, hull, plain_distance, signed_distance, width
 
 type Floats = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from generators.specimens.mesh import Mesh, clip, displace, rotate, subdivide, translate, twist, volume
-from generators.specimens.projection import fine_origin, occupancy, thickness
-from generators.specimens.solids import cuboid, ellipsoid, solid
+from generators.specimens.particles.mesh import Mesh, clip, displace, rotate, subdivide, translate, twist, volume
+from generators.specimens.particles.projection import fine_origin, occupancy, thickness
+from generators.specimens.particles.solids import cuboid, ellipsoid, solid
 
 from .closed_mesh import GRIDS, Box, is_closed
 

@@ -4,8 +4,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from generators.specimens.mesh import volume
-from generators.specimens.solids import CORNERS, KINDS, Kind, cuboid, ellipsoid, hull, radius, solid
+from generators.specimens.particles.mesh import volume
+from generators.specimens.particles.solids import CORNERS, KINDS, Kind, cuboid, ellipsoid, hull, radius, solid
 
 from .closed_mesh import is_closed
 

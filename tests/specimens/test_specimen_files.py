@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from generators.specimens.files import cube_rotations, listed, read, rotated, thickness, turned
-from schemas.errors import UserError
+from generators.specimens.from_files.voxel_files import cube_rotations, listed, read, rotated, thickness, turned
+from schemas.runtime.errors import UserError
 
 SEED = Path(__file__).parents[3] / "shared/data/specimen/specimen.txt"
 

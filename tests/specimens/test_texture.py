@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generators.specimens import dead_leaves
-from generators.specimens.texture import DrawnTexture, Texture, _grain, draw, render, unit
-from schemas import textures
-from schemas.quantities import Range
+from generators.specimens.planar import dead_leaves
+from generators.specimens.planar.texture import DrawnTexture, Texture, _grain, draw, render, unit
+from schemas.fields import textures
+from schemas.runtime.ranges import Range
 
 type Image = np.ndarray
 

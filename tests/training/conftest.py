@@ -9,8 +9,8 @@ import pytest
 
 import training.tasks
 from generators.cli import main as generate
-from schemas.knobs import make
 from schemas.manifest import read_manifest
+from schemas.runtime.settings import make
 from schemas.slices import fold
 from schemas.store import open_split
 from tests.shared import Made

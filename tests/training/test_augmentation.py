@@ -11,7 +11,7 @@ import pytest
 
 from physics.electron import wavelength
 from physics.optics import exit_wave, intensity, propagate
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 from tests.training.conftest import columns, features_for
 from training.augmentation import augment, refuse_changed, symmetries
 from training.features import Features

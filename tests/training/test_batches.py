@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 import zarr
 
-from schemas.core import find_task
-from schemas.errors import UserError
 from schemas.manifest import read_manifest
+from schemas.runtime.errors import UserError
 from schemas.store import open_split
+from schemas.task import find_task
 from tests.conftest import ROOT
 from tests.training.conftest import columns, made
-from training import batches, devices, order
+from training import batches, devices, sample_order
 from training.batches import WEIGHT, Batch, Resident, Source, Split, Stream
-from training.order import Order
+from training.sample_order import Order
 
 BLOCK = 3  # samples
 KINDS: dict[str, Callable[..., Source]] = {"resident": Resident, "stream": Stream}
@@ -34,10 +34,10 @@ KINDS: dict[str, Callable[..., Source]] = {"resident": Resident, "stream": Strea
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several windows in a small dataset."""
-    monkeypatch.setattr(order, "WINDOW", 2)
-    order._epoch.cache_clear()
+    monkeypatch.setattr(sample_order, "WINDOW", 2)
+    sample_order._epoch.cache_clear()
     yield
-    order._epoch.cache_clear()
+    sample_order._epoch.cache_clear()
 
 
 def all_of(store: Path) -> Split:
@@ -163,7 +163,7 @@ def test_a_stream_holds_two_windows_and_reads_each_block_once(
     epochs, made_by = 3, source("stream", stores["toy"], batch=2, block=2)
     for _ in made_by.batches(0, epochs * made_by.order.steps):
         pass
-    assert max(held) == 2 * order.WINDOW
+    assert max(held) == 2 * sample_order.WINDOW
     assert sorted(reads) == sorted([*range(0, 41, 2)] * epochs)
 
 
@@ -229,7 +229,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return read(self, rows)
 
     monkeypatch.setattr(Split, "read", late)
-    monkeypatch.setattr(order, "WINDOW", 64)
+    monkeypatch.setattr(sample_order, "WINDOW", 64)
     return reads
 
 
@@ -274,7 +274,8 @@ from pathlib import Path
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import tests.conftest
-from training import batches, order
+from training import batches
+from training import sample_order
 from tests.training import test_batches as t
 order.WINDOW = 2
 store = Path(sys.argv[1])

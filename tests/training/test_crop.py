@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.core import Field, Task, find_task
-from schemas.errors import UserError
 from schemas.manifest import read_manifest
+from schemas.runtime.errors import UserError
+from schemas.task import Field, Task, find_task
 from tests.conftest import Command, refused
 from tests.runs import card, dies_at, weights
 from tests.shared import Made
@@ -20,8 +20,8 @@ from training.batches import Batch, Resident, Source, Split, Stream
 from training.contract import Derived, Learn
 from training.crop import Crop, crop_of
 from training.features import Features
-from training.order import Order
-from training.watch import Watch
+from training.nan_watch import Watch
+from training.sample_order import Order
 
 FUSION = find_task("toy_fusion")
 CUT = {"y": 6, "x": 9}  # of 12 x 15, three fine pixels to a coarse one

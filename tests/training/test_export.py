@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.objects import sha256
+from schemas.runtime.errors import UserError
 from tests.training.conftest import columns, features_for, recipe_for
 from training import assembly, export
 from training.contract import model_names

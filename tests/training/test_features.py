@@ -14,8 +14,8 @@ import pytest
 import training.tasks
 from physics import phase
 from physics.electron import wavelength
-from schemas.core import Field, Task
 from schemas.grids import Grid
+from schemas.task import Field, Task
 from tests.training.conftest import QUICK, columns, features_for, rows_of
 from training import contract
 from training.contract import Derived, Inputs, Learn, find_learn

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from schemas.errors import UserError
+from schemas.runtime.errors import UserError
 from tests.shared import Made
 from tests.training.conftest import QUICK, columns, features_for, made, recipe_for
 from tests.training.test_models import shaken

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from schemas.errors import UserError
-from schemas.knobs import make
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import make
 from training import optimizers, proximal
 from training.contract import find_model
 from training.recipe import Optimizer, Optimizers, Recipe, Schedule, recipe_of

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from schemas.core import find_task
+from schemas.task import find_task
 from tests.training.conftest import features_for, recipe_for
 from training import assembly, devices, optimizers, steps
 from training.batches import Resident, Split
-from training.order import Order
 from training.recipe import Schedule
+from training.sample_order import Order
 
 
 def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:

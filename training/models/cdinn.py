@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.knobs import Knobs, knob
+from schemas.runtime.settings import Knobs, knob
 from training.autoencoder import Count, Decoder, Encoder, grouped
 from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to

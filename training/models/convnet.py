@@ -18,7 +18,7 @@ import jax
 from flax import nnx
 from pydantic import Field, model_validator
 
-from schemas.knobs import Knobs, knob
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 from training.dense import Dense, initialiser, layers, through
 from training.layers import Conv, max_pool

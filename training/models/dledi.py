@@ -25,8 +25,8 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.knobs import Knobs, knob
-from schemas.quantities import within
+from schemas.runtime.ranges import within
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 from training.layers import BatchNorm, Conv, Transposed, crop, pad_to
 

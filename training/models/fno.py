@@ -25,7 +25,7 @@ import numpy as np
 from flax import nnx
 from pydantic import Field
 
-from schemas.knobs import Knobs, knob
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 
 FIT = "kept"

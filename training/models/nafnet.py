@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.knobs import Knobs, knob
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 from training.layers import Conv, Depthwise, crop, pad_to, to_depth, to_space
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.knobs import Knobs, knob
-from schemas.quantities import within
+from schemas.runtime.ranges import within
+from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 from training.layers import Conv, GroupNorm, crop, pad_to, to_depth, to_space
 

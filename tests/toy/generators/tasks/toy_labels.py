@@ -10,8 +10,8 @@ from pydantic import Field
 from generators import recipe
 from generators.contract import Arrays
 from generators.streams import Streams
-from schemas.knobs import knob
-from schemas.quantities import within
+from schemas.runtime.ranges import within
+from schemas.runtime.settings import knob
 
 VERSION = 1
 

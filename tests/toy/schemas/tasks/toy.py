@@ -1,7 +1,7 @@
 """A blurred line and what it was: the smallest task that uses every part of the contract."""
 
-from schemas.core import Field, Task
 from schemas.grids import Gauge, Grid
+from schemas.task import Field, Task
 
 TASK = Task(
     name="toy",

@@ -1,7 +1,7 @@
 """Coarse images of several channels and a fine guide: the fine images."""
 
-from schemas.core import Field, Task
 from schemas.grids import Grid
+from schemas.task import Field, Task
 
 TASK = Task(
     name="toy_fusion",

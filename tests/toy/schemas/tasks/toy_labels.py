@@ -2,8 +2,8 @@
 
 from math import pi
 
-from schemas.core import Field, Task
 from schemas.grids import Grid
+from schemas.task import Field, Task
 
 IMAGE = ("sample", "y", "x")
 

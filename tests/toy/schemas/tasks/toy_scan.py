@@ -1,7 +1,7 @@
 """Projections of an image at angles of its own, and the image."""
 
-from schemas.core import Field, Task
 from schemas.grids import Grid
+from schemas.task import Field, Task
 
 TASK = Task(
     name="toy_scan",

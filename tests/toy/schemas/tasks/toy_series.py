@@ -1,7 +1,7 @@
 """Noisy views of a turned body: the clean ones. Each view is a sample to a network."""
 
-from schemas.core import Field, Task
 from schemas.grids import Grid
+from schemas.task import Field, Task
 
 VIEWS = ("sample", "y", "tilt", "x")
 

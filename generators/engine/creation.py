@@ -1,0 +1,274 @@
+"""The store that a plan is written into: made, continued, extended or refused, before any sample is made.
+
+The root metadata is published first: from then on the folder belongs to the plan, and a run killed at any
+moment can be resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from zarr.errors import BaseZarrError as ZarrError
+
+from generators.engine import receipts, shards
+from generators.engine.plan import RECEIPTS, Plan
+from schemas import digest, output
+from schemas.locks import locked
+from schemas.manifest import Manifest, read_manifest
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import files_of
+from schemas.store import LEAF, encode, metadata, open_split
+
+LOCK = "claim.lock"
+COMMAND = "generate"
+
+
+def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
+    """The plan as it will be carried out: with the stored layout, if there is a store to go on with.
+
+    unit_samples: what the user asked for; refused if the store has another. Nothing is written.
+    """
+    _refuse_foreign(plan, overwrite=overwrite)
+    if overwrite:
+        return plan
+    stored = None if read(plan.out / "zarr.json") is None else read_manifest(plan.out, incomplete=True)
+    if stored:
+        _refuse_difference(plan, stored)
+    layout = stored.layout if stored else receipts.layout(plan)
+    if layout is None:
+        return plan
+    if unit_samples not in (None, layout.unit):
+        raise UserError(f"--unit-samples {unit_samples}: {plan.out} is laid out in units of {layout.unit}; omit it")
+    update = {"layout": layout, "packages": stored.packages if stored else plan.manifest.packages}
+    plan = replace(plan, manifest=plan.manifest.model_copy(update=update))
+    _refuse_other_bits(plan, stored or plan.manifest)
+    return plan
+
+
+def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
+    """Make a store the plan's own: metadata written, root first. Returns the plan, with the stored layout.
+
+    One client at a time: another may have claimed the place since `prepare`, so all is decided again.
+    An OSError becomes a UserError naming the place, or Interrupted if the disk is full.
+    """
+    with output.writable("--out", plan.out):
+        _refuse_foreign(plan, overwrite=overwrite)
+        with _alone(plan):
+            _refuse_foreign(plan, overwrite=overwrite)
+            if overwrite:
+                _remove(plan)
+            sweep_removed(plan.out)
+            plan = prepare(plan, unit_samples=unit_samples)
+            _publish(plan)
+    return plan
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    """Hold the lock of a place."""
+    plan.run.mkdir(parents=True, exist_ok=True)
+    with locked(plan.run / LOCK):
+        yield
+
+
+def _publish(plan: Plan) -> None:
+    objects = metadata(plan.manifest)
+    root = objects.pop("zarr.json")
+    new = read(plan.out / "zarr.json") is None
+    changed = new or not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest)
+    if changed:
+        publish(inside(plan.out, "zarr.json"), root, durable=True)
+    sweep(plan.out)
+    for key, data in objects.items():
+        if changed or not _is_group(key):
+            publish_if_changed(inside(plan.out, key), data)
+        elif read(plan.out / key) is None:  # the groups of a complete store say that it is
+            publish(inside(plan.out, key), data)
+    for key, data in constants(plan).items():
+        publish_if_changed(inside(plan.out, key), data)
+
+
+def _is_group(key: str) -> bool:
+    return key.count("/") == 1  # train/zarr.json; an array's is train/intensity/zarr.json
+
+
+def constants(plan: Plan) -> dict[str, bytes]:
+    """The objects of the fields without a sample axis."""
+    values = shards.constants(plan)
+    objects = {}
+    for split in plan.manifest.splits:
+        for name, array in values.items():
+            prefix = f"{split}/{name}"
+            for key, data in encode(shards.described(plan, prefix), 0, array).items():
+                objects[f"{prefix}/{key}"] = data
+    return objects
+
+
+def _remove(plan: Plan) -> None:
+    """Set the dataset at a place aside, and remove its receipts."""
+    if plan.out.is_dir():
+        set_aside(plan.out)
+    for receipt in _entries(plan.run / RECEIPTS):
+        receipt.unlink()
+
+
+def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
+    """Raise UserError unless a place is free, or holds a dataset that `generate` has written.
+
+    A folder of receipts proves nothing about the folder beside it. To be overwritten, a dataset must hold nothing else.
+    """
+    output.refuse_file("--out", plan.out)
+    if other := next(_strangers(plan), None):
+        raise UserError(f"--out {plan.out}: {other} is no receipt; move it away, or choose another place")
+    if not plan.out.is_dir():
+        return
+    if read(plan.out / "zarr.json") is None:
+        _refuse_without_root(plan)
+        return
+    stored = read_manifest(plan.out, incomplete=True)
+    if stored.origin != "simulated":
+        raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
+    if overwrite:
+        output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
+        _refuse_inputs(plan)
+
+
+def _refuse_inputs(plan: Plan) -> None:
+    """Raise UserError if the recipe reads from the dataset that it is to replace."""
+    there = plan.out.resolve()
+    if needed := next((path for path in files_of(plan.recipe) if path.resolve().is_relative_to(there)), None):
+        raise UserError(f"--out {plan.out}: holds {needed}, which this recipe reads; choose another place")
+
+
+def _strangers(plan: Plan) -> Iterator[Path]:
+    """Yield what is beside a dataset in the place of its receipts, and is none."""
+    folder = plan.run / RECEIPTS
+    yield from (path for path in (plan.run, folder) if path.is_symlink())
+    yield from (path for path in _entries(plan.run) if path.name not in (RECEIPTS, LOCK))
+    yield from (path for path in _entries(folder) if not receipts.NAME.fullmatch(path.name))
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("*") if not is_partial(path.name))
+
+
+def _refuse_without_root(plan: Plan) -> None:
+    """Raise UserError if a folder that has no root metadata holds anything but parts of this plan's dataset."""
+    described = metadata(plan.manifest)
+    output.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
+    found = {key: data for key in described if (data := read(plan.out / key)) is not None}
+    other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
+    if other or (any(path.is_dir() for path in plan.out.glob("*/*/c")) and not _receipted(plan)):
+        raise UserError(
+            f"--out {plan.out}: {other or 'it'} is of another dataset, whose root is lost; move the folder away, "
+            "or choose another place"
+        )
+
+
+def _receipted(plan: Plan) -> bool:
+    """Return whether a receipt of this plan names objects that are there: nobody else's have their hashes."""
+    layout = receipts.layout(plan)
+    if layout is None:
+        return False
+    plan = replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout}))
+    found = ((job, receipts.load(job)) for job in plan.jobs())
+    return any(receipt is not None and receipts.holds(job, receipt) for job, receipt in found)
+
+
+def _alike(found: bytes, ours: bytes) -> bool:
+    """Return whether metadata may be of our array or group; what is damaged is mended later."""
+    try:
+        content, expected = (json.loads(data)["attributes"] for data in (found, ours))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return True
+    return content == expected or set(content) == set(expected) == {"status"}
+
+
+def _refuse_difference(plan: Plan, stored: Manifest) -> None:
+    asked = plan.manifest
+    found = _differences(_identity(stored), _identity(asked))
+    if stored.task.name != asked.task.name:
+        found = found[:1]  # all else follows from it
+    if found:
+        raise UserError(f"{plan.out} was made otherwise: {'; '.join(found[:4])}; choose another --out, or --overwrite")
+    for split, n in stored.samples.items():
+        if asked.samples.get(split, 0) < n:
+            option = "--n" if split == "train" else f"--{split}"
+            raise UserError(f"{option} {asked.samples[split]}: {plan.out} already has {n}; a dataset can only grow")
+
+
+def _identity(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "task": manifest.task.name,
+        "schema": manifest.task.identity(),
+        "seed": manifest.seed,
+        "generator version": manifest.generator_version,
+        "platform": manifest.platform,
+        **_flat(manifest.recipe or {}),
+    }
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    keys = dict.fromkeys([*stored, *asked])
+    return [
+        f"{key} is {_short(stored.get(key))}, asked {_short(asked.get(key))}"
+        for key in keys
+        if stored.get(key) != asked.get(key)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
+    """Another version of a library may draw or round otherwise: make one finished sample again and compare."""
+    for split, index, leaf in _finished(plan, stored):
+        values = shards.make(plan, split, range(index, index + 1))
+        if next(digest.leaves(plan.task, values)) != leaf:
+            raise UserError(
+                f"{plan.out}: its samples come out otherwise here (made with {stored.packages}); "
+                "finish it with those versions, or choose another --out"
+            )
+        return
+
+
+def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
+    """Split, index and digest of samples that are known to have been made: by receipts, or by the store itself."""
+    before = replace(plan, manifest=plan.manifest.model_copy(update={"samples": stored.samples}))
+    for job in before.jobs():
+        receipt = receipts.load(job) if job.kind == "samples" else None
+        if receipt:
+            yield job.split, job.start, bytes.fromhex(receipt.leaves)[: digest.LEAF]
+    for split, n in stored.samples.items():
+        if n and stored.status == "complete":
+            with suppress(KeyError, ValueError, OSError, ZarrError):  # damaged: it will be made again
+                yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()  # type: ignore[index]
+
+
+def existing_bytes(path: Path) -> int:
+    """Bytes of the objects of a dataset; 0 if there is none."""
+    if read(path / "zarr.json") is None:
+        return 0
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def unfinished(plan: Plan) -> int:
+    """Samples without a receipt; whether receipts still hold is seen when the plan is carried out."""
+    jobs = (job for job in plan.jobs() if job.kind == "samples")
+    if not plan.run.is_dir():
+        return sum(plan.manifest.samples.values())
+    return sum(job.stop - job.start for job in jobs if receipts.load(job) is None)

@@ -1,0 +1,161 @@
+"""Where jobs run: in this process, in local processes, or on a Dask scheduler that is running already.
+
+All three call the same function on the same jobs and yield its outcomes in the order in which they end. At most
+a few jobs per thread are submitted at once, so that client and scheduler stay small whatever the number of samples.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from generators.engine.plan import Job
+from generators.engine.shards import Outcome
+from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.machine import cores
+
+AHEAD = 3  # jobs submitted per thread
+PATIENCE = 60  # seconds until a scheduler must have a worker
+
+# Dask's own settings cost a third of the speed: it makes workers hand every freed block back to the system, and
+# looks at their stacks a hundred times a second.
+WORKERS = {
+    "distributed.comm.require-encryption": True,
+    "distributed.scheduler.http.routes": [],  # their web pages tell anyone on this machine what runs
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.multiprocessing-method": "forkserver",
+}
+
+type Work = Callable[[Job], Outcome]
+type Run = Callable[[Work, Iterable[Job]], Iterator[Outcome]]
+type Executor = AbstractContextManager[Run]  # entered before anything is written: what cannot be reached fails first
+
+
+def warm_up(*modules: str) -> None:
+    """Let a process import Dask and these modules while this one plans: local workers are forked from it, at once.
+
+    That process has no threads, and the modules must not bring any: neither zarr nor JAX survives a fork.
+    """
+    from multiprocessing import forkserver, resource_tracker
+
+    forkserver.set_forkserver_preload(["distributed", *modules])
+    sys.warnoptions.append("ignore:resource_tracker")  # that process tidies up after a kill: no news
+    os.environ["PYTHONSAFEPATH"] = "1"  # or they would run what the current folder calls by the name of a module
+    resource_tracker.ensure_running()  # first: it would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for the client alone
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def synchronous() -> Iterator[Run]:
+    """One after the other, in this process."""
+    yield map
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Run]:
+    """In `workers` processes of this machine, on the loopback interface, without a dashboard.
+
+    Whoever may connect to a scheduler may run code as its user: certificates that are made for this run, and known
+    only to its processes, keep other users of the machine out.
+    """
+    import dask
+    import distributed.utils
+    from distributed import Client, LocalCluster, Security
+
+    _quiet()
+    # Dask's scratch folder is the same for all users, and on the search path of its processes
+    scratch = tempfile.TemporaryDirectory(prefix="generate-", ignore_cleanup_errors=True)
+    distributed.utils._forkserver_preload_set = True  # else it imports pandas here, for a list that `warm_up` has set
+    with (
+        scratch,
+        dask.config.set({**WORKERS, "temporary-directory": scratch.name}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=max(cores() // workers, 1),
+            processes=True,
+            host="127.0.0.1",
+            protocol="tls://",
+            security=Security.temporary(),
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its bare HTTP server: any free port
+            memory_limit=0,  # units are small by plan; a worker that is killed for its size would be killed again
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield partial(_distributed, client)
+
+
+@contextmanager
+def remote(address: str) -> Iterator[Run]:
+    """On the workers of a running scheduler, which must see the same file system.
+
+    For tls:// the certificates are those of Dask's own settings (distributed.comm.tls).
+    """
+    from distributed import Client
+
+    _quiet()
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--scheduler {address}: {error}; give tcp://host:port or tls://host:port of a running scheduler"
+        ) from None
+    if _in_the_open(address):
+        print(
+            f"beware: --scheduler {address}: is not encrypted, and whoever reaches it can run code as you; "
+            "prefer tls:// with certificates of your own"
+        )
+    with client:
+        yield partial(_distributed, client)
+
+
+def _in_the_open(address: str) -> bool:
+    """Return whether an address is that of another machine, without encryption."""
+    found = urlsplit(address if "://" in address else f"tcp://{address}")
+    host = found.hostname or ""
+    return found.scheme not in ("tls", "inproc") and not (host in ("localhost", "::1") or host.startswith("127."))
+
+
+def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker, as_completed
+    from distributed.comm.core import CommClosedError
+
+    queue = iter(jobs)
+
+    def submit(count: int) -> list[Any]:
+        return [client.submit(work, job, pure=False) for job in islice(queue, count)]
+
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+        running = as_completed(submit(AHEAD * sum(client.nthreads().values())))
+        for future in running:
+            yield future.result()
+            wanted = AHEAD * sum(client.nthreads().values())  # workers may have come since
+            running.update(submit(max(wanted - running.count(), 1)))
+    except (KilledWorker, CommClosedError, CancelledError, TimeoutError) as error:
+        raise Interrupted(
+            f"the scheduler or its workers are gone ({type(error).__name__}: {str(error) or 'no answer'}); "
+            "finished units are kept: run the same command again"
+        ) from None
+
+
+def _quiet() -> None:
+    """Workers that die or leave are part of the trade; what went wrong reaches the user as an exception."""
+    for name in ("distributed", "asyncio", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,94 @@
+"""The end of a run: leaves, digests and statistics, all from the receipts."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+from generators.engine import receipts, shards
+from generators.engine.plan import Plan
+from generators.engine.receipts import Moments, Receipt
+from schemas import digest
+from schemas.manifest import Manifest, Statistics, read_manifest
+from schemas.objects import inside, publish_if_changed, sweep
+from schemas.runtime.errors import Interrupted
+from schemas.store import LEAF, encode, metadata
+
+
+def finalise(plan: Plan) -> Manifest:
+    """Complete the store of a plan whose jobs are all done; the root metadata, last, says so.
+
+    Raises Interrupted if a receipt is missing or another client has changed the plan meanwhile. The bytes
+    written are a function of the plan and the samples: two clients may finalise at once.
+    """
+    if not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest):
+        raise Interrupted(f"{plan.out}: changed by another `generate` meanwhile; run the larger command again")
+    splits = {split: _leaves(plan, split) for split in plan.manifest.splits}
+    root = digest.root(plan.task.name, plan.task.version, shards.constants(plan), splits)
+    update = {"status": "complete", "root_digest": root, "split_digests": splits, "statistics": _statistics(plan)}
+    manifest = plan.manifest.model_copy(update=update)
+    objects = metadata(manifest)
+    for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
+        publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
+    for folder in (plan.out, plan.run):
+        sweep(folder)
+    return manifest
+
+
+def _leaves(plan: Plan, split: str) -> str:
+    """Write the leaf digests of a split; returns the digest of the split."""
+    described = shards.described(plan, f"{split}/{LEAF.name}")
+    rows = plan.manifest.layout.block
+    pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
+
+    def written() -> Iterator[bytes]:
+        for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
+            values = digest.as_array(block)
+            for key, data in encode(described, index * rows, values).items():
+                publish_if_changed(inside(plan.out, f"{split}/{LEAF.name}/{key}"), data)
+            yield block
+
+    return digest.split(plan.manifest.samples[split], written())
+
+
+def _blocks(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """The same bytes in blocks of one length, the last one shorter."""
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        while len(buffer) >= length:
+            yield bytes(buffer[:length])
+            del buffer[:length]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _receipts(plan: Plan, split: str) -> Iterator[Receipt]:
+    for job in plan.jobs():
+        if job.split == split and job.kind == "samples":
+            receipt = receipts.load(job)
+            if receipt is None:
+                raise Interrupted(f"{plan.out}: the receipt of {job} is gone; run the same command again")
+            yield receipt
+
+
+def _statistics(plan: Plan) -> dict[str, Statistics]:
+    rows: dict[str, list[Moments]] = {}
+    for receipt in _receipts(plan, "train"):
+        if not receipt.moments:
+            break
+        for name, moments in receipt.moments.items():
+            rows.setdefault(name, []).extend(moments)
+    return {name: _combine(moments) for name, moments in rows.items()}
+
+
+def _combine(rows: list[Moments]) -> Statistics:
+    """Exact sums (fsum), so that no order or grouping of samples shows."""
+    count = sum(row.count for row in rows)
+    mean = math.fsum(row.sum for row in rows) / count
+    variance = math.fsum(row.squares for row in rows) / count - mean**2
+    return Statistics(
+        samples=len(rows),
+        mean=mean,
+        std=math.sqrt(max(variance, 0.0)),
+        min=min(row.min for row in rows),
+        max=max(row.max for row in rows),
+    )

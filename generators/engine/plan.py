@@ -1,0 +1,85 @@
+"""From a recipe to the list of things to do: a pure function, and small however many samples are asked for."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from generators.recipe import Recipe
+from schemas import digest
+from schemas.manifest import Manifest
+from schemas.store import is_simulated, units
+from schemas.task import Task
+
+RECEIPTS = "receipts"  # the folder of receipts in the folder of a run
+
+type Kind = Literal["samples", "parameters"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dataset to be made at a place. The manifest says what; the recipe also knows where its input files are."""
+
+    out: Path  # absolute: workers have other working directories
+    manifest: Manifest
+    recipe: Recipe
+
+    @property
+    def task(self) -> Task:
+        """The task, with the optional fields that the recipe stores."""
+        return self.manifest.task
+
+    @property
+    def run(self) -> Path:
+        """The folder beside the store that holds the receipts."""
+        return self.out.with_name(self.out.name + ".run")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that the bits of a sample depend on."""
+        return hashlib.sha256(digest.canonical(self.manifest.identity)).hexdigest()
+
+    def jobs(self) -> Iterator["Job"]:
+        """Everything to be done: long parameter blocks first, so that no worker is left with one at the end."""
+        for split, n in self.manifest.samples.items():
+            for start, stop in units(n, self.manifest.layout.block):
+                yield Job(self, "parameters", split, start, stop)
+        for split, n in self.manifest.samples.items():
+            for start, stop in units(n, self.manifest.layout.unit):
+                yield Job(self, "samples", split, start, stop)
+
+    def count(self) -> int:
+        """The number of jobs."""
+        layout = self.manifest.layout
+        return sum(-(-n // layout.unit) - (-n // layout.block) for n in self.manifest.samples.values())
+
+    def nbytes(self) -> int:
+        """Bytes of all samples before compression; images with noise hardly shrink."""
+        sample = sum(field.nbytes(self.manifest.sizes) for field in self.task.fields if field.per_sample)
+        return (sample + digest.LEAF) * sum(self.manifest.samples.values())
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of samples: either their simulated arrays, or their parameters."""
+
+    plan: Plan
+    kind: Kind
+    split: str
+    start: int
+    stop: int
+
+    @property
+    def receipt(self) -> Path:
+        """Where the receipt of this job lies."""
+        return self.plan.run / RECEIPTS / f"{self.kind}-{self.split}-{self.start:012d}.json"
+
+    def __str__(self) -> str:
+        return f"{self.split} {self.kind} {self.start}:{self.stop}"
+
+    def fields(self) -> list[str]:
+        """The names of the fields that this job writes."""
+        simulated = self.kind == "samples"
+        return [f.name for f in self.plan.task.fields if f.per_sample and is_simulated(f) == simulated]

@@ -1,0 +1,22 @@
+"""Progress of a run: samples done, samples made per second, and the time left."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from generators.engine.shards import Outcome
+from schemas.runtime.progress import pace, progress
+
+
+def follow(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
+    """Pass outcomes on, showing samples done, samples made per second and the time left."""
+    with progress(total) as show:
+        first = time.monotonic()  # outcome, so that starting workers does not count
+        done = made = 0
+        for outcome in outcomes:
+            yield outcome
+            if outcome.kind == "samples":
+                done += outcome.samples
+                if outcome.made and not made:
+                    first = time.monotonic()
+                show(done, pace(total - done, made, time.monotonic() - first))
+                made += outcome.samples * outcome.made

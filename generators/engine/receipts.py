@@ -1,0 +1,100 @@
+"""Receipts: what a finished job wrote, so that a crash costs no finished work.
+
+A receipt is written last, after the objects it names, and is believed only while those objects have its hashes.
+"""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from generators.engine.plan import RECEIPTS, Job, Plan
+from schemas.manifest import Layout
+from schemas.objects import inside, publish, read, sha256
+
+NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
+
+
+class Moments(BaseModel):
+    """Of the values of one field in one sample; layout-independent, since each sample is summed alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int
+    sum: float
+    squares: float
+    min: float
+    max: float
+
+
+class Receipt(BaseModel):
+    """What a job wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    layout: Layout
+    kind: str
+    split: str
+    start: int
+    stop: int
+    objects: dict[str, tuple[str, int]]  # key in the store: sha256, size
+    leaves: str = ""  # 32 bytes a sample, hexadecimal
+    moments: dict[str, list[Moments]] = {}  # field: the first training samples
+    seconds: float
+
+
+def load(job: Job) -> Receipt | None:
+    """The receipt of a job; None if there is none, or it is damaged, or of another plan, layout or range."""
+    receipt = _read(job.receipt)
+    if receipt is None:
+        return None
+    manifest = job.plan.manifest
+    asked = (job.plan.fingerprint, manifest.layout, job.kind, job.split, job.start, job.stop)
+    found = (receipt.fingerprint, receipt.layout, receipt.kind, receipt.split, receipt.start, receipt.stop)
+    return receipt if found == asked else None
+
+
+def layout(plan: Plan) -> Layout | None:
+    """How finished units of a plan are laid out; None if none is. For a store that lost its root: what is chosen for
+    a new one depends on how fast the machine is just now.
+    """
+    for path in sorted((plan.run / RECEIPTS).glob("*.json")):
+        receipt = _read(path)
+        if receipt is not None and receipt.fingerprint == plan.fingerprint:
+            return receipt.layout
+    return None
+
+
+def _read(path: Path) -> Receipt | None:
+    data = read(path)
+    if data is None:
+        return None
+    seal, _, content = data.partition(b"\n")
+    if seal.decode(errors="replace") != sha256(content):
+        return None
+    try:
+        return Receipt.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def holds(job: Job, receipt: Receipt) -> bool:
+    """Whether a receipt names all that its job writes, and every object is in the store with the receipt's hash."""
+    written = {key.split("/")[1] for key in receipt.objects}
+    return written == set(job.fields()) and all(
+        _holds(job, key, *expected) for key, expected in receipt.objects.items()
+    )
+
+
+def _holds(job: Job, key: str, digest: str, size: int) -> bool:
+    path = inside(job.plan.out, key)
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    return sha256(path.read_bytes()) == digest
+
+
+def save(job: Job, receipt: Receipt) -> None:
+    """Publish a receipt, sealed with its own hash: a damaged one is no receipt."""
+    content = receipt.model_dump_json().encode()
+    publish(job.receipt, sha256(content).encode() + b"\n" + content)

@@ -1,0 +1,41 @@
+"""`dataset verify --recompute`: make some samples again from the stored recipe and compare their digests."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from generators.contract import find_generator
+from generators.engine import shards
+from generators.engine.plan import Plan
+from generators.engine.provenance import platform_class
+from schemas import digest
+from schemas.manifest import read_manifest
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import make, refuse_paths
+from schemas.store import LEAF, open_split
+
+
+def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[list[str], int]:
+    """Problems found, and the number of samples made again: a share of each split, evenly spread, at least one."""
+    manifest = read_manifest(path)
+    if manifest.recipe is None:
+        raise UserError(f"{path}: holds measurements, there is no recipe to make them again")
+    _, generator = find_generator(manifest.task.name)
+    if manifest.generator_version != generator.VERSION:
+        raise UserError(
+            f"{path}: made by version {manifest.generator_version} of the generator, this is {generator.VERSION}; "
+            "install the version that made it"
+        )
+    refuse_paths(generator.Recipe, manifest.recipe, str(path))
+    plan = Plan(path.absolute(), manifest, make(generator.Recipe, manifest.recipe, []).bind(inputs))
+    found, count = [], 0
+    for split, n in manifest.samples.items():
+        picks: Iterable[int] = np.unique(np.linspace(0, n - 1, max(round(share * n), 1)).astype(int)) if n else []
+        stored = open_split(path, split)[LEAF.name]
+        for index in map(int, picks):
+            values = shards.make(plan, split, range(index, index + 1))
+            count += 1
+            if next(digest.leaves(plan.task, values)) != np.asarray(stored[index]).tobytes():  # type: ignore[index]
+                found.append(f"{split} sample {index}: comes out otherwise here ({platform_class()})")
+    return found, count

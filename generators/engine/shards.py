@@ -1,0 +1,202 @@
+"""What a worker does: make the samples of one job, write them as whole objects, then the receipt.
+
+A pure function of the job: a worker reads no global configuration, and two that do the same job write the same bytes.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import batched
+from typing import Any
+
+import numpy as np
+
+from generators.contract import Arrays, Generator, find_generator
+from generators.engine import receipts
+from generators.engine.plan import Job, Plan
+from generators.engine.provenance import platform_class
+from generators.engine.receipts import Moments, Receipt
+from generators.streams import Streams
+from schemas import digest
+from schemas.manifest import Manifest, read_manifest
+from schemas.objects import inside, publish, sha256
+from schemas.runtime.errors import Interrupted, UserError
+from schemas.store import encode, is_simulated, metadata, units
+from schemas.task import problems
+
+BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
+BUDGET = 64 << 20  # bytes of their stored fields, at most
+DRAWN = 1024  # parameters held as Python objects at once
+STATISTICS = 1024  # training samples that the statistics are taken from
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, small enough to send."""
+
+    split: str
+    kind: str
+    samples: int
+    made: bool  # False: kept from an earlier run
+
+
+def ensure(job: Job) -> Outcome:
+    """Do a job, unless its receipt and its objects show that it was done."""
+    receipt = receipts.load(job)
+    kept = receipt is not None and receipts.holds(job, receipt)
+    if not kept:
+        _do(job)
+    return Outcome(job.split, job.kind, job.stop - job.start, made=not kept)
+
+
+def _do(job: Job) -> None:
+    start = time.perf_counter()
+    manifest = job.plan.manifest
+    if platform_class() != manifest.platform:
+        raise UserError(f"this worker is a {platform_class()}, the dataset is made on {manifest.platform}")
+    if (version := find_generator(manifest.task.name)[1].VERSION) != manifest.generator_version:
+        raise UserError(
+            f"this worker has version {version} of the generator, not {manifest.generator_version}; update it"
+        )
+    values, leaves, moments = _samples(job) if job.kind == "samples" else (_parameters(job), "", {})
+    _refuse_if_changed(job)
+    objects = {}
+    for name, array in values.items():
+        for key, data in _encode(job, name, array).items():
+            publish(inside(job.plan.out, key), data)
+            objects[key] = (sha256(data), len(data))
+    seconds = time.perf_counter() - start
+    receipts.save(
+        job,
+        Receipt(
+            fingerprint=job.plan.fingerprint,
+            layout=manifest.layout,
+            kind=job.kind,
+            split=job.split,
+            start=job.start,
+            stop=job.stop,
+            objects=objects,
+            leaves=leaves,
+            moments=moments,
+            seconds=seconds,
+        ),
+    )
+
+
+def _refuse_if_changed(job: Job) -> None:
+    """A job of a plan that another client has extended meanwhile must not write: its last unit would be too short."""
+    stored = read_manifest(job.plan.out, incomplete=True)
+    if not stored.same_plan(job.plan.manifest):
+        raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
+
+
+def _encode(job: Job, name: str, array: np.ndarray) -> dict[str, bytes]:
+    prefix = f"{job.split}/{name}"
+    return {f"{prefix}/{key}": data for key, data in encode(described(job.plan, prefix), job.start, array).items()}
+
+
+def described(plan: Plan, array: str) -> bytes:
+    """The zarr.json of an array of a plan."""
+    return _metadata(plan.manifest.model_dump_json())[f"{array}/zarr.json"]
+
+
+@lru_cache(maxsize=4)
+def _metadata(manifest: str) -> dict[str, bytes]:
+    return metadata(Manifest.model_validate_json(manifest))
+
+
+def _parameters(job: Job) -> Arrays:
+    _, generator = find_generator(job.plan.task.name)
+    streams = _streams(job.plan, job.split, range(job.start, job.stop))
+    drawn = (generator.draw(job.plan.recipe, rng) for rng in streams)
+    parts = [columns(job.plan, part) for part in batched(drawn, DRAWN)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
+    plan = job.plan
+    fields = [field for field in plan.task.fields if is_simulated(field)]
+    out = {
+        field.name: np.empty((job.stop - job.start, *field.shape(plan.manifest.sizes)), field.dtype) for field in fields
+    }
+    leaves = []
+    moments: dict[str, list[Moments]] = {field.name: [] for field in fields}
+    for start, stop in blocks(plan, job.start, job.stop):
+        values = make(plan, job.split, range(start, stop))
+        for name, array in out.items():
+            array[start - job.start :][: len(values[name])] = values[name]
+        leaves += list(digest.leaves(plan.task, values))
+        counted = STATISTICS - start if job.split == "train" else 0
+        for name in moments:
+            moments[name] += [_moments(value) for value in values[name][: max(counted, 0)]]
+    return out, b"".join(leaves).hex(), {name: rows for name, rows in moments.items() if rows}
+
+
+def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of samples that are simulated at once: up to BLOCK, fewer if they are large."""
+    nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
+    length = max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
+    return ((start + a, start + b) for a, b in units(stop - start, length))
+
+
+def make(plan: Plan, split: str, indices: range) -> Arrays:
+    """All fields of some samples, with a leading axis: parameters, simulated and measured arrays."""
+    _, generator = find_generator(plan.task.name)
+    streams = list(_streams(plan, split, indices))
+    block = [generator.draw(plan.recipe, rng) for rng in streams]
+    values = columns(plan, block) | _simulate(generator, plan, block, streams)
+    if found := problems(plan.task, plan.manifest.sizes, values):
+        raise UserError(f"{plan.task.name}, {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
+    return values
+
+
+def _simulate(generator: Generator, plan: Plan, block: Sequence[Any], streams: Sequence[Streams]) -> Arrays:
+    arrays = _arrays(plan, "simulate", generator.simulate(plan.recipe, block))
+    return _arrays(plan, "measure", generator.measure(plan.recipe, block, arrays, streams))
+
+
+def _arrays(plan: Plan, name: str, values: Any) -> Arrays:
+    if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
+        raise UserError(f"generators/tasks/{plan.task.name}.py: {name} must return a dict of arrays by field")
+    return values
+
+
+def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
+    """The parameters of a block as arrays of the declared dtypes."""
+    fields = plan.task.of("parameter")
+    if lacking := [field.name for field in fields if not hasattr(block[0], field.name)]:
+        file = f"generators/tasks/{plan.task.name}.py"
+        raise UserError(f"{file}: what draw returns has no attribute {', '.join(lacking)}, a parameter of the schema")
+    return {field.name: np.array([getattr(p, field.name) for p in block], dtype=field.dtype) for field in fields}
+
+
+def _streams(plan: Plan, split: str, indices: range) -> Iterator[Streams]:
+    seed = plan.manifest.seed
+    assert seed is not None  # only imported measurements have none
+    return (Streams(seed, split, index) for index in indices)
+
+
+def _streams_of_all(plan: Plan) -> Streams:
+    return next(_streams(plan, "dataset", range(1)))
+
+
+def _moments(value: np.ndarray) -> Moments:
+    real = abs(value) if value.dtype.kind == "c" else value
+    x = real.astype(np.float64)
+    return Moments(count=x.size, sum=x.sum(), squares=(x * x).sum(), min=x.min(), max=x.max())
+
+
+def constants(plan: Plan) -> Arrays:
+    """The fields without a sample axis, checked."""
+    schema, generator = find_generator(plan.task.name)
+    values = _arrays(plan, "constants", generator.constants(plan.recipe, _streams_of_all(plan)))
+    fields = {field.name: field for field in plan.task.fields if not field.per_sample}
+    declared = {field.name for field in schema.fields if not field.per_sample}
+    if wrong := (fields.keys() - values.keys()) | (values.keys() - declared):
+        names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
+        raise UserError(f"generators/tasks/{plan.task.name}.py: constants lacks or adds {names}")
+    arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
+    if found := problems(plan.task, plan.manifest.sizes, arrays, samples=False):
+        raise UserError(f"{plan.task.name}: {'; '.join(found)}")
+    return arrays

@@ -1,0 +1,135 @@
+"""Where the probe of a whole scan stands: a raster, or positions from a file.
+
+Rasters run along x, then along y: position j is row j // columns, column j % columns.
+
+Of a range of fluences or steps, each scan has its own, evenly spaced in the logarithm: k of n scans takes
+
+    low (high / low)^((k + u) / n),   u from 0 to 1, drawn once
+
+Steps in another order than fluences, so that the two are not correlated: that of the fractions of k times the golden
+ratio.
+"""
+
+from functools import lru_cache
+from math import ceil, cos, sin
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from generators.specimens.from_files.arrays import ArrayFile
+from generators.streams import Streams
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
+
+LARGEST = 8192  # pixels of an object along each side
+GOLDEN = (5**0.5 - 1) / 2
+
+
+class Positions(ArrayFile):
+    """Positions from a file."""
+
+    held: ClassVar[str] = "scan.positions"
+    wanted: ClassVar[str] = "an array (position, 2) of (row, column) in pixels of the object, as .npy"
+
+    def places(self) -> np.ndarray:
+        """(position, 2) [pixel]. UserError: the file does not hold them."""
+        found = self.array()
+        if found.ndim != 2 or found.shape[1] != 2 or not len(found) or found.dtype.kind not in "iuf":
+            raise self.refused(f"holds {found.dtype} of shape {found.shape}")
+        if len(found) > 1 and np.ptp(found, axis=0).max() < 1:
+            raise self.refused(f"holds positions within {np.ptp(found, axis=0).max():.3g} pixels of one another")
+        return found.astype(np.float64)
+
+
+class Scan(BaseModel):
+    """A pattern per position; the samples of one scan follow one another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Field(256, ge=1, le=65536, **knob("of the raster, along y"))
+    columns: int = Field(256, ge=1, le=65536, **knob("of the raster, along x"))
+    step: Annotated[Range, within(0, above=True)] = Field(
+        Range(low=0.0248, high=0.0248),
+        **knob("between neighbours of the raster; of a range, scans have evenly spaced ones (logarithm)", "nm"),
+    )
+    rotation: Annotated[float, within()] = Field(0.0, **knob("of the raster, from x towards y", "rad"))
+    jitter: Annotated[float, within(0)] = Field(0.0, **knob("of each position along y and x, uniform, +-", "nm"))
+    positions: Positions | None = Field(
+        None, **knob("(row, column) in pixels of the object, read from a file, in place of the raster")
+    )
+    scans: int = Field(1, ge=1, le=65536, **knob("in the dataset, of an object each"))
+    fluence: Annotated[Range, within(0, above=True)] | None = Field(
+        None,
+        **knob("sets the dose of a pattern: fluence step^2; a range: as of step; none: dose", "electron / nm^2"),
+    )
+
+    @model_validator(mode="after")
+    def _a_raster_has_a_step(self) -> Self:
+        if self.fluence is not None and self.positions is not None:
+            raise ValueError(
+                "scan.fluence: only a raster has a step; give scan.fluence=none and a dose, or no scan.positions"
+            )
+        return self
+
+    @property
+    def count(self) -> int:
+        """Positions of one scan."""
+        return len(self.positions.places()) if self.positions else self.rows * self.columns
+
+    def step_of(self, number: int, rng: Streams) -> float:
+        """Of a scan [nm]. rng: the streams that all scans share."""
+        return _spaced(self.step, int(_mixed(self.scans)[number]), self.scans, rng, "step")
+
+    def fluence_of(self, number: int, rng: Streams) -> float | None:
+        """Of a scan [electron / nm^2], if it is given. rng: the streams that all scans share."""
+        return None if self.fluence is None else _spaced(self.fluence, number, self.scans, rng, "fluence")
+
+    def places(self, n: int, sampling: float, step: float) -> np.ndarray:
+        """Positions (position, 2) without jitter, y and x [pixel of the object], for patterns of n pixels.
+
+        step: of this scan [nm]; it says nothing of positions from a file.
+        """
+        return _places(self, n, sampling, step)
+
+    def frame(self, n: int, sampling: float) -> tuple[int, int]:
+        """Pixels (y, x) of the object, which holds the probe at all positions, whatever the step.
+
+        ValueError if these are too many.
+        """
+        last = self.places(n, sampling, self.step.high).max(axis=0) + self.jitter / sampling
+        y, x = (ceil(end) + n - n // 2 for end in last.tolist())
+        if max(y, x) > LARGEST:
+            raise ValueError(
+                f"the scan needs an object of {y}x{x} pixels, at most {LARGEST}: lower rows, columns, step"
+            )
+        return y, x
+
+
+@lru_cache(maxsize=4)
+def _places(scan: Scan, n: int, sampling: float, step: float) -> np.ndarray:
+    """The least position lies as far from pixel 0 as the probe and the jitter reach."""
+    places = scan.positions.places() if scan.positions else _raster(scan, step) / sampling
+    places = places - places.min(axis=0) + n // 2 + ceil(scan.jitter / sampling)
+    places.flags.writeable = False
+    return places
+
+
+def _raster(scan: Scan, step: float) -> np.ndarray:
+    """[nm]"""
+    y, x = (step * np.arange(n, dtype=float) for n in (scan.rows, scan.columns))
+    c, s = cos(scan.rotation), sin(scan.rotation)
+    return np.stack([c * y[:, None] + s * x, c * x - s * y[:, None]], axis=-1).reshape(-1, 2)
+
+
+@lru_cache(maxsize=4)
+def _mixed(n: int) -> np.ndarray:
+    """0 to n - 1, in another order."""
+    return np.argsort(np.argsort(np.arange(n) * GOLDEN % 1))
+
+
+def _spaced(span: Range, place: int, n: int, rng: Streams, stream: str) -> float:
+    """The value at one of n places of a range, from a stream of that name."""
+    if span.low == span.high:
+        return span.low
+    return float(span.low * (span.high / span.low) ** ((place + float(getattr(rng, stream).random())) / n))

@@ -1,0 +1,39 @@
+"""A circular window: what lies outside it is set to zero, in images and targets alike."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schemas.runtime.ranges import within
+from schemas.runtime.settings import knob
+
+
+class Window(BaseModel):
+    """A disk about the central pixel; `--set window=0.4` is short for window.radius=0.4."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    radius: Annotated[float, within(0, 1, above=True)] = Field(
+        0.5, **knob("of the disk", "fraction of the image width")
+    )
+    edge: Annotated[float, within(0, 1)] = Field(
+        0.0, **knob("width of the cosine edge inside the radius; 0 is a hard edge", "fraction of the image width")
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"radius": value} if isinstance(value, str | float | int) else value
+
+
+def window(recipe: Window | None, size: int) -> np.ndarray:
+    """The weight of each pixel, (size, size) float32 in 0..1; ones without a window."""
+    if recipe is None:
+        return np.ones((size, size), np.float32)
+    axis = np.arange(size) - size // 2
+    radius = np.sqrt(axis[:, None] ** 2 + axis**2) / size
+    if not recipe.edge:
+        return (radius <= recipe.radius).astype(np.float32)
+    inside = np.clip((recipe.radius - radius) / recipe.edge, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * inside)).astype(np.float32)

@@ -1,0 +1,165 @@
+"""Pictures that the user has, as they are or in stacks: a part of one, turned, on any grid, grey in 0..1.
+
+A picture belongs to the split that its hash says: that of its file, or of the file's hash and its number in a stack. So
+no picture serves two splits, and every machine deals them alike. (Two files of one picture are two pictures, unless
+their bytes are the same.)
+"""
+
+import hashlib
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from generators.specimens.from_files import picture_files
+from generators.specimens.from_files.picture_files import Levels
+from generators.specimens.from_files.pool import Pool, unchanged
+from generators.specimens.random_values import stored
+from generators.streams import Streams
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
+
+SMALL = 1 << 20  # bytes of a file; of larger ones the last is kept open, of these many
+SYMMETRIES = 8  # of a square: four rotations, each as it is and mirrored
+
+type Pair = tuple[float, float]
+type Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPicture:
+    """A drawn picture: its position in the recipe and the part that is shown (see `schemas.fields.picture_views`)."""
+
+    item: int
+    symmetry: int  # 0: as it is; + 1: a quarter turn from x to y; + 4: mirrored in x before
+    part: float  # width of the part, to the widest that fits
+    y: float  # where it begins, of the room that there is
+    x: float
+
+
+class Pictures(Pool):
+    """A folder of pictures, a stack, or one picture."""
+
+    held: ClassVar[str] = "pictures"
+    things: ClassVar[str] = "pictures"
+
+    path: Path | None = Field(
+        None,
+        exclude=True,
+        **knob("a folder of pictures or stacks (PNG, JPEG, TIFF, NPY, HDF5, Zarr, ...), or one", "path"),
+    )
+    levels: Levels = Field("type", **knob("0 and 1 are the ends of the type (8 or 16 bit), or of each picture"))
+    part: Annotated[Range, within(0, 1, above=True)] = Field(
+        Range(low=0.3, high=1.0), **knob("width of the part that is shown, to the widest that fits")
+    )
+    orientation: Literal["fixed", "square"] = Field(
+        "square", **knob("as they are, or one of the 8 rotations and mirrorings of a square")
+    )
+    counts: tuple[int, ...] = Field((), **knob("pictures in each file; filled in when they are read"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Pictures have no companions."""
+        return ("picture",)
+
+    @property
+    def wanted(self) -> str:
+        """What `path` must be."""
+        return "a folder of pictures, or one file"
+
+    def listed(self, path: Path) -> tuple[Path, ...]:
+        """The files of pictures."""
+        return picture_files.listed(path)
+
+    def bind(self, inputs: Path | None) -> Self:
+        """With every file found and hashed, and its pictures counted."""
+        bound = super().bind(inputs)
+        if self.path is None:
+            return bound
+        return bound.model_copy(update={"counts": tuple(picture_files.number(path) for path in bound.paths)})
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The hash of each picture."""
+        return _keys(self.sha256, self.counts)
+
+    def draw(self, rng: Streams) -> DrawnPicture:
+        """The picture of a sample and the part of it; always consumes as much of the stream `specimen`."""
+        symmetry = int(SYMMETRIES * rng.specimen.random())
+        part, y, x = stored(self.part.draw(rng.specimen), *rng.specimen.random(2))
+        return DrawnPicture(self.choose(rng), symmetry if self.orientation == "square" else 0, part, y, x)
+
+    def render(self, drawn: DrawnPicture, shape: tuple[int, int], sampling: Pair = (1.0, 1.0)) -> Picture:
+        """The part of a picture on a grid (y, x), float32 in 0..1.
+
+        sampling: of the grid, in any unit: only the shape of the field counts.
+        """
+        file, number = _place(self.counts, drawn.item)
+        picture = turned(_grey(*self.place(file), number, self.levels), drawn.symmetry)
+        return shown(picture, drawn, shape, shape[0] * sampling[0] / (shape[1] * sampling[1]))
+
+
+def turned(picture: Picture, symmetry: int) -> Picture:
+    """The picture (y, x) in one of the symmetries of a square (see `DrawnPicture`)."""
+    mirrored = picture[:, ::-1] if symmetry >= 4 else picture
+    return np.rot90(mirrored, -(symmetry % 4))
+
+
+def shown(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: float) -> Picture:
+    """A part of a picture, resampled: means under a triangle of two pixels' width, of source pixels where larger.
+
+    ratio: height of the field to its width, kept whatever the picture's.
+    """
+    height = drawn.part * min(picture.shape[0], picture.shape[1] * ratio)
+    sides = np.array([height, height / ratio])
+    start = (picture.shape - sides) * (drawn.y, drawn.x)
+    end = np.minimum(start + sides, picture.shape)
+    source = Image.fromarray(np.ascontiguousarray(picture))
+    box = (start[1], start[0], end[1], end[0])
+    return np.array(source.resize(shape[::-1], Image.Resampling.BILINEAR, box=box), np.float32)
+
+
+def _place(counts: tuple[int, ...], item: int) -> tuple[int, int]:
+    """The file of an item, and its number in the file."""
+    ends = _ends(counts)
+    file = bisect_right(ends, item)
+    return file, item - (ends[file - 1] if file else 0)
+
+
+@lru_cache(maxsize=4)
+def _ends(counts: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(accumulate(counts))
+
+
+@lru_cache(maxsize=4)
+def _keys(digests: tuple[str, ...], counts: tuple[int, ...]) -> tuple[str, ...]:
+    """Of a picture alone in its file, the file's."""
+    files = zip(digests, counts, strict=True)
+    return tuple(digest if n == 1 else _key(digest, i) for digest, n in files for i in range(n))
+
+
+def _key(digest: str, number: int) -> str:
+    return hashlib.sha256(f"{digest}:{number}".encode()).hexdigest()
+
+
+def _grey(path: Path, digest: str, number: int, levels: Levels) -> Picture:
+    small = path.is_file() and path.stat().st_size <= SMALL
+    stack = (_small_stack if small else _large_stack)(path, digest)
+    return picture_files.grey(path, picture_files.one(path, stack, number), levels)
+
+
+@lru_cache(maxsize=256)
+def _small_stack(path: Path, digest: str) -> Any:
+    return picture_files.stack(unchanged(path, digest))
+
+
+@lru_cache(maxsize=1)
+def _large_stack(path: Path, digest: str) -> Any:
+    return picture_files.stack(unchanged(path, digest))

@@ -1,0 +1,277 @@
+"""Specimens from files: voxel masks as phase-ret-dl and its specimen-generator have them, and their projection.
+
+Text: rows of 0 and 1 between spaces, a blank line after each slice. phase-ret-dl sends the beam down the rows of a
+slice, so its image has the columns along y and the slices along x: row, column, slice become (z, y, x) here. NumPy: an
+array (z, y, x); specimen-generator writes (x, y, z), the mirror image. A mask has z along the beam, and cubic voxels;
+its longest side spans the field of view, its middle lies in the middle of the field. (A mesh instead has its origin at
+pixel N//2; the half pixel between them is only a shift.)
+"""
+
+import re
+from functools import cache
+from itertools import pairwise, permutations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from schemas.runtime.errors import UserError
+
+type Mask = NDArray[np.bool_]
+type Floats = NDArray[np.float64]
+
+ENDING = r"\((\d+)\)(\.txt|\.npy)?"
+NUMPY = b"\x93NUMPY"
+LARGEST = 2**28  # bytes: beyond the 512^3 voxels of a boolean array
+SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
+TEXT = "write rows of 0 and 1 with spaces between, and a blank line after each slice"
+
+
+def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ...]:
+    """The files of a folder by rising number, <name>(first) and on; or the one file at `path`.
+
+    UserError: nothing there, or two files of one number.
+    """
+    if path.is_file():
+        return (path,)
+    pattern = re.compile(re.escape(name) + ENDING)
+    try:
+        files = [(int(match[1]), file) for file in path.iterdir() if (match := pattern.fullmatch(file.name))]
+    except OSError as error:
+        raise UserError(f"{path}: {_reason(error)}; give a folder of specimens {name}(N), or one file") from None
+    found = sorted(pair for pair in files if pair[0] >= first)
+    if not found:
+        raise UserError(
+            f"{path}: no specimen {name}({first}) or later; name them, with brackets, such as {name}({first}).npy"
+        )
+    for (number, file), (other, twin) in pairwise(found):
+        if number == other:
+            raise UserError(f"{path}: {file.name} and {twin.name} are both specimen {number}; keep one of them")
+    return tuple(file for _, file in found)
+
+
+def with_companions(path: Path, first: int, names: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files of the first name, as `listed`, then their companions of the second, and so on."""
+    main = listed(path, first, names[0])
+    return main + tuple(companion(file, name) for name in names[1:] for file in main)
+
+
+def companion(path: Path, name: str) -> Path:
+    """The file <name>(N) beside one that is called something(N). UserError: there is none."""
+    match = re.fullmatch(".*" + ENDING, path.name)
+    found = [path.with_name(f"{name}({match[1]}){end}") for end in (".npy", ".txt", "")] if match else []
+    there = [file for file in found if file.is_file()]
+    if not there:
+        raise UserError(f"{path}: there is no {name}(N) beside it, of the same number N; add it, or leave {name} out")
+    return there[0]
+
+
+def read(path: Path) -> Mask:
+    """The mask (z, y, x) in a file, text or NumPy. UserError: it cannot be read, or is no mask."""
+    data = content(path)
+    mask = _from_numpy(path) if data.startswith(NUMPY) else _from_text(path, data)
+    if not mask.any():
+        raise UserError(f"{path}: no voxel is 1; a specimen must fill at least one")
+    return mask
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file. UserError: it cannot be read, or is too large."""
+    try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise UserError(
+                f"{path}: {size} bytes; a specimen may have {LARGEST}: coarsen it, or store it as bool .npy"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {_reason(error)}; give a readable specimen file") from None
+
+
+def read_vectors(path: Path) -> NDArray[np.float32]:
+    """A field of vectors (z, y, x, component) in a NumPy file, components (z, y, x). UserError: it is none."""
+    array = load(path, "an array (z, y, x, component) of floats, components z, y, x")
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save floats (z, y, x, component)")
+    if not np.isfinite(array).all():
+        raise UserError(f"{path}: not all values are finite; save 0 where there is no magnetisation")
+    return np.array(array, np.float32)
+
+
+def load(path: Path, wanted: str) -> NDArray[Any]:
+    """The array in a NumPy file, mapped: a header that lies about the shape takes no memory, no pickle is opened."""
+    content(path)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: not a NumPy array of numbers ({error}); save {wanted}") from None
+
+
+def thickness(
+    mask: Mask | NDArray[np.float32],
+    shape: tuple[int, int],
+    sampling: tuple[float, float],
+    field_of_view: float,
+    middle: tuple[float, float] | None = None,
+) -> Floats:
+    """Projected thickness [nm], (y, x): the mean over each pixel's area of the length within voxels.
+
+    mask: (z, y, x), bool or the filled part of each voxel. shape, sampling [nm]: of the grid (y, x). middle: pixels
+    before the middle of the mask, half of them unless said otherwise. field_of_view [nm]: the mask's longest side.
+    Conserves the volume, whatever the ratio of pixel to voxel, as far as the grid reaches.
+    """
+    return slabs(mask, shape, sampling, field_of_view, 1, middle)[0][0]  # type: ignore[no-any-return]
+
+
+def slabs(
+    mask: Mask | NDArray[np.float32],
+    shape: tuple[int, int],
+    sampling: tuple[float, float],
+    field_of_view: float,
+    count: int,
+    middle: tuple[float, float] | None = None,
+) -> tuple[Floats, float]:
+    """`thickness` [nm] in each of `count` equal slabs of what is filled, (slab, y, x); and the height of one [nm]."""
+    voxel = field_of_view / max(mask.shape)
+    low, high = _filled(mask)
+    height = (high - low) / count  # voxels
+    share = height * _overlap(count, height, high - low, 1.0, count / 2)
+    lengths = voxel * np.einsum("kz,zab->kab", share, mask[low:high], dtype=np.float64)
+    y, x = middle or (shape[0] / 2, shape[1] / 2)
+    rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel, y)
+    columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel, x)
+    # einsum, not @: the bits of a BLAS product may depend on the number of threads.
+    out: Floats = np.einsum("jb,kib->kij", columns, np.einsum("ia,kab->kib", rows, lengths))
+    return out, height * voxel
+
+
+def _filled(mask: NDArray[Any]) -> tuple[int, int]:
+    """The first slice that holds something, and the one after the last; the whole if nothing does."""
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    return (int(slices[0]), int(slices[-1]) + 1) if len(slices) else (0, len(mask))
+
+
+def turned[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
+    """The mask turned by one of the 24 rotations of a cube; 0 leaves it as it is."""
+    matrix = cube_rotations()[number]
+    axes = np.argmax(abs(matrix), axis=1)
+    backward = [axis for axis in range(3) if matrix[axis].sum() < 0]
+    return np.flip(mask.transpose(axes.tolist()), tuple(backward))
+
+
+def rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
+    """The mask, or one component of a field, turned about its middle, p -> matrix @ p for p = (z, y, x).
+
+    Of a mask: the filled part of each voxel. In a cube as wide as the mask's longest side. Linear interpolation.
+    UserError: a voxel could leave the cube.
+    """
+    mask = _in_a_cube(mask)
+    reach, room = _reach(mask), (len(mask) - 1) / 2
+    if reach > room:
+        raise UserError(
+            f"the specimen reaches {reach:.1f} voxels from the middle of its box, {room:.1f} are free on each side: "
+            "turned, it would be cut; leave more vacuum around it, or --set files.orientation=fixed (or cube)"
+        )
+    backwards = np.asarray(matrix, dtype=np.float64).T
+    middle = (np.array(mask.shape) - 1) / 2
+    offset = middle - backwards @ middle
+    return ndimage.affine_transform(
+        mask, backwards, offset, output=np.float32, order=1, mode="grid-constant", prefilter=False
+    )
+
+
+def turned_vectors(field: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """A field of vectors (z, y, x, component) turned as `turned` turns a mask, the vectors with it."""
+    return _mixed(cube_rotations()[number], [turned(field[..., k], number) for k in range(3)])
+
+
+def rotated_vectors(field: NDArray[np.float32], matrix: ArrayLike) -> NDArray[np.float32]:
+    """A field of vectors (z, y, x, component) turned as `rotated` turns a mask, the vectors with it."""
+    return _mixed(np.asarray(matrix), [rotated(field[..., k], matrix) for k in range(3)])
+
+
+def _mixed(matrix: NDArray[Any], components: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    rows = [sum(weight * part for weight, part in zip(row, components, strict=True)) for row in matrix.tolist()]
+    return np.stack(rows, axis=-1).astype(np.float32)
+
+
+def _in_a_cube(mask: NDArray[Any]) -> NDArray[Any]:
+    """With empty voxels on both sides of its shorter axes; an odd one more goes behind."""
+    missing = [max(mask.shape) - length for length in mask.shape]
+    return np.pad(mask, [(count // 2, count - count // 2) for count in missing])
+
+
+def _reach(mask: NDArray[Any]) -> float:
+    """Distance [voxel] of the farthest filled voxel's centre from the middle of the box."""
+    places = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
+    return float(np.sqrt(np.max(np.sum(places**2, axis=1), initial=0)))
+
+
+@cache
+def cube_rotations() -> NDArray[np.int64]:
+    """The rotation matrices (24, 3, 3) of a cube, the identity first."""
+    matrices = [
+        np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
+        for order in permutations(range(3))
+        for signs in product((1, -1), repeat=3)
+    ]
+    return np.array([matrix for matrix in matrices if np.linalg.det(matrix) > 0])
+
+
+def _overlap(pixels: int, sampling: float, voxels: int, voxel: float, middle: float) -> Floats:
+    """The part of each pixel that each voxel covers, (pixel, voxel), along one axis. middle: pixels before it."""
+    pixel_edges = (np.arange(pixels + 1) - middle)[:, None] * sampling
+    voxel_edges = (np.arange(voxels + 1) - voxels / 2) * voxel
+    upper = np.minimum(pixel_edges[1:], voxel_edges[1:])
+    lower = np.maximum(pixel_edges[:-1], voxel_edges[:-1])
+    out: Floats = np.maximum(upper - lower, 0) / sampling
+    return out
+
+
+def _from_numpy(path: Path) -> Mask:
+    array = load(path, "a boolean array (z, y, x)")
+    if array.ndim != 3 or array.dtype.kind not in "biuf":
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save a boolean array (z, y, x)")
+    mask = np.array(array == 1)
+    if not np.array_equal(array, mask):
+        raise UserError(f"{path}: {array[array != mask][0]} is neither 0 nor 1; save a boolean array (z, y, x)")
+    return mask
+
+
+def _from_text(path: Path, data: bytes) -> Mask:
+    letters = np.frombuffer(data, np.uint8)
+    digits = (letters | 1) == ord("1")  # 0 and 1 differ in their last bit
+    _refuse_words(path, data, letters, digits)
+    if not digits.any():
+        raise UserError(f"{path}: empty; {TEXT}")
+    starts = np.flatnonzero(np.concatenate([[True], letters[:-1] == ord("\n")]))
+    widths = np.add.reduceat(digits, starts, dtype=np.int64)
+    filled = widths > 0
+    width = int(widths[filled][0])
+    if (ragged := np.flatnonzero(filled & (widths != width))).size:
+        raise UserError(f"{path}: {widths[ragged[0]]} numbers in line {ragged[0] + 1}, {width} in the first; {TEXT}")
+    first = filled & ~np.concatenate([[False], filled[:-1]])
+    heights = np.bincount(np.cumsum(first)[filled])[1:]
+    if len(heights) < 2:
+        raise UserError(f"{path}: a single slice of {heights[0]} rows; {TEXT}")
+    if (other := np.flatnonzero(heights != heights[0])).size:
+        raise UserError(f"{path}: {heights[other[0]]} rows in slice {other[0] + 1}, {heights[0]} in the first; {TEXT}")
+    mask: Mask = letters[digits] == ord("1")
+    return mask.reshape(len(heights), heights[0], width).transpose(1, 2, 0)
+
+
+def _refuse_words(path: Path, data: bytes, letters: NDArray[np.uint8], digits: Mask) -> None:
+    """UserError at the first word that is neither 0 nor 1."""
+    wrong = ~(digits | SPACE[letters])
+    wrong[1:] |= digits[1:] & digits[:-1]
+    if not wrong.any():
+        return
+    place = int(np.argmax(wrong))
+    line = 1 + data.count(b"\n", 0, place)
+    word = data[max(place - 12, 0) : place].split(b" ")[-1] + data[place : place + 12].split()[0]
+    raise UserError(f"{path}: {word.decode('ascii', 'backslashreplace')!r} in line {line}; {TEXT}")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

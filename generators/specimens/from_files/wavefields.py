@@ -1,0 +1,106 @@
+"""Waves behind specimens that another program has simulated, read from a pool of files; their phase, unwrapped.
+
+NumPy: a complex array (y, x). Text, as multislice-wf (after Kirkland) writes it: rows of real and imaginary parts by
+turns. A wave spans the field of view; its phase is + sigma V t. Relative to a plane wave of amplitude 1.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from skimage.restoration import unwrap_phase
+
+from generators.specimens.from_files import voxel_files
+from generators.specimens.from_files.pool import Pool, unchanged
+from generators.streams import Streams
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import knob
+
+TEXT = "write rows of real and imaginary parts by turns, or a complex NumPy array (y, x)"
+
+type Wave = NDArray[np.complex64]
+type Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WaveItem:
+    """What is drawn of a pool: a file by its position in the recipe."""
+
+    item: int
+
+
+class WaveFiles(Pool):
+    """Exit waves named `<name>(N)`, and waves in the projection approximation beside them."""
+
+    held: ClassVar[str] = "waves"
+
+    first: int = Field(0, ge=0, **knob("the number N to start from"))
+    name: str = Field("wave", pattern=r"^\w+$", **knob("of the files name(N) of exit waves", "file"))
+    projected: str | None = Field(
+        None,
+        pattern=r"^\w+$",
+        **knob("of the files name(N) of projected waves: the target; none: the exit wave", "file"),
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Exit waves, and projected ones."""
+        return (self.name,) if self.projected is None else (self.name, self.projected)
+
+    def listed(self, path: Path) -> tuple[Path, ...]:
+        """Files by rising number, from `first`, then their companions."""
+        return voxel_files.with_companions(path, self.first, self.names)
+
+    def draw(self, rng: Streams) -> WaveItem:
+        """The file of a sample."""
+        return WaveItem(self.choose(rng))
+
+    def waves(self, item: WaveItem, size: int) -> tuple[Wave, Wave]:
+        """The exit wave and the projected one, (size, size). UserError: they are of another size."""
+        found = [_wave(*self.place(item.item, companion)) for companion in range(len(self.names))]
+        for companion, wave in enumerate(found):
+            if wave.shape != (size, size):
+                path = self.place(item.item, companion)[0]
+                raise UserError(
+                    f"{path}: {wave.shape[0]} x {wave.shape[1]} pixels, the simulation has {size} x {size}; set "
+                    "image_size and supersampling so that their product is the size of the waves, and padding=1"
+                )
+        return found[0], found[-1]
+
+
+@lru_cache(maxsize=4)
+def _wave(path: Path, digest: str) -> Wave:
+    data = voxel_files.content(unchanged(path, digest))
+    wave = (
+        voxel_files.load(path, "a complex array (y, x)")
+        if data.startswith(voxel_files.NUMPY)
+        else _from_text(path, data)
+    )
+    if wave.ndim != 2 or wave.dtype.kind != "c" or not np.isfinite(wave).all():
+        raise UserError(f"{path}: {wave.dtype} of shape {wave.shape}, must be complex (y, x) and finite; {TEXT}")
+    return np.array(wave, np.complex64)
+
+
+def _from_text(path: Path, data: bytes) -> NDArray[np.complex128]:
+    try:
+        rows = [np.array(line.split(), float) for line in data.decode("ascii").splitlines() if line.strip()]
+        return np.array(rows).view(complex)
+    except ValueError:
+        raise UserError(f"{path}: no text of numbers in rows of one even length; {TEXT}") from None
+
+
+def unwrapped(wave: Wave, near: Floats | None = None) -> Floats:
+    """The phase of a wave (y, x) [rad] without jumps by 2 pi, by scikit-image (Herraez et al., Appl. Opt. 41 (2002)).
+
+    The whole cycles that remain free are those of `near` [rad], a phase that is known to be
+    close, in the mean; without it, those that bring the mean along the border next to 0.
+    """
+    # not wrap_around=(True, True): scikit-image 0.26 then reads memory that nobody set, and may never return
+    found = unwrap_phase(np.angle(wave), rng=0)  # type: ignore[no-untyped-call]
+    rest = found - near if near is not None else np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+    out: Floats = (found - 2 * np.pi * np.round(rest.mean() / (2 * np.pi))).astype(np.float32)
+    return out

@@ -1,0 +1,301 @@
+"""Random nanoparticles: faceted, truncated, rounded, wavy, twisted or fractured bodies, and agglomerates of them.
+
+Sizes are fractions of the field of view, so a recipe survives another field; shapes are given in units of the half
+extents, so a body survives another size.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from generators.specimens.particles import agglomerate, fracture
+from generators.specimens.particles.mesh import (
+    Mesh,
+    clip,
+    displace,
+    inflate,
+    reach,
+    rotation,
+    subdivide,
+    transform,
+    twist,
+)
+from generators.specimens.particles.solids import KINDS, Kind, radius, solid
+from generators.specimens.random_values import Quaternion, Three, count, direction, draw_quaternion, stored, whole
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
+
+WAVES = 4
+SPHERE: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
+FINE = 700  # a body of fewer triangles is subdivided before it is deformed
+
+
+def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
+    return Field(default, **knob(about, unit), **rules)
+
+
+class Nanoparticle(BaseModel):
+    """How particles are drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kinds: tuple[Kind, ...] = _knob(KINDS, "bodies to start from, one drawn; a name may occur twice", min_length=1)
+    size: Annotated[Range, within(0, 0.5, above=True)] = _knob(
+        Range(low=0.1, high=0.17), "half the edge of the cube of the same volume, before cuts", "field of view"
+    )
+    aspect: Annotated[Range, within(0.1, 10)] = _knob(
+        Range(low=0.75, high=1.3), "stretch along each of the body's three axes"
+    )
+    offset: Annotated[Range, within(-0.5, 0.5)] = _knob(
+        Range(low=-0.05, high=0.05), "each coordinate of the body's middle", "field of view"
+    )
+    margin: Annotated[float, within(-10, 0.5)] = _knob(
+        0.02, "room kept free along the border: a body that might reach into it is made smaller", "field of view"
+    )
+    cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = _knob(
+        Range(low=0, high=5), "number of plane cuts, in random directions"
+    )
+    cut_depth: Annotated[Range, within(0, 0.9)] = _knob(
+        Range(low=0.05, high=0.45), "depth of a cut, relative to the distance of the surface from the middle"
+    )
+    rounded: Annotated[float, within(0, 1)] = _knob(0.4, "share of the bodies with rounded edges")
+    rounding: Annotated[Range, within(0, 1)] = _knob(Range(low=0.1, high=0.6), "0 sharp, 1 a sphere")
+    growth: Annotated[Range, within(-0.5, 2)] = _knob(
+        Range(low=0, high=0), "layer grown along rays from the middle", "half extent"
+    )
+    wavy: Annotated[float, within(0, 1)] = _knob(0.4, "share of the bodies with a wavy surface")
+    waviness: Annotated[Range, within(0, 0.9)] = _knob(
+        Range(low=0.05, high=0.3), "largest displacement of the surface, relative to its distance from the middle"
+    )
+    wavelength: Annotated[Range, within(0.5)] = _knob(
+        Range(low=1, high=3), f"of each of the {WAVES} plane waves that displace the surface", "half extent"
+    )
+    twisted: Annotated[float, within(0, 1)] = _knob(0.2, "share of the bodies that are twisted")
+    twist: Annotated[Range, within(-20, 20)] = _knob(
+        Range(low=-0.8, high=0.8), "turn about the body's z axis", "rad/half extent"
+    )
+    fractured: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that are broken")
+    pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = _knob(
+        Range(low=2, high=5), "number of pieces of a broken body, cells about random points within"
+    )
+    gap: Annotated[Range, within(0, 2)] = _knob(
+        Range(low=0.02, high=0.2), "opening of the cracks, relative to the distance of the points of two pieces"
+    )
+    lost: Annotated[float, within(0, 1)] = _knob(0.1, "probability that a piece is lost; at least one stays")
+    agglomerated: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that have copies touching them")
+    copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = _knob(
+        Range(low=1, high=4), "number of copies in an agglomerate, besides the body itself"
+    )
+    copy_scale: Annotated[Range, within(0.05, 1)] = _knob(Range(low=0.5, high=1), "size of a copy to that of the body")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.offset.magnitude + self.margin >= 0.5:
+            raise ValueError(
+                f"offset ({self.offset.magnitude:g}) and margin ({self.margin:g}) must leave room below 0.5"
+            )
+        return self
+
+
+# In the spirit of phase-ret-dl's Blender script: a cube, its edges rounded by subdivision, its surface moved by -0.02
+# to 0.07 of the field, cut (for its fracture, off there) and twisted by up to 45 and 100 degrees over a part of its
+# height.
+SEED = Nanoparticle(
+    kinds=("cuboid",),
+    size=Range(low=0.12, high=0.14),
+    aspect=Range(low=1, high=1),
+    cuts=Range(low=0, high=2),
+    cut_depth=Range(low=0.1, high=0.5),
+    rounded=1,
+    rounding=Range(low=0, high=0.6),
+    growth=Range(low=-0.15, high=0.5),
+    wavy=1,
+    waviness=Range(low=0, high=0.15),
+    wavelength=Range(low=2, high=4),
+    twisted=1,
+    twist=Range(low=0, high=1.2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Particle:
+    """A body, drawn: numbers that float32 holds exactly, so a stored particle builds the same mesh.
+
+    What each means, and its unit: `schemas.fields.particles`, which stores them as `particle_<name>`.
+    """
+
+    kind: int
+    half: Three
+    middle: Three
+    quaternion: Quaternion
+    cuts: int
+    cut_normal: tuple[Three, ...]
+    cut_depth: tuple[float, ...]
+    rounding: float
+    growth: float
+    waviness: float
+    wave: tuple[Three, ...]
+    wave_phase: tuple[float, ...]
+    twist: float
+    pieces: int
+    piece_point: tuple[Three, ...]
+    piece_kept: tuple[int, ...]
+    gap: float
+    copies: int
+    copy_quaternion: tuple[Quaternion, ...]
+    copy_scale: tuple[float, ...]
+    copy_middle: tuple[Three, ...]
+
+
+def sizes(recipe: Nanoparticle) -> dict[str, int]:
+    """Lengths of the dimensions of a particle's columns: as many rows as the recipe may need, and at least one."""
+    return {
+        "axis": 3,
+        "component": 4,
+        "wave": WAVES,
+        "cut": max(int(recipe.cuts.high), 1),
+        "piece": int(recipe.pieces.high),
+        "copy": int(recipe.copies.high),
+    }
+
+
+def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
+    """A particle. Always consumes as many numbers of `rng`, whatever comes out.
+
+    Later kinds of numbers are drawn after the earlier ones: a recipe without fractures and copies, the default, still
+    gives the bodies that it gave before there were any.
+    """
+    return _agglomerated(recipe, _draw_body(recipe, rng), rng)
+
+
+def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
+    """Without copies: the rows for them are 0."""
+    kind = KINDS.index(recipe.kinds[int(len(recipe.kinds) * rng.random())])
+    size = recipe.size.draw(rng)
+    half = [size * recipe.aspect.draw(rng) for _ in range(3)]
+    middle = [recipe.offset.draw(rng) for _ in range(3)]
+    quaternion = draw_quaternion(rng)
+    cuts, normals, depths = _draw_cuts(recipe, rng)
+    rounding = recipe.rounding.draw(rng) * (rng.random() < recipe.rounded)
+    growth = recipe.growth.draw(rng)
+    waviness = recipe.waviness.draw(rng) * (rng.random() < recipe.wavy)
+    waves = [direction(u, v, 1 / recipe.wavelength.draw(rng)) for u, v in rng.random((WAVES, 2)).tolist()]
+    phases = rng.random(WAVES).tolist()
+    turn = recipe.twist.draw(rng) * (rng.random() < recipe.twisted)
+    broken, most = _draw_fracture(recipe, rng), int(recipe.copies.high)
+    room = 0.5 - recipe.margin - max(abs(middle[1]), abs(middle[2]))
+    scale = min(1.0, room / (_farthest(KINDS[kind], rounding, growth, waviness) * (1 + broken.gap) * max(half)))
+    rounding, growth, waviness, turn = stored(rounding, growth, waviness, turn)
+    return Particle(
+        kind=kind,
+        half=stored(*(scale * length for length in half)),
+        middle=stored(*middle),
+        quaternion=quaternion,
+        cuts=cuts,
+        cut_normal=tuple(stored(*normal) for normal in normals),
+        cut_depth=stored(*depths),
+        rounding=rounding,
+        growth=growth,
+        waviness=waviness,
+        wave=tuple(stored(*wave) for wave in waves),
+        wave_phase=stored(*phases),
+        twist=turn,
+        pieces=broken.pieces,
+        piece_point=broken.point,
+        piece_kept=broken.kept,
+        gap=broken.gap,
+        copies=0,
+        copy_quaternion=((0.0, 0.0, 0.0, 0.0),) * most,
+        copy_scale=(0.0,) * most,
+        copy_middle=((0.0, 0.0, 0.0),) * most,
+    )
+
+
+def build(particle: Particle, field_of_view: float) -> Mesh:
+    """The mesh [nm] of a particle in a field of view [nm], the origin on the axis in the middle of the field."""
+    return np.concatenate(bodies(particle, field_of_view))
+
+
+def bodies(particle: Particle, field_of_view: float) -> list[Mesh]:
+    """The body and its copies [nm], which do not overlap."""
+    shape = _shape(particle)
+    size = field_of_view * np.array(particle.half)
+    places = zip(particle.copy_quaternion, particle.copy_scale, particle.copy_middle, strict=True)
+    poses = [(particle.quaternion, 1.0, particle.middle), *places][: 1 + particle.copies]
+    return [
+        transform(shape, rotation(turn) * (scale * size), field_of_view * np.array(middle))
+        for turn, scale, middle in poses
+    ]
+
+
+def _shape(particle: Particle) -> Mesh:
+    """The body about the origin, in units of its half extents."""
+    body = solid(KINDS[particle.kind], 1.0)
+    for normal, depth in zip(particle.cut_normal[: particle.cuts], particle.cut_depth, strict=False):
+        body = clip(body, normal, (1 - depth) * reach(body, normal))
+    if particle.rounding or particle.growth or particle.waviness or particle.twist:
+        body = _deformed(body, particle)
+    if particle.pieces > 1:
+        points = particle.piece_point[: particle.pieces]
+        body = np.concatenate(fracture.pieces(body, points, particle.piece_kept, particle.gap))
+    return body
+
+
+def _deformed(body: Mesh, particle: Particle) -> Mesh:
+    while len(body) < FINE:
+        body = subdivide(body)
+    if particle.rounding or particle.growth:
+        body = inflate(body, 1 - particle.rounding, particle.rounding * SPHERE + particle.growth)
+    if particle.waviness:
+        body = displace(body, particle.waviness, np.array(particle.wave), np.array(particle.wave_phase))
+    return twist(body, particle.twist) if particle.twist else body
+
+
+def _farthest(kind: Kind, rounding: float, growth: float, waviness: float) -> float:
+    """A bound of the distance of the surface from the middle [half extents]."""
+    return ((1 - rounding) * radius(kind) + rounding * SPHERE + growth) * (1 + waviness)
+
+
+def _draw_cuts(recipe: Nanoparticle, rng: np.random.Generator) -> tuple[int, list[Three], list[float]]:
+    """Number, directions and depths of the cuts; rows that are not used are 0."""
+    cuts = count(recipe.cuts, rng)
+    most = max(int(recipe.cuts.high), 1)  # a column of no rows could not be stored
+    normals = [direction(u, v) for u, v in rng.random((most, 2)).tolist()]
+    depths = [recipe.cut_depth.draw(rng) for _ in range(most)]
+    unused = most - cuts
+    return cuts, normals[:cuts] + [(0.0, 0.0, 0.0)] * unused, depths[:cuts] + [0.0] * unused
+
+
+def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.Fracture:
+    broken = rng.random() < recipe.fractured
+    pieces, gap = count(recipe.pieces, rng), recipe.gap.draw(rng)
+    return fracture.draw(pieces if broken else 1, int(recipe.pieces.high), gap, recipe.lost, rng)
+
+
+def _agglomerated(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
+    """The body with its copies, if it gets any: all of them smaller if need be, and moved to stay in the field."""
+    touching = rng.random() < recipe.agglomerated
+    number, most = count(recipe.copies, rng), int(recipe.copies.high)
+    copies = agglomerate.draw(number if touching else 0, most, recipe.copy_scale, rng)
+    if not copies:
+        return body
+    unused = most - number
+    loose = replace(
+        body,
+        middle=(0.0, 0.0, 0.0),
+        copies=number,
+        copy_quaternion=(*(copy.quaternion for copy in copies), *body.copy_quaternion[:unused]),
+        copy_scale=(*(copy.scale for copy in copies), *body.copy_scale[:unused]),
+    )
+    meshes = bodies(loose, 1.0)
+    scale, middles = agglomerate.fitted(meshes, agglomerate.place(meshes, copies), body.middle, recipe.margin)
+    middle, *others = (stored(*row) for row in middles.tolist())
+    return replace(
+        loose,
+        half=stored(*(scale * length for length in body.half)),
+        middle=middle,
+        copy_middle=(*others, *body.copy_middle[:unused]),
+    )

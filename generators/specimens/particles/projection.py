@@ -1,0 +1,173 @@
+"""What a beam along z meets: thickness of a closed mesh at pixel centres, and its voxels.
+
+Pixel (i, j) lies at ((i - origin[0]) sampling[0], (j - origin[1]) sampling[1]); the origin is pixel N//2 unless said
+otherwise. A line through a pixel's centre crosses the surface where it enters (sign -1) and leaves (sign +1).
+
+Fill rule: row i meets an edge if it lies in [lower y, upper y); a triangle's span [left, right) between its two edges
+holds pixel j if left <= j < right. An edge's place in a row is computed from its lower end, whichever triangle asks,
+so neighbours get the same bits: their spans meet without gap or overlap, and crossings of a line always cancel.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.specimens.particles.mesh import Floats, Mesh
+from physics.compiled import compiled
+
+type Pair = tuple[float, float]
+type Point = tuple[float, float, float]
+type Crossings = tuple[NDArray[np.int64], Floats, Floats]
+
+
+def thickness(
+    mesh: Mesh,
+    shape: tuple[int, int],
+    sampling: Pair,
+    *,
+    z_range: Pair | None = None,
+    origin: Pair | None = None,
+) -> Floats:
+    """Length [nm] of the beam's path through the body at each pixel centre, (y, x), float64.
+
+    shape, sampling [nm]: of the grid (y, x); what lies outside is cut off. z_range [nm]: only the part in this slice;
+    slices that follow one another add up to the whole. origin: fractional index of the pixel on the axis.
+    """
+    low, high = z_range if z_range is not None else (-np.inf, np.inf)
+    y, x = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
+    _check(mesh, (*shape, *sampling))
+    dy, dx = sampling
+    return _thickness(mesh, *shape, float(dy), float(dx), float(y), float(x), float(low), float(high))
+
+
+def fine_origin(shape: tuple[int, int], factor: int) -> Pair:
+    """The origin of a grid of `factor` times as many pixels whose blocks average to the pixels of `shape`.
+
+    Block (i, j) of factor x factor pixels, sampled `factor` times finer, has its centre at pixel (i, j).
+    """
+    middle = (factor - 1) / 2
+    return shape[0] // 2 * factor + middle, shape[1] // 2 * factor + middle
+
+
+def occupancy(mesh: Mesh, shape: tuple[int, int, int], sampling: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Whether the centre of each voxel (z, y, x) lies in the body; sampling [nm]; voxel N//2 of each axis at 0."""
+    _check(mesh, (*shape, *sampling))
+    dz, dy, dx = sampling
+    return _occupancy(mesh, *shape, float(dz), float(dy), float(dx))
+
+
+def _check(mesh: Mesh, positive: tuple[float, ...]) -> None:
+    if not all(number > 0 for number in positive):
+        raise ValueError(f"shape and sampling must be positive, not {positive}")
+    if not np.isfinite(mesh).all():
+        raise ValueError("a mesh must have finite coordinates: a deformation has gone beyond its range")
+
+
+@compiled
+def _thickness(
+    mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: float, low: float, high: float
+) -> Floats:
+    pixels, heights, signs = _crossings(mesh, ny, nx, dy, dx, y, x)
+    out = np.zeros(ny * nx)
+    for n in range(pixels.shape[0]):
+        out[pixels[n]] += signs[n] * min(max(heights[n], low), high)
+    return out.reshape(ny, nx)
+
+
+@compiled
+def _occupancy(mesh: Mesh, nz: int, ny: int, nx: int, dz: float, dy: float, dx: float) -> NDArray[np.bool_]:
+    """Voxel k is inside if more surfaces have been entered than left at or before its centre."""
+    pixels, heights, signs = _crossings(mesh, ny, nx, dy, dx, float(ny // 2), float(nx // 2))
+    entered = np.zeros((nz, ny * nx), np.int32)
+    for n in range(pixels.shape[0]):
+        k = int(min(max(np.ceil(heights[n] / dz + nz // 2), 0.0), float(nz)))
+        if k < nz:
+            entered[k, pixels[n]] -= int(signs[n])
+    for k in range(1, nz):
+        entered[k] += entered[k - 1]
+    return (entered > 0).reshape(nz, ny, nx)
+
+
+@compiled
+def _crossings(mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: float) -> Crossings:
+    """Every crossing of the pixels' lines with the surface: flat pixel index, z [nm] and sign."""
+    pixels, heights, signs = np.empty(4096, np.int64), np.empty(4096), np.empty(4096)
+    count = 0
+    for t in range(mesh.shape[0]):
+        a, b, c = mesh[t, 0], mesh[t, 1], mesh[t, 2]
+        low, middle, high, sign = _sorted(_seen(a, dy, dx, y, x), _seen(b, dy, dx, y, x), _seen(c, dy, dx, y, x))
+        first, half, last = _ceil(low[0], ny), _ceil(middle[0], ny), _ceil(high[0], ny)
+        if first == last:
+            continue
+        most = (last - first) * nx
+        if count + most > pixels.shape[0]:
+            pixels, heights, signs = _longer(pixels, most), _longer(heights, most), _longer(signs, most)
+        out = pixels[count:], heights[count:], signs[count:]
+        lower = _fill((low, middle), (low, high), first, half, nx, sign, out)
+        count += lower
+        out = pixels[count:], heights[count:], signs[count:]
+        count += _fill((middle, high), (low, high), half, last, nx, sign, out)
+    return pixels[:count], heights[:count], signs[:count]
+
+
+@compiled
+def _seen(vertex: Floats, dy: float, dx: float, y: float, x: float) -> Point:
+    """A vertex as the grid sees it: y, x [pixels], z [nm]."""
+    return vertex[1] / dy + y, vertex[2] / dx + x, vertex[0]
+
+
+@compiled
+def _sorted(a: Point, b: Point, c: Point) -> tuple[Point, Point, Point, float]:
+    """A triangle's corners by rising y, and the sign of its crossings if its long edge lies at larger x than others."""
+    sign = 1.0
+    if b[0] < a[0]:
+        a, b, sign = b, a, -sign
+    if c[0] < b[0]:
+        b, c, sign = c, b, -sign
+    if b[0] < a[0]:
+        a, b, sign = b, a, -sign
+    return a, b, c, sign
+
+
+@compiled
+def _fill(
+    short: tuple[Point, Point], long: tuple[Point, Point], first: int, last: int, nx: int, sign: float, out: Crossings
+) -> int:
+    """The crossings of the rows first to last between two edges, their number returned.
+
+    A span that runs from the long edge to the short one has the other sign. So where rounding swaps two edges that
+    all but coincide, a sliver of the wrong sign makes up for what its neighbours cover too much.
+    """
+    pixels, heights, signs = out
+    count = 0
+    for i in range(first, last):
+        x0, x1 = _along(short, 1, i), _along(long, 1, i)
+        left, right = _ceil(x0, nx), _ceil(x1, nx)
+        if left == right:
+            continue
+        z0, z1 = _along(short, 2, i), _along(long, 2, i)
+        for j in range(min(left, right), max(left, right)):
+            pixels[count] = i * nx + j
+            heights[count] = z0 + (j - x0) / (x1 - x0) * (z1 - z0)
+            signs[count] = sign if left < right else -sign
+            count += 1
+    return count
+
+
+@compiled
+def _along(edge: tuple[Point, Point], axis: int, i: int) -> float:
+    """A coordinate of an edge (lower end, upper end) in row i. The bound keeps the slope of a level edge finite."""
+    low, high = edge
+    return low[axis] + (i - low[0]) * ((high[axis] - low[axis]) * (1 / max(high[0] - low[0], 1e-200)))
+
+
+@compiled
+def _ceil(place: float, size: int) -> int:
+    """The first pixel at or after a place, within the grid."""
+    return int(min(max(np.ceil(place), 0.0), float(size)))
+
+
+@compiled
+def _longer[T: np.generic](values: NDArray[T], more: int) -> NDArray[T]:
+    out = np.empty(2 * values.shape[0] + more, values.dtype)
+    out[: values.shape[0]] = values
+    return out

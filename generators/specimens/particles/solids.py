@@ -1,0 +1,158 @@
+"""Bodies to start from, about the origin and all of the same volume as the cube [-1, 1]^3 before they are stretched."""
+
+from collections.abc import Iterable
+from functools import cache
+from itertools import combinations, permutations, product
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from generators.specimens.particles.mesh import Mesh, subdivide, volume
+
+type Corner = tuple[float, float, float]
+type Kind = Literal[
+    "cuboid",
+    "tetrahedron",
+    "octahedron",
+    "dodecahedron",
+    "icosahedron",
+    "cuboctahedron",
+    "truncated_octahedron",
+    "truncated_cube",
+    "decahedron",
+    "hexagonal_prism",
+    "triangular_prism",
+    "ellipsoid",
+]
+
+KINDS: tuple[Kind, ...] = get_args(Kind.__value__)  # datasets store a kind as its position: append, never reorder
+
+CUBE = 8.0
+GOLDEN = (1 + 5**0.5) / 2
+LEVEL = 3  # an ellipsoid of 1280 triangles: thickness off by 0.4 % of the radius, rms
+
+
+def solid(kind: Kind, half: ArrayLike) -> Mesh:
+    """A body of one of the `KINDS`, stretched by `half` (z, y, x) [nm].
+
+    Whatever its kind, its volume is that of the cuboid of half edges `half`: one meaning of size for all.
+    """
+    body = _sphere(LEVEL) if kind == "ellipsoid" else _polyhedron(kind)
+    return _stretched(body, half)
+
+
+def cuboid(half: ArrayLike) -> Mesh:
+    """A box of 12 triangles from -half to half (z, y, x) [nm]."""
+    return solid("cuboid", half)
+
+
+def ellipsoid(half: ArrayLike, level: int = LEVEL) -> Mesh:
+    """An ellipsoid of the semi-axes `half` (z, y, x) [nm] from 20 * 4**level triangles.
+
+    Its volume is exactly 4/3 pi z y x: vertices lie a little outside of the true surface, faces a little inside.
+    """
+    return _stretched(_sphere(level), np.asarray(half) * (4 / 3 * np.pi / CUBE) ** (1 / 3))
+
+
+@cache
+def radius(kind: Kind) -> float:
+    """The distance of the farthest vertex of a body of this kind from its middle, at half = (1, 1, 1)."""
+    return float(np.sqrt(np.max(np.sum(solid(kind, 1.0) ** 2, axis=-1))))
+
+
+def hull(corners: ArrayLike) -> Mesh:
+    """The convex polyhedron with these corners (corner, coordinate); the origin lies inside.
+
+    A face of more than four corners is a fan about its centre, so that no triangle is a sliver.
+    """
+    points = np.asarray(corners, dtype=np.float64)
+    triangles: list[NDArray[np.float64]] = []
+    for normal, face in _faces(points):
+        ring = points[_ring(points[face], normal, face)]
+        if len(ring) > 4:
+            triangles += [np.array([ring.mean(0), ring[k - 1], ring[k]]) for k in range(len(ring))]
+        else:
+            triangles += [np.array([ring[0], ring[k - 1], ring[k]]) for k in range(2, len(ring))]
+    return np.array(triangles)
+
+
+def _faces(points: NDArray[np.float64]) -> Iterable[tuple[NDArray[np.float64], list[int]]]:
+    """Outward normal and corners of every face: a plane through three points with no point beyond it."""
+    tolerance = 1e-9 * float(abs(points).max())
+    a, b, c = points[np.array(list(combinations(range(len(points)), 3)))].transpose(1, 0, 2)
+    normals = np.cross(b - a, c - a)
+    normals *= np.sign(np.sum(normals * a, axis=1, keepdims=True))
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), tolerance**2)
+    heights = normals @ points.T - np.sum(normals * a, axis=1, keepdims=True)
+    bounding = np.all(heights < tolerance, axis=1) & np.any(heights < -tolerance, axis=1)
+    rows = zip(normals[bounding], heights[bounding], strict=True)
+    faces = {tuple(np.flatnonzero(height > -tolerance)): normal for normal, height in rows}
+    return [(faces[face], [int(k) for k in face]) for face in sorted(faces)]
+
+
+def _ring(corners: NDArray[np.float64], normal: NDArray[np.float64], names: list[int]) -> list[int]:
+    """The corners of a face in the order that turns about its normal."""
+    spokes = corners - corners.mean(0)
+    angles = np.arctan2(spokes @ np.cross(normal, spokes[0]), spokes @ spokes[0])
+    return [names[k] for k in np.argsort(np.mod(angles + 1e-9, 2 * np.pi))]
+
+
+@cache
+def _polyhedron(kind: Kind) -> Mesh:
+    return _normalised(hull(CORNERS[kind]))
+
+
+@cache
+def _sphere(level: int) -> Mesh:
+    """An icosahedron whose triangles are cut into four, `level` times, with all vertices on one sphere."""
+    mesh = hull(CORNERS["icosahedron"])
+    for _ in range(level):
+        mesh = subdivide(mesh)
+        mesh = mesh / np.sqrt(mesh[..., :1] ** 2 + mesh[..., 1:2] ** 2 + mesh[..., 2:] ** 2)
+    return _normalised(mesh)
+
+
+def _normalised(mesh: Mesh) -> Mesh:
+    return _stretched(mesh, (CUBE / volume(mesh)) ** (1 / 3))
+
+
+def _stretched(mesh: Mesh, half: ArrayLike) -> Mesh:
+    out: Mesh = mesh * np.asarray(half, dtype=np.float64)
+    return out
+
+
+def _signed(z: float, y: float, x: float) -> set[Corner]:
+    return {(i * z, j * y, k * x) for i, j, k in product((-1, 1), repeat=3)}
+
+
+def _permuted(z: float, y: float, x: float) -> list[Corner]:
+    """All signs and orders of the coordinates."""
+    return sorted(set().union(*(_signed(*order) for order in permutations((z, y, x)))))
+
+
+def _cyclic(z: float, y: float, x: float) -> list[Corner]:
+    """All signs and cyclic orders of the coordinates."""
+    return sorted(_signed(z, y, x) | _signed(y, x, z) | _signed(x, z, y))
+
+
+def _polygon(sides: int, z: float) -> list[Corner]:
+    angles = [2 * np.pi * k / sides for k in range(sides)]
+    return [(z, float(np.sin(angle)), float(np.cos(angle))) for angle in angles]
+
+
+# Equal edges, published volumes. Decahedron: the pentagonal bipyramid, five tetrahedra about one edge, as in
+# multiply twinned gold; its edge is 2 sin(36 deg), its height over the pentagon follows from Pythagoras.
+CORNERS: dict[Kind, list[Corner]] = {
+    "cuboid": _permuted(1, 1, 1),
+    "tetrahedron": [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)],
+    "octahedron": _permuted(1, 0, 0),
+    "dodecahedron": _permuted(1, 1, 1) + _cyclic(0, 1 / GOLDEN, GOLDEN),
+    "icosahedron": _cyclic(0, 1, GOLDEN),
+    "cuboctahedron": _permuted(1, 1, 0),
+    "truncated_octahedron": _permuted(2, 1, 0),
+    "truncated_cube": _permuted(1, 1, 2**0.5 - 1),
+    "decahedron": [*_polygon(5, 0), *((sign * (4 * np.sin(np.pi / 5) ** 2 - 1) ** 0.5, 0.0, 0.0) for sign in (-1, 1))],
+    "hexagonal_prism": _polygon(6, -0.5) + _polygon(6, 0.5),
+    "triangular_prism": _polygon(3, -(0.75**0.5)) + _polygon(3, 0.75**0.5),
+}

@@ -1,0 +1,317 @@
+"""The phase within a flat object: gratings and Gaussians, the displacement about defects, or a random field.
+
+Near a Bragg reflection Q the phase of a crystal is Q.u, u the displacement of its lattice. It is a sum of terms:
+
+    grating, gaussian   w sin(2 pi (f.r + t)),  w exp(-|r - r0|^2 / (2 s^2))      (Cherukara et al., Sci. Rep. 8 (2018))
+    edge, screw         Q.u of a dislocation along the beam, with Q.b / 2 pi a whole number
+    cylinder, sphere    Q.u of an inclusion (`physics.elasticity`)
+    field               Gaussian random, of the power (1 + (2 pi l f)^2)^(-slope / 2) up to the frequency 1/l along each
+                        axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
+
+Scale: a sum without dislocations is scaled and moved so that its least value within the object is -span/2 and its
+largest span/2; within is where the modulus is at least SUPPORT, on the grid at hand. In the tail of the edge, where the
+modulus is less, it is cut to that; where the modulus is 0, there is no phase, and it is 0.
+
+About a dislocation the phase rises by 2 pi Q.b / 2 pi, and must jump back somewhere: only exp(i phase) is continuous
+there. That would be lost by scaling; so a sum with dislocations is wrapped into -pi..pi, and nothing else.
+
+Stored lengths are in frame widths (`generators.specimens.planar.frame`). Those of knobs are relative to twice the
+`reach`, the width that objects may take; places are relative to the disc about the object.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from generators.specimens.planar import random_field
+from generators.specimens.planar.frame import places
+from generators.specimens.planar.random_field import Floats
+from generators.specimens.random_values import choose, count, shares, stored, whole
+from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
+from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
+
+CORE = 1e-3  # frame widths: within this of an edge dislocation's line, elasticity ends
+
+type Kind = Literal["gratings", "defects", "random", "mixed"]
+type Defect = Literal["edge", "screw", "cylinder", "sphere"]
+type Disc = tuple[float, float, float]
+type Numbers = tuple[float, ...]
+type Term = tuple[str, Numbers]
+
+
+def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
+    return Field(default, **knob(about, unit), **rules)
+
+
+class Displacement(BaseModel):
+    """How phases are drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind = _knob("gratings", "of what the phase is made: gratings and Gaussians; mixed: any of the others")
+    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _knob(
+        (1.0, 1.0, 1.0), "of gratings, defects and random in a mixture, relative to their sum"
+    )
+    span: Annotated[Range, within(0, 2 * math.pi)] = _knob(
+        Range(low=0.0, high=2 * math.pi), "from peak to peak; not of dislocations", "rad"
+    )
+    gratings: Annotated[Range, within(0, 16), AfterValidator(whole)] = _knob(
+        Range(low=1, high=4), "number of sine gratings, in random directions"
+    )
+    gaussians: Annotated[Range, within(0, 16), AfterValidator(whole)] = _knob(
+        Range(low=0, high=4), "number of Gaussians"
+    )
+    weight: Annotated[Range, within(-1, 1)] = _knob(Range(low=-1, high=1), "of each grating and Gaussian")
+    period: Annotated[Range, within(0.02, 100)] = _knob(Range(low=0.2, high=1.5), "of a grating", "2 reach")
+    width: Annotated[Range, within(0.01, 100)] = _knob(
+        Range(low=0.05, high=0.3), "standard deviation of a Gaussian", "2 reach"
+    )
+    place: Annotated[Range, within(0, 2)] = _knob(
+        Range(low=0.0, high=0.8), "distance of Gaussians and defects from the object's middle, relative to its radius"
+    )
+    defects: Annotated[Range, within(1, 16), AfterValidator(whole)] = _knob(
+        Range(low=1, high=2), "number of dislocations and inclusions"
+    )
+    defect_kinds: tuple[Defect, ...] = _knob(
+        ("edge", "screw", "cylinder", "sphere"), "defects, one drawn each time; a name may occur twice", min_length=1
+    )
+    poisson: Annotated[Range, within(-0.9, 0.5)] = _knob(Range(low=0.2, high=0.45), "Poisson's ratio of the crystal")
+    order: Annotated[Range, within(0, 4), AfterValidator(whole)] = _knob(
+        Range(low=1, high=1), "of a dislocation, Q.b / 2 pi but for its sign"
+    )
+    across: Annotated[Range, within(-4, 4)] = _knob(
+        Range(low=-1.0, high=1.0), "Q.n / 2 pi of an edge dislocation, n as long as b and across it"
+    )
+    misfit: Annotated[Range, within(-100, 100)] = _knob(
+        Range(low=1.0, high=6.0), "Q.u at the rim of an inclusion, along Q", "rad"
+    )
+    radius: Annotated[Range, within(0.01, 1)] = _knob(Range(low=0.04, high=0.15), "of an inclusion", "2 reach")
+    correlation: Annotated[Range, within(0.02, 10)] = _knob(
+        Range(low=0.1, high=0.3), "length l of a random field", "2 reach"
+    )
+    slope: Annotated[Range, within(0, 20)] = _knob(
+        Range(low=3.0, high=6.0), "of a random field: its power falls as f^-slope beyond 1 / (2 pi l)"
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.gratings.low + self.gaussians.low < 1:
+            raise ValueError("gratings and gaussians must not both be 0; for a flat phase, set span=0")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnDisplacement:
+    """A phase, drawn: numbers that float32 holds exactly, and the seed of a random field.
+
+    What each means: `schemas.fields.displacements`, which stores them as `displacement_<name>`. Rows not used are 0.
+    """
+
+    kind: int
+    span: float
+    terms: int
+    term_kind: tuple[int, ...]
+    term: tuple[Numbers, ...]
+    seed: int
+
+    @property
+    def dislocated(self) -> bool:
+        """Whether a term is a dislocation, so that the phase has more than one value."""
+        return any(TERMS[kind] in ("edge", "screw") for kind in self.term_kind[: self.terms])
+
+
+def sizes(displacement: Displacement) -> dict[str, int]:
+    """Lengths of the dimensions of a displacement's columns: as many rows as the recipe may need."""
+    most = {
+        "gratings": int(displacement.gratings.high + displacement.gaussians.high),
+        "defects": int(displacement.defects.high),
+        "random": 1,
+    }
+    return {"term": most.get(displacement.kind, max(most.values())), "number": NUMBERS}
+
+
+def draw(displacement: Displacement, rng: np.random.Generator, reach: float, disc: Disc) -> DrawnDisplacement:
+    """A phase for an object within `reach` of the origin, in a disc (y, x, radius) [frame width].
+
+    Always consumes 9 + 4 (gratings.high + gaussians.high) + 9 defects.high numbers of `rng`, whatever comes out.
+    """
+    kind = choose(KINDS, displacement.kind, displacement.weights, rng)
+    span = displacement.span.draw(rng)
+    drawn = {
+        "gratings": _gratings(displacement, rng, 2 * reach, disc),
+        "defects": _defects(displacement, rng, 2 * reach, disc),
+        "random": _random(displacement, rng, 2 * reach),
+    }
+    seed, terms = int(2**32 * rng.random()), drawn[kind]
+    unused = sizes(displacement)["term"] - len(terms)
+    found = DrawnDisplacement(
+        KINDS.index(kind),
+        stored(span)[0],
+        len(terms),
+        (*(TERMS.index(name) for name, _ in terms), *(0,) * unused),
+        (*(_row(numbers) for _, numbers in terms), *(_row(()),) * unused),
+        seed if kind == "random" else 0,
+    )
+    return replace(found, span=0.0) if found.dislocated else found
+
+
+def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The phase (y, x) [rad] within an object of this modulus (y, x), which fills the frame; 0 where that is 0."""
+    n_y, n_x = modulus.shape
+    values = field(drawn, n_y, n_x)
+    if drawn.dislocated:
+        phase = _wrapped(values)
+    elif (modulus >= SUPPORT).any():
+        phase = _scaled(values, values[modulus >= SUPPORT], drawn.span)
+    else:
+        phase = np.zeros(modulus.shape)
+    return np.where(modulus > 0, phase, 0).astype(np.float32)
+
+
+def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
+    """The sum of the terms (y, x), neither scaled nor wrapped, at the pixel centres of the frame: float64."""
+    y, x = places(n_y)[:, None], places(n_x)
+    out = np.zeros((n_y, n_x))
+    for kind, numbers in zip(drawn.term_kind[: drawn.terms], drawn.term, strict=False):
+        if TERMS[kind] == "field":
+            out += _field(drawn.seed, numbers, (n_y, n_x))
+        else:
+            out += _VALUES[TERMS[kind]](y, x, *numbers)
+    return out
+
+
+def _scaled(values: Floats, inside: Floats, span: float) -> Floats:
+    """From -span/2 to span/2 over the values inside; others are cut to that."""
+    low, high = inside.min(), inside.max()
+    if high == low:
+        return np.zeros_like(values)
+    out: Floats = span * (np.clip((values - low) / (high - low), 0, 1) - 0.5)
+    return out
+
+
+def _wrapped(values: Floats) -> Floats:
+    out: Floats = values - 2 * np.pi * np.rint(values / (2 * np.pi))
+    return out
+
+
+def _row(numbers: Numbers) -> Numbers:
+    """The numbers of a term, as float32 stores them; those not used are 0."""
+    row: Numbers = stored(*numbers, *(0.0,) * (NUMBERS - len(numbers)))
+    return row
+
+
+def _gratings(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
+    """Always consumes 2 + 4 (gratings.high + gaussians.high) numbers of `rng`."""
+    gratings, gaussians = count(knobs.gratings, rng), count(knobs.gaussians, rng)
+    waves = [_grating(knobs, rng, unit) for _ in range(int(knobs.gratings.high))]
+    hills = [_gaussian(knobs, rng, unit, disc) for _ in range(int(knobs.gaussians.high))]
+    return waves[:gratings] + hills[:gaussians]
+
+
+def _grating(knobs: Displacement, rng: np.random.Generator, unit: float) -> Term:
+    weight, frequency, angle = knobs.weight.draw(rng), 1 / (unit * knobs.period.draw(rng)), _angle(rng)
+    return "grating", (weight, frequency * math.sin(angle), frequency * math.cos(angle), float(rng.random()))
+
+
+def _gaussian(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> Term:
+    return "gaussian", (knobs.weight.draw(rng), *_place(knobs, rng, disc), unit * knobs.width.draw(rng))
+
+
+def _defects(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
+    """Always consumes 2 + 9 defects.high numbers of `rng`. One crystal: one Poisson's ratio."""
+    number, poisson = count(knobs.defects, rng), knobs.poisson.draw(rng)
+    return [_defect(knobs, rng, unit, disc, poisson) for _ in range(int(knobs.defects.high))][:number]
+
+
+def _defect(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
+    kind = knobs.defect_kinds[int(len(knobs.defect_kinds) * rng.random())]
+    y, x = _place(knobs, rng, disc)
+    angle, sign = _angle(rng), 1 if rng.random() < 0.5 else -1
+    order, across = sign * count(knobs.order, rng), knobs.across.draw(rng)
+    misfit, radius = sign * knobs.misfit.draw(rng), unit * knobs.radius.draw(rng)
+    numbers: Mapping[str, Numbers] = {
+        "edge": (order, y, x, angle, across, poisson),
+        "screw": (order, y, x, angle),
+    }
+    return kind, numbers.get(kind, (misfit, y, x, angle, radius))
+
+
+def _random(knobs: Displacement, rng: np.random.Generator, unit: float) -> list[Term]:
+    return [("field", (1.0, unit * knobs.correlation.draw(rng), knobs.slope.draw(rng)))]
+
+
+def _place(knobs: Displacement, rng: np.random.Generator, disc: Disc) -> tuple[float, float]:
+    """In a random direction from the object's middle."""
+    distance, angle = disc[2] * knobs.place.draw(rng), _angle(rng)
+    return disc[0] + distance * math.sin(angle), disc[1] + distance * math.cos(angle)
+
+
+def _angle(rng: np.random.Generator) -> float:
+    """From +x towards +y [rad]."""
+    return 2 * math.pi * float(rng.random())
+
+
+def _turned(y: Floats, x: Floats, angle: float) -> tuple[Floats, Floats]:
+    """Coordinates across and along a direction, of points whose coordinates along y and x are given."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    return cosine * y - sine * x, sine * y + cosine * x
+
+
+def _grating_at(y: Floats, x: Floats, weight: float, fy: float, fx: float, cycles: float, *_: float) -> Floats:
+    out: Floats = weight * np.sin(2 * np.pi * (fy * y + fx * x + cycles))
+    return out
+
+
+def _gaussian_at(y: Floats, x: Floats, weight: float, y0: float, x0: float, width: float, *_: float) -> Floats:
+    out: Floats = weight * np.exp(-((y - y0) ** 2 + (x - x0) ** 2) / (2 * width**2))
+    return out
+
+
+def _edge_at(
+    y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, across: float, poisson: float
+) -> Floats:
+    u_across, u_along = edge_dislocation(*_turned(y - y0, x - x0, angle), poisson, CORE)
+    out: Floats = 2 * np.pi * (order * u_along + across * u_across)
+    return out
+
+
+def _screw_at(y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, *_: float) -> Floats:
+    out: Floats = 2 * np.pi * order * screw_dislocation(*_turned(y - y0, x - x0, angle))
+    return out
+
+
+def _inclusion_at(dimensions: int) -> Callable[..., Floats]:
+    def at(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
+        _, along = inclusion(*_turned(y - y0, x - x0, angle), radius, dimensions)
+        out: Floats = rim * along
+        return out
+
+    return at
+
+
+_VALUES: Mapping[str, Callable[..., Floats]] = {
+    "grating": _grating_at,
+    "gaussian": _gaussian_at,
+    "edge": _edge_at,
+    "screw": _screw_at,
+    "cylinder": _inclusion_at(2),
+    "sphere": _inclusion_at(3),
+}
+
+
+def _field(seed: int, numbers: Numbers, shape: tuple[int, int]) -> Floats:
+    """Periodic over the frame. With a slope above 2, what is left out is about 40^(1 - slope / 2) of the variance."""
+    weight, correlation, slope, *_ = numbers
+    ky, kx = random_field.waves(math.ceil(1 / correlation))
+    fy, fx = ky.astype(float), kx.astype(float)
+    power = (1 + (2 * np.pi * correlation) ** 2 * (fy**2 + fx**2)) ** (-slope / 2)
+    amplitudes = random_field.amplitudes(seed, power, fy, fx)
+    out: Floats = weight * random_field.field(amplitudes, ky, kx, shape, (shape[0] // 2, shape[1] // 2))
+    return out

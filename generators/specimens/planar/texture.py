@@ -1,0 +1,149 @@
+"""Textures with the statistics of natural images: edges, and a power spectrum that falls as a power of the frequency.
+
+    image = shaped(leaf's grey level + grain x leaf's contrast x g(r)),   mean power at |f| ~ |f|^-s
+
+Leaves that hide one another (`dead_leaves`) make the edges, and the heavy tails of the gradients; g is a Gaussian field
+whose amplitude falls as 1/|f|. The power in each ring |f|, averaged over directions, is then set to the law exactly;
+phases, where the edges are, stay as they are. s = slope (1 - flatten): natural images have about 2 (an amplitude of
+1/|f|), 0 is white. At last the image is brought to 0..1, where a stated part of the pixels at each end saturates.
+
+Periodic in the field. Lengths are relative to the field's longer side, so every grid shows the same image, up to what
+its pixels, which are means over their area, cannot show: the law holds up to the Nyquist frequency of each.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from generators.specimens.planar import dead_leaves, random_field
+from generators.specimens.random_values import stored
+from physics.fourier import fft2, frequencies, ifft2
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import knob
+
+POINTS = 3  # to a pixel, along each side: where the leaves are looked at
+UNIFORM = 12**0.5  # makes the variance of numbers uniform in 0..1 one; 1/4 of it, of products of two in -1..1
+
+type Pair = tuple[float, float]
+type Floats = NDArray[np.float64]
+
+
+class Texture(BaseModel):
+    """How textures are drawn; the defaults are of natural images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slope: Annotated[Range, within(0, 4)] = Field(
+        Range(low=1.6, high=2.4), **knob("of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as natural images")
+    )
+    flatten: Annotated[Range, within(0, 1)] = Field(
+        Range(low=0.0, high=0.0), **knob("part of the slope that is taken off; 1: white")
+    )
+    smallest: Annotated[Range, within(0.001, 0.5)] = Field(
+        Range(low=0.005, high=0.02), **knob("radius of the smallest leaves", "longer side of the field")
+    )
+    largest: Annotated[Range, within(0.001, 0.5)] = Field(
+        Range(low=0.2, high=0.4), **knob("radius of the largest leaves", "longer side of the field")
+    )
+    polygons: Annotated[Range, within(0, 1)] = Field(
+        Range(low=0.0, high=1.0), **knob("share of leaves with straight edges; the others are ellipses")
+    )
+    grain: Annotated[Range, within(0)] = Field(
+        Range(low=0.0, high=0.3), **knob("rms of the field on the leaves, to that of their grey levels")
+    )
+    saturated: Annotated[Range, within(0, 0.2)] = Field(
+        Range(low=0.002, high=0.002), **knob("part of the pixels cut to 0, and to 1; 0: exact minimum and maximum")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnTexture:
+    """A drawn texture: numbers that float32 holds exactly, and a seed for the rest (see `schemas.fields.textures`)."""
+
+    slope: float
+    flatten: float
+    smallest: float
+    largest: float
+    polygons: float
+    grain: float
+    saturated: float
+    seed: int
+
+
+def draw(texture: Texture, rng: np.random.Generator) -> DrawnTexture:
+    """A texture. Always consumes as many numbers of `rng`."""
+    numbers = stored(*(getattr(texture, name).draw(rng) for name in Texture.model_fields))
+    seed = int(2**32 * rng.random())
+    return DrawnTexture(**dict(zip(Texture.model_fields, numbers, strict=True)), seed=seed)
+
+
+def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0, 1.0)) -> NDArray[np.float32]:
+    """The image (y, x), float32 in 0..1, at least two pixels wide.
+
+    sampling: of the grid (y, x), in any unit: only the shape of the field counts.
+    """
+    field = _field(shape, sampling)
+    image = shaped(_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
+    return unit(image, texture.saturated)
+
+
+def _field(shape: tuple[int, int], sampling: Pair) -> Pair:
+    """Height and width, relative to the longer one."""
+    height, width = shape[0] * sampling[0], shape[1] * sampling[1]
+    return height / max(height, width), width / max(height, width)
+
+
+def _leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Floats:
+    """Leaves with their grey levels, and the field on them; means over each pixel."""
+    rng = np.random.Generator(np.random.Philox(texture.seed))
+    radii = texture.smallest, max(texture.smallest, texture.largest)
+    leaves = dead_leaves.fall(field, radii, texture.polygons, rng)
+    grey, contrast = UNIFORM * (rng.random((2, len(leaves.radius))) - 0.5)
+    top = dead_leaves.seen(leaves, (POINTS * shape[0], POINTS * shape[1]), field)
+    image = dead_leaves.means(grey, top, POINTS)
+    if texture.grain:
+        image += texture.grain * dead_leaves.means(contrast, top, POINTS) * _grain(texture.smallest, shape, field, rng)
+    return image
+
+
+def _grain(finest: float, shape: tuple[int, int], field: Pair, rng: np.random.Generator) -> Floats:
+    """g of each pixel: its amplitude ~ 1/|f| up to the frequency 1 / finest, and up to there its variance about 1.
+
+    Waves beyond the grid's Nyquist frequency are left out: of the mean over a pixel they would leave nothing.
+    """
+    ky, kx = random_field.waves(min(int(np.ceil(1 / finest)), max(max(shape) // 2, 1)))
+    square = (ky / field[0]) ** 2 + (kx / field[1]) ** 2
+    power = np.where(kx > 0, 2, 1) / np.maximum(square, 1)  # twice: for the wave at -f, too
+    power[square == 0] = 0
+    total = 2 * np.pi * field[0] * field[1] * (np.log(1 / finest) + 1)  # of the sum, as an integral
+    numbers = rng.standard_normal((len(ky), 2))
+    amplitudes = np.sqrt(power / total) * (numbers[:, 0] + 1j * numbers[:, 1])
+    return random_field.field(amplitudes, ky, kx, shape, (-0.5, -0.5))
+
+
+def shaped(image: Floats, slope: float, field: Pair) -> Floats:
+    """The image with the power |f|^-slope in each ring of frequencies, averaged over directions, and the mean 0.
+
+    image: (y, x), periodic, not constant. field: its height and width, the longer one 1, so that a ring holds the
+    frequencies about a whole number. Phases are kept.
+    """
+    fy, fx = frequencies(image.shape, (field[0] / image.shape[0], field[1] / image.shape[1]), np)
+    f = np.hypot(fy, fx)
+    law = np.where(f > 0, f, 1.0) ** -slope
+    law[0, 0] = 0
+    ring = np.rint(f).astype(np.int64)
+    spectrum = fft2(image)
+    wanted, there = (np.bincount(ring.ravel(), values.ravel()) for values in (law, abs(spectrum) ** 2))
+    gain = np.sqrt(wanted / np.maximum(there, np.finfo(np.float64).tiny))
+    out: Floats = ifft2(spectrum * gain[ring]).real
+    return out
+
+
+def unit(image: Floats, saturated: float) -> NDArray[np.float32]:
+    """The image from 0 to 1, this part of its pixels cut at each end; 0 where all are alike."""
+    low, high = np.quantile(image, [saturated, 1 - saturated])
+    out: NDArray[np.float32] = np.clip((image - low) / max(high - low, np.finfo(float).tiny), 0, 1).astype(np.float32)
+    return out

@@ -1,0 +1,78 @@
+"""Thin objects of one of several kinds: textures, pictures that the user has, atomic lattices. Their phases, in rad."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from generators.specimens.from_files.pictures import DrawnPicture, Pictures
+from generators.specimens.planar import lattice, phase_object, texture
+from generators.specimens.planar.lattice import DrawnLattice, Lattice
+from generators.specimens.planar.phase_object import DrawnObject, PhaseObject
+from generators.specimens.planar.texture import DrawnTexture, Texture
+from generators.streams import Streams
+from schemas.runtime.settings import Knobs, knob
+
+type Drawn = DrawnTexture | DrawnPicture | DrawnLattice
+
+
+class ThinObjects(Knobs):
+    """What objects are made of."""
+
+    texture: Texture = Field(Texture(), **knob("with the statistics of natural images, unless something else is given"))
+    pictures: Pictures | None = Field(None, **knob("that the user has, in place of textures"))
+    lattice: Lattice | None = Field(None, **knob("of atoms, in place of textures: object.range says nothing then"))
+    object: PhaseObject = Field(PhaseObject(), **knob("how strong textures or pictures are, and how much is absorbed"))
+
+
+@dataclass(frozen=True)
+class ThinObject:
+    """One of them, drawn."""
+
+    image: Drawn
+    strength: DrawnObject
+
+    def column(self, name: str) -> Any:
+        """Of the fields texture_..., picture_..., lattice_... and object_...; AttributeError for another."""
+        kind, _, column = name.partition("_")
+        held = self.strength if kind == "object" else self.image
+        if kind not in ("object", *KINDS) or (kind in KINDS and not isinstance(held, KINDS[kind])):
+            raise AttributeError(name)
+        return getattr(held, column)
+
+
+KINDS = {"texture": DrawnTexture, "picture": DrawnPicture, "lattice": DrawnLattice}
+
+
+def draw(knobs: ThinObjects, rng: Streams) -> ThinObject:
+    """An object, from the streams `specimen` and `object`."""
+    if knobs.pictures:
+        image: Drawn = knobs.pictures.draw(rng)
+    else:
+        drawn_from = lattice.draw(knobs.lattice, rng.specimen) if knobs.lattice else None
+        image = drawn_from or texture.draw(knobs.texture, rng.specimen)
+    return ThinObject(image, phase_object.draw(knobs.object, rng.object))
+
+
+@lru_cache(maxsize=8)
+def phase(knobs: ThinObjects, drawn: ThinObject, shape: tuple[int, int], sampling: float, voltage: float) -> np.ndarray:
+    """The phase of an object (y, x) [rad], float32, not to be written to; the last ones are kept.
+
+    sampling: [nm]. voltage: [V]; only lattices depend on these two.
+    """
+    found = _phase(knobs, drawn, shape, sampling, voltage)
+    found.flags.writeable = False
+    return found
+
+
+def _phase(
+    knobs: ThinObjects, drawn: ThinObject, shape: tuple[int, int], sampling: float, voltage: float
+) -> np.ndarray:
+    if isinstance(drawn.image, DrawnLattice):
+        return lattice.phase(drawn.image, shape, (sampling, sampling), voltage)
+    if isinstance(drawn.image, DrawnTexture):
+        return phase_object.phase(drawn.strength, texture.render(drawn.image, shape))
+    assert knobs.pictures is not None
+    return phase_object.phase(drawn.strength, knobs.pictures.render(drawn.image, shape))

@@ -1,0 +1,81 @@
+"""The place that predictions are written to: made, continued or refused, before anything is inferred.
+
+The root metadata is published first: from then on the folder belongs to these predictions, and a run killed at any
+moment can be resumed by the same command.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas import output
+from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
+from schemas.predictions import Predictions, metadata, read_predictions
+from schemas.runtime.errors import UserError
+
+
+def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
+    """Raise the UserError that `claim` would raise, before anything is written."""
+    _refuse_foreign(path, overwrite=overwrite)
+    if not overwrite and read(path / "zarr.json") is not None:
+        _continued(path, asked)
+
+
+def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
+    """Make a place that of these predictions, or go on with them under the name asked. Returns what stands there.
+
+    UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
+    """
+    _refuse_foreign(path, overwrite=overwrite)
+    with output.writable("--out", path):
+        if overwrite and path.is_dir():
+            set_aside(path)
+        sweep_removed(path)
+        if read(path / "zarr.json") is not None:
+            asked = _continued(path, asked)
+        objects = metadata(asked)
+        publish_if_changed(inside(path, "zarr.json"), objects.pop("zarr.json"), durable=True)
+        sweep(path)
+        for key, data in objects.items():
+            publish_if_changed(inside(path, key), data)
+    return asked
+
+
+def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
+    """Say that all units are there."""
+    complete = predictions.model_copy(update={"status": "complete", "seconds_per_sample": seconds})
+    publish(path / "zarr.json", metadata(complete)["zarr.json"], durable=True)
+    return complete
+
+
+def _continued(path: Path, asked: Predictions) -> Predictions:
+    stored = read_predictions(path, incomplete=True)
+    if stored.dataset_digest != asked.dataset_digest:
+        raise UserError(f"--out {path}: holds predictions for another dataset; choose another --out, or --overwrite")
+    if differences := list(_differences(stored, asked)):
+        raise UserError(
+            f"--out {path}: holds other predictions: {'; '.join(differences[:3])}; choose another --out, or --overwrite"
+        )
+    return stored.model_copy(update={"name": asked.name})
+
+
+def _differences(stored: Predictions, asked: Predictions) -> Iterator[str]:
+    before, now = stored.fingerprint, asked.fingerprint
+    return (f"{key} is {_short(before[key])}, not {_short(now[key])}" for key in now if before[key] != now[key])
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
+    """Raise UserError unless a place is free, or holds predictions; to be overwritten, nothing else."""
+    output.refuse_file("--out", path)
+    if not path.is_dir():
+        return
+    if read(path / "zarr.json") is not None:
+        stored = read_predictions(path, incomplete=True)
+        if overwrite:
+            output.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
+    elif any(not is_partial(entry.name) for entry in path.iterdir()):
+        raise UserError(f"--out {path}: holds files that are no predictions; choose another place")

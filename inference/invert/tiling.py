@@ -1,0 +1,223 @@
+"""Images larger than those a network was trained on: cut into overlapping tiles, inverted, blended.
+
+Along an axis of n pixels, tiles of m start every m (1 - overlap) pixels; the last lies flush with the border. Tile k
+has the weight of a Hann window, sampled between its zeros so that it is positive everywhere, over the sum of all:
+
+    h(i) = sin^2(pi (i + 1/2) / m),   w_k(x) = h(x - s_k) / sum_j h(x - s_j)
+
+Tiles form a grid, so weights of several axes are products, and they sum to 1: an identity comes out as it went in.
+
+Lengths are those on the grid of the targets. Of fields on coarser grids the same part is cut: tiles start and end
+between pixels of all grids. Of classes, probabilities are blended (those of labels are 1 and 0); the likeliest class is
+stored, of equals the lower one.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as attribute
+from functools import reduce
+from itertools import batched, product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from inference.contract import Arrays
+from schemas.objects import sha256
+from schemas.target_kinds import probability
+from schemas.task import Field, Task
+
+type Predict = Callable[[Arrays], Arrays]
+type Corner = tuple[int, ...]  # where a tile starts, per dimension that is cut
+
+
+def starts(length: int, tile: int, overlap: float, step: int = 1) -> list[int]:
+    """Return where tiles begin along an axis; tile <= length. step: divides all, as it must length and tile.
+
+    >>> starts(10, 4, 0.5)
+    [0, 2, 4, 6]
+    >>> starts(11, 4, 0.25)
+    [0, 3, 6, 7]
+    >>> starts(30, 12, 0.25, 3)
+    [0, 9, 18]
+    """
+    hop = max(round(tile / step * (1 - overlap)), 1) * step
+    return [*range(0, length - tile, hop), length - tile]
+
+
+def weights(length: int, tile: int, overlap: float, step: int = 1) -> dict[int, np.ndarray]:
+    """The weight (tile,) of each tile along an axis, by its start; they sum to 1 at every pixel."""
+    window = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
+    total = np.zeros(length)
+    for start in starts(length, tile, overlap, step):
+        total[start : start + tile] += window
+    return {start: window / total[start : start + tile] for start in starts(length, tile, overlap, step)}
+
+
+def spatial(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """The dimensions of the targets along which images can be cut: all inputs lie on these, or on coarser ones."""
+    roots, fields = _roots(task), [task[name] for name in inputs if task[name].role == "input"]
+    common = [{roots.get(dim, dim) for dim in field.dims} for field in fields]
+    return tuple(dim for dim in task.spatial(task.of("target")[0]) if all(roots[dim] in dims for dims in common))
+
+
+def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[str, int]:
+    """Pixels of the targets between places at which all grids can be cut, along each of these dimensions."""
+    roots = _roots(task)
+    others = {dim: [sizes[other] for other in _alike(roots, dim) if other in sizes] for dim in dims}
+    return {dim: math.lcm(*(sizes[dim] // math.gcd(sizes[dim], n) for n in found)) for dim, found in others.items()}
+
+
+def of_tile(task: Task, sizes: Mapping[str, int], lengths: Mapping[str, int]) -> dict[str, int]:
+    """Return the lengths of all dimensions in a tile. lengths: those of the targets that are cut."""
+    roots = _roots(task)
+    known = {roots[dim]: dim for dim in lengths}
+    cut = {dim: known[root] for dim, root in roots.items() if root in known and dim in sizes}
+    return {**sizes, **{dim: lengths[target] * sizes[dim] // sizes[target] for dim, target in cut.items()}}
+
+
+def _roots(task: Task) -> dict[str, str]:
+    return task.related("same", "coarser")
+
+
+def _alike(roots: Mapping[str, str], dim: str) -> list[str]:
+    return [other for other, root in roots.items() if root == roots[dim]]
+
+
+def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
+    """Values in the dtype of a field: whole numbers are rounded; of probabilities (..., class), the likeliest class."""
+    kind = np.dtype(field.dtype)
+    if field.classes and values.ndim > len(field.dims):
+        values = values.argmax(axis=-1)
+    if field.period and values.dtype.kind == "c":
+        values = np.angle(values) * (field.period / (2 * np.pi))
+    if kind.kind in "iub" and values.dtype.kind == "f":
+        least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        values = np.clip(np.rint(values), least, most)
+    return values.astype(kind, copy=False)
+
+
+def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, np.ndarray]:
+    """The targets as they are stored, and the probabilities of their classes if asked for. values: of each target."""
+    found = {}
+    for field in task.of("target"):
+        found[field.name] = as_stored(field, values[field.name])
+        if probabilities and field.classes:
+            each = _blended(field, values[field.name])
+            found[probability(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
+    return found
+
+
+def _blended(field: Field, values: np.ndarray) -> np.ndarray:
+    """Return what tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
+    if field.classes and values.ndim == len(field.dims):
+        values = np.eye(len(field.classes))[values]
+    return np.exp(2j * np.pi / field.period * values) if field.period else values
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How images are cut: pixels of a tile along each dimension that is cut, and their relative overlap."""
+
+    lengths: Mapping[str, int]
+    overlap: float
+    steps: Mapping[str, int] = attribute(default_factory=dict)  # tiles begin at multiples of these
+
+    def count(self, sizes: Mapping[str, int]) -> int:
+        """Tiles of an image; 1 if it is not cut."""
+        return prod(len(starts(sizes[dim], *self._along(dim))) for dim in self.lengths)
+
+    def _along(self, dim: str) -> tuple[int, float, int]:
+        return self.lengths[dim], self.overlap, self.steps.get(dim, 1)
+
+    def apply(
+        self,
+        predict: Predict,
+        task: Task,
+        sizes: Mapping[str, int],
+        block: Arrays,
+        batch: int,
+        *,
+        probabilities: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """What `predict` makes of the tiles of a block, blended; `batch` tiles at once.
+
+        Memory: the block, its targets in float64, and `batch` tiles.
+        """
+        grid = {dim: weights(sizes[dim], *self._along(dim)) for dim in self.lengths}
+        samples = len(next(values for name, values in block.items() if task[name].per_sample))
+        targets, cut = task.of("target"), _Cut(task, self.lengths, sizes)
+        out = {
+            f.name: np.zeros((samples, *f.shape(sizes), *([len(f.classes)] if f.classes else [])), _sum(f))
+            for f in targets
+        }
+        for group in self._groups(cut, block, grid):
+            for part in batched(product(group, range(samples)), batch):
+                predicted = predict(self._stack(cut, block, part))
+                for field in targets:
+                    _add(cut, out[field.name], field, grid, part, _blended(field, predicted[field.name]))
+        return all_stored(task, out, probabilities=probabilities)
+
+    def _groups(
+        self, cut: "_Cut", block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]
+    ) -> Iterator[list[Corner]]:
+        """Tiles at which all constants have the same values, for constants have no batch axis: mostly, all tiles."""
+        constants = [name for name in block if not cut.task[name].per_sample]
+        groups: dict[str, list[Corner]] = {}
+        for corner in product(*grid.values()):
+            parts = (block[name][cut.index(cut.task[name], corner)] for name in constants)
+            groups.setdefault(sha256(b"".join(part.tobytes() for part in parts)), []).append(corner)
+        yield from groups.values()
+
+    def _stack(self, cut: "_Cut", block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
+        first, _ = part[0]
+        return {
+            name: np.stack([values[i][cut.index(field, corner)[1:]] for corner, i in part])
+            if (field := cut.task[name]).per_sample
+            else values[cut.index(field, first)]
+            for name, values in block.items()
+        }
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The place of a tile in the fields of a task."""
+
+    task: Task
+    lengths: Mapping[str, int]
+    sizes: Mapping[str, int]
+
+    def index(self, field: Field, corner: Corner) -> tuple[slice, ...]:
+        """Return the index of a tile along all axes of a field."""
+        roots = _roots(self.task)
+        place = {roots[dim]: (start, dim) for dim, start in zip(self.lengths, corner, strict=True)}
+        return tuple(
+            self._slice(dim, *place[roots[dim]]) if roots.get(dim) in place else slice(None) for dim in field.dims
+        )
+
+    def _slice(self, dim: str, start: int, cut: str) -> slice:
+        places = (start, start + self.lengths[cut])
+        return slice(*(place * self.sizes[dim] // self.sizes[cut] for place in places))
+
+
+def _sum(field: Field) -> Any:
+    """In which dtype tiles are added."""
+    return np.result_type(complex if field.period else field.dtype, float)
+
+
+def _add(
+    cut: _Cut,
+    out: np.ndarray,
+    field: Field,
+    grid: Mapping[str, Mapping[int, np.ndarray]],
+    part: tuple[tuple[Corner, int], ...],
+    predicted: np.ndarray,
+) -> None:
+    """The tiles of a batch, weighted."""
+    for (corner, i), tile in zip(part, predicted, strict=True):
+        place = dict(zip(cut.lengths, corner, strict=True))
+        along = [grid[dim][place[dim]] if dim in place else np.ones(1) for dim in field.dims[1:]]
+        weight = reduce(np.multiply, np.ix_(*along))
+        extra = tile.ndim - weight.ndim  # classes
+        out[i][cut.index(field, corner)[1:]] += tile * weight.reshape(*weight.shape, *[1] * extra)

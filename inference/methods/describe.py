@@ -1,0 +1,91 @@
+"""What classical methods there are, and what can be set: `infer --describe`."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from inference.contract import Method, Value, find_inference, find_method, inference_names
+from schemas.runtime.errors import UserError
+
+LISTED = 10  # values; of longer lists the ends are shown
+
+type Methods = Mapping[str, Mapping[str, Method]]  # by task
+
+
+def chosen(task: str | None, name: str | None) -> Methods:
+    """The methods of a task, or of all tasks; those of one name, if it is given. UserError if there are none."""
+    if task is not None:
+        return {task: {name: find_method(task, name)} if name else find_inference(task).METHODS}
+    everything = {known: find_inference(known).METHODS for known in inference_names()}
+    if name is None:
+        return everything
+    if found := {known: {name: methods[name]} for known, methods in everything.items() if name in methods}:
+        return found
+    there = "; ".join(f"{known}: {', '.join(methods)}" for known, methods in everything.items())
+    raise UserError(f"--method {name}: no task has such a method; there are, by task: {there}")
+
+
+def rows(methods: Methods) -> dict[str, dict[str, Any]]:
+    """As data: task -> method -> about, needs, uses, version, settings (about, unit, the values tried)."""
+    return {task: {name: _row(method) for name, method in found.items()} for task, found in methods.items()}
+
+
+def _row(method: Method) -> dict[str, Any]:
+    settings = {
+        key: {"about": setting.about, "unit": setting.unit, "tried": list(setting.values)}
+        for key, setting in method.settings.items()
+    }
+    return {
+        "about": method.about,
+        "needs": list(method.needs),
+        "uses": list(method.uses),
+        "unit": method.unit,
+        "version": method.version,
+        "settings": settings,
+    }
+
+
+def show(methods: Methods, as_json: bool) -> None:
+    """Print them."""
+    if as_json:
+        print(json.dumps(rows(methods), indent=2))
+        return
+    for task, found in methods.items():
+        for name, method in found.items():
+            _show(f"{name} (task {task})", method)
+    print("(what is not given with --set is tuned: all combinations of the values tried, on validation samples)")
+
+
+def _show(title: str, method: Method) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
+    console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
+    uses = f"; where there are: {', '.join(method.uses)}" if method.uses else ""
+    whole = "; inverts whole groups" + (f", one by one, as {method.group} numbers them" if method.group else "")
+    console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.unit == 'group' else ''}")
+    table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
+    for key, setting in method.settings.items():
+        table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))
+    console.print(table if method.settings else "no settings")
+    console.print()
+
+
+def tried(values: tuple[Value, ...]) -> str:
+    """As `1, 3, 10`; of a long list the ends and how many.
+
+    >>> tried(tuple(range(12)))
+    '0, 1, ..., 11 (12 values)'
+    """
+    if len(values) <= LISTED:
+        return ", ".join(map(_written, values))
+    first, second, *_, last = map(_written, values)
+    return f"{first}, {second}, ..., {last} ({len(values)} values)"
+
+
+def _written(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,60 @@
+"""What layers of a network give, averaged over channels, for the first samples (Cherukara et al. 2018, fig. 6)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inference.invert.source import Source
+from inference.report.sample_images import picture
+from inference.report.style import figure, styled
+from schemas.runtime.errors import UserError, meant
+from training.activations import activations
+from training.export import load_model
+
+SAMPLES = 4
+LAYERS = 12  # drawn unless others are asked for
+
+
+def draw(model: Path, source: Source, names: Sequence[str] | None, out: Path) -> Iterator[str]:
+    """Draw them; yields what there is to say. UserError: no such layer, or a dataset that the model cannot read."""
+    trained = load_model(model)
+    if lacking := source.lacks(trained.inputs):
+        raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which model {model} needs; give another --data")
+    if found := trained.accepts(source.task, source.manifest.sizes):
+        raise UserError(f"{model}: cannot read {source.path}: {'; '.join(found)}")
+    known = activations(trained, source.read(trained.inputs, 0, min(SAMPLES, source.samples)))
+    chosen = _chosen(known, names)
+    if not known:
+        raise UserError(f"--activations {out}: model {model} has no layers that give images; it is all dense")
+    _drawn({name: known[name] for name in chosen}, out)
+    yield f"{out}: {len(chosen)} of {len(known)} layers, all: {', '.join(known)}"
+
+
+def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[str]:
+    if names is None:
+        places = np.unique(np.linspace(0, len(known) - 1, min(LAYERS, len(known))).round().astype(int))
+        return [list(known)[place] for place in places]
+    for name in names:
+        if name not in known:
+            raise UserError(f"--layers {name}: no such layer{meant(name, known)}")
+    return list(dict.fromkeys(names))
+
+
+def _drawn(layers: dict[str, np.ndarray], out: Path) -> None:
+    """A row for each sample, a column for each layer, each picture in the range of its own values."""
+    rows = len(next(iter(layers.values())))
+    with styled():
+        drawn = figure(1.3 * len(layers) + 0.3, 1.35 * rows + 0.5, "compressed")
+        axes = drawn.subplots(rows, len(layers), squeeze=False)
+        for cells, (name, values) in zip(axes.T, layers.items(), strict=True):
+            cells[0].set_title(f"{name}\n{' x '.join(map(str, values.shape[1:]))}", fontsize=6)
+            for cell, value in zip(cells, values, strict=True):
+                cell.imshow(np.atleast_2d(picture(value)), cmap="viridis", interpolation="nearest")
+                cell.set(xticks=[], yticks=[])
+                cell.grid(False)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            drawn.savefig(out, dpi=150)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--activations {out}: {error}; choose a .png that can be written") from None

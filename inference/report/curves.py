@@ -1,0 +1,180 @@
+"""Curves of a report: errors of all samples, against parameters, frequencies and time; learning curves."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from inference.report.evaluation import Result, Run
+from inference.report.regions import title, varying
+from inference.report.style import colour, figure, label, line, plain, unit
+from schemas.scores import RESOLVED
+from schemas.task import Field
+
+BINS = 8  # of a parameter, equally filled
+SHOWN = 4096  # numbers that are drawn against the exact ones, at most
+LEAST = 4  # samples in one of them
+
+
+def histogram(result: Result, key: str = "") -> Figure | None:
+    """How many samples have which error, with the medians; None without positive errors. key: another score."""
+    key = key or result.rank
+    found = [(run, _positive(result.scores[run.name][key])) for run in result.runs]
+    everything = np.concatenate([values for _, values in found])
+    if not len(everything):
+        return None
+    drawn = figure(6.4, 3.2)
+    axis = drawn.subplots()
+    edges = np.geomspace(everything.min() / 1.02, everything.max() * 1.02, 49)
+    for run, values in found:
+        ink = colour(result, run)
+        axis.hist(values, bins=list(edges), color=ink, alpha=0.25)
+        axis.hist(values, bins=list(edges), color=ink, histtype="step", linewidth=1.2, label=label(run))
+        if len(values):
+            axis.axvline(float(np.median(values)), color=ink, linestyle=":", linewidth=1.4)
+    axis.set(xscale="log", xlabel=f"{key} of a sample (dotted: median)", ylabel="samples")
+    _decimal(axis.xaxis)
+    _legend_above(drawn, axis, columns=4)
+    return drawn
+
+
+def against_parameters(result: Result) -> Figure | None:
+    """Medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
+    found = varying(result)
+    if not found or not any(len(_positive(result.scores[run.name][result.rank])) for run in result.runs):
+        return None
+    drawn = figure(max(6.4, 3.4 * len(found) + 0.6), 3.2)
+    axes = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axis, (name, values) in zip(axes, found.items(), strict=True):
+        for run in result.runs:
+            _binned(axis, values, result.scores[run.name][result.rank], line(result, run))
+        axis.set(xlabel=f"{plain(title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
+        _decimal(axis.yaxis)
+    axes[0].set_ylabel(f"{result.rank}: median, quartiles")
+    _legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
+    return drawn
+
+
+def against_exact(result: Result, field: Field) -> Figure:
+    """Draw predicted values of a number against the exact ones."""
+    drawn, rows = figure(4.2, 4.0), min(result.source.samples, SHOWN)
+    axis = drawn.subplots()
+    exact = result.source.read([field.name], 0, rows)[field.name].ravel()
+    axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
+    for run in result.runs:
+        found = result.source.predicted(run.path, run.predictions, 0, rows)[field.name].ravel()
+        axis.plot(exact, found, ".", color=colour(result, run), markersize=4, label=label(run))
+    name = f"{plain(field.name)}{unit(field.units)}"
+    axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")
+    _legend_above(drawn, axis, columns=4)
+    return drawn
+
+
+def _legend_above(drawn: Figure, axis: Axes, columns: int) -> None:
+    drawn.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+
+
+def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
+    known = np.flatnonzero(np.isfinite(errors) & (errors > 0))
+    order = known[np.argsort(values[known], kind="stable")]
+    parts = [part for part in np.array_split(order, min(BINS, max(len(order) // LEAST, 1))) if len(part)]
+    middle = [float(np.median(values[part])) for part in parts]
+    quartiles = np.array([np.percentile(errors[part], [25, 50, 75]) for part in parts]).reshape(-1, 3)
+    axis.fill_between(middle, quartiles[:, 0], quartiles[:, 2], color=how["color"], alpha=0.15, linewidth=0)
+    axis.plot(middle, quartiles[:, 1], marker="o", markersize=3, **how)
+
+
+def ring_correlation(result: Result) -> Figure | None:
+    """The mean Fourier ring correlation of the first target, and the threshold; None if the target is no image."""
+    if not len(result.frequency):
+        return None
+    drawn = figure(6.4, 3.2)
+    axis = drawn.subplots()
+    for run in result.runs:
+        axis.plot(result.frequency, result.correlation[run.name], **line(result, run))
+    axis.axhline(RESOLVED, color="0.4", linewidth=0.8)
+    axis.annotate(f"{RESOLVED:g}", (0.0, RESOLVED), xytext=(3, 3), textcoords="offset points", fontsize=8, color="0.3")
+    axis.set(xlim=(0, 0.5), xlabel="spatial frequency [1/pixel]", ylabel="mean ring correlation")
+    axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.02)
+    _add_lengths(axis, result)
+    axis.legend(loc="lower left" if axis.get_ylim()[0] > -0.05 else "best")
+    return drawn
+
+
+def _add_lengths(axis: Axes, result: Result) -> None:
+    """The frequency in 1/nm on top, where all pixels are of one width."""
+    sampling = result.parameters.get("sampling", np.zeros(0))
+    if sampling.ndim != 1 or not len(sampling) or not 0 < sampling.min() == sampling.max():
+        return
+    axis.spines["top"].set_visible(True)
+    width = float(sampling[0]) / result.report.finer
+    top = axis.secondary_xaxis("top", functions=(partial(_times, 1 / width), partial(_times, width)))
+    top.set_xlabel(f"[1/{plain(result.task['sampling'].units)}]", fontsize=8)
+
+
+def _times(factor: float, values: Any) -> Any:
+    return values * factor
+
+
+def cost(result: Result) -> Figure | None:
+    """Seconds per sample against the mean error, with quartiles; None where nothing is positive."""
+    drawn = figure(6.4, 3.2)
+    axis = drawn.subplots()
+    points = list(_points(result))
+    if not points:
+        return None
+    for run, seconds, median, low, high in points:
+        marker = "o" if run.predictions.kind == "network" else "s"
+        ink = colour(result, run)
+        axis.errorbar(seconds, median, [[median - low], [high - median]], fmt=marker, color=ink, capsize=3)
+        axis.plot([], [], marker, color=ink, label=label(run))
+    times, errors = [point[1] for point in points], [value for point in points for value in point[2:]]
+    axis.set(xscale="log", yscale="log", xlim=(min(times) / 3, max(times) * 3))
+    _legend_above(drawn, axis, columns=4)
+    axis.set_ylim(min(errors) / 1.3, max(errors) * 1.3)
+    axis.set(xlabel="inversion [s per sample]", ylabel=f"{result.rank}: median, quartiles")
+    _decimal(axis.xaxis)
+    _decimal(axis.yaxis)
+    return drawn
+
+
+def _points(result: Result) -> Iterator[tuple[Run, float, float, float, float]]:
+    for run in result.runs:
+        errors, seconds = _positive(result.scores[run.name][result.rank]), run.predictions.seconds_per_sample
+        if len(errors) and seconds:
+            low, median, high = map(float, np.percentile(errors, [25, 50, 75]))
+            yield run, seconds, median, low, high
+
+
+def learning(result: Result) -> Figure | None:
+    """Losses by epoch, training and validation; None without networks."""
+    drawn = figure(6.4, 3.2)
+    axis = drawn.subplots()
+    for run in result.runs:
+        for key, style in (("train/loss", ":"), ("validation/loss", "-")):
+            points = [(row.get("epoch"), row.get(key)) for row in run.predictions.history]
+            known = [(x, y) for x, y in points if isinstance(x, int | float) and isinstance(y, int | float) and y > 0]
+            if known:
+                name = f"{label(run)}, {key.partition('/')[0]}"
+                axis.plot(*zip(*known, strict=True), color=colour(result, run), linestyle=style, label=name)
+    if not axis.lines:
+        return None
+    axis.set(yscale="log", xlabel="epoch", ylabel="loss")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend()
+    return drawn
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values) & (values > 0)]
+
+
+def _decimal(axis: Any) -> None:
+    """A logarithmic axis of less than a few decades: 0.02, 0.05, 0.1 instead of powers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,123 @@
+"""The small print of a report: settings and tuning, recipe, digests, versions, hardware."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from inference.contract import Setting, find_inference
+from inference.report.evaluation import Evaluation, Result, Run
+from inference.report.html import Cell, paragraph, table
+from schemas.predictions import Tuning
+
+
+def methods(result: Result) -> str:
+    """What each method is, its settings, how they were found, and how long it takes."""
+    header: list[Cell] = ["method", "what", "settings", "tuning", ("s per sample", "number"), "hardware"]
+    return table(header, [_method(result, run) for run in result.methods]) + paragraph(
+        "Seconds are those of the inversion alone, in batches, without the first batch, which compiles.", "quiet"
+    )
+
+
+def _method(result: Result, run: Run) -> list[Cell]:
+    found = run.predictions
+    settings = "; ".join(_setting(result, run, key, value) for key, value in found.settings.items())
+    tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
+    cut = f"tiles of {tiles}, overlap {found.overlap:g}" if tiles else ""
+    seconds = "unknown" if found.seconds_per_sample is None else f"{found.seconds_per_sample:.2g}"
+    return [
+        run.name,
+        (found.about, "prose"),
+        ("; ".join(filter(None, [settings, cut])), "prose"),
+        (_tuning(found.tuning), "prose"),
+        (seconds, "number"),
+        found.hardware,
+    ]
+
+
+def _setting(result: Result, run: Run, key: str, value: float | str) -> str:
+    """With its unit and meaning, if this program still knows the method."""
+    method = find_inference(result.task.name).METHODS.get(run.predictions.method)
+    known: Setting | None = method.settings.get(key) if method else None
+    if known is None:
+        return f"{key} = {value}"
+    return f"{key} = {value}{'' if known.unit == '1' else ' ' + known.unit} ({known.about})"
+
+
+def _tuning(tuning: Tuning | None) -> str:
+    if tuning is None:
+        return ""
+    fixed = f", {', '.join(tuning.fixed)} given" if tuning.fixed else ""
+    edges = f"; best {', '.join(tuning.edges)} at the end of what was tried" if tuning.edges else ""
+    return (
+        f"least mean {tuning.metric} ({tuning.nrms:.4g}) on {tuning.samples} samples of {tuning.split}, "
+        f"{tuning.combinations} combinations{fixed}{edges}"
+    )
+
+
+def recipe(result: Result) -> str:
+    """All knobs of the dataset's recipe."""
+    manifest = result.source.manifest
+    if manifest.recipe is None:
+        return paragraph("Measured: there is no recipe.")
+    rows = [_knob(name, value, manifest.knobs.get(name, {})) for name, value in _flat(manifest.recipe)]
+    return table(["knob", "value", "unit", "meaning"], rows)
+
+
+def _knob(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
+    return [name, _shown(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
+
+
+def _flat(knobs: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in knobs.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _shown(value: Any) -> str:
+    """A range as low to high; a long list by its length."""
+    if not isinstance(value, list):
+        return "none" if value is None else str(value)
+    if len(value) == 2 and all(isinstance(end, int | float) for end in value):
+        return f"{value[0]:g} to {value[1]:g}"
+    return f"{len(value)} values" if len(value) > 16 else ", ".join(map(str, value))
+
+
+def provenance(found: Evaluation) -> str:
+    """Where samples and predictions come from."""
+    result = found.main
+    manifest, source = result.source.manifest, result.source
+    rows: list[list[Cell]] = [
+        ["dataset", f"{source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
+        *_splits(found),
+        ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
+        ["made on", manifest.platform],
+        ["formula", manifest.task.formula],
+        ["gauge", ", ".join(manifest.task.gauge.free) or "none"],
+        *_origins(result),
+    ]
+    return table(["", ""], rows)
+
+
+def _splits(found: Evaluation) -> Iterator[list[Cell]]:
+    for source in (result.source for result in found.results):
+        digest = source.manifest.split_digests.get(source.split)
+        yield ["split", f"{source.split}, {source.samples:,} samples, digest {digest}"]
+
+
+def _origins(result: Result) -> Iterator[list[Cell]]:
+    return ([run.name, _origin(result, run)] for run in result.methods)
+
+
+def _origin(result: Result, run: Run) -> str:
+    found = run.predictions
+    said = _versions(found)
+    if found.weights is None:
+        return said
+    same = found.weights.trained_on == result.source.manifest.root_digest
+    data = "this dataset" if same else f"dataset {found.weights.trained_on}"
+    return f"weights {found.weights.sha256}, trained on {found.weights.samples:,} samples of {data}; {said}"
+
+
+def _versions(made: Any) -> str:
+    return ", ".join(f"{name} {version}" for name, version in made.packages.items())

@@ -1,0 +1,76 @@
+"""What a workflow expects of its scores: a list of bounds, each on a mean or on the ratio of two means.
+
+{"tiny": [{"method": "unet", "metric": "nrms_aligned", "at_most": 0.5, "times": "tie"}, ...], ...}
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from schemas.runtime.errors import UserError
+
+
+class Expectation(BaseModel):
+    """An upper or a lower bound of a method's mean score, absolute or in units of another method's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+    times: str | None = None  # another method, in whose score the bound is given
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("give one of at_most and at_least")
+        return self
+
+
+def load(text: str) -> list[Expectation]:
+    """Those of FILE, or of FILE:CASE where the file has several cases."""
+    name, _, case = text.rpartition(":") if ":" in text else (text, "", "")
+    try:
+        data = json.loads(Path(name).read_text())
+        found = data[case] if case else data
+        return TypeAdapter(Annotated[list[Expectation], Field(min_length=1)]).validate_python(found)
+    except OSError as error:
+        raise UserError(f"--expect {name}: {error.strerror}; give a JSON file, or FILE:CASE") from None
+    except (KeyError, TypeError):
+        raise UserError(f"--expect {text}: no case {case!r} in the file") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--expect {text}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except ValueError as error:
+        raise UserError(f"--expect {name}: not JSON ({error})") from None
+
+
+def missed(expected: Sequence[Expectation], methods: Mapping[str, Any]) -> list[str]:
+    """What does not hold. methods: those of metrics.json."""
+    return [line for one in expected if (line := _missed(one, methods))]
+
+
+def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
+    value, unit = _mean(methods, one.method, one.metric), ""
+    if one.times is not None:
+        other = _mean(methods, one.times, one.metric)
+        value, unit = (value / other if value is not None and other else None), f" times that of {one.times}"
+    said = f"{one.method}: {one.metric}"
+    if value is None:
+        return f"{said}: there is no such score"
+    if broken := sum(methods[name]["not_finite"] for name in (one.method, one.times) if name):
+        return f"{said}: {broken} predictions are not finite"
+    if one.at_most is not None and not value <= one.at_most:
+        return f"{said} is {value:.4g}{unit}, expected at most {one.at_most:g}"
+    if one.at_least is not None and not value >= one.at_least:
+        return f"{said} is {value:.4g}{unit}, expected at least {one.at_least:g}"
+    return ""
+
+
+def _mean(methods: Mapping[str, Any], method: str, metric: str) -> float | None:
+    value: float | None = methods.get(method, {}).get("metrics", {}).get(metric, {}).get("mean")
+    return value

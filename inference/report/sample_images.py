@@ -1,0 +1,193 @@
+"""Samples side by side: input, exact, each method, and each method's error five times enlarged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from inference.contract import Arrays, Shown, View
+from inference.report.evaluation import Result, Run
+from inference.report.style import colour, figure, label, plain, unit
+from schemas.target_kinds import ranked
+from schemas.task import Field
+
+ENLARGED = 5
+DIM = 1e-3
+CELL = 1.35  # inches
+LETTERS = 17  # that fit above a cell
+HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
+INPUT, ERROR = "input ", "error x"  # scales; no field has a space in its name
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands below one another: a value per sample, all in one scale."""
+
+    title: str
+    scale: str  # columns of one scale share colours and their bar
+    bar: str  # what it says
+    images: list[np.ndarray]
+    notes: list[str]
+    ink: str = "#222222"
+    behind: list[np.ndarray] | None = None  # of lines
+
+
+def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
+    """A row per sample. Predictions are shown in the gauge of the truth."""
+    columns = _columns(result, target, indices)
+    rank = columns[-1].images[0].ndim
+    drawn = figure(CELL * len(columns) + 0.4, CELL * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
+    axes = drawn.subplots(len(indices), len(columns), squeeze=False)
+    for row, name in zip(axes, names, strict=True):
+        row[0].set_ylabel(name, fontsize=7.5)
+    for scale, limits in _limits(columns, target).items():
+        chosen = [i for i, column in enumerate(columns) if column.scale == scale]
+        _draw(drawn, axes[:, chosen], [columns[i] for i in chosen], limits)
+    return drawn
+
+
+def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
+    rows = [result.sample(index) for index in indices]
+    truth = [_shown(target, values) for values, _ in rows]
+    inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
+    exact = Column("exact", target.name, _bar(target), truth, [""] * len(rows))
+    found, errors = [], []
+    for run in result.runs:
+        predicted = [_shown(target, values[run.name]) for _, values in rows]
+        notes = [_note(result, run, target, index) for index in indices]
+        title, ink = "\n".join(wrap(label(run), LETTERS)), colour(result, run)
+        found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
+        errors.append(_wrong(title, ink, target, predicted, truth))
+    return [*(column for column in inputs if column), exact, *found, *errors]
+
+
+def _bar(target: Field | View) -> str:
+    """Name the scale of a target: of classes, their names."""
+    if isinstance(target, Field) and target.classes:
+        return f"{target.name}: " + ", ".join(f"{i} {name}" for i, name in enumerate(target.classes))
+    return f"{target.name}{unit(target.units)}"
+
+
+def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
+    """Errors enlarged; of classes, where they are wrong, those that are ignored left out."""
+    pairs, notes = list(zip(predicted, truth, strict=True)), [""] * len(truth)
+    if isinstance(target, Field) and target.classes:
+        wrong = [np.isin(t, target.counted) * (p != t) * 1.0 for p, t in pairs]
+        return Column(f"{title}\nwrong", ERROR, "1 where the class is wrong", wrong, notes, ink)
+    bar = f"{ENLARGED} × error{unit(target.units)}"
+    return Column(f"{title}\nerror × {ENLARGED}", ERROR, bar, [ENLARGED * (p - t) for p, t in pairs], notes, ink)
+
+
+def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
+    if shown.field not in rows[0]:
+        return None
+    field = result.task[shown.field]
+    count = field.shape(result.source.manifest.sizes)
+    places = zip(field.dims[1:], shown.index, count, strict=False)
+    index = ", ".join(f"{dim} {i % n}" for dim, i, n in places)
+    images = [picture(values[field.name][0][shown.index]) for values in rows]
+    bar = f"{field.name}{unit(field.units)}"
+    if shown.logarithm:
+        images, bar = [_decades(image) for image in images], f"log10 {bar}"
+    return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT + field.name, bar, images, [""] * len(rows))
+
+
+def _decades(image: np.ndarray) -> np.ndarray:
+    """log10, down to DIM of the greatest value."""
+    faintest = max(DIM * float(np.nanmax(image, initial=0)), float(np.finfo(np.float32).tiny))
+    shown: np.ndarray = np.log10(np.maximum(image, faintest))
+    return shown
+
+
+def picture(values: np.ndarray) -> np.ndarray:
+    """A line or an image of one sample: the modulus of complex values, the middle of a stack (of channels)."""
+    real = abs(values) if values.dtype.kind == "c" else values.astype(float)
+    while real.ndim > 2:
+        real = real[len(real) // 2]
+    return real.reshape(1) if real.ndim == 0 else real
+
+
+def _shown(target: Field | View, values: Arrays) -> np.ndarray:
+    """What is looked at of one sample."""
+    if not isinstance(target, View):
+        return picture(values[target.name][0])
+    seen = picture(target.of(values)[0])
+    return _decades(seen) if target.logarithm else seen
+
+
+def _note(result: Result, run: Run, target: Field | View, index: int) -> str:
+    if isinstance(target, View):
+        return f"{result.scores[run.name][result.rank][index]:.2g}"
+    return f"{result.scores[run.name][ranked(result.task, target)][index]:.2g}"
+
+
+def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:
+    """The range of each scale: of the exact images for all methods, as wide about 0 for enlarged errors."""
+    exact = next(column for column in columns if column.scale == target.name)
+    low, high = _range(exact.images)
+    inputs = {column.scale: [i for c in columns if c.scale == column.scale for i in c.images] for column in columns}
+    return {scale: _range(images) for scale, images in inputs.items()} | {
+        target.name: (low, high),
+        ERROR: (-1.0, 1.0) if isinstance(target, Field) and target.classes else (low - high, high - low),
+    }
+
+
+def _range(images: Sequence[np.ndarray]) -> tuple[float, float]:
+    values = np.concatenate([image.ravel() for image in images])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = map(float, np.percentile(values, [0.1, 99.9]))
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _draw(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tuple[float, float]) -> None:
+    """Columns of one scale, with one colour bar."""
+    for cells, column in zip(axes.T, columns, strict=True):
+        cells[0].set_title(column.title, fontsize=8, color=column.ink)
+        for i, cell in enumerate(cells):
+            cell.set(xticks=[], yticks=[])
+            cell.grid(False)
+            (_image if column.images[i].ndim == 2 else _line)(cell, column, i, limits)
+    if axes[0, 0].images:
+        bar = drawn.colorbar(axes[0, 0].images[0], ax=list(axes.ravel()), location="bottom", aspect=10 * len(columns))
+        bar.set_label(columns[0].bar, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+    else:
+        axes[-1, 0].set_xlabel(columns[0].bar, fontsize=8)
+        for cell in axes[:, 0]:
+            cell.yaxis.set_major_locator(MaxNLocator(3))
+            cell.tick_params(labelsize=6)
+
+
+def _image(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
+    colours = "RdBu_r" if column.scale == ERROR else "gray" if column.scale.startswith(INPUT) else "viridis"
+    cell.imshow(column.images[row], cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    cell.spines[:].set_visible(False)
+    cell.text(0.04, 0.05, column.notes[row], transform=cell.transAxes, fontsize=7, color="w", path_effects=HALO)
+
+
+def _line(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
+    room = 0.15 * (limits[1] - limits[0])
+    cell.set_ylim(limits[0] - room, limits[1] + room)
+    if column.behind:
+        cell.plot(column.behind[row], color="0.75", linewidth=2.5)
+    cell.plot(column.images[row], color=column.ink, linewidth=1)
+    cell.text(0.98, 0.98, column.notes[row], transform=cell.transAxes, fontsize=7, ha="right", va="top")
+
+
+def choices(values: np.ndarray, shares: Sequence[float]) -> list[int]:
+    """The samples at these shares of the ranking by error, each once."""
+    order = ranking(values)
+    return list(dict.fromkeys(order[round(share * (len(order) - 1))] for share in shares))
+
+
+def ranking(values: np.ndarray) -> list[int]:
+    """Samples from least to largest error; those without a score last."""
+    keys = np.where(np.isnan(values), np.inf, values)
+    return [int(index) for index in np.argsort(keys, kind="stable")]

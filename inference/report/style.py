@@ -1,0 +1,81 @@
+"""How the figures of a report look: one colour per method throughout, networks full lines, classical ones dashed."""
+
+import io
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from inference.report.evaluation import Result, Run
+from schemas.runtime.terminal import printable
+
+# Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers, too.
+NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
+DPI = 144
+LONGEST = 32  # letters of a name
+
+RC: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "figure.dpi": DPI,
+    "font.size": 9,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+def plain(text: str) -> str:
+    """Text from files for Matplotlib: printable, short, and no formula."""
+    shown = printable(text).replace("\n", " ")
+    return (shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…").replace("$", r"\$")
+
+
+def unit(text: str) -> str:
+    """As ` [rad]`; nothing for pure numbers."""
+    return "" if text == "1" else f" [{plain(text)}]"
+
+
+def colour(result: Result, run: Run) -> str:
+    """Of a method, the same in all figures."""
+    kin = [other.name for other in result.methods if other.predictions.kind == run.predictions.kind]
+    palette = NETWORKS if run.predictions.kind == "network" else CLASSICAL
+    return palette[kin.index(run.name) % len(palette)]
+
+
+def line(result: Result, run: Run) -> dict[str, Any]:
+    """Colour, dashes and label of a method, for Axes.plot."""
+    dashes = "-" if run.predictions.kind == "network" else "--"
+    return {"color": colour(result, run), "linestyle": dashes, "linewidth": 1.6, "label": label(run)}
+
+
+def label(run: Run) -> str:
+    """Of a method in a legend, which hides what starts with an underscore."""
+    return plain(run.name) if not run.name.startswith("_") else f"\u200b{plain(run.name)}"
+
+
+def figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
+    """An empty figure; width and height in inches."""
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def png(drawn: Figure) -> bytes:
+    """As a picture. No date and no version in it: equal figures are equal bytes."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def styled() -> AbstractContextManager[None]:
+    """Enter it to draw."""
+    return matplotlib.rc_context(RC)

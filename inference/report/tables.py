@@ -1,0 +1,215 @@
+"""The numbers of an evaluation: `metrics.json`, `metrics.csv`, and a table on the terminal."""
+
+import csv
+import io
+import json
+import math
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.report.evaluation import Evaluation, Result, Run
+from inference.report.regions import regions
+from schemas.objects import publish
+from schemas.runtime.errors import UserError
+
+BESIDE = ("metrics.csv", "report.html")  # written after metrics.json
+
+
+def write(found: Evaluation, folder: Path) -> None:
+    """Both files, each whole or not at all."""
+    publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
+    publish(folder / "metrics.csv", rows(found).encode())
+
+
+def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
+    """Raise UserError if what is in a folder would be lost.
+
+    Always for files that are no report of ours; unless `overwrite`, for scores of other data or of a method that is
+    not among these.
+    """
+    if not (folder / "metrics.json").exists():  # it is written first
+        if other := next((name for name in BESIDE if (folder / name).exists()), None):
+            raise UserError(f"{folder}/{other}: `evaluate` did not write it; move it away, or give another --out")
+        return
+    try:
+        there = json.loads((folder / "metrics.json").read_text())
+        held = {(there["split"], name) for name in there["methods"]}
+        held |= {(split, name) for split, part in there.get("splits", {}).items() for name in part["methods"]}
+        same = there["dataset_digest"] == found.main.source.manifest.root_digest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{folder}/metrics.json: `evaluate` did not write it; move it away, or give another --out"
+        ) from None
+    ours = {(result.source.split, run.name) for result in found.results for run in result.runs} if same else set()
+    if (lost := held - ours) and not overwrite:
+        elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
+        raise UserError(
+            f"{folder}: holds the report of {', '.join(sorted({str(name) for _, name in lost}))}"
+            f"{' on other samples' if elsewhere else ''}; give another --out, or --overwrite"
+        )
+
+
+def metrics(found: Evaluation) -> dict[str, Any]:
+    """What `metrics.json` holds: of the split that counts; `splits` holds the others, if there are any."""
+    main = found.main
+    content = {
+        "task": main.task.name,
+        "split": main.source.split,
+        "dataset_digest": main.source.manifest.root_digest,
+        **_split(main),
+        "regions": [asdict(one) for one in regions(main)],
+    }
+    others = {result.source.split: _split(result) | {"ratios": _ratios(main, result)} for result in found.others}
+    return content | ({"splits": others} if others else {})
+
+
+def _split(result: Result) -> dict[str, Any]:
+    return {"samples": result.source.samples, "methods": {run.name: _method(result, run) for run in result.runs}}
+
+
+def _ratios(main: Result, other: Result) -> dict[str, Any]:
+    """Mean error of the split that counts over that of another."""
+    found = {run.name: between(main, other, run.name, main.rank) for run in main.runs}
+    return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
+
+
+def _method(result: Result, run: Run) -> dict[str, Any]:
+    found, sections = run.predictions, result.sections.values()
+    return {
+        "kind": found.kind,
+        "method": found.method,
+        "settings": found.settings,
+        "samples": found.samples,
+        "not_finite": result.broken(run),
+        "seconds_per_sample": found.seconds_per_sample,
+        "hardware": found.hardware,
+        "parameters": found.weights.parameters if found.weights else None,
+        "metrics": dict(ChainMap(*(one.scores.get(run.name, {}) for one in sections), result.summaries[run.name])),
+        **ChainMap(*(one.data.get(run.name, {}) for one in sections)),
+    }
+
+
+def rows(found: Evaluation) -> str:
+    """`metrics.csv`: a row per sample; index, parameters, `<run>.<metric>`. Values with all their digits.
+
+    Of several splits, `split` comes first; what no store of a split has is empty. A parameter of several values is that
+    of several columns: defocus.0, defocus.1, ...
+    """
+    several = len(found.results) > 1
+    parts = [_columns(result, several=several) for result in found.results]
+    header = list(dict.fromkeys(name for part in parts for name in part))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for part, result in zip(parts, found.results, strict=True):
+        empty = [""] * result.source.samples
+        writer.writerows(zip(*(map(str, part.get(name, empty)) for name in header), strict=True))
+    return text.getvalue()
+
+
+def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
+    count = result.source.samples
+    columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
+    slices = result.source.slices
+    columns["sample"] = [row // slices for row in range(count)]
+    columns |= {"slice": [row % slices for row in range(count)]} if slices > 1 else {}
+    for name, values in sorted(result.parameters.items()):
+        flat = values.reshape(len(values), -1)
+        columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
+    return columns | {
+        f"{run.name}.{metric}": values for run in result.runs for metric, values in result.scores[run.name].items()
+    }
+
+
+def arrow(result: Result, key: str) -> str:
+    """Which way is better."""
+    return "↓" if result.report.meaning(key).better == "lower" else "↑"
+
+
+def mean_and_deviation(values: dict[str, Any]) -> str:
+    """As `0.312 ± 0.101`."""
+    if values["mean"] is None:
+        return "undefined"
+    return f"{values['mean']:.4g} ± {values['std']:.2g}"
+
+
+def unit_of(values: dict[str, Any]) -> str:
+    """As `[rad]`; nothing for pure numbers."""
+    return "" if values["unit"] == "1" else f" [{values['unit']}]"
+
+
+def ratio(result: Result, run: Run, reference: Run, key: str = "") -> float | None:
+    """Mean error over that of another run, of the samples that both have one of; None if there are none, or it is 0.
+
+    key: the score; that of rank if empty.
+    """
+    ours, theirs = _common(result, key, run, reference)
+    return float(ours.mean() / theirs.mean()) if len(ours) and theirs.mean() else None
+
+
+def ratio_error(result: Result, run: Run, reference: Run) -> float:
+    """Standard error of `ratio`: that of mean(a - r b) / mean(b)."""
+    share, (ours, theirs) = ratio(result, run, reference), _common(result, "", run, reference)
+    if share is None or len(ours) < 2:
+        return math.nan
+    left = ours - share * theirs
+    return float(left.std(ddof=1) / np.sqrt(len(left)) / theirs.mean())
+
+
+def between(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
+    """Mean of a metric in one split over that in another, and its standard error; None where there is none.
+
+    Their samples are independent, so that relative errors of the two means add in squares.
+    """
+    ours, theirs = (_moments(result, name, key) for result in (main, other))
+    if ours is None or theirs is None:
+        return None
+    share = ours[0] / theirs[0]
+    return share, share * math.hypot(ours[1], theirs[1])
+
+
+def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
+    """Mean, and its relative standard error; None if nothing has a score, or all of it is 0."""
+    values = result.summaries.get(name, {}).get(key, {})
+    mean, deviation, count = (float(values.get(part) or 0) for part in ("mean", "std", "n"))
+    return (mean, deviation / mean / math.sqrt(count)) if mean else None
+
+
+def _common(result: Result, key: str, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
+    a, b = (result.scores[run.name][key or result.rank] for run in runs)
+    known = np.isfinite(a) & np.isfinite(b)
+    return a[known], b[known]
+
+
+def show(found: Evaluation) -> None:
+    """Print means and standard deviations of all metrics."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    several = len(found.results) > 1
+    table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
+    keys = found.main.report.told(found.main.summaries[found.main.runs[0].name])
+    for key in keys:
+        unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
+        table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
+    for result, run in by_method(found):
+        cells = [mean_and_deviation(result.summaries[run.name][key]) for key in keys]
+        table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
+        console.print(escape(line), highlight=False)
+
+
+def by_method(found: Evaluation) -> Iterator[tuple[Result, Run]]:
+    """All runs: those of one method, in its splits, beside one another."""
+    for method in found.main.methods:
+        yield from ((result, run) for result in found.results for run in result.runs if run.name == method.name)

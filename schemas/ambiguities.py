@@ -1,0 +1,189 @@
+"""What no measurement can reveal: a prediction is brought into the gauge of the truth before the two are compared.
+
+`Task.gauge` names joint transformations of all targets that leave the inputs as they are:
+
+    constant    the phases + c
+    ramp        the phases + c + a . x,   x the coordinates along all spatial axes
+    shift       the targets at x - s, s a whole number of pixels along each axis, cyclic
+    twin        the targets at -x (index -> -index, cyclic), the phases negated
+
+Modulus and phase of one wave (`Gauge.modulus`) are aligned as that: see `schemas.wave_ambiguities`.
+
+Joint: several phases (`Gauge.phases`) share one c and one a, and all targets share s and the inversion. All targets of
+a task with a gauge therefore lie on one grid.
+"""
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from physics.arrays import Array, module
+from schemas.grids import Gauge
+from schemas.task import Field, Task
+from schemas.wave_ambiguities import align_wave, counted, inverted, shifted
+
+
+def align(
+    task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
+) -> dict[str, Array]:
+    """The prediction in that gauge in which it is nearest to the truth, per sample.
+
+        minimise over a, s and +-:   sum over targets and pixels of (p(+-x - s) + sum_j a_j w B_j - t)^2
+
+    with B = 1 (constant), or 1 and the coordinates (ramp). The minimum over a is that of linear least squares, the one
+    over s is found among all shifts with a at its best for each (see `_shift`), so it is exact to rounding.
+
+    prediction, truth: target name -> floats (sample, *spatial) of any spatial rank, NumPy or JAX, also under jit (task
+    static). window: w (*spatial), the apodisation that multiplies the stored targets, or None for 1. Constant and ramp
+    act before it, hence w B. Pixels with w = 0 count as 0 in both. Targets enter the sum in their own units.
+    Returns the same names and dtypes. NumPy's bits do not depend on the batch; constant and ramp are differentiable.
+    With an empty gauge the prediction comes back as it is.
+
+    Shift and twin act on the windowed arrays, for what lies outside is not known: they are exact if w = 1 on the
+    objects. Aligning twice is aligning once, except for poor predictions where shift or twin meets ramp or a window: a
+    moved w B is no w B (nor a cyclic ramp a ramp), and what has moved out of the window is 0 the next time.
+    """
+    fields = targets(task, prediction, truth, window)
+    gauge = task.gauge.within(prediction)
+    if not gauge.free:
+        return dict(prediction)
+    if gauge.modulus:
+        return _aligned_wave(gauge, prediction, truth)
+    xp = module(*prediction.values(), *truth.values(), window)
+    moving, fixed = (_stack(values, fields, window, xp) for values in (prediction, truth))
+    fixed = fixed.astype(moving.dtype)
+    basis = [xp.asarray(b, dtype=moving.dtype) for b in _basis(gauge, fields, moving.shape[2:], window)]
+    candidates = [moving, _invert(moving, gauge, fields, xp)] if "twin" in gauge.free else [moving]
+    if "shift" in gauge.free:
+        candidates = [_shift(candidate, fixed, basis, xp) for candidate in candidates]
+    best = _nearest([_fit(candidate, fixed, basis) for candidate in candidates], fixed, xp)
+    return {field.name: best[:, i].astype(prediction[field.name].dtype) for i, field in enumerate(fields)}
+
+
+def compared(
+    task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return prediction and truth as scores compare them: the first aligned with the second.
+
+    Where the modulus of a wave (`Gauge.modulus`) is 0, there is no phase to compare: it is set to 0, in the prediction
+    and in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not predicted is
+    as wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for `align`.
+    """
+    gauge = task.gauge.within(prediction)
+    if not gauge.modulus:
+        return align(task, prediction, truth, window), dict(truth)
+    modulus, (phase,) = gauge.modulus, gauge.phases
+    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], gauge.free)}
+    moved = align(task, prediction, exact, window)
+    return moved | {phase: counted(moved[modulus], moved[phase], ())}, exact
+
+
+def _aligned_wave(gauge: Gauge, prediction: Mapping[str, Array], truth: Mapping[str, Array]) -> dict[str, Array]:
+    modulus, (phase,) = gauge.modulus, gauge.phases
+    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], gauge.free)
+    moved = dict(prediction) | {modulus: found.modulus, phase: found.phase}
+    return {name: values.astype(prediction[name].dtype) for name, values in moved.items()}
+
+
+def targets(
+    task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
+) -> list[Field]:
+    """The task's targets that are predicted, in order; ValueError if names or shapes do not belong together."""
+    fields = [field for field in task.of("target") if field.name in prediction]
+    names = [field.name for field in fields]
+    if not names or prediction.keys() - set(names) or set(names) - truth.keys():
+        known = [field.name for field in task.of("target")]
+        raise ValueError(f"predicted {sorted(prediction)}, known {sorted(truth)}: give targets of {task.name}, {known}")
+    shapes = {name: (prediction[name].shape, truth[name].shape) for name in names}
+    if any(predicted != true for predicted, true in shapes.values()):
+        raise ValueError(f"shapes (prediction, truth) {shapes} differ: both must be (sample, *spatial)")
+    grids = {predicted[1:] for predicted, _ in shapes.values()} | ({window.shape} if window is not None else set())
+    if len(grids) > 1 and (task.gauge.free or window is not None):
+        raise ValueError(f"targets and window lie on grids {sorted(grids)}: a gauge or a window needs one grid for all")
+    return fields
+
+
+def _stack(values: Mapping[str, Array], fields: list[Field], window: Array, xp: Array) -> Array:
+    """(sample, field, *spatial), 0 where the window is 0."""
+    stack = xp.stack([xp.asarray(values[field.name]) for field in fields], axis=1)
+    return stack if window is None else xp.where(window == 0, 0, stack)
+
+
+def _basis(gauge: Gauge, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
+    """Orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window; float64 in NumPy.
+
+    0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a vector of zeros.
+    """
+    if not {"constant", "ramp"} & set(gauge.free):
+        return []
+    phases = np.array([field.name in gauge.phases for field in fields], dtype=float).reshape(-1, *[1] * len(shape))
+    xp = module(window)
+    flat = phases * (xp.ones(shape) if window is None else xp.asarray(window, dtype=float))
+    coordinates = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) / n for n in shape], indexing="ij", sparse=True)
+    return _orthonormal([flat, *[flat * x for x in coordinates if "ramp" in gauge.free]], xp)
+
+
+def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
+    """Gram-Schmidt, twice for rounding; a vector that depends on earlier ones becomes 0."""
+    basis: list[Array] = []
+    for vector in vectors:
+        rest = vector
+        for b in basis + basis:
+            rest = rest - (rest * b).sum() * b
+        norm, size = (rest**2).sum() ** 0.5, (vector**2).sum() ** 0.5
+        kept = norm > 100 * xp.finfo(vector.dtype).eps * size
+        basis.append(xp.where(kept, rest / xp.where(kept, norm, 1), 0))
+    return basis
+
+
+def _invert(stack: Array, gauge: Gauge, fields: list[Field], xp: Array) -> Array:
+    """The twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
+    sign = [-1 if field.name in gauge.phases else 1 for field in fields]
+    return inverted(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
+
+
+def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
+    """`moving` at the shift with the least squared error after the fit of the orthonormal `basis` b_j.
+
+        E(s) = |p|^2 + |t'|^2 - 2 <p_s, t'> - sum_j <p_s, b_j>^2,   t' = t - sum_j <t, b_j> b_j
+
+    all inner products at once by the correlation theorem.
+    """
+    spectrum = _transform(moving, xp).conj()
+    gain = 2 * _correlation(spectrum, fixed - _fit(0 * fixed, fixed, basis), xp)
+    for b in basis:
+        gain = gain + _correlation(spectrum, b[None], xp) ** 2
+    shape = moving.shape[2:]
+    return shifted(moving, gain.reshape(len(gain), prod(shape)).argmax(axis=-1), 2, xp)
+
+
+def _transform(stack: Array, xp: Array) -> Array:
+    return xp.fft.rfftn(stack, axes=tuple(range(2, stack.ndim)))
+
+
+def _correlation(spectrum: Array, fixed: Array, xp: Array) -> Array:
+    """<p_s, t> (sample, *spatial) for all shifts s, summed over fields; spectrum: conjugate of the transform of p."""
+    product = (spectrum * _transform(fixed, xp)).sum(axis=1)
+    return xp.fft.irfftn(product, s=fixed.shape[2:], axes=tuple(range(1, product.ndim)))
+
+
+def _fit(moving: Array, fixed: Array, basis: list[Array]) -> Array:
+    """`moving` plus that combination of the orthonormal `basis` which brings it nearest to `fixed`."""
+    for b in basis:
+        moving = moving + _sum((fixed - moving) * b) * b
+    return moving
+
+
+def _sum(stack: Array) -> Array:
+    """Sum per sample (sample, 1, ...): over one contiguous axis, so that NumPy's bits do not depend on the batch."""
+    total = stack.reshape(len(stack), prod(stack.shape[1:])).sum(axis=-1)
+    return total.reshape(-1, *[1] * (stack.ndim - 1))
+
+
+def _nearest(candidates: list[Array], fixed: Array, xp: Array) -> Array:
+    """Per sample the candidate with the least squared error; the first of equals."""
+    best = candidates[0]
+    for candidate in candidates[1:]:
+        best = xp.where(_sum((candidate - fixed) ** 2) < _sum((best - fixed) ** 2), candidate, best)
+    return best

@@ -1,0 +1,162 @@
+"""Real measurements in, pictures out: the command lines `dataset import` and `dataset export`."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from schemas.output import local, output
+from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import Parser, printable
+
+FORMATS = ("npy", "tiff", "mat", "png")
+
+
+def importing(verbs: Any) -> None:
+    """Add the verb `import`."""
+    about = "Make a dataset (split test, no targets) of measured images, for `infer`."
+    parser: Parser = verbs.add_parser(
+        "import", help="a dataset of measured images", description=about, allow_abbrev=False
+    )
+    parser.add_argument("--task", required=True, metavar="NAME", help="what is measured, for example tie")
+    parser.add_argument(
+        "--from",
+        dest="groups",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="FILE[:ARRAY]",
+        help="TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...: one image a file in the order of planes, or a stack; "
+        "once per sample",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
+    )
+    parser.add_argument(
+        "--with",
+        dest="arrays",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="arrays that go with it, in the task's units: position=positions.npy probe=probe.npy",
+    )
+    held = parser.add_mutually_exclusive_group()
+    for what, about in (
+        ("counts", "amplitudes are their square roots"),
+        ("amplitudes", "also if all are whole numbers"),
+    ):
+        held.add_argument(
+            f"--{what}", dest="holds", action="store_const", const=what, help=f"of patterns: files hold {what}: {about}"
+        )
+    parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
+    parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
+    parser.add_argument("--out", type=local, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another import of the same files")
+    parser.set_defaults(run=_import)
+
+
+def exporting(verbs: Any) -> None:
+    """Add the verb `export`."""
+    about = "Write images of a dataset, or of predictions made by `infer`, as files: one per sample and field."
+    parser: Parser = verbs.add_parser("export", help="images as files", description=about, allow_abbrev=False)
+    parser.add_argument("path", type=local, help="the store: a dataset or predictions")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="of the files")
+    parser.add_argument(
+        "--fields", nargs="+", metavar="NAME", help="(inputs and targets; of predictions all, and error)"
+    )
+    parser.add_argument("--split", help="train, validation or test (test; of predictions theirs)")
+    parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="from A to before B (all)")
+    parser.add_argument(
+        "--limits",
+        nargs="+",
+        action="extend",
+        type=_limits,
+        default=[],
+        metavar="FIELD=LOW:HIGH",
+        help="cut values there; of png, black and white (the least and greatest value of what is exported)",
+    )
+    parser.add_argument(
+        "--data",
+        type=local,
+        metavar="STORE",
+        help="the dataset of these predictions; needed to export error = prediction - truth",
+    )
+    parser.add_argument("--out", type=local, metavar="FOLDER", help="(<store>-<format>)")
+    parser.set_defaults(run=_export)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _beam(text: str) -> str:
+    if text != "mean" and not 0 < _number(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be counts per pixel, more than 0, or mean")
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _rows(text: str) -> tuple[int, int | None]:
+    first, colon, last = text.partition(":")
+    if not (colon and all(part.isascii() and part.isdigit() for part in (first or "0", last or "0"))):
+        raise argparse.ArgumentTypeError(f"{text}: must be A:B, two whole numbers from 0, or A: or :B")
+    return int(first or 0), int(last) if last else None
+
+
+def _limits(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, ends = text.partition("=")
+    low, high = (_number(part) for part in (ends.partition(":")[0], ends.partition(":")[2]))
+    if not (name and math.isfinite(low) and math.isfinite(high) and low < high):
+        raise argparse.ArgumentTypeError(f"{text}: must be FIELD=LOW:HIGH with LOW below HIGH, for example phase=-3:3")
+    return name, (low, high)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from schemas.exchange.importing import store
+    from schemas.exchange.measurements import measure
+    from schemas.task import find_import, find_task
+
+    task = find_task(args.task)
+    if args.beam and find_import(task.name).beam is None:
+        raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
+    out = output("--out", args.out)
+    measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
+    manifest, written = store(measurement, out, overwrite=args.overwrite)
+    for note in measurement.notes:
+        print(printable(note))
+    print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; there already'}"))
+    return 0
+
+
+def _summary(manifest: Any, measurement: Any) -> str:
+    """What was imported, with the parameters of the first sample."""
+    count = manifest.samples["test"]
+    sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
+    first = (
+        f"{field.name} {','.join(f'{value:.6g}' for value in measurement.arrays[field.name][0].ravel())} {field.units}"
+        for field in manifest.task.of("parameter")
+    )
+    return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({sizes})", *first])
+
+
+def _export(args: argparse.Namespace) -> int:
+    from schemas.exchange.export_sources import open_gallery
+    from schemas.exchange.exporting import export
+
+    gallery = open_gallery(args.path, args.split, args.data)
+    out = args.out or Path(f"{args.path.absolute().name.removesuffix('.zarr')}-{args.format}")
+    count = export(gallery, output("--out", out), args.format, args.fields, args.samples, dict(args.limits))
+    print(printable(f"{out}: {count:,} files, parameters.csv, export.json"))
+    return 0

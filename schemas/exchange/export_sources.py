@@ -1,0 +1,161 @@
+"""Where images for an export come from: a split of a dataset, or predictions and their errors, if the truth is given.
+
+error = prediction - truth
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from schemas import predictions
+from schemas.grids import Grid
+from schemas.manifest import read_manifest
+from schemas.objects import inside, read
+from schemas.runtime.errors import UserError
+from schemas.store import open_split, read_rows
+from schemas.task import Field
+
+type Arrays = dict[str, np.ndarray]
+type Rows = Callable[[slice, tuple[Field, ...]], Arrays]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Fields of one split."""
+
+    path: Path
+    task: str
+    grids: tuple[Grid, ...]
+    digest: str  # of the samples
+    split: str
+    samples: int
+    unit: int  # samples that are read at once
+    fields: dict[str, Field]  # all that can be exported
+    default: list[str]  # those that are
+    parameters: tuple[Field, ...]
+    rows: Rows  # values of some of these fields, for some samples
+
+
+def pixel(gallery: Gallery, field: Field) -> tuple[str, ...]:
+    """Return the parameters with the width of the field's pixels; none where it is not stated."""
+    return next((grid.sampling for grid in gallery.grids if set(grid.dims) & set(field.dims)), ())
+
+
+def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
+    """UserError: neither a dataset nor predictions, no samples in the split, or predictions for another dataset."""
+    if _are_predictions(path):
+        return _of_predictions(path, split, data)
+    if data is not None:
+        raise UserError(f"--data {data}: is for predictions, {path} holds none; leave it out")
+    return _of_dataset(path, split or "test")
+
+
+def _are_predictions(path: Path) -> bool:
+    try:
+        return predictions.KEY in json.loads(read(inside(path, "zarr.json")) or b"{}").get("attributes", {})
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return False
+
+
+def _of_dataset(path: Path, split: str) -> Gallery:
+    manifest = read_manifest(path)
+    if not manifest.samples.get(split):
+        there = ", ".join(f"{name} ({n:,})" for name, n in manifest.samples.items() if n) or "none"
+        raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
+    task = manifest.task
+    images = [field for field in task.of("input", "target", "auxiliary") if len(field.dims) > field.per_sample]
+    return Gallery(
+        path=path,
+        task=task.name,
+        grids=task.grids,
+        digest=manifest.split_digests[split],
+        split=split,
+        samples=manifest.samples[split],
+        unit=manifest.layout.unit,
+        fields={field.name: field for field in images},
+        default=[field.name for field in task.of("input", "target")],
+        parameters=task.of("parameter"),
+        rows=lambda rows, fields: _rows(path, split, rows, fields),
+    )
+
+
+def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arrays:
+    try:
+        group = open_split(path, split)
+        whole = {field.name: np.asarray(group[field.name][...]) for field in fields if not field.per_sample}  # type: ignore[index]
+        return read_rows(group, fields, rows) | whole
+    except UserError:
+        raise
+    except Exception as error:  # whatever a missing or damaged object makes a codec raise
+        raise UserError(
+            f"{path}: samples {rows.start}:{rows.stop} of {split} cannot be read ({type(error).__name__}); "
+            f"see: dataset verify {path}"
+        ) from None
+
+
+def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery:
+    found = predictions.read_predictions(path)
+    if split not in (None, found.split):
+        raise UserError(f"--split {split}: {path} holds predictions for {found.split}; leave it out")
+    numbers = tuple(field for field in found.targets if len(field.dims) == 1)  # a column each
+    targets = {field.name: field for field in found.targets if field not in numbers}
+    alone = Gallery(
+        path=path,
+        task=found.task.name,
+        grids=found.task.grids,
+        digest=f"{found.split_digest} {found.name}",
+        split=found.split,
+        samples=found.samples,
+        unit=found.unit,
+        fields=targets,
+        default=list(targets),
+        parameters=numbers,
+        rows=lambda rows, fields: _chosen(predictions.read_rows(path, found, rows), fields),
+    )
+    return alone if data is None else _with_truth(alone, found, data)
+
+
+def _chosen(values: Arrays, fields: tuple[Field, ...]) -> Arrays:
+    return {field.name: values[field.name] for field in fields}
+
+
+def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> Gallery:
+    manifest = read_manifest(data)
+    if manifest.root_digest != found.dataset_digest:
+        raise UserError(f"--data {data}: {alone.path} holds predictions for another dataset; give that one")
+    truth = _of_dataset(data, found.split)
+    errors = _errors({name: field for name, field in alone.fields.items() if name in truth.fields})
+
+    def rows(rows: slice, fields: tuple[Field, ...]) -> Arrays:
+        asked = {key: name for key, name in errors.items() if any(field.name == key for field in fields)}
+        predicted = alone.rows(rows, (*alone.fields.values(), *alone.parameters))
+        true = truth.rows(rows, tuple(truth.fields[name] for name in asked.values()))
+        made = {key: _difference(predicted[name], true[name]) for key, name in asked.items()}
+        known = truth.rows(rows, tuple(field for field in fields if field in truth.parameters))
+        return _chosen(known | predicted | made, fields)
+
+    found_too = {field.name for field in alone.parameters}  # numbers that are predicted
+    parameters = (*alone.parameters, *(field for field in truth.parameters if field.name not in found_too))
+    made = {key: _error_field(alone.fields[name], key) for key, name in errors.items()}
+    return replace(alone, fields=alone.fields | made, default=[*alone.default, *made], parameters=parameters, rows=rows)
+
+
+def _errors(targets: dict[str, Field]) -> dict[str, str]:
+    """The target of each error; that of the first is called `error`, as its scores are called by their bare names."""
+    if not targets:
+        return {}
+    first, *others = targets
+    return {"error": first} | {f"{name}_error": name for name in others}
+
+
+def _error_field(field: Field, name: str) -> Field:
+    dtype = field.dtype if field.dtype.startswith(("float", "complex")) else "float32"
+    return replace(field, name=name, dtype=dtype, about="prediction - truth", classes=(), period=None)
+
+
+def _difference(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """In floating point: classes are unsigned."""
+    return predicted - true if true.dtype.kind in "fc" else predicted.astype(np.float32) - true.astype(np.float32)

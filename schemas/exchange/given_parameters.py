@@ -1,0 +1,75 @@
+"""`--set name=value,value`: the parameters that a measurement comes with, as its author knows them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from schemas.runtime.errors import UserError, meant
+from schemas.task import SAMPLE, Field, Task
+
+POSITIVE = ("sampling", "sampling_y", "sampling_x", "voltage")
+
+type Values = dict[str, tuple[float, ...]]
+
+
+def settable(task: Task) -> dict[str, Field]:
+    """What can be set: a number per sample, or one for each of its images, views and so on; or one for all samples."""
+    seen = {dim for field in task.of("input") for dim in field.dims}
+    numbers = [field for field in task.fields if field.role == "parameter" or not field.dims]
+    return {field.name: field for field in numbers if set(field.dims) <= seen}
+
+
+def parse(task: Task, texts: Sequence[str]) -> Values:
+    """Numbers by the name of the parameter; UserError for an unknown one, or for what is no number."""
+    given: Values = {}
+    known = settable(task)
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: write name=value without spaces, for example {next(iter(known))}=...")
+        if name not in known:
+            raise UserError(f"--set {name}: no such parameter{meant(name, known)}")
+        given[name] = tuple(_number(known[name], part) for part in value.split(","))
+    return given
+
+
+def _number(field: Field, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    with np.errstate(over="ignore"):
+        if not (math.isfinite(number) and math.isfinite(np.float32(number))):
+            raise UserError(
+                f"--set {field.name}: {text!r} is no finite number [{field.units}]; write {field.name}=1,2,3"
+            )
+    return _checked(field, number)
+
+
+def _checked(field: Field, number: float) -> float:
+    with np.errstate(over="ignore"):
+        if not math.isfinite(np.float32(number)):
+            raise UserError(f"{field.name} = {number:g} [{field.units}]: no finite number; give --set {field.name}=...")
+    if field.name in POSITIVE and number <= 0:
+        raise UserError(f"{field.name} = {number:g} [{field.units}]: must be more than 0; give --set {field.name}=...")
+    if np.dtype(field.dtype).kind in "iub" and number != np.dtype(field.dtype).type(int(number)):
+        raise UserError(f"{field.name} = {number:g}: must be a whole number ({field.dtype})")
+    return number
+
+
+def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samples: int) -> np.ndarray:
+    """One parameter of all samples, from the values of one sample (the same for all) or of all, one after another.
+
+    UserError: neither as many as a sample has, nor as many as all have.
+    """
+    shape = field.shape(sizes)
+    each = math.prod(shape)
+    samples = samples if field.per_sample else 1
+    if len(values) not in (each, samples * each):
+        per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one a sample"
+        asked = f"{each}" + (f" or, for {samples} samples, {samples * each}" if samples > 1 else "")
+        raise UserError(f"{field.name}: {len(values)} values, the images have {per}: give {asked}")
+    numbers = np.array([_checked(field, value) for value in values], dtype=field.dtype)
+    rows = np.array(np.broadcast_to(numbers.reshape(-1, *shape), (samples, *shape)))
+    return rows if field.per_sample else rows[0, ...]

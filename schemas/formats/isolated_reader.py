@@ -1,0 +1,48 @@
+"""A file read in a process of its own: libhdf5 can crash on a damaged one, and takes no more than that process along.
+
+It prints one line of JSON (what the file states, or why it cannot be read), and saves the values as NPY.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from schemas.formats.image import Picture
+from schemas.runtime.errors import UserError
+
+ERROR = "error"
+
+
+def read(kind: str, path: Path, inner: str) -> Picture:
+    """What `opening.read_as` gives in another process. ValueError if that dies."""
+    with tempfile.TemporaryDirectory() as folder:
+        values = Path(folder, "values.npy")
+        command = [sys.executable, "-P", "-m", "schemas.formats.isolated_reader", kind, str(path), inner, str(values)]
+        child = subprocess.run(command, capture_output=True, text=True)  # -P: no modules of the folder we are in
+        if child.returncode != 0:
+            raise ValueError("the library that reads it died")
+        said = json.loads(child.stdout)
+        if ERROR in said:
+            raise UserError(said[ERROR])
+        known = {name: tuple(numbers) for name, numbers in said["known"].items()}
+        return Picture(np.load(values, allow_pickle=False), known, tuple(said["axes"]), said["matlab"])
+
+
+def _save(kind: str, path: Path, inner: str, values: Path) -> dict[str, object]:
+    """The other side."""
+    from schemas.formats.opening import read_as
+
+    try:
+        picture = read_as(kind, path, inner)
+    except (UserError, MemoryError) as error:
+        return {ERROR: str(error) or type(error).__name__}
+    np.save(values, np.ascontiguousarray(picture.values), allow_pickle=False)
+    return {"known": dict(picture.known), "axes": picture.axes, "matlab": picture.matlab}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_save(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))))

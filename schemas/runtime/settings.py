@@ -1,0 +1,218 @@
+"""Knobs: all that can be set, from a name, a file and `--set`, checked, and written out again as data."""
+
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from schemas.runtime.errors import UserError
+from schemas.runtime.ranges import Range
+
+
+class Knobs(BaseModel):
+    """A set of knobs, and sets of knobs within: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def knob(about: str, unit: str = "1") -> dict[str, Any]:
+    """What `--describe` says of a knob: for pydantic's `Field(default, **knob(...))`."""
+    return {"description": about, "json_schema_extra": {"unit": unit}}
+
+
+def make[K: Knobs](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:
+    """A recipe from a mapping (a named recipe, a file) and `key=value` settings; UserError in one line."""
+    data = json.loads(json.dumps(base))
+    for setting in settings:
+        _apply(kind, data, setting)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_one_line(kind, error)) from None
+
+
+def refuse_paths(kind: type[Knobs], stored: Mapping[str, Any], where: str) -> None:
+    """Refuse a recipe that a dataset or a model stores if one of its knobs names a file. UserError: that knob.
+
+    Recipes are stored without the places of their files, by hash: a path in one was put there by a stranger, and would
+    bring a file of this machine into what is made. where: the dataset or model, for the message.
+    """
+    if found := next(_left_out(kind, stored), None):
+        raise UserError(
+            f"{where}: its recipe names a file of this machine, {found}; a stored recipe may hold hashes alone "
+            "(--inputs DIR finds the files): get it from a source that you trust"
+        )
+
+
+def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
+    """Knobs in data that dumps leave out, at any depth. annotation: the type that the data are to be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, info in annotation.model_fields.items():
+            if not isinstance(data, Mapping) or name not in data:
+                continue
+            if info.exclude:
+                yield f"{prefix}{name} = {data[name]}"
+            yield from _left_out(info.annotation, data[name], f"{prefix}{name}.")
+        return
+    items = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()
+    for part in typing.get_args(getattr(annotation, "__value__", annotation)):
+        for item in (data, *items):
+            yield from _left_out(part, item, prefix)
+
+
+def files_of(knobs: Any) -> Iterator[Path]:
+    """Yield the paths among the values of knobs, at any depth."""
+    if isinstance(knobs, Path):
+        yield knobs
+    parts = [value for _, value in knobs] if isinstance(knobs, BaseModel) else knobs
+    parts = parts.values() if isinstance(parts, Mapping) else parts
+    if isinstance(parts, Collection) and not isinstance(parts, str | bytes):
+        for part in parts:
+            yield from files_of(part)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A recipe file: a JSON object of knobs."""
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"--recipe {path}: {error.strerror}; give a recipe's name or a readable JSON file") from None
+    except ValueError as error:
+        raise UserError(f"--recipe {path}: not JSON ({error}); see --describe for the knobs") from None
+    if not isinstance(data, dict):
+        raise UserError(f"--recipe {path}: must hold a JSON object of knobs; see --describe")
+    return data
+
+
+def knobs(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every knob by its dotted name, those of inner recipes after the knob that holds them."""
+    for name, info in kind.model_fields.items():
+        if not info.exclude or (info.json_schema_extra or {}):
+            yield prefix + name, info
+            if inner := _inner(info):
+                yield from knobs(inner, f"{prefix}{name}.")
+
+
+def untold(kind: type[BaseModel]) -> Iterator[str]:
+    """Which knobs `--describe` could not explain."""
+    for name, info in knobs(kind):
+        if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():
+            yield f"{kind.__name__}.{name}: must be Field(default, **knob(meaning, unit))"
+        elif _names_a_file(info) and not info.exclude:
+            yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that no dataset holds it"
+
+
+def _names_a_file(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return Path in (info.annotation, *typing.get_args(info.annotation)) or (
+        isinstance(extra, dict) and extra.get("unit") == "path"
+    )
+
+
+def describe(kind: type[Knobs], recipe: Knobs) -> dict[str, dict[str, Any]]:
+    """Unit, meaning and value of every knob, by dotted name."""
+    values = recipe.model_dump(mode="json")
+    rows = {}
+    for name, info in knobs(kind):
+        extra = info.json_schema_extra
+        unit = extra.get("unit", "") if isinstance(extra, dict) else ""
+        about = f"{info.description or ''}{_words(info)}"
+        rows[name] = {"unit": unit, "about": about, "value": _lookup(values, name), "default": _default(info)}
+    return rows
+
+
+def _words(info: FieldInfo) -> str:
+    """The words that a knob takes, if it takes words."""
+    annotation = getattr(info.annotation, "__value__", info.annotation)
+    words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    return f": {' | '.join(words)}" if words else ""
+
+
+def _default(info: FieldInfo) -> Any:
+    """What a knob is if nobody says otherwise; None for knobs that hold others."""
+    default = info.get_default(call_default_factory=True)
+    return None if _inner(info) else json.loads(TypeAdapter(Any).dump_json(default))
+
+
+def _lookup(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _inner(info: FieldInfo) -> type[BaseModel] | None:
+    """The model that a knob holds, also if it may be none; a Range is a value, no model of knobs."""
+    options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
+    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel) and o is not Range]
+    return models[0] if models else None
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _apply(kind: type[Knobs], data: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    known = dict(knobs(kind))
+    if not equals:
+        raise UserError(f"--set {setting}: write key=value without spaces, for example {next(iter(known))}=...")
+    if key not in known:
+        raise UserError(f"--set {key}: no such knob{_nearest(key, known)}; see --describe")
+    *path, last = key.split(".")
+    for depth, part in enumerate(path, 1):
+        data[part] = _members(known[".".join(path[:depth])], data.get(part))
+        data = data[part]
+    value = _value(known[key], text)
+    inner = _inner(known[key])
+    if inner and isinstance(value, str) and isinstance(data.get(last), dict):  # a shorthand: the others stay
+        value = {**data[last], **_members(known[key], value)}
+    data[last] = value
+
+
+def _members(info: FieldInfo, value: Any) -> dict[str, Any]:
+    """What a knob holds, member by member, also if it was told in short."""
+    inner = _inner(info)
+    if isinstance(value, dict) or value is None or inner is None:
+        return value or {}
+    try:
+        return inner.model_validate(value).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        raise UserError(_one_line(inner, error)) from None
+
+
+def _value(info: FieldInfo, text: str) -> Any:
+    if text.lower() == "none" and (_is_union(info.annotation) or _inner(info)):
+        return None
+    options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
+    if any(typing.get_origin(option) is tuple for option in options):
+        return [part for part in text.split(",") if part]
+    return text
+
+
+def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
+    by_last = {name.split(".")[-1]: name for name in reversed(list(known))}
+    found = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
+    return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
+
+
+def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    loc = [str(part) for part in first["loc"]]
+    name = ".".join(loc)
+    rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"recipe: no such knob: {name}{_nearest(name, dict(knobs(kind)))}; see --describe"
+    value = first["input"] if not isinstance(first["input"], dict) else ""
+    shown = f" = {value}" if value != "" else ""
+    if first["type"] == "literal_error":
+        words = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+        close = difflib.get_close_matches(str(value).lower(), words, n=1)
+        rule = f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
+    return f"{name or 'recipe'}{shown}: {rule}" if name else f"recipe: {rule}"

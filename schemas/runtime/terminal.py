@@ -1,0 +1,118 @@
+"""What all command lines share: one line for a user's mistake, exit codes, and a clean end when interrupted.
+
+Exit codes: 0 done, 1 a check ran and failed, 2 a mistake to mend, 75 interrupted and resumable.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+from schemas.runtime.errors import FULL, Interrupted, UserError
+
+MISTAKE = 2
+RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
+LINE = 480  # letters of a message at most
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError in place of argparse's two lines and exit."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
+    """Run a command line; returns its exit code. Ctrl-C and SIGTERM end the process at once; `interrupted` is said."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as shells ask of what they run in the background
+            signal.signal(number, partial(_leave, interrupted))
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of reads that were interrupted
+    try:
+        return main(argv)
+    except UserError as error:
+        return _say(error, MISTAKE)
+    except Interrupted as error:
+        return _say(error, RESUMABLE)
+    except KeyboardInterrupt:
+        return _say(interrupted, RESUMABLE)
+    except (MemoryError, RecursionError) as error:
+        return _say(f"{type(error).__name__}: {error}; ask for something smaller", MISTAKE)
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in FULL:
+            return _say(
+                f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again", RESUMABLE
+            )
+        return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
+
+
+def on_huge_pages() -> None:
+    """Start this process again with glibc's large allocations on huge pages, if they are not.
+
+    JAX takes and returns all working memory of a step at once: on pages of 4 kB, learning on a CPU takes 1.3 times as
+    long.
+    """
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _say(message: object, code: int) -> int:
+    print(one_line(str(message)), file=sys.stderr)
+    return code
+
+
+def one_line(text: str) -> str:
+    """A message, whatever it quotes: printable, without breaks, its middle left out if it is long."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= LINE else f"{line[: LINE - 200]} ... {line[-195:]}"
+
+
+def printable(text: str) -> str:
+    """Text from strangers without what would command a terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
+def show_knobs(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
+    """Print every knob (rows of `schemas.runtime.settings.describe`): value, unit, meaning."""
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("knob", "value", "unit", "meaning", box=None, pad_edge=False)
+    for name, row in rows.items():
+        table.add_row(name, _written(row), row["unit"], row["about"])
+    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
+    print("(in brackets: what a knob would be, if the knob above it were not none)")
+
+
+def _written(row: Mapping[str, Any]) -> str:
+    """A value as it is written after `--set knob=`."""
+    value, default = row["value"], row["default"]
+    if value is None and default is not None:
+        return f"({_written({'value': default, 'default': None})})"
+    if isinstance(value, dict):
+        return "..."
+    if isinstance(value, list):
+        numbers = all(isinstance(part, int | float) for part in value)
+        return (":" if numbers and len(value) == 2 else ",").join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _leave(said: str, *_: object) -> NoReturn:
+    """No exception: libraries swallow one, or take seconds to tidy up. What is on disk can bear any kill."""
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+    os.write(sys.stderr.fileno(), f"{said}\n".encode())
+    os._exit(RESUMABLE)
