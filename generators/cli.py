@@ -2,20 +2,17 @@
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING
 
 from schemas.output import local
-from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, command, show_knobs
 
 if TYPE_CHECKING:
+    from generators.command import Options
     from generators.engine.pipeline import Estimate
     from generators.engine.plan import Plan
-    from generators.recipe import Recipe
-    from schemas.manifest import Manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,10 +85,11 @@ def _integer(text: str, least: int, most: int = (1 << 63) - 1) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    from generators.command import chosen
     from generators.contract import find_generator
     from schemas.runtime.settings import describe
 
-    task, recipe = _recipe(args, _source(args))
+    task, recipe = chosen(_options(args))
     show_knobs(describe(type(recipe), recipe), args.json)
     if not args.json:
         print(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
@@ -99,100 +97,25 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from generators.engine import creation, executors, pipeline
+    from generators.command import estimate, generate
 
-    source = _source(args)
-    if args.scheduler is None and not args.plan:
-        executors.warm_up(f"generators.tasks.{source.task.name if source else args.task}")
-    task, recipe = _recipe(args, source)
-    recipe = recipe.bind(args.inputs)
-    out = args.out or Path(f"{task}.zarr")
-    seed = args.seed if args.seed is not None else (source.seed if source and source.seed else 0)
-    plan = pipeline.plan(task, recipe, seed, _samples(args, source), out)
-    plan, per_sample = pipeline.lay_out(plan, args.unit_samples)
-    plan = creation.prepare(plan, unit_samples=args.unit_samples, overwrite=args.overwrite)
-    left = creation.unfinished(plan) if not args.overwrite else sum(plan.manifest.samples.values())
-    work = per_sample * left
-    executor, workers = pipeline.executor(args.scheduler, args.workers, plan, work)
-    cost = pipeline.estimate(plan, per_sample, left, workers)
     if args.plan:
-        return _show(plan, cost, args.json)
-    pipeline.refuse_what_cannot_fit(plan, cost, _memory())
-    manifest, made = pipeline.generate(plan, executor, unit_samples=args.unit_samples, overwrite=args.overwrite)
-    counts = " + ".join(f"{n:,}" for n in manifest.samples.values())
-    print(f"{out}: {counts} samples complete, {made:,} made now, digest {str(manifest.root_digest)[:16]}")
+        return _show(*estimate(_options(args)), args.json)
+    found = generate(_options(args))
+    counts = " + ".join(f"{n:,}" for n in found.manifest.samples.values())
+    digest = str(found.manifest.root_digest)[:16]
+    print(f"{found.out}: {counts} samples complete, {found.made:,} made now, digest {digest}")
     return 0
 
 
-def _source(args: argparse.Namespace) -> "Manifest | None":
-    from schemas.manifest import read_manifest
+def _options(args: argparse.Namespace) -> "Options":
+    from generators.command import Options
 
-    if args.source is None:
-        return None
-    source = read_manifest(args.source)
-    if source.recipe is None:
-        raise UserError(f"--from {args.source}: holds measurements, there is no recipe to generate from")
-    if (args.plan or args.describe) and args.out is None:
-        return source
-    if args.out is None or args.source.resolve() in (args.out.resolve(), *args.out.resolve().parents):
-        raise UserError(f"--from {args.source}: name another place with --out")
-    return source
-
-
-def _recipe(args: argparse.Namespace, source: "Manifest | None") -> "tuple[str, Recipe]":
-    from generators.contract import find_generator
-    from schemas.runtime.settings import make
-
-    task = source.task.name if source else args.task
-    if task is None:
-        raise UserError("--task is missing: name the kind of dataset, for example --task tie")
-    if source and args.task not in (None, task):
-        raise UserError(f"--task {args.task}: {args.source} is of task {task}; leave --task out")
-    _, generator = find_generator(task)
-    if source and source.generator_version != generator.VERSION:
-        raise UserError(
-            f"--from {args.source}: made by version {source.generator_version} of the generator of {task}, "
-            f"this is version {generator.VERSION}; install the version that made it"
-        )
-    return task, make(generator.Recipe, _base(args, source, generator), args.set)
-
-
-def _base(args: argparse.Namespace, source: "Manifest | None", generator: Any) -> dict[str, Any]:
-    from schemas.runtime.settings import load, refuse_paths
-
-    if source:
-        if args.recipe:
-            raise UserError("--recipe and --from exclude one another: leave one out")
-        assert source.recipe is not None
-        refuse_paths(generator.Recipe, source.recipe, f"--from {args.source}")
-        return source.recipe
-    name = args.recipe or "default"
-    if name in generator.RECIPES:
-        base: dict[str, Any] = generator.RECIPES[name].model_dump(mode="json")
-        return base
-    if not Path(name).exists():
-        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(generator.RECIPES)}")
-    return load(Path(name))
-
-
-def _samples(args: argparse.Namespace, source: "Manifest | None") -> dict[str, int]:
-    if args.n is None and source is None:
-        raise UserError("--n is missing: say how many training samples, for example --n 5000")
-    given = {"train": args.n, "validation": args.validation, "test": args.test}
-    default = dict.fromkeys(given, (args.n or 0) // 10) | (source.samples if source and args.n is None else {})
-    samples = {split: default[split] if n is None else n for split, n in given.items()}
-    if not any(samples.values()):
-        raise UserError("--n 0: makes no sample at all; give --n, --validation or --test")
-    return samples
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    known = {field.name for field in fields(Options)}
+    return Options(**{name: value for name, value in vars(args).items() if name in known})
 
 
 def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
-    from dataclasses import asdict
-
     from generators.engine.pipeline import duration, size
 
     layout = plan.manifest.layout

@@ -18,6 +18,7 @@ from inference.methods import tuning
 from inference.report import expectations
 from tests.conftest import done, launch
 from training import cli as training_cli
+from training import command as training_command
 
 MAINS = {
     "generate": generators_cli.main,
@@ -99,7 +100,7 @@ class Rehearsal:
 
     def train(self, args: list[str]) -> None:
         given = training_cli._parser().parse_args(args)
-        training_cli._recipe(given, self.tasks[given.data])
+        training_command.chosen(training_cli._options(given), self.tasks[given.data])
         given.out.mkdir()
 
     def infer(self, args: list[str]) -> None:

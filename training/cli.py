@@ -2,26 +2,16 @@
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from schemas.output import local, output
-from schemas.runtime.errors import UserError
+from schemas.output import local
 from schemas.runtime.terminal import Parser, command, on_huge_pages, show_knobs
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
-
-SHORT = {  # options that stand for a knob
-    "target": "target",
-    "input": "input",
-    "samples": "samples",
-    "epochs": "epochs",
-    "batch_size": "batch_size",
-    "optimizer": "optimizer.name",
-    "learning_rate": "optimizer.learning_rate",
-    "seed": "seed",
-}
+    from training.checkpoints import Memory
+    from training.command import Options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,11 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
-    if args.describe:
-        return _describe(args)
-    if args.data is None:
-        raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
-    return _train(args)
+    return _describe(args) if args.describe else _train(args)
 
 
 def _parser() -> Parser:
@@ -78,9 +64,10 @@ def _parser() -> Parser:
 
 def _describe(args: argparse.Namespace) -> int:
     from schemas.runtime.settings import describe
+    from training.command import chosen, task_of
 
-    task = _task(args)
-    recipe = _recipe(args, task)
+    task = task_of(_options(args))
+    recipe = chosen(_options(args), task)
     show_knobs(describe(type(recipe), recipe), args.json)
     if not args.json:
         print("\n".join(_choices(task)))
@@ -88,7 +75,7 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _choices(task: str | None) -> Iterator[str]:
-    """What may be named."""
+    """Yield a line for each kind of name that may be given."""
     from training.contract import find_learn, model_names
 
     yield f"models: {', '.join(model_names())}"
@@ -100,93 +87,26 @@ def _choices(task: str | None) -> Iterator[str]:
         yield f"recipes of {task}: {', '.join(learn.recipes)}"
 
 
-def _task(args: argparse.Namespace) -> str | None:
-    """The task of the dataset, whose recipes may be named."""
-    from schemas.manifest import read_manifest
-
-    return read_manifest(args.data).task.name if args.data else None
-
-
 def _train(args: argparse.Namespace) -> int:
-    if args.keep_every is not None and args.keep_every < 1:
-        raise UserError(f"--keep-every {args.keep_every}: must be at least 1")
-    task = _task(args)
-    recipe = _recipe(args, task)
-    from training import devices
+    from training.command import train
 
-    devices.connect(args.coordinator, args.processes, args.process)
-    from training import run as runs
-    from training.loop import train
-    from training.pretrained import open_start
-
-    name: str = recipe.model.name  # type: ignore[attr-defined]
-    out = args.out or Path("runs") / f"{task}-{name}"
-    if args.start and out.resolve() in (args.start.resolve(), args.start.resolve().parent):
-        raise UserError(f"--from {args.start}: is (in) {out}, where the new run goes; give another --out")
-    start = open_start(args.start) if args.start else None
-    run = runs.prepare(args.data, output("--out", out), recipe, start, mode=args.mode, keep_every=args.keep_every)
-    memory = train(run, overwrite=args.overwrite)
-    if devices.first():
-        print(_summary(out, memory))
+    found = train(_options(args))
+    if found.first:
+        print(_summary(found.out, found.memory))
     return 0
 
 
-def _summary(out: Path, memory: Any) -> str:
+def _options(args: argparse.Namespace) -> "Options":
+    from training.command import Options
+
+    known = {field.name for field in fields(Options)}
+    return Options(**{name: value for name, value in vars(args).items() if name in known})
+
+
+def _summary(out: Path, memory: "Memory") -> str:
     best: Mapping[str, float] = next((row for row in memory.history if row["step"] == memory.best_step), {})
     scores = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" in name)
     which = "best" if memory.best_loss is not None else "no validation samples to choose by: the last,"
     return (
         f"{out}: {which} at step {memory.best_step:,} ({scores}), {memory.seconds:,.0f} s of training; use {out}/best"
     )
-
-
-def _recipe(args: argparse.Namespace, task: str | None) -> "Recipe":
-    """The recipe: a named one or a file, then the short options, then --set."""
-    from schemas.runtime.settings import make
-    from training.contract import find_learn, find_model
-    from training.pretrained import KEPT, adopt, read_recipe
-    from training.recipe import recipe_of
-
-    learn = find_learn(task) if task else None
-    if args.start and not args.target:
-        args.target = read_recipe(args.start).target or None
-    base = dict(_base(args, task))
-    inner = base.pop("model", {})
-    if not isinstance(inner, dict):
-        raise UserError(f'recipe: model = {inner!r}: must be an object of knobs, such as {{"name": "unet"}}')
-    inner = dict(inner)
-    asked = inner.pop("name", None)
-    model = args.model or asked
-    if inner and model == asked:
-        base["model"] = inner
-    short = [f"{knob}={getattr(args, name)}" for name, knob in SHORT.items() if getattr(args, name) is not None]
-    settings = [*short, *args.set]
-    if args.start:
-        told = base if args.recipe else {knob: value for knob, value in base.items() if knob not in KEPT}
-        return adopt(args.start, model if args.model or args.recipe else None, told, settings, learn)
-    model = model or ("convnet" if args.target else "unet")
-    return make(recipe_of(model, find_model(model), learn), base, settings)
-
-
-def _for_target(args: argparse.Namespace, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recipe of the task, with a loss that suits one of its parameters as the target, which it does not tell."""
-    from schemas.task import find_task
-
-    known = {field.name: field for field in find_task(task).fields} if task else {}
-    field = known.get(args.target)
-    term = "cross_entropy" if field and field.classes else "mse"
-    told = [name for name in base.get("scalars", ()) if name != args.target]
-    return {**base, "loss": {"relative": 0, term: 1}, "scalars": told, "best": "loss"}
-
-
-def _base(args: argparse.Namespace, task: str | None) -> Mapping[str, Any]:
-    from schemas.runtime.settings import load
-    from training.contract import find_learn
-
-    name = args.recipe or "default"
-    recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
-    if name in recipes:
-        return _for_target(args, task, recipes[name]) if args.target else recipes[name]
-    if not Path(name).exists():
-        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}")
-    return load(Path(name))

@@ -1,0 +1,245 @@
+"""Drybeam from Python: generate datasets, train networks, invert measurements and score the results.
+
+Each function does what the command line of the same name does, with the same options, defaults and errors
+(`drybeam.UserError`, one line). What it returns is a place on disk that shows itself in a notebook and stands wherever
+a path may.
+
+    import drybeam
+
+    data = drybeam.generate("tie", 200, out="tie.zarr", noise=0.05)
+    run = drybeam.train(data, model="unet", epochs=4)
+    found = drybeam.infer(data, model=run)
+    drybeam.evaluate(data, found, out="report")
+
+Importing this package loads no other library; each function loads what it needs.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from drybeam.results import Dataset, Model, Predictions, Report, Run
+from drybeam.settings import texts
+from schemas.runtime.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Dataset",
+    "Interrupted",
+    "Model",
+    "Predictions",
+    "Report",
+    "Run",
+    "UserError",
+    "evaluate",
+    "generate",
+    "infer",
+    "load_model",
+    "open",
+    "preview",
+    "train",
+]
+
+type PathLike = str | os.PathLike[str]
+
+
+def generate(
+    task: str | None = None,
+    n: int | None = None,
+    *,
+    out: PathLike | None = None,
+    recipe: PathLike | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int | None = None,
+    source: PathLike | None = None,
+    inputs: PathLike | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    shard_samples: int | None = None,
+    **settings: Any,
+) -> Dataset:
+    """Make a dataset of simulated measurements. The same call resumes after an interruption, a larger `n` extends.
+
+    Args:
+        task: kind of dataset, for example "tie".
+        n: number of training samples; validation and test get a tenth each unless they are given.
+        out: store (`<task>.zarr` in the current folder).
+        recipe: name of a recipe, or a JSON file.
+        validation: number of validation samples.
+        test: number of test samples.
+        seed: seed of all random numbers (0).
+        source: a dataset whose recipe and sample counts are taken over (`generate --from`).
+        inputs: folder with the input files that `source` recorded by hash.
+        overwrite: replace the dataset that is there.
+        workers: number of local processes (one per core).
+        scheduler: "synchronous", or the address of a running Dask scheduler.
+        shard_samples: samples per stored object.
+        settings: settings of the recipe; `generate --task TASK --describe` lists them. A tuple (low, high) is a range
+            from which each sample draws, a mapping holds settings of its own.
+
+    Returns:
+        The finished dataset.
+
+    Raises:
+        UserError: an option or a setting is wrong, or another dataset is in the way.
+        Interrupted: workers or the disk failed; the same call resumes.
+    """
+    from generators import command
+
+    options = command.Options(
+        task=task,
+        n=n,
+        validation=validation,
+        test=test,
+        seed=seed,
+        recipe=None if recipe is None else os.fspath(recipe),
+        set=texts(settings),
+        source=_path(source),
+        inputs=_path(inputs),
+        out=_path(out),
+        overwrite=overwrite,
+        workers=workers,
+        scheduler=scheduler,
+        shard_samples=shard_samples,
+    )
+    return Dataset(command.generate(options).out)
+
+
+def open(path: PathLike) -> "xr.DataTree":
+    """Open a dataset, or predictions, lazily with xarray.
+
+    Args:
+        path: a store that `generate`, `dataset import` or `infer` made.
+
+    Returns:
+        A tree with one node per split; arrays are read when they are used.
+
+    Raises:
+        UserError: there is no such store, or it is incomplete.
+    """
+    import xarray as xr
+
+    from schemas.manifest import read_manifest
+    from schemas.predictions import is_predictions, read_predictions
+
+    place = Path(path)
+    read_predictions(place) if is_predictions(place) else read_manifest(place)
+    return xr.open_datatree(place, engine="zarr")
+
+
+def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "Figure":
+    """Draw a contact sheet: inputs, targets and their histograms.
+
+    Args:
+        path: a dataset.
+        split: "train", "validation" or "test" (the first that has samples).
+        samples: number of rows.
+
+    Returns:
+        A Matplotlib figure.
+
+    Raises:
+        UserError: there is no such dataset, split or sample.
+    """
+    from schemas.preview import draw
+
+    return draw(Path(path), split, samples)
+
+
+def train(
+    data: PathLike,
+    *,
+    model: str | None = None,
+    out: PathLike | None = None,
+    recipe: PathLike | None = None,
+    start: PathLike | None = None,
+    target: str | None = None,
+    input: str | None = None,
+    samples: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    mode: Literal["auto", "resident", "stream"] = "auto",
+    keep_every: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train a network on a dataset. The same call resumes from the last checkpoint.
+
+    Args:
+        data: dataset.
+        model: network ("unet"); `train --describe` lists all.
+        out: folder of the run (`runs/<task>-<model>`).
+        recipe: name of a recipe, or a JSON file.
+        start: a trained run whose parameters are the start (`train --from`).
+        target: parameter to learn in place of the task's targets.
+        input: one of the task's inputs.
+        samples: "A:B": train with samples A to B - 1.
+        epochs: passes over the training samples.
+        batch_size: samples per step, over all devices.
+        optimizer: name of the optimizer.
+        learning_rate: peak of the schedule.
+        seed: seed of all random numbers of training.
+        overwrite: remove the run that is there.
+        mode: hold the data in memory ("resident") or read them in every epoch ("stream").
+        keep_every: keep the checkpoints of every N-th step.
+        settings: further settings by name, for example {"model.width": 32}.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: an option or a setting is wrong, or another run is in the way.
+        Interrupted: the disk is full; the same call resumes.
+    """
+    from training import command
+
+    options = command.Options(
+        data=Path(data),
+        model=model,
+        recipe=None if recipe is None else os.fspath(recipe),
+        start=_path(start),
+        target=target,
+        input=input,
+        samples=samples,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        seed=seed,
+        set=texts(settings or {}),
+        out=_path(out),
+        overwrite=overwrite,
+        mode=mode,
+        keep_every=keep_every,
+    )
+    return Run(command.train(options).out)
+
+
+def load_model(path: PathLike) -> Model:
+    """Load a trained model as a function of arrays.
+
+    Args:
+        path: a run, its folder `best`, or a copy of that.
+
+    Returns:
+        The model: `model(intensity=..., defocus=...)` returns the targets by name.
+
+    Raises:
+        UserError: there is no model, or it is damaged or newer than this program.
+    """
+    from training.export import load_model as load
+
+    return Model(load(Path(path)))
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,169 @@
+"""Results of the functions of `drybeam`: each knows its place on disk and shows itself in a notebook."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from schemas.manifest import Manifest
+    from training.export import Trained
+
+
+@dataclass(frozen=True)
+class Place:
+    """A result on disk, which may stand wherever a path may."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Dataset(Place):
+    """A dataset: a Zarr store with the splits train, validation and test."""
+
+    @cached_property
+    def manifest(self) -> "Manifest":
+        """The metadata of the dataset: task, sizes, samples, recipe, seed, digest."""
+        from schemas.manifest import read_manifest
+
+        return read_manifest(self.path)
+
+    @property
+    def digest(self) -> str:
+        """The root digest: two datasets with the same digest hold the same samples."""
+        return str(self.manifest.root_digest)
+
+    def open(self) -> "xr.DataTree":
+        """Open the dataset lazily with xarray, one node per split."""
+        from drybeam import open
+
+        return open(self.path)
+
+    def _repr_png_(self) -> bytes:
+        from io import BytesIO
+
+        from drybeam import preview
+
+        picture = BytesIO()
+        preview(self.path).savefig(picture, format="png", dpi=110)
+        return picture.getvalue()
+
+
+@dataclass(frozen=True)
+class Run(Place):
+    """A training run: checkpoints, metrics, learning curves, and the best model in the folder `best`."""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`: learning and evaluation, step by step."""
+        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+
+    @property
+    def model(self) -> "Model":
+        """The best model of the run."""
+        from drybeam import load_model
+
+        return load_model(self.path)
+
+    def _repr_png_(self) -> bytes:
+        return (self.path / "curves.png").read_bytes()
+
+
+@dataclass(frozen=True)
+class Predictions(Place):
+    """Predictions for one split of a dataset: a Zarr store of the task's targets."""
+
+    def open(self) -> "xr.DataTree":
+        """Open the predictions lazily with xarray."""
+        from drybeam import open
+
+        return open(self.path)
+
+
+@dataclass(frozen=True)
+class Report(Place):
+    """An evaluation: `metrics.json`, `metrics.csv` and `report.html` in a folder."""
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Scores of each method as `{name: {metric: {"mean", "std", "n", "unit"}}}`."""
+        methods = json.loads((self.path / "metrics.json").read_text())["methods"]
+        return {name: method["metrics"] for name, method in methods.items()}
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        page = (self.path / "report.html").read_text(encoding="utf-8")
+        return f'<iframe srcdoc="{escape(page)}" sandbox="" style="width: 100%; height: 40em; border: 0"></iframe>'
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: call it with the fields of a dataset as arrays.
+
+    >>> model = load_model("runs/tie-unet")  # doctest: +SKIP
+    >>> model(intensity=images, defocus=defocus, sampling=sampling)["phase"]  # doctest: +SKIP
+    """
+
+    trained: "Trained"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the fields that the model reads, each with a leading sample axis."""
+        return self.trained.inputs
+
+    def __call__(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+        """Predict the targets.
+
+        Args:
+            fields: arrays or xarray variables by name, (sample, ...), in the units of the dataset; `inputs` lists
+                those that are needed. A split opened with xarray will do.
+            more: the same, as keyword arguments.
+
+        Returns:
+            The targets by name, (sample, ...) float32 in the units of the dataset. Of classes: probabilities,
+            (sample, ..., class).
+
+        Raises:
+            UserError: a field is missing, or has a shape that the model does not take.
+        """
+        import numpy as np
+
+        given = {**getattr(fields or {}, "variables", fields or {}), **more}
+        if lacking := [name for name in self.inputs if name not in given]:
+            raise UserError(f"the model also needs {', '.join(lacking)}; it reads {', '.join(self.inputs)}")
+        arrays = {name: np.asarray(given[name]) for name in self.inputs}
+        self._refuse_shapes({name: array.shape for name, array in arrays.items()})
+        return self.trained.predict(arrays)
+
+    def _refuse_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        task = self.trained.card.task
+        sizes: dict[str, int] = {}
+        for name, shape in shapes.items():
+            dims = task[name].dims
+            if len(dims) != len(shape) or any(sizes.setdefault(dim, n) != n for dim, n in zip(dims, shape, strict=True)):
+                known = ", ".join(f"{dim} {sizes[dim]}" if dim in sizes else dim for dim in dims)
+                raise UserError(f"{name} has the shape {shape}; it must be ({known})")
+        if problems := self.trained.accepts(task, {dim: n for dim, n in sizes.items() if dim != "sample"}):
+            raise UserError(f"the model cannot read these arrays: {problems[0]}")
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        card = self.trained.card
+        rows = {"task": card.task.name, "model": card.recipe["model"]["name"], "parameters": f"{card.parameters:,}"}
+        rows |= {name: f"{value:.4g}" for name, value in card.scores.items()}
+        cells = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table>{''.join(cells)}</table>"

@@ -1,0 +1,146 @@
+"""Run the command `generate`: from its options to a finished dataset. The command line and `drybeam` both call it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generators.contract import Generator, find_generator
+from generators.engine import creation, executors, pipeline
+from generators.engine.pipeline import Estimate
+from generators.engine.plan import Plan
+from generators.recipe import Recipe
+from schemas.manifest import Manifest, read_manifest
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import load, make, refuse_paths
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `generate`, as `generate --help` describes them."""
+
+    task: str | None = None
+    n: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    seed: int | None = None
+    recipe: str | None = None
+    set: Sequence[str] = ()
+    source: Path | None = None
+    inputs: Path | None = None
+    out: Path | None = None
+    overwrite: bool = False
+    workers: int | None = None
+    scheduler: str | None = None
+    unit_samples: int | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A finished dataset: its place, its manifest, and the number of samples that this call made."""
+
+    out: Path
+    manifest: Manifest
+    made: int
+
+
+def generate(options: Options) -> Generated:
+    """Make a dataset, or finish or extend one.
+
+    Raises:
+        UserError: an option is missing or does not suit the others, or the dataset that is there.
+        Interrupted: workers or the disk failed; the same call resumes.
+    """
+    source = _source(options)
+    if options.scheduler is None:
+        executors.warm_up(f"generators.tasks.{source.task.name if source else options.task}")
+    plan, cost, executor = _prepare(options, source)
+    pipeline.refuse_what_cannot_fit(plan, cost, _memory())
+    manifest, made = pipeline.generate(plan, executor, unit_samples=options.unit_samples, overwrite=options.overwrite)
+    return Generated(options.out or Path(plan.out.name), manifest, made)
+
+
+def estimate(options: Options) -> tuple[Plan, Estimate]:
+    """Return the plan of `generate` and its cost in time, memory and disk; nothing is written."""
+    plan, cost, _ = _prepare(options, _source(options, writes=False))
+    return plan, cost
+
+
+def chosen(options: Options) -> tuple[str, Recipe]:
+    """Return the task and the recipe that the options name; nothing is written."""
+    return _recipe(options, _source(options, writes=False))
+
+
+def _prepare(options: Options, source: Manifest | None) -> tuple[Plan, Estimate, executors.Executor]:
+    task, recipe = _recipe(options, source)
+    recipe = recipe.bind(options.inputs)
+    seed = options.seed if options.seed is not None else (source.seed if source and source.seed else 0)
+    plan = pipeline.plan(task, recipe, seed, _samples(options, source), options.out or Path(f"{task}.zarr"))
+    plan, per_sample = pipeline.lay_out(plan, options.unit_samples)
+    plan = creation.prepare(plan, unit_samples=options.unit_samples, overwrite=options.overwrite)
+    left = sum(plan.manifest.samples.values()) if options.overwrite else creation.unfinished(plan)
+    executor, workers = pipeline.executor(options.scheduler, options.workers, plan, per_sample * left)
+    return plan, pipeline.estimate(plan, per_sample, left, workers), executor
+
+
+def _source(options: Options, *, writes: bool = True) -> Manifest | None:
+    """Return the manifest of the dataset whose recipe is taken over, if one is named."""
+    if options.source is None:
+        return None
+    source = read_manifest(options.source)
+    if source.recipe is None:
+        raise UserError(f"--from {options.source}: holds measurements, there is no recipe to generate from")
+    if options.out is None and not writes:
+        return source
+    if options.out is None or options.source.resolve() in (options.out.resolve(), *options.out.resolve().parents):
+        raise UserError(f"--from {options.source}: name another place with --out")
+    return source
+
+
+def _recipe(options: Options, source: Manifest | None) -> tuple[str, Recipe]:
+    task = source.task.name if source else options.task
+    if task is None:
+        raise UserError("--task is missing: name the kind of dataset, for example --task tie")
+    if source and options.task not in (None, task):
+        raise UserError(f"--task {options.task}: {options.source} is of task {task}; leave --task out")
+    _, generator = find_generator(task)
+    if source and source.generator_version != generator.VERSION:
+        raise UserError(
+            f"--from {options.source}: made by version {source.generator_version} of the generator of {task}, "
+            f"this is version {generator.VERSION}; install the version that made it"
+        )
+    return task, make(generator.Recipe, _base(options, source, generator), options.set)
+
+
+def _base(options: Options, source: Manifest | None, generator: Generator) -> dict[str, Any]:
+    if source:
+        if options.recipe:
+            raise UserError("--recipe and --from exclude one another: leave one out")
+        assert source.recipe is not None
+        refuse_paths(generator.Recipe, source.recipe, f"--from {options.source}")
+        return source.recipe
+    name = options.recipe or "default"
+    if name in generator.RECIPES:
+        base: dict[str, Any] = generator.RECIPES[name].model_dump(mode="json")
+        return base
+    if not Path(name).exists():
+        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(generator.RECIPES)}")
+    return load(Path(name))
+
+
+def _samples(options: Options, source: Manifest | None) -> dict[str, int]:
+    if options.n is None and source is None:
+        raise UserError("--n is missing: say how many training samples, for example --n 5000")
+    given = {"train": options.n, "validation": options.validation, "test": options.test}
+    default = dict.fromkeys(given, (options.n or 0) // 10)
+    default |= source.samples if source and options.n is None else {}
+    samples = {split: default[split] if n is None else n for split, n in given.items()}
+    if not any(samples.values()):
+        raise UserError("--n 0: makes no sample at all; give --n, --validation or --test")
+    return samples
+
+
+def _memory() -> int:
+    """Return the memory of this machine [bytes]."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,142 @@
+"""Run the command `train`: from its options to a trained run. The command line and `drybeam` both call it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from schemas.manifest import read_manifest
+from schemas.output import output
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import load, make
+from schemas.task import find_task
+from training.contract import find_learn, find_model
+from training.pretrained import KEPT, adopt, open_start, read_recipe
+from training.recipe import Recipe, recipe_of
+
+if TYPE_CHECKING:
+    from training.checkpoints import Memory
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `train`, as `train --help` describes them."""
+
+    data: Path | None = None
+    model: str | None = None
+    recipe: str | None = None
+    start: Path | None = None
+    target: str | None = None
+    input: str | None = None
+    samples: str | None = None
+    epochs: int | str | None = None
+    batch_size: int | str | None = None
+    optimizer: str | None = None
+    learning_rate: float | str | None = None
+    seed: int | str | None = None
+    set: Sequence[str] = ()
+    out: Path | None = None
+    overwrite: bool = False
+    mode: Literal["auto", "resident", "stream"] = "auto"
+    keep_every: int | None = None
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+
+
+SHORT = {  # options that stand for a setting of the recipe
+    "target": "target",
+    "input": "input",
+    "samples": "samples",
+    "epochs": "epochs",
+    "batch_size": "batch_size",
+    "optimizer": "optimizer.name",
+    "learning_rate": "optimizer.learning_rate",
+    "seed": "seed",
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: its folder, and what its last checkpoint remembers (history, best step, seconds)."""
+
+    out: Path
+    memory: "Memory"
+    first: bool  # of several processes, whether this is the one that reports
+
+
+def train(options: Options) -> Trained:
+    """Train a network on a dataset, or go on with a run that was interrupted.
+
+    Raises:
+        UserError: an option is missing or does not suit the dataset or the run that is there.
+        Interrupted: the disk is full; the same call resumes.
+    """
+    if options.data is None:
+        raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
+    if options.keep_every is not None and options.keep_every < 1:
+        raise UserError(f"--keep-every {options.keep_every}: must be at least 1")
+    task = task_of(options)
+    recipe = chosen(options, task)
+    from training import devices
+
+    devices.connect(options.coordinator, options.processes, options.process)
+    from training import loop
+    from training import run as runs
+
+    name: str = recipe.model.name  # type: ignore[attr-defined]
+    out = options.out or Path("runs") / f"{task}-{name}"
+    if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
+        raise UserError(f"--from {options.start}: is (in) {out}, where the new run goes; give another --out")
+    start = open_start(options.start) if options.start else None
+    run = runs.prepare(
+        options.data, output("--out", out), recipe, start, mode=options.mode, keep_every=options.keep_every
+    )
+    return Trained(out, loop.train(run, overwrite=options.overwrite), devices.first())
+
+
+def task_of(options: Options) -> str | None:
+    """Return the task of the dataset, if one is given."""
+    return read_manifest(options.data).task.name if options.data else None
+
+
+def chosen(options: Options, task: str | None) -> Recipe:
+    """Return the recipe for a task: a named one or a file, changed by what the options say."""
+    learn = find_learn(task) if task else None
+    target = options.target or ((read_recipe(options.start).target or None) if options.start else None)
+    base = dict(_base(options, task, target))
+    inner = base.pop("model", {})
+    if not isinstance(inner, dict):
+        raise UserError(f'recipe: model = {inner!r}: must be an object of knobs, such as {{"name": "unet"}}')
+    inner = dict(inner)
+    asked = inner.pop("name", None)
+    model = options.model or asked
+    if inner and model == asked:
+        base["model"] = inner
+    short = {knob: target if name == "target" else getattr(options, name) for name, knob in SHORT.items()}
+    settings = [*(f"{knob}={value}" for knob, value in short.items() if value is not None), *options.set]
+    if options.start:
+        told = base if options.recipe else {knob: value for knob, value in base.items() if knob not in KEPT}
+        named = model if options.model or options.recipe else None
+        return adopt(options.start, named, told, settings, learn)
+    model = model or ("convnet" if target else "unet")
+    return make(recipe_of(model, find_model(model), learn), base, settings)
+
+
+def _base(options: Options, task: str | None, target: str | None) -> Mapping[str, Any]:
+    name = options.recipe or "default"
+    recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
+    if name in recipes:
+        return _for_target(target, task, recipes[name]) if target else recipes[name]
+    if not Path(name).exists():
+        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}")
+    return load(Path(name))
+
+
+def _for_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe of the task with a loss that suits one of its parameters, which becomes the target."""
+    known = {field.name: field for field in find_task(task).fields} if task else {}
+    field = known.get(target)
+    term = "cross_entropy" if field and field.classes else "mse"
+    told = [name for name in base.get("scalars", ()) if name != target]
+    return {**base, "loss": {"relative": 0, term: 1}, "scalars": told, "best": "loss"}
