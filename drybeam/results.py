@@ -153,7 +153,9 @@ class Model:
         sizes: dict[str, int] = {}
         for name, shape in shapes.items():
             dims = task[name].dims
-            if len(dims) != len(shape) or any(sizes.setdefault(dim, n) != n for dim, n in zip(dims, shape, strict=True)):
+            if len(dims) != len(shape) or any(
+                sizes.setdefault(dim, n) != n for dim, n in zip(dims, shape, strict=True)
+            ):
                 known = ", ".join(f"{dim} {sizes[dim]}" if dim in sizes else dim for dim in dims)
                 raise UserError(f"{name} has the shape {shape}; it must be ({known})")
         if problems := self.trained.accepts(task, {dim: n for dim, n in sizes.items() if dim != "sample"}):

@@ -264,7 +264,7 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     args = _evaluate_parser().parse_args(argv)
     from inference.report import document, expectations, tables
     from inference.report.evaluation import evaluate
-    from schemas.objects import sweep
+    from schemas.publish import sweep
 
     out = output("--out", args.out)
     refuse_store("--out", out)

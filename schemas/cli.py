@@ -132,11 +132,12 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _mend(path: Path) -> str:
     """The remedy for damage."""
-    from schemas.manifest import read_manifest
+    from schemas.manifest import read_manifest, receipts_of
+    from schemas.publish import is_folder
 
     if read_manifest(path).recipe is None:
         return "measurements cannot be made again: get another copy"
-    kept = path.absolute().with_name(f"{path.absolute().name}.run").is_dir()
+    kept = is_folder(receipts_of(path))
     what = "makes again what is damaged" if kept else "makes every sample again, since its receipts are gone"
     return f"its `generate` command {what}; or a new dataset: generate --from {path} --out ..."
 

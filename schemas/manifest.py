@@ -1,24 +1,17 @@
 """The root attributes of a dataset: all that is needed to read it, check it and make it again."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.digest import canonical
-from schemas.documents import document
-from schemas.objects import inside, read, sha256
+from schemas.documents import Metadata
+from schemas.publish import inside, is_folder, read, sha256
 from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, SPLITS, Task
 
-KEY = "drybeam"
 FORMAT = 2  # of the manifest and the layout of the store; 1 had other words for grids and what is free
-CONVENTION = {
-    "uuid": "0d1a9f5c-5a86-4c58-9f0e-6a1f6f0b7c11",
-    "name": KEY,
-    "description": "datasets of simulated or measured images with their targets, parameters, recipe and digest",
-}
 
 
 class Layout(BaseModel):
@@ -107,32 +100,32 @@ class Manifest(BaseModel):
         return [split for split in SPLITS if split in self.samples]
 
 
-def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
-    """The manifest of the dataset at a path.
+METADATA = Metadata(
+    model=Manifest,
+    key="drybeam",
+    uuid="0d1a9f5c-5a86-4c58-9f0e-6a1f6f0b7c11",
+    about="datasets of simulated or measured images with their targets, parameters, recipe and digest",
+    format=FORMAT,
+    what="dataset",
+    command="generate --task ...",
+)
 
-    Raises UserError if there is none, if it is damaged or newer than this reader, or if the dataset is
-    incomplete and `incomplete` does not say that this will do.
+
+def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
+    """Read the manifest of the dataset at a path.
+
+    Raises:
+        UserError: there is none, or a split of one, or it is damaged or newer than this reader, or the dataset is
+            incomplete and `incomplete` does not say that this will do.
     """
-    data = read(inside(path, "zarr.json"))
+    inside(path, "zarr.json")
     if path.absolute().name in SPLITS and read(path.absolute().parent / "zarr.json") is not None:
         raise UserError(f"{path}: is a split of a dataset; give the dataset, {path.absolute().parent}")
-    if data is None:
-        raise UserError(f"{path}: no dataset here (no zarr.json); make one with: generate --task ... --out {path}")
-    manifest = _parse(path, data)
-    if manifest.status != "complete" and not incomplete:
-        raise UserError(f"{path}: incomplete; run the same `generate` command again to finish it")
-    return manifest
+    kept = is_folder(receipts_of(path))
+    mend = "delete that one file and run `generate` again: finished units are kept" if kept else "give another path"
+    return METADATA.read(path, mend, incomplete=incomplete)
 
 
-def _parse(path: Path, data: bytes) -> Manifest:
-    known = path.with_name(path.name + ".run").is_dir()
-    mend = "delete that one file and run `generate` again: finished units are kept" if known else "give another path"
-    try:
-        metadata = json.loads(data)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path}/zarr.json: damaged metadata; {mend}") from None
-    try:
-        content = metadata["attributes"][KEY]
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: is no dataset of this kind (its zarr.json has no {KEY!r}); give another") from None
-    return document(Manifest, content, FORMAT, f"{path}/zarr.json", mend)
+def receipts_of(path: Path) -> Path:
+    """Return the folder beside a dataset where `generate` keeps its receipts."""
+    return path.absolute().with_name(f"{path.absolute().name}.run")

@@ -8,11 +8,10 @@ import argparse
 import os
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.objects import is_partial
-from schemas.runtime.errors import FULL, Interrupted, UserError
+from schemas.publish import exists, is_folder, is_partial, keys
+from schemas.runtime.errors import UserError
 
 STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
 CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
@@ -60,7 +59,7 @@ def is_store(folder: Path) -> bool:
 
 def refuse_file(option: str, path: Path) -> None:
     """Raise UserError if something other than a folder is at a place."""
-    if path.exists() and not path.is_dir():
+    if exists(path) and not is_folder(path):
         raise UserError(f"{option} {path}: is a file; choose another place")
 
 
@@ -85,44 +84,7 @@ def refuse_strangers(option: str, path: Path, written: Collection[str], command:
 def strangers(path: Path, written: Collection[str]) -> Iterator[str]:
     """Yield the keys in a store that are neither among these keys of metadata, nor chunks of their arrays."""
     arrays = {key.removesuffix("zarr.json") for key in written}
-    for key in sorted(_keys(path)):
+    for key in sorted(keys(path)):
         chunk = CHUNK.fullmatch(key)
         if key not in written and not (chunk and chunk[1] in arrays) and not is_partial(key.rpartition("/")[2]):
             yield key
-
-
-def _keys(path: Path) -> Iterator[str]:
-    """Yield the relative paths of all files and links below a folder; links are not followed."""
-    for folder, names, files in os.walk(path):
-        links = [name for name in names if os.path.islink(os.path.join(folder, name))]
-        for name in sorted([*files, *links]):
-            yield os.path.relpath(os.path.join(folder, name), path)
-
-
-@contextmanager
-def writable(option: str, path: Path) -> Iterator[None]:
-    """Say in one line that a place cannot be written.
-
-    Raises:
-        UserError: in place of an OSError.
-        Interrupted: the same, of a full disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
-        raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
-
-
-@contextmanager
-def resumable(path: Path, kept: str) -> Iterator[None]:
-    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes to its place."""
-    try:
-        yield
-    except BrokenPipeError:  # of the terminal
-        raise
-    except OSError as error:
-        raise Interrupted(
-            f"{path}: {error.strerror or error}; {kept} are kept: mend this and run the same command again"
-        ) from None

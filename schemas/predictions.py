@@ -4,31 +4,20 @@ tie-unet.zarr/zarr.json            who predicted what from which samples; consol
 tie-unet.zarr/phase/c/...          an object per unit of the dataset, coded as the dataset's own
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import zarr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
 
-from schemas.documents import document
-from schemas.objects import inside, read
-from schemas.runtime.errors import UserError
-from schemas.store import consolidate, create_array, encode, open_split
+from schemas.documents import Metadata
+from schemas.publish import reading
+from schemas.store import Array, describe, encoded, open_split
 from schemas.target_kinds import probability
 from schemas.task import SAMPLE, SPLITS, Task
 from schemas.task import Field as ArrayField
 
-KEY = "drybeam_predictions"
 FORMAT = 2  # of the metadata and the layout; a reader refuses a newer one
-CONVENTION = {
-    "uuid": "5b7f3f0e-8f0c-4c39-9a55-2f0f7b1c6d42",
-    "name": KEY,
-    "description": "targets predicted from one split of a dataset, by one network or classical method",
-}
 
 type Count = Annotated[int, Field(ge=0)]
 type Length = Annotated[int, Field(ge=1)]
@@ -149,52 +138,44 @@ class Predictions(BaseModel):
         return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
 
 
+METADATA = Metadata(
+    model=Predictions,
+    key="drybeam_predictions",
+    uuid="5b7f3f0e-8f0c-4c39-9a55-2f0f7b1c6d42",
+    about="targets predicted from one split of a dataset, by one network or classical method",
+    format=FORMAT,
+    what="predictions",
+    command="infer ...",
+)
+
+
 def metadata(predictions: Predictions) -> dict[str, bytes]:
-    """All zarr.json of a store, by key. With consolidated metadata if its status is complete."""
-    objects: dict[str, Buffer] = {}
-    store = MemoryStore(objects)
-    attributes = {"zarr_conventions": [CONVENTION], KEY: predictions.model_dump(mode="json")}
-    root = zarr.create_group(store, attributes=attributes)
-    for field in predictions.stored:
-        shape = field.shape(predictions.sizes)
-        shard = (predictions.unit, *shape)
-        create_array(root, field, (predictions.samples, *shape), predictions.chunks[field.name], shard)
-    if predictions.status == "complete":
-        consolidate(store, [""])
-    return {key: data.to_bytes() for key, data in objects.items()}
+    """Return all zarr.json of a store, by key; with consolidated metadata if its status is complete."""
+    arrays = [_array(predictions, field) for field in predictions.stored]
+    complete = predictions.status == "complete"
+    return describe(METADATA.attributes(predictions), {"": arrays}, complete=complete)
+
+
+def _array(predictions: Predictions, field: ArrayField) -> Array:
+    shape = field.shape(predictions.sizes)
+    whole, unit = (predictions.samples, *shape), (predictions.unit, *shape)
+    return Array(field, whole, predictions.chunks[field.name], unit)
 
 
 def objects(predictions: Predictions, start: int, values: Arrays) -> dict[str, bytes]:
-    """The objects that hold one unit from sample `start` on, by key."""
-    described = metadata(predictions)
-    return {
-        f"{field.name}/{key}": data
-        for field in predictions.stored
-        for key, data in encode(described[f"{field.name}/zarr.json"], start, values[field.name]).items()
-    }
+    """Return the objects that hold one unit from sample `start` on, by key."""
+    stored = {field.name: values[field.name] for field in predictions.stored}
+    return dict(encoded(metadata(predictions), start, stored))
 
 
 def read_predictions(path: Path, *, incomplete: bool = False) -> Predictions:
-    """What the predictions at a path are.
+    """Read the metadata of the predictions at a path.
 
-    Raises UserError if there are none, if their metadata are damaged or newer than this reader, or if they are
-    incomplete and `incomplete` does not say that this will do.
+    Raises:
+        UserError: there are none, or they are damaged or newer than this reader, or incomplete and `incomplete` does
+            not say that this will do.
     """
-    data = read(inside(path, "zarr.json"))
-    if data is None:
-        raise UserError(f"{path}: no predictions here (no zarr.json); make some with: infer ... --out {path}")
-    found = _parse(path, data)
-    if found.status != "complete" and not incomplete:
-        raise UserError(f"{path}: incomplete; run the same `infer` command again to finish it")
-    return found
-
-
-def _parse(path: Path, data: bytes) -> Predictions:
-    try:
-        content = json.loads(data)["attributes"][KEY]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{path}/zarr.json: not the metadata of predictions, or damaged; give another path") from None
-    return document(Predictions, content, FORMAT, f"{path}/zarr.json", "infer again, to another path")
+    return METADATA.read(path, "infer again, to another path", incomplete=incomplete)
 
 
 def read_rows(path: Path, predictions: Predictions, rows: slice, *, everything: bool = False) -> Arrays:
@@ -207,20 +188,10 @@ def read_target(
     path: Path, predictions: Predictions, field: ArrayField, rows: slice, window: tuple[slice, ...] = ()
 ) -> np.ndarray:
     """Some rows of one target, of each sample only a window if one is given; UserError as `read_rows`."""
-    try:
-        values = np.asarray(open_split(path, "")[field.name][rows, *window])  # type: ignore[index]
-    except UserError:
-        raise
-    except Exception as error:  # whatever a missing or damaged object makes a codec raise
-        raise _unreadable(path, rows, type(error).__name__) from None
     whole = np.broadcast_to(0, (rows.stop - rows.start, *field.shape(predictions.sizes)))
     expected = whole[:, *window].shape
-    if values.shape != expected:
-        raise _unreadable(path, rows, f"{field.name} has shape {values.shape}, not {expected}")
+    with reading(f"{path}: samples {rows.start}:{rows.stop}", "run the same `infer` command again"):
+        values = np.asarray(open_split(path, "")[field.name][rows, *window])  # type: ignore[index]
+        if values.shape != expected:
+            raise ValueError(f"{field.name} has shape {values.shape}, not {expected}")
     return values
-
-
-def _unreadable(path: Path, rows: slice, reason: str) -> UserError:
-    return UserError(
-        f"{path}: samples {rows.start}:{rows.stop} cannot be read ({reason}); run the same `infer` command again"
-    )

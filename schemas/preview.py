@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from schemas.grids import as_images
 from schemas.manifest import read_manifest
-from schemas.objects import publish_alone
+from schemas.publish import publish_alone, reading
 from schemas.runtime.errors import UserError
 from schemas.store import open_split, read_rows
 from schemas.task import Field, Task
@@ -63,16 +63,10 @@ def _is_picture(path: Path) -> bool:
 
 
 def _read(path: Path, split: str, task: Task, count: int) -> Values:
-    try:
+    mend = "finish or heal the dataset: run its `generate` command again"
+    with reading(f"{path}: the first {count} samples of {split}", mend):
         found = read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
         return {name: as_images(task.grids, task[name].dims, values) for name, values in found.items()}
-    except UserError:
-        raise
-    except Exception as error:  # whatever a missing or damaged object makes a codec raise
-        raise UserError(
-            f"{path}: the first {count} samples of {split} cannot be read ({type(error).__name__}); "
-            "finish or heal the dataset: run its `generate` command again"
-        ) from None
 
 
 def _images(values: np.ndarray) -> np.ndarray:

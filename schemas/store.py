@@ -9,7 +9,8 @@ tie.zarr/train/window/...        fields without a sample axis: one object
 
 import asyncio
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +23,66 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from schemas import digest
-from schemas.manifest import CONVENTION, KEY, Manifest
-from schemas.objects import inside
+from schemas.manifest import METADATA, Manifest
+from schemas.publish import inside
 from schemas.task import SAMPLE, Field
 
 LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
 COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
 
 
+@dataclass(frozen=True)
+class Array:
+    """An array of a store: the field that it holds, its shape, and how it is cut into objects."""
+
+    field: Field
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None = None
+
+
 def metadata(manifest: Manifest) -> dict[str, bytes]:
-    """All zarr.json of a dataset, by key, with consolidated metadata."""
+    """Return all zarr.json of a dataset, by key, with consolidated metadata."""
+    fields = (*manifest.task.fields, LEAF)
+    groups = {split: [_array(manifest, split, field) for field in fields] for split in manifest.splits}
+    return describe(METADATA.attributes(manifest), groups, {"status": manifest.status})
+
+
+def describe(
+    attributes: Mapping[str, Any],
+    groups: Mapping[str, Iterable[Array]],
+    of_groups: Mapping[str, Any] | None = None,
+    *,
+    complete: bool = True,
+) -> dict[str, bytes]:
+    """Return all zarr.json of a store, by key.
+
+    Args:
+        attributes: those of the root.
+        groups: arrays by their group; `""` is the root.
+        of_groups: attributes of the groups below the root.
+        complete: with consolidated metadata.
+    """
     objects: dict[str, Buffer] = {}
     store = MemoryStore(objects)
-    attributes = {"zarr_conventions": [CONVENTION], KEY: manifest.model_dump(mode="json")}
-    root = zarr.create_group(store, attributes=attributes)
-    for split in manifest.splits:
-        group = root.create_group(split, attributes={"status": manifest.status})
-        for field in (*manifest.task.fields, LEAF):
-            _create(group, manifest, split, field)
-    consolidate(store, [*manifest.splits, ""])
+    root = zarr.create_group(store, attributes=dict(attributes))
+    for name, arrays in groups.items():
+        group = root.create_group(name, attributes=dict(of_groups or {})) if name else root
+        for array in arrays:
+            create_array(group, array.field, array.shape, array.chunks, array.shards)
+    if complete:
+        consolidate(store, [*filter(None, groups), ""])
     return {key: data.to_bytes() for key, data in objects.items()}
 
 
-def _create(group: zarr.Group, manifest: Manifest, split: str, field: Field) -> None:
-    shape = _shape(manifest, field)
-    chunks, shards = shape, None
-    if field.per_sample:
-        shape = (manifest.samples[split], *shape)
-        chunks = (manifest.layout.block, *shape[1:])
-        if is_simulated(field):
-            chunks, shards = manifest.layout.chunks[field.name], (manifest.layout.unit, *shape[1:])
-    create_array(group, field, shape, chunks, shards)
+def _array(manifest: Manifest, split: str, field: Field) -> Array:
+    shape = field.shape({**manifest.sizes, "byte": digest.LEAF})
+    if not field.per_sample:
+        return Array(field, shape, shape)
+    whole = (manifest.samples[split], *shape)
+    if is_simulated(field):
+        return Array(field, whole, manifest.layout.chunks[field.name], (manifest.layout.unit, *shape))
+    return Array(field, whole, (manifest.layout.block, *shape))
 
 
 def create_array(
@@ -70,10 +100,6 @@ def create_array(
         dimension_names=field.dims,
         attributes={"units": field.units, "long_name": field.about, "role": field.role},
     )
-
-
-def _shape(manifest: Manifest, field: Field) -> tuple[int, ...]:
-    return field.shape({**manifest.sizes, "byte": digest.LEAF})
 
 
 def _missing(field: Field) -> Any:
@@ -106,6 +132,18 @@ def encode(described: bytes, start: int, values: np.ndarray) -> dict[str, bytes]
     else:
         array[...] = values
     return {key: data.to_bytes() for key, data in objects.items() if key != "zarr.json"}
+
+
+def encoded(
+    described: Mapping[str, bytes], start: int, arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the objects, by key, that hold rows from `start` on of some arrays, which are given by their paths.
+
+    described: all zarr.json of the store.
+    """
+    for path, values in arrays.items():
+        for key, data in encode(described[f"{path}/zarr.json"], start, values).items():
+            yield f"{path}/{key}", data
 
 
 class Confined(LocalStore):

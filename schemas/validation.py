@@ -1,6 +1,5 @@
 """Is a store what it says it is? Structure and values (`validate`), and every bit (`verify`)."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ import numpy as np
 import zarr
 
 from schemas import digest
+from schemas.documents import parsed
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import inside
+from schemas.publish import inside, read
 from schemas.runtime.errors import UserError
 from schemas.store import LEAF, open_split, read_rows, units
 from schemas.task import Field, find_task, problems, task_names
@@ -127,21 +127,18 @@ def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
     """Readers such as xarray trust the copies of the metadata in the groups: they must be those of the arrays."""
     for group in ("", *manifest.splits):
         try:
-            described = json.loads(inside(path, Path(group, "zarr.json")).read_bytes())
-            copies = described["consolidated_metadata"]["metadata"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            copies = _described(path, group)["consolidated_metadata"]["metadata"]
+        except (KeyError, TypeError) as error:
             yield f"{group or 'root'}: no readable consolidated metadata ({_reason(error)})"
             continue
         for key, copy in copies.items():
-            if _essence(copy) != _essence(_described(path, Path(group, key, "zarr.json"))):
+            if _essence(copy) != _essence(_described(path, f"{group}/{key}".strip("/"))):
                 yield f"{group or 'root'}: consolidated metadata of {key} are not those of the array"
 
 
-def _described(path: Path, key: Path) -> Any:
-    try:
-        return json.loads(inside(path, key).read_bytes())
-    except (OSError, ValueError):
-        return None
+def _described(path: Path, name: str) -> Any:
+    """Return the metadata of an array or a group, "" for the root; None if there are none, or damaged ones."""
+    return parsed(read(inside(path, Path(name, "zarr.json"))))
 
 
 def _essence(described: Any) -> Any:

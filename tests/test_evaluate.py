@@ -163,7 +163,7 @@ def test_predictions_that_do_not_belong_here_are_refused(
     shutil.copytree("a.zarr", "e.zarr")
     refused(evaluate(*toy, "--predictions", "e.zarr"), "all named wiener", "LABEL=STORE")
     refused(evaluate(*toy, "--predictions", "none.zarr"), "no predictions here")
-    refused(evaluate(*toy, "--predictions", "toy.zarr"), "not the metadata of predictions")
+    refused(evaluate(*toy, "--predictions", "toy.zarr"), "no predictions here")
     Path("b.zarr/line/c/1/0").unlink()
     _, out, err = evaluate(*toy)
     assert out == ""

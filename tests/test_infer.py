@@ -177,7 +177,7 @@ def test_what_is_not_ours_is_never_removed(toy: Path, infer: Command) -> None:
     Path("thesis/text").write_text("mine")
     refused(infer(*command, "--out", "thesis"), "holds files that are no predictions")
     shutil.copytree(toy, "copy.zarr")
-    refused(infer(*command, "--out", "copy.zarr"), "not the metadata of predictions")
+    refused(infer(*command, "--out", "copy.zarr"), "no predictions here")
     refused(infer(*command, "--out", "thesis/text"), "is a file")
     refused(infer(*command, "--out", toy / "p.zarr"), "lies inside the store")
     assert files("copy.zarr") == files(toy)
@@ -232,7 +232,7 @@ def test_damage_in_the_dataset_is_one_line(toy: Path, infer: Command) -> None:
         ('"format": 2', '"format": 3', "format 3, this program reads up to 2"),
         ('"samples": 40', '"samples": -40', "damaged: samples"),
         ('"split": "test"', '"split": "../x"', "damaged"),
-        ('"drybeam_predictions": {', '"other": {', "not the metadata of predictions"),
+        ('"drybeam_predictions": {', '"other": {', "no predictions here"),
     ],
 )
 def test_metadata_are_checked(toy: Path, infer: Command, old: str, new: str, said: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from schemas import objects
+from schemas import publish
 from tests.conftest import TOY_TASK, Command, files, launch, refused
 from tests.runs import SMALL
 
@@ -135,9 +135,9 @@ def full(result: tuple[int, str, str], place: str, *parts: str) -> None:
 
 def test_infer_can_be_resumed_after_a_full_disk(toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("inference.invert.run.publish", fills(1, objects.publish))
+        patch.setattr("inference.invert.run.publish", fills(1, publish.publish))
         full(infer(*INFER, "--out", "p.zarr"), "p.zarr", "finished units are kept")
-        patch.setattr(objects, "publish", fills(0, objects.publish))
+        patch.setattr(publish, "publish", fills(0, publish.publish))
         full(infer(*INFER, "--out", "q.zarr"), "q.zarr", "make room")
     assert "12 made now" in infer(*INFER, "--out", "p.zarr")[1]
 
@@ -149,7 +149,7 @@ def test_evaluate_can_be_run_again_after_a_full_disk(
     assert infer(*INFER, "--out", "p.zarr")[0] == 0
     command = ("--data", toy, "--predictions", "p.zarr", "--out", "report")
     with monkeypatch.context() as patch:
-        patch.setattr("inference.report.tables.publish", fills(1, objects.publish))
+        patch.setattr("inference.report.tables.publish", fills(1, publish.publish))
         full(evaluate(*command), "disk", "make room")
     assert evaluate(*command)[0] == 0
 
@@ -157,9 +157,9 @@ def test_evaluate_can_be_run_again_after_a_full_disk(
 @pytest.mark.usefixtures("quick")
 def test_train_can_be_resumed_after_a_full_disk(toy: Path, train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("training.metrics_log.publish", fills(1, objects.publish))
+        patch.setattr("training.metrics_log.publish", fills(1, publish.publish))
         full(train(*TRAIN), "run", "checkpoints are kept")
-        patch.setattr("training.run.publish", fills(0, objects.publish))
+        patch.setattr("training.run.publish", fills(0, publish.publish))
         full(train(*TRAIN, "--overwrite"), "run", "make room")
     assert train(*TRAIN)[0] == 0
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_removed_is_said(toy: Path, generate: Command, monkeypatc
     def in_use(path: Path, *, onexc: Callable[..., object]) -> None:
         onexc(os.rmdir, path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
-    monkeypatch.setattr("schemas.objects.shutil.rmtree", in_use)
+    monkeypatch.setattr("schemas.publish.shutil.rmtree", in_use)
     code, _, err = generate(*GENERATE, "--overwrite")
     assert code == 0
     assert err.count("\n") == 1
@@ -201,7 +201,7 @@ def test_a_dataset_that_the_recipe_reads_is_not_replaced(generate: Command) -> N
 KILLED = """
 import os, sys
 from pathlib import Path
-from schemas import objects
+from schemas import publish
 from schemas.cli import main
 
 rename, left = Path.rename, int(sys.argv.pop(1))

@@ -14,8 +14,7 @@ import pytest
 import zarr
 
 from generators.engine import creation
-from schemas.locks import locked
-from schemas.objects import publish_folder
+from schemas.publish import locked, publish_folder
 
 from .conftest import TOY_TASK, Command, digest, files, refused
 
@@ -72,7 +71,7 @@ def file() -> None:
 
 FOREIGN: dict[Callable[[], None], str] = {
     zarr_2: "which `generate` did not write",
-    zarr_3: "is no dataset of this kind",
+    zarr_3: "no dataset here",
     zarr_3_whose_root_was_deleted: "is of another dataset, whose root is lost",
     loose_files: "holds thesis.txt, which `generate` did not write",
     added_file: "holds train/thesis.txt, which `generate` did not write",
@@ -124,7 +123,7 @@ def test_predictions_are_overwritten_only_if_they_hold_nothing_else(generate: Co
     Path("p.zarr/notes.txt").write_text("mine")
     before = files(".")
     refused(infer(*command), "holds notes.txt, which `infer` did not write")
-    refused(infer(*command, "--out", "toy.zarr"), "not the metadata of predictions")
+    refused(infer(*command, "--out", "toy.zarr"), "no predictions here")
     assert files(".") == before
 
 
@@ -233,7 +232,7 @@ def test_nothing_is_left_behind(generate: Command, infer: Command, evaluate: Com
         "files",
     ):
         Path(name, f".x.{dead}_{'0' * 32}.partial").write_bytes(b"half")
-    Path("toy.zarr.run/claim.lock").touch()
+    Path(".toy.zarr.lock").touch()
     for name in ("toy.zarr", "p.zarr"):
         shutil.copytree(name, f"{name}.removed-{'0' * 32}")
     Path("toy.zarr.removed-by-me").mkdir()
@@ -270,7 +269,7 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
 
         return noted
 
-    monkeypatch.setattr(creation, "_publish", noting("toy.zarr.run/claim.lock", creation._publish))
+    monkeypatch.setattr(creation, "_publish", noting(".toy.zarr.lock", creation._publish))
     monkeypatch.setattr("schemas.exchange.importing.publish_folder", noting(".measured.zarr.lock", publish_folder))
     assert generate(*GENERATE)[0] == 0
     np.save("a.npy", SERIES)
@@ -282,8 +281,8 @@ WAITS = """
 import sys
 from pathlib import Path
 from generators.engine import creation
-from schemas.locks import locked
-from schemas.objects import publish_folder
+from schemas.publish import locked
+from schemas.publish import publish_folder
 for _ in range(200):
     with locked(Path("x.lock")):
         count = int(Path("count").read_text())

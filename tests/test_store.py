@@ -150,7 +150,7 @@ def test_problems_are_all_named() -> None:
     [
         (None, "no dataset here"),
         (b"x", "damaged metadata"),
-        (b"{}", "is no dataset of this kind"),
+        (b"{}", "no dataset here"),
         (b'{"attributes": {"drybeam": {"format": 99}}}', "format 99, this program reads up to 2"),
         (b'{"attributes": {"drybeam": {"format": 1, "task": 3}}}', "damaged"),
         (b'{"attributes": {"drybeam": [1]}}', "damaged"),

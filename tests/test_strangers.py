@@ -23,8 +23,8 @@ from generators.engine import pipeline
 from generators.engine.recompute import recompute
 from generators.specimens.from_files import picture_files
 from generators.tasks import stem4d
-from schemas.manifest import KEY
-from schemas.objects import publish, sha256
+from schemas.manifest import METADATA
+from schemas.publish import publish, sha256
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Knobs, knob, load, make, refuse_paths, untold
 from schemas.store import Confined
@@ -59,7 +59,7 @@ def store_of(task: str, recipe: Mapping[str, Any]) -> Path:
     samples = {"train": 2, "validation": 0, "test": 0}
     manifest = pipeline.plan(task, find_generator(task)[1].Recipe(), 0, samples, Path("x.zarr")).manifest
     manifest = manifest.model_copy(update={"recipe": recipe, "status": "complete", "root_digest": "0" * 64})
-    root = {"attributes": {KEY: manifest.model_dump(mode="json")}}
+    root = {"attributes": {METADATA.key: manifest.model_dump(mode="json")}}
     publish(Path("x.zarr/zarr.json"), json.dumps(root).encode())
     return Path("x.zarr")
 

@@ -139,7 +139,7 @@ def test_images_that_infer_stitched_are_read_and_no_others(
     assert compared("d.zarr", "a.zarr").stored == {"a": None}
     infer(*command)
     next(path for path in Path("image.zarr/phase/c/1").rglob("*") if path.is_file()).write_bytes(b"damage")
-    assert "image.zarr: images cannot be read" in compared("d.zarr", "a.zarr").failed["a"]
+    assert "image.zarr: cannot be read" in compared("d.zarr", "a.zarr").failed["a"]
 
 
 def test_the_command_line_tells_shows_and_bounds_them(evaluate: Command) -> None:

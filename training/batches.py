@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from schemas.runtime.errors import UserError
+from schemas.publish import reading
 from schemas.slices import fold
 from schemas.store import open_split
 from schemas.task import Task
@@ -75,18 +75,11 @@ class Split:
         return self.crop is not None and self.crop.cuts(self.crop.task[name])
 
     def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
-        try:
+        mend = "see `dataset verify`, mend with the same `generate` command"
+        with reading(f"{self.path}/{self.name} {what}", mend):
             group = open_split(self.path, self.name)
             places: dict[str, Any] = {name: index if self.task[name].per_sample else ... for name in names}
             return {name: np.asarray(group[name][place]) for name, place in places.items()}
-        except UserError:
-            raise
-        except Exception as error:  # whatever a damaged object makes a codec raise
-            reason = str(error).partition("\n")[0]
-            raise UserError(
-                f"{self.path}/{self.name} {what}: cannot be read "
-                f"({type(error).__name__}: {reason}); see `dataset verify`, mend with the same `generate` command"
-            ) from None
 
 
 class Resident:

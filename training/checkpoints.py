@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from pydantic import BaseModel, ConfigDict
 
+from schemas.publish import entries
 from schemas.runtime.errors import Interrupted, UserError
 from training.devices import everybody, first, replicated
 from training.steps import State
@@ -159,7 +160,7 @@ class Checkpoints:
 
 def at(folder: Path, step: int, run: str) -> tuple[State, Memory]:
     """The state at a step of a run, as arrays of the host; UserError: not there, damaged, or of another run."""
-    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    steps = sorted(int(path.name) for path in entries(folder) if path.name.isdigit())
     if step not in steps:
         raise UserError(f"{folder}: no checkpoint {step}; there are: {', '.join(map(str, steps)) or 'none'}")
     try:

@@ -3,8 +3,6 @@
 The folder works wherever it is copied. It holds data only, no pickle: the code of task and model is found by name.
 """
 
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,8 +18,8 @@ from safetensors.numpy import save as save_arrays
 
 from schemas import slices
 from schemas.digest import canonical
-from schemas.documents import document
-from schemas.objects import inside, read, sha256
+from schemas.documents import document, parsed
+from schemas.publish import REPLACED, aside, exists, inside, is_folder, publish_folder, read, sha256
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import make, refuse_paths
 from schemas.task import Task, find_task, task_names
@@ -177,23 +175,13 @@ class Trained:
 def save(folder: Path, card: Card, parameters: Named, rest: Named) -> None:
     """Write a model in place of the one in `folder`. Killed anywhere, it leaves the old one or the new one whole.
 
-    Between the two renames the old one is `.<name>.old` alone; `load_card` and the next `save` know.
+    While the new one takes its place, the old one lies beside it; `load_card` looks there.
     """
     weights = _packed(parameters, rest)
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
-    new, old = _aside(folder, "new"), _aside(folder, "old")
-    if old.exists() and not folder.exists():  # the last save died between its renames
-        old.rename(folder)
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
-    (new / "model.safetensors").write_bytes(weights)
-    (new / "model.json").write_text(card.model_dump_json(indent=1))
-    (new / "README.md").write_text(_readme(card))
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    files = {"model.json": card.model_dump_json(indent=1), "README.md": _readme(card)}
+    encoded = ((name, text.encode()) for name, text in files.items())
+    publish_folder(folder, [("model.safetensors", weights), *encoded])
 
 
 def _packed(parameters: Named, rest: Named) -> bytes:
@@ -203,29 +191,25 @@ def _packed(parameters: Named, rest: Named) -> bytes:
 
 def load_card(path: Path) -> tuple[Path, Card]:
     """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
-    folder = next((f for f in _places(path) if f.is_dir()), path)
+    folder = next((f for f in _places(path) if is_folder(f)), path)
     if folder.parent == path:
         inside(path, folder.name)
     data = read(inside(folder, "model.json"))
     if data is None:
-        if (path / "run.json").exists():
+        if exists(path / "run.json"):
             raise UserError(f"{path}: this run has no model yet; go on training: the first comes with the first epoch")
         raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        content = None
-    return folder, document(Card, content, FORMAT, f"{folder}/model.json", "copy the model again")
+    return folder, document(Card, parsed(data), FORMAT, f"{folder}/model.json", "copy the model again")
 
 
 def _places(path: Path) -> tuple[Path, ...]:
-    """Where a model may lie: in a run, in a folder of its own, or put aside by a `save` that died."""
-    return path / "best", path / ".best.old", path, _aside(path, "old")
+    """Return where a model may lie: in a run, in a folder of its own, or beside these if a `save` died.
 
-
-def _aside(folder: Path, word: str) -> Path:
-    folder = folder.absolute()
-    return folder.with_name(f".{folder.name}.{word}")
+    Older programs put it aside as `.<name>.old`.
+    """
+    best, whole = path / "best", path.absolute()
+    old = path / ".best.old", whole.with_name(f".{whole.name}.old")
+    return best, *aside(best, REPLACED), old[0], path, *aside(whole, REPLACED), old[1]
 
 
 def load_model(path: Path) -> Trained:
@@ -276,7 +260,7 @@ def load_whole(path: Path) -> tuple[Card, bytes]:
     """The card and the weights that it vouches for; UserError if they do not belong together."""
     folder, card = load_card(path)
     file = inside(folder, "model.safetensors")
-    weights = read(file) if file.is_file() else None
+    weights = read(file)
     if weights is None or sha256(weights) != card.weights_sha256:
         raise UserError(f"{file}: missing, or not the weights of model.json; copy the model again")
     return card, weights

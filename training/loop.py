@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from schemas import slices
-from schemas.output import resumable
+from schemas.publish import resumable
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
 from training import assembly, batches, devices, export, losses, optimizers, pretrained, steps

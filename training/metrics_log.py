@@ -17,7 +17,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
-from schemas.objects import publish
+from schemas.publish import entries, publish, remove
+from schemas.publish import read as read_object
 
 type Row = dict[str, float | int]
 
@@ -30,8 +31,8 @@ class Journal:
         rows = [row for row in read(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
-        for events in (folder / "tensorboard").glob("events.out.tfevents.*"):  # a kill may have cut them short
-            events.unlink()
+        for events in entries(folder / "tensorboard"):  # a kill may have cut them short
+            remove(events)
         self._board = Board(folder / "tensorboard")
         for row in rows:
             self._show(row)
@@ -86,9 +87,8 @@ class Board:
 
 def read(folder: Path) -> list[Row]:
     """The lines of a run; torn or damaged ones are left out."""
-    path = folder / "metrics.jsonl"
     rows = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    for line in (read_object(folder / "metrics.jsonl") or b"").decode(errors="replace").splitlines():
         with suppress(ValueError):
             row = json.loads(line)
             if isinstance(row, dict) and isinstance(row.get("step"), int):

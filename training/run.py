@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -12,10 +12,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from schemas import locks, output
+from schemas import output
 from schemas.digest import canonical
+from schemas.documents import parsed
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import is_partial, publish, read, set_aside, sha256, sweep, sweep_removed
+from schemas.publish import (
+    REMOVED,
+    REPLACED,
+    aside,
+    claimed,
+    entries,
+    exists,
+    publish,
+    read,
+    set_aside,
+    sha256,
+    sweep,
+    sweep_removed,
+    writable,
+)
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import processor
 from schemas.store import open_split
@@ -199,22 +214,20 @@ def _moments_of(mean: float, std: float) -> Moments:
     return Moments(mean=mean, std=std if std > 1e-6 * abs(mean) else abs(mean) or 1.0)
 
 
-@contextmanager
-def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
+def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
     """Hold the run's folder for this process alone while entered. Nothing in it is changed before `begin`.
 
     UserError shows how it differs from the run that is there, or says that another process is at it.
     """
-    output.refuse_store("--out", run.out)
-    _refuse_foreign(run.out, overwrite=overwrite)
-    with ExitStack() as stack:
-        with output.writable("--out", run.out):
-            refused = f"{run.out}: another process is training here; wait for it, or give another --out"
-            locks.alone(run.out, stack, refused)
+
+    def refuse() -> None:
+        output.refuse_store("--out", run.out)
         _refuse_foreign(run.out, overwrite=overwrite)
         if _learned(run.out) and not overwrite:
             _refuse_other(run)
-        yield
+
+    busy = "another process is training here; wait for it, or give another --out"
+    return claimed("--out", run.out, refuse, busy=busy)
 
 
 def begin(run: Run, *, overwrite: bool) -> None:
@@ -223,8 +236,8 @@ def begin(run: Run, *, overwrite: bool) -> None:
     The caller has entered `claim`, and knows that the run can begin.
     """
     _refuse_foreign(run.out, overwrite=overwrite)
-    with output.writable("--out", run.out):
-        if overwrite and _entries(run.out):
+    with writable("--out", run.out):
+        if overwrite:
             set_aside(run.out)
         sweep_removed(run.out)
         sweep(run.out)
@@ -236,10 +249,10 @@ def _refuse_other(run: Run) -> None:
     """Raise UserError if the run that is there differs from this one."""
     path = run.out / "run.json"
     neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
-    try:
-        differences = list(_differences(json.loads(path.read_bytes()), json.loads(json.dumps(run.identity)), neutral))
-    except ValueError:
-        raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite") from None
+    stored = parsed(read(path))
+    if stored is None:
+        raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite")
+    differences = list(_differences(stored, json.loads(json.dumps(run.identity)), neutral))
     if differences:
         raise UserError(
             f"{run.out}: holds another run ({'; '.join(differences[:4])}); "
@@ -247,16 +260,13 @@ def _refuse_other(run: Run) -> None:
         )
 
 
-def _entries(out: Path) -> set[str]:
-    return {path.name for path in out.glob("*") if not is_partial(path.name)}
-
-
 def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
     """Raise UserError unless a folder is empty or a run, without foreign files where `train` replaces things."""
-    there = _entries(out)
+    there = {path.name for path in entries(out)}
     if there and not _is_run(out / "run.json"):
         raise UserError(f"{out}: is not empty, and no run (its run.json is lost, or of others); give another --out")
-    strangers = [*(sorted(there - OURS) if overwrite else []), *_strangers(out)]
+    ours = OURS | {left.name for word in (REMOVED, REPLACED) for left in aside(out / "best", word)}
+    strangers = [*(sorted(there - ours) if overwrite else []), *_strangers(out)]
     if strangers:
         raise UserError(
             f"{out}: holds {strangers[0]}, which `train` did not write; move it away, or give another --out"
@@ -264,23 +274,21 @@ def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
 
 
 def _is_run(path: Path) -> bool:
-    try:
-        return bool({"version", "data", "recipe"} <= json.loads(path.read_bytes()).keys())
-    except (OSError, ValueError, AttributeError):
-        return False
+    found = parsed(read(path))
+    return isinstance(found, dict) and {"version", "data", "recipe"} <= found.keys()
 
 
 def _strangers(out: Path) -> Iterator[str]:
     """Yield entries of the folders that `train` replaces which it did not write."""
     for folder, known in WRITTEN.items():
-        for path in sorted((out / folder).glob("*")):
-            if not re.fullmatch(known, path.name) and not is_partial(path.name):
+        for path in entries(out / folder):
+            if not re.fullmatch(known, path.name):
                 yield f"{folder}/{path.name}"
 
 
 def _learned(out: Path) -> bool:
     """Whether there is anything to lose."""
-    return (out / "best").exists() or any(entry.name.isdigit() for entry in (out / "checkpoints").glob("*"))
+    return exists(out / "best") or any(entry.name.isdigit() for entry in entries(out / "checkpoints"))
 
 
 def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:

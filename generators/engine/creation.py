@@ -4,9 +4,8 @@ The root metadata is published first: from then on the folder belongs to the pla
 moment can be resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,27 @@ from zarr.errors import BaseZarrError as ZarrError
 from generators.engine import receipts, shards
 from generators.engine.plan import RECEIPTS, Plan
 from schemas import digest, output
-from schemas.locks import locked
+from schemas.documents import parsed
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
+from schemas.publish import (
+    claimed,
+    entries,
+    inside,
+    is_folder,
+    publish,
+    publish_if_changed,
+    read,
+    remove,
+    set_aside,
+    sweep,
+    sweep_removed,
+    writable,
+)
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import files_of
-from schemas.store import LEAF, encode, metadata, open_split
+from schemas.store import LEAF, encoded, metadata, open_split
 
-LOCK = "claim.lock"
+LOCK = "claim.lock"  # that older programs may have left among the receipts
 COMMAND = "generate"
 
 
@@ -56,24 +68,17 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
     One client at a time: another may have claimed the place since `prepare`, so all is decided again.
     An OSError becomes a UserError naming the place, or Interrupted if the disk is full.
     """
-    with output.writable("--out", plan.out):
+
+    def refuse() -> None:
         _refuse_foreign(plan, overwrite=overwrite)
-        with _alone(plan):
-            _refuse_foreign(plan, overwrite=overwrite)
-            if overwrite:
-                _remove(plan)
-            sweep_removed(plan.out)
-            plan = prepare(plan, unit_samples=unit_samples)
-            _publish(plan)
-    return plan
 
-
-@contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
-    """Hold the lock of a place."""
-    plan.run.mkdir(parents=True, exist_ok=True)
-    with locked(plan.run / LOCK):
-        yield
+    with writable("--out", plan.out), claimed("--out", plan.out, refuse):
+        if overwrite:
+            _remove(plan)
+        sweep_removed(plan.out)
+        made = prepare(plan, unit_samples=unit_samples)
+        _publish(made)
+    return made
 
 
 def _publish(plan: Plan) -> None:
@@ -100,21 +105,19 @@ def _is_group(key: str) -> bool:
 def constants(plan: Plan) -> dict[str, bytes]:
     """The objects of the fields without a sample axis."""
     values = shards.constants(plan)
-    objects = {}
-    for split in plan.manifest.splits:
-        for name, array in values.items():
-            prefix = f"{split}/{name}"
-            for key, data in encode(shards.described(plan, prefix), 0, array).items():
-                objects[f"{prefix}/{key}"] = data
-    return objects
+    described = shards.described(plan)
+    return {
+        key: data
+        for split in plan.manifest.splits
+        for key, data in encoded(described, 0, {f"{split}/{name}": array for name, array in values.items()})
+    }
 
 
 def _remove(plan: Plan) -> None:
     """Set the dataset at a place aside, and remove its receipts."""
-    if plan.out.is_dir():
-        set_aside(plan.out)
-    for receipt in _entries(plan.run / RECEIPTS):
-        receipt.unlink()
+    set_aside(plan.out)
+    for receipt in entries(plan.run / RECEIPTS):
+        remove(receipt)
 
 
 def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
@@ -125,7 +128,7 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
     output.refuse_file("--out", plan.out)
     if other := next(_strangers(plan), None):
         raise UserError(f"--out {plan.out}: {other} is no receipt; move it away, or choose another place")
-    if not plan.out.is_dir():
+    if not is_folder(plan.out):
         return
     if read(plan.out / "zarr.json") is None:
         _refuse_without_root(plan)
@@ -149,12 +152,8 @@ def _strangers(plan: Plan) -> Iterator[Path]:
     """Yield what is beside a dataset in the place of its receipts, and is none."""
     folder = plan.run / RECEIPTS
     yield from (path for path in (plan.run, folder) if path.is_symlink())
-    yield from (path for path in _entries(plan.run) if path.name not in (RECEIPTS, LOCK))
-    yield from (path for path in _entries(folder) if not receipts.NAME.fullmatch(path.name))
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("*") if not is_partial(path.name))
+    yield from (path for path in entries(plan.run) if path.name not in (RECEIPTS, LOCK))
+    yield from (path for path in entries(folder) if not receipts.NAME.fullmatch(path.name))
 
 
 def _refuse_without_root(plan: Plan) -> None:
@@ -163,7 +162,8 @@ def _refuse_without_root(plan: Plan) -> None:
     output.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
     found = {key: data for key in described if (data := read(plan.out / key)) is not None}
     other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
-    if other or (any(path.is_dir() for path in plan.out.glob("*/*/c")) and not _receipted(plan)):
+    chunks = any(is_folder((plan.out / key).with_name("c")) for key in described)
+    if other or (chunks and not _receipted(plan)):
         raise UserError(
             f"--out {plan.out}: {other or 'it'} is of another dataset, whose root is lost; move the folder away, "
             "or choose another place"
@@ -183,8 +183,8 @@ def _receipted(plan: Plan) -> bool:
 def _alike(found: bytes, ours: bytes) -> bool:
     """Return whether metadata may be of our array or group; what is damaged is mended later."""
     try:
-        content, expected = (json.loads(data)["attributes"] for data in (found, ours))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        content, expected = (parsed(data)["attributes"] for data in (found, ours))
+    except (KeyError, TypeError):
         return True
     return content == expected or set(content) == set(expected) == {"status"}
 
@@ -259,16 +259,9 @@ def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
                 yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()  # type: ignore[index]
 
 
-def existing_bytes(path: Path) -> int:
-    """Bytes of the objects of a dataset; 0 if there is none."""
-    if read(path / "zarr.json") is None:
-        return 0
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-
-
 def unfinished(plan: Plan) -> int:
     """Samples without a receipt; whether receipts still hold is seen when the plan is carried out."""
     jobs = (job for job in plan.jobs() if job.kind == "samples")
-    if not plan.run.is_dir():
+    if not is_folder(plan.run):
         return sum(plan.manifest.samples.values())
     return sum(job.stop - job.start for job in jobs if receipts.load(job) is None)

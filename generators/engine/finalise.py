@@ -8,9 +8,9 @@ from generators.engine.plan import Plan
 from generators.engine.receipts import Moments, Receipt
 from schemas import digest
 from schemas.manifest import Manifest, Statistics, read_manifest
-from schemas.objects import inside, publish_if_changed, sweep
+from schemas.publish import inside, publish_if_changed, sweep
 from schemas.runtime.errors import Interrupted
-from schemas.store import LEAF, encode, metadata
+from schemas.store import LEAF, encoded, metadata
 
 
 def finalise(plan: Plan) -> Manifest:
@@ -35,15 +35,14 @@ def finalise(plan: Plan) -> Manifest:
 
 def _leaves(plan: Plan, split: str) -> str:
     """Write the leaf digests of a split; returns the digest of the split."""
-    described = shards.described(plan, f"{split}/{LEAF.name}")
     rows = plan.manifest.layout.block
     pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
 
     def written() -> Iterator[bytes]:
         for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
-            values = digest.as_array(block)
-            for key, data in encode(described, index * rows, values).items():
-                publish_if_changed(inside(plan.out, f"{split}/{LEAF.name}/{key}"), data)
+            leaves = {f"{split}/{LEAF.name}": digest.as_array(block)}
+            for key, data in encoded(shards.described(plan), index * rows, leaves):
+                publish_if_changed(inside(plan.out, key), data)
             yield block
 
     return digest.split(plan.manifest.samples[split], written())

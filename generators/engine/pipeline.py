@@ -20,7 +20,8 @@ from generators.engine.provenance import packages, platform_class
 from generators.recipe import Recipe
 from schemas.layout import choose
 from schemas.manifest import FORMAT, Layout, Manifest
-from schemas.output import output, resumable, writable
+from schemas.output import output
+from schemas.publish import exists, nbytes, read, resumable, writable
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import cores
 from schemas.runtime.settings import describe
@@ -119,10 +120,11 @@ def _peak() -> int:
 
 def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
     """UserError if the place cannot be written, or the disk or the memory of this machine is too small for a plan."""
-    place = next(folder for folder in (plan.out, *plan.out.parents) if folder.exists())
+    place = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
     with writable("--out", plan.out):
         tempfile.TemporaryFile(dir=place).close()
-    free = shutil.disk_usage(place).free + (creation.existing_bytes(plan.out) if plan.out.is_dir() else 0)
+    held = 0 if read(plan.out / "zarr.json") is None else nbytes(plan.out)
+    free = shutil.disk_usage(place).free + held
     if cost.disk > free:
         raise UserError(
             f"{plan.out}: {sum(plan.manifest.samples.values()):,} samples take up to {size(cost.disk)}, "

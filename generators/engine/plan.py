@@ -9,7 +9,7 @@ from typing import Literal
 
 from generators.recipe import Recipe
 from schemas import digest
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, receipts_of
 from schemas.store import is_simulated, units
 from schemas.task import Task
 
@@ -34,7 +34,7 @@ class Plan:
     @property
     def run(self) -> Path:
         """The folder beside the store that holds the receipts."""
-        return self.out.with_name(self.out.name + ".run")
+        return receipts_of(self.out)
 
     @cached_property
     def fingerprint(self) -> str:

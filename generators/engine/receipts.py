@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from generators.engine.plan import RECEIPTS, Job, Plan
 from schemas.manifest import Layout
-from schemas.objects import inside, publish, read, sha256
+from schemas.publish import entries, inside, nbytes, publish, read, sha256
 
 NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
 
@@ -59,7 +59,7 @@ def layout(plan: Plan) -> Layout | None:
     """How finished units of a plan are laid out; None if none is. For a store that lost its root: what is chosen for
     a new one depends on how fast the machine is just now.
     """
-    for path in sorted((plan.run / RECEIPTS).glob("*.json")):
+    for path in entries(plan.run / RECEIPTS):
         receipt = _read(path)
         if receipt is not None and receipt.fingerprint == plan.fingerprint:
             return receipt.layout
@@ -87,11 +87,9 @@ def holds(job: Job, receipt: Receipt) -> bool:
     )
 
 
-def _holds(job: Job, key: str, digest: str, size: int) -> bool:
+def _holds(job: Job, key: str, digest: str, length: int) -> bool:
     path = inside(job.plan.out, key)
-    if not path.is_file() or path.stat().st_size != size:
-        return False
-    return sha256(path.read_bytes()) == digest
+    return nbytes(path) == length and sha256(read(path) or b"") == digest
 
 
 def save(job: Job, receipt: Receipt) -> None:

@@ -20,9 +20,9 @@ from generators.engine.receipts import Moments, Receipt
 from generators.streams import Streams
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
-from schemas.objects import inside, publish, sha256
+from schemas.publish import inside, publish, sha256
 from schemas.runtime.errors import Interrupted, UserError
-from schemas.store import encode, is_simulated, metadata, units
+from schemas.store import encoded, is_simulated, metadata, units
 from schemas.task import problems
 
 BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
@@ -62,10 +62,10 @@ def _do(job: Job) -> None:
     values, leaves, moments = _samples(job) if job.kind == "samples" else (_parameters(job), "", {})
     _refuse_if_changed(job)
     objects = {}
-    for name, array in values.items():
-        for key, data in _encode(job, name, array).items():
-            publish(inside(job.plan.out, key), data)
-            objects[key] = (sha256(data), len(data))
+    arrays = {f"{job.split}/{name}": array for name, array in values.items()}
+    for key, data in encoded(described(job.plan), job.start, arrays):
+        publish(inside(job.plan.out, key), data)
+        objects[key] = (sha256(data), len(data))
     seconds = time.perf_counter() - start
     receipts.save(
         job,
@@ -91,14 +91,9 @@ def _refuse_if_changed(job: Job) -> None:
         raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
 
 
-def _encode(job: Job, name: str, array: np.ndarray) -> dict[str, bytes]:
-    prefix = f"{job.split}/{name}"
-    return {f"{prefix}/{key}": data for key, data in encode(described(job.plan, prefix), job.start, array).items()}
-
-
-def described(plan: Plan, array: str) -> bytes:
-    """The zarr.json of an array of a plan."""
-    return _metadata(plan.manifest.model_dump_json())[f"{array}/zarr.json"]
+def described(plan: Plan) -> dict[str, bytes]:
+    """Return all zarr.json of a plan, by key."""
+    return _metadata(plan.manifest.model_dump_json())
 
 
 @lru_cache(maxsize=4)

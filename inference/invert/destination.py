@@ -8,8 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas import output
-from schemas.objects import inside, is_partial, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 from schemas.predictions import Predictions, metadata, read_predictions
+from schemas.publish import (
+    entries,
+    inside,
+    publish,
+    publish_if_changed,
+    read,
+    set_aside,
+    sweep,
+    sweep_removed,
+    writable,
+)
 from schemas.runtime.errors import UserError
 
 
@@ -26,8 +36,8 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
     UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
     """
     _refuse_foreign(path, overwrite=overwrite)
-    with output.writable("--out", path):
-        if overwrite and path.is_dir():
+    with writable("--out", path):
+        if overwrite:
             set_aside(path)
         sweep_removed(path)
         if read(path / "zarr.json") is not None:
@@ -71,11 +81,9 @@ def _short(value: object) -> str:
 def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
     """Raise UserError unless a place is free, or holds predictions; to be overwritten, nothing else."""
     output.refuse_file("--out", path)
-    if not path.is_dir():
-        return
     if read(path / "zarr.json") is not None:
         stored = read_predictions(path, incomplete=True)
         if overwrite:
             output.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
-    elif any(not is_partial(entry.name) for entry in path.iterdir()):
+    elif entries(path):
         raise UserError(f"--out {path}: holds files that are no predictions; choose another place")

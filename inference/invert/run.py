@@ -12,10 +12,8 @@ from inference.contract import Inverter
 from inference.invert import destination
 from inference.invert.source import Source
 from inference.invert.tiling import Tiles, all_stored, of_tile, spatial, steps
-from schemas import locks
-from schemas.objects import inside, publish
-from schemas.output import resumable, writable
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
+from schemas.publish import claimed, exists, inside, publish, resumable
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.progress import pace, progress
@@ -178,7 +176,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
 def refuse(job: Job, *, overwrite: bool = False) -> None:
     """Raise UserError if a job cannot begin: its place holds something else, or its first samples cannot be read."""
     destination.refuse(job.out, job.predictions, overwrite=overwrite)
-    if overwrite or not (job.out / "zarr.json").exists():
+    if overwrite or not exists(job.out / "zarr.json"):
         job.source.take(job.inverter.inputs, _first(job))
 
 
@@ -186,10 +184,9 @@ def refuse(job: Job, *, overwrite: bool = False) -> None:
 def alone(jobs: Sequence[Job]) -> Iterator[None]:
     """Hold the places of all jobs for this process while entered. UserError: another one writes there."""
     with ExitStack() as stack:
-        for out in (job.out for job in jobs):
-            with writable("--out", out):
-                refused = f"--out {out}: another `infer` writes here; wait for it, or choose another"
-                locks.alone(out, stack, refused)
+        for job in jobs:
+            busy = "another `infer` writes here; wait for it, or choose another"
+            stack.enter_context(claimed("--out", job.out, busy=busy))
         yield
 
 

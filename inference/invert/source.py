@@ -12,6 +12,7 @@ import zarr
 from schemas import slices
 from schemas.manifest import Manifest, read_manifest
 from schemas.predictions import Predictions, read_rows
+from schemas.publish import reading
 from schemas.runtime.errors import UserError
 from schemas.store import open_split
 from schemas.task import Field, Task
@@ -84,22 +85,13 @@ class Source:
 
     def _read(self, field: Field, start: int, stop: int) -> np.ndarray:
         rows: Any = slice(start, stop) if field.per_sample else ...
-        try:
-            values = np.asarray(self._group[field.name][rows])
-        except UserError:
-            raise
-        except Exception as error:  # whatever a missing or damaged object makes a codec raise
-            raise self._damaged(field, type(error).__name__) from None
         expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)
-        if values.shape != expected:
-            raise self._damaged(field, f"shape {values.shape}, must be {expected}")
+        mend = "heal the dataset: run its `generate` command again"
+        with reading(f"{self.path}/{self.split}/{field.name}", mend):
+            values = np.asarray(self._group[field.name][rows])
+            if values.shape != expected:
+                raise ValueError(f"shape {values.shape}, must be {expected}")
         return values
-
-    def _damaged(self, field: Field, reason: str) -> UserError:
-        return UserError(
-            f"{self.path}/{self.split}/{field.name}: cannot be read ({reason}); "
-            "heal the dataset: run its `generate` command again"
-        )
 
 
 class Rows(Source):

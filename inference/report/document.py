@@ -14,7 +14,7 @@ from inference.report.evaluation import CURVES, Evaluation, Result, Run
 from inference.report.html import CSS, PAGE, Cell, image, paragraph, table, text
 from inference.report.style import styled
 from inference.report.tables import arrow, between, mean_and_deviation, ratio, ratio_error, unit_of
-from schemas.objects import publish
+from schemas.publish import publish
 from schemas.target_kinds import ranked
 from schemas.task import Field
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from inference.report.evaluation import Evaluation, Result, Run
 from inference.report.regions import regions
-from schemas.objects import publish
+from schemas.publish import exists, publish, read
 from schemas.runtime.errors import UserError
 
 BESIDE = ("metrics.csv", "report.html")  # written after metrics.json
@@ -32,12 +32,13 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
     Always for files that are no report of ours; unless `overwrite`, for scores of other data or of a method that is
     not among these.
     """
-    if not (folder / "metrics.json").exists():  # it is written first
-        if other := next((name for name in BESIDE if (folder / name).exists()), None):
+    data = read(folder / "metrics.json")  # it is written first
+    if data is None:
+        if other := next((name for name in BESIDE if exists(folder / name)), None):
             raise UserError(f"{folder}/{other}: `evaluate` did not write it; move it away, or give another --out")
         return
     try:
-        there = json.loads((folder / "metrics.json").read_text())
+        there = json.loads(data)
         held = {(there["split"], name) for name in there["methods"]}
         held |= {(split, name) for split, part in there.get("splits", {}).items() for name in part["methods"]}
         same = there["dataset_digest"] == found.main.source.manifest.root_digest

@@ -18,7 +18,7 @@ from inference.stitching import store
 from inference.stitching.compare import worth
 from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching.resolution import Resolution
-from schemas.objects import publish_alone
+from schemas.publish import exists, publish_alone
 from schemas.runtime.errors import UserError
 from schemas.task import find_task
 
@@ -61,7 +61,7 @@ def refuse_pictures(out: Path) -> None:
     """Raise UserError if files beside the place of new images have the names of those that are made with them."""
     stem = glob.escape(out.name.removesuffix(".zarr"))
     found = [*out.parent.glob(f"{stem}-resolution.json"), *out.parent.glob(f"{stem}-[0-9]*.png")]
-    if found and not out.exists():
+    if found and not exists(out):
         raise UserError(f"--stitch {out}: {found[0]} would be replaced; move it away, or choose another name")
 
 

@@ -7,7 +7,6 @@ All scans lie in one frame, that of their positions, so that they can be laid ov
 from. Predictions are read unit by unit and image after image is written: memory grows with one image alone.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,30 +16,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import zarr
 from pydantic import BaseModel, ConfigDict
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
 
 from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
-from schemas.documents import document
-from schemas.objects import inside, publish_folder, read, sha256, sha256_of_folder
-from schemas.output import refuse_strangers, writable
+from schemas.documents import Metadata
+from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
+from schemas.publish import entries, exists, publish_folder, reading, sha256, sha256_of_folder, writable
 from schemas.runtime.errors import UserError, meant
 from schemas.runtime.machine import versions
-from schemas.store import consolidate, create_array, encode, open_split, units
+from schemas.store import Array, describe, encoded, open_split, units
 from schemas.task import Field
 
-KEY = "drybeam_images"
 FORMAT = 1
-CONVENTION = {
-    "uuid": "54538e32-8f91-4855-94c3-95a52ee448a1",
-    "name": KEY,
-    "description": "images of scans, stitched from predicted patches",
-}
 BESIDE = ("scan", "y", "x", "weight", "component")  # arrays beside the images
 CHUNK = 1024  # pixels along each side, at most
 NAMES: Mapping[type, Literal["least_squares", "iterative", "average"]] = {
@@ -94,6 +84,16 @@ class Images(BaseModel):
     stitched_from: str = ""  # digest of patches, positions and weights; older programs did not write it
 
 
+METADATA = Metadata(
+    model=Images,
+    key="drybeam_images",
+    uuid="54538e32-8f91-4855-94c3-95a52ee448a1",
+    about="images of scans, stitched from predicted patches",
+    format=FORMAT,
+    what="stitched images",
+    command="infer --stitch ...",
+)
+
 type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), and its first pixel on the grid of all
 
 
@@ -125,15 +125,11 @@ def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[It
 
 def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
     """Yield the images of a store. UserError if they are damaged."""
-    try:
+    with reading(str(path), "stitch them again"):
         group: Any = open_split(path, "")
         y, x = (round(float((group[name][0] - scans.zero) / scans.sampling)) for name in ("y", "x"))
         for row, one in enumerate(found.scans):
             yield one, (y, x), np.asarray(group[field][row])
-    except UserError:
-        raise
-    except Exception as error:  # whatever a missing or damaged object makes a codec raise
-        raise UserError(f"{path}: images cannot be read ({type(error).__name__}); stitch them again") from None
 
 
 def _job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
@@ -144,18 +140,13 @@ def _job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
 
 
 def read_images(path: Path) -> Images:
-    """What the images at a path are; UserError if there are none, or if their metadata are damaged."""
-    data = read(inside(path, "zarr.json"))
-    try:
-        content = json.loads(data or b"")["attributes"][KEY]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{path}: no stitched images here, or damaged; stitch them again") from None
-    return document(Images, content, FORMAT, f"{path}/zarr.json", "stitch again")
+    """Read the metadata of the images at a path. UserError if there are none, or if they are damaged."""
+    return METADATA.read(path, "stitch them again")
 
 
 def refuse_taken(out: Path, field: str, *, force: bool) -> None:
     """UserError if a place holds something else than stitched images of a field, or these, and not `force`."""
-    if not out.exists() and not out.is_symlink():
+    if not exists(out) and not out.is_symlink():
         return
     try:
         read_images(out)
@@ -203,12 +194,12 @@ class _Job:
         """All objects of the store, the metadata of the whole last; how the scans came out is appended to `found`."""
         patches, frame = self.laid()
         numbers = np.unique(self.scans.scan)
-        described = self._metadata(frame, len(numbers), None)
-        yield from _encoded(described, 0, self._coordinates(frame, numbers))
+        described = self._metadata(frame, len(numbers), [])
+        yield from encoded(described, 0, self._coordinates(frame, numbers))
         for place, (one, image) in enumerate(self.images(patches, frame)):
-            yield from _encoded(described, place, self._arrays(image))
+            yield from encoded(described, place, self._arrays(image))
             found.append(one)
-        yield from self._metadata(frame, len(numbers), self.about(found)).items()
+        yield from self._metadata(frame, len(numbers), found).items()
 
     def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Image]]:
         """Of one scan after another."""
@@ -219,7 +210,7 @@ class _Job:
 
     def stored(self) -> tuple[Path, Images] | None:
         """The images that this job would make, if a store beside the predictions holds them."""
-        for path in sorted(self.source.absolute().parent.iterdir()):
+        for path in entries(self.source.absolute().parent):
             with suppress(UserError, OSError):
                 found = read_images(path)
                 if found.model_copy(update={"scans": []}) == self.about([]):
@@ -287,20 +278,15 @@ class _Job:
             Field("component", dims, "uint32", "1", "auxiliary", "patches that overlaps link, from 1 on; 0: none"),
         )
 
-    def _metadata(self, frame: Frame, count: int, about: Images | None) -> dict[str, bytes]:
-        """All zarr.json by key; consolidated if it is known how the scans came out."""
-        kept: dict[str, Buffer] = {}
-        store = MemoryStore(kept)
-        attributes: dict[str, Any] = {"zarr_conventions": [CONVENTION]}
-        root = zarr.create_group(store, attributes=attributes | ({KEY: about.model_dump(mode="json")} if about else {}))
+    def _metadata(self, frame: Frame, count: int, found: list[Stitched]) -> dict[str, bytes]:
+        """Return all zarr.json by key. found: how the scans came out."""
         sizes = {"scan": count, "y": frame.shape[0], "x": frame.shape[1]}
+        arrays = []
         for field in self._fields():
             shape = field.shape(sizes)
             chunks = (1, *(min(n, CHUNK) for n in shape[1:])) if len(shape) > 1 else shape
-            create_array(root, field, shape, chunks, None)
-        if about:
-            consolidate(store, [""])
-        return {key: data.to_bytes() for key, data in kept.items()}
+            arrays.append(Array(field, shape, chunks))
+        return describe(METADATA.attributes(self.about(found)), {"": arrays})
 
 
 def _ahead[T](items: Iterator[T]) -> Iterator[T]:
@@ -310,12 +296,6 @@ def _ahead[T](items: Iterator[T]) -> Iterator[T]:
         while (item := coming.result()) is not None:
             coming = thread.submit(next, items, None)
             yield item
-
-
-def _encoded(described: dict[str, bytes], place: int, arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:
-    for name, values in arrays.items():
-        for key, data in encode(described[f"{name}/zarr.json"], place, values).items():
-            yield f"{name}/{key}", data
 
 
 def _stitched(number: int, patches: int, image: Image) -> Stitched:

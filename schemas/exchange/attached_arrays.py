@@ -8,7 +8,7 @@ import numpy as np
 from schemas.formats import opening
 from schemas.formats.image import Known
 from schemas.manifest import SourceFile
-from schemas.objects import sha256_of
+from schemas.publish import sha256_of
 from schemas.runtime.errors import UserError, meant
 from schemas.task import Field, Task
 

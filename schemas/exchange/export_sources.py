@@ -3,7 +3,6 @@
 error = prediction - truth
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from schemas import predictions
 from schemas.grids import Grid
 from schemas.manifest import read_manifest
-from schemas.objects import inside, read
+from schemas.publish import reading
 from schemas.runtime.errors import UserError
 from schemas.store import open_split, read_rows
 from schemas.task import Field
@@ -46,18 +45,11 @@ def pixel(gallery: Gallery, field: Field) -> tuple[str, ...]:
 
 def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
     """UserError: neither a dataset nor predictions, no samples in the split, or predictions for another dataset."""
-    if _are_predictions(path):
+    if predictions.METADATA.stands_at(path):
         return _of_predictions(path, split, data)
     if data is not None:
         raise UserError(f"--data {data}: is for predictions, {path} holds none; leave it out")
     return _of_dataset(path, split or "test")
-
-
-def _are_predictions(path: Path) -> bool:
-    try:
-        return predictions.KEY in json.loads(read(inside(path, "zarr.json")) or b"{}").get("attributes", {})
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return False
 
 
 def _of_dataset(path: Path, split: str) -> Gallery:
@@ -83,17 +75,10 @@ def _of_dataset(path: Path, split: str) -> Gallery:
 
 
 def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arrays:
-    try:
+    with reading(f"{path}: samples {rows.start}:{rows.stop} of {split}", f"see: dataset verify {path}"):
         group = open_split(path, split)
         whole = {field.name: np.asarray(group[field.name][...]) for field in fields if not field.per_sample}  # type: ignore[index]
         return read_rows(group, fields, rows) | whole
-    except UserError:
-        raise
-    except Exception as error:  # whatever a missing or damaged object makes a codec raise
-        raise UserError(
-            f"{path}: samples {rows.start}:{rows.stop} of {split} cannot be read ({type(error).__name__}); "
-            f"see: dataset verify {path}"
-        ) from None
 
 
 def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery:

@@ -18,8 +18,8 @@ from schemas.exchange.export_sources import Arrays, Gallery, pixel
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.export_metadata import Card, Parameter
 from schemas.grids import as_images
-from schemas.objects import publish_if_changed, read, sweep
-from schemas.output import refuse_store, writable
+from schemas.output import refuse_store
+from schemas.publish import entries, publish_if_changed, read, sweep, writable
 from schemas.runtime.errors import UserError, meant
 from schemas.store import units
 from schemas.task import Field
@@ -128,7 +128,7 @@ def _claim(out: Path, mark: bytes) -> None:
     """Make a folder that of this export. UserError if it is somebody else's, or another export's."""
     refuse_store("--out", out)
     there = read(out / MARK)
-    if there is None and out.is_dir() and any(out.iterdir()):
+    if there is None and entries(out):
         raise UserError(f"--out {out}: holds other files; choose another folder")
     if there not in (None, mark):
         raise UserError(f"--out {out}: holds another export; choose another folder")

@@ -9,12 +9,11 @@ from pathlib import Path
 from schemas import digest, output
 from schemas.exchange.measurements import Measurement
 from schemas.layout import choose
-from schemas.locks import locked
-from schemas.manifest import FORMAT, Manifest, read_manifest
-from schemas.objects import publish_folder, read, recover
+from schemas.manifest import FORMAT, Manifest, read_manifest, receipts_of
+from schemas.publish import claimed, entries, exists, publish_folder, read, recover, writable
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
-from schemas.store import LEAF, encode, metadata, units
+from schemas.store import LEAF, encoded, metadata, units
 
 SPLIT = "test"
 PACKAGES = ("drybeam", "numpy", "zarr", "tifffile", "h5py", "mrcfile", "scipy", "rosettasciio")
@@ -28,11 +27,8 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
     """
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
-    _refuse_foreign(out)
-    with output.writable("--out", out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with locked(out.with_name(f".{out.name}.lock")):  # of two imports, the second sees what the first wrote
-            return _store(measurement, manifest, leaves, out, overwrite=overwrite)
+    with writable("--out", out), claimed("--out", out, lambda: _refuse_foreign(out)):
+        return _store(measurement, manifest, leaves, out, overwrite=overwrite)
 
 
 def _store(
@@ -84,8 +80,7 @@ def _objects(manifest: Manifest, measurement: Measurement, leaves: bytes) -> Ite
         length = manifest.layout.block if parameter else manifest.layout.unit
         cuts = [(0, values)] if whole else [(a, values[a:b]) for a, b in units(len(values), length)]
         for start, rows in cuts:
-            for key, data in encode(described[f"{prefix}/zarr.json"], start, rows).items():
-                yield f"{prefix}/{key}", data
+            yield from encoded(described, start, {prefix: rows})
     yield from sorted(described.items(), key=lambda item: -item[0].count("/"))
 
 
@@ -97,9 +92,9 @@ def _same(stored: Manifest, asked: Manifest) -> bool:
 def _refuse_foreign(out: Path) -> None:
     """Whatever is there and no dataset is somebody else's, and so is a place that `generate` has claimed."""
     output.refuse_file("--out", out)
-    if out.with_name(f"{out.absolute().name}.run").exists():
+    if exists(receipts_of(out)):
         raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
-    if out.is_dir() and read(out / "zarr.json") is None and any(out.iterdir()):
+    if read(out / "zarr.json") is None and entries(out):
         raise UserError(f"--out {out}: holds files that are no dataset; choose another place")
 
 

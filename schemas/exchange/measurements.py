@@ -15,7 +15,7 @@ from schemas.formats import opening
 from schemas.formats.image import Known, Picture
 from schemas.grids import unlike
 from schemas.manifest import SourceFile
-from schemas.objects import sha256_of
+from schemas.publish import sha256_of
 from schemas.runtime.errors import UserError
 from schemas.task import Field, Import, Raster, Task, find_import
 

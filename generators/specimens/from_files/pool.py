@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens.from_files.picture_files import is_array
 from generators.streams import Streams
-from schemas.objects import sha256_of, sha256_of_folder
+from schemas.publish import sha256_of, sha256_of_folder
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import knob
 

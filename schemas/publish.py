@@ -1,5 +1,10 @@
-"""Files published whole: a reader sees all of an object or none of it, whatever dies meanwhile."""
+"""Reading and writing of stores, runs, predictions and models: every object of theirs passes through this module.
 
+An object is published whole: a reader sees all of it or nothing, whatever dies meanwhile. A folder is claimed by a lock
+beside it before it is changed. Keys are paths relative to a store. Files of the user may be read without this module.
+"""
+
+import fcntl
 import glob
 import hashlib
 import os
@@ -9,11 +14,12 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import FULL, Interrupted, UserError
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of partial objects that we write
@@ -58,8 +64,7 @@ def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
     try:
         for key, data in objects:
             publish(partial / key, data, durable=True)
-        if path.exists():
-            set_aside(path, REPLACED)
+        set_aside(path, REPLACED)
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -74,7 +79,7 @@ def recover(path: Path) -> None:
     The old folder goes back to its place if that is empty; otherwise the new one is there, and the old one is removed.
     """
     sweep_beside(path)
-    for old in _aside(path, REPLACED):
+    for old in aside(path, REPLACED):
         if path.is_dir() and any(path.iterdir()):
             old.rename(_new_aside(path, REMOVED))
         else:
@@ -83,13 +88,14 @@ def recover(path: Path) -> None:
 
 
 def set_aside(path: Path, word: str = REMOVED) -> None:
-    """Move a folder away from its place whole; `sweep_removed` removes it."""
-    path.rename(_new_aside(path, word))
+    """Move a folder, if there is one, away from its place whole; `sweep_removed` removes it."""
+    if path.exists():
+        path.rename(_new_aside(path, word))
 
 
 def sweep_removed(path: Path) -> None:
     """Remove what was set aside from a place, also by a process that was killed. What cannot be removed is named."""
-    for left in _aside(path, REMOVED):
+    for left in aside(path, REMOVED):
         if reason := _remove(left):
             print(f"{left}: cannot be removed ({reason}); remove it yourself", file=sys.stderr)
 
@@ -106,8 +112,8 @@ def _new_aside(path: Path, word: str) -> Path:
     return path.with_name(f"{path.name}{word}{uuid.uuid4().hex}")
 
 
-def _aside(path: Path, word: str) -> list[Path]:
-    """Folders that were set aside from a place."""
+def aside(path: Path, word: str) -> list[Path]:
+    """Return the folders that were set aside from a place, and not removed yet."""
     found = path.parent.glob(f"{glob.escape(path.name + word)}*")
     return [left for left in found if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + word))]
 
@@ -140,11 +146,62 @@ def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> Non
 
 
 def read(path: Path) -> bytes | None:
-    """The bytes of an object; None if there is none."""
+    """Return the bytes of an object; None if there is none."""
     try:
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+
+
+@contextmanager
+def reading(what: str, mend: str) -> Iterator[None]:
+    """Raise UserError in place of whatever a missing or damaged object makes zarr and its codecs raise.
+
+    Args:
+        what: the store, and what of it is read, for the message.
+        mend: what to do about it.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = ": ".join(filter(None, (type(error).__name__, str(error).partition("\n")[0])))
+        raise UserError(f"{what}: cannot be read ({reason[:200]}); {mend}") from None
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is an object or a folder."""
+    return path.exists()
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder."""
+    return path.is_dir()
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, in order, without partial objects; nothing if there is no folder."""
+    return sorted(path for path in folder.glob("*") if not is_partial(path.name))
+
+
+def keys(folder: Path) -> Iterator[str]:
+    """Yield the keys of all objects and links below a folder; links are not followed."""
+    for where, names, files in os.walk(folder):
+        links = [name for name in names if os.path.islink(os.path.join(where, name))]
+        for name in sorted([*files, *links]):
+            yield os.path.relpath(os.path.join(where, name), folder)
+
+
+def nbytes(path: Path) -> int:
+    """Return the bytes of an object, or of all in a folder; 0 if there is nothing."""
+    files = (path,) if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def remove(path: Path) -> None:
+    """Remove an object."""
+    path.unlink(missing_ok=True)
 
 
 def inside(root: Path, key: str | Path) -> Path:
@@ -208,3 +265,103 @@ def _dead(name: str) -> bool:
     except OSError as error:
         return isinstance(error, ProcessLookupError)  # else it lives, and is another user's
     return False
+
+
+@contextmanager
+def claimed(
+    option: str, path: Path, refuse: Callable[[], None] = lambda: None, *, busy: str | None = None
+) -> Iterator[None]:
+    """Hold a place for this process alone while entered, by a lock beside it. Its parent folder is made.
+
+    Args:
+        option: the option that names the place, for messages.
+        path: the place.
+        refuse: raises UserError if the place holds something that must stay. It is asked before anything is created,
+            and again when the place is held, since another process may have written meanwhile.
+        busy: what to say if another process holds the place; None: wait for it.
+
+    Raises:
+        UserError: what `refuse` raises; or another process holds the place; or it cannot be written.
+    """
+    refuse()
+    with ExitStack() as stack:
+        with writable(option, path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(locked(path.with_name(f".{path.name}.lock"), wait=busy is None))
+            except BlockingIOError:
+                raise UserError(f"{option} {path}: {busy}") from None
+        refuse()
+        yield
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock, a file that exists only while somebody holds it. Without locks in the file system, nothing is held.
+
+    The file is removed at the end. A killed process releases its lock, and the next holder removes its file.
+
+    Args:
+        path: the lock file; its folder must exist.
+        wait: wait for another holder.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and `wait` is False.
+    """
+    file = _held(path, wait)
+    try:
+        yield
+    finally:
+        if not file.seek(0, os.SEEK_END):  # else it is no lock of ours
+            path.unlink(missing_ok=True)  # before it is released: whoever waits for it looks again
+        file.close()
+
+
+def _held(path: Path, wait: bool) -> TextIOWrapper:
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.close()
+            raise
+        except OSError:
+            return file
+        if _is_at(file, path):
+            return file
+        file.close()  # of a holder that has gone, with its file
+
+
+def _is_at(file: TextIOWrapper, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+@contextmanager
+def writable(option: str, path: Path) -> Iterator[None]:
+    """Say in one line that a place cannot be written.
+
+    Raises:
+        UserError: in place of an OSError.
+        Interrupted: the same, of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
+        raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
+
+
+@contextmanager
+def resumable(path: Path, kept: str) -> Iterator[None]:
+    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes to its place."""
+    try:
+        yield
+    except BrokenPipeError:  # of the terminal
+        raise
+    except OSError as error:
+        raise Interrupted(
+            f"{path}: {error.strerror or error}; {kept} are kept: mend this and run the same command again"
+        ) from None
