@@ -15,7 +15,7 @@ Importing this package loads no other library; each function loads what it needs
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 

@@ -178,7 +178,7 @@ class Found:
 
     scores: "Mapping[str, Summary]"  # beside the means of all samples in `metrics.json`; `--expect` may bound them
     data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
-    html: "Callable[[Result], str]"  # for report.html; drawn in the report's style, with the colours of its runs
+    html: "Callable[[Result], str]"  # for report.html: Markup is taken as it is, plain text is escaped
     lines: tuple[str, ...]  # for the terminal
 
 

@@ -78,9 +78,14 @@ def _lines(path: Path, manifest: Any) -> Iterator[str]:
     yield f"digest     {manifest.root_digest}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
-        yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {field.about}"
+        yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_about(field)}"
     for name, value in _flat(manifest.recipe or {}).items():
         yield f"recipe     {name} = {value}"
+
+
+def _about(field: Any) -> str:
+    names = ", ".join(f"{i} {name}" for i, name in enumerate(field.classes))
+    return f"{field.about}; classes: {names}" if names else str(field.about)
 
 
 def _origin(manifest: Any) -> str:
@@ -106,6 +111,8 @@ def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def _report(manifest: Any) -> dict[str, Any]:
     keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
     named = {"task": manifest.task.name, "schema_version": manifest.task.version}
+    classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}
+    named |= {"classes": classes} if classes else {}
     rest: dict[str, Any] = manifest.model_dump(
         mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources"}
     )

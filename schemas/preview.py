@@ -3,6 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -87,16 +88,21 @@ def _picks(values: np.ndarray) -> list[int]:
 
 def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:
     images = _images(values[field.name])
-    low, high = np.percentile(images[:, _picks(values[field.name])], [0.1, 99.9])  # one scale for all of a field
-    color = "gray" if field.role == "input" else "viridis"
+    shown = images[:, index]  # a channel has a scale of its own: others may hold another quantity
+    low, high = (-0.5, len(field.classes) - 0.5) if field.classes else np.percentile(shown, [0.1, 99.9])
+    color = matplotlib.colormaps["gray" if field.role == "input" else "viridis"]
+    color = color.resampled(len(field.classes)) if field.classes else color
     for row, axis in enumerate(axes[:-1]):
-        picture = axis.imshow(images[row, index], cmap=color, vmin=low, vmax=high)
+        picture = axis.imshow(shown[row], cmap=color, vmin=low, vmax=high)
         axis.set(xticks=[], yticks=[])
         axis.set_title(_parameter(field, index, row, task, values), fontsize=6, pad=2)
     name = f"{field.name} {index}" if images.shape[1] > 1 else field.name
     axes[0].set_title(f"{name} [{field.units}]\n{axes[0].get_title()}", fontsize=7, pad=2)
-    figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02).ax.tick_params(labelsize=6)
-    _histogram(axes[-1], images[:, index])
+    bar = figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02)
+    if field.classes:
+        bar.set_ticks(range(len(field.classes)), labels=field.classes, rotation=90, parse_math=False)
+    bar.ax.tick_params(labelsize=6)
+    _histogram(axes[-1], shown)
 
 
 def _parameter(field: Field, index: int, row: int, task: Task, values: Values) -> str:

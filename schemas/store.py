@@ -98,8 +98,14 @@ def create_array(
         compressors=COMPRESSORS,
         fill_value=_missing(field),
         dimension_names=field.dims,
-        attributes={"units": field.units, "long_name": field.about, "role": field.role},
+        attributes={"units": field.units, "long_name": field.about, "role": field.role, **_flags(field)},
     )
+
+
+def _flags(field: Field) -> dict[str, Any]:
+    """Return the names of classes as the CF conventions (3.5, flags) have them: words with blanks between them."""
+    names = ["_".join(name.split()) for name in field.classes]
+    return {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)} if names else {}
 
 
 def _missing(field: Field) -> Any:

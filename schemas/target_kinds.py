@@ -75,16 +75,32 @@ def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[
     return {name: np.array([row[name] for row in rows], float) for name in OF_CLASSES}
 
 
+def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return how many values (exact class, predicted class + 1) of each class are taken for which.
+
+    The last column is that of labels beyond the classes. Rows of exact classes that are ignored are 0.
+    """
+    n = len(field.classes)
+    places = np.minimum(truth, n - 1).astype(int) * (n + 1) + np.minimum(prediction, n).astype(int)
+    counted = np.isin(truth, field.counted)
+    return np.bincount(places[counted], minlength=n * (n + 1)).reshape(n, n + 1)
+
+
+def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
+    """Return how many values are taken for each class that counts, how many are of it, and how many are both."""
+    found = ((counts[:, i].sum(), counts[i].sum(), counts[i, i]) for i in field.counted)
+    return [(float(taken), float(there), float(both)) for taken, there, both in found]
+
+
 def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    inside = np.isin(truth, field.counted)
-    p, t = prediction[inside], truth[inside]
-    areas = [(np.sum(p == one), np.sum(t == one), np.sum((p == one) & (t == one))) for one in field.counted]
-    there = [(float(a), float(b), float(both)) for a, b, both in areas if a + b]
+    counts = confusion(field, prediction, truth)
+    there = [(a, b, both) for a, b, both in areas(field, counts) if a + b]
     if not there:
         return dict.fromkeys(OF_CLASSES, np.nan)
     iou = float(np.mean([both / (a + b - both) for a, b, both in there]))
     dice = float(np.mean([2 * both / (a + b) for a, b, both in there]))
-    return {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": float(np.mean(p == t))}
+    accuracy = float(sum(both for *_, both in there) / counts.sum())
+    return {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": accuracy}
 
 
 def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:

@@ -184,7 +184,7 @@ def test_the_report_needs_nothing_and_runs_nothing(toy: list[str], infer: Comman
     assert (code, err) == (0, "")
     text = page()
     assert "<script" not in text
-    assert "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt; $\\frac{_x&quot; &amp; http://evil" in text
+    assert "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; $\\frac{_x&#34; &amp; http://evil" in text
     assert not re.findall(r"<(link|iframe|object|script|base|form)", text)
     addresses = re.findall(r'src="([^"]{0,40})', text)
     assert not re.findall(r"href|url|@import|srcset", re.sub(r'src="[^"]*"', "", text))
@@ -268,15 +268,14 @@ def test_the_aligned_error_leads_and_the_published_one_stands_beside_it(
     shares = [means["noisy"][key]["mean"] / means["moved"][key]["mean"] for key in ("nrms_aligned", "nrms")]
     assert f"The mean error (nrms_aligned) of noisy is {shares[0]:.3g} " in text
     assert shares[0] > 5
-    assert (
-        f"As published, before alignment, the mean error (nrms) of noisy is {shares[1]:.3g} of that of moved." in text
-    )
+    said = f"As published, before alignment, the mean error (nrms) of noisy is {shares[1]:.3g} ± "
+    assert re.search(rf"{re.escape(said)}\S+ of that of moved\.", text)
     assert text.index("nrms_aligned ↓") < text.index("nrms ↓")
     zero = score(find_task("tie"), {"phase": 0 * exact}, {"phase": exact}, window)["nrms_aligned"].mean()
     assert f"has nrms 1, nrms_aligned {zero:.3g}." in text
     assert "no method here does better" not in text
     found = metrics()["regions"]
-    assert {one["best"] for one in found} == {"moved"}
+    assert all(one["means"]["moved"] < one["means"]["noisy"] for one in found)
     assert all(f"{one['means']['moved']:.4g}" in text for one in found)
 
 
@@ -365,11 +364,12 @@ def test_the_error_of_a_ratio_is_that_of_repeated_draws() -> None:
     spread = (ours.mean(1) / theirs.mean(1)).std()
     a, b = (SimpleNamespace(name=name) for name in "ab")
     result: Any = SimpleNamespace(
-        rank="nrms",
         scores={"a": {"nrms": ours[0]}, "b": {"nrms": theirs[0]}},
-        summaries={"a": {"nrms": {"mean": ours[0].mean()}}, "b": {"nrms": {"mean": theirs[0].mean()}}},
     )
-    assert tables.ratio_error(result, a, b) == pytest.approx(spread, rel=0.2)  # type: ignore[arg-type]
+    found = tables.ratio(result, a, b, "nrms")  # type: ignore[arg-type]
+    assert found is not None
+    assert found[0] == pytest.approx(ours[0].mean() / theirs[0].mean())
+    assert found[1] == pytest.approx(spread, rel=0.2)
 
 
 def test_without_networks_the_report_leads_with_the_best_method(toy: list[str], evaluate: Command) -> None:

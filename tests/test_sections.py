@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 
 from inference.contract import Found, Section, find_inference
 from inference.invert.source import Source
@@ -19,7 +20,7 @@ def _counted(source: Source, stores: Mapping[str, Path]) -> Found:
     """Samples and stores, of all runs but one."""
 
     def html(result: Result) -> str:
-        return f"<p>{len(result.runs)} runs of {source.samples} samples</p>"
+        return Markup("<p>{} runs of {} samples</p>").format(len(result.runs), source.samples)
 
     score: Summary = {"count": {"mean": 3.0, "std": 0.0, "n": 1, "unit": "1"}}
     named = {name: {"store": str(path)} for name, path in stores.items() if name != "identity"}

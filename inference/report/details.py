@@ -1,36 +1,29 @@
 """The small print of a report: settings and tuning, recipe, digests, versions, hardware."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inference.contract import Setting, find_inference
+from inference.invert.source import Source
 from inference.report.evaluation import Evaluation, Result, Run
-from inference.report.html import Cell, paragraph, table
+from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning
 
 
-def methods(result: Result) -> str:
-    """What each method is, its settings, how they were found, and how long it takes."""
-    header: list[Cell] = ["method", "what", "settings", "tuning", ("s per sample", "number"), "hardware"]
-    return table(header, [_method(result, run) for run in result.methods]) + paragraph(
-        "Seconds are those of the inversion alone, in batches, without the first batch, which compiles.", "quiet"
-    )
+def methods(result: Result) -> Table:
+    """Return each method, its settings, how they were found, and how long it takes."""
+    header = ["method", "what", "settings", "tuning", number("s per sample"), "hardware"]
+    return header, [_method(result, run) for run in result.methods]
 
 
 def _method(result: Result, run: Run) -> list[Cell]:
     found = run.predictions
-    settings = "; ".join(_setting(result, run, key, value) for key, value in found.settings.items())
+    settings = [_setting(result, run, key, value) for key, value in found.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
-    cut = f"tiles of {tiles}, overlap {found.overlap:g}" if tiles else ""
+    settings += [f"tiles of {tiles}, overlap {found.overlap:g}"] if tiles else []
+    prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning(found.tuning))]
     seconds = "unknown" if found.seconds_per_sample is None else f"{found.seconds_per_sample:.2g}"
-    return [
-        run.name,
-        (found.about, "prose"),
-        ("; ".join(filter(None, [settings, cut])), "prose"),
-        (_tuning(found.tuning), "prose"),
-        (seconds, "number"),
-        found.hardware,
-    ]
+    return [run.name, *prose, number(seconds), found.hardware]
 
 
 def _setting(result: Result, run: Run, key: str, value: float | str) -> str:
@@ -53,13 +46,11 @@ def _tuning(tuning: Tuning | None) -> str:
     )
 
 
-def recipe(result: Result) -> str:
-    """All knobs of the dataset's recipe."""
-    manifest = result.source.manifest
-    if manifest.recipe is None:
-        return paragraph("Measured: there is no recipe.")
-    rows = [_knob(name, value, manifest.knobs.get(name, {})) for name, value in _flat(manifest.recipe)]
-    return table(["knob", "value", "unit", "meaning"], rows)
+def recipe(result: Result) -> Table:
+    """Return all knobs of the dataset's recipe."""
+    knobs = result.source.manifest.knobs
+    rows = [_knob(name, value, knobs.get(name, {})) for name, value in _flat(result.source.manifest.recipe or {})]
+    return ["knob", "value", "unit", "meaning"], rows
 
 
 def _knob(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
@@ -83,30 +74,22 @@ def _shown(value: Any) -> str:
     return f"{len(value)} values" if len(value) > 16 else ", ".join(map(str, value))
 
 
-def provenance(found: Evaluation) -> str:
-    """Where samples and predictions come from."""
-    result = found.main
-    manifest, source = result.source.manifest, result.source
-    rows: list[list[Cell]] = [
-        ["dataset", f"{source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
-        *_splits(found),
+def provenance(found: Evaluation) -> list[Sequence[Cell]]:
+    """Return where samples and predictions come from."""
+    result, manifest = found.main, found.main.source.manifest
+    return [
+        ["dataset", f"{result.source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
+        *(["split", _split(result.source)] for result in found.results),
         ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
         ["gauge", ", ".join(manifest.task.gauge.free) or "none"],
-        *_origins(result),
+        *([run.name, _origin(result, run)] for run in result.methods),
     ]
-    return table(["", ""], rows)
 
 
-def _splits(found: Evaluation) -> Iterator[list[Cell]]:
-    for source in (result.source for result in found.results):
-        digest = source.manifest.split_digests.get(source.split)
-        yield ["split", f"{source.split}, {source.samples:,} samples, digest {digest}"]
-
-
-def _origins(result: Result) -> Iterator[list[Cell]]:
-    return ([run.name, _origin(result, run)] for run in result.methods)
+def _split(source: Source) -> str:
+    return f"{source.split}, {source.samples:,} samples, digest {source.manifest.split_digests.get(source.split)}"
 
 
 def _origin(result: Result, run: Run) -> str:

@@ -1,6 +1,5 @@
 """`report.html`: one file with all in it, for a browser or a phone; nothing is fetched from anywhere."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,11 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from inference.contract import View
-from inference.report import curves, details, sample_images, where
+from inference.report import details, figures, sample_images
 from inference.report.evaluation import CURVES, Evaluation, Result, Run
-from inference.report.html import CSS, PAGE, Cell, image, paragraph, table, text
-from inference.report.style import styled
-from inference.report.tables import arrow, between, mean_and_deviation, ratio, ratio_error, unit_of
+from inference.report.html import Cell, Table, least, number, render
+from inference.report.regions import regions, title
+from inference.report.style import styled, unit
+from inference.report.tables import arrow, between, mean_and_deviation, ratio, unit_of
 from schemas.publish import publish
 from schemas.target_kinds import ranked
 from schemas.task import Field
@@ -26,92 +26,41 @@ USELESS = 0.95  # of the error of a prediction of 0 everywhere
 
 
 def write(found: Evaluation, folder: Path) -> None:
-    """The report, whole or not at all."""
+    """Write the report, whole or not at all."""
     publish(folder / "report.html", page(found).encode())
 
 
 def page(found: Evaluation) -> str:
-    """The report as HTML."""
+    """Return the report as HTML; `templates/report.html` says what stands where."""
+    functions = (by_region, by_split, compared, curves, doubts, examples, extremes, meanings, parameters, ranking)
+    named = {function.__name__: function for function in (*functions, scores, worst)}
     with styled():
-        body = "\n".join(_sections(found))
-    title = text(f"{found.main.task.name}: {', '.join(run.name for run in found.main.methods)}")
-    return PAGE.format(title=title, css=CSS, body=body)
+        return render("report.html", found=found, details=details, figures=figures, wide=WIDE, **named)
 
 
-def _sections(found: Evaluation) -> Iterator[str]:
-    main = found.main
-    yield _head(found)
-    if found.others:
-        yield "<h2>Errors by split</h2>" + _by_split(found)
-    for result in (main, *found.others):
-        yield from _split(result, f", split {result.source.split}" if found.others else "", whole=result is main)
-    yield "<h2>Methods</h2>" + details.methods(main)
-    yield "<h2>Recipe of the dataset</h2>" + details.recipe(main)
-    yield "<h2>Provenance</h2>" + details.provenance(found)
-
-
-def _split(result: Result, of: str, *, whole: bool) -> Iterator[str]:
-    """of: what tells its headings from those of other splits. whole: also what is no news of samples learned from."""
-    yield f"<h2>Scores{of}</h2>" + _scores(result)
-    for title, found in result.sections.items():
-        yield f"<h2>{text(title)}{of}</h2>" + found.html(result)
-    if whole and (best := where.section(result)):
-        yield f"<h2>Where which method is best{of}</h2>" + best
-    images = [field for field in result.task.of("target") if result.task.spatial(field)]
-    for field in (field for field in result.task.of("target") if field not in images):
-        drawn = image(curves.against_exact(result, field), "predicted against exact")
-        yield f"<h2>Values{of}: {text(field.name)}</h2>" + drawn
-    for field in images:
-        yield f"<h2>Samples{of}: {text(field.name)}</h2>" + _examples(result, field)
-    for view in result.report.views:
-        yield f"<h2>Samples{of}: {text(view.name)}</h2>" + _viewed(result, view)
-    yield f"<h2>Errors{of}</h2><div class=pair>" + "".join(_curves(result, whole=whole)) + "</div>"
-    for field in images:
-        yield f"<h2>The worst{of}: {text(field.name)}</h2>" + _worst(result, field)
-
-
-def _head(found: Evaluation) -> str:
-    result = found.main
-    task, source = result.task, result.source
-    said = f"{source.samples:,} samples of {source.path.name}, split {source.split}"
-    beside = "".join(f"; beside it {one.source.split}, {one.source.samples:,} samples" for one in found.others)
-    lines = [f"<h1>{text(task.about)}</h1>", paragraph(f"{task.name} {task.version}: {said}{beside}.", "quiet")]
-    classical = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
-    if words := [line for run in classical if (line := _compared(result, run))]:
-        lines.append(paragraph(f"The mean error ({result.rank}) of {result.best.name} is {', '.join(words)}."))
-        lines += [paragraph(said, "quiet")] if (said := _as_published(result, classical)) else []
-    return "".join(lines)
-
-
-def _by_split(found: Evaluation) -> str:
-    """Errors of each method in each split beside one another, and their ratios."""
+def by_split(found: Evaluation) -> Table:
+    """Return errors of each method in each split beside one another, and their ratios."""
     main = found.main
     shown = {main.rank, main.published}
     keys = [key for key in main.summaries[main.runs[0].name] if key.rpartition(".")[2] in shown]
-    names = [result.source.split for result in found.results]
-    header: list[Cell] = ["method"]
-    for key in keys:
-        header += [(f"{key}, {name}", "number") for name in names]
-        header += [(f"{main.source.split} / {other.source.split}", "number") for other in found.others]
-    rows = [[run.name, *(cell for key in keys for cell in _errors_by_split(found, run, key))] for run in main.methods]
-    return table(header, rows) + paragraph(
-        "Mean ± standard deviation over samples; ratio of means ± standard error. Of a network, what the ratio of test "
-        "to train lies above 1 is overfitted, as far as it does not for methods without training: they tell whether "
-        "the samples of one split are harder.",
-        "quiet",
-    )
+    splits = [result.source.split for result in found.results]
+    shares = [f"{main.source.split} / {other.source.split}" for other in found.others]
+    header = [text for key in keys for text in (*(f"{key}, {split}" for split in splits), *shares)]
+    rows = [[run.name, *(number(text) for key in keys for text in _by_split(found, run, key))] for run in main.methods]
+    return ["method", *map(number, header)], rows
 
 
-def _errors_by_split(found: Evaluation, run: Run, key: str) -> Iterator[Cell]:
+def _by_split(found: Evaluation, run: Run, key: str) -> Iterator[str]:
     for result in found.results:
         values = result.summaries.get(run.name, {}).get(key)
-        yield (mean_and_deviation(values) if values else "", "number")
+        yield mean_and_deviation(values) if values else ""
     for other in found.others:
         pair = between(found.main, other, run.name, key)
-        yield (f"{pair[0]:.3g} ± {pair[1]:.1g}" if pair else "", "number")
+        yield f"{pair[0]:.3g} ± {pair[1]:.1g}" if pair else ""
 
 
-def _doubts(result: Result) -> Iterator[str]:
+def doubts(result: Result) -> Iterator[str]:
+    """Yield what makes the scores of a split less than they seem."""
     if seen := "; ".join(run.predictions.seen for run in result.runs if run.predictions.seen):
         yield f"{seen}: these scores are no test"
     for run in result.runs:
@@ -122,112 +71,102 @@ def _doubts(result: Result) -> Iterator[str]:
         yield "no method here does better than a prediction of 0 everywhere"
 
 
-def _compared(result: Result, run: Run) -> str:
-    share, error = ratio(result, result.best, run), ratio_error(result, result.best, run)
-    doubt = f" ± {error:.1g}" if math.isfinite(error) else ""
-    return f"{share:.3g}{doubt} of that of {run.name}" if share else ""
+def compared(result: Result, key: str | None) -> str:
+    """Return the mean error of the best method to those of the other classical ones, by a score; empty without one."""
+    others = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
+    shares = {run.name: ratio(result, result.best, run, key) for run in others} if key else {}
+    return ", ".join(f"{one[0]:.3g} ± {one[1]:.1g} of that of {name}" for name, one in shares.items() if one)
 
 
-def _as_published(result: Result, classical: Sequence[Run]) -> str:
-    """The same ratios before alignment; empty where they are the same."""
-    key, name, hidden = result.published, result.best.name, ", ".join(result.task.gauge.free)
-    shares = {run.name: ratio(result, result.best, run, key) for run in classical} if key else {}
-    words = ", ".join(f"{share:.3g} of that of {other}" for other, share in shares.items() if share)
-    aligned = f"Errors are compared after alignment, without what no measurement reveals ({hidden})"
-    return f"{aligned}. As published, before alignment, the mean error ({key}) of {name} is {words}." if words else ""
+def scores(result: Result) -> Table:
+    """Return all scores of all methods, the best in bold."""
+    summaries, reference = result.summaries, result.reference
+    keys = list(summaries[result.best.name])
+    numbers = [f"{key}{unit_of(summaries[result.best.name][key])} {arrow(result, key)}" for key in keys]
+    numbers += [f"{result.rank} / {reference.name}"] if reference else []
+    columns = [_score(result, key) for key in keys]
+    if reference:
+        shares = [ratio(result, run, reference, result.rank) for run in result.runs]
+        columns.append([number(f"{share[0]:.3g}" if share else "undefined") for share in shares])
+    return ["method", *map(number, numbers)], zip([run.name for run in result.runs], *columns, strict=True)
 
 
-def _scores(result: Result) -> str:
-    keys = list(result.summaries[result.runs[0].name])
-    first = result.summaries[result.runs[0].name]
-    reference = result.reference
-    extra = [f"{result.rank} / {reference.name}"] if reference else []
-    numbers = [*(f"{key}{unit_of(first[key])} {arrow(result, key)}" for key in keys), *extra]
-    header: list[Cell] = ["method", *((name, "number") for name in numbers)]
-    best = {key: _best(result, key) for key in keys}
-    rows = [_score_row(result, run, best) for run in result.runs]
-    meanings = [f"{key}: {result.report.meaning(key).about}" for key in keys if "." not in key]
-    note = "Mean ± standard deviation over samples; ↓ less is better, ↑ more is better. " + "; ".join(meanings) + "."
-    beside = f", nrms_aligned {result.zero:.3g}" if result.published else ""
-    note += f" A prediction of 0 everywhere has nrms 1{beside}." if "nrms" in keys else ""
-    beware = "".join(paragraph(f"Beware: {line}.") for line in _doubts(result))
-    return table(header, rows) + beware + paragraph(note, "quiet")
-
-
-def _score_row(result: Result, run: Run, best: dict[str, str]) -> list[Cell]:
-    row: list[Cell] = [run.name]
-    for key, values in result.summaries[run.name].items():
-        row.append((mean_and_deviation(values), "number best" if best[key] == run.name else "number"))
-    if result.reference:
-        share = ratio(result, run, result.reference)
-        row.append((f"{share:.3g}" if share is not None else "undefined", "number"))
-    return row
-
-
-def _best(result: Result, key: str) -> str:
-    """The run with the best mean."""
+def _score(result: Result, key: str) -> list[Cell]:
+    """Return a column of the table of scores."""
     sign = 1 if result.report.meaning(key).better == "lower" else -1
-    means = {name: summary[key]["mean"] for name, summary in result.summaries.items()}
-    defined = {name: sign * float(mean) for name, mean in means.items() if mean is not None}
-    return min(defined, key=lambda name: defined[name]) if defined and len(means) > 1 else ""
+    values = [result.summaries[run.name][key] for run in result.runs]
+    means = [None if one["mean"] is None else sign * float(one["mean"]) for one in values]
+    return least([mean_and_deviation(one) for one in values], means)
 
 
-def _examples(result: Result, field: Field) -> str:
-    errors = _errors(result, field)
-    indices = sample_images.choices(errors, list(EXAMPLES.values()))
-    names = [f"{name}\n{result.source.named(i)}" for name, i in zip(EXAMPLES, indices, strict=False)]
-    drawn = image(sample_images.samples(result, field, indices, names), "input, exact, methods, errors", wide=True)
-    note = (
-        f"Samples at five places of the ranking by {result.best.name}. Predictions are shown in the gauge of the "
-        f"exact image (what no measurement can reveal is taken from it), with their {_ranking(result, field)}."
-    )
-    return drawn + paragraph(note, "quiet")
+def meanings(result: Result) -> str:
+    """Return what the scores are."""
+    keys = [key for key in result.summaries[result.best.name] if "." not in key]
+    return "; ".join(f"{key}: {result.report.meaning(key).about}" for key in keys)
 
 
-def _viewed(result: Result, view: View) -> str:
-    """The best and the worst of what follows from the targets."""
+def by_region(result: Result) -> list[Sequence[Cell]]:
+    """Return the header and the rows of the table of regions, the least error in bold; none if nothing varies."""
+    found, names = regions(result), [run.name for run in result.runs]
+    rows: list[Sequence[Cell]] = []
+    for one in found:
+        ends = [number(f"{float(f'{value:.3g}'):g}") for value in (one.low, one.high)]  # 12300, not 1.23e+04
+        means = [one.means[name] for name in names]
+        cells = least(["undefined" if mean is None else f"{mean:.4g}" for mean in means], means)
+        name = f"{title(result.task[one.parameter])}{unit(one.unit)}"
+        rows.append([name, *ends, number(str(one.samples)), *cells])
+    return [["parameter", *map(number, ("from", "to", "samples", *names))], *rows] if rows else []
+
+
+def parameters(result: Result) -> str:
+    """Return what the parameters of the table of regions are."""
+    names = dict.fromkeys(one.parameter for one in regions(result))
+    return "; ".join(f"{name}: {result.task[name].about}" for name in names)
+
+
+def examples(result: Result, field: Field) -> Figure:
+    """Draw samples at some places of the ranking by the best method."""
+    chosen = sample_images.choices(_errors(result, field), list(EXAMPLES.values()))
+    return _drawn(result, field, chosen, list(EXAMPLES))
+
+
+def extremes(result: Result, view: View) -> Figure:
+    """Draw the best and the worst of what follows from the targets."""
     order = sample_images.ranking(result.scores[result.best.name][result.rank])
     best, worst = order[:EXTREME], order[::-1][:EXTREME]
-    names = [f"{place}\n{result.source.named(i)}" for place, part in (("best", best), ("worst", worst)) for i in part]
-    drawn = image(sample_images.samples(result, view, [*best, *worst], names), view.name, wide=True)
-    note = f"The {len(best)} best and worst by {result.rank} of {result.best.name}, which stands in each picture."
-    return drawn + paragraph(note, "quiet")
+    return _drawn(result, view, [*best, *worst], ["best"] * len(best) + ["worst"] * len(worst))
 
 
-def _worst(result: Result, field: Field) -> str:
-    errors = _errors(result, field)
-    indices = sample_images.ranking(-errors)[:WORST]
-    drawn = image(
-        sample_images.samples(result, field, indices, [result.source.named(i) for i in indices]), "worst", wide=True
-    )
-    return drawn + paragraph(f"The largest {_ranking(result, field)} of {result.best.name}.", "quiet")
+def worst(result: Result, field: Field) -> Figure:
+    """Draw the samples with the largest errors of the best method."""
+    return _drawn(result, field, sample_images.ranking(-_errors(result, field))[:WORST])
+
+
+def _drawn(result: Result, target: Field | View, chosen: Sequence[int], places: Sequence[str] = ()) -> Figure:
+    names = [result.source.named(index) for index in chosen]
+    names = [f"{place}\n{name}" for place, name in zip(places, names, strict=False)] or names
+    return sample_images.samples(result, target, chosen, names)
 
 
 def _errors(result: Result, field: Field) -> np.ndarray:
-    """Of the best method, by which samples are ranked."""
-    return result.scores[result.best.name][_ranking(result, field)]
+    """Return the errors of the best method by which samples are ranked."""
+    return result.scores[result.best.name][ranking(result, field)]
 
 
-def _ranking(result: Result, field: Field) -> str:
-    """The score by which samples are ranked: the task's own, or that of the field."""
-    if result.report.measures:
-        return result.rank
-    return ranked(result.task, field)
+def ranking(result: Result, field: Field) -> str:
+    """Return the score by which samples are ranked: the task's own, or that of the field."""
+    return result.rank if result.report.measures else ranked(result.task, field)
 
 
-def _curves(result: Result, *, whole: bool) -> Iterator[str]:
-    correlated = (
-        f"Fourier ring correlation with the exact image, mean of {min(CURVES, result.source.samples):,} samples."
-    )
+def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
+    """Yield the plots that there are, and what each shows. whole: also what is no news of samples learned from."""
+    seen = min(CURVES, result.source.samples)
     captions: dict[Callable[[Result], Figure | None], str] = {
-        curves.histogram: "Errors of all samples.",
-        **{partial(curves.histogram, key=key): f"{key} of all samples." for key in result.report.histograms},
-        curves.against_parameters: "Error against parameters of the samples, in equally filled bins.",
-        curves.ring_correlation: correlated,
-        curves.cost: "Time against error. Inversion alone, in batches, without the first; hardware: see below.",
-        **({curves.learning: "Learning curves."} if whole else {}),
+        figures.histogram: "Errors of all samples.",
+        **{partial(figures.histogram, key=key): f"{key} of all samples." for key in result.report.histograms},
+        figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
+        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean of {seen:,} samples.",
+        figures.cost: "Time against error. Inversion alone, in batches, without the first; hardware: see below.",
+        **({figures.learning: "Learning curves."} if whole else {}),
     }
-    for draw, caption in captions.items():
-        if (drawn := draw(result)) is not None:
-            wide = " class=whole" if drawn.get_figwidth() > WIDE else ""
-            yield f"<div{wide}>{image(drawn, caption)}{paragraph(caption, 'quiet')}</div>"
+    return ((drawn, caption) for draw, caption in captions.items() if (drawn := draw(result)) is not None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.classes import SECTION
 from inference.contract import Found, Report, find_inference
 from inference.invert.source import Arrays, Rows, Source, open_source
 from schemas.ambiguities import align
@@ -165,7 +166,7 @@ def _result(source: Rows, runs: Sequence[Run], methods: Sequence[Run]) -> Result
     report = report.without_targets if source.target else report
     scores, frequency, correlation, zero = _score(source, runs, report)
     stores = {run.name: run.path for run in runs}
-    sections = {one.title: found for one in report.sections if (found := one.of(source.whole, stores))}
+    sections = {one.title: found for one in (*report.sections, SECTION) if (found := one.of(source.whole, stores))}
     return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, sections)
 
 

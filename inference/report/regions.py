@@ -1,16 +1,11 @@
-"""Which method is best where: mean errors of the samples in thirds of each parameter of the report."""
+"""Mean errors of the samples in thirds of each parameter: which method is best where."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from inference.report.evaluation import Result
 from schemas.task import Field
-
-LEAST = 5  # samples of a region that a mean is taken of
-CONFIDENCE = 0.95
 
 type Real = np.ndarray
 
@@ -24,9 +19,7 @@ class Region:
     low: float  # least and greatest value of these samples
     high: float
     samples: int
-    means: dict[str, float]  # error by method; only methods with LEAST scores here
-    best: str | None  # the method with the least mean
-    clear: bool  # it differs from the second by Student's test for pairs
+    means: dict[str, float | None]  # error by method, of the samples that have one
 
 
 def varying(result: Result) -> dict[str, Real]:
@@ -47,36 +40,17 @@ def title(field: Field) -> str:
 
 
 def regions(result: Result) -> list[Region]:
-    """Return the regions of each parameter, low values first."""
-    return [
-        Region(name, result.task[name].units, *_span(values[here]), *_means(result, here))
-        for name, values in varying(result).items()
-        for here in _thirds(values.astype(float))
-    ]
+    """Return the equally filled thirds of each parameter that varies, low values first; equal values are in one."""
+    found = []
+    for name, values in varying(result).items():
+        third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
+        for here in (third == one for one in np.unique(third)):
+            means = {run.name: _mean(result.scores[run.name][result.rank][here]) for run in result.runs}
+            ends = float(values[here].min()), float(values[here].max())
+            found.append(Region(name, result.task[name].units, *ends, int(here.sum()), means))
+    return found
 
 
-def _span(values: Real) -> tuple[float, float, int]:
-    """Least, greatest, and how many."""
-    return float(values.min()), float(values.max()), len(values)
-
-
-def _thirds(values: Real) -> Iterator[Real]:
-    """Equally filled, but equal values in one: of two values, there are two."""
-    place = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
-    if not np.ptp(place):  # most have the greatest value, and both cuts are there
-        place = (values == values.max()).astype(int)
-    return (place == third for third in np.unique(place))
-
-
-def _means(result: Result, inside: Real) -> tuple[dict[str, float], str | None, bool]:
-    """Compare methods on the samples that all with LEAST scores have one of: the best, and whether it is clearly so."""
-    scores = {run.name: result.scores[run.name][result.rank][inside] for run in result.runs}
-    scored = {name: values for name, values in scores.items() if np.isfinite(values).sum() >= LEAST}
-    common = np.isfinite(np.array(list(scored.values()))).all(axis=0) if scored else np.zeros(0, bool)
-    if common.sum() < LEAST:
-        return {}, None, False
-    means = {name: float(values[common].mean()) for name, values in scored.items()}
-    best, second, *_ = [*sorted(means, key=lambda name: means[name]), *means]
-    ahead = scored[second][common] - scored[best][common]
-    limit = stdtrit(len(ahead) - 1, 0.5 + CONFIDENCE / 2) / np.sqrt(len(ahead))
-    return means, best, bool(ahead.mean() > limit * ahead.std(ddof=1))
+def _mean(errors: Real) -> float | None:
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if len(known) else None

@@ -17,6 +17,7 @@ from inference.report.regions import regions
 from schemas.publish import exists, publish, read
 from schemas.runtime.errors import UserError
 
+ARROWS = {"lower": "↓", "higher": "↑"}  # the way that is better
 BESIDE = ("metrics.csv", "report.html")  # written after metrics.json
 
 
@@ -129,7 +130,7 @@ def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.n
 
 def arrow(result: Result, key: str) -> str:
     """Which way is better."""
-    return "↓" if result.report.meaning(key).better == "lower" else "↑"
+    return ARROWS[result.report.meaning(key).better]
 
 
 def mean_and_deviation(values: dict[str, Any]) -> str:
@@ -144,22 +145,19 @@ def unit_of(values: dict[str, Any]) -> str:
     return "" if values["unit"] == "1" else f" [{values['unit']}]"
 
 
-def ratio(result: Result, run: Run, reference: Run, key: str = "") -> float | None:
-    """Mean error over that of another run, of the samples that both have one of; None if there are none, or it is 0.
+def ratio(result: Result, run: Run, reference: Run, key: str) -> tuple[float, float] | None:
+    """Return a mean score over that of another run, of the samples that both have, and its standard error.
 
-    key: the score; that of rank if empty.
+    The error is that of mean(a - r b) / mean(b). None if there are no such samples, or the other mean is 0.
     """
-    ours, theirs = _common(result, key, run, reference)
-    return float(ours.mean() / theirs.mean()) if len(ours) and theirs.mean() else None
-
-
-def ratio_error(result: Result, run: Run, reference: Run) -> float:
-    """Standard error of `ratio`: that of mean(a - r b) / mean(b)."""
-    share, (ours, theirs) = ratio(result, run, reference), _common(result, "", run, reference)
-    if share is None or len(ours) < 2:
-        return math.nan
-    left = ours - share * theirs
-    return float(left.std(ddof=1) / np.sqrt(len(left)) / theirs.mean())
+    a, b = (result.scores[one.name][key] for one in (run, reference))
+    known = np.isfinite(a) & np.isfinite(b)
+    a, b = a[known], b[known]
+    if not len(a) or not b.mean():
+        return None
+    share = float(a.mean() / b.mean())
+    deviation = float((a - share * b).std(ddof=1)) if len(a) > 1 else math.nan
+    return share, deviation / math.sqrt(len(a)) / float(b.mean())
 
 
 def between(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
@@ -179,12 +177,6 @@ def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
     values = result.summaries.get(name, {}).get(key, {})
     mean, deviation, count = (float(values.get(part) or 0) for part in ("mean", "std", "n"))
     return (mean, deviation / mean / math.sqrt(count)) if mean else None
-
-
-def _common(result: Result, key: str, *runs: Run) -> tuple[np.ndarray, np.ndarray]:
-    a, b = (result.scores[run.name][key or result.rank] for run in runs)
-    known = np.isfinite(a) & np.isfinite(b)
-    return a[known], b[known]
 
 
 def show(found: Evaluation) -> None:

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from inference.contract import Scale
 from inference.report.evaluation import Result, Run
 from inference.report.style import colour, figure, label, line, plain, unit
 from inference.stitching.compare import WholeScans
@@ -17,6 +18,7 @@ PANEL = 3.4  # inches: a plot beside others
 LIMIT = "0.25"  # grey of thresholds
 DIM = "0.85"  # grey, where nothing is known
 LETTERS = 20  # that fit above an image
+BARE = str.maketrans("", "", "[]")
 
 
 def stitched(result: Result, scans: WholeScans) -> list[Run]:
@@ -24,13 +26,14 @@ def stitched(result: Result, scans: WholeScans) -> list[Run]:
     return [run for run in result.runs if run.name in scans.outcomes]
 
 
+def value(scans: WholeScans, scale: Scale, row: int) -> str:
+    """Return a quantity of a scan with its unit, as `dose 1e+05 electron/nm^2`."""
+    return f"{plain(scale.name)} {scans.scales[scale.name][row]:.3g}{unit(scale.units).translate(BARE)}"
+
+
 def title(scans: WholeScans, row: int) -> str:
-    """Number of a scan, and what it differs in."""
-    parts = [
-        f"{plain(scale.name)} {scans.scales[scale.name][row]:.3g}{unit(scale.units)}".replace("[", "").replace("]", "")
-        for scale in scans.varying
-    ]
-    return ", ".join([f"scan {scans.numbers[row]}", *parts])
+    """Return the number of a scan, and what it differs in."""
+    return ", ".join([f"scan {scans.numbers[row]}", *(value(scans, scale, row) for scale in scans.varying)])
 
 
 def correlations(result: Result, scans: WholeScans) -> Figure | None:

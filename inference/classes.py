@@ -1,0 +1,85 @@
+"""The section of a report on targets with classes: scores of each class, and which are taken for which."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inference.contract import Found, Section
+from inference.invert.source import Source
+from schemas.predictions import read_predictions, read_rows
+from schemas.store import units
+from schemas.target_kinds import areas, confusion
+from schemas.task import Field
+
+if TYPE_CHECKING:
+    from inference.report.evaluation import Result
+
+type Counts = Mapping[str, Mapping[str, np.ndarray]]  # by field and method: (exact class, predicted class)
+
+
+def _found(source: Source, stores: Mapping[str, Path]) -> Found | None:
+    fields = [field for field in source.task.of("target") if field.classes]
+    counts = {field.name: {name: _counted(source, field, path) for name, path in stores.items()} for field in fields}
+    if not fields:
+        return None
+    tables = {f.name: {name: by_class(f, found) for name, found in counts[f.name].items()} for f in fields}
+    data = {name: {"classes": {f.name: _data(f, counts[f.name][name]) for f in fields}} for name in stores}
+    lines = (
+        f"{name}, {field}: iou {', '.join(f'{label} {_written(one["iou"])}' for label, one in rows.items())}"
+        for field, methods in tables.items()
+        for name, rows in methods.items()
+    )
+    return Found({}, data, partial(_html, counts=counts, tables=tables), tuple(lines))
+
+
+SECTION = Section("Classes", _found)
+
+
+def _counted(source: Source, field: Field, path: Path) -> np.ndarray:
+    """Count the values of all samples, unit by unit."""
+    predictions, total = read_predictions(path), np.zeros((len(field.classes), len(field.classes) + 1), np.int64)
+    for start, stop in units(source.samples, source.unit):
+        exact = source.read([field.name], start, stop)[field.name]
+        total += confusion(field, read_rows(path, predictions, slice(start, stop))[field.name], exact)
+    return total
+
+
+def by_class(field: Field, counts: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Return the scores of each class that counts, over the values of all samples together; None if undefined.
+
+    With tp right values of a class, fn that were missed and fp that were taken for it: iou = tp / (tp + fp + fn),
+    dice = 2 tp / (2 tp + fp + fn), precision = tp / (tp + fp), recall = tp / (tp + fn).
+
+    Args:
+        field: the target.
+        counts: (exact class, predicted class), as `confusion` gives them.
+    """
+    found = {}
+    for i, (taken, there, both) in zip(field.counted, areas(field, counts), strict=True):
+        pairs = {"iou": (both, taken + there - both), "dice": (2 * both, taken + there)}
+        pairs |= {"precision": (both, taken), "recall": (both, there)}
+        found[field.classes[i]] = {name: float(a / b) if b else None for name, (a, b) in pairs.items()}
+    return found
+
+
+def _data(field: Field, counts: np.ndarray) -> dict[str, Any]:
+    """Return what `metrics.json` holds of a target."""
+    return {
+        "names": list(field.classes),
+        "confusion": counts[:, : len(field.classes)].tolist(),
+        "scores": by_class(field, counts),
+    }
+
+
+def _html(result: "Result", counts: Counts, tables: Mapping[str, Any]) -> str:
+    from inference.report.html import render  # it loads Matplotlib, which numbers do not need
+
+    fields = [result.task[name] for name in counts]
+    return render("classes.html", fields=fields, counts=counts, tables=tables, written=_written)
+
+
+def _written(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
