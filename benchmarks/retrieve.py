@@ -29,7 +29,7 @@ from schemas.runtime.settings import make
 from schemas.task import find_task
 from training.assembly import assemble, features_of
 from training.contract import find_learn, find_model
-from training.features import Moments
+from training.moments import Moments
 from training.recipe import recipe_of
 from training.run import hardware
 

@@ -21,7 +21,8 @@ from schemas.runtime.errors import UserError
 from schemas.task import find_task
 from tests.conftest import ROOT, TOY, Command, refused
 from training.contract import find_learn, find_model
-from training.features import AS_IT_IS, Features
+from training.features import Features
+from training.moments import AS_IT_IS
 from training.network import Network
 
 PACKAGES = (schemas.tasks, generators.tasks, training.tasks, inference.tasks, training.models)

@@ -10,12 +10,13 @@ from flax import nnx
 from schemas.runtime.errors import UserError
 from schemas.task import Task
 from training.contract import Fit, Shape, find_learn, find_model, model_names
-from training.features import Features, Moments
+from training.features import Features
+from training.moments import Normalised
 from training.network import Network
 from training.recipe import Recipe
 
 
-def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Moments], sizes: Mapping[str, int]) -> Features:
+def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], sizes: Mapping[str, int]) -> Features:
     """The features that a recipe asks for."""
     learn, name = find_learn(task.name), recipe.model.name  # type: ignore[attr-defined]
     if recipe.target:

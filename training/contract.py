@@ -14,15 +14,17 @@ import training.tasks
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Knobs, untold
-from schemas.task import Task, find_task, misread
+from schemas.task import Role, Task, find_task, misread
 
 type Array = jax.Array
 type Arrays = Mapping[str, Array]
 type Shape = tuple[int, ...]  # of one sample: the spatial axes, then channels
 type Sizes = Mapping[str, int]  # lengths of dimensions
 type Fit = Literal["kept", "enlarged", "any", "operator"]
+type By = Literal["field", "channel", "sample", "none"]
 
 FITS = ("kept", "enlarged", "any", "operator")
+BYS = ("field", "channel", "sample", "none")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Operator:
     forward: Callable[[Array, Arrays, Sizes], Array]  # images (sample, *spatial of the targets) -> measurements
     adjoint: Callable[[Array, Arrays, Sizes], Array]  # the transpose: measurements -> images
     about: str
+    version: str = "1.0"  # another first number: networks that were trained with the other one do not suit
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,12 @@ class Derived:
 
     fields: tuple[str, ...]  # what it reads
     channels: Callable[..., Array]  # (sample, ...) each, constants without -> (sample, *spatial, channel)
-    like: str  # the field whose mean and standard deviation normalise the channels; empty: they come normalised
+    like: str  # the field whose mean and standard deviation normalise the channels; empty: see `by`
     about: str
     local: bool = False  # a part of the channels follows from the same part of the fields: images may be cut into tiles
     sized: bool = False  # `channels` takes the lengths of all dimensions as a second argument
+    by: By = "none"  # without `like`: by moments of their own, of all channels together or of each; none: they come
+    # normalised
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,13 @@ class Symmetry:
     apply: Callable[[dict[str, Array]], dict[str, Array]]  # these, (sample, ...) each -> the same, changed
 
 
+@dataclass(frozen=True)
+class Like:
+    """A target is normalised by the moments of an input, also where these are those of each sample."""
+
+    field: str
+
+
 type Channels = str | Derived  # the name of a field stands for its values: axes that are not spatial become channels
 
 
@@ -129,7 +141,10 @@ class Learn:
     symmetries: tuple[str | Symmetry, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew every time
     losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; one named as a general loss takes its place
     operator: Operator | None = None
+    normalise: Mapping[str, By | Like] = field(default_factory=dict)  # fields by moments of all values ("field", if
+    # nothing is said), of each channel, of each sample (inputs alone), or not at all; a target like an input
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
+    version: str = "1.0"  # another first number: inputs or heads of that name mean something else
 
 
 class Model(Protocol):
@@ -138,6 +153,7 @@ class Model(Protocol):
     Config: type[Knobs]  # its knobs
     FIT: Fit  # it keeps the grid of its input, may enlarge it by a whole factor, or maps any grid to any other; with
     # the operator of the task inside, it takes `fields`
+    VERSION: str  # another first number: weights of the other one do not suit
     LOSSES: Mapping[str, str]  # optional: further losses of the module's own, by name, and what they are
 
     def build(self, config: Any, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
@@ -177,8 +193,16 @@ def find_learn(task: str) -> Learn:
     return cast(Learn, module.LEARN)
 
 
+def versions(task: str, model: str) -> dict[str, str]:
+    """The versions of what a network of a task is made with."""
+    learn, network = find_learn(task), find_model(model)
+    inside = learn.operator if network.FIT == "operator" else None
+    known = {"learn": learn.version, "model": network.VERSION}
+    return known | ({"operator": inside.version} if inside else {})
+
+
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
-    yield from plugins.lacking(module, {"Config": type, "FIT": str})
+    yield from plugins.lacking(module, {"Config": type, "FIT": str, "VERSION": str})
     if not issubclass(module.Config, Knobs) or "name" in module.Config.model_fields:
         yield "Config: must be a schemas.runtime.settings.Knobs, without a knob of its own called name"
     if module.FIT not in FITS:
@@ -220,6 +244,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for name, loss in learn.losses.items():
         if not isinstance(loss, Loss):
             yield f"LEARN.losses[{name!r}]: must be a Loss(about, of)"
+    yield from _normalise_mistakes(task, learn)
     if learn.operator:
         yield from misread(task, "LEARN.operator.fields", learn.operator.fields, "input", "parameter", "auxiliary")
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
@@ -228,6 +253,22 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"LEARN.scalars: {name} varies along {', '.join(along)}: such a field belongs to LEARN.inputs"
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"
+
+
+def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
+    for name, by in learn.normalise.items():
+        where = f"LEARN.normalise[{name!r}]"
+        roles: tuple[Role, ...] = ("input",) if by == "sample" else ("input", "parameter", "target")
+        yield from misread(task, where, (name,), *(("target",) if isinstance(by, Like) else roles))
+        if isinstance(by, Like):
+            yield from misread(task, where, (by.field,), "input")
+        elif by not in BYS:
+            yield f"{where} = {by!r}: must be one of {', '.join(BYS)}, or Like(input)"
+        elif by != "none" and (task[name].classes or task[name].period):
+            yield f"{where}: {name} holds classes or angles, which are not normalised"
+    for part in (part for parts in learn.inputs.values() for part in parts if isinstance(part, Derived)):
+        if part.by not in ("field", "channel", "none") or (part.like and part.by != "none"):
+            yield f"LEARN.inputs, {part.about}: by = {part.by!r}: must be field, channel or none; none beside `like`"
 
 
 def _off_grid(task: Task, where: str, name: str, grid: tuple[str, ...]) -> Iterator[str]:

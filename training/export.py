@@ -26,8 +26,9 @@ from schemas.task import Task, find_task, task_names
 from training import checkpoints
 from training.assembly import assemble, features_of
 from training.checkpoints import Place
-from training.contract import find_learn, find_model, model_names
-from training.features import Features, Moments
+from training.contract import find_learn, find_model, model_names, versions
+from training.features import Features
+from training.moments import Normalised
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 from training.steps import best_parameters
@@ -59,7 +60,7 @@ class Card(BaseModel):
     task: Task
     sizes: dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]  # of the training data
     recipe: dict[str, Any]
-    moments: dict[str, Moments]
+    moments: dict[str, Normalised]
     ranges: dict[str, list[tuple[float, float]]]  # of each value of the parameters that matter, over training samples
     run: str  # sha256 of the run's identity
     dataset_digest: str
@@ -74,6 +75,7 @@ class Card(BaseModel):
     seconds: float
     places: list[Place]  # where it was made; several if it was moved
     weights_sha256: str = ""
+    versions: dict[str, str] = {}  # of what it is made with, by `contract.versions`; none of older programs
     ancestors: list[Ancestor] = []  # the models it was started from, the first one first
 
     @property
@@ -279,6 +281,12 @@ def _known(path: Path, card: Card) -> None:
     name = model.get("name") if isinstance(model, dict) else None
     if name not in model_names():
         raise UserError(f"{path}: a model {name!r}; this program has: {', '.join(model_names())}")
+    for part, here in versions(card.task.name, name).items():
+        if _major(found := card.versions.get(part, here)) != _major(here):
+            raise UserError(
+                f"{path}: was made with version {found} of {part} ({card.task.name}, {name}), this program has {here}; "
+                "train it again, or install the drybeam that made it"
+            )
 
 
 def _complete(path: Path, card: Card, recipe: Recipe) -> None:
@@ -300,7 +308,7 @@ def _complete(path: Path, card: Card, recipe: Recipe) -> None:
     features, fields = features_of(task, recipe, {}, card.sizes), {field.name for field in task.fields}
     if lacking := sorted({*features.reads, *features.normalised} - fields):
         raise UserError(f"{path}/model.json: damaged: task: no field {', '.join(lacking)}; copy the model again")
-    if missing := [name for name in features.normalised if name not in card.moments]:
+    if missing := [name for name in (*features.normalised, *features.derived) if name not in card.moments]:
         raise UserError(f"{path}/model.json: damaged: no moments of {', '.join(missing)}; copy the model again")
 
 

@@ -3,7 +3,8 @@
     input  = (fields - mean) / std, as channels     (sample, *spatial, channel)
     target = (output * std + mean) * window         (sample, *dims of the field), or what the task's head makes of it
 
-mean and std are those of the training split, from the dataset's manifest, and travel with the model. A target has two
+mean and std are those of the training split (training/normalisation.py), of a field or of each of its channels, and
+travel with the model; or those of an input in the very sample, so that targets follow its scale. A target has two
 faces: `decode` gives what losses see, `stored` what is stored of it. They differ for classes, of which losses see
 logits (sample, *dims, class), and whose probabilities are stored. A target with a period is an angle: the network gives
 its cosine and its sine. Slices are samples here: `task` is `Task.sliced`.
@@ -14,13 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import BaseModel, ConfigDict
-from pydantic import Field as Limits
 
 from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
@@ -37,18 +36,7 @@ from training.contract import (
     Shape,
     Sizes,
 )
-
-
-class Moments(BaseModel):
-    """Mean and standard deviation of a field over the training samples; deviation 1 for a constant."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mean: Annotated[float, Limits(allow_inf_nan=False)]
-    std: Annotated[float, Limits(gt=0, allow_inf_nan=False)]
-
-
-AS_IT_IS = Moments(mean=0, std=1)
+from training.moments import AS_IT_IS, Each, Moments, Normalised, Own, Scale, scale_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class Features:
     learn: Learn
     input: str
     scalars: tuple[str, ...]
-    moments: Mapping[str, Moments]
+    moments: Mapping[str, Normalised]
     sizes: Mapping[str, int]
     head: str = ""  # empty: normalised targets
     operator: Operator | None = None  # of the task, if the model has it inside
@@ -76,7 +64,8 @@ class Features:
         names = [name for part in self.channels for name in ((part,) if isinstance(part, str) else part.fields)]
         window = [self.task.window] if self.task.window else []
         inside = self.operator.fields if self.operator else ()
-        return tuple(dict.fromkeys([*names, *window, *inside]))
+        owners = [known.of for known in self.moments.values() if isinstance(known, Own)]
+        return tuple(dict.fromkeys([*names, *window, *inside, *owners]))
 
     @property
     def grid(self) -> tuple[str, ...]:
@@ -101,24 +90,43 @@ class Features:
         return tuple(dict.fromkeys([*parts, *measured]))
 
     @property
+    def derived(self) -> dict[str, Derived]:
+        """The computed channels that have moments of their own, by the name of these."""
+        parts = enumerate(self.learn.inputs[self.input])
+        return {f"{self.input}[{i}]": p for i, p in parts if isinstance(p, Derived) and not p.like and p.by != "none"}
+
+    @property
     def targets(self) -> tuple[Field, ...]:
         """What the network predicts."""
         return self.task.of("target")
 
     def encode(self, fields: Arrays) -> Array:
         """The network's input, (sample, *spatial, channel) float32. fields: those of `reads`."""
-        parts = [self._encode(part, fields) for part in self.channels]
+        own = {part: name for name, part in self.derived.items()}
+        parts = [self._encode(part, fields, own) for part in self.channels]
         shape = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
         return jnp.concatenate([jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in parts], axis=-1)
 
-    def _encode(self, part: Channels, fields: Arrays) -> Array:
+    def _encode(self, part: Channels, fields: Arrays, own: Mapping[Derived, str]) -> Array:
         if isinstance(part, str):
-            moments, values = self.moments[part], self._to_channels(self.task[part], fields[part])
+            known, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
-            moments, values = self.moments.get(part.like, AS_IT_IS), self._made(part, fields)
-        return (values.astype(jnp.float32) - moments.mean) / moments.std
+            known, values = self.moments.get(part.like or own.get(part, ""), AS_IT_IS), self.made(part, fields)
+        mean, std = scale_of(known, fields, values.ndim)
+        encoded: Array = (values.astype(jnp.float32) - mean) / std
+        return encoded
 
-    def _made(self, part: Derived, fields: Arrays) -> Array:
+    def scale(self, field: Field, fields: Arrays) -> Scale:
+        """Mean and standard deviation of a target: numbers, or arrays to be combined with (sample, *dims)."""
+        known = self.moments.get(field.name, AS_IT_IS)
+        mean, std = scale_of(known, fields, len(field.dims))
+        if not isinstance(known, Each):
+            return mean, std
+        one = (1, *(1 for _ in self.out), -1)
+        return self._from_channels(field, mean.reshape(one)), self._from_channels(field, std.reshape(one))
+
+    def made(self, part: Derived, fields: Arrays) -> Array:
+        """Channels of what is computed, (sample, *spatial, channel), in its own units."""
         sized: Any = part.channels
         made: Array = sized(fields, self.sizes) if part.sized else sized(fields)
         return made
@@ -149,7 +157,7 @@ class Features:
         for field in self.targets:
             width = self._width(field) * _numbers(field)
             values = self._from_channels(field, output[..., start : start + width].astype(jnp.float32))
-            found[field.name] = self._windowed(field, self._valued(field, values), fields)
+            found[field.name] = self._windowed(field, self._valued(field, values, fields), fields)
             start += width
         return found
 
@@ -160,15 +168,16 @@ class Features:
             for name, values in decoded.items()
         }
 
-    def _valued(self, field: Field, values: Array) -> Array:
+    def _valued(self, field: Field, values: Array, fields: Arrays) -> Array:
         """Values in units of the field, from what the network gives of it."""
         if field.classes:
             return values
         if field.period:
             cosine, sine = values[..., 0], values[..., 1]
             return jnp.arctan2(sine, away_from_zero(cosine, sine)) * (field.period / (2 * math.pi))
-        moments = self.moments[field.name]
-        return values * moments.std + moments.mean
+        mean, std = self.scale(field, fields)
+        valued: Array = values * std + mean
+        return valued
 
     def _from_channels(self, field: Field, values: Array) -> Array:
         """(sample, *dims of the field), and the several numbers of each value last."""
@@ -221,6 +230,8 @@ class Features:
         factors = {b / a for a, b in zip(seen, out, strict=False)}
         if fit == "operator" and not self.learn.operator:
             return f"has physics inside; training/tasks/{self.task.name}.py states no LEARN.operator"
+        if fit == "operator" and self._unit is None:
+            return f"has physics inside; so {self.targets[0].name} must have one mean and deviation in LEARN.normalise"
         if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _whole(factors, fit))):
             return ""
         grids = f"{_sizes(self.grid, seen)} of the input {self.input}, {_sizes(self.out, out)} of the targets"
@@ -235,9 +246,13 @@ class Features:
             for part in self.learn.inputs[self.input]
         )
         scalars = sum(self._width(self.task[name]) for name in self.scalars)
+        return Inputs(self._lengths(self.grid), images + scalars, scalars, self._applied, self._unit or (0.0, 1.0))
+
+    @property
+    def _unit(self) -> tuple[float, float] | None:
+        """Mean and deviation of the first target, if they are one for all values."""
         known = self.moments.get(self.targets[0].name, AS_IT_IS)
-        unit = (known.mean, known.std)
-        return Inputs(self._lengths(self.grid), images + scalars, scalars, self._applied, unit)
+        return (known.mean, known.std) if isinstance(known, Moments) else None
 
     @property
     def _applied(self) -> Applied | None:
@@ -268,7 +283,7 @@ class Features:
     def _derived(self, part: Derived) -> int:
         """Channels of what is computed: by tracing it, without computing."""
         shapes = {name: self._struct(self.task[name]) for name in part.fields}
-        made = jax.eval_shape(lambda fields: self._made(part, fields), shapes).shape
+        made = jax.eval_shape(lambda fields: self.made(part, fields), shapes).shape
         if len(made) != 2 + len(self.grid):
             file = f"training/tasks/{self.task.name}.py"
             raise UserError(f"{file}: {part.about}: channels gives {made}, must be (sample, *spatial, channel)")

@@ -19,7 +19,7 @@ from schemas import slices
 from schemas.publish import resumable
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
-from training import assembly, batches, devices, export, losses, optimizers, pretrained, steps
+from training import assembly, batches, contract, devices, export, losses, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import Resident, Source, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
@@ -329,6 +329,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         history=memory.history,
         seconds=round(memory.seconds, 1),
         places=memory.places,
+        versions=contract.versions(run.manifest.task.name, run.recipe.model.name),  # type: ignore[attr-defined]
         ancestors=run.start.card.lineage if run.start else [],
     )
 

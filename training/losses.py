@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import optax
 from schemas.ambiguities import align
 from schemas.task import Field, Task
 from training.contract import Array, Arrays
-from training.features import AS_IT_IS, Features, spread
+from training.features import Features, spread
 from training.recipe import Loss
 
 type Term = Callable[[Compared], Array]  # -> (sample,)
@@ -37,7 +38,7 @@ class Compared:
     prediction: Array
     truth: Array
     inside: Array  # 1 or 0, to be multiplied with a batch of the target
-    scale: float
+    scale: Any  # a number, or an array to be combined with a batch of the target
     weights: tuple[float, ...] = ()  # of classes; empty: all 1
     part: bool = False  # of a larger sample
 
@@ -45,6 +46,11 @@ class Compared:
     def error(self) -> Array:
         """Return the error; of values with a period, the least difference."""
         return difference(self.field, self.prediction, self.truth)
+
+    @property
+    def typical(self) -> Any:
+        """Return the scale of a sample as a whole: a number, or (sample,)."""
+        return self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _axes(self.scale)))
 
     @property
     def counted(self) -> Array:
@@ -74,10 +80,10 @@ def _relative(c: Compared) -> Array:
     A part of a sample may be nearly empty, and must not count more than others.
     """
     inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
-    floor = inside * (TINY * c.scale) ** 2
+    floor = inside * (TINY * c.typical) ** 2
     error = jnp.mean(c.inside * c.error**2, _axes(c.truth))
     size = jnp.mean(c.inside * c.truth**2, _axes(c.truth))
-    return jnp.sqrt((error + floor) / (size + (inside * c.scale**2 if c.part else floor)))
+    return jnp.sqrt((error + floor) / (size + (inside * c.typical**2 if c.part else floor)))
 
 
 def _mean(values: Array, inside: Array) -> Array:
@@ -161,7 +167,7 @@ def loss(
     total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:
         name, inside = field.name, inside_of(features, field.name, fields)
-        scale = features.moments.get(name, AS_IT_IS).std
+        _, scale = features.scale(field, fields)
         seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.parts)
         for term, compare in terms(features, field).items():
             if weight := known[term]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from schemas import output
 from schemas.digest import canonical
@@ -33,14 +32,14 @@ from schemas.publish import (
 )
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import processor
-from schemas.store import open_split
 from schemas.task import Task
 from training import losses
 from training.assembly import features_of
 from training.contract import find_learn, find_model
 from training.crop import Crop, crop_of
 from training.export import Trained
-from training.features import Features, Moments
+from training.features import Features
+from training.normalisation import column, moments_of, unscaled
 from training.recipe import Recipe
 
 MODELS = {"best", ".best.new", ".best.old"}
@@ -111,7 +110,8 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
     crop = crop_of(features, recipe.crop, whole=_maps_whole(recipe)) if recipe.crop else None
     if crop:
         features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
-    moments = start.card.moments if start else _moments(data, manifest, features, recipe)
+    told = recipe.normalisation != "none"
+    moments = start.card.moments if start else moments_of(data, manifest, features) if told else unscaled(features)
     features = replace(features, moments=moments)
     ranges = _ranges(data, features, learn.scalars)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
@@ -151,13 +151,9 @@ def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, l
     found = {}
     for name in names:
         if name in fields:
-            values = _column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
+            values = column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
             found[name] = list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))
     return found
-
-
-def _column(data: Path, name: str) -> np.ndarray:
-    return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
 
 
 def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
@@ -194,6 +190,7 @@ def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
         yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
 
 
+<<<<<<< HEAD
 def _moments(data: Path, manifest: Manifest, features: Features, recipe: Recipe) -> dict[str, Moments]:
     """Of each field that is normalised, over the training samples."""
     if recipe.normalisation == "none":
@@ -215,6 +212,10 @@ def _moments_of(mean: float, std: float) -> Moments:
 
 
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
+=======
+@contextmanager
+def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
+>>>>>>> m_A
     """Hold the run's folder for this process alone while entered. Nothing in it is changed before `begin`.
 
     UserError shows how it differs from the run that is there, or says that another process is at it.

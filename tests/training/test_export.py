@@ -19,7 +19,7 @@ from schemas.publish import sha256
 from schemas.runtime.errors import UserError
 from tests.training.conftest import columns, features_for, recipe_for
 from training import assembly, export
-from training.contract import model_names
+from training.contract import model_names, versions
 from training.export import Card, load_model
 from training.network import Named
 from training.recipe import Recipe
@@ -33,6 +33,7 @@ def card(store: Path, recipe: Recipe, **changes: Any) -> Card:
         "moments": features.moments, "ranges": {}, "dataset_digest": manifest.root_digest,
         "dataset_family": manifest.family, "run": "",
         "dataset_recipe": manifest.recipe,
+        "versions": versions(manifest.task.name, recipe.model.name),  # type: ignore[attr-defined]
         "samples": 21, "parameters": 3, "step": 7, "epoch": 1, "scores": {"validation/nrms": 0.5}, "history": [],
         "seconds": 1.0, "places": [],
     }  # fmt: skip
@@ -138,6 +139,10 @@ HARM: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "newer format": (edited(format=3), ("format 3, this program reads up to 2",)),
     "no format": (edited(format=None), ("damaged: format",)),
     "newer schema": (edited(task__version="1.1"), ("version 1.1", "knows 1.0", "install a newer drybeam")),
+    "another LEARN": (edited(versions__learn="2.0"), ("version 2.0 of learn", "train it again")),
+    "another network": (edited(versions__model="0.9"), ("version 0.9 of model (toy, mlp)", "has 1.0")),
+    "sizes of others": (edited(sizes__x=32), ("do not fit", "mlp")),
+    "sizes of giants": (edited(sizes__x=1 << 20), ("do not fit", "mlp")),
     "unknown task": (edited(task__name="holography"), ("holography", "there are: ", "toy")),
     "task no word": (edited(task__name="../x"), ("damaged: task", "must be an identifier")),
     "version no number": (edited(task__version="9" * 5000), ("damaged: task.version",)),
@@ -167,6 +172,17 @@ def test_what_is_not_whole_or_not_known_is_refused_in_one_line(harm: str, model:
     damage, parts = HARM[harm]
     damage(model)
     refuse(model, *parts)
+
+
+@pytest.mark.parametrize("older", [{}, {"learn": "1.7"}])
+def test_a_model_without_versions_or_of_a_later_minor_one_is_read(older: dict[str, str], model: Path) -> None:
+    edited(versions=older)(model)
+    assert load_model(model).card.versions == older
+
+
+def test_an_operator_has_a_version() -> None:
+    assert versions("toy_scan", "unrolled") == {"learn": "1.0", "model": "1.0", "operator": "1.0"}
+    assert versions("toy_scan", "unet").keys() == {"learn", "model"}
 
 
 def test_another_task_or_schema_is_not_accepted(model: Path, toy: Path, tie: Path) -> None:

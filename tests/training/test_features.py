@@ -17,9 +17,10 @@ from physics.electron import wavelength
 from schemas.grids import Grid
 from schemas.task import Field, Task
 from tests.training.conftest import QUICK, columns, features_for, rows_of
-from training import contract
-from training.contract import Derived, Inputs, Learn, find_learn
-from training.features import Features, Moments
+from training import contract, normalisation
+from training.contract import Derived, Inputs, Learn, Like, find_learn
+from training.features import Features
+from training.moments import AS_IT_IS, Each, Moments, Own
 from training.tasks.tie import CUTOFF, FLOOR
 
 SIZES = {"tilt": 3, "energy": 2, "y": 5, "x": 8}  # never square
@@ -139,6 +140,83 @@ def test_other_sizes_than_in_training_are_read_and_written() -> None:
 def test_reads_names_each_field_once_with_the_window() -> None:
     assert features("all", "dose").reads == ("last", "height", "noisy", "dose", "window")
     assert features("clean").normalised == ("clean", "phase")
+
+
+# --- by which moments a task normalises
+
+
+def reduced(values: Any, *axes: int) -> tuple[Any, Any]:
+    """Mean and standard deviation in float64, of axes that stay as ones."""
+    values = np.asarray(values, np.float64)
+    return values.mean(axes, keepdims=True), values.std(axes, keepdims=True)
+
+
+def test_moments_of_each_channel_are_those_by_hand(stores: dict[str, Path]) -> None:
+    """(sample, channel, ylow, xlow) and (sample, channel, y, x): two channels, each with moments of its own."""
+    made, fields = features_for(stores["toy_fusion"], "input=low"), rows_of(stores["toy_fusion"])
+    for name in ("low", "high"):
+        known, (mean, std) = made.moments[name], reduced(fields[name], 0, 2, 3)
+        assert isinstance(known, Each)
+        np.testing.assert_allclose([one.mean for one in known.channels], mean.ravel(), rtol=1e-6)
+        np.testing.assert_allclose([one.std for one in known.channels], std.ravel(), rtol=1e-6)
+    mean, std = reduced(fields["low"], 0, 2, 3)
+    x = np.moveaxis((fields["low"] - mean) / std, 1, -1)
+    np.testing.assert_allclose(made.encode(fields), x, atol=1e-5)
+    mean, std = reduced(fields["high"], 0, 2, 3)
+    output = np.moveaxis((fields["high"] - mean) / std, 1, -1).astype(np.float32)
+    np.testing.assert_allclose(made.decode(output, fields)["high"], fields["high"], atol=1e-5)
+
+
+def test_moments_of_each_sample_come_from_its_input_alone(stores: dict[str, Path]) -> None:
+    """A measurement on another scale looks the same to the network; its target comes back on that scale."""
+    made, fields = features_for(stores["toy_series"]), rows_of(stores["toy_series"])
+    assert made.moments == {"noisy": Own(of="noisy"), "clean": Own(of="noisy")}
+    mean, std = reduced(fields["noisy"], 1, 2)
+    x = made.encode(fields)
+    np.testing.assert_allclose(x[..., 0], (fields["noisy"] - mean) / std, atol=1e-5)
+    np.testing.assert_allclose(made.decode(x, fields)["clean"], fields["noisy"], atol=1e-5)
+    louder: dict[str, Any] = {"noisy": 40 * fields["noisy"] + 3}
+    np.testing.assert_allclose(made.encode(louder), x, atol=1e-4)
+    np.testing.assert_allclose(made.decode(x, louder)["clean"], louder["noisy"], rtol=1e-4, atol=1e-3)
+    constant: dict[str, Any] = {"noisy": np.full((2, *fields["noisy"].shape[1:]), [[[5.0]], [[0.0]]], np.float32)}
+    np.testing.assert_array_equal(made.encode(constant), 0)
+
+
+def test_computed_channels_have_the_moments_of_the_first_samples(
+    stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(normalisation, "SAMPLES", 5)
+    made, fields = features_for(stores["toy_scan"], "input=back"), rows_of(stores["toy_scan"])
+    part = made.derived["back[0]"]
+    values = np.asarray(made.made(part, {name: fields[name] for name in part.fields}))
+    known = made.moments["back[0]"]
+    assert isinstance(known, Moments)
+    mean, std = values[:5].mean(dtype=float), values[:5].std(dtype=float)
+    assert (known.mean, known.std) == pytest.approx((mean, std), rel=1e-5)
+    np.testing.assert_allclose(made.encode(fields), (values - mean) / std, atol=1e-5)
+
+
+def test_nothing_is_normalised_if_the_recipe_says_so(stores: dict[str, Path]) -> None:
+    for task in ("toy_fusion", "toy_series", "toy_scan"):
+        made = features_for(stores[task], "normalisation=none")
+        assert set(made.moments.values()) == {AS_IT_IS}
+
+
+NORMALISED: list[tuple[dict[str, Any], str]] = [
+    ({"clean": "sample"}, "field clean has the role target, must be input"),
+    ({"noisy": Like("noisy")}, "field noisy has the role input, must be target"),
+    ({"clean": Like("dose")}, "field dose has the role parameter, must be input"),
+    ({"noisy": "sometimes"}, "'sometimes': must be one of field, channel, sample, none, or Like(input)"),
+    ({"noise": "none"}, "the schema has no field 'noise'"),
+]
+
+
+@pytest.mark.parametrize(("normalise", "said"), NORMALISED)
+def test_a_wrong_normalisation_is_told(normalise: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "find_task", lambda _: TASK)
+    module = ModuleType("training.tasks.mine")
+    module.LEARN = replace(LEARN, normalise=normalise)  # type: ignore[attr-defined]
+    assert said in " ".join(contract._mistakes(module))
 
 
 # --- what a dataset lacks

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from schemas.scores import score
-from tests.training.conftest import QUICK, columns, features_for
+from tests.training.conftest import QUICK, columns, features_for, rows_of
 from training import losses
 from training.features import Features
+from training.moments import Moments
 from training.recipe import Loss
 
 TERMS = tuple(losses.OF_VALUES)
@@ -67,7 +68,7 @@ def guess(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_is_its_definition(term: str, features: Features, fields: Any, guess: Any) -> None:
-    inside, scale = fields["window"] != 0, features.moments["phase"].std
+    inside, (_, scale) = fields["window"] != 0, features.scale(features.task["phase"], fields)
     assert 0.2 < inside.mean() < 0.8
     expected = [
         BY_HAND[term](p[inside].astype(float), t[inside].astype(float), scale)
@@ -80,7 +81,7 @@ def test_a_term_is_its_definition(term: str, features: Features, fields: Any, gu
 
 def test_the_relative_error_of_a_faint_sample_is_bounded(features: Features, fields: Any) -> None:
     """By that of a truth of a thousandth of the usual deviation."""
-    inside, scale = fields["window"] != 0, features.moments["phase"].std
+    inside, (_, scale) = fields["window"] != 0, features.scale(features.task["phase"], fields)
     for size in (0, 1e-3, 1e-2):
         truth = size * fields["phase"]
         guess = truth + 2e-3 * np.float32(scale) * inside
@@ -152,10 +153,31 @@ def test_aligned_of_a_task_without_gauge_is_bare(toy: Path) -> None:
     np.testing.assert_array_equal(pair[0], pair[1])
 
 
+@pytest.mark.parametrize("term", [term for term in TERMS if term != "cross_entropy"])
+def test_terms_are_in_deviations_of_each_channel_or_sample(term: str, stores: dict[str, Path]) -> None:
+    """Of a field whose channels, or samples, differ in scale; the relative error has the root of their mean square."""
+    rng = np.random.default_rng(0)
+    for task, axes in (("toy_fusion", (0, 2, 3)), ("toy_series", (1, 2))):
+        features, fields = features_for(stores[task]), rows_of(stores[task])
+        target, measured = ("high", "high") if task == "toy_fusion" else ("clean", "noisy")
+        scale = fields[measured].astype(float).std(axes, keepdims=True)
+        truth = fields[target]
+        guess = (truth + 0.1 * rng.standard_normal(truth.shape)).astype(np.float32)
+        scales = np.broadcast_to(scale, truth.shape)
+        if term == "relative":
+            roots = np.sqrt((scales**2).reshape(len(truth), -1).mean(1))
+            expected = [relative(p, t, s) for p, t, s in zip(guess, truth, roots, strict=True)]
+        else:
+            expected = [BY_HAND[term](p / s, t / s, 1) for p, t, s in zip(guess, truth, scales, strict=True)]
+        found = losses.loss(features, only(term), {target: jnp.asarray(guess)}, fields)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("term", [term for term in TERMS if term != "cross_entropy"])  # that is of shares
 def test_terms_do_not_depend_on_the_unit_of_the_target(term: str, toy: Path) -> None:
     features, fields = features_for(toy), columns(toy)
     moments = features.moments["line"]
+    assert isinstance(moments, Moments)
     large = features_for(toy)
     object.__setattr__(
         large, "moments", {**features.moments, "line": moments.model_copy(update={"std": 8 * moments.std})}

@@ -223,7 +223,7 @@ def test_it_starts_from_the_mean_of_the_target(name: str, tie: Path) -> None:
     encode, decode = (jax.jit(f, **QUICK) for f in (features.encode, features.decode))
     found = decode(applied(net, *net.initial)(encode(fields)), fields)["phase"]
     np.testing.assert_array_equal(
-        found, np.broadcast_to(features.moments["phase"].mean * fields["window"], found.shape)
+        found, np.broadcast_to(features.scale(features.task["phase"], fields)[0] * fields["window"], found.shape)
     )
 
 

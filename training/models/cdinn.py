@@ -22,6 +22,7 @@ from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to
 
 FIT = "kept"
+VERSION = "1.0"
 
 
 class Config(Knobs):

@@ -27,6 +27,7 @@ type Count = Annotated[int, Field(ge=1, le=4096)]
 type Length = Annotated[int, Field(ge=1, le=64)]
 
 FIT = "any"
+VERSION = "1.0"
 
 
 class Config(Knobs):

@@ -34,6 +34,7 @@ type Count = Annotated[int, Field(ge=1, le=4096)]
 type Resolution = Literal["same", "half", "double"]
 
 FIT = "kept"
+VERSION = "1.0"
 
 
 class Config(Knobs):

@@ -29,6 +29,7 @@ from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 
 FIT = "kept"
+VERSION = "1.0"
 
 
 class Config(Knobs):

@@ -21,6 +21,7 @@ from training.dense import Dense, layers, through
 Config = Dense
 
 FIT = "any"
+VERSION = "1.0"
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

@@ -27,6 +27,7 @@ from training.layers import Conv, Depthwise, crop, pad_to, to_depth, to_space
 type Count = Annotated[int, Field(ge=0, le=64)]
 
 FIT = "enlarged"
+VERSION = "1.0"
 
 
 class Config(Knobs):

@@ -25,6 +25,7 @@ from training.layers import Conv, GroupNorm, crop, pad_to, to_depth, to_space
 type Factor = Annotated[float, within(0, 64, above=True)]
 
 FIT = "enlarged"
+VERSION = "1.0"
 
 
 class Config(Knobs):

@@ -21,6 +21,7 @@ from training.contract import Applied, Array, Arrays, Inputs, Shape
 from training.layers import Conv
 
 FIT = "operator"
+VERSION = "1.0"
 
 
 class Config(Knobs):

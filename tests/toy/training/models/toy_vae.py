@@ -12,6 +12,7 @@ from schemas.runtime.settings import Knobs, knob
 from training.contract import Array, Inputs, Shape
 
 FIT = "any"
+VERSION = "1.0"
 LOSSES = {"kl": "divergence of the numbers in the middle from normal ones"}
 
 

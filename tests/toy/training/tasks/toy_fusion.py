@@ -19,4 +19,5 @@ LEARN = Learn(
     inputs={"both": (ENLARGED, "guide"), "low": ("low",)},
     grids={"low": ("ylow", "xlow")},
     symmetries=("flip_y", "flip_x"),
+    normalise={"low": "channel", "high": "channel"},
 )

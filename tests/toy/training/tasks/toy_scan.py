@@ -34,7 +34,7 @@ def _mirrored(fields: dict[str, Array]) -> dict[str, Array]:
     return {"image": jnp.flip(fields["image"], -1), "angle": jnp.pi - fields["angle"]}
 
 
-BACK = Derived(("sinogram", "angle"), _projected, "image", "projected back", sized=True)
+BACK = Derived(("sinogram", "angle"), _projected, "", "projected back", sized=True, by="field")
 
 LEARN = Learn(
     inputs={"sinogram": ("sinogram",), "back": (BACK,)},

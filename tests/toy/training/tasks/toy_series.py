@@ -1,5 +1,10 @@
 """Clean views from noisy ones."""
 
-from training.contract import Learn
+from training.contract import Learn, Like
 
-LEARN = Learn(inputs={"view": ("noisy",)}, scalars=("angle", "background"), symmetries=("flip_y",))
+LEARN = Learn(
+    inputs={"view": ("noisy",)},
+    scalars=("angle", "background"),
+    symmetries=("flip_y",),
+    normalise={"noisy": "sample", "clean": Like("noisy")},
+)

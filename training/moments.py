@@ -1,0 +1,60 @@
+"""Mean and standard deviation by which values are normalised: of a field, of each of its channels, or of a sample."""
+
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
+
+from training.contract import Array, Arrays
+
+
+class Moments(BaseModel):
+    """Mean and standard deviation of a field over the training samples; deviation 1 for a constant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: Annotated[float, Limits(allow_inf_nan=False)]
+    std: Annotated[float, Limits(gt=0, allow_inf_nan=False)]
+
+
+class Each(BaseModel):
+    """Moments of each channel of a field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Annotated[tuple[Moments, ...], Limits(min_length=1)]
+
+
+class Own(BaseModel):
+    """Mean and standard deviation of an input in each sample."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: str
+
+
+type Normalised = Moments | Each | Own
+type Scale = tuple[Any, Any]  # mean and deviation: numbers, or arrays that broadcast
+AS_IT_IS = Moments(mean=0, std=1)
+CONSTANT = 1e-6  # a deviation below this, to the mean, is rounding
+
+
+def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:
+    """Mean and deviation, to be combined with an array of that rank, sample first and channels last."""
+    if isinstance(known, Own):
+        one = (-1, *(1 for _ in range(rank - 1)))
+        mean, std = (values.reshape(one) for values in of_each(fields[known.of]))
+        return mean, std
+    if isinstance(known, Moments):
+        return known.mean, known.std
+    both = jnp.asarray([(one.mean, one.std) for one in known.channels], jnp.float32)
+    return both[:, 0], both[:, 1]
+
+
+def of_each(values: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each sample, (sample,); that of a constant is its modulus, or 1."""
+    rows = jnp.reshape(values, (len(values), -1)).astype(jnp.float32)
+    mean, size = jnp.mean(rows, 1), jnp.mean(abs(rows), 1)
+    std = jnp.sqrt(jnp.mean((rows - mean[:, None]) ** 2, 1))
+    return mean, jnp.where(std > CONSTANT * size, std, jnp.where(size > 0, size, 1.0))
