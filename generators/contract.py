@@ -1,6 +1,7 @@
 """What the engine asks of a task's file in `generators/tasks/`, and how it finds it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -17,6 +18,70 @@ from schemas.task import SAMPLE, Task, find_task
 type Arrays = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Sliced:
+    """Simulate samples slice by slice: `simulate = Sliced(TASK, simulate_slice)` in a task's file.
+
+    It is meant for tasks with `TASK.slices` whose samples take minutes. The engine then stores the finished slices of a
+    sample, so that an interrupted run goes on with the next one, and needs the working memory of one slice alone.
+    """
+
+    task: Task
+    # (recipe, block, index) -> the arrays of one slice, without randomness. index has one number for each of
+    # `TASK.slices`. Arrays are as in `TASK.sliced`: (len(block), ...) without the dimensions of slices. A field that
+    # does not have these must be the same for all slices; of arrays that are no fields, slices become the axes after
+    # the first.
+    of: Callable[[Any, Sequence[Any], tuple[int, ...]], Arrays]
+
+    def __call__(self, recipe: Any, block: Sequence[Any]) -> Arrays:
+        """Return the expectations of a block, as `Generator.simulate` does."""
+        return self.stacked(recipe, lambda index: self.of(recipe, block, index))
+
+    def indices(self, recipe: recipe.Recipe) -> list[tuple[int, ...]]:
+        """Return the index of every slice of a sample."""
+        sizes = recipe.sizes()
+        return list(np.ndindex(*(sizes[dim] for dim in self.task.slices)))
+
+    def stacked(self, recipe: recipe.Recipe, one: Callable[[tuple[int, ...]], Arrays]) -> Arrays:
+        """Return arrays with the dimensions of slices, filled by `one(index)` for each index in turn."""
+        lengths = [recipe.sizes()[dim] for dim in self.task.slices]
+        whole: Arrays = {}
+        for index in self.indices(recipe):
+            for name, values in returned(self.task, "simulate_slice", one(index)).items():
+                axes = self._axes(name)
+                if name not in whole:
+                    whole[name] = _with_axes(values, {axis: lengths[k] for k, axis in axes.items()})
+                place = np.moveaxis(whole[name], list(axes.values()), range(len(axes)))[tuple(index[k] for k in axes)]
+                if place.shape != values.shape:
+                    raise UserError(
+                        f"generators/tasks/{self.task.name}.py: simulate_slice returned {name} {values.shape} for "
+                        f"slice {index}, {place.shape} for the first; all slices must have one shape"
+                    )
+                place[...] = values
+        return whole
+
+    def _axes(self, name: str) -> dict[int, int]:
+        """Return the axis of an array for each of `TASK.slices` that it has, by their number."""
+        known = {field.name: field.dims for field in self.task.fields}
+        dims = known.get(name, (SAMPLE, *self.task.slices))
+        return {k: dims.index(dim) for k, dim in enumerate(self.task.slices) if dim in dims}
+
+
+def _with_axes(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
+    """Return an empty array with the shape of one slice and further axes, by place and length."""
+    shape = list(values.shape)
+    for axis in sorted(lengths):
+        shape.insert(axis, lengths[axis])
+    return np.empty(shape, values.dtype)
+
+
+def returned(task: Task, name: str, values: Any) -> Arrays:
+    """Return what a function of a task's file gave; UserError if it is no dict of arrays."""
+    if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
+        raise UserError(f"generators/tasks/{task.name}.py: {name} must return a dict of arrays by field")
+    return values
+
+
 class Generator(Protocol):
     """A task's file. A block is a sequence of samples' parameters; arrays have a leading axis of its length."""
 
@@ -28,7 +93,7 @@ class Generator(Protocol):
         """One sample's parameters: attributes named as the task's parameter fields, rounded to their dtypes."""
 
     def simulate(self, recipe: Any, block: Sequence[Any]) -> Arrays:
-        """The expectations of a block, without randomness; a sample does not depend on its block."""
+        """The expectations of a block, without randomness; a sample does not depend on its block. May be a Sliced."""
 
     def measure(self, recipe: Any, block: Sequence[Any], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
         """The measurement of these expectations: noise, last, from one stream per sample."""
@@ -67,6 +132,10 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     }
     for name, names in arguments.items():
         yield from plugins.unlike(name, getattr(module, name, None), *names)
+    if isinstance(module.simulate, Sliced):
+        yield from plugins.unlike("simulate_slice", module.simulate.of, "recipe", "block", "index")
+        if module.simulate.task.name != plugins.task_of(module) or not module.simulate.task.slices:
+            yield "simulate: Sliced(TASK, simulate_slice) is for the TASK of this file, which must have TASK.slices"
 
 
 def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:

@@ -3,6 +3,7 @@
 POINTS=FILE: each point at which it publishes, replaces or removes something is noted there, before it happens.
 KILLED_AT=POINT: it is killed when it comes there for the N-th time (TIMES=N), or by so many seconds LATER.
 LAST=POINT: it is killed at once where it comes there instead.
+LONG=SECONDS: of samples that take longer, finished slices are stored.
 """
 
 import importlib
@@ -62,6 +63,8 @@ def die(later: float) -> None:
 
 if __name__ == "__main__":
     main = importlib.import_module(ROOMS[sys.argv.pop(1)]).main
+    if "LONG" in os.environ:
+        vars(importlib.import_module("generators.engine.pipeline"))["LONG"] = float(os.environ["LONG"])
     if {"POINTS", "KILLED_AT"} & os.environ.keys():
         sys.addaudithook(audit)
     sys.exit(main())

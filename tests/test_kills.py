@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOY_TASK, command, files, finish
+from tests.conftest import TOY_TASK, Command, command, files, finish
 from tests.runs import lines, weights
 
 MOST = pytest.mark.long
@@ -63,3 +63,25 @@ def test_a_killed_dataset_is_the_same(kills: int, chance: random.Random) -> None
     kill(points("points.txt"), kills, chance, *GENERATE, "--out", "killed.zarr")
     complete(*GENERATE, "--out", "killed.zarr")
     assert files("killed.zarr") == files("whole.zarr")
+
+
+def test_a_killed_sample_of_slices_goes_on(generate: Command) -> None:
+    """Slices that were finished before a kill are kept if they are whole, and leave no trace."""
+    few = ("--n", 3, "--validation", 0, "--test", 0, "--unit-samples", 2)
+    series = ("--task", "toy_series", *few, "--scheduler", "synchronous", "--out")
+    assert generate(*series, "whole.zarr")[0] == 0
+    made = "os.rename killed.zarr.run/slices/train-#-#.slice"
+    slow = {"LONG": "0"}
+    process = command(
+        "generate", *series, "killed.zarr", environment=slow | {"KILLED_AT": made, "TIMES": "7", "LATER": "0"}
+    )
+    assert process.wait(300) == -signal.SIGKILL
+    kept = sorted(Path("killed.zarr.run/slices").glob("train*"))  # all four of the first sample, two of the second
+    assert [path.name for path in kept] == [f"train-{i:012d}-{k}.slice" for i in (0, 1) for k in range(4)][:6]
+    kept[0].write_bytes(kept[0].read_bytes()[:-1])
+    kept[1].write_bytes(kept[2].read_bytes())
+    complete("generate", *series, "killed.zarr", environment=slow | NOTED)
+    found = points("points.txt")
+    assert (found[made], found[f"{made} over another"]) == (12 - len(kept), 2)
+    assert files("killed.zarr") == files("whole.zarr")
+    assert not Path("killed.zarr.run/slices").exists()

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from zarr.errors import BaseZarrError as ZarrError
 
+from generators import finished_slices
 from generators.engine import receipts, shards
-from generators.engine.plan import RECEIPTS, Plan
+from generators.engine.plan import RECEIPTS, SLICES, Plan
+from generators.engine.provenance import packages
 from schemas import digest, output
 from schemas.documents import parsed
 from schemas.manifest import Manifest, read_manifest
@@ -38,6 +40,7 @@ from schemas.store import LEAF, encoded, metadata, open_split
 
 LOCK = "claim.lock"  # that older programs may have left among the receipts
 COMMAND = "generate"
+FOLDERS = {RECEIPTS: receipts.NAME, SLICES: finished_slices.NAME}  # of a run, and the names of their files
 
 
 def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
@@ -114,10 +117,19 @@ def constants(plan: Plan) -> dict[str, bytes]:
 
 
 def _remove(plan: Plan) -> None:
+<<<<<<< HEAD
     """Set the dataset at a place aside, and remove its receipts."""
     set_aside(plan.out)
     for receipt in entries(plan.run / RECEIPTS):
         remove(receipt)
+=======
+    """Set the dataset at a place aside, and remove its receipts and finished slices."""
+    if plan.out.is_dir():
+        set_aside(plan.out)
+    for folder in FOLDERS:
+        for path in _entries(plan.run / folder):
+            path.unlink()
+>>>>>>> m_B
 
 
 def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
@@ -150,10 +162,21 @@ def _refuse_inputs(plan: Plan) -> None:
 
 def _strangers(plan: Plan) -> Iterator[Path]:
     """Yield what is beside a dataset in the place of its receipts, and is none."""
+<<<<<<< HEAD
     folder = plan.run / RECEIPTS
     yield from (path for path in (plan.run, folder) if path.is_symlink())
     yield from (path for path in entries(plan.run) if path.name not in (RECEIPTS, LOCK))
     yield from (path for path in entries(folder) if not receipts.NAME.fullmatch(path.name))
+=======
+    yield from (path for path in _entries(plan.run) if path.name not in (*FOLDERS, LOCK))
+    yield from (path for path in (plan.run, *(plan.run / name for name in FOLDERS)) if path.is_symlink())
+    for folder, name in FOLDERS.items():
+        yield from (path for path in _entries(plan.run / folder) if not name.fullmatch(path.name))
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("*") if not is_partial(path.name))
+>>>>>>> m_B
 
 
 def _refuse_without_root(plan: Plan) -> None:
@@ -235,7 +258,12 @@ def _short(value: Any) -> str:
 
 
 def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
-    """Another version of a library may draw or round otherwise: make one finished sample again and compare."""
+    """Another version of a library may draw or round otherwise: make one finished sample again and compare.
+
+    One that takes minutes is only made again where versions do differ.
+    """
+    if plan.stores_slices and stored.packages == packages():
+        return
     for split, index, leaf in _finished(plan, stored):
         values = shards.make(plan, split, range(index, index + 1))
         if next(digest.leaves(plan.task, values)) != leaf:

@@ -1,10 +1,11 @@
 """The end of a run: leaves, digests and statistics, all from the receipts."""
 
 import math
+import shutil
 from collections.abc import Iterable, Iterator
 
 from generators.engine import receipts, shards
-from generators.engine.plan import Plan
+from generators.engine.plan import SLICES, Plan
 from generators.engine.receipts import Moments, Receipt
 from schemas import digest
 from schemas.manifest import Manifest, Statistics, read_manifest
@@ -28,6 +29,7 @@ def finalise(plan: Plan) -> Manifest:
     objects = metadata(manifest)
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
         publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
+    shutil.rmtree(plan.run / SLICES, ignore_errors=True)
     for folder in (plan.out, plan.run):
         sweep(folder)
     return manifest

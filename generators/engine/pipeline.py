@@ -7,10 +7,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from generators.contract import find_generator, stored
+from generators.contract import Arrays, Sliced, find_generator, stored
 from generators.engine import creation, executors, shards
 from generators.engine.executors import Executor
 from generators.engine.finalise import finalise
@@ -29,7 +31,7 @@ from schemas.task import SPLITS
 
 PROBE = 4  # samples timed before a layout is chosen, at most
 SLOW = 2.0  # seconds: of samples that take longer only one is timed
-LONG = 60.0  # seconds: a sample that takes longer is not made again to be timed without compilation
+LONG = 60.0  # seconds: of a sample that takes longer finished slices are stored, and no second one is timed
 SHORT = 2.0  # seconds of work in all: starting processes would take longer
 WORKER = 400 << 20  # bytes of memory of a worker beside its unit: interpreter, libraries, compiled code
 
@@ -78,9 +80,12 @@ def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
     split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
     _, most = next(shards.blocks(plan, 0, min(PROBE, n)))
     try:
-        seconds = _seconds(plan, split, 1)  # compiles or loads kernels
-        if seconds < LONG:
-            seconds = _seconds(plan, split, most if seconds < SLOW else 1)
+        seconds = _seconds_by_slices(plan, split)
+        plan = replace(plan, stores_slices=seconds is not None and seconds >= LONG)
+        if seconds is None or seconds < LONG:
+            seconds = _seconds(plan, split, 1)  # compiles or loads kernels
+            if seconds < LONG:
+                seconds = _seconds(plan, split, most if seconds < SLOW else 1)
     except (ArithmeticError, MemoryError, ValueError) as error:
         raise UserError(f"this recipe cannot be simulated: {error or type(error).__name__}; see --describe") from None
     layout = choose(plan.task, plan.manifest.sizes, seconds, unit_samples)
@@ -92,6 +97,28 @@ def _seconds(plan: Plan, split: str, count: int) -> float:
     start = time.perf_counter()
     shards.make(plan, split, range(count))
     return (time.perf_counter() - start) / count
+
+
+def _seconds_by_slices(plan: Plan, split: str) -> float | None:
+    """Return the seconds that a sample takes, from a few of its slices; None for a task that is not simulated so.
+
+    The sample that is made has the same slice again and again: a fault in what follows must not show after an hour.
+    """
+    simulate = find_generator(plan.task.name)[1].simulate
+    if not isinstance(simulate, Sliced):
+        return None
+    taken = []
+
+    def repeated(recipe: Recipe, block: Sequence[Any]) -> Arrays:
+        made: Arrays = {}
+        for index in simulate.indices(recipe)[:2]:  # the first compiles or loads kernels
+            start = time.perf_counter()
+            made = simulate.of(recipe, block, index)
+            taken.append(time.perf_counter() - start)
+        return simulate.stacked(recipe, lambda index: made)
+
+    shards.make(plan, split, range(1), repeated)
+    return taken[-1] * len(simulate.indices(plan.recipe))
 
 
 def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:

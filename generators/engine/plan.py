@@ -14,6 +14,7 @@ from schemas.store import is_simulated, units
 from schemas.task import Task
 
 RECEIPTS = "receipts"  # the folder of receipts in the folder of a run
+SLICES = "slices"  # that of finished slices of unfinished samples
 
 type Kind = Literal["samples", "parameters"]
 
@@ -25,6 +26,7 @@ class Plan:
     out: Path  # absolute: workers have other working directories
     manifest: Manifest
     recipe: Recipe
+    stores_slices: bool = False  # samples take so long that their finished slices are stored, where they have slices
 
     @property
     def task(self) -> Task:

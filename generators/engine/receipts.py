@@ -70,13 +70,22 @@ def _read(path: Path) -> Receipt | None:
     data = read(path)
     if data is None:
         return None
-    seal, _, content = data.partition(b"\n")
-    if seal.decode(errors="replace") != sha256(content):
-        return None
+    content = unsealed(data)
     try:
-        return Receipt.model_validate_json(content)
+        return None if content is None else Receipt.model_validate_json(content)
     except ValidationError:
         return None
+
+
+def sealed(content: bytes, of: bytes = b"") -> bytes:
+    """Return content behind a line with its sha256. of: what it belongs to, which must be the same to unseal it."""
+    return sha256(of + content).encode() + b"\n" + content
+
+
+def unsealed(data: bytes, of: bytes = b"") -> bytes | None:
+    """Return the content of sealed bytes; None if they are damaged, or belong to something else."""
+    content = data.partition(b"\n")[2]
+    return content if data == sealed(content, of) else None
 
 
 def holds(job: Job, receipt: Receipt) -> bool:
@@ -94,5 +103,4 @@ def _holds(job: Job, key: str, digest: str, length: int) -> bool:
 
 def save(job: Job, receipt: Receipt) -> None:
     """Publish a receipt, sealed with its own hash: a damaged one is no receipt."""
-    content = receipt.model_dump_json().encode()
-    publish(job.receipt, sha256(content).encode() + b"\n" + content)
+    publish(job.receipt, sealed(receipt.model_dump_json().encode()))

@@ -4,7 +4,7 @@ A pure function of the job: a worker reads no global configuration, and two that
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import batched
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from generators.contract import Arrays, Generator, find_generator
+from generators import finished_slices
+from generators.contract import Arrays, Sliced, find_generator, returned
 from generators.engine import receipts
 from generators.engine.plan import Job, Plan
 from generators.engine.provenance import platform_class
@@ -29,6 +30,8 @@ BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache
 BUDGET = 64 << 20  # bytes of their stored fields, at most
 DRAWN = 1024  # parameters held as Python objects at once
 STATISTICS = 1024  # training samples that the statistics are taken from
+
+type Simulate = Callable[[Any, Sequence[Any]], Arrays]  # as `Generator.simulate`
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def _do(job: Job) -> None:
             seconds=seconds,
         ),
     )
+    finished_slices.remove(job)
 
 
 def _refuse_if_changed(job: Job) -> None:
@@ -119,8 +123,11 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
     moments: dict[str, list[Moments]] = {field.name: [] for field in fields}
     for start, stop in blocks(plan, job.start, job.stop):
         values = make(plan, job.split, range(start, stop))
-        for name, array in out.items():
-            array[start - job.start :][: len(values[name])] = values[name]
+        if stop - start == job.stop - job.start:  # large samples are held once
+            out = {name: values[name] for name in out}
+        else:
+            for name, array in out.items():
+                array[start - job.start : stop - job.start] = values[name]
         leaves += list(digest.leaves(plan.task, values))
         counted = STATISTICS - start if job.split == "train" else 0
         for name in moments:
@@ -129,32 +136,34 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
 
 
 def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of samples that are simulated at once: up to BLOCK, fewer if they are large."""
+    """Yield runs of samples that are simulated at once: up to BLOCK, fewer if they are large, one if slowly made."""
     nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
-    length = max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
+    length = 1 if plan.stores_slices else max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
     return ((start + a, start + b) for a, b in units(stop - start, length))
 
 
-def make(plan: Plan, split: str, indices: range) -> Arrays:
-    """All fields of some samples, with a leading axis: parameters, simulated and measured arrays."""
+def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = None) -> Arrays:
+    """All fields of some samples, with a leading axis: parameters, simulated and measured arrays.
+
+    simulate: in place of the task's, to time it.
+    """
     _, generator = find_generator(plan.task.name)
     streams = list(_streams(plan, split, indices))
     block = [generator.draw(plan.recipe, rng) for rng in streams]
-    values = columns(plan, block) | _simulate(generator, plan, block, streams)
+    simulate = simulate or _simulation(plan, split, indices)
+    arrays = returned(plan.task, "simulate", simulate(plan.recipe, block))
+    measured = returned(plan.task, "measure", generator.measure(plan.recipe, block, arrays, streams))
+    values = columns(plan, block) | measured
     if found := problems(plan.task, plan.manifest.sizes, values):
         raise UserError(f"{plan.task.name}, {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
     return values
 
 
-def _simulate(generator: Generator, plan: Plan, block: Sequence[Any], streams: Sequence[Streams]) -> Arrays:
-    arrays = _arrays(plan, "simulate", generator.simulate(plan.recipe, block))
-    return _arrays(plan, "measure", generator.measure(plan.recipe, block, arrays, streams))
-
-
-def _arrays(plan: Plan, name: str, values: Any) -> Arrays:
-    if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
-        raise UserError(f"generators/tasks/{plan.task.name}.py: {name} must return a dict of arrays by field")
-    return values
+def _simulation(plan: Plan, split: str, indices: range) -> Simulate:
+    simulate = find_generator(plan.task.name)[1].simulate
+    if plan.stores_slices and len(indices) == 1 and isinstance(simulate, Sliced):
+        return finished_slices.storing(plan, split, indices.start, simulate)
+    return simulate
 
 
 def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
@@ -179,13 +188,14 @@ def _streams_of_all(plan: Plan) -> Streams:
 def _moments(value: np.ndarray) -> Moments:
     real = abs(value) if value.dtype.kind == "c" else value
     x = real.astype(np.float64)
-    return Moments(count=x.size, sum=x.sum(), squares=(x * x).sum(), min=x.min(), max=x.max())
+    found = {"count": x.size, "sum": x.sum(), "min": x.min(), "max": x.max()}
+    return Moments(**found, squares=np.multiply(x, x, out=x).sum())  # in place: a sample may be large
 
 
 def constants(plan: Plan) -> Arrays:
     """The fields without a sample axis, checked."""
     schema, generator = find_generator(plan.task.name)
-    values = _arrays(plan, "constants", generator.constants(plan.recipe, _streams_of_all(plan)))
+    values = returned(plan.task, "constants", generator.constants(plan.recipe, _streams_of_all(plan)))
     fields = {field.name: field for field in plan.task.fields if not field.per_sample}
     declared = {field.name for field in schema.fields if not field.per_sample}
     if wrong := (fields.keys() - values.keys()) | (values.keys() - declared):

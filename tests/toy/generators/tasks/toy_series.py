@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from generators import recipe
-from generators.contract import Arrays
+from generators.contract import Arrays, Sliced
 from generators.streams import Streams
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import knob
+from schemas.task import find_task
 
 VERSION = 1
 
@@ -46,18 +47,21 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
     return Parameters(angle, np.float32(rng.shape.uniform(0, 1)), rng.shape.uniform(0.2, 0.4, 2))
 
 
-def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Views (sample, y, tilt, x) with their background."""
+def simulate_slice(recipe: Recipe, block: Sequence[Parameters], index: tuple[int, ...]) -> Arrays:
+    """One view (sample, y, x) of each series, with its background."""
     sizes = recipe.sizes()
-    y, x = np.arange(sizes["y"])[:, None, None], np.arange(sizes["x"])
+    y, x = np.ogrid[: sizes["y"], : sizes["x"]]
     rows = []
     for one in block:
         height, radius = one.place * recipe.size
-        middle = sizes["x"] / 2 + radius * np.cos(one.angle.astype(float))[:, None]
+        middle = sizes["x"] / 2 + radius * np.cos(float(one.angle[index]))
         rows.append(np.exp(-((y - height - 2) ** 2 + (x - middle) ** 2) / 4))
     clean = np.stack(rows)
-    background = np.array([one.background for one in block])[:, None, None, None]
+    background = np.array([one.background for one in block])[:, None, None]
     return {"clean": clean.astype(np.float32), "noisy": (clean + background).astype(np.float32)}
+
+
+simulate = Sliced(find_task("toy_series"), simulate_slice)
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:

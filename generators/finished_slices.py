@@ -1,0 +1,64 @@
+"""Finished slices of samples that take long, stored beside the receipts until their unit is done.
+
+Each is a file that is sealed like a receipt, with a hash over its content, the plan, the sample and the versions of the
+packages: what is damaged, or was made for something else, is made again.
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from schemas.objects import publish, read
+
+from generators.contract import Arrays, Sliced, returned
+from generators.engine.plan import SLICES, Job, Plan
+from generators.engine.provenance import packages
+from generators.engine.receipts import sealed, unsealed
+from schemas import digest
+
+NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
+
+
+def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[Any, Sequence[Any]], Arrays]:
+    """Return `simulate` for one sample, which takes the slices that are stored and stores those that it makes."""
+
+    def one(recipe: Any, block: Sequence[Any], index: tuple[int, ...]) -> Arrays:
+        path = plan.run / SLICES / "-".join([_prefix(split, sample), *map(str, index)])
+        path = path.with_suffix(".slice")
+        of = digest.canonical([plan.fingerprint, packages(), path.name])
+        data = read(path)
+        content = None if data is None else unsealed(data, of)
+        if content is None:
+            arrays = returned(simulate.task, "simulate_slice", simulate.of(recipe, block, index))
+            publish(path, sealed(content := _packed(arrays), of))
+        return _unpacked(content)
+
+    return lambda recipe, block: simulate.stacked(recipe, partial(one, recipe, block))
+
+
+def remove(job: Job) -> None:
+    """Remove the slices of the samples of a job, which is done."""
+    for sample in range(job.start, job.stop):
+        for path in (job.plan.run / SLICES).glob(f"{_prefix(job.split, sample)}-*.slice"):
+            path.unlink(missing_ok=True)
+
+
+def _prefix(split: str, sample: int) -> str:
+    return f"{split}-{sample:012d}"
+
+
+def _packed(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO(json.dumps(list(arrays)).encode() + b"\n")
+    buffer.seek(0, io.SEEK_END)
+    for values in arrays.values():
+        np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> Arrays:
+    buffer = io.BytesIO(content)
+    return {name: np.load(buffer, allow_pickle=False) for name in json.loads(buffer.readline())}
