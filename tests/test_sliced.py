@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators import finished_slices
 from generators.contract import Sliced, find_generator
-from generators.engine import creation, pipeline, shards
+from generators.engine import creation, finished_slices, pipeline, shards
 from generators.engine.plan import Job
 from schemas.runtime.errors import UserError
 from schemas.task import find_task

@@ -190,32 +190,7 @@ def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
         yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
 
 
-<<<<<<< HEAD
-def _moments(data: Path, manifest: Manifest, features: Features, recipe: Recipe) -> dict[str, Moments]:
-    """Of each field that is normalised, over the training samples."""
-    if recipe.normalisation == "none":
-        return {name: Moments(mean=0, std=1) for name in features.normalised}
-    return {name: _of_field(data, manifest, name) for name in features.normalised}
-
-
-def _of_field(data: Path, manifest: Manifest, name: str) -> Moments:
-    known = manifest.statistics.get(name)
-    if known is not None:
-        return _moments_of(known.mean, known.std)
-    values = _column(data, name)
-    return _moments_of(float(values.mean()), float(values.std()))
-
-
-def _moments_of(mean: float, std: float) -> Moments:
-    """What is constant, but for rounding, is measured by itself: another value elsewhere does not grow out of scale."""
-    return Moments(mean=mean, std=std if std > 1e-6 * abs(mean) else abs(mean) or 1.0)
-
-
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
-=======
-@contextmanager
-def claim(run: Run, *, overwrite: bool) -> Iterator[None]:
->>>>>>> m_A
     """Hold the run's folder for this process alone while entered. Nothing in it is changed before `begin`.
 
     UserError shows how it differs from the run that is there, or says that another process is at it.

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from zarr.errors import BaseZarrError as ZarrError
 
-from generators import finished_slices
-from generators.engine import receipts, shards
+from generators.engine import finished_slices, receipts, shards
 from generators.engine.plan import RECEIPTS, SLICES, Plan
 from generators.engine.provenance import packages
 from schemas import digest, output
@@ -117,19 +116,11 @@ def constants(plan: Plan) -> dict[str, bytes]:
 
 
 def _remove(plan: Plan) -> None:
-<<<<<<< HEAD
-    """Set the dataset at a place aside, and remove its receipts."""
-    set_aside(plan.out)
-    for receipt in entries(plan.run / RECEIPTS):
-        remove(receipt)
-=======
     """Set the dataset at a place aside, and remove its receipts and finished slices."""
-    if plan.out.is_dir():
-        set_aside(plan.out)
+    set_aside(plan.out)
     for folder in FOLDERS:
-        for path in _entries(plan.run / folder):
-            path.unlink()
->>>>>>> m_B
+        for path in entries(plan.run / folder):
+            remove(path)
 
 
 def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
@@ -162,21 +153,10 @@ def _refuse_inputs(plan: Plan) -> None:
 
 def _strangers(plan: Plan) -> Iterator[Path]:
     """Yield what is beside a dataset in the place of its receipts, and is none."""
-<<<<<<< HEAD
-    folder = plan.run / RECEIPTS
-    yield from (path for path in (plan.run, folder) if path.is_symlink())
-    yield from (path for path in entries(plan.run) if path.name not in (RECEIPTS, LOCK))
-    yield from (path for path in entries(folder) if not receipts.NAME.fullmatch(path.name))
-=======
-    yield from (path for path in _entries(plan.run) if path.name not in (*FOLDERS, LOCK))
+    yield from (path for path in entries(plan.run) if path.name not in (*FOLDERS, LOCK))
     yield from (path for path in (plan.run, *(plan.run / name for name in FOLDERS)) if path.is_symlink())
     for folder, name in FOLDERS.items():
-        yield from (path for path in _entries(plan.run / folder) if not name.fullmatch(path.name))
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("*") if not is_partial(path.name))
->>>>>>> m_B
+        yield from (path for path in entries(plan.run / folder) if not name.fullmatch(path.name))
 
 
 def _refuse_without_root(plan: Plan) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from generators import finished_slices
 from generators.contract import Arrays, Sliced, find_generator, returned
-from generators.engine import receipts
+from generators.engine import finished_slices, receipts
 from generators.engine.plan import Job, Plan
 from generators.engine.provenance import platform_class
 from generators.engine.receipts import Moments, Receipt

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.classes import SECTION
 from inference.contract import Found, Report, find_inference
 from inference.invert.source import Arrays, Rows, Source, open_source
+from inference.report.classes import SECTION
 from schemas.ambiguities import align
 from schemas.predictions import Predictions, read_predictions
 from schemas.runtime.errors import UserError

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from schemas.objects import publish, read
 
 from generators.contract import Arrays, Sliced, returned
 from generators.engine.plan import SLICES, Job, Plan
 from generators.engine.provenance import packages
 from generators.engine.receipts import sealed, unsealed
 from schemas import digest
+from schemas.publish import publish, read
 
 NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
 
