@@ -1,7 +1,9 @@
 """What the engine asks of a task's file in `generators/tasks/`, and how it finds it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -35,7 +37,11 @@ class Sliced:
 
     def __call__(self, recipe: Any, block: Sequence[Any]) -> Arrays:
         """Return the expectations of a block, as `Generator.simulate` does."""
-        return self.stacked(recipe, lambda index: self.of(recipe, block, index))
+        return self.stacked(recipe, partial(self.one, recipe, block))
+
+    def one(self, recipe: Any, block: Sequence[Any], index: tuple[int, ...]) -> Arrays:
+        """Return the arrays of one slice of each sample of a block."""
+        return arrays_of(self.task.name, "simulate_slice", self.of, recipe, block, index)
 
     def indices(self, recipe: recipe.Recipe) -> list[tuple[int, ...]]:
         """Return the index of every slice of a sample."""
@@ -47,7 +53,7 @@ class Sliced:
         lengths = [recipe.sizes()[dim] for dim in self.task.slices]
         whole: Arrays = {}
         for index in self.indices(recipe):
-            for name, values in returned(self.task, "simulate_slice", one(index)).items():
+            for name, values in one(index).items():
                 axes = self._axes(name)
                 if name not in whole:
                     whole[name] = _with_axes(values, {axis: lengths[k] for k, axis in axes.items()})
@@ -75,10 +81,17 @@ def _with_axes(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
     return np.empty(shape, values.dtype)
 
 
-def returned(task: Task, name: str, values: Any) -> Arrays:
-    """Return what a function of a task's file gave; UserError if it is no dict of arrays."""
+def calling(task: str, function: str) -> AbstractContextManager[None]:
+    """Turn what goes wrong in a function of a task's file into one line that names the file, its line and the error."""
+    return plugins.calling(f"generators.tasks.{task}", function)
+
+
+def arrays_of(task: str, function: str, of: Callable[..., Arrays], *arguments: Any) -> Arrays:
+    """Return what a function of a task's file gives; UserError if it fails, or gives no dict of arrays."""
+    with calling(task, function):
+        values: Any = of(*arguments)
     if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
-        raise UserError(f"generators/tasks/{task.name}.py: {name} must return a dict of arrays by field")
+        raise UserError(f"generators/tasks/{task}.py: {function} must return a dict of arrays by field")
     return values
 
 
@@ -105,13 +118,8 @@ class Generator(Protocol):
 def find_generator(name: str) -> tuple[Task, Generator]:
     """The schema and the generator of a task; UserError if there is none."""
     task = find_task(name)
-    try:
-        module = plugins.find("generators.tasks", name, _mistakes)
-    except ModuleNotFoundError as error:
-        if error.name != f"generators.tasks.{name}":
-            raise
-        raise UserError(f"--task {name}: it has a schema but no generator (generators/tasks/{name}.py)") from None
-    return task, cast(Generator, module)
+    unknown = f"--task {name}: it has a schema but no generator (generators/tasks/{name}.py)"
+    return task, cast(Generator, plugins.find("generators.tasks", name, _mistakes, unknown))
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
@@ -140,14 +148,16 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
     """The fields that a recipe stores, and the length of each of their dimensions; UserError if it does not say."""
-    where, sizes = f"generators/tasks/{task.name}.py: Recipe", made.sizes()
+    where = f"generators/tasks/{task.name}.py: Recipe"
+    with calling(task.name, "Recipe"):
+        sizes, wanted = made.sizes(), made.optional()
     optional = {field.name for field in task.fields if field.optional}
-    if unknown := made.optional() - optional:
+    if unknown := wanted - optional:
         raise UserError(f"{where}.optional(): {', '.join(sorted(unknown))} must be some of {sorted(optional)}")
-    task = task.select(made.optional())
+    task = task.select(wanted)
     for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
             raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be its length, a whole number from 1")
     if wrong := unlike(task.grids, sizes):
-        raise UserError(f"{where}.sizes(): {wrong[0]}")
+        raise UserError(f"{where}.sizes(): {wrong[0]}; mend one of them, or TASK.grids in schemas/tasks/{task.name}.py")
     return task, sizes

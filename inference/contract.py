@@ -1,7 +1,6 @@
 """What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
 
 import math
-import pkgutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
-import inference.tasks
 from schemas import slices
 from schemas.predictions import Tuning, Weights
 from schemas.runtime import plugins
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, meant
 from schemas.scores import SCORES, scores_of
 from schemas.target_kinds import Score, rank
 from schemas.task import SAMPLE, Task, find_task, misread
@@ -64,7 +62,9 @@ class Method:
 
     def ready(self, fields: Arrays) -> Arrays:
         """The fields that it reads, prepared."""
-        return self.prepare({name: fields[name] for name in self.reads(fields)})
+        read = {name: fields[name] for name in self.reads(fields)}
+        with plugins.calling(*plugins.origin(self.prepare), tuple(read)):
+            return self.prepare(read)
 
     def reads(self, present: Container[str]) -> tuple[str, ...]:
         """The fields that it reads, of a dataset that has these."""
@@ -73,10 +73,14 @@ class Method:
     def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
         """What it solves, checked: all targets, of their shapes. ready: fields that were prepared."""
         # what is no number is told of by who counts it
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        with (
+            np.errstate(divide="ignore", invalid="ignore", over="ignore"),
+            plugins.calling(*plugins.origin(self.solve), tuple(ready)),
+        ):
             solved = self.solve(ready, **settings)
         sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, ready[name].shape, strict=True)}
-        where = f"inference/tasks/{task.name}.py: {getattr(self.solve, '__name__', 'solve')}"
+        module, name = plugins.origin(self.solve)
+        where = f"{plugins.path(module)}: {name}"
         for target in task.of("target"):
             array = solved.get(target.name) if isinstance(solved, dict) else None
             if not isinstance(array, np.ndarray):
@@ -268,7 +272,7 @@ class Inverter:
 
 def inference_names() -> list[str]:
     """The tasks that have classical methods and a report."""
-    return sorted(module.name for module in pkgutil.iter_modules(inference.tasks.__path__))
+    return plugins.names("inference.tasks")
 
 
 def find_inference(name: str) -> Inference:
@@ -277,9 +281,8 @@ def find_inference(name: str) -> Inference:
 
 
 def _file(name: str) -> ModuleType:
-    if name not in inference_names():
-        raise UserError(f"task {name}: no methods for it (inference/tasks/{name}.py); there are: {inference_names()}")
-    return plugins.find("inference.tasks", name, _mistakes)
+    unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
+    return plugins.find("inference.tasks", name, _mistakes, unknown)
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
@@ -357,5 +360,5 @@ def find_method(task: str, name: str) -> Method:
     """A classical method of a task; UserError lists those there are."""
     methods = find_inference(task).METHODS
     if name not in methods:
-        raise UserError(f"--method {name}: no such method for task {task}; there are: {', '.join(methods)}")
+        raise UserError(f"--method {name}: no such method for task {task}{meant(name, methods)}")
     return methods[name]

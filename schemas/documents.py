@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.publish import inside, read
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, rule
 
 
 @dataclass(frozen=True)
@@ -96,4 +96,4 @@ def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, 
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(f"{where}: damaged: {at}: {first['msg']}; {mend}") from None
+        raise UserError(f"{where}: damaged: {at}: {rule(first)}; {mend}") from None

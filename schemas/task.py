@@ -5,7 +5,6 @@ A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything els
 
 import dataclasses
 import json
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -16,10 +15,9 @@ from pydantic import ConfigDict, StringConstraints, TypeAdapter, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
-import schemas.tasks
 from schemas.grids import Gauge, Grid, Relation, related
 from schemas.runtime import plugins
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import meant
 
 SAMPLE = "sample"
 IGNORE = "ignore"  # the class that counts nowhere
@@ -228,22 +226,24 @@ class Import:
 
 def task_names() -> list[str]:
     """All tasks found."""
-    return sorted(module.name for module in pkgutil.iter_modules(schemas.tasks.__path__))
+    return plugins.names("schemas.tasks")
 
 
 def find_task(name: str) -> Task:
-    """The task of that name; UserError lists the tasks that exist."""
-    if name not in task_names():
-        raise UserError(f"--task {name}: no such task; there are: {', '.join(task_names())}")
-    task: Task = plugins.find("schemas.tasks", name, _mistakes).TASK
+    """The task of that name; UserError names the task that was perhaps meant, or those that exist."""
+    task: Task = _file(name).TASK
     return task
+
+
+def _file(name: str) -> ModuleType:
+    return plugins.find("schemas.tasks", name, _mistakes, f"--task {name}: no such task")
 
 
 def find_import(task: str) -> Import:
     """Return how measurements of a task are imported; the plain way for one that this program does not know."""
     if task not in task_names():
         return Import()
-    return plugins.optional(plugins.find("schemas.tasks", task, _mistakes), "IMPORT", Import) or Import()
+    return plugins.optional(_file(task), "IMPORT", Import) or Import()
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What the author of a new task gets wrong is told in one line: his file, what it holds, the rule."""
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,25 +28,31 @@ from training.network import Network
 
 PACKAGES = (schemas.tasks, generators.tasks, training.tasks, inference.tasks, training.models)
 
-type Author = Callable[[str, str, str], None]
+type Author = Callable[[str, str, str], int]
 
 
 @pytest.fixture
 def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Author]:
-    """Copies the toy task to `mine`, and one model, with one text replaced by another in the file of one package."""
+    """Copies the toy task to `mine`, and one model, with one text replaced by another in the file of one package.
 
-    def write(changed: str, old: str, new: str) -> None:
+    It returns the line of what is replaced.
+    """
+
+    def write(changed: str, old: str, new: str) -> int:
+        line = 0
         for package in PACKAGES:
             room = package.__name__.replace(".", "/")
             source = ROOT / room / "unet.py" if package is training.models else TOY / room / "toy.py"
             text = source.read_text().replace('"toy"', '"mine"')
             if room == changed:
                 assert old in text
+                line = text[: text.index(old)].count("\n") + 1
                 text = text.replace(old, new, 1)
             (tmp_path / room).mkdir(parents=True)
             (tmp_path / room / "mine.py").write_text(text)
             monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / room)])
         importlib.invalidate_caches()
+        return line
 
     yield write
     for package in PACKAGES:
@@ -67,11 +74,18 @@ def imported(what: str) -> str:
 GRIDS = 'grids=(Grid(("x",)),)'
 SCHEMA = [
     ("TASK =", "TAKS =", "must hold TASK (Task)"),
+    ("TASK =", "import nothing_like_it\nTASK =", "line {line}: ModuleNotFoundError: No module named 'nothing_like_it'"),
+    ("TASK =", "TASK = =", "line {line}: SyntaxError: invalid syntax"),
+    ("TASK =", "TASK = Tusk or", "line {line}: NameError: name 'Tusk' is not defined"),
     ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
-    ('"1", "input"', '"1", "inputs"', "line 14: 'inputs': Input should be 'input', 'target'"),
-    ('("sample",), "float32"', '"sample", "float32"', "line 18: 'sample': Input should be a valid tuple"),
-    ("Gauge()", 'Gauge(("constat",), ("line",))', "'constat': Input should be 'constant', 'ramp'"),
-    (GRIDS, f'{GRIDS}, windou="a"', "windou: 'a': Unexpected keyword"),
+    ('"1", "input"', '"1", "inputs"', "line 14: 'inputs': must be one of input, target"),
+    ('("sample",), "float32"', '"sample", "float32"', "line 18: 'sample': must be a tuple"),
+    (
+        "Gauge()",
+        'Gauge(("constat",), ("line",))',
+        "must be one of constant, ramp, shift, twin; did you mean constant?",
+    ),
+    (GRIDS, f'{GRIDS}, windou="a"', "windou: 'a': no such name"),
     (
         "Gauge()",
         'Gauge(("constant",), ("lime",))',
@@ -97,8 +111,8 @@ SCHEMA = [
 
 @pytest.mark.parametrize(("old", "new", "said"), SCHEMA)
 def test_schema(old: str, new: str, said: str, author: Author) -> None:
-    author("schemas/tasks", old, new)
-    told(find_task, "schemas/tasks", said)
+    line = author("schemas/tasks", old, new)
+    told(find_task, "schemas/tasks", said.replace("{line}", str(line)))
 
 
 def test_window_on_another_grid(author: Author) -> None:
@@ -119,6 +133,26 @@ GENERATOR = [
     (', "edge": 2', "", "Recipe.sizes(): edge = None: must be its length"),
     ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be its length"),
     ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd must be some of"),
+    (
+        '"edge": 2',
+        '"edge": self.edge',
+        "line {line}, in Recipe: AttributeError: 'Recipe' object has no",
+    ),
+    ("rng.shape.integers(", "rmg.shape.integers(", "line {line}, in draw: NameError: name 'rmg' is not defined"),
+    ("recipe.size, 2)", "recipe.size, 3)", "draw gives edges of shape (3,), must be (2,)"),
+    (
+        "np.float32(recipe.height.draw(rng.shape))",
+        "recipe.height.draw(rng.shape)",
+        "which float32 does not hold",
+    ),
+    ("edges[0] :", "edges[2] :", "line {line}, in simulate: IndexError: index 2 is out of bounds"),
+    (
+        "np.roll(line, 1, -1) +",
+        "line[:, 1:] +",
+        "line {line}, in simulate: ValueError: operands could not",
+    ),
+    ("rng.noise.standard", "rng.noise.std", "line {line}, in measure: AttributeError: "),
+    ("recipe.pixel * np", "recipe.pixels * np", "line {line}, in constants: AttributeError: "),
     ("    height: np.float32", "    heigth: np.float32", "draw returns has no attribute height, a parameter"),
     ('    return {"line"', '    {"line"', "simulate must return a dict of arrays by field"),
     ('{"line": line,', '{"line": line.tolist(),', "simulate must return a dict of arrays by field"),
@@ -135,8 +169,36 @@ GENERATOR = [
 
 @pytest.mark.parametrize(("old", "new", "said"), GENERATOR)
 def test_generator(old: str, new: str, said: str, author: Author, generate: Command) -> None:
-    author("generators/tasks", old, new)
-    refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "mine", said)
+    line = author("generators/tasks", old, new)
+    told = said.replace("{line}", str(line))
+    refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "generators/tasks/mine.py", told)
+
+
+def test_grids_that_do_not_fit_are_told_as_such(author: Author, generate: Command) -> None:
+    author("schemas/tasks", GRIDS, 'grids=(Grid(("x",)), Grid(("edge",), of=("x",), how="reciprocal"))')
+    said = "edge = 2: must be x = 33; mend one of them, or TASK.grids in schemas/tasks/mine.py"
+    refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "Recipe.sizes()", said)
+
+
+def test_developers_see_all_calls(author: Author, generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = author("generators/tasks", "rng.shape.integers(", "rmg.shape.integers(")
+    monkeypatch.setenv("DRYBEAM_TRACEBACK", "1")
+    code, _, said = generate("--task", "mine", "--n", 4, "--scheduler", "synchronous")
+    assert code == 2
+    assert said.splitlines()[0] == "Traceback (most recent call last):"
+    assert said.splitlines()[-1].startswith(f"generators/tasks/mine.py, line {line}, in draw: NameError: ")
+
+
+NEAREST: list[tuple[Callable[[str], object], str]] = [
+    (find_task, "--task tiee: no such task; did you mean tie?"),
+    (find_model, "--model umet: no such model; did you mean unet?"),
+]
+
+
+@pytest.mark.parametrize(("find", "said"), NEAREST)
+def test_the_nearest_name(find: Callable[[str], object], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        find(said.split()[1].rstrip(":"))
 
 
 PLAIN = 'LEARN = Learn(inputs={"line": ("blurred",)}'
@@ -144,6 +206,7 @@ DERIVED = """from training.contract import Derived
 D = Derived(%s, lambda fields: fields["blurred"][..., None], %s, "the same")
 LEARN = Learn(inputs={"line": (D,)}"""
 TRAINING = [
+    ("LEARN =", "import gone\nLEARN =", "line {line}: ModuleNotFoundError: No module named 'gone'"),
     ("LEARN =", "LERN =", "must hold LEARN (Learn)"),
     ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of Symmetry and some of: flip_x"),
     ('("flip_x",)', '("flip_x",), grids={"line": ("z",)}', "LEARN.grids['line']: must be spatial dimensions"),
@@ -163,13 +226,23 @@ TRAINING = [
 
 @pytest.mark.parametrize(("old", "new", "said"), TRAINING)
 def test_training(old: str, new: str, said: str, author: Author) -> None:
-    author("training/tasks", old, new)
-    told(find_learn, "training/tasks", said)
+    line = author("training/tasks", old, new)
+    told(find_learn, "training/tasks", said.replace("{line}", str(line)))
 
 
 def test_an_input_on_another_grid(author: Author) -> None:
     author("schemas/tasks", '"blurred", ("sample", "x")', '"blurred", ("sample", "detector")')
     told(find_learn, "training/tasks", "LEARN.inputs['line']: blurred (sample, detector) does not have the dimension x")
+
+
+def test_a_derived_input_reads_its_fields_alone(author: Author) -> None:
+    computed = (DERIVED % ('("blurred",)', '"line"')).replace('fields["blurred"]', 'fields["height"]')
+    author("training/tasks", PLAIN, computed)
+    told(
+        lambda name: Features(find_task(name), find_learn(name), "line", (), {"line": AS_IT_IS}, {"x": 33}).inputs,
+        "training/tasks",
+        "in <lambda>: KeyError: 'height'; it is given blurred",
+    )
 
 
 @pytest.mark.parametrize("shape", ["[:, ::2, None]", "[:, :1, None]", "[:, None, :, None]"])
@@ -225,6 +298,8 @@ def test_inference(old: str, new: str, said: str, author: Author) -> None:
 
 SOLVED = [
     ('{"lime": fields["blurred"]}', "identity must return a dict of arrays, with line"),
+    ('{"line": fields["blurred"] @ 1}', "mine.py, line {line}, in identity: ValueError: matmul"),
+    ('{"line": fields["height"]}', "in identity: KeyError: 'height'; it is given blurred: name what else it reads in"),
     ('fields["blurred"]', "identity must return a dict of arrays, with line"),
     ('{"line": fields["blurred"][1:]}', "identity returned line (3, 33) float32, must be ('sample', 'x') = (4, 33)"),
     ('{"line": fields["blurred"][:, 1:]}', "identity returned line (4, 32) float32"),
@@ -235,11 +310,11 @@ SOLVED = [
 
 @pytest.mark.parametrize(("solved", "said"), SOLVED)
 def test_a_method_returns_the_targets(solved: str, said: str, author: Author) -> None:
-    author("inference/tasks", '{"line": fields["blurred"]}', solved)
+    line = author("inference/tasks", '{"line": fields["blurred"]}', solved)
     fields = {"blurred": np.zeros((4, 33), np.float32)}
     with pytest.raises(UserError, match=r"inference/tasks/mine\.py") as error:
         find_method("mine", "identity").invert(find_task("mine"), {}, fields)
-    assert said in str(error.value)
+    assert said.replace("{line}", str(line)) in str(error.value)
 
 
 def test_a_method_sees_what_it_needs_alone(author: Author) -> None:

@@ -1,6 +1,5 @@
 """What the loop asks of a task's file in `training/tasks/` and a model's in `training/models/`; found by name."""
 
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -9,10 +8,7 @@ from typing import Any, Literal, Protocol, cast
 import jax
 from flax import nnx
 
-import training.models
-import training.tasks
 from schemas.runtime import plugins
-from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Knobs, untold
 from schemas.task import Role, Task, find_task, misread
 
@@ -169,28 +165,18 @@ class Model(Protocol):
 
 def model_names() -> list[str]:
     """All models found."""
-    return sorted(module.name for module in pkgutil.iter_modules(training.models.__path__))
+    return plugins.names("training.models")
 
 
 def find_model(name: str) -> Model:
     """The model of that name; UserError lists those that exist."""
-    if name not in model_names():
-        raise UserError(f"--model {name}: no such model; there are: {', '.join(model_names())}")
-    return cast(Model, plugins.find("training.models", name, _model_mistakes))
+    return cast(Model, plugins.find("training.models", name, _model_mistakes, f"--model {name}: no such model"))
 
 
 def find_learn(task: str) -> Learn:
     """How the task of that name is learned; UserError if nobody said."""
-    try:
-        module = plugins.find("training.tasks", task, _mistakes)
-    except ModuleNotFoundError as error:
-        if error.name != f"training.tasks.{task}":
-            raise
-        known = ", ".join(sorted(module.name for module in pkgutil.iter_modules(training.tasks.__path__)))
-        raise UserError(
-            f"task {task}: nothing says how to learn it (training/tasks/{task}.py); known: {known}"
-        ) from None
-    return cast(Learn, module.LEARN)
+    unknown = f"task {task}: nothing says how to learn it (training/tasks/{task}.py)"
+    return cast(Learn, plugins.find("training.tasks", task, _mistakes, unknown).LEARN)
 
 
 def versions(task: str, model: str) -> dict[str, str]:

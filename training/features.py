@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.contract import (
@@ -128,7 +129,8 @@ class Features:
     def made(self, part: Derived, fields: Arrays) -> Array:
         """Channels of what is computed, (sample, *spatial, channel), in its own units."""
         sized: Any = part.channels
-        made: Array = sized(fields, self.sizes) if part.sized else sized(fields)
+        with plugins.calling(*plugins.origin(part.channels), part.fields):
+            made: Array = sized({name: fields[name] for name in part.fields}, *([self.sizes] if part.sized else []))
         return made
 
     def _to_channels(self, field: Field, values: Array) -> Array:
@@ -211,11 +213,11 @@ class Features:
         try:
             made = jax.eval_shape(self.encode, fields).shape
         except (TypeError, ValueError) as error:
-            raise UserError(f"--input {self.input}: its parts do not fit together: {error}") from None
+            raise UserError(f"--input {self.input}: its parts do not fit together: {error}; {self._mend}") from None
         if made[1:] != self.inputs.shape:
             raise UserError(
                 f"--input {self.input}: gives {made[1:]} per sample, must be {self.inputs.shape} ({dims}): every part "
-                "must lie on the grid of the input"
+                f"must lie on the grid of the input; {self._mend}"
             )
         output = jax.ShapeDtypeStruct((1, *self.output_shape), jnp.float32)
         decoded = jax.eval_shape(lambda x, fields: self.stored(self.decode(x, fields)), output, fields)
@@ -223,6 +225,11 @@ class Features:
             shape = (1, *field.shape(self.sizes), *([len(field.classes)] if field.classes else []))
             if decoded[field.name].shape != shape:
                 raise UserError(f"head {self.head}: gives {field.name} {decoded[field.name].shape}, must be {shape}")
+
+    @property
+    def _mend(self) -> str:
+        name = self.task.name
+        return f"mend LEARN in training/tasks/{name}.py, or TASK.grids in schemas/tasks/{name}.py"
 
     def fits(self, fit: Fit) -> str:
         """Return why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from generators.contract import Arrays, Sliced, returned
+from generators.contract import Arrays, Sliced
 from generators.engine.plan import SLICES, Job, Plan
 from generators.engine.provenance import packages
 from generators.engine.receipts import sealed, unsealed
@@ -33,8 +33,7 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
         data = read(path)
         content = None if data is None else unsealed(data, of)
         if content is None:
-            arrays = returned(simulate.task, "simulate_slice", simulate.of(recipe, block, index))
-            publish(path, sealed(content := _packed(arrays), of))
+            publish(path, sealed(content := _packed(simulate.one(recipe, block, index)), of))
         return _unpacked(content)
 
     return lambda recipe, block: simulate.stacked(recipe, partial(one, recipe, block))

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import batched
 from typing import Any
 
 import numpy as np
 
-from generators.contract import Arrays, Sliced, find_generator, returned
+from generators.contract import Arrays, Sliced, arrays_of, calling, find_generator
 from generators.engine import finished_slices, receipts
 from generators.engine.plan import Job, Plan
 from generators.engine.provenance import platform_class
@@ -23,7 +22,7 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.publish import inside, publish, sha256
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.store import encoded, is_simulated, metadata, units
-from schemas.task import problems
+from schemas.task import Field, problems
 
 BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
 BUDGET = 64 << 20  # bytes of their stored fields, at most
@@ -105,10 +104,9 @@ def _metadata(manifest: str) -> dict[str, bytes]:
 
 
 def _parameters(job: Job) -> Arrays:
-    _, generator = find_generator(job.plan.task.name)
-    streams = _streams(job.plan, job.split, range(job.start, job.stop))
-    drawn = (generator.draw(job.plan.recipe, rng) for rng in streams)
-    parts = [columns(job.plan, part) for part in batched(drawn, DRAWN)]
+    plan, split = job.plan, job.split
+    runs = units(job.stop - job.start, DRAWN)
+    parts = [columns(plan, _drawn(plan, _streams(plan, split, range(job.start + a, job.start + b)))) for a, b in runs]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -147,15 +145,26 @@ def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = Non
     simulate: in place of the task's, to time it.
     """
     _, generator = find_generator(plan.task.name)
-    streams = list(_streams(plan, split, indices))
-    block = [generator.draw(plan.recipe, rng) for rng in streams]
+    name, streams = plan.task.name, _streams(plan, split, indices)
+    block = _drawn(plan, streams)
+    parameters = columns(plan, block)
     simulate = simulate or _simulation(plan, split, indices)
-    arrays = returned(plan.task, "simulate", simulate(plan.recipe, block))
-    measured = returned(plan.task, "measure", generator.measure(plan.recipe, block, arrays, streams))
-    values = columns(plan, block) | measured
+    arrays = arrays_of(name, "simulate", simulate, plan.recipe, block)
+    values = parameters | arrays_of(name, "measure", generator.measure, plan.recipe, block, arrays, streams)
     if found := problems(plan.task, plan.manifest.sizes, values):
-        raise UserError(f"{plan.task.name}, {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
+        raise UserError(f"{_file(plan)}: {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
     return values
+
+
+def _file(plan: Plan) -> str:
+    return f"generators/tasks/{plan.task.name}.py"
+
+
+def _drawn(plan: Plan, streams: Sequence[Streams]) -> list[Any]:
+    """Return the parameters of some samples, as the task draws them."""
+    draw = find_generator(plan.task.name)[1].draw
+    with calling(plan.task.name, "draw"):
+        return [draw(plan.recipe, rng) for rng in streams]
 
 
 def _simulation(plan: Plan, split: str, indices: range) -> Simulate:
@@ -166,22 +175,36 @@ def _simulation(plan: Plan, split: str, indices: range) -> Simulate:
 
 
 def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
-    """The parameters of a block as arrays of the declared dtypes."""
+    """The parameters of a block as arrays of the declared dtypes and shapes; UserError if they are drawn otherwise."""
     fields = plan.task.of("parameter")
     if lacking := [field.name for field in fields if not hasattr(block[0], field.name)]:
-        file = f"generators/tasks/{plan.task.name}.py"
-        raise UserError(f"{file}: what draw returns has no attribute {', '.join(lacking)}, a parameter of the schema")
-    return {field.name: np.array([getattr(p, field.name) for p in block], dtype=field.dtype) for field in fields}
+        names = ", ".join(lacking)
+        raise UserError(f"{_file(plan)}: what draw returns has no attribute {names}, a parameter of the schema")
+    return {field.name: _column(plan, field, [getattr(one, field.name) for one in block]) for field in fields}
 
 
-def _streams(plan: Plan, split: str, indices: range) -> Iterator[Streams]:
+def _column(plan: Plan, field: Field, rows: list[Any]) -> np.ndarray:
+    shape = field.shape(plan.manifest.sizes)
+    if other := {np.shape(row) for row in rows} - {shape}:
+        raise UserError(f"{_file(plan)}: draw gives {field.name} of shape {other.pop()}, must be {shape}")
+    drawn = np.array(rows)
+    if drawn.dtype == field.dtype:
+        return drawn
+    if drawn.dtype.kind in "biuf":
+        with np.errstate(over="ignore", invalid="ignore"):
+            column = drawn.astype(field.dtype)
+        if np.array_equal(column, drawn, equal_nan=True):
+            return column
+    raise UserError(
+        f"{_file(plan)}: draw gives {field.name} = {rows[0]!r}, which {field.dtype} does not hold: round it to that "
+        "dtype, so that what is stored is what is simulated"
+    )
+
+
+def _streams(plan: Plan, split: str, indices: range) -> list[Streams]:
     seed = plan.manifest.seed
     assert seed is not None  # only imported measurements have none
-    return (Streams(seed, split, index) for index in indices)
-
-
-def _streams_of_all(plan: Plan) -> Streams:
-    return next(_streams(plan, "dataset", range(1)))
+    return [Streams(seed, split, index) for index in indices]
 
 
 def _moments(value: np.ndarray) -> Moments:
@@ -194,13 +217,14 @@ def _moments(value: np.ndarray) -> Moments:
 def constants(plan: Plan) -> Arrays:
     """The fields without a sample axis, checked."""
     schema, generator = find_generator(plan.task.name)
-    values = returned(plan.task, "constants", generator.constants(plan.recipe, _streams_of_all(plan)))
+    (streams,) = _streams(plan, "dataset", range(1))
+    values = arrays_of(plan.task.name, "constants", generator.constants, plan.recipe, streams)
     fields = {field.name: field for field in plan.task.fields if not field.per_sample}
     declared = {field.name for field in schema.fields if not field.per_sample}
     if wrong := (fields.keys() - values.keys()) | (values.keys() - declared):
         names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
-        raise UserError(f"generators/tasks/{plan.task.name}.py: constants lacks or adds {names}")
+        raise UserError(f"{_file(plan)}: constants lacks or adds {names}")
     arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
     if found := problems(plan.task, plan.manifest.sizes, arrays, samples=False):
-        raise UserError(f"{plan.task.name}: {'; '.join(found)}")
+        raise UserError(f"{_file(plan)}: constants: {'; '.join(found)}")
     return arrays

@@ -12,6 +12,7 @@ from inference.invert.source import Rows, Source
 from inference.methods import tuning
 from schemas.exchange.given_parameters import settable
 from schemas.predictions import Weights
+from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import processor
 from schemas.task import find_import, find_task
@@ -117,7 +118,12 @@ def _finished(source: Source, what: str, given: Settings) -> _Finished:
     settings = {key: given.get(key, setting.values[0]) for key, setting in after.settings.items()}
     _refuse_lacking(source, what, after.needs)
     reads = (*after.needs, *(name for name in after.uses if not source.lacks([name])))
-    return _Finished(reads, settings, lambda fields, predicted: after.apply(fields, predicted, **settings))
+
+    def apply(fields: Arrays, predicted: Arrays) -> Arrays:
+        with plugins.calling(*plugins.origin(after.apply), tuple(fields)):
+            return after.apply(fields, predicted, **settings)
+
+    return _Finished(reads, settings, apply)
 
 
 def beyond(source: Source, inverter: Inverter) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, rule
 
 
 class Expectation(BaseModel):
@@ -44,7 +44,7 @@ def load(text: str) -> list[Expectation]:
         raise UserError(f"--expect {text}: no case {case!r} in the file") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"--expect {text}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UserError(f"--expect {text}: {'.'.join(map(str, first['loc']))}: {rule(first)}") from None
     except ValueError as error:
         raise UserError(f"--expect {name}: not JSON ({error})") from None
 

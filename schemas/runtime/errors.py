@@ -1,11 +1,14 @@
 """The one exception for mistakes that a person can mend, and the name that was perhaps meant."""
 
 import errno
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or what of it is ours
 MANY = 12  # names, at most, are listed
+TRACEBACK = "DRYBEAM_TRACEBACK"  # environment: mistakes are told with the calls that led there, for developers
 
 
 class UserError(Exception):
@@ -25,3 +28,27 @@ def meant(name: str, known: Iterable[str]) -> str:
     if close := get_close_matches(name, there, n=1):
         return f"; did you mean {close[0]}?"
     return f"; there are: {', '.join(there[:MANY]) or 'none'}"
+
+
+WORDS = (  # of pydantic, and ours
+    (r"^(Value error|Assertion failed), ", ""),
+    (r", unable to parse.*| after validation|, got a number with a fractional part", ""),
+    (r"^(Input|String|Tuple|List|Dictionary|Value|Data) should (not )?(be |have |match )", r"must \2\3"),
+    (r"valid integer", "whole number"),
+    (r"a valid boolean", "true or false"),
+    (r" valid ", " "),
+    (r"^Field required|^Missing required.*", "is missing"),
+    (r"^Unexpected keyword argument|^Extra inputs are not permitted", "no such name"),
+)
+
+
+def rule(error: Mapping[str, Any]) -> str:
+    """Return the rule that a value breaks, from one of `pydantic.ValidationError.errors()`."""
+    if error["type"] == "literal_error":
+        words = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        close = get_close_matches(str(error["input"]).lower(), words, n=1)
+        return f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
+    said: str = error["msg"]
+    for theirs, ours in WORDS:
+        said = re.sub(theirs, ours, said)
+    return said

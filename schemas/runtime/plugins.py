@@ -1,50 +1,106 @@
-"""The files that authors add, found by name. What one lacks is told in one line: file, what it holds, rule."""
+"""The files that authors add, found by name and called. One line tells of a fault: file, line, error, remedy."""
 
 import importlib
 import inspect
+import pkgutil
+import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, meant, rule
 
 type Check = Callable[[ModuleType], Iterator[str]]  # what is wrong with a file; only the first is asked for
 
 
-def find(package: str, name: str, check: Check) -> ModuleType:
-    """The file of that name in a package, checked once. ModuleNotFoundError if there is none.
+def names(package: str) -> list[str]:
+    """Return the names of all files in a package."""
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
 
-    UserError: what the check says, or the line that gives a class what it does not take.
+
+def find(package: str, name: str, check: Check, unknown: str) -> ModuleType:
+    """Return the file of that name in a package, checked once.
+
+    Raises:
+        UserError: There is none: `unknown`, and the name that was perhaps meant. Or it cannot be imported, or the check
+            finds something: the file and its line.
     """
-    file = f"{package}.{name}".replace(".", "/") + ".py"
-    try:
-        module = importlib.import_module(f"{package}.{name}")
-    except (TypeError, ValueError) as error:
-        lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename.endswith(file)]
-        if not lines:
-            raise
-        raise UserError(f"{file}, line {lines[-1]}: {_said(error)}") from None
-    _check(module, file, check)
-    return module
+    module = f"{package}.{name}"
+    if module not in sys.modules and name not in (known := names(package)):
+        raise UserError(f"{unknown}{meant(name, known)}")
+    with calling(module):
+        found = importlib.import_module(module)
+    _check(found, check)
+    return found
 
 
 @cache
-def _check(module: ModuleType, file: str, check: Check) -> None:
-    if mistake := next(check(module), None):
-        raise UserError(f"{file}: {mistake}")
+def _check(module: ModuleType, check: Check) -> None:
+    with calling(module.__name__):
+        mistake = next(check(module), None)
+    if mistake:
+        raise UserError(f"{path(module.__name__)}: {mistake}")
+
+
+@contextmanager
+def calling(module: str, function: str = "", given: Sequence[str] | None = None) -> Iterator[None]:
+    """Turn what goes wrong in a file of an author into one line, which names the file, its line and the function.
+
+    Args:
+        module: The name of its module, as in `generators.tasks.tie`.
+        function: The name of the function that is called; empty while the file is imported.
+        given: The fields that the function is given, if these depend on what its author has declared.
+
+    Raises:
+        UserError: It says what to do; its cause is the error itself.
+    """
+    try:
+        yield
+    except (UserError, Interrupted, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said, remedy = _said(error), "mend the file"
+        if given is not None and isinstance(error, KeyError) and error.args[0] not in given:
+            remedy = f"it is given {', '.join(given)}: name what else it reads in `needs` or `fields`"
+        elif function and isinstance(error, ValueError | ArithmeticError):
+            remedy = "choose other settings (see --describe), or mend the file"
+        where = ", ".join(filter(None, [path(module), _line(module, error), function and f"in {function}"]))
+        raise UserError(f"{where}: {said}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
+
+
+def origin(of: Callable[..., Any]) -> tuple[str, str]:
+    """Return the module and the name of a function, also of one whose arguments are partly given."""
+    while isinstance(of, partial):
+        of = of.func
+    return of.__module__, getattr(of, "__name__", type(of).__name__)
+
+
+def path(module: str) -> str:
+    """Return the path of a module from the root of the project."""
+    return module.replace(".", "/") + ".py"
+
+
+def _line(module: str, error: Exception) -> str:
+    """Return where in a module an error comes from; empty if that is in none of its lines."""
+    calls = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in calls if frame.f_globals.get("__name__") == module]
+    if not lines and isinstance(error, SyntaxError) and error.lineno:
+        lines = [error.lineno]
+    return f"line {lines[-1]}" if lines else ""
 
 
 def _said(error: Exception) -> str:
     if not isinstance(error, ValidationError):
-        return str(error)
+        return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
     first = error.errors()[0]
     name = ".".join(part for part in first["loc"] if isinstance(part, str))
     value = f"{first['input']!r}" if isinstance(first["input"], str | int | float) else ""
-    return ": ".join(filter(None, [name, value, first["msg"].removeprefix("Value error, ")]))
+    return ": ".join(filter(None, [name, value, rule(first)]))
 
 
 def task_of(module: ModuleType) -> str:

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, rule
 from schemas.runtime.ranges import Range
 
 
@@ -206,13 +205,8 @@ def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     name = ".".join(loc)
-    rule = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"recipe: no such knob: {name}{_nearest(name, dict(knobs(kind)))}; see --describe"
     value = first["input"] if not isinstance(first["input"], dict) else ""
     shown = f" = {value}" if value != "" else ""
-    if first["type"] == "literal_error":
-        words = re.findall(r"'([^']+)'", first["ctx"]["expected"])
-        close = difflib.get_close_matches(str(value).lower(), words, n=1)
-        rule = f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
-    return f"{name or 'recipe'}{shown}: {rule}" if name else f"recipe: {rule}"
+    return f"{name}{shown}: {rule(first)}" if name else f"recipe: {rule(first)}"

@@ -9,11 +9,12 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from schemas.runtime.errors import FULL, Interrupted, UserError
+from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
 
 MISTAKE = 2
 RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
@@ -37,6 +38,8 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
     try:
         return main(argv)
     except UserError as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
         return _say(error, MISTAKE)
     except Interrupted as error:
         return _say(error, RESUMABLE)
