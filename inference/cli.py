@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 BATCH = 32
 OVERLAP = 0.5
 FEW = 16  # samples
+HEEDED = {  # options that only show, and those that they heed
+    "describe": {"data", "method", "task", "json"},
+    "activations": {"data", "model", "split", "layers"},
+}
+NEEDED = {  # options that mean something beside another one alone
+    "checkpoint": "model",
+    "refine": "model",
+    "stitch_set": "stitch",
+    "activations": "model",
+    "layers": "activations",
+    "task": "describe",
+    "json": "describe",
+}
 SPLITS = "SPLIT[,SPLIT]"
 SPLIT = "train, validation or test, or several with commas between them"
 
@@ -35,26 +48,22 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
 
 
 def _infer(argv: Sequence[str] | None) -> int:
-    args = _infer_parser().parse_args(argv)
+    parser = _infer_parser()
+    args = parser.parse_args(argv)
+    _refuse_idle(args, {name for name, value in vars(args).items() if value != parser.get_default(name)})
     if args.describe:
         return _describe(args)
     if args.data is None:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if (args.model is None) == (args.method is None):
         raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
-    if args.checkpoint is not None and not args.model:
-        raise UserError(f"--checkpoint {args.checkpoint}: is for --model")
     if args.refine is not None:
-        if not args.model:
-            raise UserError(f"--refine {args.refine}: is for --model")
         if any(text.startswith("refine=") for text in args.set):
             raise UserError(f"--refine {args.refine}: is given twice; leave one out")
         args.set.append(f"refine={args.refine}")
     from inference.invert import inverters, run
     from inference.invert.source import open_source
 
-    if args.layers and not args.activations:
-        raise UserError(f"--layers {args.layers[0]}: is for --activations")
     if args.activations:
         return _activations(args)
     sources = [open_source(args.data, split) for split in args.split]
@@ -78,11 +87,32 @@ def _infer(argv: Sequence[str] | None) -> int:
     return 0
 
 
+def _refuse_idle(args: argparse.Namespace, given: set[str]) -> None:
+    """Raise UserError for an option that means nothing beside the others that are given."""
+    shown = {name: f"{_option(name)}{_words(getattr(args, name))}" for name in sorted(given)}
+    for name in shown:
+        if (needed := NEEDED.get(name)) and needed not in given:
+            raise UserError(f"{shown[name]}: is for {_option(needed)}; leave it out, or give that, too")
+    for mode in (name for name in HEEDED if name in given):
+        for name in (name for name in shown if name not in {mode, *HEEDED[mode]}):
+            raise UserError(f"{shown[name]}: means nothing with {_option(mode)}; leave one out")
+    if {"task", "data"} <= given:
+        raise UserError(f"--task {args.task}: is for --describe without --data; leave one out")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _words(value: object) -> str:
+    """Return what stands behind an option, of several values the first; nothing behind a switch."""
+    value = ",".join(value) if isinstance(value, tuple) else value[0] if isinstance(value, list) else value
+    return "" if value is True else f" {value}"
+
+
 def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "Blend | None":
     """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
     if args.stitch is None:
-        if args.stitch_set:
-            raise UserError(f"--stitch-set {args.stitch_set[0]}: says how --stitch STORE does it; give that, too")
         return None
     if len(sources) > 1:
         raise UserError(f"--stitch {args.stitch}: stitches one split; give --split with one")
@@ -99,8 +129,12 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "Blend 
 
 
 def _out(args: argparse.Namespace, name: str, source: "Source", sources: "Sequence[Source]") -> Path:
-    """Where the predictions of a split go: those of several have it in their name."""
-    out: Path = args.out or Path(f"predictions-{name}.zarr")
+    """Return where the predictions of a split go; the name is that of the dataset, the method and, of several, split.
+
+    A run whose name begins with that of the dataset, as runs do, is not named twice.
+    """
+    data = source.path.absolute().name.removesuffix(".zarr")
+    out: Path = args.out or Path(f"predictions-{'' if name.startswith(f'{data}-') else f'{data}-'}{name}.zarr")
     if len(sources) > 1:
         out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"
     return out
@@ -110,17 +144,22 @@ def _job(args: argparse.Namespace, source: "Source", inverter: "Inverter", out: 
     """One split, into a store of its own."""
     from inference.invert import run
 
-    tiles = run.choose_tiles(source, inverter, args.tile, args.overlap)
-    return run.Job(source, inverter, tiles, args.batch_size, output("--out", out), args.probabilities)
+    tiles = run.choose_tiles(source, inverter, args.tile, OVERLAP if args.overlap is None else args.overlap)
+    if args.overlap is not None and not tiles.lengths:
+        raise UserError(
+            f"--overlap {args.overlap:g}: is for tiles, and these images are not cut; give --tile N, or leave it out"
+        )
+    if args.batch_size and inverter.unit == "group":
+        raise UserError(
+            f"--batch-size {args.batch_size}: is for networks and methods that invert samples one by one; "
+            f"{inverter.name} inverts whole groups: leave it out"
+        )
+    return run.Job(source, inverter, tiles, args.batch_size or BATCH, output("--out", out), args.probabilities)
 
 
 def _activations(args: argparse.Namespace) -> int:
-    if not args.model:
-        raise UserError(f"--activations {args.activations}: is for --model")
-    if args.out or args.stitch:
-        raise UserError(f"--activations {args.activations}: writes nothing else; leave --out and --stitch out")
-    if args.set or args.checkpoint or len(args.split) > 1:
-        raise UserError(f"--activations {args.activations}: draws the best of a run, on one split, with no settings")
+    if len(args.split) > 1:
+        raise UserError(f"--split {','.join(args.split)}: --activations draws samples of one split; give one")
     if args.activations.suffix != ".png":
         raise UserError(f"--activations {args.activations}: must end in .png")
     from inference.invert.source import open_source
@@ -187,7 +226,7 @@ def _infer_parser() -> Parser:
         "--out",
         type=local,
         metavar="STORE",
-        help="where predictions go (predictions-<name>.zarr); of several splits, each to <out>-<split>.zarr",
+        help="where predictions go (predictions-<dataset>-<name>.zarr); of several splits, each to <out>-<split>.zarr",
     )
     parser.add_argument(
         "--set",
@@ -201,7 +240,7 @@ def _infer_parser() -> Parser:
         "--refine", type=_count, metavar="N", help="N iterations started from the network, of tasks that have them"
     )
     parser.add_argument("--name", metavar="LABEL", help="in tables and plots (the run's folder, or the method)")
-    parser.add_argument("--batch-size", type=_count, default=BATCH, metavar="N", help=f"samples at once ({BATCH})")
+    parser.add_argument("--batch-size", type=_count, metavar="N", help=f"samples at once ({BATCH})")
     parser.add_argument(
         "--tile",
         type=_tile,
@@ -209,9 +248,7 @@ def _infer_parser() -> Parser:
         help="cut images into tiles of N pixels along each axis (networks: if larger than in training, to that size)",
     )
     parser.add_argument("--probabilities", action="store_true", help="of classes: store the probability of each, too")
-    parser.add_argument(
-        "--overlap", type=_fraction, default=OVERLAP, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})"
-    )
+    parser.add_argument("--overlap", type=_fraction, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})")
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
     parser.add_argument("--stitch", type=local, metavar="STORE", help="larger images of predicted patches, too")
     parser.add_argument(

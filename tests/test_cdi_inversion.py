@@ -354,7 +354,7 @@ def test_what_layers_give_is_drawn(store: Path, train: Command, infer: Command) 
     refused(infer(*command, "--layers", "encode"), "--layers encode", "no such layer")
     refused(infer("--method", "hio", "--data", store, "--activations", "a.png"), "--activations", "--model")
     refused(infer(*command[:-1], "maps"), "--activations maps", ".png")
-    refused(infer(*command, "--refine", 3), "--activations", "no settings")
+    refused(infer(*command, "--refine", 3), "--refine 3: means nothing with --activations")
     refused(infer(*command[:-2], "--layers", "a"), "--layers a", "--activations")
     assert train("--data", store, "--model", "mlp", "--epochs", 1, "--out", "dense")[0] == 0
     refused(infer("--model", "dense", *command[2:]), "--activations", "no layers that give images")
@@ -380,4 +380,6 @@ def test_settings_that_mean_nothing_are_refused_before_anything_is_written(
 ) -> None:
     generate("--task", "cdi", "--n", 2, "--test", 2, "--scheduler", "synchronous", "--set", "image_size=16")
     refused(infer("--method", "hio", "--data", "cdi.zarr", "--set", setting, "--out", "p.zarr"), setting.split("=")[0])
+    tiles = ("--method", "hio", "--data", "cdi.zarr", "--set", "threshold=0.1", "--tile", 8, "--out", "p.zarr")
+    refused(infer(*tiles), "--tile 8: hio gives nothing on the grid of its input")
     assert not Path("p.zarr").exists()

@@ -15,7 +15,7 @@ from inference.invert.source import open_source
 from inference.methods import tuning
 from inference.tasks.stem4d import METHODS
 
-from .conftest import Command, done
+from .conftest import Command, done, refused
 
 SCANS = ("--set", "scan.rows=2", "scan.columns=3", "scan.scans=2", "pattern=16", "probe.semi_angle=0.05")
 FIELDS = ("amplitude", "mask", "scan")
@@ -55,6 +55,11 @@ def unit(request: pytest.FixtureRequest, made: Path) -> int:
 
 def phases() -> np.ndarray:
     return np.asarray(zarr.open_array("p.zarr/phase", mode="r")[...])
+
+
+@pytest.mark.usefixtures("unit", "solve")
+def test_a_group_has_no_batch_size(infer: Command) -> None:
+    refused(infer(*INFER, "--batch-size", 2), "--batch-size 2: is for networks", "shared inverts whole groups")
 
 
 @pytest.mark.usefixtures("unit")

@@ -206,7 +206,18 @@ REFUSALS = [
     (("--data", "toy.zarr", "--method", "identity", "--overlap", "1"), "0 to 0.9"),
     (("--data", "toy.zarr", "--method", "identity", "--name", "a\x1bb"), "must be printable"),
     (("--data", "toy.zarr", "--model", "none"), "no model here"),
-    (("--data", "toy.zarr", "--model", "none", "--set", "a=1"), "what follows a network has no such setting"),
+    (("--data", "toy.zarr", "--method", "wiener", "--refine", "5"), "--refine 5: is for --model"),
+    (("--data", "toy.zarr", "--method", "wiener", "--layers", "a"), "--layers a: is for --activations"),
+    (("--data", "toy.zarr", "--method", "wiener", "--task", "toy"), "--task toy: is for --describe"),
+    (("--data", "toy.zarr", "--method", "wiener", "--stitch-set", "a=1"), "--stitch-set a=1: is for --stitch"),
+    (("--data", "toy.zarr", "--method", "wiener", "--overlap", "0.25"), "--overlap 0.25: is for tiles"),
+    (("--data", "toy.zarr", "--method", "wiener", "--tile", "99", "--overlap", "0.25"), "--overlap 0.25: is for tiles"),
+    (("--data", "toy.zarr", "--method", "wiener", "--probabilities"), "--probabilities: wiener predicts no classes"),
+    (("--data", "toy.zarr", "--describe"), "--out p.zarr: means nothing with --describe"),
+    (
+        ("--data", "toy.zarr", "--model", "m", "--activations", "a.png"),
+        "--out p.zarr: means nothing with",
+    ),
     (("--method", "identity"), "--data"),
 ]
 
@@ -249,17 +260,19 @@ def test_a_network_is_used_like_a_method(
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: model.now, monotonic=time.monotonic))
     code, _, err = infer("--model", "runs/my-net/best", "--data", toy)
     assert (code, err) == (0, "")
-    found = read_predictions(Path("predictions-my-net.zarr"))
+    found = read_predictions(Path("predictions-toy-my-net.zarr"))
     assert (found.name, found.kind, found.method) == ("my-net", "network", "unet")
     assert found.weights is not None
     assert (found.weights.parameters, found.weights.samples) == (1234, 40)
     assert found.history == [{"epoch": 1, "train/loss": 0.5, "validation/loss": None}]
     assert found.seconds_per_sample == 1 / 16, "the first batch compiles, and does not count"
-    line = xr.open_zarr("predictions-my-net.zarr").line.values
+    line = xr.open_zarr("predictions-toy-my-net.zarr").line.values
     assert np.array_equal(line, 2 * xr.open_zarr("toy.zarr/test").blurred.values)
     assert {length for length, _ in model.calls} == {16, 8}
     network(Network(model.card.task, 33, sha="cd"))
     refused(infer("--model", "runs/my-net/best", "--data", toy), "weights is abab")
+    said = "--refine 5: nothing follows networks of task toy", "leave it out (tasks whose networks are followed: cdi"
+    refused(infer("--model", "runs/my-net/best", "--data", toy, "--refine", 5), *said)
 
 
 def test_images_larger_than_in_training_are_cut(toy: Path, infer: Command, network: Any) -> None:

@@ -19,16 +19,28 @@ def _toy(generate: Command) -> None:
 def test_each_split_has_a_store_as_if_it_were_alone(infer: Command) -> None:
     code, out, err = infer(*WIENER, "--split", "train,test")
     assert (code, err) == (0, "")
-    assert "predictions-wiener-train.zarr: 20 samples complete, 20 made now" in out
-    assert "predictions-wiener-test.zarr: 10 samples complete, 10 made now" in out
+    assert "predictions-toy-wiener-train.zarr: 20 samples complete, 20 made now" in out
+    assert "predictions-toy-wiener-test.zarr: 10 samples complete, 10 made now" in out
     assert out.count("tuned on 6 samples of validation") == 1
-    assert not Path("predictions-wiener.zarr").exists()
+    assert not Path("predictions-toy-wiener.zarr").exists()
     for split in ("train", "test"):
         infer(*WIENER, "--split", split, "--out", "alone.zarr", "--overwrite")
-        together = Path(f"predictions-wiener-{split}.zarr")
+        together = Path(f"predictions-toy-wiener-{split}.zarr")
         assert read_predictions(together).split == split
         assert read_predictions(together).fingerprint == read_predictions(Path("alone.zarr")).fingerprint
         assert values(together) == values("alone.zarr")
+
+
+def test_datasets_side_by_side_have_predictions_of_their_own(generate: Command, infer: Command) -> None:
+    """Named after dataset and method, each once."""
+    generate(*TOY_TASK, "--n", 4, "--test", 2, "--out", "other.zarr")
+    for data in ("toy.zarr", "other.zarr"):
+        assert infer("--method", "identity", "--data", data)[0] == 0
+    assert infer("--method", "identity", "--data", "toy.zarr", "--name", "toy-identity", "--overwrite")[0] == 0
+    assert sorted(path.name for path in Path().glob("p*")) == [
+        "predictions-other-identity.zarr",
+        "predictions-toy-identity.zarr",
+    ]
 
 
 def test_a_place_that_is_given_is_given_the_names_of_the_splits(infer: Command) -> None:

@@ -51,7 +51,9 @@ TOGETHER = {  # samples that belong together, where methods need these
 def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
     together = find_inference(task).METHODS[method].unit == "group"
     generate("--task", task, *(TOGETHER[task] if together else SAMPLES), "--scheduler", "synchronous")
-    code, out, err = infer("--method", method, "--data", f"{task}.zarr", "--out", "p.zarr", "--batch-size", 2)
+    command = ("--method", method, "--data", f"{task}.zarr", "--out")
+    two, five = ((), ()) if together else (("--batch-size", 2), ("--batch-size", 5))
+    code, out, err = infer(*command, "p.zarr", *two)
     assert (code, err) == (0, "")
     assert f"{5 + together} made now" in out
     found = read_predictions(Path("p.zarr"))
@@ -66,7 +68,7 @@ def test_every_method_predicts_all_targets(generate: Command, infer: Command, ta
         assert opened[field.name].dtype == truth[field.name].dtype
         assert opened[field.name].attrs == truth[field.name].attrs
         assert np.isfinite(opened[field.name].values).all()
-    infer("--method", method, "--data", f"{task}.zarr", "--out", "q.zarr", "--batch-size", 5)
+    infer(*command, "q.zarr", *five)
     assert values("p.zarr") == values("q.zarr"), "a sample depends on its batch"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Arrays, Inverter, Settings, find_finish, find_method
+from inference.contract import Arrays, Inverter, Settings, find_finish, find_method, inference_names
 from inference.invert.source import Rows, Source
 from inference.methods import tuning
 from schemas.exchange.given_parameters import settable
@@ -15,7 +15,7 @@ from schemas.predictions import Weights
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import processor
-from schemas.task import find_import, find_task
+from schemas.task import Task, find_import, find_task
 
 
 def classical(
@@ -59,7 +59,6 @@ def network(
     """
     from training.export import load_checkpoint, load_model
 
-    given = _told(source, texts)
     trained = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
     card = trained.card
     if card.task.name != source.task.name:
@@ -68,6 +67,7 @@ def network(
         )
     _refuse_lacking(source, f"model {path}", trained.inputs)
     follows = trained.task == card.task  # what follows a network is for the task's own targets
+    given = _told(source, trained.task, texts, follows=follows)
     finished = _finished(source, f"model {path}", given) if follows else _Finished()
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
@@ -105,9 +105,14 @@ class _Finished:
     apply: Callable[[Arrays, Arrays], Arrays] = lambda fields, predicted: predicted
 
 
-def _told(source: Source, texts: Sequence[str]) -> Settings:
-    """The settings given for what follows a network."""
-    after = find_finish(source.task.name)
+def _told(source: Source, task: Task, texts: Sequence[str], *, follows: bool) -> Settings:
+    """Return the settings given for what follows a network. UserError if nothing does."""
+    after = find_finish(source.task.name) if follows else None
+    if texts and after is None:
+        option = texts[0].replace("refine=", "--refine ") if texts[0].startswith("refine=") else f"--set {texts[0]}"
+        whose = f"networks of task {task.name}" if follows else f"networks of {task.of('target')[0].name}"
+        known = ", ".join(name for name in inference_names() if find_finish(name)) or "none"
+        raise UserError(f"{option}: nothing follows {whose}; leave it out (tasks whose networks are followed: {known})")
     return tuning.parse("what follows a network", after.settings if after else {}, texts)
 
 

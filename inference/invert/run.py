@@ -148,6 +148,8 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     if inverter.whole and (found := inverter.accepts(source.task, sizes)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     trained = inverter.sizes or {}
+    if asked not in (None, "none") and not dims:
+        raise UserError(f"--tile {asked}: {inverter.name} gives nothing on the grid of its input; leave it out")
     if asked == "none":
         lengths = {}
     elif asked is not None:
