@@ -145,6 +145,25 @@ def test_a_network_of_slices_takes_series_of_another_length(
     assert rows[8].startswith("1,0,")
 
 
+@pytest.mark.parametrize(("model", "options"), [("unrolled", ()), ("unet", ("--input", "back"))])
+def test_physics_inside_takes_the_sizes_of_the_data(
+    model: str, options: tuple[str, ...], generate: Command, train: Command, infer: Command, evaluate: Command
+) -> None:
+    """More angles, a longer detector, a larger image than in training: as good as where all is as in training."""
+    data = dataset_of(generate, "toy_scan")
+    learned(train, data, model, *options)
+    other = dataset_of(generate, "toy_scan", "--set", "size=15", "angles=9", out="other.zarr")
+    found = {}
+    for store in (data, other):
+        out = f"p-{store.stem}.zarr"
+        code, _, said = infer("--model", "run", "--data", store, "--out", out)
+        assert code == 0, said
+        predicted, exact = (xr.open_zarr(path).image for path in (out, store / "test"))
+        assert predicted.shape == exact.shape
+        found[store.stem] = images(predicted.values, exact.values)["nrms"]
+    assert found["other"] < 1.3 * found["data"]
+
+
 def test_batches_count_slices_and_hold_them_in_any_order(generate: Command, train: Command) -> None:
     """12 series of 4 views, 4 a batch: 12 steps an epoch; from memory and from the store the same weights."""
     data = dataset_of(generate, "toy_series")

@@ -122,6 +122,19 @@ def test_processes_that_do_not_belong_together_are_refused_together(toy: Args) -
         assert all("Traceback" not in text for _, text in told)
 
 
+def test_a_process_that_cannot_read_its_data_stops_all(toy: Args, learnable: Path) -> None:
+    """Its dataset is not there; then samples of it are damaged. Each process says one line and ends."""
+    shutil.copytree(learnable, "damaged.zarr")
+    for path in Path("damaged.zarr/train/blurred").rglob("c/*/*"):
+        path.write_bytes(path.read_bytes()[:50])
+    for data, why in (("nowhere.zarr", "no dataset here"), ("damaged.zarr", "cannot be read")):
+        told = together((*toy, "--out", "r"), ((), ("--data", data)))
+        assert [code for code, _ in told] == [2, 2], told
+        assert "another process was refused" in told[0][1]
+        assert why in told[1][1]
+        assert not Path("r", "run.json").exists()
+
+
 def test_two_processes_go_on_from_the_same_whole_checkpoint(toy: Args, two: str) -> None:
     shutil.copytree(two, "r")
     for path in Path("r", "checkpoints", str(STEPS), "state").rglob("d/*"):

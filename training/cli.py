@@ -49,7 +49,7 @@ def _parser() -> Parser:
     what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="any knob")
     where = parser.add_argument_group("where and how (the result does not depend on these)")
-    where.add_argument("--out", type=local, metavar="FOLDER", help="the run (runs/<task>-<model>)")
+    where.add_argument("--out", type=local, metavar="FOLDER", help="the run (runs/<task>[-<target>]-<model>)")
     where.add_argument("--overwrite", action="store_true", help="remove the run that is there first")
     where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help="data in memory, or read")
     where.add_argument("--keep-every", type=int, metavar="N", help="keep the checkpoints of these steps, too")
@@ -85,6 +85,7 @@ def _choices(task: str | None) -> Iterator[str]:
             yield f"input {name}: {', '.join(part if isinstance(part, str) else part.about for part in parts)}"
         yield f"scalars of {task}: {', '.join(learn.scalars)}"
         yield f"recipes of {task}: {', '.join(learn.recipes)}"
+        yield from [f"crop of {task}: {learn.crop}, where samples are larger and may be cut"] if learn.crop else []
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from training.recipe import Recipe, recipe_of
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
+    from training.run import Run
 
 
 @dataclass(frozen=True)
@@ -76,23 +77,28 @@ def train(options: Options) -> Trained:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if options.keep_every is not None and options.keep_every < 1:
         raise UserError(f"--keep-every {options.keep_every}: must be at least 1")
-    task = task_of(options)
-    recipe = chosen(options, task)
     from training import devices
+    from training.loop import train
 
     devices.connect(options.coordinator, options.processes, options.process)
-    from training import loop
-    from training import run as runs
+    run = devices.together(lambda: _settled(options))
+    return Trained(run.out, train(run, overwrite=options.overwrite), devices.first())
 
+
+def _settled(options: Options) -> "Run":
+    """Return the run that the options ask for."""
+    from training.run import prepare
+
+    assert options.data is not None
+    task = task_of(options)
+    recipe = chosen(options, task)
     name: str = recipe.model.name  # type: ignore[attr-defined]
-    out = options.out or Path("runs") / f"{task}-{name}"
+    out = options.out or Path("runs") / "-".join(filter(None, [task, recipe.target, name]))
     if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
         raise UserError(f"--from {options.start}: is (in) {out}, where the new run goes; give another --out")
     start = open_start(options.start) if options.start else None
-    run = runs.prepare(
-        options.data, output("--out", out), recipe, start, mode=options.mode, keep_every=options.keep_every
-    )
-    return Trained(out, loop.train(run, overwrite=options.overwrite), devices.first())
+    place = output("--out", out)
+    return prepare(options.data, place, recipe, start, mode=options.mode, keep_every=options.keep_every)
 
 
 def task_of(options: Options) -> str | None:

@@ -25,7 +25,10 @@ BYS = ("field", "channel", "sample", "none")
 
 @dataclass(frozen=True)
 class Operator:
-    """The linear physics between image and measurement, for networks that apply it: angles and the like are fields."""
+    """The linear physics between image and measurement, for networks that apply it: angles and the like are fields.
+
+    It has no negative weights: `train` refuses one that has, for networks divide by sums of its rows and columns.
+    """
 
     fields: tuple[str, ...]  # what it reads, and the measurement
     measured: str  # the measurement, one of these
@@ -139,6 +142,7 @@ class Learn:
     operator: Operator | None = None
     normalise: Mapping[str, By | Like] = field(default_factory=dict)  # fields by moments of all values ("field", if
     # nothing is said), of each channel, of each sample (inputs alone), or not at all; a target like an input
+    crop: int | None = None  # where samples are longer, and may be cut, networks learn from parts of this length
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
     version: str = "1.0"  # another first number: inputs or heads of that name mean something else
 
@@ -233,6 +237,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from _normalise_mistakes(task, learn)
     if learn.operator:
         yield from misread(task, "LEARN.operator.fields", learn.operator.fields, "input", "parameter", "auxiliary")
+    if learn.crop is not None and not (isinstance(learn.crop, int) and learn.crop > 0):
+        yield f"LEARN.crop = {learn.crop!r}: must be a number of pixels, or None"
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
     for name in learn.scalars:
         if along := task.spatial(task[name]):

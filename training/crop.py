@@ -99,29 +99,32 @@ class Crop:
         return values[tuple(slice(int(a), int(a) + n) for a, n in zip(self.starts(field, corner), shape, strict=True))]
 
 
-def _shown(features: Features) -> str:
-    return ", ".join(f"{dim} {features.sizes[dim]}" for dim in features.out)
+def _uncut(features: Features, lengths: Mapping[str, int], length: int, whole: bool) -> str:
+    """Return why samples are not cut; empty if they may be, or are as long as a part."""
+    if not features.out:
+        return "the target is a number of whole samples"
+    if not lengths:
+        smaller = any(features.sizes[dim] != length for dim in features.out)
+        shown = ", ".join(f"{dim} {features.sizes[dim]}" for dim in features.out)
+        return f"samples are smaller ({shown})" if smaller else ""
+    if features.task.window:
+        return f"the window {features.task.window} is one for whole samples"
+    return "what the network sees, or gives, follows from whole samples alone" if features.whole or whole else ""
 
 
-def crop_of(features: Features, length: int, *, whole: bool) -> Crop | None:
+def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True) -> Crop | None:
     """Plan parts of a length along each dimension of the targets; None if samples are no longer.
 
-    whole: a model of the kind that maps whole samples. UserError if samples must not be cut, or not at such a length.
+    whole: a model of the kind that maps whole samples. asked: by the recipe; else samples that must not be cut stay
+    whole. UserError if they must not be cut, or not at such a length.
     """
-    if not features.out:
-        raise UserError(f"crop = {length}: the target is a number of whole samples; give crop=none")
     lengths = {dim: length for dim in features.out if features.sizes[dim] > length}
+    if why := _uncut(features, lengths, length, whole):
+        if asked:
+            raise UserError(f"crop = {length}: {why}; give crop=none")
+        return None
     if not lengths:
-        if all(features.sizes[dim] == length for dim in features.out):
-            return None
-        raise UserError(f"crop = {length}: samples are smaller ({_shown(features)}); give crop=none")
-    if features.whole or whole or features.task.window:
-        why = (
-            f"the window {features.task.window} is one for whole samples"
-            if features.task.window
-            else ("what the network sees, or gives, follows from whole samples alone")
-        )
-        raise UserError(f"crop = {length}: {why}; give crop=none")
+        return None
     crop = Crop(features.task, features.sizes, lengths)
     if wrong := [f"{n} along {dim}" for dim, n in crop.steps.items() if length % n]:
         raise UserError(

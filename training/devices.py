@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+from collections.abc import Callable
+from typing import cast
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import Interrupted, UserError
 
 AXIS = "data"
 
@@ -67,6 +69,25 @@ def agree(text: str) -> bool:
 def everybody(says: bool) -> bool:
     """Whether every process says so; all must ask."""
     return says if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(says))))
+
+
+def together[T](work: Callable[[], T]) -> T:
+    """Do what every process does. UserError in each of them, before any waits for another, if one is refused."""
+    made, refused = None, None
+    try:
+        made = work()
+    except (UserError, Interrupted) as error:
+        refused = error
+    if jax.distributed.is_initialized() and not everybody(refused is None) and refused is None:
+        raise UserError("another process was refused, and says why; this one stops, too")
+    if refused:
+        raise refused
+    return cast(T, made)
+
+
+def by_the_first(work: Callable[[], object]) -> None:
+    """Let the first process do something for all. UserError in each of them if it is refused."""
+    together(lambda: work() if first() else None)
 
 
 def own_rows(batch: int) -> slice:

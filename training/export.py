@@ -117,6 +117,21 @@ class Trained:
         """Return whether images must not be cut for it."""
         return self.features.whole or self._fit in ("any", "operator")
 
+    def fitted(self, sizes: Mapping[str, int]) -> "Trained":
+        """The model for data of these sizes, if what it sees or applies is computed from whole samples.
+
+        The same model if its weights are bound to the sizes of training: then `accepts` refuses those.
+        """
+        own = self.features.sizes
+        known = {dim: sizes.get(dim, n) if dim in self.task.dims else n for dim, n in own.items()}
+        if known == own or not self.whole or self._fit == "any" or self.features.other_factors(sizes):
+            return self
+        features = replace(self.features, sizes=known)
+        network = assemble(_recipe(Path(self.card.name), self.card), features)
+        if not all(_alike(*both) for both in zip((self.parameters, self.rest), network.shapes, strict=True)):
+            return self
+        return replace(self, features=features, network=network)
+
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
         if task.name != self.card.task.name:
@@ -333,8 +348,13 @@ def _parts(network: Network) -> list[tuple[str, Named]]:
 def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
     """The arrays under a prefix, if they are those that are asked for."""
     found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
-    shapes = {name: (value.shape, value.dtype) for name, value in found.items()}
-    return found if shapes == {name: (value.shape, value.dtype) for name, value in like.items()} else None
+    return found if _alike(found, like) else None
+
+
+def _alike(one: Named, other: Named) -> bool:
+    """Return whether arrays have the same names, shapes and dtypes."""
+    shapes = [{name: (value.shape, value.dtype) for name, value in arrays.items()} for arrays in (one, other)]
+    return shapes[0] == shapes[1]
 
 
 def _major(version: str) -> str:

@@ -316,9 +316,9 @@ class Features:
                     for dim in self.task.channels(mine)
                     if sizes[dim] != self.sizes[dim]
                 ]
-        return found + self._other_factors(sizes)
+        return found + self.other_factors(sizes)
 
-    def _other_factors(self, sizes: Mapping[str, int]) -> list[str]:
+    def other_factors(self, sizes: Mapping[str, int]) -> list[str]:
         """Which grids are finer or coarser than one another by another factor than those of training."""
         found = []
         for grid in self.task.grids:

@@ -71,8 +71,9 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     if run.start:
         pretrained.arrays(run.start, network)  # refused before a run is overwritten
     with _claimed(run, overwrite=overwrite):
-        sources = _sources(run, mesh)  # samples that cannot be read are refused before an old run is removed
-        _by_the_first(lambda: begin(run, overwrite=overwrite))
+        # samples that cannot be read are refused before an old run is removed
+        sources = devices.together(lambda: _sources(run, mesh))
+        devices.by_the_first(lambda: begin(run, overwrite=overwrite))
         machinery = _build(run, mesh, network, *sources)
         if devices.first():
             print(_told(machinery), flush=True)
@@ -92,20 +93,8 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
     """Let the first process claim the run's folder for all."""
     with ExitStack() as stack:
-        _by_the_first(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
+        devices.by_the_first(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
         yield
-
-
-def _by_the_first(work: Callable[[], object]) -> None:
-    """Let the first process do something for all. UserError in each of them if it is refused."""
-    refused = None
-    if devices.first():
-        try:
-            work()
-        except (UserError, Interrupted) as error:
-            refused = error
-    if not devices.everybody(refused is None):
-        raise refused or UserError("the first process was refused the run's folder: it says why")
 
 
 def _told(m: Machinery) -> str:

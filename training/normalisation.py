@@ -48,8 +48,8 @@ def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> 
     if by == "sample":
         return Own(of=name)
     if by == "channel":
-        rows = _rows(data, manifest, (name,))
-        return _of_rows((_channels_last(features.task, features.task[name], row[name]) for row in rows), each=True)
+        field, found = features.task[name], rows(data, manifest, (name,))
+        return _of_rows((_channels_last(features.task, field, row[name]) for row in found), each=True)
     if known := manifest.statistics.get(name):
         return Moments(mean=known.mean, std=_deviation(known.mean, known.std))
     values = column(data, name)
@@ -58,7 +58,7 @@ def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> 
 
 def _of_derived(data: Path, manifest: Manifest, features: Features, part: Derived) -> Normalised:
     make = jax.jit(lambda fields: features.made(part, fields))
-    made = (np.asarray(make(row)) for row in _rows(data, manifest, part.fields))
+    made = (np.asarray(make(row)) for row in rows(data, manifest, part.fields))
     return _of_rows((values.reshape(-1, values.shape[-1]) for values in made), each=part.by == "channel")
 
 
@@ -67,7 +67,7 @@ def column(data: Path, name: str) -> np.ndarray:
     return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
 
 
-def _rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
+def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
     """The fields of the first training samples, sample by sample, for one may be large."""
     task, count = manifest.task, slices.count(manifest.task, manifest.sizes)
     per_sample = tuple(name for name in names if task[name].per_sample)

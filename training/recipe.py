@@ -98,8 +98,9 @@ class Recipe(Knobs):
     head: str = Field("", **knob("what the network's output means; empty: the task's first"))
     scalars: tuple[str, ...] = Field((), **knob("parameters that the network is told, such as defocus"))
     samples: Annotated[str, AfterValidator(_range)] = Field("", **knob("A:B, train on samples A to B - 1; empty: all"))
-    crop: int | None = Field(
-        None, ge=1, **knob("random parts of samples, so long along each spatial axis; none: whole samples", "pixel")
+    crop: Annotated[int, Field(ge=0), AfterValidator(lambda length: length or None)] | None = Field(
+        None,
+        **knob("random parts of samples, so long along each spatial axis; none or 0: whole; unsaid: as LEARN", "pixel"),
     )
     normalisation: Normalisation = Field("standard", **knob("to mean 0, deviation 1 of the training data, or none"))
     epochs: int = Field(50, ge=1, **knob("passes over the training samples"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from schemas import output
 from schemas.digest import canonical
@@ -39,7 +40,7 @@ from training.contract import find_learn, find_model
 from training.crop import Crop, crop_of
 from training.export import Trained
 from training.features import Features
-from training.normalisation import column, moments_of, unscaled
+from training.normalisation import column, moments_of, rows, unscaled
 from training.recipe import Recipe
 
 MODELS = {"best", ".best.new", ".best.old"}
@@ -51,6 +52,7 @@ WRITTEN = {  # names in the folders that are replaced as a whole
     "damaged": r"\d.*",
 }
 OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # what stands in a run's folder
+IMPULSES, ROUNDING = 16, 1e-5  # of how many pixels the operator is looked at; relative
 VERSION = 1  # of what a run computes; raised when the same recipe would learn otherwise
 
 
@@ -107,14 +109,36 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
-    crop = crop_of(features, recipe.crop, whole=_maps_whole(recipe)) if recipe.crop else None
+    asked = "crop" in recipe.model_fields_set
+    length = recipe.crop if asked else learn.crop
+    crop = crop_of(features, length, whole=_maps_whole(recipe), asked=asked) if length else None
     if crop:
+        recipe = recipe.model_copy(update={"crop": length})
         features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
     told = recipe.normalisation != "none"
     moments = start.card.moments if start else moments_of(data, manifest, features) if told else unscaled(features)
     features = replace(features, moments=moments)
+    _refuse_negative(data, manifest, features)
     ranges = _ranges(data, features, learn.scalars)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
+
+
+def _refuse_negative(data: Path, manifest: Manifest, features: Features) -> None:
+    """Raise UserError if the operator has negative weights, of those of IMPULSES pixels and of the first sample."""
+    if (operator := features.operator) is None:
+        return
+    task, row = features.task, next(rows(data, manifest, operator.fields))
+    fields: Any = {name: np.repeat(v[:1], IMPULSES, 0) if task[name].per_sample else v for name, v in row.items()}
+    shape = features.targets[0].shape(features.sizes)
+    places = np.random.default_rng(0).permutation(prod(shape))[:IMPULSES]
+    images: Any = np.zeros((IMPULSES, prod(shape)), np.float32)
+    images[range(len(places)), places] = 1
+    found = np.asarray(operator.forward(images.reshape(-1, *shape), fields, features.sizes))
+    if found.min() < -ROUNDING * abs(found).max():
+        raise UserError(
+            f"LEARN.operator of {task.name} has negative weights ({found.min():.2g}), must have none: a network with "
+            "physics inside divides by their sums; take another --model"
+        )
 
 
 def _maps_whole(recipe: Recipe) -> bool:

@@ -59,7 +59,8 @@ def network(
     """
     from training.export import load_checkpoint, load_model
 
-    trained = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
+    loaded = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
+    trained = loaded.fitted(source.manifest.sizes)
     card = trained.card
     if card.task.name != source.task.name:
         raise UserError(
@@ -89,7 +90,7 @@ def network(
             before=[known for model in card.ancestors for known in (model.dataset_digest, model.dataset_family)],
         ),
         history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
-        sizes=card.sizes,
+        sizes=trained.features.sizes,
         ranges=card.ranges,
         whole=trained.whole,
         accepts=trained.accepts,

@@ -18,7 +18,7 @@ LAYERS = 12  # drawn unless others are asked for
 
 def draw(model: Path, source: Source, names: Sequence[str] | None, out: Path) -> Iterator[str]:
     """Draw them; yields what there is to say. UserError: no such layer, or a dataset that the model cannot read."""
-    trained = load_model(model)
+    trained = load_model(model).fitted(source.manifest.sizes)
     if lacking := source.lacks(trained.inputs):
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which model {model} needs; give another --data")
     if found := trained.accepts(source.task, source.manifest.sizes):

@@ -14,13 +14,14 @@ from schemas.task import Field, Task, find_task
 from tests.conftest import Command, refused
 from tests.runs import card, dies_at, weights
 from tests.shared import Made
-from tests.training.conftest import made
-from training import devices
+from tests.training.conftest import made, recipe_for
+from training import assembly, devices
 from training.batches import Batch, Resident, Source, Split, Stream
-from training.contract import Derived, Learn
+from training.contract import Derived, Learn, find_learn
 from training.crop import Crop, crop_of
 from training.features import Features
 from training.nan_watch import Watch
+from training.run import Run, prepare
 from training.sample_order import Order
 
 FUSION = find_task("toy_fusion")
@@ -94,6 +95,29 @@ def test_what_needs_whole_samples_is_not_cut(fusion: Path, train: Command) -> No
     whole = Learn({"both": (Derived(("low",), lambda fields: fields["low"], "", "from all of it"), "guide")})
     with pytest.raises(UserError, match="whole samples alone"):
         crop_of(Features(series, whole, "both", (), {}, read_manifest(fusion).sizes), 6, whole=False)
+
+
+def run_of(store: Path, *knobs: str, model: str = "unet") -> Run:
+    return prepare(store, Path("r"), recipe_for(model, *knobs))
+
+
+def test_a_task_may_state_how_samples_are_cut(fusion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody says otherwise; samples that are smaller, or must not be cut, stay whole."""
+    learn = find_learn("toy_fusion")
+    for length, knobs, model, expected in (
+        (6, (), "unet", 6),
+        (6, ("crop=9",), "unet", 9),
+        (6, ("crop=none",), "unet", None),
+        (6, ("crop=0",), "unet", None),
+        (6, (), "mlp", None),
+        (30, (), "unet", None),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(assembly, "find_learn", lambda _, length=length: replace(learn, crop=length))
+            run = run_of(fusion, *knobs, model=model)
+        assert run.recipe.crop == expected
+        assert run.features.sizes["y"] == (expected or 12)
+        assert bool(run.crop) == (expected is not None)
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,5 +1,6 @@
 """Networks with the physics of a task inside: adjoint operators, a classical method before learning, then better."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from training import assembly
 from training.augmentation import augment
 from training.contract import find_learn, find_model, model_names
 from training.features import Features
+from training.run import prepare
 
 OPERATORS = [name for name in model_names() if find_model(name).FIT == "operator"]
 pytestmark = pytest.mark.parametrize("name", OPERATORS)
@@ -93,6 +95,22 @@ def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None
     recipe, features = recipe_for(name), features_for(toy)
     with pytest.raises(UserError, match=r"states no LEARN\.operator; models that can: .*unet"):
         assembly.assemble(recipe, assembly.features_of(features.task, recipe, features.moments, features.sizes))
+
+
+def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are small, and the sums of all rows are positive."""
+    learn = find_learn("toy_scan")
+    operator = learn.operator
+    assert operator
+
+    def forward(image: Any, fields: Any, sizes: Any) -> Any:
+        found = operator.forward(image, fields, sizes)
+        return found - 0.2 * jnp.roll(found, 3, axis=2)
+
+    changed = replace(learn, operator=replace(operator, forward=forward))
+    monkeypatch.setattr(assembly, "find_learn", lambda _: changed)
+    with pytest.raises(UserError, match=r"negative weights \(-0\.\d+\), must have none.*take another --model"):
+        prepare(scan, Path("r"), recipe_for(name, "input=sinogram"))
 
 
 def test_a_symmetry_of_its_own_maps_all_fields_of_a_sample_together(name: str, scan: Path) -> None:
