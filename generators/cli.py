@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from schemas.output import local
-from schemas.runtime.terminal import Parser, command, show_knobs
+from schemas.runtime.terminal import Parser, command, several, show_knobs, whole
 
 if TYPE_CHECKING:
     from generators.command import Options
@@ -31,57 +31,31 @@ def _parser() -> Parser:
     parser = Parser(prog="generate", description=__doc__, allow_abbrev=False)
     what = parser.add_argument_group("what")
     what.add_argument("--task", help="the kind of dataset, for example tie")
-    what.add_argument("--n", type=_count_or_none, help="training samples")
-    what.add_argument("--validation", type=_count_or_none, metavar="N", help="validation samples (n // 10)")
-    what.add_argument("--test", type=_count_or_none, metavar="N", help="test samples (n // 10)")
-    what.add_argument("--seed", type=_seed, help="of all random numbers (0)")
+    what.add_argument("--n", type=whole(0), help="training samples")
+    what.add_argument("--validation", type=whole(0), metavar="N", help="validation samples (n // 10)")
+    what.add_argument("--test", type=whole(0), metavar="N", help="test samples (n // 10)")
+    what.add_argument("--seed", type=whole(0), help="of all random numbers (0)")
     what.add_argument(
         "--recipe",
         metavar="NAME|FILE",
         help="default, seed (published), ... (--describe), or a file",
     )
-    what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="low:high is a range")
+    several(what, "--set", "KNOB=VALUE", "low:high is a range")
     what.add_argument("--from", dest="source", type=local, metavar="STORE", help="the recipe and samples of a dataset")
     what.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --from")
     where = parser.add_argument_group("where and how")
     where.add_argument("--out", type=local, metavar="STORE", help="the store (<task>.zarr)")
     where.add_argument("--overwrite", action="store_true", help="remove the dataset that is there first")
-    where.add_argument("--workers", type=_count, metavar="N", help="local processes (one per core)")
+    where.add_argument("--workers", type=whole(1), metavar="N", help="local processes (one per core)")
     where.add_argument(
         "--scheduler", metavar="WHERE", help="synchronous (this process), or tls://host:port or tcp://host:port"
     )
-    where.add_argument("--unit-samples", type=_unit, metavar="N", help="samples in a stored object")
+    where.add_argument("--unit-samples", type=whole(1, 10**7), metavar="N", help="samples in a stored object")
     show = parser.add_argument_group("only show")
     show.add_argument("--plan", action="store_true", help="print time, memory, disk, files and layout")
     show.add_argument("--describe", action="store_true", help="print every knob with unit, value and meaning")
     show.add_argument("--json", action="store_true", help="for --plan and --describe")
     return parser
-
-
-def _count(text: str) -> int:
-    return _integer(text, 1)
-
-
-def _count_or_none(text: str) -> int:
-    return _integer(text, 0)
-
-
-def _seed(text: str) -> int:
-    return _integer(text, 0)
-
-
-def _unit(text: str) -> int:
-    return _integer(text, 1, 10**7)
-
-
-def _integer(text: str, least: int, most: int = (1 << 63) - 1) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least} and at most {most}")
-    return number
 
 
 def _describe(args: argparse.Namespace) -> int:

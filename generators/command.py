@@ -124,9 +124,7 @@ def _base(options: Options, source: Manifest | None, generator: Generator) -> di
     if name in generator.RECIPES:
         base: dict[str, Any] = generator.RECIPES[name].model_dump(mode="json")
         return base
-    if not Path(name).exists():
-        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(generator.RECIPES)}")
-    return load(Path(name))
+    return load(name, generator.RECIPES)
 
 
 def _samples(options: Options, source: Manifest | None) -> dict[str, int]:

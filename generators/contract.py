@@ -103,7 +103,10 @@ class Generator(Protocol):
     RECIPES: Mapping[str, recipe.Recipe]  # `default` and the published experiments
 
     def draw(self, recipe: Any, rng: Streams) -> Any:
-        """One sample's parameters: attributes named as the task's parameter fields, rounded to their dtypes."""
+        """Return one sample's parameters, rounded to their dtypes: attributes named as the task's parameter fields.
+
+        A method `columns()`, which returns them by field, may stand in place of the attributes.
+        """
 
     def simulate(self, recipe: Any, block: Sequence[Any]) -> Arrays:
         """The expectations of a block, without randomness; a sample does not depend on its block. May be a Sliced."""

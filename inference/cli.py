@@ -1,14 +1,14 @@
 """Invert measurements (`infer`), and score what came out against the truth (`evaluate`)."""
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.output import local, output, refuse_store
+from schemas.publish import exists, sweep
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, command
+from schemas.runtime.terminal import Parser, command, several, share, whole
 
 if TYPE_CHECKING:
     from inference.contract import Inverter
@@ -33,6 +33,8 @@ NEEDED = {  # options that mean something beside another one alone
     "task": "describe",
     "json": "describe",
 }
+_count = whole(1, 10**9)
+_fraction = share("a tile", 0.9, zero=True)
 SPLITS = "SPLIT[,SPLIT]"
 SPLIT = "train, validation or test, or several with commas between them"
 
@@ -228,14 +230,7 @@ def _infer_parser() -> Parser:
         metavar="STORE",
         help="where predictions go (predictions-<dataset>-<name>.zarr); of several splits, each to <out>-<split>.zarr",
     )
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings that are not tuned; of networks, what follows them",
-    )
+    several(parser, "--set", "KEY=VALUE", "settings that are not tuned; of networks, what follows them")
     parser.add_argument(
         "--refine", type=_count, metavar="N", help="N iterations started from the network, of tasks that have them"
     )
@@ -251,13 +246,11 @@ def _infer_parser() -> Parser:
     parser.add_argument("--overlap", type=_fraction, metavar="F", help=f"of neighbouring tiles, 0 to 0.9 ({OVERLAP})")
     parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
     parser.add_argument("--stitch", type=local, metavar="STORE", help="larger images of predicted patches, too")
-    parser.add_argument(
+    several(
+        parser,
         "--stitch-set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="method=iterative (the seed's sweeps) alpha=0.1 sweeps=3; else least squares over all overlaps",
+        "KEY=VALUE",
+        "method=iterative (the seed's sweeps) alpha=0.1 sweeps=3; else least squares over all overlaps",
     )
     show = parser.add_argument_group("only show")
     show.add_argument("--describe", action="store_true", help="print the methods: formula, settings, unit, meaning")
@@ -268,12 +261,6 @@ def _infer_parser() -> Parser:
     )
     show.add_argument("--layers", nargs="+", metavar="NAME", help="for --activations (twelve, from first to last)")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:19]) <= 10**9:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least 1")
-    return int(text)
 
 
 def _splits(text: str) -> tuple[str, ...]:
@@ -287,21 +274,10 @@ def _tile(text: str) -> int | str:
     return text if text == "none" else _count(text)
 
 
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 0.9:
-        raise argparse.ArgumentTypeError(f"{text}: must be a share of a tile, 0 to 0.9")
-    return value
-
-
 def _evaluate(argv: Sequence[str] | None) -> int:
     args = _evaluate_parser().parse_args(argv)
     from inference.report import document, expectations, tables
     from inference.report.evaluation import evaluate
-    from schemas.publish import sweep
 
     out = output("--out", args.out)
     refuse_store("--out", out)
@@ -321,7 +297,7 @@ def _evaluate(argv: Sequence[str] | None) -> int:
 
 def _store(text: str) -> tuple[str | None, Path]:
     label, equals, path = text.partition("=")
-    if not equals or Path(text).exists():
+    if not equals or exists(Path(text)):
         return None, local(text)
     return _label("--predictions", label), local(path)
 

@@ -9,7 +9,7 @@ from typing import Any
 from schemas.exchange import cli
 from schemas.output import local, output
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, command, printable
+from schemas.runtime.terminal import Parser, command, printable, share, whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,9 +31,11 @@ def _parser() -> Parser:
     _verb(verbs, "validate", _validate, "check structure and values against the schema")
     verify = _verb(verbs, "verify", _verify, "check every sample against its digest")
     verify.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --recompute")
-    verify.add_argument("--recompute", type=_fraction, metavar="1%", help="make this share of the samples again, too")
+    verify.add_argument(
+        "--recompute", type=share("the samples"), metavar="1%", help="make this share of the samples again, too"
+    )
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
-    preview.add_argument("--samples", type=int, default=8, metavar="N", help="rows of the sheet (8)")
+    preview.add_argument("--samples", type=whole(1), default=8, metavar="N", help="rows of the sheet (8)")
     preview.add_argument("--split", help="train, validation or test (the first that has samples)")
     preview.add_argument("--out", type=local, metavar="PNG", help="the picture (<dataset>.png)")
     cli.importing(verbs)
@@ -48,17 +50,6 @@ def _verb(verbs: Any, name: str, run: Any, about: str) -> Parser:
     return parser
 
 
-def _fraction(text: str) -> float:
-    """A share, as `1%` or `0.01`."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be a share of the samples, such as 1% or 0.01")
-    return value
-
-
 def _info(args: argparse.Namespace) -> int:
     from schemas.manifest import read_manifest
 
@@ -71,6 +62,8 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _lines(path: Path, manifest: Any) -> Iterator[str]:
+    from schemas.runtime.settings import flat
+
     unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; holes read as NaN"
     yield f"{path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}"
     yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
@@ -79,8 +72,9 @@ def _lines(path: Path, manifest: Any) -> Iterator[str]:
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
         yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_about(field)}"
-    for name, value in _flat(manifest.recipe or {}).items():
-        yield f"recipe     {name} = {value}"
+    for name, value in flat(manifest.recipe or {}):
+        long = isinstance(value, list) and len(value) > 12
+        yield f"recipe     {name} = {f'{len(value)} values' if long else json.dumps(value)}"
 
 
 def _about(field: Any) -> str:
@@ -94,18 +88,6 @@ def _origin(manifest: Any) -> str:
         more = len(manifest.sources) - len(named)
         return f"measured: {', '.join(named)}{f' and {more} more' if more else ''}"
     return f"{manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}"
-
-
-def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Knobs by dotted name; a long list by its length."""
-    rows: dict[str, str] = {}
-    for key, value in recipe.items():
-        if isinstance(value, dict):
-            rows |= _flat(value, f"{prefix}{key}.")
-        else:
-            long = isinstance(value, list) and len(value) > 12
-            rows[prefix + key] = f"{len(value)} values" if long else json.dumps(value)
-    return rows
 
 
 def _report(manifest: Any) -> dict[str, Any]:

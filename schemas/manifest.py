@@ -94,6 +94,12 @@ class Manifest(BaseModel):
         """Whether both describe the same objects: samples, how many, and how they are cut."""
         return (self.identity, self.samples, self.layout) == (other.identity, other.samples, other.layout)
 
+    def refuse_empty(self, path: Path, split: str) -> None:
+        """Raise UserError if there are no samples in a split of this dataset, which lies at a path."""
+        if not self.samples.get(split):
+            there = ", ".join(f"{name} ({n:,})" for name, n in self.samples.items() if n) or "none"
+            raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
+
     @property
     def splits(self) -> list[str]:
         """The splits, in order."""

@@ -41,7 +41,7 @@ def output(option: str, path: Path) -> Path:
             lies inside a Zarr store.
     """
     for folder in (path, *path.parents):
-        if folder.is_symlink() and not folder.exists():
+        if folder.is_symlink() and not exists(folder):
             what = "is" if folder == path else f"lies in {folder},"
             raise UserError(f"{option} {path}: {what} a link to nowhere; choose another place")
     real = Path(os.path.realpath(path))

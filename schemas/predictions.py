@@ -121,19 +121,8 @@ class Predictions(BaseModel):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on, but for rounding."""
-        names = {
-            "kind",
-            "method",
-            "version",
-            "settings",
-            "dataset_digest",
-            "split",
-            "split_digest",
-            "samples",
-            "unit",
-            "chunks",
-        }
-        plain = self.model_dump(mode="json", include={*names, "sizes", "tiles", "overlap"})
+        names = "kind method version settings dataset_digest split split_digest samples unit chunks sizes tiles overlap"
+        plain = self.model_dump(mode="json", include=set(names.split()))
         plain |= {"probabilities": True} if self.probabilities else {}
         return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
 

@@ -199,6 +199,12 @@ def nbytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+def move(path: Path, to: Path) -> None:
+    """Move an object or a folder to another place, whose parent folder is made."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to)
+
+
 def remove(path: Path) -> None:
     """Remove an object."""
     path.unlink(missing_ok=True)

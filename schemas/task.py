@@ -4,14 +4,13 @@ A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything els
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import ConfigDict, StringConstraints, TypeAdapter, model_validator
+from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
@@ -27,7 +26,6 @@ type Role = Literal["input", "target", "parameter", "auxiliary", "digest"]
 type DType = Literal["bool", "uint8", "uint16", "uint32", "int32", "int64", "float32", "float64", "complex64"]
 
 _STRICT = ConfigDict(extra="forbid")
-_SIDES: tuple[Role, Role] = ("input", "target")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -185,19 +183,23 @@ class Task:
         """What a change of which changes the data: version and fields, not their explanations."""
         return [self.name, self.version, *(field.identity for field in self.fields)]
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return TypeAdapter(Task).dump_python(self, mode="json")  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, data: object) -> "Task":
-        """From JSON; pydantic.ValidationError if it is no task."""
-        return TypeAdapter(Task).validate_json(json.dumps(data))
-
 
 def _without(data: Any, *names: str) -> Any:
     """Return what was stored less the keys of older programs, which a task's `IMPORT` holds now."""
     return {key: value for key, value in data.items() if key not in names} if isinstance(data, dict) else data
+
+
+def columns(prefix: str, *rows: tuple[str, tuple[str, ...], DType, str, str]) -> tuple[Field, ...]:
+    """Return the optional parameters that describe something drawn, as its tasks store them.
+
+    Args:
+        prefix: of their names, which are `<prefix>_<name>`.
+        rows: name, dimensions beside `sample`, dtype, units and meaning of each.
+    """
+    return tuple(
+        Field(f"{prefix}_{name}", (SAMPLE, *dims), dtype, units, "parameter", about, optional=True)
+        for name, dims, dtype, units, about in rows
+    )
 
 
 @dataclass(frozen=True)

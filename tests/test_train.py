@@ -222,7 +222,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "option": (("--epoch", "3"), ("--epoch",)),
     "samples": (("--samples", "3:90"), ("samples = 3:90", "B <= 40")),
     "range": (("--samples", "7"), ("samples = 7", "must be A:B")),
-    "keep": (("--keep-every", "0"), ("--keep-every 0",)),
+    "keep": (("--keep-every", "0"), ("--keep-every", "0: must be a whole number, at least 1")),
     "process": (("--coordinator", "localhost:1"), ("--processes",)),
     "alone": (("--processes", "2", "--process", "1"), ("need --coordinator",)),
     "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, l1, huber, cross_entropy")),

@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from pydantic import BaseModel, ConfigDict
 
-from schemas.publish import entries
+from schemas.publish import entries, move
 from schemas.runtime.errors import Interrupted, UserError
 from training.devices import everybody, first, replicated
 from training.steps import State
@@ -130,8 +130,7 @@ class Checkpoints:
         if first():
             print(f"checkpoint {step} cannot be read: put aside, going on from the one before", flush=True)
             aside = self._folder.with_name("damaged") / f"{step}-{time.time_ns()}"
-            aside.parent.mkdir(exist_ok=True)
-            (self._folder / str(step)).rename(aside)
+            move(self._folder / str(step), aside)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f"put aside {step}")
         self._manager.reload()

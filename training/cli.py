@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.output import local
-from schemas.runtime.terminal import Parser, command, on_huge_pages, show_knobs
+from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_knobs, whole
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
@@ -47,15 +47,15 @@ def _parser() -> Parser:
     what.add_argument("--optimizer", metavar="NAME", help="adam, sgd, muon, ...: see --describe")
     what.add_argument("--learning-rate", metavar="X", help="the highest of the schedule")
     what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
-    what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", help="any knob")
+    several(what, "--set", "KNOB=VALUE", "any knob")
     where = parser.add_argument_group("where and how (the result does not depend on these)")
     where.add_argument("--out", type=local, metavar="FOLDER", help="the run (runs/<task>[-<target>]-<model>)")
     where.add_argument("--overwrite", action="store_true", help="remove the run that is there first")
     where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help="data in memory, or read")
-    where.add_argument("--keep-every", type=int, metavar="N", help="keep the checkpoints of these steps, too")
+    where.add_argument("--keep-every", type=whole(1), metavar="N", help="keep the checkpoints of these steps, too")
     where.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: the first one's address")
-    where.add_argument("--processes", type=int, metavar="N", help="of several processes: how many")
-    where.add_argument("--process", type=int, metavar="I", help="of several processes: which this is, from 0")
+    where.add_argument("--processes", type=whole(1), metavar="N", help="of several processes: how many")
+    where.add_argument("--process", type=whole(0), metavar="I", help="of several processes: which this is, from 0")
     show = parser.add_argument_group("only show")
     show.add_argument("--describe", action="store_true", help="print every knob with unit, value and meaning")
     show.add_argument("--json", action="store_true", help="for --describe")

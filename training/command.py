@@ -134,9 +134,7 @@ def _base(options: Options, task: str | None, target: str | None) -> Mapping[str
     recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
     if name in recipes:
         return _for_target(target, task, recipes[name]) if target else recipes[name]
-    if not Path(name).exists():
-        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}")
-    return load(Path(name))
+    return load(name, recipes)
 
 
 def _for_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:

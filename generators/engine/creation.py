@@ -4,7 +4,7 @@ The root metadata is published first: from then on the folder belongs to the pla
 moment can be resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +33,8 @@ from schemas.publish import (
     sweep_removed,
     writable,
 )
-from schemas.runtime.errors import UserError
-from schemas.runtime.settings import files_of
+from schemas.runtime.errors import UserError, differences
+from schemas.runtime.settings import files_of, flat
 from schemas.store import LEAF, encoded, metadata, open_split
 
 LOCK = "claim.lock"  # that older programs may have left among the receipts
@@ -194,7 +194,7 @@ def _alike(found: bytes, ours: bytes) -> bool:
 
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:
     asked = plan.manifest
-    found = _differences(_identity(stored), _identity(asked))
+    found = list(differences(_identity(stored), _identity(asked)))
     if stored.task.name != asked.task.name:
         found = found[:1]  # all else follows from it
     if found:
@@ -212,29 +212,8 @@ def _identity(manifest: Manifest) -> dict[str, Any]:
         "seed": manifest.seed,
         "generator version": manifest.generator_version,
         "platform": manifest.platform,
-        **_flat(manifest.recipe or {}),
+        **dict(flat(manifest.recipe or {})),
     }
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    keys = dict.fromkeys([*stored, *asked])
-    return [
-        f"{key} is {_short(stored.get(key))}, asked {_short(asked.get(key))}"
-        for key in keys
-        if stored.get(key) != asked.get(key)
-    ]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:

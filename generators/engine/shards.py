@@ -4,7 +4,7 @@ A pure function of the job: a worker reads no global configuration, and two that
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -177,10 +177,18 @@ def _simulation(plan: Plan, split: str, indices: range) -> Simulate:
 def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
     """The parameters of a block as arrays of the declared dtypes and shapes; UserError if they are drawn otherwise."""
     fields = plan.task.of("parameter")
-    if lacking := [field.name for field in fields if not hasattr(block[0], field.name)]:
+    rows = [row(parameters, fields) for parameters in block]
+    if lacking := [field.name for field in fields if field.name not in rows[0]]:
         names = ", ".join(lacking)
         raise UserError(f"{_file(plan)}: what draw returns has no attribute {names}, a parameter of the schema")
-    return {field.name: _column(plan, field, [getattr(one, field.name) for one in block]) for field in fields}
+    return {field.name: _column(plan, field, [one[field.name] for one in rows]) for field in fields}
+
+
+def row(parameters: Any, fields: Sequence[Field]) -> Mapping[str, Any]:
+    """Return the parameters of a sample by field: attributes of what `draw` returns, or its `columns()`."""
+    if hasattr(parameters, "columns"):
+        return parameters.columns()  # type: ignore[no-any-return]
+    return {field.name: getattr(parameters, field.name) for field in fields if hasattr(parameters, field.name)}
 
 
 def _column(plan: Plan, field: Field, rows: list[Any]) -> np.ndarray:

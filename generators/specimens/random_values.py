@@ -4,6 +4,7 @@ import math
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import accumulate
 from typing import Any
 
@@ -65,3 +66,8 @@ def stored(*numbers: float) -> Any:
     """The numbers as float32 holds them."""
     form = f"{len(numbers)}f"
     return struct.unpack(form, struct.pack(form, *numbers))
+
+
+def columns(prefix: str, drawn: Any) -> dict[str, Any]:
+    """Return the attributes of a dataclass by the names of the parameters that store them: `<prefix><name>`."""
+    return {f"{prefix}{one.name}": getattr(drawn, one.name) for one in fields(drawn)}

@@ -12,6 +12,7 @@ from generators.specimens.planar import lattice, phase_object, texture
 from generators.specimens.planar.lattice import DrawnLattice, Lattice
 from generators.specimens.planar.phase_object import DrawnObject, PhaseObject
 from generators.specimens.planar.texture import DrawnTexture, Texture
+from generators.specimens.random_values import columns
 from generators.streams import Streams
 from schemas.runtime.settings import Knobs, knob
 
@@ -34,13 +35,10 @@ class ThinObject:
     image: Drawn
     strength: DrawnObject
 
-    def column(self, name: str) -> Any:
-        """Of the fields texture_..., picture_..., lattice_... and object_...; AttributeError for another."""
-        kind, _, column = name.partition("_")
-        held = self.strength if kind == "object" else self.image
-        if kind not in ("object", *KINDS) or (kind in KINDS and not isinstance(held, KINDS[kind])):
-            raise AttributeError(name)
-        return getattr(held, column)
+    def columns(self) -> dict[str, Any]:
+        """Return the fields texture_..., picture_... or lattice_..., and object_..."""
+        kind = next(kind for kind, drawn in KINDS.items() if isinstance(self.image, drawn))
+        return columns(f"{kind}_", self.image) | columns("object_", self.strength)
 
 
 KINDS = {"texture": DrawnTexture, "picture": DrawnPicture, "lattice": DrawnLattice}

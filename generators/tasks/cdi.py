@@ -28,6 +28,7 @@ from generators.instruments.detector import Detector
 from generators.specimens.planar import displacement, outline
 from generators.specimens.planar.displacement import Displacement, DrawnDisplacement
 from generators.specimens.planar.outline import DrawnOutline, Outline
+from generators.specimens.random_values import columns
 from generators.streams import Streams
 from physics import noise
 from physics.diffraction import amplitude, coarser, embed, partially_coherent
@@ -124,12 +125,10 @@ class Parameters:
     outline: DrawnOutline
     displacement: DrawnDisplacement
 
-    def __getattr__(self, name: str) -> Any:
-        """The columns of outline and displacement."""
-        part, _, column = name.partition("_")
-        if part not in ("outline", "displacement") or not column:
-            raise AttributeError(name)
-        return getattr(getattr(self, part), column)
+    def columns(self) -> dict[str, Any]:
+        """Return all parameters by field, with those of outline and displacement."""
+        body, phase = columns("outline_", self.outline), columns("displacement_", self.displacement)
+        return columns("", self) | body | phase
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:

@@ -32,6 +32,7 @@ from generators.specimens import thin_objects
 from generators.specimens.planar import lattice
 from generators.specimens.planar.lattice import Lattice
 from generators.specimens.planar.phase_object import transmission
+from generators.specimens.random_values import columns
 from generators.specimens.thin_objects import ThinObject, ThinObjects
 from generators.streams import Streams
 from physics import noise
@@ -186,9 +187,9 @@ class Parameters:
     rest: tuple[float, float]  # by which the probe is moved from there [pixel]
     drawn: ThinObject
 
-    def __getattr__(self, name: str) -> Any:
-        """The columns of the object."""
-        return self.drawn.column(name)
+    def columns(self) -> dict[str, Any]:
+        """Return all parameters by field, with those of the object."""
+        return columns("", self) | self.drawn.columns()
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
@@ -247,7 +248,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def _absorption(block: Sequence[Parameters]) -> list[float]:
-    return [float(p.object_absorption) for p in block]
+    return [p.drawn.strength.absorption for p in block]
 
 
 def _patch(recipe: Recipe, parameters: Parameters) -> np.ndarray:

@@ -43,6 +43,7 @@ from generators.specimens.particles.magnetised import Magnet, Magnetisation
 from generators.specimens.particles.mesh import reach
 from generators.specimens.particles.nanoparticle import Nanoparticle, Particle
 from generators.specimens.particles.projection import thickness
+from generators.specimens.random_values import columns
 from generators.streams import Streams
 from physics import noise, optics
 from physics.electron import wavelength
@@ -238,18 +239,15 @@ class Parameters:
     magnet: Magnet | None
     film: DrawnFilm | None
 
-    def __getattr__(self, name: str) -> Any:
-        """The columns of poses, magnet, film and specimen."""
-        stem = name.removesuffix("_flipped")
-        if stem in POSE:
-            planes = len(self.defocus)
-            poses = self.poses[planes:] if name != stem else self.poses[:planes]
-            return np.array([getattr(pose, stem) for pose in poses], np.float32)
-        if name in MAGNET:
-            return getattr(self.magnet, name)
-        if name.startswith("film_"):
-            return getattr(self.film, name.removeprefix("film_"))
-        return getattr(self.specimen, name.removeprefix("particle_"))
+    def columns(self) -> dict[str, Any]:
+        """Return all parameters by field, with those of poses, magnet, film and specimen."""
+        planes = len(self.defocus)
+        series = {"": self.poses[:planes], "_flipped": self.poses[planes:]}
+        found = columns("", self) | columns("particle_" if isinstance(self.specimen, Particle) else "", self.specimen)
+        for end, poses in series.items():
+            found |= {f"{name}{end}": np.array([getattr(pose, name) for pose in poses], np.float32) for name in POSE}
+        found |= columns("", self.magnet) if self.magnet else {}
+        return found | (columns("film_", self.film) if self.film else {})
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:

@@ -4,7 +4,6 @@ The root metadata is published first: from then on the folder belongs to these p
 moment can be resumed by the same command.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from schemas import output
@@ -20,7 +19,7 @@ from schemas.publish import (
     sweep_removed,
     writable,
 )
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, differences
 
 
 def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
@@ -61,21 +60,11 @@ def _continued(path: Path, asked: Predictions) -> Predictions:
     stored = read_predictions(path, incomplete=True)
     if stored.dataset_digest != asked.dataset_digest:
         raise UserError(f"--out {path}: holds predictions for another dataset; choose another --out, or --overwrite")
-    if differences := list(_differences(stored, asked)):
+    if found := list(differences(stored.fingerprint, asked.fingerprint)):
         raise UserError(
-            f"--out {path}: holds other predictions: {'; '.join(differences[:3])}; choose another --out, or --overwrite"
+            f"--out {path}: holds other predictions: {'; '.join(found[:3])}; choose another --out, or --overwrite"
         )
     return stored.model_copy(update={"name": asked.name})
-
-
-def _differences(stored: Predictions, asked: Predictions) -> Iterator[str]:
-    before, now = stored.fingerprint, asked.fingerprint
-    return (f"{key} is {_short(before[key])}, not {_short(now[key])}" for key in now if before[key] != now[key])
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _refuse_foreign(path: Path, *, overwrite: bool) -> None:

@@ -13,7 +13,6 @@ from schemas import slices
 from schemas.manifest import Manifest, read_manifest
 from schemas.predictions import Predictions, read_rows
 from schemas.publish import reading
-from schemas.runtime.errors import UserError
 from schemas.store import open_split
 from schemas.task import Field, Task
 
@@ -144,7 +143,5 @@ class Rows(Source):
 def open_source(path: Path, split: str) -> Source:
     """A split to read; UserError if there is no such dataset, or no sample in that split."""
     manifest = read_manifest(path)
-    if not manifest.samples.get(split):
-        there = ", ".join(f"{name} ({n:,})" for name, n in manifest.samples.items() if n) or "none"
-        raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
+    manifest.refuse_empty(path, split)
     return Source(path, manifest, split)

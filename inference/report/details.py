@@ -1,6 +1,6 @@
 """The small print of a report: settings and tuning, recipe, digests, versions, hardware."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from inference.contract import Setting, find_inference
@@ -8,6 +8,7 @@ from inference.invert.source import Source
 from inference.report.evaluation import Evaluation, Result, Run
 from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning
+from schemas.runtime.settings import flat
 
 
 def methods(result: Result) -> Table:
@@ -49,20 +50,12 @@ def _tuning(tuning: Tuning | None) -> str:
 def recipe(result: Result) -> Table:
     """Return all knobs of the dataset's recipe."""
     knobs = result.source.manifest.knobs
-    rows = [_knob(name, value, knobs.get(name, {})) for name, value in _flat(result.source.manifest.recipe or {})]
+    rows = [_knob(name, value, knobs.get(name, {})) for name, value in flat(result.source.manifest.recipe or {})]
     return ["knob", "value", "unit", "meaning"], rows
 
 
 def _knob(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
     return [name, _shown(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
-
-
-def _flat(knobs: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in knobs.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _shown(value: Any) -> str:

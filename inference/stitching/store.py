@@ -24,7 +24,7 @@ from inference.stitching.patches import Frame, Patches, corners, frame_of, relat
 from schemas.documents import Metadata
 from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
-from schemas.publish import entries, exists, publish_folder, reading, sha256, sha256_of_folder, writable
+from schemas.publish import claimed, entries, exists, publish_folder, reading, sha256, sha256_of_folder, writable
 from schemas.runtime.errors import UserError, meant
 from schemas.runtime.machine import versions
 from schemas.store import Array, describe, encoded, open_split, units
@@ -102,10 +102,14 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str, f
 
     force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
     """
-    refuse_taken(out, field, force=force)
+
+    def refuse() -> None:
+        refuse_taken(out, field, force=force)
+
+    refuse()
     job = _job(source, scans, method, field)
     found: list[Stitched] = []
-    with writable("--out", out):
+    with writable("--out", out), claimed("--out", out, refuse):
         publish_folder(out, job.objects(found))
     return job.about(found)
 

@@ -9,7 +9,7 @@ from schemas.formats import opening
 from schemas.formats.image import Known
 from schemas.manifest import SourceFile
 from schemas.publish import sha256_of
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, assigned
 from schemas.task import Field, Task
 
 
@@ -26,15 +26,10 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
     """The arrays of `name=file` texts; lengths that only they know are added to `sizes`. UserError: they do not fit."""
     known = {one.name: one for one in task.of("parameter", "auxiliary")}
     found = Beside()
-    for text in texts:
-        name, equals, file = text.partition("=")
-        if not equals:
-            raise UserError(f"--with {text}: write name=file without spaces, for example {next(iter(known))}=FILE.npy")
-        if name not in known:
-            raise UserError(f"--with {name}: no such field{meant(name, known)}")
+    for one, file in assigned("--with", texts, known, "field", "name=file"):
         path, picture = opening.read(file)
-        found.arrays[name] = _fitting(known[name], str(path), picture.values, sizes, samples)
-        found.known[name] = picture.known
+        found.arrays[one.name] = _fitting(one, str(path), picture.values, sizes, samples)
+        found.known[one.name] = picture.known
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))
     return found
 

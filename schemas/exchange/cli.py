@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.output import local, output
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, printable
+from schemas.runtime.terminal import Parser, number, printable, several
 
 FORMATS = ("npy", "tiff", "mat", "png")
 
@@ -29,22 +29,18 @@ def importing(verbs: Any) -> None:
         help="TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...: one image a file in the order of planes, or a stack; "
         "once per sample",
     )
-    parser.add_argument(
+    several(
+        parser,
         "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
+        "NAME=VALUE",
+        "parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
     )
-    parser.add_argument(
+    several(
+        parser,
         "--with",
+        "NAME=FILE",
+        "arrays that go with it, in the task's units: position=positions.npy probe=probe.npy",
         dest="arrays",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=FILE",
-        help="arrays that go with it, in the task's units: position=positions.npy probe=probe.npy",
     )
     held = parser.add_mutually_exclusive_group()
     for what, about in (
@@ -72,14 +68,12 @@ def exporting(verbs: Any) -> None:
     )
     parser.add_argument("--split", help="train, validation or test (test; of predictions theirs)")
     parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="from A to before B (all)")
-    parser.add_argument(
+    several(
+        parser,
         "--limits",
-        nargs="+",
-        action="extend",
+        "FIELD=LOW:HIGH",
+        "cut values there; of png, black and white (the least and greatest value of what is exported)",
         type=_limits,
-        default=[],
-        metavar="FIELD=LOW:HIGH",
-        help="cut values there; of png, black and white (the least and greatest value of what is exported)",
     )
     parser.add_argument(
         "--data",
@@ -96,16 +90,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _beam(text: str) -> str:
-    if text != "mean" and not 0 < _number(text) < math.inf:
+    if text != "mean" and not 0 < number(text) < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: must be counts per pixel, more than 0, or mean")
     return text
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _rows(text: str) -> tuple[int, int | None]:
@@ -117,7 +104,7 @@ def _rows(text: str) -> tuple[int, int | None]:
 
 def _limits(text: str) -> tuple[str, tuple[float, float]]:
     name, _, ends = text.partition("=")
-    low, high = (_number(part) for part in (ends.partition(":")[0], ends.partition(":")[2]))
+    low, high = (number(part) for part in (ends.partition(":")[0], ends.partition(":")[2]))
     if not (name and math.isfinite(low) and math.isfinite(high) and low < high):
         raise argparse.ArgumentTypeError(f"{text}: must be FIELD=LOW:HIGH with LOW below HIGH, for example phase=-3:3")
     return name, (low, high)

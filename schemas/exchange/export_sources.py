@@ -54,9 +54,7 @@ def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
 
 def _of_dataset(path: Path, split: str) -> Gallery:
     manifest = read_manifest(path)
-    if not manifest.samples.get(split):
-        there = ", ".join(f"{name} ({n:,})" for name, n in manifest.samples.items() if n) or "none"
-        raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
+    manifest.refuse_empty(path, split)
     task = manifest.task
     images = [field for field in task.of("input", "target", "auxiliary") if len(field.dims) > field.per_sample]
     return Gallery(

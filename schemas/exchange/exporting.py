@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +30,8 @@ MARK = "export.json"
 BLOCK = 32  # samples read at once, at most
 
 type Limits = dict[str, tuple[float, float]]
+type Named = tuple[str, bytes]  # a file
+type Known = Mapping[str, tuple[float, ...]]  # parameters of a sample
 
 
 def export(
@@ -44,18 +47,19 @@ def export(
     UserError: unknown fields, no such samples, values that the format cannot hold, or a folder of somebody else.
     """
     fields = _fields(gallery, names, kind)
-    first, last = _range(gallery, *samples)
+    job = _Export(gallery, kind, fields, *_range(gallery, *samples), limits)
     there = [field.name for field in fields]
     if unknown := sorted(limits.keys() - set(there)):
         raise UserError(f"--limits {unknown[0]}: no such field among those exported{meant(unknown[0], there)}")
-    scale = limits if kind != "png" else _extremes(gallery, fields, first, last, limits)
+    if kind == "png":
+        job = replace(job, scale=job.extremes())
     with writable("--out", out):
-        _claim(out, _mark(gallery, kind, fields, (first, last), scale))
+        _claim(out, job.mark())
         count = 0
-        for name, data in _files(gallery, kind, fields, (first, last), scale):
+        for name, data in job.files():
             publish_if_changed(out / name, data)
             count += not name.endswith(".json")
-        publish_if_changed(out / "parameters.csv", _table(gallery, first, last))
+        publish_if_changed(out / "parameters.csv", job.table())
     return count
 
 
@@ -81,37 +85,99 @@ def _range(gallery: Gallery, first: int, last: int | None) -> tuple[int, int]:
     return first, last
 
 
-def _blocks(gallery: Gallery, fields: tuple[Field, ...], first: int, last: int) -> Iterator[tuple[int, Arrays]]:
-    """Runs of samples, by the first of each."""
-    for start, stop in units(last - first, min(gallery.unit, BLOCK)):
-        yield first + start, gallery.rows(slice(first + start, first + stop), fields)
+@dataclass(frozen=True)
+class _Export:
+    """What is written: fields of the samples first:last."""
 
+    gallery: Gallery
+    kind: str
+    fields: tuple[Field, ...]
+    first: int
+    last: int
+    scale: Limits  # at which values of a field are cut; of PNG, black and white
 
-def _extremes(gallery: Gallery, fields: tuple[Field, ...], first: int, last: int, limits: Limits) -> Limits:
-    """Black and white of each field: as given, else the least and greatest value of all that is exported."""
-    rest = tuple(field for field in fields if field.name not in limits and not field.classes)
-    found: Limits = dict(limits)
-    for _, values in _blocks(gallery, rest, first, last) if rest else ():
-        for name, array in values.items():
-            low, high = found.get(name, (np.inf, -np.inf))
-            found[name] = min(low, float(array.min())), max(high, float(array.max()))
-    return found
+    def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
+        """Yield runs of samples, by the first of each."""
+        for start, stop in units(self.last - self.first, min(self.gallery.unit, BLOCK)):
+            yield self.first + start, self.gallery.rows(slice(self.first + start, self.first + stop), fields)
 
+    def extremes(self) -> Limits:
+        """Return black and white of each field: as given, else the least and greatest value of all exported."""
+        rest = tuple(field for field in self.fields if field.name not in self.scale and not field.classes)
+        found: Limits = dict(self.scale)
+        for _, values in self.blocks(rest) if rest else ():
+            for name, array in values.items():
+                low, high = found.get(name, (np.inf, -np.inf))
+                found[name] = min(low, float(array.min())), max(high, float(array.max()))
+        return found
 
-def _mark(gallery: Gallery, kind: str, fields: tuple[Field, ...], rows: tuple[int, int], scale: Limits) -> bytes:
-    """What this export is: the same words for the same files."""
-    described = {field.name: _described(field, kind, scale.get(field.name)) for field in fields}
-    content = {
-        "drybeam_export": 1,
-        "of": gallery.path.name,
-        "task": gallery.task,
-        "digest": gallery.digest,
-        "format": kind,
-        "split": gallery.split,
-        "samples": list(rows),
-        "fields": described,
-    }
-    return (json.dumps(content, indent=2) + "\n").encode()
+    def mark(self) -> bytes:
+        """Return what this export is: the same words for the same files."""
+        content = {
+            "drybeam_export": 1,
+            "of": self.gallery.path.name,
+            "task": self.gallery.task,
+            "digest": self.gallery.digest,
+            "format": self.kind,
+            "split": self.gallery.split,
+            "samples": [self.first, self.last],
+            "fields": {one.name: _described(one, self.kind, self.scale.get(one.name)) for one in self.fields},
+        }
+        return (json.dumps(content, indent=2) + "\n").encode()
+
+    def files(self) -> Iterator[Named]:
+        """Yield all files but the table, by name."""
+        parameters = self.gallery.parameters
+        for start, values in self.blocks((*self.fields, *parameters)):
+            for field in self.fields:
+                if field.per_sample:
+                    for index, value in enumerate(values[field.name]):
+                        known = {p.name: _plain(values[p.name][index]) for p in parameters}
+                        yield from self._written(field, value, start + index, known)
+                elif start == self.first:
+                    yield from self._written(field, values[field.name], None, {})
+
+    def _written(self, field: Field, value: np.ndarray, sample: int | None, known: Known) -> Iterator[Named]:
+        stem = "_".join([self.gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
+        if self.kind == "png":
+            value = as_images(self.gallery.grids, field.dims[field.per_sample :], value)
+            for plane in product(*map(range, value.shape[:-2])):
+                name = "_".join([stem, *map(str, plane)])
+                drawn = png.labels(value[plane]) if field.classes else png.write(value[plane], *self.scale[field.name])
+                yield f"{name}{png.SUFFIX}", drawn
+            return
+        if field.name in self.scale:
+            value = np.clip(value, *self.scale[field.name])
+        card = self._card(field, sample, known)
+        writer = WRITERS[self.kind]
+        wide = {name: known[name] for name in pixel(self.gallery, field) if name in known}
+        yield f"{stem}{writer.SUFFIX}", writer.write(value, card, wide if self.kind == "tiff" else known)
+        if self.kind == "npy":
+            yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
+
+    def _card(self, field: Field, sample: int | None, known: Known) -> Card:
+        units_of = {parameter.name: parameter.units for parameter in self.gallery.parameters}
+        return Card(
+            task=self.gallery.task,
+            split=self.gallery.split,
+            sample=sample,
+            field=field.name,
+            units=field.units,
+            axes=list(field.dims[field.per_sample :]),
+            parameters={name: Parameter(values=list(values), units=units_of[name]) for name, values in known.items()},
+        )
+
+    def table(self) -> bytes:
+        """Return a row per sample; a parameter of several values takes as many columns."""
+        text, parameters = io.StringIO(), self.gallery.parameters
+        writer = csv.writer(text, lineterminator="\n")
+        for start, values in self.blocks(parameters):
+            if start == self.first:
+                writer.writerow(["split", "sample", *(name for p in parameters for name in _columns(p, values))])
+            for index in range(min(self.gallery.unit, BLOCK, self.last - start)):
+                numbers = [f"{number:.9g}" for p in parameters for number in _plain(values[p.name][index])]
+                writer.writerow([self.gallery.split, start + index, *numbers])
+        return text.getvalue().encode()
 
 
 def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
@@ -136,75 +202,8 @@ def _claim(out: Path, mark: bytes) -> None:
     publish_if_changed(out / MARK, mark)
 
 
-def _files(
-    gallery: Gallery, kind: str, fields: tuple[Field, ...], rows: tuple[int, int], scale: Limits
-) -> Iterator[tuple[str, bytes]]:
-    """All files but the table, by name."""
-    for start, values in _blocks(gallery, (*fields, *gallery.parameters), *rows):
-        for field in fields:
-            if field.per_sample:
-                for index, value in enumerate(values[field.name]):
-                    known = {p.name: _plain(values[p.name][index]) for p in gallery.parameters}
-                    yield from _written(gallery, kind, field, value, start + index, known, scale)
-            elif start == rows[0]:
-                yield from _written(gallery, kind, field, values[field.name], None, {}, scale)
-
-
 def _plain(value: np.ndarray) -> tuple[float, ...]:
     return tuple(float(number) for number in np.ravel(value))
-
-
-def _written(
-    gallery: Gallery,
-    kind: str,
-    field: Field,
-    value: np.ndarray,
-    sample: int | None,
-    known: Mapping[str, tuple[float, ...]],
-    scale: Limits,
-) -> Iterator[tuple[str, bytes]]:
-    stem = "_".join([gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
-    if kind == "png":
-        value = as_images(gallery.grids, field.dims[field.per_sample :], value)
-        for plane in product(*map(range, value.shape[:-2])):
-            name = "_".join([stem, *map(str, plane)])
-            drawn = png.labels(value[plane]) if field.classes else png.write(value[plane], *scale[field.name])
-            yield f"{name}{png.SUFFIX}", drawn
-        return
-    if field.name in scale:
-        value = np.clip(value, *scale[field.name])
-    card = _card(gallery, field, sample, known)
-    writer = WRITERS[kind]
-    wide = {name: known[name] for name in pixel(gallery, field) if name in known}
-    yield f"{stem}{writer.SUFFIX}", writer.write(value, card, wide if kind == "tiff" else known)
-    if kind == "npy":
-        yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
-
-
-def _card(gallery: Gallery, field: Field, sample: int | None, known: Mapping[str, tuple[float, ...]]) -> Card:
-    units_of = {parameter.name: parameter.units for parameter in gallery.parameters}
-    return Card(
-        task=gallery.task,
-        split=gallery.split,
-        sample=sample,
-        field=field.name,
-        units=field.units,
-        axes=list(field.dims[1:] if field.per_sample else field.dims),
-        parameters={name: Parameter(values=list(values), units=units_of[name]) for name, values in known.items()},
-    )
-
-
-def _table(gallery: Gallery, first: int, last: int) -> bytes:
-    """A row per sample; a parameter of several values takes as many columns."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for start, values in _blocks(gallery, gallery.parameters, first, last):
-        if start == first:
-            writer.writerow(["split", "sample", *(name for p in gallery.parameters for name in _columns(p, values))])
-        for index in range(len(next(iter(values.values()), range(min(gallery.unit, BLOCK, last - start))))):
-            numbers = [f"{number:.9g}" for p in gallery.parameters for number in _plain(values[p.name][index])]
-            writer.writerow([gallery.split, start + index, *numbers])
-    return text.getvalue().encode()
 
 
 def _columns(parameter: Field, values: Arrays) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, assigned
 from schemas.task import SAMPLE, Field, Task
 
 POSITIVE = ("sampling", "sampling_y", "sampling_x", "voltage")
@@ -22,16 +22,8 @@ def settable(task: Task) -> dict[str, Field]:
 
 def parse(task: Task, texts: Sequence[str]) -> Values:
     """Numbers by the name of the parameter; UserError for an unknown one, or for what is no number."""
-    given: Values = {}
-    known = settable(task)
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text}: write name=value without spaces, for example {next(iter(known))}=...")
-        if name not in known:
-            raise UserError(f"--set {name}: no such parameter{meant(name, known)}")
-        given[name] = tuple(_number(known[name], part) for part in value.split(","))
-    return given
+    pairs = assigned("--set", texts, settable(task), "parameter", "name=value")
+    return {field.name: tuple(_number(field, part) for part in value.split(",")) for field, value in pairs}
 
 
 def _number(field: Field, text: str) -> float:

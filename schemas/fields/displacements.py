@@ -1,6 +1,6 @@
 """Fields that describe the phase within a planar object (`generators.specimens.planar.displacement`)."""
 
-from schemas.task import DType, Field
+from schemas.task import columns
 
 KINDS = ("gratings", "defects", "random")  # the field `displacement_kind` holds a position in this list
 TERMS = ("grating", "gaussian", "edge", "screw", "cylinder", "sphere", "field")  # and `displacement_term_kind` in this
@@ -14,16 +14,12 @@ _NUMBERS = (  # lengths in frame widths, angles in rad
     "cylinder and sphere: Q.u at the rim, y, x, direction of Q, radius; field: weight, correlation length, slope"
 )
 
-_COLUMNS: tuple[tuple[str, tuple[str, ...], DType, str, str], ...] = (
+FIELDS = columns(
+    "displacement",
     ("kind", (), "uint8", "1", f"of {KINDS}"),
     ("span", (), "float32", "rad", "phase from peak to peak; 0 with dislocations, whose phase is not scaled"),
     ("terms", (), "uint8", "1", "number of terms that add up to the phase"),
     ("term_kind", ("term",), "uint8", "1", f"of {TERMS}"),
     ("term", ("term", "number"), "float32", "frame width, rad or 1", f"by the kind of a term: {_NUMBERS}"),
     ("seed", (), "uint32", "1", "from which the random field is made"),
-)
-
-FIELDS = tuple(
-    Field(f"displacement_{name}", ("sample", *dims), dtype, units, "parameter", about, optional=True)
-    for name, dims, dtype, units, about in _COLUMNS
 )

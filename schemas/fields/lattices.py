@@ -1,8 +1,9 @@
 """Fields that describe an atomic lattice (`generators.specimens.planar.lattice`)."""
 
-from schemas.task import DType, Field
+from schemas.task import columns
 
-_COLUMNS: tuple[tuple[str, tuple[str, ...], DType, str, str], ...] = (
+FIELDS = columns(
+    "lattice",
     ("constant", (), "float32", "nm", "lattice constant a"),
     ("vibration", (), "float32", "nm", "standard deviation of an atom's place along one axis"),
     ("vacancies", (), "float32", "1", "part of the atoms that are missing"),
@@ -11,9 +12,4 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], DType, str, str], ...] = (
     ("shift_y", ("sheet",), "float32", "nm", "of each sheet, from pixel N//2"),
     ("shift_x", ("sheet",), "float32", "nm", "of each sheet, from pixel N//2"),
     ("seed", (), "uint32", "1", "that says which atoms are missing"),
-)
-
-FIELDS = tuple(
-    Field(f"lattice_{name}", ("sample", *dims), dtype, units, "parameter", about, optional=True)
-    for name, dims, dtype, units, about in _COLUMNS
 )

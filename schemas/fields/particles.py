@@ -1,8 +1,9 @@
 """Fields that describe a procedural particle (`generators.specimens.particles.nanoparticle`)."""
 
-from schemas.task import Field
+from schemas.task import columns
 
-_COLUMNS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
+FIELDS = columns(
+    "particle",
     ("kind", (), "uint8", "1", "position of the body in the list of kinds"),
     ("half", ("axis",), "float32", "field of view", "half extents along the body's axes (z, y, x)"),
     ("middle", ("axis",), "float32", "field of view", "position of the body's middle (z, y, x)"),
@@ -31,9 +32,4 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...], str, str, str], ...] = (
     ("copy_quaternion", ("copy", "component"), "float32", "1", "orientation of each copy (w, z, y, x)"),
     ("copy_scale", ("copy",), "float32", "1", "size of each copy to that of the body"),
     ("copy_middle", ("copy", "axis"), "float32", "field of view", "position of each copy's middle (z, y, x)"),
-)
-
-FIELDS = tuple(
-    Field(f"particle_{name}", ("sample", *dims), dtype, units, "parameter", about, optional=True)  # type: ignore[arg-type]
-    for name, dims, dtype, units, about in _COLUMNS
 )

@@ -1,21 +1,17 @@
 """Fields that describe a procedural texture (`generators.specimens.planar.texture`)."""
 
-from schemas.task import DType, Field
+from schemas.task import columns
 
 _SIDE = "longer side of the field"
 
-_COLUMNS: tuple[tuple[str, DType, str, str], ...] = (
-    ("slope", "float32", "1", "of the power spectrum |f|^-slope, before it is flattened"),
-    ("flatten", "float32", "1", "part of the slope that is taken off; 1: white"),
-    ("smallest", "float32", _SIDE, "radius of the smallest leaves"),
-    ("largest", "float32", _SIDE, "radius of the largest leaves"),
-    ("polygons", "float32", "1", "share of leaves with straight edges"),
-    ("grain", "float32", "1", "rms of the field on the leaves, to that of their grey levels"),
-    ("saturated", "float32", "1", "part of the pixels cut to 0, and to 1"),
-    ("seed", "uint32", "1", "from which leaves and grain are made"),
-)
-
-FIELDS = tuple(
-    Field(f"texture_{name}", ("sample",), dtype, units, "parameter", about, optional=True)
-    for name, dtype, units, about in _COLUMNS
+FIELDS = columns(
+    "texture",
+    ("slope", (), "float32", "1", "of the power spectrum |f|^-slope, before it is flattened"),
+    ("flatten", (), "float32", "1", "part of the slope that is taken off; 1: white"),
+    ("smallest", (), "float32", _SIDE, "radius of the smallest leaves"),
+    ("largest", (), "float32", _SIDE, "radius of the largest leaves"),
+    ("polygons", (), "float32", "1", "share of leaves with straight edges"),
+    ("grain", (), "float32", "1", "rms of the field on the leaves, to that of their grey levels"),
+    ("saturated", (), "float32", "1", "part of the pixels cut to 0, and to 1"),
+    ("seed", (), "uint32", "1", "from which leaves and grain are made"),
 )

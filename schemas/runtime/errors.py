@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -52,3 +52,42 @@ def rule(error: Mapping[str, Any]) -> str:
     for theirs, ours in WORDS:
         said = re.sub(theirs, ours, said)
     return said
+
+
+def assigned[T](
+    option: str, texts: Iterable[str], known: Mapping[str, T], kind: str, form: str
+) -> Iterator[tuple[T, str]]:
+    """Split `name=value` texts of an option.
+
+    Args:
+        option: the option, for messages.
+        texts: what it was given.
+        known: what there is to name.
+        kind: what such a name stands for, and
+        form: the text to be written, for messages.
+
+    Yields:
+        What is known by each name, and its value.
+
+    Raises:
+        UserError: there is no equals sign, or no such name.
+    """
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{option} {text}: write {form} without spaces, for example {next(iter(known))}=...")
+        if name not in known:
+            raise UserError(f"{option} {name}: no such {kind}{meant(name, known)}")
+        yield known[name], value
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is stored otherwise than it is asked for, by key."""
+    for key in dict.fromkeys([*stored, *asked]):
+        if stored.get(key) != asked.get(key):
+            yield f"{key} is {_short(stored.get(key))}, asked {_short(asked.get(key))}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -77,16 +77,18 @@ def files_of(knobs: Any) -> Iterator[Path]:
             yield from files_of(part)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """A recipe file: a JSON object of knobs."""
+def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
+    """Read a recipe file, a JSON object of knobs; UserError if there is none, beside the recipes that have names."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(Path(name).read_text())
+    except FileNotFoundError:
+        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}") from None
     except OSError as error:
-        raise UserError(f"--recipe {path}: {error.strerror}; give a recipe's name or a readable JSON file") from None
+        raise UserError(f"--recipe {name}: {error.strerror}; give a recipe's name or a readable JSON file") from None
     except ValueError as error:
-        raise UserError(f"--recipe {path}: not JSON ({error}); see --describe for the knobs") from None
+        raise UserError(f"--recipe {name}: not JSON ({error}); see --describe for the knobs") from None
     if not isinstance(data, dict):
-        raise UserError(f"--recipe {path}: must hold a JSON object of knobs; see --describe")
+        raise UserError(f"--recipe {name}: must hold a JSON object of knobs; see --describe")
     return data
 
 
@@ -97,6 +99,15 @@ def knobs(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldI
             yield prefix + name, info
             if inner := _inner(info):
                 yield from knobs(inner, f"{prefix}{name}.")
+
+
+def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the knobs of a stored recipe by their dotted names."""
+    for key, value in stored.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def untold(kind: type[BaseModel]) -> Iterator[str]:

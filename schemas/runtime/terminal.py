@@ -6,7 +6,9 @@ Exit codes: 0 done, 1 a check ran and failed, 2 a mistake to mend, 75 interrupte
 import argparse
 import json
 import logging
+import math
 import os
+import re
 import signal
 import sys
 import traceback
@@ -19,6 +21,7 @@ from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
 MISTAKE = 2
 RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
 LINE = 480  # letters of a message at most
+MOST = (1 << 63) - 1  # of a whole number
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,6 +30,45 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UserError in place of argparse's two lines and exit."""
         raise UserError(f"{message}; see {self.prog} --help")
+
+
+def several(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
+    """Add an option that takes several values, and may be given several times."""
+    parser.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=about, **more)
+
+
+def number(text: str) -> float:
+    """Return a number as it is written; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+    """Return a type for argparse: whole numbers from `least` to `most`."""
+
+    def read(text: str) -> int:
+        found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else least - 1
+        if not least <= found <= most:
+            limit = f" and at most {most}" if most < MOST or found > most else ""
+            raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least}{limit}")
+        return found
+
+    return read
+
+
+def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], float]:
+    """Return a type for argparse: a share of something, up to `most`, as `1%` or `0.01`. zero: or none of it."""
+
+    def read(text: str) -> float:
+        found = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        if not (0 < found <= most or (zero and found == 0)):
+            limit = f"{'' if zero else 'above '}0 to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text}: must be a share of {of}, {limit}, such as 1% or 0.01")
+        return found
+
+    return read
 
 
 def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:

@@ -1,0 +1,36 @@
+"""Metadata of every kind of store: read whole, or refused in one way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.stitching import store
+from schemas import manifest, predictions
+from schemas.documents import Metadata
+from schemas.runtime.errors import UserError
+
+KINDS = (manifest.METADATA, predictions.METADATA, store.METADATA)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.key)
+def test_what_is_no_metadata_of_a_kind_is_refused(kind: Metadata[Any], tmp_path: Path) -> None:
+    def refused(content: str | None, *parts: str) -> None:
+        if content is not None:
+            (tmp_path / "zarr.json").write_text(content)
+        with pytest.raises(UserError) as caught:
+            kind.read(tmp_path, "mend it")
+        assert all(part in str(caught.value) for part in (str(tmp_path), *parts)), caught.value
+
+    refused(None, f"no {kind.what} here (no zarr.json); make it with: {kind.command}")
+    for damaged in ("", "{", "[" * 100_000):
+        refused(damaged, "damaged metadata; mend it")
+    for other in ("[]", "{}", '{"attributes": []}', '{"attributes": {"other": {}}}'):
+        refused(other, f"no {kind.what} here (its zarr.json has no '{kind.key}')")
+    for content, rule in ({"format": 99}, "format 99, this program reads up to"), ({"format": 1}, "damaged: "):
+        refused(json.dumps({"attributes": {kind.key: content}}), rule)
+
+
+def test_kinds_do_not_take_one_another_for_their_own() -> None:
+    assert len({kind.key for kind in KINDS}) == len({kind.uuid for kind in KINDS}) == len(KINDS)
