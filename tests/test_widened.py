@@ -163,6 +163,8 @@ def test_a_run_from_a_run_of_a_parameter_has_its_loss(generate: Command, train: 
     data = dataset_of(generate, "toy_labels")
     learned(train, data, "mlp", "--target", "radius")
     assert train("--data", data, "--from", "run", "--epochs", 1, "--batch-size", 4, "--out", "on")[0] == 0
+    assert train("--data", data, "--from", "run", "--epochs", 1, "--batch-size", 4)[0] == 0
+    assert [path.name for path in Path("runs").iterdir()] == ["toy_labels-radius-mlp"]
     recipe: Any = json.loads(Path("on/run.json").read_text())["recipe"]
     assert (recipe["target"], recipe["loss"]["mse"], recipe["loss"]["dice"]) == ("radius", 1, 0)
 

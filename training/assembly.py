@@ -18,13 +18,13 @@ from training.recipe import Recipe
 
 def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], sizes: Mapping[str, int]) -> Features:
     """The features that a recipe asks for."""
-    learn, name = find_learn(task.name), recipe.model.name  # type: ignore[attr-defined]
+    learn = find_learn(task.name)
     if recipe.target:
         grid = task.spatial(task.of("target")[0])  # on which inputs lie that name no other
         grids = {**dict.fromkeys(learn.inputs, grid), **learn.grids}
         task, learn = task.targeting(recipe.target), replace(learn, grids=grids, heads={}, losses={}, symmetries=())
     seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
-    operator = learn.operator if find_model(name).FIT == "operator" else None
+    operator = learn.operator if find_model(recipe.network).FIT == "operator" else None
     return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
 
 

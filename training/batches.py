@@ -239,14 +239,12 @@ class _Blocks:
             values = self._held[epoch, int(block)].result()
             chosen = blocks == block
             for name, value in values.items():
-                if name not in rows:
-                    shape = self._part(name, value[0], corners[0]).shape
-                    rows[name] = np.empty((len(blocks), *shape), value.dtype)
                 if self._data.cuts(name):
-                    for row in np.flatnonzero(chosen):
-                        rows[name][row] = self._part(name, value[places[row]], corners[row])
+                    pairs = zip(places[chosen], corners[chosen], strict=True)
+                    taken = np.stack([self._part(name, value[place], corner) for place, corner in pairs])
                 else:
-                    rows[name][chosen] = value[places[chosen]]
+                    taken = value[places[chosen]]
+                rows.setdefault(name, np.empty((len(blocks), *taken.shape[1:]), value.dtype))[chosen] = taken
             self._serve((epoch, int(block)), int(chosen.sum()))
         parts = {name: [self._part(name, value, one) for one in corners] for name, value in self._constants.items()}
         return rows | {name: np.stack(part) for name, part in parts.items()}

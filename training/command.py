@@ -92,8 +92,7 @@ def _settled(options: Options) -> "Run":
     assert options.data is not None
     task = task_of(options)
     recipe = chosen(options, task)
-    name: str = recipe.model.name  # type: ignore[attr-defined]
-    out = options.out or Path("runs") / "-".join(filter(None, [task, recipe.target, name]))
+    out = options.out or Path("runs") / "-".join(filter(None, [task, recipe.target, recipe.network]))
     if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
         raise UserError(f"--from {options.start}: is (in) {out}, where the new run goes; give another --out")
     start = open_start(options.start) if options.start else None

@@ -309,17 +309,15 @@ def _complete(path: Path, card: Card, recipe: Recipe) -> None:
     task, learn = card.task, find_learn(card.task.name)
     if recipe.target and recipe.target not in [field.name for field in task.of("parameter")]:
         raise UserError(f"{path}/model.json: damaged: target {recipe.target}: no parameter; copy the model again")
-    if recipe.input and recipe.input not in learn.inputs:
-        known = ", ".join(learn.inputs)
-        raise UserError(f"{path}: a model that sees {recipe.input!r}; the inputs of {task.name} are: {known}")
-    if recipe.head and recipe.head not in learn.heads:
-        known = ", ".join(learn.heads) or "none"
-        raise UserError(f"{path}: a model with the head {recipe.head!r}; those of {task.name} are: {known}")
-    if unknown := set(recipe.scalars) - set(learn.scalars):
-        known = ", ".join(learn.scalars) or "nothing"
-        raise UserError(
-            f"{path}: a model that is told {', '.join(sorted(unknown))}; the scalars of {task.name} are: {known}"
-        )
+    named = {
+        "inputs": ((recipe.input,), learn.inputs),
+        "heads": ((recipe.head,), learn.heads),
+        "scalars": (recipe.scalars, learn.scalars),
+    }
+    for kind, (names, known) in named.items():
+        if unknown := sorted({*names} - {"", *known}):
+            there = ", ".join(known) or "none"
+            raise UserError(f"{path}: a model with {', '.join(unknown)}; the {kind} of {task.name} are: {there}")
     features, fields = features_of(task, recipe, {}, card.sizes), {field.name for field in task.fields}
     if lacking := sorted({*features.reads, *features.normalised} - fields):
         raise UserError(f"{path}/model.json: damaged: task: no field {', '.join(lacking)}; copy the model again")

@@ -11,9 +11,8 @@ its cosine and its sine. Slices are samples here: `task` is `Task.sliced`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -35,7 +34,6 @@ from training.contract import (
     Learn,
     Operator,
     Shape,
-    Sizes,
 )
 from training.moments import AS_IT_IS, Each, Moments, Normalised, Own, Scale, scale_of
 
@@ -265,8 +263,8 @@ class Features:
     def _applied(self) -> Applied | None:
         if (op := self.operator) is None:
             return None
-        forward, adjoint = (partial(_with_sizes, of, self.sizes) for of in (op.forward, op.adjoint))
-        return Applied(op.measured, forward, adjoint)
+        sizes = self.sizes
+        return Applied(op.measured, lambda u, of: op.forward(u, of, sizes), lambda f, of: op.adjoint(f, of, sizes))
 
     @property
     def output_shape(self) -> Shape:
@@ -341,10 +339,6 @@ def spread(values: Array, field: Field, other: Field) -> Array:
 
 def _shown(field: Field) -> str:
     return f"({', '.join(field.dims)}) [{field.units}]"
-
-
-def _with_sizes(of: Callable[[Array, Arrays, Sizes], Array], sizes: Sizes, values: Array, fields: Arrays) -> Array:
-    return of(values, fields, sizes)
 
 
 def _described(field: Field) -> tuple[Any, ...]:

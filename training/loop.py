@@ -98,11 +98,10 @@ def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 
 def _told(m: Machinery) -> str:
-    name: str = m.run.recipe.model.name  # type: ignore[attr-defined]
     origin = f", started from {m.run.start.card.name}" if m.run.start else ""
     return (
-        f"{name}{origin}: {m.network.parameters:,} parameters; {_samples(m):,} samples, {m.per_epoch:,} steps "
-        f"of {m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
+        f"{m.run.recipe.network}{origin}: {m.network.parameters:,} parameters; {_samples(m):,} samples, "
+        f"{m.per_epoch:,} steps of {m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
     )
 
 
@@ -318,7 +317,7 @@ def _card(m: Machinery, memory: Memory) -> Card:
         history=memory.history,
         seconds=round(memory.seconds, 1),
         places=memory.places,
-        versions=contract.versions(run.manifest.task.name, run.recipe.model.name),  # type: ignore[attr-defined]
+        versions=contract.versions(run.manifest.task.name, run.recipe.network),
         ancestors=run.start.card.lineage if run.start else [],
     )
 

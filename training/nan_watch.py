@@ -22,9 +22,7 @@ class Watch:
     order: Order
     rate: Callable[[int], Any]  # step -> learning rate
     _waiting: tuple[int, Metrics] | None = None
-    _losses: list[float] = field(default_factory=list)
-    _norms: list[float] = field(default_factory=list)
-    _further: dict[str, list[float]] = field(default_factory=dict)
+    _seen: dict[str, list[float]] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
 
     def follow(self, step: int, metrics: Metrics) -> None:
@@ -36,13 +34,12 @@ class Watch:
         if self._waiting is None:
             return
         step, metrics = self._waiting
-        loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise UserError(_not_finite(self.data, self.order, step, np.asarray(metrics["each"]), norm))
-        self._losses.append(loss)
-        self._norms.append(norm)
-        for name in metrics.keys() - {"loss", "gradient_norm", "each"}:
-            self._further.setdefault(name, []).append(float(metrics[name]))
+        found = {name: float(value) for name, value in metrics.items() if name != "each"}
+        if not (math.isfinite(found["loss"]) and math.isfinite(found["gradient_norm"])):
+            each = np.asarray(metrics["each"])
+            raise UserError(_not_finite(self.data, self.order, step, each, found["gradient_norm"]))
+        for name, value in found.items():
+            self._seen.setdefault(name, []).append(value)
         self._waiting = None
 
     def begin(self) -> None:
@@ -54,18 +51,20 @@ class Watch:
         assert self._waiting is not None
         step = self._waiting[0]
         self._look()
-        count, now = len(self._losses), time.perf_counter()
+        count, now = len(self._seen["loss"]), time.perf_counter()
+        means = {name: math.fsum(values) / count for name, values in sorted(self._seen.items())}
+        loss, norm = means.pop("loss"), means.pop("gradient_norm")
         row: Row = {
             "step": step,
             "epoch": round(step / self.order.steps, 4),
-            "train/loss": math.fsum(self._losses) / count,
-            **{f"train/{name}": math.fsum(values) / count for name, values in sorted(self._further.items())},
-            "train/gradient_norm": math.fsum(self._norms) / count,
+            "train/loss": loss,
+            **{f"train/{name}": value for name, value in means.items()},
+            "train/gradient_norm": norm,
             "learning_rate": float(self.rate(step - 1)) * scale,
             "seconds": round(now - self._since, 4),
             "samples_per_second": round(count * self.order.batch / (now - self._since), 1),
         }
-        self._losses, self._norms, self._further, self._since = [], [], {}, now
+        self._seen, self._since = {}, now
         return row
 
 

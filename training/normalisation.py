@@ -25,13 +25,13 @@ from training.moments import AS_IT_IS, CONSTANT, Each, Moments, Normalised, Own
 SAMPLES = 64
 
 
-def unscaled(features: Features) -> dict[str, Normalised]:
-    """Moments under which everything stays as it is."""
-    return dict.fromkeys((*features.normalised, *features.derived), AS_IT_IS)
+def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: bool) -> dict[str, Normalised]:
+    """The moments that a task asks for, by field, and those of the channels that it computes.
 
-
-def moments_of(data: Path, manifest: Manifest, features: Features) -> dict[str, Normalised]:
-    """The moments that a task asks for, by field, and those of the channels that it computes."""
+    as_it_is: nothing is normalised.
+    """
+    if as_it_is:
+        return dict.fromkeys((*features.normalised, *features.derived), AS_IT_IS)
     found = {name: _of_field(data, manifest, features, name) for name in features.normalised}
     return found | {name: _of_derived(data, manifest, features, part) for name, part in features.derived.items()}
 

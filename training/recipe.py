@@ -120,6 +120,12 @@ class Recipe(Knobs):
     log_every: int = Field(10, ge=1, **knob("steps between lines of metrics.jsonl", "step"))
     save_every: int = Field(1000, ge=1, **knob("steps between checkpoints, beside one an evaluation", "step"))
 
+    @property
+    def network(self) -> str:
+        """The name of the network."""
+        name: str = self.model.name  # type: ignore[attr-defined]
+        return name
+
     def chosen(self, n: int) -> range:
         """The training samples that are used, of n; ValueError if they are not there."""
         first, last = map(int, self.samples.split(":")) if self.samples else (0, n)

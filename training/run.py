@@ -40,7 +40,7 @@ from training.contract import find_learn, find_model
 from training.crop import Crop, crop_of
 from training.export import Trained
 from training.features import Features
-from training.normalisation import column, moments_of, rows, unscaled
+from training.normalisation import column, moments_of, rows
 from training.recipe import Recipe
 
 MODELS = {"best", ".best.new", ".best.old"}
@@ -95,13 +95,12 @@ def _origin(start: Trained) -> dict[str, str]:
 def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None, **options: Any) -> Run:
     """The run of a recipe on a dataset; UserError lists what the dataset lacks, also for the model to start from."""
     manifest = read_manifest(data)
-    if start and (found := start.accepts(manifest.task, manifest.sizes)):
+    if start and (found := start.fitted(manifest.sizes).accepts(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     if not manifest.task.of("target"):
         raise UserError(f"{data}: cannot be learned from: it holds measurements, without targets")
     _refuse_unknown(manifest.task, recipe)
     features = features_of(manifest.task, recipe, {}, manifest.sizes)
-    learn = features.learn
     recipe = recipe.model_copy(update={"input": features.input, "head": features.head})
     if found := _problems(manifest, features, recipe):
         raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
@@ -109,17 +108,14 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None,
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
-    asked = "crop" in recipe.model_fields_set
-    length = recipe.crop if asked else learn.crop
-    crop = crop_of(features, length, whole=_maps_whole(recipe), asked=asked) if length else None
-    if crop:
-        recipe = recipe.model_copy(update={"crop": length})
-        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
-    told = recipe.normalisation != "none"
-    moments = start.card.moments if start else moments_of(data, manifest, features) if told else unscaled(features)
+    crop, recipe = _crop(features, recipe)
+    as_it_is = recipe.normalisation == "none"
+    moments = start.card.moments if start else moments_of(data, manifest, features, as_it_is=as_it_is)
     features = replace(features, moments=moments)
     _refuse_negative(data, manifest, features)
-    ranges = _ranges(data, features, learn.scalars)
+    if crop:
+        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
+    ranges = _ranges(data, features, features.learn.scalars)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
 
 
@@ -141,10 +137,14 @@ def _refuse_negative(data: Path, manifest: Manifest, features: Features) -> None
         )
 
 
-def _maps_whole(recipe: Recipe) -> bool:
-    """Return whether the model maps whole samples to whole targets."""
-    name: str = recipe.model.name  # type: ignore[attr-defined]
-    return find_model(name).FIT in ("any", "operator")
+def _crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recipe]:
+    """How samples are cut, as the recipe says or else the task, and the recipe that says so."""
+    asked = "crop" in recipe.model_fields_set
+    if not (length := recipe.crop if asked else features.learn.crop):
+        return None, recipe
+    whole = find_model(recipe.network).FIT in ("any", "operator")
+    crop = crop_of(features, length, whole=whole, asked=asked)
+    return crop, recipe if asked or not crop else recipe.model_copy(update={"crop": length})
 
 
 def _refuse_unknown(task: Task, recipe: Recipe) -> None:

@@ -34,7 +34,7 @@ def card(store: Path, recipe: Recipe, **changes: Any) -> Card:
         "moments": features.moments, "ranges": {}, "dataset_digest": manifest.root_digest,
         "dataset_family": manifest.family, "run": "",
         "dataset_recipe": manifest.recipe,
-        "versions": versions(manifest.task.name, recipe.model.name),  # type: ignore[attr-defined]
+        "versions": versions(manifest.task.name, recipe.network),
         "samples": 21, "parameters": 3, "step": 7, "epoch": 1, "scores": {"validation/nrms": 0.5}, "history": [],
         "seconds": 1.0, "places": [],
     }  # fmt: skip
