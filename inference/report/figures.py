@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from inference.report.evaluation import Result, Run
 from inference.report.regions import title, varying
-from inference.report.style import colour, figure, label, line, plain, unit
+from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
 from schemas.scores import RESOLVED
 from schemas.task import Field
 
@@ -37,8 +37,8 @@ def histogram(result: Result, key: str = "") -> Figure | None:
         if len(values):
             axis.axvline(float(np.median(values)), color=ink, linestyle=":", linewidth=1.4)
     axis.set(xscale="log", xlabel=f"{key} of a sample (dotted: median)", ylabel="samples")
-    _decimal(axis.xaxis)
-    _legend_above(drawn, axis, columns=4)
+    decimal(axis.xaxis)
+    legend_above(drawn, axis, columns=4)
     return drawn
 
 
@@ -53,9 +53,9 @@ def against_parameters(result: Result) -> Figure | None:
         for run in result.runs:
             _binned(axis, values, result.scores[run.name][result.rank], line(result, run))
         axis.set(xlabel=f"{plain(title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
-        _decimal(axis.yaxis)
+        decimal(axis.yaxis)
     axes[0].set_ylabel(f"{result.rank}: median, quartiles")
-    _legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
+    legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
     return drawn
 
 
@@ -70,12 +70,8 @@ def against_exact(result: Result, field: Field) -> Figure:
         axis.plot(exact, found, ".", color=colour(result, run), markersize=4, label=label(run))
     name = f"{plain(field.name)}{unit(field.units)}"
     axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")
-    _legend_above(drawn, axis, columns=4)
+    legend_above(drawn, axis, columns=4)
     return drawn
-
-
-def _legend_above(drawn: Figure, axis: Axes, columns: int) -> None:
-    drawn.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
 
 
 def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
@@ -134,11 +130,11 @@ def cost(result: Result) -> Figure | None:
         axis.plot([], [], marker, color=ink, label=label(run))
     times, errors = [point[1] for point in points], [value for point in points for value in point[2:]]
     axis.set(xscale="log", yscale="log", xlim=(min(times) / 3, max(times) * 3))
-    _legend_above(drawn, axis, columns=4)
+    legend_above(drawn, axis, columns=4)
     axis.set_ylim(min(errors) / 1.3, max(errors) * 1.3)
     axis.set(xlabel="inversion [s per sample]", ylabel=f"{result.rank}: median, quartiles")
-    _decimal(axis.xaxis)
-    _decimal(axis.yaxis)
+    decimal(axis.xaxis)
+    decimal(axis.yaxis)
     return drawn
 
 
@@ -171,10 +167,3 @@ def learning(result: Result) -> Figure | None:
 
 def _positive(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values) & (values > 0)]
-
-
-def _decimal(axis: Any) -> None:
-    """A logarithmic axis of less than a few decades: 0.02, 0.05, 0.1 instead of powers."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from inference.contract import Arrays, Shown, View
 from inference.report.evaluation import Result, Run
-from inference.report.style import colour, figure, label, plain, unit
+from inference.report.style import colour, colour_bar, figure, label, plain, unit
 from schemas.target_kinds import ranked
 from schemas.task import Field
 
@@ -155,9 +155,7 @@ def _draw(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tu
             cell.grid(False)
             (_image if column.images[i].ndim == 2 else _line)(cell, column, i, limits)
     if axes[0, 0].images:
-        bar = drawn.colorbar(axes[0, 0].images[0], ax=list(axes.ravel()), location="bottom", aspect=10 * len(columns))
-        bar.set_label(columns[0].bar, fontsize=8)
-        bar.ax.tick_params(labelsize=7)
+        colour_bar(drawn, axes, columns[0].bar)
     else:
         axes[-1, 0].set_xlabel(columns[0].bar, fontsize=8)
         for cell in axes[:, 0]:

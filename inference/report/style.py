@@ -5,7 +5,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from inference.report.evaluation import Result, Run
 from schemas.runtime.terminal import printable
@@ -67,6 +71,26 @@ def label(run: Run) -> str:
 def figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
     """An empty figure; width and height in inches."""
     return Figure(figsize=(width, height), layout=layout)
+
+
+def legend_above(drawn: Figure, axis: Axes, columns: int) -> None:
+    """Add the legend of a panel above all panels."""
+    drawn.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+
+
+def colour_bar(drawn: Figure, axes: np.ndarray, name: str) -> None:
+    """Add a colour bar below panels (row, column) that share the scale of the first."""
+    columns = axes.shape[1]
+    bar = drawn.colorbar(axes[0, 0].images[0], ax=list(axes.ravel()), location="bottom", aspect=10 * columns)
+    bar.set_label(name, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def decimal(axis: Axis) -> None:
+    """Label a logarithmic axis by 0.02, 0.05, 0.1 instead of powers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def png(drawn: Figure) -> bytes:

@@ -58,12 +58,8 @@ class Outcome:
     @property
     def scores(self) -> dict[str, float | None]:
         """As `SCANNED`."""
-        return {
-            "stitched_rms": self.worth.rms,
-            "frc_half_bit": self.worth.half_bit,
-            "frc_seventh": self.worth.seventh,
-            "frc_mean": self.worth.mean,
-        }
+        found = self.worth
+        return dict(zip(SCANNED, (found.rms, found.half_bit, found.seventh, found.mean), strict=True))
 
 
 @dataclass(frozen=True)

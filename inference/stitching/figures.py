@@ -5,11 +5,10 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from inference.contract import Scale
 from inference.report.evaluation import Result, Run
-from inference.report.style import colour, figure, label, line, plain, unit
+from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
 from inference.stitching.compare import WholeScans
 from schemas.scores import RESOLVED
 
@@ -82,16 +81,14 @@ def pictures(result: Result, scans: WholeScans) -> Figure | None:
     for cells, row in zip(axes, rows, strict=True):
         columns = [scans.objects[row], *(scans.pictures[run.name][row] for run in runs)]
         for cell, values in zip(cells, columns, strict=True):
-            shown = cell.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            cell.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             cell.set(xticks=[], yticks=[], facecolor=DIM)
             cell.grid(False)
         cells[0].set_ylabel("\n".join(wrap(title(scans, row), LETTERS)), fontsize=7.5)
     axes[0, 0].set_title("object", fontsize=8)
     for cell, run in zip(axes[0, 1:], runs, strict=True):
         cell.set_title("\n".join(wrap(label(run), LETTERS)), fontsize=8, color=colour(result, run))
-    bar = drawn.colorbar(shown, ax=list(axes.ravel()), location="bottom", aspect=10 * (len(runs) + 1))
-    bar.set_label(f"{plain(scans.how.target)}{unit(scans.units)}", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    colour_bar(drawn, axes, f"{plain(scans.how.target)}{unit(scans.units)}")
     return drawn
 
 
@@ -112,13 +109,7 @@ def against_scales(result: Result, scans: WholeScans) -> Figure | None:
             axis.set(xlabel=f"{plain(scale.name)}{unit(scale.units)}", ylabel=f"{key}{unit(scans.meaning(key).unit)}")
             axis.set_ylim(0, 1.08 * axis.dataLim.ymax if axis.dataLim.ymax > 0 else None)
             if scale.logarithm:
-                _decades(axis)
-    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+                axis.set_xscale("log")
+                decimal(axis.xaxis)
+    legend_above(drawn, axes[0, 0], columns=6)
     return drawn
-
-
-def _decades(axis: Axes) -> None:
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())

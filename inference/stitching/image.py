@@ -61,7 +61,7 @@ class Image:
     component: np.ndarray  # 0 where no patch has weight; from 1 on, patches that a chain of overlaps links
     left_out: int  # patches without numbers
     misfit: float | None  # root mean square of what patches and image differ by, to 1e-5; None: not known
-    residual: float | None  # error left in the offsets, relative to that of no offsets; None: they are not fitted
+    residual: float | None  # left in the equations of the offsets, to that of no offsets; None: they are not fitted
 
 
 def stitch(read: Read, patches: Patches, frame: Frame, method: Blend) -> Image:

@@ -12,27 +12,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+from scipy.sparse.linalg import LinearOperator, cg
 
 from inference.stitching.patches import Patches
 from physics import mosaic
 
 CLOSE = 1e-9  # root mean square [rad]: offsets are known no better, from the steps of the integers in `mosaic.add`
 
-type Linear = Callable[[np.ndarray], np.ndarray]
-
 
 @dataclass(frozen=True)
 class LeastSquares:
     """By the offsets that make all overlaps agree best."""
 
-    tolerance: float = 1e-7  # of the offsets' error, relative to that of no offsets, as the overlaps weigh it
+    tolerance: float = 1e-7  # of the linear system's residual, relative to its right side
     steps: int = 500  # at most
 
 
 def solve(
     sums: np.ndarray, mean: np.ndarray, inverse: np.ndarray, patches: Patches, member: np.ndarray, method: LeastSquares
 ) -> tuple[np.ndarray, float]:
-    """The offsets (patch,) whose mean is 0 in each component, and the error left in them, relative to no offsets."""
+    """Return the offsets (patch,), whose mean is 0 in each component, and the residual left, relative to no offsets."""
     mass, blended = patches.mass, np.empty_like(mean)
     right = _centred(mosaic.collect(mean, patches.weight, patches.corner) - sums, member)
 
@@ -43,34 +42,15 @@ def solve(
         coupled: np.ndarray = mass * offset - mosaic.collect(blended, patches.weight, patches.corner)
         return coupled
 
-    floor = CLOSE**2 * mass.sum()
-    offset, residual = _conjugate_gradients(overlaps, _even(patches), right, floor, method)
-    return _centred(offset, member), residual
+    shape = (len(mass), len(mass))
+    matrix, nearly = (LinearOperator(shape, matvec=one, dtype=float) for one in (overlaps, _even(patches)))
+    floor = CLOSE * float(np.linalg.norm(mass))
+    offset, _ = cg(matrix, right, rtol=method.tolerance, atol=floor, maxiter=method.steps, M=nearly)
+    left = np.linalg.norm(right - matrix @ offset) / max(np.linalg.norm(right), floor)
+    return _centred(offset, member), float(left)
 
 
-def _conjugate_gradients(
-    matrix: Linear, nearly: Linear, right: np.ndarray, floor: float, method: LeastSquares
-) -> tuple[np.ndarray, float]:
-    """x of matrix(x) = right, by conjugate gradients (Hestenes and Stiefel, 1952), and its error relative to x = 0.
-
-    nearly: about the inverse of the matrix, symmetric and positive. floor: squared error that is as good as none.
-    """
-    x, rest = np.zeros_like(right), right
-    step = better = nearly(rest)
-    first = error = float(rest @ better)
-    for _ in range(method.steps):
-        if error <= max(floor, method.tolerance**2 * first):
-            break
-        moved = matrix(step)
-        length = error / float(step @ moved)
-        x, rest = x + length * step, rest - length * moved
-        better = nearly(rest)
-        before, error = error, float(rest @ better)
-        step = better + error / before * step
-    return x, float(np.sqrt(error / first)) if first > floor else 0.0
-
-
-def _even(patches: Patches) -> Linear:
+def _even(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
     """The inverse of the overlaps' matrix, were patches spread evenly: for long waves it then is exact.
 
     Patches of mass d = sum_x w, rho to a cell, multiply a wave of offsets of frequency k [rad/pixel] by d (1 - s),

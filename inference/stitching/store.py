@@ -64,7 +64,7 @@ class Stitched(BaseModel):
     left_out: int  # of these, as they hold no numbers
     components: int  # that no overlap links: a free constant is another in each
     misfit: float | None  # unit of the patches, root mean square of what patches and image differ by
-    residual: float | None  # error left in the offsets, relative to that of no offsets
+    residual: float | None  # left in the equations of the offsets, relative to that of no offsets
 
 
 class Images(BaseModel):
