@@ -174,3 +174,20 @@ def test_layers_of_slices_and_of_operators_are_drawn(generate: Command, train: C
         data = dataset_of(generate, task, out=f"{task}.zarr")
         learned(train, data, model, out=model)
         assert infer("--model", model, "--data", data, "--activations", f"{model}.png")[0] == 0
+
+
+def test_the_width_of_pixels_is_kept_without_an_import(dataset: Command) -> None:
+    """Where the grid of an input has a parameter for it; otherwise a line says that it is left out."""
+    arrays = {"guide.tif": (np.eye(12, 15), 0.2), "low.tif": (np.ones((2, 4, 5)), 0.6)}
+    for name, (values, width) in arrays.items():
+        points = (1e7 / width, 1e7 / width)
+        image = values.astype(np.float32)
+        tifffile.imwrite(name, image, photometric="minisblack", resolution=points, resolutionunit="CENTIMETER")
+    files = ("--from", "low=low.tif", "guide=guide.tif")
+    code, said, _ = dataset("import", "--task", "toy_fusion", *files, "--out", "a.zarr")
+    assert code == 0
+    assert "left out" not in said
+    np.testing.assert_allclose(xr.open_zarr("a.zarr/test").sampling, [0.2], rtol=1e-6)
+    code, said, _ = dataset("import", "--task", "toy_labels", "--from", "guide.tif", "--out", "b.zarr")
+    assert code == 0
+    assert "pixels of 0.2 x 0.2 nm in the files: left out, since TASK.grids of toy_labels names" in said

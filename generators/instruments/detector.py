@@ -4,25 +4,21 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, knob
 
 
-class Gaps(BaseModel):
+class Gaps(Knobs):
     """Insensitive bands between square modules, the first module about the middle of the pattern."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     module: int = Field(24, ge=1, **knob("side of a module", "pixel"))
     width: int = Field(2, ge=1, **knob("of the gap between two", "pixel"))
 
 
-class Detector(BaseModel):
+class Detector(Knobs):
     """Pixels are those of the finest pattern."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     beamstop: Annotated[float, within(0)] = Field(0.0, **knob("radius of the beamstop about q = 0; 0: none", "pixel"))
     gaps: Gaps | None = Field(None, **knob("between modules; none: the detector is one"))

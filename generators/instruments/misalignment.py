@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from generators.instruments.spline import affine
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, knob
 
 type Mode = Literal["uniform", "gaussian"]
 MODE = "uniform in +-magnitude, or gaussian with that standard deviation"
 
 
-class Misalignment(BaseModel):
+class Misalignment(Knobs):
     """Magnitudes of three kinds of misalignment, each switched off by 0; independent for each image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rotation: Annotated[float, within(0, np.pi)] = Field(np.deg2rad(3.0), **knob("turn about the centre", "rad"))
     rotation_mode: Mode = Field("uniform", **knob(MODE))

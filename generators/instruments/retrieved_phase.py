@@ -3,20 +3,18 @@
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from physics import focal_series
 from physics.phase import transport, vacuum
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, knob
 
 type Offset = Literal["none", "annulus", "mean_error"]
 
 
-class Retrieval(BaseModel):
+class Retrieval(Knobs):
     """How; `--set retrieval=tie` is short for retrieval.method=tie."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["tie", "misell"] = Field(
         "tie", **knob("transport of intensity, or Gerchberg, Saxton and Misell from there on")

@@ -15,12 +15,12 @@ from math import ceil, cos, sin
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from generators.specimens.from_files.arrays import ArrayFile
 from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between, knob
 
 LARGEST = 8192  # pixels of an object along each side
 GOLDEN = (5**0.5 - 1) / 2
@@ -42,16 +42,13 @@ class Positions(ArrayFile):
         return found.astype(np.float64)
 
 
-class Scan(BaseModel):
+class Scan(Knobs):
     """A pattern per position; the samples of one scan follow one another."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: int = Field(256, ge=1, le=65536, **knob("of the raster, along y"))
     columns: int = Field(256, ge=1, le=65536, **knob("of the raster, along x"))
-    step: Annotated[Range, within(0, above=True)] = Field(
-        Range(low=0.0248, high=0.0248),
-        **knob("between neighbours of the raster; of a range, scans have evenly spaced ones (logarithm)", "nm"),
+    step: Annotated[Range, within(0, above=True)] = between(
+        0.0248, 0.0248, "between neighbours of the raster; of a range, scans have evenly spaced ones (logarithm)", "nm"
     )
     rotation: Annotated[float, within()] = Field(0.0, **knob("of the raster, from x towards y", "rad"))
     jitter: Annotated[float, within(0)] = Field(0.0, **knob("of each position along y and x, uniform, +-", "nm"))

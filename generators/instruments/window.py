@@ -3,16 +3,14 @@
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, knob
 
 
-class Window(BaseModel):
+class Window(Knobs):
     """A disk about the central pixel; `--set window=0.4` is short for window.radius=0.4."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     radius: Annotated[float, within(0, 1, above=True)] = Field(
         0.5, **knob("of the disk", "fraction of the image width")

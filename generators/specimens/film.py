@@ -18,13 +18,12 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens.planar import random_field
 from generators.specimens.planar.random_field import Floats
 from generators.specimens.random_values import stored
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between
 
 ROUNDING = 1e-3  # of a ring of waves: so much the width of a grid may err without asking for one more
 FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
@@ -32,22 +31,17 @@ FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a
 type Pair = tuple[float, float]
 
 
-class Film(BaseModel):
+class Film(Knobs):
     """How films are drawn; the defaults are of carbon."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    thickness: Annotated[Range, within(0, above=True)] = Field(
-        Range(low=5.0, high=20.0), **knob("mean of the film", "nm")
+    thickness: Annotated[Range, within(0, above=True)] = between(5.0, 20.0, "mean of the film", "nm")
+    potential: Annotated[Range, within()] = between(9.09, 9.09, "mean inner potential V", "V")
+    absorption: Annotated[Range, within(0)] = between(0.5, 0.5, "absorptive potential V'", "V")
+    roughness: Annotated[Range, within(0, 1)] = between(
+        0.0, 0.1, "standard deviation of the thickness, relative to its mean"
     )
-    potential: Annotated[Range, within()] = Field(Range(low=9.09, high=9.09), **knob("mean inner potential V", "V"))
-    absorption: Annotated[Range, within(0)] = Field(Range(low=0.5, high=0.5), **knob("absorptive potential V'", "V"))
-    roughness: Annotated[Range, within(0, 1)] = Field(
-        Range(low=0.0, high=0.1), **knob("standard deviation of the thickness, relative to its mean")
-    )
-    correlation: Annotated[Range, within(0.2)] = Field(
-        Range(low=1.0, high=5.0),
-        **knob("distance l of the roughness, whose autocorrelation is exp(-r^2 / (2 l^2))", "nm"),
+    correlation: Annotated[Range, within(0.2)] = between(
+        1.0, 5.0, "distance l of the roughness, whose autocorrelation is exp(-r^2 / (2 l^2))", "nm"
     )
 
 

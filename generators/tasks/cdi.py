@@ -34,7 +34,7 @@ from physics import noise
 from physics.diffraction import amplitude, coarser, embed, partially_coherent
 from schemas.fields import displacements, outlines
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import between, knob
 from schemas.wave_ambiguities import canonical
 
 VERSION = 2  # 1 left hulls as narrow as they were drawn
@@ -50,21 +50,18 @@ class Recipe(recipe.Recipe):
         10.0, **knob("width of a pixel of the object: a scale for plots, patterns do not depend on it", "nm")
     )
     outline: Outline = Field(Outline(), **knob("of the object"))
-    edge: Annotated[Range, within(0)] = Field(
-        Range(low=1.0, high=1.0), **knob("of the outline, a standard deviation; 0: sharp", "pixel")
-    )
+    edge: Annotated[Range, within(0)] = between(1.0, 1.0, "of the outline, a standard deviation; 0: sharp", "pixel")
     narrowest: Annotated[float, within(0)] = Field(
         2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so that a pixel's centre lies within
         **knob("least width of a hull: if it is less, points are drawn again, up to 20 times", "pixel"),
     )
     displacement: Displacement = Field(Displacement(), **knob("the phase within"))
     canonical: bool = Field(True, **knob("targets are centred, of mean phase 0, the chosen one of both twins"))
-    noise: Annotated[Range, within(0, 10)] = Field(
-        Range(low=0.0, high=0.01),
-        **knob("fractional shot noise s of the brightest pixel, stopped or not: 1/s^2 counts; 0: none"),
+    noise: Annotated[Range, within(0, 10)] = between(
+        0.0, 0.01, "fractional shot noise s of the brightest pixel, stopped or not: 1/s^2 counts; 0: none"
     )
-    coherence: Annotated[Range, within(0, 100)] = Field(
-        Range(low=0.0, high=0.0), **knob("blur of the finest pattern by the source, a standard deviation", "pixel")
+    coherence: Annotated[Range, within(0, 100)] = between(
+        0.0, 0.0, "blur of the finest pattern by the source, a standard deviation", "pixel"
     )
     detector: Detector | None = Field(None, **knob("what the detector does not see; none: it sees all"))
 

@@ -43,7 +43,7 @@ from schemas.fields import lattices, picture_views, textures
 from schemas.fields.illuminated_patches import ENLARGED, enlarged, mask, offsets, repeated
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import between, knob
 
 VERSION = 1
 INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
@@ -60,12 +60,11 @@ class Recipe(recipe.Recipe, ThinObjects):
     )
     sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **knob("width of a pixel of the object", "nm"))
     probe: Probe = Field(Probe(), **knob("in the plane of the specimen"))
-    dose: Annotated[Range, within(0, 1e12, above=True)] = Field(
-        Range(low=1e3, high=1e5),
-        **knob(
-            "in a pattern; of a range, its logarithm is uniform. 4.5e7 electrons/nm^2 at a step of 0.0248 nm: 27677",
-            "electron",
-        ),
+    dose: Annotated[Range, within(0, 1e12, above=True)] = between(
+        1e3,
+        1e5,
+        "in a pattern; of a range, its logarithm is uniform. 4.5e7 electrons/nm^2 at a step of 0.0248 nm: 27677",
+        "electron",
     )
     noise: int = Field(1, ge=0, le=1, **knob("1: electrons are counted; 0: none, as of an infinite dose"))
     store: Literal["measurement", "expectation", "both"] = Field(

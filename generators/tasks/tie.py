@@ -50,7 +50,7 @@ from physics.electron import wavelength
 from physics.magnetics import separate
 from schemas.fields import films, particles
 from schemas.runtime.ranges import Range, power_of_two, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import between, knob
 from schemas.tasks.tie import COMPONENTS
 
 VERSION = 3
@@ -82,16 +82,14 @@ class Recipe(recipe.Recipe):
     )
     padding: int = Field(1, ge=1, le=8, **knob("simulated field to image; 1: the image is periodic"))
     slices: int = Field(1, ge=1, le=4096, **knob("of the specimen along the beam; 1: projection approximation"))
-    voltage: Annotated[Range, within(1e3, 1e7)] = Field(
-        Range(low=300e3, high=300e3), **knob("accelerating voltage", "V")
+    voltage: Annotated[Range, within(1e3, 1e7)] = between(300e3, 300e3, "accelerating voltage", "V")
+    defocus: Annotated[Range, within(0, above=True)] = between(
+        8e3, 12e3, "of the outermost images, -z and +z; the others in equal steps", "nm"
     )
-    defocus: Annotated[Range, within(0, above=True)] = Field(
-        Range(low=8e3, high=12e3), **knob("of the outermost images, -z and +z; the others in equal steps", "nm")
-    )
-    potential: Annotated[Range, within()] = Field(Range(low=12.0, high=20.0), **knob("mean inner potential V", "V"))
-    absorption: Annotated[Range, within(0)] = Field(Range(low=0.5, high=1.5), **knob("absorptive potential V'", "V"))
-    noise: Annotated[Range, within(0, 10)] = Field(
-        Range(low=0.0, high=0.01), **knob("fractional shot noise s: 1/s^2 electrons a vacuum pixel; 0: infinite dose")
+    potential: Annotated[Range, within()] = between(12.0, 20.0, "mean inner potential V", "V")
+    absorption: Annotated[Range, within(0)] = between(0.5, 1.5, "absorptive potential V'", "V")
+    noise: Annotated[Range, within(0, 10)] = between(
+        0.0, 0.01, "fractional shot noise s: 1/s^2 electrons a vacuum pixel; 0: infinite dose"
     )
     misalignment: Misalignment | None = Field(Misalignment(), **knob("of the images; none: all in one frame"))
     window: Window | None = Field(None, **knob("circular window on images and phase; none: the whole image"))

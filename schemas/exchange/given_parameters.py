@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from schemas.formats.image import Known
 from schemas.runtime.errors import UserError, assigned
 from schemas.task import SAMPLE, Field, Task
 
@@ -18,6 +19,27 @@ def settable(task: Task) -> dict[str, Field]:
     seen = {dim for field in task.of("input") for dim in field.dims}
     numbers = [field for field in task.fields if field.role == "parameter" or not field.dims]
     return {field.name: field for field in numbers if set(field.dims) <= seen}
+
+
+def widths(task: Task, name: str) -> dict[str, str]:
+    """Return the parameters that `TASK.grids` names for the width of an input's pixels, and what files call each."""
+    found: dict[str, str] = {}
+    for grid in task.grids:
+        if set(grid.dims) <= set(task[name].dims):
+            theirs = ("sampling",) if len(grid.sampling) == 1 else ("sampling_y", "sampling_x")
+            found |= dict(zip(grid.sampling[::-1], theirs[::-1], strict=False))
+    return {mine: key for mine, key in found.items() if task[mine].dims == (SAMPLE,)}
+
+
+def stated(task: Task, known: Mapping[str, Known]) -> dict[str, tuple[float, ...]]:
+    """Return what files state of one sample. known: by input; the first counts, of widths the first on that grid."""
+    inputs = [(one, widths(task, name)) for name, one in list(known.items())[::-1]]
+    merged = {key: values for one, _ in inputs for key, values in one.items()}
+    for mine in {mine for _, placed in inputs for mine in placed}:
+        merged.pop(mine, None)
+    for one, placed in inputs:
+        merged |= {mine: one[key] for mine, key in placed.items() if key in one}
+    return merged
 
 
 def parse(task: Task, texts: Sequence[str]) -> Values:

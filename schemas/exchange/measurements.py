@@ -1,9 +1,8 @@
 """Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -88,13 +87,19 @@ def measure(
         parts[name] += _samples(task, task[name], how, files, axes, asked)
     sizes = _sizes(task, parts)
     roots = task.related("same", "reciprocal")
-    known = {roots.get(dim, dim): length for dim, length in sizes.items()}
-    sizes |= {dim: known[root] for dim, root in roots.items() if root in known}
+    lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
+    sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
     if wrong := unlike(task.grids, sizes):
         raise UserError(f"--from: {wrong[0]}; give arrays that lie on one another")
-    rows = [_merge(list(row)) for row in zip(*parts.values(), strict=True)]
+    known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
+    rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
     notes: list[str] = []
-    columns = _parameters(task, how, given, rows, sizes, notes)
+    widths = {width for name in parts for width in given_parameters.widths(task, name)}
+    columns = _parameters(task, (*how.needs, *widths), how, given, rows, sizes, notes)
+    if all("sampling_y" in row for row in rows) and not {"sampling", *widths} & columns.keys():
+        pixel = " x ".join(f"{rows[0][f'sampling_{axis}'][0]:.6g}" for axis in "yx")
+        lost = f"left out, since TASK.grids of {task.name} names no parameter for them"
+        notes.append(f"beware: pixels of {pixel} nm in the files: {lost}")
     inputs = {
         name: _input(task[name], samples, beam, notes, relative=name == how.beam) for name, samples in parts.items()
     }
@@ -254,11 +259,6 @@ def _close(a: Sequence[float], b: Sequence[float], tolerance: float) -> bool:
     return len(a) == len(b) and np.allclose(a, b, rtol=tolerance, atol=0)
 
 
-def _merge(row: Sequence[Sample]) -> dict[str, tuple[float, ...]]:
-    """What all inputs of one sample state; the first of them counts."""
-    return reduce(lambda merged, sample: {**sample.known, **merged}, row, {})
-
-
 def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
     counts = {name: len(samples) for name, samples in parts.items()}
     if len(set(counts.values())) > 1:
@@ -277,15 +277,16 @@ def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
 
 def _parameters(
     task: Task,
+    wanted: Collection[str],
     how: Import,
     given: Values,
     rows: Sequence[Mapping[str, Sequence[float]]],
     sizes: Mapping[str, int],
     notes: list[str],
 ) -> Arrays:
-    """All parameters that are set, and those that a measurement must have, as the files state them."""
+    """All parameters that are set, and of those that are wanted what the files state; some a measurement must have."""
     known = given_parameters.settable(task)
-    stated = {name: [row.get(name) for row in rows] for name in known if name in (*how.needs, *given)}
+    stated = {name: [row.get(name) for row in rows] for name in known if name in (*wanted, *given)}
     names = [name for name in stated if name in given or None not in stated[name]]
     if missing := [name for name in how.needs if name not in names]:
         _refuse_oblong(missing, rows)

@@ -96,7 +96,7 @@ def _line(module: str, error: Exception) -> str:
 
 def _said(error: Exception) -> str:
     if not isinstance(error, ValidationError):
-        return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+        return f"{type(error).__name__}: {error}"
     first = error.errors()[0]
     name = ".".join(part for part in first["loc"] if isinstance(part, str))
     value = f"{first['input']!r}" if isinstance(first["input"], str | int | float) else ""

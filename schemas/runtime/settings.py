@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from schemas.runtime.errors import UserError, rule
@@ -24,6 +24,11 @@ class Knobs(BaseModel):
 def knob(about: str, unit: str = "1") -> dict[str, Any]:
     """What `--describe` says of a knob: for pydantic's `Field(default, **knob(...))`."""
     return {"description": about, "json_schema_extra": {"unit": unit}}
+
+
+def between(low: float, high: float, about: str, unit: str = "1") -> Any:
+    """Return the field of a knob that is drawn from a range: its default, and what `--describe` says of it."""
+    return Field(Range(low=low, high=high), **knob(about, unit))
 
 
 def make[K: Knobs](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:

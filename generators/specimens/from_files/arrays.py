@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from generators.specimens.from_files.pool import below, fingerprint, unchanged
 from generators.specimens.from_files.voxel_files import load
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, knob
 
 
-class ArrayFile(BaseModel):
+class ArrayFile(Knobs):
     """Base of the knobs that a file may stand for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     held: ClassVar[str]  # the name of the knob that holds it
     wanted: ClassVar[str]  # what the file must hold
 

@@ -10,21 +10,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from generators.specimens.from_files.picture_files import is_array
 from generators.streams import Streams
 from schemas.publish import sha256_of, sha256_of_folder
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, knob
 
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
-class Pool(BaseModel, ABC):
+class Pool(Knobs, ABC):
     """Files, each perhaps with companions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     held: ClassVar[str]  # the name of the knob that holds it
     things: ClassVar[str] = "specimen files"
 

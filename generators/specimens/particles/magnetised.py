@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from physics import magnetics
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between, knob
 
 
-class Magnetisation(BaseModel):
+class Magnetisation(Knobs):
     """Of the material; magnetite as default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mass: Annotated[Range, within(0)] = Field(Range(low=80, high=80), **knob("magnetisation per mass", "emu/g"))
-    density: Annotated[Range, within(0, above=True)] = Field(Range(low=5.18, high=5.18), **knob("mass", "g/cm^3"))
+    mass: Annotated[Range, within(0)] = between(80, 80, "magnetisation per mass", "emu/g")
+    density: Annotated[Range, within(0, above=True)] = between(5.18, 5.18, "mass", "g/cm^3")
     direction: tuple[float, ...] | None = Field(
         None, **knob("z,y,x, of any length; none: drawn for each sample, uniform on the sphere")
     )

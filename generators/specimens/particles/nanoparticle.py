@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from generators.specimens.particles import agglomerate, fracture
 from generators.specimens.particles.mesh import (
@@ -26,7 +26,7 @@ from generators.specimens.particles.mesh import (
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
 from generators.specimens.random_values import Quaternion, Three, count, direction, draw_quaternion, stored, whole
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between, knob
 
 WAVES = 4
 SPHERE: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
@@ -37,59 +37,51 @@ def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
     return Field(default, **knob(about, unit), **rules)
 
 
-class Nanoparticle(BaseModel):
+class Nanoparticle(Knobs):
     """How particles are drawn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kinds: tuple[Kind, ...] = _knob(KINDS, "bodies to start from, one drawn; a name may occur twice", min_length=1)
-    size: Annotated[Range, within(0, 0.5, above=True)] = _knob(
-        Range(low=0.1, high=0.17), "half the edge of the cube of the same volume, before cuts", "field of view"
+    size: Annotated[Range, within(0, 0.5, above=True)] = between(
+        0.1, 0.17, "half the edge of the cube of the same volume, before cuts", "field of view"
     )
-    aspect: Annotated[Range, within(0.1, 10)] = _knob(
-        Range(low=0.75, high=1.3), "stretch along each of the body's three axes"
-    )
-    offset: Annotated[Range, within(-0.5, 0.5)] = _knob(
-        Range(low=-0.05, high=0.05), "each coordinate of the body's middle", "field of view"
+    aspect: Annotated[Range, within(0.1, 10)] = between(0.75, 1.3, "stretch along each of the body's three axes")
+    offset: Annotated[Range, within(-0.5, 0.5)] = between(
+        -0.05, 0.05, "each coordinate of the body's middle", "field of view"
     )
     margin: Annotated[float, within(-10, 0.5)] = _knob(
         0.02, "room kept free along the border: a body that might reach into it is made smaller", "field of view"
     )
-    cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = _knob(
-        Range(low=0, high=5), "number of plane cuts, in random directions"
+    cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = between(
+        0, 5, "number of plane cuts, in random directions"
     )
-    cut_depth: Annotated[Range, within(0, 0.9)] = _knob(
-        Range(low=0.05, high=0.45), "depth of a cut, relative to the distance of the surface from the middle"
+    cut_depth: Annotated[Range, within(0, 0.9)] = between(
+        0.05, 0.45, "depth of a cut, relative to the distance of the surface from the middle"
     )
     rounded: Annotated[float, within(0, 1)] = _knob(0.4, "share of the bodies with rounded edges")
-    rounding: Annotated[Range, within(0, 1)] = _knob(Range(low=0.1, high=0.6), "0 sharp, 1 a sphere")
-    growth: Annotated[Range, within(-0.5, 2)] = _knob(
-        Range(low=0, high=0), "layer grown along rays from the middle", "half extent"
-    )
+    rounding: Annotated[Range, within(0, 1)] = between(0.1, 0.6, "0 sharp, 1 a sphere")
+    growth: Annotated[Range, within(-0.5, 2)] = between(0, 0, "layer grown along rays from the middle", "half extent")
     wavy: Annotated[float, within(0, 1)] = _knob(0.4, "share of the bodies with a wavy surface")
-    waviness: Annotated[Range, within(0, 0.9)] = _knob(
-        Range(low=0.05, high=0.3), "largest displacement of the surface, relative to its distance from the middle"
+    waviness: Annotated[Range, within(0, 0.9)] = between(
+        0.05, 0.3, "largest displacement of the surface, relative to its distance from the middle"
     )
-    wavelength: Annotated[Range, within(0.5)] = _knob(
-        Range(low=1, high=3), f"of each of the {WAVES} plane waves that displace the surface", "half extent"
+    wavelength: Annotated[Range, within(0.5)] = between(
+        1, 3, f"of each of the {WAVES} plane waves that displace the surface", "half extent"
     )
     twisted: Annotated[float, within(0, 1)] = _knob(0.2, "share of the bodies that are twisted")
-    twist: Annotated[Range, within(-20, 20)] = _knob(
-        Range(low=-0.8, high=0.8), "turn about the body's z axis", "rad/half extent"
-    )
+    twist: Annotated[Range, within(-20, 20)] = between(-0.8, 0.8, "turn about the body's z axis", "rad/half extent")
     fractured: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that are broken")
-    pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = _knob(
-        Range(low=2, high=5), "number of pieces of a broken body, cells about random points within"
+    pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = between(
+        2, 5, "number of pieces of a broken body, cells about random points within"
     )
-    gap: Annotated[Range, within(0, 2)] = _knob(
-        Range(low=0.02, high=0.2), "opening of the cracks, relative to the distance of the points of two pieces"
+    gap: Annotated[Range, within(0, 2)] = between(
+        0.02, 0.2, "opening of the cracks, relative to the distance of the points of two pieces"
     )
     lost: Annotated[float, within(0, 1)] = _knob(0.1, "probability that a piece is lost; at least one stays")
     agglomerated: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that have copies touching them")
-    copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = _knob(
-        Range(low=1, high=4), "number of copies in an agglomerate, besides the body itself"
+    copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = between(
+        1, 4, "number of copies in an agglomerate, besides the body itself"
     )
-    copy_scale: Annotated[Range, within(0.05, 1)] = _knob(Range(low=0.5, high=1), "size of a copy to that of the body")
+    copy_scale: Annotated[Range, within(0.05, 1)] = between(0.5, 1, "size of a copy to that of the body")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

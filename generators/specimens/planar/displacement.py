@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from generators.specimens.planar import random_field
 from generators.specimens.planar.frame import places
@@ -35,7 +35,7 @@ from generators.specimens.random_values import choose, count, shares, stored, wh
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between, knob
 
 CORE = 1e-3  # frame widths: within this of an edge dislocation's line, elasticity ends
 
@@ -50,54 +50,44 @@ def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
     return Field(default, **knob(about, unit), **rules)
 
 
-class Displacement(BaseModel):
+class Displacement(Knobs):
     """How phases are drawn."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind = _knob("gratings", "of what the phase is made: gratings and Gaussians; mixed: any of the others")
     weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _knob(
         (1.0, 1.0, 1.0), "of gratings, defects and random in a mixture, relative to their sum"
     )
-    span: Annotated[Range, within(0, 2 * math.pi)] = _knob(
-        Range(low=0.0, high=2 * math.pi), "from peak to peak; not of dislocations", "rad"
+    span: Annotated[Range, within(0, 2 * math.pi)] = between(
+        0.0, 2 * math.pi, "from peak to peak; not of dislocations", "rad"
     )
-    gratings: Annotated[Range, within(0, 16), AfterValidator(whole)] = _knob(
-        Range(low=1, high=4), "number of sine gratings, in random directions"
+    gratings: Annotated[Range, within(0, 16), AfterValidator(whole)] = between(
+        1, 4, "number of sine gratings, in random directions"
     )
-    gaussians: Annotated[Range, within(0, 16), AfterValidator(whole)] = _knob(
-        Range(low=0, high=4), "number of Gaussians"
+    gaussians: Annotated[Range, within(0, 16), AfterValidator(whole)] = between(0, 4, "number of Gaussians")
+    weight: Annotated[Range, within(-1, 1)] = between(-1, 1, "of each grating and Gaussian")
+    period: Annotated[Range, within(0.02, 100)] = between(0.2, 1.5, "of a grating", "2 reach")
+    width: Annotated[Range, within(0.01, 100)] = between(0.05, 0.3, "standard deviation of a Gaussian", "2 reach")
+    place: Annotated[Range, within(0, 2)] = between(
+        0.0, 0.8, "distance of Gaussians and defects from the object's middle, relative to its radius"
     )
-    weight: Annotated[Range, within(-1, 1)] = _knob(Range(low=-1, high=1), "of each grating and Gaussian")
-    period: Annotated[Range, within(0.02, 100)] = _knob(Range(low=0.2, high=1.5), "of a grating", "2 reach")
-    width: Annotated[Range, within(0.01, 100)] = _knob(
-        Range(low=0.05, high=0.3), "standard deviation of a Gaussian", "2 reach"
-    )
-    place: Annotated[Range, within(0, 2)] = _knob(
-        Range(low=0.0, high=0.8), "distance of Gaussians and defects from the object's middle, relative to its radius"
-    )
-    defects: Annotated[Range, within(1, 16), AfterValidator(whole)] = _knob(
-        Range(low=1, high=2), "number of dislocations and inclusions"
+    defects: Annotated[Range, within(1, 16), AfterValidator(whole)] = between(
+        1, 2, "number of dislocations and inclusions"
     )
     defect_kinds: tuple[Defect, ...] = _knob(
         ("edge", "screw", "cylinder", "sphere"), "defects, one drawn each time; a name may occur twice", min_length=1
     )
-    poisson: Annotated[Range, within(-0.9, 0.5)] = _knob(Range(low=0.2, high=0.45), "Poisson's ratio of the crystal")
-    order: Annotated[Range, within(0, 4), AfterValidator(whole)] = _knob(
-        Range(low=1, high=1), "of a dislocation, Q.b / 2 pi but for its sign"
+    poisson: Annotated[Range, within(-0.9, 0.5)] = between(0.2, 0.45, "Poisson's ratio of the crystal")
+    order: Annotated[Range, within(0, 4), AfterValidator(whole)] = between(
+        1, 1, "of a dislocation, Q.b / 2 pi but for its sign"
     )
-    across: Annotated[Range, within(-4, 4)] = _knob(
-        Range(low=-1.0, high=1.0), "Q.n / 2 pi of an edge dislocation, n as long as b and across it"
+    across: Annotated[Range, within(-4, 4)] = between(
+        -1.0, 1.0, "Q.n / 2 pi of an edge dislocation, n as long as b and across it"
     )
-    misfit: Annotated[Range, within(-100, 100)] = _knob(
-        Range(low=1.0, high=6.0), "Q.u at the rim of an inclusion, along Q", "rad"
-    )
-    radius: Annotated[Range, within(0.01, 1)] = _knob(Range(low=0.04, high=0.15), "of an inclusion", "2 reach")
-    correlation: Annotated[Range, within(0.02, 10)] = _knob(
-        Range(low=0.1, high=0.3), "length l of a random field", "2 reach"
-    )
-    slope: Annotated[Range, within(0, 20)] = _knob(
-        Range(low=3.0, high=6.0), "of a random field: its power falls as f^-slope beyond 1 / (2 pi l)"
+    misfit: Annotated[Range, within(-100, 100)] = between(1.0, 6.0, "Q.u at the rim of an inclusion, along Q", "rad")
+    radius: Annotated[Range, within(0.01, 1)] = between(0.04, 0.15, "of an inclusion", "2 reach")
+    correlation: Annotated[Range, within(0.02, 10)] = between(0.1, 0.3, "length l of a random field", "2 reach")
+    slope: Annotated[Range, within(0, 20)] = between(
+        3.0, 6.0, "of a random field: its power falls as f^-slope beyond 1 / (2 pi l)"
     )
 
     @model_validator(mode="after")

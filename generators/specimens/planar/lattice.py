@@ -21,13 +21,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from generators.specimens.random_values import count, stored, whole
 from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between, knob
 
 REACH = 5.0  # widths, beyond which a Gaussian is left out: 4e-6 of its height
 MOST = 20_000_000  # atoms in a field: some seconds
@@ -59,34 +59,19 @@ CRYSTALS: dict[Name, Crystal] = {
 }
 
 
-class Lattice(BaseModel):
+class Lattice(Knobs):
     """How lattices are drawn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     crystal: Name = Field("hbn", **knob("what the sheets are of"))
-    sheets: Annotated[Range, within(1, 8), AfterValidator(whole)] = Field(
-        Range(low=1, high=2), **knob("number of crystals on one another")
+    sheets: Annotated[Range, within(1, 8), AfterValidator(whole)] = between(1, 2, "number of crystals on one another")
+    layers: Annotated[Range, within(1, 255), AfterValidator(whole)] = between(1, 1, "number of layers of each sheet")
+    orientation: Annotated[Range, within()] = between(0.0, 2 * pi, "of the first sheet's a1, from x towards y", "rad")
+    twist: Annotated[Range, within()] = between(0.0, pi / 3, "of each sheet against the one before", "rad")
+    stretch: Annotated[Range, within(0.5, 2)] = between(1.0, 1.0, "of the lattice constant, relative to the crystal's")
+    vibration: Annotated[Range, within(0, 0.1)] = between(
+        0.005, 0.01, "standard deviation of an atom's place along one axis, and of all else that blurs it", "nm"
     )
-    layers: Annotated[Range, within(1, 255), AfterValidator(whole)] = Field(
-        Range(low=1, high=1), **knob("number of layers of each sheet")
-    )
-    orientation: Annotated[Range, within()] = Field(
-        Range(low=0.0, high=2 * pi), **knob("of the first sheet's a1, from x towards y", "rad")
-    )
-    twist: Annotated[Range, within()] = Field(
-        Range(low=0.0, high=pi / 3), **knob("of each sheet against the one before", "rad")
-    )
-    stretch: Annotated[Range, within(0.5, 2)] = Field(
-        Range(low=1.0, high=1.0), **knob("of the lattice constant, relative to the crystal's")
-    )
-    vibration: Annotated[Range, within(0, 0.1)] = Field(
-        Range(low=0.005, high=0.01),
-        **knob("standard deviation of an atom's place along one axis, and of all else that blurs it", "nm"),
-    )
-    vacancies: Annotated[Range, within(0, 1)] = Field(
-        Range(low=0.0, high=0.0), **knob("part of the atoms that are missing")
-    )
+    vacancies: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "part of the atoms that are missing")
 
 
 @dataclass(frozen=True, slots=True)

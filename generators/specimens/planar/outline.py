@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from scipy.special import erf
 
 from generators.specimens.planar.frame import places
@@ -31,7 +31,7 @@ from generators.specimens.planar.polygon import Floats, Point, hull, signed_dist
 from generators.specimens.random_values import choose, count, shares, stored, whole
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between, knob
 
 SOFT = 4  # edges away from the outline, the modulus is 0 or 1 but for 3e-5
 ROUNDED = 1 - 1e-6  # of the room: what is left when float32 rounds a corner outwards
@@ -48,32 +48,30 @@ def _knob(default: Any, about: str, unit: str = "1") -> Any:
     return Field(default, **knob(about, unit))
 
 
-class Outline(BaseModel):
+class Outline(Knobs):
     """How outlines are drawn."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind = _knob("hull", "of random points; bitten: less another such hull; faceted: Wulff shape; mixed: any")
     weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _knob(
         (1.0, 1.0, 1.0), "of hull, bitten and faceted in a mixture, relative to their sum"
     )
-    size: Annotated[Range, within(0.05, 1)] = _knob(
-        Range(low=0.5, high=1.0), "radius of the disc in which points lie, and of the farthest corner of facets", "room"
+    size: Annotated[Range, within(0.05, 1)] = between(
+        0.5, 1.0, "radius of the disc in which points lie, and of the farthest corner of facets", "room"
     )
-    points: Annotated[Range, within(3, 64), AfterValidator(whole)] = _knob(
-        Range(low=5, high=20), "number of points, uniform in the disc, of which a hull is taken"
+    points: Annotated[Range, within(3, 64), AfterValidator(whole)] = between(
+        5, 20, "number of points, uniform in the disc, of which a hull is taken"
     )
-    aspect: Annotated[Range, within(0.05, 1)] = _knob(
-        Range(low=0.5, high=1.0), "how much narrower the disc is along an axis, in a random direction"
+    aspect: Annotated[Range, within(0.05, 1)] = between(
+        0.5, 1.0, "how much narrower the disc is along an axis, in a random direction"
     )
-    bite: Annotated[Range, within(0.05, 0.95)] = _knob(
-        Range(low=0.4, high=0.9), "depth of a bite, relative to the way from outline to middle"
+    bite: Annotated[Range, within(0.05, 0.95)] = between(
+        0.4, 0.9, "depth of a bite, relative to the way from outline to middle"
     )
     regular: Annotated[float, within(0, 1)] = _knob(
         0.5, "share of faceted shapes with the symmetry of their crystal; others have grown unequally"
     )
-    facet: Annotated[Range, within(0.2, 1)] = _knob(
-        Range(low=0.7, high=1.0), "distance of a facet from the middle, relative to others"
+    facet: Annotated[Range, within(0.2, 1)] = between(
+        0.7, 1.0, "distance of a facet from the middle, relative to others"
     )
 
 

@@ -11,24 +11,19 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens.random_values import stored
 from physics.optics import exit_wave
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between
 
 
-class PhaseObject(BaseModel):
+class PhaseObject(Knobs):
     """How strong objects are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    range: Annotated[Range, within(0)] = Field(
-        Range(low=0.0, high=1.5), **knob("phase of an image's 1, relative to that of its 0", "rad")
-    )
-    absorption: Annotated[Range, within(0, 10)] = Field(
-        Range(low=0.0, high=0.0), **knob("ratio k of the amplitude exp(-k phase); 0: pure phase")
+    range: Annotated[Range, within(0)] = between(0.0, 1.5, "phase of an image's 1, relative to that of its 0", "rad")
+    absorption: Annotated[Range, within(0, 10)] = between(
+        0.0, 0.0, "ratio k of the amplitude exp(-k phase); 0: pure phase"
     )
 
 

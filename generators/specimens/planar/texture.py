@@ -16,13 +16,12 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from generators.specimens.planar import dead_leaves, random_field
 from generators.specimens.random_values import stored
 from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import Knobs, between
 
 POINTS = 3  # to a pixel, along each side: where the leaves are looked at
 UNIFORM = 12**0.5  # makes the variance of numbers uniform in 0..1 one; 1/4 of it, of products of two in -1..1
@@ -31,31 +30,27 @@ type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
 
 
-class Texture(BaseModel):
+class Texture(Knobs):
     """How textures are drawn; the defaults are of natural images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    slope: Annotated[Range, within(0, 4)] = Field(
-        Range(low=1.6, high=2.4), **knob("of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as natural images")
+    slope: Annotated[Range, within(0, 4)] = between(
+        1.6, 2.4, "of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as natural images"
     )
-    flatten: Annotated[Range, within(0, 1)] = Field(
-        Range(low=0.0, high=0.0), **knob("part of the slope that is taken off; 1: white")
+    flatten: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "part of the slope that is taken off; 1: white")
+    smallest: Annotated[Range, within(0.001, 0.5)] = between(
+        0.005, 0.02, "radius of the smallest leaves", "longer side of the field"
     )
-    smallest: Annotated[Range, within(0.001, 0.5)] = Field(
-        Range(low=0.005, high=0.02), **knob("radius of the smallest leaves", "longer side of the field")
+    largest: Annotated[Range, within(0.001, 0.5)] = between(
+        0.2, 0.4, "radius of the largest leaves", "longer side of the field"
     )
-    largest: Annotated[Range, within(0.001, 0.5)] = Field(
-        Range(low=0.2, high=0.4), **knob("radius of the largest leaves", "longer side of the field")
+    polygons: Annotated[Range, within(0, 1)] = between(
+        0.0, 1.0, "share of leaves with straight edges; the others are ellipses"
     )
-    polygons: Annotated[Range, within(0, 1)] = Field(
-        Range(low=0.0, high=1.0), **knob("share of leaves with straight edges; the others are ellipses")
+    grain: Annotated[Range, within(0)] = between(
+        0.0, 0.3, "rms of the field on the leaves, to that of their grey levels"
     )
-    grain: Annotated[Range, within(0)] = Field(
-        Range(low=0.0, high=0.3), **knob("rms of the field on the leaves, to that of their grey levels")
-    )
-    saturated: Annotated[Range, within(0, 0.2)] = Field(
-        Range(low=0.002, high=0.002), **knob("part of the pixels cut to 0, and to 1; 0: exact minimum and maximum")
+    saturated: Annotated[Range, within(0, 0.2)] = between(
+        0.002, 0.002, "part of the pixels cut to 0, and to 1; 0: exact minimum and maximum"
     )
 
 
