@@ -179,9 +179,9 @@ def ours(folder: Path) -> dict[str, Any]:
 def _alone(folder: Path) -> None:
     position = np.load(folder / "position.npy")
     publish_patches(folder / "few.zarr", np.zeros((4, SIDE, SIDE), np.float32), 4)
-    write(folder / "few.zarr", _scans(position[:4]), folder / "first.zarr", LeastSquares(), field="phase", force=True)
+    write(folder / "few.zarr", _scans(position[:4]), folder / "first.zarr", LeastSquares(), field="phase")
     start, busy = time.perf_counter(), time.process_time()
-    write(folder / "patches.zarr", _scans(position), folder / "scan.zarr", LeastSquares(), field="phase", force=True)
+    write(folder / "patches.zarr", _scans(position), folder / "scan.zarr", LeastSquares(), field="phase")
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     print(json.dumps({"seconds": seconds, "busy": busy, "peak": _peak()}))
 

@@ -125,7 +125,7 @@ def _stitching(args: argparse.Namespace, sources: "Sequence[Source]") -> "Blend 
     args.stitch = output("--stitch", args.stitch)
     if args.out and args.out.resolve() in (args.stitch.resolve(), *args.stitch.resolve().parents):
         raise UserError(f"--stitch {args.stitch}: is (in) --out {args.out}; choose another place")
-    refuse_taken(args.stitch, how.target, force=True)
+    refuse_taken(args.stitch, how.target)
     refuse_pictures(args.stitch)
     return chosen(args.stitch_set, how.free)
 

@@ -163,7 +163,7 @@ def test_other_predictions_in_the_same_place_are_refused(toy: Path, infer: Comma
     infer("--method", "wiener", "--data", toy, "--out", "p.zarr")
     other = ("--method", "wiener", "--data", toy, "--out", "p.zarr", "--set", "noise=0.2")
     refused(infer(*other), "holds other predictions: settings", "--overwrite")
-    refused(infer("--method", "identity", "--data", toy, "--out", "p.zarr"), "method is wiener, not identity")
+    refused(infer("--method", "identity", "--data", toy, "--out", "p.zarr"), "method is wiener, asked identity")
     refused(infer("--method", "wiener", "--data", toy, "--out", "p.zarr", "--split", "train"), "split is test")
     refused(infer("--method", "wiener", "--data", toy, "--out", "p.zarr", "--tile", 20), "tiles is {}")
     assert infer(*other, "--overwrite")[0] == 0

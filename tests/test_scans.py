@@ -133,7 +133,7 @@ def test_memory_does_not_grow_with_the_patches() -> None:
         publish_patches(path, np.zeros((count, 32, 32), np.float32), 64)
         where = Scans(np.zeros((count, 2)), np.ones((1, 32, 32)), np.zeros(count, np.int64), 1.0)
         tracemalloc.start()
-        write(path, where, Path("out.zarr"), LeastSquares(), force=True)
+        write(path, where, Path("out.zarr"), LeastSquares())
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -142,21 +142,17 @@ def test_memory_does_not_grow_with_the_patches() -> None:
     assert peak(2048) - peak(512) < 0.1 * (2048 - 512) * 32 * 32 * 4
 
 
-def test_what_is_there_already_is_replaced_only_when_told(where: Scans) -> None:
+def test_images_that_are_there_are_made_anew(where: Scans) -> None:
     write(SOURCE, where, OUT, LeastSquares())
-    before = (OUT / "zarr.json").read_bytes()
-    refused(lambda: write(SOURCE, where, OUT, Iterative()), "holds stitched images already", "--overwrite")
-    assert (OUT / "zarr.json").read_bytes() == before
-    write(SOURCE, where, OUT, Iterative(), force=True)
+    write(SOURCE, where, OUT, Iterative())
     assert read_images(OUT).settings == {"alpha": 0.1, "sweeps": 3, "seed": 0}
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_what_is_not_ours_is_never_touched(where: Scans, force: bool) -> None:
+def test_what_is_not_ours_is_never_touched(where: Scans) -> None:
     before = (SOURCE / "zarr.json").read_bytes()
-    refused(lambda: write(SOURCE, where, SOURCE, LeastSquares(), force=force), "no stitched images; choose another")
+    refused(lambda: write(SOURCE, where, SOURCE, LeastSquares()), "no stitched images; choose another")
     Path("file").write_text("mine")
-    refused(lambda: write(SOURCE, where, Path("file"), LeastSquares(), force=force), "choose another place")
+    refused(lambda: write(SOURCE, where, Path("file"), LeastSquares()), "choose another place")
     assert ((SOURCE / "zarr.json").read_bytes(), Path("file").read_text()) == (before, "mine")
 
 

@@ -72,7 +72,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     """
     how = refuse_unstitched(source)
     where = how.scans(source.read(how.needs, 0, source.samples))
-    images = store.write(predictions, where, out, method, field=how.target, force=True)
+    images = store.write(predictions, where, out, method, field=how.target)
     truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]
     stem = out.name.removesuffix(".zarr")
     units = find_task(source.task.name)[how.target].units  # measurements have no targets

@@ -97,19 +97,16 @@ METADATA = Metadata(
 type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), and its first pixel on the grid of all
 
 
-def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str, force: bool = False) -> Images:
+def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -> Images:
     """Stitch the scans of a store of predictions into a store of images.
 
-    force: replace images that are at `out`. UserError: patches and positions do not go together, or `out` is taken.
+    Images that are at `out` are made anew. UserError: it holds something else, or patches and positions do not go
+    together.
     """
-
-    def refuse() -> None:
-        refuse_taken(out, field, force=force)
-
-    refuse()
+    refuse_taken(out, field)
     job = _job(source, scans, method, field)
     found: list[Stitched] = []
-    with writable("--out", out), claimed("--out", out, refuse):
+    with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field)):
         publish_folder(out, job.objects(found))
     return job.about(found)
 
@@ -148,8 +145,8 @@ def read_images(path: Path) -> Images:
     return METADATA.read(path, "stitch them again")
 
 
-def refuse_taken(out: Path, field: str, *, force: bool) -> None:
-    """UserError if a place holds something else than stitched images of a field, or these, and not `force`."""
+def refuse_taken(out: Path, field: str) -> None:
+    """Raise UserError if a place holds something else than stitched images of a field."""
     if not exists(out) and not out.is_symlink():
         return
     try:
@@ -158,8 +155,6 @@ def refuse_taken(out: Path, field: str, *, force: bool) -> None:
         raise UserError(f"--out {out}: holds what is no stitched images; choose another place") from None
     written = {f"{name}/zarr.json" for name in (*BESIDE, field)}
     refuse_strangers("--out", out, {"zarr.json", *written}, "infer --stitch")
-    if not force:
-        raise UserError(f"--out {out}: holds stitched images already; choose another place, or --overwrite")
 
 
 def _target(source: Path, predictions: Predictions, name: str) -> Field:
