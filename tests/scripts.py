@@ -13,6 +13,7 @@ from typing import Any
 
 from generators import cli as generators_cli
 from inference import cli as inference_cli
+from inference import command as inference_command
 from inference.contract import find_method
 from inference.methods import tuning
 from inference.report import expectations
@@ -112,7 +113,9 @@ class Rehearsal:
         if not given.activations:
             sources: Any = [SimpleNamespace(split=split) for split in given.split]
             for source in sources:
-                inference_cli._out(given, "", source, sources).mkdir(parents=True)
+                inference_command._out(
+                    inference_cli._options(inference_command.InferOptions, given), "", source, sources
+                ).mkdir(parents=True)
         if given.stitch:
             place = given.stitch.with_name(f"{given.stitch.stem}-resolution.json")
             place.write_text(json.dumps({"scans": [{"mean": 1.0, "rms": 1.0}]}))

@@ -1,0 +1,216 @@
+"""Run the commands `infer` and `evaluate`: from their options to what they write.
+
+The command lines and `drybeam` both call these functions.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inference.contract import Inverter
+from inference.invert import inverters, run
+from inference.invert.source import Source, open_source
+from inference.stitching.image import Blend
+from schemas.output import output, refuse_store
+from schemas.predictions import Predictions
+from schemas.publish import sweep
+from schemas.runtime.errors import UserError
+
+BATCH = 32
+OVERLAP = 0.5
+FEW = 16  # samples
+
+type Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """Options of `infer`, as `infer --help` describes them."""
+
+    data: Path | None = None
+    model: Path | None = None
+    checkpoint: int | None = None
+    method: str | None = None
+    split: Sequence[str] = ("test",)
+    out: Path | None = None
+    set: Sequence[str] = ()
+    refine: int | None = None
+    name: str | None = None
+    batch_size: int | None = None
+    tile: int | str | None = None
+    probabilities: bool = False
+    overlap: float | None = None
+    overwrite: bool = False
+    stitch: Path | None = None
+    stitch_set: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `evaluate`, as `evaluate --help` describes them."""
+
+    data: Path
+    predictions: Sequence[tuple[str | None, Path]]  # a label, if it is another than the stored one, and the store
+    out: Path = Path("report")
+    split: Sequence[str] | None = None
+    overwrite: bool = False
+    expect: str | None = None
+
+
+def infer(options: InferOptions, say: Say = print) -> list[Path]:
+    """Invert the measurements of a dataset, and return the stores of predictions, one per split.
+
+    Args:
+        options: as on the command line.
+        say: called with each line that informs or warns the user.
+
+    Raises:
+        UserError: an option is missing or does not suit the dataset, the model or the method.
+        Interrupted: the disk is full; the same call resumes.
+    """
+    if options.data is None:
+        raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
+    if (options.model is None) == (options.method is None):
+        raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
+    options = _refined(options)
+    data = options.data
+    sources = [open_source(data, split) for split in options.split]
+    options, stitching = _stitching(options, sources)
+    inverter = _inverter(options, sources)
+    jobs = [_job(options, source, inverter, _out(options, inverter.name, source, sources)) for source in sources]
+    for job in jobs:  # all splits, before anything is written for the first of them
+        run.refuse(job, overwrite=options.overwrite)
+    beyond = [inverters.beyond(job.source, inverter) for job in jobs]
+    with run.alone(jobs):
+        for job, lines in zip(jobs, beyond, strict=True):
+            for line in lines:
+                say(line)
+            predictions, made, broken = run.run(job, overwrite=options.overwrite)
+            for line in _said(job.out, predictions, made, broken, first=job is jobs[0]):
+                say(line)
+            if stitching is not None and options.stitch is not None:
+                from inference.stitching.command import stitch
+
+                for line in stitch(job.source, job.out, options.stitch, stitching):
+                    say(line)
+    return [job.out for job in jobs]
+
+
+def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
+    """Score predictions and write `metrics.json`, `metrics.csv` and `report.html`.
+
+    Args:
+        options: as on the command line.
+        say: called with each line that informs the user.
+
+    Returns:
+        A line for each expectation that was missed.
+
+    Raises:
+        UserError: predictions are incomplete, damaged, or not of this dataset, or another report is in the way.
+    """
+    from inference.report import document, expectations, tables
+    from inference.report.evaluation import evaluate as score
+
+    out = output("--out", options.out)
+    refuse_store("--out", out)
+    expected = expectations.load(options.expect) if options.expect else []
+    found = score(options.data, options.predictions, options.split)
+    tables.refuse_loss(found, out, overwrite=options.overwrite)
+    sweep(out, deep=False)
+    tables.write(found, out)
+    document.write(found, out)
+    tables.show(found)
+    say(f"{options.out}: metrics.json, metrics.csv, report.html")
+    return expectations.missed(expected, tables.metrics(found)["methods"])
+
+
+def label(option: str, text: str) -> str:
+    """Return a name for tables, plots and files. UserError: it cannot be one."""
+    if not (text.strip() and text.isprintable()) or "/" in text:
+        raise UserError(f"{option} {text!r}: a name must be printable text without /, since files are named after it")
+    return text
+
+
+def _refined(options: InferOptions) -> InferOptions:
+    if options.refine is None:
+        return options
+    if any(text.startswith("refine=") for text in options.set):
+        raise UserError(f"--refine {options.refine}: is given twice; leave one out")
+    return replace(options, set=[*options.set, f"refine={options.refine}"])
+
+
+def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferOptions, Blend | None]:
+    """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
+    if options.stitch is None:
+        return options, None
+    if len(sources) > 1:
+        raise UserError(f"--stitch {options.stitch}: stitches one split; give --split with one")
+    from inference.stitching.command import chosen, refuse_pictures, refuse_unstitched
+    from inference.stitching.store import refuse_taken
+
+    how = refuse_unstitched(sources[0])
+    place = output("--stitch", options.stitch)
+    if options.out and options.out.resolve() in (place.resolve(), *place.resolve().parents):
+        raise UserError(f"--stitch {options.stitch}: is (in) --out {options.out}; choose another place")
+    refuse_taken(place, how.target)
+    refuse_pictures(place)
+    return replace(options, stitch=place), chosen(options.stitch_set, how.free)
+
+
+def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
+    """Return where the predictions of a split go; the name is that of the dataset, the method and, of several, split.
+
+    A run whose name begins with that of the dataset, as runs do, is not named twice.
+    """
+    data = source.path.absolute().name.removesuffix(".zarr")
+    out: Path = options.out or Path(f"predictions-{'' if name.startswith(f'{data}-') else f'{data}-'}{name}.zarr")
+    if len(sources) > 1:
+        out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"
+    return out
+
+
+def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> run.Job:
+    """One split, into a store of its own."""
+    tiles = run.choose_tiles(source, inverter, options.tile, OVERLAP if options.overlap is None else options.overlap)
+    if options.overlap is not None and not tiles.lengths:
+        raise UserError(
+            f"--overlap {options.overlap:g}: is for tiles, and these images are not cut; give --tile N, or leave it out"
+        )
+    if options.batch_size and inverter.unit == "group":
+        raise UserError(
+            f"--batch-size {options.batch_size}: is for networks and methods that invert samples one by one; "
+            f"{inverter.name} inverts whole groups: leave it out"
+        )
+    return run.Job(source, inverter, tiles, options.batch_size or BATCH, output("--out", out), options.probabilities)
+
+
+def _inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter:
+    source = sources[0]
+    if options.name is not None:
+        label("--name", options.name)
+    if options.model is not None:
+        return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
+    places = (
+        [] if options.overwrite else [_out(options, options.name or options.method, one, sources) for one in sources]
+    )
+    assert options.method is not None
+    return inverters.classical(source, options.method, options.set, options.name, places)
+
+
+def _said(out: Path, predictions: Predictions, made: int, broken: int, *, first: bool) -> Iterator[str]:
+    """Yield what the user should know of new predictions."""
+    if predictions.tuning and first:
+        tuned = predictions.tuning
+        settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
+        yield f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
+        if tuned.samples < FEW:
+            yield f"beware: {tuned.samples} samples are few to tune on; generate more with --validation N"
+        for key in tuned.edges:
+            yield f"the best {key} lies at the end of what was tried: --set {key}=... beyond it may be better"
+    if predictions.seen:
+        yield f"beware: {predictions.seen}; scores of them are no test"
+    if broken:
+        yield f"beware: {broken:,} of these predictions hold what is no number"
+    speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
+    yield f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}"
