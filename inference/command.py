@@ -72,8 +72,7 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if (options.model is None) == (options.method is None):
         raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
-    options = _refined(options)
-    data = options.data
+    data, options = options.data, _refined(options)
     sources = [open_source(data, split) for split in options.split]
     options, stitching = _stitching(options, sources)
     inverter = _inverter(options, sources)
@@ -191,10 +190,9 @@ def _inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter:
         label("--name", options.name)
     if options.model is not None:
         return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
-    places = (
-        [] if options.overwrite else [_out(options, options.name or options.method, one, sources) for one in sources]
-    )
     assert options.method is not None
+    name = options.name or options.method
+    places = [] if options.overwrite else [_out(options, name, one, sources) for one in sources]
     return inverters.classical(source, options.method, options.set, options.name, places)
 
 

@@ -111,11 +111,10 @@ class Rehearsal:
         else:
             assert given.model.is_dir()
         if not given.activations:
-            sources: Any = [SimpleNamespace(split=split) for split in given.split]
+            options = inference_cli._options(inference_command.InferOptions, given)
+            sources: Any = [SimpleNamespace(split=split, path=given.data) for split in given.split]
             for source in sources:
-                inference_command._out(
-                    inference_cli._options(inference_command.InferOptions, given), "", source, sources
-                ).mkdir(parents=True)
+                inference_command._out(options, "", source, sources).mkdir(parents=True)
         if given.stitch:
             place = given.stitch.with_name(f"{given.stitch.stem}-resolution.json")
             place.write_text(json.dumps({"scans": [{"mean": 1.0, "rms": 1.0}]}))
