@@ -58,10 +58,10 @@ class Network:
         self.whole = False
         self.identity = sha * 32
         self.task = task
+        self.features = SimpleNamespace(sizes={"x": size, "edge": 2})
         self.card = SimpleNamespace(
             recipe={"model": {"name": "unet", "width": 32}},
             task=task,
-            sizes={"x": size, "edge": 2},
             history=[{"epoch": 1, "train/loss": 0.5, "validation/loss": float("nan")}],
             dataset_digest="0" * 64,
             dataset_family="1" * 64,
@@ -70,6 +70,9 @@ class Network:
             samples=40,
             ranges={},
         )
+
+    def fitted(self, sizes: Mapping[str, int]) -> "Network":
+        return self
 
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         return ["it wants more edges"] if sizes["edge"] != 2 else []

@@ -34,6 +34,7 @@ from training.recipe import Recipe, recipe_of
 from training.steps import best_parameters
 
 FORMAT = 2  # of model.json; a reader refuses a newer one
+PARTS = ("parameters", "rest")  # of the arrays in a file
 BATCH = 64  # samples at most that are predicted at once
 
 
@@ -136,7 +137,7 @@ class Trained:
         """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
         if task.name != self.card.task.name:
             return [f"it was trained for the task {self.card.task.name}, the dataset is of {task.name}"]
-        if _major(task.version) != _major(self.card.task.version):
+        if _version(task.version)[:1] != _version(self.card.task.version)[:1]:
             return [f"it was trained on schema {self.card.task.version}, the dataset has {task.version}"]
         found = self.features.problems(task.sliced, sizes)
         if self._fit not in ("any", "operator"):
@@ -241,7 +242,7 @@ def load_model(path: Path) -> Trained:
     except (KeyError, TypeError, StopIteration, OverflowError) as error:  # a task or sizes that are none
         raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
     arrays = load_arrays(weights)
-    parameters, rest = (_part(arrays, f"{part}/", like) for part, like in _parts(network))
+    parameters, rest = (_part(arrays, f"{part}/", like) for part, like in zip(PARTS, network.shapes, strict=True))
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
     return Trained(card, features, network, parameters, rest)
@@ -297,7 +298,7 @@ def _known(path: Path, card: Card) -> None:
     if name not in model_names():
         raise UserError(f"{path}: a model {name!r}; this program has: {', '.join(model_names())}")
     for part, here in versions(card.task.name, name).items():
-        if _major(found := card.versions.get(part, here)) != _major(here):
+        if _version(found := card.versions.get(part, here))[:1] != _version(here)[:1]:
             raise UserError(
                 f"{path}: was made with version {found} of {part} ({card.task.name}, {name}), this program has {here}; "
                 "train it again, or install the drybeam that made it"
@@ -339,10 +340,6 @@ def _recipe(path: Path, card: Card) -> Recipe:
         raise UserError(f"{path}/model.json: {error}") from None
 
 
-def _parts(network: Network) -> list[tuple[str, Named]]:
-    return list(zip(("parameters", "rest"), network.shapes, strict=True))
-
-
 def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
     """The arrays under a prefix, if they are those that are asked for."""
     found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
@@ -353,10 +350,6 @@ def _alike(one: Named, other: Named) -> bool:
     """Return whether arrays have the same names, shapes and dtypes."""
     shapes = [{name: (value.shape, value.dtype) for name, value in arrays.items()} for arrays in (one, other)]
     return shapes[0] == shapes[1]
-
-
-def _major(version: str) -> str:
-    return version.split(".")[0]
 
 
 def _version(version: str) -> tuple[int, ...]:
