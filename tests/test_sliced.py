@@ -83,7 +83,7 @@ def test_finished_slices_are_part_of_a_run(generate: Command, monkeypatch: pytes
 def test_a_large_sample_is_held_a_few_times_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once as it is, and one field in float64 for the statistics; not its slices, nor a copy to be stored."""
     generator = find_generator("toy_series")[1]
-    plan = replace(series("size=128", "tilts=96"), stores_slices=True)
+    plan = replace(series("size=64", "tilts=64"), stores_slices=True)
     monkeypatch.setattr(generator, "measure", lambda recipe, block, arrays, rngs: arrays)
     sample = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
     tracemalloc.start()
