@@ -39,10 +39,10 @@ def edge_dislocation(y: Array, x: Array, poisson: Array, core: float = 0.0) -> t
 
 
 def screw_dislocation(y: Array, x: Array) -> Array:
-    """Displacement u_z = theta / (2 pi) around a screw dislocation at the origin, in units of its Burgers vector along
-    z.
+    """Displacement u_z = theta / (2 pi) around a screw dislocation at the origin.
 
-    u_z rises by 1 around the line, and jumps back where x < 0 and y = 0; theta = atan2(y, x).
+    u_z is in units of the Burgers vector, along z. It rises by 1 around the line, and jumps back where x < 0 and y = 0;
+    theta = atan2(y, x).
     """
     return module(y, x).arctan2(y, x) / (2 * pi)
 

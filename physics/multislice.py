@@ -1,5 +1,6 @@
-"""Multislice: waves through thick specimens, slice by slice. Lengths in nm, phases in rad; waves as in
-`physics.optics`.
+"""Multislice: waves through thick specimens, slice by slice.
+
+Lengths are in nm, phases in rad, and waves are as in `physics.optics`.
 
 Slice k of thickness dz multiplies the wave by t_k = exp(-sigma V' d_k) exp(i sigma V d_k), where d_k is the thickness
 of the body within the slice. Free space P(dz) lies between the middles of neighbouring slices (Strang's splitting,

@@ -193,8 +193,7 @@ def displacement(
     astigmatism: Array = 0.0,
     azimuth: Array = 0.0,
 ) -> tuple[Array, Array]:
-    """Gradient of W over f: the distance (y, x) [nm] from its point at which the ray of frequency f meets the image
-    plane.
+    """Gradient of W over f: the displacement (y, x) [nm] of the ray of frequency f in the image plane.
 
         dW/df = C1 alpha + A1 (cos 2 phi_A, sin 2 phi_A; sin 2 phi_A, -cos 2 phi_A) alpha + C3 alpha^2 alpha
 

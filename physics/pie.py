@@ -58,8 +58,7 @@ class _Rule:
 
 @dataclass(frozen=True)
 class _Scan:
-    """Input of the sweeps. Spectra and ramps have zero frequency at N//2, as the patterns do, so that nothing is
-    shifted.
+    """Input of the sweeps. Spectra and ramps have zero frequency at N//2, like the patterns, so nothing is shifted.
 
     (Such a spectrum is that of a wave times a carrier of modulus 1, which drops out of conj(p) d.)
     """
@@ -164,8 +163,7 @@ def orthogonal(probe: Array) -> Array:
 
 
 def without_ambiguities(transmission: Array, light: Array) -> tuple[Array, complex]:
-    """Return the object with mean phase 0 and rms modulus 1 in the illuminated area, and the factor c it was divided
-    by.
+    """Divide the object by the factor c that leaves mean phase 0 and rms modulus 1 in the illuminated area.
 
         O' = O / c,   c = sqrt(sum L |O|^2 / sum L) exp(i arg sum L O)
 

@@ -40,8 +40,7 @@ def sweep(
     along_x: Array,
     rule: Array,
 ) -> float:
-    """Do the same as `pie._sweep`: update transmission and spectrum in place by one sweep, and return the squared
-    error.
+    """Update transmission and spectrum in place by one sweep, and return the squared error, as `pie._sweep` does.
 
     Args:
         intensity: (n, qy, qx).
