@@ -207,9 +207,7 @@ def vacuum(phase: Array, window: Array) -> Array:
     ring = (radius >= ANNULUS[0]) & (radius <= ANNULUS[1]) & (window > 0)
     if not ring.any():
         return np.zeros((*phase.shape[:-2], 1, 1), phase.dtype)
-    means = [
-        image[ring].mean() for image in phase.reshape(-1, ny, nx)
-    ]  # one by one, so that the bits do not depend on the batch
+    means = [image[ring].mean() for image in phase.reshape(-1, ny, nx)]  # one by one: bits do not depend on the batch
     return np.array(means, phase.dtype).reshape(*phase.shape[:-2], 1, 1)
 
 
