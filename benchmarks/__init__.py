@@ -1,1 +1,1 @@
-"""Speeds as ratios within one run: to the bare work that a sample needs, and to one in-process loop."""
+"""Benchmarks: speeds as ratios within one run, to the bare work of a sample and to one in-process loop."""

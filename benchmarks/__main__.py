@@ -1,4 +1,4 @@
-"""`python -m benchmarks generate | train | retrieve | stitch`."""
+"""Run a benchmark: `python -m benchmarks generate | train | retrieve | stitch`."""
 
 import argparse
 import importlib
@@ -15,14 +15,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("name", choices=list(COUNTS))
     parser.add_argument(
-        "--n", type=int, help="training samples (4000), generate also runs with 10 n; patterns (32); patches (65536)"
+        "--n", type=int, help="training samples (4000; generate runs with 10 n too), patterns (32) or patches (65536)"
     )
-    parser.add_argument("--task", default="tie", choices=("tie", "cdi"), help="of generate (tie)")
-    parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (this one)")
-    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("--task", default="tie", choices=("tie", "cdi"), help="generate: the task (default: tie)")
+    parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (default: this one)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args()
     if args.name == "train":
-        on_huge_pages()  # as `train` does; the peer inherits it
+        on_huge_pages()  # as `train` does; the process of the peer inherits it
     benchmark = importlib.import_module(f"benchmarks.{args.name}")
     options = {"train": {"torch_python": args.torch_python}, "generate": {"task": args.task}}.get(args.name, {})
     report = benchmark.measure(args.n or COUNTS[args.name], **options)

@@ -1,11 +1,13 @@
-"""`generate`, default recipe of a task: engine on all cores, one in-process loop, bare work; memory at n and 10 n.
+"""Speed and memory of `generate` with the default recipe of a task, compared with one in-process loop and bare work.
 
-bare work     what a sample cannot do without, each timed alone with the best library call: FFTs (scipy.fft), shot
-              noise (NumPy's Poisson); tie: interpolations (scipy.ndimage's cubic spline); cdi: sines and exponentials
-              of the phase, the error function of the edge. No specimen, no hashing, no disk.
-in-process    the engine's unit function, one core, warm: draw, simulate, measure, encode, hash, write, receipt.
-engine        the command line with a worker per core: samples per second from the difference of two runs, so that
-              starting and ending cancel; their time is given apart.
+bare work     the work that no sample can do without, each part timed alone with the best library call: FFTs (by
+              scipy.fft), shot noise (NumPy's Poisson); for tie interpolations (scipy.ndimage's cubic spline); for cdi
+              sines and exponentials of the phase, and the error function of the edge. Specimens, hashing and disk are
+              not in it.
+in-process    the engine's function that makes a shard, on one core, warm: draw, simulate, measure, encode, hash, write,
+              receipt.
+engine        the command line with a worker per core. Samples per second follow from the difference of two runs, with n
+              and 10 n samples, so that the time of starting and ending cancels; that time is reported apart.
 """
 
 import subprocess
@@ -30,7 +32,15 @@ from schemas.runtime.machine import cores
 
 
 def measure(n: int, task: str) -> dict[str, Any]:
-    """All figures. n: training samples of the small run."""
+    """Measure speeds, ratios and peak memory.
+
+    Args:
+        n: training samples of the small run; the large one has 10 n.
+        task: name of the task.
+
+    Returns:
+        The report, with numbers by name.
+    """
     with tempfile.TemporaryDirectory() as folder:
         loop = _loop(Path(folder) / "loop.zarr", task, n)
         small, large = (_engine(Path(folder) / f"{count}.zarr", task, count) for count in (n, 10 * n))
@@ -56,7 +66,7 @@ def measure(n: int, task: str) -> dict[str, Any]:
 
 
 def _best(work: Callable[[], object], rounds: int = 50) -> float:
-    """The median over rounds of the time of one call."""
+    """Return the median time [s] of a call of `work` over all rounds."""
     work()
     times = []
     for _ in range(rounds):
@@ -67,17 +77,17 @@ def _best(work: Callable[[], object], rounds: int = 50) -> float:
 
 
 def _bare_tie() -> dict[str, float]:
-    """Seconds per sample of each kind of bare work."""
+    """Return the seconds per sample of each kind of bare work of tie."""
     recipe = tie.RECIPES["default"]
     fine = recipe.image_size * recipe.supersampling
     rng = np.random.default_rng(0)
     wave = (rng.normal(size=(fine, fine)) + 1j * rng.normal(size=(fine, fine))).astype(np.complex64)
-    posed = recipe.image_size * min(recipe.supersampling, 2)  # the grid that images are turned on
+    posed = recipe.image_size * min(recipe.supersampling, 2)  # the grid on which images are rotated
     image = abs(wave[:posed, :posed])
     counts = np.full((recipe.images, recipe.image_size, recipe.image_size), 4e4)
     matrix, offset = np.array([[1.01, 0.03], [-0.03, 1.01]]), np.array([0.4, -1.3])
     return {
-        "fft": recipe.images * _best(lambda: scipy.fft.fft2(wave)),  # one forward, one back per image out of focus
+        "fft": recipe.images * _best(lambda: scipy.fft.fft2(wave)),  # one forward, and one back per image out of focus
         "noise": _best(lambda: rng.poisson(counts)),
         LIBRARY: (recipe.images - 1)
         * _best(lambda: ndimage.affine_transform(image, matrix, offset, order=3, mode="grid-wrap")),
@@ -92,7 +102,7 @@ def _bare_cdi() -> dict[str, float]:
     counts = np.full(recipe.finest, 100.0)
     place = rng.normal(size=(recipe.image_size, recipe.image_size))
     terms = (recipe.displacement.gratings, recipe.displacement.gaussians)
-    gratings, gaussians = ((knob.low + knob.high) / 2 for knob in terms)
+    gratings, gaussians = ((term.low + term.high) / 2 for term in terms)
     elementary = gratings * _best(lambda: np.sin(place)) + gaussians * _best(lambda: np.exp(place))
     return {
         "fft": _best(lambda: scipy.fft.fft2(wave)),
@@ -106,7 +116,7 @@ BARE: dict[str, Callable[[], dict[str, float]]] = {"tie": _bare_tie, "cdi": _bar
 
 
 def _loop(out: Path, task: str, n: int) -> float:
-    """Seconds per sample of all jobs, in this process, which has made samples before."""
+    """Return the seconds per sample of making all shards in this process, which has made samples before."""
     samples = {"train": n, "validation": 0, "test": 0}
     recipe = find_generator(task)[1].RECIPES["default"]
     plan, _ = pipeline.lay_out(pipeline.plan(task, recipe, 0, samples, out), None)
@@ -118,7 +128,7 @@ def _loop(out: Path, task: str, n: int) -> float:
 
 
 def _engine(out: Path, task: str, n: int) -> dict[str, float]:
-    """Wall time and peak memory of the command line, all its processes together."""
+    """Run the command line, and return its wall time and the peak memory of all its processes together."""
     command = [sys.executable, "-m", "generators", "--task", task, "--validation", "0", "--test", "0"]
     command += ["--n", str(n), "--out", str(out), "--workers", str(cores())]
     start = time.perf_counter()
@@ -133,7 +143,7 @@ def _engine(out: Path, task: str, n: int) -> dict[str, float]:
 
 
 def _memory(pid: int) -> int:
-    """Bytes of a process and all below it, shared pages in equal parts."""
+    """Return the bytes of a process and its descendants; shared pages are divided equally among the processes."""
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
@@ -143,13 +153,13 @@ def _memory(pid: int) -> int:
     for process in family:
         try:
             total += process.memory_full_info().pss
-        except psutil.Error:  # ended meanwhile
+        except psutil.Error:  # the process has ended meanwhile
             continue
     return total
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Format the report as text."""
     speed, ratio, memory = report["samples_per_second"], report["ratios"], report["peak_memory_mb"]
     bare = ", ".join(f"{name} {value:.2f}" for name, value in report["bare_ms"].items())
     return "\n".join(
@@ -160,7 +170,7 @@ def text(report: dict[str, Any]) -> str:
             f"   engine {speed['engine']:,.0f}",
             f"a sample / its bare work        {ratio['sample_to_bare']:.2f}   (at most 2.5)",
             *(
-                f"  with our spline for SciPy's   {value:.2f}"
+                f"  with our spline instead       {value:.2f}"
                 for name, value in ratio.items()
                 if name == "sample_to_bare_with_our_spline"
             ),

@@ -1,7 +1,9 @@
-"""The U-Net of training/models/unet.py in PyTorch, channels-last: a step's speed, for `benchmarks train`. Stands alone.
+"""The U-Net of training/models/unet.py in PyTorch, channels-last, and the speed of its training step.
 
-python benchmarks/peer_torch.py '{"inputs": 2, "outputs": 1, "size": 64, "batch": 32, "widths": [32, 64, 64],
-                                  "patch": 2, "groups": 8, "rounds": 40, "compile": false}'
+`benchmarks train` runs this file as a script of its own. By hand:
+
+    python benchmarks/peer_torch.py '{"inputs": 2, "outputs": 1, "size": 64, "batch": 32, "widths": [32, 64, 64],
+                                      "patch": 2, "groups": 8, "rounds": 40, "compile": false}'
 """
 
 import json
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 
 class Block(nn.Module):
-    """A residual block."""
+    """Residual block."""
 
     def __init__(self, inputs, outputs, groups):
         super().__init__()
@@ -26,13 +28,13 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
 
     def forward(self, x):
-        """(sample, channel, y, x)."""
+        """Apply the block to x (sample, channel, y, x)."""
         y = F.relu(self.first_norm(self.first(x)))
         return F.relu(self.second_norm(self.second(y)) + self.skip(x))
 
 
 class UNet(nn.Module):
-    """One residual block per level and way."""
+    """U-Net with one residual block per level on the way down and on the way up."""
 
     def __init__(self, inputs, outputs, widths, patch, groups):
         super().__init__()
@@ -46,7 +48,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], outputs * patch**2, 1)
 
     def forward(self, x):
-        """(sample, channel, y, x)."""
+        """Apply the network to x (sample, channel, y, x)."""
         x = self.stem(F.pixel_unshuffle(x, self.patch))
         skips = []
         for level, block in enumerate(self.down):
@@ -58,7 +60,14 @@ class UNet(nn.Module):
 
 
 def measure(spec):
-    """Parameters, and samples per second of learning: forward, mean squared error, backward, clip, Adam."""
+    """Measure the speed of training: forward pass, mean squared error, backward pass, clipping, Adam.
+
+    Args:
+        spec: shape of the network and of its batches, as in the example at the top.
+
+    Returns:
+        Samples per second, number of parameters, device and version of PyTorch.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     net = UNet(spec["inputs"], spec["outputs"], spec["widths"], spec["patch"], spec["groups"]).to(

@@ -1,15 +1,15 @@
-"""Phase retrieval of objects of 32 x 32 pixels: 620 iterations, a network, and 50 iterations started from it.
+"""Speed of phase retrieval of objects of 32 x 32 pixels: 620 iterations, a network, and a network with 50 iterations.
 
-Milliseconds per pattern, each both ways: a block of patterns at once, and one pattern at a time, as the paper had it.
+Times are in milliseconds per pattern, for a block of patterns at once, and for one pattern at a time as in the paper.
 
-floor         two Fourier transforms per iteration of 620 and nothing else, in blocks that stay in the cache: the floor.
-iterations    `physics.phase_retrieval.reconstruct`, the published 620, from random starts; patterns of 64 x 64.
-network       CDI NN's two networks (`train --task cdi --recipe seed`), patterns of 32 x 32, to shape and phase. It has
-              learned nothing: that changes its answers, not its time. What is compiled first is not timed.
+floor         two Fourier transforms per iteration, for 620 iterations, in blocks that stay in the cache.
+iterations    `physics.phase_retrieval.reconstruct`: the published 620, from random starts, for patterns of 64 x 64.
+network       CDI NN's two networks (`train --recipe seed`), from patterns of 32 x 32 to shape and phase.
+              They are untrained, which changes their answers but not their time. Compilation is not timed.
 refined       the network, and 50 iterations from its answer (`infer --refine 50`).
 
-Iterations run on one core, by NumPy; the network wherever JAX finds itself, on all cores if there is no accelerator.
-How near the answers come is said by `evaluate` (workflows/cdi_inversion), not here.
+Iterations run on one core, by NumPy. The network runs on the device that JAX finds, on all cores if there is no
+accelerator. The accuracy of the answers is the subject of `evaluate` (workflows/cdi_inversion), not of this benchmark.
 """
 
 import time
@@ -53,10 +53,22 @@ RATIOS = {
 def measure(
     n: int, *, rounds: int = ROUNDS, schedule: Schedule = PUBLISHED, network: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """All figures. n: patterns. network: its knobs. Rounds are interleaved: a busy machine slows all that is timed."""
+    """Measure the times and their ratios.
+
+    The rounds are interleaved, so that other work on the machine slows all calls alike.
+
+    Args:
+        n: number of patterns.
+        rounds: number of rounds; medians are reported.
+        schedule: the iterations that are timed.
+        network: settings of the network, as for `--set`.
+
+    Returns:
+        The report, with numbers by name.
+    """
     work = _work(n, schedule, _network(network))
     for name in ("network block", "network one by one"):
-        work[name]()  # compiles
+        work[name]()  # compiles before anything is timed
     turns = [{name: _seconds(call) for name, call in work.items()} for _ in range(rounds)]
     times = {name: np.array([turn[name] for turn in turns]) for name in work}
     return {
@@ -69,7 +81,7 @@ def measure(
 
 
 def _work(n: int, schedule: Schedule, predict: Predict) -> Work:
-    """What is timed: each first all patterns at once, then one at a time."""
+    """Return the calls to be timed, each for all patterns at once and for one pattern at a time."""
     fields, starts = _patterns(n)
     solve: dict[str, Callable[[slice], object]] = {
         "": lambda rows: reconstruct(fields["amplitude_oversampled"][rows], starts[rows], schedule),
@@ -87,7 +99,7 @@ def _one_by_one(solve: Callable[[slice], object], n: int) -> None:
 
 
 def _patterns(n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Amplitudes of discs of random phase, as the task stores them, and random starts."""
+    """Return amplitudes of discs of random phase, as the task stores them, and random starts."""
     rng = np.random.default_rng(0)
     y, x = np.arange(SIDE)[:, None] - SIDE // 2, np.arange(SIDE) - SIDE // 2
     disc = y**2 + x**2 < rng.uniform(6, 14, (n, 1, 1)) ** 2
@@ -101,10 +113,10 @@ def _rows(fields: Fields, rows: slice) -> Fields:
     return {name: values[rows] for name, values in fields.items()}
 
 
-def _network(knobs: Sequence[str]) -> Predict:
-    """CDI NN as it is before learning: patterns -> shape and phase."""
+def _network(given: Sequence[str]) -> Predict:
+    """Return the untrained CDI NN as a function from patterns to shape and phase."""
     task = find_task("cdi").select(frozenset({"amplitude_oversampled"}))
-    recipe = make(recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["seed"], knobs)
+    recipe = make(recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["seed"], given)
     raw = {"amplitude": Moments(mean=0, std=1)}
     features = features_of(task, recipe, raw, dict.fromkeys(("y", "x", "qy", "qx"), SIDE))
     network = assemble(recipe, features)
@@ -135,13 +147,13 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Format the report as text."""
     times, ratios = report["ms_per_pattern"], report["ratios"]
     kinds = {"iterations": "", "network": "network ", "refined": "refined "}
     return "\n".join(
         [
             f"{report['n']} patterns, {report['iterations']} iterations, {report['hardware']}",
-            f"ms a pattern   a block   one by one      transforms alone {times['floor']:.2f}",
+            f"ms/pattern     a block   one by one      transforms alone {times['floor']:.2f}",
             *(f"{k:<13}{times[f'{p}block']:>9.2f}{times[f'{p}one by one']:>13.2f}" for k, p in kinds.items()),
             *(f"{name.replace('_', ' '):<36}{value:9.2f}" for name, value in ratios.items()),
         ]

@@ -1,15 +1,18 @@
-"""65,536 patches to one image: ours, from Zarr to Zarr, against the loop of deep-phase-imaging over arrays in memory.
+"""Speed of stitching 65,536 patches to one image, compared with the loop of deep-phase-imaging.
 
-Patches of 32 x 32 pixels, weighted within 12 x 12, at the positions of the measured hBN scan (../shared/data, or the
-same raster: 256 x 256, step 0.869959 px of four pixels each), of a known image, with a constant of their own and noise.
+The patches have 32 x 32 pixels and weight in the middle 12 x 12. They are cut from a known image at the positions of
+the measured hBN scan (../shared/data, or the same raster: 256 x 256, step 0.869959 px of four pixels each). Each has a
+constant of its own, and noise.
 
-seed     its loop restated in plain Python and NumPy: 3 sweeps, alpha 0.1, in shuffled order, on float64 patches.
-         Given apart: the loop before it that makes patches mean-free, which ours has in it. No reading, no writing.
-ours     `inference.stitching.store.write`, each time in a process of its own that has stitched a few patches before:
-         reading, least squares, writing. Its peak of memory is that of the process, libraries and all.
+seed     the loop of deep-phase-imaging, rewritten in plain Python and NumPy: 3 sweeps, alpha 0.1, in shuffled order, on
+         float64 patches, without reading and writing. The loop before it, which subtracts the mean of each patch, is
+         reported apart; ours includes this step.
+ours     `inference.stitching.store.write`: reading, least squares, writing. Each run has a process of its own, which
+         has stitched a few patches before. The peak memory is that of the whole process with its libraries.
 
-Both take turns; the best of each counts, by the clock and by processor time, which other users of the machine disturb
-less (reading takes two cores for a while). Errors are root mean squares against the true image, constant removed.
+Our stitching runs from Zarr to Zarr, the loop over arrays in memory. Both take turns, and the best of each counts, by
+wall time and by processor time. Other users of the machine disturb the latter less (reading uses two cores for a
+while). Errors are root mean squares against the true image, after removing the constant.
 """
 
 import json
@@ -35,21 +38,28 @@ from schemas.store import open_split, units
 from schemas.task import Field, Task
 
 TURNS = 5
-SIDE, MASKED, FINE = 32, slice(10, 22), 4  # pixels of a patch; those with weight; pixels of a patch per scan's pixel
+SIDE, MASKED, FINE = 32, slice(10, 22), 4  # pixels of a patch; pixels with weight; pixels of a patch per scan pixel
 RASTER, STEP = 256, 0.869959
 NOISE = 0.1  # rad
-UNIT = 8192  # patches in an object
+SHARD = 8192  # patches in an object of the store
 MEASURED = Path(__file__).parent.parent.parent / "shared" / "data" / "hbn_4dstem" / "positions.npy"
 
 
 def measure(n: int) -> dict[str, Any]:
-    """All figures. n: patches, at most 65,536; the first of the scan."""
+    """Measure times, ratios, peak memory and errors.
+
+    Args:
+        n: number of patches, the first of the scan, at most 65,536.
+
+    Returns:
+        The report, with numbers by name.
+    """
     position = positions()[:n] * FINE
     truth = texture(np.random.default_rng(0), int(np.rint(position).max()) + SIDE + 1)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "patches.zarr"
         values = cut(truth, position)
-        publish_patches(source, values, UNIT)
+        publish_patches(source, values, SHARD)
         np.save(Path(folder) / "position.npy", position)
         preparing, masked = mean_free(values)
         del values
@@ -76,7 +86,7 @@ def measure(n: int) -> dict[str, Any]:
 
 
 def positions() -> np.ndarray:
-    """y, x of the patches (patch, 2), in pixels of the scan."""
+    """Return the positions y, x of the patches (patch, 2), in pixels of the scan."""
     if MEASURED.exists():
         measured: np.ndarray = np.load(MEASURED)[:, ::-1]  # x is the first column
         return measured
@@ -84,7 +94,12 @@ def positions() -> np.ndarray:
 
 
 def texture(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A phase [rad] with the amplitudes of natural images, 1/f, and standard deviation 1."""
+    """Return a phase [rad] with the spectrum of natural images, 1/f in amplitude, and standard deviation 1.
+
+    Args:
+        rng: random generator.
+        side: number of pixels along each axis.
+    """
     waves = scipy.fft.rfft2(rng.normal(size=(side, side)))
     f = np.hypot(scipy.fft.fftfreq(side)[:, None], scipy.fft.rfftfreq(side))
     image: np.ndarray = scipy.fft.irfft2(waves / np.maximum(f, 1 / side), (side, side))
@@ -92,7 +107,15 @@ def texture(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def cut(truth: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """The patches (patch, y, x), float32, with a constant of their own and noise."""
+    """Cut patches from an image, and add a constant to each, and noise.
+
+    Args:
+        truth: the image (y, x) [rad].
+        position: (patch, 2) [pixel].
+
+    Returns:
+        The patches (patch, y, x), float32.
+    """
     rng = np.random.default_rng(1)
     values = rng.normal(0, NOISE, (len(position), SIDE, SIDE)).astype(np.float32)
     values += rng.normal(size=(len(position), 1, 1)).astype(np.float32)
@@ -102,14 +125,21 @@ def cut(truth: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def mask() -> np.ndarray:
-    """(y, x): 1 where a patch is known."""
+    """Return the mask (y, x), which is 1 where a patch is known."""
     found = np.zeros((SIDE, SIDE))
     found[MASKED, MASKED] = 1
     return found
 
 
 def mean_free(values: np.ndarray) -> tuple[float, np.ndarray]:
-    """Seconds, and patches as the seed's loop takes them, made as the seed does."""
+    """Subtract the mean of each patch, and apply its weight, as deep-phase-imaging does before its loop.
+
+    Args:
+        values: patches (patch, y, x) [rad].
+
+    Returns:
+        The time [s] that this takes, and the patches (patch, y, x), float64.
+    """
     start = time.perf_counter()
     weight, inside = mask(), mask().astype(bool)
     found = np.zeros(values.shape)
@@ -119,7 +149,15 @@ def mean_free(values: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def seed_loop(patches: np.ndarray, position: np.ndarray) -> dict[str, Any]:
-    """Seconds, those of the processor, and the image."""
+    """Stitch patches by the loop of deep-phase-imaging.
+
+    Args:
+        patches: (patch, y, x) of `mean_free`.
+        position: (patch, 2) [pixel].
+
+    Returns:
+        Wall time and processor time [s], and the image.
+    """
     start, busy = time.perf_counter(), time.process_time()
     inside, alpha = mask().reshape(-1, 1).astype(bool), 0.1
     corner = np.round(position).astype(int)
@@ -135,9 +173,15 @@ def seed_loop(patches: np.ndarray, position: np.ndarray) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "busy": time.process_time() - busy, "image": image}
 
 
-def publish_patches(path: Path, values: np.ndarray, unit: int) -> None:
-    """A store of predictions that holds these patches (sample, y, x)."""
-    publish_folder(path, _objects(_described(values.shape, unit), values))
+def publish_patches(path: Path, values: np.ndarray, shard: int) -> None:
+    """Write a store of predictions that holds the given patches.
+
+    Args:
+        path: the store.
+        values: patches (sample, y, x) [rad].
+        shard: number of patches in an object of the store.
+    """
+    publish_folder(path, _objects(_described(values.shape, shard), values))
 
 
 def _objects(predictions: Predictions, values: np.ndarray) -> Iterator[tuple[str, bytes]]:
@@ -146,7 +190,7 @@ def _objects(predictions: Predictions, values: np.ndarray) -> Iterator[tuple[str
         yield from objects(predictions, start, {"phase": values[start:stop]}).items()
 
 
-def _described(shape: tuple[int, ...], unit: int) -> Predictions:
+def _described(shape: tuple[int, ...], shard: int) -> Predictions:
     fields = (
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "a pattern"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "a patch of the object"),
@@ -154,7 +198,7 @@ def _described(shape: tuple[int, ...], unit: int) -> Predictions:
     task = Task("patches", "1.0", "patches of an object", "phase = phase", fields, Gauge(("constant",), ("phase",)))
     about = {"name": "patches", "kind": "classical", "method": "cut", "version": 1, "about": "cut from an image"}
     which = {"dataset_digest": "0" * 64, "family": "", "split": "test", "split_digest": "0" * 64, "samples": shape[0]}
-    layout = {"unit": unit, "chunks": {"phase": (min(unit, 256), *shape[1:])}, "tiles": {}, "overlap": 0.0}
+    layout = {"unit": shard, "chunks": {"phase": (min(shard, 256), *shape[1:])}, "tiles": {}, "overlap": 0.0}
     made: dict[str, Any] = {
         "settings": {},
         "weights": None,
@@ -169,7 +213,11 @@ def _described(shape: tuple[int, ...], unit: int) -> Predictions:
 
 
 def ours(folder: Path) -> dict[str, Any]:
-    """Seconds from store to store, those of the processor, and the peak of memory [byte], of a process of its own."""
+    """Stitch the patches of a folder in a process of its own.
+
+    Returns:
+        Wall time and processor time [s] from store to store, and the peak memory [byte].
+    """
     command = [sys.executable, "-m", "benchmarks.stitch", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -187,7 +235,7 @@ def _alone(folder: Path) -> None:
 
 
 def _peak() -> int:
-    """Of this process's memory [byte]; that of getrusage is not less than its parent's was when it started this one."""
+    """Return the peak memory [byte] of this process; getrusage could give the larger one of its parent."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
@@ -197,25 +245,31 @@ def _scans(position: np.ndarray) -> Scans:
 
 
 def error(image: np.ndarray, truth: np.ndarray, known: np.ndarray) -> float:
-    """Root mean square [rad] of the difference at the known pixels, less its mean."""
+    """Root mean square [rad] of the difference of two images at the known pixels, after removing its mean.
+
+    Args:
+        image: (y, x) [rad].
+        truth: (y, x) [rad].
+        known: mask (y, x), bool.
+    """
     ny, nx = known.shape
     difference = (image[:ny, :nx] - truth[:ny, :nx])[known]
     return float(difference.std())
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Format the report as text."""
     seconds, busy, errors, ratios = (report[key] for key in ("seconds", "processor_seconds", "error_rad", "ratios"))
     return "\n".join(
         [
             f"stitching {report['patches']:,} patches of {SIDE} x {SIDE}, {report['hardware']}",
-            f"seed's loop over arrays [s]     {seconds['seed']:.2f}   of the processor {busy['seed']:.2f}"
-            f"   before it, means {seconds['seed_before']:.2f}",
-            f"ours, Zarr to Zarr [s]          {seconds['ours']:.2f}   of the processor {busy['ours']:.2f}",
+            f"published loop, arrays [s]      {seconds['seed']:.2f}   processor time {busy['seed']:.2f}"
+            f"   means before it {seconds['seed_before']:.2f}",
+            f"ours, Zarr to Zarr [s]          {seconds['ours']:.2f}   processor time {busy['ours']:.2f}",
             f"times faster                    {ratios['seed_to_ours']:.2f}   (at least 3)"
             f"   by processor time {ratios['seed_to_ours_processor']:.2f}",
             f"peak memory of ours [MB]        {report['peak_memory_mb']:,.0f}   (at most 2,147)",
-            f"rms error [rad]                 {errors['ours']:.4f}   seed's {errors['seed']:.4f}"
+            f"rms error [rad]                 {errors['ours']:.4f}   published loop {errors['seed']:.4f}"
             f"   noise of a patch {report['noise_rad']:.2f}",
         ]
     )

@@ -1,11 +1,11 @@
-"""`train --task tie --model unet`, default recipe: the step against PyTorch, the loader against the step and the disk.
+"""Speed of `train --task tie --model unet` with the default recipe, compared with PyTorch and with the disk.
 
-step       one step of learning (training/steps.py), data on the device: encode, network, loss, gradient, clip, Adam.
-peer       the same network and rule in PyTorch, channels-last (benchmarks/peer_torch.py), taking turns with ours; by
-           the python that has torch: this one, or --torch-python.
-loader     batches of a stream (training/batches.py), nobody learning: against the step's needs, and against reading the
-           same objects raw, without decoding.
-start      from the command to the first line of its journal.
+step       one training step (training/steps.py) with data on the device: encode, network, loss, gradient, clip, Adam.
+peer       the same network and optimizer in PyTorch, channels-last (benchmarks/peer_torch.py). It takes turns with
+           ours, and runs in the python that has torch: this one, or --torch-python.
+loader     batches of a stream (training/batches.py) without training, compared with the needs of the step, and with
+           reading the same objects without decoding them.
+start      time from the command to the first line of its journal.
 """
 
 import json
@@ -29,12 +29,20 @@ from training.loop import samples_of
 from training.recipe import recipe_of
 from training.run import Run, hardware, prepare
 
-ROUNDS = 40  # steps that are timed, of which the median counts
-TURNS = 3  # of ours and the peer's; the best of each counts
+ROUNDS = 40  # steps that are timed; the median counts
+TURNS = 3  # turns of ours and the peer; the best of each counts
 
 
 def measure(n: int, torch_python: str | None = None) -> dict[str, Any]:
-    """All figures. n: training samples of the dataset."""
+    """Measure speeds and their ratios.
+
+    Args:
+        n: training samples of the dataset.
+        torch_python: a python that has torch; None for this one.
+
+    Returns:
+        The report, with numbers by name.
+    """
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "tie.zarr"
         _command("generators", "--task", "tie", "--n", n, "--out", data)
@@ -66,7 +74,7 @@ def _command(room: str, *args: object) -> None:
 
 
 def _step(run: Run) -> float:
-    """Samples per second of learning, data on the device."""
+    """Return the samples per second of training, with data on the device."""
     mesh = devices.mesh(run.recipe.batch_size)
     network = assembly.assemble(run.recipe, run.features)
     rule = optimizers.build(run.recipe, 10**6)
@@ -84,16 +92,16 @@ def _step(run: Run) -> float:
 
 
 def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
-    """What the peer says of itself; None without PyTorch."""
-    knobs: Any = run.recipe.model  # type: ignore[attr-defined]
+    """Return the measurement of the peer, or None without PyTorch."""
+    settings: Any = run.recipe.model  # type: ignore[attr-defined]
     spec = {
         "inputs": run.features.inputs.channels,
         "outputs": run.features.output_shape[-1],
         "size": run.features.inputs.spatial[0],
         "batch": run.recipe.batch_size,
-        "widths": [round(knobs.width * factor) for factor in knobs.widening],
-        "patch": knobs.patch,
-        "groups": knobs.groups,
+        "widths": [round(settings.width * factor) for factor in settings.widening],
+        "patch": settings.patch,
+        "groups": settings.groups,
         "rounds": ROUNDS,
         "compile": jax.default_backend() == "gpu",
     }
@@ -107,7 +115,7 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
 
 
 def _loader(run: Run) -> dict[str, float]:
-    """Samples and decoded bytes per second of a stream, from its first batch on."""
+    """Return samples and decoded bytes per second of a stream, from its first batch on."""
     mesh = devices.mesh(run.recipe.batch_size)
     data, order, _ = samples_of(run, "train", 0)
     stream = Stream(data, order, mesh).batches(0, 2 * order.steps)
@@ -128,7 +136,7 @@ def _nbytes(batch: Batch) -> int:
 
 
 def _raw(data: Path) -> float:
-    """Bytes per second of reading the same objects, from the page cache, undecoded."""
+    """Return bytes per second of reading the same objects from the page cache, without decoding."""
     paths = [
         path for name in ("intensity", "phase") for path in (data / "train" / name).rglob("c/**/*") if path.is_file()
     ]
@@ -138,7 +146,7 @@ def _raw(data: Path) -> float:
 
 
 def _start(data: Path, out: Path) -> float:
-    """Seconds from the command to the first line of the journal."""
+    """Return the seconds from the command to the first line of the journal."""
     args = ["--data", data, "--out", out, "--epochs", 1, "--set", "log_every=1"]
     start = time.perf_counter()
     process = subprocess.Popen(
@@ -154,18 +162,18 @@ def _start(data: Path, out: Path) -> float:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Format the report as text."""
     speed, ratio, flow, peer = (report[key] for key in ("samples_per_second", "ratios", "bytes_per_second", "peer"))
     against = (
         f"{ratio['step_to_peer']:.2f} of PyTorch {peer['version']} on {peer['device']} ({speed['peer']:.0f})"
         if peer
-        else "no PyTorch here to compare with (--torch-python)"
+        else "not compared, because this python has no PyTorch: give --torch-python"
     )
     return "\n".join(
         [
             f"hardware  {report['hardware']}",
             f"step      {speed['step']:.0f} samples/s: {against}",
-            f"loader    {speed['loader']:.0f} samples/s, {ratio['loader_to_step']:.1f} times what the step takes; "
+            f"loader    {speed['loader']:.0f} samples/s, {ratio['loader_to_step']:.1f} times the need of the step; "
             f"{flow['loader'] / 1e6:.0f} MB/s decoded, {ratio['loader_to_raw']:.2f} of a raw read "
             f"({flow['raw'] / 1e6:.0f})",
             f"start     {report['start_s']:.1f} s from the command to the first step",

@@ -1,4 +1,4 @@
-"""numba, typed: a compiled function keeps its signature."""
+"""Compilation with numba that keeps the type signature of a function."""
 
 import logging
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from numba.core import event
 
 
 def compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """`function` as machine code, cached on disk, run without the interpreter's lock.
+    """Compile `function` to machine code that is cached on disk and runs without the interpreter's lock.
 
-    Strict arithmetic and no threads of its own: the bits depend on the arguments only.
+    The arithmetic is strict and runs on one thread, so the bits of a result depend on the arguments only.
     """
     return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
 
 
 class _Compiling(event.Listener):
-    """Says once that functions are compiled, not loaded: it takes half a minute. Workers leave it to their client."""
+    """Tell the user once that functions are being compiled, which takes half a minute. Worker processes stay silent."""
 
     said = False
 

@@ -1,14 +1,16 @@
-"""Far fields: what a detector far away sees of a wave. Frequencies in 1/nm, or in cycles per pixel.
+"""Far fields: the diffraction pattern that a distant detector records of a wave.
 
     D(q) = sum_r psi(r) exp(-2 pi i q.r),   amplitude |D|, intensity |D|^2
 
-The origin of r is pixel N//2 of the wave, and q = 0 is pixel N//2 of the pattern: so a real wave that is symmetric
-about its middle has a real far field. Not normalised: sum |D|^2 = N sum |psi|^2, N the pixels of the pattern, and
-|D(0)| is the sum of a flat wave. A wave in the middle of zeros gives a finer sampled pattern, `embed` puts it there.
+Frequencies are in 1/nm, or in cycles per pixel. The origin of r is pixel N//2 of the wave, and q = 0 is pixel N//2 of
+the pattern. Therefore a real wave that is symmetric about its middle has a real far field. The transform is not
+normalised: sum |D|^2 = N sum |psi|^2, where N is the number of pixels of the pattern, and |D(0)| is the sum of a flat
+wave. Surrounding a wave with zeros (`embed`) samples its pattern more finely.
 
-What |D| cannot tell: the phase of psi, where psi lies, and whether it is psi(r) or its twin conj psi(-r).
+The amplitude |D| does not determine the phase of psi (a constant), the position of psi, or whether the wave is psi(r)
+or its twin conj psi(-r).
 
-Arrays (..., y, x) and (..., qy, qx), NumPy or JAX.
+Arrays are (..., y, x) and (..., qy, qx), NumPy or JAX.
 """
 
 import numpy as np
@@ -20,24 +22,49 @@ AXES = (-2, -1)
 
 
 def far_field(wave: Array) -> Array:
-    """D of a wave, complex (..., qy, qx). wave: psi (..., y, x), real or complex."""
+    """Return the far field D of a wave, complex.
+
+    Args:
+        wave: psi (..., y, x), real or complex.
+
+    Returns:
+        D (..., qy, qx), complex.
+    """
     xp = module(wave)
     return xp.fft.fftshift(fft2(xp.fft.ifftshift(wave, AXES)), AXES)
 
 
 def near_field(pattern: Array) -> Array:
-    """The inverse of `far_field`: psi, complex (..., y, x). pattern: D (..., qy, qx)."""
+    """Return the wave psi that has the given far field; this is the inverse of `far_field`.
+
+    Args:
+        pattern: D (..., qy, qx).
+
+    Returns:
+        psi (..., y, x), complex.
+    """
     xp = module(pattern)
     return xp.fft.fftshift(ifft2(xp.fft.ifftshift(pattern, AXES)), AXES)
 
 
 def amplitude(wave: Array) -> Array:
-    """|D|, real (..., qy, qx) in the precision of the wave."""
+    """Return the amplitude |D| (..., qy, qx) of the far field, real and in the precision of the wave."""
     return abs(far_field(wave))
 
 
 def embed(image: Array, shape: tuple[int, int]) -> Array:
-    """The image amid zeros, (..., *shape): its pixel n//2 becomes pixel N//2. ValueError if it does not fit."""
+    """Surround an image with zeros, so that its pixel n//2 becomes pixel N//2 of the result.
+
+    Args:
+        image: (..., y, x).
+        shape: (ny, nx) of the result.
+
+    Returns:
+        The image among zeros, (..., ny, nx).
+
+    Raises:
+        ValueError: if the image is larger than `shape`.
+    """
     if any(small > large for small, large in zip(image.shape[-2:], shape, strict=True)):
         raise ValueError(f"an image of {image.shape[-2:]} does not fit into {shape}")
     before = [large // 2 - small // 2 for small, large in zip(image.shape[-2:], shape, strict=True)]
@@ -47,9 +74,17 @@ def embed(image: Array, shape: tuple[int, int]) -> Array:
 
 
 def middle(image: Array, shape: tuple[int, int]) -> Array:
-    """The part of an image that `embed` has put amid the rest, (..., *shape): pixel N//2 becomes pixel n//2.
+    """Cut out the middle of an image, so that its pixel N//2 becomes pixel n//2 of the result; this undoes `embed`.
 
-    ValueError if the image is smaller.
+    Args:
+        image: (..., y, x).
+        shape: (ny, nx) of the part.
+
+    Returns:
+        The part (..., ny, nx).
+
+    Raises:
+        ValueError: if the image is smaller than `shape`.
     """
     if any(small > large for small, large in zip(shape, image.shape[-2:], strict=True)):
         raise ValueError(f"an image of {image.shape[-2:]} has no part of {shape}")
@@ -59,10 +94,19 @@ def middle(image: Array, shape: tuple[int, int]) -> Array:
 
 
 def coarser(pattern: Array, factor: int) -> Array:
-    """Every factor-th pixel along each axis, q = 0 among them, again at its pixel n//2 (n = N / factor).
+    """Keep every factor-th pixel along each axis, among them q = 0, which is again at pixel n//2 (n = N / factor).
 
-    Of the pattern of a wave amid `factor` times as many zeros, the pattern of the wave alone. ValueError if the sides
-    are no multiples of the factor.
+    If the wave was embedded in a grid that is `factor` times as wide, this gives the pattern of the wave alone.
+
+    Args:
+        pattern: (..., qy, qx).
+        factor: the step from one kept pixel to the next.
+
+    Returns:
+        The coarser pattern (..., qy / factor, qx / factor).
+
+    Raises:
+        ValueError: if a side is not a multiple of the factor.
     """
     shape = pattern.shape[-2:]
     if any(n % factor for n in shape):
@@ -72,18 +116,28 @@ def coarser(pattern: Array, factor: int) -> Array:
 
 
 def disk(pattern: Array, levels: tuple[float, ...]) -> tuple[float, ...]:
-    """Brightness of the disk of a pattern, and its radius [pixel] at each of these levels of it, in their order.
+    """Return the brightness of the bright disk in a pattern, and its radius at each of the given levels.
 
-    The brightness is the one above which pixels hold half of the sum: what few bright pixels, or many dim ones beside
-    the disk, do to it is little. The radius is sqrt(A / pi), A the area above the level; a pixel counts in part within
-    an eighth of the brightness from it. pattern: (qy, qx) >= 0, not all 0. NumPy.
+    Half of the sum of the pattern lies in pixels brighter than the brightness. A few very bright pixels, or many dim
+    ones beside the disk, change it little. The radius is sqrt(A / pi), where A is the area above the level. A pixel
+    counts in part if its value is within an eighth of the brightness from the level.
+
+    Args:
+        pattern: (qy, qx) >= 0, not all 0, NumPy.
+        levels: fractions of the brightness.
+
+    Returns:
+        The brightness, then one radius [pixel] per level.
     """
     bright = _brightness(pattern)
     return bright, *(float((_above(pattern, level * bright, bright).sum() / np.pi) ** 0.5) for level in levels)
 
 
 def disk_centre(pattern: Array) -> Array:
-    """Where the middle of that disk lies (y, x) [pixel], from -n/2 to n/2 of each axis' n, cyclic: 0 is pixel 0."""
+    """Return the middle (y, x) [pixel] of the bright disk of `disk`, from -n/2 to n/2 along an axis of n pixels.
+
+    The position is cyclic, and 0 is pixel 0.
+    """
     bright = _brightness(pattern)
     area = _above(pattern, bright / 2, bright)
     return np.array([cyclic_middle(area.sum(axis=1 - axis)) for axis in (0, 1)])
@@ -100,15 +154,23 @@ def _above(pattern: Array, level: float, bright: float) -> Array:
 
 
 def partially_coherent(intensity: Array, width: float) -> Array:
-    """The intensity of a source that is not a point: blurred by a Gaussian of the standard deviation `width` [pixel].
+    """Blur an intensity as an extended source does, with a Gaussian.
 
         I' = F^-1 [ exp(-2 pi^2 s^2 r^2) F I ]
 
-    So the mutual coherence of two points of the wave at the distance r (in units of the periodic field) is
-    exp(-2 pi^2 s^2 r^2). intensity: (..., qy, qx) >= 0, periodic. width 0 returns the image itself.
+    The mutual coherence of two points of the wave at the distance r (in units of the periodic field) is exp(-2 pi^2 s^2
+    r^2).
 
-    The sum is conserved, and nothing falls below 0 (rounding is cut), if the pattern is sampled twice or finer. If not,
-    a Gaussian narrower than about half a pixel rings: of white noise, a width of 0.3 cuts and so adds some 1e-6.
+    The sum is conserved and no value falls below 0 (rounding is clipped), if the pattern is oversampled by a factor of
+    two or more. Otherwise a Gaussian narrower than about half a pixel rings: for white noise and a width of 0.3,
+    clipping adds some 1e-6.
+
+    Args:
+        intensity: (..., qy, qx) >= 0, periodic.
+        width: s [pixel], the standard deviation of the Gaussian; 0 returns the image itself.
+
+    Returns:
+        The blurred intensity (..., qy, qx).
     """
     if not width:
         return intensity

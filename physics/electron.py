@@ -1,9 +1,9 @@
-"""Relativistic electrons. Voltages in V, lengths in nm, phases in rad.
+"""Relativistic electron optics: wavelength and interaction constant. Voltages in V, lengths in nm, phases in rad.
 
-V and nm, not J and m: in SI the square of an energy is 1e-26 and f**4 is 1e40, too near the ends of float32.
-Only `+ * / **`, so that one definition serves floats, NumPy, JAX and numba, in float32 too.
+The units are V and nm, not J and m: in SI the square of an energy is 1e-26 and f**4 is 1e40, too close to the limits of
+float32. The formulas use only `+ * / **`, so one definition serves floats, NumPy, JAX and numba, also in float32.
 
-h, e, c are exact (SI 2019); the mass of the electron is that of CODATA 2022.
+h, e and c are exact (SI 2019); the mass of the electron is from CODATA 2022.
 """
 
 from math import pi
@@ -24,7 +24,11 @@ def wavelength(voltage: Array) -> Array:
 
         lambda = h c / sqrt(eU (2 m c^2 + eU))
 
-    voltage: U > 0, a number or an array of any shape; the result has its shape.
+    Args:
+        voltage: U > 0 [V], a number or an array of any shape.
+
+    Returns:
+        lambda [nm], of the shape of `voltage`.
 
     Kirkland, Advanced Computing in Electron Microscopy, ch. 2.
 
@@ -39,8 +43,14 @@ def interaction(voltage: Array) -> Array:
 
         sigma = 2 pi gamma m e lambda / h^2 = (2 pi / lambda U) (m c^2 + eU) / (2 m c^2 + eU)
 
-    voltage: U > 0 [V], a number or an array of any shape. First order in V/U, for a potential V far below U
-    (V/U = 6e-5 at 17 V and 300 kV). The limit pi/(lambda U) for slow electrons is 19 % too small at 300 kV.
+    The formula is of first order in V/U, for a potential V far below U (V/U = 6e-5 at 17 V and 300 kV). The limit
+    pi/(lambda U) for slow electrons is 19 % too small at 300 kV.
+
+    Args:
+        voltage: U > 0 [V], a number or an array of any shape.
+
+    Returns:
+        sigma [rad/(V nm)], of the shape of `voltage`.
 
     Kirkland, Advanced Computing in Electron Microscopy.
 

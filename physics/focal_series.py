@@ -1,7 +1,8 @@
-"""Phase from a focal series, plane by plane: Gerchberg, Saxton and Misell; one material. Lengths in nm, phases in rad.
+"""Phase retrieval from a focal series: Gerchberg-Saxton-Misell, and a solution for objects of one material.
 
-images: I_k (..., plane, y, x), relative to the incident beam. defocus: z_k (..., plane) [nm]. psi is the exit wave,
-P(z) psi the wave at z (`physics.optics.propagate`). Boundaries are periodic.
+Lengths are in nm, phases in rad. The images are I_k (..., plane, y, x), relative to the incident beam, and their
+defocus is z_k (..., plane) [nm]. psi is the exit wave, and P(z) psi is the wave at z (`physics.optics.propagate`).
+Boundaries are periodic.
 """
 
 from math import pi
@@ -13,24 +14,36 @@ from physics.optics import exit_wave, phasor, propagate
 from physics.phase import in_focus, transport, unwindowed, vacuum
 
 GENTLE = 0.01  # the floor of the division that starts `misell_from_transport`
-DARKEST = 1e-3  # of the incident beam: the logarithm is cut there
+DARKEST = 1e-3  # of the incident beam: darker pixels are raised to it before the logarithm
 
 
 def misell(
     images: Array, defocus: Array, wavelength: Array, sampling: Array, *, start: Array, iterations: int
 ) -> Array:
-    """Phase (..., y, x) [rad] of the exit wave, within pi of `start`: projected onto one measured plane after another.
+    """Phase of the exit wave, found by projection onto one measured plane after another (Gerchberg, Saxton, Misell).
 
         psi <- P(-z_k) [ sqrt(I_k) u / |u| ],   u = P(z_k) psi
 
-    Planes are swept there and back, `iterations` times. start: (..., y, x) [rad], for instance by the transport of
-    intensity; with the amplitude of the image in focus. wavelength, sampling: [nm], numbers or over the leading axes.
+    The first wave has the phase `start` and the amplitude of the image in focus. The planes are visited in order and
+    back again, `iterations` times.
 
-    Where a wave is dark, below 1e-6 of its greatest modulus, rounding decides its phase (`physics.moduli`): u stays
-    dark there, and the result is the phase of `start`.
+    Where a wave is dark, below 1e-6 of its greatest modulus, rounding decides its phase (`physics.moduli`). There u
+    stays dark, and the result is the phase of `start`.
 
-    The true wave is a fixed point. Without noise sum_k || |u_k| - sqrt(I_k) ||^2 does not grow for two planes (Fienup,
-    Appl. Opt. 21 (1982) 2758). Slow frequencies change the images little, and converge slowly.
+    The true wave is a fixed point. Without noise, sum_k || |u_k| - sqrt(I_k) ||^2 does not grow for two planes (Fienup,
+    Appl. Opt. 21 (1982) 2758). Low frequencies change the images little, so they converge slowly.
+
+    Args:
+        images: I_k (..., plane, y, x), relative to the incident beam.
+        defocus: z_k (..., plane) [nm].
+        wavelength: [nm], a number or an array over the leading axes.
+        sampling: [nm], a number or an array over the leading axes.
+        start: a first phase (..., y, x) [rad], for instance from the transport of intensity.
+        iterations: number of sweeps over the planes.
+
+    Returns:
+        Phase (..., y, x) [rad], within pi of `start`.
+
     Misell, J. Phys. D 6 (1973) L6; Gerchberg and Saxton, Optik 35 (1972) 237.
     """
     xp = images.__array_namespace__()
@@ -48,9 +61,21 @@ def misell(
 def misell_from_transport(
     images: Array, defocus: Array, wavelength: Array, sampling: Array, *, window: Array, iterations: int
 ) -> Array:
-    """`misell` from the transport of intensity on, its constant taken from the vacuum (`physics.phase.vacuum`). NumPy.
+    """Run `misell` from the solution of the transport-of-intensity equation. NumPy.
 
-    images: multiplied with the window (y, x); what that hides is taken for vacuum.
+    The constant of the first phase is chosen so that the vacuum around the specimen has phase 0
+    (`physics.phase.vacuum`).
+
+    Args:
+        images: I_k (..., plane, y, x), multiplied by the window; pixels that the window hides are taken for vacuum.
+        defocus: z_k (..., plane) [nm].
+        wavelength: [nm].
+        sampling: [nm].
+        window: (y, x).
+        iterations: number of sweeps over the planes.
+
+    Returns:
+        Phase (..., y, x) [rad].
     """
     series = (defocus, wavelength, sampling)
     start = transport(images, *series, floor=GENTLE)
@@ -59,12 +84,22 @@ def misell_from_transport(
 
 
 def single_material(images: Array, defocus: Array, wavelength: Array, sampling: Array, ratio: Array) -> Array:
-    """Phase (..., y, x) [rad] of one material by its projected thickness, from one plane or from many.
+    """Phase of an object made of one material, from its projected thickness; one image suffices.
 
         phi = -(r / 2) ln I,   I = F^-1 [ sum_k H_k F I_k / sum_k H_k^2 ],   H_k = 1 - pi lambda z_k r f^2
 
-    since phi = sigma V t, I = exp(-2 sigma V' t) and r = V / V' turn the transport of intensity into I_k = H_k I;
-    I is its least-squares solution. ratio: r [1], a number or over the leading axes. One plane must be underfocus.
+    With phi = sigma V t, I = exp(-2 sigma V' t) and r = V / V', the transport-of-intensity equation becomes I_k = H_k
+    I. I is the least-squares solution of these equations. A single plane must be underfocused.
+
+    Args:
+        images: I_k (..., plane, y, x), relative to the incident beam; one plane or more.
+        defocus: z_k (..., plane) [nm].
+        wavelength: lambda [nm].
+        sampling: [nm].
+        ratio: r [1], a number or an array over the leading axes.
+
+    Returns:
+        Phase (..., y, x) [rad].
 
     Valid where pi lambda z f^2 << 1. Paganin et al., J. Microsc. 206 (2002) 33, for one plane.
     """

@@ -1,11 +1,12 @@
-"""Pixels of an image that were not measured, filled in from those around them.
+"""Inpainting: fill in pixels of an image that were not measured, from the pixels around them.
 
     a     the image (..., y, x), real, periodic: opposite edges are neighbours
     H     1 at its hidden pixels, 0 at those that were measured
     K     a -> F^-1 [ f^2 F a ],   f in cycles per pixel: the Laplacian, over -4 pi^2
 
-A filled image is as measured where it was, and such that sum a K a is least: H K a = 0, it is harmonic in the holes.
-Of a diffraction pattern a = A^2 that sum is the one of |r|^2 |F^-1 A^2|^2: its autocorrelation is the most compact.
+A filled image keeps the measured pixels and has the least sum of a K a. Then H K a = 0: the image is harmonic in the
+holes. For a diffraction pattern a = A^2, this sum is the sum of |r|^2 |F^-1 A^2|^2, so the filled pattern has the most
+compact autocorrelation.
 
 NumPy or JAX. NumPy's bits do not depend on the other images.
 """
@@ -16,16 +17,22 @@ from physics.arrays import Array, module, pixel_sum
 from physics.fourier import frequencies, irfft2, rfft2
 from physics.iteration import Repeat, in_turn
 
-STEPS = 50  # enough for holes 20 pixels wide; in the middle of wider ones, what is filled in stays too even
-TINY = 1e-20  # relative to the greatest value, squared: below it nothing is left to be mended
+STEPS = 50  # enough for holes 20 pixels wide; the middle of wider holes stays too even
+TINY = 1e-20  # squared error relative to the greatest value: below it nothing is left to correct
 
 
 def filled(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
-    """The image with its hidden pixels filled in, in its dtype; by conjugate gradients (Hestenes and Stiefel 1952).
+    """Fill in the hidden pixels of images by conjugate gradients (Hestenes and Stiefel 1952).
 
-    image: (..., y, x); what stands at hidden pixels, even NaN, does not matter. measured: bool, broadcasts to it; where
-    nothing was, the image is 0. repeat: of a step, see `physics.iteration`. Holes begin as the mean of what was
-    measured.
+    The iteration starts with the mean of the measured pixels in the holes.
+
+    Args:
+        image: (..., y, x). The values at hidden pixels do not matter, not even NaN.
+        measured: bool, broadcasts to `image`. An image without a measured pixel becomes 0.
+        repeat: runs the iteration, see `physics.iteration`.
+
+    Returns:
+        The filled image (..., y, x), of the dtype of `image`.
     """
     xp = module(image)
     hidden = xp.broadcast_to(~measured, image.shape)
@@ -39,7 +46,7 @@ def filled(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
 
 
 def _within(hidden: Array, image: Array) -> Array:
-    """H K a."""
+    """Return H K a."""
     xp, shape = module(image), image.shape[-2:]
     fy, fx = frequencies(shape, 1.0, xp)
     square = (fy**2 + fx[: shape[1] // 2 + 1] ** 2).astype(image.dtype)
@@ -47,7 +54,14 @@ def _within(hidden: Array, image: Array) -> Array:
 
 
 def _step(hidden: Array, image: Array, rest: Array, way: Array) -> tuple[Any, Any, Any]:
-    """rest: r = -H K a. way: p, along which a goes to the least value; the next one is conjugate to it."""
+    """Take one step of conjugate gradients.
+
+    Args:
+        hidden: H.
+        image: a.
+        rest: r = -H K a.
+        way: p, the direction along which a moves to the least value; the next direction is conjugate to it.
+    """
     xp, curved, before = module(image), _within(hidden, way), pixel_sum(rest**2)
     length = before / xp.maximum(pixel_sum(way * curved), TINY)
     rest = rest - length * curved

@@ -1,4 +1,7 @@
-"""A step of an iteration, repeated: in Python, or in a loop that is compiled."""
+"""Repetition of a step of an iteration, in Python or in a compiled loop.
+
+A function that iterates takes an argument `repeat`, so that its caller chooses the loop.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +10,7 @@ type Repeat = Callable[[Callable[[Any], Any], Any, int], Any]
 
 
 def in_turn(step: Callable[[Any], Any], state: Any, count: int) -> Any:
-    """The step, `count` times, in Python."""
+    """Apply `step` to the state `count` times, in a Python loop, and return the last state."""
     for _ in range(count):
         state = step(state)
     return state

@@ -1,12 +1,13 @@
-"""Phase of electrons behind magnetised bodies (Aharonov and Bohm). Lengths in nm, magnetisation in A/m, phase in rad.
+"""Magnetic phase of electrons behind magnetised bodies (Aharonov and Bohm).
 
-Coordinates (x, y, z) are right-handed, z downstream. With the projected magnetisation P = integral of M over z [A/m nm]
+Lengths are in nm, magnetisation in A/m, phases in rad. Coordinates (x, y, z) are right-handed, z downstream. With the
+projected magnetisation P = integral of M over z [A/m nm],
 
     phi_m = -(e / hbar) int A_z dz = (e mu_0 / 2 pi hbar) int [P_y(r') (x - x') - P_x(r') (y - y')] / |r - r'|^2 d^2r'
 
-Only what is magnetised across the beam counts. Bodies are alone in infinite space, so the phase is not periodic: it
-falls as 1/r. (A sum over Fourier components of the periodic image, with k in rad/m, is that of an infinite lattice of
-bodies: 7 % less for a sphere of 25 nm in 150 nm.)
+Only the magnetisation across the beam contributes. Bodies are alone in infinite space, so the phase is not periodic: it
+falls as 1/r. (A sum over Fourier components of the periodic image, with k in rad/m, would give the phase of an infinite
+lattice of bodies: 7 % less for a sphere of 25 nm in 150 nm.)
 
 Beleggia and Zhu, Phil. Mag. 83 (2003) 1045, for the Fourier form.
 """
@@ -31,7 +32,9 @@ def magnetisation(mass: Array, density: Array) -> Array:
 
         M = 1000 s rho
 
-    mass: s [emu/g], equal to A m^2/kg (magnetite: 80). density: rho [g/cm^3] (magnetite: 5.18).
+    Args:
+        mass: s [emu/g], equal to A m^2/kg (magnetite: 80).
+        density: rho [g/cm^3] (magnetite: 5.18).
 
     >>> magnetisation(80, 5.18)
     414400.0
@@ -41,10 +44,17 @@ def magnetisation(mass: Array, density: Array) -> Array:
 
 @lru_cache(maxsize=2)
 def kernel(shape: tuple[int, int], sampling: float | tuple[float, float]) -> Kernel:
-    """Spectra (2 ny, nx + 1) of y / r^2 and x / r^2, times (e mu_0 / 2 pi hbar) and the area of a pixel [rad/(A/m nm)].
+    """Return the spectra of y / r^2 and x / r^2, times (e mu_0 / 2 pi hbar) and the area of a pixel [rad/(A/m nm)].
 
-    shape: (ny, nx) of the images. sampling: [nm], a number or (y, x). On twice the grid, so that what is convolved does
-    not come in again on the other side. Sampled at pixel centres, 0 at the origin. complex128, NumPy.
+    The kernels are sampled at pixel centres, with 0 at the origin, on twice the grid, so that a convolution does not
+    wrap around at the edges.
+
+    Args:
+        shape: (ny, nx) of the images.
+        sampling: [nm], a number or (y, x).
+
+    Returns:
+        Two spectra (2 ny, nx + 1), complex128, NumPy. They are cached and read-only.
     """
     dy, dx = pair(sampling)
     y, x = (np.fft.ifftshift(np.arange(2 * n) - n) * d for n, d in zip(shape, (dy, dx), strict=True))
@@ -53,15 +63,22 @@ def kernel(shape: tuple[int, int], sampling: float | tuple[float, float]) -> Ker
     scale = RATE / (2 * pi) * dy * dx / square
     found = rfft2(y[:, None] * scale, square.shape), rfft2(x * scale, square.shape)
     for spectrum in found:
-        spectrum.flags.writeable = False  # it is shared
+        spectrum.flags.writeable = False  # the cache returns the same array to every caller
     return found
 
 
 def phase(projected_y: Array, projected_x: Array, sampling: float | tuple[float, float]) -> Array:
-    """Phase (..., y, x) [rad] of a body of any magnetisation.
+    """Magnetic phase of a body of any magnetisation.
 
-    projected_y, projected_x: P (..., y, x) [A/m nm], the components of M integrated along z. sampling: [nm], numbers.
-    Linear in P; the error of the sum over pixels is of the second order in `sampling`.
+    It is linear in P; the error of the sum over pixels is of second order in `sampling`.
+
+    Args:
+        projected_y: P_y (..., y, x) [A/m nm], the component of M along y integrated along z.
+        projected_x: P_x (..., y, x) [A/m nm].
+        sampling: [nm], a number or (y, x).
+
+    Returns:
+        phi_m (..., y, x) [rad].
     """
     shape = projected_y.shape[-2:]
     double = (2 * shape[0], 2 * shape[1])
@@ -72,9 +89,16 @@ def phase(projected_y: Array, projected_x: Array, sampling: float | tuple[float,
 def uniform_phase(
     thickness: Array, magnetisation_y: float, magnetisation_x: float, sampling: float | tuple[float, float]
 ) -> Array:
-    """Phase (..., y, x) [rad] of a uniformly magnetised body: `phase` with P = M t, for two transforms, not three.
+    """Magnetic phase of a uniformly magnetised body: `phase` with P = M t, for two transforms instead of three.
 
-    thickness: t (..., y, x) [nm]. magnetisation_y, magnetisation_x: [A/m], numbers. sampling: [nm], numbers.
+    Args:
+        thickness: t (..., y, x) [nm].
+        magnetisation_y: [A/m].
+        magnetisation_x: [A/m].
+        sampling: [nm], a number or (y, x).
+
+    Returns:
+        phi_m (..., y, x) [rad].
     """
     shape = thickness.shape[-2:]
     ky, kx = kernel(shape, sampling)
@@ -83,17 +107,26 @@ def uniform_phase(
 
 
 def _back(spectrum: Array, image: Array) -> Array:
-    """The part of the doubled grid that the image covers, in its dtype."""
+    """Return the part of the doubled grid that the image covers, in its dtype."""
     ny, nx = image.shape[-2:]
     return irfft2(spectrum, (2 * ny, 2 * nx))[..., :ny, :nx].astype(image.dtype)
 
 
 def separate(forward: Array, flipped: Array) -> tuple[Array, Array]:
-    """Electrostatic and magnetic phase [rad] from those of a specimen and of the same one turned over.
+    """Separate the electrostatic and the magnetic phase of a specimen that was measured from both sides.
 
         phi_e = (phi + phi') / 2,   phi_m = (phi - phi') / 2
 
-    since turning the specimen over (and its images back) leaves phi_e and reverses phi_m. Two arrays of one shape.
-    A constant that was lost in each is lost in both sums. Tonomura et al., Phys. Rev. B 34 (1986) 3397.
+    Turning the specimen over (and its images back) leaves phi_e and reverses phi_m. If a constant was lost in each
+    measured phase, a constant is lost in each result.
+
+    Args:
+        forward: phi [rad].
+        flipped: phi' [rad], of the specimen turned over, with the same shape.
+
+    Returns:
+        (phi_e, phi_m) [rad].
+
+    Tonomura et al., Phys. Rev. B 34 (1986) 3397.
     """
     return (forward + flipped) / 2, (forward - flipped) / 2

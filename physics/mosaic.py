@@ -1,29 +1,39 @@
-"""Many small patches of one image, laid over one another on its grid; each is known up to a constant of its own.
+"""Kernels that combine many small, overlapping patches into one image; each patch has an unknown constant.
 
     u(x) = sum_i w_i(x) (a_i(x) + o_i) / W(x),   W(x) = sum_i w_i(x)
 
-values  a_i: (patch, y, x), any unit; the first pixel of patch i lies at corner[i].
-weight  w_i >= 0: (patch, y, x), or (1, y, x) if it is that of all patches.
-corner  (patch, 2): y, x of a patch's first pixel in the image; the whole patch lies in the image.
+    values  a_i   (patch, y, x), any unit; the first pixel of patch i lies at corner[i] of the image
+    weight  w_i   >= 0, (patch, y, x), or (1, y, x) if all patches have the same
+    corner        (patch, 2), the (y, x) of the first pixel of each patch; whole patches lie in the image
+    offset  o_i   (patch,), the constants
 
-`spread` and `collect` are adjoint: sum_x spread(o)(x) v(x) = sum_i o_i collect(v)_i. The overlaps couple offsets by
-diag(sum_x w_i) - collect(spread(.) / W), which no constant offset of all patches changes.
+`spread` and `collect` are adjoint: sum_x spread(o)(x) v(x) = sum_i o_i collect(v)_i. The overlaps couple the offsets by
+diag(sum_x w_i) - collect(spread(.) / W), which a constant offset of all patches does not change.
 """
 
 import numpy as np
 
 from physics.compiled import compiled
 
-ONE = 2.0**32  # what stands for 1 in `add`
-LARGEST = 2.0**15  # of |a|: then 2^16 patches may lie over one another before a sum exceeds 63 bits
+ONE = 2.0**32  # the integer that represents 1 in `add`
+LARGEST = 2.0**15  # limit of |a|: 2^16 patches may then overlap before a sum exceeds 63 bits
 
 
 @compiled
 def add(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Add w_i a_i to the image `total`; returns sum_x of w_i a_i and w_i a_i^2, (patch, 2), NaN for patches left out.
+    """Add w_i a_i of each patch to the image `total`, in place.
 
-    total: int64, in units of 1 / ONE: integers have the same sum in any order, so the image has the same bits, however
-    patches are ordered or read. Left out are patches that hold no number, or a modulus above LARGEST, where w_i > 0.
+    Integers have the same sum in any order, so the image has the same bits, however the patches are ordered or read. A
+    patch is left out if a pixel with w_i > 0 is not a number, or has a modulus above LARGEST.
+
+    Args:
+        values: a_i (patch, y, x).
+        weight: w_i (patch, y, x) or (1, y, x).
+        corner: (patch, 2).
+        total: int64 (y, x), in units of 1 / ONE; changed in place.
+
+    Returns:
+        The sums over x of w_i a_i and of w_i a_i^2, (patch, 2); NaN for patches that were left out.
     """
     patches, ny, nx = values.shape
     sums = np.zeros((patches, 2))
@@ -46,7 +56,17 @@ def add(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total: np.nd
 
 @compiled
 def spread(offset: np.ndarray, weight: np.ndarray, corner: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Add sum_i w_i(x) o_i to the image (y, x), which is returned. offset: (patch,)."""
+    """Add sum_i w_i(x) o_i to an image in place.
+
+    Args:
+        offset: o_i (patch,).
+        weight: w_i (patch, y, x) or (1, y, x).
+        corner: (patch, 2).
+        image: (y, x), changed in place.
+
+    Returns:
+        The image.
+    """
     _, ny, nx = weight.shape
     for i in range(len(offset)):
         w = weight[min(i, len(weight) - 1)]
@@ -59,12 +79,21 @@ def spread(offset: np.ndarray, weight: np.ndarray, corner: np.ndarray, image: np
 
 @compiled
 def collect(image: np.ndarray, weight: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """sum_x w_i(x) v(x) for each patch, (patch,), of an image v (y, x)."""
+    """Sum an image over each patch, with the weights of the patch: sum_x w_i(x) v(x).
+
+    Args:
+        image: v (y, x).
+        weight: w_i (patch, y, x) or (1, y, x).
+        corner: (patch, 2).
+
+    Returns:
+        One sum per patch, (patch,).
+    """
     _, ny, nx = weight.shape
     found = np.empty(len(corner))
     for i in range(len(corner)):
         w = weight[min(i, len(weight) - 1)]
-        columns = np.zeros(nx)  # a sum for each: the compiler may then add several at once
+        columns = np.zeros(nx)  # one sum per column, so that the compiler can add several at once
         for y in range(ny):
             row = image[corner[i, 0] + y, corner[i, 1] : corner[i, 1] + nx]
             for x in range(nx):
@@ -75,9 +104,15 @@ def collect(image: np.ndarray, weight: np.ndarray, corner: np.ndarray) -> np.nda
 
 @compiled
 def link(weight: np.ndarray, corner: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """For each patch, (patch,), the first patch that it is linked to by a chain of overlaps.
+    """Find the groups of patches that are linked by chains of overlaps; two patches overlap where both have weight.
 
-    Two patches overlap where both have weight. owner: int64 (y, x), of -1; becomes the first patch at each pixel.
+    Args:
+        weight: w_i (patch, y, x) or (1, y, x).
+        corner: (patch, 2).
+        owner: int64 (y, x), filled with -1; it becomes the first patch at each pixel.
+
+    Returns:
+        The first patch of each patch's group, (patch,).
     """
     _, ny, nx = weight.shape
     parent = np.arange(len(corner))
@@ -100,7 +135,7 @@ def link(weight: np.ndarray, corner: np.ndarray, owner: np.ndarray) -> np.ndarra
 
 @compiled
 def _join(parent: np.ndarray, i: int, j: int) -> None:
-    """The later root of the two hangs below the earlier one."""
+    """Attach the later root of the two patches to the earlier one."""
     a, b = _root(parent, i), _root(parent, j)
     parent[max(a, b)] = min(a, b)
 
@@ -117,13 +152,22 @@ def _root(parent: np.ndarray, i: int) -> int:
 def relax(
     values: np.ndarray, mask: np.ndarray, corner: np.ndarray, order: np.ndarray, alpha: float, image: np.ndarray
 ) -> None:
-    """One sweep over the patches in this order, on the image u (y, x) in place, within the mask M of each:
+    """Sweep once over the patches in the given order and update the image u in place, within the mask M of each:
 
-    u <- u + alpha (b - u + <u>_M) M,   b = a - <a>_M
+        u <- u + alpha (b - u + <u>_M) M,   b = a - <a>_M
 
-    values: (patch, y, x), numbers all. mask: bool, (patch, y, x) or (1, y, x). alpha: 0..1. order: (patch,).
-    A later patch sees what an earlier one has left: the result depends on the order. Source: the stitching of
-    Deep Learning Electron Diffractive Imaging (Phys. Rev. Lett. 130, 016101), published as deep-phase-imaging.
+    A later patch sees the changes by earlier ones, so the result depends on the order.
+
+    Args:
+        values: a (patch, y, x), all finite.
+        mask: M, bool, (patch, y, x) or (1, y, x).
+        corner: (patch, 2).
+        order: (patch,), the indices of the patches.
+        alpha: step size, 0 to 1.
+        image: u (y, x), changed in place.
+
+    Source: the stitching of Deep Learning Electron Diffractive Imaging (Phys. Rev. Lett. 130, 016101), published as
+    deep-phase-imaging.
     """
     _, ny, nx = values.shape
     for i in order:

@@ -1,13 +1,14 @@
-"""What a detector makes of an intensity. Intensities are relative to the incident beam (1 = vacuum).
+"""Model of a detector, from an expected intensity to a measured image. Intensities are relative to the incident beam.
 
     shot noise -> modulation transfer -> gain -> read noise -> saturation
 
-A sample is one call with its own random generator; there is no other randomness. A stack (..., y, x) is read image by
-image in C order, so the result for an image depends on those before it, never on those after it or on other samples.
-A parameter at its neutral value (electrons = inf, MTF = 1, gain = 1, read_noise = 0, saturation = inf) leaves the
-values bitwise as they are, and draws no random numbers.
+Vacuum has the intensity 1, and the dose is given in electrons per pixel of vacuum. Each sample is one call with its own
+random generator, and there is no other randomness. A stack (..., y, x) is processed image by image in C order, so the
+result for an image depends on the images before it, never on later ones or on other samples. A parameter at its neutral
+value (electrons = inf, MTF = 1, gain = 1, read_noise = 0, saturation = inf) leaves the values bitwise as they are, and
+draws no random numbers.
 
-The dose is given in electrons per pixel where nothing attenuates the beam. Only NumPy: random draws are its own.
+NumPy only, because the random draws are its own.
 """
 
 from math import inf, pi
@@ -18,7 +19,7 @@ from numpy.random import Generator
 from physics.arrays import Array
 from physics.fourier import fft2, frequencies, ifft2
 
-COUNTABLE = 1e15  # electrons a pixel: beyond, noise of 3e-8 is below float32's rounding, and NumPy cannot count them
+COUNTABLE = 1e15  # electrons per pixel: NumPy cannot count more, and their noise, 3e-8, is lost in float32
 
 
 def electrons_at(level: float) -> float:
@@ -26,7 +27,11 @@ def electrons_at(level: float) -> float:
 
         N = 1 / s^2;   s = 0 is infinite dose
 
-    level: s >= 0 [1], the "fractional noise level" of phase-ret-dl: 0.05 is 400 electrons.
+    Args:
+        level: s >= 0 [1], the "fractional noise level" of phase-ret-dl: 0.05 is 400 electrons.
+
+    Raises:
+        ValueError: if the level is negative or NaN.
     """
     if not level >= 0:
         raise ValueError(f"noise level {level} must be 0 (infinite dose) or more, as a fraction: 0.05 for 5 %")
@@ -34,12 +39,22 @@ def electrons_at(level: float) -> float:
 
 
 def shot(image: Array, electrons: float, rng: Generator) -> Array:
-    """Shot noise of independent electrons.
+    """Add the shot noise of independent electrons.
 
         I' = Poisson(N I) / N
 
-    image: I >= 0 of any shape. electrons: N > 0 per pixel at I = 1; inf, or more than 1e15, returns the image itself.
-    Returns the dtype of `image`. Mean I, variance I / N, no correlation between pixels.
+    The mean is I and the variance I / N, without correlation between pixels.
+
+    Args:
+        image: I >= 0 of any shape.
+        electrons: N > 0, electrons per pixel at I = 1. inf, or more than 1e15, returns the image itself.
+        rng: the generator of this sample.
+
+    Returns:
+        I', of the shape and dtype of `image`.
+
+    Raises:
+        ValueError: if the dose is not positive, or an intensity is negative or NaN.
     """
     if not electrons > 0:
         raise ValueError(f"a dose of {electrons} electrons per pixel must be positive: inf for no noise")
@@ -54,17 +69,23 @@ def shot(image: Array, electrons: float, rng: Generator) -> Array:
 def modulation_transfer(
     shape: tuple[int, ...], *, blur: float = 0.0, tail: float = 0.0, tail_length: float = 1.0
 ) -> Array:
-    """MTF of a pixelated detector: a Gaussian core and an exponential tail.
+    """Modulation transfer function (MTF) of a pixelated detector: a Gaussian core and an exponential tail.
 
         MTF(q) = (1 - t) exp(-2 pi^2 s^2 q^2) + t (1 + 4 pi^2 l^2 q^2)^(-3/2)
 
-    the transform of the point spread (1 - t) exp(-r^2 / 2 s^2) / (2 pi s^2) + t exp(-r / l) / (2 pi l^2).
+    It is the transform of the point spread (1 - t) exp(-r^2 / 2 s^2) / (2 pi s^2) + t exp(-r / l) / (2 pi l^2). MTF(0)
+    = 1, so counts are conserved. With s = t = 0 the MTF is 1 everywhere. The spread is positive, but the pixels cut its
+    spectrum at Nyquist: a core below 0.7 pixels rings, and a pixel beside a lone electron may then read less than zero.
+    The form is a choice: fit s, t and l to the MTF of a camera.
 
-    shape: (..., ny, nx). blur: s [pixel], the standard deviation of the core. tail: t [1], the fraction of the counts
-    in the tail. tail_length: l [pixel], the 1/e radius of the tail.
-    Returns float64 (ny, nx), zero frequency first. MTF(0) = 1: counts are conserved. All ones with s = t = 0.
-    The spread is positive, but the pixels cut its spectrum at Nyquist: a core below 0.7 pixels rings, and a pixel
-    beside a lone electron may then read less than zero. The form is a choice: fit s, t, l to the MTF of a camera.
+    Args:
+        shape: (..., ny, nx).
+        blur: s [pixel], the standard deviation of the core.
+        tail: t [1], the fraction of the counts in the tail.
+        tail_length: l [pixel], the 1/e radius of the tail.
+
+    Returns:
+        MTF (ny, nx), float64, zero frequency first.
     """
     qy, qx = frequencies(shape, 1.0, np)  # 1/pixel
     square = (2 * pi) ** 2 * (qy**2 + qx**2)
@@ -72,11 +93,17 @@ def modulation_transfer(
 
 
 def modulate(image: Array, mtf: Array) -> Array:
-    """Blur with a modulation transfer function: I' = F^-1 [ MTF F I ]. Periodic.
+    """Blur an image with a modulation transfer function: I' = F^-1 [ MTF F I ]. Boundaries are periodic.
 
-    image: (..., y, x). mtf: (y, x), zero frequency first; all ones returns the image itself.
-    Returns the dtype of `image`. The mean is conserved. White noise of variance v becomes correlated: its covariance
-    at the distance r is v F^-1[MTF^2](r), because electrons are counted before they spread (DQE 1 at every frequency).
+    The mean is conserved. White noise of variance v becomes correlated: its covariance at the distance r is v
+    F^-1[MTF^2](r), because electrons are counted before they spread (DQE 1 at every frequency).
+
+    Args:
+        image: I (..., y, x).
+        mtf: (y, x), zero frequency first; if it is 1 everywhere, the image itself is returned.
+
+    Returns:
+        I', of the shape and dtype of `image`.
     """
     if (mtf == 1).all():
         return image
@@ -84,9 +111,15 @@ def modulate(image: Array, mtf: Array) -> Array:
 
 
 def read(image: Array, sigma: float, rng: Generator) -> Array:
-    """Read noise: I' = I + sigma g, with g standard normal. Unbiased: values below zero stay below zero.
+    """Add read noise: I' = I + sigma g, with g standard normal. It is unbiased: values below zero stay below zero.
 
-    image: of any shape. sigma: standard deviation >= 0, in the unit of `image`; 0 returns the image itself.
+    Args:
+        image: I of any shape.
+        sigma: standard deviation >= 0, in the unit of `image`; 0 returns the image itself.
+        rng: the generator of this sample.
+
+    Raises:
+        ValueError: if `sigma` is negative or NaN.
     """
     if not sigma >= 0:
         raise ValueError(f"read noise {sigma} must be 0 or more: it is a standard deviation")
@@ -103,16 +136,26 @@ def detect(
     read_noise: float = 0.0,
     saturation: float = inf,
 ) -> Array:
-    """The measured image of an expected intensity.
+    """Return the measured image of an expected intensity.
 
         I' = min( g MTF * Poisson(N I) / N + sigma_r n, I_max )
 
-    image: I >= 0 (..., y, x), relative to the incident beam. rng: the generator of this sample.
-    electrons: N per pixel at I = 1. mtf: (y, x) of `modulation_transfer`. gain: g, output units per incident beam:
-    1 keeps relative units, N times the counts per electron gives counts. read_noise: sigma_r, in output units.
-    saturation: I_max, in output units. Returns the shape and dtype of `image`.
-
     Each image of a stack draws its shot noise, then its read noise.
+
+    Args:
+        image: I >= 0 (..., y, x), relative to the incident beam.
+        rng: the generator of this sample.
+        electrons: N, electrons per pixel at I = 1.
+        mtf: (y, x) of `modulation_transfer`.
+        gain: g, output units per incident beam: 1 keeps relative units, N times the counts per electron gives counts.
+        read_noise: sigma_r, in output units.
+        saturation: I_max, in output units.
+
+    Returns:
+        I', of the shape and dtype of `image`.
+
+    Raises:
+        ValueError: as for `shot` and `read`.
     """
     measured = np.empty_like(image)
     for index in np.ndindex(image.shape[:-2]):

@@ -1,8 +1,10 @@
-"""A wave from the amplitude of its far field alone, by projections. Lengths in pixels, phases in rad.
+"""Phase retrieval by iterated projections: a wave from the amplitude of its far field.
 
-    A     the measured amplitude (sample, qy, qx), q = 0 at N//2, of a wave amid zeros: sampled twice or finer
-    g     the guess of the wave psi, complex (sample, y, x), on the grid of A; G = F g its far field
-    S     the support: where the wave may be other than 0, (sample, y, x) or (y, x) of bool
+Lengths are in pixels, phases in rad.
+
+    A     the measured amplitude (sample, qy, qx), q = 0 at N//2, of a wave among zeros: oversampled by 2 or more
+    g     the guess of the wave psi, complex (sample, y, x), on the grid of A; G = F g is its far field
+    S     the support: where the wave may differ from 0, bool (sample, y, x) or (y, x)
     P_M   g -> F^-1 [ A G / |G| ]      the nearest wave with the measured amplitude, where G is not dark
     P_S   g -> g within S, 0 outside   the nearest wave within the support
 
@@ -11,18 +13,19 @@
     RAAR                   g' = P_M g within S,   beta g + (1 - 2 beta) P_M g      outside
 
 RAAR is beta/2 (R_S R_M + 1) + (1 - beta) P_M with the reflections R = 2 P - 1. With beta = 1, RAAR and hybrid
-input-output are both the averaged alternating reflections (R_S R_M + 1) / 2. A wave with this amplitude and support
-stays what it is in all three. A shift of g turns only the phase of G: so A alone is brought into the order of the
+input-output are both the averaged alternating reflections (R_S R_M + 1) / 2. A wave with this amplitude and support is
+a fixed point of all three. A shift of g changes only the phase of G, so only A is brought into the order of the
 transform, once.
 
-|F psi| does not tell the phase of psi (a constant), where it lies, nor psi(r) from its twin conj psi(-r): a result is
-one of them, and a support found from the amplitude does not choose. Compare after alignment.
+The amplitude |F psi| does not determine the phase of psi (a constant) or its position, and does not distinguish psi(r)
+from its twin conj psi(-r). A result is any one of these, and a support found from the amplitude does not choose between
+them. Compare waves after alignment.
 
 Fienup, Appl. Opt. 21 (1982) 2758 (error reduction, hybrid input-output); Luke, Inverse Problems 21 (2005) 37 (RAAR);
 Marchesini et al., Phys. Rev. B 68 (2003) 140101 (shrink-wrap); Cherukara et al., Sci. Rep. 8 (2018) 16520 (620
 iterations).
 
-NumPy or JAX. NumPy's bits do not depend on the batch. What is random, the caller draws.
+NumPy or JAX. NumPy's bits do not depend on the batch. All random numbers are drawn by the caller.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,17 +46,21 @@ from physics.moduli import ratio
 from physics.optics import phasor
 
 TINY = 1e-20  # keeps a quotient finite
-IN_CACHE = 2**15  # pixels of one slab of patterns: measured, all the arrays of an iteration fit
+IN_CACHE = 2**15  # pixels of one slab of patterns: measured; all arrays of an iteration then fit into the cache
 
 type Projection = Callable[[Array], Array]
 type Step = Callable[[Array, Projection, Array, float], Array]
 
 
 def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
-    """P_M. amplitude: A. measured: bool, where the detector has measured, or None for everywhere.
+    """Return the projection P_M onto the waves that have the measured amplitude.
 
-    Pixels that are not measured keep the far field of the guess, whatever A says there. Pixels at which it is below
-    1e-6 of its greatest modulus are not brightened, since rounding decides its phase there (`physics.moduli`).
+    Pixels that were not measured keep the far field of the guess, whatever A holds there. Pixels where the far field is
+    below 1e-6 of its greatest modulus are not brightened, since rounding decides its phase there (`physics.moduli`).
+
+    Args:
+        amplitude: A (sample, qy, qx).
+        measured: bool, where the detector has measured, or None for everywhere.
     """
     xp = module(amplitude)
     target = xp.fft.ifftshift(amplitude, AXES)
@@ -68,29 +75,41 @@ def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
 
 
 def support_projection(guess: Array, support: Array) -> Array:
-    """P_S."""
+    """Apply P_S: keep the guess within the support, and set it to 0 outside."""
     return module(guess).where(support, guess, 0)
 
 
 def error_reduction(guess: Array, project: Projection, support: Array, beta: float = 1.0) -> Array:
-    """One step P_S P_M g. project: P_M. support: S. beta is not used.
+    """Take one step P_S P_M g of error reduction.
 
-    The misfit sum (|G| - A)^2 over the measured pixels never rises, noise or not (Fienup); its minimum may be local.
+    The misfit sum (|G| - A)^2 over the measured pixels never rises, with or without noise (Fienup). Its minimum may be
+    local.
+
+    Args:
+        guess: g (sample, y, x).
+        project: P_M.
+        support: S.
+        beta: not used.
     """
     return support_projection(project(guess), support)
 
 
 def hybrid_input_output(guess: Array, project: Projection, support: Array, beta: float = 0.9) -> Array:
-    """One step: P_M g within the support, g - beta P_M g outside. Leaves local minima; the misfit may rise."""
+    """Take one step of hybrid input-output: P_M g within the support, g - beta P_M g outside.
+
+    The iteration can leave local minima; the misfit may rise. beta is the strength of the feedback; the other arguments
+    are those of `error_reduction`.
+    """
     inside = project(guess)
     return module(guess).where(support, inside, guess - beta * inside)
 
 
 def raar(guess: Array, project: Projection, support: Array, beta: float = 0.97) -> Array:
-    """One step: P_M g within the support, beta g + (1 - 2 beta) P_M g outside.
+    """Take one step of RAAR: P_M g within the support, beta g + (1 - 2 beta) P_M g outside.
 
-    The nearer beta is to 1, the seldomer it stays in a local minimum: with exact data and support, 22 of 36 random
-    objects were found at 0.9 after 1,500 steps, all of them at 0.97 after 600.
+    The nearer beta is to 1, the less often RAAR stays in a local minimum. With exact data and support, 22 of 36 random
+    objects were found at 0.9 after 1,500 steps, and all of them at 0.97 after 600. The arguments are those of
+    `error_reduction`.
     """
     inside = project(guess)
     return module(guess).where(support, inside, beta * guess + (1 - 2 * beta) * inside)
@@ -100,19 +119,28 @@ ALGORITHMS: dict[str, Step] = {"er": error_reduction, "hio": hybrid_input_output
 
 
 def residual(guess: Array, amplitude: Array, measured: Array = None) -> Array:
-    """sum (|G| - A)^2 / sum A^2 over the measured pixels, (sample,). 0 where nothing was counted, nor is expected."""
+    """Relative misfit sum (|G| - A)^2 / sum A^2 over the measured pixels.
+
+    Args:
+        guess: g (sample, y, x).
+        amplitude: A (sample, qy, qx).
+        measured: bool, where the detector has measured, or None for everywhere.
+
+    Returns:
+        One number per sample, (sample,). It is 0 if nothing was measured and nothing is expected.
+    """
     found, target = _seen(guess, amplitude, measured)
     return (pixel_sum((found - target) ** 2) / module(found).maximum(pixel_sum(target**2), TINY))[:, 0, 0]
 
 
 def scaled(guess: Array, amplitude: Array, measured: Array = None) -> Array:
-    """The guess times the number c >= 0, per sample, that makes `residual` least: c = sum A |G| / sum |G|^2."""
+    """Multiply the guess by the number c >= 0, per sample, that makes `residual` least: c = sum A |G| / sum |G|^2."""
     found, target = _seen(guess, amplitude, measured)
     return guess * (pixel_sum(found * target) / module(found).maximum(pixel_sum(found**2), TINY))
 
 
 def _seen(guess: Array, amplitude: Array, measured: Array) -> tuple[Array, Array]:
-    """|G| and A in the order of the transform, 0 where nothing was measured."""
+    """Return |G| and A in the order of the transform, with 0 where nothing was measured."""
     xp = module(amplitude)
     found, target = abs(fft2(guess)), xp.fft.ifftshift(amplitude, AXES)
     if measured is None:
@@ -122,9 +150,16 @@ def _seen(guess: Array, amplitude: Array, measured: Array) -> tuple[Array, Array
 
 
 def shrink_wrap(guess: Array, sigma: float, threshold: float) -> Array:
-    """A support (sample, y, x): where the blurred modulus of the guess is `threshold` [1] of its maximum, or more.
+    """Return a support: the pixels where the blurred modulus of the guess is at least `threshold` of its maximum.
 
-    sigma: standard deviation of the Gaussian [pixel]. Wide, the support reaches beyond the object; it may grow, too.
+    Args:
+        guess: g (sample, y, x).
+        sigma: standard deviation of the Gaussian [pixel]. A wide one makes the support reach beyond the object, and
+            lets it grow.
+        threshold: [1], relative to the maximum.
+
+    Returns:
+        The support (sample, y, x), bool.
     """
     smooth = blurred(abs(guess), sigma)
     return smooth >= threshold * smooth.max(axis=AXES, keepdims=True)
@@ -133,13 +168,22 @@ def shrink_wrap(guess: Array, sigma: float, threshold: float) -> Array:
 def autocorrelation_support(
     amplitude: Array, threshold: float = 0.04, *, measured: Array = None, repeat: Repeat = in_turn
 ) -> Array:
-    """A first support (sample, y, x): where the modulus of the autocorrelation is `threshold` [1] of its maximum.
+    """Return a first support: the pixels where the autocorrelation is at least `threshold` of its maximum.
 
         F^-1 A^2 = sum_x psi(x) conj psi(x - r)
 
-    is twice as wide as the wave about the same pixel N//2, so it holds the wave if that lies amid the grid.
-    4 %: Marchesini. measured: bool, where the detector has measured, or None for everywhere: what is hidden is filled
-    in (`physics.inpainting`), for a pattern with holes has an autocorrelation with ripples that reach everywhere.
+    Its modulus counts. The autocorrelation is twice as wide as the wave and centred on pixel N//2, so the support
+    contains the wave if that lies in the middle of the grid.
+
+    Args:
+        amplitude: A (sample, qy, qx).
+        threshold: [1]; 4 % is from Marchesini.
+        measured: bool, where the detector has measured, or None for everywhere. Hidden pixels are filled in
+            (`physics.inpainting`), because holes in a pattern make its autocorrelation ripple everywhere.
+        repeat: runs the iteration that fills in.
+
+    Returns:
+        The support (sample, y, x), bool.
     """
     intensity = amplitude**2 if measured is None else filled(amplitude**2, measured, repeat)
     size = abs(near_field(intensity))
@@ -147,38 +191,43 @@ def autocorrelation_support(
 
 
 def start_with(amplitude: Array, turns: Array) -> Array:
-    """A start (sample, y, x): F^-1 [ A exp(2 pi i u) ]. turns: u (sample, qy, qx), uniform in [0, 1) when random."""
+    """Return a first guess F^-1 [ A exp(2 pi i u) ].
+
+    Args:
+        amplitude: A (sample, qy, qx).
+        turns: u (sample, qy, qx), uniform in [0, 1) for a random start.
+
+    Returns:
+        g (sample, y, x), complex.
+    """
     return near_field(amplitude * phasor(2 * pi * turns))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Cycles of a feedback step and error reduction, then error reduction alone, whose guesses are averaged.
-
-    every: the support shrinks after so many iterations of the cycles; 0 keeps the first one.
-    """
+    """Order of the iterations: cycles of feedback and error reduction, then error reduction with averaged guesses."""
 
     cycles: int = 6
-    feedback: int = 80  # iterations of hybrid input-output or RAAR that begin a cycle
-    reduction: int = 20  # iterations of error reduction that end it
-    average: int = 20  # iterations of error reduction at the end of all, at least 1
-    beta: float = 0.9  # of the feedback; RAAR wants 0.97
-    every: int = 20
-    sigma: tuple[float, float] = (2.0, 0.5)  # of the blur [pixel], first and last: linear between
+    feedback: int = 80  # iterations of hybrid input-output or RAAR at the start of a cycle
+    reduction: int = 20  # iterations of error reduction at its end
+    average: int = 20  # iterations of error reduction after all cycles, at least 1; their guesses are averaged
+    beta: float = 0.9  # of the feedback; RAAR needs 0.97
+    every: int = 20  # the support shrinks after so many iterations of the cycles; 0 keeps the first support
+    sigma: tuple[float, float] = (2.0, 0.5)  # first and last width of the blur [pixel], linear between them
     threshold: float = 0.1  # of the blurred modulus, relative to its maximum
 
     def __post_init__(self) -> None:
         counts = (self.cycles, self.feedback, self.reduction, self.every)
         if min(counts) < 0 or self.average < 1:
-            raise ValueError(f"{self} counts below 0, or averages none: give counts >= 0 and average >= 1")
+            raise ValueError(f"{self} has a count below 0, or no average: give counts >= 0 and average >= 1")
 
     @property
     def iterations(self) -> int:
-        """Of all cycles and the average."""
+        """Number of iterations of all cycles and the average."""
         return self.cycles * (self.reduction + self.feedback) + self.average
 
     def runs(self) -> Iterator[tuple[bool, int, float | None]]:
-        """Is it feedback, how many iterations, and the width of the blur when the support shrinks after them."""
+        """Yield runs of equal iterations: (feedback or not, number, width of the blur if the support then shrinks)."""
         kinds = ([True] * self.feedback + [False] * self.reduction) * self.cycles
         every = self.every or len(kinds) + 1
         shrinks, done = len(kinds) // every, 0
@@ -192,18 +241,18 @@ class Schedule:
         return first + (last - first) * (shrink - 1) / max(shrinks - 1, 1)
 
 
-# Published are 620 iterations, error reduction and hybrid input-output in turn, shrink-wrap, and the mean of the last
-# 20; beta and the 20 of error reduction are those of the authors' code, the rest is ours. That code also keeps phases
-# within pi/2 of 0, which an object with a phase of up to 2 pi does not obey: left out.
+# The publication has 620 iterations of error reduction and hybrid input-output in turn, shrink-wrap, and the mean of
+# the last 20. beta and the 20 of error reduction are from the authors' code; the other numbers are ours. That code also
+# keeps phases within pi/2 of 0. This is left out, because objects here have phases of up to 2 pi.
 PUBLISHED = Schedule()
 
 
 class Reconstruction(NamedTuple):
-    """wave: complex (sample, y, x). support: bool (sample, y, x), the last one. residual: (sample,)."""
+    """Result of `reconstruct`."""
 
-    wave: Array
-    support: Array
-    residual: Array
+    wave: Array  # (sample, y, x), complex
+    support: Array  # (sample, y, x), bool, the last one
+    residual: Array  # (sample,)
 
 
 def reconstruct(
@@ -216,17 +265,28 @@ def reconstruct(
     algorithm: Step = hybrid_input_output,
     repeat: Repeat = in_turn,
 ) -> Reconstruction:
-    """Waves of a whole block of patterns, from one start each.
+    """Reconstruct the waves of a block of patterns, from one start each.
 
-    amplitude: A (sample, qy, qx), floats. start: g (sample, y, x), see `start_with`. support: the first one, bool
-    (sample, y, x) or (y, x); None takes that of the autocorrelation. measured: bool (sample, qy, qx) or (qy, qx), see
-    `modulus_projection`. algorithm: the step of the feedback. repeat: how a step is repeated; under jit
-    `lambda step, state, n: jax.lax.fori_loop(0, n, lambda _, s: step(s), state)` keeps what is compiled small.
+    NumPy blocks of any length are processed in slabs that fit into the cache.
 
-    Complex in the precision of A. NumPy blocks of any length are worked on in slabs that fit into the cache.
+    Args:
+        amplitude: A (sample, qy, qx), floats.
+        start: g (sample, y, x), see `start_with`.
+        schedule: the order of the iterations.
+        support: the first support, bool (sample, y, x) or (y, x); None takes that of the autocorrelation.
+        measured: bool (sample, qy, qx) or (qy, qx), see `modulus_projection`.
+        algorithm: the step of the feedback.
+        repeat: the loop that runs the steps. Under jit, `lambda step, state, n: jax.lax.fori_loop(0, n, lambda _, s:
+            step(s), state)` keeps the compiled program small.
+
+    Returns:
+        The waves, complex in the precision of A, with their supports and residuals.
+
+    Raises:
+        ValueError: if `start` and `amplitude` have different shapes.
     """
     if start.shape != amplitude.shape:
-        raise ValueError(f"a start of {start.shape} for amplitudes of {amplitude.shape}: embed it on their grid")
+        raise ValueError(f"a start of {start.shape} for amplitudes of {amplitude.shape}: embed it in their grid")
     xp = module(amplitude)
     start = start.astype(xp.result_type(amplitude.dtype, np.complex64))
     if measured is not None:
@@ -237,7 +297,7 @@ def reconstruct(
 
 
 def _in_slabs(solve: Callable[..., Reconstruction], *arrays: Array) -> Reconstruction:
-    """What `solve` returns, a few samples after the other. arrays: the others broadcast to the shape of the first."""
+    """Run `solve` on a few samples after the other; all arrays are broadcast to the shape of the first."""
     shape = arrays[0].shape
     whole = [array if array is None else np.broadcast_to(array, shape) for array in arrays]
     size = max(1, IN_CACHE // prod(shape[1:]))
@@ -272,7 +332,7 @@ def _closed(step: Step, project: Projection, support: Array, beta: float) -> Pro
 
 
 def _mean(step: Projection, guess: Array, count: int, repeat: Repeat) -> Array:
-    """The mean of the next `count` guesses, each in the phase (the constant) of the mean before it."""
+    """Return the mean of the next `count` guesses, each brought into the constant phase of the sum before it."""
 
     def add(state: tuple[Array, Array]) -> tuple[Array, Array]:
         guess, total = step(state[0]), state[1]
@@ -283,7 +343,12 @@ def _mean(step: Projection, guess: Array, count: int, repeat: Repeat) -> Array:
 
 
 def in_phase(wave: Array, reference: Array) -> Array:
-    """The wave times that constant exp(i c), per sample, which brings it nearest to the reference."""
+    """Multiply the wave by the constant exp(i c), per sample, that brings it nearest to the reference.
+
+    Args:
+        wave: (sample, y, x), complex.
+        reference: (sample, y, x), complex.
+    """
     overlap = pixel_sum(wave.conj() * reference)
     return wave * (overlap / module(wave).maximum(abs(overlap), TINY))
 
@@ -299,11 +364,18 @@ def refine(
     threshold: float = 0.1,
     repeat: Repeat = in_turn,
 ) -> Reconstruction:
-    """Iterations from a good guess on, for instance a network's: g (sample, y, x), amid zeros on the grid of A.
+    """Improve a good guess, for instance that of a network, by a few iterations.
 
-    Three fifths are hybrid input-output, the rest error reduction, averaged. The support stays: if none is given, it is
-    the `shrink_wrap` of the guess, about a pixel wider. The scale of the guess does not matter. The other arguments
-    are those of `reconstruct`.
+    Three fifths of the iterations are hybrid input-output, the rest is error reduction and averaged. The support does
+    not change.
+
+    Args:
+        amplitude: A (sample, qy, qx).
+        guess: g (sample, y, x), among zeros on the grid of A. Its scale does not matter.
+        iterations: number of iterations in all.
+        support: as for `reconstruct`; None takes the `shrink_wrap` of the guess, which is about a pixel wider.
+        measured: as for `reconstruct`, like `repeat`.
+        sigma: as for `shrink_wrap`, like `threshold`.
     """
     feedback = 3 * iterations // 5
     schedule = Schedule(cycles=1, feedback=feedback, reduction=0, average=iterations - feedback, every=0)
@@ -313,9 +385,14 @@ def refine(
 
 
 def best_of(candidates: Array, residuals: Array) -> tuple[Array, Array]:
-    """Of many starts, per sample the one with the least residual: the first of equals.
+    """Choose for each sample the start with the least residual; the first one if several are equal.
 
-    candidates: (start, sample, ...). residuals: (start, sample). Returns (sample, ...) and (sample,).
+    Args:
+        candidates: (start, sample, ...).
+        residuals: (start, sample).
+
+    Returns:
+        The chosen candidates (sample, ...) and their residuals (sample,).
     """
     xp = module(candidates)
     best = residuals.argmin(axis=0)[None]

@@ -1,4 +1,4 @@
-"""Ptychographic iterative engines: object and probe from the patterns of a scan, position by position.
+"""Ptychographic iterative engines (ePIE, rPIE): object and probe from the patterns of a scan, position by position.
 
 At position j, with p_m the modes of the probe shifted there and o the object under them:
 
@@ -6,19 +6,20 @@ At position j, with p_m the modes of the probe shifted there and o the object un
     o   += a sum_m conj(p_m) d_m / ((1 - u) S + u max S),         S = sum_m |p_m|^2
     p_m += b conj(o) d_m / ((1 - v) |o|^2 + v max |o|^2)
 
-ePIE is u = v = 1 (Maiden and Rodenburg, Ultramicroscopy 109 (2009) 1256), rPIE a = b = 1 (Maiden, Johnson and Li,
-Optica 4 (2017) 736); more than one mode is the mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits
-every position once, in the order given. Conventions, shapes and positions: `physics.ptychography`.
+ePIE is u = v = 1 (Maiden and Rodenburg, Ultramicroscopy 109 (2009) 1256), rPIE is a = b = 1 (Maiden, Johnson and Li,
+Optica 4 (2017) 736). Several modes are the mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits
+every position once, in the given order. For conventions, shapes and positions see `physics.ptychography`.
 
 Where the model is dark, below 1e-6 of its brightest pixel, rounding decides its phase, and it is not brightened
-(`physics.moduli`). So a reconstruction that begins in vacuum leaves the dark field alone until the object, which the
-bright field draws, sends light there.
+(`physics.moduli`). A reconstruction that starts from vacuum therefore ignores the dark field until the object, which
+the bright field shapes, sends light there.
 
-What no pattern tells: a constant phase; with the probe unknown, a factor between it and the object, a phase ramp of
-the one against the other, and a common shift; with more modes, any unitary mixture of them. The first two, and the
-modes, are fixed by `gauge`.
+The patterns do not determine a constant phase. If the probe is unknown, they do not determine a factor between it and
+the object, a phase ramp of the one against the other, or a common shift either. With several modes, any unitary mixture
+of them gives the same patterns. Results have the factor, the constant phase and the modes fixed (`without_ambiguities`,
+`orthogonal`).
 
-NumPy, in the precision of the object; errors are ValueErrors of one line.
+NumPy, in the precision of the object. Errors are ValueErrors of one line.
 """
 
 from dataclasses import dataclass
@@ -32,25 +33,22 @@ from physics.moduli import DARK, ratio
 from physics.ptychography import illumination, locate, modes
 
 AXES = (-2, -1)
-FAINT = 1e-20  # of an amplitude: what is divided by
-SMALL = 32  # pixels along the longer axis of the probe: beyond, compiled sweeps would be slower
+FAINT = 1e-20  # least amplitude by which anything is divided
+SMALL = 32  # pixels along the longer axis of the probe: compiled sweeps of larger probes would be slower
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """transmission: O (y, x). probe: (mode, y, x). error: (sweep,), before the updates of each sweep.
+    """Object and probe found from a scan, and the error of each sweep."""
 
-    error = sum_j sum_q (sqrt I - sqrt I_model)^2 / sum I
-    """
-
-    transmission: Array
-    probe: Array
-    error: Array
+    transmission: Array  # O (y, x)
+    probe: Array  # (mode, y, x)
+    error: Array  # (sweep,), sum_j sum_q (sqrt I - sqrt I_model)^2 / sum I before the updates of each sweep
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """Sizes a, b of the steps and floors u, v of their weights; b = 0 leaves the probe alone."""
+    """Sizes a, b of the steps and floors u, v of their weights; b = 0 leaves the probe unchanged."""
 
     step: float
     floor: float
@@ -60,13 +58,13 @@ class _Rule:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What the sweeps read. Spectra and ramps have zero frequency at N//2, as the patterns: nothing is shifted there.
+    """Input of the sweeps. Spectra and ramps have zero frequency at N//2, like the patterns, so nothing is shifted.
 
     (Such a spectrum is that of a wave times a carrier of modulus 1, which drops out of conj(p) d.)
     """
 
     intensity: Array  # (n, qy, qx)
-    starts: Array  # (n, 2), the first row and column of each window
+    starts: Array  # (n, 2), the first row and column of the object at each position
     ramps: tuple[Array, Array]  # (n, qy), (n, qx)
 
 
@@ -80,13 +78,22 @@ def epie(
     alpha: float = 1.0,
     beta: float | None = None,
 ) -> Reconstruction:
-    """ePIE from a first object and probe.
+    """Reconstruct object and probe by ePIE.
 
-    intensity: I (n, qy, qx) >= 0, counts. positions: (n, 2) [pixel]. transmission: O (y, x), complex. probe: (mode, y,
-    x) or (y, x). orders: (sweep, n), the permutation of the positions in each sweep. alpha, beta: steps a, b of object
-    and probe, up to 1 or a little more; None leaves the probe as it is.
+    The probe is used as given: `dosed` scales a probe of unknown power. The factor and the constant phase of the
+    results are fixed by `without_ambiguities`.
 
-    The probe is taken as it is: `dosed` scales one of unknown power. The results are in the gauge of `gauge`.
+    Args:
+        intensity: I (n, qy, qx) >= 0, counts.
+        positions: (n, 2) [pixel].
+        transmission: the first object O (y, x), complex.
+        probe: the first probe (mode, y, x) or (y, x).
+        orders: (sweep, n), the permutation of the positions in each sweep.
+        alpha: a, the step of the object, up to 1 or a little more.
+        beta: b, the step of the probe; None leaves the probe unchanged.
+
+    Raises:
+        ValueError: if the arrays do not fit together, an intensity is negative, or a step is not positive.
     """
     _positive(alpha, beta)
     rule = _Rule(alpha, 1.0, beta or 0.0, 1.0)
@@ -103,9 +110,19 @@ def rpie(
     alpha: float = 0.1,
     beta: float | None = None,
 ) -> Reconstruction:
-    """rPIE from a first object and probe. alpha, beta: u, v in (0, 1], 1 is ePIE; small ones update dim parts as much.
+    """Reconstruct object and probe by rPIE.
 
-    The rest as for `epie`.
+    Args:
+        intensity: as for `epie`.
+        positions: as for `epie`.
+        transmission: as for `epie`.
+        probe: as for `epie`.
+        orders: as for `epie`.
+        alpha: u in (0, 1]; 1 is ePIE, and small values update dim parts as much as bright ones.
+        beta: v in (0, 1], the same for the probe; None leaves the probe unchanged.
+
+    Raises:
+        ValueError: as for `epie`, or if alpha or beta is above 1.
     """
     _positive(alpha, beta, most=1.0)
     rule = _Rule(1.0, alpha, 0.0 if beta is None else 1.0, 1.0 if beta is None else beta)
@@ -113,16 +130,29 @@ def rpie(
 
 
 def dosed(probe: Array, intensity: Array) -> Array:
-    """The probe scaled to the mean dose of the patterns: N sum |P|^2 = mean of sum I, N the pixels of a pattern."""
+    """Scale the probe to the mean dose of the patterns.
+
+        N sum |P|^2 = mean of sum I,   N the number of pixels of a pattern
+
+    Args:
+        probe: P (mode, y, x) or (y, x).
+        intensity: I (n, qy, qx).
+    """
     counts = intensity.sum(axis=AXES, dtype=float).mean()
     power = (abs(probe) ** 2).sum(dtype=float) * intensity[0].size
     return (probe * (counts / power) ** 0.5).astype(probe.dtype)
 
 
 def orthogonal(probe: Array) -> Array:
-    """The same mixed state in orthogonal modes (mode, y, x), the strongest first, each brightest pixel real.
+    """Return the same mixed state in orthogonal modes, the strongest first, with the brightest pixel of each real.
 
-    Any unitary mixture of the modes makes the same patterns; this one is unique, up to modes of equal power.
+    Any unitary mixture of the modes makes the same patterns. This one is unique, up to modes of equal power.
+
+    Args:
+        probe: (mode, y, x) or (y, x).
+
+    Returns:
+        The modes (mode, y, x).
     """
     flat = modes(probe).reshape(len(modes(probe)), -1)
     mixture = np.linalg.eigh(flat @ flat.conj().T)[1][:, ::-1]
@@ -132,12 +162,19 @@ def orthogonal(probe: Array) -> Array:
     return (flat * phase.conj()).reshape(modes(probe).shape)
 
 
-def gauge(transmission: Array, light: Array) -> tuple[Array, complex]:
-    """The object with mean phase 0 and rms modulus 1 where the light fell, and the factor c taken off it.
+def without_ambiguities(transmission: Array, light: Array) -> tuple[Array, complex]:
+    """Divide the object by the factor c that leaves mean phase 0 and rms modulus 1 in the illuminated area.
 
         O' = O / c,   c = sqrt(sum L |O|^2 / sum L) exp(i arg sum L O)
 
-    transmission: O (y, x). light: L (y, x) >= 0 of `ptychography.illumination`. Patterns stay if the probe takes c.
+    The patterns stay the same if the probe is multiplied by c.
+
+    Args:
+        transmission: O (y, x).
+        light: L (y, x) >= 0, the `ptychography.illumination`.
+
+    Returns:
+        (O', c).
     """
     mean, power = (light * transmission).sum(), (light * abs(transmission) ** 2).sum() / light.sum()
     c = complex(power**0.5 * np.exp(1j * np.angle(mean)))
@@ -148,7 +185,9 @@ def _reconstruct(
     intensity: Array, positions: Array, transmission: Array, probe: Array, orders: Array, rule: _Rule
 ) -> Reconstruction:
     if not np.iscomplexobj(transmission):
-        raise ValueError(f"the first object is {transmission.dtype}: give complex64 (or complex128), ones if unknown")
+        raise ValueError(
+            f"the first object is {transmission.dtype}: it must be complex64 or complex128; give ones if it is unknown"
+        )
     probe = np.asarray(modes(probe), transmission.dtype)
     _check(intensity, positions, probe, orders)
     scan = _scan(intensity, positions, transmission.shape, probe)
@@ -157,27 +196,27 @@ def _reconstruct(
     one = _compiled if max(probe.shape[1:]) <= SMALL and probe.dtype == np.complex64 else _sweep
     error = [one(scan, order, transmission, spectrum, rule) / counts for order in orders]
     light = illumination(transmission.shape, probe, positions)
-    transmission, factor = gauge(transmission, light)
-    if not rule.probe_step:  # a known probe keeps its power, and the object its modulus
+    transmission, factor = without_ambiguities(transmission, light)
+    if not rule.probe_step:  # a known probe keeps its power, so the object keeps its modulus
         return Reconstruction(transmission * abs(factor), probe, np.array(error))
     probe = ifft2(np.fft.ifftshift(spectrum, AXES))
     return Reconstruction(transmission, orthogonal(probe * factor), np.array(error))
 
 
 def _sweep(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule: _Rule) -> float:
-    """One sweep: updates transmission and spectrum in place. Returns sum_j sum_q (sqrt I - sqrt I_model)^2."""
+    """Update transmission and spectrum in place by one sweep, and return sum_j sum_q (sqrt I - sqrt I_model)^2."""
     return sum(_visit(scan, j, transmission, spectrum, rule) for j in order)
 
 
 def _compiled(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule: _Rule) -> float:
-    """`_sweep` as machine code, for small probes in complex64."""
+    """Do the same as `_sweep` in machine code, for small probes in complex64."""
     numbers = np.array([rule.step, rule.floor, rule.probe_step, rule.probe_floor, DARK], scan.intensity.dtype)
     along = pie_compiled.matrices(spectrum.shape[-2:], spectrum.dtype)
     return pie_compiled.sweep(scan.intensity, scan.starts, *scan.ramps, order, transmission, spectrum, *along, numbers)
 
 
 def _visit(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rule) -> float:
-    """One position of a sweep."""
+    """Update transmission and spectrum in place at position j, and return the squared error of its pattern."""
     (row, column), (ny, nx) = scan.starts[j], spectrum.shape[-2:]
     patch = transmission[row : row + ny, column : column + nx]
     ramp = scan.ramps[0][j][:, None] * scan.ramps[1][j]
@@ -194,12 +233,12 @@ def _visit(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rul
 
 
 def _step(gradient: Array, weight: Array, size: float, floor: float) -> Array:
-    """Size times gradient / ((1 - floor) weight + floor max weight)."""
+    """Return size times gradient / ((1 - floor) weight + floor max weight)."""
     return gradient * (size / np.maximum((1 - floor) * weight + floor * weight.max(), FAINT))
 
 
 def _power(waves: Array) -> Array:
-    """Sum of |psi_m|^2 over the modes: (mode, y, x) -> (y, x)."""
+    """Return the sum of |psi_m|^2 over the modes: (mode, y, x) -> (y, x)."""
     return (waves.real**2 + waves.imag**2).sum(axis=0)
 
 
@@ -222,7 +261,7 @@ def _check(intensity: Array, positions: Array, probe: Array, orders: Array) -> N
     if not intensity.min() >= 0:
         raise ValueError(f"an intensity of {intensity.min()} must be 0 or more: subtract less background, or clip")
     if not 0 < intensity.sum(dtype=float) < np.inf:
-        raise ValueError("the patterns must hold some counts, and finitely many")
+        raise ValueError("the sum of all patterns is 0 or not finite: give patterns with counts")
     if orders.shape[1:] != (n,) or not (np.sort(orders, axis=-1) == np.arange(n)).all():
         raise ValueError(f"orders of shape {orders.shape} must be (sweep, {n}), each a permutation of the positions")
 

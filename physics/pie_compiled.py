@@ -1,7 +1,8 @@
-"""Sweeps of `physics.pie` over small probes, compiled: with one mode a position costs a third of what it does in NumPy.
+"""Compiled sweeps of `physics.pie` for small probes. With one mode a position takes a third of the time of NumPy.
 
-A library's transform takes longer to call than to run at 32 pixels, and cannot be called from here. So transforms are
-products with the matrices exp(-+2 pi i j k / N): as quick up to 32 pixels, and ever slower beyond.
+At 32 pixels, calling a library's Fourier transform takes longer than running it, and compiled code cannot call one.
+Transforms are therefore products with the matrices exp(-+2 pi i j k / N): as fast up to 32 pixels, and ever slower
+beyond.
 """
 
 import numpy as np
@@ -9,11 +10,19 @@ import numpy as np
 from physics.arrays import Array
 from physics.compiled import compiled
 
-FAINT = 1e-20  # of an amplitude: what is divided by
+FAINT = 1e-20  # least amplitude by which anything is divided
 
 
 def matrices(shape: tuple[int, int], dtype: Array) -> tuple[Array, Array]:
-    """Of shape (2, N, N): exp(-2 pi i j k / N), and its inverse, along y and x."""
+    """Return the matrices of the Fourier transform and its inverse, along y and along x.
+
+    Args:
+        shape: (ny, nx) of the probe.
+        dtype: complex dtype of the matrices.
+
+    Returns:
+        Two arrays (2, N, N): exp(-2 pi i j k / N) and its inverse, N = ny and N = nx.
+    """
     y, x = (np.stack([f(np.eye(n)) for f in (np.fft.fft, np.fft.ifft)]).astype(dtype) for n in shape)
     return y, x
 
@@ -31,9 +40,19 @@ def sweep(
     along_x: Array,
     rule: Array,
 ) -> float:
-    """As `pie._sweep`, in place.
+    """Update transmission and spectrum in place by one sweep, and return the squared error, as `pie._sweep` does.
 
-    along_y, along_x: of `matrices`. rule: a, u, b, v and `moduli.DARK`, in the precision of intensity.
+    Args:
+        intensity: (n, qy, qx).
+        starts: (n, 2), the first row and column of each window.
+        ramp_y: (n, qy).
+        ramp_x: (n, qx).
+        order: (n,), the order of the positions.
+        transmission: O (y, x), changed in place.
+        spectrum: (mode, qy, qx), changed in place.
+        along_y: from `matrices`.
+        along_x: from `matrices`.
+        rule: a, u, b, v and `moduli.DARK`, in the precision of intensity.
     """
     modes, ny, nx = spectrum.shape
     shifted, changes, half = np.empty_like(spectrum), np.empty_like(spectrum), np.empty_like(spectrum[0])
@@ -62,7 +81,7 @@ def sweep(
 
 @compiled
 def _transform(waves: Array, left: Array, right: Array, half: Array) -> None:
-    """In place, mode by mode."""
+    """Transform the waves in place, mode by mode."""
     for m in range(len(waves)):
         np.dot(left, waves[m], half)
         np.dot(half, right, waves[m])
@@ -70,7 +89,7 @@ def _transform(waves: Array, left: Array, right: Array, half: Array) -> None:
 
 @compiled
 def _multiply(waves: Array, factor: Array, product: Array) -> None:
-    """(mode, y, x) by (y, x)."""
+    """Multiply waves (mode, y, x) by a factor (y, x)."""
     for m in range(waves.shape[0]):
         for y in range(waves.shape[1]):
             for x in range(waves.shape[2]):
@@ -81,7 +100,7 @@ def _multiply(waves: Array, factor: Array, product: Array) -> None:
 def _propagate(
     spectrum: Array, ramp: Array, o: Array, along_y: Array, along_x: Array, half: Array, shifted: Array, fields: Array
 ) -> None:
-    """The shifted probe p_m, and the far fields of p_m o."""
+    """Compute the shifted probe p_m, and the far fields of p_m o."""
     _multiply(spectrum, ramp, shifted)
     _transform(shifted, along_y[1], along_x[1], half)
     _multiply(shifted, o, fields)
@@ -90,7 +109,7 @@ def _propagate(
 
 @compiled
 def _power(waves: Array, power: Array) -> None:
-    """Sum of |psi_m|^2 over the modes."""
+    """Sum |psi_m|^2 over the modes."""
     power[:] = 0
     for m in range(len(waves)):
         for y in range(waves.shape[1]):
@@ -100,7 +119,7 @@ def _power(waves: Array, power: Array) -> None:
 
 @compiled
 def _compare(intensity: Array, fields: Array, ratio: Array, dark: float) -> float:
-    """Ratio = `moduli.ratio` of measured and model amplitude - 1. Returns the sum of their squared differences."""
+    """Set `ratio` to `moduli.ratio` of the amplitudes, less 1, and return the sum of their squared differences."""
     _power(fields, ratio)
     least, error = dark * np.sqrt(ratio.max()), 0.0
     for y in range(ratio.shape[0]):
@@ -114,7 +133,7 @@ def _compare(intensity: Array, fields: Array, ratio: Array, dark: float) -> floa
 
 @compiled
 def _weigh(power: Array, size: float, floor: float) -> None:
-    """Size / ((1 - floor) power + floor max power), in place."""
+    """Replace `power` by size / ((1 - floor) power + floor max power), in place."""
     top = floor * power.max()
     for y in range(power.shape[0]):
         for x in range(power.shape[1]):
@@ -133,7 +152,7 @@ def _improve(
     weight: Array,
     rule: Array,
 ) -> None:
-    """The step of the probe."""
+    """Update the spectrum of the probe, in place."""
     for y in range(weight.shape[0]):
         for x in range(weight.shape[1]):
             weight[y, x] = o[y, x].real ** 2 + o[y, x].imag ** 2

@@ -1,14 +1,14 @@
 """Focused electron probes. Lengths in nm, angles in rad; waves and signs as in `physics.optics`.
 
-    P(r) = c F^-1 [ A(f) exp(-2 pi i W(f)) ],   sum |P|^2 = the power asked for
+    P(r) = c F^-1 [ A(f) exp(-2 pi i W(f)) ],   sum |P|^2 = the requested power
 
-The origin of r is pixel N//2, as in `physics.diffraction`; the field is periodic. P is the wave in the plane of the
-specimen. The defocus C1 is where that plane lies: C1 > 0 is downstream of the focus (the beam has crossed over before
-it enters: overfocus), so that P(C1) is P(0) propagated by C1. Spherical aberration C3 > 0 moves the focus of the outer
-rays upstream, as if C1 grew with the angle; Scherzer's C1 = -sqrt(1.5 C3 lambda) is negative here too.
+The origin of r is pixel N//2, as in `physics.diffraction`, and the field is periodic. P is the wave in the plane of the
+specimen. The defocus C1 is the position of that plane: C1 > 0 is downstream of the focus (the beam has crossed over
+before it enters: overfocus), so that P(C1) is P(0) propagated by C1. Spherical aberration C3 > 0 moves the focus of the
+outer rays upstream, as if C1 grew with the angle; Scherzer's C1 = -sqrt(1.5 C3 lambda) is negative here too.
 
-Names of Uhlemann and Haider, Ultramicroscopy 72 (1998) 109. Krivanek's are C10 = C1, C12 = A1, C21 = 3 B2, C23 = A2,
-C30 = C3.
+The names are those of Uhlemann and Haider, Ultramicroscopy 72 (1998) 109. Krivanek's are C10 = C1, C12 = A1, C21 = 3
+B2, C23 = A2, C30 = C3.
 """
 
 from functools import cache
@@ -23,8 +23,8 @@ from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import aberration, intensity, pupil, turn
 
 AXES = (-2, -1)
-NODES, MOST = 7, 25  # of the quadrature over a source, along each axis: at least, at most
-MISSED = 1e-3  # of a frequency of the shift, by that quadrature
+NODES, MOST = 7, 25  # least and greatest number of nodes along each axis, of the quadrature over a source
+MISSED = 1e-3  # greatest error of that quadrature, for a frequency of the shift
 
 
 def probe(
@@ -43,15 +43,31 @@ def probe(
     threefold_azimuth: Array = 0.0,
     power: Array = 1.0,
 ) -> Array:
-    """The wave P, complex (..., *shape), in the plane of the specimen.
+    """Return the wave P of a probe in the plane of the specimen.
 
-    shape: (ny, nx). sampling: [nm], a number or (y, x). voltage: [V]. semi_angle: alpha [rad], where the transmission
-    of the aperture is 1/2; its edge falls over one pixel of the pattern (the larger of the two axes'). defocus,
-    spherical, astigmatism: C1, C3, A1 [nm], azimuth: phi_A [rad], as for `optics.aberration`; coma, threefold and their
-    azimuths as for `cubic`. power: sum |P|^2; a pattern of `diffraction.far_field` then holds ny nx times as much.
-    Numbers, or arrays over the leading axes (...).
+    Parameters are numbers, or arrays over the leading axes (...).
 
-    ValueError if the aperture does not fit into the frequencies of the pixels, or is narrower than one of them.
+    Args:
+        shape: (ny, nx).
+        sampling: [nm], a number or (y, x).
+        voltage: [V].
+        semi_angle: alpha [rad], where the transmission of the aperture is 1/2. Its edge falls over one pixel of the
+            pattern (the larger of the two axes').
+        defocus: C1 [nm].
+        spherical: C3 [nm].
+        astigmatism: A1 [nm], as for `optics.aberration`.
+        azimuth: phi_A [rad], as for `optics.aberration`.
+        coma: B2 [nm], as for `cubic`.
+        coma_azimuth: phi_B [rad].
+        threefold: A2 [nm], as for `cubic`.
+        threefold_azimuth: phi_A [rad].
+        power: sum |P|^2. A pattern of `diffraction.far_field` then holds ny nx times as much.
+
+    Returns:
+        P (..., ny, nx), complex.
+
+    Raises:
+        ValueError: if the aperture exceeds the frequencies of the pixels, or is narrower than one pixel of the pattern.
     """
     lam = de_broglie(voltage)
     edge = _edge(shape, sampling, lam)
@@ -71,14 +87,20 @@ def cubic(
     threefold: Array = 0.0,
     threefold_azimuth: Array = 0.0,
 ) -> Array:
-    """The part of W [cycles] of third order in the angle, which `optics.aberration` leaves out.
+    """Part of W [cycles] of third order in the angle, which `optics.aberration` leaves out.
 
         W = (1 / lambda) (B2 alpha^3 cos(phi - phi_B) + A2 alpha^3 cos 3(phi - phi_A) / 3)
 
     with alpha = lambda |f| and phi the azimuth of f, from x towards y.
 
-    fy, fx: [1/nm]. wavelength: lambda [nm]. coma: B2 [nm], axial, along coma_azimuth: phi_B [rad]. threefold: A2 [nm],
-    the threefold astigmatism, along threefold_azimuth: phi_A [rad].
+    Args:
+        fy: [1/nm].
+        fx: [1/nm].
+        wavelength: lambda [nm].
+        coma: B2 [nm], axial coma.
+        coma_azimuth: phi_B [rad], its direction.
+        threefold: A2 [nm], threefold astigmatism.
+        threefold_azimuth: phi_A [rad], its direction.
     """
     xp = module(fy, wavelength, coma, coma_azimuth, threefold, threefold_azimuth)
     lam, b2, phi_b, a2, phi_a = (
@@ -90,25 +112,38 @@ def cubic(
 
 
 def moved(wave: Array, shift: Array) -> Array:
-    """P(r - s) by Fourier's shift, in float64, complex128 (shift, y, x): what leaves on one side comes in on the other.
+    """Shift a wave by Fourier's shift theorem: P(r - s). Boundaries are periodic, and the power is conserved.
 
-    wave: P (y, x). shift: s (shift, 2), (y, x) [pixel]. The power is conserved.
+    Args:
+        wave: P (y, x).
+        shift: s (shift, 2), (y, x) [pixel].
+
+    Returns:
+        The shifted waves (shift, y, x), complex128.
     """
     ky, kx = (turn(-s[:, None] * np.fft.fftfreq(n)) for s, n in zip(np.asarray(shift).T, wave.shape, strict=True))
     return ifft2(fft2(wave.astype(np.complex128)) * ky[:, :, None] * kx[:, None, :])
 
 
 def of_source(wave: Array, width: float) -> Array:
-    """The probe of a Gaussian, incoherent source: mutually incoherent modes (mode, y, x), complex128.
+    """Return the probe of a Gaussian, incoherent source, as mutually incoherent modes.
 
         I = integral G(s) |F[P(r - s) O]|^2 ds  ~  sum_jk w_j w_k |F[P(r - a (x_j, x_k)) O]|^2,   a = sqrt(2) width
 
-    x_j, w_j: nodes and weights (to the sum 1) of Gauss and Hermite's quadrature with m nodes along each axis, the mode
-    of j, k being sqrt(w_j w_k) P(r - a (x_j, x_k)). wave: P (y, x). width: standard deviation of G along each axis
-    [pixel], as seen in the plane of the specimen. The power is conserved; width 0 gives the wave as the only mode.
+    x_j and w_j are nodes and weights (of sum 1) of Gauss-Hermite quadrature with m nodes along each axis. The mode of
+    j, k is sqrt(w_j w_k) P(r - a (x_j, x_k)). The power is conserved. m is the smallest number, from `NODES` on, with
+    an error of at most `MISSED` for each frequency of s in the pattern (`widest`).
 
-    m is the least, of `NODES` and more, that misses at most `MISSED` of each frequency of s in the pattern (`widest`).
-    ValueError beyond `MOST`.
+    Args:
+        wave: P (y, x).
+        width: standard deviation of G along each axis [pixel], as seen in the plane of the specimen. 0 gives the wave
+            as the only mode.
+
+    Returns:
+        The modes (mode, y, x), complex128.
+
+    Raises:
+        ValueError: if more than `MOST` nodes are needed.
     """
     if not width:
         return wave[None].astype(np.complex128)
@@ -119,11 +154,12 @@ def of_source(wave: Array, width: float) -> Array:
 
 
 def widest(wave: Array) -> float:
-    """The widest source [pixel, standard deviation] that `of_source` can sum over, with `MOST` nodes.
+    """Return the widest source [pixel, standard deviation] that `of_source` can sum over, with `MOST` nodes.
 
-    A pattern holds frequencies f of s up to the diameter k of the aperture [cycles/pixel], that of the bright disk of
-    P's far field. exp(-t^2 / 2), t = 2 pi f width, is what the source leaves of one, and the sum of nodes leaves
-    sum_j w_j cos(sqrt(2) t x_j): 7 nodes are for t up to 2.2 (34.6 mrad, 80 kV, 0.02 nm: 2.1), 25 up to 6.6.
+    A pattern holds frequencies f of s up to the diameter k of the aperture [cycles/pixel], which is that of the bright
+    disk in P's far field. The source leaves exp(-t^2 / 2), t = 2 pi f width, of a frequency, and the sum over nodes
+    leaves sum_j w_j cos(sqrt(2) t x_j). 7 nodes suffice for t up to 2.2 (34.6 mrad, 80 kV, 0.02 nm: 2.1), 25 for t up
+    to 6.6.
     """
     return _steepest(MOST) / _fastest(wave)
 
@@ -132,19 +168,19 @@ def _nodes(wave: Array, width: float) -> int:
     t = width * _fastest(wave)
     found = next((m for m in range(NODES, MOST + 1) if _steepest(m) >= t), None)
     if found is None:
-        raise ValueError(f"a source of {width:.3g} pixels rms: must be at most {widest(wave):.3g} for this aperture")
+        raise ValueError(f"a source of {width:.3g} pixels rms: it must be at most {widest(wave):.3g} for this aperture")
     return found
 
 
 def _fastest(wave: Array) -> float:
-    """2 pi k [rad/pixel]"""
+    """Return 2 pi k [rad/pixel], k the diameter of the aperture."""
     ny, nx = wave.shape
     return 4 * pi * disk(intensity(far_field(wave)), (0.5,))[1] / max(int(ny), int(nx))
 
 
 @cache
 def _steepest(nodes: int) -> float:
-    """The t up to which the quadrature misses no more than `MISSED` of exp(-t^2 / 2)."""
+    """Return the t up to which the error of the quadrature of exp(-t^2 / 2) is at most `MISSED`."""
     place, weight = np.polynomial.hermite.hermgauss(nodes)
     t = np.arange(0, 20, 0.01)
     left = np.cos(2**0.5 * np.outer(t, place)) @ weight / np.pi**0.5
@@ -152,20 +188,28 @@ def _steepest(nodes: int) -> float:
 
 
 def illuminated(probe: Array, level: float = 0.16) -> Array:
-    """Where the probe is bright, boolean (..., y, x): |P|^2 > level max |P|^2. 0.16 is that of deep-phase-imaging."""
+    """Return the mask of the pixels where the probe is bright: |P|^2 > level max |P|^2.
+
+    Args:
+        probe: P (..., y, x).
+        level: [1]; 0.16 is the value of deep-phase-imaging.
+
+    Returns:
+        The mask (..., y, x), bool.
+    """
     bright = intensity(probe)
     return bright > level * bright.max(axis=AXES, keepdims=True)
 
 
 def _centred(spectrum: Array, power: Array) -> Array:
-    """The wave of a spectrum (zero frequency first) with its origin at N//2 and the given sum of |P|^2."""
+    """Return the wave of a spectrum (zero frequency first), its origin at N//2, with the given sum of |P|^2."""
     xp = module(spectrum, power)
     wave = xp.fft.fftshift(ifft2(spectrum), AXES)
     return wave * (leading(power, xp) / intensity(wave).sum(axis=AXES, keepdims=True)) ** 0.5
 
 
 def _edge(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:
-    """The angle [rad] of one pixel of the pattern, along the axis where it is larger."""
+    """Return the angle [rad] of one pixel of the pattern, along the axis where it is larger."""
     dy, dx = pair(sampling)
     return wavelength * np.maximum(1 / (shape[0] * np.asarray(dy)), 1 / (shape[1] * np.asarray(dx)))
 
@@ -176,10 +220,10 @@ def _check(semi_angle: Array, edge: Array, sampling: Array, wavelength: Array) -
     if not np.all(semi_angle <= widest):
         raise ValueError(
             f"a semi-angle of {np.max(semi_angle):.4g} rad is beyond the {np.min(widest):.4g} rad that these pixels "
-            "can hold: take smaller ones"
+            "can hold: take smaller pixels"
         )
     if not np.all(semi_angle >= edge):
         raise ValueError(
             f"a semi-angle of {np.min(semi_angle):.4g} rad is below one pixel of the pattern, {np.max(edge):.4g} rad: "
-            "take more, or larger, pixels"
+            "take more or larger pixels"
         )

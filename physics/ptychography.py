@@ -2,15 +2,16 @@
 
     I_j(q) = sum_m | F[ P_m(r - R_j) O(r) ] |^2
 
-P_m: mutually incoherent modes of the probe (mode, y, x), origin at pixel N//2; one alone may be (y, x). O: the complex
-transmission of the object (y, x), its phase positive where it retards (`physics.optics`). R_j: positions (n, 2), the
-(row, column) of the object's pixel on which the probe's origin lies, fractions of a pixel allowed. A pattern lies on
-the probe's pixels, zero frequency at N//2, and is not normalised: without absorption it holds N sum |P|^2, N its
-pixels (`diffraction.far_field`).
+    P_m   mutually incoherent modes of the probe (mode, y, x), origin at pixel N//2; a single mode may be (y, x)
+    O     complex transmission of the object (y, x), its phase positive where it retards (`physics.optics`)
+    R_j   positions (n, 2): the (row, column) of the object's pixel under the probe's origin, fractions allowed
+
+A pattern has the pixels of the probe, zero frequency at N//2, and is not normalised: without absorption its sum is N
+sum |P|^2, where N is its number of pixels (`diffraction.far_field`).
 
 A position is split into a whole pixel, where the object is cut, and a rest within half a pixel, by which the probe is
-shifted in Fourier space: exact for a probe whose spectrum ends below the Nyquist frequency. It comes in again on the
-other side, so it should be dark at the edge.
+shifted in Fourier space. The shift is exact for a probe whose spectrum ends below the Nyquist frequency. The shifted
+probe wraps around, so it should be dark at the edge.
 
 NumPy. Errors are ValueErrors of one line.
 """
@@ -28,12 +29,20 @@ BLOCK = 1 << 22  # complex numbers held at a time: 32 MB in complex64
 
 
 def patterns(transmission: Array, probe: Array, positions: Array) -> Array:
-    """The expected intensities I (n, qy, qx) of a scan, in the precision of the object.
+    """Return the expected intensities of a scan, in the precision of the object.
 
-    transmission: O (y, x), complex. probe: (mode, y, x) or (y, x), in units of the square root of counts / N.
-    positions: (n, 2) [pixel]. Besides the result it takes a fixed amount of memory.
+    Besides the result, the function needs a fixed amount of memory.
 
-    ValueError if a position puts the probe over the edge of the object.
+    Args:
+        transmission: O (y, x), complex.
+        probe: (mode, y, x) or (y, x), in units of the square root of counts / N.
+        positions: (n, 2) [pixel].
+
+    Returns:
+        I (n, qy, qx).
+
+    Raises:
+        ValueError: if a position puts the probe over the edge of the object.
     """
     probe = np.asarray(modes(probe), transmission.dtype)
     spectrum, (rows, columns), ramps = fft2(probe), *locate(transmission.shape, probe.shape[-2:], positions)
@@ -47,18 +56,30 @@ def patterns(transmission: Array, probe: Array, positions: Array) -> Array:
 
 
 def modes(probe: Array) -> Array:
-    """The probe as (mode, y, x). ValueError if it is neither that nor (y, x)."""
+    """Return the probe as (mode, y, x).
+
+    Raises:
+        ValueError: if the probe is neither (mode, y, x) nor (y, x).
+    """
     if probe.ndim not in (2, 3):
         raise ValueError(f"a probe of shape {probe.shape} must be (y, x) or (mode, y, x)")
     return probe if probe.ndim == 3 else probe[None]
 
 
 def locate(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> tuple[tuple[Array, Array], ...]:
-    """Where each position cuts the object, and how it shifts the probe: (rows, columns), (ramp_y, ramp_x).
+    """Return the pixels of the object under the probe at each position, and the ramps that shift the probe.
 
-    shape: of the object. window: (ny, nx) of the probe. positions: (n, 2) [pixel].
-    rows (n, ny), columns (n, nx): of the object. ramps (n, ny), (n, nx): factors of the probe's spectrum, zero
-    frequency first, exp(-2 pi i f s) with the rest s in [-1/2, 1/2).
+    Args:
+        shape: shape of the object.
+        window: (ny, nx) of the probe.
+        positions: (n, 2) [pixel].
+
+    Returns:
+        (rows, columns), indices (n, ny) and (n, nx) of the object; (ramp_y, ramp_x), factors (n, ny) and (n, nx) of the
+        probe's spectrum, zero frequency first: exp(-2 pi i f s) with the rest s in [-1/2, 1/2).
+
+    Raises:
+        ValueError: as for `split`.
     """
     whole = split(shape, window, positions)
     rest = positions - whole
@@ -69,7 +90,19 @@ def locate(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) ->
 
 
 def split(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> Array:
-    """The whole pixels (n, 2) of the positions. ValueError if one of them puts the window beyond the object."""
+    """Round the positions to whole pixels of the object.
+
+    Args:
+        shape: shape of the object.
+        window: (ny, nx) of the probe.
+        positions: (n, 2) [pixel].
+
+    Returns:
+        Whole pixels (n, 2), int64.
+
+    Raises:
+        ValueError: if a position is not finite, or puts the window over the edge of the object.
+    """
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise ValueError(f"positions of shape {positions.shape} must be (n, 2): (row, column) in pixels of the object")
     if not np.isfinite(positions).all():
@@ -88,9 +121,18 @@ def split(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> 
 
 
 def illumination(shape: tuple[int, ...], probe: Array, positions: Array) -> Array:
-    """How much light fell on the object (y, x): sum_j sum_m |P_m(r - R_j)|^2, positions rounded to whole pixels.
+    """Return the light that fell on each pixel of the object: sum_j sum_m |P_m(r - R_j)|^2, with R_j rounded to pixels.
 
-    shape: of the object. probe: (mode, y, x) or (y, x). ValueError as for `patterns`.
+    Args:
+        shape: shape of the object.
+        probe: (mode, y, x) or (y, x).
+        positions: (n, 2) [pixel].
+
+    Returns:
+        The light (y, x).
+
+    Raises:
+        ValueError: as for `patterns`.
     """
     bright = intensity(modes(probe)).sum(axis=0)
     ny, nx = bright.shape
@@ -101,20 +143,24 @@ def illumination(shape: tuple[int, ...], probe: Array, positions: Array) -> Arra
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
-    """Runs of positions that hold `BLOCK` numbers or one position."""
+    """Yield runs of positions that hold at most `BLOCK` numbers, but at least one position."""
     step = max(1, BLOCK // size)
     return (slice(start, start + step) for start in range(0, count, step))
 
 
 def centre_of_mass(patterns: Array) -> Array:
-    """The mean frequency (n, 2) of each pattern, (y, x) [cycles/pixel] of the probe's pixels, in float64.
+    """Centre of mass (mean frequency) of each pattern, in cycles per pixel of the probe.
 
         c = sum q I / sum I
 
-    patterns: I (n, qy, qx) >= 0, zero frequency at N//2. 0 for a pattern without a count.
+    Behind an object exp(i phi) it is that of the probe plus the mean gradient under the probe, sum |P|^2 grad phi / (2
+    pi sum |P|^2), at any strength of the phase, if nothing is scattered beyond the detector.
 
-    Behind an object exp(i phi) it is that of the probe plus the mean gradient under it,
-    sum |P|^2 grad phi / (2 pi sum |P|^2), at any strength of the phase, if nothing is scattered beyond the detector.
+    Args:
+        patterns: I (n, qy, qx) >= 0, zero frequency at N//2.
+
+    Returns:
+        c (n, 2), (y, x) [cycles/pixel], float64; 0 for a pattern without counts.
     """
     total = patterns.sum(axis=(-2, -1), dtype=float)
     axes = [np.fft.fftshift(np.fft.fftfreq(n)) for n in patterns.shape[-2:]]
@@ -123,19 +169,27 @@ def centre_of_mass(patterns: Array) -> Array:
 
 
 def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
-    """The phase [rad] (row, column) whose gradient on a raster is 2 pi com: integrated differential phase contrast.
+    """Phase [rad] whose gradient on a raster is 2 pi com: integrated differential phase contrast.
 
         phi = F^-1 [ -i (f . F c) / f^2 ],   phi(0) = 0: the least-squares solution, with mean zero
 
-    com: c (row, column, 2), (y, x) [cycles/pixel] of `centre_of_mass`, of a raster along the axes. step: of the raster
-    [pixel], one or (y, x). periodic: whether the raster is; otherwise the field is mirrored at its edges, which costs
-    four times the memory. Along an axis of even length, its Nyquist frequency counts as no slope.
+    Subtract the centre of mass of the probe itself first (or the mean of c, and with it any ramp of the object): in a
+    mirrored field it becomes a ramp. (A periodic field has no ramp, and ignores it.) Along an axis of even length, the
+    Nyquist frequency counts as no slope.
 
-    The centre of mass of the probe itself (or the mean of c, and with it any ramp of the object) is to be taken off
-    first: mirrored, it comes back as a ramp. (A periodic field has none, and so ignores it.)
+    For a thin object the result is phi cross-correlated with |P|^2: a probe of standard deviation s damps the frequency
+    f by exp(-2 pi^2 s^2 f^2).
 
-    Of a thin object it is phi cross-correlated with |P|^2: a probe of standard deviation s damps the frequency f by
-    exp(-2 pi^2 s^2 f^2). Lazic, Bosch and Lazar, Ultramicroscopy 160 (2016) 265.
+    Args:
+        com: c (row, column, 2), (y, x) [cycles/pixel] of `centre_of_mass`, on a raster along the axes.
+        step: step of the raster [pixel], a number or (y, x).
+        periodic: True if the raster is periodic. Otherwise the field is mirrored at its edges, which takes four times
+            the memory.
+
+    Returns:
+        phi (row, column) [rad].
+
+    Lazic, Bosch and Lazar, Ultramicroscopy 160 (2016) 265.
     """
     if not periodic:
         return integrate(_mirrored(com), step, periodic=True)[: com.shape[0], : com.shape[1]]
@@ -146,12 +200,12 @@ def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
 
 
 def _sloped(frequency: Array) -> Array:
-    """The frequencies of one axis, with 0 for Nyquist's: a wave +1, -1, +1 ... has no slope at its pixels."""
+    """Return the frequencies of one axis, with 0 for Nyquist's: a wave +1, -1, +1 ... has no slope at its pixels."""
     n = frequency.size
     return frequency if n % 2 else np.where(np.arange(n).reshape(frequency.shape) == n // 2, 0, frequency)
 
 
 def _mirrored(com: Array) -> Array:
-    """The gradient of a field mirrored at its last rows and columns: the component across a mirror changes sign."""
+    """Mirror a gradient at its last row and column; the component across a mirror changes sign."""
     down = np.concatenate([com, com[::-1] * np.array([-1, 1])], axis=0)
     return np.concatenate([down, down[:, ::-1] * np.array([1, -1])], axis=1)

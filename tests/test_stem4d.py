@@ -279,7 +279,7 @@ def saved(name: str, values: Any) -> str:
     [
         (["pattern=30"], ["pattern = 30", "multiple of 4"]),
         (["pattern=128"], ["object_size = 64", "at least pattern = 128"]),
-        (["probe.semi_angle=0.08"], ["0.08", "take smaller ones"]),
+        (["probe.semi_angle=0.08"], ["0.08", "take smaller pixels"]),
         (["probe.defocus=200"], ["probe", "dark in the middle"]),
         (["probe.source=0.1"], ["probe.source = 0.1 nm", "at most 0.0637 nm", "lower it"]),
         (["probe.source=0.5", "probe.path=point.npy"], ["probe.source = 0.5 nm", "at most 0.0", "lower it"]),

@@ -224,5 +224,5 @@ def test_a_source_of_too_many_nodes_is_refused() -> None:
     most = widest(wave)
     assert most * 0.0285 == pytest.approx(0.064, abs=0.001)
     assert len(of_source(wave, 0.999 * most)) == 25**2
-    with pytest.raises(ValueError, match=r"a source of 3\.51 pixels rms: must be at most 2\.24 for this aperture"):
+    with pytest.raises(ValueError, match=r"a source of 3\.51 pixels rms: it must be at most 2\.24 for this aperture"):
         of_source(wave, 0.1 / 0.0285)

@@ -57,7 +57,7 @@ def test_a_schedule_that_cannot_be_run_is_refused(wrong: dict[str, int]) -> None
 
 def test_a_start_on_another_grid_is_refused() -> None:
     pattern = np.ones((2, 8, 8))
-    with pytest.raises(ValueError, match=r"start of \(2, 4, 4\) for amplitudes of \(2, 8, 8\): embed it"):
+    with pytest.raises(ValueError, match=r"start of \(2, 4, 4\) for amplitudes of \(2, 8, 8\): embed it in their grid"):
         reconstruct(pattern, np.ones((2, 4, 4), complex))
 
 

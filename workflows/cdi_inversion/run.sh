@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Claim: of far-field patterns of 32 x 32 pixels, a U-Net trained on canonical objects finds shape and phase with less
-# error, and patterns nearer to the measured ones, than the two networks of CDI NN trained on the same patterns;
-# 50 iterations started from it come nearer to the object than 620 from a random start, in an eighth of their time.
-# usage: run.sh tiny|cpu|full [folder]     leaves metrics.json and report.html there; 1 if expected.json is missed.
-# The same command resumes.
+# Claim: a U-Net trained on canonical objects inverts far-field patterns of 32 x 32 pixels with less error than the two
+# networks of CDI NN trained on the same patterns, and its patterns are nearer to the measured ones. 50 iterations started
+# from it come nearer to the object than 620 iterations from a random start, in an eighth of their time.
+# Usage: run.sh tiny|cpu|full [folder]
+# Writes metrics.json and report.html to the folder; exit code 1 if a bound of expected.json is missed. The same command
+# resumes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Claim: phase-ret-dl's own experiment (its dense network, 5,000 samples, none for validation, 50 epochs) halves the
-# error of its TIE; a U-Net on the same samples, for less time, does several times better.
-# usage: run.sh tiny|full [folder]     leaves metrics.json and report.html there; 1 if expected.json is missed.
-# The same command resumes.
+# Claim: in phase-ret-dl's own experiment (5,000 samples, none for validation, 50 epochs) its dense network halves the
+# error of its TIE. A U-Net trained on the same samples for less time has an error several times smaller.
+# Usage: run.sh tiny|full [folder]
+# Writes metrics.json and report.html to the folder; exit code 1 if a bound of expected.json is missed. The same command
+# resumes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Claim: a network trained on textures alone images twisted boron nitride from a 4D-STEM scan: pattern by pattern, then
-# stitched, its image correlates with the object nearly as well as that of ptychography, which needs all patterns at
-# once and whose settings are tuned on scans of the same fluence.
-# usage: run.sh tiny|cpu|full [folder] [probe.npy]     leaves metrics.json and report.html there, those against dose and
-# against overlap in folders of their own; 1 if expected.json is missed. The same command resumes.
+# Claim: a network trained on textures alone images twisted boron nitride from a 4D-STEM scan. It inverts pattern by
+# pattern; the stitched image correlates with the object nearly as well as that of ptychography, which needs all patterns
+# at once and whose settings are tuned on scans of the same fluence.
+# Usage: run.sh tiny|cpu|full [folder] [probe.npy]
+# Writes metrics.json and report.html to the folder, and those against dose and against overlap to sub-folders; exit code
+# 1 if a bound of expected.json is missed. The same command resumes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
@@ -24,15 +25,15 @@ probe=(probe.semi_angle=0.0346)
 generate --task stem4d "${counts[@]}" --out "$out/textures.zarr" --set "${probe[@]}" dose=1e3:1e6 object.range=0:0.8 texture.flatten=0.5
 train --data "$out/textures.zarr" --epochs "$epochs" --out "$out/network" "${dense[@]}" model.hidden="$hidden"
 
-# simulate SEED STORE ROWS SCANS KNOB...
+# simulate SEED STORE ROWS SCANS SETTING...
 simulate() {
   local seed=$1 store=$2 rows=$3 scans=$4; shift 4
   generate --task stem4d --recipe hbn_scan --seed "$seed" --n 0 --validation 0 --test $((rows * rows * scans)) \
     --out "$store" --set "${probe[@]}" scan.rows="$rows" scan.columns="$rows" scan.scans="$scans" "$@"
 }
 
-# scan NAME ROWS SCANS KNOB...: simulated, and inverted by each method. ePIE and rPIE are tuned on scans of another seed,
-# the one whose fluences and steps are those of seed 0 within 3 %. `made` lists the predictions.
+# scan NAME ROWS SCANS SETTING... simulates scans and inverts them by each method. ePIE and rPIE are tuned on scans of
+# another seed, chosen so that its fluences and steps equal those of seed 0 within 3 %. `made` lists the predictions.
 scan() {
   local name=$1 rows=$2 scans=$3; shift 3
   local data=$out/$name.zarr tuning=$out/$name-tuning method settings label chosen

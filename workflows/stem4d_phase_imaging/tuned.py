@@ -1,11 +1,12 @@
-"""Choose the settings of a method that image each scan best, from scans that were made for nothing else.
+"""Choose the settings of a method that image each scan best, on scans that serve no other purpose.
 
-    tuned.py runs METHOD FOLDER                 the runs that the test scans need: a line of name, tab and settings each
-    tuned.py table METRICS FOLDER METHOD ...    mean ring correlation of each test scan, with the settings chosen for it
+    tuned.py runs METHOD FOLDER                 list the runs that the test scans need: name, tab, settings
+    tuned.py table METRICS FOLDER METHOD ...    list the mean ring correlation of each test scan with its settings
 
-FOLDER/METHOD holds what `infer --stitch SETTINGS-image.zarr` leaves beside its images, for all settings tried. Of
-several scans, each gets the settings with the greatest mean ring correlation in its own place. A single scan gets those
-as METHOD, and those with the least error in rad as METHOD_rms.
+FOLDER/METHOD holds the files that `infer --stitch SETTINGS-image.zarr` writes beside its images, for all settings
+tried. If there are several scans, each gets the settings with the greatest mean ring correlation of the tuning scan in
+its place. A single scan is inverted twice: as METHOD with these settings, and as METHOD_rms with those of least error
+in rad.
 """
 
 import json
@@ -16,14 +17,14 @@ END = "-image-resolution.json"
 
 
 def chosen(folder: Path) -> list[str]:
-    """Settings with the greatest mean ring correlation, one entry per scan."""
+    """Return the settings with the greatest mean ring correlation, one entry per scan."""
     tried = _tried(folder)
     scans = range(len(next(iter(tried.values()))))
     return [max(tried, key=lambda name: tried[name][i]["mean"]) for i in scans]
 
 
 def runs(method: str, folder: Path) -> dict[str, str]:
-    """Settings and the name of their run, each of them once."""
+    """Return the chosen settings, each once, with the name of their run."""
     best = chosen(folder)
     if len(best) > 1:
         return {settings: f"{method} {settings}" for settings in best}
@@ -32,7 +33,7 @@ def runs(method: str, folder: Path) -> dict[str, str]:
 
 
 def table(metrics: Path, folder: Path, methods: list[str]) -> list[str]:
-    """One line per test scan: fluence, overlap, and the mean ring correlation by each method."""
+    """Return one line per test scan: fluence, overlap, and the mean ring correlation by each method."""
     found = json.loads(metrics.read_text())["methods"]
     names = {method: [f"{method} {one}" for one in chosen(folder / method)] for method in methods}
     others = {name: [name] * len(one["scans"]) for name, one in found.items() if one["method"] not in methods}
@@ -44,7 +45,7 @@ def table(metrics: Path, folder: Path, methods: list[str]) -> list[str]:
 
 
 def _tried(folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Scores of each scan, by the settings."""
+    """Return the scores of each scan, by the settings."""
     return {
         path.name.removesuffix(END): json.loads(path.read_text())["scans"] for path in sorted(folder.glob(f"*{END}"))
     }

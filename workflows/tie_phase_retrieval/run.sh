@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Claim: on the published recipe of phase-ret-dl, a U-Net's phase is several times nearer to the truth than the tuned TIE's.
-# usage: run.sh tiny|cpu|full [folder]     leaves metrics.json and report.html there; 1 if expected.json is missed.
-# The same command resumes.
+# Claim: on the published recipe of phase-ret-dl, the phase by a U-Net is several times nearer to the truth than that by
+# the tuned TIE.
+# Usage: run.sh tiny|cpu|full [folder]
+# Writes metrics.json and report.html to the folder; exit code 1 if a bound of expected.json is missed. The same command
+# resumes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}

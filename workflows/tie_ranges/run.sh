@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Claim: a network that has only met one material reads the thickness from the absorption, and is wrong on any other;
-# one that has met a range is not. And where, in noise, defocus and size, which method is best.
-# usage: run.sh tiny|cpu|full [folder]     leaves metrics.json and report.html there; 1 if expected.json is missed.
-# The same command resumes.
+# Claim: a network trained on one material reads the thickness from the absorption, and is wrong on any other material; a
+# network trained on a range of materials is not. The report says which method is best for each noise, defocus and size.
+# Usage: run.sh tiny|cpu|full [folder]
+# Writes metrics.json and report.html to the folder; exit code 1 if a bound of expected.json is missed. The same command
+# resumes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
