@@ -236,7 +236,7 @@ def load_model(path: PathLike) -> Model:
     Raises:
         UserError: there is no model, or it is damaged or newer than this program.
     """
-    from training.export import load_model as load
+    from training.export.store import load_model as load
 
     return Model(load(Path(path)))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from schemas.manifest import Manifest
-    from training.export import Trained
+    from training.export.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Model:
     >>> model(intensity=images, defocus=defocus, sampling=sampling)["phase"]  # doctest: +SKIP
     """
 
-    trained: "Trained"
+    trained: "Predictor"
 
     @property
     def inputs(self) -> tuple[str, ...]:

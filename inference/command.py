@@ -169,7 +169,7 @@ def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Sou
     return out
 
 
-def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> run.Job:
+def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> run.Inversion:
     """One split, into a store of its own."""
     tiles = run.choose_tiles(source, inverter, options.tile, OVERLAP if options.overlap is None else options.overlap)
     if options.overlap is not None and not tiles.lengths:
@@ -181,7 +181,9 @@ def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -
             f"--batch-size {options.batch_size}: is for networks and methods that invert samples one by one; "
             f"{inverter.name} inverts whole groups: leave it out"
         )
-    return run.Job(source, inverter, tiles, options.batch_size or BATCH, output("--out", out), options.probabilities)
+    return run.Inversion(
+        source, inverter, tiles, options.batch_size or BATCH, output("--out", out), options.probabilities
+    )
 
 
 def _inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter:

@@ -68,7 +68,7 @@ def test_the_loop_knows_no_model() -> None:
 
 
 def test_training_loads_neither_dask_nor_a_generator() -> None:
-    code = "import sys, training.loop, training.cli, training.export\n"
+    code = "import sys, training.loop, training.cli, training.export.store\n"
     code += "assert not {'dask', 'distributed', 'numba', 'generators', 'torch', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -20,7 +20,7 @@ from tests.training.conftest import columns, features_for, made
 from training.activations import activations
 from training.augmentation import augment
 from training.contract import find_learn
-from training.export import load_model
+from training.export.store import load_model
 
 from .conftest import Command, refused
 from .test_cdi import CLEAN, pattern, samples

@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from schemas.formats import tiff
-from schemas.formats.export_metadata import Card
+from schemas.formats.export_metadata import ExportMetadata
 from tests.conftest import TOY_TASK, Command, files, refused
 
 TIE = ("--task", "tie", "--n", 2, "--validation", 0, "--test", 3, "--out", "tie.zarr", "--scheduler", "synchronous")
@@ -80,7 +80,7 @@ def test_tiff_is_what_imagej_reads(made: Path, dataset: Command) -> None:
 @pytest.mark.parametrize("step", [2.34, 0.0123456, 1 / 3, 3e-3, 987.654321, 31.25])
 def test_the_pixel_size_keeps_six_digits(step: float, dtype: str) -> None:
     """In the tags alone: this card knows no parameters."""
-    card = Card(task="tie", split="test", sample=0, field="phase", units="rad", axes=["y", "x"])
+    card = ExportMetadata(task="tie", split="test", sample=0, field="phase", units="rad", axes=["y", "x"])
     Path("a.tif").write_bytes(tiff.write(np.zeros((4, 5), dtype), card, {"sampling": (step,)}))
     (found,) = tiff.read(Path("a.tif"), "").known["sampling"]
     assert found == pytest.approx(step, rel=1e-6)

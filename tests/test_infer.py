@@ -48,7 +48,7 @@ def edit(store: str, old: str, new: str) -> None:
 
 
 class Network:
-    """A network as `training.export` gives it: it doubles its input, and is slow once."""
+    """A network as `training.export.store` gives it: it doubles its input, and is slow once."""
 
     inputs = ("blurred", "position")
 
@@ -89,10 +89,10 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let there be a trained network, whatever its folder."""
 
     def install(found: Network) -> Network:
-        module = types.ModuleType("training.export")
+        module = types.ModuleType("training.export.store")
         module.load_model = lambda path: found  # type: ignore[attr-defined]
         module.load_checkpoint = lambda path, step: found  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "training.export", module)
+        monkeypatch.setitem(sys.modules, "training.export.store", module)
         return found
 
     return install

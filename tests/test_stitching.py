@@ -9,7 +9,7 @@ import pytest
 from inference.stitching.command import chosen
 from inference.stitching.image import Average, Image, Iterative, Read, stitch, usual
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Frame, Patches, corners, frame_of, relative, tapered
+from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative, tapered
 from physics import mosaic
 from schemas.runtime.errors import UserError
 
@@ -287,7 +287,7 @@ def test_positions_become_corners_on_the_grid() -> None:
     """Pixel N//2 of a patch lies at its position."""
     found = corners(np.array([[0.0, 1.26], [-0.3, 0.11]]), 0.25, (4, 5))
     assert found.tolist() == [[-2, 3], [-3, -2]]
-    assert frame_of(found, (4, 5)) == Frame((-3, -2), (5, 10))
+    assert frame_of(found, (4, 5)) == Canvas((-3, -2), (5, 10))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_mistakes_are_told_in_one_line(call: Any, said: str) -> None:
 def test_a_frame_that_does_not_hold_all_patches_is_refused() -> None:
     _, values, patches = scene()
     frame = frame_of(patches.corner, SIZE)
-    for wrong in (Frame(frame.origin, (frame.shape[0] - 1, frame.shape[1])), Frame((0, 0), frame.shape)):
+    for wrong in (Canvas(frame.origin, (frame.shape[0] - 1, frame.shape[1])), Canvas((0, 0), frame.shape)):
         with pytest.raises(ValueError, match="does not hold all patches"):
             stitch(reader(values), patches, wrong, LeastSquares())
 

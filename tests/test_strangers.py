@@ -30,7 +30,8 @@ from schemas.runtime.settings import Knobs, knob, load, make, refuse_paths, unto
 from schemas.store import Confined
 from schemas.task import find_task, task_names
 from tests.conftest import TOY_TASK, Command, files, refused
-from training import batches, export
+from training import batches
+from training.export import store as models
 
 
 def left_out(kind: type[BaseModel]) -> Iterator[tuple[str, ...]]:
@@ -278,9 +279,9 @@ def test_no_link_out_of_a_model_is_followed(monkeypatch: pytest.MonkeyPatch) -> 
     Path("secret").write_bytes(b"{}")
     Path("best/model.json").symlink_to(Path("secret").absolute())
     with pytest.raises(UserError, match=r"best/model.json: leads out of best"):
-        export.load_model(Path("best"))
+        models.load_model(Path("best"))
     Path("best/model.safetensors").symlink_to("../secret")
     card = SimpleNamespace(weights_sha256=sha256(b"{}"))
-    monkeypatch.setattr(export, "load_card", lambda path: (path, card))
+    monkeypatch.setattr(models, "load_card", lambda path: (path, card))
     with pytest.raises(UserError, match=r"best/model.safetensors: leads out of best"):
-        export.load_whole(Path("best"))
+        models.load_whole(Path("best"))

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from schemas.slices import fold
-from training.export import Trained
+from training.export.predictor import Predictor
 
 
 class _Listener:
@@ -24,7 +24,7 @@ class _Listener:
         return values
 
 
-def activations(trained: Trained, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def activations(trained: Predictor, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """By layer, in the order in which they are called: (sample, *spatial), means over its channels, before any relu.
 
     Of layers that convolve, or map channels pixel by pixel. fields: those that the model reads, of a few samples.

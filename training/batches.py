@@ -34,7 +34,7 @@ READERS = 4  # threads that decode
 type Batch = dict[str, Array]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where batches come from."""
 
     order: Order

@@ -58,7 +58,7 @@ SHORT = {  # options that stand for a setting of the recipe
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A finished run: its folder, and what its last checkpoint remembers (history, best step, seconds)."""
 
     out: Path
@@ -66,7 +66,7 @@ class Trained:
     first: bool  # of several processes, whether this is the one that reports
 
 
-def train(options: Options) -> Trained:
+def train(options: Options) -> TrainedRun:
     """Train a network on a dataset, or go on with a run that was interrupted.
 
     Raises:
@@ -82,7 +82,7 @@ def train(options: Options) -> Trained:
 
     devices.connect(options.coordinator, options.processes, options.process)
     run = devices.together(lambda: _settled(options))
-    return Trained(run.out, train(run, overwrite=options.overwrite), devices.first())
+    return TrainedRun(run.out, train(run, overwrite=options.overwrite), devices.first())
 
 
 def _settled(options: Options) -> "Run":

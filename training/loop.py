@@ -19,12 +19,13 @@ from schemas import slices
 from schemas.publish import resumable
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
-from training import assembly, batches, contract, devices, export, losses, optimizers, pretrained, steps
+from training import assembly, batches, contract, devices, losses, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
-from training.batches import Resident, Source, Split, Stream
+from training.batches import BatchSource, Resident, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.contract import Symmetry
-from training.export import Card
+from training.export import store as models
+from training.export.card import ModelCard
 from training.metrics_log import Journal, Row
 from training.nan_watch import Watch
 from training.network import Network
@@ -43,8 +44,8 @@ class Machinery:
     run: Run
     mesh: Mesh
     network: Network
-    training: Source
-    validation: Source | None
+    training: BatchSource
+    validation: BatchSource | None
     learn: Callable[[steps.State, batches.Batch], tuple[steps.State, steps.Metrics]]
     measure: Callable[..., steps.Metrics]
     rate: Callable[[int], Any]
@@ -110,13 +111,13 @@ def _samples(m: Machinery) -> int:
     return m.training.order.n // m.training.order.parts
 
 
-def _sources(run: Run, mesh: Mesh) -> tuple[Source, Source | None]:
+def _sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
     """Return where training and validation samples come from."""
     training = _source(run, mesh, "train", run.recipe.seed)
     return training, _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
 
 
-def _build(run: Run, mesh: Mesh, network: Network, training: Source, validation: Source | None) -> Machinery:
+def _build(run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None) -> Machinery:
     recipe, features = run.recipe, run.features
     count = recipe.epochs * training.order.steps
     rule = optimizers.build(recipe, count)
@@ -134,7 +135,7 @@ def _build(run: Run, mesh: Mesh, network: Network, training: Source, validation:
     )
 
 
-def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> Source:
+def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
     data, order, nbytes = samples_of(run, split, seed)
     if run.recipe.augment and seed is not None:
         refuse_changed(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
@@ -269,7 +270,7 @@ def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
     return {**state, "rate": state["rate"] * knobs.factor}
 
 
-def validate(m: Machinery, state: steps.State, source: Source) -> dict[str, float]:
+def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str, float]:
     """Mean scores over all samples of a split; they do not depend on the batch size.
 
     Scores of a sample that is zero everywhere are left out. UserError if a loss is not finite.
@@ -292,13 +293,13 @@ def validate(m: Machinery, state: steps.State, source: Source) -> dict[str, floa
 
 def _export(m: Machinery, state: steps.State, memory: Memory) -> None:
     if devices.first():
-        export.save(m.run.out / "best", _card(m, memory), steps.best_parameters(state), state["rest"])
+        models.save(m.run.out / "best", _card(m, memory), steps.best_parameters(state), state["rest"])
 
 
-def _card(m: Machinery, memory: Memory) -> Card:
+def _card(m: Machinery, memory: Memory) -> ModelCard:
     run, step = m.run, memory.best_step
     row = next(row for row in memory.history if row["step"] == step)
-    return Card(
+    return ModelCard(
         name=run.out.name,
         task=run.manifest.task,
         sizes=dict(run.features.sizes),
@@ -340,7 +341,7 @@ def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
 def _exported(m: Machinery, memory: Memory) -> bool:
     """Whether `best` is that of the best step, with the whole history."""
     try:
-        card, _ = export.load_whole(m.run.out / "best")
+        card, _ = models.load_whole(m.run.out / "best")
     except UserError:
         return False
     return card.step == memory.best_step and len(card.history) == len(memory.history)

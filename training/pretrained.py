@@ -10,7 +10,8 @@ from typing import Any
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import make
 from training.contract import Learn, find_model
-from training.export import Trained, load_model, load_recipe
+from training.export.predictor import Predictor
+from training.export.store import load_model, load_recipe
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 
@@ -18,7 +19,7 @@ KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # knobs
 FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not know where it starts
 
 
-def open_start(path: Path) -> Trained:
+def open_start(path: Path) -> Predictor:
     """The model to start from; UserError if it is missing, damaged or newer."""
     return _read(load_model, path)
 
@@ -80,7 +81,7 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def arrays(start: Trained, network: Network) -> tuple[Named, Named]:
+def arrays(start: Predictor, network: Network) -> tuple[Named, Named]:
     """Parameters and rest to start from; UserError if the network is bound to other sizes than the model's."""
     found = start.parameters, start.rest
     shapes, mine = ([{k: v.shape for k, v in part.items()} for part in parts] for parts in (network.shapes, found))

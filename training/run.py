@@ -38,7 +38,7 @@ from training import losses
 from training.assembly import features_of
 from training.contract import find_learn, find_model
 from training.crop import Crop, crop_of
-from training.export import Trained
+from training.export.predictor import Predictor
 from training.features import Features
 from training.normalisation import column, moments_of, rows
 from training.recipe import Recipe
@@ -69,7 +69,7 @@ class Run:
     crop: Crop | None = None  # how training samples are cut
     mode: str = "auto"
     keep_every: int | None = None
-    start: Trained | None = None  # whose parameters it starts from; None: drawn by the recipe's seed
+    start: Predictor | None = None  # whose parameters it starts from; None: drawn by the recipe's seed
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -86,13 +86,13 @@ class Run:
         return sha256(canonical(json.loads(stored) if stored else self.identity))
 
 
-def _origin(start: Trained) -> dict[str, str]:
+def _origin(start: Predictor) -> dict[str, str]:
     """What a run's result depends on of the model that it starts from, beside what its recipe says."""
     moments = start.card.model_dump(mode="json", include={"moments"})
     return {"weights_sha256": start.card.weights_sha256, "moments_sha256": sha256(canonical(moments))}
 
 
-def prepare(data: Path, out: Path, recipe: Recipe, start: Trained | None = None, **options: Any) -> Run:
+def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = None, **options: Any) -> Run:
     """The run of a recipe on a dataset; UserError lists what the dataset lacks, also for the model to start from."""
     manifest = read_manifest(data)
     if start and (found := start.fitted(manifest.sizes).accepts(manifest.task, manifest.sizes)):

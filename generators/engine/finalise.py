@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from generators.engine import receipts, shards
 from generators.engine.plan import SLICES, Plan
-from generators.engine.receipts import Moments, Receipt
+from generators.engine.receipts import FieldSums, Receipt
 from schemas import digest
 from schemas.manifest import Manifest, Statistics, read_manifest
 from schemas.publish import inside, publish_if_changed, sweep
@@ -72,7 +72,7 @@ def _receipts(plan: Plan, split: str) -> Iterator[Receipt]:
 
 
 def _statistics(plan: Plan) -> dict[str, Statistics]:
-    rows: dict[str, list[Moments]] = {}
+    rows: dict[str, list[FieldSums]] = {}
     for receipt in _receipts(plan, "train"):
         if not receipt.moments:
             break
@@ -81,7 +81,7 @@ def _statistics(plan: Plan) -> dict[str, Statistics]:
     return {name: _combine(moments) for name, moments in rows.items()}
 
 
-def _combine(rows: list[Moments]) -> Statistics:
+def _combine(rows: list[FieldSums]) -> Statistics:
     """Exact sums (fsum), so that no order or grouping of samples shows."""
     count = sum(row.count for row in rows)
     mean = math.fsum(row.sum for row in rows) / count

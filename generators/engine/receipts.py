@@ -15,7 +15,7 @@ from schemas.publish import entries, inside, nbytes, publish, read, sha256
 NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
 
 
-class Moments(BaseModel):
+class FieldSums(BaseModel):
     """Of the values of one field in one sample; layout-independent, since each sample is summed alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +40,7 @@ class Receipt(BaseModel):
     stop: int
     objects: dict[str, tuple[str, int]]  # key in the store: sha256, size
     leaves: str = ""  # 32 bytes a sample, hexadecimal
-    moments: dict[str, list[Moments]] = {}  # field: the first training samples
+    moments: dict[str, list[FieldSums]] = {}  # field: the first training samples
     seconds: float
 
 

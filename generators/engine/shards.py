@@ -15,7 +15,7 @@ from generators.contract import Arrays, Sliced, arrays_of, calling, find_generat
 from generators.engine import finished_slices, receipts
 from generators.engine.plan import Job, Plan
 from generators.engine.provenance import platform_class
-from generators.engine.receipts import Moments, Receipt
+from generators.engine.receipts import FieldSums, Receipt
 from generators.streams import Streams
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
@@ -110,14 +110,14 @@ def _parameters(job: Job) -> Arrays:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[Moments]]]:
+def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
     plan = job.plan
     fields = [field for field in plan.task.fields if is_simulated(field)]
     out = {
         field.name: np.empty((job.stop - job.start, *field.shape(plan.manifest.sizes)), field.dtype) for field in fields
     }
     leaves = []
-    moments: dict[str, list[Moments]] = {field.name: [] for field in fields}
+    moments: dict[str, list[FieldSums]] = {field.name: [] for field in fields}
     for start, stop in blocks(plan, job.start, job.stop):
         values = make(plan, job.split, range(start, stop))
         if stop - start == job.stop - job.start:  # large samples are held once
@@ -215,11 +215,11 @@ def _streams(plan: Plan, split: str, indices: range) -> list[Streams]:
     return [Streams(seed, split, index) for index in indices]
 
 
-def _moments(value: np.ndarray) -> Moments:
+def _moments(value: np.ndarray) -> FieldSums:
     real = abs(value) if value.dtype.kind == "c" else value
     x = real.astype(np.float64)
     found = {"count": x.size, "sum": x.sum(), "min": x.min(), "max": x.max()}
-    return Moments(**found, squares=np.multiply(x, x, out=x).sum())  # in place: a sample may be large
+    return FieldSums(**found, squares=np.multiply(x, x, out=x).sum())  # in place: a sample may be large
 
 
 def constants(plan: Plan) -> Arrays:

@@ -57,7 +57,7 @@ def network(
 
     UserError: none, damaged, newer, of another task, or the dataset lacks fields that it needs.
     """
-    from training.export import load_checkpoint, load_model
+    from training.export.store import load_checkpoint, load_model
 
     loaded = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
     trained = loaded.fitted(source.manifest.sizes)

@@ -68,7 +68,7 @@ def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
 
 
 @dataclass(frozen=True)
-class Job:
+class Inversion:
     """What is inverted, with what, how."""
 
     source: Source
@@ -175,7 +175,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 
-def refuse(job: Job, *, overwrite: bool = False) -> None:
+def refuse(job: Inversion, *, overwrite: bool = False) -> None:
     """Raise UserError if a job cannot begin: its place holds something else, or its first samples cannot be read."""
     destination.refuse(job.out, job.predictions, overwrite=overwrite)
     if overwrite or not exists(job.out / "zarr.json"):
@@ -183,7 +183,7 @@ def refuse(job: Job, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def alone(jobs: Sequence[Job]) -> Iterator[None]:
+def alone(jobs: Sequence[Inversion]) -> Iterator[None]:
     """Hold the places of all jobs for this process while entered. UserError: another one writes there."""
     with ExitStack() as stack:
         for job in jobs:
@@ -192,7 +192,7 @@ def alone(jobs: Sequence[Job]) -> Iterator[None]:
         yield
 
 
-def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
+def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
     """Invert what is not inverted yet; the caller has entered `alone`.
 
     Returns what stands in the store now, how many samples were done, and how many of those hold what is no number.
@@ -201,7 +201,7 @@ def run(job: Job, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
         return _run(job, overwrite=overwrite)
 
 
-def _run(job: Job, *, overwrite: bool) -> tuple[Predictions, int, int]:
+def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
     n, clock = predictions.samples, Clock(groups=job.inverter.unit == "group")
     missing = dict(ends for ends in units(n, predictions.unit) if not _whole(job.out, predictions, *ends))
@@ -226,7 +226,7 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     return True
 
 
-def _invert(job: Job, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
+def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
     """Invert the samples of missing units, start to stop, and publish each with its last one. Yields how many are done.
 
     Where groups end within a unit, one of them may have been inverted before.
@@ -242,7 +242,7 @@ def _invert(job: Job, predictions: Predictions, clock: Clock, missing: Mapping[i
                 _publish(job, predictions, start, _joined(parts.pop(start)))
 
 
-def _blocks(job: Job, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
+def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
     """Return what is inverted at once: blocks within units, or whole groups."""
     if job.inverter.unit == "group":
         wanted = np.zeros(job.source.samples, bool)
@@ -260,20 +260,20 @@ def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
     return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
 
 
-def _publish(job: Job, predictions: Predictions, start: int, values: Block) -> None:
+def _publish(job: Inversion, predictions: Predictions, start: int, values: Block) -> None:
     """The objects of a unit."""
     for key, data in objects(predictions, start, values).items():
         publish(inside(job.out, key), data)
 
 
-def _first(job: Job) -> np.ndarray:
+def _first(job: Inversion) -> np.ndarray:
     """The samples that are inverted at once before any others."""
     if job.inverter.unit == "group":
         return job.source.groups(job.inverter.group)[0]
     return np.arange(job.source.samples)[: job.block]
 
 
-def _seconds(job: Job, clock: Clock) -> float:
+def _seconds(job: Inversion, clock: Clock) -> float:
     """Measured on what was done now; where no batch of that counts, the first is done again for it."""
     if not clock.timed:
         first = _first(job)

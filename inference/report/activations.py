@@ -10,7 +10,7 @@ from inference.report.sample_images import picture
 from inference.report.style import figure, styled
 from schemas.runtime.errors import UserError, meant
 from training.activations import activations
-from training.export import load_model
+from training.export.store import load_model
 
 SAMPLES = 4
 LAYERS = 12  # drawn unless others are asked for

@@ -5,7 +5,7 @@ from typing import Any
 
 from inference.contract import Setting, find_inference
 from inference.invert.source import Source
-from inference.report.evaluation import Evaluation, Result, Run
+from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning
 from schemas.runtime.settings import flat
@@ -17,7 +17,7 @@ def methods(result: Result) -> Table:
     return header, [_method(result, run) for run in result.methods]
 
 
-def _method(result: Result, run: Run) -> list[Cell]:
+def _method(result: Result, run: ScoredPredictions) -> list[Cell]:
     found = run.predictions
     settings = [_setting(result, run, key, value) for key, value in found.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
@@ -27,7 +27,7 @@ def _method(result: Result, run: Run) -> list[Cell]:
     return [run.name, *prose, number(seconds), found.hardware]
 
 
-def _setting(result: Result, run: Run, key: str, value: float | str) -> str:
+def _setting(result: Result, run: ScoredPredictions, key: str, value: float | str) -> str:
     """With its unit and meaning, if this program still knows the method."""
     method = find_inference(result.task.name).METHODS.get(run.predictions.method)
     known: Setting | None = method.settings.get(key) if method else None
@@ -85,7 +85,7 @@ def _split(source: Source) -> str:
     return f"{source.split}, {source.samples:,} samples, digest {source.manifest.split_digests.get(source.split)}"
 
 
-def _origin(result: Result, run: Run) -> str:
+def _origin(result: Result, run: ScoredPredictions) -> str:
     found = run.predictions
     said = _versions(found)
     if found.weights is None:

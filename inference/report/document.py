@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from inference.contract import View
 from inference.report import details, figures, sample_images
-from inference.report.evaluation import CURVES, Evaluation, Result, Run
+from inference.report.evaluation import CURVES, Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, least, number, render
 from inference.report.regions import regions, title
 from inference.report.style import styled, unit
@@ -50,7 +50,7 @@ def by_split(found: Evaluation) -> Table:
     return ["method", *map(number, header)], rows
 
 
-def _by_split(found: Evaluation, run: Run, key: str) -> Iterator[str]:
+def _by_split(found: Evaluation, run: ScoredPredictions, key: str) -> Iterator[str]:
     for result in found.results:
         values = result.summaries.get(run.name, {}).get(key)
         yield mean_and_deviation(values) if values else ""

@@ -28,7 +28,7 @@ type Summary = dict[str, dict[str, float | int | str | None]]
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoredPredictions:
     """One store of predictions."""
 
     path: Path
@@ -46,8 +46,10 @@ class Result:
 
     source: Rows
     report: Report
-    runs: tuple[Run, ...]
-    methods: tuple[Run, ...]  # also those that other splits alone have: a method has one colour throughout a report
+    runs: tuple[ScoredPredictions, ...]
+    methods: tuple[
+        ScoredPredictions, ...
+    ]  # also those that other splits alone have: a method has one colour throughout a report
     scores: dict[str, dict[str, Real]]  # metric: (sample,)
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
@@ -81,24 +83,24 @@ class Result:
         """The score of rank before alignment, shown beside it; None where it is the same or the task has its own."""
         return "nrms" if self.rank == "nrms_aligned" and self.task.gauge.free else None
 
-    def broken(self, run: Run) -> int:
+    def broken(self, run: ScoredPredictions) -> int:
         """How many predictions hold what is no number: they have no score."""
         scores = self.scores[run.name]
         told = next((scores[name] for name in ("rms", "absolute_error") if name in scores), np.zeros(0))
         return int(np.isnan(told).sum())
 
     @property
-    def reference(self) -> Run | None:
+    def reference(self) -> ScoredPredictions | None:
         """The classical method with the least mean error: what a network has to surpass."""
         return min((run for run in self.runs if run.predictions.kind == "classical"), key=self._error, default=None)
 
     @property
-    def best(self) -> Run:
+    def best(self) -> ScoredPredictions:
         """The network with the least mean error; without networks, the method with the least."""
         networks = [run for run in self.runs if run.predictions.kind == "network"]
         return min(networks or self.runs, key=self._error)
 
-    def _error(self, run: Run) -> float:
+    def _error(self, run: ScoredPredictions) -> float:
         mean = self.summaries[run.name][self.rank]["mean"]
         return np.inf if mean is None else float(mean)
 
@@ -135,7 +137,7 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
     splits: that of the first store, if None. UserError: incomplete or damaged predictions, or of another dataset or
     split, or two of one name, or none of a split, or no truth.
     """
-    runs = [Run(path, _named(read_predictions(path), label)) for label, path in stores]
+    runs = [ScoredPredictions(path, _named(read_predictions(path), label)) for label, path in stores]
     opened = [open_source(data, split) for split in splits or [runs[0].predictions.split]]
     sources = [Rows(one.path, one.manifest, one.split, _target(one, runs)) for one in opened]
     for run in runs:
@@ -149,7 +151,7 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
     )
 
 
-def _target(source: Source, runs: Sequence[Run]) -> str:
+def _target(source: Source, runs: Sequence[ScoredPredictions]) -> str:
     """The parameter that is predicted in place of the targets, if so; UserError unless it is the same in all runs."""
     roles = {field.name: field.role for field in source.task.fields}
     found = {run.path: [field.name for field in run.predictions.targets] for run in runs}
@@ -161,7 +163,7 @@ def _target(source: Source, runs: Sequence[Run]) -> str:
     return first[0] if roles.get(first[0]) == "parameter" else ""
 
 
-def _result(source: Rows, runs: Sequence[Run], methods: Sequence[Run]) -> Result:
+def _result(source: Rows, runs: Sequence[ScoredPredictions], methods: Sequence[ScoredPredictions]) -> Result:
     report = find_inference(source.task.name).REPORT
     report = report.without_targets if source.target else report
     scores, frequency, correlation, zero = _score(source, runs, report)
@@ -170,7 +172,7 @@ def _result(source: Rows, runs: Sequence[Run], methods: Sequence[Run]) -> Result
     return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, sections)
 
 
-def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:
+def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredPredictions]:
     found = [run for run in runs if run.predictions.split == source.split]
     if not found:
         raise UserError(
@@ -181,7 +183,7 @@ def _of_split(runs: Sequence[Run], source: Source) -> list[Run]:
     return found
 
 
-def _once(runs: Sequence[Run], preferred: Sequence[Run]) -> list[Run]:
+def _once(runs: Sequence[ScoredPredictions], preferred: Sequence[ScoredPredictions]) -> list[ScoredPredictions]:
     """A run of each name, in order."""
     found = {run.name: run for run in runs} | {run.name: run for run in preferred}
     return list(found.values())
@@ -191,7 +193,7 @@ def _named(predictions: Predictions, label: str | None) -> Predictions:
     return predictions.model_copy(update={"name": label}) if label else predictions
 
 
-def _refuse_other(run: Run, sources: Sequence[Source]) -> None:
+def _refuse_other(run: ScoredPredictions, sources: Sequence[Source]) -> None:
     found, source = run.predictions, sources[0]
     if found.dataset_digest != source.manifest.root_digest:
         raise UserError(
@@ -206,7 +208,7 @@ def _refuse_other(run: Run, sources: Sequence[Source]) -> None:
         )
 
 
-def _refuse_namesakes(runs: Sequence[Run]) -> None:
+def _refuse_namesakes(runs: Sequence[ScoredPredictions]) -> None:
     """What has one name in several splits must be one method: its errors are compared."""
     for run in runs:
         first = next(other for other in runs if other.name == run.name)
@@ -218,7 +220,7 @@ def _refuse_namesakes(runs: Sequence[Run]) -> None:
             )
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
+def _refuse_twins(runs: Sequence[ScoredPredictions]) -> None:
     names = [run.name for run in runs]
     for run in runs:
         if names.count(run.name) > 1:
@@ -227,7 +229,7 @@ def _refuse_twins(runs: Sequence[Run]) -> None:
 
 
 def _score(
-    source: Rows, runs: Sequence[Run], report: Report
+    source: Rows, runs: Sequence[ScoredPredictions], report: Report
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inference.report.evaluation import Result, Run
+from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.regions import title, varying
 from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
 from schemas.scores import RESOLVED
@@ -138,7 +138,7 @@ def cost(result: Result) -> Figure | None:
     return drawn
 
 
-def _points(result: Result) -> Iterator[tuple[Run, float, float, float, float]]:
+def _points(result: Result) -> Iterator[tuple[ScoredPredictions, float, float, float, float]]:
     for run in result.runs:
         errors, seconds = _positive(result.scores[run.name][result.rank]), run.predictions.seconds_per_sample
         if len(errors) and seconds:

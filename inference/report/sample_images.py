@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from inference.contract import Arrays, Shown, View
-from inference.report.evaluation import Result, Run
+from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, figure, label, plain, unit
 from schemas.target_kinds import ranked
 from schemas.task import Field
@@ -120,7 +120,7 @@ def _shown(target: Field | View, values: Arrays) -> np.ndarray:
     return _decades(seen) if target.logarithm else seen
 
 
-def _note(result: Result, run: Run, target: Field | View, index: int) -> str:
+def _note(result: Result, run: ScoredPredictions, target: Field | View, index: int) -> str:
     if isinstance(target, View):
         return f"{result.scores[run.name][result.rank][index]:.2g}"
     return f"{result.scores[run.name][ranked(result.task, target)][index]:.2g}"

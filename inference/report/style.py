@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from inference.report.evaluation import Result, Run
+from inference.report.evaluation import Result, ScoredPredictions
 from schemas.runtime.terminal import printable
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers, too.
@@ -50,20 +50,20 @@ def unit(text: str) -> str:
     return "" if text == "1" else f" [{plain(text)}]"
 
 
-def colour(result: Result, run: Run) -> str:
+def colour(result: Result, run: ScoredPredictions) -> str:
     """Of a method, the same in all figures."""
     kin = [other.name for other in result.methods if other.predictions.kind == run.predictions.kind]
     palette = NETWORKS if run.predictions.kind == "network" else CLASSICAL
     return palette[kin.index(run.name) % len(palette)]
 
 
-def line(result: Result, run: Run) -> dict[str, Any]:
+def line(result: Result, run: ScoredPredictions) -> dict[str, Any]:
     """Colour, dashes and label of a method, for Axes.plot."""
     dashes = "-" if run.predictions.kind == "network" else "--"
     return {"color": colour(result, run), "linestyle": dashes, "linewidth": 1.6, "label": label(run)}
 
 
-def label(run: Run) -> str:
+def label(run: ScoredPredictions) -> str:
     """Of a method in a legend, which hides what starts with an underscore."""
     return plain(run.name) if not run.name.startswith("_") else f"\u200b{plain(run.name)}"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.report.evaluation import Evaluation, Result, Run
+from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.regions import regions
 from schemas.publish import exists, publish, read
 from schemas.runtime.errors import UserError
@@ -80,7 +80,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
     return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
-def _method(result: Result, run: Run) -> dict[str, Any]:
+def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
     found, sections = run.predictions, result.sections.values()
     return {
         "kind": found.kind,
@@ -145,7 +145,7 @@ def unit_of(values: dict[str, Any]) -> str:
     return "" if values["unit"] == "1" else f" [{values['unit']}]"
 
 
-def ratio(result: Result, run: Run, reference: Run, key: str) -> tuple[float, float] | None:
+def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, key: str) -> tuple[float, float] | None:
     """Return a mean score over that of another run, of the samples that both have, and its standard error.
 
     The error is that of mean(a - r b) / mean(b). None if there are no such samples, or the other mean is 0.
@@ -202,7 +202,7 @@ def show(found: Evaluation) -> None:
         console.print(escape(line), highlight=False)
 
 
-def by_method(found: Evaluation) -> Iterator[tuple[Result, Run]]:
+def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:
     """All runs: those of one method, in its splits, beside one another."""
     for method in found.main.methods:
         yield from ((result, run) for result in found.results for run in result.runs if run.name == method.name)

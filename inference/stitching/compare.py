@@ -49,7 +49,7 @@ SCANNED: Mapping[str, Score] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StitchedScan:
     """One scan, by one method."""
 
     stitched: Stitched
@@ -73,7 +73,7 @@ class WholeScans:
     shown: tuple[int, ...]  # rows of the scans in pictures
     objects: Mapping[int, np.ndarray]  # by row, the middle of each
     pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels; a free constant is aligned
-    outcomes: Mapping[str, tuple[Outcome, ...]]  # by method
+    outcomes: Mapping[str, tuple[StitchedScan, ...]]  # by method
     stored: Mapping[str, Path | None]  # by method: the store that its images were read from; None: stitched for this
     failed: Mapping[str, str]  # by method: why there are no images of it
 
@@ -144,7 +144,7 @@ def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeSca
     numbers = np.unique(where.scan)
     scales = _scales(source, how, where.scan)
     scene = _Scene(how, where, truth, _chosen(how, scales), {})
-    outcomes: dict[str, tuple[Outcome, ...]] = {}
+    outcomes: dict[str, tuple[StitchedScan, ...]] = {}
     pictures: dict[str, Mapping[int, np.ndarray]] = {}
     stored: dict[str, Path | None] = {}
     failed: dict[str, str] = {}
@@ -178,14 +178,14 @@ class _Scene:
     shown: tuple[int, ...]
     parts: dict[int, tuple[slice, slice]]  # that are shown; the first method that has images chooses them
 
-    def stitched(self, store: Path) -> tuple[tuple[Outcome, ...], dict[int, np.ndarray], Path | None]:
+    def stitched(self, store: Path) -> tuple[tuple[StitchedScan, ...], dict[int, np.ndarray], Path | None]:
         """The outcomes of one method, its pictures by row, and the store of its images."""
         outcomes, pictures = [], {}
         placed, stored = images(store, self.where, usual(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
             laid, found = worth(self.how, image, first, exact, self.where.sampling)
-            outcomes.append(Outcome(one, found))
+            outcomes.append(StitchedScan(one, found))
             if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
                 pictures[row] = _with_mean(laid[part], exact[part]) if self.how.free else laid[part]
         return tuple(outcomes), pictures, stored

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from inference.contract import Scale
-from inference.report.evaluation import Result, Run
+from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
 from inference.stitching.compare import WholeScans
 from schemas.scores import RESOLVED
@@ -20,7 +20,7 @@ LETTERS = 20  # that fit above an image
 BARE = str.maketrans("", "", "[]")
 
 
-def stitched(result: Result, scans: WholeScans) -> list[Run]:
+def stitched(result: Result, scans: WholeScans) -> list[ScoredPredictions]:
     """The runs that have images."""
     return [run for run in result.runs if run.name in scans.outcomes]
 

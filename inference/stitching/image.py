@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.stitching.offsets import LeastSquares, solve
-from inference.stitching.patches import Frame, Patches
+from inference.stitching.patches import Canvas, Patches
 from physics import mosaic
 from schemas.runtime.errors import UserError
 
@@ -64,7 +64,7 @@ class Image:
     residual: float | None  # left in the equations of the offsets, to that of no offsets; None: they are not fitted
 
 
-def stitch(read: Read, patches: Patches, frame: Frame, method: Blend) -> Image:
+def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
     """The image of these patches in a frame that holds them all. Those not read, or without numbers, are left out.
 
     Memory: 50 bytes per pixel of the frame, and the patches only if they are stitched by `Iterative`.
@@ -76,7 +76,7 @@ def stitch(read: Read, patches: Patches, frame: Frame, method: Blend) -> Image:
     return _fitted(read(window), lying, frame.shape, method)
 
 
-def _lay(patches: Patches, frame: Frame) -> tuple[Patches, Window]:
+def _lay(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
     """Patches by their place in a frame, cut to the rows and columns that have weight; and which these are."""
     first = patches.corner - np.array(frame.origin)
     if (first < 0).any() or (first + patches.weight.shape[1:] > frame.shape).any():

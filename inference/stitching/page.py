@@ -9,7 +9,7 @@ from inference.report.html import Cell, Table, number, render
 from inference.report.style import unit
 from inference.report.tables import ARROWS, mean_and_deviation
 from inference.stitching import figures
-from inference.stitching.compare import SCANNED, SIDE, Outcome, WholeScans
+from inference.stitching.compare import SCANNED, SIDE, StitchedScan, WholeScans
 
 LISTED = 60  # rows of a table, at most; metrics.json has all
 
@@ -68,7 +68,7 @@ def _each(scans: WholeScans) -> tuple[Sequence[Cell], list[Sequence[Cell]]]:
     return [*header, number("patches"), *_titles(scans)], rows
 
 
-def _numbers(one: Outcome) -> list[Cell]:
+def _numbers(one: StitchedScan) -> list[Cell]:
     lost = f" ({one.stitched.left_out:,} left out)" if one.stitched.left_out else ""
     values = ["undefined" if value is None else f"{value:.4g}" for value in one.scores.values()]
     return [number(text) for text in (f"{one.stitched.patches:,}{lost}", *values)]

@@ -11,7 +11,7 @@ PIXELS = 2**28  # of an image, at most: it takes 50 bytes a pixel while it is ma
 
 
 @dataclass(frozen=True)
-class Frame:
+class Canvas:
     """The pixels of an image: the first one on the grid of the corners, and how many."""
 
     origin: tuple[int, int]
@@ -67,7 +67,7 @@ def corners(position: np.ndarray, sampling: float, size: tuple[int, int]) -> np.
     return first
 
 
-def frame_of(corner: np.ndarray, size: tuple[int, int]) -> Frame:
+def frame_of(corner: np.ndarray, size: tuple[int, int]) -> Canvas:
     """The pixels that all patches lie in. UserError if they are too many."""
     low, high = corner.min(axis=0), corner.max(axis=0)
     shape = (int(high[0] - low[0]) + size[0], int(high[1] - low[1]) + size[1])
@@ -75,4 +75,4 @@ def frame_of(corner: np.ndarray, size: tuple[int, int]) -> Frame:
         raise UserError(
             f"an image of {shape[0]:,} x {shape[1]:,} pixels: at most {PIXELS:,} in all; check positions and sampling"
         )
-    return Frame((int(low[0]), int(low[1])), shape)
+    return Canvas((int(low[0]), int(low[1])), shape)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Frame, Patches, corners, frame_of, relative
+from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative
 from schemas.documents import Metadata
 from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
@@ -200,7 +200,7 @@ class _Job:
             found.append(one)
         yield from self._metadata(frame, len(numbers), found).items()
 
-    def images(self, patches: Patches, frame: Frame) -> Iterator[tuple[Stitched, Image]]:
+    def images(self, patches: Patches, frame: Canvas) -> Iterator[tuple[Stitched, Image]]:
         """Of one scan after another."""
         for number in np.unique(self.scans.scan):
             rows = np.flatnonzero(self.scans.scan == number)
@@ -239,7 +239,7 @@ class _Job:
             stitched_from=self.digest,
         )
 
-    def laid(self) -> tuple[Patches, Frame]:
+    def laid(self) -> tuple[Patches, Canvas]:
         """The patches of all scans on the grid of their images, and what holds them."""
         scans, weight = self.scans, relative(self.scans.weight)
         size = (weight.shape[1], weight.shape[2])
@@ -260,7 +260,7 @@ class _Job:
     def _arrays(self, image: Image) -> dict[str, np.ndarray]:
         return {self.target.name: image.values[None], "weight": image.weight[None], "component": image.component[None]}
 
-    def _coordinates(self, frame: Frame, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    def _coordinates(self, frame: Canvas, numbers: np.ndarray) -> dict[str, np.ndarray]:
         axes = zip(("y", "x"), frame.origin, frame.shape, strict=True)
         scans = self.scans
         along = {name: scans.zero + (first + np.arange(n)) * scans.sampling for name, first, n in axes}
@@ -277,7 +277,7 @@ class _Job:
             Field("component", dims, "uint32", "1", "auxiliary", "patches that overlaps link, from 1 on; 0: none"),
         )
 
-    def _metadata(self, frame: Frame, count: int, found: list[Stitched]) -> dict[str, bytes]:
+    def _metadata(self, frame: Canvas, count: int, found: list[Stitched]) -> dict[str, bytes]:
         """Return all zarr.json by key. found: how the scans came out."""
         sizes = {"scan": count, "y": frame.shape[0], "x": frame.shape[1]}
         arrays = []

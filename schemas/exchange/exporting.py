@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas.exchange.export_sources import Arrays, Gallery, pixel
 from schemas.formats import mat, npy, png, tiff
-from schemas.formats.export_metadata import Card, Parameter
+from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.grids import as_images
 from schemas.output import refuse_store
 from schemas.publish import entries, publish_if_changed, read, sweep, writable
@@ -155,9 +155,9 @@ class _Export:
         if self.kind == "npy":
             yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
 
-    def _card(self, field: Field, sample: int | None, known: Known) -> Card:
+    def _card(self, field: Field, sample: int | None, known: Known) -> ExportMetadata:
         units_of = {parameter.name: parameter.units for parameter in self.gallery.parameters}
-        return Card(
+        return ExportMetadata(
             task=self.gallery.task,
             split=self.gallery.split,
             sample=sample,

@@ -18,7 +18,7 @@ class Parameter(BaseModel):
     units: str
 
 
-class Card(BaseModel):
+class ExportMetadata(BaseModel):
     """Whose image it is, in which units, with which parameters."""
 
     model_config = _STRICT

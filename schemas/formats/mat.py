@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import scipy.io
 
-from schemas.formats.export_metadata import Card
+from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5 import read_dataset
 from schemas.formats.image import Known, Picture, refuse_large, the_only
 from schemas.runtime.errors import UserError
@@ -53,12 +53,12 @@ def _load(path: Path, name: str) -> Any:
     return scipy.io.loadmat(str(path), appendmat=False, variable_names=[name])[name]
 
 
-def _card(path: Path) -> Card | None:
+def _card(path: Path) -> ExportMetadata | None:
     text = _load(path, CARD)
-    return Card.parse(str(text[0])) if text.shape == (1,) else None
+    return ExportMetadata.parse(str(text[0])) if text.shape == (1,) else None
 
 
-def write(values: np.ndarray, card: Card, known: Known) -> bytes:
+def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
     """The field, its parameters and its pixel size as variables, and the card as JSON."""
     file = io.BytesIO()
     parameters = {name: np.array(numbers) for name, numbers in known.items() if name != card.field}

@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from schemas.formats.export_metadata import Card
+from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.image import Known, Picture, Shape, refuse_large, the_only
 from schemas.runtime.errors import UserError
 
@@ -63,15 +63,15 @@ def _of_archive(path: Path, inner: str) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _beside(path: Path) -> Card | None:
+def _beside(path: Path) -> ExportMetadata | None:
     try:
         with path.with_suffix(".json").open("rb") as file:
-            return Card.parse(file.read(SIDE).decode("utf-8", "replace"))
+            return ExportMetadata.parse(file.read(SIDE).decode("utf-8", "replace"))
     except OSError:
         return None
 
 
-def write(values: np.ndarray, _card: Card, _known: Known) -> bytes:
+def write(values: np.ndarray, _card: ExportMetadata, _known: Known) -> bytes:
     """The array alone."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(values), allow_pickle=False)

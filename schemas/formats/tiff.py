@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from schemas.formats.export_metadata import Card
+from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.image import Known, Picture, refuse_large
 from schemas.formats.pixel_sizes import NM, PRINTED, pixel
 from schemas.runtime.errors import UserError
@@ -51,9 +51,11 @@ def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPage
         raise UserError(f"{path}: pixels are missing: cut short or damaged; get another copy")
 
 
-def _card(file: tifffile.TiffFile) -> Card | None:
+def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
     imagej = file.imagej_metadata or {}
-    return Card.parse(str(imagej.get("Info", ""))) or Card.parse(str(file.pages.first.tags.valueof(270) or ""))
+    return ExportMetadata.parse(str(imagej.get("Info", ""))) or ExportMetadata.parse(
+        str(file.pages.first.tags.valueof(270) or "")
+    )
 
 
 def _pixel(file: tifffile.TiffFile) -> dict[str, tuple[float, ...]]:
@@ -82,7 +84,7 @@ def _ome(xml: str) -> dict[str, tuple[float, ...]]:
     return pixel(sizes[0], sizes[1], units.pop()) if len(units) == 1 else {}
 
 
-def write(values: np.ndarray, card: Card, known: Known) -> bytes:
+def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
     """A stack as ImageJ reads it, its unit nm; other dtypes as plain pages, with pixels per cm."""
     images = values.reshape(-1, *values.shape[-2:]) if values.ndim > 2 else np.atleast_2d(values)
     step = tuple(known.get(name, known.get("sampling", (0.0,)))[0] for name in ("sampling_x", "sampling_y"))

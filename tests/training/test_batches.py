@@ -24,11 +24,11 @@ from schemas.task import find_task
 from tests.conftest import ROOT
 from tests.training.conftest import columns, made
 from training import batches, devices, sample_order
-from training.batches import WEIGHT, Batch, Resident, Source, Split, Stream
+from training.batches import WEIGHT, Batch, BatchSource, Resident, Split, Stream
 from training.sample_order import Order
 
 BLOCK = 3  # samples
-KINDS: dict[str, Callable[..., Source]] = {"resident": Resident, "stream": Stream}
+KINDS: dict[str, Callable[..., BatchSource]] = {"resident": Resident, "stream": Stream}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def all_of(store: Path) -> Split:
 
 def source(
     kind: str, store: Path, batch: int = 8, seed: int | None = 5, block: int = BLOCK, used: range | None = None
-) -> Source:
+) -> BatchSource:
     used = used or range(read_manifest(store).samples["train"])
     return KINDS[kind](all_of(store), Order(len(used), batch, seed, block, used.start), devices.mesh(batch))
 

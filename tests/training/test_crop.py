@@ -16,7 +16,7 @@ from tests.runs import card, dies_at, weights
 from tests.shared import Made
 from tests.training.conftest import made, recipe_for
 from training import assembly, devices
-from training.batches import Batch, Resident, Source, Split, Stream
+from training.batches import Batch, BatchSource, Resident, Split, Stream
 from training.contract import Derived, Learn, find_learn
 from training.crop import Crop, crop_of
 from training.features import Features
@@ -26,7 +26,7 @@ from training.sample_order import Order
 
 FUSION = find_task("toy_fusion")
 CUT = {"y": 6, "x": 9}  # of 12 x 15, three fine pixels to a coarse one
-KINDS: dict[str, Callable[..., Source]] = {"resident": Resident, "stream": Stream}
+KINDS: dict[str, Callable[..., BatchSource]] = {"resident": Resident, "stream": Stream}
 
 
 @pytest.fixture(scope="module")

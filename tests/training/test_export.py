@@ -19,14 +19,16 @@ from schemas.manifest import read_manifest
 from schemas.publish import sha256
 from schemas.runtime.errors import UserError
 from tests.training.conftest import columns, features_for, recipe_for
-from training import assembly, export
+from training import assembly
 from training.contract import model_names, versions
-from training.export import Card, load_model
+from training.export import store as models
+from training.export.card import ModelCard
+from training.export.store import load_model
 from training.network import Named
 from training.recipe import Recipe
 
 
-def card(store: Path, recipe: Recipe, **changes: Any) -> Card:
+def card(store: Path, recipe: Recipe, **changes: Any) -> ModelCard:
     """That of a run on this dataset."""
     manifest, features = read_manifest(store), features_for(store, f"input={recipe.input}", _scalars(recipe))
     known: dict[str, Any] = {
@@ -38,7 +40,7 @@ def card(store: Path, recipe: Recipe, **changes: Any) -> Card:
         "samples": 21, "parameters": 3, "step": 7, "epoch": 1, "scores": {"validation/nrms": 0.5}, "history": [],
         "seconds": 1.0, "places": [],
     }  # fmt: skip
-    return Card(**known | changes)
+    return ModelCard(**known | changes)
 
 
 def _scalars(recipe: Recipe) -> str:
@@ -53,7 +55,7 @@ def identity(store: Path) -> tuple[Named, Named]:
 def write(folder: Path, store: Path, scale: float = 1.0) -> Path:
     """A model that gives `scale` times the identity, nearly."""
     parameters, rest = identity(store)
-    export.save(folder, card(store, recipe_for("mlp")), {k: scale * v for k, v in parameters.items()}, rest)
+    models.save(folder, card(store, recipe_for("mlp")), {k: scale * v for k, v in parameters.items()}, rest)
     return folder
 
 

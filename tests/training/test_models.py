@@ -14,9 +14,11 @@ import pytest
 from flax import nnx
 
 from tests.training.conftest import QUICK, columns, features_for, recipe_for
-from training import assembly, export
+from training import assembly
 from training.contract import Inputs, Shape, find_model, model_names
 from training.dense import ACTIVATIONS, Activation, Initialisation
+from training.export import store as models
+from training.export.predictor import Predictor
 from training.network import Named, Network
 from training.optimizers import build as build_rule
 
@@ -178,12 +180,12 @@ def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, 
     )
     recipe, features = recipe_for(name, *knobs), features_for(tie, *knobs[:2])
     parameters, rest = shaken(assembly.assemble(recipe, features))
-    live = export.Trained(card(tie, recipe), features, assembly.assemble(recipe, features), parameters, rest)
-    export.save(tmp_path / "run" / "best", live.card, parameters, rest)
+    live = Predictor(card(tie, recipe), features, assembly.assemble(recipe, features), parameters, rest)
+    models.save(tmp_path / "run" / "best", live.card, parameters, rest)
     shutil.copytree(tmp_path / "run" / "best", tmp_path / "elsewhere" / "copy")
     shutil.rmtree(tmp_path / "run")
     fields = columns(tie, "validation")
-    before, after = live.predict(fields), export.load_model(tmp_path / "elsewhere" / "copy").predict(fields)
+    before, after = live.predict(fields), models.load_model(tmp_path / "elsewhere" / "copy").predict(fields)
     assert before["phase"].shape == fields["phase"].shape
     assert before["phase"].std() > 0
     np.testing.assert_array_equal(after["phase"], before["phase"])

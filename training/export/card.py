@@ -1,0 +1,108 @@
+"""The card of a trained model: `model.json` as a typed document, and `README.md` for people."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.runtime.errors import UserError
+from schemas.runtime.settings import make, refuse_paths
+from schemas.task import Task
+from training.checkpoints import Place
+from training.contract import find_learn, find_model
+from training.moments import Normalised
+from training.recipe import Recipe, recipe_of
+
+FORMAT = 2  # of model.json; a reader refuses a newer one
+
+
+class Ancestor(BaseModel):
+    """A model that another one was started from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    weights_sha256: str
+    dataset_digest: str
+    dataset_family: str
+    samples: int
+    step: int
+
+
+class ModelCard(BaseModel):
+    """What stands in model.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    name: str
+    task: Task
+    sizes: dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]  # of the training data
+    recipe: dict[str, Any]
+    moments: dict[str, Normalised]
+    ranges: dict[str, list[tuple[float, float]]]  # of each value of the parameters that matter, over training samples
+    run: str  # sha256 of the run's identity
+    dataset_digest: str
+    dataset_family: str
+    dataset_recipe: dict[str, Any] | None
+    samples: int
+    parameters: int
+    step: int
+    epoch: int
+    scores: dict[str, float]
+    history: list[dict[str, float | int]]
+    seconds: float
+    places: list[Place]  # where it was made; several if it was moved
+    weights_sha256: str = ""
+    versions: dict[str, str] = {}  # of what it is made with, by `contract.versions`; none of older programs
+    ancestors: list[Ancestor] = []  # the models it was started from, the first one first
+
+    @property
+    def lineage(self) -> list[Ancestor]:
+        """What is known of a model that is started from this one."""
+        known = self.model_dump(include=set(Ancestor.model_fields))
+        return [*self.ancestors, Ancestor(**known)]
+
+
+def readme(card: ModelCard) -> str:
+    """Return the model card as Markdown."""
+    scores = "".join(f"| {name} | {value:.5g} |\n" for name, value in card.scores.items())
+    inputs = card.recipe["input"]
+    places = ", then ".join(place.hardware for place in card.places)
+    sizes = ", ".join(f"{name} {value}" for name, value in card.sizes.items())
+    ancestors = "".join(
+        f"| started from | {model.name}, step {model.step:,}, weights `{model.weights_sha256[:16]}`, trained on "
+        f"{model.samples:,} samples of the dataset with digest `{model.dataset_digest}` |\n"
+        for model in card.ancestors
+    )
+    return f"""# {card.name}
+
+{card.task.about}
+
+| | |
+|---|---|
+| task | {card.task.name} {card.task.version} |
+| network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, sees: {inputs} |
+| trained on | {card.samples:,} samples of the dataset with digest `{card.dataset_digest}` |
+{ancestors}| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {places} |
+| sizes of the training data | {sizes} |
+{scores}
+Use: `infer --model {card.name} --data ... --out predictions.zarr`. Valid for data as those it was trained on (all
+knobs: `model.json`, `dataset_recipe`); beyond them nothing is promised. Scores are those of the validation samples:
+`evaluate` compares with the classical methods on the test samples.
+"""
+
+
+def stored_recipe(path: Path, card: ModelCard) -> Recipe:
+    """Return the recipe that a card stores. UserError: it does not suit this program; path: the model."""
+    name = card.recipe["model"]["name"]
+    kind = recipe_of(name, find_model(name), find_learn(card.task.name))
+    refuse_paths(kind, card.recipe, f"{path}/model.json")
+    loss = card.recipe.get("loss")
+    if isinstance(loss, dict):  # older programs had losses of other tasks, at 0
+        known = kind().loss.weights
+        loss = {key: value for key, value in loss.items() if value or key in known}
+    try:
+        return make(kind, card.recipe | {"loss": loss} if loss else card.recipe, [])
+    except UserError as error:
+        raise UserError(f"{path}/model.json: {error}") from None

@@ -1,0 +1,137 @@
+"""A trained network that predicts: from fields of a dataset to its targets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from schemas import slices
+from schemas.digest import canonical
+from schemas.publish import sha256
+from schemas.task import Task
+from training.assembly import assemble
+from training.contract import find_model
+from training.export.card import ModelCard, stored_recipe
+from training.features import Features
+from training.network import Named, Network
+
+BATCH = 64  # samples at most that are predicted at once
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that predicts."""
+
+    card: ModelCard
+    features: Features
+    network: Network
+    parameters: Named
+    rest: Named
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The dataset's fields that it reads."""
+        return self.features.reads
+
+    @property
+    def task(self) -> Task:
+        """That which it was trained for, with its own targets."""
+        target = str(self.card.recipe.get("target", ""))
+        return self.card.task.targeting(target) if target else self.card.task
+
+    @property
+    def identity(self) -> str:
+        """Of all that its predictions depend on."""
+        parts = self.card.model_dump(mode="json", include={"weights_sha256", "recipe", "moments", "sizes"})
+        return sha256(canonical([parts, self.card.task.identity()]))
+
+    @property
+    def whole(self) -> bool:
+        """Return whether images must not be cut for it."""
+        return self.features.whole or self._fit in ("any", "operator")
+
+    def fitted(self, sizes: Mapping[str, int]) -> "Predictor":
+        """The model for data of these sizes, if what it sees or applies is computed from whole samples.
+
+        The same model if its weights are bound to the sizes of training: then `accepts` refuses those.
+        """
+        own = self.features.sizes
+        known = {dim: sizes.get(dim, n) if dim in self.task.dims else n for dim, n in own.items()}
+        if known == own or not self.whole or self._fit == "any" or self.features.other_factors(sizes):
+            return self
+        features = replace(self.features, sizes=known)
+        network = assemble(stored_recipe(Path(self.card.name), self.card), features)
+        if not all(alike(*both) for both in zip((self.parameters, self.rest), network.shapes, strict=True)):
+            return self
+        return replace(self, features=features, network=network)
+
+    def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
+        """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
+        if task.name != self.card.task.name:
+            return [f"it was trained for the task {self.card.task.name}, the dataset is of {task.name}"]
+        if version_numbers(task.version)[:1] != version_numbers(self.card.task.version)[:1]:
+            return [f"it was trained on schema {self.card.task.version}, the dataset has {task.version}"]
+        found = self.features.problems(task.sliced, sizes)
+        if self._fit not in ("any", "operator"):
+            return found
+        bound = [dim for dim in (*self.features.grid, *self.features.out) if dim in sizes]
+        wrong = [dim for dim in dict.fromkeys(bound) if sizes[dim] != self.features.sizes[dim]]
+        return found + [
+            f"{dim} has {sizes[dim]}, must be {self.features.sizes[dim]}: it is made for one size" for dim in wrong
+        ]
+
+    @property
+    def _fit(self) -> str:
+        return find_model(self.card.recipe["model"]["name"]).FIT
+
+    def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The targets, (sample, ...) float32 in the dataset's units. fields: `inputs`, of any number of samples.
+
+        Of a target with classes: their probabilities, (sample, ..., class).
+        """
+        task = self.task
+        samples = len(next(fields[name] for name in self.inputs if task[name].per_sample))
+        found = self._rows(slices.fold(task, {name: fields[name] for name in self.inputs}, samples))
+        return slices.unfold(task, found, slices.lengths(task, fields)) if task.slices else found
+
+    def _rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The targets of slices."""
+        count = len(next(fields[name] for name in self.inputs if self.features.task[name].per_sample))
+        length = min(BATCH, 1 << (count - 1).bit_length())  # few lengths, so few compilations
+        pieces = [self._piece(fields, slice(start, start + length)) for start in range(0, count, length)]
+        return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
+
+    def _piece(self, fields: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+        length = rows.stop - rows.start
+        batch = {}
+        for name in self.inputs:
+            if self.features.task[name].per_sample:
+                values = fields[name][rows]
+                batch[name] = np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)], mode="edge")
+            else:
+                batch[name] = fields[name]
+        return {name: np.asarray(values) for name, values in self._predict(self.parameters, self.rest, batch).items()}
+
+    @cached_property
+    def _predict(self) -> Any:
+        @jax.jit
+        def predict(parameters: Named, rest: Named, batch: Mapping[str, Any]) -> dict[str, Any]:
+            output, _, _ = self.network(parameters, rest, self.features.encode(batch), fields=batch)
+            return self.features.stored(self.features.decode(output, batch))
+
+        return predict
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return a version as numbers: "1.2" as (1, 2)."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def alike(one: Named, other: Named) -> bool:
+    """Return whether arrays have the same names, shapes and dtypes."""
+    shapes = [{name: (value.shape, value.dtype) for name, value in arrays.items()} for arrays in (one, other)]
+    return shapes[0] == shapes[1]

@@ -1,0 +1,170 @@
+"""A trained model as a folder: `model.safetensors`, `model.json` (all that is needed to use it), `README.md`.
+
+The folder works wherever it is copied. It holds data only, no pickle: the code of task and model is found by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from schemas.documents import document, parsed
+from schemas.publish import REPLACED, aside, exists, inside, is_folder, publish_folder, read, sha256
+from schemas.runtime.errors import UserError
+from schemas.task import find_task, task_names
+from training import checkpoints
+from training.assembly import assemble, features_of
+from training.contract import find_learn, model_names, versions
+from training.export.card import FORMAT, ModelCard, readme, stored_recipe
+from training.export.predictor import Predictor, alike, version_numbers
+from training.network import Named
+from training.recipe import Recipe
+from training.steps import best_parameters
+
+PARTS = ("parameters", "rest")  # of the arrays in a file
+
+
+def save(folder: Path, card: ModelCard, parameters: Named, rest: Named) -> None:
+    """Write a model in place of the one in `folder`. Killed anywhere, it leaves the old one or the new one whole.
+
+    While the new one takes its place, the old one lies beside it; `load_card` looks there.
+    """
+    weights = _packed(parameters, rest)
+    card = card.model_copy(update={"weights_sha256": sha256(weights)})
+    files = {"model.json": card.model_dump_json(indent=1), "README.md": readme(card)}
+    encoded = ((name, text.encode()) for name, text in files.items())
+    publish_folder(folder, [("model.safetensors", weights), *encoded])
+
+
+def _packed(parameters: Named, rest: Named) -> bytes:
+    arrays = {f"parameters/{k}": np.asarray(v) for k, v in parameters.items()}
+    return save_arrays(arrays | {f"rest/{k}": np.asarray(v) for k, v in rest.items()})
+
+
+def load_card(path: Path) -> tuple[Path, ModelCard]:
+    """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
+    folder = next((f for f in _places(path) if is_folder(f)), path)
+    if folder.parent == path:
+        inside(path, folder.name)
+    data = read(inside(folder, "model.json"))
+    if data is None:
+        if exists(path / "run.json"):
+            raise UserError(f"{path}: this run has no model yet; go on training: the first comes with the first epoch")
+        raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
+    return folder, document(ModelCard, parsed(data), FORMAT, f"{folder}/model.json", "copy the model again")
+
+
+def _places(path: Path) -> tuple[Path, ...]:
+    """Return where a model may lie: in a run, in a folder of its own, or beside these if a `save` died.
+
+    Older programs put it aside as `.<name>.old`.
+    """
+    best, whole = path / "best", path.absolute()
+    old = path / ".best.old", whole.with_name(f".{whole.name}.old")
+    return best, *aside(best, REPLACED), old[0], path, *aside(whole, REPLACED), old[1]
+
+
+def load_model(path: Path) -> Predictor:
+    """The model in a folder, ready to predict. UserError if it is damaged, or newer than this program."""
+    card, weights = load_whole(path)
+    _known(path, card)
+    recipe = stored_recipe(path, card)
+    _complete(path, card, recipe)
+    features = features_of(card.task, recipe, card.moments, card.sizes)
+    try:
+        network = assemble(recipe, features)
+    except (KeyError, TypeError, StopIteration, OverflowError) as error:  # a task or sizes that are none
+        raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
+    arrays = load_arrays(weights)
+    parameters, rest = (_part(arrays, f"{part}/", like) for part, like in zip(PARTS, network.shapes, strict=True))
+    if parameters is None or rest is None:
+        raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
+    return Predictor(card, features, network, parameters, rest)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe of the model in a folder, read from its card alone; UserError as `load_model`."""
+    _, card = load_card(path)
+    _known(path, card)
+    return stored_recipe(path, card)
+
+
+def load_checkpoint(run: Path, step: int) -> Predictor:
+    """The model as it was at a step whose checkpoint was kept. UserError if that is missing or damaged."""
+    best = load_model(run)
+    folder = load_card(run)[0].parent / "checkpoints"
+    state, memory = checkpoints.at(folder, step, best.card.run)
+    parameters, rest = best_parameters(state), state["rest"]
+    row = next((row for row in memory.history if row["step"] == step), {})
+    known = {
+        "step": step,
+        "epoch": int(row.get("epoch", step // -(-best.card.samples // best.card.recipe["batch_size"]))),
+        "scores": {name: value for name, value in row.items() if "/" in name},
+        "history": memory.history,
+        "seconds": round(memory.seconds, 1),
+        "places": memory.places,
+        "weights_sha256": sha256(_packed(parameters, rest)),
+    }
+    return replace(best, card=best.card.model_copy(update=known), parameters=parameters, rest=rest)
+
+
+def load_whole(path: Path) -> tuple[ModelCard, bytes]:
+    """The card and the weights that it vouches for; UserError if they do not belong together."""
+    folder, card = load_card(path)
+    file = inside(folder, "model.safetensors")
+    weights = read(file)
+    if weights is None or sha256(weights) != card.weights_sha256:
+        raise UserError(f"{file}: missing, or not the weights of model.json; copy the model again")
+    return card, weights
+
+
+def _known(path: Path, card: ModelCard) -> None:
+    if card.task.name not in task_names():
+        raise UserError(f"{path}: a model of the task {card.task.name}; there are: {', '.join(task_names())}")
+    known = find_task(card.task.name).version
+    if version_numbers(card.task.version) > version_numbers(known):
+        raise UserError(
+            f"{path}: trained on version {card.task.version} of the schema of {card.task.name}, this program knows "
+            f"{known}; install a newer drybeam"
+        )
+    model = card.recipe.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    if name not in model_names():
+        raise UserError(f"{path}: a model {name!r}; this program has: {', '.join(model_names())}")
+    for part, here in versions(card.task.name, name).items():
+        if version_numbers(found := card.versions.get(part, here))[:1] != version_numbers(here)[:1]:
+            raise UserError(
+                f"{path}: was made with version {found} of {part} ({card.task.name}, {name}), this program has {here}; "
+                "train it again, or install the drybeam that made it"
+            )
+
+
+def _complete(path: Path, card: ModelCard, recipe: Recipe) -> None:
+    """What the recipe asks for must be known here, and have moments."""
+    task, learn = card.task, find_learn(card.task.name)
+    if recipe.target and recipe.target not in [field.name for field in task.of("parameter")]:
+        raise UserError(f"{path}/model.json: damaged: target {recipe.target}: no parameter; copy the model again")
+    named = {
+        "inputs": ((recipe.input,), learn.inputs),
+        "heads": ((recipe.head,), learn.heads),
+        "scalars": (recipe.scalars, learn.scalars),
+    }
+    for kind, (names, known) in named.items():
+        if unknown := sorted({*names} - {"", *known}):
+            there = ", ".join(known) or "none"
+            raise UserError(f"{path}: a model with {', '.join(unknown)}; the {kind} of {task.name} are: {there}")
+    features, fields = features_of(task, recipe, {}, card.sizes), {field.name for field in task.fields}
+    if lacking := sorted({*features.reads, *features.normalised} - fields):
+        raise UserError(f"{path}/model.json: damaged: task: no field {', '.join(lacking)}; copy the model again")
+    if missing := [name for name in (*features.normalised, *features.derived) if name not in card.moments]:
+        raise UserError(f"{path}/model.json: damaged: no moments of {', '.join(missing)}; copy the model again")
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
+    """The arrays under a prefix, if they are those that are asked for."""
+    found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
+    return found if alike(found, like) else None
