@@ -32,8 +32,8 @@ from inference.stitching.patches import tapered
 from inference.stitching.store import Scans, write
 from schemas.grids import Gauge
 from schemas.predictions import FORMAT, Predictions, metadata, objects
-from schemas.publish import publish_folder
 from schemas.runtime.machine import processor
+from schemas.runtime.publish import publish_folder
 from schemas.store import open_split, units
 from schemas.task import Field, Task
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from schemas.output import local
+from schemas.runtime.destinations import local
 from schemas.runtime.terminal import Parser, command, several, show_knobs, whole
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from schemas.output import local, output
-from schemas.publish import exists
+from schemas.runtime.destinations import local, output
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import exists
 from schemas.runtime.terminal import Parser, command, several, share, whole
 
 HEEDED = {  # options that only show, and those that they heed

@@ -11,10 +11,10 @@ from inference.contract import Inverter
 from inference.invert import inverters, run
 from inference.invert.source import Source, open_source
 from inference.stitching.image import Blend
-from schemas.output import output, refuse_store
 from schemas.predictions import Predictions
-from schemas.publish import sweep
+from schemas.runtime.destinations import output, refuse_store
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import sweep
 
 BATCH = 32
 OVERLAP = 0.5

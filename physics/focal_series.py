@@ -11,7 +11,7 @@ from physics.arrays import Array, leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 from physics.moduli import bright
 from physics.optics import exit_wave, phasor, propagate
-from physics.phase import in_focus, transport, unwindowed, vacuum
+from physics.transport_of_intensity import in_focus, transport, unwindowed, vacuum
 
 GENTLE = 0.01  # the floor of the division that starts `misell_from_transport`
 DARKEST = 1e-3  # of the incident beam: darker pixels are raised to it before the logarithm
@@ -64,7 +64,7 @@ def misell_from_transport(
     """Run `misell` from the solution of the transport-of-intensity equation. NumPy.
 
     The constant of the first phase is chosen so that the vacuum around the specimen has phase 0
-    (`physics.phase.vacuum`).
+    (`physics.transport_of_intensity.vacuum`).
 
     Args:
         images: I_k (..., plane, y, x), multiplied by the window; pixels that the window hides are taken for vacuum.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.exchange import cli
-from schemas.output import local, output
+from schemas.runtime.destinations import local, output
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, command, printable, share, whole
 
@@ -122,7 +122,7 @@ def _verify(args: argparse.Namespace) -> int:
 def _mend(path: Path) -> str:
     """The remedy for damage."""
     from schemas.manifest import read_manifest, receipts_of
-    from schemas.publish import is_folder
+    from schemas.runtime.publish import is_folder
 
     if read_manifest(path).recipe is None:
         return "measurements cannot be made again: get another copy"

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.digest import canonical
-from schemas.documents import Metadata
-from schemas.publish import inside, is_folder, read, sha256
+from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import inside, is_folder, read, sha256
 from schemas.task import SAMPLE, SPLITS, Task
 
 FORMAT = 2  # of the manifest and the layout of the store; 1 had other words for grids and what is free

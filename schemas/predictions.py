@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.documents import Metadata
-from schemas.publish import reading
+from schemas.runtime.documents import Metadata
+from schemas.runtime.publish import reading
 from schemas.store import Array, describe, encoded, open_split
 from schemas.target_kinds import probability
 from schemas.task import SAMPLE, SPLITS, Task

@@ -11,8 +11,8 @@ from matplotlib.ticker import NullLocator
 
 from schemas.grids import as_images
 from schemas.manifest import read_manifest
-from schemas.publish import publish_alone, reading
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import publish_alone, reading
 from schemas.store import open_split, read_rows
 from schemas.task import Field, Task
 

@@ -24,7 +24,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from schemas import digest
 from schemas.manifest import METADATA, Manifest
-from schemas.publish import inside
+from schemas.runtime.publish import inside
 from schemas.task import SAMPLE, Field
 
 LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")

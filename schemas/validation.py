@@ -8,10 +8,10 @@ import numpy as np
 import zarr
 
 from schemas import digest
-from schemas.documents import parsed
 from schemas.manifest import Manifest, read_manifest
-from schemas.publish import inside, read
+from schemas.runtime.documents import parsed
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import inside, read
 from schemas.store import LEAF, open_split, read_rows, units
 from schemas.task import Field, find_task, problems, task_names
 

@@ -251,7 +251,7 @@ def test_a_killed_import_leaves_nothing_that_looks_complete(dataset: Command) ->
     room = ("import", "--task", "tie", "--from", "a.npy", *ALL)
     slow = Path("slow.py")
     slow.write_text(
-        "import os, sys, schemas.publish as o\n"
+        "import os, sys, schemas.runtime.publish as o\n"
         "publish, left = o.publish, int(sys.argv.pop(1))\n"
         "def dies(path, data, **options):\n"
         "    global left\n"

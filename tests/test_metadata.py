@@ -8,7 +8,7 @@ import pytest
 
 from inference.stitching import store
 from schemas import manifest, predictions
-from schemas.documents import Metadata
+from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError
 
 KINDS = (manifest.METADATA, predictions.METADATA, store.METADATA)

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from schemas import publish
+from schemas.runtime import publish
 from tests.conftest import TOY_TASK, Command, files, launch, refused
 from tests.runs import SMALL
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_removed_is_said(toy: Path, generate: Command, monkeypatc
     def in_use(path: Path, *, onexc: Callable[..., object]) -> None:
         onexc(os.rmdir, path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
-    monkeypatch.setattr("schemas.publish.shutil.rmtree", in_use)
+    monkeypatch.setattr("schemas.runtime.publish.shutil.rmtree", in_use)
     code, _, err = generate(*GENERATE, "--overwrite")
     assert code == 0
     assert err.count("\n") == 1
@@ -201,7 +201,7 @@ def test_a_dataset_that_the_recipe_reads_is_not_replaced(generate: Command) -> N
 KILLED = """
 import os, sys
 from pathlib import Path
-from schemas import publish
+from schemas.runtime import publish
 from schemas.cli import main
 
 rename, left = Path.rename, int(sys.argv.pop(1))

@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 from generators.engine import creation
-from schemas.publish import locked, publish_folder
+from schemas.runtime.publish import locked, publish_folder
 
 from .conftest import TOY_TASK, Command, digest, files, refused
 
@@ -281,8 +281,8 @@ WAITS = """
 import sys
 from pathlib import Path
 from generators.engine import creation
-from schemas.publish import locked
-from schemas.publish import publish_folder
+from schemas.runtime.publish import locked
+from schemas.runtime.publish import publish_folder
 for _ in range(200):
     with locked(Path("x.lock")):
         count = int(Path("count").read_text())

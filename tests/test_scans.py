@@ -204,7 +204,7 @@ def test_a_place_that_cannot_be_written_is_told(where: Scans) -> None:
 
 
 def test_a_full_disk_can_be_resumed(where: Scans, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.publish.publish", Mock(side_effect=OSError(ENOSPC, os.strerror(ENOSPC))))
+    monkeypatch.setattr("schemas.runtime.publish.publish", Mock(side_effect=OSError(ENOSPC, os.strerror(ENOSPC))))
     with pytest.raises(Interrupted, match=r"scan.zarr: No space left on device; make room and run the same command"):
         write(SOURCE, where, OUT, LeastSquares())
     assert not OUT.exists()

@@ -24,8 +24,8 @@ from generators.engine.recompute import recompute
 from generators.specimens.from_files import picture_files
 from generators.tasks import stem4d
 from schemas.manifest import METADATA
-from schemas.publish import publish, sha256
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import publish, sha256
 from schemas.runtime.settings import Knobs, knob, load, make, refuse_paths, untold
 from schemas.store import Confined
 from schemas.task import find_task, task_names

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from schemas.publish import reading
+from schemas.runtime.publish import reading
 from schemas.slices import fold
 from schemas.store import open_split
 from schemas.task import Task

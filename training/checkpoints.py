@@ -21,8 +21,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from pydantic import BaseModel, ConfigDict
 
-from schemas.publish import entries, move
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.publish import entries, move
 from training.devices import everybody, first, replicated
 from training.steps import State
 

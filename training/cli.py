@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.output import local
+from schemas.runtime.destinations import local
 from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_knobs, whole
 
 if TYPE_CHECKING:

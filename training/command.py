@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.manifest import read_manifest
-from schemas.output import output
+from schemas.runtime.destinations import output
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import load, make
 from schemas.task import find_task

@@ -16,9 +16,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from schemas import slices
-from schemas.publish import resumable
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
+from schemas.runtime.publish import resumable
 from training import assembly, batches, contract, devices, losses, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import BatchSource, Resident, Split, Stream

@@ -17,8 +17,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
-from schemas.publish import entries, publish, remove
-from schemas.publish import read as read_object
+from schemas.runtime.publish import entries, publish, remove
+from schemas.runtime.publish import read as read_object
 
 type Row = dict[str, float | int]
 

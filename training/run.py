@@ -12,11 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from schemas import output
 from schemas.digest import canonical
-from schemas.documents import parsed
 from schemas.manifest import Manifest, read_manifest
-from schemas.publish import (
+from schemas.runtime import destinations
+from schemas.runtime.documents import parsed
+from schemas.runtime.errors import UserError
+from schemas.runtime.machine import processor
+from schemas.runtime.publish import (
     REMOVED,
     REPLACED,
     aside,
@@ -31,8 +33,6 @@ from schemas.publish import (
     sweep_removed,
     writable,
 )
-from schemas.runtime.errors import UserError
-from schemas.runtime.machine import processor
 from schemas.task import Task
 from training import losses
 from training.assembly import features_of
@@ -221,7 +221,7 @@ def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
     """
 
     def refuse() -> None:
-        output.refuse_store("--out", run.out)
+        destinations.refuse_store("--out", run.out)
         _refuse_foreign(run.out, overwrite=overwrite)
         if _learned(run.out) and not overwrite:
             _refuse_other(run)

@@ -16,10 +16,12 @@ from zarr.errors import BaseZarrError as ZarrError
 from generators.engine import finished_slices, receipts, shards
 from generators.engine.plan import RECEIPTS, SLICES, Plan
 from generators.engine.provenance import packages
-from schemas import digest, output
-from schemas.documents import parsed
+from schemas import digest
 from schemas.manifest import Manifest, read_manifest
-from schemas.publish import (
+from schemas.runtime import destinations
+from schemas.runtime.documents import parsed
+from schemas.runtime.errors import UserError, differences
+from schemas.runtime.publish import (
     claimed,
     entries,
     inside,
@@ -33,7 +35,6 @@ from schemas.publish import (
     sweep_removed,
     writable,
 )
-from schemas.runtime.errors import UserError, differences
 from schemas.runtime.settings import files_of, flat
 from schemas.store import LEAF, encoded, metadata, open_split
 
@@ -128,7 +129,7 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
 
     A folder of receipts proves nothing about the folder beside it. To be overwritten, a dataset must hold nothing else.
     """
-    output.refuse_file("--out", plan.out)
+    destinations.refuse_file("--out", plan.out)
     if other := next(_strangers(plan), None):
         raise UserError(f"--out {plan.out}: {other} is no receipt; move it away, or choose another place")
     if not is_folder(plan.out):
@@ -140,7 +141,7 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
     if stored.origin != "simulated":
         raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
     if overwrite:
-        output.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
+        destinations.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
         _refuse_inputs(plan)
 
 
@@ -162,7 +163,7 @@ def _strangers(plan: Plan) -> Iterator[Path]:
 def _refuse_without_root(plan: Plan) -> None:
     """Raise UserError if a folder that has no root metadata holds anything but parts of this plan's dataset."""
     described = metadata(plan.manifest)
-    output.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
+    destinations.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
     found = {key: data for key in described if (data := read(plan.out / key)) is not None}
     other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
     chunks = any(is_folder((plan.out / key).with_name("c")) for key in described)

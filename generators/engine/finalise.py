@@ -1,7 +1,6 @@
 """The end of a run: leaves, digests and statistics, all from the receipts."""
 
 import math
-import shutil
 from collections.abc import Iterable, Iterator
 
 from generators.engine import receipts, shards
@@ -9,8 +8,8 @@ from generators.engine.plan import SLICES, Plan
 from generators.engine.receipts import FieldSums, Receipt
 from schemas import digest
 from schemas.manifest import Manifest, Statistics, read_manifest
-from schemas.publish import inside, publish_if_changed, sweep
 from schemas.runtime.errors import Interrupted
+from schemas.runtime.publish import inside, publish_if_changed, remove, sweep
 from schemas.store import LEAF, encoded, metadata
 
 
@@ -29,7 +28,7 @@ def finalise(plan: Plan) -> Manifest:
     objects = metadata(manifest)
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
         publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
-    shutil.rmtree(plan.run / SLICES, ignore_errors=True)
+    remove(plan.run / SLICES)
     for folder in (plan.out, plan.run):
         sweep(folder)
     return manifest

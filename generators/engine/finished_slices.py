@@ -18,7 +18,8 @@ from generators.engine.plan import SLICES, Job, Plan
 from generators.engine.provenance import packages
 from generators.engine.receipts import sealed, unsealed
 from schemas import digest
-from schemas.publish import publish, read
+from schemas.runtime.publish import entries, publish, read
+from schemas.runtime.publish import remove as remove_object
 
 NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
 
@@ -41,9 +42,10 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
 
 def remove(job: Job) -> None:
     """Remove the slices of the samples of a job, which is done."""
-    for sample in range(job.start, job.stop):
-        for path in (job.plan.run / SLICES).glob(f"{_prefix(job.split, sample)}-*.slice"):
-            path.unlink(missing_ok=True)
+    samples = tuple(f"{_prefix(job.split, sample)}-" for sample in range(job.start, job.stop))
+    for path in entries(job.plan.run / SLICES):
+        if path.name.startswith(samples):
+            remove_object(path)
 
 
 def _prefix(split: str, sample: int) -> str:

@@ -22,10 +22,10 @@ from generators.engine.provenance import packages, platform_class
 from generators.recipe import Recipe
 from schemas.layout import choose
 from schemas.manifest import FORMAT, Layout, Manifest
-from schemas.output import output
-from schemas.publish import exists, nbytes, read, resumable, writable
+from schemas.runtime.destinations import output
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import cores
+from schemas.runtime.publish import exists, nbytes, read, resumable, writable
 from schemas.runtime.settings import describe
 from schemas.task import SPLITS
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from generators.engine.plan import RECEIPTS, Job, Plan
 from schemas.manifest import Layout
-from schemas.publish import entries, inside, nbytes, publish, read, sha256
+from schemas.runtime.publish import entries, inside, nbytes, publish, read, sha256
 
 NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
 

@@ -19,8 +19,8 @@ from generators.engine.receipts import FieldSums, Receipt
 from generators.streams import Streams
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
-from schemas.publish import inside, publish, sha256
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.publish import inside, publish, sha256
 from schemas.store import encoded, is_simulated, metadata, units
 from schemas.task import Field, problems
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from physics import focal_series
-from physics.phase import transport, vacuum
+from physics.transport_of_intensity import transport, vacuum
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import Knobs, knob
 

@@ -6,9 +6,10 @@ moment can be resumed by the same command.
 
 from pathlib import Path
 
-from schemas import output
 from schemas.predictions import Predictions, metadata, read_predictions
-from schemas.publish import (
+from schemas.runtime import destinations
+from schemas.runtime.errors import UserError, differences
+from schemas.runtime.publish import (
     entries,
     inside,
     publish,
@@ -19,7 +20,6 @@ from schemas.publish import (
     sweep_removed,
     writable,
 )
-from schemas.runtime.errors import UserError, differences
 
 
 def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
@@ -69,10 +69,10 @@ def _continued(path: Path, asked: Predictions) -> Predictions:
 
 def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
     """Raise UserError unless a place is free, or holds predictions; to be overwritten, nothing else."""
-    output.refuse_file("--out", path)
+    destinations.refuse_file("--out", path)
     if read(path / "zarr.json") is not None:
         stored = read_predictions(path, incomplete=True)
         if overwrite:
-            output.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
+            destinations.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
     elif entries(path):
         raise UserError(f"--out {path}: holds files that are no predictions; choose another place")

@@ -13,10 +13,10 @@ from inference.invert import destination
 from inference.invert.source import Source
 from inference.invert.tiling import Tiles, all_stored, of_tile, spatial, steps
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
-from schemas.publish import claimed, exists, inside, publish, resumable
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.progress import pace, progress
+from schemas.runtime.publish import claimed, exists, inside, publish, resumable
 from schemas.store import units
 from schemas.target_kinds import probability
 from schemas.task import Field, Task

@@ -12,7 +12,7 @@ import zarr
 from schemas import slices
 from schemas.manifest import Manifest, read_manifest
 from schemas.predictions import Predictions, read_rows
-from schemas.publish import reading
+from schemas.runtime.publish import reading
 from schemas.store import open_split
 from schemas.task import Field, Task
 

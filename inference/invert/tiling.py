@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract import Arrays
-from schemas.publish import sha256
+from schemas.runtime.publish import sha256
 from schemas.target_kinds import probability
 from schemas.task import Field, Task
 

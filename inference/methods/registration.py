@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
-from physics.phase import unwindowed
+from physics.transport_of_intensity import unwindowed
 
 STEPS = 20  # at most
 CLOSE = 1e-3  # pixels: steps end below

@@ -14,7 +14,7 @@ from inference.report.html import Cell, Table, least, number, render
 from inference.report.regions import regions, title
 from inference.report.style import styled, unit
 from inference.report.tables import arrow, between, mean_and_deviation, ratio, unit_of
-from schemas.publish import publish
+from schemas.runtime.publish import publish
 from schemas.target_kinds import ranked
 from schemas.task import Field
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.regions import regions
-from schemas.publish import exists, publish, read
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import exists, publish, read
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the way that is better
 BESIDE = ("metrics.csv", "report.html")  # written after metrics.json

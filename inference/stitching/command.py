@@ -18,8 +18,8 @@ from inference.stitching import store
 from inference.stitching.compare import worth
 from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching.resolution import Resolution
-from schemas.publish import exists, publish_alone
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import exists, publish_alone
 from schemas.task import find_task
 
 DRAWN = 16  # scans, at most

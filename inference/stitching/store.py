@@ -21,12 +21,21 @@ from pydantic import BaseModel, ConfigDict
 from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative
-from schemas.documents import Metadata
-from schemas.output import refuse_strangers
 from schemas.predictions import Predictions, read_predictions, read_target
-from schemas.publish import claimed, entries, exists, publish_folder, reading, sha256, sha256_of_folder, writable
+from schemas.runtime.destinations import refuse_strangers
+from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, meant
 from schemas.runtime.machine import versions
+from schemas.runtime.publish import (
+    claimed,
+    entries,
+    exists,
+    publish_folder,
+    reading,
+    sha256,
+    sha256_of_folder,
+    writable,
+)
 from schemas.store import Array, describe, encoded, open_split, units
 from schemas.task import Field
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Shown
 from inference.methods.registration import register
-from physics import focal_series, phase
+from physics import focal_series, transport_of_intensity
 from physics.electron import wavelength
 from physics.magnetics import separate
-from physics.phase import in_focus, unwindowed
+from physics.transport_of_intensity import in_focus, unwindowed
 from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
@@ -34,7 +34,7 @@ def of_component(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> di
 
 
 def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> dict[str, np.ndarray]:
-    """Phase (sample, y, x) [rad] by the transport-of-intensity equation (`physics.phase.retrieve`).
+    """Phase (sample, y, x) [rad] by the transport-of-intensity equation (`physics.transport_of_intensity.retrieve`).
 
     dI/dz is the slope of the line through all planes, I the image in the middle. cutoff: f_c [1/nm]. floor: r [1].
     offset: "none" leaves the mean at 0; "annulus" sets the mean between 0.45 and 0.50 of the width to 0, for the
@@ -43,8 +43,8 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
-        found = phase.transport(fields["intensity"], *_lens(fields), cutoff=cutoff, floor=floor)
-        return found - phase.vacuum(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
+        found = transport_of_intensity.transport(fields["intensity"], *_lens(fields), cutoff=cutoff, floor=floor)
+        return found - transport_of_intensity.vacuum(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
 
     return of_component(fields, retrieve)
 
@@ -74,7 +74,7 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
         found = focal_series.misell_from_transport(
             fields["intensity"], *_lens(fields), window=window, iterations=int(iterations)
         )
-        return found - phase.vacuum(found, window)  # type: ignore[no-any-return]
+        return found - transport_of_intensity.vacuum(found, window)  # type: ignore[no-any-return]
 
     return of_component(fields, retrieve)
 

@@ -8,8 +8,8 @@ import numpy as np
 from schemas.formats import opening
 from schemas.formats.image import Known
 from schemas.manifest import SourceFile
-from schemas.publish import sha256_of
 from schemas.runtime.errors import UserError, assigned
+from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Task
 
 

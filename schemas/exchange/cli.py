@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from schemas.output import local, output
+from schemas.runtime.destinations import local, output
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, number, printable, several
 

@@ -12,8 +12,8 @@ import numpy as np
 from schemas import predictions
 from schemas.grids import Grid
 from schemas.manifest import read_manifest
-from schemas.publish import reading
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import reading
 from schemas.store import open_split, read_rows
 from schemas.task import Field
 

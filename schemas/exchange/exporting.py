@@ -19,9 +19,9 @@ from schemas.exchange.export_sources import Arrays, Gallery, pixel
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.grids import as_images
-from schemas.output import refuse_store
-from schemas.publish import entries, publish_if_changed, read, sweep, writable
+from schemas.runtime.destinations import refuse_store
 from schemas.runtime.errors import UserError, meant
+from schemas.runtime.publish import entries, publish_if_changed, read, sweep, writable
 from schemas.store import units
 from schemas.task import Field
 

@@ -6,13 +6,14 @@ The store is written beside its place and renamed whole: a process killed at any
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas import digest, output
+from schemas import digest
 from schemas.exchange.measurements import Measurement
 from schemas.layout import choose
 from schemas.manifest import FORMAT, Manifest, read_manifest, receipts_of
-from schemas.publish import claimed, entries, exists, publish_folder, read, recover, writable
+from schemas.runtime import destinations
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
+from schemas.runtime.publish import claimed, entries, exists, publish_folder, read, recover, writable
 from schemas.store import LEAF, encoded, metadata, units
 
 SPLIT = "test"
@@ -91,7 +92,7 @@ def _same(stored: Manifest, asked: Manifest) -> bool:
 
 def _refuse_foreign(out: Path) -> None:
     """Whatever is there and no dataset is somebody else's, and so is a place that `generate` has claimed."""
-    output.refuse_file("--out", out)
+    destinations.refuse_file("--out", out)
     if exists(receipts_of(out)):
         raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
     if read(out / "zarr.json") is None and entries(out):
@@ -108,4 +109,4 @@ def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: boo
         )
     if not overwrite:
         raise UserError(f"--out {out}: holds another import of these files; choose another place, or --overwrite")
-    output.refuse_strangers("--out", out, metadata(stored).keys(), "dataset import")
+    destinations.refuse_strangers("--out", out, metadata(stored).keys(), "dataset import")

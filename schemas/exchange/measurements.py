@@ -14,8 +14,8 @@ from schemas.formats import opening
 from schemas.formats.image import Known, Picture
 from schemas.grids import unlike
 from schemas.manifest import SourceFile
-from schemas.publish import sha256_of
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Import, Raster, Task, find_import
 
 AGREE = 1e-3  # relative: values that files state, and differ by less, are the same

@@ -10,7 +10,14 @@ import pytest
 from physics.electron import wavelength
 from physics.fourier import frequencies
 from physics.optics import exit_wave, intensity, propagate
-from physics.phase import inverse_square, longitudinal_derivative, reciprocal, retrieve, retrieve_uniform, vacuum
+from physics.transport_of_intensity import (
+    inverse_square,
+    longitudinal_derivative,
+    reciprocal,
+    retrieve,
+    retrieve_uniform,
+    vacuum,
+)
 
 GRIDS = [((64, 48), (0.1, 0.2)), ((33, 50), (0.3, 0.1)), ((21, 27), (0.2, 0.2))]
 LAMBDA = wavelength(200e3)

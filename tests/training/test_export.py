@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from schemas import publish
 from schemas.manifest import read_manifest
-from schemas.publish import sha256
+from schemas.runtime import publish
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import sha256
 from tests.training.conftest import columns, features_for, recipe_for
 from training import assembly
 from training.contract import model_names, versions

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import training.tasks
-from physics import phase
 from physics.electron import wavelength
+from physics.transport_of_intensity import longitudinal_derivative, retrieve
 from schemas.grids import Grid
 from schemas.task import Field, Task
 from tests.training.conftest import QUICK, columns, features_for, rows_of
@@ -294,10 +294,10 @@ def test_phases_are_those_of_the_tie_in_float64(store: str, request: pytest.Fixt
     fields = columns(path)
     made = features_for(path, "input=phases", "normalisation=none")
     images, z = fields["intensity"].astype(float), fields["defocus"].astype(float)
-    derivative = phase.longitudinal_derivative(images, z)
+    derivative = longitudinal_derivative(images, z)
     electrons = np.array([wavelength(float(v)) for v in fields["voltage"]])
     sampling = fields["sampling"].astype(float)
-    exact = phase.retrieve(derivative, images[:, 1], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
+    exact = retrieve(derivative, images[:, 1], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
     assert np.ptp(exact) > 0.1
     np.testing.assert_allclose(made.encode(fields)[..., 0], exact, atol=1e-4)
 
@@ -309,7 +309,7 @@ def test_the_tie_of_two_images_takes_their_mean_as_the_image_in_focus() -> None:
     under, over = (1 + 0.1 * rng.random((1, 12, 9)) for _ in range(2))
     known = {"defocus": np.array([[-500.0, 500.0]]), "voltage": np.full(1, 3e5), "sampling": np.ones(1)}
     images = np.stack([under, over], 1)
-    exact = phase.retrieve((over - under) / 1000, (under + over) / 2, wavelength(3e5), 1.0, cutoff=CUTOFF, floor=FLOOR)
+    exact = retrieve((over - under) / 1000, (under + over) / 2, wavelength(3e5), 1.0, cutoff=CUTOFF, floor=FLOOR)
     single = {k: np.asarray(v, np.float32) for k, v in ({"intensity": images} | known).items()}
     found = jax.jit(made.channels, **QUICK)(single)
     np.testing.assert_allclose(found[..., 0], exact, atol=1e-5 * np.ptp(exact))

@@ -11,7 +11,7 @@ import numpy as np
 
 from schemas import slices
 from schemas.digest import canonical
-from schemas.publish import sha256
+from schemas.runtime.publish import sha256
 from schemas.task import Task
 from training.assembly import assemble
 from training.contract import find_model

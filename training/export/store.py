@@ -12,9 +12,9 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from schemas.documents import document, parsed
-from schemas.publish import REPLACED, aside, exists, inside, is_folder, publish_folder, read, sha256
+from schemas.runtime.documents import document, parsed
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import REPLACED, aside, exists, inside, is_folder, publish_folder, read, sha256
 from schemas.task import find_task, task_names
 from training import checkpoints
 from training.assembly import assemble, features_of

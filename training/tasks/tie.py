@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
-from physics import phase
 from physics.electron import wavelength
 from physics.magnetics import separate
+from physics.transport_of_intensity import transport
 from training.contract import Array, Arrays, Derived, Learn
 
 CUTOFF, FLOOR = 0.004, 0.1  # 1/nm, 1: near the best for the TIE on both recipes (inference tunes its own)
@@ -23,7 +23,7 @@ def _components(fields: Arrays) -> Array:
 
 def _transport(fields: Arrays, series: str) -> Array:
     electrons, sampling = wavelength(fields["voltage"]), fields["sampling"]
-    found = phase.transport(fields[series], fields["defocus"], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
+    found = transport(fields[series], fields["defocus"], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
     return jnp.asarray(found)
 
 

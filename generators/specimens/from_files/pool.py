@@ -14,8 +14,8 @@ from pydantic import Field
 
 from generators.specimens.from_files.picture_files import is_array
 from generators.streams import Streams
-from schemas.publish import sha256_of, sha256_of_folder
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import sha256_of, sha256_of_folder
 from schemas.runtime.settings import Knobs, knob
 
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}

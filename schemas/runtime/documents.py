@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.publish import inside, read
 from schemas.runtime.errors import UserError, rule
+from schemas.runtime.publish import inside, read
 
 
 @dataclass(frozen=True)

@@ -206,8 +206,11 @@ def move(path: Path, to: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove an object."""
-    path.unlink(missing_ok=True)
+    """Remove an object, or a folder with all that is in it; a link alone is removed, not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def inside(root: Path, key: str | Path) -> Path:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from schemas.publish import exists, is_folder, is_partial, keys
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import exists, is_folder, is_partial, keys
 
 STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
 CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
