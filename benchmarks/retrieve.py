@@ -4,7 +4,7 @@ Times are in milliseconds per pattern, for a block of patterns at once, and for 
 
 floor         two Fourier transforms per iteration, for 620 iterations, in blocks that stay in the cache.
 iterations    `physics.phase_retrieval.reconstruct`: the published 620, from random starts, for patterns of 64 x 64.
-network       CDI NN's two networks (`train --recipe seed`), from patterns of 32 x 32 to shape and phase.
+network       CDI NN's two networks (`train --recipe published`), from patterns of 32 x 32 to shape and phase.
               They are untrained, which changes their answers but not their time. Compilation is not timed.
 refined       the network, and 50 iterations from its answer (`infer --refine 50`).
 
@@ -116,7 +116,9 @@ def _rows(fields: Fields, rows: slice) -> Fields:
 def _network(given: Sequence[str]) -> Predict:
     """Return the untrained CDI NN as a function from patterns to shape and phase."""
     task = find_task("cdi").select(frozenset({"amplitude_oversampled"}))
-    recipe = make(recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["seed"], given)
+    recipe = make(
+        recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["published"], given
+    )
     raw = {"amplitude": Moments(mean=0, std=1)}
     features = features_of(task, recipe, raw, dict.fromkeys(("y", "x", "qy", "qx"), SIDE))
     network = assemble(recipe, features)

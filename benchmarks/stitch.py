@@ -30,11 +30,11 @@ import scipy.fft
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import tapered
 from inference.stitching.store import Scans, write
-from schemas.grids import Gauge
+from schemas.grids import Ambiguities
 from schemas.predictions import FORMAT, Predictions, metadata, objects
 from schemas.runtime.machine import processor
 from schemas.runtime.publish import publish_folder
-from schemas.store import open_split, units
+from schemas.store import open_split, shard_ranges
 from schemas.task import Field, Task
 
 TURNS = 5
@@ -186,7 +186,7 @@ def publish_patches(path: Path, values: np.ndarray, shard: int) -> None:
 
 def _objects(predictions: Predictions, values: np.ndarray) -> Iterator[tuple[str, bytes]]:
     yield from metadata(predictions).items()
-    for start, stop in units(len(values), predictions.unit):
+    for start, stop in shard_ranges(len(values), predictions.shard):
         yield from objects(predictions, start, {"phase": values[start:stop]}).items()
 
 
@@ -195,7 +195,9 @@ def _described(shape: tuple[int, ...], shard: int) -> Predictions:
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "a pattern"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "a patch of the object"),
     )
-    task = Task("patches", "1.0", "patches of an object", "phase = phase", fields, Gauge(("constant",), ("phase",)))
+    task = Task(
+        "patches", "1.0", "patches of an object", "phase = phase", fields, Ambiguities(("constant",), ("phase",))
+    )
     about = {"name": "patches", "kind": "classical", "method": "cut", "version": 1, "about": "cut from an image"}
     which = {"dataset_digest": "0" * 64, "family": "", "split": "test", "split_digest": "0" * 64, "samples": shape[0]}
     layout = {"unit": shard, "chunks": {"phase": (min(shard, 256), *shape[1:])}, "tiles": {}, "overlap": 0.0}

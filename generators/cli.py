@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, several, show_knobs, whole
+from schemas.runtime.terminal import Parser, command, several, show_settings, whole
 
 if TYPE_CHECKING:
     from generators.command import Options
@@ -38,9 +38,9 @@ def _parser() -> Parser:
     what.add_argument(
         "--recipe",
         metavar="NAME|FILE",
-        help="default, seed (published), ... (--describe), or a file",
+        help="default, published (the published experiment), ... (--describe), or a JSON file",
     )
-    several(what, "--set", "KNOB=VALUE", "low:high is a range")
+    several(what, "--set", "SETTING=VALUE", "low:high is a range")
     what.add_argument("--from", dest="source", type=local, metavar="STORE", help="the recipe and samples of a dataset")
     what.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --from")
     where = parser.add_argument_group("where and how")
@@ -50,10 +50,12 @@ def _parser() -> Parser:
     where.add_argument(
         "--scheduler", metavar="WHERE", help="synchronous (this process), or tls://host:port or tcp://host:port"
     )
-    where.add_argument("--unit-samples", type=whole(1, 10**7), metavar="N", help="samples in a stored object")
+    where.add_argument(
+        "--shard-samples", "--unit-samples", type=whole(1, 10**7), metavar="N", help="samples in a stored object"
+    )
     show = parser.add_argument_group("only show")
     show.add_argument("--plan", action="store_true", help="print time, memory, disk, files and layout")
-    show.add_argument("--describe", action="store_true", help="print every knob with unit, value and meaning")
+    show.add_argument("--describe", action="store_true", help="print every setting with unit, value and meaning")
     show.add_argument("--json", action="store_true", help="for --plan and --describe")
     return parser
 
@@ -64,7 +66,7 @@ def _describe(args: argparse.Namespace) -> int:
     from schemas.runtime.settings import describe
 
     task, recipe = chosen(_options(args))
-    show_knobs(describe(type(recipe), recipe), args.json)
+    show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
         print(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
     return 0
@@ -102,5 +104,5 @@ def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     print(f" ({cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once)")
     print(f"memory  {size(cost.memory)}")
     print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
-    print(f"layout  units of {layout.unit} samples, chunks {layout.chunks}")
+    print(f"layout  shards of {layout.shard} samples, chunks {layout.chunks}")
     return 0

@@ -13,7 +13,7 @@ from generators.engine.plan import Plan
 from generators.recipe import Recipe
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load, make, refuse_paths
+from schemas.runtime.settings import load, make, recipe_name, refuse_paths
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Options:
     overwrite: bool = False
     workers: int | None = None
     scheduler: str | None = None
-    unit_samples: int | None = None
+    shard_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def generate(options: Options) -> Generated:
         executors.warm_up(f"generators.tasks.{source.task.name if source else options.task}")
     plan, cost, executor = _prepare(options, source)
     pipeline.refuse_what_cannot_fit(plan, cost, _memory())
-    manifest, made = pipeline.generate(plan, executor, unit_samples=options.unit_samples, overwrite=options.overwrite)
+    manifest, made = pipeline.generate(plan, executor, shard_samples=options.shard_samples, overwrite=options.overwrite)
     return Generated(options.out or Path(plan.out.name), manifest, made)
 
 
@@ -77,8 +77,8 @@ def _prepare(options: Options, source: Manifest | None) -> tuple[Plan, Estimate,
     recipe = recipe.bind(options.inputs)
     seed = options.seed if options.seed is not None else (source.seed if source and source.seed else 0)
     plan = pipeline.plan(task, recipe, seed, _samples(options, source), options.out or Path(f"{task}.zarr"))
-    plan, per_sample = pipeline.lay_out(plan, options.unit_samples)
-    plan = creation.prepare(plan, unit_samples=options.unit_samples, overwrite=options.overwrite)
+    plan, per_sample = pipeline.lay_out(plan, options.shard_samples)
+    plan = creation.prepare(plan, shard_samples=options.shard_samples, overwrite=options.overwrite)
     left = sum(plan.manifest.samples.values()) if options.overwrite else creation.unfinished(plan)
     executor, workers = pipeline.executor(options.scheduler, options.workers, plan, per_sample * left)
     return plan, pipeline.estimate(plan, per_sample, left, workers), executor
@@ -120,7 +120,7 @@ def _base(options: Options, source: Manifest | None, generator: Generator) -> di
         assert source.recipe is not None
         refuse_paths(generator.Recipe, source.recipe, f"--from {options.source}")
         return source.recipe
-    name = options.recipe or "default"
+    name = recipe_name(options.recipe or "default", generator.RECIPES)
     if name in generator.RECIPES:
         base: dict[str, Any] = generator.RECIPES[name].model_dump(mode="json")
         return base

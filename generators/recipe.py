@@ -1,13 +1,13 @@
-"""What every task's Recipe is: knobs, and what follows from them."""
+"""What every task's Recipe is: settings, and what follows from them."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-from schemas.runtime.settings import Knobs
+from schemas.runtime.settings import Settings
 
 
-class Recipe(Knobs, ABC):
+class Recipe(Settings, ABC):
     """Base of every task's Recipe: frozen, unknown keys refused."""
 
     @abstractmethod

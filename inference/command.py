@@ -176,7 +176,7 @@ def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -
         raise UserError(
             f"--overlap {options.overlap:g}: is for tiles, and these images are not cut; give --tile N, or leave it out"
         )
-    if options.batch_size and inverter.unit == "group":
+    if options.batch_size and inverter.scope == "group":
         raise UserError(
             f"--batch-size {options.batch_size}: is for networks and methods that invert samples one by one; "
             f"{inverter.name} inverts whole groups: leave it out"

@@ -26,7 +26,7 @@ type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
 type Ranges = Sequence[tuple[float, float]]  # of each value that a sample has
 type Settings = Mapping[str, Value]
-type Unit = Literal["slice", "sample", "group"]
+type Scope = Literal["slice", "sample", "group"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
     uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
-    unit: Unit = "sample"  # that a block holds any number of; of groups, it is one, whole: its samples belong together
+    scope: Scope = (
+        "sample"  # that a block holds any number of; of groups, it is one, whole: its samples belong together
+    )
     group: str = ""  # the integer parameter that numbers the groups; without one, a split is one group
 
     def ready(self, fields: Arrays) -> Arrays:
@@ -95,7 +97,7 @@ class Method:
 
     def inverter(self, task: Task, fields: Arrays) -> Callable[[Settings], dict[str, np.ndarray]]:
         """Return what maps settings to the targets of a block of samples; a method of slices is given these instead."""
-        if self.unit != "slice" or not task.slices:
+        if self.scope != "slice" or not task.slices:
             ready = self.ready(fields)
             return lambda settings: self.invert(task, settings, ready)
         known = slices.lengths(task, fields)
@@ -265,7 +267,7 @@ class Inverter:
     sizes: Mapping[str, int] | None = None  # of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
     whole: bool = False  # images must not be cut into tiles
-    unit: Unit = "sample"  # as in Method
+    scope: Scope = "sample"  # as in Method
     group: str = ""
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
@@ -335,8 +337,8 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
         yield f"{where}: must be a Method(...)"
     for name in ("needs", "uses"):
         yield from misread(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
-    if method.unit not in get_args(Unit.__value__) or (method.group and method.unit != "group"):
-        yield f"{where}.unit = {method.unit!r}: must be 'slice', 'sample' or 'group', and 'group' for what has a group"
+    if method.scope not in get_args(Scope.__value__) or (method.group and method.scope != "group"):
+        yield f"{where}.scope = {method.scope!r}: must be slice, sample or group, and group for what has a group"
     yield from misread(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
     if method.group and (task[method.group].dims, np.dtype(task[method.group].dtype).kind) != ((SAMPLE,), "i"):
         yield f"{where}.group: {method.group} must be one integer of each sample"

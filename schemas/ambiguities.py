@@ -1,16 +1,16 @@
-"""What no measurement can reveal: a prediction is brought into the gauge of the truth before the two are compared.
+"""What no measurement can reveal: a prediction is aligned with the truth before the two are compared.
 
-`Task.gauge` names joint transformations of all targets that leave the inputs as they are:
+`Task.ambiguities` names joint transformations of all targets that leave the inputs as they are:
 
     constant    the phases + c
     ramp        the phases + c + a . x,   x the coordinates along all spatial axes
     shift       the targets at x - s, s a whole number of pixels along each axis, cyclic
     twin        the targets at -x (index -> -index, cyclic), the phases negated
 
-Modulus and phase of one wave (`Gauge.modulus`) are aligned as that: see `schemas.wave_ambiguities`.
+Modulus and phase of one wave (`Ambiguities.modulus`) are aligned as that: see `schemas.wave_ambiguities`.
 
-Joint: several phases (`Gauge.phases`) share one c and one a, and all targets share s and the inversion. All targets of
-a task with a gauge therefore lie on one grid.
+Ambiguities are joint: several phases (`Ambiguities.phases`) share one c and one a, and all targets share s and the
+inversion. All targets of a task with ambiguities therefore lie on one grid.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from math import prod
 import numpy as np
 
 from physics.arrays import Array, module
-from schemas.grids import Gauge
+from schemas.grids import Ambiguities
 from schemas.task import Field, Task
 from schemas.wave_ambiguities import align_wave, counted, inverted, shifted
 
@@ -27,7 +27,7 @@ from schemas.wave_ambiguities import align_wave, counted, inverted, shifted
 def align(
     task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
 ) -> dict[str, Array]:
-    """The prediction in that gauge in which it is nearest to the truth, per sample.
+    """The prediction aligned so that it is nearest to the truth, per sample.
 
         minimise over a, s and +-:   sum over targets and pixels of (p(+-x - s) + sum_j a_j w B_j - t)^2
 
@@ -38,24 +38,24 @@ def align(
     static). window: w (*spatial), the apodisation that multiplies the stored targets, or None for 1. Constant and ramp
     act before it, hence w B. Pixels with w = 0 count as 0 in both. Targets enter the sum in their own units.
     Returns the same names and dtypes. NumPy's bits do not depend on the batch; constant and ramp are differentiable.
-    With an empty gauge the prediction comes back as it is.
+    Without ambiguities the prediction comes back as it is.
 
     Shift and twin act on the windowed arrays, for what lies outside is not known: they are exact if w = 1 on the
     objects. Aligning twice is aligning once, except for poor predictions where shift or twin meets ramp or a window: a
     moved w B is no w B (nor a cyclic ramp a ramp), and what has moved out of the window is 0 the next time.
     """
     fields = targets(task, prediction, truth, window)
-    gauge = task.gauge.within(prediction)
-    if not gauge.free:
+    ambiguities = task.ambiguities.within(prediction)
+    if not ambiguities.free:
         return dict(prediction)
-    if gauge.modulus:
-        return _aligned_wave(gauge, prediction, truth)
+    if ambiguities.modulus:
+        return _aligned_wave(ambiguities, prediction, truth)
     xp = module(*prediction.values(), *truth.values(), window)
     moving, fixed = (_stack(values, fields, window, xp) for values in (prediction, truth))
     fixed = fixed.astype(moving.dtype)
-    basis = [xp.asarray(b, dtype=moving.dtype) for b in _basis(gauge, fields, moving.shape[2:], window)]
-    candidates = [moving, _invert(moving, gauge, fields, xp)] if "twin" in gauge.free else [moving]
-    if "shift" in gauge.free:
+    basis = [xp.asarray(b, dtype=moving.dtype) for b in _basis(ambiguities, fields, moving.shape[2:], window)]
+    candidates = [moving, _invert(moving, ambiguities, fields, xp)] if "twin" in ambiguities.free else [moving]
+    if "shift" in ambiguities.free:
         candidates = [_shift(candidate, fixed, basis, xp) for candidate in candidates]
     best = _nearest([_fit(candidate, fixed, basis) for candidate in candidates], fixed, xp)
     return {field.name: best[:, i].astype(prediction[field.name].dtype) for i, field in enumerate(fields)}
@@ -66,22 +66,25 @@ def compared(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return prediction and truth as scores compare them: the first aligned with the second.
 
-    Where the modulus of a wave (`Gauge.modulus`) is 0, there is no phase to compare: it is set to 0, in the prediction
-    and in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not predicted is
-    as wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for `align`.
+    Where the modulus of a wave (`Ambiguities.modulus`) is 0, there is no phase to compare: it is set to 0, in the
+    prediction and in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not
+    predicted is as wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for
+    `align`.
     """
-    gauge = task.gauge.within(prediction)
-    if not gauge.modulus:
+    ambiguities = task.ambiguities.within(prediction)
+    if not ambiguities.modulus:
         return align(task, prediction, truth, window), dict(truth)
-    modulus, (phase,) = gauge.modulus, gauge.phases
-    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], gauge.free)}
+    modulus, (phase,) = ambiguities.modulus, ambiguities.phases
+    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], ambiguities.free)}
     moved = align(task, prediction, exact, window)
     return moved | {phase: counted(moved[modulus], moved[phase], ())}, exact
 
 
-def _aligned_wave(gauge: Gauge, prediction: Mapping[str, Array], truth: Mapping[str, Array]) -> dict[str, Array]:
-    modulus, (phase,) = gauge.modulus, gauge.phases
-    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], gauge.free)
+def _aligned_wave(
+    ambiguities: Ambiguities, prediction: Mapping[str, Array], truth: Mapping[str, Array]
+) -> dict[str, Array]:
+    modulus, (phase,) = ambiguities.modulus, ambiguities.phases
+    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], ambiguities.free)
     moved = dict(prediction) | {modulus: found.modulus, phase: found.phase}
     return {name: values.astype(prediction[name].dtype) for name, values in moved.items()}
 
@@ -99,8 +102,10 @@ def targets(
     if any(predicted != true for predicted, true in shapes.values()):
         raise ValueError(f"shapes (prediction, truth) {shapes} differ: both must be (sample, *spatial)")
     grids = {predicted[1:] for predicted, _ in shapes.values()} | ({window.shape} if window is not None else set())
-    if len(grids) > 1 and (task.gauge.free or window is not None):
-        raise ValueError(f"targets and window lie on grids {sorted(grids)}: a gauge or a window needs one grid for all")
+    if len(grids) > 1 and (task.ambiguities.free or window is not None):
+        raise ValueError(
+            f"targets and window lie on grids {sorted(grids)}: ambiguities or a window needs one grid for all"
+        )
     return fields
 
 
@@ -110,18 +115,20 @@ def _stack(values: Mapping[str, Array], fields: list[Field], window: Array, xp: 
     return stack if window is None else xp.where(window == 0, 0, stack)
 
 
-def _basis(gauge: Gauge, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
+def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
     """Orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window; float64 in NumPy.
 
     0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a vector of zeros.
     """
-    if not {"constant", "ramp"} & set(gauge.free):
+    if not {"constant", "ramp"} & set(ambiguities.free):
         return []
-    phases = np.array([field.name in gauge.phases for field in fields], dtype=float).reshape(-1, *[1] * len(shape))
+    phases = np.array([field.name in ambiguities.phases for field in fields], dtype=float).reshape(
+        -1, *[1] * len(shape)
+    )
     xp = module(window)
     flat = phases * (xp.ones(shape) if window is None else xp.asarray(window, dtype=float))
     coordinates = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) / n for n in shape], indexing="ij", sparse=True)
-    return _orthonormal([flat, *[flat * x for x in coordinates if "ramp" in gauge.free]], xp)
+    return _orthonormal([flat, *[flat * x for x in coordinates if "ramp" in ambiguities.free]], xp)
 
 
 def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
@@ -137,9 +144,9 @@ def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
     return basis
 
 
-def _invert(stack: Array, gauge: Gauge, fields: list[Field], xp: Array) -> Array:
+def _invert(stack: Array, ambiguities: Ambiguities, fields: list[Field], xp: Array) -> Array:
     """The twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
-    sign = [-1 if field.name in gauge.phases else 1 for field in fields]
+    sign = [-1 if field.name in ambiguities.phases else 1 for field in fields]
     return inverted(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
 
 

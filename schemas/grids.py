@@ -37,7 +37,7 @@ class Grid:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Gauge:
+class Ambiguities:
     """Joint transformations of all targets that leave the inputs as they are (see `schemas.ambiguities`)."""
 
     free: tuple[Freedom, ...] = ()
@@ -47,16 +47,16 @@ class Gauge:
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.phases and set(self.free) & {"constant", "ramp"}:
-            raise ValueError("gauge: phases must name the targets to which constant and ramp are added")
+            raise ValueError("ambiguities: phases must name the targets to which constant and ramp are added")
         if self.modulus and (len(self.phases) != 1 or "ramp" in self.free):
-            raise ValueError(f"gauge: a wave of modulus {self.modulus} has one phase, and no ramp is free")
+            raise ValueError(f"ambiguities: a wave of modulus {self.modulus} has one phase, and no ramp is free")
         return self
 
-    def within(self, names: Container[str]) -> "Gauge":
+    def within(self, names: Container[str]) -> "Ambiguities":
         """Return what is left of it where targets are missing."""
         phases = tuple(name for name in self.phases if name in names)
         free = tuple(one for one in self.free if phases or one not in ("constant", "ramp"))
-        return Gauge(free, phases, self.modulus if self.modulus in names and phases else "")
+        return Ambiguities(free, phases, self.modulus if self.modulus in names and phases else "")
 
 
 def as_images(grids: Iterable[Grid], dims: Sequence[str], values: Array) -> Array:

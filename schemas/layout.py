@@ -1,6 +1,6 @@
 """How samples are cut into units, objects and chunks: fixed when a store is made, and no part of its identity.
 
-A unit is a run of samples: one object of every simulated array, at most 32 MB uncompressed and 60 s of work.
+A shard is a run of samples: one object of every simulated array, at most 32 MB uncompressed and 60 s of work.
 A chunk, the smallest piece that is read, holds about 1 MB: many small samples, or a part of a large one.
 """
 
@@ -17,25 +17,25 @@ BLOCK = 65_536  # samples in an object of the parameters, at most
 COLUMN = 128 << 20  # bytes of one, at most
 
 
-def choose(task: Task, sizes: Mapping[str, int], seconds: float, unit: int | None = None) -> Layout:
-    """The layout for samples that take `seconds` each; unit: samples in a unit, if the user says so."""
+def choose(task: Task, sizes: Mapping[str, int], seconds: float, shard: int | None = None) -> Layout:
+    """The layout for samples that take `seconds` each; shard: samples in a shard, if the user says so."""
     fields = [field for field in task.fields if is_simulated(field)]
     largest = max(field.nbytes(sizes) for field in fields)
-    length = unit or _power_of_two(min(OBJECT / largest, SECONDS / max(seconds, 1e-9)))
+    length = shard or _power_of_two(min(OBJECT / largest, SECONDS / max(seconds, 1e-9)))
     column = max((field.nbytes(sizes) for field in task.of("parameter")), default=1)
     block = _power_of_two(min(BLOCK, COLUMN / max(column, 1)))
-    return Layout(unit=length, block=block, chunks={field.name: _chunk(field, sizes, length) for field in fields})
+    return Layout(shard=length, block=block, chunks={field.name: _chunk(field, sizes, length) for field in fields})
 
 
 def _power_of_two(limit: float) -> int:
     return 1 << max(int(limit).bit_length() - 1, 0) if limit >= 1 else 1
 
 
-def _chunk(field: Field, sizes: Mapping[str, int], unit: int) -> tuple[int, ...]:
+def _chunk(field: Field, sizes: Mapping[str, int], shard: int) -> tuple[int, ...]:
     """Whole samples if they are small, otherwise cut along the leading axes."""
     nbytes = field.nbytes(sizes)
     rest = CHUNK / nbytes
-    chunk = [_divisor(unit, rest)]
+    chunk = [_divisor(shard, rest)]
     remaining = nbytes
     for length in field.shape(sizes):
         remaining //= length

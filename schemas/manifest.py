@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.digest import canonical
 from schemas.runtime.documents import Metadata
@@ -19,7 +19,8 @@ class Layout(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    unit: int = Field(ge=1, le=10**7)  # samples in an object of the arrays that are simulated
+    # samples in an object of the arrays that are simulated; older programs call it unit
+    shard: int = Field(ge=1, le=10**7, validation_alias=AliasChoices("shard", "unit"))
     block: int = Field(ge=1, le=10**7)  # samples in an object of the parameters
     chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # the smallest piece that is read, per simulated array
 
@@ -57,7 +58,8 @@ class Manifest(BaseModel):
     origin: Literal["simulated", "measured"]
     seed: Annotated[int, Field(ge=0)] | None
     recipe: dict[str, Any] | None
-    knobs: dict[str, dict[str, Any]]  # the recipe's knobs: unit and meaning
+    # unit and meaning of each setting of the recipe; older programs call them knobs
+    settings: dict[str, dict[str, Any]] = Field(validation_alias=AliasChoices("settings", "knobs"))
     generator_version: int | None
     platform: str
     packages: dict[str, str]
@@ -128,7 +130,7 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
     if path.absolute().name in SPLITS and read(path.absolute().parent / "zarr.json") is not None:
         raise UserError(f"{path}: is a split of a dataset; give the dataset, {path.absolute().parent}")
     kept = is_folder(receipts_of(path))
-    mend = "delete that one file and run `generate` again: finished units are kept" if kept else "give another path"
+    mend = "delete that one file and run `generate` again: finished shards are kept" if kept else "give another path"
     return METADATA.read(path, mend, incomplete=incomplete)
 
 

@@ -1,14 +1,14 @@
 """What was inferred from one split of a dataset, by one method: a Zarr v3 store of the task's targets.
 
 tie-unet.zarr/zarr.json            who predicted what from which samples; consolidated metadata at the end
-tie-unet.zarr/phase/c/...          an object per unit of the dataset, coded as the dataset's own
+tie-unet.zarr/phase/c/...          an object per shard of the dataset, coded as the dataset's own
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from schemas.runtime.documents import Metadata
 from schemas.runtime.publish import reading
@@ -73,7 +73,7 @@ class Predictions(BaseModel):
     split: str
     split_digest: str
     samples: Length
-    unit: Length  # samples in an object
+    shard: Length = Field(validation_alias=AliasChoices("shard", "unit"))  # samples in an object; formerly unit
     chunks: dict[str, tuple[Length, ...]]  # the smallest piece that is read, per target
     tiles: dict[str, Length]  # pixels along each dimension that was cut; empty: whole images
     overlap: float  # of neighbouring tiles, relative to their length
@@ -121,7 +121,9 @@ class Predictions(BaseModel):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on, but for rounding."""
-        names = "kind method version settings dataset_digest split split_digest samples unit chunks sizes tiles overlap"
+        names = (
+            "kind method version settings dataset_digest split split_digest samples shard chunks sizes tiles overlap"
+        )
         plain = self.model_dump(mode="json", include=set(names.split()))
         plain |= {"probabilities": True} if self.probabilities else {}
         return plain | {"weights": self.weights and self.weights.sha256, "task": self.task.identity()}
@@ -147,12 +149,12 @@ def metadata(predictions: Predictions) -> dict[str, bytes]:
 
 def _array(predictions: Predictions, field: ArrayField) -> Array:
     shape = field.shape(predictions.sizes)
-    whole, unit = (predictions.samples, *shape), (predictions.unit, *shape)
-    return Array(field, whole, predictions.chunks[field.name], unit)
+    whole, shard = (predictions.samples, *shape), (predictions.shard, *shape)
+    return Array(field, whole, predictions.chunks[field.name], shard)
 
 
 def objects(predictions: Predictions, start: int, values: Arrays) -> dict[str, bytes]:
-    """Return the objects that hold one unit from sample `start` on, by key."""
+    """Return the objects that hold one shard from sample `start` on, by key."""
     stored = {field.name: values[field.name] for field in predictions.stored}
     return dict(encoded(metadata(predictions), start, stored))
 

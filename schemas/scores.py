@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 
 from schemas.ambiguities import compared, targets
-from schemas.grids import Gauge
+from schemas.grids import Ambiguities
 from schemas.target_kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, kind, score_key
 from schemas.task import Field, Task
 
@@ -32,7 +32,7 @@ OF_IMAGES: Mapping[str, Score] = MappingProxyType(
     {
         "nrms_aligned": Score(
             "1",
-            "sqrt(sum (truth - prediction)^2 / sum truth^2) after alignment with the truth in the task's gauge",
+            "sqrt(sum (truth - prediction)^2 / sum truth^2) after alignment in the task's ambiguities",
             "lower",
         ),
         "nrms": Score("1", "the same as published, before alignment, offset kept (phase-ret-dl)", "lower"),
@@ -104,7 +104,7 @@ def _nearest(values: Real, truth: Real, period: float) -> Real:
 def _of_other_kinds(
     task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, Real]:
-    """Score targets that are not all images: images among them alone, without a gauge."""
+    """Score targets that are not all images: images among them alone, without ambiguities."""
     found: dict[str, Real] = {}
     for field in fields:
         name = field.name
@@ -114,7 +114,9 @@ def _of_other_kinds(
         else:
             one = ({name: prediction[name]}, {name: truth[name]})
             alone = replace(
-                task, fields=tuple(f for f in task.fields if f.role != "target" or f == field), gauge=Gauge()
+                task,
+                fields=tuple(f for f in task.fields if f.role != "target" or f == field),
+                ambiguities=Ambiguities(),
             )
             found |= {score_key(task, name, metric): values for metric, values in score(alone, *one).items()}
     return found

@@ -1,7 +1,7 @@
 """A dataset as a Zarr v3 store: metadata of the whole, objects of single units, arrays to read.
 
 tie.zarr/zarr.json               manifest, consolidated metadata
-tie.zarr/train/intensity/c/...   an object per unit (a shard of chunks of about 1 MB)
+tie.zarr/train/intensity/c/...   an object per shard (a shard of chunks of about 1 MB)
 tie.zarr/train/defocus/c/...     parameters: an object per 65,536 samples
 tie.zarr/train/leaf_digest/...   sha256 of each sample (schemas.digest)
 tie.zarr/train/window/...        fields without a sample axis: one object
@@ -81,7 +81,7 @@ def _array(manifest: Manifest, split: str, field: Field) -> Array:
         return Array(field, shape, shape)
     whole = (manifest.samples[split], *shape)
     if is_simulated(field):
-        return Array(field, whole, manifest.layout.chunks[field.name], (manifest.layout.unit, *shape))
+        return Array(field, whole, manifest.layout.chunks[field.name], (manifest.layout.shard, *shape))
     return Array(field, whole, (manifest.layout.block, *shape))
 
 
@@ -122,7 +122,7 @@ def consolidate(store: MemoryStore, groups: Iterable[str]) -> None:
 
 
 def is_simulated(field: Field) -> bool:
-    """Whether a field has a value per sample that is known only after simulation: it is chunked by unit."""
+    """Whether a field has a value per sample that is known only after simulation: it is chunked by shard."""
     return field.per_sample and field.role not in ("parameter", "digest")
 
 
@@ -196,6 +196,6 @@ def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict
     return {field.name: np.asarray(group[field.name][rows]) for field in fields if field.per_sample}  # type: ignore[index]
 
 
-def units(n: int, length: int) -> Iterator[tuple[int, int]]:
+def shard_ranges(n: int, length: int) -> Iterator[tuple[int, int]]:
     """Runs of `length` samples that cover n, the last one shorter."""
     return ((start, min(start + length, n)) for start in range(0, n, length))

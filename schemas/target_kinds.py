@@ -49,7 +49,7 @@ def kind(task: Task, field: Field) -> Kind:
 
 
 def rank(task: Task) -> str:
-    """The score, the lower the better, by which methods are ranked: of the first target, without the gauge."""
+    """The score, the lower the better, by which methods are ranked: of the first target, without ambiguities."""
     return RANKS[kind(task, task.of("target")[0])]
 
 

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
-from schemas.grids import Gauge, Grid, Relation, related
+from schemas.grids import Ambiguities, Grid, Relation, related
 from schemas.runtime import plugins
 from schemas.runtime.errors import meant
 
@@ -97,7 +97,7 @@ class Task:
     about: str
     formula: str
     fields: tuple[Field, ...]
-    gauge: Gauge = Gauge()
+    ambiguities: Ambiguities = Ambiguities()
     grids: tuple[Grid, ...] = ()
     slices: tuple[str, ...] = ()  # dimensions whose every index is a sample of its own to networks and scores
     window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
@@ -105,11 +105,13 @@ class Task:
     @model_validator(mode="before")
     @classmethod
     def _of_today(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or "grids" in data or not isinstance(data.get("gauge"), list | tuple):
+        if not isinstance(data, dict) or "gauge" not in data:
             return data
+        if "grids" in data:
+            return _without(data, "gauge") | {"ambiguities": data["gauge"]}
         data = _without(data, "measured", "beam", "distinct", "roots", "alike", "wave", "gauge")
         known = find_task(data["name"]) if data.get("name") in task_names() else None
-        return data | ({"gauge": known.gauge, "grids": known.grids} if known else {})
+        return data | ({"ambiguities": known.ambiguities, "grids": known.grids} if known else {})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -169,7 +171,7 @@ class Task:
         return replace(self, fields=fields, window=window)
 
     def targeting(self, name: str) -> "Task":
-        """The task whose only target is one of its parameters; without window and gauge.
+        """The task whose only target is one of its parameters; without window and ambiguities.
 
         KeyError if it has no such field.
         """
@@ -177,7 +179,7 @@ class Task:
             return self
         kept = (field for field in self.fields if field.role != "target")
         fields = tuple(replace(field, role="target") if field.name == name else field for field in kept)
-        return replace(self, fields=fields, window=None, gauge=Gauge())
+        return replace(self, fields=fields, window=None, ambiguities=Ambiguities())
 
     def identity(self) -> list[Any]:
         """What a change of which changes the data: version and fields, not their explanations."""
@@ -260,13 +262,15 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for field in task.of("input", "target", "parameter"):
         if not field.per_sample:
             yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
-    yield from misread(task, "TASK.gauge.phases", task.gauge.phases, "target")
-    yield from misread(task, "TASK.gauge.modulus", (task.gauge.modulus,) if task.gauge.modulus else (), "target")
+    yield from misread(task, "TASK.ambiguities.phases", task.ambiguities.phases, "target")
+    yield from misread(
+        task, "TASK.ambiguities.modulus", (task.ambiguities.modulus,) if task.ambiguities.modulus else (), "target"
+    )
     yield from _import_mistakes(task, plugins.optional(module, "IMPORT", Import) or Import())
     yield from _grid_mistakes(task)
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
-    if len(grids) > 1 and (task.gauge.free or task.window):
-        yield f"TASK.gauge, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"
+    if len(grids) > 1 and (task.ambiguities.free or task.window):
+        yield f"TASK.ambiguities, TASK.window: targets and window must have the same dimensions, not {sorted(grids)}"
 
 
 def _grid_mistakes(task: Task) -> Iterator[str]:

@@ -12,7 +12,7 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.documents import parsed
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import inside, read
-from schemas.store import LEAF, open_split, read_rows, units
+from schemas.store import LEAF, open_split, read_rows, shard_ranges
 from schemas.task import Field, find_task, problems, task_names
 
 type Progress = Callable[[int], None]
@@ -53,7 +53,7 @@ def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]
             yield f"{split}/{field.name}: {problem}"
     if _length_problem(path, manifest, split):
         return
-    for start, stop in units(manifest.samples[split], manifest.layout.unit):
+    for start, stop in shard_ranges(manifest.samples[split], manifest.layout.shard):
         try:
             values = read_rows(group, manifest.task.fields, slice(start, stop))
         except Exception as error:
@@ -147,7 +147,7 @@ def _essence(described: Any) -> Any:
 
 
 def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
-    for start, stop in units(manifest.samples[split], manifest.layout.unit):
+    for start, stop in shard_ranges(manifest.samples[split], manifest.layout.shard):
         rows = slice(start, stop)
         computed = b""
         try:

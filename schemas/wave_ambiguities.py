@@ -1,4 +1,4 @@
-"""Waves in the gauge of other waves: o = modulus exp(i phase), of which a far field shows only |F o|.
+"""Waves aligned with other waves: o = modulus exp(i phase), of which a far field shows only |F o|.
 
 No |F o| tells o from c o(x - s), |c| = 1, nor from its twin conj o(-x). The nearest of these to a truth t, exactly:
 
@@ -21,7 +21,7 @@ EVEN = 1e-6  # of a pixel, or of a moment: rounding, which must not decide
 
 @dataclass(frozen=True)
 class Aligned:
-    """A wave in the gauge of another."""
+    """A wave aligned with another."""
 
     modulus: Array  # (sample, *spatial)
     phase: Array  # [rad], beside the truth's: the error lies in [-pi, pi)
@@ -30,18 +30,18 @@ class Aligned:
 
 
 def align_wave(
-    modulus: Array, phase: Array, exact_modulus: Array, exact_phase: Array, gauge: tuple[str, ...]
+    modulus: Array, phase: Array, exact_modulus: Array, exact_phase: Array, ambiguities: tuple[str, ...]
 ) -> Aligned:
-    """The prediction (modulus, phase) in that gauge in which its wave is nearest to the exact one.
+    """The prediction (modulus, phase) aligned so that its wave is nearest to the exact one.
 
-    gauge: some of constant, shift, twin. Where the modulus is 0 there is no phase: it stays as it is.
+    ambiguities: some of constant, shift, twin. Where the modulus is 0 there is no phase: it stays as it is.
     """
     xp = modulus.__array_namespace__()
     truth = _wave(exact_modulus, exact_phase, xp)
-    m, p, gain = _moved(modulus, phase, truth, gauge, xp)
+    m, p, gain = _moved(modulus, phase, truth, ambiguities, xp)
     twin = xp.zeros(gain.shape, dtype=bool)
-    if "twin" in gauge:
-        other_m, other_p, other_gain = _moved(inverted(modulus, 1, xp), -inverted(phase, 1, xp), truth, gauge, xp)
+    if "twin" in ambiguities:
+        other_m, other_p, other_gain = _moved(inverted(modulus, 1, xp), -inverted(phase, 1, xp), truth, ambiguities, xp)
         twin = other_gain > gain
         m, p = (xp.where(_spread(twin, m), new, old) for new, old in ((other_m, m), (other_p, p)))
     away = p - exact_phase
@@ -59,19 +59,21 @@ def inverted(values: Array, first: int, xp: Array) -> Array:
     return xp.roll(xp.flip(values, axes), (1,) * len(axes), axes)
 
 
-def _moved(modulus: Array, phase: Array, truth: Array, gauge: tuple[str, ...], xp: Array) -> tuple[Array, Array, Array]:
+def _moved(
+    modulus: Array, phase: Array, truth: Array, ambiguities: tuple[str, ...], xp: Array
+) -> tuple[Array, Array, Array]:
     """Modulus and phase at the best shift and constant, and |C| there, or its real part without a free constant."""
     axes = tuple(range(1, modulus.ndim))
     wave = _wave(modulus, phase, xp)
-    if "shift" in gauge:
+    if "shift" in ambiguities:
         products = xp.fft.ifftn(xp.fft.fftn(wave, axes=axes).conj() * xp.fft.fftn(truth, axes=axes), axes=axes)
-        size = abs(products) if "constant" in gauge else products.real
+        size = abs(products) if "constant" in ambiguities else products.real
         best = size.reshape(len(size), -1).argmax(axis=-1)
         modulus, phase = (shifted(values, best, 1, xp) for values in (modulus, phase))
         wave = _wave(modulus, phase, xp)
     # anew, in the pixels' own order: the same wave gives the same bits whatever the shift
     product = _sum(wave.conj() * truth)
-    if "constant" not in gauge:
+    if "constant" not in ambiguities:
         return modulus, phase, product.real
     angle = xp.arctan2(product.imag, product.real)
     return modulus, xp.where(modulus == 0, phase, phase + _spread(angle, phase)), abs(product)
@@ -91,13 +93,13 @@ def _spread(values: Array, like: Array) -> Array:
     return values.reshape(len(values), *[1] * (like.ndim - 1))
 
 
-def counted(modulus: Array, phase: Array, gauge: tuple[str, ...]) -> Array:
+def counted(modulus: Array, phase: Array, ambiguities: tuple[str, ...]) -> Array:
     """The phase [rad], 0 where the modulus is 0; if a constant is free, it is the one with which sum o > 0.
 
     That is known to a turn: the mean of the phase, weighted with the modulus, then lies in [-pi, pi].
     """
     xp = modulus.__array_namespace__()
-    if "constant" in gauge:
+    if "constant" in ambiguities:
         total = _sum(_wave(modulus, phase, xp))
         phase = phase - _spread(xp.arctan2(total.imag, total.real), phase)
         size = _sum(modulus)

@@ -39,8 +39,8 @@ def pattern(shape: np.ndarray, phase: np.ndarray, size: int) -> Any:
 def test_amplitudes_follow_from_the_stored_object(
     generate: Command, size: int, oversampling: int, displacement: str
 ) -> None:
-    knobs = (*CLEAN, f"image_size={size}", f"oversampling={oversampling}", f"displacement.kind={displacement}")
-    assert generate("--task", "cdi", "--n", 3, "--set", *knobs, "outline.kind=mixed", "edge=0.5")[0] == 0
+    settings = (*CLEAN, f"image_size={size}", f"oversampling={oversampling}", f"displacement.kind={displacement}")
+    assert generate("--task", "cdi", "--n", 3, "--set", *settings, "outline.kind=mixed", "edge=0.5")[0] == 0
     data = xr.open_zarr("cdi.zarr/train").load()
     for i in range(3):
         s = data.isel(sample=i)
@@ -85,8 +85,8 @@ def wave(values: Any) -> Any:
 @pytest.mark.parametrize("size", [48, 47])
 def test_the_canonical_object_is_that_of_its_pattern(kind: str, displacement: str, size: int) -> None:
     """Moved, turned into the twin, with another constant, wrapped: the shape bit for bit, the wave to rounding."""
-    knobs = ("canonical=false", f"image_size={size}", "outline.size=0.2:0.5", "outline.regular=1")
-    found = samples(24, kind, f"displacement.kind={displacement}", *knobs)
+    settings = ("canonical=false", f"image_size={size}", "outline.size=0.2:0.5", "outline.regular=1")
+    found = samples(24, kind, f"displacement.kind={displacement}", *settings)
     shape, phase = found["shape"], found["phase"]
     exact = canonical(shape, phase)
     assert np.array_equal(exact[0], found["shape_canonical"])
@@ -171,10 +171,10 @@ def test_a_wide_source_blurs_the_finest_pattern_and_keeps_its_counts() -> None:
 
 
 def test_what_the_detector_does_not_see_is_0_and_said() -> None:
-    knobs = ("detector.beamstop=2.5", "detector.gaps.module=20", "detector.gaps.width=3")
-    made = make(cdi.Recipe, {}, [*knobs, *CLEAN])
+    settings = ("detector.beamstop=2.5", "detector.gaps.module=20", "detector.gaps.width=3")
+    made = make(cdi.Recipe, {}, [*settings, *CLEAN])
     seen = made.detector.seen((64, 64)) if made.detector else np.ones((64, 64))
-    whole, found = (samples(2, *CLEAN, *extra)["amplitude_oversampled"] for extra in ((), knobs))
+    whole, found = (samples(2, *CLEAN, *extra)["amplitude_oversampled"] for extra in ((), settings))
     assert np.array_equal(found, whole * seen)
     y, x = np.indices((64, 64)) - 32
     assert not seen[np.hypot(y, x) < 2.5].any()
@@ -202,7 +202,7 @@ def test_an_edge_wider_than_the_frame_is_refused(generate: Command) -> None:
 
 
 def test_the_seeds_objects_keep_their_place_and_their_phase_from_minus_pi_to_pi() -> None:
-    values = samples(48, recipe="seed")
+    values = samples(48, recipe="published")
     assert abs(values["phase"]).max() <= np.pi + 1e-6
     assert np.ptp(values["phase"], axis=(1, 2)).max() > 5
     away = np.argwhere(values["shape"] > 0.5)[:, 1:].mean(axis=0) - 16

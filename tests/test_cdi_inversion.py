@@ -150,9 +150,9 @@ def test_a_right_pattern_on_the_coarse_grid_alone_is_no_right_object() -> None:
 
 
 def test_what_the_detector_does_not_see_has_no_misfit_and_does_no_harm() -> None:
-    knobs = (*CLEAN, "displacement.span=0:2", "outline.size=0.7:1", "detector.gaps.module=24")
-    values = samples(12, *knobs)
-    values |= cdi.constants(make(cdi.Recipe, {}, [*knobs]), Streams(0, "dataset", 0))
+    recipe = (*CLEAN, "displacement.span=0:2", "outline.size=0.7:1", "detector.gaps.module=24")
+    values = samples(12, *recipe)
+    values |= cdi.constants(make(cdi.Recipe, {}, [*recipe]), Streams(0, "dataset", 0))
     assert measures(values, values)["chi2"].max() < 1e-10
     settings = {"cycles": 6, "starts": 1, "beta": 0.9, "threshold": 0.1}
     with_gaps = measures(values, METHODS["hio"].invert(TASK, settings, values))["wave_error"]
@@ -168,10 +168,10 @@ def test_what_the_detector_does_not_see_has_no_misfit_and_does_no_harm() -> None
 @pytest.mark.parametrize("threshold", METHODS["hio"].settings["threshold"].values)
 def test_behind_a_beamstop_iterations_find_what_they_find_without(threshold: float) -> None:
     """They begin with the support of the filled pattern: with that of the dark one, or the frame, most are lost."""
-    knobs = (*CLEAN, "displacement.span=0:2", "detector.beamstop=3", "detector.gaps.module=16", "detector.beside=0.5")
-    values = samples(12, *knobs)
-    whole = samples(12, *knobs[:2])
-    values |= cdi.constants(make(cdi.Recipe, {}, [*knobs]), Streams(0, "dataset", 0))
+    recipe = (*CLEAN, "displacement.span=0:2", "detector.beamstop=3", "detector.gaps.module=16", "detector.beside=0.5")
+    values = samples(12, *recipe)
+    whole = samples(12, *recipe[:2])
+    values |= cdi.constants(make(cdi.Recipe, {}, [*recipe]), Streams(0, "dataset", 0))
     settings = {"cycles": 6, "starts": 1, "beta": 0.9, "threshold": threshold}
     stopped, seen = (
         measures(fields, METHODS["hio"].invert(TASK, settings, fields))["wave_error"] for fields in (values, whole)
@@ -261,11 +261,11 @@ def test_no_constant_of_truth_or_prediction_changes_a_score(constant: float, eve
             np.testing.assert_allclose(scores, expected[name], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("gauge", [("shift",), ("twin",), ("constant", "shift", "twin")], ids="-".join)
-def test_no_ambiguity_changes_a_score_of_the_object(gauge: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("ambiguities", [("shift",), ("twin",), ("constant", "shift", "twin")], ids="-".join)
+def test_no_ambiguity_changes_a_score_of_the_object(ambiguities: tuple[str, ...]) -> None:
     values = samples(4, *CLEAN)
     found = {name: array.astype(float) for name, array in poor(values).items()}
-    moved = dict(zip(found, planted((found["shape"], found["phase"]), gauge, seed=2), strict=True))
+    moved = dict(zip(found, planted((found["shape"], found["phase"]), ambiguities, seed=2), strict=True))
     expected, scores = (measures(values, wave) for wave in (found, moved))
     for name in OF_OBJECT:
         np.testing.assert_allclose(scores[name], expected[name], rtol=1e-7, atol=1e-9, err_msg=name)
@@ -328,7 +328,7 @@ def test_a_network_is_trained_finished_and_scored(
 ) -> None:
     """Seeds' recipe and ours; from the command line, to a report with views of diffraction."""
     small: Any = ("--set", "model.filters=2,2")
-    assert train("--data", store, "--recipe", "seed", "--epochs", 1, "--out", "seed", *small)[0] == 0
+    assert train("--data", store, "--recipe", "published", "--epochs", 1, "--out", "seed", *small)[0] == 0
     for name, extra in (("plain", ()), ("refined", ("--refine", 3)), ("bounded", ("--set", "threshold=0.9"))):
         command = ("--model", "seed", "--data", store, "--split", "validation", "--name", name, "--out", f"{name}.zarr")
         assert infer(*command, *extra)[0] == 0

@@ -23,7 +23,7 @@ def test_scores_of_each_class_and_the_confusion_matrix_are_those_counted_by_hand
     generate: Command, infer: Command, evaluate: Command
 ) -> None:
     """Values whose exact class is ignored count nowhere; a value that is taken for that class is wrong."""
-    assert generate(*DATA, "--unit-samples", 2, "--out", "d.zarr")[0] == 0
+    assert generate(*DATA, "--shard-samples", 2, "--out", "d.zarr")[0] == 0
     assert infer("--method", "threshold", "--set", "level=0.5", "--data", "d.zarr", "--out", "p.zarr")[0] == 0
     exact = xr.open_zarr("d.zarr/test").mask.values
     predicted = np.random.default_rng(0).integers(0, 3, exact.shape).astype(np.uint8)

@@ -15,7 +15,7 @@ from generators.streams import Streams
 from inference.contract import find_inference
 from schemas import digest
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import knobs, make
+from schemas.runtime.settings import all_settings, make
 from schemas.store import is_simulated
 from schemas.task import Task, problems, task_names
 from training.contract import Symmetry, find_learn, find_model, model_names
@@ -86,8 +86,8 @@ def test_a_changed_schema_has_another_version(name: str, found: tuple[Task, Gene
     assert key in known, f'a new task or version: add  "{key}": "{fields}"  to {GOLDEN / "schemas.json"}'
 
 
-def test_every_knob_says_its_unit_and_meaning(found: tuple[Task, Generator]) -> None:
-    for key, info in knobs(found[1].Recipe):
+def test_every_setting_says_its_unit_and_meaning(found: tuple[Task, Generator]) -> None:
+    for key, info in all_settings(found[1].Recipe):
         assert info.description, key
         assert isinstance(info.json_schema_extra, dict), key
         assert info.json_schema_extra["unit"], key
@@ -164,7 +164,7 @@ def test_every_simulated_field_is_chunked_whole(name: str) -> None:
     for field in plan.task.fields:
         if is_simulated(field):
             chunk = plan.manifest.layout.chunks[field.name]
-            shape = (plan.manifest.layout.unit, *field.shape(plan.manifest.sizes))
+            shape = (plan.manifest.layout.shard, *field.shape(plan.manifest.sizes))
             assert all(length % part == 0 for length, part in zip(shape, chunk, strict=True))
 
 
@@ -205,8 +205,8 @@ def test_named_recipes_of_training_are_recipes(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", model_names())
-def test_every_knob_of_training_says_its_unit_and_meaning(model: str) -> None:
-    for key, info in knobs(recipe_of(model, find_model(model))):
+def test_every_setting_of_training_says_its_unit_and_meaning(model: str) -> None:
+    for key, info in all_settings(recipe_of(model, find_model(model))):
         assert info.description, key
         assert isinstance(info.json_schema_extra, dict), key
         assert info.json_schema_extra["unit"], key

@@ -36,7 +36,7 @@ def damage_remove(path: Path) -> None:
 
 
 def damage_swap(path: Path) -> None:
-    """Another unit's object: a good checksum in the wrong place."""
+    """Another shard's object: a good checksum in the wrong place."""
     shutil.copy(path.parent.parent / "1" / path.name, path)
 
 
@@ -46,7 +46,7 @@ OBJECTS = ["train/blurred/c/0/0", "train/line/c/1/0", "test/blurred/c/0/0", "tra
 @pytest.mark.parametrize("damage", [damage_flip, damage_truncate, damage_remove])
 @pytest.mark.parametrize("key", [*OBJECTS, "train/leaf_digest/c/0/0"])
 def test_damage_is_found_and_healed(generate: Command, dataset: Command, key: str, damage: object) -> None:
-    command = (*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    command = (*TOY_TASK, "--n", 40, "--shard-samples", 16)
     generate(*command)
     before = files("toy.zarr")
     damage(Path("toy.zarr") / key)  # type: ignore[operator]
@@ -61,7 +61,7 @@ def test_damage_is_found_and_healed(generate: Command, dataset: Command, key: st
 
 @pytest.mark.parametrize(("lost", "what"), [("toy.zarr.run", "every sample"), ("nothing", "what is damaged")])
 def test_the_remedies_that_are_named_heal(generate: Command, dataset: Command, lost: str, what: str) -> None:
-    generate(*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     before = files("toy.zarr")
     shutil.rmtree(lost, ignore_errors=True)
     damage_truncate(Path("toy.zarr/train/blurred/c/0/0"))
@@ -69,14 +69,14 @@ def test_the_remedies_that_are_named_heal(generate: Command, dataset: Command, l
         _, out, _ = dataset(verb, "toy.zarr")
         assert what in out.splitlines()[-1]
         assert "generate --from toy.zarr --out ..." in out.splitlines()[-1]
-    generate("--from", "toy.zarr", "--out", "new.zarr", "--scheduler", "synchronous", "--unit-samples", 16)
+    generate("--from", "toy.zarr", "--out", "new.zarr", "--scheduler", "synchronous", "--shard-samples", 16)
     assert files("new.zarr") == before
     generate(*TOY_TASK, "--n", 40)
     assert files("toy.zarr") == before
 
 
 def test_swapped_units_are_found(generate: Command, dataset: Command) -> None:
-    generate(*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     damage_swap(Path("toy.zarr/train/blurred/c/0/0"))
     code, out, _ = dataset("verify", "toy.zarr")
     assert code == 1
@@ -111,7 +111,7 @@ def test_a_lost_root_is_made_again_from_the_receipts(generate: Command, monkeypa
     assert root.read_bytes() == b"{"
     root.unlink()
     monkeypatch.setattr(layout, "SECONDS", layout.SECONDS / 1000)  # a machine so slow that it would cut otherwise
-    code, _, err = generate(*command, "--unit-samples", 1)
+    code, _, err = generate(*command, "--shard-samples", 1)
     assert code == 2
     assert "omit it" in err
     code, out, _ = generate(*command)
@@ -120,7 +120,7 @@ def test_a_lost_root_is_made_again_from_the_receipts(generate: Command, monkeypa
 
 
 def test_damaged_receipts_cost_their_unit_only(generate: Command) -> None:
-    command = (*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    command = (*TOY_TASK, "--n", 40, "--shard-samples", 16)
     generate(*command)
     before = files("toy.zarr")
     receipts = sorted(Path("toy.zarr.run/receipts").glob("samples-train-*"))
@@ -151,8 +151,8 @@ def test_leftovers_of_killed_writers_are_swept(generate: Command) -> None:
 
 
 def test_a_receipt_is_believed_only_if_it_is_whole_and_unchanged(generate: Command, dataset: Command) -> None:
-    """A digit of a digest, a missing object, leaves cut short: each costs its unit, and nothing else."""
-    command = (*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    """A digit of a digest, a missing object, leaves cut short: each costs its shard, and nothing else."""
+    command = (*TOY_TASK, "--n", 40, "--shard-samples", 16)
     generate(*command)
     before = files("toy.zarr")
     receipts = sorted(Path("toy.zarr.run/receipts").glob("samples-train-*"))
@@ -245,7 +245,7 @@ def test_overwrite_removes_what_is_ours_alone(generate: Command) -> None:
     refused(generate(*TOY_TASK, "--n", 4, "--overwrite"), "thesis.txt is no receipt")
     assert Path("toy.zarr.run/thesis.txt").read_text() == "mine"
     generate(*TOY_TASK, "--n", 40, "--out", "b.zarr", "--set", "expectation=true")
-    small = (*TOY_TASK, "--n", 4, "--unit-samples", 4)  # else the layout follows from the speed of the moment
+    small = (*TOY_TASK, "--n", 4, "--shard-samples", 4)  # else the layout follows from the speed of the moment
     generate(*small, "--out", "b.zarr", "--overwrite")
     generate(*small, "--out", "c.zarr")
     assert files("b.zarr") == files("c.zarr")

@@ -36,7 +36,7 @@ def _small_pictures(monkeypatch: pytest.MonkeyPatch, brief_report: None) -> None
 @pytest.fixture
 def toy(generate: Command, infer: Command) -> list[str]:
     """20 test samples, and two stores of predictions."""
-    generate(*TOY_TASK, "--n", 20, "--test", 20, "--unit-samples", 8)
+    generate(*TOY_TASK, "--n", 20, "--test", 20, "--shard-samples", 8)
     infer("--method", "wiener", "--data", "toy.zarr", "--out", "a.zarr")
     infer("--method", "identity", "--data", "toy.zarr", "--out", "b.zarr")
     return ["--data", "toy.zarr", "--predictions", "a.zarr", "b.zarr", "--out", "report"]
@@ -76,7 +76,7 @@ def test_numbers_are_those_of_the_arrays(
 ) -> None:
     """Of all methods; the report is drawn for two of them, which takes less time."""
     samples = TOGETHER.get(task, ("--n", 4, "--test", 6))
-    generate("--task", task, *samples, "--unit-samples", 4, "--scheduler", "synchronous")
+    generate("--task", task, *samples, "--shard-samples", 4, "--scheduler", "synchronous")
     names, measures = list(find_inference(task).METHODS), find_inference(task).REPORT.measures
     for name in names:
         infer("--method", name, "--data", f"{task}.zarr", "--out", f"p-{name}.zarr")
@@ -142,7 +142,7 @@ def test_scores_depend_on_neither_units_nor_blocks(
     toy: list[str], generate: Command, infer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = result_of("toy.zarr", "a.zarr")
-    generate(*TOY_TASK, "--n", 20, "--test", 20, "--unit-samples", 5, "--out", "other.zarr")
+    generate(*TOY_TASK, "--n", 20, "--test", 20, "--shard-samples", 5, "--out", "other.zarr")
     infer("--method", "wiener", "--data", "other.zarr", "--out", "c.zarr", "--batch-size", 3)
     monkeypatch.setattr(evaluation, "BLOCK", 3)
     second = result_of("other.zarr", "c.zarr")
@@ -238,7 +238,7 @@ def test_curves_are_means_of_ring_correlations(toy: list[str]) -> None:
     np.testing.assert_allclose(result.correlation["wiener"], np.nanmean(rows, axis=0), rtol=1e-12)
 
 
-def test_samples_are_shown_in_the_gauge_of_the_truth(generate: Command, infer: Command) -> None:
+def test_samples_are_shown_in_the_ambiguities_of_the_truth(generate: Command, infer: Command) -> None:
     generate("--task", "tie", "--n", 2, "--test", 3, "--scheduler", "synchronous", "--set", "image_size=32")
     infer("--method", "absorption", "--data", "tie.zarr", "--out", "a.zarr")
     result = result_of("tie.zarr", "a.zarr")

@@ -27,7 +27,7 @@ def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _predictions(generate: Command, infer: Command) -> None:
     """Of 20 training and 12 test samples: a method's, and those of a network that is trained on them."""
-    generate(*TOY_TASK, "--n", 20, "--validation", 6, "--test", 12, "--unit-samples", 8)
+    generate(*TOY_TASK, "--n", 20, "--validation", 6, "--test", 12, "--shard-samples", 8)
     infer(*DATA, "--method", "wiener", "--split", "train,test", "--out", "wiener.zarr")
     infer(*DATA, "--method", "identity", "--split", "train,test", "--out", "net.zarr", "--name", "net")
     for split in ("train", "test"):

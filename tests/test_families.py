@@ -83,9 +83,9 @@ def dataset_of(generate: Command, task: str, *args: object, out: str = "data.zar
 
 def learned(train: Command, data: Path, model: str, *options: str, out: str = "run") -> None:
     named = [option for i, option in enumerate(options) if "=" not in option]
-    knobs = ("log_every=1", *SMALL[model], *(option for option in options if "=" in option))
+    settings = ("log_every=1", *SMALL[model], *(option for option in options if "=" in option))
     command = ("--data", data, "--out", out, "--batch-size", 4, "--epochs", 2, "--model", model)
-    code, _, said = train(*command, *named, "--set", *knobs)
+    code, _, said = train(*command, *named, "--set", *settings)
     assert code == 0, said
 
 
@@ -209,8 +209,8 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     data = dataset_of(generate, task)
     named = [option for option in options if "=" not in option]
-    knobs = [option for option in options if "=" in option]
-    refused(train("--data", data, "--model", model, *named, "--set", "epochs=1", *knobs), rule)
+    settings = [option for option in options if "=" in option]
+    refused(train("--data", data, "--model", model, *named, "--set", "epochs=1", *settings), rule)
     assert not Path("runs").exists()
 
 

@@ -48,10 +48,10 @@ def test_optional_fields_are_stored_when_asked_for(generate: Command) -> None:
     assert 0.05 < float((both.blurred - both.expected).std()) < 0.2
 
 
-@pytest.mark.parametrize("unit", [1, 7, 64])
-def test_digest_does_not_depend_on_units(generate: Command, unit: int) -> None:
+@pytest.mark.parametrize("shard", [1, 7, 64])
+def test_digest_does_not_depend_on_shards(generate: Command, shard: int) -> None:
     generate(*TOY_TASK, "--n", 40, "--out", "a.zarr")
-    generate(*TOY_TASK, "--n", 40, "--out", "b.zarr", "--unit-samples", unit)
+    generate(*TOY_TASK, "--n", 40, "--out", "b.zarr", "--shard-samples", shard)
     assert digest("a.zarr") == digest("b.zarr")
 
 
@@ -66,8 +66,8 @@ def test_another_seed_or_recipe_gives_another_digest(generate: Command) -> None:
 
 def test_extension_equals_all_at_once(generate: Command, dataset: Command) -> None:
     for n in (50, 50, 80):
-        assert generate(*TOY_TASK, "--n", n, "--out", "a.zarr", "--unit-samples", 16)[0] == 0
-    generate(*TOY_TASK, "--n", 80, "--out", "b.zarr", "--unit-samples", 16)
+        assert generate(*TOY_TASK, "--n", n, "--out", "a.zarr", "--shard-samples", 16)[0] == 0
+    generate(*TOY_TASK, "--n", 80, "--out", "b.zarr", "--shard-samples", 16)
     assert files("a.zarr") == files("b.zarr")
     code, out, _ = generate(*TOY_TASK, "--n", 80, "--test", 30, "--out", "a.zarr")
     assert "80 + 8 + 30 samples complete" in out
@@ -75,11 +75,11 @@ def test_extension_equals_all_at_once(generate: Command, dataset: Command) -> No
     assert dataset("verify", "a.zarr")[0] == 0
 
 
-def test_extension_keeps_finished_units(generate: Command) -> None:
-    generate(*TOY_TASK, "--n", 50, "--unit-samples", 16)
-    _, out, _ = generate(*TOY_TASK, "--n", 80, "--unit-samples", 16)
+def test_extension_keeps_finished_shards(generate: Command) -> None:
+    generate(*TOY_TASK, "--n", 50, "--shard-samples", 16)
+    _, out, _ = generate(*TOY_TASK, "--n", 80, "--shard-samples", 16)
     assert "made now" in out
-    assert f"{88 + 8 - 48:,} made now" in out  # 48 training samples lie in whole units that did not change
+    assert f"{88 + 8 - 48:,} made now" in out  # 48 training samples lie in whole shards that did not change
 
 
 def test_the_same_command_again_changes_nothing(generate: Command) -> None:
@@ -121,7 +121,7 @@ def test_a_dataset_makes_itself_again(generate: Command) -> None:
         (["--task", "tie", "--n", 10**12], ["samples take up to", "free", "--n"]),
         (["--task", "toy", "--n", 10**30], ["whole number"]),
         (["--task", "toy", "--n", 10, "--seed", -1], ["-1: must be"]),
-        (["--task", "toy", "--n", 10, "--set", "nosie=1"], ["no such knob; did you mean noise?"]),
+        (["--task", "toy", "--n", 10, "--set", "nosie=1"], ["no such setting; did you mean noise?"]),
         (["--task", "toy", "--n", 10, "--recipe", "sead"], ["no such recipe or file", "default"]),
         (["--task", "toy", "--n", 10, "--out", "/proc/nope/a.zarr"], ["/proc/nope/a.zarr", "choose a place"]),
         (["--task", "toy", "--n", 10, "--out", "/dev/null"], ["/dev/null", "choose"]),
@@ -131,7 +131,7 @@ def test_a_dataset_makes_itself_again(generate: Command) -> None:
         (["--task", "toy", "--n", 10, "--scheduler", "nonsense"], ["--scheduler nonsense"]),
         (["--task", "toy", "--n", 10, "--workers", 0], ["0: must be"]),
         (["--from", "nowhere.zarr", "--out", "a.zarr"], ["nowhere.zarr", "no dataset here"]),
-        (["--task", "toy", "--n", 4, "--unit-samples", 10**9], ["at most 10000000"]),
+        (["--task", "toy", "--n", 4, "--shard-samples", 10**9], ["at most 10000000"]),
     ],
 )
 def test_bad_input_is_refused_in_one_line(generate: Command, args: list[object], parts: list[str]) -> None:
@@ -154,14 +154,14 @@ def test_a_foreign_folder_is_never_touched(generate: Command) -> None:
 
 
 def test_another_dataset_is_not_overwritten(generate: Command) -> None:
-    generate(*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     before = files("toy.zarr")
     command = ("--task", "toy", "--scheduler", "synchronous", "--out", "toy.zarr")
     refused(generate(*command, "--n", 40, "--set", "noise=0.2"), "noise is 0.1, asked 0.2", "--overwrite")
     refused(generate(*command, "--n", 40, "--seed", 1), "seed is 0, asked 1")
     refused(generate(*command, "--n", 30), "--n 30", "already has 40", "can only grow")
     refused(generate(*command, "--n", 40, "--test", 1), "--test 1", "already has 4")
-    refused(generate(*command, "--n", 40, "--unit-samples", 8), "units of 16")
+    refused(generate(*command, "--n", 40, "--shard-samples", 8), "shards of 16")
     refused(generate("--task", "tie", "--n", 40, "--out", "toy.zarr"), "task is toy, asked tie")
     assert files("toy.zarr") == before
     assert generate(*command, "--n", 30, "--seed", 1, "--overwrite")[0] == 0
@@ -170,7 +170,7 @@ def test_another_dataset_is_not_overwritten(generate: Command) -> None:
 
 def test_other_bits_here_are_refused(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that draws or rounds otherwise must not finish a dataset: one sample is made again and compared."""
-    generate(*TOY_TASK, "--n", 40, "--unit-samples", 16)
+    generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     scaled(monkeypatch, 1.0000002)
     refused(generate(*TOY_TASK, "--n", 60), "its samples come out otherwise here")
 
@@ -192,7 +192,7 @@ def test_plan_writes_nothing(generate: Command) -> None:
 
 
 def test_describe(generate: Command) -> None:
-    rows = json.loads(generate("--task", "tie", "--describe", "--json", "--recipe", "seed")[1])
+    rows = json.loads(generate("--task", "tie", "--describe", "--json", "--recipe", "published")[1])
     assert rows["field_of_view"]["unit"] == "nm"
     assert "field_of_view" in generate("--task", "tie", "--describe")[1]
 
@@ -211,14 +211,14 @@ def test_info_is_stable(generate: Command, dataset: Command) -> None:
 
 
 def test_statistics_are_those_of_the_first_training_samples(generate: Command, dataset: Command) -> None:
-    generate(*TOY_TASK, "--n", 1500, "--unit-samples", 100)
+    generate(*TOY_TASK, "--n", 1500, "--shard-samples", 100)
     report = json.loads(dataset("info", "toy.zarr", "--json")[1])["statistics"]["blurred"]
     values = xr.open_zarr("toy.zarr/train").blurred.values[:1024].astype(float)
     assert report["samples"] == 1024
     assert report["mean"] == pytest.approx(values.mean(), rel=1e-12)
     assert report["std"] == pytest.approx(values.std(), rel=1e-9)
     assert (report["min"], report["max"]) == (values.min(), values.max())
-    generate(*TOY_TASK, "--n", 1500, "--unit-samples", 512, "--out", "b.zarr")
+    generate(*TOY_TASK, "--n", 1500, "--shard-samples", 512, "--out", "b.zarr")
     assert json.loads(dataset("info", "b.zarr", "--json")[1])["statistics"]["blurred"] == report
 
 

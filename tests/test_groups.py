@@ -32,7 +32,7 @@ def shared(fields: dict[str, np.ndarray], factor: float = 1.0) -> dict[str, np.n
 def solve(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """What the method `shared` of groups is called with."""
     spy = Mock(wraps=shared, __name__="shared")
-    monkeypatch.setitem(METHODS, "shared", Method("a test", FIELDS, spy, unit="group", group="scan"))
+    monkeypatch.setitem(METHODS, "shared", Method("a test", FIELDS, spy, scope="group", group="scan"))
     return spy
 
 
@@ -40,14 +40,14 @@ def solve(monkeypatch: pytest.MonkeyPatch) -> Mock:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two groups of six samples, in objects of four and of six."""
     folder = tmp_path_factory.mktemp("groups")
-    for unit in (4, 6):
-        counts = ("--n", 0, "--validation", 0, "--test", 12, "--unit-samples", unit, "--scheduler", "synchronous")
-        done(main, "--task", "stem4d", "--recipe", "hbn_scan", *counts, *SCANS, "--out", folder / f"{unit}.zarr")
+    for shard in (4, 6):
+        counts = ("--n", 0, "--validation", 0, "--test", 12, "--shard-samples", shard, "--scheduler", "synchronous")
+        done(main, "--task", "stem4d", "--recipe", "hbn_scan", *counts, *SCANS, "--out", folder / f"{shard}.zarr")
     return folder
 
 
 @pytest.fixture(params=[4, 6])
-def unit(request: pytest.FixtureRequest, made: Path) -> int:
+def shard(request: pytest.FixtureRequest, made: Path) -> int:
     """Samples in an object of stem4d.zarr."""
     shutil.copytree(made / f"{request.param}.zarr", "stem4d.zarr")
     return int(request.param)
@@ -57,12 +57,12 @@ def phases() -> np.ndarray:
     return np.asarray(zarr.open_array("p.zarr/phase", mode="r")[...])
 
 
-@pytest.mark.usefixtures("unit", "solve")
+@pytest.mark.usefixtures("shard", "solve")
 def test_a_group_has_no_batch_size(infer: Command) -> None:
     refused(infer(*INFER, "--batch-size", 2), "--batch-size 2: is for networks", "shared inverts whole groups")
 
 
-@pytest.mark.usefixtures("unit")
+@pytest.mark.usefixtures("shard")
 @pytest.mark.parametrize("number", [[0] * 6 + [1] * 6, [0, 1] * 6, [7] * 5 + [2] * 6 + [7]])
 def test_a_group_is_inverted_whole_and_alone(number: list[int], solve: Mock, infer: Command) -> None:
     """Whatever objects its samples are in, and whatever samples of other groups are between them."""
@@ -77,7 +77,7 @@ def test_a_group_is_inverted_whole_and_alone(number: list[int], solve: Mock, inf
     assert len(np.unique(found.max(axis=(1, 2)))) == 2
 
 
-@pytest.mark.usefixtures("unit")
+@pytest.mark.usefixtures("shard")
 def test_without_a_number_a_split_is_one_group(solve: Mock, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "shared", replace(METHODS["shared"], group=""))
     infer(*INFER)
@@ -85,15 +85,15 @@ def test_without_a_number_a_split_is_one_group(solve: Mock, infer: Command, monk
 
 
 def test_a_run_that_was_stopped_between_groups_does_the_groups_that_are_missing(
-    unit: int, solve: Mock, infer: Command
+    shard: int, solve: Mock, infer: Command
 ) -> None:
     """And those that share an object with one of them."""
     solve.side_effect = [shared(_first()), KeyboardInterrupt]
     assert infer(*INFER)[0] == 75
     solve.side_effect = None
     solve.reset_mock()
-    assert f"{12 - 6 // unit * unit:,} made now" in infer(*INFER)[1]
-    assert solve.call_count == (1 if unit == 6 else 2)
+    assert f"{12 - 6 // shard * shard:,} made now" in infer(*INFER)[1]
+    assert solve.call_count == (1 if shard == 6 else 2)
     whole = phases()
     infer(*INFER[:-1], "q.zarr")
     np.testing.assert_array_equal(whole, zarr.open_array("q.zarr/phase", mode="r")[...])
@@ -103,7 +103,7 @@ def _first() -> dict[str, np.ndarray]:
     return open_source(Path("stem4d.zarr"), "test").read(FIELDS, 0, 6)
 
 
-@pytest.mark.usefixtures("unit")
+@pytest.mark.usefixtures("shard")
 @pytest.mark.parametrize(("budget", "groups"), [(1, 1), (6, 1), (11, 1), (12, 2), (10**6, 2)])
 def test_tuning_takes_the_whole_groups_that_fit(
     budget: int, groups: int, solve: Mock, monkeypatch: pytest.MonkeyPatch

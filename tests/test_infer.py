@@ -37,7 +37,7 @@ FIXED = ("--method", "tie", "--set", "cutoff=0.004", "floor=0.1", "offset=annulu
 @pytest.fixture
 def toy(generate: Command) -> Path:
     """40 test samples in units of 16."""
-    assert generate(*TOY_TASK, "--n", 40, "--test", 40, "--unit-samples", 16)[0] == 0
+    assert generate(*TOY_TASK, "--n", 40, "--test", 40, "--shard-samples", 16)[0] == 0
     return Path("toy.zarr")
 
 
@@ -312,8 +312,8 @@ def test_networks_that_do_not_fit_are_refused(toy: Path, generate: Command, infe
 
 @pytest.fixture
 def many(generate: Command) -> Path:
-    """A dataset of 200 units."""
-    generate("--task", "tie", "--n", 1, "--test", 800, *SMALL_TIE, "--unit-samples", 4)
+    """A dataset of 200 shards."""
+    generate("--task", "tie", "--n", 1, "--test", 800, *SMALL_TIE, "--shard-samples", 4)
     return Path("tie.zarr").absolute()
 
 
@@ -328,7 +328,7 @@ def wait_for_units(out: Path, process: subprocess.Popen[str], more: int) -> None
 
 @pytest.mark.slow(15)
 def test_killed_and_resumed_it_is_the_same(many: Path, infer: Command, chance: random.Random) -> None:
-    """kill -9 at random moments; finished units stay, the rest comes out the same. SIGTERM says how to go on."""
+    """kill -9 at random moments; finished shards stay, the rest comes out the same. SIGTERM says how to go on."""
     infer(*FIXED, "--data", many, "--out", "whole.zarr")
     out = Path("cut.zarr").absolute()
     kept: dict[str, int] = {}
@@ -341,7 +341,7 @@ def test_killed_and_resumed_it_is_the_same(many: Path, infer: Command, chance: r
         assert process.returncode == (75 if sent == signal.SIGTERM else -9), said
         now = {str(path): path.stat().st_mtime_ns for path in out.glob("phase/c/*/0/0")}
         assert len(now) < 200, "all done before the kill: nothing was tested"
-        assert now | kept == now, "a finished unit was made again"
+        assert now | kept == now, "a finished shard was made again"
         kept = now
         with pytest.raises(UserError, match="incomplete"):
             read_predictions(out)

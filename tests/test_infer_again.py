@@ -15,7 +15,7 @@ from .conftest import TOY_TASK, Command, files, values
 
 @pytest.fixture
 def toy(generate: Command) -> Path:
-    assert generate(*TOY_TASK, "--n", 40, "--test", 40, "--unit-samples", 16)[0] == 0
+    assert generate(*TOY_TASK, "--n", 40, "--test", 40, "--shard-samples", 16)[0] == 0
     return Path("toy.zarr")
 
 

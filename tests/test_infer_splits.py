@@ -13,7 +13,7 @@ WIENER = ("--method", "wiener", "--data", "toy.zarr")
 
 @pytest.fixture(autouse=True)
 def _toy(generate: Command) -> None:
-    generate(*TOY_TASK, "--n", 20, "--validation", 6, "--test", 10, "--unit-samples", 8)
+    generate(*TOY_TASK, "--n", 20, "--validation", 6, "--test", 10, "--shard-samples", 8)
 
 
 def test_each_split_has_a_store_as_if_it_were_alone(infer: Command) -> None:

@@ -18,7 +18,7 @@ MOST = pytest.mark.long
 complete = partial(finish, room="tests.command")
 TRAIN = ("train", "--model", "mlp", "--batch-size", 16)
 NOTED = {"POINTS": "points.txt"}
-GENERATE = ("generate", *TOY_TASK, "--n", 60, "--validation", 5, "--test", 0, "--unit-samples", 4)
+GENERATE = ("generate", *TOY_TASK, "--n", 60, "--validation", 5, "--test", 0, "--shard-samples", 4)
 
 
 def points(path: str) -> Counter[str]:
@@ -67,7 +67,7 @@ def test_a_killed_dataset_is_the_same(kills: int, chance: random.Random) -> None
 
 def test_a_killed_sample_of_slices_goes_on(generate: Command) -> None:
     """Slices that were finished before a kill are kept if they are whole, and leave no trace."""
-    few = ("--n", 3, "--validation", 0, "--test", 0, "--unit-samples", 2)
+    few = ("--n", 3, "--validation", 0, "--test", 0, "--shard-samples", 2)
     series = ("--task", "toy_series", *few, "--scheduler", "synchronous", "--out")
     assert generate(*series, "whole.zarr")[0] == 0
     made = "os.rename killed.zarr.run/slices/train-#-#.slice"

@@ -49,7 +49,7 @@ TOGETHER = {  # samples that belong together, where methods need these
 
 @pytest.mark.parametrize(("task", "method"), METHODS)
 def test_every_method_predicts_all_targets(generate: Command, infer: Command, task: str, method: str) -> None:
-    together = find_inference(task).METHODS[method].unit == "group"
+    together = find_inference(task).METHODS[method].scope == "group"
     generate("--task", task, *(TOGETHER[task] if together else SAMPLES), "--scheduler", "synchronous")
     command = ("--method", method, "--data", f"{task}.zarr", "--out")
     two, five = ((), ()) if together else (("--batch-size", 2), ("--batch-size", 5))
@@ -178,10 +178,10 @@ def test_transport_takes_the_offset_inside_the_window_and_ends_there() -> None:
         "sampling": np.ones(2),
         "window": window,
     }
-    knobs = {"cutoff": 0.01, "floor": 0.1}
-    bare = transport({**fields, "window": np.ones((32, 32))}, offset="none", **knobs)["phase"]
+    settings = {"cutoff": 0.01, "floor": 0.1}
+    bare = transport({**fields, "window": np.ones((32, 32))}, offset="none", **settings)["phase"]
     ring = (np.hypot(y, x) >= 0.45 * 32) & (np.hypot(y, x) <= 0.5 * 32) & (window > 0)
-    found = transport(fields, offset="annulus", **knobs)["phase"]
+    found = transport(fields, offset="annulus", **settings)["phase"]
     expected = (bare - bare[:, ring].mean(axis=1)[:, None, None]) * window
     np.testing.assert_allclose(found, expected, atol=1e-9)
     assert not found[:, window == 0].any()

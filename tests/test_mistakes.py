@@ -81,17 +81,21 @@ SCHEMA = [
     ('"1", "input"', '"1", "inputs"', "line 14: 'inputs': must be one of input, target"),
     ('("sample",), "float32"', '"sample", "float32"', "line 18: 'sample': must be a tuple"),
     (
-        "Gauge()",
-        'Gauge(("constat",), ("line",))',
+        "Ambiguities()",
+        'Ambiguities(("constat",), ("line",))',
         "must be one of constant, ramp, shift, twin; did you mean constant?",
     ),
     (GRIDS, f'{GRIDS}, windou="a"', "windou: 'a': no such name"),
     (
-        "Gauge()",
-        'Gauge(("constant",), ("lime",))',
-        "TASK.gauge.phases: the schema has no field 'lime'",
+        "Ambiguities()",
+        'Ambiguities(("constant",), ("lime",))',
+        "TASK.ambiguities.phases: the schema has no field 'lime'",
     ),
-    ("Gauge()", 'Gauge(("constant",))', "phases must name the targets to which constant and ramp are added"),
+    (
+        "Ambiguities()",
+        'Ambiguities(("constant",))',
+        "phases must name the targets to which constant and ramp are added",
+    ),
     (GRIDS, 'grids=(Grid(("q",)),)', "TASK.grids: no field has the dimension q"),
     (GRIDS, 'grids=(Grid(("x",)), Grid(("x",)))', "TASK.grids: x must be of one grid alone"),
     (GRIDS, 'grids=(Grid(("x",), of=("edge",)),)', "of ('edge',): edge must be a dimension of another grid"),
@@ -128,7 +132,11 @@ GENERATOR = [
     ("recipe: Recipe, rng: Streams", "recipe: Recipe", "draw is called as draw(recipe, rng): too many"),
     ('{"default": Recipe()}', '{"standard": Recipe()}', "RECIPES: one must be named default"),
     ('{"default": Recipe()}', '{"default": Recipe}', "RECIPES['default']: must be a Recipe(...)"),
-    ('Field(0.1, **knob("standard deviation"))', "0.1", "Recipe.noise: must be Field(default, **knob(meaning, unit))"),
+    (
+        'Field(0.1, **setting("standard deviation"))',
+        "0.1",
+        "Recipe.noise: must be Field(default, **setting(meaning, unit))",
+    ),
     ("def sizes(", "def size_s(", "abstract method 'sizes'"),
     (', "edge": 2', "", "Recipe.sizes(): edge = None: must be its length"),
     ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be its length"),
@@ -217,7 +225,7 @@ TRAINING = [
     ('("blurred",)', '("blured",)', "the schema has no field 'blured'; did you mean blurred?"),
     ('("blurred",)', '("line",)', "field line has the role target, must be input or parameter"),
     ('("height",)', '("blurred",)', "LEARN.scalars: field blurred has the role input, must be parameter"),
-    ('("flip_x",)', '("flip_x",), recipes={"seed": {}}', "LEARN.recipes: one must be named default"),
+    ('("flip_x",)', '("flip_x",), recipes={"published": {}}', "LEARN.recipes: one must be named default"),
     ('("flip_x",)', '("flip_x",), heads={"a": 1}', "LEARN.heads['a']: must be a Head(about, channels, targets)"),
     (PLAIN, DERIVED % ('("line",)', '"line"'), "LEARN.inputs['line']: field line has the role target"),
     (PLAIN, DERIVED % ('("blurred",)', '"lin"'), "like: the schema has no field 'lin'; did you mean line?"),
@@ -260,7 +268,7 @@ MEASURED = """from inference.contract import Measures
 REPORT = Report(measures=Measures({}, "worst", tuple([%s]), (), print), """
 SECTION = """from inference.contract import Section
 REPORT = Report(sections=(Section("Lines", lambda source: None),), """
-GROUP = 'unit="group", group="%s", about="Wiener'
+GROUP = 'scope="group", group="%s", about="Wiener'
 STITCHED = """from inference.contract import Stitch
 STITCH = Stitch("line", ("blurred",), print, "position", 1, "ramp")
 REPORT ="""
@@ -270,8 +278,8 @@ INFERENCE = [
     ('needs=("blurred",)', 'needs=("line",)', "METHODS['wiener'].needs: field line has the role target"),
     ('{"noise": Setting', '{"nois": Setting', "METHODS['wiener'].solve(fields, nois): missing"),
     ("(0.001, 0.01, 0.03, 0.1, 0.3)", "0.1", "METHODS['wiener'].settings['noise']: must be a Setting("),
-    ('about="Wiener', 'unit="scan", about="Wiener', "METHODS['wiener'].unit = 'scan': must be 'slice', 'sample' or"),
-    ('about="Wiener', 'group="edges", about="Wiener', "METHODS['wiener'].unit = 'sample': must be"),
+    ('about="Wiener', 'scope="scan", about="Wiener', "METHODS['wiener'].scope = 'scan': must be slice, sample or"),
+    ('about="Wiener', 'group="edges", about="Wiener', "METHODS['wiener'].scope = 'sample': must be"),
     ('about="Wiener', GROUP % "blurred", "METHODS['wiener'].group: field blurred has the role input"),
     ('about="Wiener', GROUP % "edges", "METHODS['wiener'].group: edges must be one integer of each sample"),
     ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be Finish(...)"),
@@ -328,9 +336,13 @@ MODEL = [
     ('FIT = "enlarged"', 'FIT = "keeps"', "FIT = 'keeps': must be one of kept, enlarged, any, operator"),
     ("def build(", "def builds(", "must hold build(config, inputs, outputs, rngs, dtype), a function"),
     ("outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module", "outputs: Shape) -> Any", "build is called as"),
-    ("class Config(Knobs)", "class Config", "Config: must be a schemas.runtime.settings.Knobs"),
-    ("    width:", '    name: str = Field("a", **knob("b"))\n    width:', "without a knob of its own called name"),
-    ("32, ge=1, le=4096, ", "", "Config.width: must be Field(default, **knob(meaning, unit))"),
+    ("class Config(Settings)", "class Config", "Config: must be a schemas.runtime.settings.Settings"),
+    (
+        "    width:",
+        '    name: str = Field("a", **setting("b"))\n    width:',
+        "without a setting of its own called name",
+    ),
+    ("32, ge=1, le=4096, ", "", "Config.width: must be Field(default, **setting(meaning, unit))"),
 ]
 
 

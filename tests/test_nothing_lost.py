@@ -19,7 +19,7 @@ from schemas.runtime import publish
 from tests.conftest import TOY_TASK, Command, files, launch, refused
 from tests.runs import SMALL
 
-GENERATE = (*TOY_TASK, "--n", 20, "--validation", 6, "--test", 20, "--unit-samples", 8, "--out", "toy.zarr")
+GENERATE = (*TOY_TASK, "--n", 20, "--validation", 6, "--test", 20, "--shard-samples", 8, "--out", "toy.zarr")
 TRAIN = ("--data", "toy.zarr", *SMALL, "--epochs", 1, "--out", "run")
 INFER = ("--method", "wiener", "--data", "toy.zarr", "--set", "noise=0.1")
 TIE = ("import", "--task", "tie", "--set", "defocus=-8000,0,8000", "sampling=2", "--from", "a.npy")
@@ -136,7 +136,7 @@ def full(result: tuple[int, str, str], place: str, *parts: str) -> None:
 def test_infer_can_be_resumed_after_a_full_disk(toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("inference.invert.run.publish", fills(1, publish.publish))
-        full(infer(*INFER, "--out", "p.zarr"), "p.zarr", "finished units are kept")
+        full(infer(*INFER, "--out", "p.zarr"), "p.zarr", "finished shards are kept")
         patch.setattr(publish, "publish", fills(0, publish.publish))
         full(infer(*INFER, "--out", "q.zarr"), "q.zarr", "make room")
     assert "12 made now" in infer(*INFER, "--out", "p.zarr")[1]

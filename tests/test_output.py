@@ -18,7 +18,7 @@ from schemas.runtime.publish import locked, publish_folder
 
 from .conftest import TOY_TASK, Command, digest, files, refused
 
-GENERATE = (*TOY_TASK, "--n", 20, "--unit-samples", 8, "--out", "toy.zarr")
+GENERATE = (*TOY_TASK, "--n", 20, "--shard-samples", 8, "--out", "toy.zarr")
 TIE = ("--set", "defocus=-8000,0,8000", "voltage=300e3", "sampling=2")
 SERIES = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32) + 0.5
 

@@ -19,7 +19,7 @@ from generators.cli import main as generate_main
 from .conftest import Command, digest, done, files, finish, launch, start
 from .shared import Made
 
-SMALL = ("--set", "image_size=32", "supersampling=1", "--unit-samples", 8)
+SMALL = ("--set", "image_size=32", "supersampling=1", "--shard-samples", 8)
 N = 400
 COMPILING = "compiling kernels, once on this machine ...\n"
 COMMAND = ("--task", "tie", "--n", N, *SMALL)
@@ -61,7 +61,7 @@ def wait(process: subprocess.Popen[str], until: Callable[[], object]) -> None:
     raise AssertionError("nothing happened in five minutes")
 
 
-@pytest.mark.parametrize("extra", [("--workers", 1), ("--unit-samples", 100), ("--scheduler", "cluster")])
+@pytest.mark.parametrize("extra", [("--workers", 1), ("--shard-samples", 100), ("--scheduler", "cluster")])
 def test_digest_does_not_depend_on_where_samples_are_made(whole: Path, extra: tuple[str, object]) -> None:
     """Nor on two workers, as in the tests below."""
     if extra == ("--scheduler", "cluster"):
@@ -74,17 +74,17 @@ def test_digest_does_not_depend_on_where_samples_are_made(whole: Path, extra: tu
 
 @pytest.mark.parametrize(("kills", "n"), KILLS)
 def test_killed_at_random_moments_and_resumed(kills: int, n: int, made_once: Made, chance: random.Random) -> None:
-    """kill -9 of the client, of all, or of a worker and then all; finished units stay, the rest comes out the same.
+    """kill -9 of the client, of all, or of a worker and then all; finished shards stay, the rest comes out the same.
 
     The kills are spread over the run. Those of `test_kills.py` come where something is published, in one process.
     """
     whole, out = _whole(made_once, n), Path("cut.zarr").absolute()
     command = ("--task", "tie", "--n", n, *SMALL, "--out", out)
-    units = len(receipts(whole))
+    shards = len(receipts(whole))
     for turn in range(kills):
         kept = receipts(out)
         process = start(*command)
-        least = max(len(kept), int(0.8 * units * turn / kills))
+        least = max(len(kept), int(0.8 * shards * turn / kills))
         wait(process, lambda least=least: len(receipts(out)) > least)  # type: ignore[misc]
         time.sleep(chance.uniform(0, 0.1))
         children = workers(process.pid)
@@ -97,8 +97,8 @@ def test_killed_at_random_moments_and_resumed(kills: int, n: int, made_once: Mad
         _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive, "workers outlive their client"
         now = receipts(out)
-        assert len(now) < units, "all done before the kill: nothing was tested"
-        assert now | kept == now, "a finished unit was made again"
+        assert len(now) < shards, "all done before the kill: nothing was tested"
+        assert now | kept == now, "a finished shard was made again"
     finish(*command)
     assert files(out) == files(whole)
 
@@ -168,7 +168,7 @@ def test_a_dataset_never_shrinks_while_another_client_extends_it(generate: Comma
 FULL_DISK = r"""
 set -u
 mkdir disk && mount -t tmpfs -o size=60m tmpfs disk || { echo no mount; exit 99; }
-python() { "$PYTHON" -m generators --task tie --n 200 --out disk/t.zarr --set image_size=32 --unit-samples 16; }
+python() { "$PYTHON" -m generators --task tie --n 200 --out disk/t.zarr --set image_size=32 --shard-samples 16; }
 python >said 2>&1 & client=$!
 for i in $(seq 300); do [ -n "$(ls disk/t.zarr.run/receipts 2>/dev/null)" ] && break; sleep 0.1; done
 cat /dev/zero >disk/filler 2>/dev/null
@@ -195,14 +195,14 @@ def test_a_full_disk_ends_in_one_line_and_a_resumable_store(dataset: Command, ge
     assert int(lines[3]) > 0
     assert lines[4] == "exit 0", said
     assert "every sample has its digest" in dataset("verify", "healed.zarr")[1]
-    command = ("--task", "tie", "--n", 200, "--set", "image_size=32", "--unit-samples", 16)
+    command = ("--task", "tie", "--n", 200, "--set", "image_size=32", "--shard-samples", 16)
     assert generate(*command, "--out", "fresh.zarr", "--scheduler", "synchronous")[0] == 0
     assert files(Path("healed.zarr")) == files(Path("fresh.zarr"))
 
 
 def test_spawned_workers_survive_a_missing_numba_cache(tmp_path: Path) -> None:
     """A first run on a new machine compiles; several processes at once do not disturb each other."""
-    command, cache = ("--task", "cdi", "--n", 40, "--workers", 2, "--unit-samples", 8), tmp_path / "cache"
+    command, cache = ("--task", "cdi", "--n", 40, "--workers", 2, "--shard-samples", 8), tmp_path / "cache"
     first, second = (finish(*command, environment={"NUMBA_CACHE_DIR": str(cache)}) for _ in "12")
     assert any(cache.rglob("*.nbi"))
     assert first.startswith(COMPILING)

@@ -1,4 +1,4 @@
-"""Knobs: what is accepted, what is said otherwise."""
+"""Settings: what is accepted, what is said otherwise."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_the_words_of_the_contract_work() -> None:
     assert recipe.defocus == Range(low=8000, high=12000)
 
 
-def test_inner_knobs() -> None:
+def test_inner_settings() -> None:
     assert made("window=0.4").window == Window(radius=0.4)
     assert made("window.radius=0.4", "window.edge=0.1").window == Window(radius=0.4, edge=0.1)
     aligned = made("misalignment.scale=0", "misalignment.rotation_mode=gaussian").misalignment
@@ -79,7 +79,7 @@ def test_inner_knobs() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("defocsu=8000", "no such knob; did you mean defocus\\?; see --describe"),
+        ("defocsu=8000", "no such setting; did you mean defocus\\?; see --describe"),
         ("rotation=1", "did you mean misalignment.rotation"),
         ("window.radios=1", "did you mean window.radius"),
         ("defocus", "write key=value without spaces"),
@@ -114,13 +114,13 @@ def test_recipe_files(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=rule):
             load(path)
     path.write_text(json.dumps({"imagse": 5}))
-    with pytest.raises(UserError, match="no such knob: imagse; did you mean images"):
+    with pytest.raises(UserError, match="no such setting: imagse; did you mean images"):
         make(tie.Recipe, load(path), [])
 
 
-def test_describe_names_every_knob_with_unit_and_value() -> None:
+def test_describe_names_every_setting_with_unit_and_value() -> None:
     _, generator = find_generator("tie")
-    rows = describe(generator.Recipe, generator.RECIPES["seed"])
+    rows = describe(generator.Recipe, generator.RECIPES["published"])
     assert (rows["defocus"]["unit"], rows["defocus"]["value"]) == ("nm", 10000.0)
     assert rows["defocus"]["default"] == [8000.0, 12000.0]
     assert rows["window.radius"]["value"] == 0.5
@@ -129,7 +129,7 @@ def test_describe_names_every_knob_with_unit_and_value() -> None:
 
 def test_the_seed_recipe_is_the_published_example() -> None:
     """phase-ret-dl, example of its README."""
-    seed = tie.RECIPES["seed"]
+    seed = tie.RECIPES["published"]
     assert (seed.image_size, seed.field_of_view, seed.images) == (64, 150, 2)
     assert (seed.voltage.low, seed.voltage.high) == (300e3, 300e3)
     assert (seed.defocus.low, seed.defocus.high) == (10e3, 10e3)

@@ -14,7 +14,7 @@ from schemas.grids import Freedom, Grid
 from schemas.scores import OF_IMAGES, ring_correlation, score, summary
 from schemas.task import Field, Task
 from schemas.tasks.tie import TASK as TIE
-from tests.test_gauge import WINDOWS, noise, planted, ramp, soft, task_of, times
+from tests.test_ambiguities import WINDOWS, noise, planted, ramp, soft, task_of, times
 from tests.test_waves import task as wave_task
 from tests.test_waves import waves
 
@@ -31,9 +31,9 @@ def images(shape: Shape, samples: int = 3, seed: int = 0) -> Any:
 
 
 def scored(
-    prediction: Any, truth: Any, window: Any = None, gauge: tuple[Freedom, ...] = ("constant",)
+    prediction: Any, truth: Any, window: Any = None, ambiguities: tuple[Freedom, ...] = ("constant",)
 ) -> dict[str, Any]:
-    return dict(score(task_of(gauge, truth.ndim - 1, "rad"), {"t0": prediction}, {"t0": truth}, window))
+    return dict(score(task_of(ambiguities, truth.ndim - 1, "rad"), {"t0": prediction}, {"t0": truth}, window))
 
 
 def radius(shape: Shape) -> Any:
@@ -75,10 +75,10 @@ def test_the_formulas(shape: Shape, window: Any) -> None:
         np.testing.assert_allclose(more[metric], once[metric], rtol=1e-9, err_msg=metric)
 
 
-@pytest.mark.parametrize("gauge", [("constant",), ("ramp",), ("shift",), ("twin", "ramp", "shift")], ids="-".join)
+@pytest.mark.parametrize("ambiguities", [("constant",), ("ramp",), ("shift",), ("twin", "ramp", "shift")], ids="-".join)
 @shapes
-def test_the_gauge_costs_nothing_after_alignment(shape: Shape, gauge: tuple[Freedom, ...]) -> None:
-    task = task_of(gauge, len(shape))
+def test_the_ambiguities_costs_nothing_after_alignment(shape: Shape, ambiguities: tuple[Freedom, ...]) -> None:
+    task = task_of(ambiguities, len(shape))
     truth = noise(task, shape)
     found = score(task, planted(task, truth, ramp(task, shape)), truth)
     for prefix in ("", "t1."):
@@ -208,12 +208,12 @@ def test_the_crossing_is_interpolated_between_rings() -> None:
 # --- windows, batches, bad values
 
 
-@pytest.mark.parametrize("gauge", [(), ("constant", "ramp", "shift", "twin")], ids="-".join)
-def test_pixels_outside_the_window_never_matter(gauge: tuple[Freedom, ...]) -> None:
+@pytest.mark.parametrize("ambiguities", [(), ("constant", "ramp", "shift", "twin")], ids="-".join)
+def test_pixels_outside_the_window_never_matter(ambiguities: tuple[Freedom, ...]) -> None:
     truth, w = images((32, 27)), soft((32, 27))
     prediction = images((32, 27), seed=1)
-    wild = scored(np.where(w == 0, np.inf, prediction), np.where(w == 0, 9, truth), w, gauge)
-    for metric, values in scored(prediction * (w > 0), truth * (w > 0), w, gauge).items():
+    wild = scored(np.where(w == 0, np.inf, prediction), np.where(w == 0, 9, truth), w, ambiguities)
+    for metric, values in scored(prediction * (w > 0), truth * (w > 0), w, ambiguities).items():
         np.testing.assert_array_equal(wild[metric], values)
         assert np.isfinite(values).all()
 

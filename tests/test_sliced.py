@@ -53,7 +53,7 @@ def test_a_finished_sample_is_made_again_only_under_other_versions(
     simulated: list[tuple[int, ...]], generate: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "LONG", 0.0)
-    assert generate(*SERIES, "--n", 2, "--unit-samples", 1)[0] == 0
+    assert generate(*SERIES, "--n", 2, "--shard-samples", 1)[0] == 0
     simulated.clear()
     assert generate(*SERIES, "--n", 3)[0] == 0
     assert len(simulated) == 2 + 4

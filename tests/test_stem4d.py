@@ -63,8 +63,8 @@ def test_amplitudes_and_targets_follow_from_the_stored_fields(generate: Command,
     if kind == "pictures":
         np.save("stack.npy", np.random.default_rng(0).integers(0, 255, (40, 50, 60), np.uint8))
         kind = "pictures.path=stack.npy"
-    knobs = (*CLEAN, f"pattern={n}", kind, "object.absorption=0:0.2", "probe.defocus=1", "probe.astigmatism=1")
-    assert generate("--task", "stem4d", "--n", 3, "--validation", 1, "--set", *knobs)[0] == 0
+    settings = (*CLEAN, f"pattern={n}", kind, "object.absorption=0:0.2", "probe.defocus=1", "probe.astigmatism=1")
+    assert generate("--task", "stem4d", "--n", 3, "--validation", 1, "--set", *settings)[0] == 0
     for split in ("train", "validation"):
         data = xr.open_zarr(f"stem4d.zarr/{split}").load()
         probe, window = data.probe.values, data["mask"].values
@@ -89,9 +89,11 @@ def test_the_enlarged_pixel_of_the_origin_is_where_it_is_said_to_be() -> None:
         assert offsets(n)[first(n) // 4] == 0
 
 
-@pytest.mark.parametrize("knobs", [(), ("scan.jitter=0.01", "scan.rotation=0.3", "pattern=36"), ("scan.step=0.057",)])
-def test_patterns_of_a_scan_follow_from_object_positions_and_probe(knobs: tuple[str, ...]) -> None:
-    found = scanned(*CLEAN, *knobs)
+@pytest.mark.parametrize(
+    "settings", [(), ("scan.jitter=0.01", "scan.rotation=0.3", "pattern=36"), ("scan.step=0.057",)]
+)
+def test_patterns_of_a_scan_follow_from_object_positions_and_probe(settings: tuple[str, ...]) -> None:
+    found = scanned(*CLEAN, *settings)
     n = found["probe"].shape[0]
     for i in range(0, 30, 7):
         place = found["position"][i].astype(float) / float(found["sampling"][i])
@@ -107,9 +109,9 @@ def test_patterns_of_a_scan_follow_from_object_positions_and_probe(knobs: tuple[
 def test_a_source_that_is_no_point_is_a_sum_over_moved_probes(scan: bool) -> None:
     """By the stated formula; without one all stays as it is, bit for bit, and with one the counts do."""
     make = scanned if scan else partial(samples, 3)
-    knobs = (*CLEAN, "scan.rotation=0.3") if scan else (*CLEAN, "probe.defocus=1")
-    point, found = make(*knobs), make(*knobs, "probe.source=0.02")
-    for name, values in make(*knobs, "probe.source=0").items():
+    settings = (*CLEAN, "scan.rotation=0.3") if scan else (*CLEAN, "probe.defocus=1")
+    point, found = make(*settings), make(*settings, "probe.source=0.02")
+    for name, values in make(*settings, "probe.source=0").items():
         assert np.array_equal(values, point[name]), name
     assert np.array_equal(found["phase"], point["phase"])
     assert np.allclose((found["amplitude"] ** 2).sum(axis=(1, 2)), found["dose"], rtol=1e-5)
@@ -155,8 +157,8 @@ def test_all_positions_of_a_scan_see_one_object_and_scans_do_not_share_it() -> N
 
 
 def test_positions_are_a_raster_with_jitter_turned_and_within_the_object() -> None:
-    for knobs in (("scan.jitter=0.02",), ("scan.rotation=2",), ("scan.rotation=-0.4", "scan.jitter=0.1")):
-        made = plan(*SCAN, *knobs, recipe="hbn_scan", train=0, test=30)
+    for settings in (("scan.jitter=0.02",), ("scan.rotation=2",), ("scan.rotation=-0.4", "scan.jitter=0.1")):
+        made = plan(*SCAN, *settings, recipe="hbn_scan", train=0, test=30)
         found = shards.make(made, "test", range(30))
         places = found["position"] / 0.0285
         least, most = places.min(axis=0), places.max(axis=0)
@@ -254,9 +256,13 @@ def test_numbers_are_stored_as_they_were_before_there_were_ranges() -> None:
 @pytest.mark.skipif(not MEASURED.exists(), reason="the measured files are not here")
 def test_the_measured_probe_and_positions(generate: Command) -> None:
     """The mask is the published one; files are found again by hash."""
-    knobs = (f"probe.path={MEASURED}/probe.npy", f"scan.positions.path={MEASURED}/positions.npy", "scan.fluence=none")
+    settings = (
+        f"probe.path={MEASURED}/probe.npy",
+        f"scan.positions.path={MEASURED}/positions.npy",
+        "scan.fluence=none",
+    )
     command = ("--task", "stem4d", "--recipe", "hbn_scan", "--n", 0, "--validation", 0, "--test", 3)
-    assert generate(*command, "--set", *knobs)[0] == 0
+    assert generate(*command, "--set", *settings)[0] == 0
     data = xr.open_zarr("stem4d.zarr/test").load()
     assert np.array_equal(data["mask"], np.load(MEASURED / "mask.npy"))
     probe = np.load(MEASURED / "probe.npy")
@@ -275,7 +281,7 @@ def saved(name: str, values: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "parts"),
+    ("settings", "parts"),
     [
         (["pattern=30"], ["pattern = 30", "multiple of 4"]),
         (["pattern=128"], ["object_size = 64", "at least pattern = 128"]),
@@ -300,13 +306,13 @@ def saved(name: str, values: Any) -> str:
         (["scan.rows=65536"], ["at most 8192"]),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(generate: Command, knobs: list[str], parts: list[str]) -> None:
+def test_what_cannot_be_is_refused_in_one_line(generate: Command, settings: list[str], parts: list[str]) -> None:
     saved("small.npy", np.ones((16, 16), complex))
     saved("real.npy", np.ones((32, 32)))
     saved("point.npy", Probe().wave(32, 0.0285))
     saved("nan.npy", np.full((32, 32), np.nan + 1j))
     saved("far.npy", np.array([[0.0, 0.0], [1e4, 0.0]]))
-    refused(generate("--task", "stem4d", "--n", 2, "--set", *knobs), *parts)
+    refused(generate("--task", "stem4d", "--n", 2, "--set", *settings), *parts)
 
 
 def test_a_scan_makes_no_more_samples_than_it_has_positions() -> None:

@@ -15,7 +15,7 @@ from schemas.runtime.errors import UserError
 from .conftest import Command, digest, refused
 from .test_stem4d import plan, saved
 
-KNOBS = ("scan.rows=6", "scan.columns=5", "scan.step=0.04")
+SETTINGS = ("scan.rows=6", "scan.columns=5", "scan.step=0.04")
 COMMAND = ("--task", "stem4d", "--from", "counts.npy", "--counts", "--set", "voltage=80e3", "sampling=0.0285")
 BESIDE = ("--with", "position=position.npy", "probe=probe.npy")
 OBJECT = (*BESIDE, "object=object.npy")
@@ -25,7 +25,7 @@ OBJECT = (*BESIDE, "object=object.npy")
 def files(generate: Command) -> xr.Dataset:
     """A simulated scan, and the same as files: counts by row and column of the raster, a probe in units of its own."""
     command = ("--task", "stem4d", "--recipe", "hbn_scan", "--n", 0, "--validation", 0, "--test", 30)
-    assert generate(*command, "--scheduler", "synchronous", "--set", *KNOBS)[0] == 0
+    assert generate(*command, "--scheduler", "synchronous", "--set", *SETTINGS)[0] == 0
     data: xr.Dataset = xr.open_zarr("stem4d.zarr/test").load()
     saved("counts.npy", np.rint(data.amplitude.values**2).astype(np.uint16).reshape(6, 5, 32, 32))
     saved("position.npy", data.position.values.astype(float))

@@ -167,8 +167,8 @@ def test_a_probe_off_the_axis_is_integrated_as_one_on_it() -> None:
 def test_whole_scans_from_the_command_line_to_images(
     generate: Command, infer: Command, evaluate: Command, dataset: Command
 ) -> None:
-    """Unit by unit into the store, again if one is lost; stitched, compared with the object, in coordinates of it."""
-    assert generate(*GENERATE, "--test", 360, "--set", *ROOMY, "--unit-samples", 64)[0] == 0
+    """Shard by shard into the store, again if one is lost; stitched, compared with the object, in coordinates of it."""
+    assert generate(*GENERATE, "--test", 360, "--set", *ROOMY, "--shard-samples", 64)[0] == 0
     assert dataset("validate", "stem4d.zarr")[0] == 0
     command = ("--method", "epie", "--data", "stem4d.zarr", "--set", "sweeps=40", "--out", "epie.zarr")
     code, out, _ = infer(*command, "--stitch", "scan.zarr")
@@ -269,10 +269,10 @@ def test_the_default_input_does_not_depend_on_the_dose(store: Path) -> None:
 def test_networks_are_trained_and_invert_scans(store: Path, train: Command, infer: Command, generate: Command) -> None:
     """Seeds' recipe and ours, told the dose; a network's patches are stitched like any."""
     small = ("--set", "model.filters=2,2")
-    assert train("--data", store, "--recipe", "seed", "--epochs", 1, "--out", "seed", *small)[0] == 0
+    assert train("--data", store, "--recipe", "published", "--epochs", 1, "--out", "seed", *small)[0] == 0
     assert train("--data", store, "--model", "dledi", "--epochs", 1, "--out", "ours", *small, "scalars=dose")[0] == 0
-    knobs = ("pattern=16", "probe.semi_angle=0.05", "scan.rows=6", "scan.columns=6")
-    assert generate(*GENERATE, "--test", 36, "--set", *knobs)[0] == 0
+    settings = ("pattern=16", "probe.semi_angle=0.05", "scan.rows=6", "scan.columns=6")
+    assert generate(*GENERATE, "--test", 36, "--set", *settings)[0] == 0
     for name in ("seed", "ours"):
         command = ("--model", name, "--data", "stem4d.zarr", "--out", f"{name}.zarr", "--stitch", f"{name}-image.zarr")
         code, out, _ = infer(*command)

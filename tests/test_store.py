@@ -24,7 +24,7 @@ from .conftest import Command
 TIE = find_task("tie").select(frozenset())
 
 
-def manifest(unit: int | None = None, **samples: int) -> Manifest:
+def manifest(shard: int | None = None, **samples: int) -> Manifest:
     sizes = {"plane": 3, "y": 64, "x": 64}
     return Manifest(
         format=FORMAT,
@@ -34,33 +34,33 @@ def manifest(unit: int | None = None, **samples: int) -> Manifest:
         origin="simulated",
         seed=0,
         recipe={},
-        knobs={},
+        settings={},
         generator_version=1,
         platform="",
         packages={},
-        layout=choose(TIE, sizes, 1e-3, unit),
+        layout=choose(TIE, sizes, 1e-3, shard),
     )
 
 
-@pytest.mark.parametrize("unit", [1, 7, 16, 100, 127, 500, 512])
+@pytest.mark.parametrize("shard", [1, 7, 16, 100, 127, 500, 512])
 @pytest.mark.parametrize("size", [16, 64, 250, 1024])
-def test_chunks_divide_units_and_are_of_about_a_megabyte(unit: int, size: int) -> None:
+def test_chunks_divide_shards_and_are_of_about_a_megabyte(shard: int, size: int) -> None:
     sizes = {"plane": 3, "y": size, "x": size}
-    layout = choose(TIE, sizes, 1e-3, unit)
+    layout = choose(TIE, sizes, 1e-3, shard)
     for name, chunk in layout.chunks.items():
-        shape = (unit, *TIE[name].shape(sizes))
+        shape = (shard, *TIE[name].shape(sizes))
         assert all(length % part == 0 for length, part in zip(shape, chunk, strict=True))
         total, size_ = 4 * math.prod(shape), 4 * math.prod(chunk)
-        if unit in (16, 100, 500, 512):
+        if shard in (16, 100, 500, 512):
             assert size_ >= min(total, 2**18)
             assert size_ <= 2**22
 
 
-def test_units_end_at_32_megabytes_or_a_minute() -> None:
+def test_shards_end_at_32_megabytes_or_a_minute() -> None:
     sizes = {"plane": 3, "y": 64, "x": 64}
-    assert choose(TIE, sizes, 1e-3).unit == 512
-    assert choose(TIE, sizes, 1.0).unit == 32
-    assert choose(TIE, sizes, 1e3).unit == 1
+    assert choose(TIE, sizes, 1e-3).shard == 512
+    assert choose(TIE, sizes, 1.0).shard == 32
+    assert choose(TIE, sizes, 1e3).shard == 1
 
 
 def test_metadata_open_without_a_warning(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_codecs_are_portable_and_nothing_is_left_out() -> None:
     assert described["fill_value"] == "NaN"
 
 
-def test_one_unit_is_one_object_and_zeros_are_written(tmp_path: Path) -> None:
-    described = metadata(manifest(unit=16))["train/intensity/zarr.json"]
+def test_one_shard_is_one_object_and_zeros_are_written(tmp_path: Path) -> None:
+    described = metadata(manifest(shard=16))["train/intensity/zarr.json"]
     objects = encode(described, 32, np.zeros((16, 3, 64, 64), np.float32))
     assert list(objects) == ["c/2/0/0/0"]
     assert encode(described, 32, np.zeros((16, 3, 64, 64), np.float32)) == objects
@@ -97,7 +97,7 @@ def test_one_unit_is_one_object_and_zeros_are_written(tmp_path: Path) -> None:
 
 
 def test_encoded_objects_read_back(tmp_path: Path) -> None:
-    described = metadata(manifest(unit=16))["train/intensity/zarr.json"]
+    described = metadata(manifest(shard=16))["train/intensity/zarr.json"]
     values = np.random.default_rng(0).normal(size=(100, 3, 64, 64)).astype(np.float32)
     (tmp_path / "zarr.json").write_bytes(described)
     for start in range(0, 100, 16):

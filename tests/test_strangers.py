@@ -26,7 +26,7 @@ from generators.tasks import stem4d
 from schemas.manifest import METADATA
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import publish, sha256
-from schemas.runtime.settings import Knobs, knob, load, make, refuse_paths, untold
+from schemas.runtime.settings import Settings, load, make, refuse_paths, setting, untold
 from schemas.store import Confined
 from schemas.task import find_task, task_names
 from tests.conftest import TOY_TASK, Command, files, refused
@@ -35,7 +35,7 @@ from training.export import store as models
 
 
 def left_out(kind: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    """Yield the knobs that dumps of a recipe leave out, however deep."""
+    """Yield the settings that dumps of a recipe leave out, however deep."""
     for name, info in kind.model_fields.items():
         if info.exclude:
             yield (name,)
@@ -90,20 +90,20 @@ def test_a_user_names_files_in_a_recipe_of_his_own(generate: Command) -> None:
     assert make(stem4d.Recipe, load(Path("recipe.json")), []).probe.path == Path("here.npy")
 
 
-class Files(Knobs):
-    path: Path | None = Field(None, exclude=True, **knob("of a file", "path"))
+class Files(Settings):
+    path: Path | None = Field(None, exclude=True, **setting("of a file", "path"))
 
 
-class Other(Knobs):
-    width: int = Field(1, **knob("of it"))
+class Other(Settings):
+    width: int = Field(1, **setting("of it"))
 
 
-class Deep(Knobs):
-    """Knobs within all that may hold them."""
+class Deep(Settings):
+    """Settings within all that may hold them."""
 
-    either: Other | Files | None = Field(None, **knob("one of two"))
-    several: tuple[Files, ...] = Field((), **knob("in a row"))
-    named: dict[str, list[Files]] = Field({}, **knob("by name"))
+    either: Other | Files | None = Field(None, **setting("one of two"))
+    several: tuple[Files, ...] = Field((), **setting("in a row"))
+    named: dict[str, list[Files]] = Field({}, **setting("by name"))
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_path_is_seen_in_whatever_holds_it(data: dict[str, Any]) -> None:
 
 
 def test_authors_keep_paths_out_of_datasets() -> None:
-    class Forgotten(Knobs):
-        source: Path | None = Field(None, **knob("of a file"))
+    class Forgotten(Settings):
+        source: Path | None = Field(None, **setting("of a file"))
 
     assert list(untold(Files)) == list(untold(Deep)) == []
     assert "Forgotten.source: names a file: must be Field(..., exclude=True)" in "".join(untold(Forgotten))
@@ -131,7 +131,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("made")
     for name, seed in (("toy", 0), ("secret", 1)):
-        args = (*TOY_TASK, "--n", 20, "--unit-samples", 4, "--seed", seed, "--out", folder / f"{name}.zarr")
+        args = (*TOY_TASK, "--n", 20, "--shard-samples", 4, "--seed", seed, "--out", folder / f"{name}.zarr")
         assert generate([str(arg) for arg in args]) == 0
     store, out = str(folder / "toy.zarr"), str(folder / "guess.zarr")
     assert infer(["--data", store, "--method", "identity", "--out", out]) == 0
@@ -196,7 +196,7 @@ def test_no_link_out_of_a_dataset_is_written_through(key: str, there: Path, gene
     out_of(there / "toy.zarr", key, there / "secret.zarr" / key)
     shutil.rmtree(there / "toy.zarr.run/receipts")
     for n in (20, 30):
-        command = (*TOY_TASK, "--n", n, "--unit-samples", 4, "--out", there / "toy.zarr")
+        command = (*TOY_TASK, "--n", n, "--shard-samples", 4, "--out", there / "toy.zarr")
         refused(generate(*command), "links out of a store")
     assert files(there / "secret.zarr") == before
 

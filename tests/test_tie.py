@@ -38,8 +38,8 @@ def wavelength(volts: float) -> float:
 @pytest.mark.parametrize("images", [2, 3, 5])
 @pytest.mark.parametrize("size", [64, 33])
 def test_images_follow_from_the_stored_wave_by_the_stated_formula(generate: Command, images: int, size: int) -> None:
-    knobs = (*CLEAN, f"images={images}", f"image_size={size}", "voltage=80e3:300e3", "defocus=1000:2000")
-    assert generate("--task", "tie", "--n", 3, "--set", *knobs)[0] == 0
+    settings = (*CLEAN, f"images={images}", f"image_size={size}", "voltage=80e3:300e3", "defocus=1000:2000")
+    assert generate("--task", "tie", "--n", 3, "--set", *settings)[0] == 0
     data = xr.open_zarr("tie.zarr/train").load()
     for i in range(3):
         s = data.isel(sample=i)
@@ -192,7 +192,7 @@ def test_the_soft_window_falls_as_a_cosine() -> None:
 
 
 def test_the_window_covers_images_and_phase_and_is_stored() -> None:
-    plan = pipeline.plan("tie", tie.RECIPES["seed"], 0, SAMPLES, Path("x.zarr"))
+    plan = pipeline.plan("tie", tie.RECIPES["published"], 0, SAMPLES, Path("x.zarr"))
     values = shards.make(plan, "train", range(2))
     outside = shards.constants(plan)["window"] == 0
     assert 0.1 < outside.mean() < 0.3
@@ -283,8 +283,8 @@ def test_files_are_recorded_by_hash_and_found_by_hash(generate: Command, dataset
 def test_orientations_conserve_volume(generate: Command, tmp_path: Path, orientation: str) -> None:
     """The integral of the phase over the image is sigma V times the volume, however the specimen is turned."""
     masks(tmp_path / "masks", [3])
-    knobs = (f"files.orientation={orientation}", "files.shared=true", "potential=17", *CLEAN, "image_size=48")
-    assert generate(*FILES, "files.path=masks", *knobs, "--n", 6)[0] == 0
+    settings = (f"files.orientation={orientation}", "files.shared=true", "potential=17", *CLEAN, "image_size=48")
+    assert generate(*FILES, "files.path=masks", *settings, "--n", 6)[0] == 0
     data = xr.open_zarr("tie.zarr/train")
     volume = np.load(tmp_path / "masks" / "particle(3).npy").sum() * (150 / 32) ** 3
     tolerance = 5e-3 if orientation == "free" else 1e-5  # a free one is interpolated between voxels
@@ -313,7 +313,7 @@ def test_unreadable_specimens_are_one_line(generate: Command, tmp_path: Path, co
 @pytest.mark.skipif(not DATA.exists(), reason="the real specimen file is not part of the project")
 def test_the_seeds_own_specimen(generate: Command) -> None:
     path = DATA / "specimen" / "specimen.txt"
-    knobs = (*CLEAN, "files.shared=true", "files.orientation=fixed", "potential=17", "absorption=1")
-    assert generate(*FILES, f"files.path={path}", *knobs, "--n", 2)[0] == 0
+    settings = (*CLEAN, "files.shared=true", "files.orientation=fixed", "potential=17", "absorption=1")
+    assert generate(*FILES, f"files.path={path}", *settings, "--n", 2)[0] == 0
     phase = xr.open_zarr("tie.zarr/train").phase.values
     assert phase.max() == pytest.approx(23 * 150 / 64 * 17 * 6.526155e-3, rel=1e-5)  # voxels down the rows

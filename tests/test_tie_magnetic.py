@@ -28,8 +28,8 @@ def rms(values: np.ndarray) -> float:
 def test_a_sphere_of_magnetite_turns_the_phase_by_a_third_of_a_radian(padding: int) -> None:
     """R = 25 nm, 80 emu/g, 5.18 g/cm^3: 0.337 rad, whatever the width of the simulated field."""
     size = 25 * (np.pi / 6) ** (1 / 3) / 150  # half the edge of the cube of the same volume
-    knobs = (f"specimen.size={size}", "magnetic.direction=0,0,1", "component=magnetic", f"padding={padding}")
-    values = samples(1, *SMOOTH, "noise=0", "defocus=5000", "image_size=128", *knobs, recipe="magnetic")
+    settings = (f"specimen.size={size}", "magnetic.direction=0,0,1", "component=magnetic", f"padding={padding}")
+    values = samples(1, *SMOOTH, "noise=0", "defocus=5000", "image_size=128", *settings, recipe="magnetic")
     assert values["phase"].max() == pytest.approx(0.337, rel=0.01)
     assert np.array_equal(values["phase"], values["phase_magnetic"])
     assert np.argmax(values["phase"].max(axis=2)) < 64  # along +x: the beam is pushed to -y
@@ -40,8 +40,8 @@ def test_a_sphere_of_magnetite_turns_the_phase_by_a_third_of_a_radian(padding: i
 @pytest.mark.parametrize("slices", [1, 5])
 def test_both_series_follow_from_the_stored_phases_by_the_stated_formula(component: str, slices: int) -> None:
     """The flipped series has the electrostatic phase, and minus the magnetic one."""
-    knobs = (f"component={component}", "image_size=33", "defocus=1000:2000", f"slices={slices}")
-    values = samples(3, *PLAIN, *knobs, recipe="magnetic")
+    settings = (f"component={component}", "image_size=33", "defocus=1000:2000", f"slices={slices}")
+    values = samples(3, *PLAIN, *settings, recipe="magnetic")
     total, magnetic = values["phase_total"].astype(float), values["phase_magnetic"].astype(float)
     expected = {"total": total, "electrostatic": total - magnetic, "magnetic": magnetic}[component]
     assert np.allclose(values["phase"], expected, atol=1e-6)
@@ -89,8 +89,8 @@ def test_the_flipped_series_has_poses_and_noise_of_its_own() -> None:
 
 def test_a_wide_field_keeps_the_border_free_of_fringes() -> None:
     """The magnetic phase does not end at the border: on a field as wide as the image its step diffracts there."""
-    knobs = ("noise=0", "defocus=8e3:12e3", "magnetic.direction=0,1,1")
-    narrow, wide = (samples(3, *knobs, f"padding={n}", recipe="magnetic")["intensity"][:, 0] for n in (1, 2))
+    settings = ("noise=0", "defocus=8e3:12e3", "magnetic.direction=0,1,1")
+    narrow, wide = (samples(3, *settings, f"padding={n}", recipe="magnetic")["intensity"][:, 0] for n in (1, 2))
     borders = [rms(np.concatenate([image[:, 0], image[:, -1]]) - 1) for image in (narrow, wide)]
     assert borders[1] < borders[0] / 4
 
@@ -177,7 +177,7 @@ def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         (("flipped=true",), "turning over shows the magnetic phase"),
         (("component=magnetic",), "give magnetic.mass=80"),
@@ -187,8 +187,8 @@ def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
         (("images=5", "in_focus=averaged"), "must have images=3"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(generate: Command, knobs: tuple[str, ...], rule: str) -> None:
-    refused(generate("--task", "tie", "--n", 2, "--set", *knobs), rule)
+def test_what_makes_no_sense_is_one_line(generate: Command, settings: tuple[str, ...], rule: str) -> None:
+    refused(generate("--task", "tie", "--n", 2, "--set", *settings), rule)
     assert not Path("tie.zarr").exists()
 
 

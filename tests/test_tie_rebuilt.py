@@ -131,8 +131,8 @@ def test_samples_are_rebuilt_from_stored_columns_alone(
     """
     modes = " ".join(f"misalignment.{name}_mode={mode}" for name in ("rotation", "scale", "shift"))
     grid = f"supersampling={factor} image_size={size} images={images}"
-    knobs = " ".join([PLAIN, WIDE, DARK, MOVED, modes, grid]).split()
-    assert generate("--task", "tie", "--scheduler", "synchronous", "--n", 4, "--set", *knobs)[0] == 0
+    settings = " ".join([PLAIN, WIDE, DARK, MOVED, modes, grid]).split()
+    assert generate("--task", "tie", "--scheduler", "synchronous", "--n", 4, "--set", *settings)[0] == 0
     data = xr.open_zarr("tie.zarr/train").load()
     _holds_the_recipe(data, 0 if images == 2 else 1)
     for i in range(4):
@@ -172,10 +172,12 @@ def correlation(a: Array, b: Array) -> float:
 
 
 # In vacuum all pixels are equal, so streams that start alike stay alike; else rejections set them apart.
-@pytest.mark.parametrize("knobs", [("potential=0", "absorption=0"), ()], ids=["vacuum", "body"])
-def test_noise_is_independent_from_plane_to_plane_pixel_to_pixel_and_sample_to_sample(knobs: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("settings", [("potential=0", "absorption=0"), ()], ids=["vacuum", "body"])
+def test_noise_is_independent_from_plane_to_plane_pixel_to_pixel_and_sample_to_sample(
+    settings: tuple[str, ...],
+) -> None:
     """Within 5 standard errors; 30 pairs exceed that once in 50,000 seeds."""
-    noise = deviation(samples(4, "noise=0.03:0.06", "store=both", "image_size=48", *knobs))
+    noise = deviation(samples(4, "noise=0.03:0.06", "store=both", "image_size=48", *settings))
     for one, other in combinations(range(3), 2):
         assert abs(correlation(noise[:, one], noise[:, other])) < 5
     for one, other in combinations(range(4), 2):
@@ -198,8 +200,8 @@ def lopsided() -> NDArray[np.bool_]:
 def test_a_free_specimen_turns_as_its_quaternion_says(generate: Command) -> None:
     """p -> R p for p = (z, y, x) about the middle of the field: the projected centre of mass to 0.05 voxel of 4."""
     np.save("one.npy", lopsided())
-    knobs = (*STILL, "files.path=one.npy", "image_size=48", "field_of_view=120")
-    assert generate(*FILES, *knobs, "--n", 8)[0] == 0
+    settings = (*STILL, "files.path=one.npy", "image_size=48", "field_of_view=120")
+    assert generate(*FILES, *settings, "--n", 8)[0] == 0
     data = xr.open_zarr("tie.zarr/train").load()
     places = np.argwhere(lopsided()) - (np.array(lopsided().shape) - 1) / 2
     axis = (np.arange(48) - 23.5) * 2.5 / 5  # voxels of 5 nm, pixels of 2.5 nm
@@ -234,7 +236,7 @@ def test_text_is_read_as_the_seed_reads_it(generate: Command) -> None:
     # 14 pixels for the 7 voxels of the longest side: those of y begin one pixel later, in the middle
     expected = np.zeros((14, 14))
     expected[1:13] = np.kron(specimen.sum(0), np.ones((2, 2)))
-    knobs = (
+    settings = (
         *STILL,
         "files.path=one.txt",
         "files.orientation=fixed",
@@ -242,7 +244,7 @@ def test_text_is_read_as_the_seed_reads_it(generate: Command) -> None:
         "field_of_view=70",
         "defocus=100",
     )
-    assert generate(*FILES, *knobs, "potential=10", "--n", 2)[0] == 0
+    assert generate(*FILES, *settings, "potential=10", "--n", 2)[0] == 0
     phase = xr.open_zarr("tie.zarr/train").phase.values
     scale = 10 * interaction(300e3) * 10.0  # V, voxels of 10 nm
     assert np.allclose(phase, scale * expected, rtol=1e-6, atol=1e-7)

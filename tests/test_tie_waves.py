@@ -53,9 +53,9 @@ def test_a_specimen_turned_over_meets_the_beam_from_behind(generate: Command, tm
     mask[6:9, 7:9] = mask[6:18, 7:17, 8].any()
     for name, body in {"a": mask, "b": mask[::-1, :, ::-1]}.items():
         np.save(tmp_path / f"{name}.npy", body)
-    knobs = (*CLEAN, "files.shared=true", "files.orientation=fixed", "slices=6", "flipped=true", "image_size=32")
-    first = made(generate, *knobs, "files.path=a.npy", "magnetic.direction=1,2,3", "defocus=2000", out="a.zarr")
-    other = made(generate, *knobs, "files.path=b.npy", "magnetic.direction=-1,2,-3", "defocus=2000", out="b.zarr")
+    settings = (*CLEAN, "files.shared=true", "files.orientation=fixed", "slices=6", "flipped=true", "image_size=32")
+    first = made(generate, *settings, "files.path=a.npy", "magnetic.direction=1,2,3", "defocus=2000", out="a.zarr")
+    other = made(generate, *settings, "files.path=b.npy", "magnetic.direction=-1,2,-3", "defocus=2000", out="b.zarr")
     mirrored = other.intensity.values[..., ::-1]
     assert np.allclose(first.intensity_flipped.values, mirrored, atol=1e-4)
     assert np.max(abs(first.intensity.values - first.intensity_flipped.values)) > 0.02
@@ -66,8 +66,8 @@ def test_imported_waves_give_the_images_of_the_simulation_that_made_them(
     generate: Command, tmp_path: Path, form: str
 ) -> None:
     """As a wavefield of another program, with the projected wave beside it: target and images come out the same."""
-    knobs = (*CLEAN, "image_size=32", "field_of_view=75", "defocus=1000", "voltage=200e3")
-    values = made(generate, *knobs, "slices=8", out="source.zarr")
+    settings = (*CLEAN, "image_size=32", "field_of_view=75", "defocus=1000", "voltage=200e3")
+    values = made(generate, *settings, "slices=8", out="source.zarr")
     folder = tmp_path / "waves"
     folder.mkdir()
     for i in range(2):
@@ -80,12 +80,12 @@ def test_imported_waves_give_the_images_of_the_simulation_that_made_them(
             else:
                 np.savetxt(folder / f"{name}({i})", wave.astype(complex).view(float), fmt="%.7g")
     waves = ("waves.path=waves", "waves.name=image_hr", "waves.projected=image", "waves.shared=true")
-    found = made(generate, *knobs, *waves, out="found.zarr")
+    found = made(generate, *settings, *waves, out="found.zarr")
     for name in ("intensity", "phase", "phase_exit", "amplitude"):
         assert np.allclose(found[name].values, values[name].values, atol=2e-5), name
     assert "potential" not in found
     assert found.item.values.tolist() == [0, 1]
-    alone = made(generate, *knobs, *waves[:2], "waves.shared=true", out="alone.zarr")
+    alone = made(generate, *settings, *waves[:2], "waves.shared=true", out="alone.zarr")
     assert np.allclose(alone.phase.values, values.phase_exit.values, atol=2e-5)
     code, _, err = generate("--from", "found.zarr", "--out", "again.zarr", "--inputs", "waves")
     assert (code, err) == (0, "")
@@ -119,12 +119,12 @@ def test_unreadable_waves_are_one_line(generate: Command, tmp_path: Path, conten
 
 
 def test_waves_take_no_other_specimen(generate: Command) -> None:
-    for knobs, rule in (
+    for settings, rule in (
         (("files.path=x",), "files and waves: give one"),
         (("slices=2",), "without magnetic, film and slices"),
         (("padding=2",), "padding must be 1"),
     ):
-        refused(generate(*ONE, "--set", "waves.path=x", *knobs), rule)
+        refused(generate(*ONE, "--set", "waves.path=x", *settings), rule)
     refused(generate(*ONE, "--set", "waves.name=w"), "waves.path is missing")
 
 
@@ -137,8 +137,8 @@ def test_a_uniform_field_of_vectors_is_a_uniform_magnetisation(
     mask = np.load(tmp_path / "masks" / "particle(3).npy")
     vector = np.array([1.0, 2.0, -2.0]) / 3
     np.save(tmp_path / "masks" / "moment(3).npy", (mask[..., None] * vector).astype(np.float32))
-    knobs = (*CLEAN, "files.path=masks", "files.shared=true", f"files.orientation={orientation}", "image_size=48")
-    field = made(generate, *knobs, "files.moments=moment", "magnetic.mass=80", out="field.zarr")
+    settings = (*CLEAN, "files.path=masks", "files.shared=true", f"files.orientation={orientation}", "image_size=48")
+    field = made(generate, *settings, "files.moments=moment", "magnetic.mass=80", out="field.zarr")
     for i in range(2):
         one = field.isel(sample=i)
         matrix = voxel_files.cube_rotations()[int(one.turn)]
@@ -146,15 +146,15 @@ def test_a_uniform_field_of_vectors_is_a_uniform_magnetisation(
             matrix = rotation(one.orientation.values)
         turned = matrix @ vector
         direction = ",".join(f"{part:.9g}" for part in turned)
-        uniform = made(generate, *knobs, f"magnetic.direction={direction}", out=f"{i}.zarr").isel(sample=i)
+        uniform = made(generate, *settings, f"magnetic.direction={direction}", out=f"{i}.zarr").isel(sample=i)
         assert np.allclose(one.phase_magnetic.values, uniform.phase_magnetic.values, atol=2e-5)
         assert abs(one.phase_magnetic.values).max() > 0.05
 
 
 def test_fields_of_vectors_that_do_not_fit_are_one_line(generate: Command, tmp_path: Path) -> None:
     masks(tmp_path / "masks", [3])
-    knobs = ("files.path=masks", "files.shared=true", "files.moments=moment", "magnetic.mass=80")
-    refused(generate(*ONE, "--set", *knobs), "no moment(N) beside it")
+    settings = ("files.path=masks", "files.shared=true", "files.moments=moment", "magnetic.mass=80")
+    refused(generate(*ONE, "--set", *settings), "no moment(N) beside it")
     path = tmp_path / "masks" / "moment(3).npy"
     for array, rule in (
         (np.zeros((32, 32, 32)), "save floats (z, y, x, component)"),
@@ -162,8 +162,8 @@ def test_fields_of_vectors_that_do_not_fit_are_one_line(generate: Command, tmp_p
         (np.full((32, 32, 32, 3), np.nan), "not all values are finite"),
     ):
         np.save(path, array)
-        refused(generate(*ONE, "--set", *knobs), "moment(3).npy", rule)
-    refused(generate(*ONE, "--set", *knobs[:3]), "files.moments: give magnetic.mass=80")
+        refused(generate(*ONE, "--set", *settings), "moment(3).npy", rule)
+    refused(generate(*ONE, "--set", *settings[:3]), "files.moments: give magnetic.mass=80")
 
 
 def test_the_image_in_focus_can_be_the_mean_of_the_others() -> None:
@@ -178,8 +178,8 @@ def test_the_image_in_focus_can_be_the_mean_of_the_others() -> None:
 
 @pytest.mark.parametrize("method", ["tie", "misell"])
 def test_the_retrieved_phase_is_that_of_the_method(method: str) -> None:
-    knobs = ("noise=0", "misalignment=none", "window.radius=0.4")
-    values = samples(3, *knobs, f"retrieval={method}", "retrieval.iterations=3")
+    settings = ("noise=0", "misalignment=none", "window.radius=0.4")
+    values = samples(3, *settings, f"retrieval={method}", "retrieval.iterations=3")
     window = (values["phase_retrieved"] != 0).any(axis=0)
     assert window.mean() == pytest.approx(np.pi * 0.4**2, abs=0.02)
     inside = (values["phase_retrieved"] - values["phase"])[:, window]
@@ -191,9 +191,9 @@ def test_the_retrieved_phase_is_that_of_the_method(method: str) -> None:
 
 
 def test_the_offset_is_left_or_taken_from_the_vacuum_or_by_an_oracle_from_the_truth() -> None:
-    knobs = ("noise=0.02", "window.radius=0.5", "retrieval=tie")
+    settings = ("noise=0.02", "window.radius=0.5", "retrieval=tie")
     none, annulus, oracle = (
-        samples(3, *knobs, f"retrieval.offset={name}") for name in ("none", "annulus", "mean_error")
+        samples(3, *settings, f"retrieval.offset={name}") for name in ("none", "annulus", "mean_error")
     )
     y, x = np.indices((64, 64)) - 32
     window, ring = np.hypot(y, x) <= 32, (np.hypot(y, x) >= 0.45 * 64) & (np.hypot(y, x) <= 32)
@@ -206,10 +206,10 @@ def test_the_offset_is_left_or_taken_from_the_vacuum_or_by_an_oracle_from_the_tr
 
 
 def test_a_component_is_retrieved_from_both_series() -> None:
-    knobs = ("noise=0", "misalignment=none", "padding=1", "supersampling=1", "defocus=500", "retrieval=tie")
+    settings = ("noise=0", "misalignment=none", "padding=1", "supersampling=1", "defocus=500", "retrieval=tie")
     for component in ("electrostatic", "magnetic"):
         clean = ("retrieval.cutoff=0", "retrieval.floor=0", "specimen.kinds=ellipsoid", "potential=5", "absorption=0.1")
-        values = samples(3, *knobs, *clean, f"component={component}", recipe="magnetic")
+        values = samples(3, *settings, *clean, f"component={component}", recipe="magnetic")
         error = values["phase_retrieved"] - values["phase"]
         error = error - error.mean(axis=(1, 2), keepdims=True)
         assert rms(error) < 0.2 * rms(values["phase"])
@@ -218,9 +218,9 @@ def test_a_component_is_retrieved_from_both_series() -> None:
 @pytest.mark.parametrize("slices", [1, 4])
 def test_a_film_adds_its_own_phase_and_absorption(slices: int) -> None:
     """9.09 V and 0.5 V times its thickness, everywhere; the mean of a rough film is as thick as a smooth one."""
-    knobs = (*CLEAN, f"slices={slices}", "defocus=2000")
-    bare = samples(3, *knobs)
-    smooth, rough = (samples(3, *knobs, f"film.roughness={r}", "film.correlation=8") for r in (0, 0.1))
+    settings = (*CLEAN, f"slices={slices}", "defocus=2000")
+    bare = samples(3, *settings)
+    smooth, rough = (samples(3, *settings, f"film.roughness={r}", "film.correlation=8") for r in (0, 0.1))
     for values in (smooth, rough):
         rate = 6.526155e-3 * 9.09 * values["film_thickness"].astype(float)
         added = values["phase"] - bare["phase"]
@@ -240,9 +240,15 @@ def test_the_film_lies_in_the_last_slab_and_slabs_are_as_high_as_the_body_says(s
     """
     radius = 0.2 * 60 * (6 / np.pi) ** (1 / 3)
     sphere = ("kinds=ellipsoid", "size=0.2", "aspect=1", "offset=0", "cuts=0", "rounded=0", "wavy=0", "twisted=0")
-    knobs = (*CLEAN, *(f"specimen.{knob}" for knob in sphere), "potential=0", "absorption=0", "magnetic.mass=0")
+    settings = (
+        *CLEAN,
+        *(f"specimen.{setting}" for setting in sphere),
+        "potential=0",
+        "absorption=0",
+        "magnetic.mass=0",
+    )
     film = ("film.roughness=0.05", "film.correlation=3", "film.absorption=0", "film.thickness=5", "flipped=true")
-    values = samples(2, *knobs, *film, f"slices={slices}", "defocus=60", "images=2", "field_of_view=60")
+    values = samples(2, *settings, *film, f"slices={slices}", "defocus=60", "images=2", "field_of_view=60")
     for name, sign in (("intensity", 1), ("intensity_flipped", -1)):
         under, over = np.moveaxis(values[name].astype(float) - 1, 1, 0)
         share = -np.sum(over * under) / np.sum(under**2)  # (z - d) / (z + d)
@@ -253,8 +259,8 @@ def test_the_film_lies_in_the_last_slab_and_slabs_are_as_high_as_the_body_says(s
 @pytest.mark.parametrize("size", [32, 33])
 def test_a_wider_field_leaves_the_image_where_it_is(size: int, padding: int) -> None:
     """For odd sizes, too: pixel N//2 stays pixel n//2, of meshes, films and files alike."""
-    knobs = ("noise=0", "misalignment=none", f"image_size={size}", "defocus=1000:2000", "supersampling=2")
-    narrow, wide = samples(3, *knobs), samples(3, *knobs, f"padding={padding}")
+    settings = ("noise=0", "misalignment=none", f"image_size={size}", "defocus=1000:2000", "supersampling=2")
+    narrow, wide = samples(3, *settings), samples(3, *settings, f"padding={padding}")
     assert np.allclose(narrow["phase"], wide["phase"], atol=1e-4)
     assert np.max(abs(narrow["intensity"] - wide["intensity"])) < 0.05
     assert rms(narrow["intensity"] - wide["intensity"]) < 2e-3
@@ -266,15 +272,22 @@ def test_files_lie_in_the_middle_of_the_image(generate: Command, tmp_path: Path,
     mask = np.zeros((24, 24, 24), bool)
     mask[8:16, 8:16, 7:17] = True
     np.save(tmp_path / "a.npy", mask)
-    knobs = (*CLEAN, "files.path=a.npy", "files.shared=true", "files.orientation=fixed", "defocus=300")
-    phase = made(generate, *knobs, f"image_size={size}", f"padding={padding}").phase.values[0]
+    settings = (*CLEAN, "files.path=a.npy", "files.shared=true", "files.orientation=fixed", "defocus=300")
+    phase = made(generate, *settings, f"image_size={size}", f"padding={padding}").phase.values[0]
     centre = [float(phase.sum(axis) @ (np.arange(size) + 0.5)) / phase.sum() for axis in (0, 1)]
     assert centre == pytest.approx([size / 2, size / 2], abs=1e-3)
 
 
 def test_the_film_does_not_move_with_the_fineness_of_the_grid() -> None:
-    knobs = ("noise=0", "misalignment=none", "potential=0", "absorption=0", "film.roughness=0.1", "film.correlation=8")
-    coarse, fine = (samples(1, *knobs, f"supersampling={n}", "defocus=1000")["phase"][0] for n in (1, 4))
+    settings = (
+        "noise=0",
+        "misalignment=none",
+        "potential=0",
+        "absorption=0",
+        "film.roughness=0.1",
+        "film.correlation=8",
+    )
+    coarse, fine = (samples(1, *settings, f"supersampling={n}", "defocus=1000")["phase"][0] for n in (1, 4))
     around = [rms(coarse - np.roll(fine, (y, x), (0, 1))) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     assert np.argmin(around) == 4
     assert around[4] < 0.1 * np.std(coarse)
@@ -283,8 +296,8 @@ def test_the_film_does_not_move_with_the_fineness_of_the_grid() -> None:
 @pytest.mark.parametrize("images", [2, 3])
 def test_what_the_window_hides_is_not_seen_by_the_retrieved_phase(images: int) -> None:
     """The stored phase is that which inference finds in the stored images."""
-    knobs = ("window.radius=0.35", f"images={images}", "retrieval.method=misell", "retrieval.iterations=3")
-    values = samples(2, *knobs, "retrieval.offset=annulus")
+    settings = ("window.radius=0.35", f"images={images}", "retrieval.method=misell", "retrieval.iterations=3")
+    values = samples(2, *settings, "retrieval.offset=annulus")
     y, x = np.indices((64, 64)) - 32
     window = (np.hypot(y, x) <= 0.35 * 64).astype(np.float32)
     found = misell({**values, "window": window}, iterations=3)["phase"]
@@ -292,12 +305,12 @@ def test_what_the_window_hides_is_not_seen_by_the_retrieved_phase(images: int) -
 
 
 def test_the_phase_is_retrieved_from_the_averaged_image() -> None:
-    knobs = ("noise=0", "misalignment=none", "in_focus=averaged", "retrieval=tie")
-    values = samples(2, *knobs)
+    settings = ("noise=0", "misalignment=none", "in_focus=averaged", "retrieval=tie")
+    values = samples(2, *settings)
     found = transport({**values, "window": np.ones((64, 64), np.float32)}, cutoff=0.004, floor=0.1, offset="none")
     assert np.allclose(found["phase"], values["phase_retrieved"], atol=1e-5)
 
 
 def test_one_component_is_not_retrieved_from_one_series(generate: Command) -> None:
-    knobs = ("magnetic.mass=80", "component=magnetic", "retrieval=tie")
-    refused(generate(*ONE, "--set", *knobs), "needs flipped=true")
+    settings = ("magnetic.mass=80", "component=magnetic", "retrieval=tie")
+    refused(generate(*ONE, "--set", *settings), "needs flipped=true")

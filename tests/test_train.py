@@ -120,7 +120,7 @@ def _dies_and_resumes(
 
 
 @pytest.mark.usefixtures("quick")
-def test_knobs_change_the_result(data: Path, train: Command) -> None:
+def test_settings_change_the_result(data: Path, train: Command) -> None:
     """Each rule of the table above does something."""
     found = set()
     for number, rule in enumerate(RULES.values()):
@@ -148,8 +148,8 @@ def test_plateau_lowers_the_rate(data: Path, train: Command) -> None:
 
 def test_without_validation_the_last_model_is_kept(generate: Command, train: Command) -> None:
     assert generate(*TOY_TASK, "--n", 20, "--validation", 0, "--test", 0, "--out", "bare.zarr")[0] == 0
-    for knob in ("patience=3", "schedule.name=plateau"):
-        refused(train("--data", "bare.zarr", *SMALL, "--set", knob, "--out", "r"), "no validation samples")
+    for setting in ("patience=3", "schedule.name=plateau"):
+        refused(train("--data", "bare.zarr", *SMALL, "--set", setting, "--out", "r"), "no validation samples")
     code, out, _ = train("--data", "bare.zarr", *SMALL, "--out", "r")
     assert code == 0
     assert card("r")["step"] == 6
@@ -165,7 +165,7 @@ def test_modes_learn_the_same(data: Path, train: Command, mode: str) -> None:
 
 
 def test_a_rechunked_dataset_teaches_the_same(data: Path, generate: Command, train: Command) -> None:
-    again = ("--n", 40, "--validation", 10, "--test", 0, "--out", "again.zarr", "--unit-samples", 7)
+    again = ("--n", 40, "--validation", 10, "--test", 0, "--out", "again.zarr", "--shard-samples", 7)
     assert generate(*TOY_TASK, *again)[0] == 0
     assert train("--data", data, *SMALL, "--out", "a")[0] == 0
     assert train("--data", "again.zarr", *SMALL, "--out", "b", "--mode", "stream")[0] == 0
@@ -214,8 +214,8 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "recipe": (("--recipe", "seeed"), ("seeed", "default")),
     "input": (("--input", "pictures"), ("pictures", "line")),
     "scalars": (("--set", "scalars=hight"), ("hight", "height")),
-    "knob": (("--set", "model.widht=3"), ("model.widht", "did you mean model.width")),
-    "other model's knob": (("--model", "mlp", "--set", "model.width=3"), ("model.width", "no such knob")),
+    "setting": (("--set", "model.widht=3"), ("model.widht", "did you mean model.width")),
+    "other model's setting": (("--model", "mlp", "--set", "model.width=3"), ("model.width", "no such setting")),
     "value": (("--epochs", "0"), ("epochs", "greater than or equal to 1")),
     "rate": (("--learning-rate", "-1"), ("optimizer.learning_rate", "at least 0")),
     "optimizer": (("--optimizer", "adan"), ("optimizer.name", "did you mean adam?")),
@@ -260,7 +260,7 @@ def test_a_dataset_that_lacks_something_is_refused_with_a_list(data: Path, gener
     refused(train("--data", data, *SMALL, "--out", "r"), "cannot be learned from", "field blurred is missing")
 
 
-def test_describe_prints_every_knob(data: Path, train: Command) -> None:
+def test_describe_prints_every_setting(data: Path, train: Command) -> None:
     code, out, _ = train("--describe", "--model", "unet", "--json")
     rows = json.loads(out)
     assert code == 0

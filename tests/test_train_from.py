@@ -23,9 +23,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name, knobs in (("toy.zarr", ["--seed", "0"]), ("other.zarr", ["--seed", "1", "--set", "height=0.5:1.5"])):
+        for name, settings in (
+            ("toy.zarr", ["--seed", "0"]),
+            ("other.zarr", ["--seed", "1", "--set", "height=0.5:1.5"]),
+        ):
             sizes = ["--n", "40", "--validation", "10", "--test", "0"]
-            assert generate_main([*TOY_TASK, *sizes, *knobs, "--out", name]) == 0
+            assert generate_main([*TOY_TASK, *sizes, *settings, "--out", name]) == 0
         assert train_main(["--data", "toy.zarr", *SMALL, *TOLD, "--out", "first"]) == 0
     return folder
 
@@ -67,8 +70,8 @@ def test_it_starts_where_the_first_run_ended(other: Path, train: Command) -> Non
 def test_the_network_and_its_moments_stay_and_the_rest_is_new(other: Path, train: Command) -> None:
     assert train("--data", other, *AGAIN, "--set", "loss.l1=1", "--samples", "3:30", "--out", "second")[0] == 0
     first, second = card("first"), card("second")
-    for knob in ("model", "input", "scalars", "normalisation"):
-        assert second["recipe"][knob] == first["recipe"][knob]
+    for setting in ("model", "input", "scalars", "normalisation"):
+        assert second["recipe"][setting] == first["recipe"][setting]
     assert second["moments"] == first["moments"]
     assert second["recipe"]["loss"]["l1"] == 1
     assert second["samples"] == 27
@@ -112,8 +115,8 @@ def test_another_start_is_another_run(other: Path, train: Command) -> None:
 BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "model": (("--model", "unet"), ("--from first: model = unet", "this model has mlp", "leave model out")),
     "other model's recipe": (("--recipe", "unet.json"), ("model = unet",)),
-    "knob of it": (("--set", "model.hidden=7,8"), ("model.hidden = 7,8: this model has None",)),
-    "unknown knob of it": (("--set", "model.hiden=7"), ("model.hiden", "did you mean model.hidden")),
+    "setting of it": (("--set", "model.hidden=7,8"), ("model.hidden = 7,8: this model has None",)),
+    "unknown setting of it": (("--set", "model.hiden=7"), ("model.hiden", "did you mean model.hidden")),
     "scalars": (("--set", "scalars="), ("scalars = : this model has height",)),
     "normalisation": (("--set", "normalisation=none"), ("normalisation = none: this model has standard",)),
     "input": (("--input", "picture"), ("input = picture: this model has line",)),
@@ -139,9 +142,9 @@ def test_what_the_model_has_may_be_said_again(other: Path, train: Command) -> No
 
 
 def test_another_task_or_size_is_refused(other: Path, generate: Command, train: Command) -> None:
-    knobs = ("image_size=16", "field_of_view=40", "supersampling=1")
+    settings = ("image_size=16", "field_of_view=40", "supersampling=1")
     sizes = ("--n", 2, "--validation", 0, "--test", 0, "--scheduler", "synchronous")
-    assert generate("--task", "tie", *sizes, "--set", *knobs, "--out", "tie.zarr")[0] == 0
+    assert generate("--task", "tie", *sizes, "--set", *settings, "--out", "tie.zarr")[0] == 0
     refused(train("--data", "tie.zarr", *AGAIN, "--out", "r"), "it was trained for the task toy, the dataset is of tie")
 
 

@@ -18,7 +18,7 @@ from tests.shared import Made
 from training.cli import main as train_main
 from training.nan_watch import Watch
 
-KNOBS = ("--model", "mlp", "--batch-size", 16, "--set", "log_every=1", "save_every=3")
+SETTINGS = ("--model", "mlp", "--batch-size", 16, "--set", "log_every=1", "save_every=3")
 STEPS, TOLERANCE = 30, 1e-5  # from one device to two: parameters, relative to the largest, after so many steps
 TWO = {"JAX_NUM_CPU_DEVICES": "2"}
 type Args = tuple[object, ...]
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow(9)
 
 @pytest.fixture
 def toy(learnable: Path) -> Args:
-    return ("--data", learnable, *KNOBS, "--epochs", STEPS // 10)
+    return ("--data", learnable, *SETTINGS, "--epochs", STEPS // 10)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def difference(a: str, b: str) -> float:
 
 
 def test_ctrl_c_saves_and_exits_with_75(learnable: Path) -> None:
-    process = command("train", "--data", learnable, *KNOBS, "--epochs", 1000, "--out", "r")
+    process = command("train", "--data", learnable, *SETTINGS, "--epochs", 1000, "--out", "r")
     while not Path("r", "metrics.jsonl").exists() or len(lines("r")) < 5:
         assert process.poll() is None
         time.sleep(0.05)

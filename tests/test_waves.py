@@ -1,4 +1,4 @@
-"""Waves in the gauge of others: what was planted is undone exactly, and nothing nearer is missed."""
+"""Waves aligned with others: what was planted is undone exactly, and nothing nearer is missed."""
 
 from itertools import combinations
 from typing import Any
@@ -10,18 +10,18 @@ import pytest
 
 from physics.diffraction import amplitude
 from schemas.ambiguities import align
-from schemas.grids import Freedom, Gauge, Grid
+from schemas.grids import Ambiguities, Freedom, Grid
 from schemas.task import Field, Task
 from schemas.wave_ambiguities import align_wave
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (8, 9, 6)]
 KINDS: tuple[Freedom, ...] = ("constant", "shift", "twin")
-GAUGES = [tuple(some) for n in range(4) for some in combinations(KINDS, n)]
+COMBINATIONS = [tuple(some) for n in range(4) for some in combinations(KINDS, n)]
 EVERY: tuple[Freedom, ...] = KINDS
 
 type Shape = tuple[int, ...]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
-gauges = pytest.mark.parametrize("gauge", GAUGES, ids="-".join)
+every_combination = pytest.mark.parametrize("ambiguities", COMBINATIONS, ids="-".join)
 
 
 def waves(shape: Shape, samples: int = 4, seed: int = 0) -> tuple[Any, Any]:
@@ -41,19 +41,19 @@ def turned(values: Any) -> Any:
     return values
 
 
-def planted(wave: tuple[Any, Any], gauge: tuple[str, ...], seed: int) -> tuple[Any, Any]:
-    """The same waves, each somewhere else in the gauge."""
+def planted(wave: tuple[Any, Any], ambiguities: tuple[str, ...], seed: int) -> tuple[Any, Any]:
+    """The same waves, each somewhere else in the ambiguities."""
     modulus, phase = (values.copy() for values in wave)
     rng = np.random.default_rng(seed)
     for i in range(len(modulus)):
         row = slice(i, i + 1)
-        if "twin" in gauge and i % 2:
+        if "twin" in ambiguities and i % 2:
             modulus[row], phase[row] = turned(modulus[row]), -turned(phase[row])
-        if "shift" in gauge:
+        if "shift" in ambiguities:
             steps = tuple(rng.integers(0, 99, modulus.ndim - 1))
             axes = tuple(range(1, modulus.ndim))
             modulus[row], phase[row] = (np.roll(x[row], steps, axes) for x in (modulus, phase))
-        if "constant" in gauge:
+        if "constant" in ambiguities:
             phase[row] = np.where(modulus[row] > 0, phase[row] + rng.uniform(-9, 9), 0)
     return modulus, phase
 
@@ -65,45 +65,47 @@ def task(*free: Freedom) -> Task:
         Field("phase", dims, "float32", "rad", "target", ""),
         Field("shape", dims, "float32", "1", "target", ""),
     )
-    gauge = Gauge(free, phases=("phase",), modulus="shape")
-    return Task(name="w", version="1", about="", formula="", gauge=gauge, fields=fields, grids=(Grid(("y", "x")),))
+    ambiguities = Ambiguities(free, phases=("phase",), modulus="shape")
+    return Task(
+        name="w", version="1", about="", formula="", ambiguities=ambiguities, fields=fields, grids=(Grid(("y", "x")),)
+    )
 
 
 @shapes
-@gauges
-def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Freedom, ...]) -> None:
+@every_combination
+def test_what_was_planted_is_undone(shape: Shape, ambiguities: tuple[Freedom, ...]) -> None:
     exact = waves(shape)
-    moved = planted(exact, gauge, seed=1)
-    found = align_wave(*moved, *exact, gauge)
+    moved = planted(exact, ambiguities, seed=1)
+    found = align_wave(*moved, *exact, ambiguities)
     assert np.array_equal(found.modulus, exact[0])
     assert np.allclose(found.phase, exact[1], atol=1e-12)
-    assert found.twin.tolist() == ["twin" in gauge and i % 2 == 1 for i in range(4)]
-    if gauge:
+    assert found.twin.tolist() == ["twin" in ambiguities and i % 2 == 1 for i in range(4)]
+    if ambiguities:
         assert not np.allclose(moved[1], exact[1])
 
 
 @pytest.mark.parametrize("shape", [(7,), (4, 5)], ids=str)
-@gauges
-def test_no_other_place_in_the_gauge_is_nearer(shape: Shape, gauge: tuple[Freedom, ...]) -> None:
+@every_combination
+def test_no_other_place_in_the_ambiguities_is_nearer(shape: Shape, ambiguities: tuple[Freedom, ...]) -> None:
     """Tried one by one: every shift, both twins, the best constant by hand."""
     rng = np.random.default_rng(3)
     (m, p), (exact_m, exact_p) = ((rng.uniform(0, 1, (3, *shape)), rng.uniform(-3, 3, (3, *shape))) for _ in range(2))
-    found = align_wave(m, p, exact_m, exact_p, gauge)
+    found = align_wave(m, p, exact_m, exact_p, ambiguities)
     truth, nearest = exact_m * np.exp(1j * exact_p), found.modulus * np.exp(1j * found.phase)
     wave = m * np.exp(1j * p)
     axes = tuple(range(1, m.ndim))
-    shifts = list(np.ndindex(shape)) if "shift" in gauge else [(0,) * len(shape)]
+    shifts = list(np.ndindex(shape)) if "shift" in ambiguities else [(0,) * len(shape)]
     best = np.full(3, np.inf)
-    for candidate in [wave, turned(wave).conj()] if "twin" in gauge else [wave]:
+    for candidate in [wave, turned(wave).conj()] if "twin" in ambiguities else [wave]:
         for shift in shifts:
             there = np.roll(candidate, shift, axes)
             c = (there.conj() * truth).sum(axes, keepdims=True)
-            there = there * c / abs(c) if "constant" in gauge else there
+            there = there * c / abs(c) if "constant" in ambiguities else there
             best = np.minimum(best, (abs(there - truth) ** 2).sum(axes))
     assert (abs(nearest - truth) ** 2).sum(axes) == pytest.approx(best, rel=1e-9)
 
 
-def test_the_gauge_is_what_a_far_field_does_not_show() -> None:
+def test_the_ambiguities_is_what_a_far_field_does_not_show() -> None:
     modulus, phase = waves((21, 26))
     moved = planted((modulus, phase), EVERY, seed=5)
     one, other = (amplitude(m * np.exp(1j * p)) for m, p in ((modulus, phase), moved))

@@ -185,8 +185,8 @@ def test_figures_hold_all_methods(found: Evaluation) -> None:
 
 def test_scans_are_ordered_by_what_they_differ_in(generate: Command, infer: Command) -> None:
     """Fluence is the dose of a pattern over the area of a step; overlap that of discs as large as the mask."""
-    knobs = (*SMALL, "scan.rows=4", "scan.scans=5", "scan.step=0.02:0.06", "scan.fluence=1e8")
-    generate(*GENERATE, "--test", 180, "--set", *knobs, "--out", "e.zarr")
+    settings = (*SMALL, "scan.rows=4", "scan.scans=5", "scan.step=0.02:0.06", "scan.fluence=1e8")
+    generate(*GENERATE, "--test", 180, "--set", *settings, "--out", "e.zarr")
     infer("--method", "idpc", "--data", "e.zarr", "--out", "p.zarr")
     scans = compared("e.zarr", "p.zarr")
     split = zarr.open_group("e.zarr/test", mode="r")

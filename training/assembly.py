@@ -30,16 +30,16 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
 
 def assemble(recipe: Recipe, features: Features) -> Network:
     """The network of a recipe for these features; UserError if the sizes do not suit."""
-    knobs: Any = recipe.model  # type: ignore[attr-defined]
+    settings: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
     features.refuse_misfit()
-    model, sizes = find_model(knobs.name), (features.inputs, features.output_shape)
+    model, sizes = find_model(settings.name), (features.inputs, features.output_shape)
     if reason := features.fits(model.FIT):
-        raise UserError(f"--model {knobs.name}: {reason}; {_instead(features)}")
+        raise UserError(f"--model {settings.name}: {reason}; {_instead(features)}")
     try:
-        return Network(lambda: model.build(knobs, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
+        return Network(lambda: model.build(settings, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
     except ValueError as error:
-        raise UserError(f"--model {knobs.name}: {error}") from None
+        raise UserError(f"--model {settings.name}: {error}") from None
 
 
 def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_knobs, whole
+from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_settings, whole
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
@@ -31,7 +31,7 @@ def _parser() -> Parser:
     what = parser.add_argument_group("what")
     what.add_argument("--data", type=local, metavar="STORE", help="the dataset")
     what.add_argument("--model", metavar="NAME", help="the network (unet)")
-    what.add_argument("--recipe", metavar="NAME|FILE", help="default, seed (the published network), or a JSON file")
+    what.add_argument("--recipe", metavar="NAME|FILE", help="default, published, or a JSON file")
     what.add_argument(
         "--from",
         dest="start",
@@ -47,7 +47,7 @@ def _parser() -> Parser:
     what.add_argument("--optimizer", metavar="NAME", help="adam, sgd, muon, ...: see --describe")
     what.add_argument("--learning-rate", metavar="X", help="the highest of the schedule")
     what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
-    several(what, "--set", "KNOB=VALUE", "any knob")
+    several(what, "--set", "SETTING=VALUE", "any setting")
     where = parser.add_argument_group("where and how (the result does not depend on these)")
     where.add_argument("--out", type=local, metavar="FOLDER", help="the run (runs/<task>[-<target>]-<model>)")
     where.add_argument("--overwrite", action="store_true", help="remove the run that is there first")
@@ -57,7 +57,7 @@ def _parser() -> Parser:
     where.add_argument("--processes", type=whole(1), metavar="N", help="of several processes: how many")
     where.add_argument("--process", type=whole(0), metavar="I", help="of several processes: which this is, from 0")
     show = parser.add_argument_group("only show")
-    show.add_argument("--describe", action="store_true", help="print every knob with unit, value and meaning")
+    show.add_argument("--describe", action="store_true", help="print every setting with unit, value and meaning")
     show.add_argument("--json", action="store_true", help="for --describe")
     return parser
 
@@ -68,7 +68,7 @@ def _describe(args: argparse.Namespace) -> int:
 
     task = task_of(_options(args))
     recipe = chosen(_options(args), task)
-    show_knobs(describe(type(recipe), recipe), args.json)
+    show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
         print("\n".join(_choices(task)))
     return 0

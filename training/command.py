@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from schemas.manifest import read_manifest
 from schemas.runtime.destinations import output
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load, make
+from schemas.runtime.settings import load, make, recipe_name
 from schemas.task import find_task
 from training.contract import find_learn, find_model
 from training.pretrained import KEPT, adopt, open_start, read_recipe
@@ -112,16 +112,16 @@ def chosen(options: Options, task: str | None) -> Recipe:
     base = dict(_base(options, task, target))
     inner = base.pop("model", {})
     if not isinstance(inner, dict):
-        raise UserError(f'recipe: model = {inner!r}: must be an object of knobs, such as {{"name": "unet"}}')
+        raise UserError(f'recipe: model = {inner!r}: must be an object of settings, such as {{"name": "unet"}}')
     inner = dict(inner)
     asked = inner.pop("name", None)
     model = options.model or asked
     if inner and model == asked:
         base["model"] = inner
-    short = {knob: target if name == "target" else getattr(options, name) for name, knob in SHORT.items()}
-    settings = [*(f"{knob}={value}" for knob, value in short.items() if value is not None), *options.set]
+    short = {setting: target if name == "target" else getattr(options, name) for name, setting in SHORT.items()}
+    settings = [*(f"{setting}={value}" for setting, value in short.items() if value is not None), *options.set]
     if options.start:
-        told = base if options.recipe else {knob: value for knob, value in base.items() if knob not in KEPT}
+        told = base if options.recipe else {setting: value for setting, value in base.items() if setting not in KEPT}
         named = model if options.model or options.recipe else None
         return adopt(options.start, named, told, settings, learn)
     model = model or ("convnet" if target else "unet")
@@ -129,8 +129,8 @@ def chosen(options: Options, task: str | None) -> Recipe:
 
 
 def _base(options: Options, task: str | None, target: str | None) -> Mapping[str, Any]:
-    name = options.recipe or "default"
     recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
+    name = recipe_name(options.recipe or "default", recipes)
     if name in recipes:
         return _for_target(target, task, recipes[name]) if target else recipes[name]
     return load(name, recipes)

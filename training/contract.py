@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 
 from schemas.runtime import plugins
-from schemas.runtime.settings import Knobs, untold
+from schemas.runtime.settings import Settings, untold
 from schemas.task import Role, Task, find_task, misread
 
 type Array = jax.Array
@@ -103,7 +103,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of a task's own: a knob `loss.<name>` weighs it, 0 unless a recipe says otherwise."""
+    """A loss of a task's own: a setting `loss.<name>` weighs it, 0 unless a recipe says otherwise."""
 
     about: str
     of: Callable[[Arrays, Arrays], Array]  # predicted targets, exact ones -> (sample,)
@@ -143,14 +143,14 @@ class Learn:
     normalise: Mapping[str, By | Like] = field(default_factory=dict)  # fields by moments of all values ("field", if
     # nothing is said), of each channel, of each sample (inputs alone), or not at all; a target like an input
     crop: int | None = None  # where samples are longer, and may be cut, networks learn from parts of this length
-    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # knobs by name
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # settings by name
     version: str = "1.0"  # another first number: inputs or heads of that name mean something else
 
 
 class Model(Protocol):
     """A model's file."""
 
-    Config: type[Knobs]  # its knobs
+    Config: type[Settings]  # its settings
     FIT: Fit  # it keeps the grid of its input, may enlarge it by a whole factor, or maps any grid to any other; with
     # the operator of the task inside, it takes `fields`
     VERSION: str  # another first number: weights of the other one do not suit
@@ -193,8 +193,8 @@ def versions(task: str, model: str) -> dict[str, str]:
 
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
     yield from plugins.lacking(module, {"Config": type, "FIT": str, "VERSION": str})
-    if not issubclass(module.Config, Knobs) or "name" in module.Config.model_fields:
-        yield "Config: must be a schemas.runtime.settings.Knobs, without a knob of its own called name"
+    if not issubclass(module.Config, Settings) or "name" in module.Config.model_fields:
+        yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name"
     if module.FIT not in FITS:
         yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
     yield from untold(module.Config)

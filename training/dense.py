@@ -17,7 +17,7 @@ from flax import nnx
 from pydantic import Field, model_validator
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Shape
 
 SPREAD = 0.05  # standard deviation of a normal distribution that is cut at twice that
@@ -37,20 +37,20 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
-class Dense(Knobs):
-    """Knobs of the layers."""
+class Dense(Settings):
+    """Settings of the layers."""
 
     hidden: tuple[Annotated[int, Field(ge=1, le=10**6)], ...] | None = Field(
-        None, min_length=1, max_length=16, **knob("units of each hidden layer; none: one, as many as can ever act")
+        None, min_length=1, max_length=16, **setting("units of each hidden layer; none: one, as many as can ever act")
     )
     activations: tuple[Activation, ...] = Field(
-        ("tanh",), min_length=1, max_length=16, **knob("of each hidden layer, or one for all")
+        ("tanh",), min_length=1, max_length=16, **setting("of each hidden layer, or one for all")
     )
     initialisation: Initialisation = Field(
-        "identity", **knob(f"of all weights; random: normal, {SPREAD}, cut at twice that; biases are 0")
+        "identity", **setting(f"of all weights; random: normal, {SPREAD}, cut at twice that; biases are 0")
     )
     scalar_initialisation: Annotated[float, within()] = Field(
-        0.0, **knob("of the weights of what the network is told, beside the images, in the first layer")
+        0.0, **setting("of the weights of what the network is told, beside the images, in the first layer")
     )
 
     @model_validator(mode="after")

@@ -264,10 +264,10 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
 
 def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
     """Lower the learning rate when the loss has not fallen for a while."""
-    knobs = m.run.recipe.schedule
-    if knobs.name != "plateau" or not memory.worse or memory.worse % knobs.patience:
+    settings = m.run.recipe.schedule
+    if settings.name != "plateau" or not memory.worse or memory.worse % settings.patience:
         return state
-    return {**state, "rate": state["rate"] * knobs.factor}
+    return {**state, "rate": state["rate"] * settings.factor}
 
 
 def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str, float]:

@@ -162,7 +162,7 @@ def loss(
     further: (sample,) by name, those that the network itself gives.
     """
     truth = {field.name: fields[field.name] for field in features.targets}
-    if weights.aligned and features.task.gauge.free:
+    if weights.aligned and features.task.ambiguities.free:
         prediction = align(features.task, prediction, truth, window_of(features.task, fields))
     total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:

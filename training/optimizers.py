@@ -22,21 +22,21 @@ def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:
     return rule if clip is None else optax.chain(optax.clip_by_global_norm(clip), rule)
 
 
-def schedule(knobs: Schedule, highest: float, steps: int) -> optax.Schedule:
+def schedule(settings: Schedule, highest: float, steps: int) -> optax.Schedule:
     """Step to learning rate; `plateau` is constant here, the loop multiplies it."""
-    warmup = min(knobs.warmup, steps // 10)
+    warmup = min(settings.warmup, steps // 10)
     rest = optax.schedules.constant_schedule(highest)
-    if knobs.name == "cosine":
-        rest = optax.schedules.cosine_decay_schedule(highest, max(steps - warmup, 1), knobs.floor)
+    if settings.name == "cosine":
+        rest = optax.schedules.cosine_decay_schedule(highest, max(steps - warmup, 1), settings.floor)
     if not warmup:
         return rest
     rise = optax.schedules.linear_schedule(highest / warmup, highest, warmup - 1)
     return optax.schedules.join_schedules([rise, rest], [warmup])
 
 
-def averages(knobs: Optimizer) -> bool:
+def averages(settings: Optimizer) -> bool:
     """Whether the rule itself keeps an average that is to be evaluated."""
-    return knobs.name == "schedule_free"
+    return settings.name == "schedule_free"
 
 
 def average(parameters: Named, optimizer: Any) -> Named:
@@ -45,24 +45,24 @@ def average(parameters: Named, optimizer: Any) -> Named:
     return {name: (y - (1 - SCHEDULE_FREE) * z[name]) / SCHEDULE_FREE for name, y in parameters.items()}
 
 
-def _rule(knobs: Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
-    momentum, l1, l2 = knobs.momentum or None, knobs.l1, knobs.l2
+def _rule(settings: Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
+    momentum, l1, l2 = settings.momentum or None, settings.l1, settings.l2
     base = optax.adam(rate, b1=0)
     rules: Mapping[str, Callable[[], optax.GradientTransformation]] = {
         "adam": lambda: optax.adam(rate),
-        "adamw": lambda: optax.adamw(rate, weight_decay=knobs.weight_decay),
-        "sgd": lambda: optax.sgd(rate, momentum=momentum, nesterov=knobs.nesterov),
-        "rmsprop": lambda: optax.rmsprop(rate, knobs.decay, momentum=momentum, nesterov=knobs.nesterov),
+        "adamw": lambda: optax.adamw(rate, weight_decay=settings.weight_decay),
+        "sgd": lambda: optax.sgd(rate, momentum=momentum, nesterov=settings.nesterov),
+        "rmsprop": lambda: optax.rmsprop(rate, settings.decay, momentum=momentum, nesterov=settings.nesterov),
         "adagrad": lambda: optax.adagrad(rate),
-        "adadelta": lambda: optax.adadelta(rate, knobs.decay),
+        "adadelta": lambda: optax.adadelta(rate, settings.decay),
         "proximal_sgd": lambda: proximal.proximal_sgd(rate, l1, l2),
         "proximal_adagrad": lambda: proximal.proximal_adagrad(rate, l1, l2),
         "adagrad_da": lambda: proximal.adagrad_da(rate, l1, l2),
         "ftrl": lambda: proximal.ftrl(rate, l1, l2),
-        "muon": lambda: muon(rate, weight_decay=knobs.weight_decay, muon_weight_dimension_numbers=_matrices),
+        "muon": lambda: muon(rate, weight_decay=settings.weight_decay, muon_weight_dimension_numbers=_matrices),
         "schedule_free": lambda: schedule_free(base, rate, b1=SCHEDULE_FREE),  # Defazio et al., arXiv:2405.15682
     }
-    return rules[knobs.name]()
+    return rules[settings.name]()
 
 
 def _matrices(parameters: Named) -> Any:

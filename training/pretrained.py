@@ -15,7 +15,7 @@ from training.export.store import load_model, load_recipe
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 
-KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # knobs that are those of the model
+KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # settings that are those of the model
 FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not know where it starts
 
 
@@ -34,8 +34,8 @@ def adopt(
 ) -> Recipe:
     """The recipe of a run from the model at a path; the device is not touched.
 
-    model: its name, if told. base: knobs of a named recipe or file.
-    learn: of the dataset's task. UserError names the first knob that is told
+    model: its name, if told. base: settings of a named recipe or file.
+    learn: of the dataset's task. UserError names the first setting that is told
     otherwise than the model has it.
     """
     kept = read_recipe(path).model_dump(mode="json", include=set(KEPT))
@@ -44,8 +44,8 @@ def adopt(
         raise _refused(path, "model", model, name)
     kind = recipe_of(name, find_model(name), learn)
     told = make(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
-    for knob, value, mine in _conflicts(told, kept):
-        raise _refused(path, knob, value, mine)
+    for setting, value, mine in _conflicts(told, kept):
+        raise _refused(path, setting, value, mine)
     recipe = make(kind, {**base, **kept}, settings)
     if recipe.optimizer.name in FORGETFUL:
         raise UserError(
@@ -62,7 +62,7 @@ def _read[T](load: Callable[[Path], T], path: Path) -> T:
 
 
 def _conflicts(told: Mapping[str, Any], kept: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Knobs that differ: name, as told, as kept."""
+    """Settings that differ: name, as told, as kept."""
     for name, value in told.items():
         if isinstance(value, Mapping):
             yield from _conflicts(value, kept[name], f"{prefix}{name}.")
@@ -70,10 +70,10 @@ def _conflicts(told: Mapping[str, Any], kept: Mapping[str, Any], prefix: str = "
             yield prefix + name, value, kept[name]
 
 
-def _refused(path: Path, knob: str, told: Any, mine: Any) -> UserError:
+def _refused(path: Path, setting: str, told: Any, mine: Any) -> UserError:
     return UserError(
-        f"--from {path}: {knob} = {_shown(told)}: this model has {_shown(mine)}, which stays; "
-        f"leave {knob} out, or train a new network without --from"
+        f"--from {path}: {setting} = {_shown(told)}: this model has {_shown(mine)}, which stays; "
+        f"leave {setting} out, or train a new network without --from"
     )
 
 

@@ -81,7 +81,7 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """sha256 of its identity; of that under which its folder was begun, by a program with fewer knobs, if any."""
+        """The sha256 of the identity under which its folder was begun, also by a program with fewer settings."""
         stored = read(self.out / "run.json")
         return sha256(canonical(json.loads(stored) if stored else self.identity))
 
@@ -292,7 +292,7 @@ def _learned(out: Path) -> bool:
 
 
 def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:
-    """Yield what differs. A knob that only one of them has does not, where it changes nothing: at its default, or 0."""
+    """Yield the differences. A setting that only one of them has is none where it changes nothing: default, or 0."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         if old != new:
             yield f"{name.removeprefix('recipe.')} {json.dumps(old)}, now {json.dumps(new)}"

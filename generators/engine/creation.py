@@ -43,10 +43,10 @@ COMMAND = "generate"
 FOLDERS = {RECEIPTS: receipts.NAME, SLICES: finished_slices.NAME}  # of a run, and the names of their files
 
 
-def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
+def prepare(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = False) -> Plan:
     """The plan as it will be carried out: with the stored layout, if there is a store to go on with.
 
-    unit_samples: what the user asked for; refused if the store has another. Nothing is written.
+    shard_samples: what the user asked for; refused if the store has another. Nothing is written.
     """
     _refuse_foreign(plan, overwrite=overwrite)
     if overwrite:
@@ -57,15 +57,15 @@ def prepare(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fa
     layout = stored.layout if stored else receipts.layout(plan)
     if layout is None:
         return plan
-    if unit_samples not in (None, layout.unit):
-        raise UserError(f"--unit-samples {unit_samples}: {plan.out} is laid out in units of {layout.unit}; omit it")
+    if shard_samples not in (None, layout.shard):
+        raise UserError(f"--shard-samples {shard_samples}: {plan.out} is laid out in shards of {layout.shard}; omit it")
     update = {"layout": layout, "packages": stored.packages if stored else plan.manifest.packages}
     plan = replace(plan, manifest=plan.manifest.model_copy(update=update))
     _refuse_other_bits(plan, stored or plan.manifest)
     return plan
 
 
-def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = False) -> Plan:
+def claim(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = False) -> Plan:
     """Make a store the plan's own: metadata written, root first. Returns the plan, with the stored layout.
 
     One client at a time: another may have claimed the place since `prepare`, so all is decided again.
@@ -79,7 +79,7 @@ def claim(plan: Plan, *, unit_samples: int | None = None, overwrite: bool = Fals
         if overwrite:
             _remove(plan)
         sweep_removed(plan.out)
-        made = prepare(plan, unit_samples=unit_samples)
+        made = prepare(plan, shard_samples=shard_samples)
         _publish(made)
     return made
 

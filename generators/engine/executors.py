@@ -91,7 +91,7 @@ def local(workers: int) -> Iterator[Run]:
             security=Security.temporary(),
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its bare HTTP server: any free port
-            memory_limit=0,  # units are small by plan; a worker that is killed for its size would be killed again
+            memory_limit=0,  # shards are small by plan; a worker that is killed for its size would be killed again
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
@@ -151,7 +151,7 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
     except (KilledWorker, CommClosedError, CancelledError, TimeoutError) as error:
         raise Interrupted(
             f"the scheduler or its workers are gone ({type(error).__name__}: {str(error) or 'no answer'}); "
-            "finished units are kept: run the same command again"
+            "finished shards are kept: run the same command again"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Finished slices of samples that take long, stored beside the receipts until their unit is done.
+"""Finished slices of samples that take long, stored beside the receipts until their shard is done.
 
 Each is a file that is sealed like a receipt, with a hash over its content, the plan, the sample and the versions of the
 packages: what is damaged, or was made for something else, is made again.

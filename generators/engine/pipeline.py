@@ -1,4 +1,4 @@
-"""plan -> create -> units -> verify -> finalise. Knows nothing of tasks."""
+"""plan -> create -> shards -> verify -> finalise. Knows nothing of tasks."""
 
 import math
 import os
@@ -64,18 +64,18 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         origin="simulated",
         seed=seed,
         recipe=recipe.model_dump(mode="json"),
-        knobs={
+        settings={
             name: {"unit": row["unit"], "about": row["about"]} for name, row in describe(type(recipe), recipe).items()
         },
         generator_version=generator.VERSION,
         platform=platform_class(),
         packages=packages(),
-        layout=Layout(unit=1, block=1, chunks={}),
+        layout=Layout(shard=1, block=1, chunks={}),
     )
     return Plan(Path(os.path.abspath(output("--out", out))), manifest, recipe)
 
 
-def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
+def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
     """The plan with a layout, and the seconds that a sample takes: a few are made, so a bad recipe fails here."""
     split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
     _, most = next(shards.blocks(plan, 0, min(PROBE, n)))
@@ -85,7 +85,7 @@ def lay_out(plan: Plan, unit_samples: int | None) -> tuple[Plan, float]:
         seconds = _seconds(plan, split, 1)  # compiles or loads kernels
         if seconds < LONG:
             seconds = _seconds(plan, split, most if seconds < SLOW else 1)
-    layout = choose(plan.task, plan.manifest.sizes, seconds, unit_samples)
+    layout = choose(plan.task, plan.manifest.sizes, seconds, shard_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
 
 
@@ -121,16 +121,16 @@ def _seconds_by_slices(plan: Plan, split: str) -> float | None:
 def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
     """Time, memory, disk and files of a plan."""
     layout, samples = plan.manifest.layout, plan.manifest.samples
-    unit_bytes = min(layout.unit, max(samples.values())) * plan.nbytes() // sum(samples.values())
+    shard_bytes = min(layout.shard, max(samples.values())) * plan.nbytes() // sum(samples.values())
     arrays = len([f for f in plan.task.fields if f.per_sample and f.role != "parameter"])
     columns = len(plan.task.of("parameter"))
-    objects = sum(arrays * -(-n // layout.unit) + columns * -(-n // layout.block) for n in samples.values())
+    objects = sum(arrays * -(-n // layout.shard) + columns * -(-n // layout.block) for n in samples.values())
     return Estimate(
         samples_left=left,
         seconds_per_sample=seconds,
         workers=workers,
         seconds=seconds * left / workers,
-        memory=workers * (max(WORKER, _peak()) + 3 * unit_bytes),
+        memory=workers * (max(WORKER, _peak()) + 3 * shard_bytes),
         disk=plan.nbytes(),
         objects=objects,
     )
@@ -157,18 +157,18 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
     if cost.memory > memory:
         raise UserError(
             f"this plan needs {size(cost.memory)} of memory, the machine has {size(memory)}; "
-            "ask for fewer --workers, smaller --unit-samples or smaller images"
+            "ask for fewer --workers, smaller --shard-samples or smaller images"
         )
 
 
 def generate(
-    plan: Plan, executor: Executor, *, unit_samples: int | None = None, overwrite: bool = False
+    plan: Plan, executor: Executor, *, shard_samples: int | None = None, overwrite: bool = False
 ) -> tuple[Manifest, int]:
     """Make what of a plan is not made yet; returns the final manifest and the number of samples made now."""
     made = 0
-    with resumable(plan.out, "finished units"):
+    with resumable(plan.out, "finished shards"):
         with executor as run:
-            plan = creation.claim(plan, unit_samples=unit_samples, overwrite=overwrite)
+            plan = creation.claim(plan, shard_samples=shard_samples, overwrite=overwrite)
             for outcome in follow(run(shards.ensure, plan.jobs()), sum(plan.manifest.samples.values())):
                 made += outcome.samples * (outcome.made and outcome.kind == "samples")
         return finalise(plan), made

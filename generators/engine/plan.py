@@ -10,7 +10,7 @@ from typing import Literal
 from generators.recipe import Recipe
 from schemas import digest
 from schemas.manifest import Manifest, receipts_of
-from schemas.store import is_simulated, units
+from schemas.store import is_simulated, shard_ranges
 from schemas.task import Task
 
 RECEIPTS = "receipts"  # the folder of receipts in the folder of a run
@@ -46,16 +46,16 @@ class Plan:
     def jobs(self) -> Iterator["Job"]:
         """Everything to be done: long parameter blocks first, so that no worker is left with one at the end."""
         for split, n in self.manifest.samples.items():
-            for start, stop in units(n, self.manifest.layout.block):
+            for start, stop in shard_ranges(n, self.manifest.layout.block):
                 yield Job(self, "parameters", split, start, stop)
         for split, n in self.manifest.samples.items():
-            for start, stop in units(n, self.manifest.layout.unit):
+            for start, stop in shard_ranges(n, self.manifest.layout.shard):
                 yield Job(self, "samples", split, start, stop)
 
     def count(self) -> int:
         """The number of jobs."""
         layout = self.manifest.layout
-        return sum(-(-n // layout.unit) - (-n // layout.block) for n in self.manifest.samples.values())
+        return sum(-(-n // layout.shard) - (-n // layout.block) for n in self.manifest.samples.values())
 
     def nbytes(self) -> int:
         """Bytes of all samples before compression; images with noise hardly shrink."""

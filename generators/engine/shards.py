@@ -21,7 +21,7 @@ from schemas import digest
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.publish import inside, publish, sha256
-from schemas.store import encoded, is_simulated, metadata, units
+from schemas.store import encoded, is_simulated, metadata, shard_ranges
 from schemas.task import Field, problems
 
 BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
@@ -87,7 +87,7 @@ def _do(job: Job) -> None:
 
 
 def _refuse_if_changed(job: Job) -> None:
-    """A job of a plan that another client has extended meanwhile must not write: its last unit would be too short."""
+    """A job of a plan that another client has extended meanwhile must not write: its last shard would be too short."""
     stored = read_manifest(job.plan.out, incomplete=True)
     if not stored.same_plan(job.plan.manifest):
         raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
@@ -105,7 +105,7 @@ def _metadata(manifest: str) -> dict[str, bytes]:
 
 def _parameters(job: Job) -> Arrays:
     plan, split = job.plan, job.split
-    runs = units(job.stop - job.start, DRAWN)
+    runs = shard_ranges(job.stop - job.start, DRAWN)
     parts = [columns(plan, _drawn(plan, _streams(plan, split, range(job.start + a, job.start + b)))) for a, b in runs]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -136,7 +136,7 @@ def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield runs of samples that are simulated at once: up to BLOCK, fewer if they are large, one if slowly made."""
     nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
     length = 1 if plan.stores_slices else max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
-    return ((start + a, start + b) for a, b in units(stop - start, length))
+    return ((start + a, start + b) for a, b in shard_ranges(stop - start, length))
 
 
 def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = None) -> Arrays:

@@ -7,22 +7,26 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 
 
-class Gaps(Knobs):
+class Gaps(Settings):
     """Insensitive bands between square modules, the first module about the middle of the pattern."""
 
-    module: int = Field(24, ge=1, **knob("side of a module", "pixel"))
-    width: int = Field(2, ge=1, **knob("of the gap between two", "pixel"))
+    module: int = Field(24, ge=1, **setting("side of a module", "pixel"))
+    width: int = Field(2, ge=1, **setting("of the gap between two", "pixel"))
 
 
-class Detector(Knobs):
+class Detector(Settings):
     """Pixels are those of the finest pattern."""
 
-    beamstop: Annotated[float, within(0)] = Field(0.0, **knob("radius of the beamstop about q = 0; 0: none", "pixel"))
-    gaps: Gaps | None = Field(None, **knob("between modules; none: the detector is one"))
-    beside: float = Field(0.0, ge=-0.5, le=0.5, **knob("place of the gaps: the middle of a module from q = 0, modules"))
+    beamstop: Annotated[float, within(0)] = Field(
+        0.0, **setting("radius of the beamstop about q = 0; 0: none", "pixel")
+    )
+    gaps: Gaps | None = Field(None, **setting("between modules; none: the detector is one"))
+    beside: float = Field(
+        0.0, ge=-0.5, le=0.5, **setting("place of the gaps: the middle of a module from q = 0, modules")
+    )
 
     def seen(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
         """1 where a pattern (qy, qx) is measured, 0 where not."""

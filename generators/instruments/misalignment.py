@@ -13,23 +13,23 @@ from pydantic import Field
 
 from generators.instruments.spline import affine
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 
 type Mode = Literal["uniform", "gaussian"]
 MODE = "uniform in +-magnitude, or gaussian with that standard deviation"
 
 
-class Misalignment(Knobs):
+class Misalignment(Settings):
     """Magnitudes of three kinds of misalignment, each switched off by 0; independent for each image."""
 
-    rotation: Annotated[float, within(0, np.pi)] = Field(np.deg2rad(3.0), **knob("turn about the centre", "rad"))
-    rotation_mode: Mode = Field("uniform", **knob(MODE))
-    scale: Annotated[float, within(0, 0.5)] = Field(0.02, **knob("magnification, relative to 1"))
-    scale_mode: Mode = Field("uniform", **knob(MODE))
+    rotation: Annotated[float, within(0, np.pi)] = Field(np.deg2rad(3.0), **setting("turn about the centre", "rad"))
+    rotation_mode: Mode = Field("uniform", **setting(MODE))
+    scale: Annotated[float, within(0, 0.5)] = Field(0.02, **setting("magnification, relative to 1"))
+    scale_mode: Mode = Field("uniform", **setting(MODE))
     shift: Annotated[float, within(0, 0.5)] = Field(
-        0.01, **knob("displacement in a random direction", "fraction of the field of view")
+        0.01, **setting("displacement in a random direction", "fraction of the field of view")
     )
-    shift_mode: Mode = Field("uniform", **knob("length uniform in 0..magnitude, or the modulus of a gaussian"))
+    shift_mode: Mode = Field("uniform", **setting("length uniform in 0..magnitude, or the modulus of a gaussian"))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from physics import probe
 from schemas.fields.illuminated_patches import mask, quarter
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import setting
 
 OPTICS = (
     "defocus",
@@ -31,19 +31,19 @@ class Probe(ArrayFile):
     held: ClassVar[str] = "probe"
     wanted: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
 
-    voltage: Annotated[float, within(1e3, 1e7)] = Field(80e3, **knob("accelerating voltage", "V"))
-    semi_angle: Annotated[float, within(0, 1, above=True)] = Field(34.6e-3, **knob("of convergence", "rad"))
-    defocus: Annotated[float, within()] = Field(0.0, **knob("C1; positive: the focus lies upstream", "nm"))
-    spherical: Annotated[float, within()] = Field(0.0, **knob("C3", "nm"))
-    astigmatism: Annotated[float, within()] = Field(0.0, **knob("A1", "nm"))
-    azimuth: Annotated[float, within()] = Field(0.0, **knob("of A1, from x towards y", "rad"))
-    coma: Annotated[float, within()] = Field(0.0, **knob("B2, axial", "nm"))
-    coma_azimuth: Annotated[float, within()] = Field(0.0, **knob("of B2, from x towards y", "rad"))
-    threefold: Annotated[float, within()] = Field(0.0, **knob("A2, threefold astigmatism", "nm"))
-    threefold_azimuth: Annotated[float, within()] = Field(0.0, **knob("of A2, from x towards y", "rad"))
+    voltage: Annotated[float, within(1e3, 1e7)] = Field(80e3, **setting("accelerating voltage", "V"))
+    semi_angle: Annotated[float, within(0, 1, above=True)] = Field(34.6e-3, **setting("of convergence", "rad"))
+    defocus: Annotated[float, within()] = Field(0.0, **setting("C1; positive: the focus lies upstream", "nm"))
+    spherical: Annotated[float, within()] = Field(0.0, **setting("C3", "nm"))
+    astigmatism: Annotated[float, within()] = Field(0.0, **setting("A1", "nm"))
+    azimuth: Annotated[float, within()] = Field(0.0, **setting("of A1, from x towards y", "rad"))
+    coma: Annotated[float, within()] = Field(0.0, **setting("B2, axial", "nm"))
+    coma_azimuth: Annotated[float, within()] = Field(0.0, **setting("of B2, from x towards y", "rad"))
+    threefold: Annotated[float, within()] = Field(0.0, **setting("A2, threefold astigmatism", "nm"))
+    threefold_azimuth: Annotated[float, within()] = Field(0.0, **setting("of A2, from x towards y", "rad"))
 
     source: Annotated[float, within(0)] = Field(
-        0.0, **knob("rms along each axis of a Gaussian, incoherent source, seen at the specimen; 0: a point", "nm")
+        0.0, **setting("rms along each axis of a Gaussian, incoherent source, seen at the specimen; 0: a point", "nm")
     )
 
     def wave(self, n: int, sampling: float) -> np.ndarray:
@@ -60,43 +60,45 @@ class Probe(ArrayFile):
 
 
 @lru_cache(maxsize=4)
-def _wave(knobs: Probe, n: int, sampling: float) -> np.ndarray:
-    wave = _from_file(knobs, n) if knobs.from_file else _from_optics(knobs, n, sampling)
+def _wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
+    wave = _from_file(settings, n) if settings.from_file else _from_optics(settings, n, sampling)
     if not mask(wave).any():
         raise UserError(f"probe: is dark in the middle {quarter(n)} of its {n}x{n} pixels; centre it on pixel N//2")
-    _check_source(knobs, wave, sampling)
+    _check_source(settings, wave, sampling)
     wave.flags.writeable = False
     return wave
 
 
-def _check_source(knobs: Probe, wave: np.ndarray, sampling: float) -> None:
-    if knobs.source / sampling > (most := probe.widest(wave)):
+def _check_source(settings: Probe, wave: np.ndarray, sampling: float) -> None:
+    if settings.source / sampling > (most := probe.widest(wave)):
         raise UserError(
-            f"probe.source = {knobs.source:g} nm: must be at most {most * sampling:.3g} nm for this aperture "
+            f"probe.source = {settings.source:g} nm: must be at most {most * sampling:.3g} nm for this aperture "
             f"({probe.MOST}x{probe.MOST} moved probes); lower it, or narrow the aperture"
         )
 
 
 @lru_cache(maxsize=4)
-def _modes(knobs: Probe, n: int, sampling: float) -> np.ndarray:
-    found: np.ndarray = probe.of_source(_wave(knobs, n, sampling), knobs.source / sampling).astype(np.complex64)
+def _modes(settings: Probe, n: int, sampling: float) -> np.ndarray:
+    found: np.ndarray = probe.of_source(_wave(settings, n, sampling), settings.source / sampling).astype(np.complex64)
     found.flags.writeable = False
     return found
 
 
-def _from_optics(knobs: Probe, n: int, sampling: float) -> np.ndarray:
-    optics = {name: getattr(knobs, name) for name in OPTICS}
-    wave = probe.probe((n, n), sampling, knobs.voltage, knobs.semi_angle, power=1 / n**2, **optics)
+def _from_optics(settings: Probe, n: int, sampling: float) -> np.ndarray:
+    optics = {name: getattr(settings, name) for name in OPTICS}
+    wave = probe.probe((n, n), sampling, settings.voltage, settings.semi_angle, power=1 / n**2, **optics)
     return wave.astype(np.complex64)  # type: ignore[no-any-return]
 
 
-def _from_file(knobs: Probe, n: int) -> np.ndarray:
-    wave = knobs.array()
+def _from_file(settings: Probe, n: int) -> np.ndarray:
+    wave = settings.array()
     if wave.dtype.kind != "c" or wave.ndim != 2:
-        raise knobs.refused(f"holds {wave.dtype} of shape {wave.shape}")
+        raise settings.refused(f"holds {wave.dtype} of shape {wave.shape}")
     if wave.shape != (n, n):
-        raise knobs.refused(f"has {wave.shape[0]}x{wave.shape[1]} pixels, patterns have {n}x{n}: set pattern to suit")
+        raise settings.refused(
+            f"has {wave.shape[0]}x{wave.shape[1]} pixels, patterns have {n}x{n}: set pattern to suit"
+        )
     power = (abs(wave) ** 2).sum()
     if not power:
-        raise knobs.refused("is dark")
+        raise settings.refused("is dark")
     return (wave / np.sqrt(power * n**2)).astype(np.complex64)  # type: ignore[no-any-return]

@@ -8,23 +8,23 @@ from pydantic import Field, model_validator
 from physics import focal_series
 from physics.transport_of_intensity import transport, vacuum
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 
 type Offset = Literal["none", "annulus", "mean_error"]
 
 
-class Retrieval(Knobs):
+class Retrieval(Settings):
     """How; `--set retrieval=tie` is short for retrieval.method=tie."""
 
     method: Literal["tie", "misell"] = Field(
-        "tie", **knob("transport of intensity, or Gerchberg, Saxton and Misell from there on")
+        "tie", **setting("transport of intensity, or Gerchberg, Saxton and Misell from there on")
     )
-    cutoff: Annotated[float, within(0)] = Field(0.004, **knob("tie: frequencies below it are damped", "1/nm"))
-    floor: Annotated[float, within(0)] = Field(0.1, **knob("tie: intensity below which the division is damped"))
-    iterations: int = Field(10, ge=1, le=10_000, **knob("misell: sweeps through the planes and back"))
+    cutoff: Annotated[float, within(0)] = Field(0.004, **setting("tie: frequencies below it are damped", "1/nm"))
+    floor: Annotated[float, within(0)] = Field(0.1, **setting("tie: intensity below which the division is damped"))
+    iterations: int = Field(10, ge=1, le=10_000, **setting("misell: sweeps through the planes and back"))
     offset: Offset = Field(
         "none",
-        **knob("subtracted: nothing, the mean in vacuum, or, an oracle that reads the truth, the mean error"),
+        **setting("subtracted: nothing, the mean in vacuum, or, an oracle that reads the truth, the mean error"),
     )
 
     @model_validator(mode="before")

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from generators.specimens.from_files.arrays import ArrayFile
 from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between, knob
+from schemas.runtime.settings import Settings, between, setting
 
 LARGEST = 8192  # pixels of an object along each side
 GOLDEN = (5**0.5 - 1) / 2
@@ -42,23 +42,23 @@ class Positions(ArrayFile):
         return found.astype(np.float64)
 
 
-class Scan(Knobs):
+class Scan(Settings):
     """A pattern per position; the samples of one scan follow one another."""
 
-    rows: int = Field(256, ge=1, le=65536, **knob("of the raster, along y"))
-    columns: int = Field(256, ge=1, le=65536, **knob("of the raster, along x"))
+    rows: int = Field(256, ge=1, le=65536, **setting("of the raster, along y"))
+    columns: int = Field(256, ge=1, le=65536, **setting("of the raster, along x"))
     step: Annotated[Range, within(0, above=True)] = between(
         0.0248, 0.0248, "between neighbours of the raster; of a range, scans have evenly spaced ones (logarithm)", "nm"
     )
-    rotation: Annotated[float, within()] = Field(0.0, **knob("of the raster, from x towards y", "rad"))
-    jitter: Annotated[float, within(0)] = Field(0.0, **knob("of each position along y and x, uniform, +-", "nm"))
+    rotation: Annotated[float, within()] = Field(0.0, **setting("of the raster, from x towards y", "rad"))
+    jitter: Annotated[float, within(0)] = Field(0.0, **setting("of each position along y and x, uniform, +-", "nm"))
     positions: Positions | None = Field(
-        None, **knob("(row, column) in pixels of the object, read from a file, in place of the raster")
+        None, **setting("(row, column) in pixels of the object, read from a file, in place of the raster")
     )
-    scans: int = Field(1, ge=1, le=65536, **knob("in the dataset, of an object each"))
+    scans: int = Field(1, ge=1, le=65536, **setting("in the dataset, of an object each"))
     fluence: Annotated[Range, within(0, above=True)] | None = Field(
         None,
-        **knob("sets the dose of a pattern: fluence step^2; a range: as of step; none: dose", "electron / nm^2"),
+        **setting("sets the dose of a pattern: fluence step^2; a range: as of step; none: dose", "electron / nm^2"),
     )
 
     @model_validator(mode="after")

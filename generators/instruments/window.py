@@ -6,17 +6,17 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 
 
-class Window(Knobs):
+class Window(Settings):
     """A disk about the central pixel; `--set window=0.4` is short for window.radius=0.4."""
 
     radius: Annotated[float, within(0, 1, above=True)] = Field(
-        0.5, **knob("of the disk", "fraction of the image width")
+        0.5, **setting("of the disk", "fraction of the image width")
     )
     edge: Annotated[float, within(0, 1)] = Field(
-        0.0, **knob("width of the cosine edge inside the radius; 0 is a hard edge", "fraction of the image width")
+        0.0, **setting("width of the cosine edge inside the radius; 0 is a hard edge", "fraction of the image width")
     )
 
     @model_validator(mode="before")

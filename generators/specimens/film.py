@@ -23,7 +23,7 @@ from generators.specimens.planar import random_field
 from generators.specimens.planar.random_field import Floats
 from generators.specimens.random_values import stored
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between
+from schemas.runtime.settings import Settings, between
 
 ROUNDING = 1e-3  # of a ring of waves: so much the width of a grid may err without asking for one more
 FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
@@ -31,7 +31,7 @@ FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a
 type Pair = tuple[float, float]
 
 
-class Film(Knobs):
+class Film(Settings):
     """How films are drawn; the defaults are of carbon."""
 
     thickness: Annotated[Range, within(0, above=True)] = between(5.0, 20.0, "mean of the film", "nm")
@@ -68,8 +68,8 @@ def check(film: Film, field_of_view: float) -> None:
 
 def draw(film: Film, rng: np.random.Generator) -> DrawnFilm:
     """A film. Always consumes as many numbers of `rng`."""
-    knobs = (film.thickness, film.potential, film.absorption, film.roughness, film.correlation)
-    numbers: tuple[float, float, float, float, float] = stored(*(knob.draw(rng) for knob in knobs))
+    settings = (film.thickness, film.potential, film.absorption, film.roughness, film.correlation)
+    numbers: tuple[float, float, float, float, float] = stored(*(setting.draw(rng) for setting in settings))
     return DrawnFilm(*numbers, int(2**32 * rng.random()))
 
 

@@ -17,14 +17,14 @@ type Quaternion = tuple[float, float, float, float]
 
 
 def whole(value: Range) -> Range:
-    """The rule of a knob that counts."""
+    """The rule of a setting that counts."""
     if value.low % 1 or value.high % 1:
         raise ValueError("must be whole numbers")
     return value
 
 
 def shares(weights: tuple[float, ...]) -> tuple[float, ...]:
-    """The rule of a knob that holds the weights of a mixture."""
+    """The rule of a setting that holds the weights of a mixture."""
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights):
         raise ValueError("must be numbers of at least 0, and not all 0")
     return weights

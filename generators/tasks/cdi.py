@@ -34,7 +34,7 @@ from physics import noise
 from physics.diffraction import amplitude, coarser, embed, partially_coherent
 from schemas.fields import displacements, outlines
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import between, knob
+from schemas.runtime.settings import between, setting
 from schemas.wave_ambiguities import canonical
 
 VERSION = 2  # 1 left hulls as narrow as they were drawn
@@ -42,28 +42,30 @@ INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
 
 
 class Recipe(recipe.Recipe):
-    """Every knob of the task."""
+    """Every setting of the task."""
 
-    image_size: int = Field(32, ge=8, le=2048, **knob("of the square image, and of the network's pattern", "pixel"))
-    oversampling: int = Field(1, ge=1, le=2, **knob("pixels of that pattern to those that the object needs, each way"))
-    sampling: Annotated[float, within(0, above=True)] = Field(
-        10.0, **knob("width of a pixel of the object: a scale for plots, patterns do not depend on it", "nm")
+    image_size: int = Field(32, ge=8, le=2048, **setting("of the square image, and of the network's pattern", "pixel"))
+    oversampling: int = Field(
+        1, ge=1, le=2, **setting("pixels of that pattern to those that the object needs, each way")
     )
-    outline: Outline = Field(Outline(), **knob("of the object"))
+    sampling: Annotated[float, within(0, above=True)] = Field(
+        10.0, **setting("width of a pixel of the object: a scale for plots, patterns do not depend on it", "nm")
+    )
+    outline: Outline = Field(Outline(), **setting("of the object"))
     edge: Annotated[Range, within(0)] = between(1.0, 1.0, "of the outline, a standard deviation; 0: sharp", "pixel")
     narrowest: Annotated[float, within(0)] = Field(
         2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so that a pixel's centre lies within
-        **knob("least width of a hull: if it is less, points are drawn again, up to 20 times", "pixel"),
+        **setting("least width of a hull: if it is less, points are drawn again, up to 20 times", "pixel"),
     )
-    displacement: Displacement = Field(Displacement(), **knob("the phase within"))
-    canonical: bool = Field(True, **knob("targets are centred, of mean phase 0, the chosen one of both twins"))
+    displacement: Displacement = Field(Displacement(), **setting("the phase within"))
+    canonical: bool = Field(True, **setting("targets are centred, of mean phase 0, the chosen one of both twins"))
     noise: Annotated[Range, within(0, 10)] = between(
         0.0, 0.01, "fractional shot noise s of the brightest pixel, stopped or not: 1/s^2 counts; 0: none"
     )
     coherence: Annotated[Range, within(0, 100)] = between(
         0.0, 0.0, "blur of the finest pattern by the source, a standard deviation", "pixel"
     )
-    detector: Detector | None = Field(None, **knob("what the detector does not see; none: it sees all"))
+    detector: Detector | None = Field(None, **setting("what the detector does not see; none: it sees all"))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -107,7 +109,7 @@ RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
     # Cherukara, Nashed and Harder 2018; with --n 180000 --validation 20000 --test 1000. Their numbers of points,
     # gratings and Gaussians are not published.
-    "seed": Recipe(canonical=False, noise=Range(low=0.0, high=0.0)),
+    "published": Recipe(canonical=False, noise=Range(low=0.0, high=0.0)),
 }
 
 

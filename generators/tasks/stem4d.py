@@ -43,7 +43,7 @@ from schemas.fields import lattices, picture_views, textures
 from schemas.fields.illuminated_patches import ENLARGED, enlarged, mask, offsets, repeated
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import between, knob
+from schemas.runtime.settings import between, setting
 
 VERSION = 1
 INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
@@ -53,27 +53,31 @@ type Shape = tuple[int, int]
 
 
 class Recipe(recipe.Recipe, ThinObjects):
-    """Every knob of the task."""
+    """Every setting of the task."""
 
     pattern: int = Field(
-        32, ge=8, le=512, multiple_of=ENLARGED, **knob("pixels of a pattern along each side; a multiple of 4", "pixel")
+        32,
+        ge=8,
+        le=512,
+        multiple_of=ENLARGED,
+        **setting("pixels of a pattern along each side; a multiple of 4", "pixel"),
     )
-    sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **knob("width of a pixel of the object", "nm"))
-    probe: Probe = Field(Probe(), **knob("in the plane of the specimen"))
+    sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **setting("width of a pixel of the object", "nm"))
+    probe: Probe = Field(Probe(), **setting("in the plane of the specimen"))
     dose: Annotated[Range, within(0, 1e12, above=True)] = between(
         1e3,
         1e5,
         "in a pattern; of a range, its logarithm is uniform. 4.5e7 electrons/nm^2 at a step of 0.0248 nm: 27677",
         "electron",
     )
-    noise: int = Field(1, ge=0, le=1, **knob("1: electrons are counted; 0: none, as of an infinite dose"))
+    noise: int = Field(1, ge=0, le=1, **setting("1: electrons are counted; 0: none, as of an infinite dose"))
     store: Literal["measurement", "expectation", "both"] = Field(
-        "measurement", **knob("amplitudes with noise, without, or both (adds amplitude_expected)")
+        "measurement", **setting("amplitudes with noise, without, or both (adds amplitude_expected)")
     )
-    phase_patch: bool = Field(False, **knob("store the phase under the whole probe, too"))
-    object_size: int = Field(64, ge=8, le=8192, **knob("of an object that is not scanned, along each side", "pixel"))
-    patterns_per_object: int = Field(16, ge=1, **knob("at random places of it; in scans, all of a scan's"))
-    scan: Scan | None = Field(None, **knob("whole scans, in the split test alone; none: single patterns"))
+    phase_patch: bool = Field(False, **setting("store the phase under the whole probe, too"))
+    object_size: int = Field(64, ge=8, le=8192, **setting("of an object that is not scanned, along each side", "pixel"))
+    patterns_per_object: int = Field(16, ge=1, **setting("at random places of it; in scans, all of a scan's"))
+    scan: Scan | None = Field(None, **setting("whole scans, in the split test alone; none: single patterns"))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -158,7 +162,7 @@ RECIPES: Mapping[str, Recipe] = {
     # deep-phase-imaging (Phys. Rev. Lett. 130, 016101): its dose; with --n 23750 --validation 1250, its probe
     # (--set probe.path=probe.npy), and pictures (pictures.path=FOLDER pictures.part=1 object_size=32
     # patterns_per_object=1).
-    "seed": Recipe(dose=Range(low=27_882, high=27_882)),
+    "published": Recipe(dose=Range(low=27_882, high=27_882)),
     # Twisted layers of hexagonal boron nitride as the same authors measured them; --n 0 --validation 0 --test 65536.
     "hbn_scan": Recipe(
         lattice=Lattice(

@@ -50,7 +50,7 @@ from physics.electron import wavelength
 from physics.magnetics import separate
 from schemas.fields import films, particles
 from schemas.runtime.ranges import Range, power_of_two, within
-from schemas.runtime.settings import between, knob
+from schemas.runtime.settings import between, setting
 from schemas.tasks.tie import COMPONENTS
 
 VERSION = 3
@@ -70,18 +70,18 @@ def _odd(images: int) -> int:
 
 
 class Recipe(recipe.Recipe):
-    """Every knob of the task."""
+    """Every setting of the task."""
 
     images: Annotated[int, AfterValidator(_odd)] = Field(
-        3, ge=2, le=1001, **knob("of a series: 2 (under, over), or an odd number with the in-focus one amid")
+        3, ge=2, le=1001, **setting("of a series: 2 (under, over), or an odd number with the in-focus one amid")
     )
-    image_size: int = Field(64, ge=8, le=4096, **knob("of the square image", "pixel"))
-    field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **knob("width of the image", "nm"))
+    image_size: int = Field(64, ge=8, le=4096, **setting("of the square image", "pixel"))
+    field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **setting("width of the image", "nm"))
     supersampling: Annotated[int, power_of_two()] = Field(
-        4, ge=1, le=64, **knob("points of the simulation to a pixel, along each side; a power of two")
+        4, ge=1, le=64, **setting("points of the simulation to a pixel, along each side; a power of two")
     )
-    padding: int = Field(1, ge=1, le=8, **knob("simulated field to image; 1: the image is periodic"))
-    slices: int = Field(1, ge=1, le=4096, **knob("of the specimen along the beam; 1: projection approximation"))
+    padding: int = Field(1, ge=1, le=8, **setting("simulated field to image; 1: the image is periodic"))
+    slices: int = Field(1, ge=1, le=4096, **setting("of the specimen along the beam; 1: projection approximation"))
     voltage: Annotated[Range, within(1e3, 1e7)] = between(300e3, 300e3, "accelerating voltage", "V")
     defocus: Annotated[Range, within(0, above=True)] = between(
         8e3, 12e3, "of the outermost images, -z and +z; the others in equal steps", "nm"
@@ -91,20 +91,20 @@ class Recipe(recipe.Recipe):
     noise: Annotated[Range, within(0, 10)] = between(
         0.0, 0.01, "fractional shot noise s: 1/s^2 electrons a vacuum pixel; 0: infinite dose"
     )
-    misalignment: Misalignment | None = Field(Misalignment(), **knob("of the images; none: all in one frame"))
-    window: Window | None = Field(None, **knob("circular window on images and phase; none: the whole image"))
-    specimen: Nanoparticle = Field(Nanoparticle(), **knob("procedural nanoparticles"))
-    film: Film | None = Field(None, **knob("support film behind the specimen; none: vacuum"))
-    files: SpecimenFiles | None = Field(None, **knob("specimens read from files in place of procedural ones"))
-    magnetic: Magnetisation | None = Field(None, **knob("magnetisation of the specimen; none: not magnetic"))
-    component: Component = Field("total", **knob("of the phase, that is the target"))
-    flipped: bool = Field(False, **knob("a second series, of the specimen turned over: its magnetic phase reversed"))
-    waves: WaveFiles | None = Field(None, **knob("exit waves read from files in place of specimens"))
+    misalignment: Misalignment | None = Field(Misalignment(), **setting("of the images; none: all in one frame"))
+    window: Window | None = Field(None, **setting("circular window on images and phase; none: the whole image"))
+    specimen: Nanoparticle = Field(Nanoparticle(), **setting("procedural nanoparticles"))
+    film: Film | None = Field(None, **setting("support film behind the specimen; none: vacuum"))
+    files: SpecimenFiles | None = Field(None, **setting("specimens read from files in place of procedural ones"))
+    magnetic: Magnetisation | None = Field(None, **setting("magnetisation of the specimen; none: not magnetic"))
+    component: Component = Field("total", **setting("of the phase, that is the target"))
+    flipped: bool = Field(False, **setting("a second series, of the specimen turned over: its magnetic phase reversed"))
+    waves: WaveFiles | None = Field(None, **setting("exit waves read from files in place of specimens"))
     in_focus: Literal["measured", "averaged"] = Field(
-        "measured", **knob("of three images, the one amid; averaged: no such image, the mean of the two others")
+        "measured", **setting("of three images, the one amid; averaged: no such image, the mean of the two others")
     )
-    retrieval: Retrieval | None = Field(None, **knob("phase found by a classical method, stored as phase_retrieved"))
-    store: Store = Field("measurement", **knob("images with noise, without, or both (adds intensity_expected)"))
+    retrieval: Retrieval | None = Field(None, **setting("phase found by a classical method, stored as phase_retrieved"))
+    store: Store = Field("measurement", **setting("images with noise, without, or both (adds intensity_expected)"))
 
     @model_validator(mode="after")
     def _sampled(self) -> Self:
@@ -196,7 +196,7 @@ RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
     # After phase-ret-dl (arXiv:1709.09940), the example of its README; with --n 5000 --validation 0 --test 100. What
     # differs: docs/phase-ret-dl.md; particles are turned uniformly on SO(3), smooth bodies, not voxels.
-    "seed": Recipe(
+    "published": Recipe(
         images=2,
         supersampling=1,
         defocus=Range(low=10e3, high=10e3),

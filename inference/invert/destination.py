@@ -50,7 +50,7 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
 
 
 def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
-    """Say that all units are there."""
+    """Say that all shards are there."""
     complete = predictions.model_copy(update={"status": "complete", "seconds_per_sample": seconds})
     publish(path / "zarr.json", metadata(complete)["zarr.json"], durable=True)
     return complete

@@ -44,8 +44,8 @@ def classical(
         hardware=processor(),
         settings=settings,
         tuning=tuned,
-        whole=method.unit == "group",
-        unit=method.unit,
+        whole=method.scope == "group",
+        scope=method.scope,
         group=method.group,
     )
 

@@ -1,4 +1,4 @@
-"""Invert one split of a dataset, unit by unit. The same command keeps the units that are whole, and does the rest."""
+"""Invert one split of a dataset, shard by shard. The same command keeps whole shards and does the rest."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.progress import pace, progress
 from schemas.runtime.publish import claimed, exists, inside, publish, resumable
-from schemas.store import units
+from schemas.store import shard_ranges
 from schemas.target_kinds import probability
 from schemas.task import Field, Task
 
@@ -110,7 +110,7 @@ class Inversion:
             split=source.split,
             split_digest=manifest.split_digests[source.split],
             samples=source.samples,
-            unit=source.unit,
+            unit=source.shard,
             chunks={f.name: self._chunks(f.name, f.shape(sizes)) for f in stored},
             tiles=dict(self.tiles.lengths),
             overlap=self.tiles.overlap,
@@ -122,7 +122,7 @@ class Inversion:
         )
 
     def _chunks(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self.source.manifest.layout.chunks.get(name, (self.source.unit, *shape))
+        return self.source.manifest.layout.chunks.get(name, (self.source.shard, *shape))
 
     @property
     def block(self) -> int:
@@ -197,14 +197,14 @@ def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, i
 
     Returns what stands in the store now, how many samples were done, and how many of those hold what is no number.
     """
-    with resumable(job.out, "finished units"):
+    with resumable(job.out, "finished shards"):
         return _run(job, overwrite=overwrite)
 
 
 def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
-    n, clock = predictions.samples, Clock(groups=job.inverter.unit == "group")
-    missing = dict(ends for ends in units(n, predictions.unit) if not _whole(job.out, predictions, *ends))
+    n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
+    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _whole(job.out, predictions, *ends))
     made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
     with progress(n) as show:
         for part in _invert(job, predictions, clock, missing):
@@ -218,7 +218,7 @@ def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
 
 
 def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
-    """Whether a unit is there and its checksums hold."""
+    """Whether a shard is there and its checksums hold."""
     try:
         read_rows(out, predictions, slice(start, stop), everything=True)
     except UserError:
@@ -229,12 +229,12 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
 def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
     """Invert the samples of missing units, start to stop, and publish each with its last one. Yields how many are done.
 
-    Where groups end within a unit, one of them may have been inverted before.
+    Where groups end within a shard, one of them may have been inverted before.
     """
     parts: dict[int, list[tuple[np.ndarray, Block]]] = {start: [] for start in missing}
     for rows in _blocks(job, missing):
         values = clock.time(job.invert, job.source.take(job.inverter.inputs, rows), len(rows))
-        for start in parts.keys() & set((rows // predictions.unit * predictions.unit).tolist()):
+        for start in parts.keys() & set((rows // predictions.shard * predictions.shard).tolist()):
             here = slice(*np.searchsorted(rows, (start, missing[start])))
             parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
             yield len(rows[here])
@@ -244,7 +244,7 @@ def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Map
 
 def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
     """Return what is inverted at once: blocks within units, or whole groups."""
-    if job.inverter.unit == "group":
+    if job.inverter.scope == "group":
         wanted = np.zeros(job.source.samples, bool)
         for start, stop in missing.items():
             wanted[start:stop] = True
@@ -261,14 +261,14 @@ def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
 
 
 def _publish(job: Inversion, predictions: Predictions, start: int, values: Block) -> None:
-    """The objects of a unit."""
+    """The objects of a shard."""
     for key, data in objects(predictions, start, values).items():
         publish(inside(job.out, key), data)
 
 
 def _first(job: Inversion) -> np.ndarray:
     """The samples that are inverted at once before any others."""
-    if job.inverter.unit == "group":
+    if job.inverter.scope == "group":
         return job.source.groups(job.inverter.group)[0]
     return np.arange(job.source.samples)[: job.block]
 

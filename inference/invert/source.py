@@ -34,9 +34,9 @@ class Source:
         return self.manifest.samples[self.split]
 
     @property
-    def unit(self) -> int:
+    def shard(self) -> int:
         """Samples in an object of the dataset."""
-        return self.manifest.layout.unit
+        return self.manifest.layout.shard
 
     @property
     def task(self) -> Task:
@@ -56,7 +56,7 @@ class Source:
         first, last = int(rows[0]), int(rows[-1]) + 1
         if last - first == len(rows):
             return self.read(names, first, last)
-        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.unit)) + 1)  # an object is read once
+        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.shard)) + 1)  # an object is read once
         fields = [self.task[name] for name in names]
         return {
             field.name: np.concatenate([self._read(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])

@@ -41,7 +41,7 @@ def _row(method: Method) -> dict[str, Any]:
         "about": method.about,
         "needs": list(method.needs),
         "uses": list(method.uses),
-        "unit": method.unit,
+        "scope": method.scope,
         "version": method.version,
         "settings": settings,
     }
@@ -67,7 +67,7 @@ def _show(title: str, method: Method) -> None:
     console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
     uses = f"; where there are: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups" + (f", one by one, as {method.group} numbers them" if method.group else "")
-    console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.unit == 'group' else ''}")
+    console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
         table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))

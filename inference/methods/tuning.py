@@ -13,7 +13,7 @@ from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.runtime.errors import UserError, meant
 from schemas.scores import nrms, nrms_aligned, score
-from schemas.store import units
+from schemas.store import shard_ranges
 from schemas.task import find_task
 
 SAMPLES = 256  # tuned on, at most
@@ -131,8 +131,8 @@ def _split(source: Source) -> str | None:
 
 def _blocks(method: Method, source: Source, names: Iterable[str]) -> list[np.ndarray]:
     """The samples that are tuned on, in blocks that the method can take. names: of fields that are read."""
-    if method.unit != "group":
-        return [np.arange(*ends) for ends in units(min(source.samples, SAMPLES), BLOCK)]
+    if method.scope != "group":
+        return [np.arange(*ends) for ends in shard_ranges(min(source.samples, SAMPLES), BLOCK)]
     groups, fields = source.groups(method.group), [source.task[name] for name in names]
     sample = sum(field.nbytes(source.manifest.sizes) for field in fields if field.per_sample)
     ends = np.cumsum([len(rows) for rows in groups]) * sample

@@ -10,7 +10,7 @@ import numpy as np
 from inference.contract import Found, Section
 from inference.invert.source import Source
 from schemas.predictions import read_predictions, read_rows
-from schemas.store import units
+from schemas.store import shard_ranges
 from schemas.target_kinds import areas, confusion
 from schemas.task import Field
 
@@ -41,7 +41,7 @@ SECTION = Section("Classes", _found)
 def _counted(source: Source, field: Field, path: Path) -> np.ndarray:
     """Count the values of all samples, unit by unit."""
     predictions, total = read_predictions(path), np.zeros((len(field.classes), len(field.classes) + 1), np.int64)
-    for start, stop in units(source.samples, source.unit):
+    for start, stop in shard_ranges(source.samples, source.shard):
         exact = source.read([field.name], start, stop)[field.name]
         total += confusion(field, read_rows(path, predictions, slice(start, stop))[field.name], exact)
     return total

@@ -48,13 +48,15 @@ def _tuning(tuning: Tuning | None) -> str:
 
 
 def recipe(result: Result) -> Table:
-    """Return all knobs of the dataset's recipe."""
-    knobs = result.source.manifest.knobs
-    rows = [_knob(name, value, knobs.get(name, {})) for name, value in flat(result.source.manifest.recipe or {})]
-    return ["knob", "value", "unit", "meaning"], rows
+    """Return all settings of the dataset's recipe."""
+    settings = result.source.manifest.settings
+    rows = [
+        _recipe_row(name, value, settings.get(name, {})) for name, value in flat(result.source.manifest.recipe or {})
+    ]
+    return ["setting", "value", "unit", "meaning"], rows
 
 
-def _knob(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
+def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
     return [name, _shown(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
 
 
@@ -76,7 +78,7 @@ def provenance(found: Evaluation) -> list[Sequence[Cell]]:
         ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
-        ["gauge", ", ".join(manifest.task.gauge.free) or "none"],
+        ["ambiguities", ", ".join(manifest.task.ambiguities.free) or "none"],
         *([run.name, _origin(result, run)] for run in result.methods),
     ]
 

@@ -16,7 +16,7 @@ from schemas.predictions import Predictions, read_predictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.progress import pace, progress
 from schemas.scores import nrms_aligned, score_and_correlation, summary
-from schemas.store import units
+from schemas.store import shard_ranges
 from schemas.task import SAMPLE, Task
 
 BLOCK = 64  # samples scored at once: float64 copies of them stay small
@@ -81,7 +81,7 @@ class Result:
     @property
     def published(self) -> str | None:
         """The score of rank before alignment, shown beside it; None where it is the same or the task has its own."""
-        return "nrms" if self.rank == "nrms_aligned" and self.task.gauge.free else None
+        return "nrms" if self.rank == "nrms_aligned" and self.task.ambiguities.free else None
 
     def broken(self, run: ScoredPredictions) -> int:
         """How many predictions hold what is no number: they have no score."""
@@ -105,7 +105,7 @@ class Result:
         return np.inf if mean is None else float(mean)
 
     def sample(self, index: int) -> tuple[Arrays, dict[str, Arrays]]:
-        """One sample: inputs and targets, and the predictions of each run in the gauge of the truth."""
+        """One sample: inputs and targets, and the predictions of each run aligned with the truth."""
         fields = self.task.of("target")
         names = {field.name for field in fields} | {shown.field for shown in self.report.inputs}
         values = self.source.read(sorted(names - set(self.source.lacks(names))), index, index + 1)
@@ -238,7 +238,7 @@ def _score(
     frequency: Real = np.empty(0)
     zero: list[Real] = []
     with progress(source.samples) as show:
-        for start, stop in units(source.samples, BLOCK):
+        for start, stop in shard_ranges(source.samples, BLOCK):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
             if not report.measures and report.ranks(source.task) == "nrms_aligned":

@@ -38,7 +38,7 @@ class Column:
 
 
 def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
-    """A row per sample. Predictions are shown in the gauge of the truth."""
+    """A row per sample. Predictions are shown aligned with the truth."""
     columns = _columns(result, target, indices)
     rank = columns[-1].images[0].ndim
     drawn = figure(CELL * len(columns) + 0.4, CELL * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")

@@ -1,7 +1,7 @@
 """The section of a report on whole scans: images stitched from predictions, beside the objects that were scanned.
 
-Predictions of one method after another are read, unit by unit, and of their images only numbers and small pictures are
-kept: memory does not grow with methods or scans.
+The predictions of one method after another are read, shard by shard. Only scores and small pictures of the images are
+kept, so that memory does not grow with methods or scans.
 """
 
 from collections.abc import Iterator, Mapping

@@ -36,7 +36,7 @@ from schemas.runtime.publish import (
     sha256_of_folder,
     writable,
 )
-from schemas.store import Array, describe, encoded, open_split, units
+from schemas.store import Array, describe, encoded, open_split, shard_ranges
 from schemas.task import Field
 
 FORMAT = 1
@@ -259,8 +259,8 @@ class _Job:
         return lambda window: _ahead(self._blocks(rows, window))
 
     def _blocks(self, rows: np.ndarray, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The patches of these samples, which are in order; only units that hold some of them are read."""
-        for start, stop in units(self.predictions.samples, self.predictions.unit):
+        """The patches of these samples, which are in order; only shards that hold some of them are read."""
+        for start, stop in shard_ranges(self.predictions.samples, self.predictions.shard):
             which = np.arange(*np.searchsorted(rows, (start, stop)))
             if len(which):
                 values = read_target(self.source, self.predictions, self.target, slice(start, stop), window)

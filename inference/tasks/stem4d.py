@@ -179,7 +179,7 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
             "source": Setting(SOURCE, "nm", (0.02,), 1e-6),
         },
         version=3,  # 1 wrapped strong phases; 2 gave dark fields of vacuum the phase of rounding errors
-        unit="group",
+        scope="group",
         group="scan",
     )
 
@@ -191,7 +191,7 @@ METHODS: Mapping[str, Method] = {
         about="integrated differential phase contrast of a raster: grad phi = 2 pi centre of mass (Lazic et al. 2016)",
         needs=NEEDS,
         solve=contrast,
-        unit="group",
+        scope="group",
         group="scan",
     ),
 }

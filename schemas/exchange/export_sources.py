@@ -31,7 +31,7 @@ class Gallery:
     digest: str  # of the samples
     split: str
     samples: int
-    unit: int  # samples that are read at once
+    shard: int  # samples that are read at once
     fields: dict[str, Field]  # all that can be exported
     default: list[str]  # those that are
     parameters: tuple[Field, ...]
@@ -64,7 +64,7 @@ def _of_dataset(path: Path, split: str) -> Gallery:
         digest=manifest.split_digests[split],
         split=split,
         samples=manifest.samples[split],
-        unit=manifest.layout.unit,
+        shard=manifest.layout.shard,
         fields={field.name: field for field in images},
         default=[field.name for field in task.of("input", "target")],
         parameters=task.of("parameter"),
@@ -92,7 +92,7 @@ def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery
         digest=f"{found.split_digest} {found.name}",
         split=found.split,
         samples=found.samples,
-        unit=found.unit,
+        shard=found.shard,
         fields=targets,
         default=list(targets),
         parameters=numbers,

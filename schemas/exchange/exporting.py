@@ -22,7 +22,7 @@ from schemas.grids import as_images
 from schemas.runtime.destinations import refuse_store
 from schemas.runtime.errors import UserError, meant
 from schemas.runtime.publish import entries, publish_if_changed, read, sweep, writable
-from schemas.store import units
+from schemas.store import shard_ranges
 from schemas.task import Field
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
@@ -98,7 +98,7 @@ class _Export:
 
     def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
         """Yield runs of samples, by the first of each."""
-        for start, stop in units(self.last - self.first, min(self.gallery.unit, BLOCK)):
+        for start, stop in shard_ranges(self.last - self.first, min(self.gallery.shard, BLOCK)):
             yield self.first + start, self.gallery.rows(slice(self.first + start, self.first + stop), fields)
 
     def extremes(self) -> Limits:
@@ -174,7 +174,7 @@ class _Export:
         for start, values in self.blocks(parameters):
             if start == self.first:
                 writer.writerow(["split", "sample", *(name for p in parameters for name in _columns(p, values))])
-            for index in range(min(self.gallery.unit, BLOCK, self.last - start)):
+            for index in range(min(self.gallery.shard, BLOCK, self.last - start)):
                 numbers = [f"{number:.9g}" for p in parameters for number in _plain(values[p.name][index])]
                 writer.writerow([self.gallery.split, start + index, *numbers])
         return text.getvalue().encode()

@@ -14,7 +14,7 @@ from schemas.runtime import destinations
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import claimed, entries, exists, publish_folder, read, recover, writable
-from schemas.store import LEAF, encoded, metadata, units
+from schemas.store import LEAF, encoded, metadata, shard_ranges
 
 SPLIT = "test"
 PACKAGES = ("drybeam", "numpy", "zarr", "tifffile", "h5py", "mrcfile", "scipy", "rosettasciio")
@@ -57,7 +57,7 @@ def _manifest(measurement: Measurement, leaves: bytes) -> Manifest:
         origin="measured",
         seed=None,
         recipe=None,
-        knobs={},
+        settings={},
         generator_version=None,
         platform="",
         packages=versions(PACKAGES),
@@ -78,8 +78,8 @@ def _objects(manifest: Manifest, measurement: Measurement, leaves: bytes) -> Ite
         prefix = f"{SPLIT}/{name}"
         whole = name in measurement.constants
         parameter = name == LEAF.name or (not whole and manifest.task[name].role == "parameter")
-        length = manifest.layout.block if parameter else manifest.layout.unit
-        cuts = [(0, values)] if whole else [(a, values[a:b]) for a, b in units(len(values), length)]
+        length = manifest.layout.block if parameter else manifest.layout.shard
+        cuts = [(0, values)] if whole else [(a, values[a:b]) for a, b in shard_ranges(len(values), length)]
         for start, rows in cuts:
             yield from encoded(described, start, {prefix: rows})
     yield from sorted(described.items(), key=lambda item: -item[0].count("/"))

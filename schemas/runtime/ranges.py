@@ -1,4 +1,4 @@
-"""Values of knobs: a number, or a range from which each sample draws its own.
+"""Values of settings: a number, or a range from which each sample draws its own.
 
 A range is written `8000:12000` on a command line, `[8000, 12000]` in JSON; `8000` is the range 8000:8000.
 """
@@ -73,7 +73,7 @@ def _number(value: Any) -> float:
 
 
 def within(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> AfterValidator:
-    """A bound for a knob: low <= value <= high, for a number or both ends of a Range; `above`: low itself excluded."""
+    """Bound a setting: low <= value <= high, for a number or both ends of a Range. `above` excludes low itself."""
 
     def check(value: Any) -> Any:
         ends = (value.low, value.high) if isinstance(value, Range) else (value,)
@@ -88,7 +88,7 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
 
 
 def power_of_two() -> AfterValidator:
-    """A bound for a knob: 1, 2, 4, ..."""
+    """A bound for a setting: 1, 2, 4, ..."""
 
     def check(value: int) -> int:
         if value & (value - 1):

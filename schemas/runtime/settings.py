@@ -1,4 +1,4 @@
-"""Knobs: all that can be set, from a name, a file and `--set`, checked, and written out again as data."""
+"""Settings: all that can be set, from a name, a file and `--set`, checked, and written out again as data."""
 
 import difflib
 import json
@@ -14,24 +14,26 @@ from pydantic.fields import FieldInfo
 from schemas.runtime.errors import UserError, rule
 from schemas.runtime.ranges import Range
 
+ALIASES = {"seed": "published"}  # former names of recipes
 
-class Knobs(BaseModel):
-    """A set of knobs, and sets of knobs within: frozen, unknown keys refused."""
+
+class Settings(BaseModel):
+    """A set of settings, and sets of settings within: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def knob(about: str, unit: str = "1") -> dict[str, Any]:
-    """What `--describe` says of a knob: for pydantic's `Field(default, **knob(...))`."""
+def setting(about: str, unit: str = "1") -> dict[str, Any]:
+    """What `--describe` says of a setting: for pydantic's `Field(default, **setting(...))`."""
     return {"description": about, "json_schema_extra": {"unit": unit}}
 
 
 def between(low: float, high: float, about: str, unit: str = "1") -> Any:
-    """Return the field of a knob that is drawn from a range: its default, and what `--describe` says of it."""
-    return Field(Range(low=low, high=high), **knob(about, unit))
+    """Return the field of a setting that is drawn from a range: its default, and what `--describe` says of it."""
+    return Field(Range(low=low, high=high), **setting(about, unit))
 
 
-def make[K: Knobs](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:
+def make[K: Settings](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:
     """A recipe from a mapping (a named recipe, a file) and `key=value` settings; UserError in one line."""
     data = json.loads(json.dumps(base))
     for setting in settings:
@@ -42,8 +44,8 @@ def make[K: Knobs](kind: type[K], base: Mapping[str, Any], settings: Sequence[st
         raise UserError(_one_line(kind, error)) from None
 
 
-def refuse_paths(kind: type[Knobs], stored: Mapping[str, Any], where: str) -> None:
-    """Refuse a recipe that a dataset or a model stores if one of its knobs names a file. UserError: that knob.
+def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) -> None:
+    """Refuse a recipe that a dataset or a model stores if one of its settings names a file. UserError: that setting.
 
     Recipes are stored without the places of their files, by hash: a path in one was put there by a stranger, and would
     bring a file of this machine into what is made. where: the dataset or model, for the message.
@@ -56,7 +58,7 @@ def refuse_paths(kind: type[Knobs], stored: Mapping[str, Any], where: str) -> No
 
 
 def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
-    """Knobs in data that dumps leave out, at any depth. annotation: the type that the data are to be."""
+    """Settings in data that dumps leave out, at any depth. annotation: the type that the data are to be."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, info in annotation.model_fields.items():
             if not isinstance(data, Mapping) or name not in data:
@@ -71,19 +73,24 @@ def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
             yield from _left_out(part, item, prefix)
 
 
-def files_of(knobs: Any) -> Iterator[Path]:
-    """Yield the paths among the values of knobs, at any depth."""
-    if isinstance(knobs, Path):
-        yield knobs
-    parts = [value for _, value in knobs] if isinstance(knobs, BaseModel) else knobs
+def files_of(settings: Any) -> Iterator[Path]:
+    """Yield the paths among the values of settings, at any depth."""
+    if isinstance(settings, Path):
+        yield settings
+    parts = [value for _, value in settings] if isinstance(settings, BaseModel) else settings
     parts = parts.values() if isinstance(parts, Mapping) else parts
     if isinstance(parts, Collection) and not isinstance(parts, str | bytes):
         for part in parts:
             yield from files_of(part)
 
 
+def recipe_name(name: str, recipes: Collection[str]) -> str:
+    """Return the name of a recipe, also if it is asked for by a former one."""
+    return name if name in recipes else ALIASES.get(name, name)
+
+
 def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
-    """Read a recipe file, a JSON object of knobs; UserError if there is none, beside the recipes that have names."""
+    """Read a recipe file, a JSON object of settings; UserError if there is none, beside the recipes that have names."""
     try:
         data = json.loads(Path(name).read_text())
     except FileNotFoundError:
@@ -91,23 +98,23 @@ def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"--recipe {name}: {error.strerror}; give a recipe's name or a readable JSON file") from None
     except ValueError as error:
-        raise UserError(f"--recipe {name}: not JSON ({error}); see --describe for the knobs") from None
+        raise UserError(f"--recipe {name}: not JSON ({error}); see --describe for the settings") from None
     if not isinstance(data, dict):
-        raise UserError(f"--recipe {name}: must hold a JSON object of knobs; see --describe")
+        raise UserError(f"--recipe {name}: must hold a JSON object of settings; see --describe")
     return data
 
 
-def knobs(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every knob by its dotted name, those of inner recipes after the knob that holds them."""
+def all_settings(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting by its dotted name, those of inner recipes after the setting that holds them."""
     for name, info in kind.model_fields.items():
         if not info.exclude or (info.json_schema_extra or {}):
             yield prefix + name, info
             if inner := _inner(info):
-                yield from knobs(inner, f"{prefix}{name}.")
+                yield from all_settings(inner, f"{prefix}{name}.")
 
 
 def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the knobs of a stored recipe by their dotted names."""
+    """Yield the settings of a stored recipe by their dotted names."""
     for key, value in stored.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -116,10 +123,10 @@ def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def untold(kind: type[BaseModel]) -> Iterator[str]:
-    """Which knobs `--describe` could not explain."""
-    for name, info in knobs(kind):
+    """Which settings `--describe` could not explain."""
+    for name, info in all_settings(kind):
         if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():
-            yield f"{kind.__name__}.{name}: must be Field(default, **knob(meaning, unit))"
+            yield f"{kind.__name__}.{name}: must be Field(default, **setting(meaning, unit))"
         elif _names_a_file(info) and not info.exclude:
             yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that no dataset holds it"
 
@@ -131,11 +138,11 @@ def _names_a_file(info: FieldInfo) -> bool:
     )
 
 
-def describe(kind: type[Knobs], recipe: Knobs) -> dict[str, dict[str, Any]]:
-    """Unit, meaning and value of every knob, by dotted name."""
+def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]]:
+    """Unit, meaning and value of every setting, by dotted name."""
     values = recipe.model_dump(mode="json")
     rows = {}
-    for name, info in knobs(kind):
+    for name, info in all_settings(kind):
         extra = info.json_schema_extra
         unit = extra.get("unit", "") if isinstance(extra, dict) else ""
         about = f"{info.description or ''}{_words(info)}"
@@ -144,14 +151,14 @@ def describe(kind: type[Knobs], recipe: Knobs) -> dict[str, dict[str, Any]]:
 
 
 def _words(info: FieldInfo) -> str:
-    """The words that a knob takes, if it takes words."""
+    """The words that a setting takes, if it takes words."""
     annotation = getattr(info.annotation, "__value__", info.annotation)
     words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
     return f": {' | '.join(words)}" if words else ""
 
 
 def _default(info: FieldInfo) -> Any:
-    """What a knob is if nobody says otherwise; None for knobs that hold others."""
+    """What a setting is if nobody says otherwise; None for settings that hold others."""
     default = info.get_default(call_default_factory=True)
     return None if _inner(info) else json.loads(TypeAdapter(Any).dump_json(default))
 
@@ -163,7 +170,7 @@ def _lookup(values: Any, name: str) -> Any:
 
 
 def _inner(info: FieldInfo) -> type[BaseModel] | None:
-    """The model that a knob holds, also if it may be none; a Range is a value, no model of knobs."""
+    """The model that a setting holds, also if it may be none; a Range is a value, no model of settings."""
     options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
     models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel) and o is not Range]
     return models[0] if models else None
@@ -173,13 +180,13 @@ def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def _apply(kind: type[Knobs], data: dict[str, Any], setting: str) -> None:
+def _apply(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
-    known = dict(knobs(kind))
+    known = dict(all_settings(kind))
     if not equals:
         raise UserError(f"--set {setting}: write key=value without spaces, for example {next(iter(known))}=...")
     if key not in known:
-        raise UserError(f"--set {key}: no such knob{_nearest(key, known)}; see --describe")
+        raise UserError(f"--set {key}: no such setting{_nearest(key, known)}; see --describe")
     *path, last = key.split(".")
     for depth, part in enumerate(path, 1):
         data[part] = _members(known[".".join(path[:depth])], data.get(part))
@@ -192,7 +199,7 @@ def _apply(kind: type[Knobs], data: dict[str, Any], setting: str) -> None:
 
 
 def _members(info: FieldInfo, value: Any) -> dict[str, Any]:
-    """What a knob holds, member by member, also if it was told in short."""
+    """What a setting holds, member by member, also if it was told in short."""
     inner = _inner(info)
     if isinstance(value, dict) or value is None or inner is None:
         return value or {}
@@ -222,7 +229,7 @@ def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
     loc = [str(part) for part in first["loc"]]
     name = ".".join(loc)
     if first["type"] == "extra_forbidden":
-        return f"recipe: no such knob: {name}{_nearest(name, dict(knobs(kind)))}; see --describe"
+        return f"recipe: no such setting: {name}{_nearest(name, dict(all_settings(kind)))}; see --describe"
     value = first["input"] if not isinstance(first["input"], dict) else ""
     shown = f" = {value}" if value != "" else ""
     return f"{name}{shown}: {rule(first)}" if name else f"recipe: {rule(first)}"

@@ -127,23 +127,23 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
-def show_knobs(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
-    """Print every knob (rows of `schemas.runtime.settings.describe`): value, unit, meaning."""
+def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
+    """Print every setting (rows of `schemas.runtime.settings.describe`): value, unit, meaning."""
     if as_json:
         print(json.dumps(rows, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("knob", "value", "unit", "meaning", box=None, pad_edge=False)
+    table = Table("setting", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
         table.add_row(name, _written(row), row["unit"], row["about"])
     Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
-    print("(in brackets: what a knob would be, if the knob above it were not none)")
+    print("(in brackets: what a setting would be, if the setting above it were not none)")
 
 
 def _written(row: Mapping[str, Any]) -> str:
-    """A value as it is written after `--set knob=`."""
+    """A value as it is written after `--set setting=`."""
     value, default = row["value"], row["default"]
     if value is None and default is not None:
         return f"({_written({'value': default, 'default': None})})"

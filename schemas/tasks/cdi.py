@@ -2,7 +2,7 @@
 
 from schemas.fields.displacements import FIELDS as DISPLACEMENT
 from schemas.fields.outlines import FIELDS as OUTLINE
-from schemas.grids import Gauge, Grid
+from schemas.grids import Ambiguities, Grid
 from schemas.task import Field, Import, Task
 
 OBJECT = ("sample", "y", "x")
@@ -22,7 +22,7 @@ TASK = Task(
         "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
     ),
     # exp(i phase) to a constant; the object anywhere; conj(object(-r))
-    gauge=Gauge(("constant", "shift", "twin"), phases=("phase",), modulus="shape"),
+    ambiguities=Ambiguities(("constant", "shift", "twin"), phases=("phase",), modulus="shape"),
     grids=(
         Grid(("y", "x"), ("sampling",)),
         Grid(("qy", "qx"), of=("y", "x"), how="reciprocal"),

@@ -10,7 +10,7 @@ from schemas.fields.lattices import FIELDS as LATTICE
 from schemas.fields.picture_views import FIELDS as PICTURE
 from schemas.fields.textures import FIELDS as TEXTURE
 from schemas.formats.image import Known
-from schemas.grids import Gauge, Grid
+from schemas.grids import Ambiguities, Grid
 from schemas.runtime.errors import UserError
 from schemas.task import DType, Field, Import, Raster, Task
 
@@ -43,7 +43,7 @@ TASK = Task(
         f"position, each pixel repeated {ENLARGED} times along y and x; mask = 1 where |probe|^2 > 0.16 max, enlarged "
         "likewise"
     ),
-    gauge=Gauge(("constant",), phases=("phase",)),
+    ambiguities=Ambiguities(("constant",), phases=("phase",)),
     window="mask",
     grids=(
         Grid(("y", "x")),

@@ -2,7 +2,7 @@
 
 from schemas.fields.films import FIELDS as FILM
 from schemas.fields.particles import FIELDS as PARTICLE
-from schemas.grids import Gauge, Grid
+from schemas.grids import Ambiguities, Grid
 from schemas.task import Field, Import, Task
 
 IMAGE = ("sample", "y", "x")
@@ -38,7 +38,7 @@ TASK = Task(
         "phase_total - 2 phase_magnetic; exact when "
         "noise=0 misalignment=none window=none supersampling=1 padding=1 in_focus=measured"
     ),
-    gauge=Gauge(("constant",), phases=("phase",)),  # no intensity reveals it
+    ambiguities=Ambiguities(("constant",), phases=("phase",)),  # no intensity reveals it
     grids=(Grid(("y", "x"), ("sampling",)),),
     window="window",
     fields=(

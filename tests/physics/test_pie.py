@@ -244,7 +244,7 @@ def test_an_object_shifted_with_its_positions() -> None:
     assert np.allclose(there.transmission[2:-3, 5:], here.transmission, atol=1e-6)
 
 
-def test_the_gauge() -> None:
+def test_the_ambiguities() -> None:
     rng = np.random.default_rng(0)
     light, o = rng.uniform(0, 1, (9, 12)), texture((9, 12)) * (1 + rng.uniform(0, 0.3, (9, 12)))
     bare, factor = without_ambiguities(3 * np.exp(2j) * o, light)

@@ -37,8 +37,8 @@ ALL = {"gratings": DEFAULT, "dislocations": DISLOCATED, "inclusions": INCLUDED, 
 SEVERAL = Displacement(kind="defects", defects=Range(low=1, high=4))
 
 
-def population(knobs: Displacement, n: int, reach: float = 0.5) -> list[DrawnDisplacement]:
-    return [draw(knobs, np.random.default_rng(seed), reach, DISC) for seed in range(n)]
+def population(settings: Displacement, n: int, reach: float = 0.5) -> list[DrawnDisplacement]:
+    return [draw(settings, np.random.default_rng(seed), reach, DISC) for seed in range(n)]
 
 
 def modulus(seed: int, shape: tuple[int, int] = (32, 32)) -> NDArray[np.float32]:
@@ -279,8 +279,8 @@ def test_dislocations_of_either_sign_and_in_all_directions() -> None:
 def test_no_span_and_nothing_inside_give_no_phase() -> None:
     flat = draw(Displacement(span=Range(low=0, high=0)), np.random.default_rng(0), 0.5, DISC)
     assert not render(flat, modulus(0)).any()
-    for knobs in ALL.values():
-        drawn = population(knobs, 1)[0]
+    for settings in ALL.values():
+        drawn = population(settings, 1)[0]
         assert drawn.dislocated or not render(drawn, np.full((5, 6), 0.09, np.float32)).any()
     pixel = np.zeros((5, 6), np.float32)
     pixel[2, 3] = 1
@@ -288,9 +288,9 @@ def test_no_span_and_nothing_inside_give_no_phase() -> None:
 
 
 def test_columns_hold_phases_exactly() -> None:
-    for knobs in (*ALL.values(), SEVERAL, Displacement(kind="mixed")):
-        lengths = sizes(knobs)
-        for drawn in population(knobs, 200):
+    for settings in (*ALL.values(), SEVERAL, Displacement(kind="mixed")):
+        lengths = sizes(settings)
+        for drawn in population(settings, 200):
             for column in displacements.FIELDS:
                 value = np.array(getattr(drawn, column.name.removeprefix("displacement_")))
                 assert np.array_equal(value.astype(column.dtype), value)
@@ -300,10 +300,10 @@ def test_columns_hold_phases_exactly() -> None:
 
 
 def test_another_seed_is_another_phase() -> None:
-    for knobs in (DEFAULT, SEVERAL, INCLUDED, RANDOM):
-        images = [render(drawn, np.ones((16, 16), np.float32)).tobytes() for drawn in population(knobs, 100)]
+    for settings in (DEFAULT, SEVERAL, INCLUDED, RANDOM):
+        images = [render(drawn, np.ones((16, 16), np.float32)).tobytes() for drawn in population(settings, 100)]
         assert len(set(images)) == 100
-        assert images[0] == render(population(knobs, 1)[0], np.ones((16, 16), np.float32)).tobytes()
+        assert images[0] == render(population(settings, 1)[0], np.ones((16, 16), np.float32)).tobytes()
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mixed"])
@@ -324,7 +324,7 @@ def test_every_column_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         (
             {"gratings": "0:3", "gaussians": "0:2"},
@@ -341,6 +341,6 @@ def test_every_column_says_what_it_is() -> None:
         ({"colour": "black"}, "Extra inputs"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+def test_bad_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Displacement.model_validate(knobs)
+        Displacement.model_validate(settings)

@@ -133,7 +133,7 @@ def test_every_column_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         ({"thickness": 0}, "more than 0"),
         ({"roughness": "0:1.5"}, "at most 1"),
@@ -142,9 +142,9 @@ def test_every_column_says_what_it_is() -> None:
         ({"colour": "black"}, "Extra inputs"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+def test_bad_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Film.model_validate(knobs)
+        Film.model_validate(settings)
 
 
 def test_a_film_too_fine_for_its_field_is_refused() -> None:

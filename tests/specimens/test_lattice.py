@@ -274,14 +274,14 @@ def test_the_kernel_adds_gaussians() -> None:
 
 
 def test_lattices_follow_the_recipe_and_are_stored_exactly() -> None:
-    rng, knobs = np.random.default_rng(0), Lattice(layers=Range(low=1, high=3))
-    drawn = [draw(knobs, rng) for _ in range(300)]
-    assert sizes(knobs) == {"sheet": 2}
+    rng, settings = np.random.default_rng(0), Lattice(layers=Range(low=1, high=3))
+    drawn = [draw(settings, rng) for _ in range(300)]
+    assert sizes(settings) == {"sheet": 2}
     for lattice in drawn:
         for field in lattices.FIELDS:
             value = np.asarray(getattr(lattice, field.name.removeprefix("lattice_")))
             assert np.array_equal(value.astype(field.dtype), value)
-            assert value.shape == tuple(sizes(knobs)[dim] for dim in field.dims[1:])
+            assert value.shape == tuple(sizes(settings)[dim] for dim in field.dims[1:])
     assert {lattice.layers[0] for lattice in drawn} == {1, 2, 3}
     assert {lattice.layers[1] for lattice in drawn} == {0, 1, 2, 3}
     twists = [lattice.rotation[1] - lattice.rotation[0] for lattice in drawn]
@@ -318,7 +318,7 @@ def test_every_column_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         ({"crystal": "gold"}, "'graphene' or 'hbn'"),
         ({"sheets": 0}, "at least 1"),
@@ -328,9 +328,9 @@ def test_every_column_says_what_it_is() -> None:
         ({"colour": "black"}, "Extra inputs"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+def test_bad_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Lattice.model_validate(knobs)
+        Lattice.model_validate(settings)
 
 
 def test_a_field_of_too_many_atoms_is_refused() -> None:

@@ -204,7 +204,7 @@ def test_recipes_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         ({"colour": "red"}, "Extra inputs"),
         ({"kinds": ("cube",)}, "'cuboid'"),
@@ -224,9 +224,9 @@ def test_recipes_survive_json() -> None:
         ({"copy_scale": 0}, "at least 0.05"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, Any], rule: str) -> None:
+def test_bad_settings(settings: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Nanoparticle.model_validate(knobs)
+        Nanoparticle.model_validate(settings)
 
 
 def test_a_recipe_without_cuts_has_one_empty_row() -> None:

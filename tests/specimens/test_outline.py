@@ -198,8 +198,8 @@ def test_mixtures_follow_their_weights() -> None:
 
 def test_hulls_are_those_of_points_in_the_disc() -> None:
     """With very many points, the hull is nearly the ellipse."""
-    knobs = Outline(points=Range(low=64, high=64), size=Range(low=0.8, high=0.8), aspect=Range(low=0.5, high=0.5))
-    drawn = population(knobs, 200)
+    settings = Outline(points=Range(low=64, high=64), size=Range(low=0.8, high=0.8), aspect=Range(low=0.5, high=0.5))
+    drawn = population(settings, 200)
     radius = 0.8 * room(0.5, EDGE)
     assert np.mean([area(outline.body) for outline in drawn]) == pytest.approx(0.5 * np.pi * radius**2, rel=0.2)
     moments = sum(outline.body.T @ outline.body / outline.corners for outline in drawn) / 200
@@ -213,9 +213,9 @@ def test_the_disc_about_an_object() -> None:
 
 
 def test_columns_hold_outlines_exactly() -> None:
-    for knobs in (Outline(), Outline(kind="mixed"), Outline(kind="faceted", points=Range(low=3, high=3))):
-        lengths = sizes(knobs)
-        for outline in population(knobs, 300):
+    for settings in (Outline(), Outline(kind="mixed"), Outline(kind="faceted", points=Range(low=3, high=3))):
+        lengths = sizes(settings)
+        for outline in population(settings, 300):
             for field in outlines.FIELDS:
                 value = np.array(getattr(outline, field.name.removeprefix("outline_")))
                 assert np.array_equal(value.astype(field.dtype), value)
@@ -232,10 +232,10 @@ def test_another_seed_is_another_outline() -> None:
 
 
 def test_every_outline_takes_as_many_random_numbers() -> None:
-    for knobs in (Outline(), Outline(kind="mixed"), Outline(kind="faceted", regular=1), Outline(kind="bitten")):
+    for settings in (Outline(), Outline(kind="mixed"), Outline(kind="faceted", regular=1), Outline(kind="bitten")):
         for seed in range(5):
             rng, other = np.random.default_rng(seed), np.random.default_rng(seed)
-            draw(knobs, rng, 0.25, 0.0)
+            draw(settings, rng, 0.25, 0.0)
             other.random(26 + 2 * 20)
             assert rng.random() == other.random()
 
@@ -247,16 +247,16 @@ LEAST = 2.2 / 32  # more than 3 / sqrt(2) pixels: a disc of half a pixel's diago
 @pytest.mark.parametrize("kind", ["hull", "bitten"])
 def test_no_sharp_object_falls_between_the_pixels(kind: Kind) -> None:
     """Of hulls of three points, as they come, two in a hundred do."""
-    knobs = TRIANGLES.model_copy(update={"kind": kind})
+    settings = TRIANGLES.model_copy(update={"kind": kind})
     for least, empty in ((0.0, range(5, 30)), (LEAST, [0])):
-        drawn = [draw(knobs, np.random.default_rng(seed), 0.5, 0.0, least) for seed in range(500)]
+        drawn = [draw(settings, np.random.default_rng(seed), 0.5, 0.0, least) for seed in range(500)]
         assert sum(not render(outline, 32, 32, 0.0).any() for outline in drawn) in empty
 
 
 def test_only_hulls_that_are_too_narrow_are_drawn_again() -> None:
-    for knobs in (TRIANGLES, Outline(kind="mixed")):
-        for seed, before in enumerate(population(knobs, 200, edge=0.0)):
-            after = draw(knobs, np.random.default_rng(seed), 0.5, 0.0, LEAST)
+    for settings in (TRIANGLES, Outline(kind="mixed")):
+        for seed, before in enumerate(population(settings, 200, edge=0.0)):
+            after = draw(settings, np.random.default_rng(seed), 0.5, 0.0, LEAST)
             assert width(after.body.tolist()) >= LEAST
             assert (after == before) == (width(before.body.tolist()) >= LEAST)
 
@@ -281,7 +281,7 @@ def test_an_edge_too_wide_is_refused(edge: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         ({"kind": "round"}, "hull"),
         ({"weights": (0, 0, 0)}, "not all 0"),
@@ -294,6 +294,6 @@ def test_an_edge_too_wide_is_refused(edge: float) -> None:
         ({"colour": "black"}, "Extra inputs"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+def test_bad_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Outline.model_validate(knobs)
+        Outline.model_validate(settings)

@@ -33,7 +33,7 @@ def test_objects_follow_the_recipe_and_are_stored_exactly() -> None:
         assert (min(values), max(values)) == pytest.approx((0, high), abs=0.02 * high)
 
 
-def test_bad_knobs() -> None:
+def test_bad_settings() -> None:
     with pytest.raises(ValidationError, match="at least 0"):
         PhaseObject.model_validate({"range": -1})
     for info in PhaseObject.model_fields.values():

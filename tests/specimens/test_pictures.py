@@ -41,8 +41,8 @@ def write(path: Path, values: np.ndarray) -> Path:
     return path
 
 
-def pool(path: Path, **knobs: Any) -> Pictures:
-    return Pictures(path=path, **knobs).bind(None)
+def pool(path: Path, **settings: Any) -> Pictures:
+    return Pictures(path=path, **settings).bind(None)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".npy", ".tif", ".h5", ".zarr"])
@@ -282,12 +282,12 @@ def test_a_picture_that_changes_is_noticed(tmp_path: Path) -> None:
         found.render(WHOLE, (8, 8))
 
 
-@pytest.mark.parametrize(("knobs", "rule"), [({"part": 0}, "more than 0"), ({"levels": "db"}, "'type' or 'image'")])
-def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+@pytest.mark.parametrize(("settings", "rule"), [({"part": 0}, "more than 0"), ({"levels": "db"}, "'type' or 'image'")])
+def test_bad_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Pictures.model_validate(knobs)
+        Pictures.model_validate(settings)
 
 
-def test_every_knob_and_column_says_what_it_is() -> None:
+def test_every_setting_and_column_says_what_it_is() -> None:
     for name, info in Pictures.model_fields.items():
         assert info.description or name == "paths"

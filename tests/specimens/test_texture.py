@@ -200,7 +200,7 @@ def test_every_column_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "rule"),
+    ("settings", "rule"),
     [
         ({"slope": -1}, "at least 0"),
         ({"flatten": "0:1.5"}, "at most 1"),
@@ -209,6 +209,6 @@ def test_every_column_says_what_it_is() -> None:
         ({"colour": "black"}, "Extra inputs"),
     ],
 )
-def test_bad_knobs(knobs: dict[str, object], rule: str) -> None:
+def test_bad_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
-        Texture.model_validate(knobs)
+        Texture.model_validate(settings)

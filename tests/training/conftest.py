@@ -59,14 +59,14 @@ def stores(toy: Path, made_once: Made) -> dict[str, Path]:
     return {"toy": toy} | {task: folder / f"{task}.zarr" for task in others}
 
 
-def recipe_for(model: str = "mlp", *knobs: str) -> Recipe:
-    return make(recipe_of(model, find_model(model)), {}, list(knobs))
+def recipe_for(model: str = "mlp", *settings: str) -> Recipe:
+    return make(recipe_of(model, find_model(model)), {}, list(settings))
 
 
-def features_for(store: Path, *knobs: str) -> Features:
+def features_for(store: Path, *settings: str) -> Features:
     task = read_manifest(store).task
     suited = ("loss.relative=0", "loss.cross_entropy=1") if task.of("target")[0].classes else ()
-    return prepare(store, Path("run"), recipe_for("mlp", *suited, *knobs)).features
+    return prepare(store, Path("run"), recipe_for("mlp", *suited, *settings)).features
 
 
 def rows_of(store: Path, split: str = "train") -> dict[str, Any]:

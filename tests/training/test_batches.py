@@ -118,7 +118,9 @@ def test_what_fills_a_batch_up_is_finite_where_the_data_are(stores: dict[str, Pa
 
 @pytest.mark.parametrize("cut", ["units", "by hand"])
 def test_another_cut_of_the_store_gives_the_same_batches(stores: dict[str, Path], cut: str, tmp_path: Path) -> None:
-    again = made(tmp_path, "toy", "--unit-samples", "7", n=41) if cut == "units" else rewritten(stores["toy"], tmp_path)
+    again = (
+        made(tmp_path, "toy", "--shard-samples", "7", n=41) if cut == "units" else rewritten(stores["toy"], tmp_path)
+    )
     assert read_manifest(again).root_digest == read_manifest(stores["toy"]).root_digest
     assert cuts(again) != cuts(stores["toy"])
     whole = stretch("resident", stores["toy"], 0, 14)
@@ -194,7 +196,7 @@ def test_of_several_processes_each_reads_its_rows(stores: dict[str, Path], monke
 @pytest.mark.parametrize("harm", ["remove", "truncate", "flip"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_object_is_named(tmp_path: Path, kind: str, harm: str) -> None:
-    store = made(tmp_path, "toy", "--unit-samples", "10", n=41)
+    store = made(tmp_path, "toy", "--shard-samples", "10", n=41)
     path = store / "train" / "blurred" / "c" / "2" / "0"
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 255

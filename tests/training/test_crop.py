@@ -97,14 +97,14 @@ def test_what_needs_whole_samples_is_not_cut(fusion: Path, train: Command) -> No
         crop_of(Features(series, whole, "both", (), {}, read_manifest(fusion).sizes), 6, whole=False)
 
 
-def run_of(store: Path, *knobs: str, model: str = "unet") -> Run:
-    return prepare(store, Path("r"), recipe_for(model, *knobs))
+def run_of(store: Path, *settings: str, model: str = "unet") -> Run:
+    return prepare(store, Path("r"), recipe_for(model, *settings))
 
 
 def test_a_task_may_state_how_samples_are_cut(fusion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody says otherwise; samples that are smaller, or must not be cut, stay whole."""
     learn = find_learn("toy_fusion")
-    for length, knobs, model, expected in (
+    for length, settings, model, expected in (
         (6, (), "unet", 6),
         (6, ("crop=9",), "unet", 9),
         (6, ("crop=none",), "unet", None),
@@ -114,7 +114,7 @@ def test_a_task_may_state_how_samples_are_cut(fusion: Path, monkeypatch: pytest.
     ):
         with monkeypatch.context() as patch:
             patch.setattr(assembly, "find_learn", lambda _, length=length: replace(learn, crop=length))
-            run = run_of(fusion, *knobs, model=model)
+            run = run_of(fusion, *settings, model=model)
         assert run.recipe.crop == expected
         assert run.features.sizes["y"] == (expected or 12)
         assert bool(run.crop) == (expected is not None)
@@ -125,8 +125,8 @@ def test_a_run_on_parts_is_the_same_however_it_is_read_and_resumes(
     fusion: Path, train: Command, infer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole images are then cut into tiles of the size of a part."""
-    knobs = ("crop=6", "model.width=2", "model.widening=1,2", "save_every=2", "log_every=1")
-    command: Any = ("--data", fusion, "--batch-size", 4, "--epochs", 3, "--set", *knobs)
+    settings = ("crop=6", "model.width=2", "model.widening=1,2", "save_every=2", "log_every=1")
+    command: Any = ("--data", fusion, "--batch-size", 4, "--epochs", 3, "--set", *settings)
     for mode in ("resident", "stream"):
         assert train(*command, "--mode", mode, "--out", mode)[0] == 0
     assert weights("resident") == weights("stream")

@@ -155,7 +155,7 @@ HARM: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         ("'resnet'", ", ".join(model_names())),
     ),
     "no model named": (edited(recipe__model=None), ("None", ", ".join(model_names()))),
-    "unknown knob": (edited(recipe__model__depth=3), ("model.depth", "no such knob")),
+    "unknown setting": (edited(recipe__model__depth=3), ("model.depth", "no such setting")),
     "unknown input": (edited(recipe__input="pictures"), ("pictures", "line")),
     "unknown scalar": (edited(recipe__scalars=["weight"]), ("weight", "height")),
     "moments missing": (edited(moments={}), ("moments", "blurred")),

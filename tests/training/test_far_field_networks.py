@@ -17,10 +17,10 @@ from training.network import Named, Network
 from training.tasks.cdi import LEARN
 
 
-def as_published(name: str, channels: int, **knobs: Any) -> Network:
+def as_published(name: str, channels: int, **settings: Any) -> Network:
     """For one image of 32x32 pixels."""
     model = find_model(name)
-    build = partial(model.build, model.Config(**knobs), Inputs((32, 32), 1), (32, 32, channels), dtype=jnp.float32)
+    build = partial(model.build, model.Config(**settings), Inputs((32, 32), 1), (32, 32, channels), dtype=jnp.float32)
     return Network(lambda: build(rngs=nnx.Rngs(0)))
 
 
@@ -28,7 +28,7 @@ PYTORCH = {"decoder": (128, 64, 64), "upsampling": "bilinear"}
 
 
 @pytest.mark.parametrize(
-    ("name", "channels", "knobs", "total", "said"),
+    ("name", "channels", "settings", "total", "said"),
     [
         ("cdinn", 1, {}, 720_321, "720,321"),
         ("cdinn", 2, {}, 2 * 720_321, "720,321"),
@@ -39,8 +39,8 @@ PYTORCH = {"decoder": (128, 64, 64), "upsampling": "bilinear"}
         ("dledi", 1, {}, 9_445_408, "9,445,408"),
     ],
 )
-def test_it_has_the_published_parameters(name: str, channels: int, knobs: Any, total: int, said: str) -> None:
-    assert as_published(name, channels, **knobs).parameters == total
+def test_it_has_the_published_parameters(name: str, channels: int, settings: Any, total: int, said: str) -> None:
+    assert as_published(name, channels, **settings).parameters == total
     assert said in str(find_model(name).__doc__)
 
 

@@ -138,7 +138,7 @@ def test_what_lies_outside_the_window_never_matters(
 
 @pytest.mark.parametrize("term", TERMS)
 def test_aligned_does_not_see_a_constant_and_bare_does(term: str, features: Features, fields: Any, guess: Any) -> None:
-    """The constant of a phase: no image reveals it (`gauge` of the task)."""
+    """The constant of a phase: no image reveals it (`ambiguities` of the task)."""
     moved = {"phase": guess["phase"] + np.float32(0.7) * fields["window"]}
     for aligned, equal in ((True, True), (False, False)):
         weights = only(term, aligned=aligned)
@@ -146,7 +146,7 @@ def test_aligned_does_not_see_a_constant_and_bare_does(term: str, features: Feat
         assert np.allclose(pair[0], pair[1], rtol=1e-4) == equal
 
 
-def test_aligned_of_a_task_without_gauge_is_bare(toy: Path) -> None:
+def test_aligned_of_a_task_without_ambiguities_is_bare(toy: Path) -> None:
     features, fields = features_for(toy), columns(toy)
     guess = {"line": fields["blurred"]}
     pair = [losses.loss(features, Loss(aligned=aligned), guess, fields) for aligned in (True, False)]

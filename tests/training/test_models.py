@@ -46,11 +46,11 @@ def normal(shape: Shape, seed: int = 0) -> jax.Array:
 
 @cache
 def network(
-    name: str, shape: Shape, outputs: int, *, scalars: int = 0, seed: int = 0, dtype: Any = jnp.float32, **knobs: Any
+    name: str, shape: Shape, outputs: int, *, scalars: int = 0, seed: int = 0, dtype: Any = jnp.float32, **settings: Any
 ) -> Network:
     """shape: of one sample of the input; the last `scalars` of its channels are told, not seen."""
     model = find_model(name)
-    config, inputs = model.Config(**(SMALL.get(name, {}) | knobs)), Inputs(shape[:-1], shape[-1], scalars)
+    config, inputs = model.Config(**(SMALL.get(name, {}) | settings)), Inputs(shape[:-1], shape[-1], scalars)
     return Network(lambda: model.build(config, inputs, (*shape[:-1], outputs), nnx.Rngs(seed), dtype))
 
 
@@ -173,12 +173,12 @@ def equations(net: Network, parameters: Named, rest: Named, x: jax.Array) -> lis
 def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, tmp_path: Path) -> None:
     from tests.training.test_export import card
 
-    knobs = (
+    settings = (
         "input=dual",
         "scalars=defocus,voltage",
         *(f"model.{k}={_plain(v)}" for k, v in SMALL.get(name, {}).items()),
     )
-    recipe, features = recipe_for(name, *knobs), features_for(tie, *knobs[:2])
+    recipe, features = recipe_for(name, *settings), features_for(tie, *settings[:2])
     parameters, rest = shaken(assembly.assemble(recipe, features))
     live = Predictor(card(tie, recipe), features, assembly.assemble(recipe, features), parameters, rest)
     models.save(tmp_path / "run" / "best", live.card, parameters, rest)

@@ -27,8 +27,8 @@ RATES = {
 A, L1, L2 = 0.3, 0.02, 0.1
 
 
-def rule_of(name: str, **knobs: Any) -> optax.GradientTransformation:
-    optimizer = Optimizer(name=name, learning_rate=RATES.get(name, 0.05), **knobs)
+def rule_of(name: str, **settings: Any) -> optax.GradientTransformation:
+    optimizer = Optimizer(name=name, learning_rate=RATES.get(name, 0.05), **settings)
     return optimizers.build(Recipe(optimizer=optimizer, schedule=Schedule(name="constant", warmup=0)), 100)
 
 

@@ -88,7 +88,7 @@ def readme(card: ModelCard) -> str:
 | sizes of the training data | {sizes} |
 {scores}
 Use: `infer --model {card.name} --data ... --out predictions.zarr`. Valid for data as those it was trained on (all
-knobs: `model.json`, `dataset_recipe`); beyond them nothing is promised. Scores are those of the validation samples:
+settings: `model.json`, `dataset_recipe`); beyond them nothing is promised. Scores are those of the validation samples:
 `evaluate` compares with the classical methods on the test samples.
 """
 

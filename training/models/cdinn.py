@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.autoencoder import Count, Decoder, Encoder, grouped
 from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to
@@ -25,14 +25,14 @@ FIT = "kept"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
     filters: tuple[Count, ...] = Field(
-        (32, 64, 128), min_length=1, max_length=8, **knob("of each level downwards; upwards reversed", "channel")
+        (32, 64, 128), min_length=1, max_length=8, **setting("of each level downwards; upwards reversed", "channel")
     )
     groups: tuple[Count, ...] | None = Field(
-        None, min_length=1, **knob("output channels of each net; none: one each", "channel")
+        None, min_length=1, **setting("output channels of each net; none: one each", "channel")
     )
 
 

@@ -18,7 +18,7 @@ import jax
 from flax import nnx
 from pydantic import Field, model_validator
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 from training.dense import Dense, initialiser, layers, through
 from training.layers import Conv, max_pool
@@ -30,12 +30,16 @@ FIT = "any"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
-    filters: tuple[Count, ...] = Field((16, 36), min_length=1, max_length=8, **knob("of each convolution", "channel"))
-    kernels: tuple[Length, ...] = Field((5, 16), min_length=1, max_length=8, **knob("lengths of their sides", "pixel"))
-    dense: Dense = Field(Dense(), **knob("the layers behind the convolutions"))
+    filters: tuple[Count, ...] = Field(
+        (16, 36), min_length=1, max_length=8, **setting("of each convolution", "channel")
+    )
+    kernels: tuple[Length, ...] = Field(
+        (5, 16), min_length=1, max_length=8, **setting("lengths of their sides", "pixel")
+    )
+    dense: Dense = Field(Dense(), **setting("the layers behind the convolutions"))
 
     @model_validator(mode="after")
     def _of_each_convolution(self) -> Self:

@@ -26,7 +26,7 @@ from flax import nnx
 from pydantic import Field
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 from training.layers import BatchNorm, Conv, Transposed, crop, pad_to
 
@@ -37,13 +37,13 @@ FIT = "kept"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
     filters: tuple[Count, ...] = Field(
-        (16, 32, 64, 128, 256), min_length=2, max_length=8, **knob("of each level, downwards", "channel")
+        (16, 32, 64, 128, 256), min_length=2, max_length=8, **setting("of each level, downwards", "channel")
     )
-    dropout: Annotated[float, within(0, 0.9)] = Field(0.2, **knob("share of the numbers that are dropped"))
+    dropout: Annotated[float, within(0, 0.9)] = Field(0.2, **setting("share of the numbers that are dropped"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

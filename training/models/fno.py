@@ -25,20 +25,20 @@ import numpy as np
 from flax import nnx
 from pydantic import Field
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 
 FIT = "kept"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
-    width: int = Field(32, ge=1, le=4096, **knob("channels", "channel"))
-    modes: int = Field(12, ge=1, le=512, **knob("lowest frequencies along each axis, from 0", "1/image"))
-    layers: int = Field(4, ge=1, le=64, **knob("that multiply modes"))
-    projection: int = Field(128, ge=1, le=4096, **knob("channels before the last layer", "channel"))
+    width: int = Field(32, ge=1, le=4096, **setting("channels", "channel"))
+    modes: int = Field(12, ge=1, le=512, **setting("lowest frequencies along each axis, from 0", "1/image"))
+    layers: int = Field(4, ge=1, le=64, **setting("that multiply modes"))
+    projection: int = Field(128, ge=1, le=4096, **setting("channels before the last layer", "channel"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 from training.layers import Conv, Depthwise, crop, pad_to, to_depth, to_space
 
@@ -30,14 +30,16 @@ FIT = "enlarged"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
-    width: int = Field(32, ge=1, le=4096, **knob("channels of the first level; each further one has twice", "channel"))
-    encoder: tuple[Count, ...] = Field((1, 1), min_length=1, max_length=8, **knob("blocks of each level, downwards"))
-    middle: int = Field(1, ge=0, le=64, **knob("blocks at the lowest resolution"))
-    decoder: int = Field(1, ge=0, le=64, **knob("blocks of each level, upwards"))
-    patch: int = Field(2, ge=1, le=16, **knob("pixels folded into channels at the input", "pixel"))
+    width: int = Field(
+        32, ge=1, le=4096, **setting("channels of the first level; each further one has twice", "channel")
+    )
+    encoder: tuple[Count, ...] = Field((1, 1), min_length=1, max_length=8, **setting("blocks of each level, downwards"))
+    middle: int = Field(1, ge=0, le=64, **setting("blocks at the lowest resolution"))
+    decoder: int = Field(1, ge=0, le=64, **setting("blocks of each level, upwards"))
+    patch: int = Field(2, ge=1, le=16, **setting("pixels folded into channels at the input", "pixel"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

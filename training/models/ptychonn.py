@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field, model_validator
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.autoencoder import Count, Decoder, Encoder, Upsampling, grouped
 from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to
@@ -27,18 +27,18 @@ FIT = "kept"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
     encoder: tuple[Count, ...] = Field(
-        (32, 64, 128), min_length=1, max_length=8, **knob("of each level, downwards", "channel")
+        (32, 64, 128), min_length=1, max_length=8, **setting("of each level, downwards", "channel")
     )
     decoder: tuple[Count, ...] = Field(
-        (128, 64, 32), min_length=1, max_length=8, **knob("of each level, upwards", "channel")
+        (128, 64, 32), min_length=1, max_length=8, **setting("of each level, upwards", "channel")
     )
-    upsampling: Upsampling = Field("nearest", **knob("how a decoder doubles the resolution"))
+    upsampling: Upsampling = Field("nearest", **setting("how a decoder doubles the resolution"))
     groups: tuple[Count, ...] | None = Field(
-        None, min_length=1, **knob("output channels of each decoder; none: one each", "channel")
+        None, min_length=1, **setting("output channels of each decoder; none: one each", "channel")
     )
 
     @model_validator(mode="after")

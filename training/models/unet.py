@@ -18,7 +18,7 @@ from flax import nnx
 from pydantic import Field
 
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 from training.layers import Conv, GroupNorm, crop, pad_to, to_depth, to_space
 
@@ -28,14 +28,14 @@ FIT = "enlarged"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
-    width: int = Field(32, ge=1, le=4096, **knob("channels of the first level", "channel"))
-    widening: tuple[Factor, ...] = Field((1, 2, 2), min_length=1, max_length=8, **knob("of each level, times width"))
-    blocks: int = Field(1, ge=1, le=16, **knob("residual blocks per level, on each way"))
-    patch: int = Field(2, ge=1, le=16, **knob("pixels folded into channels at the input", "pixel"))
-    groups: int = Field(8, ge=1, le=4096, **knob("of channels that are normalised together"))
+    width: int = Field(32, ge=1, le=4096, **setting("channels of the first level", "channel"))
+    widening: tuple[Factor, ...] = Field((1, 2, 2), min_length=1, max_length=8, **setting("of each level, times width"))
+    blocks: int = Field(1, ge=1, le=16, **setting("residual blocks per level, on each way"))
+    patch: int = Field(2, ge=1, le=16, **setting("pixels folded into channels at the input", "pixel"))
+    groups: int = Field(8, ge=1, le=4096, **setting("of channels that are normalised together"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Applied, Array, Arrays, Inputs, Shape
 from training.layers import Conv
 
@@ -24,11 +24,11 @@ FIT = "operator"
 VERSION = "1.0"
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
-    iterations: int = Field(6, ge=1, le=64, **knob("of the method"))
-    width: int = Field(16, ge=1, le=4096, **knob("of the corrections", "channel"))
+    iterations: int = Field(6, ge=1, le=64, **setting("of the method"))
+    width: int = Field(16, ge=1, le=4096, **setting("of the corrections", "channel"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

@@ -101,7 +101,7 @@ LEARN = Learn(
             "loss": {"relative": 0, "cross_entropy": 0, "wave": 1, "circular": 1},
         },
         # Cherukara, Nashed and Harder 2018: two networks, each by its own cross entropy, raw amplitudes, Adam.
-        "seed": {
+        "published": {
             "model": {"name": "cdinn"},
             "input": "amplitude",
             "head": "sigmoid",

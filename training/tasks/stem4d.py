@@ -29,7 +29,7 @@ LEARN = Learn(
         },
         # deep-phase-imaging: raw amplitudes, plain gradient descent on the mean absolute error. Its code takes the
         # first sample of each batch alone into the loss; here all count.
-        "seed": {
+        "published": {
             "model": {"name": "dledi"},
             "input": "amplitude",
             "normalisation": "none",

@@ -53,7 +53,7 @@ LEARN = Learn(
         # Told the defocus, without which the phase is known to a factor only: nrms 0.062 after 3 epochs, 0.12 untold.
         "default": {"optimizer": {"learning_rate": 4e-3}, "scalars": ("defocus",)},
         # phase-ret-dl: its network from TIE phases, gradient descent on the mean squared error, no augmentation.
-        "seed": {
+        "published": {
             "model": {"name": "mlp"},
             "input": "phases",
             "normalisation": "none",

@@ -16,9 +16,9 @@ case $size in
 esac
 out=${2:-runs/cdi_inversion-$size}
 
-generate --task cdi --recipe seed "${counts[@]}" --out "$out/seed.zarr"
-generate --task cdi --recipe seed --set canonical=true "${counts[@]}" --out "$out/canonical.zarr"
-train --data "$out/seed.zarr" --recipe seed --epochs "$epochs" --out "$out/cdinn" "${small[@]}"
+generate --task cdi --recipe published "${counts[@]}" --out "$out/seed.zarr"
+generate --task cdi --recipe published --set canonical=true "${counts[@]}" --out "$out/canonical.zarr"
+train --data "$out/seed.zarr" --recipe published --epochs "$epochs" --out "$out/cdinn" "${small[@]}"
 train --data "$out/canonical.zarr" --model unet --epochs "$ours" --out "$out/unet" "${unet[@]}"
 for net in cdinn unet; do
   infer --model "$out/$net" --data "$out/seed.zarr" --out "$out/$net-predicted.zarr"

@@ -15,8 +15,8 @@ esac
 out=${2:-runs/phase_ret_dl-$size}
 data=$out/seed.zarr
 
-generate --task tie --recipe seed --n "$samples" --validation 0 --test 100 --out "$data" "${grid[@]}"
-train --data "$data" --recipe seed --epochs "$epochs" --out "$out/seed-mlp"
+generate --task tie --recipe published --n "$samples" --validation 0 --test 100 --out "$data" "${grid[@]}"
+train --data "$data" --recipe published --epochs "$epochs" --out "$out/seed-mlp"
 train --data "$data" --model unet --epochs "$ours" --out "$out/unet"
 for net in seed-mlp unet; do
   infer --model "$out/$net" --data "$data" --split train,test --out "$out/$net.zarr"

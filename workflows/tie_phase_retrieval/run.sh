@@ -16,7 +16,7 @@ esac
 out=${2:-runs/tie_phase_retrieval-$size}
 data=$out/tie.zarr
 
-generate --task tie --recipe seed --n "$samples" --validation 500 --test 500 --out "$data"
+generate --task tie --recipe published --n "$samples" --validation 500 --test 500 --out "$data"
 train --data "$data" --model unet --epochs "$epochs" --out "$out/unet" "${options[@]}"
 infer --model "$out/unet" --data "$data" --out "$out/unet.zarr"
 infer --method tie --data "$data" --out "$out/tie-method.zarr"

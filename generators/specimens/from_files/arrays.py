@@ -1,4 +1,4 @@
-"""One array in a NumPy file, as a knob: recorded by hash, found by name, or by its hash in a folder of inputs."""
+"""One array in a NumPy file, as a setting: recorded by hash, found by name, or by its hash in a folder of inputs."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -10,17 +10,17 @@ from pydantic import Field
 from generators.specimens.from_files.pool import below, fingerprint, unchanged
 from generators.specimens.from_files.voxel_files import load
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 
 
-class ArrayFile(Knobs):
-    """Base of the knobs that a file may stand for."""
+class ArrayFile(Settings):
+    """Base of the settings that a file may stand for."""
 
-    held: ClassVar[str]  # the name of the knob that holds it
+    held: ClassVar[str]  # the name of the setting that holds it
     wanted: ClassVar[str]  # what the file must hold
 
-    path: Path | None = Field(None, exclude=True, **knob("of a .npy file that it is read from", "path"))
-    sha256: str = Field("", **knob("of that file; filled in when it is read"))
+    path: Path | None = Field(None, exclude=True, **setting("of a .npy file that it is read from", "path"))
+    sha256: str = Field("", **setting("of that file; filled in when it is read"))
     place: Path | None = Field(None, exclude=True)  # where it is now; never stored
 
     def bind(self, inputs: Path | None) -> Self:

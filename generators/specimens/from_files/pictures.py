@@ -24,7 +24,7 @@ from generators.specimens.from_files.pool import Pool, unchanged
 from generators.specimens.random_values import stored
 from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import between, knob
+from schemas.runtime.settings import between, setting
 
 SMALL = 1 << 20  # bytes of a file; of larger ones the last is kept open, of these many
 SYMMETRIES = 8  # of a square: four rotations, each as it is and mirrored
@@ -53,16 +53,16 @@ class Pictures(Pool):
     path: Path | None = Field(
         None,
         exclude=True,
-        **knob("a folder of pictures or stacks (PNG, JPEG, TIFF, NPY, HDF5, Zarr, ...), or one", "path"),
+        **setting("a folder of pictures or stacks (PNG, JPEG, TIFF, NPY, HDF5, Zarr, ...), or one", "path"),
     )
-    levels: Levels = Field("type", **knob("0 and 1 are the ends of the type (8 or 16 bit), or of each picture"))
+    levels: Levels = Field("type", **setting("0 and 1 are the ends of the type (8 or 16 bit), or of each picture"))
     part: Annotated[Range, within(0, 1, above=True)] = between(
         0.3, 1.0, "width of the part that is shown, to the widest that fits"
     )
     orientation: Literal["fixed", "square"] = Field(
-        "square", **knob("as they are, or one of the 8 rotations and mirrorings of a square")
+        "square", **setting("as they are, or one of the 8 rotations and mirrorings of a square")
     )
-    counts: tuple[int, ...] = Field((), **knob("pictures in each file; filled in when they are read"))
+    counts: tuple[int, ...] = Field((), **setting("pictures in each file; filled in when they are read"))
 
     @property
     def names(self) -> tuple[str, ...]:

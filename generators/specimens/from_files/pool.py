@@ -16,20 +16,20 @@ from generators.specimens.from_files.picture_files import is_array
 from generators.streams import Streams
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of, sha256_of_folder
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
-class Pool(Knobs, ABC):
+class Pool(Settings, ABC):
     """Files, each perhaps with companions."""
 
-    held: ClassVar[str]  # the name of the knob that holds it
+    held: ClassVar[str]  # the name of the setting that holds it
     things: ClassVar[str] = "specimen files"
 
-    path: Path | None = Field(None, exclude=True, **knob("a folder of files name(N), or one file", "path"))
-    shared: bool = Field(False, **knob("all splits use all files, so scores say nothing of new specimens"))
-    sha256: tuple[str, ...] = Field((), **knob("of each file, then of companions; filled in when they are read"))
+    path: Path | None = Field(None, exclude=True, **setting("a folder of files name(N), or one file", "path"))
+    shared: bool = Field(False, **setting("all splits use all files, so scores say nothing of new specimens"))
+    sha256: tuple[str, ...] = Field((), **setting("of each file, then of companions; filled in when they are read"))
     paths: tuple[Path, ...] = Field((), exclude=True)  # where they are now; never stored
 
     @property

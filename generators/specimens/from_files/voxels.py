@@ -14,7 +14,7 @@ from generators.specimens.particles.mesh import rotation
 from generators.specimens.random_values import draw_quaternion
 from generators.streams import Streams
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import setting
 
 SMALL = 1 << 20  # bytes of a file; of larger ones the last is kept in memory, of these many
 
@@ -36,14 +36,14 @@ class SpecimenFiles(Pool):
 
     held: ClassVar[str] = "files"
 
-    first: int = Field(0, ge=0, **knob("the number N to start from"))
+    first: int = Field(0, ge=0, **setting("the number N to start from"))
     orientation: Literal["fixed", "cube", "free"] = Field(
-        "free", **knob("beam along z of the file (phase-ret-dl), one of the cube's 24 rotations, or any rotation")
+        "free", **setting("beam along z of the file (phase-ret-dl), one of the cube's 24 rotations, or any rotation")
     )
     moments: str | None = Field(
         None,
         pattern=r"^\w+$",
-        **knob("name of files name(N).npy beside each particle: magnetisation (z, y, x, component)", "file"),
+        **setting("name of files name(N).npy beside each particle: magnetisation (z, y, x, component)", "file"),
     )
 
     @property

@@ -18,7 +18,7 @@ from generators.specimens.from_files import voxel_files
 from generators.specimens.from_files.pool import Pool, unchanged
 from generators.streams import Streams
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import setting
 
 TEXT = "write rows of real and imaginary parts by turns, or a complex NumPy array (y, x)"
 
@@ -38,12 +38,12 @@ class WaveFiles(Pool):
 
     held: ClassVar[str] = "waves"
 
-    first: int = Field(0, ge=0, **knob("the number N to start from"))
-    name: str = Field("wave", pattern=r"^\w+$", **knob("of the files name(N) of exit waves", "file"))
+    first: int = Field(0, ge=0, **setting("the number N to start from"))
+    name: str = Field("wave", pattern=r"^\w+$", **setting("of the files name(N) of exit waves", "file"))
     projected: str | None = Field(
         None,
         pattern=r"^\w+$",
-        **knob("of the files name(N) of projected waves: the target; none: the exit wave", "file"),
+        **setting("of the files name(N) of projected waves: the target; none: the exit wave", "file"),
     )
 
     @property

@@ -9,16 +9,16 @@ from pydantic import Field, model_validator
 
 from physics import magnetics
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between, knob
+from schemas.runtime.settings import Settings, between, setting
 
 
-class Magnetisation(Knobs):
+class Magnetisation(Settings):
     """Of the material; magnetite as default."""
 
     mass: Annotated[Range, within(0)] = between(80, 80, "magnetisation per mass", "emu/g")
     density: Annotated[Range, within(0, above=True)] = between(5.18, 5.18, "mass", "g/cm^3")
     direction: tuple[float, ...] | None = Field(
-        None, **knob("z,y,x, of any length; none: drawn for each sample, uniform on the sphere")
+        None, **setting("z,y,x, of any length; none: drawn for each sample, uniform on the sphere")
     )
 
     @model_validator(mode="after")

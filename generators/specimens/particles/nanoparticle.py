@@ -26,21 +26,21 @@ from generators.specimens.particles.mesh import (
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
 from generators.specimens.random_values import Quaternion, Three, count, direction, draw_quaternion, stored, whole
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between, knob
+from schemas.runtime.settings import Settings, between, setting
 
 WAVES = 4
 SPHERE: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
 FINE = 700  # a body of fewer triangles is subdivided before it is deformed
 
 
-def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
-    return Field(default, **knob(about, unit), **rules)
+def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
+    return Field(default, **setting(about, unit), **rules)
 
 
-class Nanoparticle(Knobs):
+class Nanoparticle(Settings):
     """How particles are drawn."""
 
-    kinds: tuple[Kind, ...] = _knob(KINDS, "bodies to start from, one drawn; a name may occur twice", min_length=1)
+    kinds: tuple[Kind, ...] = _setting(KINDS, "bodies to start from, one drawn; a name may occur twice", min_length=1)
     size: Annotated[Range, within(0, 0.5, above=True)] = between(
         0.1, 0.17, "half the edge of the cube of the same volume, before cuts", "field of view"
     )
@@ -48,7 +48,7 @@ class Nanoparticle(Knobs):
     offset: Annotated[Range, within(-0.5, 0.5)] = between(
         -0.05, 0.05, "each coordinate of the body's middle", "field of view"
     )
-    margin: Annotated[float, within(-10, 0.5)] = _knob(
+    margin: Annotated[float, within(-10, 0.5)] = _setting(
         0.02, "room kept free along the border: a body that might reach into it is made smaller", "field of view"
     )
     cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = between(
@@ -57,27 +57,27 @@ class Nanoparticle(Knobs):
     cut_depth: Annotated[Range, within(0, 0.9)] = between(
         0.05, 0.45, "depth of a cut, relative to the distance of the surface from the middle"
     )
-    rounded: Annotated[float, within(0, 1)] = _knob(0.4, "share of the bodies with rounded edges")
+    rounded: Annotated[float, within(0, 1)] = _setting(0.4, "share of the bodies with rounded edges")
     rounding: Annotated[Range, within(0, 1)] = between(0.1, 0.6, "0 sharp, 1 a sphere")
     growth: Annotated[Range, within(-0.5, 2)] = between(0, 0, "layer grown along rays from the middle", "half extent")
-    wavy: Annotated[float, within(0, 1)] = _knob(0.4, "share of the bodies with a wavy surface")
+    wavy: Annotated[float, within(0, 1)] = _setting(0.4, "share of the bodies with a wavy surface")
     waviness: Annotated[Range, within(0, 0.9)] = between(
         0.05, 0.3, "largest displacement of the surface, relative to its distance from the middle"
     )
     wavelength: Annotated[Range, within(0.5)] = between(
         1, 3, f"of each of the {WAVES} plane waves that displace the surface", "half extent"
     )
-    twisted: Annotated[float, within(0, 1)] = _knob(0.2, "share of the bodies that are twisted")
+    twisted: Annotated[float, within(0, 1)] = _setting(0.2, "share of the bodies that are twisted")
     twist: Annotated[Range, within(-20, 20)] = between(-0.8, 0.8, "turn about the body's z axis", "rad/half extent")
-    fractured: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that are broken")
+    fractured: Annotated[float, within(0, 1)] = _setting(0.0, "share of the bodies that are broken")
     pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = between(
         2, 5, "number of pieces of a broken body, cells about random points within"
     )
     gap: Annotated[Range, within(0, 2)] = between(
         0.02, 0.2, "opening of the cracks, relative to the distance of the points of two pieces"
     )
-    lost: Annotated[float, within(0, 1)] = _knob(0.1, "probability that a piece is lost; at least one stays")
-    agglomerated: Annotated[float, within(0, 1)] = _knob(0.0, "share of the bodies that have copies touching them")
+    lost: Annotated[float, within(0, 1)] = _setting(0.1, "probability that a piece is lost; at least one stays")
+    agglomerated: Annotated[float, within(0, 1)] = _setting(0.0, "share of the bodies that have copies touching them")
     copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = between(
         1, 4, "number of copies in an agglomerate, besides the body itself"
     )

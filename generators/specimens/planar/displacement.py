@@ -15,7 +15,7 @@ modulus is less, it is cut to that; where the modulus is 0, there is no phase, a
 About a dislocation the phase rises by 2 pi Q.b / 2 pi, and must jump back somewhere: only exp(i phase) is continuous
 there. That would be lost by scaling; so a sum with dislocations is wrapped into -pi..pi, and nothing else.
 
-Stored lengths are in frame widths (`generators.specimens.planar.frame`). Those of knobs are relative to twice the
+Stored lengths are in frame widths (`generators.specimens.planar.frame`). Those of settings are relative to twice the
 `reach`, the width that objects may take; places are relative to the disc about the object.
 """
 
@@ -35,7 +35,7 @@ from generators.specimens.random_values import choose, count, shares, stored, wh
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between, knob
+from schemas.runtime.settings import Settings, between, setting
 
 CORE = 1e-3  # frame widths: within this of an edge dislocation's line, elasticity ends
 
@@ -46,15 +46,15 @@ type Numbers = tuple[float, ...]
 type Term = tuple[str, Numbers]
 
 
-def _knob(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
-    return Field(default, **knob(about, unit), **rules)
+def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
+    return Field(default, **setting(about, unit), **rules)
 
 
-class Displacement(Knobs):
+class Displacement(Settings):
     """How phases are drawn."""
 
-    kind: Kind = _knob("gratings", "of what the phase is made: gratings and Gaussians; mixed: any of the others")
-    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _knob(
+    kind: Kind = _setting("gratings", "of what the phase is made: gratings and Gaussians; mixed: any of the others")
+    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _setting(
         (1.0, 1.0, 1.0), "of gratings, defects and random in a mixture, relative to their sum"
     )
     span: Annotated[Range, within(0, 2 * math.pi)] = between(
@@ -73,7 +73,7 @@ class Displacement(Knobs):
     defects: Annotated[Range, within(1, 16), AfterValidator(whole)] = between(
         1, 2, "number of dislocations and inclusions"
     )
-    defect_kinds: tuple[Defect, ...] = _knob(
+    defect_kinds: tuple[Defect, ...] = _setting(
         ("edge", "screw", "cylinder", "sphere"), "defects, one drawn each time; a name may occur twice", min_length=1
     )
     poisson: Annotated[Range, within(-0.9, 0.5)] = between(0.2, 0.45, "Poisson's ratio of the crystal")
@@ -197,35 +197,35 @@ def _row(numbers: Numbers) -> Numbers:
     return row
 
 
-def _gratings(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
+def _gratings(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
     """Always consumes 2 + 4 (gratings.high + gaussians.high) numbers of `rng`."""
-    gratings, gaussians = count(knobs.gratings, rng), count(knobs.gaussians, rng)
-    waves = [_grating(knobs, rng, unit) for _ in range(int(knobs.gratings.high))]
-    hills = [_gaussian(knobs, rng, unit, disc) for _ in range(int(knobs.gaussians.high))]
+    gratings, gaussians = count(settings.gratings, rng), count(settings.gaussians, rng)
+    waves = [_grating(settings, rng, unit) for _ in range(int(settings.gratings.high))]
+    hills = [_gaussian(settings, rng, unit, disc) for _ in range(int(settings.gaussians.high))]
     return waves[:gratings] + hills[:gaussians]
 
 
-def _grating(knobs: Displacement, rng: np.random.Generator, unit: float) -> Term:
-    weight, frequency, angle = knobs.weight.draw(rng), 1 / (unit * knobs.period.draw(rng)), _angle(rng)
+def _grating(settings: Displacement, rng: np.random.Generator, unit: float) -> Term:
+    weight, frequency, angle = settings.weight.draw(rng), 1 / (unit * settings.period.draw(rng)), _angle(rng)
     return "grating", (weight, frequency * math.sin(angle), frequency * math.cos(angle), float(rng.random()))
 
 
-def _gaussian(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> Term:
-    return "gaussian", (knobs.weight.draw(rng), *_place(knobs, rng, disc), unit * knobs.width.draw(rng))
+def _gaussian(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> Term:
+    return "gaussian", (settings.weight.draw(rng), *_place(settings, rng, disc), unit * settings.width.draw(rng))
 
 
-def _defects(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
+def _defects(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
     """Always consumes 2 + 9 defects.high numbers of `rng`. One crystal: one Poisson's ratio."""
-    number, poisson = count(knobs.defects, rng), knobs.poisson.draw(rng)
-    return [_defect(knobs, rng, unit, disc, poisson) for _ in range(int(knobs.defects.high))][:number]
+    number, poisson = count(settings.defects, rng), settings.poisson.draw(rng)
+    return [_defect(settings, rng, unit, disc, poisson) for _ in range(int(settings.defects.high))][:number]
 
 
-def _defect(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
-    kind = knobs.defect_kinds[int(len(knobs.defect_kinds) * rng.random())]
-    y, x = _place(knobs, rng, disc)
+def _defect(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
+    kind = settings.defect_kinds[int(len(settings.defect_kinds) * rng.random())]
+    y, x = _place(settings, rng, disc)
     angle, sign = _angle(rng), 1 if rng.random() < 0.5 else -1
-    order, across = sign * count(knobs.order, rng), knobs.across.draw(rng)
-    misfit, radius = sign * knobs.misfit.draw(rng), unit * knobs.radius.draw(rng)
+    order, across = sign * count(settings.order, rng), settings.across.draw(rng)
+    misfit, radius = sign * settings.misfit.draw(rng), unit * settings.radius.draw(rng)
     numbers: Mapping[str, Numbers] = {
         "edge": (order, y, x, angle, across, poisson),
         "screw": (order, y, x, angle),
@@ -233,13 +233,13 @@ def _defect(knobs: Displacement, rng: np.random.Generator, unit: float, disc: Di
     return kind, numbers.get(kind, (misfit, y, x, angle, radius))
 
 
-def _random(knobs: Displacement, rng: np.random.Generator, unit: float) -> list[Term]:
-    return [("field", (1.0, unit * knobs.correlation.draw(rng), knobs.slope.draw(rng)))]
+def _random(settings: Displacement, rng: np.random.Generator, unit: float) -> list[Term]:
+    return [("field", (1.0, unit * settings.correlation.draw(rng), settings.slope.draw(rng)))]
 
 
-def _place(knobs: Displacement, rng: np.random.Generator, disc: Disc) -> tuple[float, float]:
+def _place(settings: Displacement, rng: np.random.Generator, disc: Disc) -> tuple[float, float]:
     """In a random direction from the object's middle."""
-    distance, angle = disc[2] * knobs.place.draw(rng), _angle(rng)
+    distance, angle = disc[2] * settings.place.draw(rng), _angle(rng)
     return disc[0] + distance * math.sin(angle), disc[1] + distance * math.cos(angle)
 
 

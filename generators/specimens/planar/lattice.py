@@ -27,7 +27,7 @@ from generators.specimens.random_values import count, stored, whole
 from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between, knob
+from schemas.runtime.settings import Settings, between, setting
 
 REACH = 5.0  # widths, beyond which a Gaussian is left out: 4e-6 of its height
 MOST = 20_000_000  # atoms in a field: some seconds
@@ -59,10 +59,10 @@ CRYSTALS: dict[Name, Crystal] = {
 }
 
 
-class Lattice(Knobs):
+class Lattice(Settings):
     """How lattices are drawn."""
 
-    crystal: Name = Field("hbn", **knob("what the sheets are of"))
+    crystal: Name = Field("hbn", **setting("what the sheets are of"))
     sheets: Annotated[Range, within(1, 8), AfterValidator(whole)] = between(1, 2, "number of crystals on one another")
     layers: Annotated[Range, within(1, 255), AfterValidator(whole)] = between(1, 1, "number of layers of each sheet")
     orientation: Annotated[Range, within()] = between(0.0, 2 * pi, "of the first sheet's a1, from x towards y", "rad")
@@ -116,8 +116,8 @@ def density(constant: float) -> float:
 def draw(lattice: Lattice, rng: np.random.Generator) -> DrawnLattice:
     """A lattice. Always consumes as many numbers of `rng` for as many sheets at most."""
     crystal = CRYSTALS[lattice.crystal]
-    knobs = (lattice.stretch, lattice.vibration, lattice.vacancies)
-    stretch, vibration, vacancies = (knob.draw(rng) for knob in knobs)
+    settings = (lattice.stretch, lattice.vibration, lattice.vacancies)
+    stretch, vibration, vacancies = (setting.draw(rng) for setting in settings)
     there, most = count(lattice.sheets, rng), int(lattice.sheets.high)
     layers = [count(lattice.layers, rng) for _ in range(most)]
     rotation = np.cumsum([lattice.orientation.draw(rng), *(lattice.twist.draw(rng) for _ in range(most - 1))])

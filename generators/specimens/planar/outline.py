@@ -7,7 +7,7 @@ width makes of a straight outline; at corners, a blurred object is rounder. With
 within the outline, else 0. Farther than SOFT w from the outline, where 3e-5 are left, it is 0 or 1: so an object ends,
 and fits into a circle, that of the radius `reach`, with its edge.
 
-Lengths are in frame widths (`generators.specimens.planar.frame`), but for knobs: relative to the room that reach and
+Lengths are in frame widths (`generators.specimens.planar.frame`), but for settings: relative to the room that reach and
 edge
 leave. So a recipe survives another size of the image, and objects that take half the frame for oversampled patterns.
 
@@ -31,7 +31,7 @@ from generators.specimens.planar.polygon import Floats, Point, hull, signed_dist
 from generators.specimens.random_values import choose, count, shares, stored, whole
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between, knob
+from schemas.runtime.settings import Settings, between, setting
 
 SOFT = 4  # edges away from the outline, the modulus is 0 or 1 but for 3e-5
 ROUNDED = 1 - 1e-6  # of the room: what is left when float32 rounds a corner outwards
@@ -44,15 +44,15 @@ type Kind = Literal["hull", "bitten", "faceted", "mixed"]
 type Corners = tuple[Point, ...]
 
 
-def _knob(default: Any, about: str, unit: str = "1") -> Any:
-    return Field(default, **knob(about, unit))
+def _setting(default: Any, about: str, unit: str = "1") -> Any:
+    return Field(default, **setting(about, unit))
 
 
-class Outline(Knobs):
+class Outline(Settings):
     """How outlines are drawn."""
 
-    kind: Kind = _knob("hull", "of random points; bitten: less another such hull; faceted: Wulff shape; mixed: any")
-    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _knob(
+    kind: Kind = _setting("hull", "of random points; bitten: less another such hull; faceted: Wulff shape; mixed: any")
+    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _setting(
         (1.0, 1.0, 1.0), "of hull, bitten and faceted in a mixture, relative to their sum"
     )
     size: Annotated[Range, within(0.05, 1)] = between(
@@ -67,7 +67,7 @@ class Outline(Knobs):
     bite: Annotated[Range, within(0.05, 0.95)] = between(
         0.4, 0.9, "depth of a bite, relative to the way from outline to middle"
     )
-    regular: Annotated[float, within(0, 1)] = _knob(
+    regular: Annotated[float, within(0, 1)] = _setting(
         0.5, "share of faceted shapes with the symmetry of their crystal; others have grown unequally"
     )
     facet: Annotated[Range, within(0.2, 1)] = between(

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from generators.specimens.random_values import stored
 from physics.optics import exit_wave
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between
+from schemas.runtime.settings import Settings, between
 
 
-class PhaseObject(Knobs):
+class PhaseObject(Settings):
     """How strong objects are."""
 
     range: Annotated[Range, within(0)] = between(0.0, 1.5, "phase of an image's 1, relative to that of its 0", "rad")
@@ -35,9 +35,9 @@ class DrawnObject:
     absorption: float
 
 
-def draw(knobs: PhaseObject, rng: np.random.Generator) -> DrawnObject:
+def draw(settings: PhaseObject, rng: np.random.Generator) -> DrawnObject:
     """The strength of an object. Always consumes two numbers of `rng`."""
-    return DrawnObject(*stored(knobs.range.draw(rng), knobs.absorption.draw(rng)))
+    return DrawnObject(*stored(settings.range.draw(rng), settings.absorption.draw(rng)))
 
 
 def phase(drawn: DrawnObject, image: NDArray[np.float32]) -> NDArray[np.float32]:

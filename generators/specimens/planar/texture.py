@@ -21,7 +21,7 @@ from generators.specimens.planar import dead_leaves, random_field
 from generators.specimens.random_values import stored
 from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Knobs, between
+from schemas.runtime.settings import Settings, between
 
 POINTS = 3  # to a pixel, along each side: where the leaves are looked at
 UNIFORM = 12**0.5  # makes the variance of numbers uniform in 0..1 one; 1/4 of it, of products of two in -1..1
@@ -30,7 +30,7 @@ type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
 
 
-class Texture(Knobs):
+class Texture(Settings):
     """How textures are drawn; the defaults are of natural images."""
 
     slope: Annotated[Range, within(0, 4)] = between(

@@ -11,19 +11,19 @@ from generators import recipe
 from generators.contract import Arrays
 from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import setting
 
 VERSION = 1
 
 
 class Recipe(recipe.Recipe):
-    """Every knob of the task."""
+    """Every setting of the task."""
 
-    size: int = Field(33, ge=4, **knob("pixels of a line"))
-    height: Annotated[Range, within(0)] = Field(Range(low=1, high=2), **knob("of the step"))
-    pixel: Annotated[float, within(0, above=True)] = Field(0.5, **knob("width of a pixel", "nm"))
-    noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
-    expectation: bool = Field(False, **knob("store the line without noise, too"))
+    size: int = Field(33, ge=4, **setting("pixels of a line"))
+    height: Annotated[Range, within(0)] = Field(Range(low=1, high=2), **setting("of the step"))
+    pixel: Annotated[float, within(0, above=True)] = Field(0.5, **setting("width of a pixel", "nm"))
+    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation"))
+    expectation: bool = Field(False, **setting("store the line without noise, too"))
 
     def sizes(self) -> dict[str, int]:
         """Lengths of the dimensions."""

@@ -11,17 +11,17 @@ from generators import recipe
 from generators.contract import Arrays
 from generators.streams import Streams
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import setting
 
 VERSION = 1
 FACTOR, CHANNELS = 3, 2
 
 
 class Recipe(recipe.Recipe):
-    """Every knob of the task."""
+    """Every setting of the task."""
 
-    size: int = Field(12, ge=3, multiple_of=FACTOR, **knob("pixels of a fine image along y; along x 3 more"))
-    noise: Annotated[float, within(0)] = Field(0.01, **knob("standard deviation"))
+    size: int = Field(12, ge=3, multiple_of=FACTOR, **setting("pixels of a fine image along y; along x 3 more"))
+    noise: Annotated[float, within(0)] = Field(0.01, **setting("standard deviation"))
 
     def sizes(self) -> dict[str, int]:
         """Lengths of the dimensions."""

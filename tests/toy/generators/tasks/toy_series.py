@@ -11,18 +11,18 @@ from generators import recipe
 from generators.contract import Arrays, Sliced
 from generators.streams import Streams
 from schemas.runtime.ranges import within
-from schemas.runtime.settings import knob
+from schemas.runtime.settings import setting
 from schemas.task import find_task
 
 VERSION = 1
 
 
 class Recipe(recipe.Recipe):
-    """Every knob of the task."""
+    """Every setting of the task."""
 
-    size: int = Field(11, ge=4, **knob("pixels of a view along y; along x one more"))
-    tilts: int = Field(4, ge=1, **knob("views of a series"))
-    noise: Annotated[float, within(0)] = Field(0.1, **knob("standard deviation"))
+    size: int = Field(11, ge=4, **setting("pixels of a view along y; along x one more"))
+    tilts: int = Field(4, ge=1, **setting("views of a series"))
+    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation"))
 
     def sizes(self) -> dict[str, int]:
         """Lengths of the dimensions."""

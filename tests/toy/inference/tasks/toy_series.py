@@ -14,7 +14,7 @@ def smooth(fields: Arrays) -> dict[str, np.ndarray]:
 
 
 METHODS: Mapping[str, Method] = {
-    "smooth": Method(about="mean of three neighbours", needs=("noisy", "background"), solve=smooth, unit="slice")
+    "smooth": Method(about="mean of three neighbours", needs=("noisy", "background"), solve=smooth, scope="slice")
 }
 
 REPORT = Report(inputs=(Shown("noisy"),), parameters=("background",))

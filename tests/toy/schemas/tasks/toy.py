@@ -1,6 +1,6 @@
 """A blurred line and what it was: the smallest task that uses every part of the contract."""
 
-from schemas.grids import Gauge, Grid
+from schemas.grids import Ambiguities, Grid
 from schemas.task import Field, Task
 
 TASK = Task(
@@ -8,7 +8,7 @@ TASK = Task(
     version="1.0",
     about="a blurred line and what it was",
     formula="blurred = (line[x - 1] + line[x] + line[x + 1]) / 3, periodic, when noise=0",
-    gauge=Gauge(),
+    ambiguities=Ambiguities(),
     grids=(Grid(("x",)),),
     fields=(
         Field("blurred", ("sample", "x"), "float32", "1", "input", "the measured line"),

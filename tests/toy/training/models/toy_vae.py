@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import Field
 
-from schemas.runtime.settings import Knobs, knob
+from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 
 FIT = "any"
@@ -16,10 +16,10 @@ VERSION = "1.0"
 LOSSES = {"kl": "divergence of the numbers in the middle from normal ones"}
 
 
-class Config(Knobs):
-    """Its knobs."""
+class Config(Settings):
+    """Its settings."""
 
-    middle: int = Field(4, ge=1, **knob("numbers in the middle"))
+    middle: int = Field(4, ge=1, **setting("numbers in the middle"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:

@@ -10,27 +10,31 @@ import numpy as np
 import pytest
 
 from schemas.ambiguities import align
-from schemas.grids import Freedom, Gauge, Grid
+from schemas.grids import Ambiguities, Freedom, Grid
 from schemas.task import Field, Task
 from schemas.tasks.tie import TASK as TIE
 from tests.training.conftest import QUICK
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (9, 12, 7), (5, 1, 8)]
 KINDS: tuple[Freedom, ...] = ("constant", "ramp", "shift", "twin")
-GAUGES = [tuple(some) for n in range(5) for some in combinations(KINDS, n)]
+COMBINATIONS = [tuple(some) for n in range(5) for some in combinations(KINDS, n)]
 
 type Shape = tuple[int, ...]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
-gauges = pytest.mark.parametrize("gauge", GAUGES, ids="-".join)
+every_combination = pytest.mark.parametrize("ambiguities", COMBINATIONS, ids="-".join)
 
 
-def task_of(gauge: tuple[Freedom, ...], rank: int, *units: str) -> Task:
+def task_of(ambiguities: tuple[Freedom, ...], rank: int, *units: str) -> Task:
     dims = ("sample", "z", "y", "x")[: 1 + rank]
     fields = [Field(f"t{i}", dims, "float32", unit, "target", "") for i, unit in enumerate(units or ("rad", "1"))]
     phases = tuple(field.name for field in fields if field.units == "rad")
-    free = Gauge(gauge, phases=phases) if phases or not {"constant", "ramp"} & set(gauge) else Gauge()
+    free = (
+        Ambiguities(ambiguities, phases=phases)
+        if phases or not {"constant", "ramp"} & set(ambiguities)
+        else Ambiguities()
+    )
     grids = (Grid(dims[1:]),)
-    return Task(name="any", version="1.0", about="", formula="", gauge=free, fields=tuple(fields), grids=grids)
+    return Task(name="any", version="1.0", about="", formula="", ambiguities=free, fields=tuple(fields), grids=grids)
 
 
 def soft(shape: Shape) -> Any:
@@ -57,12 +61,12 @@ def times(window: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def ramp(task: Task, shape: Shape, samples: int = 3) -> Any:
-    """(sample, *spatial) that the gauge of the task allows, before the window; only index arithmetic in common."""
+    """Arrays (sample, *spatial) that the ambiguities allow, before the window; only index arithmetic is shared."""
     rng = np.random.default_rng(9)
     found = np.zeros((samples, *shape))
-    if {"constant", "ramp"} & set(task.gauge.free):
+    if {"constant", "ramp"} & set(task.ambiguities.free):
         found += rng.uniform(-3, 3, (samples, *[1] * len(shape)))
-    if "ramp" in task.gauge.free:
+    if "ramp" in task.ambiguities.free:
         for axis in np.indices(shape):
             found += rng.uniform(-0.3, 0.3, (samples, *[1] * len(shape))) * axis
     return found
@@ -74,11 +78,11 @@ def planted(task: Task, truth: dict[str, Any], added: Any) -> dict[str, Any]:
     for field in task.fields:
         rows = []
         for i, row in enumerate(truth[field.name] - (added if field.units == "rad" else 0)):
-            if "twin" in task.gauge.free and i != 1:
+            if "twin" in task.ambiguities.free and i != 1:
                 row = row[tuple(np.ix_(*[[-k % n for k in range(n)] for n in row.shape]))]
                 row = -row if field.units == "rad" else row
             shift = [(3 * i + 2 + axis) % n for axis, n in enumerate(row.shape)]
-            rows.append(np.roll(row, shift, range(row.ndim)) if "shift" in task.gauge.free else row)
+            rows.append(np.roll(row, shift, range(row.ndim)) if "shift" in task.ambiguities.free else row)
         moved[field.name] = np.array(rows)
     return moved
 
@@ -88,18 +92,18 @@ def error(found: dict[str, Any], truth: dict[str, Any]) -> Any:
 
 
 @windows
-@gauges
+@every_combination
 @shapes
-def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Freedom, ...], window: Any) -> None:
+def test_what_was_planted_is_undone(shape: Shape, ambiguities: tuple[Freedom, ...], window: Any) -> None:
     """Shift and twin act on windowed arrays, so that the window must not cut off what they move: here it has no 0."""
-    task, w = task_of(gauge, len(shape)), window(shape)
+    task, w = task_of(ambiguities, len(shape)), window(shape)
     truth = times(w, noise(task, shape))
     added = ramp(task, shape) * (1 if w is None else w)
-    if w is not None and {"shift", "twin"} & set(gauge):
+    if w is not None and {"shift", "twin"} & set(ambiguities):
         w = np.where(w == 0, 1e-9, w)
         added = ramp(task, shape) * w
     prediction = planted(task, truth, added)
-    if gauge:
+    if ambiguities:
         assert np.max(error(prediction, truth)) > 1e-3
     found = align(task, prediction, truth, w)
     for name in truth:
@@ -115,16 +119,16 @@ def test_what_was_planted_is_undone(shape: Shape, gauge: tuple[Freedom, ...], wi
 
 
 @windows
-@gauges
+@every_combination
 @shapes
-def test_the_error_never_grows_and_is_the_least(shape: Shape, gauge: tuple[Freedom, ...], window: Any) -> None:
+def test_the_error_never_grows_and_is_the_least(shape: Shape, ambiguities: tuple[Freedom, ...], window: Any) -> None:
     """Of unrelated images: no other constant or ramp is nearer; what has been aligned is aligned."""
-    task, w = task_of(gauge, len(shape)), window(shape)
+    task, w = task_of(ambiguities, len(shape)), window(shape)
     truth, prediction = times(w, noise(task, shape)), times(w, noise(task, shape, seed=1))
     found = align(task, prediction, truth, w)
     least = error(found, truth)
     assert np.all(least <= error(prediction, truth) * (1 + 1e-12))
-    if not {"shift", "twin"} & set(gauge) or (w is None and "ramp" not in gauge):
+    if not {"shift", "twin"} & set(ambiguities) or (w is None and "ramp" not in ambiguities):
         for name, value in align(task, found, truth, w).items():
             np.testing.assert_allclose(value, found[name], atol=1e-12)
     step = 1e-3 * ramp(task, shape) * (1 if w is None else w)
@@ -163,22 +167,22 @@ def test_a_constant_is_the_weighted_mean(window: Any) -> None:
     np.testing.assert_array_equal(found["t1"], prediction["t1"])
 
 
-@gauges
-def test_pixels_outside_the_window_never_matter(gauge: tuple[Freedom, ...]) -> None:
+@every_combination
+def test_pixels_outside_the_window_never_matter(ambiguities: tuple[Freedom, ...]) -> None:
     shape = (24, 33)
-    task, w = task_of(gauge, 2), soft(shape)
+    task, w = task_of(ambiguities, 2), soft(shape)
     truth, prediction = times(w, noise(task, shape)), times(w, noise(task, shape, seed=1))
     wild = {name: np.where(w == 0, np.nan, value) for name, value in prediction.items()}
     found = align(task, wild, {n: np.where(w == 0, 7, v) for n, v in truth.items()}, w)
     for name, value in align(task, prediction, truth, w).items():
-        np.testing.assert_array_equal(found[name], value if gauge else wild[name])
+        np.testing.assert_array_equal(found[name], value if ambiguities else wild[name])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("gauge", [("constant",), KINDS], ids="-".join)
+@pytest.mark.parametrize("ambiguities", [("constant",), KINDS], ids="-".join)
 @shapes
-def test_bits_do_not_depend_on_the_batch(shape: Shape, gauge: tuple[Freedom, ...], dtype: type) -> None:
-    task, w = task_of(gauge, len(shape)), soft(shape)
+def test_bits_do_not_depend_on_the_batch(shape: Shape, ambiguities: tuple[Freedom, ...], dtype: type) -> None:
+    task, w = task_of(ambiguities, len(shape)), soft(shape)
     truth, prediction = (
         {n: v.astype(dtype) for n, v in times(w, noise(task, shape, 5, seed)).items()} for seed in (0, 1)
     )
@@ -189,9 +193,11 @@ def test_bits_do_not_depend_on_the_batch(shape: Shape, gauge: tuple[Freedom, ...
             np.testing.assert_array_equal(value[0], whole[name][i])
 
 
-@pytest.mark.parametrize(("shape", "gauge"), [((33,), KINDS), ((9, 12, 7), KINDS), *[((21, 24), g) for g in GAUGES]])
-def test_jax_agrees_eager_and_compiled(shape: Shape, gauge: tuple[Freedom, ...]) -> None:
-    task, w = task_of(gauge, len(shape)), soft(shape).astype(np.float32)
+@pytest.mark.parametrize(
+    ("shape", "ambiguities"), [((33,), KINDS), ((9, 12, 7), KINDS), *[((21, 24), g) for g in COMBINATIONS]]
+)
+def test_jax_agrees_eager_and_compiled(shape: Shape, ambiguities: tuple[Freedom, ...]) -> None:
+    task, w = task_of(ambiguities, len(shape)), soft(shape).astype(np.float32)
     truth, prediction = (
         {n: v.astype(np.float32) for n, v in times(w, noise(task, shape, seed=seed)).items()} for seed in (0, 1)
     )
@@ -209,10 +215,10 @@ def test_jax_agrees_eager_and_compiled(shape: Shape, gauge: tuple[Freedom, ...])
             np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=way)
 
 
-@pytest.mark.parametrize("gauge", [(), ("constant",), ("ramp",), ("constant", "twin"), KINDS], ids="-".join)
-def test_the_gradient_of_an_aligned_loss(gauge: tuple[Freedom, ...]) -> None:
-    """By the envelope theorem it is 2 (aligned - truth) where nothing moves; it is orthogonal to the gauge."""
-    shape, task = (6, 5), task_of(gauge, 2, "rad")
+@pytest.mark.parametrize("ambiguities", [(), ("constant",), ("ramp",), ("constant", "twin"), KINDS], ids="-".join)
+def test_the_gradient_of_an_aligned_loss(ambiguities: tuple[Freedom, ...]) -> None:
+    """By the envelope theorem it is 2 (aligned - truth) where nothing moves; it is orthogonal to the ambiguities."""
+    shape, task = (6, 5), task_of(ambiguities, 2, "rad")
     w = soft(shape).astype(np.float32)
     truth = {n: v.astype(np.float32) for n, v in times(w, noise(task, shape)).items()}
     prediction = {n: 1.3 * v + 0.2 * w for n, v in truth.items()}
@@ -227,7 +233,7 @@ def test_the_gradient_of_an_aligned_loss(gauge: tuple[Freedom, ...]) -> None:
     np.testing.assert_allclose(exact, 0, atol=1e-5)
 
 
-def test_an_empty_gauge_changes_nothing() -> None:
+def test_an_empty_ambiguities_changes_nothing() -> None:
     task = task_of((), 2)
     truth, prediction = noise(task, (5, 6)), noise(task, (5, 6), seed=1)
     found = align(task, prediction, truth)
@@ -240,14 +246,14 @@ def test_tie_knows_a_constant() -> None:
     np.testing.assert_allclose(found["phase"], truth, atol=1e-6)
 
 
-@gauges
-def test_degenerate_input_is_no_accident(gauge: tuple[Freedom, ...]) -> None:
+@every_combination
+def test_degenerate_input_is_no_accident(ambiguities: tuple[Freedom, ...]) -> None:
     """No samples, no window left, nothing finite: no warning, no crash, no other sample touched."""
-    task = task_of(gauge, 2)
+    task = task_of(ambiguities, 2)
     truth, prediction = noise(task, (6, 5)), noise(task, (6, 5), seed=1)
     assert align(task, noise(task, (6, 5), 0), noise(task, (6, 5), 0))["t0"].shape == (0, 6, 5)
     for value in align(task, prediction, truth, np.zeros((6, 5))).values():
-        assert not gauge or not value.any()
+        assert not ambiguities or not value.any()
     expected = align(task, prediction, truth)
     prediction["t0"][1, 2, 3] = np.nan
     for name, value in align(task, prediction, truth).items():
