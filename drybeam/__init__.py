@@ -126,10 +126,10 @@ def open(path: PathLike) -> "xr.DataTree":
     import xarray as xr
 
     from schemas.manifest import read_manifest
-    from schemas.predictions import is_predictions, read_predictions
+    from schemas.predictions import METADATA, read_predictions
 
     place = Path(path)
-    read_predictions(place) if is_predictions(place) else read_manifest(place)
+    read_predictions(place) if METADATA.stands_at(place) else read_manifest(place)
     return xr.open_datatree(place, engine="zarr")
 
 
@@ -147,15 +147,18 @@ def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "F
     Raises:
         UserError: there is no such dataset, split or sample.
     """
+    from schemas.manifest import read_manifest
     from schemas.preview import draw
 
-    return draw(Path(path), split, samples)
+    place = Path(path)
+    figure, _ = draw(place, split or read_manifest(place, incomplete=True).first_split, samples)
+    return figure
 
 
 def train(
     data: PathLike,
     *,
-    model: str | None = None,
+    model: str | Mapping[str, Any] | None = None,
     out: PathLike | None = None,
     recipe: PathLike | None = None,
     start: PathLike | None = None,
@@ -170,13 +173,14 @@ def train(
     overwrite: bool = False,
     mode: Literal["auto", "resident", "stream"] = "auto",
     keep_every: int | None = None,
-    settings: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> Run:
     """Train a network on a dataset. The same call resumes from the last checkpoint.
 
     Args:
         data: dataset.
-        model: network ("unet"); `train --describe` lists all.
+        model: name of the network ("unet"), or a mapping with its settings, such as {"name": "unet", "width": 32};
+            `train --describe` lists all.
         out: folder of the run (`runs/<task>-<model>`).
         recipe: name of a recipe, or a JSON file.
         start: a trained run whose parameters are the start (`train --from`).
@@ -191,7 +195,7 @@ def train(
         overwrite: remove the run that is there.
         mode: hold the data in memory ("resident") or read them in every epoch ("stream").
         keep_every: keep the checkpoints of every N-th step.
-        settings: further settings by name, for example {"model.width": 32}.
+        settings: further settings of the recipe, such as `ema=0.999`; a mapping holds settings of its own.
 
     Returns:
         The finished run.
@@ -202,9 +206,11 @@ def train(
     """
     from training import command
 
+    architecture = dict(model) if isinstance(model, Mapping) else {}
+    name = architecture.pop("name", None) if isinstance(model, Mapping) else model
     options = command.Options(
         data=Path(data),
-        model=model,
+        model=name,
         recipe=None if recipe is None else os.fspath(recipe),
         start=_path(start),
         target=target,
@@ -215,13 +221,112 @@ def train(
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seed,
-        set=texts(settings or {}),
+        set=texts({**settings, "model": architecture} if architecture else settings),
         out=_path(out),
         overwrite=overwrite,
         mode=mode,
         keep_every=keep_every,
     )
     return Run(command.train(options).out)
+
+
+def infer(
+    data: PathLike,
+    *,
+    model: PathLike | None = None,
+    method: str | None = None,
+    checkpoint: int | None = None,
+    split: str = "test",
+    out: PathLike | None = None,
+    name: str | None = None,
+    batch_size: int | None = None,
+    tile: int | Literal["none"] | None = None,
+    overlap: float | None = None,
+    probabilities: bool = False,
+    refine: int | None = None,
+    stitch: PathLike | None = None,
+    stitch_settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Predictions:
+    """Invert the measurements of a dataset with a network or a classical method. The same call resumes.
+
+    Args:
+        data: dataset.
+        model: a trained network; give this or `method`.
+        method: a classical method, tuned on validation samples; `infer --describe` lists all.
+        checkpoint: step of a kept checkpoint (the best model).
+        split: "train", "validation" or "test".
+        out: store of the predictions (`predictions-<dataset>-<name>.zarr`).
+        name: label in tables and plots.
+        batch_size: samples at once.
+        tile: side of the tiles that images are cut into [pixel], or "none".
+        overlap: overlap of neighbouring tiles, as a share of their side.
+        probabilities: store the probabilities of classes, too.
+        refine: iterations that start from the output of the network, for tasks that have them.
+        stitch: store of images that are stitched from predicted patches.
+        stitch_settings: settings of the stitching.
+        overwrite: remove the predictions that are there.
+        settings: settings of the method that shall not be tuned.
+
+    Returns:
+        The predictions.
+
+    Raises:
+        UserError: an option or a setting is wrong, or other predictions are in the way.
+        Interrupted: the disk is full; the same call resumes.
+    """
+    from inference import command
+
+    options = command.InferOptions(
+        data=Path(data),
+        model=_path(model),
+        checkpoint=checkpoint,
+        method=method,
+        split=(split,),
+        out=_path(out),
+        set=texts(settings),
+        refine=refine,
+        name=name,
+        batch_size=batch_size,
+        tile=tile,
+        probabilities=probabilities,
+        overlap=overlap,
+        overwrite=overwrite,
+        stitch=_path(stitch),
+        stitch_set=texts(stitch_settings or {}),
+    )
+    return Predictions(command.infer(options)[0])
+
+
+def evaluate(
+    data: PathLike,
+    *predictions: PathLike | tuple[str, PathLike],
+    out: PathLike = "report",
+    split: str | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Score predictions against the truth, side by side: `metrics.json`, `metrics.csv` and `report.html`.
+
+    Args:
+        data: dataset with targets.
+        predictions: stores that `infer` made, each alone or as (label, store).
+        out: folder of the report.
+        split: "train", "validation" or "test" (that of the first predictions).
+        overwrite: replace a report of other predictions.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: predictions are incomplete, damaged, or not of this dataset, or another report is in the way.
+    """
+    from inference import command
+
+    stores = [(one[0], Path(one[1])) if isinstance(one, tuple) else (None, Path(one)) for one in predictions]
+    splits = None if split is None else (split,)
+    command.evaluate(command.EvaluateOptions(Path(data), stores, Path(out), splits, overwrite))
+    return Report(Path(out))
 
 
 def load_model(path: PathLike) -> Model:

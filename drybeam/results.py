@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from schemas.manifest import Manifest
     from training.export.predictor import Predictor
 
+    type Fields = Mapping[str, Any] | xr.Dataset | xr.DataTree
+
 
 @dataclass(frozen=True)
 class Place:
@@ -124,7 +126,9 @@ class Model:
         """Names of the fields that the model reads, each with a leading sample axis."""
         return self.trained.inputs
 
-    def __call__(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+    def __call__(
+        self, fields: "Mapping[str, Any] | xr.Dataset | xr.DataTree | None" = None, /, **more: Any
+    ) -> dict[str, Any]:
         """Predict the targets.
 
         Args:

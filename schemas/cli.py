@@ -150,18 +150,12 @@ def _verdict(path: Path, problems: list[str], said: str, mend: str) -> int:
     return int(bool(problems))
 
 
-def _first_split(path: Path) -> str:
-    from schemas.manifest import read_manifest
-
-    manifest = read_manifest(path, incomplete=True)
-    return next((split for split in manifest.splits if manifest.samples[split]), "train")
-
-
 def _preview(args: argparse.Namespace) -> int:
+    from schemas.manifest import read_manifest
     from schemas.preview import contact_sheet
 
     out = args.out or Path(args.path.name).with_suffix(".png")
-    split = args.split or _first_split(args.path)
+    split = args.split or read_manifest(args.path, incomplete=True).first_split
     count = contact_sheet(args.path, split, output("--out", out), args.samples)
     print(f"{out}: {count} samples of {args.path}/{split}")
     return 0

@@ -103,6 +103,11 @@ class Manifest(BaseModel):
             raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
 
     @property
+    def first_split(self) -> str:
+        """The first split that has samples; "train" if none has."""
+        return next((split for split in self.splits if self.samples[split]), "train")
+
+    @property
     def splits(self) -> list[str]:
         """The splits, in order."""
         return [split for split in SPLITS if split in self.samples]

@@ -23,11 +23,32 @@ IMAGES = 5  # of one field and sample, shown at most
 
 
 def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
-    """Draw the first samples of a split into a PNG; returns how many.
+    """Draw the first samples of a split into a PNG, and return their number.
 
     UserError: no such split or sample, or the samples cannot be read.
     """
     _refuse_other(out)
+    figure, shown = draw(path, split, count)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
+    publish_alone(out, picture.getvalue())
+    return shown
+
+
+def draw(path: Path, split: str, count: int) -> tuple[Figure, int]:
+    """Draw the first samples of a split.
+
+    Args:
+        path: a dataset, also an incomplete one.
+        split: one of its splits.
+        count: number of rows, at most.
+
+    Returns:
+        The figure, and the number of samples in it.
+
+    Raises:
+        UserError: there is no such split or sample, or samples cannot be read.
+    """
     manifest = read_manifest(path, incomplete=True)
     count = min(count, manifest.samples.get(split, 0))
     if count < 1:
@@ -42,10 +63,7 @@ def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
         axis.set_ylabel(f"{split} {row}", fontsize=7)
     axes[-1, 0].set_ylabel("pixels, log", fontsize=7)
     figure.suptitle(f"{path.name}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
-    picture = BytesIO()
-    figure.savefig(picture, dpi=110, format="png")
-    publish_alone(out, picture.getvalue())
-    return count
+    return figure, count
 
 
 def _refuse_other(out: Path) -> None:

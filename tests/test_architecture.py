@@ -15,6 +15,7 @@ ROOMS = {
     "generators": {"schemas", "physics"},
     "training": {"schemas", "physics"},
     "inference": {"training", "schemas", "physics"},
+    "drybeam": {"generators", "training", "inference", "schemas", "physics"},
     "benchmarks": {"generators", "training", "inference", "schemas", "physics"},
 }
 OPEN = {f"training.{name}" for name in ("activations", "checkpoints", "export", "features", "models", "tasks")}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,6 +82,7 @@ def local(workers: int) -> Iterator[Run]:
     distributed.utils._forkserver_preload_set = True  # else it imports pandas here, for a list that `warm_up` has set
     with (
         scratch,
+        _without_main(),
         dask.config.set({**WORKERS, "temporary-directory": scratch.name}),
         LocalCluster(
             n_workers=workers,
@@ -97,6 +99,16 @@ def local(workers: int) -> Iterator[Run]:
         Client(cluster) as client,
     ):
         yield partial(_distributed, client)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module: each worker would import it, and so run a script that calls `drybeam.generate` again."""
+    hidden, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = hidden
 
 
 @contextmanager

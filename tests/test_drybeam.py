@@ -1,0 +1,138 @@
+"""The Python door does what the command lines do, with their defaults and errors, and shows its results."""
+
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import drybeam
+import generators.command
+import inference.command
+import training.command
+from tests.conftest import Command
+
+SCRIPT = """
+import sys
+import drybeam
+
+assert not {"jax", "zarr", "numpy", "dask"} & set(sys.modules)
+data = drybeam.generate("tie", 24, validation=8, test=8, out="tie.zarr", image_size=32, supersampling=1, workers=2)
+run = drybeam.train(data, model={"name": "unet", "width": 4}, epochs=1, batch_size=8, out="run")
+network = drybeam.infer(data, model=run, out="network.zarr")
+classical = drybeam.infer(data, method="tie", out="classical.zarr", cutoff=0.01, floor=0.001, offset="none")
+report = drybeam.evaluate(data, network, ("TIE", classical), out="report")
+
+test = drybeam.open(data)["test"].load()
+phase = run.model(test)["phase"]
+figure = drybeam.preview(data, split="test", samples=2)
+axes = figure.axes[0]
+axes.imshow(phase[0])
+figure.savefig("figure.png")
+print(sorted(report.metrics), report.metrics["TIE"]["nrms_aligned"]["n"])
+"""
+
+
+def test_a_script_of_twenty_lines_goes_from_generate_to_a_figure() -> None:
+    """A plain script without a guard for its main module, run by a Python of its own in an empty folder."""
+    Path("script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['TIE', 'run'] 8"
+    assert done.stdout.count("samples complete") == 2, "a worker ran the script, too"
+    assert Path("figure.png").read_bytes().startswith(b"\x89PNG")
+    assert len(SCRIPT.strip().splitlines()) <= 20
+
+
+OPTIONS = {
+    "generate": (generators.command.Options, {"set"}),
+    "train": (training.command.Options, {"set", "coordinator", "processes", "process"}),  # several processes: by shell
+    "infer": (inference.command.InferOptions, {"set", "stitch_set"}),
+    "evaluate": (inference.command.EvaluateOptions, {"expect"}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_functions_have_the_options_of_the_commands_and_their_defaults(name: str) -> None:
+    kind, left_out = OPTIONS[name]
+    known = {field.name: field for field in fields(kind)}
+    arguments = inspect.signature(getattr(drybeam, name)).parameters
+    assert known.keys() - left_out <= arguments.keys()
+    for argument in arguments.keys() & known.keys() - {"data", "predictions"}:
+        default = known[argument].default
+        assert arguments[argument].default in (default, str(default), "test" if argument == "split" else default)
+        assert f"\n    {argument}: " in str(inspect.getdoc(getattr(drybeam, name))), argument
+
+
+@pytest.fixture
+def toy() -> drybeam.Dataset:
+    return drybeam.generate("toy", 40, out="toy.zarr", scheduler="synchronous")
+
+
+def test_the_same_dataset_as_by_the_command_line(toy: drybeam.Dataset, generate: Command) -> None:
+    generate("--task", "toy", "--n", 40, "--out", "again.zarr", "--scheduler", "synchronous")
+    assert toy.digest == drybeam.Dataset(Path("again.zarr")).digest
+    assert toy.open()["train"].sizes["sample"] == 40
+    assert drybeam.open("toy.zarr")["validation"].line.attrs["role"] == "target"
+    assert toy._repr_png_().startswith(b"\x89PNG")
+
+
+def test_settings_as_python_values(generate: Command) -> None:
+    drybeam.generate("toy", 4, out="a.zarr", scheduler="synchronous", height=(1.0, 1.5), noise=0.2)
+    generate(
+        "--task", "toy", "--n", 4, "--out", "b.zarr", "--scheduler", "synchronous", "--set", "height=1:1.5", "noise=0.2"
+    )
+    assert drybeam.Dataset(Path("a.zarr")).digest == drybeam.Dataset(Path("b.zarr")).digest
+
+
+def test_a_run_a_model_predictions_and_a_report(toy: drybeam.Dataset) -> None:
+    run = drybeam.train(toy, model={"name": "mlp", "hidden": "8"}, epochs=1, batch_size=8, out="run")
+    assert run.history[-1]["step"] == 5
+    assert run._repr_png_().startswith(b"\x89PNG")
+    test = toy.open()["test"].to_dataset().load()
+    found = drybeam.infer(toy, model=run, out="found.zarr")
+    alone, whole = run.model(test), run.model({name: test[name].values for name in run.model.inputs})
+    stored = found.open().to_dataset()
+    for name, values in alone.items():
+        np.testing.assert_array_equal(values, whole[name])
+        np.testing.assert_allclose(values, stored[name].values, atol=1e-5)
+    assert "mlp" in run.model._repr_html_()
+    report = drybeam.evaluate(toy, found)
+    assert report.metrics["run"] == json.loads(Path("report/metrics.json").read_text())["methods"]["run"]["metrics"]
+    assert "<iframe" in report._repr_html_()
+    assert Path(str(report), "report.html").exists()
+
+
+MISTAKES: list[tuple[Any, str]] = [
+    (lambda: drybeam.generate(), "--task is missing"),
+    (lambda: drybeam.generate("toyy", 4), "toyy: no such task"),
+    (lambda: drybeam.generate("toy", 4, nosie=1), "no such setting; did you mean noise?"),
+    (lambda: drybeam.open("nowhere.zarr"), "no dataset here"),
+    (lambda: drybeam.preview("nowhere.zarr"), "no dataset here"),
+    (lambda: drybeam.train("nowhere.zarr"), "no dataset here"),
+    (lambda: drybeam.infer("nowhere.zarr", method="tie"), "no dataset here"),
+    (lambda: drybeam.infer("nowhere.zarr"), "give one of --model RUN"),
+    (lambda: drybeam.evaluate("nowhere.zarr"), "--predictions is missing"),
+    (lambda: drybeam.load_model("nowhere"), "no model here"),
+]
+
+
+@pytest.mark.parametrize(("call", "said"), MISTAKES, ids=[said for _, said in MISTAKES])
+def test_mistakes_are_the_same_one_line(call: Any, said: str) -> None:
+    with pytest.raises(drybeam.UserError, match=said):
+        call()
+
+
+def test_a_model_says_what_it_cannot_read(toy: drybeam.Dataset) -> None:
+    model = drybeam.train(toy, model={"name": "mlp", "hidden": "8"}, epochs=1, batch_size=8, out="run").model
+    arrays = {name: toy.open()["test"].to_dataset()[name].values for name in model.inputs}
+    first, *_ = model.inputs
+    with pytest.raises(drybeam.UserError, match=f"also needs {first}"):
+        model({name: values for name, values in arrays.items() if name != first})
+    with pytest.raises(drybeam.UserError, match="it must be"):
+        model(arrays | {first: arrays[first][..., None]})
