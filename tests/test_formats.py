@@ -5,6 +5,7 @@ training samples. half.zarr, half-run and half-network.zarr are the same, left b
 stitched images.
 """
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -78,3 +79,33 @@ def test_a_run_is_continued(train: Command) -> None:
 
 def test_images_are_read() -> None:
     assert read_images(Path("images.zarr")).scans[0].patches == 16
+
+
+def _formerly(data: bytes) -> bytes:
+    """Metadata in the words of the first programs of format 2."""
+    words = {"ambiguities": "gauge", "settings": "knobs", "shard": "unit"}
+    text = data.decode()
+    for new, old in words.items():
+        text = text.replace(f'"{new}":', f'"{old}":')
+    assert text != data.decode()
+    return text.encode()
+
+
+def test_former_words_are_read(generate: Command, dataset: Command, infer: Command) -> None:
+    """A gauge, knobs and units stand for ambiguities, settings and shards; what is written anew has the new words."""
+    generate(*GENERATE, "--out", "new.zarr", "--unit-samples", 4)
+    root = Path("new.zarr/zarr.json")
+    root.write_bytes(_formerly(root.read_bytes()))
+    receipts = sorted(Path("new.zarr.run/receipts").iterdir())
+    for path in receipts:
+        content = _formerly(path.read_bytes().partition(b"\n")[2])
+        path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    assert dataset("verify", "new.zarr", "--recompute", "50%")[0] == 0
+    assert ", 0 made now" in generate(*GENERATE, "--out", "new.zarr")[1]
+    generate(*GENERATE[:-1], 24, "--validation", 2, "--test", 2, "--out", "new.zarr")
+    assert b'"shard"' in root.read_bytes()
+    assert b'"unit":4' not in root.read_bytes().replace(b" ", b"")
+    assert infer("--model", "run", "--data", "whole.zarr", "--split", "train", "--out", "p.zarr")[0] == 0
+    stored = Path("p.zarr/zarr.json")
+    stored.write_bytes(stored.read_bytes().replace(b'"shard":', b'"unit":').replace(b'"ambiguities":', b'"gauge":'))
+    assert ", 0 made now" in infer("--model", "run", "--data", "whole.zarr", "--split", "train", "--out", "p.zarr")[1]
