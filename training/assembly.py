@@ -71,5 +71,5 @@ def _instead(features: Features) -> str:
     stored = {field.name for field in features.task.fields}
     inputs = [replace(features, input=name) for name in features.learn.inputs]
     others = [one.input for one in inputs if {*one.reads} <= stored and not one.fits("kept")]
-    told = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
-    return f"models that can: {', '.join(models) or 'none'}{told}"
+    hint = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
+    return f"models that can: {', '.join(models) or 'none'}{hint}"

@@ -137,16 +137,16 @@ def chosen(options: Options, task: str | None) -> Recipe:
     if not isinstance(inner, dict):
         raise UserError(f'recipe: model = {inner!r}: must be an object of settings, such as {{"name": "unet"}}')
     inner = dict(inner)
-    asked = inner.pop("name", None)
-    model = options.model or asked
-    if inner and model == asked:
+    default = inner.pop("name", None)
+    model = options.model or default
+    if inner and model == default:
         base["model"] = inner
     short = {setting: target if name == "target" else getattr(options, name) for name, setting in SHORT.items()}
     settings = [*(f"{setting}={value}" for setting, value in short.items() if value is not None), *options.set]
     if options.start:
-        told = base if options.recipe else {setting: value for setting, value in base.items() if setting not in KEPT}
+        asked = base if options.recipe else {setting: value for setting, value in base.items() if setting not in KEPT}
         named = model if options.model or options.recipe else None
-        return adopt(options.start, named, told, settings, learn)
+        return adopt(options.start, named, asked, settings, learn)
     model = model or ("convnet" if target else "unet")
     return make(recipe_of(model, find_model(model), learn), base, settings)
 
@@ -164,5 +164,5 @@ def _for_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mappi
     known = {field.name: field for field in find_task(task).fields} if task else {}
     field = known.get(target)
     term = "cross_entropy" if field and field.classes else "mse"
-    told = [name for name in base.get("scalars", ()) if name != target]
-    return {**base, "loss": {"relative": 0, term: 1}, "scalars": told, "best": "loss"}
+    scalars = [name for name in base.get("scalars", ()) if name != target]
+    return {**base, "loss": {"relative": 0, term: 1}, "scalars": scalars, "best": "loss"}

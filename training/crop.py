@@ -66,7 +66,10 @@ class Crop:
 
     @cached_property
     def cover(self) -> np.ndarray:
-        """Corners (part, dimension) of parts that cover a sample. The last part along a dimension ends with the sample."""
+        """Corners (part, dimension) of parts that cover a sample.
+
+        The last part along each dimension ends where the sample ends.
+        """
         along = []
         for dim, length in self.lengths.items():
             last = self.sizes[dim] - length

@@ -1,4 +1,4 @@
-"""The line from its blurred image."""
+"""How a line is learned from its blurred image."""
 
 from training.contract import Learn
 

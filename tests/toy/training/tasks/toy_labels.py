@@ -1,4 +1,4 @@
-"""The mask from the image."""
+"""How a mask is learned from an image."""
 
 from training.contract import Learn
 

@@ -1,4 +1,4 @@
-"""Clean views from noisy ones."""
+"""How clean views are learned from noisy ones."""
 
 from training.contract import Learn, Like
 
