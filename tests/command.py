@@ -24,14 +24,7 @@ import training.models
 import training.tasks
 
 ROOMS = {"generate": "generators.cli", "train": "training.cli"}
-EVENTS = {
-    "os.mkdir",
-    "os.rename",
-    "os.link",
-    "os.remove",
-    "os.rmdir",
-    "shutil.rmtree",
-}  # CPython's names of audit events
+EVENTS = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"}  # CPython's audit events
 met = itertools.count(1)
 
 for package in (generators.tasks, schemas.tasks, training.tasks):

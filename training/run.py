@@ -235,7 +235,7 @@ def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
 
 
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
-    """Hold the folder of the run for this process alone while entered. Nothing in it changes before `begin`.
+    """Hold the folder of the run for this process while entered. Nothing in it changes before `begin`.
 
     Args:
         run: the run.

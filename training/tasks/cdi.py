@@ -1,4 +1,4 @@
-"""How networks learn the shape and phase of an object from its diffraction pattern."""
+"""Learning the shape and phase of an object from its diffraction pattern: inputs, heads, losses and recipes."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""How networks learn the phase under a focused probe from its diffraction pattern."""
+"""Learning the phase under a focused probe from its diffraction pattern: inputs and recipes."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ TINY = 1e-30  # keeps an empty pattern finite
 
 
 def _relative(fields: Arrays) -> Array:
-    """A / rms A, (sample, qy, qx, 1). It depends neither on the dose nor on the unit of counts."""
+    """Amplitude A / rms A, (sample, qy, qx, 1). It depends neither on the dose nor on the unit of counts."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
     return (amplitude / (rms + TINY))[..., None]

@@ -1,4 +1,4 @@
-"""How networks learn the phase from a through-focus series.
+"""Learning the phase from a through-focus series: inputs, symmetries and recipes.
 
 A network receives the images, the phase that the transport-of-intensity equation (TIE) gives, or both.
 """

@@ -1,4 +1,4 @@
-"""How a line is learned from its blurred image."""
+"""Learning a line from its blurred image."""
 
 from training.contract import Learn
 

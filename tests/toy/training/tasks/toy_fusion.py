@@ -1,4 +1,4 @@
-"""How fine images are learned from coarse ones."""
+"""Learning fine images from coarse ones."""
 
 import jax.numpy as jnp
 

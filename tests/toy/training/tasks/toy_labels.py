@@ -1,4 +1,4 @@
-"""How a mask is learned from an image."""
+"""Learning a mask from an image."""
 
 from training.contract import Learn
 

@@ -1,4 +1,4 @@
-"""How an image is learned from its projections."""
+"""Learning an image from its projections."""
 
 import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""How clean views are learned from noisy ones."""
+"""Learning clean views from noisy ones."""
 
 from training.contract import Learn, Like
 
