@@ -233,8 +233,8 @@ def load_model(path: PathLike) -> Model:
         path: a run, its folder `best`, or a copy of that.
 
     Returns:
-        The model. `model(intensity=..., defocus=..., window=...)`, with the fields of `model.inputs`, returns the targets
-        by name.
+        The model. Called with the fields of `model.inputs`, such as `model(intensity=..., defocus=..., window=...)`, it
+        returns the targets by name.
 
     Raises:
         UserError: there is no model, or it is damaged or newer than this program.

@@ -39,7 +39,7 @@ class Optimizer(Settings):
     """The rule that turns gradients into steps."""
 
     name: Optimizers = Field("adam", **setting("name of the optimizer"))
-    learning_rate: Annotated[float, within(0)] = Field(2e-3, **setting("highest of the schedule; 0 learns nothing"))
+    learning_rate: Annotated[float, within(0)] = Field(2e-3, **setting("highest rate of the schedule; 0: no learning"))
     weight_decay: Annotated[float, within(0)] = Field(1e-4, **setting("adamw, muon: decoupled decay of all parameters"))
     momentum: Annotated[float, within(0, 1)] = Field(0.9, **setting("sgd, rmsprop: momentum; 0 switches it off"))
     nesterov: bool = Field(False, **setting("sgd, rmsprop: Nesterov momentum"))
@@ -64,7 +64,7 @@ class Optimizer(Settings):
 class Schedule(Settings):
     """The learning rate as a function of the step."""
 
-    name: Schedules = Field("cosine", **setting("learning rate after the warm-up: constant, cosine, plateau"))
+    name: Schedules = Field("cosine", **setting("course of the learning rate after the warm-up"))
     warmup: int = Field(100, ge=0, **setting("length of the linear warm-up, at most a tenth of the run", "step"))
     floor: Annotated[float, within(0, 1)] = Field(0.0, **setting("cosine: last learning rate divided by the highest"))
     factor: Annotated[float, within(0, 1, above=True)] = Field(
@@ -107,7 +107,7 @@ class Recipe(Settings):
     head: str = Field("", **setting("which of the task's heads turns the output into targets; empty: the first"))
     scalars: tuple[str, ...] = Field((), **setting("parameters given to the network as further inputs, e.g. defocus"))
     samples: Annotated[str, AfterValidator(_range)] = Field(
-        "", **setting("A:B: train only on the samples A to B - 1; empty: on all")
+        "", **setting("A:B trains only on the samples A to B - 1; empty: on all")
     )
     crop: Annotated[int, Field(ge=0), AfterValidator(lambda length: length or None)] | None = Field(
         None,
@@ -115,7 +115,7 @@ class Recipe(Settings):
             "side of the random parts to learn from; none or 0: whole samples; not set: the task decides", "pixel"
         ),
     )
-    normalisation: Normalisation = Field("standard", **setting("standard: training data to mean 0 and deviation 1"))
+    normalisation: Normalisation = Field("standard", **setting("scaling of training data to mean 0, deviation 1"))
     epochs: int = Field(50, ge=1, **setting("number of passes over the training samples"))
     batch_size: int = Field(16, ge=1, **setting("samples per step, over all devices together", "sample"))
     seed: int = Field(0, ge=0, lt=1 << 32, **setting("seed of initialisation, order, crops, augmentation, dropout"))
@@ -126,7 +126,7 @@ class Recipe(Settings):
     ema: Annotated[float, within(0, 1)] | None = Field(
         None, **setting("decay of the exponential moving average of parameters that is evaluated and kept; none: off")
     )
-    precision: Precision = Field("float32", **setting("inside the network; parameters, physics, losses stay float32"))
+    precision: Precision = Field("float32", **setting("precision of layers; parameters, physics, losses are float32"))
     patience: int | None = Field(None, ge=1, **setting("stop after this many evaluations without a better loss"))
     best: str = Field("loss", **setting("score that selects the best network: loss, or one in metrics.jsonl, e.g. iou"))
     evaluate_every: int = Field(1, ge=1, **setting("epochs between evaluations", "epoch"))
