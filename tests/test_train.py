@@ -257,7 +257,7 @@ def test_a_dataset_that_lacks_something_is_refused_with_a_list(data: Path, gener
     task = content["attributes"]["drybeam"]["task"]
     task["fields"] = [field for field in task["fields"] if field["name"] != "blurred"]
     path.write_text(json.dumps(content))
-    refused(train("--data", data, *SMALL, "--out", "r"), "cannot be learned from", "field blurred is missing")
+    refused(train("--data", data, *SMALL, "--out", "r"), "cannot be used for training", "field blurred is missing")
 
 
 def test_describe_prints_every_setting(data: Path, train: Command) -> None:

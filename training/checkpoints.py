@@ -139,7 +139,7 @@ class Checkpoints:
             raise Interrupted(
                 f"{self._folder}/{step}: cannot be read now ({error}); the same command resumes"
             ) from None
-        except Exception:  # a damaged file makes orbax and its store raise anything
+        except Exception:  # orbax and its store raise exceptions of any kind for a damaged file
             return None
 
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
@@ -192,7 +192,7 @@ class Checkpoints:
         except Exception as error:
             reason = "no space left" if "o space left" in str(error) else f"{type(error).__name__}: {error}"[:200]
             raise Interrupted(
-                f"{self._folder}: cannot write a checkpoint ({reason}); make room, the same command resumes"
+                f"{self._folder}: cannot write a checkpoint ({reason}); make room, then the same command resumes"
             ) from None
 
 
@@ -221,7 +221,7 @@ def at(folder: Path, step: int, run: str) -> tuple[State, Memory]:
         memory = Memory.model_validate(known["memory"])
         sums = _checksums({name: state[name] for name in READ})
         whole = known["seal"] == _seal(known) and sums.items() <= known["checksums"].items()
-    except Exception:  # a damaged file makes orbax and its store raise anything
+    except Exception:  # orbax and its store raise exceptions of any kind for a damaged file
         whole = False
     if not whole:
         raise UserError(f"{folder}/{step}: damaged; take another checkpoint of {', '.join(map(str, steps))}")

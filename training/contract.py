@@ -85,7 +85,7 @@ class Inputs:
             ValueError: x has another shape than the network was built for.
         """
         if x.shape[1:] != self.shape:
-            raise ValueError(f"a dense network for {self.shape} cannot take {x.shape[1:]}")
+            raise ValueError(f"a dense network for inputs of shape {self.shape} cannot take {x.shape[1:]}")
         pixel = (slice(None), *(0 for _ in self.spatial), slice(self.images, None))
         return x[..., : self.images], x[pixel]
 

@@ -124,15 +124,7 @@ class Features:
         return encoded
 
     def scale(self, field: Field, fields: Arrays) -> Scale:
-        """Return the mean and standard deviation of a target.
-
-        Args:
-            field: the target.
-            fields: the fields of `reads`.
-
-        Returns:
-            Two numbers, or two arrays that broadcast with (sample, *dims).
-        """
+        """Return mean and standard deviation of a target: numbers, or arrays that broadcast with (sample, *dims)."""
         known = self.moments.get(field.name, AS_IT_IS)
         mean, std = scale_of(known, fields, len(field.dims))
         if not isinstance(known, Each):
@@ -141,18 +133,7 @@ class Features:
         return self._from_channels(field, mean.reshape(one)), self._from_channels(field, std.reshape(one))
 
     def made(self, part: Derived, fields: Arrays) -> Array:
-        """Return computed channels in their own units.
-
-        Args:
-            part: the definition of the channels.
-            fields: the fields that it reads, (sample, ...).
-
-        Returns:
-            Channels (sample, *spatial, channel).
-
-        Raises:
-            UserError: the task's function fails; the message names its file and line.
-        """
+        """Return computed channels (sample, *spatial, channel) in their own units."""
         sized: Any = part.channels
         with plugins.calling(*plugins.origin(part.channels), part.fields):
             made: Array = sized({name: fields[name] for name in part.fields}, *([self.sizes] if part.sized else []))
@@ -168,9 +149,8 @@ class Features:
         return jnp.transpose(values, (0, *spatial, *rest)).reshape(len(values), *lengths, -1)
 
     def placed(self, field: Field) -> tuple[str, ...]:
-        """Return the dimensions of a field.
-
-        A dimension that is as long as one of the input's grid, by the relations of the task, gets the name of that one.
+        """Return the dimensions of a field, with the names of the input's grid for those that are the same or
+        reciprocal.
         """
         roots = self.task.related("same", "reciprocal")
         known = {roots.get(dim, dim): dim for dim in self.grid}
@@ -205,14 +185,7 @@ class Features:
         return found
 
     def stored(self, decoded: Arrays) -> dict[str, Array]:
-        """Return the targets in the form in which they are stored.
-
-        Args:
-            decoded: targets as returned by `decode`.
-
-        Returns:
-            Each target, (sample, *dims); for classes probabilities (sample, *dims, class).
-        """
+        """Return decoded targets in the form in which they are stored; classes as probabilities (sample, *dims, class)."""
         return {
             name: _probabilities(self.task[name], values) if self.task[name].classes else values
             for name, values in decoded.items()
@@ -255,11 +228,7 @@ class Features:
         )
 
     def refuse_misfit(self) -> None:
-        """Raise UserError unless `encode` and `decode` give the expected shapes. They are traced, nothing is computed.
-
-        Raises:
-            UserError: the inputs do not fit together, or the head does not give the targets.
-        """
+        """Raise UserError unless `encode` and `decode` give the expected shapes. They are traced, nothing is computed."""
         fields = {name: self._struct(self.task[name]) for name in self.reads}
         dims = ", ".join((*self.grid, "channel"))
         try:
@@ -284,14 +253,7 @@ class Features:
         return f"correct LEARN in training/tasks/{name}.py, or TASK.grids in schemas/tasks/{name}.py"
 
     def fits(self, fit: Fit) -> str:
-        """Return the reason why a model cannot map the input's grid to that of the targets.
-
-        Args:
-            fit: kind of model, as in `training.contract.Model.FIT`.
-
-        Returns:
-            The reason for a message; empty if the model can.
-        """
+        """Return why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
         seen, out = self.inputs.spatial, self.output_shape[:-1]
         factors = {b / a for a, b in zip(seen, out, strict=False)}
         if fit == "operator" and not self.learn.operator:
@@ -387,11 +349,7 @@ class Features:
         return found + self.other_factors(sizes)
 
     def other_factors(self, sizes: Mapping[str, int]) -> list[str]:
-        """Return messages about grids that are finer or coarser than another one by another factor than in training.
-
-        Args:
-            sizes: lengths of the dimensions of a dataset.
-        """
+        """Return messages about grids that are finer or coarser than others by another factor than in training."""
         found = []
         for grid in self.task.grids:
             for dim, other in zip(grid.dims, grid.of, strict=False):
@@ -405,13 +363,7 @@ class Features:
 
 
 def spread(values: Array, field: Field, other: Field) -> Array:
-    """Return a field without a sample axis, shaped to be multiplied with a batch of another field.
-
-    Args:
-        values: values of the field.
-        field: the field.
-        other: the other field, which has the dimensions of the first in any order.
-    """
+    """Return a field without a sample axis, shaped to be multiplied with a batch of `other`, which has its dimensions."""
     order = sorted(range(values.ndim), key=lambda axis: other.dims.index(field.dims[axis]))
     lengths = dict(zip(field.dims, values.shape, strict=True))
     return values.transpose(order).reshape([lengths.get(name, 1) for name in other.dims[1:]])
@@ -445,8 +397,5 @@ def _sizes(dims: tuple[str, ...], lengths: Shape) -> str:
 
 
 def away_from_zero(cosine: Array, sine: Array) -> Array:
-    """Return the cosine, with 1 where both cosine and sine are 0.
-
-    There the gradient of the angle would be NaN; with 1 the angle is 0.
-    """
+    """Return the cosine, with 1 where cosine and sine are 0: the angle is 0 there, and its gradient is not NaN."""
     return jnp.where((cosine == 0) & (sine == 0), 1.0, cosine)

@@ -52,7 +52,7 @@ def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> 
     if isinstance(by, Like):
         name, by = by.field, how.get(by.field, "field")
     if name not in {field.name for field in features.task.fields}:
-        raise UserError(f"{data}: cannot be learned from: field {name} is missing")
+        raise UserError(f"{data}: cannot be used for training: field {name} is missing")
     if by == "none":
         return AS_IT_IS
     if by == "sample":

@@ -112,12 +112,12 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
     if start and (found := start.fitted(manifest.sizes).accepts(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     if not manifest.task.of("target"):
-        raise UserError(f"{data}: cannot be learned from: it holds measurements, without targets")
+        raise UserError(f"{data}: cannot be used for training: it holds measurements, without targets")
     _refuse_unknown(manifest.task, recipe)
     features = features_of(manifest.task, recipe, {}, manifest.sizes)
     recipe = recipe.model_copy(update={"input": features.input, "head": features.head})
     if found := _problems(manifest, features, recipe):
-        raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
+        raise UserError(f"{data}: cannot be used for training: {'; '.join(found)}")
     try:
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:

@@ -44,7 +44,7 @@ class Config(Settings):
     @model_validator(mode="after")
     def _of_each_convolution(self) -> Self:
         if len(self.filters) != len(self.kernels):
-            raise ValueError(f"kernels must be {len(self.filters)}, one for each of filters")
+            raise ValueError(f"kernels must be {len(self.filters)} values, one for each of filters")
         return self
 
 
