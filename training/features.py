@@ -149,9 +149,7 @@ class Features:
         return jnp.transpose(values, (0, *spatial, *rest)).reshape(len(values), *lengths, -1)
 
     def placed(self, field: Field) -> tuple[str, ...]:
-        """Return the dimensions of a field, with the names of the input's grid for those that are the same or
-        reciprocal.
-        """
+        """Return the dimensions of a field. Those related to the input's grid (same, reciprocal) get its names."""
         roots = self.task.related("same", "reciprocal")
         known = {roots.get(dim, dim): dim for dim in self.grid}
         return tuple(known.get(roots.get(name, name), name) for name in field.dims)
@@ -185,7 +183,7 @@ class Features:
         return found
 
     def stored(self, decoded: Arrays) -> dict[str, Array]:
-        """Return decoded targets in the form in which they are stored; classes as probabilities (sample, *dims, class)."""
+        """Return decoded targets in the form that is stored; classes as probabilities (sample, *dims, class)."""
         return {
             name: _probabilities(self.task[name], values) if self.task[name].classes else values
             for name, values in decoded.items()
@@ -228,7 +226,7 @@ class Features:
         )
 
     def refuse_misfit(self) -> None:
-        """Raise UserError unless `encode` and `decode` give the expected shapes. They are traced, nothing is computed."""
+        """Raise UserError unless `encode` and `decode` give the expected shapes, which are traced without computing."""
         fields = {name: self._struct(self.task[name]) for name in self.reads}
         dims = ", ".join((*self.grid, "channel"))
         try:
@@ -363,7 +361,7 @@ class Features:
 
 
 def spread(values: Array, field: Field, other: Field) -> Array:
-    """Return a field without a sample axis, shaped to be multiplied with a batch of `other`, which has its dimensions."""
+    """Return a field without a sample axis, shaped to be multiplied with a batch of `other`."""
     order = sorted(range(values.ndim), key=lambda axis: other.dims.index(field.dims[axis]))
     lengths = dict(zip(field.dims, values.shape, strict=True))
     return values.transpose(order).reshape([lengths.get(name, 1) for name in other.dims[1:]])
