@@ -1,8 +1,8 @@
 """Drybeam from Python: generate datasets, train networks, invert measurements and score the results.
 
-Each function does what the command line of the same name does, with the same options, defaults and errors
-(`drybeam.UserError`, one line). What it returns is a place on disk that shows itself in a notebook and stands wherever
-a path may.
+Each function does the same as the command line of its name, with the same options and defaults. A mistake raises
+`drybeam.UserError` with the one line that the command line would print. A function returns a result on disk, which a
+notebook displays and which can be used wherever a path can.
 
     import drybeam
 
@@ -64,7 +64,9 @@ def generate(
     shard_samples: int | None = None,
     **settings: Any,
 ) -> Dataset:
-    """Make a dataset of simulated measurements. The same call resumes after an interruption, a larger `n` extends.
+    """Make a dataset of simulated measurements.
+
+    The same call resumes after an interruption. A call with a larger `n` extends the dataset.
 
     Args:
         task: kind of dataset, for example "tie".
@@ -74,14 +76,14 @@ def generate(
         validation: number of validation samples.
         test: number of test samples.
         seed: seed of all random numbers (0).
-        source: a dataset whose recipe and sample counts are taken over (`generate --from`).
-        inputs: folder with the input files that `source` recorded by hash.
+        source: a dataset whose recipe and numbers of samples are used again (`generate --from`).
+        inputs: folder with the input files that `source` recorded by their hashes.
         overwrite: replace the dataset that is there.
         workers: number of local processes (one per core).
         scheduler: "synchronous", or the address of a running Dask scheduler.
-        shard_samples: samples per stored object.
+        shard_samples: samples per shard, which is made and written at once.
         settings: settings of the recipe; `generate --task TASK --describe` lists them. A tuple (low, high) is a range
-            from which each sample draws, a mapping holds settings of its own.
+            from which a value is drawn for each sample. A mapping holds the settings of a part of the recipe.
 
     Returns:
         The finished dataset.
@@ -179,22 +181,22 @@ def train(
 
     Args:
         data: dataset.
-        model: name of the network ("unet"), or a mapping with its settings, such as {"name": "unet", "width": 32};
-            `train --describe` lists all.
+        model: name of the network ("unet", with `target` "convnet"), or a mapping with its settings, such as
+            {"name": "unet", "width": 32}; `train --describe` lists all networks.
         out: folder of the run (`runs/<task>-<model>`).
         recipe: name of a recipe, or a JSON file.
-        start: a trained run whose parameters are the start (`train --from`).
-        target: parameter to learn in place of the task's targets.
-        input: one of the task's inputs.
-        samples: "A:B": train with samples A to B - 1.
-        epochs: passes over the training samples.
-        batch_size: samples per step, over all devices.
+        start: a trained run whose parameters are the starting point (`train --from`).
+        target: parameter to learn instead of the task's targets.
+        input: which of the task's inputs the network receives (the first).
+        samples: "A:B" trains only on the samples A to B - 1.
+        epochs: number of passes over the training samples.
+        batch_size: samples per step, over all devices together.
         optimizer: name of the optimizer.
-        learning_rate: peak of the schedule.
+        learning_rate: highest learning rate of the schedule.
         seed: seed of all random numbers of training.
-        overwrite: remove the run that is there.
-        mode: hold the data in memory ("resident") or read them in every epoch ("stream").
-        keep_every: keep the checkpoints of every N-th step.
+        overwrite: first remove the run that is in the folder.
+        mode: hold the data in memory ("resident"), read them in each epoch ("stream"), or choose by size ("auto").
+        keep_every: also keep the checkpoint of every N-th step.
         settings: further settings of the recipe, such as `ema=0.999`; a mapping holds settings of its own.
 
     Returns:
@@ -336,7 +338,8 @@ def load_model(path: PathLike) -> Model:
         path: a run, its folder `best`, or a copy of that.
 
     Returns:
-        The model: `model(intensity=..., defocus=...)` returns the targets by name.
+        The model. Called with the fields of `model.inputs`, such as `model(intensity=..., defocus=..., window=...)`, it
+        returns the targets by name.
 
     Raises:
         UserError: there is no model, or it is damaged or newer than this program.

@@ -1,4 +1,4 @@
-"""Results of the functions of `drybeam`: each knows its place on disk and shows itself in a notebook."""
+"""The results of the functions of `drybeam`. Each knows its place on disk, and a notebook displays it."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """A result on disk, which may stand wherever a path may."""
+    """A result on disk, which can be used wherever a path can."""
 
     path: Path
 
@@ -37,14 +37,14 @@ class Dataset(Place):
 
     @cached_property
     def manifest(self) -> "Manifest":
-        """The metadata of the dataset: task, sizes, samples, recipe, seed, digest."""
+        """Metadata of the dataset: task, sizes, samples, recipe, seed, digest."""
         from schemas.manifest import read_manifest
 
         return read_manifest(self.path)
 
     @property
     def digest(self) -> str:
-        """The root digest: two datasets with the same digest hold the same samples."""
+        """Root digest. Two datasets with the same digest hold the same samples."""
         return str(self.manifest.root_digest)
 
     def open(self) -> "xr.DataTree":
@@ -69,12 +69,12 @@ class Run(Place):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`: learning and evaluation, step by step."""
+        """Rows of `metrics.jsonl`, one per log step and per evaluation."""
         return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
 
     @property
     def model(self) -> "Model":
-        """The best model of the run."""
+        """Best model of the run."""
         from drybeam import load_model
 
         return load_model(self.path)
@@ -116,7 +116,9 @@ class Model:
     """A trained model: call it with the fields of a dataset as arrays.
 
     >>> model = load_model("runs/tie-unet")  # doctest: +SKIP
-    >>> model(intensity=images, defocus=defocus, sampling=sampling)["phase"]  # doctest: +SKIP
+    >>> model.inputs  # doctest: +SKIP
+    ('intensity', 'defocus', 'window')
+    >>> model(intensity=images, defocus=defocus, window=window)["phase"]  # doctest: +SKIP
     """
 
     trained: "Predictor"
@@ -133,11 +135,11 @@ class Model:
 
         Args:
             fields: arrays or xarray variables by name, (sample, ...), in the units of the dataset; `inputs` lists
-                those that are needed. A split opened with xarray will do.
-            more: the same, as keyword arguments.
+                those that are needed. This may be a split opened with xarray.
+            more: further fields, as keyword arguments.
 
         Returns:
-            The targets by name, (sample, ...) float32 in the units of the dataset. Of classes: probabilities,
+            The targets by name, (sample, ...) float32 in the units of the dataset; for classes their probabilities,
             (sample, ..., class).
 
         Raises:

@@ -1,4 +1,4 @@
-"""Settings given as Python values, written as the texts that `--set` takes."""
+"""Convert settings from Python values to the texts that `--set` takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,8 +7,12 @@ from typing import Any
 def texts(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return settings as `name=value` texts.
 
-    A tuple (low, high) is a range from which each sample draws, a list holds several values, a mapping holds
-    settings of its own, and None switches a setting off.
+    A tuple (low, high) is a range from which a value is drawn for each sample. A list holds several values, and a
+    mapping holds the settings of a part of the recipe. None switches a setting off.
+
+    Args:
+        settings: values by the names of the settings.
+        prefix: prefix of all names.
 
     >>> texts({"defocus": (5000, 8000), "specimen": {"kind": "cube"}, "noise": 0})
     ['defocus=5000:8000', 'specimen.kind=cube', 'noise=0']

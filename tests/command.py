@@ -1,9 +1,11 @@
-"""A command line that knows the toy task, as a real process: `python -m tests.command train --data toy.zarr`.
+"""Run a command line that knows the toy task as a real process: `python -m tests.command train --data toy.zarr`.
 
-POINTS=FILE: each point at which it publishes, replaces or removes something is noted there, before it happens.
-KILLED_AT=POINT: it is killed when it comes there for the N-th time (TIMES=N), or by so many seconds LATER.
-LAST=POINT: it is killed at once where it comes there instead.
-LONG=SECONDS: of samples that take longer, finished slices are stored.
+Environment variables can kill it at a chosen point. A point is a place where it publishes, replaces or removes a file.
+
+    POINTS=FILE       write each point to this file before it happens
+    KILLED_AT=POINT   kill the process when it reaches this point for the N-th time (TIMES=N), or LATER seconds after
+    LAST=POINT        kill the process at once if it reaches this point instead
+    LONG=SECONDS      store finished slices of samples that take longer than this
 """
 
 import importlib
@@ -22,7 +24,7 @@ import training.models
 import training.tasks
 
 ROOMS = {"generate": "generators.cli", "train": "training.cli"}
-EVENTS = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"}  # as CPython tells its auditors
+EVENTS = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"}  # CPython's audit events
 met = itertools.count(1)
 
 for package in (generators.tasks, schemas.tasks, training.tasks):
@@ -30,7 +32,7 @@ for package in (generators.tasks, schemas.tasks, training.tasks):
 
 
 def point(event: str, args: tuple[Any, ...]) -> str | None:
-    """Name what happens to which kind of file in the working folder; None: nothing that counts."""
+    """Return the name of an event with the kind of file in the working folder, or None if it does not count."""
     if event not in EVENTS:
         return None
     moved = event in ("os.rename", "os.link")

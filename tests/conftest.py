@@ -1,4 +1,7 @@
-"""The toy task, found by name like any other; command lines in this process or in a real one; what tests share."""
+"""Fixtures and helpers of the tests: toy tasks, command lines in this process or in a real one, shared datasets.
+
+The toy tasks of `tests/toy/` are found by name like any other task.
+"""
 
 import importlib
 import json
@@ -44,7 +47,7 @@ TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Whatever is compiled, is compiled once by all workers and by all processes that they start."""
+    """Let all workers, and all processes that they start, share one cache of compiled programs."""
     if not hasattr(config, "workerinput"):  # workers of pytest-xdist inherit the folder
         cache = tempfile.TemporaryDirectory(prefix="compiled-")
         config.add_cleanup(cache.cleanup)
@@ -52,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what takes long begin first, on each worker: pytest-xdist gives each of them a piece of this list."""
+    """Put slow tests first on each worker. pytest-xdist gives each worker a piece of this list."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     quick = [item for item in items if not item.get_closest_marker("slow")]
     pieces = [quick[len(quick) * i // workers : len(quick) * (i + 1) // workers] for i in range(workers)]
@@ -61,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _shared_out(items: list[pytest.Item], workers: int) -> list[list[pytest.Item]]:
-    """File by file, the longest first: to the worker that has least to do."""
+    """Distribute the files over the workers, the longest first, each to the worker that has the least to do."""
     shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
     files = [[item for item in items if item.path == path] for path in dict.fromkeys(item.path for item in items)]
     for file in sorted(files, key=_seconds, reverse=True):
@@ -80,7 +83,7 @@ def _whole_programs() -> None:
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """See `made_in`; for all workers together."""
+    """Return a function that makes a folder once for all workers; see `made_in`."""
     base = tmp_path_factory.getbasetemp()
     with made_in((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared") as once:
         yield once
@@ -88,14 +91,17 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
 @pytest.fixture(scope="session")
 def learnable(made_once: Made) -> Path:
-    """A dataset of the toy task with 160 training samples, shared by all workers."""
+    """Return a dataset of the toy task with 160 training samples, shared by all workers."""
     command = (generate_main, *TOY_TASK, "--n", 160, "--validation", 10, "--test", 0, "--out")
     return made_once("learnable", lambda folder: done(*command, folder / "toy.zarr")) / "toy.zarr"
 
 
 @pytest.fixture
 def chance() -> random.Random:
-    """Random numbers for a test that kills; the seed is printed if it fails, and repeats them."""
+    """Return random numbers for a test that kills processes.
+
+    Their seed is printed if the test fails; it repeats the same kills.
+    """
     seed = int(os.environ.get("SEED_OF_KILLS") or secrets.randbits(32))
     print(f"SEED_OF_KILLS={seed} repeats these kills")
     return random.Random(seed)
@@ -113,7 +119,7 @@ def _outlived_by_no_process() -> Iterator[None]:
 
 
 def _in_process(main: Callable[[list[str]], int]) -> Any:
-    """A command line in this process, as a fixture: arguments -> exit code, output, errors."""
+    """Return a fixture that runs a command line in this process: arguments -> exit code, output, errors."""
 
     @pytest.fixture
     def command(capsys: pytest.CaptureFixture[str]) -> Command:
@@ -130,7 +136,7 @@ evaluate = _in_process(evaluate_main)
 
 @pytest.fixture
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`train` draws no picture at its end, which takes as long as to learn in a small network."""
+    """Let `train` draw no picture at its end, because that takes as long as training a small network."""
     from training import metrics_log
 
     monkeypatch.setattr(metrics_log, "curves", lambda rows: b"")
@@ -143,7 +149,7 @@ def train(capsys: pytest.CaptureFixture[str], without_curves: None) -> Command:
 
 @pytest.fixture
 def quick() -> Iterator[None]:
-    """Programs compile in half the time and run longer: for networks that learn a few steps."""
+    """Compile in half the time programs that run more slowly, for networks that learn a few steps."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", True)
@@ -153,7 +159,7 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture
 def brief_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report of `evaluate` shows two samples and the two worst: its pictures take as long as all else."""
+    """Let the report of `evaluate` show few samples, because its pictures take as long as everything else."""
     from inference.report import document
 
     monkeypatch.setattr(document, "EXAMPLES", {"median": 0.5, "worst 5 %": 0.95})
@@ -162,7 +168,7 @@ def brief_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`evaluate` writes numbers alone."""
+    """Let `evaluate` write numbers only."""
     from inference.report import document
 
     monkeypatch.setattr(document, "write", lambda found, folder: None)
@@ -180,14 +186,14 @@ def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest
 
 
 def done(main: Callable[[list[str]], int], *args: object) -> None:
-    """Run a command line in this process, for a fixture; it must end well."""
+    """Run a command line in this process, for a fixture; it must succeed."""
     with _signals_kept():
         assert main([str(arg) for arg in args]) == 0
 
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Command lines take Ctrl-C and SIGTERM for themselves: afterwards they are pytest's again."""
+    """Restore pytest's signal handlers afterwards, because command lines take Ctrl-C and SIGTERM for themselves."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -200,7 +206,7 @@ _started: list[subprocess.Popen[str]] = []
 
 
 def launch(command: list[str | Path], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """A process at the head of a group, which ends with the test that started it."""
+    """Start a process as the head of a group, which ends with the test that started it."""
     with _as_from_a_terminal():
         process = subprocess.Popen(
             command,
@@ -216,9 +222,9 @@ def launch(command: list[str | Path], environment: Mapping[str, str] | None = No
 
 @contextmanager
 def _as_from_a_terminal() -> Iterator[None]:
-    """Signals have their usual effect on what is started here, also where pytest itself was told to ignore them.
+    """Give signals their usual effect on a process that is started here, also if pytest itself ignores them.
 
-    A shell starts what runs in its background with SIGINT ignored, and `subprocess` passes that on.
+    A shell starts background jobs with SIGINT ignored, and `subprocess` passes that on.
     """
     ignored = [number for number in TERMINAL if signal.getsignal(number) == signal.SIG_IGN]
     for number in ignored:
@@ -243,17 +249,17 @@ def end_all() -> None:
 def start(
     *args: object, room: str = "generators", environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """A command line as a real process."""
+    """Start a command line as a real process."""
     return launch([sys.executable, "-m", room, *map(str, args)], environment)
 
 
 def command(*args: object, **options: Any) -> subprocess.Popen[str]:
-    """A command that knows the toy task, by its name, as a real process."""
+    """Start a command that knows the toy task, by its name, as a real process."""
     return start(*args, room="tests.command", **options)
 
 
 def finish(*args: object, timeout: float = 300, **options: Any) -> str:
-    """Run a command line as a real process to its end, which must be good; its output."""
+    """Run a command line as a real process, which must succeed, and return its output."""
     process = start(*args, **options)
     out, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, out
@@ -261,7 +267,7 @@ def finish(*args: object, timeout: float = 300, **options: Any) -> str:
 
 
 def digest(path: Path | str) -> str:
-    """The root digest in the metadata of a complete dataset."""
+    """Return the root digest in the metadata of a complete dataset."""
     manifest = json.loads((Path(path) / "zarr.json").read_text())["attributes"]["drybeam"]
     assert manifest["status"] == "complete"
     value: str = manifest["root_digest"]
@@ -273,7 +279,7 @@ def files(store: Path | str) -> dict[str, bytes]:
 
 
 def values(store: Path | str) -> dict[str, bytes]:
-    """All objects but the root's metadata, which hold a time."""
+    """Return all objects of a store except the metadata of its root, which hold a time."""
     return {key: data for key, data in files(store).items() if key != "zarr.json"}
 
 
@@ -288,7 +294,7 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
 
 
 def scaled(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
-    """Let the toy task come out otherwise."""
+    """Let the toy task give values that are scaled by a factor."""
     toy = importlib.import_module("generators.tasks.toy")
     original = toy.simulate
     monkeypatch.setattr(toy, "simulate", lambda *args: {k: v * np.float32(factor) for k, v in original(*args).items()})

@@ -1,4 +1,4 @@
-"""A workflow's script, run by a real shell; its commands are asked of this process and start none of their own."""
+"""Run the script of a workflow in a real shell. Its commands are carried out by this process, not by new ones."""
 
 import json
 import os
@@ -37,7 +37,13 @@ with socket.socket(socket.AF_UNIX) as asked:
 
 
 def run(answer: Callable[[str, list[str]], None], script: Path, *args: str) -> None:
-    """Run a script to its end, which must be good. answer: carries a command out, from its name and arguments."""
+    """Run a script, which must succeed.
+
+    Args:
+        answer: carries out a command, given its name and arguments.
+        script: the script.
+        args: its arguments.
+    """
     with tempfile.TemporaryDirectory(prefix="asked-") as folder, socket.socket(socket.AF_UNIX) as asked:
         for name in MAINS:
             command = Path(folder, name)
@@ -60,12 +66,12 @@ def run(answer: Callable[[str, list[str]], None], script: Path, *args: str) -> N
 
 
 def carry_out(name: str, args: list[str]) -> None:
-    """Run a command here."""
+    """Run a command in this process."""
     done(MAINS[name], *args)
 
 
 class AsAUserFirst:
-    """Each command runs as a process of its own, from its console script, where it comes up first; afterwards here."""
+    """Runs each command from its console script when it first occurs, as a process of its own, and afterwards here."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -82,10 +88,10 @@ class AsAUserFirst:
 
 
 class Rehearsal:
-    """Commands that are understood but not carried out: each must find what those before it would have made."""
+    """Checks commands without carrying them out: each must find the files that those before it would have made."""
 
     def __init__(self) -> None:
-        self.tasks: dict[Path, str] = {}  # of datasets
+        self.tasks: dict[Path, str] = {}  # task of each dataset
         self.commands = 0
 
     def __call__(self, name: str, args: list[str]) -> None:

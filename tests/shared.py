@@ -1,4 +1,4 @@
-"""What tests share: folders that one worker makes for all, and programs that one process compiles for all."""
+"""Work that tests share: folders that one worker makes for all, and programs that one process compiles for all."""
 
 import fcntl
 import json
@@ -14,9 +14,9 @@ type Made = Callable[[str, Callable[[Path], object]], Path]
 
 @contextmanager
 def made_in(place: Path) -> Iterator[Made]:
-    """A function that returns the folder of a name, which the first process that asks has filled.
+    """Yield a function that returns the folder of a name, which the first process that asks for it has filled.
 
-    Whoever writes there takes a copy: AssertionError at the end, if something has changed.
+    A test that writes there must take a copy. AssertionError is raised at the end if a folder has changed.
     """
     used = set()
 
@@ -26,7 +26,7 @@ def made_in(place: Path) -> Iterator[Made]:
         with (place / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not done.exists():
-                rmtree(folder, ignore_errors=True)  # it could not be filled before
+                rmtree(folder, ignore_errors=True)  # an earlier attempt to fill it failed
                 folder.mkdir()
                 fill(folder)
                 done.write_text(json.dumps(_state(folder)))
@@ -43,7 +43,7 @@ def _state(folder: Path) -> dict[str, int]:
 
 
 def compiled_in(folder: str) -> dict[str, str]:
-    """What lets a process that loads JAX keep there what it compiles, however quickly, and find it again."""
+    """Return the environment that lets a process with JAX keep compiled programs in a folder and find them again."""
     return {
         "JAX_COMPILATION_CACHE_DIR": folder,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -52,7 +52,7 @@ def compiled_in(folder: str) -> dict[str, str]:
 
 
 def write_programs_whole() -> None:
-    """Let JAX publish what it compiles in one step: it writes in place, and another process may read meanwhile."""
+    """Let JAX publish a compiled program in one step. It would write in place, while another process may read it."""
     from jax._src import lru_cache
 
     def put(self: Any, key: str, value: bytes) -> None:

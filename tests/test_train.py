@@ -257,7 +257,7 @@ def test_a_dataset_that_lacks_something_is_refused_with_a_list(data: Path, gener
     task = content["attributes"]["drybeam"]["task"]
     task["fields"] = [field for field in task["fields"] if field["name"] != "blurred"]
     path.write_text(json.dumps(content))
-    refused(train("--data", data, *SMALL, "--out", "r"), "cannot be learned from", "field blurred is missing")
+    refused(train("--data", data, *SMALL, "--out", "r"), "cannot be used for training", "field blurred is missing")
 
 
 def test_describe_prints_every_setting(data: Path, train: Command) -> None:
@@ -281,7 +281,7 @@ def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
     with Path(".r.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(train("--data", data, *SMALL, "--out", "r"), "another process is training here")
+        refused(train("--data", data, *SMALL, "--out", "r"), "another process is training in this folder")
 
 
 def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, train: Command, infer: Command) -> None:
@@ -341,7 +341,7 @@ def test_what_a_kill_left_of_a_folder_is_no_obstacle(data: Path, train: Command)
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
     Path("r", "run.json").unlink()
     for extra in ((), ("--overwrite",)):  # whose folder it is can no longer be told
-        refused(train("--data", data, *SMALL, "--out", "r", *extra), "run.json is lost")
+        refused(train("--data", data, *SMALL, "--out", "r", *extra), "run.json is missing")
 
 
 def test_some_samples_are_enough(data: Path, train: Command) -> None:

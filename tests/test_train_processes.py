@@ -77,7 +77,7 @@ def test_each_signal_saves(number: int, toy: Args, train: Command, monkeypatch: 
 
 def _saved(code: int, said: str) -> None:
     assert code == 75
-    assert "saved; the same command goes on" in said
+    assert "saved; the same command resumes" in said
     last = max(int(path.name) for path in Path("r", "checkpoints").iterdir())
     assert last == lines("r")[-1]["step"]
 
@@ -140,7 +140,7 @@ def test_two_processes_go_on_from_the_same_whole_checkpoint(toy: Args, two: str)
     for path in Path("r", "checkpoints", str(STEPS), "state").rglob("d/*"):
         path.write_bytes(path.read_bytes()[:100])
     shutil.rmtree(Path("r", "best"))
-    assert f"checkpoint {STEPS} cannot be read: put aside" in pair(*toy, "--out", "r")
+    assert f"checkpoint {STEPS} cannot be read: moved to damaged" in pair(*toy, "--out", "r")
     assert weights("r") == weights(two)
     assert len(list(Path("r", "damaged").iterdir())) == 1
 

@@ -1,4 +1,4 @@
-"""`python -m training`, the same as `train`."""
+"""Run `python -m training`, which is the same as `train`."""
 
 import sys
 

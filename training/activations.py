@@ -1,4 +1,4 @@
-"""What the layers of a trained network answer to a measurement: means over channels, as images."""
+"""The responses of a trained network's layers to a measurement: means over channels, as images."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,22 +12,29 @@ from training.export.predictor import Predictor
 
 
 class _Listener:
-    """In the place of a layer: does what it does, and keeps what it gives."""
+    """Stands in place of a layer, calls it, and keeps its output."""
 
     def __init__(self, name: str, layer: Any, heard: dict[str, Any]) -> None:
         self.name, self.layer, self.heard = name, layer, heard
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         values = self.layer(*args, **options)
-        if values.ndim > 2:  # an image, not the numbers of a dense layer
+        if values.ndim > 2:  # an image, not the output of a dense layer
             self.heard[self.name] = values
         return values
 
 
 def activations(trained: Predictor, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """By layer, in the order in which they are called: (sample, *spatial), means over its channels, before any relu.
+    """Return the mean over channels of each layer's output, before any relu.
 
-    Of layers that convolve, or map channels pixel by pixel. fields: those that the model reads, of a few samples.
+    Layers are those that convolve, or that map channels pixel by pixel.
+
+    Args:
+        trained: the model.
+        fields: the fields that the model reads, of a few samples.
+
+    Returns:
+        Arrays (sample, *spatial) by the name of the layer, in the order in which layers are called.
     """
     heard: dict[str, Any] = {}
     module = trained.network.module(trained.parameters, trained.rest)
@@ -40,7 +47,7 @@ def activations(trained: Predictor, fields: Mapping[str, np.ndarray]) -> dict[st
 
 
 def _layers(module: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, holder, place in it, layer."""
+    """Yield name, holder, place within the holder, and layer."""
     items = enumerate(module) if isinstance(module, nnx.List) else list(vars(module).items())
     for key, value in items:
         name = f"{path}.{key}".lstrip(".")

@@ -1,4 +1,4 @@
-"""Features and network of a recipe: what is built before a run begins, and again when its model is loaded."""
+"""Build the features and the network of a recipe, before a run begins and again when its model is loaded."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,10 +17,17 @@ from training.recipe import Recipe
 
 
 def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], sizes: Mapping[str, int]) -> Features:
-    """The features that a recipe asks for."""
+    """Return the conversion of fields that a recipe asks for.
+
+    Args:
+        task: task of the dataset.
+        recipe: recipe of the run.
+        moments: moments of the fields; may be empty if nothing is encoded or decoded.
+        sizes: lengths of the dimensions.
+    """
     learn = find_learn(task.name)
     if recipe.target:
-        grid = task.spatial(task.of("target")[0])  # on which inputs lie that name no other
+        grid = task.spatial(task.of("target")[0])  # the grid of inputs that name no other
         grids = {**dict.fromkeys(learn.inputs, grid), **learn.grids}
         task, learn = task.targeting(recipe.target), replace(learn, grids=grids, heads={}, losses={}, symmetries=())
     seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
@@ -29,7 +36,15 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
 
 
 def assemble(recipe: Recipe, features: Features) -> Network:
-    """The network of a recipe for these features; UserError if the sizes do not suit."""
+    """Return the network of a recipe.
+
+    Args:
+        recipe: recipe of the run.
+        features: conversion of fields.
+
+    Raises:
+        UserError: the network does not suit the sizes of the input or of the targets.
+    """
     settings: Any = recipe.model  # type: ignore[attr-defined]
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
     features.refuse_misfit()
@@ -43,7 +58,7 @@ def assemble(recipe: Recipe, features: Features) -> Network:
 
 
 def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
-    """The spatial shape of an output for that of an input."""
+    """Return a function from the spatial shape of an input to that of the output."""
     seen, out = features.inputs.spatial, features.output_shape[:-1]
     if fit in ("any", "operator"):
         return lambda spatial: out
@@ -51,10 +66,10 @@ def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
 
 
 def _instead(features: Features) -> str:
-    """What fits, for a message."""
+    """Return the models and inputs that would fit, for a message."""
     models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
     stored = {field.name for field in features.task.fields}
     inputs = [replace(features, input=name) for name in features.learn.inputs]
     others = [one.input for one in inputs if {*one.reads} <= stored and not one.fits("kept")]
-    told = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
-    return f"models that can: {', '.join(models) or 'none'}{told}"
+    hint = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
+    return f"models that can: {', '.join(models) or 'none'}{hint}"

@@ -1,10 +1,10 @@
-"""The symmetries of a task, drawn anew for every sample and step, on the device.
+"""Augmentation: symmetries of the task, drawn anew for every sample and step, on the device.
 
-flip_<dimension> reverses an axis; transpose exchanges the last two spatial axes (square grids only); a `Symmetry` maps
-all fields by a function of the task's own. Each is applied to a sample with probability one half, to all its fields:
-those that have the axis, or one that stands for it on a grid that relates to that of the targets. A task with a window,
-or with patterns of diffraction, lies about the pixel n // 2 of each axis: there an axis is reversed about that pixel,
-cyclic, which for even n leaves index 0 in place.
+`flip_<dimension>` reverses an axis. `transpose` exchanges the last two spatial axes (square grids only). A `Symmetry`
+maps all fields by a function of the task. Each symmetry is applied to a sample with probability one half, to all fields
+that have the axis, or that have a corresponding axis on a grid related to that of the targets. If a task has a window
+or diffraction patterns, its fields are centred on pixel n // 2 of each axis. An axis is then reversed about that pixel,
+cyclically, which leaves index 0 in place for even n.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,15 @@ from training.features import Features
 
 
 def augment(features: Features, batch: Batch, key: Array) -> Batch:
-    """The batch with each sample under symmetries of its own. Constants keep their place: they must be symmetric."""
+    """Return the batch after symmetries that are drawn for each sample.
+
+    Constants, which all samples share, are not changed; `refuse_changed` checks that they are symmetric.
+
+    Args:
+        features: conversion of fields.
+        batch: fields (sample, ...) by name.
+        key: key of the random numbers.
+    """
     for number, symmetry in enumerate(symmetries(features)):
         count = len(batch["weight"])
         chosen = jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,))
@@ -31,16 +39,24 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
 
 
 def refuse_changed(features: Features, constants: Mapping[str, np.ndarray]) -> None:
-    """Raise UserError if a symmetry would change a constant, which all samples share."""
+    """Refuse a symmetry that would change a constant, which all samples share.
+
+    Args:
+        features: conversion of fields.
+        constants: fields without a sample axis.
+
+    Raises:
+        UserError: a symmetry would change one of them.
+    """
     for symmetry in symmetries(features):
         for name, moved in _moved(features, {k: jnp.asarray(v) for k, v in constants.items()}, symmetry).items():
             if not np.array_equal(moved, constants[name]):
                 word = symmetry.name if isinstance(symmetry, Symmetry) else symmetry
-                raise UserError(f"augment: {word} would change {name}, which all samples share; give augment=false")
+                raise UserError(f"augment: {word} would change {name}, which all samples share; set augment=false")
 
 
 def _moved(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
-    """The fields that a symmetry changes, as it leaves them."""
+    """Return the fields that a symmetry changes, after the change."""
     fields = {name: values for name, values in batch.items() if name != WEIGHT}
     if isinstance(symmetry, Symmetry):
         known = set(symmetry.fields)
@@ -61,7 +77,7 @@ def _reverse(features: Features, values: Array, axis: int) -> Array:
 
 
 def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
-    """Those that this dataset's sizes allow."""
+    """Return the symmetries that the sizes of this dataset allow."""
     roots = features.task.related("same", "coarser", "reciprocal")
     last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.out[-2:]]
     square = len(last) == 2 and all(features.sizes[a] == features.sizes[b] for a, b in zip(*last, strict=False))
@@ -69,7 +85,7 @@ def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
 
 
 def _axes(features: Features, name: str, symmetry: str) -> list[int]:
-    """The axes of a field that a symmetry acts on; none if it lacks one."""
+    """Return the axes of a field that a symmetry acts on; none if the field lacks one of them."""
     task = features.task
     if name not in {field.name for field in task.fields}:
         return []

@@ -1,10 +1,11 @@
-"""The two halves of CDI NN and PtychoNN: pairs of 3x3 convolutions, between them pooling or enlarging by 2.
+"""The encoder and the decoder of CDI NN and PtychoNN: pairs of 3x3 convolutions, with pooling or upsampling by 2.
 
     encoder:  x -> [conv relu conv relu, max 2x2] for each number of filters
     decoder:  x -> [conv relu conv relu, enlarge 2x2] for each number of filters -> conv
 
-Zeros beyond the borders; kernels start as Glorot's uniform, biases at zero. A decoder's end is linear, in float32.
-Cherukara et al., Sci. Rep. 8, 16520 (2018); Cherukara et al., Appl. Phys. Lett. 117, 044103 (2020).
+Convolutions see zeros beyond the borders. Kernels start as Glorot's uniform, biases at zero. The last layer of a
+decoder is linear, in float32. Cherukara et al., Sci. Rep. 8, 16520 (2018); Cherukara et al., Appl. Phys. Lett. 117,
+044103 (2020).
 """
 
 from collections.abc import Callable, Mapping
@@ -33,20 +34,20 @@ UPSAMPLING: Mapping[str, Callable[[Array], Array]] = {"nearest": enlarge, "bilin
 
 
 class Encoder(nnx.Module):
-    """See the module."""
+    """Encoder, as the module describes it."""
 
     def __init__(self, rank: int, inputs: int, filters: Counts, rngs: nnx.Rngs, dtype: Any) -> None:
         self.pairs = _pairs(rank, inputs, filters, rngs, dtype)
 
     def __call__(self, x: Array) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *(spatial / 2^levels), filters[-1])."""
+        """Return (sample, *(spatial / 2^levels), filters[-1]) for (sample, *spatial, inputs)."""
         for first, second in self.pairs:
             x = max_pool(jax.nn.relu(second(jax.nn.relu(first(x)))))
         return x
 
 
 class Decoder(nnx.Module):
-    """See the module."""
+    """Decoder, as the module describes it."""
 
     def __init__(
         self, rank: int, inputs: int, filters: Counts, outputs: int, upsampling: Upsampling, rngs: nnx.Rngs, dtype: Any
@@ -56,7 +57,7 @@ class Decoder(nnx.Module):
         self.head = _conv(rank, filters[-1], outputs, rngs, jnp.float32)
 
     def __call__(self, x: Array) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *(spatial 2^levels), outputs)."""
+        """Return (sample, *(spatial 2^levels), outputs) for (sample, *spatial, inputs)."""
         for first, second in self.pairs:
             x = UPSAMPLING[self.upsampling](jax.nn.relu(second(jax.nn.relu(first(x)))))
         y: Array = self.head(x)
@@ -75,7 +76,15 @@ def _conv(rank: int, inputs: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> A
 
 
 def grouped(groups: Counts | None, channels: int) -> Counts:
-    """Channels of each output branch: as told, or one each. ValueError if they do not add up."""
+    """Return the number of channels of each output branch.
+
+    Args:
+        groups: channels of each branch; None: one channel each.
+        channels: channels of the output.
+
+    Raises:
+        ValueError: the groups do not add up to the channels of the output.
+    """
     if groups is None:
         return (1,) * channels
     if sum(groups) != channels:

@@ -1,6 +1,7 @@
-"""Batches on the devices, in the order of `training.sample_order`: from memory (`Resident`) or the store (`Stream`).
+"""Batches on the devices, in the order of `training.sample_order`.
 
-Both give the same batches: a dict of fields (sample, ...), constants (no sample axis), and `weight` (sample,).
+They come from memory (`Resident`) or from the store (`Stream`). Both give the same batches: a dict of fields (sample,
+...), constants (without a sample axis), and `weight` (sample,).
 """
 
 import queue
@@ -28,62 +29,72 @@ from training.devices import everywhere, own_rows, split
 from training.sample_order import Order
 
 WEIGHT = "weight"
-AHEAD = 2  # batches that wait on the device
-READERS = 4  # threads that decode
+AHEAD = 2  # number of batches that wait on the device
+READERS = 4  # number of threads that read and decode
 
 type Batch = dict[str, Array]
 
 
 class BatchSource(Protocol):
-    """Where batches come from."""
+    """A source of batches."""
 
     order: Order
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Those of the steps start:stop."""
+        """Yield the batches of the steps start ... stop - 1."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Some fields of a split of a store."""
+    """Some fields of one split of a dataset."""
 
     path: Path
     name: str
-    fields: tuple[str, ...]  # with a value per row
-    constants: tuple[str, ...]
+    fields: tuple[str, ...]  # fields with a value per row; a row is a sample, or one of its slices
+    constants: tuple[str, ...]  # fields without a sample axis
     task: Task
-    slices: int = 1  # of a sample: its rows
-    crop: Crop | None = None  # rows are cut: into so many parts each, or one that is drawn
+    slices: int = 1  # rows per sample
+    crop: Crop | None = None  # how rows are cut into parts; None: they are not
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
-        """Read some rows: those of whole samples."""
+        """Read some rows, which must be those of whole samples.
+
+        Args:
+            rows: indices of the first and after the last row.
+
+        Returns:
+            Each field, (row, ...).
+
+        Raises:
+            UserError: an object of the store is missing or damaged.
+        """
         samples = slice(rows.start // self.slices, rows.stop // self.slices)
         found = self._load(self.fields, samples, f"samples {samples.start}:{samples.stop}")
         return fold(self.task, found, samples.stop - samples.start)
 
     @property
     def parts(self) -> int:
-        """Parts of a row in an epoch."""
+        """Number of parts of a row in an epoch."""
         return self.crop.parts if self.crop else 1
 
     def read_constants(self) -> dict[str, np.ndarray]:
-        """The fields without a sample axis."""
+        """Return the fields without a sample axis."""
         return self._load(self.constants, ..., ", ".join(self.constants))
 
     def cuts(self, name: str) -> bool:
-        """Return whether parts of samples hold parts of a field."""
+        """Return whether parts of samples hold only parts of a field."""
         return self.crop is not None and self.crop.cuts(self.crop.task[name])
 
     def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
-        mend = "see `dataset verify`, mend with the same `generate` command"
-        with reading(f"{self.path}/{self.name} {what}", mend):
+        remedy = "find damage with `dataset verify`, repair it with the same `generate` command"
+        with reading(f"{self.path}/{self.name} {what}", remedy):
             group = open_split(self.path, self.name)
             places: dict[str, Any] = {name: index if self.task[name].per_sample else ... for name in names}
             return {name: np.asarray(group[name][place]) for name, place in places.items()}
 
 
 class Resident:
-    """The whole split in the memory of every device."""
+    """A split that lies as a whole in the memory of every device."""
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
@@ -94,7 +105,7 @@ class Resident:
         self._take = jax.jit(partial(_take, data), out_shardings=split(mesh))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Those of the steps start:stop."""
+        """Yield the batches of the steps start ... stop - 1."""
         for step in range(start, stop):
             ids, weight = self.order.ids(step)
             rows = (ids - self.order.first) // self._data.parts
@@ -105,7 +116,7 @@ class Resident:
 
 
 def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
-    """All samples, read in blocks: in parallel, and what cannot be read is named."""
+    """Read all samples in blocks: blocks are read in parallel, and a message about damage can name the samples."""
     rows = [rows_of(data, order, block) for block in order.everything]
     with ThreadPoolExecutor(READERS) as readers:
         pieces = list(readers.map(data.read, rows))
@@ -113,13 +124,19 @@ def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
 
 
 def rows_of(data: Split, order: Order, block: int) -> slice:
-    """Return the rows of a block."""
+    """Return the rows of a block of samples.
+
+    Args:
+        data: the split.
+        order: order of the samples.
+        block: index of the block.
+    """
     ids = order.rows(block)
     return slice(ids.start // data.parts, ids.stop // data.parts)
 
 
 def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
-    """Take some rows, whole or cut, and the same parts of constants."""
+    """Return some rows, whole or cut, and the same parts of constants."""
     found = {name: values[rows] for name, values in arrays.items() if not data.cuts(name)}
     if data.crop is None:
         return found
@@ -134,12 +151,17 @@ def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Ar
 
 
 def per_row(values: Array, like: Array) -> Array:
-    """A value per sample, shaped to be multiplied with a batch."""
+    """Return one value per sample, shaped to be multiplied with a batch.
+
+    Args:
+        values: (sample,).
+        like: the batch, (sample, ...).
+    """
     return values.reshape(-1, *(1 for _ in like.shape[1:]))
 
 
 class Stream:
-    """Blocks read ahead by threads; memory holds about two windows of blocks."""
+    """A split that threads read in blocks ahead of need. Memory holds about two windows of blocks."""
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
@@ -148,7 +170,7 @@ class Stream:
         self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Those of the steps start:stop."""
+        """Yield the batches of the steps start ... stop - 1."""
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
         over = threading.Event()
         worker = threading.Thread(target=self._fill, args=(ready, over, start, stop), daemon=True)
@@ -172,7 +194,7 @@ class Stream:
             blocks = _Blocks(self._data, self.order, self._cut, readers, *steps)
             if all(put(self._place(blocks.rows(step), step)) for step in range(*steps)):
                 put(None)
-        except BaseException as error:  # for the reader of the queue
+        except BaseException as error:  # the reader of the queue raises it
             put(error)
         finally:
             readers.shutdown(cancel_futures=True)
@@ -184,7 +206,7 @@ class Stream:
 
 
 def _put[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
-    """Put, unless nobody listens any more."""
+    """Put an item into the queue unless the reader has stopped; return whether it was put."""
     while not over.is_set():
         with suppress(queue.Full):
             ready.put(item, timeout=0.1)
@@ -193,7 +215,7 @@ def _put[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
 
 
 class _Blocks:
-    """Blocks of samples in the order in which they are needed: read ahead, dropped when their last sample is served."""
+    """Blocks of samples in the order of need, read ahead and dropped once their last sample has been used."""
 
     def __init__(
         self,
@@ -204,7 +226,7 @@ class _Blocks:
         start: int,
         stop: int,
     ) -> None:
-        """constants: those that are cut with samples."""
+        """constants: the fields without a sample axis that are cut like samples."""
         self._data, self._order, self._constants, self._readers = data, order, constants, readers
         self._mine = own_rows(order.batch)
         self._held: dict[tuple[int, int], Future[dict[str, np.ndarray]]] = {}
@@ -212,7 +234,7 @@ class _Blocks:
         self._plan = self._needs(start, stop)
 
     def _needs(self, start: int, stop: int) -> Iterator[tuple[tuple[int, int], int]]:
-        """Blocks of each epoch in order, with the number of this process's samples that are still to be served."""
+        """Yield the blocks of each epoch in order, and how many samples of each this process still needs."""
         order = self._order
         for epoch in range(start // order.steps, -(-stop // order.steps)):
             first = max(start, epoch * order.steps)
@@ -222,14 +244,14 @@ class _Blocks:
             yield from (((epoch, block), counts[block]) for block in order.blocks(epoch) if block in counts)
 
     def _wanted(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Blocks of this process's rows, and places within."""
+        """Return the block of each row of this process, and the place within the block."""
         ids, _ = self._order.ids(step)
         blocks = ids[self._mine] // self._order.block
         first = np.maximum(blocks * self._order.block, self._order.first)
         return blocks, (ids[self._mine] - first) // self._data.parts
 
     def rows(self, step: int) -> dict[str, np.ndarray]:
-        """This process's rows of a batch."""
+        """Return this process's rows of a batch."""
         epoch = step // self._order.steps
         blocks, places = self._wanted(step)
         self._read_ahead({(epoch, int(block)) for block in blocks})
@@ -250,12 +272,12 @@ class _Blocks:
         return rows | {name: np.stack(part) for name, part in parts.items()}
 
     def _corners(self, step: int) -> np.ndarray:
-        """Return the corners of this process's rows; anything if they are not cut."""
+        """Return the corners of this process's rows; if rows are not cut, the values have no meaning."""
         ids, _ = self._order.ids(step)
         return (self._data.crop.corners(step, ids) if self._data.crop else ids)[self._mine]
 
     def _part(self, name: str, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
-        """Cut a part of a row out of a field."""
+        """Return a part of one row of a field."""
         crop = self._data.crop
         return crop.part(crop.task[name], values, corner) if crop and crop.cuts(crop.task[name]) else values
 
@@ -275,5 +297,5 @@ class _Blocks:
 
 
 def _shared(values: np.ndarray, mesh: Mesh) -> Array:
-    """An array that every process has, cut along its first axis."""
+    """Return an array that every process holds, distributed over the devices along its first axis."""
     return jax.make_array_from_callback(values.shape, split(mesh), lambda index: values[index])

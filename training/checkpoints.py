@@ -1,7 +1,7 @@
-"""Checkpoints of a run, by orbax: the latest two, the best, and every so-manieth if asked.
+"""Checkpoints of a run, written by orbax: the latest two, the best, and every N-th step if asked.
 
-A checkpoint holds the whole state and the run's memory (best loss, history). One that cannot be read back whole is put
-aside, and the one before is taken.
+A checkpoint holds the whole state and the memory of the run (best loss, history). One that cannot be read completely is
+moved aside, and the one before is used.
 """
 
 import json
@@ -26,12 +26,12 @@ from schemas.runtime.publish import entries, move
 from training.devices import everybody, first, replicated
 from training.steps import State
 
-READ = ("parameters", "rest", "average")  # of a state, by those who predict
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells its whole life; what fails is raised, too
+READ = ("parameters", "rest", "average")  # parts of a state that predictions need
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every step; failures are raised as well
 
 
 class Place(BaseModel):
-    """Where a run went on from a step."""
+    """The hardware and packages on which a run continued from a step on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,29 +41,43 @@ class Place(BaseModel):
 
 
 class Memory(BaseModel):
-    """What a run remembers beside its state."""
+    """The values that a run remembers besides its state."""
 
     model_config = ConfigDict(extra="forbid")
 
     best_step: int = 0
     best_loss: float | None = None
-    worse: int = 0  # evaluations since the best
-    history: list[dict[str, float | int]] = []  # a row per evaluation
-    seconds: float = 0.0  # spent in learning, compilation included, evaluations not
-    places: list[Place] = []  # one more whenever it was resumed on other hardware, or with other versions
+    worse: int = 0  # number of evaluations since the best one
+    history: list[dict[str, float | int]] = []  # one row per evaluation
+    seconds: float = 0.0  # time spent in learning, with compilation, without evaluations
+    places: list[Place] = []  # grows when the run is resumed on other hardware, or with other versions
 
 
 class Checkpoints:
-    """The checkpoints of a run in a folder. run: sha256 of its identity."""
+    """The checkpoints of a run in a folder."""
 
     def __init__(self, folder: Path, run: str, keep_every: int | None = None) -> None:
+        """Args:
+        folder: folder of the checkpoints.
+        run: sha256 of the run's identity.
+        keep_every: also keep the checkpoints of multiples of this step.
+        """
         self._folder, self._run = folder.absolute(), run
         self._kept = _Kept(keep_every)
         options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, state: State, memory: Memory) -> None:
-        """Begin to write; returns when the state may change again."""
+        """Start to write a checkpoint. The state may change as soon as this returns.
+
+        Args:
+            step: step of the run.
+            state: state after the step.
+            memory: memory of the run.
+
+        Raises:
+            Interrupted: a checkpoint cannot be written.
+        """
         if step in self._manager.all_steps():
             return
         self._kept.best = memory.best_step
@@ -78,10 +92,18 @@ class Checkpoints:
             self._manager.save(step, args=args)
 
     def restore(self, like: State, mesh: Mesh) -> tuple[State, Memory] | None:
-        """The latest that is whole, on the devices of the mesh, whatever it was written on; None if there is none.
+        """Return the latest checkpoint that every process can read completely, or None if there are none.
 
-        Whole for every process: all go on from the same one.
-        Those that are damaged are put aside. UserError if there are some and none is whole.
+        All processes continue from the same one. The hardware may differ from the one on which it was written. Damaged
+        checkpoints are moved aside.
+
+        Args:
+            like: a state of the same structure.
+            mesh: the devices on which the state is put.
+
+        Raises:
+            UserError: there are checkpoints, but none can be read, or they belong to another run.
+            Interrupted: the machine cannot read them now.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
@@ -90,11 +112,21 @@ class Checkpoints:
                 return found
             self._put_aside(step)
         if steps:
-            raise UserError(f"{self._folder}: no checkpoint can be read; give --overwrite to begin anew")
+            raise UserError(f"{self._folder}: no checkpoint can be read; give --overwrite to start again")
         return None
 
     def read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory] | None:
-        """The checkpoint of a step; None if there is none, or a damaged one. Interrupted if the machine is at fault."""
+        """Return the checkpoint of a step, or None if there is none or it is damaged.
+
+        Args:
+            step: step of the run.
+            like: a state of the same structure.
+            mesh: the devices on which the state is put.
+
+        Raises:
+            UserError: the checkpoint belongs to another run.
+            Interrupted: the machine cannot read it now.
+        """
         if step not in self._manager.all_steps():
             return None
         try:
@@ -107,7 +139,7 @@ class Checkpoints:
             raise Interrupted(
                 f"{self._folder}/{step}: cannot be read now ({error}); the same command resumes"
             ) from None
-        except Exception:  # whatever a damaged file makes orbax and its store raise
+        except Exception:  # orbax and its store raise exceptions of any kind for a damaged file
             return None
 
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
@@ -116,8 +148,8 @@ class Checkpoints:
             raise ValueError("not what was written")
         if known["run"] != self._run or known["checksums"].keys() != _names(like).keys():
             raise UserError(
-                f"{self._folder}/{step}: written by another run, or version of this program or its libraries; "
-                "go on with that one, or give --overwrite to begin anew"
+                f"{self._folder}/{step}: written by another run, or by another version of this program or its "
+                "libraries; continue with that version, or give --overwrite to start again"
             )
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), like)
         state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
@@ -126,9 +158,9 @@ class Checkpoints:
         return state, Memory.model_validate(known["memory"])
 
     def _put_aside(self, step: int) -> None:
-        """Out of the way, never deleted; by one process for all."""
+        """Move a checkpoint out of the way. It is never deleted. One process does this for all."""
         if first():
-            print(f"checkpoint {step} cannot be read: put aside, going on from the one before", flush=True)
+            print(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before", flush=True)
             aside = self._folder.with_name("damaged") / f"{step}-{time.time_ns()}"
             move(self._folder / str(step), aside)
         if jax.process_count() > 1:
@@ -136,29 +168,48 @@ class Checkpoints:
         self._manager.reload()
 
     def wait(self) -> None:
-        """Until all that was saved is on disk."""
+        """Wait until all saved checkpoints are on disk.
+
+        Raises:
+            Interrupted: a checkpoint cannot be written.
+        """
         with self._resumable():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Wait, and stop the writer."""
-        with suppress(Exception):  # what could not be written has been said
+        with suppress(Exception):  # failures to write have been reported
             self._manager.close()
 
     @contextmanager
     def _resumable(self) -> Iterator[None]:
-        """Whatever orbax raises when it cannot write, of this save or, from its threads, of the one before."""
+        """Raise Interrupted for anything that orbax raises when it cannot write.
+
+        The failure may be that of the save before, because orbax writes in threads.
+        """
         try:
             yield
         except Exception as error:
             reason = "no space left" if "o space left" in str(error) else f"{type(error).__name__}: {error}"[:200]
             raise Interrupted(
-                f"{self._folder}: cannot write a checkpoint ({reason}); make room, the same command resumes"
+                f"{self._folder}: cannot write a checkpoint ({reason}); make room, then the same command resumes"
             ) from None
 
 
 def at(folder: Path, step: int, run: str) -> tuple[State, Memory]:
-    """The state at a step of a run, as arrays of the host; UserError: not there, damaged, or of another run."""
+    """Read the state at a step of a run as arrays of the host.
+
+    Args:
+        folder: folder of the checkpoints.
+        step: step of the run.
+        run: sha256 of the run's identity.
+
+    Returns:
+        The state and the memory of the run.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, or belongs to another run.
+    """
     steps = sorted(int(path.name) for path in entries(folder) if path.name.isdigit())
     if step not in steps:
         raise UserError(f"{folder}: no checkpoint {step}; there are: {', '.join(map(str, steps)) or 'none'}")
@@ -170,36 +221,36 @@ def at(folder: Path, step: int, run: str) -> tuple[State, Memory]:
         memory = Memory.model_validate(known["memory"])
         sums = _checksums({name: state[name] for name in READ})
         whole = known["seal"] == _seal(known) and sums.items() <= known["checksums"].items()
-    except Exception:  # whatever a damaged file makes orbax and its store raise
+    except Exception:  # orbax and its store raise exceptions of any kind for a damaged file
         whole = False
     if not whole:
-        raise UserError(f"{folder}/{step}: damaged; take another checkpoint: {', '.join(map(str, steps))}")
+        raise UserError(f"{folder}/{step}: damaged; take another checkpoint of {', '.join(map(str, steps))}")
     if known["run"] != run:
-        raise UserError(f"{folder}/{step}: of another run than the model beside it")
+        raise UserError(f"{folder}/{step}: of another run than the model beside it; copy the whole run again")
     return state, memory
 
 
 @dataclass
 class _Kept:
-    """Which checkpoints orbax keeps: the latest two, the best, and multiples of `every`."""
+    """The rule by which orbax keeps checkpoints: the latest two, the best, and multiples of `every`."""
 
     every: int | None
     best: int = 0
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """For each checkpoint."""
+        """Return whether each checkpoint is kept."""
         steps = [checkpoint.step for checkpoint in checkpoints]
         kept = {*sorted(steps)[-2:], self.best}
         return [step in kept or (self.every is not None and step % self.every == 0) for step in steps]
 
 
 def _checksums(state: State) -> dict[str, int]:
-    """CRC-32 of each array: the store under orbax does not notice a flipped bit."""
+    """CRC-32 of each array, because the store under orbax does not notice a flipped bit."""
     return {name: zlib.crc32(np.asarray(value).tobytes()) for name, value in _names(state).items()}
 
 
 def _seal(known: Mapping[str, Any]) -> int:
-    """CRC-32 of all else that is written beside the arrays."""
+    """CRC-32 of everything that is written beside the arrays."""
     rest = {name: value for name, value in known.items() if name != "seal"}
     return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 

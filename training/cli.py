@@ -1,4 +1,4 @@
-"""Train a network on a dataset: `train --data tie.zarr --model unet`. The same command resumes."""
+"""The command `train`: train a network on a dataset. The same command resumes an interrupted run."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script `train`."""
+    """Run the command `train` and return its exit code."""
     if argv is None:
         on_huge_pages()
     return command(_main, argv, "interrupted; the same command resumes from the last checkpoint")
@@ -28,37 +28,38 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="train", description=__doc__, allow_abbrev=False)
-    what = parser.add_argument_group("what")
-    what.add_argument("--data", type=local, metavar="STORE", help="the dataset")
-    what.add_argument("--model", metavar="NAME", help="the network (unet)")
-    what.add_argument("--recipe", metavar="NAME|FILE", help="default, published, or a JSON file")
+    what = parser.add_argument_group("what to train")
+    what.add_argument("--data", type=local, metavar="STORE", help="dataset to learn from")
+    what.add_argument("--model", metavar="NAME", help="network (that of the recipe, else unet; with --target convnet)")
+    what.add_argument("--recipe", metavar="NAME|FILE", help="named recipe (default, published), or a JSON file")
     what.add_argument(
         "--from",
         dest="start",
         type=local,
         metavar="RUN",
-        help="start from the parameters of this trained run: its network, input, scalars and normalisation stay",
+        help="start from the parameters of this trained run; its network, input, scalars and normalisation are kept",
     )
-    what.add_argument("--target", metavar="NAME", help="learn this parameter, in place of the task's targets")
-    what.add_argument("--input", metavar="NAME", help="what the network sees, of the task's inputs")
-    what.add_argument("--samples", metavar="A:B", help="train on these alone, A to B - 1")
-    what.add_argument("--epochs", metavar="N", help="passes over the training samples")
-    what.add_argument("--batch-size", metavar="N", help="samples of a step, on all devices together")
-    what.add_argument("--optimizer", metavar="NAME", help="adam, sgd, muon, ...: see --describe")
-    what.add_argument("--learning-rate", metavar="X", help="the highest of the schedule")
-    what.add_argument("--seed", metavar="N", help="of all that is drawn in training")
-    several(what, "--set", "SETTING=VALUE", "any setting")
-    where = parser.add_argument_group("where and how (the result does not depend on these)")
-    where.add_argument("--out", type=local, metavar="FOLDER", help="the run (runs/<task>[-<target>]-<model>)")
-    where.add_argument("--overwrite", action="store_true", help="remove the run that is there first")
-    where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help="data in memory, or read")
-    where.add_argument("--keep-every", type=whole(1), metavar="N", help="keep the checkpoints of these steps, too")
-    where.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: the first one's address")
-    where.add_argument("--processes", type=whole(1), metavar="N", help="of several processes: how many")
-    where.add_argument("--process", type=whole(0), metavar="I", help="of several processes: which this is, from 0")
-    show = parser.add_argument_group("only show")
-    show.add_argument("--describe", action="store_true", help="print every setting with unit, value and meaning")
-    show.add_argument("--json", action="store_true", help="for --describe")
+    what.add_argument("--target", metavar="NAME", help="learn this parameter instead of the task's targets")
+    what.add_argument("--input", metavar="NAME", help="which of the task's inputs the network receives (the first)")
+    what.add_argument("--samples", metavar="A:B", help="train only on the samples A to B - 1")
+    what.add_argument("--epochs", metavar="N", help="number of passes over the training samples")
+    what.add_argument("--batch-size", metavar="N", help="samples per step, over all devices together")
+    what.add_argument("--optimizer", metavar="NAME", help="adam, sgd, muon, ...; --describe lists its settings")
+    what.add_argument("--learning-rate", metavar="X", help="highest learning rate of the schedule")
+    what.add_argument("--seed", metavar="N", help="seed of all random numbers of training")
+    several(what, "--set", "SETTING=VALUE", "change any setting that --describe lists")
+    where = parser.add_argument_group("where and how to run (the result does not depend on these)")
+    where.add_argument("--out", type=local, metavar="FOLDER", help="folder of the run (runs/<task>[-<target>]-<model>)")
+    where.add_argument("--overwrite", action="store_true", help="first remove the run that is in the folder")
+    about = "hold the data in memory (resident), read them in each epoch (stream), or choose by their size (auto)"
+    where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help=about)
+    where.add_argument("--keep-every", type=whole(1), metavar="N", help="also keep the checkpoint of every N-th step")
+    where.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: address of the first one")
+    where.add_argument("--processes", type=whole(1), metavar="N", help="with several processes: their number")
+    where.add_argument("--process", type=whole(0), metavar="I", help="with several processes: index of this one from 0")
+    show = parser.add_argument_group("show settings instead of training")
+    show.add_argument("--describe", action="store_true", help="print every setting with its value, unit and meaning")
+    show.add_argument("--json", action="store_true", help="print the output of --describe as JSON")
     return parser
 
 
@@ -75,7 +76,7 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _choices(task: str | None) -> Iterator[str]:
-    """Yield a line for each kind of name that may be given."""
+    """Yield one line for each kind of name that may be given: models, inputs, scalars and recipes."""
     from training.contract import find_learn, model_names
 
     yield f"models: {', '.join(model_names())}"
@@ -85,7 +86,7 @@ def _choices(task: str | None) -> Iterator[str]:
             yield f"input {name}: {', '.join(part if isinstance(part, str) else part.about for part in parts)}"
         yield f"scalars of {task}: {', '.join(learn.scalars)}"
         yield f"recipes of {task}: {', '.join(learn.recipes)}"
-        yield from [f"crop of {task}: {learn.crop}, where samples are larger and may be cut"] if learn.crop else []
+        yield from [f"crop of {task}: {learn.crop} pixels, for larger samples that may be cut"] if learn.crop else []
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -107,7 +108,6 @@ def _options(args: argparse.Namespace) -> "Options":
 def _summary(out: Path, memory: "Memory") -> str:
     best: Mapping[str, float] = next((row for row in memory.history if row["step"] == memory.best_step), {})
     scores = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" in name)
-    which = "best" if memory.best_loss is not None else "no validation samples to choose by: the last,"
-    return (
-        f"{out}: {which} at step {memory.best_step:,} ({scores}), {memory.seconds:,.0f} s of training; use {out}/best"
-    )
+    which = "best" if memory.best_loss is not None else "last (no validation samples to choose the best by)"
+    step, seconds = f"{memory.best_step:,}", f"{memory.seconds:,.0f}"
+    return f"{out}: the {which} network is from step {step} ({scores}); trained for {seconds} s; use {out}/best"

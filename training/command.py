@@ -1,4 +1,7 @@
-"""Run the command `train`: from its options to a trained run. The command line and `drybeam` both call it."""
+"""Run the command `train`, from its options to a trained run.
+
+The command line and `drybeam` both call this module.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `train`, as `train --help` describes them."""
+    """Options of the command `train`; `train --help` describes each of them."""
 
     data: Path | None = None
     model: str | None = None
@@ -45,7 +48,7 @@ class Options:
     process: int | None = None
 
 
-SHORT = {  # options that stand for a setting of the recipe
+SHORT = {  # options that are short forms of a setting of the recipe
     "target": "target",
     "input": "input",
     "samples": "samples",
@@ -59,19 +62,25 @@ SHORT = {  # options that stand for a setting of the recipe
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its folder, and what its last checkpoint remembers (history, best step, seconds)."""
+    """A finished training run."""
 
-    out: Path
-    memory: "Memory"
-    first: bool  # of several processes, whether this is the one that reports
+    out: Path  # the folder of the run
+    memory: "Memory"  # stored with the last checkpoint: history, best step, seconds
+    first: bool  # whether this process reports; with several processes only the first one does
 
 
 def train(options: Options) -> TrainedRun:
-    """Train a network on a dataset, or go on with a run that was interrupted.
+    """Train a network on a dataset, or continue a run that was interrupted.
+
+    Args:
+        options: as on the command line; `data` is required.
+
+    Returns:
+        The finished run.
 
     Raises:
-        UserError: an option is missing or does not suit the dataset or the run that is there.
-        Interrupted: the disk is full; the same call resumes.
+        UserError: an option is missing, or does not suit the dataset or the run in the output folder.
+        Interrupted: the disk is full, or somebody asked the run to stop; the same call resumes.
     """
     if options.data is None:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
@@ -86,7 +95,7 @@ def train(options: Options) -> TrainedRun:
 
 
 def _settled(options: Options) -> "Run":
-    """Return the run that the options ask for."""
+    """Return the run that the options ask for, with everything checked before training begins."""
     from training.run import prepare
 
     assert options.data is not None
@@ -94,19 +103,33 @@ def _settled(options: Options) -> "Run":
     recipe = chosen(options, task)
     out = options.out or Path("runs") / "-".join(filter(None, [task, recipe.target, recipe.network]))
     if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
-        raise UserError(f"--from {options.start}: is (in) {out}, where the new run goes; give another --out")
+        raise UserError(f"--from {options.start}: lies in {out}, the folder of the new run; give another --out")
     start = open_start(options.start) if options.start else None
     place = output("--out", out)
     return prepare(options.data, place, recipe, start, mode=options.mode, keep_every=options.keep_every)
 
 
 def task_of(options: Options) -> str | None:
-    """Return the task of the dataset, if one is given."""
+    """Return the name of the dataset's task, or None if no dataset is given."""
     return read_manifest(options.data).task.name if options.data else None
 
 
 def chosen(options: Options, task: str | None) -> Recipe:
-    """Return the recipe for a task: a named one or a file, changed by what the options say."""
+    """Return the recipe that the options ask for.
+
+    A named recipe or a file comes first. Options and `--set` then change single settings of it. With `--from`, the
+    settings that belong to the model are taken from that model.
+
+    Args:
+        options: as on the command line.
+        task: name of the dataset's task; None if no dataset is given.
+
+    Returns:
+        The complete recipe.
+
+    Raises:
+        UserError: a setting or a name is unknown, has a wrong value, or contradicts the model of `--from`.
+    """
     learn = find_learn(task) if task else None
     target = options.target or ((read_recipe(options.start).target or None) if options.start else None)
     base = dict(_base(options, task, target))
@@ -114,16 +137,16 @@ def chosen(options: Options, task: str | None) -> Recipe:
     if not isinstance(inner, dict):
         raise UserError(f'recipe: model = {inner!r}: must be an object of settings, such as {{"name": "unet"}}')
     inner = dict(inner)
-    asked = inner.pop("name", None)
-    model = options.model or asked
-    if inner and model == asked:
+    default = inner.pop("name", None)
+    model = options.model or default
+    if inner and model == default:
         base["model"] = inner
     short = {setting: target if name == "target" else getattr(options, name) for name, setting in SHORT.items()}
     settings = [*(f"{setting}={value}" for setting, value in short.items() if value is not None), *options.set]
     if options.start:
-        told = base if options.recipe else {setting: value for setting, value in base.items() if setting not in KEPT}
+        asked = base if options.recipe else {setting: value for setting, value in base.items() if setting not in KEPT}
         named = model if options.model or options.recipe else None
-        return adopt(options.start, named, told, settings, learn)
+        return adopt(options.start, named, asked, settings, learn)
     model = model or ("convnet" if target else "unet")
     return make(recipe_of(model, find_model(model), learn), base, settings)
 
@@ -137,9 +160,9 @@ def _base(options: Options, task: str | None, target: str | None) -> Mapping[str
 
 
 def _for_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a recipe of the task with a loss that suits one of its parameters, which becomes the target."""
+    """Return a recipe for one of the task's parameters as the target, with a loss that suits it."""
     known = {field.name: field for field in find_task(task).fields} if task else {}
     field = known.get(target)
     term = "cross_entropy" if field and field.classes else "mse"
-    told = [name for name in base.get("scalars", ()) if name != target]
-    return {**base, "loss": {"relative": 0, term: 1}, "scalars": told, "best": "loss"}
+    scalars = [name for name in base.get("scalars", ()) if name != target]
+    return {**base, "loss": {"relative": 0, term: 1}, "scalars": scalars, "best": "loss"}

@@ -1,4 +1,8 @@
-"""What the loop asks of a task's file in `training/tasks/` and a model's in `training/models/`; found by name."""
+"""The interface between the training loop and the files of tasks and models.
+
+A task says how it is learned in `training/tasks/<name>.py`, and a model is defined in `training/models/<name>.py`. The
+functions at the end find these files by name and check them.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +18,7 @@ from schemas.task import Role, Task, find_task, misread
 
 type Array = jax.Array
 type Arrays = Mapping[str, Array]
-type Shape = tuple[int, ...]  # of one sample: the spatial axes, then channels
+type Shape = tuple[int, ...]  # shape of one sample: the spatial axes, then channels
 type Sizes = Mapping[str, int]  # lengths of dimensions
 type Fit = Literal["kept", "enlarged", "any", "operator"]
 type By = Literal["field", "channel", "sample", "none"]
@@ -25,22 +29,23 @@ BYS = ("field", "channel", "sample", "none")
 
 @dataclass(frozen=True)
 class Operator:
-    """The linear physics between image and measurement, for networks that apply it: angles and the like are fields.
+    """The linear physics between image and measurement, for networks that apply it. Angles and the like are fields.
 
-    It has no negative weights: `train` refuses one that has, for networks divide by sums of its rows and columns.
+    The operator must not have negative weights: networks divide by the sums of its rows and columns, so `train` refuses
+    an operator that has some.
     """
 
-    fields: tuple[str, ...]  # what it reads, and the measurement
-    measured: str  # the measurement, one of these
+    fields: tuple[str, ...]  # the fields that it reads, the measurement included
+    measured: str  # the field that holds the measurement, one of `fields`
     forward: Callable[[Array, Arrays, Sizes], Array]  # images (sample, *spatial of the targets) -> measurements
     adjoint: Callable[[Array, Arrays, Sizes], Array]  # the transpose: measurements -> images
     about: str
-    version: str = "1.0"  # another first number: networks that were trained with the other one do not suit
+    version: str = "1.0"  # networks trained with another first number are refused
 
 
 @dataclass(frozen=True)
 class Applied:
-    """An operator for arrays of known sizes."""
+    """An operator with the sizes of the arrays filled in."""
 
     measured: str
     forward: Callable[[Array, Arrays], Array]
@@ -49,142 +54,181 @@ class Applied:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Of one sample of a network's input, (*spatial, channels)."""
+    """The input of a network for one sample, (*spatial, channels)."""
 
-    spatial: Shape  # of the training data
-    channels: int  # of images, then of scalars
-    scalars: int = 0  # the last channels, each the same number at every pixel
-    operator: Applied | None = None  # of the task, for models that are called with fields
-    moments: tuple[float, float] = (0.0, 1.0)  # mean and deviation of the first target: outputs are in units of these
+    spatial: Shape  # spatial shape of the training data
+    channels: int  # number of channels: those of images, then those of scalars
+    scalars: int = 0  # number of scalars; each is a channel with the same value at every pixel
+    operator: Applied | None = None  # the task's operator, for models that are called with fields
+    moments: tuple[float, float] = (0.0, 1.0)  # mean and deviation by which the first target is normalised
 
     @property
     def shape(self) -> Shape:
-        """(*spatial, channels)."""
+        """Shape of the input of one sample, (*spatial, channels)."""
         return (*self.spatial, self.channels)
 
     @property
     def images(self) -> int:
-        """The first channels, that vary over the image."""
+        """Number of the channels that vary over the image. They come first."""
         return self.channels - self.scalars
 
     def parted(self, x: Array) -> tuple[Array, Array]:
-        """(sample, *shape) -> (sample, *spatial, images), and each scalar once, (sample, scalars).
+        """Separate the images from the scalars, for dense layers, which take each scalar once.
 
-        ValueError if x is not of this very shape.
+        Args:
+            x: network input, (sample, *shape).
+
+        Returns:
+            Images (sample, *spatial, images) and scalars (sample, scalars).
+
+        Raises:
+            ValueError: x has another shape than the network was built for.
         """
         if x.shape[1:] != self.shape:
-            raise ValueError(f"a dense network for {self.shape} cannot take {x.shape[1:]}")
+            raise ValueError(f"a dense network for inputs of shape {self.shape} cannot take {x.shape[1:]}")
         pixel = (slice(None), *(0 for _ in self.spatial), slice(self.images, None))
         return x[..., : self.images], x[pixel]
 
 
 @dataclass(frozen=True)
 class Derived:
-    """Channels that are computed from fields, on the device."""
+    """Channels that are computed from fields on the device."""
 
-    fields: tuple[str, ...]  # what it reads
-    channels: Callable[..., Array]  # (sample, ...) each, constants without -> (sample, *spatial, channel)
+    fields: tuple[str, ...]  # the fields that it reads
+    channels: Callable[..., Array]  # fields (sample, ...), constants without sample axis -> (sample, *spatial, channel)
     like: str  # the field whose mean and standard deviation normalise the channels; empty: see `by`
     about: str
-    local: bool = False  # a part of the channels follows from the same part of the fields: images may be cut into tiles
+    local: bool = False  # a part of the channels depends on the same part of the fields alone, so images may be cut
     sized: bool = False  # `channels` takes the lengths of all dimensions as a second argument
-    by: By = "none"  # without `like`: by moments of their own, of all channels together or of each; none: they come
-    # normalised
+    by: By = "none"  # without `like`: normalise by the moments of all channels together ("field") or of each
+    # ("channel"); "none": the channels are normalised already
 
 
 @dataclass(frozen=True)
 class Head:
-    """What the channels of a network's output are, where they are not the normalised targets, one after another."""
+    """The meaning of a network's output channels, if they are not simply the normalised targets one after another."""
 
     about: str
-    channels: int  # along the last axis of the output
-    targets: Callable[[Array], Arrays]  # (sample, *spatial, channels) -> each target (sample, ...), its own units
+    channels: int  # number of output channels
+    targets: Callable[[Array], Arrays]  # (sample, *spatial, channels) -> each target (sample, ...) in its own units
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of a task's own: a setting `loss.<name>` weighs it, 0 unless a recipe says otherwise."""
+    """A loss that a task defines itself. The setting `loss.<name>` is its weight, 0 unless a recipe says otherwise."""
 
     about: str
-    of: Callable[[Arrays, Arrays], Array]  # predicted targets, exact ones -> (sample,)
+    of: Callable[[Arrays, Arrays], Array]  # predicted targets, exact targets -> (sample,)
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """A map of all fields of a sample together, beside the reversals of axes that are known by name."""
+    """A map of all fields of a sample together, besides the reversals of axes that are known by name."""
 
     name: str
-    fields: tuple[str, ...]  # what it changes
-    apply: Callable[[dict[str, Array]], dict[str, Array]]  # these, (sample, ...) each -> the same, changed
+    fields: tuple[str, ...]  # the fields that it changes
+    apply: Callable[[dict[str, Array]], dict[str, Array]]  # these fields, (sample, ...) each -> the same, changed
 
 
 @dataclass(frozen=True)
 class Like:
-    """A target is normalised by the moments of an input, also where these are those of each sample."""
+    """Normalise a target by the moments of an input, also if these are taken anew in each sample."""
 
     field: str
 
 
-type Channels = str | Derived  # the name of a field stands for its values: axes that are not spatial become channels
+type Channels = str | Derived  # a field's name stands for its values; its axes that are not spatial become channels
 
 
 @dataclass(frozen=True)
 class Learn:
-    """How a task is learned."""
+    """All that training needs to know about a task."""
 
-    inputs: Mapping[str, tuple[Channels, ...]]  # what a network may see, by name; the first is the default
-    grids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # dimensions of inputs that do not lie on the
-    # grid of the targets
+    inputs: Mapping[str, tuple[Channels, ...]]  # possible inputs of a network by name; the first is the default
+    grids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # spatial dimensions of those inputs that do not
+    # lie on the grid of the targets
     heads: Mapping[str, Head] = field(default_factory=dict)  # by name; the first is the default
-    scalars: tuple[str, ...] = ()  # parameters that a network may be told, each a constant channel
-    symmetries: tuple[str | Symmetry, ...] = ()  # of the physics: flip_<dimension>, transpose; drawn anew every time
-    losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; one named as a general loss takes its place
+    scalars: tuple[str, ...] = ()  # parameters that a network may receive, each as a constant channel
+    symmetries: tuple[str | Symmetry, ...] = ()  # symmetries of the physics: flip_<dimension>, transpose, or a function
+    losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; it replaces a general loss of the same name
     operator: Operator | None = None
-    normalise: Mapping[str, By | Like] = field(default_factory=dict)  # fields by moments of all values ("field", if
-    # nothing is said), of each channel, of each sample (inputs alone), or not at all; a target like an input
-    crop: int | None = None  # where samples are longer, and may be cut, networks learn from parts of this length
+    normalise: Mapping[str, By | Like] = field(default_factory=dict)  # by field: the moments of all values ("field",
+    # the default), of each channel, or of each sample (only inputs), "none", or those of an input (only targets)
+    crop: int | None = None  # side of the parts that networks learn from if samples are larger and may be cut
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # settings by name
-    version: str = "1.0"  # another first number: inputs or heads of that name mean something else
+    version: str = "1.0"  # raise the first number when an input or a head changes its meaning under the same name
 
 
 class Model(Protocol):
-    """A model's file."""
+    """The interface of a model's file."""
 
-    Config: type[Settings]  # its settings
-    FIT: Fit  # it keeps the grid of its input, may enlarge it by a whole factor, or maps any grid to any other; with
-    # the operator of the task inside, it takes `fields`
-    VERSION: str  # another first number: weights of the other one do not suit
-    LOSSES: Mapping[str, str]  # optional: further losses of the module's own, by name, and what they are
+    Config: type[Settings]  # settings of the network
+    FIT: Fit  # "kept": the output lies on the grid of the input; "enlarged": on that grid or one finer by a whole
+    # factor; "any": on any grid; "operator": the network applies the task's operator and is called with `fields`
+    VERSION: str  # raise the first number when old weights no longer suit
+    LOSSES: Mapping[str, str]  # optional: descriptions of further losses that the module returns, by name
 
     def build(self, config: Any, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-        """A module that maps (sample, *inputs.shape) to (sample, *outputs), float32 parameters, computing in `dtype`.
+        """Return a module with float32 parameters that maps (sample, *inputs.shape) to (sample, *outputs).
 
-        It is called as `module(x, key)`: key is for dropout, None in inference. ValueError if the shapes do not suit.
-        A module with statistics over the batch takes `weight` too, (sample,): 0 marks samples that only fill it up. One
-        with physics inside takes `fields` too, those that its input and `inputs.operator` read, in their own units.
-        It may return (output, {name: (sample,)}), further losses of the names in LOSSES.
-        Scalars come as constant images: convolutions take them as any channel, dense layers may take each once.
+        The module is called as `module(x, key)`. `key` is for dropout; it is None in inference. A module with
+        statistics over the batch also takes `weight` (sample,), which is 0 for samples that only fill up the batch. A
+        module with physics inside also takes `fields`: those that its input and `inputs.operator` read, in their own
+        units. A module may return (output, {name: (sample,)}) with further losses of the names in LOSSES. Scalars come
+        as constant images: convolutions treat them as any other channel, dense layers may take each of them once.
+
+        Args:
+            config: settings of the network.
+            inputs: shape of the input, and the task's operator.
+            outputs: shape of the output of one sample, (*spatial, channels).
+            rngs: random numbers for the initialisation.
+            dtype: dtype of the computation; parameters are float32.
+
+        Raises:
+            ValueError: the network cannot be built for these shapes.
         """
 
 
 def model_names() -> list[str]:
-    """All models found."""
+    """Return the names of all models found."""
     return plugins.names("training.models")
 
 
 def find_model(name: str) -> Model:
-    """The model of that name; UserError lists those that exist."""
+    """Return the model of a name.
+
+    Args:
+        name: name of a file in `training/models/`, without its ending.
+
+    Raises:
+        UserError: there is no such model (the message lists all), or its file breaks the interface.
+    """
     return cast(Model, plugins.find("training.models", name, _model_mistakes, f"--model {name}: no such model"))
 
 
 def find_learn(task: str) -> Learn:
-    """How the task of that name is learned; UserError if nobody said."""
-    unknown = f"task {task}: nothing says how to learn it (training/tasks/{task}.py)"
+    """Return how a task is learned.
+
+    Args:
+        task: name of the task.
+
+    Raises:
+        UserError: there is no file for the task in `training/tasks/`, or the file breaks the interface.
+    """
+    unknown = f"task {task}: cannot be learned; a file training/tasks/{task}.py with LEARN is missing"
     return cast(Learn, plugins.find("training.tasks", task, _mistakes, unknown).LEARN)
 
 
 def versions(task: str, model: str) -> dict[str, str]:
-    """The versions of what a network of a task is made with."""
+    """Return the versions of all that a network is made with.
+
+    Args:
+        task: name of the task.
+        model: name of the network.
+
+    Returns:
+        Versions of the task's inputs and heads (`learn`), of the model, and of the operator if the network applies one.
+    """
     learn, network = find_learn(task), find_model(model)
     inside = learn.operator if network.FIT == "operator" else None
     known = {"learn": learn.version, "model": network.VERSION}
@@ -194,7 +238,7 @@ def versions(task: str, model: str) -> dict[str, str]:
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
     yield from plugins.lacking(module, {"Config": type, "FIT": str, "VERSION": str})
     if not issubclass(module.Config, Settings) or "name" in module.Config.model_fields:
-        yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name"
+        yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name (reserved)"
     if module.FIT not in FITS:
         yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
     yield from untold(module.Config)
@@ -210,12 +254,12 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     known = (*(f"flip_{dim}" for dim in grid), *(["transpose"] if len(grid) > 1 else []))
     words = learn.symmetries
     if not isinstance(words, tuple) or not {word for word in words if not isinstance(word, Symmetry)} <= set(known):
-        yield f"LEARN.symmetries = {words!r}: must be a tuple of Symmetry and some of: {', '.join(known) or 'nothing'}"
+        yield f"LEARN.symmetries = {words!r}: must be a tuple of Symmetry and of these: {', '.join(known) or 'none'}"
     if not learn.inputs:
-        yield "LEARN.inputs: must name at least one"
+        yield "LEARN.inputs: must name at least one input"
     for name in learn.grids:
         if name not in learn.inputs or not set(learn.grids[name]) <= task.dims:
-            yield f"LEARN.grids[{name!r}]: must be spatial dimensions of the schema, for one of LEARN.inputs"
+            yield f"LEARN.grids[{name!r}]: must name one of LEARN.inputs and spatial dimensions of the schema"
     for name, parts in learn.inputs.items():
         where = f"LEARN.inputs[{name!r}]"
         if not isinstance(parts, tuple) or not parts:
@@ -242,7 +286,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
     for name in learn.scalars:
         if along := task.spatial(task[name]):
-            yield f"LEARN.scalars: {name} varies along {', '.join(along)}: such a field belongs to LEARN.inputs"
+            yield f"LEARN.scalars: {name} varies along {', '.join(along)}; put it into LEARN.inputs instead"
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"
 
@@ -260,11 +304,11 @@ def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
             yield f"{where}: {name} holds classes or angles, which are not normalised"
     for part in (part for parts in learn.inputs.values() for part in parts if isinstance(part, Derived)):
         if part.by not in ("field", "channel", "none") or (part.like and part.by != "none"):
-            yield f"LEARN.inputs, {part.about}: by = {part.by!r}: must be field, channel or none; none beside `like`"
+            yield f"LEARN.inputs, {part.about}: by = {part.by!r}: must be field, channel or none; with `like`, none"
 
 
 def _off_grid(task: Task, where: str, name: str, grid: tuple[str, ...]) -> Iterator[str]:
-    """Yield what is wrong with a measured field that does not lie on the grid of the network."""
+    """Yield a message if a measured field does not lie on the grid of the network."""
     field = next((field for field in task.of("input") if field.name == name), None)
     if field is None:
         return

@@ -1,7 +1,8 @@
-"""Parts of samples: random ones to learn from, another one of each sample in each epoch, or all that cover a sample.
+"""Parts of samples: random parts to learn from, or all parts that cover a sample.
 
-The corner of a random part is a Philox draw of (seed, step, row of the batch), on the coarsest of the grids that
-relate: the same from memory and from the store, on any number of devices.
+In each epoch another random part of each sample is drawn. Its corner is a Philox draw of (seed, step, row of the
+batch), on the coarsest of the related grids. It is the same from memory and from the store, and on any number of
+devices.
 """
 
 import math
@@ -17,34 +18,34 @@ from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.features import Features
 
-DRAWN = 1  # a word of the counter that no other draw of a run has
+DRAWN = 1  # word of the Philox counter that no other draw of a run uses
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A plan of how samples are cut."""
+    """A plan for cutting samples into parts."""
 
-    task: Task  # of whole samples
-    sizes: Mapping[str, int]  # of whole samples
-    lengths: Mapping[str, int]  # of a part, along each dimension of the targets that is cut
-    seed: int | None = None  # None: the parts that cover a sample, one after another
+    task: Task  # task of whole samples
+    sizes: Mapping[str, int]  # sizes of whole samples
+    lengths: Mapping[str, int]  # lengths of a part, along each dimension of the targets that is cut
+    seed: int | None = None  # seed of random parts; None: the parts that cover a sample, one after another
 
     @cached_property
     def factors(self) -> dict[str, str]:
-        """Return the dimension of the targets that each dimension that is cut relates to."""
+        """For each dimension that is cut, the dimension of the targets to which it relates."""
         roots = self.task.related("same", "coarser")
         known = {roots[dim]: dim for dim in self.lengths}
         return {dim: known[root] for dim, root in roots.items() if root in known and dim in self.sizes}
 
     @cached_property
     def steps(self) -> dict[str, int]:
-        """Pixels of the targets between places at which all grids can be cut."""
+        """Distance [pixel of the targets] between the places at which all grids can be cut."""
         least = {d: self.sizes[t] // math.gcd(self.sizes[t], self.sizes[d]) for d, t in self.factors.items()}
         return {dim: math.lcm(*(n for d, n in least.items() if self.factors[d] == dim)) for dim in self.lengths}
 
     @property
     def cut_sizes(self) -> dict[str, int]:
-        """Lengths of a part."""
+        """Lengths of all dimensions for a part."""
         return {**self.sizes, **{dim: self._own(dim, self.lengths[target]) for dim, target in self.factors.items()}}
 
     def _own(self, dim: str, place: Any) -> Any:
@@ -53,19 +54,22 @@ class Crop:
 
     @property
     def cut_task(self) -> Task:
-        """The task of parts: what is one for all samples is one for each part."""
+        """Task of parts. Constants that are cut get a sample axis, because each part holds another part of them."""
         return replace(self.task, fields=tuple(map(self._cut, self.task.fields)))
 
     def _cut(self, field: Field) -> Field:
         return replace(field, dims=(SAMPLE, *field.dims)) if self.cuts(field) and not field.per_sample else field
 
     def cuts(self, field: Field) -> bool:
-        """Return whether a part of a sample holds a part of the field."""
+        """Return whether a part of a sample holds only a part of the field."""
         return bool(self.factors.keys() & set(field.dims))
 
     @cached_property
     def cover(self) -> np.ndarray:
-        """Corners (part, dimension) of parts that cover a sample, the last along each dimension flush with its end."""
+        """Corners (part, dimension) of parts that cover a sample.
+
+        The last part along each dimension ends where the sample ends.
+        """
         along = []
         for dim, length in self.lengths.items():
             last = self.sizes[dim] - length
@@ -74,11 +78,19 @@ class Crop:
 
     @property
     def parts(self) -> int:
-        """Parts of a sample in an epoch."""
+        """Number of parts of a sample in an epoch."""
         return 1 if self.seed is not None else len(self.cover)
 
     def corners(self, step: int, ids: np.ndarray) -> np.ndarray:
-        """Corners (row, dimension) of the parts of a batch [pixel of the targets]."""
+        """Return the corners of the parts of a batch.
+
+        Args:
+            step: step of the run.
+            ids: rows of the batch, as numbered by `Order`.
+
+        Returns:
+            Corners (row, dimension) [pixel of the targets].
+        """
         if self.seed is None:
             covered: np.ndarray = self.cover[ids % self.parts]
             return covered
@@ -88,35 +100,55 @@ class Crop:
         return drawn
 
     def starts(self, field: Field, corner: Any) -> list[Any]:
-        """Return where a part begins along each dimension of a field but samples. corner: (..., dimension)."""
+        """Return where a part begins along each dimension of a field, without the sample axis.
+
+        Args:
+            field: the field.
+            corner: corner of the part, (..., dimension) [pixel of the targets].
+        """
         place = {dim: corner[..., i] for i, dim in enumerate(self.lengths)}
         dims = [dim for dim in field.dims if dim != SAMPLE]
         return [self._own(dim, place[self.factors[dim]]) if dim in self.factors else 0 for dim in dims]
 
     def part(self, field: Field, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
-        """A part of the values of one sample."""
+        """Return a part of the values of one sample.
+
+        Args:
+            field: the field.
+            values: values of the whole sample.
+            corner: corner of the part, (dimension,) [pixel of the targets].
+        """
         shape = field.shape(self.cut_sizes)
         return values[tuple(slice(int(a), int(a) + n) for a, n in zip(self.starts(field, corner), shape, strict=True))]
 
 
 def _uncut(features: Features, lengths: Mapping[str, int], length: int, whole: bool) -> str:
-    """Return why samples are not cut; empty if they may be, or are as long as a part."""
+    """Return the reason why samples are not cut; empty if they may be, or if they are as long as a part."""
     if not features.out:
-        return "the target is a number of whole samples"
+        return "the target is one value of a whole sample"
     if not lengths:
         smaller = any(features.sizes[dim] != length for dim in features.out)
         shown = ", ".join(f"{dim} {features.sizes[dim]}" for dim in features.out)
         return f"samples are smaller ({shown})" if smaller else ""
     if features.task.window:
-        return f"the window {features.task.window} is one for whole samples"
-    return "what the network sees, or gives, follows from whole samples alone" if features.whole or whole else ""
+        return f"the window {features.task.window} belongs to whole samples"
+    return "the network's input or output depends on whole samples" if features.whole or whole else ""
 
 
 def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True) -> Crop | None:
-    """Plan parts of a length along each dimension of the targets; None if samples are no longer.
+    """Return a plan for parts of one length along each dimension of the targets.
 
-    whole: a model of the kind that maps whole samples. asked: by the recipe; else samples that must not be cut stay
-    whole. UserError if they must not be cut, or not at such a length.
+    Args:
+        features: conversion of fields of whole samples.
+        length: length of a part [pixel of the targets].
+        whole: whether the model maps whole samples.
+        asked: whether the recipe asks for parts; if not, samples that must not be cut stay whole.
+
+    Returns:
+        The plan; None if samples stay whole, or are no longer than a part.
+
+    Raises:
+        UserError: the recipe asks for parts of samples that must not be cut, or the length does not suit the grids.
     """
     lengths = {dim: length for dim in features.out if features.sizes[dim] > length}
     if why := _uncut(features, lengths, length, whole):
@@ -127,7 +159,5 @@ def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True)
         return None
     crop = Crop(features.task, features.sizes, lengths)
     if wrong := [f"{n} along {dim}" for dim, n in crop.steps.items() if length % n]:
-        raise UserError(
-            f"crop = {length}: must be a multiple of {', '.join(wrong)}: so many lie under one of the input"
-        )
+        raise UserError(f"crop = {length}: must be a multiple of {', '.join(wrong)}, the pixels under one coarse pixel")
     return crop

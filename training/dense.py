@@ -1,10 +1,10 @@
-"""Dense layers as phase-ret-dl has them: hidden layers and a linear output, over all that is known of a sample at once.
+"""Dense layers as in phase-ret-dl: hidden layers and a linear output, over all values of a sample at once.
 
     y = W2 f(W1 [x, s] + b1) + b2,   W1 = [eye(inputs, hidden); c], W2 = eye(hidden, outputs), b1 = b2 = 0
 
-x: numbers that are flattened channel by channel, so that the first channel meets the output. s: scalars that the
-network is told; each is one more number of the input, with a row of W1 that starts at the constant c (the seed's
-'Specified Parameters Initialisation'). arXiv:1709.09940.
+x are the values of the images, flattened channel by channel, so that the identity links the first channel to the
+output. s are the scalars that the network receives. Each is one more value of the input, and its row of W1 starts at
+the constant c (the published 'Specified Parameters Initialisation'). arXiv:1709.09940.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Shape
 
-SPREAD = 0.05  # standard deviation of a normal distribution that is cut at twice that
+SPREAD = 0.05  # standard deviation of the normal distribution, which is cut at twice this value
 
 type Activation = Literal["tanh", "relu", "elu", "softplus", "softsign", "sigmoid", "linear"]
 type Initialisation = Literal["identity", "random", "randomised_identity", "ones", "zeros"]
@@ -38,40 +38,61 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 
 
 class Dense(Settings):
-    """Settings of the layers."""
+    """Settings of dense layers."""
 
     hidden: tuple[Annotated[int, Field(ge=1, le=10**6)], ...] | None = Field(
-        None, min_length=1, max_length=16, **setting("units of each hidden layer; none: one, as many as can ever act")
+        None, min_length=1, max_length=16, **setting("units per hidden layer; none: one layer, as wide as can matter")
     )
     activations: tuple[Activation, ...] = Field(
-        ("tanh",), min_length=1, max_length=16, **setting("of each hidden layer, or one for all")
+        ("tanh",), min_length=1, max_length=16, **setting("activation of each hidden layer, or one for all")
     )
     initialisation: Initialisation = Field(
-        "identity", **setting(f"of all weights; random: normal, {SPREAD}, cut at twice that; biases are 0")
+        "identity",
+        **setting(f"start of weights; random: normal, deviation {SPREAD}, cut at twice that; biases start at 0"),
     )
     scalar_initialisation: Annotated[float, within()] = Field(
-        0.0, **setting("of the weights of what the network is told, beside the images, in the first layer")
+        0.0, **setting("start of the weights of the given scalars in the first layer")
     )
 
     @model_validator(mode="after")
     def _of_each_layer(self) -> Self:
         layers = len(self.hidden or (0,))
         if len(self.activations) not in (1, layers):
-            raise ValueError(f"activations must be one, or one for each of the {layers} hidden layers")
+            raise ValueError(f"activations must be one for all, or one for each of the {layers} hidden layers")
         return self
 
 
 def layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> Any:
-    """The layers for that many numbers in, scalars beside them, and numbers out."""
+    """Return the layers.
+
+    Args:
+        config: settings of the layers.
+        inputs: number of values of the images.
+        scalars: number of scalars.
+        outputs: number of values of the output.
+        rngs: random numbers for the initialisation.
+        dtype: dtype of the computation.
+    """
     sizes = [inputs + scalars, *(config.hidden or (max(inputs, outputs),)), outputs]
     start = initialiser(config.initialisation)
-    starts = [_told(start, scalars, config.scalar_initialisation), *(start for _ in sizes[2:])]
+    starts = [_constant_last(start, scalars, config.scalar_initialisation), *(start for _ in sizes[2:])]
     options: Any = {"rngs": rngs, "dtype": dtype}
     return nnx.List([nnx.Linear(*ab, kernel_init=s, **options) for ab, s in zip(pairwise(sizes), starts, strict=True)])
 
 
 def through(layers: Any, config: Dense, images: Array, scalars: Array, outputs: Shape) -> Array:
-    """images: (sample, *spatial, channel), scalars: (sample, scalar) -> (sample, *outputs)."""
+    """Apply the layers.
+
+    Args:
+        layers: as returned by `layers`.
+        config: settings of the layers.
+        images: (sample, *spatial, channel).
+        scalars: (sample, scalar).
+        outputs: shape of the output of one sample, (*spatial, channels).
+
+    Returns:
+        Output (sample, *outputs).
+    """
     y = jnp.concatenate([jnp.moveaxis(images, -1, 1).reshape(len(images), -1), scalars], axis=-1)
     activations = config.activations * ((len(layers) - 1) // len(config.activations))
     for layer, activation in zip(layers, activations, strict=False):
@@ -81,7 +102,7 @@ def through(layers: Any, config: Dense, images: Array, scalars: Array, outputs: 
 
 
 def initialiser(name: Initialisation) -> Initialiser:
-    """Of the weights of a layer, by the seed's names."""
+    """Return the initialisation of a layer's weights, by its name in phase-ret-dl."""
 
     def first(key: Array, shape: Shape, dtype: Any) -> Array:
         if name in ("ones", "zeros"):
@@ -92,8 +113,8 @@ def initialiser(name: Initialisation) -> Initialiser:
     return first
 
 
-def _told(start: Initialiser, scalars: int, constant: float) -> Initialiser:
-    """With the last rows, those of the scalars, constant."""
+def _constant_last(start: Initialiser, scalars: int, constant: float) -> Initialiser:
+    """Return an initialisation that sets the last rows, those of the scalars, to a constant."""
 
     def first(key: Array, shape: Shape, dtype: Any) -> Array:
         rows = start(key, (shape[0] - scalars, shape[1]), dtype)

@@ -1,4 +1,7 @@
-"""Processes and devices. Data are parallel: a batch is cut along its samples, the state is the same everywhere."""
+"""Processes and devices for parallel training.
+
+Data are parallel: each device gets a part of the samples of a batch, and the state is the same on all devices.
+"""
 
 import hashlib
 import os
@@ -16,10 +19,21 @@ AXIS = "data"
 
 
 def connect(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Join the other processes, before any device is touched: given by hand, or by Slurm's srun with several tasks."""
+    """Join the other processes, before any device is used.
+
+    The options name them, or Slurm's `srun` does if it started several tasks.
+
+    Args:
+        coordinator: HOST:PORT of the first process.
+        processes: number of processes.
+        process: index of this process, from 0.
+
+    Raises:
+        UserError: one of the options is missing.
+    """
     if coordinator is not None:
         if processes is None or process is None:
-            raise UserError("--coordinator needs --processes N and --process I: how many there are, and which this is")
+            raise UserError("--coordinator needs --processes N (their number) and --process I (index of this one)")
         jax.distributed.initialize(coordinator, processes, process)
     elif processes is not None or process is not None:
         raise UserError("--processes and --process need --coordinator HOST:PORT, the same for all processes")
@@ -28,7 +42,14 @@ def connect(coordinator: str | None, processes: int | None, process: int | None)
 
 
 def mesh(batch: int) -> Mesh:
-    """All devices of all processes in one line; UserError if they cannot share a batch evenly."""
+    """Return all devices of all processes in one line.
+
+    Args:
+        batch: samples per step.
+
+    Raises:
+        UserError: the devices cannot share a batch evenly.
+    """
     devices = jax.devices()
     if batch % len(devices):
         raise UserError(
@@ -39,27 +60,36 @@ def mesh(batch: int) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """Return the sharding that puts the same array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """Cut along the first axis."""
+    """Return the sharding that distributes an array along its first axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
-    """An array that every process has, on every device."""
+    """Put an array that every process holds on every device.
+
+    Args:
+        values: the array, the same in every process.
+        mesh: the devices.
+    """
     return jax.make_array_from_callback(values.shape, replicated(mesh), lambda index: values[index])
 
 
 def first() -> bool:
-    """Whether this process writes what is written once."""
+    """Return whether this process is the first one, which writes files for all."""
     return jax.process_index() == 0
 
 
 def agree(text: str) -> bool:
-    """Whether every process has the same text; all must ask."""
+    """Return whether every process has the same text. All processes must call this.
+
+    Args:
+        text: text of this process.
+    """
     if jax.process_count() == 1:
         return True
     own = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
@@ -67,37 +97,69 @@ def agree(text: str) -> bool:
 
 
 def everybody(says: bool) -> bool:
-    """Whether every process says so; all must ask."""
+    """Return whether `says` is true in every process. All processes must call this.
+
+    Args:
+        says: statement of this process.
+    """
     return says if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(says))))
 
 
 def together[T](work: Callable[[], T]) -> T:
-    """Do what every process does. UserError in each of them, before any waits for another, if one is refused."""
+    """Do the same work in every process. If one is refused, all stop before they wait for one another.
+
+    Args:
+        work: a function that may raise UserError or Interrupted.
+
+    Returns:
+        The result of the work.
+
+    Raises:
+        UserError: the work was refused in this process or in another one.
+        Interrupted: the work was interrupted in this process.
+    """
     made, refused = None, None
     try:
         made = work()
     except (UserError, Interrupted) as error:
         refused = error
     if jax.distributed.is_initialized() and not everybody(refused is None) and refused is None:
-        raise UserError("another process was refused, and says why; this one stops, too")
+        raise UserError("another process was refused and prints the reason; this one stops too")
     if refused:
         raise refused
     return cast(T, made)
 
 
 def by_the_first(work: Callable[[], object]) -> None:
-    """Let the first process do something for all. UserError in each of them if it is refused."""
+    """Let the first process do something for all.
+
+    Args:
+        work: a function that may raise UserError.
+
+    Raises:
+        UserError: the work was refused; raised in every process.
+    """
     together(lambda: work() if first() else None)
 
 
 def own_rows(batch: int) -> slice:
-    """The rows of a batch that this process brings."""
+    """Return the rows of a batch that this process provides.
+
+    Args:
+        batch: samples per step.
+    """
     share = batch // jax.process_count()
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
 def fits(nbytes: int) -> bool:
-    """Whether so many bytes may lie in the memory of every device: a half of a GPU, a quarter of the host."""
+    """Return whether an array may lie in the memory of every device.
+
+    It may take half of the memory of a GPU, or a quarter of that of the host.
+
+    Args:
+        nbytes: bytes of the array.
+    """
     device = jax.local_devices()[0]
     limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
     if limit:

@@ -1,13 +1,14 @@
-"""Fields to network input, network output to targets: the only place. Both directions are pure functions on arrays.
+"""The only place where fields become network input, and network output becomes targets.
 
     input  = (fields - mean) / std, as channels     (sample, *spatial, channel)
-    target = (output * std + mean) * window         (sample, *dims of the field), or what the task's head makes of it
+    target = (output * std + mean) * window         (sample, *dims of the field), or the result of the task's head
 
-mean and std are those of the training split (training/normalisation.py), of a field or of each of its channels, and
-travel with the model; or those of an input in the very sample, so that targets follow its scale. A target has two
-faces: `decode` gives what losses see, `stored` what is stored of it. They differ for classes, of which losses see
-logits (sample, *dims, class), and whose probabilities are stored. A target with a period is an angle: the network gives
-its cosine and its sine. Slices are samples here: `task` is `Task.sliced`.
+Both directions are pure functions on arrays. mean and std are those of the training split
+(`training/normalisation.py`), of a whole field or of each of its channels, and are stored with the model. They may also
+be those of an input in each sample, so that targets follow its scale. A target has two forms: `decode` returns the one
+that losses compare, `stored` the one that is stored. They differ for classes: losses see logits (sample, *dims, class),
+and probabilities are stored. A target with a period is an angle; the network gives its cosine and its sine. Slices are
+samples here: `task` is `Task.sliced`.
 """
 
 import math
@@ -40,7 +41,7 @@ from training.moments import AS_IT_IS, Each, Moments, Normalised, Own, Scale, sc
 
 @dataclass(frozen=True)
 class Features:
-    """The two directions, for a task and a choice of its inputs."""
+    """Conversion between the fields of a task and the arrays of a network, for one choice of inputs."""
 
     task: Task
     learn: Learn
@@ -48,18 +49,18 @@ class Features:
     scalars: tuple[str, ...]
     moments: Mapping[str, Normalised]
     sizes: Mapping[str, int]
-    head: str = ""  # empty: normalised targets
-    operator: Operator | None = None  # of the task, if the model has it inside
-    parts: bool = False  # samples are parts of larger ones, which may be nearly empty
+    head: str = ""  # empty: the output holds the normalised targets
+    operator: Operator | None = None  # the task's operator, if the model applies it
+    parts: bool = False  # whether samples are parts of larger ones; parts may be nearly empty
 
     @property
     def channels(self) -> tuple[Channels, ...]:
-        """What the network sees, in the order of its channels."""
+        """Inputs of the network, in the order of its channels."""
         return (*self.learn.inputs[self.input], *self.scalars)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The dataset's fields that make the input and the frame of the output."""
+        """Fields of the dataset from which the input is made, or that decoding needs."""
         names = [name for part in self.channels for name in ((part,) if isinstance(part, str) else part.fields)]
         window = [self.task.window] if self.task.window else []
         inside = self.operator.fields if self.operator else ()
@@ -68,7 +69,7 @@ class Features:
 
     @property
     def grid(self) -> tuple[str, ...]:
-        """The dimensions of the grid on which the network sees its input."""
+        """Dimensions of the grid on which the network sees its input."""
         if self.input in self.learn.grids:
             return self.learn.grids[self.input]
         if self.out:
@@ -78,29 +79,36 @@ class Features:
 
     @property
     def out(self) -> tuple[str, ...]:
-        """The dimensions of the grid of the targets; none if they are numbers."""
+        """Dimensions of the grid of the targets; empty if they are single values."""
         return self.task.spatial(self.targets[0])
 
     @property
     def normalised(self) -> tuple[str, ...]:
-        """The fields whose moments are needed."""
+        """Fields whose moments are needed."""
         parts = [name for part in self.channels if (name := part if isinstance(part, str) else part.like)]
         measured = (field.name for field in self.targets if not field.classes and not field.period)
         return tuple(dict.fromkeys([*parts, *measured]))
 
     @property
     def derived(self) -> dict[str, Derived]:
-        """The computed channels that have moments of their own, by the name of these."""
+        """Computed channels that have moments of their own, by the name of these moments."""
         parts = enumerate(self.learn.inputs[self.input])
         return {f"{self.input}[{i}]": p for i, p in parts if isinstance(p, Derived) and not p.like and p.by != "none"}
 
     @property
     def targets(self) -> tuple[Field, ...]:
-        """What the network predicts."""
+        """Fields that the network predicts."""
         return self.task.of("target")
 
     def encode(self, fields: Arrays) -> Array:
-        """The network's input, (sample, *spatial, channel) float32. fields: those of `reads`."""
+        """Return the input of the network.
+
+        Args:
+            fields: the fields of `reads`, (sample, ...), in their own units.
+
+        Returns:
+            Input (sample, *spatial, channel), float32.
+        """
         own = {part: name for name, part in self.derived.items()}
         parts = [self._encode(part, fields, own) for part in self.channels]
         shape = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
@@ -116,7 +124,7 @@ class Features:
         return encoded
 
     def scale(self, field: Field, fields: Arrays) -> Scale:
-        """Mean and standard deviation of a target: numbers, or arrays to be combined with (sample, *dims)."""
+        """Return mean and standard deviation of a target: numbers, or arrays that broadcast with (sample, *dims)."""
         known = self.moments.get(field.name, AS_IT_IS)
         mean, std = scale_of(known, fields, len(field.dims))
         if not isinstance(known, Each):
@@ -125,14 +133,14 @@ class Features:
         return self._from_channels(field, mean.reshape(one)), self._from_channels(field, std.reshape(one))
 
     def made(self, part: Derived, fields: Arrays) -> Array:
-        """Channels of what is computed, (sample, *spatial, channel), in its own units."""
+        """Return computed channels (sample, *spatial, channel) in their own units."""
         sized: Any = part.channels
         with plugins.calling(*plugins.origin(part.channels), part.fields):
             made: Array = sized({name: fields[name] for name in part.fields}, *([self.sizes] if part.sized else []))
         return made
 
     def _to_channels(self, field: Field, values: Array) -> Array:
-        """Spatial axes after the sample axis, all of length 1 if a field lacks them; all others become channels."""
+        """Put spatial axes after the sample axis, of length 1 if a field lacks them. All other axes become channels."""
         dims = self.placed(field)
         values, dims = (values, dims[1:]) if field.per_sample else (values[None], dims)
         spatial = [1 + dims.index(name) for name in self.grid if name in dims]
@@ -141,15 +149,28 @@ class Features:
         return jnp.transpose(values, (0, *spatial, *rest)).reshape(len(values), *lengths, -1)
 
     def placed(self, field: Field) -> tuple[str, ...]:
-        """Its dimensions, those that are as long as ones of the input's grid under the names of these."""
+        """Return the dimensions of a field. Those related to the input's grid (same, reciprocal) get its names."""
         roots = self.task.related("same", "reciprocal")
         known = {roots.get(dim, dim): dim for dim in self.grid}
         return tuple(known.get(roots.get(name, name), name) for name in field.dims)
 
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
-        """Targets as losses see them. output: (sample, *spatial, channel). fields: the window, if any."""
+        """Return the targets in the form that losses compare.
+
+        Args:
+            output: output of the network, (sample, *spatial, channel).
+            fields: the fields of `reads`, which include the window if the task has one.
+
+        Returns:
+            Each target, (sample, *dims); for classes logits (sample, *dims, class).
+
+        Raises:
+            UserError: the output has another number of channels than the targets.
+        """
         if output.shape[-1] != self.output_shape[-1]:
-            raise UserError(f"the model gives {output.shape[-1]} channels, the targets have {self.output_shape[-1]}")
+            raise UserError(
+                f"the model gives {output.shape[-1]} channels, but the targets need {self.output_shape[-1]}"
+            )
         if self.head:
             made = self.learn.heads[self.head].targets(output.astype(jnp.float32))
             return {field.name: self._windowed(field, made[field.name], fields) for field in self.targets}
@@ -162,14 +183,14 @@ class Features:
         return found
 
     def stored(self, decoded: Arrays) -> dict[str, Array]:
-        """Targets as they are stored, (sample, *dims); of classes, their probabilities (sample, *dims, class)."""
+        """Return decoded targets in the form that is stored; classes as probabilities (sample, *dims, class)."""
         return {
             name: _probabilities(self.task[name], values) if self.task[name].classes else values
             for name, values in decoded.items()
         }
 
     def _valued(self, field: Field, values: Array, fields: Arrays) -> Array:
-        """Values in units of the field, from what the network gives of it."""
+        """Return values in units of the field, from the output of the network."""
         if field.classes:
             return values
         if field.period:
@@ -180,7 +201,7 @@ class Features:
         return valued
 
     def _from_channels(self, field: Field, values: Array) -> Array:
-        """(sample, *dims of the field), and the several numbers of each value last."""
+        """Return (sample, *dims of the field). If each value needs several numbers, they form the last axis."""
         dims, spatial = field.dims[1:], values.shape[1:-1]
         rest = [name for name in dims if name not in self.out]
         several = (_numbers(field),) if _numbers(field) > 1 else ()
@@ -205,13 +226,13 @@ class Features:
         )
 
     def refuse_misfit(self) -> None:
-        """Raise UserError unless `encode` and `decode` give what they must; traced, without computing."""
+        """Raise UserError unless `encode` and `decode` give the expected shapes, which are traced without computing."""
         fields = {name: self._struct(self.task[name]) for name in self.reads}
         dims = ", ".join((*self.grid, "channel"))
         try:
             made = jax.eval_shape(self.encode, fields).shape
         except (TypeError, ValueError) as error:
-            raise UserError(f"--input {self.input}: its parts do not fit together: {error}; {self._mend}") from None
+            raise UserError(f"--input {self.input}: its parts do not fit together ({error}); {self._mend}") from None
         if made[1:] != self.inputs.shape:
             raise UserError(
                 f"--input {self.input}: gives {made[1:]} per sample, must be {self.inputs.shape} ({dims}): every part "
@@ -227,25 +248,25 @@ class Features:
     @property
     def _mend(self) -> str:
         name = self.task.name
-        return f"mend LEARN in training/tasks/{name}.py, or TASK.grids in schemas/tasks/{name}.py"
+        return f"correct LEARN in training/tasks/{name}.py, or TASK.grids in schemas/tasks/{name}.py"
 
     def fits(self, fit: Fit) -> str:
         """Return why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
         seen, out = self.inputs.spatial, self.output_shape[:-1]
         factors = {b / a for a, b in zip(seen, out, strict=False)}
         if fit == "operator" and not self.learn.operator:
-            return f"has physics inside; training/tasks/{self.task.name}.py states no LEARN.operator"
+            return f"has physics inside, but training/tasks/{self.task.name}.py has no LEARN.operator"
         if fit == "operator" and self._unit is None:
-            return f"has physics inside; so {self.targets[0].name} must have one mean and deviation in LEARN.normalise"
+            return f"has physics inside, so LEARN.normalise must give {self.targets[0].name} one mean and deviation"
         if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _whole(factors, fit))):
             return ""
         grids = f"{_sizes(self.grid, seen)} of the input {self.input}, {_sizes(self.out, out)} of the targets"
         rule = "keeps the grid of its input" + (", or enlarges it by a whole factor" if fit == "enlarged" else "")
-        return f"{rule}; here: {grids}"
+        return f"{rule}; here the grids are {grids}"
 
     @property
     def inputs(self) -> Inputs:
-        """Of one sample of `encode`."""
+        """Input of the network for one sample, as `encode` returns it."""
         images = sum(
             self._width(self.task[part]) if isinstance(part, str) else self._derived(part)
             for part in self.learn.inputs[self.input]
@@ -255,7 +276,7 @@ class Features:
 
     @property
     def _unit(self) -> tuple[float, float] | None:
-        """Mean and deviation of the first target, if they are one for all values."""
+        """Mean and deviation of the first target, if they are the same for all values."""
         known = self.moments.get(self.targets[0].name, AS_IT_IS)
         return (known.mean, known.std) if isinstance(known, Moments) else None
 
@@ -268,13 +289,13 @@ class Features:
 
     @property
     def output_shape(self) -> Shape:
-        """Of one sample that `decode` takes."""
+        """Shape of the network's output for one sample, as `decode` takes it."""
         widths = sum(self._width(field) * _numbers(field) for field in self.targets)
         return (*self._lengths(self.out), self.learn.heads[self.head].channels if self.head else widths)
 
     @property
     def whole(self) -> bool:
-        """Return whether its input follows from whole samples alone, which therefore must not be cut."""
+        """Return whether the input or the operator depends on whole samples, which therefore must not be cut."""
         near = self.task.related("same", "coarser")
         grids = {near.get(dim, dim) for dim in self.grid} | {
             near.get(dim, dim)
@@ -286,12 +307,12 @@ class Features:
         return bool(derived or self.operator or grids - {near.get(dim, dim) for dim in self.out})
 
     def _derived(self, part: Derived) -> int:
-        """Channels of what is computed: by tracing it, without computing."""
+        """Return the number of computed channels, by tracing their function without computing."""
         shapes = {name: self._struct(self.task[name]) for name in part.fields}
         made = jax.eval_shape(lambda fields: self.made(part, fields), shapes).shape
         if len(made) != 2 + len(self.grid):
             file = f"training/tasks/{self.task.name}.py"
-            raise UserError(f"{file}: {part.about}: channels gives {made}, must be (sample, *spatial, channel)")
+            raise UserError(f"{file}: {part.about}: channels returns {made}, must be (sample, *spatial, channel)")
         return int(made[-1])
 
     def _struct(self, field: Field) -> Any:
@@ -299,7 +320,16 @@ class Features:
         return jax.ShapeDtypeStruct((*lead, *field.shape(self.sizes)), field.dtype)
 
     def problems(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
-        """Why a dataset cannot be read: fields it lacks, of other units, or of another number of channels."""
+        """Return the reasons why a dataset cannot be read.
+
+        Args:
+            task: task of the dataset, sliced.
+            sizes: lengths of its dimensions.
+
+        Returns:
+            Messages about fields that are missing, have other units, or another number of channels; empty if there are
+            none.
+        """
         found = []
         fields = {field.name: field for field in task.fields}
         for name in self.reads:
@@ -317,7 +347,7 @@ class Features:
         return found + self.other_factors(sizes)
 
     def other_factors(self, sizes: Mapping[str, int]) -> list[str]:
-        """Which grids are finer or coarser than one another by another factor than those of training."""
+        """Return messages about grids that are finer or coarser than others by another factor than in training."""
         found = []
         for grid in self.task.grids:
             for dim, other in zip(grid.dims, grid.of, strict=False):
@@ -331,7 +361,7 @@ class Features:
 
 
 def spread(values: Array, field: Field, other: Field) -> Array:
-    """A field without samples, shaped to be multiplied with a batch of another that has its dimensions in any order."""
+    """Return a field without a sample axis, shaped to be multiplied with a batch of `other`."""
     order = sorted(range(values.ndim), key=lambda axis: other.dims.index(field.dims[axis]))
     lengths = dict(zip(field.dims, values.shape, strict=True))
     return values.transpose(order).reshape([lengths.get(name, 1) for name in other.dims[1:]])
@@ -346,12 +376,12 @@ def _described(field: Field) -> tuple[Any, ...]:
 
 
 def _numbers(field: Field) -> int:
-    """Numbers that a network gives for one value of a target."""
+    """Return how many numbers a network gives for one value of a target."""
     return len(field.classes) or (2 if field.period else 1)
 
 
 def _probabilities(field: Field, logits: Array) -> Array:
-    """Return the probability of each class; 0 of the one that is ignored."""
+    """Return the probability of each class. That of the ignored class is 0."""
     counted = jnp.isin(jnp.arange(len(field.classes)), jnp.array(field.counted))
     return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
 
@@ -365,5 +395,5 @@ def _sizes(dims: tuple[str, ...], lengths: Shape) -> str:
 
 
 def away_from_zero(cosine: Array, sine: Array) -> Array:
-    """The cosine, 1 where both are 0: the gradient of the angle of (0, 0) is no number, there the angle is 0."""
+    """Return the cosine, with 1 where cosine and sine are 0: the angle is 0 there, and its gradient is not NaN."""
     return jnp.where((cosine == 0) & (sine == 0), 1.0, cosine)

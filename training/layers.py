@@ -1,4 +1,7 @@
-"""Layers that flax lacks, or has slower. Arrays (sample, *spatial, channel), any number of spatial axes."""
+"""Layers that flax lacks, or whose versions there are slower.
+
+Arrays are (sample, *spatial, channel), with any number of spatial axes.
+"""
 
 from functools import partial
 from itertools import product
@@ -13,7 +16,10 @@ from training.contract import Array, Shape
 
 
 def _convolve(x: Array, *args: Any, **options: Any) -> Array:
-    """Of a finished input: on a CPU, XLA would work out what comes before it twice, and a step takes 4 % longer."""
+    """Convolve a finished input.
+
+    On a CPU, XLA would otherwise compute the operations before the convolution twice, and a step would take 4 % longer.
+    """
     return jax.lax.conv_general_dilated(jax.lax.optimization_barrier(x), *args, **options)
 
 
@@ -25,9 +31,10 @@ class GroupNorm(nnx.Module):
 
         y = (x - m) / sqrt(v + 1e-6) * scale + bias,   m, v: mean and variance of the sample's group
 
-    As `flax.nnx.GroupNorm` (a test says so); sums over space come first and those over channels act on small arrays,
-    which is faster on a CPU. Statistics in float32, the variance as the mean of (x - m)^2: as mean(x^2) - m^2 it would
-    be wrong by one half for m = 1000 and deviation 1, and a U-Net no faster. Wu and He, arXiv:1803.08494.
+    The result is that of `flax.nnx.GroupNorm` (a test verifies this). Here the sums over space come first, and those
+    over channels act on small arrays, which is faster on a CPU. Statistics are in float32. The variance is the mean of
+    (x - m)^2: computed as mean(x^2) - m^2 it would be wrong by one half for m = 1000 and deviation 1, and a U-Net would
+    not be faster. Wu and He, arXiv:1803.08494.
     """
 
     def __init__(self, channels: int, groups: int, *, dtype: Any = jnp.float32) -> None:
@@ -37,7 +44,7 @@ class GroupNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
 
     def __call__(self, x: Array) -> Array:
-        """Same shape."""
+        """Return an array of the same shape."""
         samples, channels = x.shape[0], x.shape[-1]
         flat = x.astype(jnp.float32).reshape(samples, -1, channels)
         centred = flat - self._group_means(flat)[:, None]
@@ -45,21 +52,21 @@ class GroupNorm(nnx.Module):
         return (centred * scale[:, None] + self.bias[...]).reshape(x.shape).astype(self.dtype)
 
     def _group_means(self, flat: Array) -> Array:
-        """(sample, pixel, channel) -> the mean of each channel's group, (sample, channel)."""
+        """Return the mean of each channel's group, (sample, channel), for (sample, pixel, channel)."""
         width = flat.shape[-1] // self.groups
         means = flat.mean(1).reshape(len(flat), self.groups, width).mean(-1)
         return jnp.repeat(means, width, axis=-1)
 
 
 class BatchNorm(nnx.Module):
-    """Normalise each channel over the batch, then scale and shift it; in inference by running averages m', v'.
+    """Normalise each channel over the batch, then scale and shift it. Inference uses running averages m', v'.
 
         y = (x - m) / sqrt(v + 1e-3) * scale + bias,   m, v: mean and variance over the samples of weight 1 and space
         m' -> 0.99 m' + 0.01 m,   v' -> 0.99 v' + 0.01 v,   from m' = 0, v' = 1: with each step of learning
 
-    Constants as Keras has them. m' and v' are no parameters: they are what `Network` returns as the new rest, and after
-    100 steps they are still one third what they began with. Statistics in float32, over all devices' samples, the
-    variance as in `GroupNorm`. Ioffe and Szegedy, arXiv:1502.03167.
+    The constants are those of Keras. m' and v' are not parameters: `Network` returns them as the new rest. After 100
+    steps they still hold one third of their initial values. Statistics are in float32, over the samples of all devices,
+    with the variance as in `GroupNorm`. Ioffe and Szegedy, arXiv:1502.03167.
     """
 
     def __init__(self, channels: int, *, dtype: Any = jnp.float32) -> None:
@@ -68,14 +75,20 @@ class BatchNorm(nnx.Module):
         self.mean, self.variance = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
 
     def __call__(self, x: Array, *, learning: bool, weight: Array | None = None) -> Array:
-        """Same shape. weight: (sample,), 0 for what only fills up a batch; None: all count."""
+        """Return an array of the same shape.
+
+        Args:
+            x: (sample, *spatial, channel).
+            learning: whether to use the statistics of the batch and update the running averages.
+            weight: (sample,), 0 for samples that only fill up the batch; None: all samples count.
+        """
         whole = x.astype(jnp.float32)
         mean, variance = self._learned(whole, weight) if learning else (self.mean[...], self.variance[...])
         scale = jax.lax.rsqrt(variance + 1e-3) * self.scale[...]
         return ((whole - mean) * scale + self.bias[...]).astype(self.dtype)
 
     def _learned(self, x: Array, weight: Array | None) -> tuple[Array, Array]:
-        """Mean and variance of each channel, which move the running averages."""
+        """Return mean and variance of each channel, and update the running averages with them."""
         share = jnp.ones(len(x)) if weight is None else weight
         share = (share / jnp.sum(share))[:, None]
         mean = jnp.sum(share * _over_space(x), 0)
@@ -86,12 +99,17 @@ class BatchNorm(nnx.Module):
 
 
 def _over_space(x: Array) -> Array:
-    """The mean of each image, (sample, channel)."""
+    """Return the mean of each image, (sample, channel)."""
     return x.mean(range(1, x.ndim - 1))
 
 
 def to_depth(x: Array, factor: int) -> Array:
-    """Blocks of factor^d pixels to channels: (sample, n, m, c) -> (sample, n/f, m/f, f f c). Loses nothing."""
+    """Fold blocks of factor^d pixels into channels: (sample, n, m, c) -> (sample, n/f, m/f, f f c). Nothing is lost.
+
+    Args:
+        x: array whose spatial sizes are multiples of the factor.
+        factor: side of a block f.
+    """
     spatial = x.shape[1:-1]
     split = [part for n in spatial for part in (n // factor, factor)]
     order = [1 + 2 * k for k in range(len(spatial))] + [2 + 2 * k for k in range(len(spatial))]
@@ -100,7 +118,12 @@ def to_depth(x: Array, factor: int) -> Array:
 
 
 def to_space(x: Array, factor: int) -> Array:
-    """The inverse of `to_depth` (pixel shuffle; Shi et al., arXiv:1609.05158)."""
+    """Unfold channels into blocks of pixels, the inverse of `to_depth` (pixel shuffle; Shi et al., arXiv:1609.05158).
+
+    Args:
+        x: (sample, *spatial, channel), with a multiple of factor^d channels.
+        factor: side of a block.
+    """
     spatial = x.shape[1:-1]
     rank = len(spatial)
     channels = x.shape[-1] // factor**rank
@@ -110,20 +133,25 @@ def to_space(x: Array, factor: int) -> Array:
 
 
 def pad_to(x: Array, multiple: int) -> Array:
-    """Repeat the last pixels until each spatial size is a multiple."""
+    """Repeat the last pixels until each spatial size is a multiple of `multiple`."""
     pads = [(0, -n % multiple) for n in x.shape[1:-1]]
     return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="edge") if any(p for _, p in pads) else x
 
 
 def crop(x: Array, spatial: Shape) -> Array:
-    """The first pixels along each spatial axis."""
+    """Return the first pixels along each spatial axis.
+
+    Args:
+        x: (sample, *spatial, channel).
+        spatial: spatial shape of the result.
+    """
     return x[(slice(None), *(slice(n) for n in spatial))]
 
 
 def max_pool(x: Array) -> Array:
-    """The greatest of each block of 2^d pixels: (sample, n, m, c) -> (sample, ceil(n/2), ceil(m/2), c).
+    """Return the maximum of each block of 2^d pixels: (sample, n, m, c) -> (sample, ceil(n/2), ceil(m/2), c).
 
-    By slices: the gradient is 7 times faster on a CPU than that of `flax.nnx.max_pool`, whose values these are.
+    The values are those of `flax.nnx.max_pool`. Computed by slices, the gradient is 7 times faster on a CPU.
     """
     x = pad_to(x, 2)
     for axis in range(1, x.ndim - 1):
@@ -132,9 +160,9 @@ def max_pool(x: Array) -> Array:
 
 
 def enlarge(x: Array) -> Array:
-    """Each pixel as a block of 2^d: (sample, n, m, c) -> (sample, 2n, 2m, c).
+    """Repeat each pixel as a block of 2^d: (sample, n, m, c) -> (sample, 2n, 2m, c).
 
-    By repeating: on a CPU the gradient is 20 to 90 times faster than that of `jax.image.resize`, the same values.
+    The values are those of `jax.image.resize`. By repeating, the gradient is 20 to 90 times faster on a CPU.
     """
     for axis in range(1, x.ndim - 1):
         x = jnp.repeat(x, 2, axis)
@@ -142,13 +170,13 @@ def enlarge(x: Array) -> Array:
 
 
 class Transposed(nnx.Module):
-    """The transpose of a convolution with stride 2 and 3 pixels along each axis: doubles the size.
+    """Transposed convolution with stride 2 and 3 pixels along each axis, which doubles the size.
 
-        y[2 i + k] += x[i] kernel[k],   k = 0, 1, 2 along each axis; what lies beyond 2n - 1 is dropped
+        y[2 i + k] += x[i] kernel[k],   k = 0, 1, 2 along each axis; values beyond 2n - 1 are dropped
 
-    As Keras has it, with padding `same`. Even pixels see the taps 0 and 2, odd ones tap 1: 2^d convolutions make
-    them, of 3^d taps in all. On a CPU, forwards and backwards, that is 8 to 12 times faster than
-    `jax.lax.conv_transpose`, whose values these are: the gradient of that is slow.
+    This is the layer of Keras with padding `same`. Even pixels see the taps 0 and 2, odd ones tap 1. So 2^d
+    convolutions, with 3^d taps in all, compute them. The values are those of `jax.lax.conv_transpose`, whose gradient
+    is slow: on a CPU, forwards and backwards, this is 8 to 12 times faster.
     """
 
     def __init__(self, rank: int, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32) -> None:
@@ -157,13 +185,13 @@ class Transposed(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: Array) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *(2 spatial), outputs)."""
+        """Return (sample, *(2 spatial), outputs) for (sample, *spatial, inputs)."""
         x, kernel, rank = x.astype(self.dtype), self.kernel[...].astype(self.dtype), x.ndim - 2
         parts = [self._part(x, kernel, parities) for parities in product((0, 1), repeat=rank)]
         return to_space(jnp.concatenate(parts, axis=-1), 2) + self.bias[...].astype(self.dtype)
 
     def _part(self, x: Array, kernel: Array, parities: Shape) -> Array:
-        """The pixels of these parities: tap 2 meets the pixel before."""
+        """Return the pixels of these parities. Tap 2 meets the pixel before."""
         taps = jnp.flip(kernel[tuple(slice(p, None, 2) for p in parities)], range(len(parities)))
         letters = "DHW"[-len(parities) :]
         layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
@@ -171,9 +199,9 @@ class Transposed(nnx.Module):
 
 
 class Depthwise(nnx.Module):
-    """Each channel convolved with a kernel of its own, 3 pixels along each axis, zero beyond the borders.
+    """Convolve each channel with a kernel of its own, 3 pixels along each axis, with zeros beyond the borders.
 
-    As a sum of shifted images: grouped convolutions are slow on a CPU, forwards and more so backwards.
+    It is computed as a sum of shifted images: grouped convolutions are slow on a CPU, and even more so backwards.
     """
 
     def __init__(self, rank: int, channels: int, *, rngs: nnx.Rngs, dtype: Any = jnp.float32) -> None:
@@ -183,7 +211,7 @@ class Depthwise(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
 
     def __call__(self, x: Array) -> Array:
-        """Same shape."""
+        """Return an array of the same shape."""
         spatial = x.shape[1:-1]
         kernel, wide = self.kernel[...].astype(self.dtype), [(1, 1)] * len(spatial)
         padded = jnp.pad(x.astype(self.dtype), [(0, 0), *wide, (0, 0)])

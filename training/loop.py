@@ -1,7 +1,8 @@
-"""The loop: restore, learn step by step, evaluate, save. Killed anywhere and started again, it ends with the same bits.
+"""The training loop: restore, learn step by step, evaluate, save.
 
-Order at an evaluation: evaluate, remember, write the journal, save the checkpoint, export the best. A step's metrics
-are looked at while the next one runs.
+A run that is killed anywhere and started again ends with the same bits. The order at an evaluation is: evaluate,
+remember, write the journal, save the checkpoint, export the best model. The metrics of a step are read while the next
+step runs.
 """
 
 import json
@@ -34,12 +35,12 @@ from training.run import Run, begin, claim, hardware
 from training.sample_order import Order, block_length
 from training.signals import requested_stop
 
-PACKAGES = ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")  # that a model depends on
+PACKAGES = ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")  # packages on which a model depends
 
 
 @dataclass
 class Machinery:
-    """All that a run needs and that does not change."""
+    """All parts of a run that do not change while it learns."""
 
     run: Run
     mesh: Mesh
@@ -54,30 +55,42 @@ class Machinery:
 
     @property
     def per_epoch(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps in an epoch."""
         return self.training.order.steps
 
     @property
     def total(self) -> int:
-        """Steps of the run."""
+        """Number of steps in the run."""
         return self.run.recipe.epochs * self.per_epoch
 
 
 def train(run: Run, *, overwrite: bool = False) -> Memory:
-    """Run to the end, or go on from where a run of the same identity stopped."""
+    """Train to the end, or continue a run of the same identity where it stopped.
+
+    Args:
+        run: the run, as returned by `training.run.prepare`.
+        overwrite: whether to remove the run that is in the folder.
+
+    Returns:
+        The memory of the finished run.
+
+    Raises:
+        UserError: the run does not suit the folder, the devices, the memory or the data.
+        Interrupted: somebody asked the run to stop, or the disk is full; the same command resumes.
+    """
     if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
-        raise UserError("the processes were not given the same command: only --process may differ")
+        raise UserError("the processes were started with different commands; only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
     network = assembly.assemble(run.recipe, run.features)
     if run.start:
-        pretrained.arrays(run.start, network)  # refused before a run is overwritten
+        pretrained.arrays(run.start, network)  # refuse a misfit before a run is overwritten
     with _claimed(run, overwrite=overwrite):
-        # samples that cannot be read are refused before an old run is removed
+        # refuse samples that cannot be read before an old run is removed
         sources = devices.together(lambda: _sources(run, mesh))
         devices.by_the_first(lambda: begin(run, overwrite=overwrite))
         machinery = _build(run, mesh, network, *sources)
         if devices.first():
-            print(_told(machinery), flush=True)
+            print(_summary(machinery), flush=True)
         try:
             with resumable(run.out, "checkpoints"):
                 return _train(machinery)
@@ -85,34 +98,34 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             reason = str(error).partition("\n")[0][:200]
-            raise UserError(f"not enough memory ({reason}); lower --batch-size, or the network's width") from None
+            raise UserError(f"not enough memory ({reason}); lower --batch-size or the network's width") from None
         finally:
             machinery.checkpoints.close()
 
 
 @contextmanager
 def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
-    """Let the first process claim the run's folder for all."""
+    """Let the first process claim the folder of the run for all."""
     with ExitStack() as stack:
         devices.by_the_first(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
         yield
 
 
-def _told(m: Machinery) -> str:
+def _summary(m: Machinery) -> str:
     origin = f", started from {m.run.start.card.name}" if m.run.start else ""
     return (
         f"{m.run.recipe.network}{origin}: {m.network.parameters:,} parameters; {_samples(m):,} samples, "
-        f"{m.per_epoch:,} steps of {m.training.order.batch} an epoch, {m.run.recipe.epochs:,} epochs; {hardware()}"
+        f"{m.run.recipe.epochs:,} epochs of {m.per_epoch:,} steps, {m.training.order.batch} per step; {hardware()}"
     )
 
 
 def _samples(m: Machinery) -> int:
-    """Return the number of samples that are learned from."""
+    """Return the number of training samples."""
     return m.training.order.n // m.training.order.parts
 
 
 def _sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
-    """Return where training and validation samples come from."""
+    """Return the sources of the training and of the validation samples; None if there are no validation samples."""
     training = _source(run, mesh, "train", run.recipe.seed)
     return training, _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
 
@@ -143,12 +156,21 @@ def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
     resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
     if resident:
         return Resident(data, order, mesh)
-    data.read(batches.rows_of(data, order, order.blocks(0)[0]))  # UserError if it is damaged
+    data.read(batches.rows_of(data, order, order.blocks(0)[0]))  # raises UserError if the first block is damaged
     return Stream(data, order, mesh)
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
-    """What a run reads of a split, in which order, and bytes of a sample. seed: None keeps the stored order."""
+    """Return what a run reads of a split, and in which order.
+
+    Args:
+        run: the run.
+        split: name of the split.
+        seed: seed of the order; None keeps the stored order.
+
+    Returns:
+        The fields of the split, the order of its rows, and the number of bytes of a sample.
+    """
     task, sizes = run.crop.task if run.crop else run.features.task, run.manifest.sizes
     crop = replace(run.crop, seed=seed) if run.crop else None
     moved = [name for one in run.features.learn.symmetries if isinstance(one, Symmetry) for name in one.fields]
@@ -205,7 +227,11 @@ def _steps(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> steps.State:
-    """Learn until the end; saves on the way. Interrupted if somebody asks to stop."""
+    """Learn until the end, and save on the way.
+
+    Raises:
+        Interrupted: somebody asked the run to stop; a checkpoint was saved before.
+    """
     recipe, first = m.run.recipe, int(state["step"])
     watch, saved = Watch(f"{m.run.data}/train", m.training.order, m.rate), first
     for step, batch in enumerate(m.training.batches(first, m.total), first + 1):
@@ -230,7 +256,7 @@ def _steps(
             m.checkpoints.save(step, state, memory)
             m.checkpoints.wait()
             raise Interrupted(
-                f"interrupted at step {step:,} of {m.total:,}, saved; the same command goes on from there"
+                f"interrupted at step {step:,} of {m.total:,}, saved; the same command resumes from there"
             )
     return state
 
@@ -240,7 +266,10 @@ def _kept(m: Machinery, step: int) -> bool:
 
 
 def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal | None, learned: Row) -> steps.State:
-    """Score the validation samples, remember, save; the best is exported. learned: the last line about training."""
+    """Score the validation samples, update the memory, save, and export the best model.
+
+    learned: the last line of the journal about training.
+    """
     step = int(learned["step"])
     row: Row = {"step": step, "epoch": step // m.per_epoch}
     if m.validation:
@@ -252,7 +281,7 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
         memory.best_loss = cost if better else memory.best_loss
         _write(journal, row)
         state = _plateau(m, state, memory)
-    else:  # nothing to choose by: the last is kept
+    else:  # without validation samples the last network is kept
         better = True
     memory.best_step = step if better else memory.best_step
     memory.history.append({**row, "train/loss": learned["train/loss"]})
@@ -263,7 +292,7 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
 
 
 def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
-    """Lower the learning rate when the loss has not fallen for a while."""
+    """Lower the learning rate if the loss has not fallen for a while."""
     settings = m.run.recipe.schedule
     if settings.name != "plateau" or not memory.worse or memory.worse % settings.patience:
         return state
@@ -271,9 +300,18 @@ def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
 
 
 def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str, float]:
-    """Mean scores over all samples of a split; they do not depend on the batch size.
+    """Return the mean scores over all samples of a split. They do not depend on the batch size.
 
-    Scores of a sample that is zero everywhere are left out. UserError if a loss is not finite.
+    Scores are left out for samples where they are undefined, such as a relative error of a sample that is zero
+    everywhere.
+
+    Args:
+        m: the parts of the run.
+        state: state of the run.
+        source: source of the samples.
+
+    Raises:
+        UserError: the loss of a sample is not finite.
     """
     found: dict[str, list[np.ndarray]] = {}
     parameters = steps.best_parameters(state)
@@ -285,7 +323,7 @@ def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str,
     if (bad := np.unique(np.flatnonzero(~np.isfinite(each["loss"])) // source.order.parts)).size:
         raise UserError(
             f"{m.run.data}/validation samples {', '.join(map(str, bad[:8]))}: their loss is not finite; "
-            "look at them with `dataset validate`, or lower optimizer.learning_rate"
+            "check them with `dataset validate`, or lower optimizer.learning_rate"
         )
     finite = {name: values[np.isfinite(values)] for name, values in each.items()}
     return {name: math.fsum(values) / len(values) for name, values in finite.items() if len(values)}
@@ -324,7 +362,10 @@ def _card(m: Machinery, memory: Memory) -> ModelCard:
 
 
 def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
-    """The folder `best` holds the best step's model with the whole history, also after a kill between two writes."""
+    """Make sure that `best` holds the model of the best step with the whole history.
+
+    A kill between two writes may have left it behind.
+    """
     if _exported(m, memory):
         return
     if memory.best_step != int(state["step"]):
@@ -332,14 +373,14 @@ def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
         if found is None:
             raise UserError(
                 f"{m.run.out}: the best model, of step {memory.best_step}, is lost: its checkpoint is missing or "
-                "damaged; give --overwrite to begin anew"
+                "damaged; give --overwrite to start again"
             )
         state = found[0]
     _export(m, state, memory)
 
 
 def _exported(m: Machinery, memory: Memory) -> bool:
-    """Whether `best` is that of the best step, with the whole history."""
+    """Return whether `best` holds the model of the best step with the whole history."""
     try:
         card, _ = models.load_whole(m.run.out / "best")
     except UserError:

@@ -1,8 +1,8 @@
-"""Terms of the loss, per sample. Each compares one target of a batch, (sample, ...), where `inside` is true.
+"""The terms of the loss and the scores, for each sample. A term compares one target of a batch where `inside` is true.
 
-scale: the standard deviation of the target over the training data, so that terms are of order 1. Of classes, the
-prediction holds logits, (sample, ..., class); what is labelled `ignore` counts nowhere. Values with a period differ by
-less than half of it. A task's own losses (`LEARN.losses`) see all targets at once.
+Targets are (sample, ...). `scale` is the standard deviation of a target over the training data; it makes terms of order
+1. For classes, the prediction holds logits (sample, ..., class), and pixels labelled `ignore` do not count. Values with
+a period differ by at most half of it. A task's own losses (`LEARN.losses`) see all targets at once.
 """
 
 import math
@@ -24,50 +24,56 @@ from training.recipe import Loss
 
 type Term = Callable[[Compared], Array]  # -> (sample,)
 
-HIGHER = ("iou",)  # scores of which more is better
-SURE = 2.0**-20  # a share is never surer than that; 1 less it is exact in float32
+HIGHER = ("iou",)  # scores that are better when they are higher
+SURE = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
 NEVER = -1e9  # logit of a class that does not count
-TINY = 1e-3  # of the scale: keeps the relative error of an empty sample finite
+TINY = 1e-3  # relative to the scale; keeps the relative error of an empty sample finite
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One target of a batch, as a term sees it."""
+    """One target of a batch, as a term compares it."""
 
     field: Field
     prediction: Array
     truth: Array
-    inside: Array  # 1 or 0, to be multiplied with a batch of the target
-    scale: Any  # a number, or an array to be combined with a batch of the target
-    weights: tuple[float, ...] = ()  # of classes; empty: all 1
-    part: bool = False  # of a larger sample
+    inside: Array  # 1 or 0, broadcasts with a batch of the target
+    scale: Any  # a number, or an array that broadcasts with a batch of the target
+    weights: tuple[float, ...] = ()  # weights of classes; empty: all 1
+    part: bool = False  # whether samples are parts of larger ones
 
     @property
     def error(self) -> Array:
-        """Return the error; of values with a period, the least difference."""
+        """Error of the prediction; for values with a period, the smallest difference."""
         return difference(self.field, self.prediction, self.truth)
 
     @property
     def typical(self) -> Any:
-        """Return the scale of a sample as a whole: a number, or (sample,)."""
+        """Scale of a sample as a whole: a number, or (sample,)."""
         return self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _axes(self.scale)))
 
     @property
     def counted(self) -> Array:
-        """(sample, ..., class): 1 for the class of each value, times its weight; 0 where nothing counts."""
+        """One-hot classes (sample, ..., class), times the weight of the class; 0 where nothing counts."""
         known = np.array(self.weights or [1.0] * len(self.field.classes), np.float32)
         known[[i for i in range(len(known)) if i not in self.field.counted]] = 0
         return jax.nn.one_hot(self.truth, len(known)) * known * jnp.asarray(self.inside)[..., None]
 
     @property
     def logarithms(self) -> Array:
-        """(sample, ..., class): of the probabilities of the classes that count."""
+        """Logarithms of the probabilities of the classes that count, (sample, ..., class)."""
         counted = np.isin(np.arange(len(self.field.classes)), self.field.counted)
         return jax.nn.log_softmax(jnp.where(counted, self.prediction, NEVER), axis=-1)
 
 
 def difference(field: Field, prediction: Array, truth: Array) -> Array:
-    """prediction - truth; of values with a period, the one in -period / 2 ... period / 2."""
+    """Return prediction - truth; for values with a period, the difference in -period / 2 ... period / 2.
+
+    Args:
+        field: the target.
+        prediction: predicted values.
+        truth: exact values, same shape.
+    """
     away = prediction - truth
     if field.period is None:
         return away
@@ -75,9 +81,10 @@ def difference(field: Field, prediction: Array, truth: Array) -> Array:
 
 
 def _relative(c: Compared) -> Array:
-    """sqrt(sum error^2 / sum truth^2), each sum with (TINY scale)^2 per pixel added; of parts, scale^2 to the second.
+    """sqrt(sum error^2 / sum truth^2), with (TINY scale)^2 per pixel added to each sum.
 
-    A part of a sample may be nearly empty, and must not count more than others.
+    For parts of samples, scale^2 is added to the second sum instead: a part may be nearly empty, and must not count
+    more than others.
     """
     inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
     floor = inside * (TINY * c.typical) ** 2
@@ -108,7 +115,12 @@ def _shares(c: Compared) -> Array:
 
 
 def cross_entropy(prediction: Array, truth: Array) -> Array:
-    """- t log p - (1 - t) log(1 - p) of shares, values from 0 to 1."""
+    """Cross entropy - t log p - (1 - t) log(1 - p) of values from 0 to 1.
+
+    Args:
+        prediction: p; it is cut to SURE ... 1 - SURE.
+        truth: t, same shape; it is cut to 0 ... 1.
+    """
     p, t = jnp.clip(prediction, SURE, 1 - SURE), jnp.clip(truth, 0, 1)
     return -t * jnp.log(p) - (1 - t) * jnp.log1p(-p)
 
@@ -120,13 +132,13 @@ def _entropy(c: Compared) -> Array:
 
 
 def _dice(c: Compared) -> Array:
-    """1 - the mean over classes of 2 sum p t / (sum p + sum t), the weights of classes weigh the mean."""
+    """1 - the mean over classes of 2 sum p t / (sum p + sum t), weighted by class."""
     inside = (jnp.isin(c.truth, jnp.array(c.field.counted)) & (jnp.asarray(c.inside) > 0))[..., None]
     p, t = inside * jnp.exp(c.logarithms), inside * jax.nn.one_hot(c.truth, len(c.field.classes))
     axes = _axes(c.prediction)[:-1]
     overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
     known = np.array(c.weights or [1.0] * len(c.field.classes), np.float32)[list(c.field.counted)]
-    each = (2 * overlap + 1) / (size + 1)  # a class that is nowhere and not predicted is right
+    each = (2 * overlap + 1) / (size + 1)  # 1 for a class that is neither present nor predicted
     return 1 - jnp.sum(each[:, list(c.field.counted)] * known, -1) / known.sum()
 
 
@@ -145,7 +157,12 @@ OF_CLASSES: Mapping[str, Term] = {"cross_entropy": _entropy, "dice": _dice}
 
 
 def terms(features: Features, field: Field) -> dict[str, Term]:
-    """The general terms for a target, without those in whose place the task has its own."""
+    """Return the general terms for a target, without those that the task replaces by its own.
+
+    Args:
+        features: conversion of fields.
+        field: the target.
+    """
     general = OF_CLASSES if field.classes else OF_VALUES
     return {name: term for name, term in general.items() if name not in features.learn.losses}
 
@@ -157,9 +174,17 @@ def loss(
     fields: Arrays,
     further: Arrays = MappingProxyType({}),
 ) -> Array:
-    """The loss of each sample, (sample,): weighted terms, added over targets, then the task's own and `further`.
+    """Return the loss of each sample: weighted terms summed over targets, then the task's own losses, then `further`.
 
-    further: (sample,) by name, those that the network itself gives.
+    Args:
+        features: conversion of fields.
+        weights: weights of the terms.
+        prediction: targets as returned by `Features.decode`.
+        fields: fields of the batch, which include the exact targets.
+        further: losses (sample,) that the network itself returns, by name.
+
+    Returns:
+        Loss (sample,).
     """
     truth = {field.name: fields[field.name] for field in features.targets}
     if weights.aligned and features.task.ambiguities.free:
@@ -181,20 +206,34 @@ def loss(
 
 
 def scores_of(features: Features) -> tuple[str, ...]:
-    """The names of the scores of `score`."""
+    """Return the names of the scores that `score` computes."""
     if features.targets[0].classes:
         return ("iou",)
     return ("nrms",) if features.out else ("absolute_error",)
 
 
 def cost(name: str, scores: Mapping[str, float]) -> float:
-    """A mean score, negated if more is better; infinite where it is undefined."""
+    """Return a mean score, negated if higher is better, and infinite where it is undefined.
+
+    Args:
+        name: name of the score.
+        scores: mean scores by name.
+    """
     value = scores.get(name, math.inf)
     return -value if name in HIGHER and math.isfinite(value) else value
 
 
 def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, Array]:
-    """The scores of each sample by which runs are compared, of the first target as it is; NaN where undefined."""
+    """Return the scores by which runs are compared, those of the first target without alignment.
+
+    Args:
+        features: conversion of fields.
+        prediction: targets as returned by `Features.decode`.
+        fields: fields of the batch, which include the exact targets.
+
+    Returns:
+        Each score, (sample,); NaN where it is undefined.
+    """
     field = features.targets[0]
     guess, truth = prediction[field.name], fields[field.name]
     if field.classes:
@@ -208,7 +247,7 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
 
 
 def _iou(field: Field, logits: Array, truth: Array) -> Array:
-    """Intersection over union, the mean over the classes that are there or predicted."""
+    """Intersection over union, averaged over the classes that are present or predicted."""
     counted = np.isin(np.arange(len(field.classes)), field.counted)
     inside = jnp.isin(truth, jnp.array(field.counted))[..., None]
     labels = jnp.argmax(jnp.where(counted, logits, NEVER), axis=-1)
@@ -220,12 +259,26 @@ def _iou(field: Field, logits: Array, truth: Array) -> Array:
 
 
 def window_of(task: Task, fields: Arrays) -> Array | None:
-    """The task's window, if it has one."""
+    """Return the task's window, or None if it has none.
+
+    Args:
+        task: the task.
+        fields: fields of a batch.
+    """
     return fields[task.window] if task.window else None
 
 
 def inside_of(features: Features, name: str, fields: Arrays) -> Array:
-    """1 where the window is not 0, else 0, to be multiplied with a batch of a target."""
+    """Return 1 where the window is not 0, else 0.
+
+    Args:
+        features: conversion of fields.
+        name: name of a target.
+        fields: fields of a batch.
+
+    Returns:
+        Array that broadcasts with a batch of the target.
+    """
     window = window_of(features.task, fields)
     if window is None:
         return jnp.ones(())

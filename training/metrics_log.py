@@ -1,6 +1,7 @@
-"""What a run reports: `metrics.jsonl` is the truth, a line per log step and per evaluation; the rest is made from it.
+"""The report of a run. `metrics.jsonl` holds one line per log step and per evaluation; all else is made from it.
 
-metrics.csv and curves.png are made anew when the run stops, tensorboard/ when it starts; it follows while it runs.
+`metrics.csv` and `curves.png` are written when the run stops. `tensorboard/` is written anew when the run starts, and
+then follows it.
 """
 
 import csv
@@ -24,21 +25,21 @@ type Row = dict[str, float | int]
 
 
 class Journal:
-    """The report of a run in a folder, cut back to a step."""
+    """The report of a run in a folder. Lines after a given step, left by a killed process, are removed at the start."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
         rows = [row for row in read(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
-        for events in entries(folder / "tensorboard"):  # a kill may have cut them short
+        for events in entries(folder / "tensorboard"):  # their last record may be torn by a kill
             remove(events)
         self._board = Board(folder / "tensorboard")
         for row in rows:
             self._show(row)
 
     def write(self, row: Row) -> None:
-        """A line."""
+        """Write a line."""
         self._file.write(_line(row))
         self._file.flush()
         self._show(row)
@@ -49,7 +50,7 @@ class Journal:
                 self._board.write(name, value, int(row["step"]))
 
     def close(self) -> None:
-        """Write what is made from the lines."""
+        """Write the files that are made from the lines."""
         with closing(self._board), closing(self._file):
             pass
         rows = read(self._folder)
@@ -58,10 +59,10 @@ class Journal:
 
 
 class Board:
-    """Scalars for TensorBoard in a folder, as TensorFlow's records: length, data, and a checksum of each.
+    """Scalars for TensorBoard in a folder, as TensorFlow's records: length and data, each with a checksum.
 
-    Each is written at once, and raises its OSError here: the writer of tensorboardX has a thread, which dies on a full
-    disk with a traceback.
+    Each record is written at once, so an OSError is raised here. The writer of tensorboardX has a thread, which dies on
+    a full disk with a traceback.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +72,13 @@ class Board:
         self._record(file_version="brain.Event:2")
 
     def write(self, name: str, value: float, step: int) -> None:
-        """A point of the curve of this name."""
+        """Write a point of a curve.
+
+        Args:
+            name: name of the curve.
+            value: the value.
+            step: step of the run.
+        """
         self._record(step=step, summary=scalar(name, value))
 
     def _record(self, **content: Any) -> None:
@@ -86,7 +93,11 @@ class Board:
 
 
 def read(folder: Path) -> list[Row]:
-    """The lines of a run; torn or damaged ones are left out."""
+    """Return the lines of a run's journal, without those that are torn or damaged.
+
+    Args:
+        folder: folder of the run.
+    """
     rows = []
     for line in (read_object(folder / "metrics.jsonl") or b"").decode(errors="replace").splitlines():
         with suppress(ValueError):
@@ -110,7 +121,11 @@ def _table(rows: list[Row]) -> str:
 
 
 def curves(rows: list[Row]) -> bytes:
-    """Losses and learning rate against the step, PNG."""
+    """Draw losses and learning rate against the step; return a PNG file.
+
+    Args:
+        rows: lines of the journal.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")

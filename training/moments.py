@@ -1,4 +1,4 @@
-"""Mean and standard deviation by which values are normalised: of a field, of each of its channels, or of a sample."""
+"""Mean and standard deviation for normalisation: of a field, of each of its channels, or of each sample."""
 
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ class Each(BaseModel):
 
 
 class Own(BaseModel):
-    """Mean and standard deviation of an input in each sample."""
+    """Moments of an input that are taken anew in each sample."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,11 +37,17 @@ class Own(BaseModel):
 type Normalised = Moments | Each | Own
 type Scale = tuple[Any, Any]  # mean and deviation: numbers, or arrays that broadcast
 AS_IT_IS = Moments(mean=0, std=1)
-CONSTANT = 1e-6  # a deviation below this, to the mean, is rounding
+CONSTANT = 1e-6  # a deviation below this share of the mean is taken for rounding
 
 
 def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:
-    """Mean and deviation, to be combined with an array of that rank, sample first and channels last."""
+    """Return mean and deviation in a form that broadcasts with an array.
+
+    Args:
+        known: the moments.
+        fields: the fields of a batch, for moments of each sample.
+        rank: number of axes of the array, samples first and channels last.
+    """
     if isinstance(known, Own):
         one = (-1, *(1 for _ in range(rank - 1)))
         mean, std = (values.reshape(one) for values in of_each(fields[known.of]))
@@ -53,7 +59,14 @@ def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:
 
 
 def of_each(values: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each sample, (sample,); that of a constant is its modulus, or 1."""
+    """Return mean and standard deviation of each sample.
+
+    Args:
+        values: (sample, ...).
+
+    Returns:
+        Two arrays (sample,). The deviation of a constant is its modulus, or 1 if it is 0.
+    """
     rows = jnp.reshape(values, (len(values), -1)).astype(jnp.float32)
     mean, size = jnp.mean(rows, 1), jnp.mean(abs(rows), 1)
     std = jnp.sqrt(jnp.mean((rows - mean[:, None]) ** 2, 1))

@@ -1,4 +1,4 @@
-"""The metrics of each step, looked at while the next one runs, and what to say when they are not numbers."""
+"""Watch the metrics of each step for values that are not finite, while the next step runs."""
 
 import math
 import time
@@ -16,9 +16,12 @@ from training.steps import Metrics
 
 @dataclass
 class Watch:
-    """The metrics of the steps since the last line: looked at a step late, so that the device is never waited for."""
+    """The metrics of the steps since the last line of the journal.
 
-    data: str  # the training samples, for messages
+    They are read one step late, so that the loop never waits for the device.
+    """
+
+    data: str  # name of the training samples, for messages
     order: Order
     rate: Callable[[int], Any]  # step -> learning rate
     _waiting: tuple[int, Metrics] | None = None
@@ -26,7 +29,15 @@ class Watch:
     _since: float = field(default_factory=time.perf_counter)
 
     def follow(self, step: int, metrics: Metrics) -> None:
-        """Keep a step's metrics, look at those before."""
+        """Keep the metrics of a step, and check those of the step before.
+
+        Args:
+            step: number of the step.
+            metrics: its metrics, perhaps still being computed.
+
+        Raises:
+            UserError: the loss or the gradient of the step before is not finite.
+        """
         self._look()
         self._waiting = (step, metrics)
 
@@ -43,11 +54,18 @@ class Watch:
         self._waiting = None
 
     def begin(self) -> None:
-        """Time counts from now on: what was done since the last line was no learning."""
+        """Start the clock anew, because the time since the last line was not spent in learning."""
         self._since = time.perf_counter()
 
     def report(self, scale: float) -> Row:
-        """The line since the last one: means over its steps. scale: what multiplies the learning rate now."""
+        """Return the next line of the journal, with means over the steps since the last one.
+
+        Args:
+            scale: current factor of the learning rate.
+
+        Raises:
+            UserError: the loss or the gradient of the last step is not finite.
+        """
         assert self._waiting is not None
         step = self._waiting[0]
         self._look()
@@ -69,19 +87,19 @@ class Watch:
 
 
 def _not_finite(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
-    """Which samples of a step's batch made it so."""
+    """Return a message that names the samples whose loss is not finite."""
     ids, weight = order.ids(step - 1)
     ids = ids // order.parts
     bad = [int(i) for i, loss, real in zip(ids, each, weight, strict=True) if real and not math.isfinite(loss)]
     if not bad:
         return (
             f"{data}: step {step}: the gradient is {norm}, from samples {', '.join(map(str, ids[:8]))}, ...; lower "
-            "optimizer.learning_rate, or clip it (optimizer.clip)"
+            "optimizer.learning_rate, or clip the gradient (optimizer.clip)"
         )
     names = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
     remedy = (
-        "lower optimizer.learning_rate: all of the batch is affected"
+        "lower optimizer.learning_rate, because the whole batch is affected"
         if len(bad) == int(weight.sum())
-        else "look at them with `dataset validate`"
+        else "check them with `dataset validate`"
     )
-    return f"{data} samples {names}: step {step}: their loss is not finite; {remedy}. Nothing of this step was saved"
+    return f"{data} samples {names}: step {step}: their loss is not finite; {remedy}. This step was not saved"

@@ -1,4 +1,4 @@
-"""A flax module as pure functions on named arrays: what checkpoints, files and the step work with."""
+"""A flax module as pure functions on named arrays, as checkpoints, files and training steps need it."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -17,16 +17,22 @@ type Named = dict[str, Array]
 
 
 class Network:
-    """The structure of a module, without its arrays. Nothing is computed before `initial` is asked for."""
+    """The structure of a module without its arrays. Nothing is computed before `initial` is read."""
 
     def __init__(
         self, build: Callable[[], nnx.Module], grid: Callable[[Shape], Shape] = lambda spatial: spatial
     ) -> None:
-        """grid: the spatial shape of the output for that of an input."""
+        """Args:
+            build: returns the module.
+            grid: returns the spatial shape of the output for that of an input.
+
+        Raises:
+            ValueError: `build` does not return a module with the right `__call__`.
+        """
         self._build, self._grid = build, grid
         module = nnx.eval_shape(build)
         if not isinstance(module, nnx.Module):
-            raise ValueError(f"build returned a {type(module).__name__}, must return a flax.nnx.Module")
+            raise ValueError(f"build returned a {type(module).__name__}; it must return a flax.nnx.Module")
         self._takes = {"weight", "fields"} & inspect.signature(module.__call__).parameters.keys()
         if mistake := next(unlike("__call__", module.__call__, "x", "key", **dict.fromkeys(self._takes)), None):
             raise ValueError(mistake)
@@ -37,26 +43,32 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learned."""
+        """Number of values that are learned."""
         return sum(value.size for value in self.shapes[0].values())
 
     @cached_property
     def initial(self) -> tuple[Named, Named]:
-        """Parameters and rest before any learning.
+        """Parameters and rest before learning.
 
-        Compiled as a whole and without optimisation: it runs once, and one by one a U-Net's arrays take 8 s.
+        They are compiled as a whole and without optimisation: this runs once, and one by one the arrays of a U-Net take
+        8 s.
         """
         made = jax.jit(lambda: _split(self._build())[1:], compiler_options={"xla_backend_optimization_level": 0})
         parameters, rest = made()
         return self._learned.named(parameters), self._rest.named(rest)
 
     def module(self, parameters: Named, rest: Named) -> Any:
-        """The module with these arrays in it."""
+        """Return the module with these arrays in it.
+
+        Args:
+            parameters: learned arrays by name.
+            rest: other arrays by name, such as running averages.
+        """
         return nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
 
     @property
     def operates(self) -> bool:
-        """Return whether it has the physics inside: it takes the fields."""
+        """Return whether the module has the task's physics inside; it is then called with fields."""
         return "fields" in self._takes
 
     def __call__(
@@ -68,10 +80,21 @@ class Network:
         weight: Array | None = None,
         fields: Mapping[str, Array] = MappingProxyType({}),
     ) -> tuple[Array, Named, Named]:
-        """The output for an input, the new rest (running averages), and further losses, (sample,) each.
+        """Apply the network.
 
-        key: for dropout; None: inference. weight: (sample,), 0 for samples that only fill up the batch; None: none
-        does. fields: those that the input was made from.
+        Args:
+            parameters: learned arrays by name.
+            rest: other arrays by name, such as running averages.
+            x: input, (sample, *spatial, channel).
+            key: key for dropout; None in inference.
+            weight: (sample,), 0 for samples that only fill up the batch; None if there are none.
+            fields: the fields from which the input was made.
+
+        Returns:
+            Output (sample, *spatial, channel), the new rest, and further losses (sample,) by name.
+
+        Raises:
+            UserError: the output has the wrong shape.
         """
         module = self.module(parameters, rest)
         known = {"weight": weight, "fields": fields}
@@ -80,7 +103,7 @@ class Network:
         expected = (len(x), *self._grid(x.shape[1:-1]))
         if output.shape[:-1] != expected:
             file = f"{type(module).__module__.replace('.', '/')}.py"
-            raise UserError(f"{file}: gives {output.shape} for {x.shape}, must be {expected} and channels")
+            raise UserError(f"{file}: returns {output.shape} for {x.shape}, must be {expected} and channels")
         return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param))), further
 
 
@@ -90,7 +113,7 @@ def _split(module: Any) -> tuple[Any, Any, Any]:
 
 
 class _Names:
-    """Between a tree of arrays and a dict by dotted path."""
+    """Conversion between a tree of arrays and a dict by dotted path."""
 
     def __init__(self, tree: Any) -> None:
         paths, self._structure = jax.tree_util.tree_flatten_with_path(tree)

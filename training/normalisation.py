@@ -1,7 +1,7 @@
-"""Mean and standard deviation of what is normalised, over the training samples of a dataset.
+"""Mean and standard deviation for normalisation, over the training samples of a dataset.
 
-Of a whole field, they are those of the dataset's manifest. Of each channel, and of channels that are computed, they are
-those of the first SAMPLES training samples.
+The moments of a whole field are those of the dataset's manifest. The moments of each channel, and of computed channels,
+are taken over the first SAMPLES training samples.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,9 +26,19 @@ SAMPLES = 64
 
 
 def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: bool) -> dict[str, Normalised]:
-    """The moments that a task asks for, by field, and those of the channels that it computes.
+    """Return the moments of the fields and computed channels that a task normalises.
 
-    as_it_is: nothing is normalised.
+    Args:
+        data: the dataset.
+        manifest: its metadata.
+        features: conversion of fields; its own moments are not used.
+        as_it_is: whether nothing is normalised.
+
+    Returns:
+        Moments by the name of the field or of the computed channels.
+
+    Raises:
+        UserError: a field is missing.
     """
     if as_it_is:
         return dict.fromkeys((*features.normalised, *features.derived), AS_IT_IS)
@@ -42,7 +52,7 @@ def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> 
     if isinstance(by, Like):
         name, by = by.field, how.get(by.field, "field")
     if name not in {field.name for field in features.task.fields}:
-        raise UserError(f"{data}: cannot be learned from: field {name} is missing")
+        raise UserError(f"{data}: cannot be used for training: field {name} is missing")
     if by == "none":
         return AS_IT_IS
     if by == "sample":
@@ -63,12 +73,23 @@ def _of_derived(data: Path, manifest: Manifest, features: Features, part: Derive
 
 
 def column(data: Path, name: str) -> np.ndarray:
-    """All training values of a field, float64."""
+    """Return all training values of a field as float64.
+
+    Args:
+        data: the dataset.
+        name: name of the field.
+    """
     return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
 
 
 def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
-    """The fields of the first training samples, sample by sample, for one may be large."""
+    """Yield fields of the first training samples, one sample at a time, because one may be large.
+
+    Args:
+        data: the dataset.
+        manifest: its metadata.
+        names: names of the fields.
+    """
     task, count = manifest.task, slices.count(manifest.task, manifest.sizes)
     per_sample = tuple(name for name in names if task[name].per_sample)
     split = Split(data, "train", per_sample, tuple(set(names) - set(per_sample)), task, count)
@@ -78,19 +99,22 @@ def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dic
 
 
 def _channels_last(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
-    """(value, channel): what lies along spatial axes and samples, and all other axes."""
+    """Return an array (value, channel). Channels are all axes except spatial ones and samples."""
     axes = [field.dims.index(dim) for dim in task.channels(field)]
     return np.moveaxis(values, axes, range(-len(axes), 0)).reshape(-1, prod(values.shape[axis] for axis in axes))
 
 
 def _of_rows(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
-    """Moments of arrays (value, channel), together or of each channel: sums of float64 about the first row's mean."""
+    """Return the moments of arrays (value, channel), for all channels together or for each.
+
+    Sums are float64 and taken about the mean of the first array.
+    """
     sums: Any = []
     middle: Any = None
     for row in rows:
         values = row.astype(np.float64) if each else row.astype(np.float64).reshape(-1, 1)
         middle = values.mean(0) if middle is None else middle
-        sums.append(((values - middle).mean(0), ((values - middle) ** 2).mean(0)))  # rows are alike in length
+        sums.append(((values - middle).mean(0), ((values - middle) ** 2).mean(0)))  # all rows have the same length
     shift, square = np.mean(sums, axis=0)
     mean, std = middle + shift, np.sqrt(np.maximum(square - shift**2, 0))
     found = [Moments(mean=a, std=_deviation(a, b)) for a, b in zip(mean.tolist(), std.tolist(), strict=True)]
@@ -98,5 +122,8 @@ def _of_rows(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
 
 
 def _deviation(mean: float, std: float) -> float:
-    """What is constant, but for rounding, is measured by itself: another value elsewhere does not grow out of scale."""
+    """Return the deviation to divide by. For values that are constant but for rounding, it is their modulus, or 1.
+
+    Otherwise another value elsewhere would be scaled to something huge.
+    """
     return std if std > CONSTANT * abs(mean) else abs(mean) or 1.0

@@ -1,4 +1,4 @@
-"""Optimizers and learning rates, from optax."""
+"""Optimizers and learning-rate schedules, most of them from optax."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,11 +11,16 @@ from training import proximal
 from training.network import Named
 from training.recipe import Optimizer, Recipe, Schedule
 
-SCHEDULE_FREE = 0.9  # b: between the average and the base's parameters
+SCHEDULE_FREE = 0.9  # b, the weight of the average against the parameters of the base optimizer
 
 
 def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """The rule of a run of that many steps."""
+    """Return the optimizer of a run.
+
+    Args:
+        recipe: recipe of the run.
+        steps: number of steps of the run.
+    """
     rate = schedule(recipe.schedule, recipe.optimizer.learning_rate, steps)
     rule = _rule(recipe.optimizer, rate)
     clip = recipe.optimizer.clip
@@ -23,7 +28,15 @@ def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:
 
 
 def schedule(settings: Schedule, highest: float, steps: int) -> optax.Schedule:
-    """Step to learning rate; `plateau` is constant here, the loop multiplies it."""
+    """Return the learning rate as a function of the step.
+
+    `plateau` is constant here: the loop multiplies the rate.
+
+    Args:
+        settings: settings of the schedule.
+        highest: highest learning rate.
+        steps: number of steps of the run.
+    """
     warmup = min(settings.warmup, steps // 10)
     rest = optax.schedules.constant_schedule(highest)
     if settings.name == "cosine":
@@ -35,12 +48,17 @@ def schedule(settings: Schedule, highest: float, steps: int) -> optax.Schedule:
 
 
 def averages(settings: Optimizer) -> bool:
-    """Whether the rule itself keeps an average that is to be evaluated."""
+    """Return whether the optimizer itself keeps an average of the parameters that is to be evaluated."""
     return settings.name == "schedule_free"
 
 
 def average(parameters: Named, optimizer: Any) -> Named:
-    """x = (y - (1 - b) z) / b of schedule-free learning: y are the parameters that learn, z the base's."""
+    """Average x = (y - (1 - b) z) / b of schedule-free learning.
+
+    Args:
+        parameters: y, the parameters at which gradients are taken.
+        optimizer: state of the optimizer, which holds z, the parameters of the base optimizer.
+    """
     z = optax.tree.get(optimizer, "z")
     return {name: (y - (1 - SCHEDULE_FREE) * z[name]) / SCHEDULE_FREE for name, y in parameters.items()}
 
@@ -66,7 +84,7 @@ def _rule(settings: Optimizer, rate: optax.Schedule) -> optax.GradientTransforma
 
 
 def _matrices(parameters: Named) -> Any:
-    """Kernels (*, inputs, outputs) as matrices of outputs; vectors are left to Adam (Jordan, 2024)."""
+    """Treat kernels (*, inputs, outputs) as matrices of outputs, and leave vectors to Adam (Jordan, 2024)."""
     return jax.tree.map(
         lambda w: MuonDimensionNumbers(tuple(range(w.ndim - 1)), w.ndim - 1) if w.ndim > 1 else None, parameters
     )

@@ -1,6 +1,7 @@
-"""What a run starts from, if not from chance: the parameters of a trained model (`train --from RUN`).
+"""Start a run from the parameters of a trained model (`train --from RUN`).
 
-Its network, input, head, scalars and normalisation stay: parameters mean nothing without them. All else may be another.
+The model's network, input, head, scalars and normalisation are kept, because parameters mean nothing without them. All
+other settings may change.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,41 +16,64 @@ from training.export.store import load_model, load_recipe
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_of
 
-KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # settings that are those of the model
-FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not know where it starts
+KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # settings that are taken from the model
+FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not depend on where it starts
 
 
 def open_start(path: Path) -> Predictor:
-    """The model to start from; UserError if it is missing, damaged or newer."""
+    """Load the model to start from.
+
+    Args:
+        path: a run or a model.
+
+    Raises:
+        UserError: the model is missing, damaged, or newer than this program.
+    """
     return _read(load_model, path)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe of the model to start from; UserError if it is missing, damaged or newer."""
+    """Read the recipe of the model to start from.
+
+    Args:
+        path: a run or a model.
+
+    Raises:
+        UserError: the model is missing, damaged, or newer than this program.
+    """
     return _read(load_recipe, path)
 
 
 def adopt(
     path: Path, model: str | None, base: Mapping[str, Any], settings: Sequence[str], learn: Learn | None
 ) -> Recipe:
-    """The recipe of a run from the model at a path; the device is not touched.
+    """Return the recipe of a run that starts from a model. No device is used.
 
-    model: its name, if told. base: settings of a named recipe or file.
-    learn: of the dataset's task. UserError names the first setting that is told
-    otherwise than the model has it.
+    Args:
+        path: the model.
+        model: name of the network, if it was asked for.
+        base: settings of a named recipe or of a file.
+        settings: `name=value` settings, which come after those.
+        learn: the task's file, for the losses that it defines; None if there is no dataset.
+
+    Returns:
+        The complete recipe.
+
+    Raises:
+        UserError: a setting differs from the one of the model (the first is named), or the optimizer forgets its start.
     """
     kept = read_recipe(path).model_dump(mode="json", include=set(KEPT))
     name = kept["model"]["name"]
     if model not in (None, name):
         raise _refused(path, "model", model, name)
     kind = recipe_of(name, find_model(name), learn)
-    told = make(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
-    for setting, value, mine in _conflicts(told, kept):
+    asked = make(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
+    for setting, value, mine in _conflicts(asked, kept):
         raise _refused(path, setting, value, mine)
     recipe = make(kind, {**base, **kept}, settings)
     if recipe.optimizer.name in FORGETFUL:
         raise UserError(
-            f"optimizer.name = {recipe.optimizer.name}: forgets where it starts; take another, or no --from"
+            f"optimizer.name = {recipe.optimizer.name}: forgets where it starts; take another one, or leave --from out"
         )
     return recipe
 
@@ -61,18 +85,18 @@ def _read[T](load: Callable[[Path], T], path: Path) -> T:
         raise UserError(f"--from {error}") from None
 
 
-def _conflicts(told: Mapping[str, Any], kept: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Settings that differ: name, as told, as kept."""
-    for name, value in told.items():
+def _conflicts(asked: Mapping[str, Any], kept: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the settings that differ: name, value asked for, value kept."""
+    for name, value in asked.items():
         if isinstance(value, Mapping):
             yield from _conflicts(value, kept[name], f"{prefix}{name}.")
         elif value != kept[name]:
             yield prefix + name, value, kept[name]
 
 
-def _refused(path: Path, setting: str, told: Any, mine: Any) -> UserError:
+def _refused(path: Path, setting: str, asked: Any, mine: Any) -> UserError:
     return UserError(
-        f"--from {path}: {setting} = {_shown(told)}: this model has {_shown(mine)}, which stays; "
+        f"--from {path}: {setting} = {_shown(asked)}: this model has {_shown(mine)}, which cannot change; "
         f"leave {setting} out, or train a new network without --from"
     )
 
@@ -82,7 +106,15 @@ def _shown(value: Any) -> str:
 
 
 def arrays(start: Predictor, network: Network) -> tuple[Named, Named]:
-    """Parameters and rest to start from; UserError if the network is bound to other sizes than the model's."""
+    """Return the parameters and the rest to start from.
+
+    Args:
+        start: the model to start from.
+        network: the network of the new run.
+
+    Raises:
+        UserError: the model is bound to other sizes than those of the dataset.
+    """
     found = start.parameters, start.rest
     shapes, mine = ([{k: v.shape for k, v in part.items()} for part in parts] for parts in (network.shapes, found))
     if shapes != mine:

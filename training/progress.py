@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, elsewhere a plain line every few seconds."""
+"""Show the progress of a run: a bar on a terminal, elsewhere a plain line every few seconds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +12,26 @@ type Progress = Callable[[int, Row], None]
 
 @contextmanager
 def follow(total: int, order: Order) -> Iterator[Progress]:
-    """Enter it for a function (steps done, the last line of the journal). total: steps of the run."""
+    """Show progress while the context is entered.
+
+    Args:
+        total: number of steps of the run.
+        order: order of the training samples.
+
+    Yields:
+        A function that takes the number of steps done and the last line of the journal.
+    """
     with progress(_samples(order, total)) as show:
 
         def say(step: int, row: Row) -> None:
             left = (total - step) * order.batch / row["samples_per_second"]
             loss = f"epoch {row['epoch']:.1f}, loss {row['train/loss']:.4g}"
-            show(_samples(order, step), f"{loss}, {row['samples_per_second']:,.0f} per second, {left:,.0f} s left")
+            show(_samples(order, step), f"{loss}, {row['samples_per_second']:,.0f} samples/s, {left:,.0f} s left")
 
         yield say
 
 
 def _samples(order: Order, step: int) -> int:
-    """Samples learned from after so many steps: the last batch of an epoch may be partly empty."""
+    """Return how many samples were learned from after `step` steps. The last batch of an epoch may be partly empty."""
     epochs, within = divmod(step, order.steps)
     return epochs * order.n + min(within * order.batch, order.n)

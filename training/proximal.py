@@ -1,12 +1,11 @@
-"""Optimizers that optax lacks: they act on the parameters themselves, with l1 and l2.
+"""Optimizers that optax lacks. They act on the parameters themselves, with the penalties l1 and l2.
 
-g: gradient, w: parameter, a: rate, t: step from 1 on, G: the sum of g^2 from INITIAL on. Each gives w_new - w.
+Symbols: gradient g, parameter w, learning rate a, step t from 1 on, G the sum of g^2, which starts at INITIAL. Each
+optimizer returns w_new - w. Their names are those of TensorFlow 1.
 
 The soft threshold, which is the minimum of (w - v)^2 / 2 + l1 |w| + l2 w^2 / 2, is
 
     S(v, l1, l2) = sign(v) max(|v| - l1, 0) / (1 + l2)
-
-They go by the names that TensorFlow 1 gave them.
 """
 
 from collections.abc import Callable
@@ -21,11 +20,11 @@ from training.contract import Array
 INITIAL = 0.1
 
 type Leaf = dict[str, Array]
-type Step = Callable[[Array, Leaf, Array, Array, Array], tuple[Array, Leaf]]  # g, memory, w, a, t -> w_new, memory
+type Step = Callable[[Array, Leaf, Array, Array, Array], tuple[Array, Leaf]]  # (g, memory, w, a, t) -> w_new, memory
 
 
 def proximal_sgd(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
-    """w_new = S(w - a g, a l1, a l2). Duchi and Singer, J. Mach. Learn. Res. 10 (2009) 2899."""
+    """Gradient descent w_new = S(w - a g, a l1, a l2). Duchi and Singer, J. Mach. Learn. Res. 10 (2009) 2899."""
 
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
         return _threshold(w - a * g, a * l1, a * l2), memory
@@ -34,7 +33,10 @@ def proximal_sgd(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTr
 
 
 def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
-    """As `proximal_sgd` with the rate a / sqrt(G) of each parameter. Duchi, Hazan and Singer, ibid. 12 (2011) 2121."""
+    """Gradient descent as `proximal_sgd` with the rate a / sqrt(G) for each parameter.
+
+    Duchi, Hazan and Singer, J. Mach. Learn. Res. 12 (2011) 2121.
+    """
 
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
         total = memory["square"] + g**2
@@ -45,9 +47,10 @@ def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.Gradie
 
 
 def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
-    """Dual averaging: w_new = - a S'(sum g, t l1) / (sqrt(G) + a t l2), S' = S without l2. Duchi et al. (2011).
+    """Dual averaging: w_new = - a S'(sum g, t l1) / (sqrt(G) + a t l2), where S' is S without l2.
 
-    It forgets where it began: with the first step w is that of the gradients alone, of length a.
+    The rule forgets where it started: after the first step, w depends on the gradients alone and has the length a.
+    Duchi, Hazan and Singer (2011).
     """
 
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
@@ -59,9 +62,9 @@ def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTran
 
 
 def ftrl(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
-    """Follow the regularised leader: w_new = - S'(z, l1) / (p + 2 l2), p = sqrt(G) / a.
+    """Follow the regularised leader: w_new = - S'(z, l1) / (p + 2 l2), with p = sqrt(G) / a and S' = S without l2.
 
-        z += g - w (p - p before),   z = - w p at the start, so that it counts
+        z += g - w (p - p before),   z = - w p at the start, so that the initial w counts
 
     McMahan et al., Proc. KDD (2013) 1222, where w starts at 0. Without l1 and l2 it is Adagrad.
     """
@@ -85,7 +88,7 @@ def _full(value: Any) -> Callable[[Array], Array]:
 
 
 def _rule(rate: optax.Schedule, step: Step, **initial: Callable[[Array], Array]) -> optax.GradientTransformation:
-    """A step of single arrays as one of all parameters. initial: what is remembered of each at first, by name."""
+    """Extend a step of single arrays to all parameters. initial: the first memory of each array, by name."""
 
     def init(parameters: Any) -> Any:
         memory = {name: jax.tree.map(first, parameters) for name, first in initial.items()}

@@ -1,4 +1,7 @@
-"""What a run is, settled before anything compiles: dataset, recipe, features; refused with all that does not suit."""
+"""Settle what a run is before anything is compiled: dataset, recipe, features and folder.
+
+Everything that does not suit is refused here.
+"""
 
 import json
 import re
@@ -45,35 +48,35 @@ from training.recipe import Recipe
 
 MODELS = {"best", ".best.new", ".best.old"}
 REPORTS = {"metrics.jsonl", "metrics.csv", "curves.png", "tensorboard"}
-WRITTEN = {  # names in the folders that are replaced as a whole
+WRITTEN = {  # names that may stand in the folders that are replaced as a whole
     **dict.fromkeys(sorted(MODELS), r"model\.safetensors|model\.json|README\.md"),
     "tensorboard": r"events\.out\.tfevents\..*",
     "checkpoints": r"\d+(\..*)?|_.*",
     "damaged": r"\d.*",
 }
-OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # what stands in a run's folder
-IMPULSES, ROUNDING = 16, 1e-5  # of how many pixels the operator is looked at; relative
-VERSION = 1  # of what a run computes; raised when the same recipe would learn otherwise
+OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # names that may stand in a run's folder
+IMPULSES, ROUNDING = 16, 1e-5  # number of pixels whose projections are checked; relative rounding that is allowed
+VERSION = 1  # raised when the same recipe would give another result
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run: what is learned from which data, and where it is kept."""
+    """A training run: the data, the recipe, and the folder where it is kept."""
 
     data: Path
     out: Path
     manifest: Manifest
     recipe: Recipe
     features: Features
-    ranges: Mapping[str, list[tuple[float, float]]]  # of each value of the task's scalars, over the training samples
+    ranges: Mapping[str, list[tuple[float, float]]]  # range of each value of the task's scalars in the training samples
     crop: Crop | None = None  # how training samples are cut
     mode: str = "auto"
     keep_every: int | None = None
-    start: Predictor | None = None  # whose parameters it starts from; None: drawn by the recipe's seed
+    start: Predictor | None = None  # the model whose parameters it starts from; None: parameters drawn by the seed
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that its result depends on."""
+        """Everything on which the result of the run depends."""
         manifest = self.manifest
         data = {"task": manifest.task.name, "schema": manifest.task.version, "digest": manifest.root_digest}
         known = {"version": VERSION, "data": data, "recipe": self.recipe.model_dump(mode="json")}
@@ -81,29 +84,40 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """The sha256 of the identity under which its folder was begun, also by a program with fewer settings."""
+        """The sha256 of the identity under which the folder was begun, perhaps by a program with fewer settings."""
         stored = read(self.out / "run.json")
         return sha256(canonical(json.loads(stored) if stored else self.identity))
 
 
 def _origin(start: Predictor) -> dict[str, str]:
-    """What a run's result depends on of the model that it starts from, beside what its recipe says."""
+    """Return those properties of the model to start from on which the result depends, besides those in the recipe."""
     moments = start.card.model_dump(mode="json", include={"moments"})
     return {"weights_sha256": start.card.weights_sha256, "moments_sha256": sha256(canonical(moments))}
 
 
 def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = None, **options: Any) -> Run:
-    """The run of a recipe on a dataset; UserError lists what the dataset lacks, also for the model to start from."""
+    """Return the run of a recipe on a dataset, after checking that they suit each other.
+
+    Args:
+        data: the dataset.
+        out: folder of the run.
+        recipe: recipe of the run.
+        start: model to start from.
+        options: `mode` and `keep_every` of `Run`.
+
+    Raises:
+        UserError: the message lists what the dataset lacks for the recipe, or for the model to start from.
+    """
     manifest = read_manifest(data)
     if start and (found := start.fitted(manifest.sizes).accepts(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     if not manifest.task.of("target"):
-        raise UserError(f"{data}: cannot be learned from: it holds measurements, without targets")
+        raise UserError(f"{data}: cannot be used for training: it holds measurements, without targets")
     _refuse_unknown(manifest.task, recipe)
     features = features_of(manifest.task, recipe, {}, manifest.sizes)
     recipe = recipe.model_copy(update={"input": features.input, "head": features.head})
     if found := _problems(manifest, features, recipe):
-        raise UserError(f"{data}: cannot be learned from: {'; '.join(found)}")
+        raise UserError(f"{data}: cannot be used for training: {'; '.join(found)}")
     try:
         recipe.chosen(manifest.samples["train"])
     except ValueError as error:
@@ -120,7 +134,10 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
 
 
 def _refuse_negative(data: Path, manifest: Manifest, features: Features) -> None:
-    """Raise UserError if the operator has negative weights, of those of IMPULSES pixels and of the first sample."""
+    """Raise UserError if the operator has negative weights.
+
+    The weights of IMPULSES pixels are checked, with the fields of the first sample.
+    """
     if (operator := features.operator) is None:
         return
     task, row = features.task, next(rows(data, manifest, operator.fields))
@@ -132,13 +149,13 @@ def _refuse_negative(data: Path, manifest: Manifest, features: Features) -> None
     found = np.asarray(operator.forward(images.reshape(-1, *shape), fields, features.sizes))
     if found.min() < -ROUNDING * abs(found).max():
         raise UserError(
-            f"LEARN.operator of {task.name} has negative weights ({found.min():.2g}), must have none: a network with "
-            "physics inside divides by their sums; take another --model"
+            f"LEARN.operator of {task.name} has negative weights ({found.min():.2g}), but a network with physics "
+            "inside divides by their sums, so there must be none; take another --model"
         )
 
 
 def _crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recipe]:
-    """How samples are cut, as the recipe says or else the task, and the recipe that says so."""
+    """Return how samples are cut, and the recipe with that length. The recipe decides, or else the task."""
     asked = "crop" in recipe.model_fields_set
     if not (length := recipe.crop if asked else features.learn.crop):
         return None, recipe
@@ -148,7 +165,7 @@ def _crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recipe]:
 
 
 def _refuse_unknown(task: Task, recipe: Recipe) -> None:
-    """Raise UserError for a name in a recipe that the task does not know."""
+    """Raise UserError if the recipe has a name that the task does not know."""
     learn = find_learn(task.name)
     named = {
         "--input": ((recipe.input,), learn.inputs),
@@ -158,9 +175,9 @@ def _refuse_unknown(task: Task, recipe: Recipe) -> None:
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
-            raise UserError(f"{option} {unknown[0]}: not known to {task.name}; there are: {', '.join(known) or 'none'}")
+            raise UserError(f"{option} {unknown[0]}: unknown to {task.name}; there are: {', '.join(known) or 'none'}")
     if recipe.target and recipe.target in recipe.scalars:
-        raise UserError(f"--target {recipe.target}: is among the scalars that the network is told; leave it out there")
+        raise UserError(f"--target {recipe.target}: is also in scalars, which the network receives; remove it there")
 
 
 def _learnable(task: Task) -> list[str]:
@@ -170,7 +187,10 @@ def _learnable(task: Task) -> list[str]:
 
 
 def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
-    """Least and greatest of each parameter that the dataset has; of several values a sample or slice, of each."""
+    """Return the smallest and largest value of each parameter that the dataset has.
+
+    If a parameter has several values per sample or slice, each of them has its own range.
+    """
     fields = {field.name: field for field in features.task.fields}
     found = {}
     for name in names:
@@ -181,7 +201,7 @@ def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, l
 
 
 def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
-    """What the dataset lacks."""
+    """Return what the dataset lacks."""
     found = []
     fields = {field.name: field for field in manifest.task.fields}
     if not manifest.samples.get("train"):
@@ -194,7 +214,7 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
 
 
 def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
-    """Yield what of the losses and of the choice of the best does not suit the targets."""
+    """Yield messages about losses, and about the choice of the best network, that do not suit the targets."""
     own, terms = features.learn.losses, [losses.terms(features, field) for field in features.targets]
     every = {*own, *(name for part in terms for name in part)}
     general = [*losses.OF_VALUES, *losses.OF_CLASSES, *find_learn(features.task.name).losses]
@@ -208,16 +228,21 @@ def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
         if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
             yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
         elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):
-            yield "loss.classes: one of those that count must be above 0"
+            yield "loss.classes: the weight of one of the classes that count must be above 0"
     scores = ["loss", *losses.scores_of(features)]
     if recipe.best not in scores:
         yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
 
 
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
-    """Hold the run's folder for this process alone while entered. Nothing in it is changed before `begin`.
+    """Hold the folder of the run for this process while entered. Nothing in it changes before `begin`.
 
-    UserError shows how it differs from the run that is there, or says that another process is at it.
+    Args:
+        run: the run.
+        overwrite: whether the run that is there may be removed.
+
+    Raises:
+        UserError: another run is there (the message shows how it differs), or another process uses the folder.
     """
 
     def refuse() -> None:
@@ -226,14 +251,21 @@ def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
         if _learned(run.out) and not overwrite:
             _refuse_other(run)
 
-    busy = "another process is training here; wait for it, or give another --out"
+    busy = "another process is training in this folder; wait for it, or give another --out"
     return claimed("--out", run.out, refuse, busy=busy)
 
 
 def begin(run: Run, *, overwrite: bool) -> None:
-    """Remove the old run if `overwrite` says so, tidy up after killed processes, and write what this run is.
+    """Remove the old run if asked, clean up after killed processes, and write the identity of this run.
 
     The caller has entered `claim`, and knows that the run can begin.
+
+    Args:
+        run: the run.
+        overwrite: whether to remove the run that is there.
+
+    Raises:
+        UserError: the folder holds files that `train` did not write, or cannot be written.
     """
     _refuse_foreign(run.out, overwrite=overwrite)
     with writable("--out", run.out):
@@ -246,7 +278,7 @@ def begin(run: Run, *, overwrite: bool) -> None:
 
 
 def _refuse_other(run: Run) -> None:
-    """Raise UserError if the run that is there differs from this one."""
+    """Raise UserError if the run in the folder differs from this one."""
     path = run.out / "run.json"
     neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
     stored = parsed(read(path))
@@ -256,15 +288,18 @@ def _refuse_other(run: Run) -> None:
     if differences:
         raise UserError(
             f"{run.out}: holds another run ({'; '.join(differences[:4])}); "
-            "give another --out, or --overwrite to lose it"
+            "give another --out, or --overwrite to remove it"
         )
 
 
 def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
-    """Raise UserError unless a folder is empty or a run, without foreign files where `train` replaces things."""
+    """Raise UserError unless the folder is empty or holds a run.
+
+    Files that `train` did not write are refused as well, in places that it replaces.
+    """
     there = {path.name for path in entries(out)}
     if there and not _is_run(out / "run.json"):
-        raise UserError(f"{out}: is not empty, and no run (its run.json is lost, or of others); give another --out")
+        raise UserError(f"{out}: is not empty, and no run (run.json is missing or not ours); give another --out")
     ours = OURS | {left.name for word in (REMOVED, REPLACED) for left in aside(out / "best", word)}
     strangers = [*(sorted(there - ours) if overwrite else []), *_strangers(out)]
     if strangers:
@@ -279,7 +314,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _strangers(out: Path) -> Iterator[str]:
-    """Yield entries of the folders that `train` replaces which it did not write."""
+    """Yield the entries that `train` did not write, in the folders that it replaces."""
     for folder, known in WRITTEN.items():
         for path in entries(out / folder):
             if not re.fullmatch(known, path.name):
@@ -287,12 +322,15 @@ def _strangers(out: Path) -> Iterator[str]:
 
 
 def _learned(out: Path) -> bool:
-    """Whether there is anything to lose."""
+    """Return whether the folder holds a model or a checkpoint, which could be lost."""
     return exists(out / "best") or any(entry.name.isdigit() for entry in entries(out / "checkpoints"))
 
 
 def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:
-    """Yield the differences. A setting that only one of them has is none where it changes nothing: default, or 0."""
+    """Yield the differences between two identities.
+
+    A setting that only one of them has does not count if it changes nothing, which holds for defaults and for 0.
+    """
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         if old != new:
             yield f"{name.removeprefix('recipe.')} {json.dumps(old)}, now {json.dumps(new)}"
@@ -306,7 +344,7 @@ def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[s
 
 
 def hardware() -> str:
-    """What this runs on, for people."""
+    """Return the name of the hardware, for people."""
     devices = jax.devices()
     kind = processor() if devices[0].platform == "cpu" else devices[0].device_kind
     return f"{len(devices)} x {kind}" if len(devices) > 1 else kind

@@ -1,10 +1,10 @@
-"""Which samples make which batch: a pure function of (seed, step), whatever the store, the mode or the machines.
+"""The order of samples in batches: a pure function of (seed, step), independent of store, mode and machines.
 
-What is ordered are the rows that samples have: samples, their slices, or parts of them.
-Samples lie in logical blocks of a fixed length. An epoch is a permutation of the blocks, then of the samples within
-each window of blocks; so a reader needs to hold a window of blocks, never the whole. The last batch of an epoch is
-filled up with its own first sample at weight 0: whole epochs, exact sums, one shape. (Not with zeros: physics may
-divide by them, and 0 times NaN is NaN in a gradient.)
+The order is one of rows: samples, their slices, or parts of these. Rows lie in logical blocks of a fixed length. An
+epoch is a permutation of the blocks, and then of the rows within each window of blocks, so a reader holds a window of
+blocks and never the whole dataset. The last batch of an epoch is filled up with its own first row at weight 0. Thus
+epochs are whole, sums are exact, and all batches have one shape. (Zeros would not do: physics may divide by them, and 0
+times NaN is NaN in a gradient.)
 """
 
 from collections.abc import Iterator
@@ -14,38 +14,48 @@ from functools import lru_cache
 import numpy as np
 
 BLOCK_BYTES = 4 << 20
-WINDOW = 64  # blocks, of samples that are not larger than BLOCK_BYTES
+WINDOW = 64  # blocks per window, if a sample is not larger than BLOCK_BYTES
 
 
 @dataclass(frozen=True)
 class Order:
-    """The order of n samples, from `first` on, in batches. seed: None keeps them as they are stored."""
+    """The order of n rows, from `first` on, in batches."""
 
     n: int
-    batch: int
-    seed: int | None
-    block: int
+    batch: int  # rows per batch
+    seed: int | None  # None: the stored order
+    block: int  # rows per block
     first: int = 0
-    nbytes: int = 0  # of a sample
-    parts: int = 1  # rows of a sample: slices, or parts of these
+    nbytes: int = 0  # bytes per sample
+    parts: int = 1  # rows per sample: slices, or parts of these
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
         return -(-self.n // self.batch)
 
     @property
     def window(self) -> int:
-        """Blocks that are shuffled together: they hold about WINDOW * BLOCK_BYTES, however large a sample is."""
+        """Number of blocks that are shuffled together.
+
+        They hold about WINDOW * BLOCK_BYTES, also if a sample is large.
+        """
         return max(1, min(WINDOW, WINDOW * BLOCK_BYTES // max(self.nbytes, 1)))
 
     @property
     def everything(self) -> range:
-        """All blocks."""
+        """Indices of all blocks."""
         return range(self.first // self.block, -(-(self.first + self.n) // self.block))
 
     def ids(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and weights (0 or 1) of a batch, (batch,) int64 and float32."""
+        """Return the rows of a batch.
+
+        Args:
+            step: step of the run.
+
+        Returns:
+            Rows (batch,) int64, and their weights (batch,) float32, 0 for rows that only fill up the batch.
+        """
         epoch, start = step // self.steps, step % self.steps * self.batch
         found = self.epoch(epoch)[start : start + self.batch]
         filled = np.full(self.batch, found[0])
@@ -53,17 +63,17 @@ class Order:
         return filled, (np.arange(self.batch) < len(found)).astype(np.float32)
 
     def epoch(self, epoch: int) -> np.ndarray:
-        """All samples in the order of an epoch, (n,) int64."""
+        """Return all rows in the order of an epoch, (n,) int64."""
         return _epoch(self, epoch)
 
     def blocks(self, epoch: int) -> list[int]:
-        """The blocks in the order in which an epoch first needs them."""
+        """Return the blocks in the order in which an epoch first needs them."""
         owners = self.epoch(epoch) // self.block
         _, first = np.unique(owners, return_index=True)
         return [int(owners[place]) for place in np.sort(first)]
 
     def rows(self, block: int) -> slice:
-        """The samples of a block."""
+        """Return the rows of a block."""
         start, end = block * self.block, (block + 1) * self.block
         return slice(max(start, self.first), min(end, self.first + self.n))
 
@@ -84,5 +94,9 @@ def _windows(order: Order, blocks: np.ndarray, rng: np.random.Generator) -> Iter
 
 
 def block_length(nbytes: int) -> int:
-    """Samples of a logical block: about BLOCK_BYTES of `nbytes` each."""
+    """Return how many samples form a logical block: about BLOCK_BYTES.
+
+    Args:
+        nbytes: bytes of a sample.
+    """
     return max(1, BLOCK_BYTES // max(nbytes, 1))

@@ -1,4 +1,4 @@
-"""Asked to stop: a run saves at the next line of its journal, and exits."""
+"""Let signals stop a run: it saves at the next line of its journal and exits."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,7 +9,11 @@ from training.devices import everybody
 
 @contextmanager
 def requested_stop() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM, SIGINT or SIGUSR1 came to any process since; a second one stops at once."""
+    """Catch SIGTERM, SIGINT and SIGUSR1 while the context is entered. A second signal stops at once.
+
+    Yields:
+        A function that returns whether a signal came to any process.
+    """
     asked = False
 
     def ask(number: int, _: object) -> None:

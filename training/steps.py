@@ -1,6 +1,7 @@
-"""The state of a run, one step of learning, one of evaluation. Pure functions, compiled once.
+"""The state of a run, one step of learning, and one of evaluation. They are pure functions, compiled once.
 
-No random numbers and no data order in the state: keys are folded from (seed, step), batches follow from (seed, step).
+The state holds neither random numbers nor the order of the data: keys are folded from (seed, step), and batches follow
+from (seed, step).
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from training.recipe import Recipe
 
 type State = dict[
     str, Any
-]  # step, parameters, rest, optimizer, average (or empty), rate (multiplies the learning rate)
+]  # step, parameters, rest, optimizer, average (may be empty), rate (a factor of the learning rate)
 type Metrics = dict[str, Array]
 
 
@@ -34,7 +35,15 @@ def start(
     mesh: Mesh,
     given: tuple[Named, Named] | None = None,
 ) -> State:
-    """The state before the first step, on every device. given: parameters and rest, in place of those of the seed."""
+    """Return the state before the first step, on every device.
+
+    Args:
+        network: the network.
+        rule: the optimizer.
+        recipe: recipe of the run.
+        mesh: the devices.
+        given: parameters and rest to start from, instead of those drawn by the seed.
+    """
 
     def initial(parameters: Named, rest: Named) -> State:
         average = jax.tree.map(jnp.copy, parameters) if _averages(recipe) else {}
@@ -54,7 +63,19 @@ def start(
 def learn(
     network: Network, features: Features, rule: optax.GradientTransformation, recipe: Recipe, mesh: Mesh
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """One step: a state and a batch to the next state and the step's metrics. The state given is used up."""
+    """Return the compiled step of learning.
+
+    Args:
+        network: the network.
+        features: conversion of fields.
+        rule: the optimizer.
+        recipe: recipe of the run.
+        mesh: the devices.
+
+    Returns:
+        A function from a state and a batch to the next state and the metrics of the step. Its first argument is used
+        up.
+    """
 
     def objective(
         parameters: Named, state: State, batch: Batch, key: Array
@@ -89,7 +110,10 @@ def _averages(recipe: Recipe) -> bool:
 
 
 def _average(recipe: Recipe, state: State) -> Named:
-    """The optimizer's own, or the moving average, faster at first: decay at most step / (9 + step)."""
+    """Return the optimizer's own average, or the moving average.
+
+    The moving average follows faster at first: its decay is at most step / (9 + step).
+    """
     if optimizers.averages(recipe.optimizer):
         return optimizers.average(state["parameters"], state["optimizer"])
     if recipe.ema is None:
@@ -99,7 +123,7 @@ def _average(recipe: Recipe, state: State) -> Named:
 
 
 def best_parameters(state: State) -> Named:
-    """The parameters that are evaluated and kept: the average if there is one."""
+    """Return the parameters that are evaluated and kept: the average if there is one."""
     chosen: Named = state["average"] or state["parameters"]
     return chosen
 
@@ -107,7 +131,17 @@ def best_parameters(state: State) -> Named:
 def evaluate(
     network: Network, features: Features, recipe: Recipe, mesh: Mesh
 ) -> Callable[[Named, Named, Batch], Metrics]:
-    """Loss and score of each sample of a batch; nothing is learned, nothing drawn."""
+    """Return the compiled evaluation of a batch. It learns nothing and draws nothing.
+
+    Args:
+        network: the network.
+        features: conversion of fields.
+        recipe: recipe of the run.
+        mesh: the devices.
+
+    Returns:
+        A function from parameters, rest and a batch to losses and scores, (sample,) each.
+    """
 
     @partial(jax.jit, out_shardings=replicated(mesh))
     def measure(parameters: Named, rest: Named, batch: Batch) -> Metrics:

@@ -88,12 +88,12 @@ def test_a_constant_is_cut_with_each_sample() -> None:
 def test_what_needs_whole_samples_is_not_cut(fusion: Path, train: Command) -> None:
     for options, rule in (
         (("--set", "crop=4"), "must be a multiple of 3 along y, 3 along x"),
-        (("--model", "mlp", "--set", "crop=6"), "follows from whole samples alone"),
+        (("--model", "mlp", "--set", "crop=6"), "depends on whole samples"),
     ):
         refused(train("--data", fusion, "--out", "r", *options), "crop", rule)
     series = Task("t", "1", "", "", FUSION.fields, grids=FUSION.grids)
     whole = Learn({"both": (Derived(("low",), lambda fields: fields["low"], "", "from all of it"), "guide")})
-    with pytest.raises(UserError, match="whole samples alone"):
+    with pytest.raises(UserError, match="whole samples"):
         crop_of(Features(series, whole, "both", (), {}, read_manifest(fusion).sizes), 6, whole=False)
 
 

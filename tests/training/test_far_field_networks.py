@@ -148,7 +148,7 @@ def test_groups_that_do_not_add_up_are_refused(name: str) -> None:
 
 
 def test_ptychonn_goes_up_as_far_as_down() -> None:
-    with pytest.raises(ValueError, match="decoder must be 2, one for each of encoder"):
+    with pytest.raises(ValueError, match="decoder must be 2 values, one for each of encoder"):
         network("ptychonn", (12, 8, 2), 3, encoder=(3, 4), decoder=(4,))
 
 

@@ -13,11 +13,11 @@ from training.contract import find_learn, find_model
 from training.moments import Normalised
 from training.recipe import Recipe, recipe_of
 
-FORMAT = 2  # of model.json; a reader refuses a newer one
+FORMAT = 2  # format of model.json; a reader refuses a newer one
 
 
 class Ancestor(BaseModel):
-    """A model that another one was started from."""
+    """A model from which another one was started."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,17 +30,17 @@ class Ancestor(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What stands in model.json."""
+    """The contents of `model.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     name: str
     task: Task
-    sizes: dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]  # of the training data
+    sizes: dict[str, Annotated[int, Field(ge=1, le=1 << 20)]]  # lengths of the dimensions of the training data
     recipe: dict[str, Any]
     moments: dict[str, Normalised]
-    ranges: dict[str, list[tuple[float, float]]]  # of each value of the parameters that matter, over training samples
+    ranges: dict[str, list[tuple[float, float]]]  # range of each value of the task's scalars in the training samples
     run: str  # sha256 of the run's identity
     dataset_digest: str
     dataset_family: str
@@ -52,14 +52,14 @@ class ModelCard(BaseModel):
     scores: dict[str, float]
     history: list[dict[str, float | int]]
     seconds: float
-    places: list[Place]  # where it was made; several if it was moved
+    places: list[Place]  # hardware and packages of the run; several if it was continued elsewhere
     weights_sha256: str = ""
-    versions: dict[str, str] = {}  # of what it is made with, by `contract.versions`; none of older programs
-    ancestors: list[Ancestor] = []  # the models it was started from, the first one first
+    versions: dict[str, str] = {}  # as returned by `contract.versions`; older programs did not write it
+    ancestors: list[Ancestor] = []  # the models from which it was started, the oldest first
 
     @property
     def lineage(self) -> list[Ancestor]:
-        """What is known of a model that is started from this one."""
+        """Ancestors of a model that is started from this one."""
         known = self.model_dump(include=set(Ancestor.model_fields))
         return [*self.ancestors, Ancestor(**known)]
 
@@ -82,24 +82,32 @@ def readme(card: ModelCard) -> str:
 | | |
 |---|---|
 | task | {card.task.name} {card.task.version} |
-| network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, sees: {inputs} |
+| network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, input: {inputs} |
 | trained on | {card.samples:,} samples of the dataset with digest `{card.dataset_digest}` |
-{ancestors}| for | step {card.step:,}, epoch {card.epoch}, {card.seconds:,.0f} s on {places} |
+{ancestors}| training | to step {card.step:,}, epoch {card.epoch}; {card.seconds:,.0f} s on {places} |
 | sizes of the training data | {sizes} |
 {scores}
-Use: `infer --model {card.name} --data ... --out predictions.zarr`. Valid for data as those it was trained on (all
-settings: `model.json`, `dataset_recipe`); beyond them nothing is promised. Scores are those of the validation samples:
-`evaluate` compares with the classical methods on the test samples.
+To use it: `infer --model {card.name} --data ... --out predictions.zarr`. The model is valid for data like those it was
+trained on (`dataset_recipe` in `model.json` lists all settings); for other data nothing is promised. The scores are
+those of the validation samples. `evaluate` compares the model with classical methods on the test samples.
 """
 
 
 def stored_recipe(path: Path, card: ModelCard) -> Recipe:
-    """Return the recipe that a card stores. UserError: it does not suit this program; path: the model."""
+    """Return the recipe that a card stores.
+
+    Args:
+        path: the model, for messages.
+        card: the card.
+
+    Raises:
+        UserError: the recipe does not suit this program, or names a file.
+    """
     name = card.recipe["model"]["name"]
     kind = recipe_of(name, find_model(name), find_learn(card.task.name))
     refuse_paths(kind, card.recipe, f"{path}/model.json")
     loss = card.recipe.get("loss")
-    if isinstance(loss, dict):  # older programs had losses of other tasks, at 0
+    if isinstance(loss, dict):  # older programs stored losses of other tasks, with weight 0
         known = kind().loss.weights
         loss = {key: value for key, value in loss.items() if value or key in known}
     try:

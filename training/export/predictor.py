@@ -1,4 +1,4 @@
-"""A trained network that predicts: from fields of a dataset to its targets."""
+"""A trained network that predicts the targets of a dataset from its fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from training.export.card import ModelCard, stored_recipe
 from training.features import Features
 from training.network import Named, Network
 
-BATCH = 64  # samples at most that are predicted at once
+BATCH = 64  # largest number of samples that are predicted at once
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that predicts."""
+    """A trained model, ready to predict."""
 
     card: ModelCard
     features: Features
@@ -34,30 +34,34 @@ class Predictor:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The dataset's fields that it reads."""
+        """Names of the dataset's fields that the model reads."""
         return self.features.reads
 
     @property
     def task(self) -> Task:
-        """That which it was trained for, with its own targets."""
+        """The task for which the model was trained, with the targets that it predicts."""
         target = str(self.card.recipe.get("target", ""))
         return self.card.task.targeting(target) if target else self.card.task
 
     @property
     def identity(self) -> str:
-        """Of all that its predictions depend on."""
+        """The sha256 of everything on which its predictions depend."""
         parts = self.card.model_dump(mode="json", include={"weights_sha256", "recipe", "moments", "sizes"})
         return sha256(canonical([parts, self.card.task.identity()]))
 
     @property
     def whole(self) -> bool:
-        """Return whether images must not be cut for it."""
+        """Return whether images must not be cut for this model."""
         return self.features.whole or self._fit in ("any", "operator")
 
     def fitted(self, sizes: Mapping[str, int]) -> "Predictor":
-        """The model for data of these sizes, if what it sees or applies is computed from whole samples.
+        """Return the model for data of other sizes, if its input or operator is computed from whole samples.
 
-        The same model if its weights are bound to the sizes of training: then `accepts` refuses those.
+        If its weights are bound to the sizes of training, the same model is returned, and `accepts` refuses the other
+        sizes.
+
+        Args:
+            sizes: lengths of the dimensions of the data.
         """
         own = self.features.sizes
         known = {dim: sizes.get(dim, n) if dim in self.task.dims else n for dim, n in own.items()}
@@ -70,18 +74,25 @@ class Predictor:
         return replace(self, features=features, network=network)
 
     def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
-        """Why it cannot read a dataset; empty if it can. Spatial sizes are the caller's affair."""
+        """Return the reasons why the model cannot read a dataset; empty if it can.
+
+        Spatial sizes are checked only if the model is bound to them; otherwise the caller cuts large images.
+
+        Args:
+            task: task of the dataset.
+            sizes: lengths of its dimensions.
+        """
         if task.name != self.card.task.name:
-            return [f"it was trained for the task {self.card.task.name}, the dataset is of {task.name}"]
+            return [f"it was trained for the task {self.card.task.name}, but the dataset is of {task.name}"]
         if version_numbers(task.version)[:1] != version_numbers(self.card.task.version)[:1]:
-            return [f"it was trained on schema {self.card.task.version}, the dataset has {task.version}"]
+            return [f"it was trained on schema {self.card.task.version}, but the dataset has {task.version}"]
         found = self.features.problems(task.sliced, sizes)
         if self._fit not in ("any", "operator"):
             return found
         bound = [dim for dim in (*self.features.grid, *self.features.out) if dim in sizes]
         wrong = [dim for dim in dict.fromkeys(bound) if sizes[dim] != self.features.sizes[dim]]
         return found + [
-            f"{dim} has {sizes[dim]}, must be {self.features.sizes[dim]}: it is made for one size" for dim in wrong
+            f"{dim} has {sizes[dim]}, must be {self.features.sizes[dim]}: it takes one size only" for dim in wrong
         ]
 
     @property
@@ -89,9 +100,14 @@ class Predictor:
         return find_model(self.card.recipe["model"]["name"]).FIT
 
     def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The targets, (sample, ...) float32 in the dataset's units. fields: `inputs`, of any number of samples.
+        """Predict the targets.
 
-        Of a target with classes: their probabilities, (sample, ..., class).
+        Args:
+            fields: the fields named by `inputs`, (sample, ...), of any number of samples.
+
+        Returns:
+            The targets, (sample, ...) float32 in the units of the dataset; for classes their probabilities, (sample,
+            ..., class).
         """
         task = self.task
         samples = len(next(fields[name] for name in self.inputs if task[name].per_sample))
@@ -99,9 +115,9 @@ class Predictor:
         return slices.unfold(task, found, slices.lengths(task, fields)) if task.slices else found
 
     def _rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The targets of slices."""
+        """Predict the targets of slices."""
         count = len(next(fields[name] for name in self.inputs if self.features.task[name].per_sample))
-        length = min(BATCH, 1 << (count - 1).bit_length())  # few lengths, so few compilations
+        length = min(BATCH, 1 << (count - 1).bit_length())  # few different lengths need few compilations
         pieces = [self._piece(fields, slice(start, start + length)) for start in range(0, count, length)]
         return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
 
@@ -132,6 +148,11 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 
 def alike(one: Named, other: Named) -> bool:
-    """Return whether arrays have the same names, shapes and dtypes."""
+    """Return whether two sets of arrays have the same names, shapes and dtypes.
+
+    Args:
+        one: arrays by name.
+        other: arrays by name.
+    """
     shapes = [{name: (value.shape, value.dtype) for name, value in arrays.items()} for arrays in (one, other)]
     return shapes[0] == shapes[1]

@@ -1,6 +1,6 @@
 """A trained model as a folder: `model.safetensors`, `model.json` (all that is needed to use it), `README.md`.
 
-The folder works wherever it is copied. It holds data only, no pickle: the code of task and model is found by name.
+The folder works wherever it is copied. It holds data only and no pickle: the code of task and model is found by name.
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,19 @@ from training.network import Named
 from training.recipe import Recipe
 from training.steps import best_parameters
 
-PARTS = ("parameters", "rest")  # of the arrays in a file
+PARTS = ("parameters", "rest")  # prefixes of the names of arrays in a file
 
 
 def save(folder: Path, card: ModelCard, parameters: Named, rest: Named) -> None:
-    """Write a model in place of the one in `folder`. Killed anywhere, it leaves the old one or the new one whole.
+    """Write a model in place of the one in a folder. A kill at any time leaves the old one or the new one whole.
 
-    While the new one takes its place, the old one lies beside it; `load_card` looks there.
+    While the new model takes its place, the old one lies beside it; `load_card` looks there.
+
+    Args:
+        folder: folder of the model.
+        card: its card; the checksum of the weights is filled in.
+        parameters: learned arrays by name.
+        rest: other arrays by name.
     """
     weights = _packed(parameters, rest)
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
@@ -46,22 +52,33 @@ def _packed(parameters: Named, rest: Named) -> bytes:
 
 
 def load_card(path: Path) -> tuple[Path, ModelCard]:
-    """The folder and the card of a model: of a run, of its `best`, or of a copy. UserError if there is none."""
+    """Read the card of a model.
+
+    Args:
+        path: a run, its folder `best`, or a copy of that.
+
+    Returns:
+        The folder of the model, and the card.
+
+    Raises:
+        UserError: there is no model, or its card is damaged or newer than this program.
+    """
     folder = next((f for f in _places(path) if is_folder(f)), path)
     if folder.parent == path:
         inside(path, folder.name)
     data = read(inside(folder, "model.json"))
     if data is None:
         if exists(path / "run.json"):
-            raise UserError(f"{path}: this run has no model yet; go on training: the first comes with the first epoch")
+            raise UserError(f"{path}: this run has no model yet; continue training, the first evaluation writes one")
         raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
     return folder, document(ModelCard, parsed(data), FORMAT, f"{folder}/model.json", "copy the model again")
 
 
 def _places(path: Path) -> tuple[Path, ...]:
-    """Return where a model may lie: in a run, in a folder of its own, or beside these if a `save` died.
+    """Return the folders where a model may lie.
 
-    Older programs put it aside as `.<name>.old`.
+    These are the folder `best` of a run, a folder of its own, or one beside these if a `save` was killed. Older
+    programs moved it aside as `.<name>.old`.
     """
     best, whole = path / "best", path.absolute()
     old = path / ".best.old", whole.with_name(f".{whole.name}.old")
@@ -69,7 +86,14 @@ def _places(path: Path) -> tuple[Path, ...]:
 
 
 def load_model(path: Path) -> Predictor:
-    """The model in a folder, ready to predict. UserError if it is damaged, or newer than this program."""
+    """Load a model, ready to predict.
+
+    Args:
+        path: a run, its folder `best`, or a copy of that.
+
+    Raises:
+        UserError: the model is missing, damaged, or newer than this program.
+    """
     card, weights = load_whole(path)
     _known(path, card)
     recipe = stored_recipe(path, card)
@@ -77,7 +101,7 @@ def load_model(path: Path) -> Predictor:
     features = features_of(card.task, recipe, card.moments, card.sizes)
     try:
         network = assemble(recipe, features)
-    except (KeyError, TypeError, StopIteration, OverflowError) as error:  # a task or sizes that are none
+    except (KeyError, TypeError, StopIteration, OverflowError) as error:  # the task or the sizes make no sense
         raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
     arrays = load_arrays(weights)
     parameters, rest = (_part(arrays, f"{part}/", like) for part, like in zip(PARTS, network.shapes, strict=True))
@@ -87,14 +111,29 @@ def load_model(path: Path) -> Predictor:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """The recipe of the model in a folder, read from its card alone; UserError as `load_model`."""
+    """Read the recipe of a model from its card alone.
+
+    Args:
+        path: a run, its folder `best`, or a copy of that.
+
+    Raises:
+        UserError: the model is missing, damaged, or newer than this program.
+    """
     _, card = load_card(path)
     _known(path, card)
     return stored_recipe(path, card)
 
 
 def load_checkpoint(run: Path, step: int) -> Predictor:
-    """The model as it was at a step whose checkpoint was kept. UserError if that is missing or damaged."""
+    """Load the model as it was at a step whose checkpoint was kept.
+
+    Args:
+        run: the run.
+        step: step of the run.
+
+    Raises:
+        UserError: the checkpoint or the model is missing or damaged.
+    """
     best = load_model(run)
     folder = load_card(run)[0].parent / "checkpoints"
     state, memory = checkpoints.at(folder, step, best.card.run)
@@ -113,7 +152,14 @@ def load_checkpoint(run: Path, step: int) -> Predictor:
 
 
 def load_whole(path: Path) -> tuple[ModelCard, bytes]:
-    """The card and the weights that it vouches for; UserError if they do not belong together."""
+    """Read the card and the weights of a model.
+
+    Args:
+        path: a run, its folder `best`, or a copy of that.
+
+    Raises:
+        UserError: one of them is missing or damaged, or they do not belong together.
+    """
     folder, card = load_card(path)
     file = inside(folder, "model.safetensors")
     weights = read(file)
@@ -124,30 +170,30 @@ def load_whole(path: Path) -> tuple[ModelCard, bytes]:
 
 def _known(path: Path, card: ModelCard) -> None:
     if card.task.name not in task_names():
-        raise UserError(f"{path}: a model of the task {card.task.name}; there are: {', '.join(task_names())}")
+        raise UserError(f"{path}: unknown task {card.task.name}; this program has: {', '.join(task_names())}")
     known = find_task(card.task.name).version
     if version_numbers(card.task.version) > version_numbers(known):
         raise UserError(
-            f"{path}: trained on version {card.task.version} of the schema of {card.task.name}, this program knows "
-            f"{known}; install a newer drybeam"
+            f"{path}: trained on version {card.task.version} of the schema of {card.task.name}, but this program "
+            f"knows {known}; install a newer drybeam"
         )
     model = card.recipe.get("model")
     name = model.get("name") if isinstance(model, dict) else None
     if name not in model_names():
-        raise UserError(f"{path}: a model {name!r}; this program has: {', '.join(model_names())}")
+        raise UserError(f"{path}: unknown network {name!r}; this program has: {', '.join(model_names())}")
     for part, here in versions(card.task.name, name).items():
         if version_numbers(found := card.versions.get(part, here))[:1] != version_numbers(here)[:1]:
             raise UserError(
-                f"{path}: was made with version {found} of {part} ({card.task.name}, {name}), this program has {here}; "
+                f"{path}: made with version {found} of {part} ({card.task.name}, {name}), but this program has {here}; "
                 "train it again, or install the drybeam that made it"
             )
 
 
 def _complete(path: Path, card: ModelCard, recipe: Recipe) -> None:
-    """What the recipe asks for must be known here, and have moments."""
+    """Refuse a recipe that asks for names which are unknown here, or for fields without moments."""
     task, learn = card.task, find_learn(card.task.name)
     if recipe.target and recipe.target not in [field.name for field in task.of("parameter")]:
-        raise UserError(f"{path}/model.json: damaged: target {recipe.target}: no parameter; copy the model again")
+        raise UserError(f"{path}/model.json: damaged: target {recipe.target} is no parameter; copy the model again")
     named = {
         "inputs": ((recipe.input,), learn.inputs),
         "heads": ((recipe.head,), learn.heads),
@@ -156,15 +202,15 @@ def _complete(path: Path, card: ModelCard, recipe: Recipe) -> None:
     for kind, (names, known) in named.items():
         if unknown := sorted({*names} - {"", *known}):
             there = ", ".join(known) or "none"
-            raise UserError(f"{path}: a model with {', '.join(unknown)}; the {kind} of {task.name} are: {there}")
+            raise UserError(f"{path}: unknown {kind} {', '.join(unknown)}; those of {task.name} are: {there}")
     features, fields = features_of(task, recipe, {}, card.sizes), {field.name for field in task.fields}
     if lacking := sorted({*features.reads, *features.normalised} - fields):
         raise UserError(f"{path}/model.json: damaged: task: no field {', '.join(lacking)}; copy the model again")
     if missing := [name for name in (*features.normalised, *features.derived) if name not in card.moments]:
-        raise UserError(f"{path}/model.json: damaged: no moments of {', '.join(missing)}; copy the model again")
+        raise UserError(f"{path}/model.json: damaged: moments of {', '.join(missing)} missing; copy the model again")
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
-    """The arrays under a prefix, if they are those that are asked for."""
+    """Return the arrays under a prefix, or None if their names, shapes or dtypes are not those expected."""
     found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
     return found if alike(found, like) else None

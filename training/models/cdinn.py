@@ -1,13 +1,13 @@
-"""CDI NN: far-field diffraction patterns to shape and phase, by a network for each.
+"""CDI NN: one network each for shape and phase, from far-field diffraction patterns.
 
     net:  encoder (32, 64, 128) -> decoder (128, 64, 32) -> 1 channel         see training/autoencoder.py
 
-Each channel of the output has such a net of its own, as the paper trains one for the structure and one for the phase;
-with `groups=1,2` the second one gives two channels, for a phase as cosine and sine. The output is linear: the paper's
-sigmoid belongs to the task's head. Beside the paper: several images in, any number of spatial axes, and sizes that
-pooling does not divide, which are padded and cropped.
+Each channel of the output has a net of its own, because the paper trains one net for the structure and one for the
+phase. With `groups=1,2` the second net gives two channels, for a phase as cosine and sine. The output is linear: the
+paper's sigmoid belongs to the task's head. Extensions of the paper: several input images, any number of spatial axes,
+and sizes that pooling does not divide, which are padded and cropped.
 
-Parameters: 720,321 a net (1 image in). Cherukara, Nashed and Harder, Sci. Rep. 8, 16520 (2018).
+Parameters: 720,321 per net (1 image in). Cherukara, Nashed and Harder, Sci. Rep. 8, 16520 (2018).
 """
 
 from typing import Any
@@ -26,23 +26,27 @@ VERSION = "1.0"
 
 
 class Config(Settings):
-    """Its settings."""
+    """Settings of CDI NN."""
 
     filters: tuple[Count, ...] = Field(
-        (32, 64, 128), min_length=1, max_length=8, **setting("of each level downwards; upwards reversed", "channel")
+        (32, 64, 128), min_length=1, max_length=8, **setting("channels per level; upwards in reverse order", "channel")
     )
     groups: tuple[Count, ...] | None = Field(
-        None, min_length=1, **setting("output channels of each net; none: one each", "channel")
+        None, min_length=1, **setting("output channels of each net; none: one net per channel", "channel")
     )
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network; any sizes, any number of spatial axes. ValueError if `groups` do not add up."""
+    """Return the network. It takes any sizes and any number of spatial axes.
+
+    Raises:
+        ValueError: `groups` do not add up to the channels of the output.
+    """
     return CDINN(config, inputs, outputs, rngs, dtype)
 
 
 class CDINN(nnx.Module):
-    """See the module."""
+    """CDI NN, as the module describes it."""
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.multiple = 2 ** len(config.filters)
@@ -52,6 +56,6 @@ class CDINN(nnx.Module):
         self.decoders = nnx.List([Decoder(rank, down[-1], up, n, "nearest", rngs, dtype) for n in groups])
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        """Return (sample, *spatial, outputs) for (sample, *spatial, inputs)."""
         padded, nets = pad_to(x, self.multiple), zip(self.encoders, self.decoders, strict=True)
         return crop(jnp.concatenate([decode(encode(padded)) for encode, decode in nets], axis=-1), x.shape[1:-1])

@@ -1,11 +1,11 @@
-"""The convolutional variant of phase-ret-dl: two convolutions with pooling, then its dense layers.
+"""The convolutional variant of phase-ret-dl: two convolutions with pooling, then dense layers.
 
     x -> conv 5x5, 16 -> max 2x2 -> relu -> conv 16x16, 36 -> max 2x2 -> relu -> [flattened, scalars] -> dense layers
 
-It was published untrained ("has not been tested"), behind a reshape that fails; here it runs. Convolutions keep the
-size (zeros beyond the borders) and start as the seed's `random`, normal and cut, biases 0: an identity of theirs would
-leave most filters dead behind the relu. Odd sizes are pooled to their half, rounded up. It is bound to the size of its
-images.
+The original was published untrained ("has not been tested"), behind a reshape that fails; this one runs. Convolutions
+keep the size (with zeros beyond the borders). Their kernels start as the original's `random`, a truncated normal
+distribution, with biases 0: an identity would leave most filters dead behind the relu. Odd sizes are pooled to half
+their length, rounded up. The network is bound to the size of its images.
 
 Parameters for 64x64 pixels: 122.8 M (one, two or three images). arXiv:1709.09940.
 """
@@ -31,30 +31,30 @@ VERSION = "1.0"
 
 
 class Config(Settings):
-    """Its settings."""
+    """Settings of the convolutional network."""
 
     filters: tuple[Count, ...] = Field(
-        (16, 36), min_length=1, max_length=8, **setting("of each convolution", "channel")
+        (16, 36), min_length=1, max_length=8, **setting("channels of each convolution", "channel")
     )
     kernels: tuple[Length, ...] = Field(
-        (5, 16), min_length=1, max_length=8, **setting("lengths of their sides", "pixel")
+        (5, 16), min_length=1, max_length=8, **setting("side of the kernel of each convolution", "pixel")
     )
-    dense: Dense = Field(Dense(), **setting("the layers behind the convolutions"))
+    dense: Dense = Field(Dense(), **setting("dense layers after the convolutions"))
 
     @model_validator(mode="after")
     def _of_each_convolution(self) -> Self:
         if len(self.filters) != len(self.kernels):
-            raise ValueError(f"kernels must be {len(self.filters)}, one for each of filters")
+            raise ValueError(f"kernels must be {len(self.filters)} values, one for each of filters")
         return self
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network, for these sizes only."""
+    """Return the network, which is bound to these sizes."""
     return ConvNet(config, inputs, outputs, rngs, dtype)
 
 
 class ConvNet(nnx.Module):
-    """See the module."""
+    """The convolutional network, as the module describes it."""
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.dense, self.inputs, self.outputs = config.dense, inputs, outputs
@@ -65,7 +65,7 @@ class ConvNet(nnx.Module):
         self.layers = layers(config.dense, pooled * config.filters[-1], inputs.scalars, prod(outputs), rngs, dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *inputs.shape) -> (sample, *outputs)."""
+        """Return (sample, *outputs) for (sample, *inputs.shape)."""
         y, scalars = self.inputs.parted(x)
         for convolution in self.convolutions:
             y = jax.nn.relu(max_pool(convolution(y)))

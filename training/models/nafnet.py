@@ -1,15 +1,16 @@
-"""NAFNet: a U-Net whose blocks have no activation function but a product of their own channels.
+"""NAFNet: a U-Net whose blocks multiply halves of their channels instead of using an activation function.
 
     block:  x + beta  point(attend(gate(depthwise(point(norm(x))))))     then
             x + gamma point(gate(point(norm(x))))
     gate:   (a, b) -> a b, the two halves of the channels;     attend:  x -> x point(mean of x over the image)
 
-norm is over the channels of each pixel, point a linear map of them, depthwise a 3x3 convolution of each channel by
-itself; beta and gamma, per channel, start at zero, so that every block starts as the identity. Each level halves the
-resolution by folding 2x2 pixels into channels and doubles the width; on the way back a linear map and pixel shuffle
-double it, and the skip of that level is added. Beside the paper: input and output are folded by `patch`, as in `unet`;
-the output is not added to the input, of which it is another quantity; the last layer starts at zero, so that training
-starts from the mean of the target. Sizes that the folding does not divide are padded and cropped.
+`norm` normalises over the channels of each pixel, `point` is a linear map of them, and `depthwise` is a 3x3 convolution
+of each channel by itself. beta and gamma, one value per channel, start at zero, so every block starts as the identity.
+Each level halves the resolution by folding 2x2 pixels into channels and doubles the width. On the way back, a linear
+map and pixel shuffle double the resolution, and the skip connection of that level is added. Differences from the paper:
+input and output are folded by `patch`, as in `unet`; the output is not added to the input, because it is another
+quantity; the last layer starts at zero, so training starts from the mean of the target. Sizes that the folding does not
+divide are padded and cropped.
 
 Parameters (2 images in, 1 out): 0.28 M with the defaults. Chen et al. 2022, arXiv:2204.04676.
 """
@@ -31,24 +32,27 @@ VERSION = "1.0"
 
 
 class Config(Settings):
-    """Its settings."""
+    """Settings of NAFNet."""
 
     width: int = Field(
-        32, ge=1, le=4096, **setting("channels of the first level; each further one has twice", "channel")
+        32, ge=1, le=4096, **setting("channels of the first level; each further level has twice as many", "channel")
     )
     encoder: tuple[Count, ...] = Field((1, 1), min_length=1, max_length=8, **setting("blocks of each level, downwards"))
     middle: int = Field(1, ge=0, le=64, **setting("blocks at the lowest resolution"))
     decoder: int = Field(1, ge=0, le=64, **setting("blocks of each level, upwards"))
-    patch: int = Field(2, ge=1, le=16, **setting("pixels folded into channels at the input", "pixel"))
+    patch: int = Field(2, ge=1, le=16, **setting("side of the blocks of pixels folded into channels", "pixel"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network; any sizes, any number of spatial axes. It may give images larger by a whole factor."""
+    """Return the network. It takes any sizes and any number of spatial axes.
+
+    The output may be larger than the input by a whole factor.
+    """
     return NAFNet(config, inputs, outputs, rngs, dtype)
 
 
 class Block(nnx.Module):
-    """See the module."""
+    """Block of NAFNet, as the module describes it."""
 
     def __init__(self, rank: int, width: int, rngs: nnx.Rngs, dtype: Any) -> None:
         options: Any = {"rngs": rngs, "dtype": dtype}
@@ -62,7 +66,7 @@ class Block(nnx.Module):
         self.beta, self.gamma = (nnx.Param(jnp.zeros(width)) for _ in range(2))
 
     def __call__(self, x: Array) -> Array:
-        """Same shape."""
+        """Return an array of the same shape."""
         y = _gate(self.depthwise(self.widen(self.first_norm(x))))
         y = self.mix(y * self.attend(y.mean(range(1, y.ndim - 1), keepdims=True)))
         x = x + y * self.beta[...].astype(y.dtype)
@@ -71,7 +75,7 @@ class Block(nnx.Module):
 
 
 def _norm(width: int, rngs: nnx.Rngs, dtype: Any) -> nnx.LayerNorm:
-    """The variance as the mean of (x - m)^2, see `training.layers.GroupNorm`."""
+    """Layer normalisation with the variance as the mean of (x - m)^2; `training.layers.GroupNorm` says why."""
     return nnx.LayerNorm(width, epsilon=1e-6, use_fast_variance=False, rngs=rngs, dtype=dtype)
 
 
@@ -81,7 +85,7 @@ def _gate(x: Array) -> Array:
 
 
 class NAFNet(nnx.Module):
-    """See the module."""
+    """The network, as the module describes it."""
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         rank, options = len(inputs.spatial), {"rngs": rngs, "dtype": dtype}
@@ -104,7 +108,7 @@ class NAFNet(nnx.Module):
         self.head = nnx.Linear(widths[0], outputs[-1] * wide, kernel_init=zeros, rngs=rngs)  # float32
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *(factor spatial), outputs)."""
+        """Return (sample, *(factor spatial), outputs) for (sample, *spatial, inputs)."""
         spatial, skips = x.shape[1:-1], []
         x = self.stem(to_depth(pad_to(x, self.patch * 2 ** len(self.encoder)), self.patch))
         for blocks, down in zip(self.encoder, self.down, strict=True):

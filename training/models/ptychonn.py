@@ -1,12 +1,12 @@
-"""PtychoNN: diffraction patterns to amplitude and phase, by one encoder and a decoder for each.
+"""PtychoNN: amplitude and phase from diffraction patterns, by one encoder and one decoder for each output.
 
     y = [decoder(encoder(x)) for each channel of the output]                   see training/autoencoder.py
 
-The defaults are its Keras variant: encoder (32, 64, 128), decoders (128, 64, 32), nearest pixels. The PyTorch variant
-is `decoder=128,64,64 upsampling=bilinear`. With `groups=1,2` the second decoder gives two channels, for a phase as
-cosine and sine. The output is linear as in Keras: what the PyTorch variant puts behind it (sigmoid, pi tanh) belongs
-to the task's head. Beside the paper: several images in, any number of spatial axes, and sizes that pooling does not
-divide, which are padded and cropped.
+The defaults are those of its Keras variant: encoder (32, 64, 128), decoders (128, 64, 32), nearest-pixel upsampling.
+The PyTorch variant is `decoder=128,64,64 upsampling=bilinear`. With `groups=1,2` the second decoder gives two channels,
+for a phase as cosine and sine. The output is linear as in Keras: the functions that the PyTorch variant applies to it
+(sigmoid, pi tanh) belong to the task's head. Extensions of the paper: several input images, any number of spatial axes,
+and sizes that pooling does not divide, which are padded and cropped.
 
 Parameters (1 image in, 2 channels out): 1,154,210 with the defaults, 1,247,074 as in PyTorch. Cherukara et al., Appl.
 Phys. Lett. 117, 044103 (2020).
@@ -28,33 +28,37 @@ VERSION = "1.0"
 
 
 class Config(Settings):
-    """Its settings."""
+    """Settings of PtychoNN."""
 
     encoder: tuple[Count, ...] = Field(
-        (32, 64, 128), min_length=1, max_length=8, **setting("of each level, downwards", "channel")
+        (32, 64, 128), min_length=1, max_length=8, **setting("channels of each encoder level", "channel")
     )
     decoder: tuple[Count, ...] = Field(
-        (128, 64, 32), min_length=1, max_length=8, **setting("of each level, upwards", "channel")
+        (128, 64, 32), min_length=1, max_length=8, **setting("channels of each decoder level", "channel")
     )
     upsampling: Upsampling = Field("nearest", **setting("how a decoder doubles the resolution"))
     groups: tuple[Count, ...] | None = Field(
-        None, min_length=1, **setting("output channels of each decoder; none: one each", "channel")
+        None, min_length=1, **setting("output channels of each decoder; none: one decoder per channel", "channel")
     )
 
     @model_validator(mode="after")
     def _as_far_up_as_down(self) -> Self:
         if len(self.encoder) != len(self.decoder):
-            raise ValueError(f"decoder must be {len(self.encoder)}, one for each of encoder")
+            raise ValueError(f"decoder must be {len(self.encoder)} values, one for each of encoder")
         return self
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network; any sizes, any number of spatial axes. ValueError if `groups` do not add up."""
+    """Return the network. It takes any sizes and any number of spatial axes.
+
+    Raises:
+        ValueError: `groups` do not add up to the channels of the output.
+    """
     return PtychoNN(config, inputs, outputs, rngs, dtype)
 
 
 class PtychoNN(nnx.Module):
-    """See the module."""
+    """PtychoNN, as the module describes it."""
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         rank, before, how = len(inputs.spatial), config.encoder[-1], config.upsampling
@@ -64,6 +68,6 @@ class PtychoNN(nnx.Module):
         self.decoders = nnx.List([Decoder(rank, before, config.decoder, n, how, rngs, dtype) for n in groups])
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        """Return (sample, *spatial, outputs) for (sample, *spatial, inputs)."""
         code = self.encoder(pad_to(x, self.multiple))
         return crop(jnp.concatenate([decode(code) for decode in self.decoders], axis=-1), x.shape[1:-1])

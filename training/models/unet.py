@@ -1,12 +1,13 @@
 """U-Net with residual blocks, group normalisation and pixel shuffle.
 
-Input and output are folded by `patch` (blocks of pixels to channels): convolutions at full resolution with few
-channels cost most of a plain U-Net's time. Each level halves the resolution by folding again and widens; on the way
-back a linear layer and pixel shuffle double it, and the skip of that level is joined. The last layer starts at zero, so
-that training starts from the mean of the target. Sizes that the folding does not divide are padded and cropped.
+Blocks of pixels are folded into channels at the input and unfolded at the output (`patch`), because convolutions at
+full resolution with few channels take most of the time of a plain U-Net. Each level halves the resolution by folding
+again, and has more channels. On the way back, a linear layer and pixel shuffle double the resolution, and the skip
+connection of that level is concatenated. The last layer starts at zero, so training starts from the mean of the target.
+Sizes that the folding does not divide are padded and cropped.
 
-Parameters (2 images in, 1 out): 0.51 M with the defaults. Ronneberger et al., arXiv:1505.04597; residual blocks as
-He et al., arXiv:1512.03385.
+Parameters (2 images in, 1 out): 0.51 M with the defaults. Ronneberger et al., arXiv:1505.04597; residual blocks as He
+et al., arXiv:1512.03385.
 """
 
 from itertools import pairwise
@@ -29,22 +30,25 @@ VERSION = "1.0"
 
 
 class Config(Settings):
-    """Its settings."""
+    """Settings of the U-Net."""
 
     width: int = Field(32, ge=1, le=4096, **setting("channels of the first level", "channel"))
-    widening: tuple[Factor, ...] = Field((1, 2, 2), min_length=1, max_length=8, **setting("of each level, times width"))
-    blocks: int = Field(1, ge=1, le=16, **setting("residual blocks per level, on each way"))
-    patch: int = Field(2, ge=1, le=16, **setting("pixels folded into channels at the input", "pixel"))
-    groups: int = Field(8, ge=1, le=4096, **setting("of channels that are normalised together"))
+    widening: tuple[Factor, ...] = Field((1, 2, 2), min_length=1, max_length=8, **setting("channels per level / width"))
+    blocks: int = Field(1, ge=1, le=16, **setting("residual blocks per level, downwards and upwards"))
+    patch: int = Field(2, ge=1, le=16, **setting("side of the blocks of pixels folded into channels", "pixel"))
+    groups: int = Field(8, ge=1, le=4096, **setting("number of groups of channels in group normalisation"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network; any sizes, any number of spatial axes. It may give images larger by a whole factor."""
+    """Return the network. It takes any sizes and any number of spatial axes.
+
+    The output may be larger than the input by a whole factor.
+    """
     return UNet(config, inputs, outputs, rngs, dtype)
 
 
 class Block(nnx.Module):
-    """relu(x' + norm(conv(relu(norm(conv(x))))))), x' = x or a linear map of it."""
+    """Residual block relu(x' + norm(conv(relu(norm(conv(x)))))), where x' is x or a linear map of it."""
 
     def __init__(self, rank: int, inputs: int, outputs: int, groups: int, rngs: nnx.Rngs, dtype: Any) -> None:
         kernel, options = (3,) * rank, {"use_bias": False, "rngs": rngs, "dtype": dtype}
@@ -55,14 +59,14 @@ class Block(nnx.Module):
         self.skip = nnx.Linear(inputs, outputs, **options) if inputs != outputs else None
 
     def __call__(self, x: Array) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *spatial, outputs)."""
+        """Return (sample, *spatial, outputs) for (sample, *spatial, inputs)."""
         y = jax.nn.relu(self.first_norm(self.first(x)))
         y = self.second_norm(self.second(y))
         return jax.nn.relu(y + (self.skip(x) if self.skip else x))
 
 
 class UNet(nnx.Module):
-    """See the module."""
+    """The U-Net, as the module describes it."""
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         rank = len(inputs.spatial)
@@ -86,7 +90,7 @@ class UNet(nnx.Module):
         self.head = nnx.Linear(widths[0], outputs[-1] * wide, kernel_init=zeros, rngs=rngs)  # float32
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """(sample, *spatial, inputs) -> (sample, *(factor spatial), outputs)."""
+        """Return (sample, *(factor spatial), outputs) for (sample, *spatial, inputs)."""
         spatial = x.shape[1:-1]
         x = self.stem(to_depth(pad_to(x, self.patch * 2 ** (self.levels - 1)), self.patch))
         skips = []

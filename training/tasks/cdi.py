@@ -1,4 +1,4 @@
-"""Shape and phase of an object from its diffraction pattern."""
+"""Learning the shape and phase of an object from its diffraction pattern: inputs, heads, losses and recipes."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ from training.losses import cross_entropy
 
 TINY = 1e-30  # keeps an empty pattern finite
 SMALL = 1e-3  # keeps the relative error of an empty object finite
-FAINT = 0.01  # of the root mean square amplitude: below, the logarithm is nearly linear
+FAINT = 0.01  # relative to the root mean square amplitude; the logarithm is nearly linear below it
 
 
 def _relative(fields: Arrays) -> Array:
-    """log(1 + A / (FAINT rms A)), (sample, qy, qx, 1): the scale of the exposure does not matter."""
+    """log(1 + A / (FAINT rms A)), (sample, qy, qx, 1). It does not depend on the scale of the exposure."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
     faint = FAINT * rms + TINY
@@ -22,10 +22,10 @@ def _relative(fields: Arrays) -> Array:
 
 
 def _autocorrelation(fields: Arrays) -> Array:
-    """sum A^2 exp(2 pi i q.r) to its value at r = 0, real and imaginary part, (sample, y, x, 2); r = 0 at pixel N//2.
+    """sum A^2 exp(2 pi i q.r) over its value at r = 0, real and imaginary part, (sample, y, x, 2); r = 0 at pixel N//2.
 
-    It is where the object is, so that a convolutional network sees near one another what belongs together: after 5
-    epochs on 10,000 patterns the loss of a U-Net is 0.52, without it 0.60.
+    It lies where the object lies, so a convolutional network finds related values near one another. After 5 epochs on
+    10,000 patterns the loss of a U-Net is 0.52 with it and 0.60 without it.
     """
     intensity = fields["amplitude"] ** 2
     found = near_field(intensity) / (jnp.mean(intensity, axis=(1, 2), keepdims=True) + TINY)
@@ -48,8 +48,11 @@ def _tanh(output: Array) -> Arrays:
 
 
 def _wave(prediction: Arrays, truth: Arrays) -> Array:
-    """sqrt(sum |p - t|^2 / sum |t|^2) of the waves p, t = shape exp(i phase), TINY^2 per pixel added to each sum."""
-    # |p - t|^2 without the waves: its gradient is smooth where both are 0
+    """sqrt(sum |p - t|^2 / sum |t|^2) of the waves p, t = shape exp(i phase).
+
+    SMALL^2 per pixel is added to each sum.
+    """
+    # |p - t|^2 by the law of cosines, without forming the waves: its gradient is smooth where both are 0
     modulus, exact = prediction["shape"], truth["shape"]
     cosine = jnp.cos(prediction["phase"] - truth["phase"])
     error = jnp.mean(modulus**2 + exact**2 - 2 * modulus * exact * cosine, (1, 2))
@@ -58,22 +61,22 @@ def _wave(prediction: Arrays, truth: Arrays) -> Array:
 
 
 def _circular(prediction: Arrays, truth: Arrays) -> Array:
-    """Mean of 1 - cos(phase error), weighted with the exact shape; the predicted shape is not read."""
+    """Mean of 1 - cos(phase error), weighted with the exact shape. The predicted shape does not matter."""
     exact = truth["shape"]
     weight = jnp.sum(exact, (1, 2)) + SMALL
     return jnp.sum(exact * (1 - jnp.cos(prediction["phase"] - truth["phase"])), (1, 2)) / weight
 
 
 def _shares(prediction: Arrays, truth: Arrays) -> Array:
-    """Cross entropy of shape and of (phase + pi) / 2 pi, each as a share."""
+    """Cross entropy of the shape plus that of (phase + pi) / 2 pi, both values from 0 to 1."""
     p, t = (values["phase"] / (2 * jnp.pi) + 0.5 for values in (prediction, truth))
     of_shape = jnp.mean(cross_entropy(prediction["shape"], truth["shape"]), (1, 2))
     return of_shape + jnp.mean(cross_entropy(p, t), (1, 2))
 
 
-RELATIVE = Derived(("amplitude",), _relative, "", "logarithm of the amplitude, free of its scale")
+RELATIVE = Derived(("amplitude",), _relative, "", "logarithm of the amplitude, independent of its scale")
 AUTOCORRELATION = Derived(
-    ("amplitude",), _autocorrelation, "", "of the object, complex: what the intensity transforms to"
+    ("amplitude",), _autocorrelation, "", "complex autocorrelation of the object (Fourier transform of the intensity)"
 )
 
 LEARN = Learn(
@@ -83,24 +86,25 @@ LEARN = Learn(
         "amplitude": ("amplitude",),
     },
     heads={
-        "polar": Head("sigmoid of the first; angle of the point (second, third)", 3, _polar),
-        "sigmoid": Head("sigmoid of the first; 2 pi sigmoid - pi of the second (CDI NN)", 2, _sigmoid),
-        "tanh": Head("sigmoid of the first; pi tanh of the second (PtychoNN)", 2, _tanh),
+        "polar": Head("shape: sigmoid of channel 0; phase: angle of the point (channel 1, channel 2)", 3, _polar),
+        "sigmoid": Head("shape: sigmoid of channel 0; phase: 2 pi sigmoid - pi of channel 1 (CDI NN)", 2, _sigmoid),
+        "tanh": Head("shape: sigmoid of channel 0; phase: pi tanh of channel 1 (PtychoNN)", 2, _tanh),
     },
     losses={
-        "cross_entropy": Loss("of shape and of (phase + pi) / 2 pi, each a share of 1", _shares),
-        "wave": Loss("root of error^2 to truth^2 of shape exp(i phase)", _wave),
-        "circular": Loss("1 - cos of the phase error, weighted with the exact shape", _circular),
+        "cross_entropy": Loss("weight of the cross entropy of shape and (phase + pi) / 2 pi, both 0 to 1", _shares),
+        "wave": Loss("weight of sqrt(sum |error|^2 / sum |truth|^2) of the wave shape exp(i phase)", _wave),
+        "circular": Loss("weight of 1 - cos(phase error), averaged with the exact shape as weight", _circular),
     },
     scalars=("noise", "coherence", "edge"),
-    symmetries=("flip_x",),  # the others turn a canonical object into one that is not
+    symmetries=("flip_x",),  # other symmetries would turn an object out of its canonical orientation
     recipes={
         "default": {
             "optimizer": {"learning_rate": 2e-3},
             "batch_size": 64,
             "loss": {"relative": 0, "cross_entropy": 0, "wave": 1, "circular": 1},
         },
-        # Cherukara, Nashed and Harder 2018: two networks, each by its own cross entropy, raw amplitudes, Adam.
+        # Cherukara, Nashed and Harder 2018: two networks, each trained with its own cross entropy, on raw amplitudes,
+        # by Adam.
         "published": {
             "model": {"name": "cdinn"},
             "input": "amplitude",

@@ -1,4 +1,4 @@
-"""Phase under a focused probe from its diffraction pattern."""
+"""Learning the phase under a focused probe from its diffraction pattern: inputs and recipes."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ TINY = 1e-30  # keeps an empty pattern finite
 
 
 def _relative(fields: Arrays) -> Array:
-    """A / rms A, (sample, qy, qx, 1): neither the dose nor the unit of counts matters."""
+    """Amplitude A / rms A, (sample, qy, qx, 1). It depends neither on the dose nor on the unit of counts."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
     return (amplitude / (rms + TINY))[..., None]
@@ -16,19 +16,19 @@ def _relative(fields: Arrays) -> Array:
 
 LEARN = Learn(
     inputs={
-        "relative": (Derived(("amplitude",), _relative, "", "amplitude, to its root mean square"),),
+        "relative": (Derived(("amplitude",), _relative, "", "amplitude divided by its root mean square"),),
         "amplitude": ("amplitude",),
     },
     scalars=("dose", "voltage", "sampling"),
     recipes={
-        # Patterns tell no constant of a phase, so none is learned.
+        # A pattern does not depend on a constant phase, so the loss ignores it.
         "default": {
             "optimizer": {"learning_rate": 2e-3},
             "batch_size": 64,
             "loss": {"relative": 0, "l1": 1, "aligned": True},
         },
-        # deep-phase-imaging: raw amplitudes, plain gradient descent on the mean absolute error. Its code takes the
-        # first sample of each batch alone into the loss; here all count.
+        # deep-phase-imaging: raw amplitudes, plain gradient descent on the mean absolute error. The published code
+        # computes the loss of the first sample of each batch only; here all samples count.
         "published": {
             "model": {"name": "dledi"},
             "input": "amplitude",

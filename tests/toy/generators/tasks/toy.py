@@ -1,4 +1,4 @@
-"""Steps of random height, blurred."""
+"""Lines with a step of random height, and the same lines blurred."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ VERSION = 1
 
 
 class Recipe(recipe.Recipe):
-    """Every setting of the task."""
+    """Settings of the task."""
 
     size: int = Field(33, ge=4, **setting("pixels of a line"))
-    height: Annotated[Range, within(0)] = Field(Range(low=1, high=2), **setting("of the step"))
+    height: Annotated[Range, within(0)] = Field(Range(low=1, high=2), **setting("height of the step"))
     pixel: Annotated[float, within(0, above=True)] = Field(0.5, **setting("width of a pixel", "nm"))
-    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation"))
-    expectation: bool = Field(False, **setting("store the line without noise, too"))
+    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation of the noise"))
+    expectation: bool = Field(False, **setting("also store the blurred line without noise"))
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         return {"x": self.size, "edge": 2}
 
     def optional(self) -> frozenset[str]:
-        """The optional fields that are stored."""
+        """Return the optional fields that are stored."""
         return frozenset({"expected"} if self.expectation else ())
 
 
@@ -39,20 +39,20 @@ RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one line, in the dtypes of the schema."""
+    """The random parameters of one line, in the dtypes of the schema."""
 
     height: np.float32
     edges: np.ndarray
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """The parameters of one line, from the stream `shape`."""
+    """Draw the parameters of one line from the stream `shape`."""
     edges = np.sort(rng.shape.integers(0, recipe.size, 2)).astype(np.int32)
     return Parameters(np.float32(recipe.height.draw(rng.shape)), edges)
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Lines and their images without noise, (sample, x) float32."""
+    """Return lines and their blurred images without noise, (sample, x) float32."""
     line = np.zeros((len(block), recipe.size), np.float32)
     for row, parameters in zip(line, block, strict=True):
         row[parameters.edges[0] : parameters.edges[1] + 1] = parameters.height
@@ -61,7 +61,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Gaussian noise, from the stream `noise` of each sample."""
+    """Add Gaussian noise from the stream `noise` of each sample."""
     expected = arrays["blurred"]
     noise = np.stack([recipe.noise * rng.noise.standard_normal(recipe.size) for rng in rngs])
     measured = arrays | {"blurred": (expected + noise).astype(np.float32)}
@@ -69,5 +69,5 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """The place of each pixel."""
+    """Return the position of each pixel [nm]."""
     return {"position": recipe.pixel * np.arange(recipe.size)}

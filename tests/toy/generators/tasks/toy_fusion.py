@@ -1,4 +1,4 @@
-"""Smooth random images, averaged."""
+"""Smooth random images, and their means over pixels and over channels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ FACTOR, CHANNELS = 3, 2
 
 
 class Recipe(recipe.Recipe):
-    """Every setting of the task."""
+    """Settings of the task."""
 
-    size: int = Field(12, ge=3, multiple_of=FACTOR, **setting("pixels of a fine image along y; along x 3 more"))
-    noise: Annotated[float, within(0)] = Field(0.01, **setting("standard deviation"))
+    size: int = Field(12, ge=3, multiple_of=FACTOR, **setting("pixels of a fine image along y; 3 more along x"))
+    noise: Annotated[float, within(0)] = Field(0.01, **setting("standard deviation of the noise"))
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         fine = {"y": self.size, "x": self.size + FACTOR}
         return fine | {f"{dim}low": n // FACTOR for dim, n in fine.items()} | {"channel": CHANNELS}
 
@@ -34,19 +34,19 @@ RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one sample."""
+    """The random parameters of one sample."""
 
     sampling: np.float32
     waves: np.ndarray  # (channel, wave, 3): frequencies along y and x [1/pixel], phase
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """From the stream `shape`."""
+    """Draw the parameters of one sample from the stream `shape`."""
     return Parameters(np.float32(0.5), rng.shape.uniform(-1, 1, (CHANNELS, 3, 3)))
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Sums of waves, and their means."""
+    """Return sums of waves, and their means."""
     sizes = recipe.sizes()
     y, x = np.ogrid[: sizes["y"], : sizes["x"]]
     waves = np.stack([one.waves for one in block])[..., None, None]
@@ -56,12 +56,12 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Gaussian noise, from the stream `noise` of each sample."""
+    """Add Gaussian noise from the stream `noise` of each sample."""
     shape = arrays["low"].shape[1:]
     noise = np.stack([recipe.noise * rng.noise.standard_normal(shape) for rng in rngs])
     return arrays | {"low": (arrays["low"] + noise).astype(np.float32)}
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """None."""
+    """Return no fields: the task has none without a sample axis."""
     return {}

@@ -1,4 +1,4 @@
-"""Discs."""
+"""Images of discs and their masks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ VERSION = 1
 
 
 class Recipe(recipe.Recipe):
-    """Every setting of the task."""
+    """Settings of the task."""
 
-    size: int = Field(12, ge=8, **setting("pixels of an image along y; along x one more"))
-    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation"))
+    size: int = Field(12, ge=8, **setting("pixels of an image along y; one more along x"))
+    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation of the noise"))
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         return {"y": self.size, "x": self.size + 1}
 
 
@@ -32,16 +32,16 @@ RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one image, in the dtypes of the schema."""
+    """The random parameters of one image, in the dtypes of the schema."""
 
     radius: np.float32
     direction: np.float32
     kind: np.uint8
-    place: np.ndarray
+    place: np.ndarray  # (2,): y and x [pixel]
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """From the stream `shape`."""
+    """Draw the parameters of one image from the stream `shape`."""
     radius = rng.shape.uniform(0.15, 0.35) * recipe.size
     kind = np.uint8(radius > 0.25 * recipe.size)
     direction = np.float32(rng.shape.uniform(-np.pi, np.pi))
@@ -49,7 +49,7 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Masks, and images without noise."""
+    """Return masks, and images without noise."""
     sizes = recipe.sizes()
     y, x = np.ogrid[: sizes["y"], : sizes["x"]]
     masks, images = [], []
@@ -62,12 +62,12 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Gaussian noise, from the stream `noise` of each sample."""
+    """Add Gaussian noise from the stream `noise` of each sample."""
     shape = arrays["image"].shape[1:]
     noise = np.stack([recipe.noise * rng.noise.standard_normal(shape) for rng in rngs])
     return arrays | {"image": (arrays["image"] + noise).astype(np.float32)}
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """None."""
+    """Return no fields: the task has none without a sample axis."""
     return {}

@@ -1,4 +1,4 @@
-"""A bright spot that goes round an axis."""
+"""Tilt series of a bright spot that moves around an axis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ VERSION = 1
 
 
 class Recipe(recipe.Recipe):
-    """Every setting of the task."""
+    """Settings of the task."""
 
-    size: int = Field(11, ge=4, **setting("pixels of a view along y; along x one more"))
-    tilts: int = Field(4, ge=1, **setting("views of a series"))
-    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation"))
+    size: int = Field(11, ge=4, **setting("pixels of a view along y; one more along x"))
+    tilts: int = Field(4, ge=1, **setting("views per series"))
+    noise: Annotated[float, within(0)] = Field(0.1, **setting("standard deviation of the noise"))
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         return {"y": self.size, "x": self.size + 1, "tilt": self.tilts}
 
 
@@ -34,21 +34,21 @@ RECIPES: Mapping[str, Recipe] = {"default": Recipe()}
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one series, in the dtypes of the schema."""
+    """The random parameters of one series, in the dtypes of the schema."""
 
     angle: np.ndarray
     background: np.float32
-    place: np.ndarray  # (2,): along y, and radius, to the size
+    place: np.ndarray  # (2,): position along y and radius, relative to the size
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """From the stream `shape`."""
+    """Draw the parameters of one series from the stream `shape`."""
     angle = (rng.shape.uniform(0, 6) + np.linspace(-1, 1, recipe.tilts)).astype(np.float32)
     return Parameters(angle, np.float32(rng.shape.uniform(0, 1)), rng.shape.uniform(0.2, 0.4, 2))
 
 
 def simulate_slice(recipe: Recipe, block: Sequence[Parameters], index: tuple[int, ...]) -> Arrays:
-    """One view (sample, y, x) of each series, with its background."""
+    """Return one view (sample, y, x) of each series, clean and with its background."""
     sizes = recipe.sizes()
     y, x = np.ogrid[: sizes["y"], : sizes["x"]]
     rows = []
@@ -65,12 +65,12 @@ simulate = Sliced(find_task("toy_series"), simulate_slice)
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Gaussian noise, from the stream `noise` of each sample."""
+    """Add Gaussian noise from the stream `noise` of each sample."""
     shape = arrays["noisy"].shape[1:]
     noise = np.stack([recipe.noise * rng.noise.standard_normal(shape) for rng in rngs])
     return arrays | {"noisy": (arrays["noisy"] + noise).astype(np.float32)}
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """None."""
+    """Return no fields: the task has none without a sample axis."""
     return {}

@@ -1,4 +1,4 @@
-"""The line without its blur."""
+"""Classical methods for the line without its blur."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,12 @@ from inference.contract import Arrays, Method, Report, Setting, Shown
 
 
 def deconvolve(fields: Arrays, *, noise: float) -> dict[str, np.ndarray]:
-    """Wiener's filter H / (H^2 + n), H(f) = (1 + 2 cos 2 pi f) / 3. noise: n [1], power of noise over that of lines."""
+    """Wiener's filter H / (H^2 + n), with H(f) = (1 + 2 cos 2 pi f) / 3.
+
+    Args:
+        fields: the blurred line.
+        noise: n [1], power of noise over that of lines.
+    """
     blurred = fields["blurred"]
     length = blurred.shape[-1]
     transfer = (1 + 2 * np.cos(2 * np.pi * np.fft.rfftfreq(length))) / 3
@@ -17,7 +22,7 @@ def deconvolve(fields: Arrays, *, noise: float) -> dict[str, np.ndarray]:
 
 
 def identity(fields: Arrays) -> dict[str, np.ndarray]:
-    """The measurement itself."""
+    """Return the measurement itself."""
     return {"line": fields["blurred"]}
 
 

@@ -1,4 +1,4 @@
-"""Fine images without a network."""
+"""A classical method for fine images."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from inference.contract import Arrays, Method, Report, Shown
 
 
 def repeat(fields: Arrays) -> dict[str, np.ndarray]:
-    """Each pixel of `low` repeated, to the size of `guide`."""
+    """Repeat each pixel of `low` to the size of `guide`."""
     low, shape = fields["low"], fields["guide"].shape[1:]
     for axis, length in zip((2, 3), shape, strict=True):
         low = np.repeat(low, length // low.shape[axis], axis)

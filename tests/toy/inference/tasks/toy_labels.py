@@ -1,4 +1,4 @@
-"""The mask by a threshold."""
+"""A classical method for the mask: a threshold."""
 
 from collections.abc import Mapping
 
@@ -8,16 +8,16 @@ from inference.contract import Arrays, Method, Report, Setting, Shown
 
 
 def threshold(fields: Arrays, *, level: float) -> dict[str, np.ndarray]:
-    """The disc where the image is above a level [1]."""
+    """Return a disc where the image is above a level [1]."""
     return {"mask": (fields["image"] > level).astype(np.uint8)}
 
 
 METHODS: Mapping[str, Method] = {
     "threshold": Method(
-        about="the disc is bright",
+        about="pixels above a threshold",
         needs=("image",),
         solve=threshold,
-        settings={"level": Setting("of the image", "1", (0.1, 0.3, 0.5, 0.7))},
+        settings={"level": Setting("threshold of the image", "1", (0.1, 0.3, 0.5, 0.7))},
     )
 }
 

@@ -1,4 +1,4 @@
-"""The image without a network."""
+"""A classical method for the image."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,12 @@ from inference.contract import Arrays, Method, Report, Setting, Shown
 
 
 def spread(fields: Arrays, *, size: float) -> dict[str, np.ndarray]:
-    """An even image of the right sum. size: pixels along y, one less than along x."""
+    """Return a uniform image with the right sum.
+
+    Args:
+        fields: the sinogram and its angles.
+        size: pixels along y; there is one more along x.
+    """
     shape = (int(size), int(size) + 1)
     level = fields["sinogram"].sum((1, 2)) / fields["angle"].shape[1] / np.prod(shape)
     return {"image": np.broadcast_to(level[:, None, None], (len(level), *shape)).astype(np.float32)}
@@ -16,7 +21,7 @@ def spread(fields: Arrays, *, size: float) -> dict[str, np.ndarray]:
 
 METHODS: Mapping[str, Method] = {
     "even": Method(
-        about="the mean",
+        about="a uniform image with the right mean",
         needs=("sinogram", "angle"),
         solve=spread,
         settings={"size": Setting("pixels along y", "pixel", (12,), least=1, whole=True)},

@@ -1,4 +1,4 @@
-"""Clean views without a network."""
+"""A classical method for clean views."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from inference.contract import Arrays, Method, Report, Shown
 
 
 def smooth(fields: Arrays) -> dict[str, np.ndarray]:
-    """Without the background, the mean of three neighbours along x, of views (slice, y, x)."""
+    """Subtract the background, then average three neighbours along x, for views (slice, y, x)."""
     views = fields["noisy"] - fields["background"][:, None, None]
     return {"clean": (np.roll(views, 1, -1) + views + np.roll(views, -1, -1)) / np.float32(3)}
 

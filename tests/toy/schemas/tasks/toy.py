@@ -1,4 +1,4 @@
-"""A blurred line and what it was: the smallest task that uses every part of the contract."""
+"""A line from its blurred image: the smallest task that uses every part of the contract."""
 
 from schemas.grids import Ambiguities, Grid
 from schemas.task import Field, Task
@@ -6,16 +6,16 @@ from schemas.task import Field, Task
 TASK = Task(
     name="toy",
     version="1.0",
-    about="a blurred line and what it was",
+    about="a line from its blurred image",
     formula="blurred = (line[x - 1] + line[x] + line[x + 1]) / 3, periodic, when noise=0",
     ambiguities=Ambiguities(),
     grids=(Grid(("x",)),),
     fields=(
         Field("blurred", ("sample", "x"), "float32", "1", "input", "the measured line"),
-        Field("line", ("sample", "x"), "float32", "1", "target", "what was to be seen"),
-        Field("expected", ("sample", "x"), "float32", "1", "auxiliary", "without noise", optional=True),
-        Field("position", ("x",), "float64", "nm", "auxiliary", "of each pixel"),
-        Field("height", ("sample",), "float32", "1", "parameter", "of the step"),
+        Field("line", ("sample", "x"), "float32", "1", "target", "the line without blur"),
+        Field("expected", ("sample", "x"), "float32", "1", "auxiliary", "blurred line without noise", optional=True),
+        Field("position", ("x",), "float64", "nm", "auxiliary", "position of each pixel"),
+        Field("height", ("sample",), "float32", "1", "parameter", "height of the step"),
         Field("edges", ("sample", "edge"), "int32", "1", "parameter", "first and last pixel of the step"),
     ),
 )

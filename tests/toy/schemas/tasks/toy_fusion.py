@@ -1,4 +1,4 @@
-"""Coarse images of several channels and a fine guide: the fine images."""
+"""Fine images of several channels, from coarse images of these channels and one fine guide image."""
 
 from schemas.grids import Grid
 from schemas.task import Field, Task

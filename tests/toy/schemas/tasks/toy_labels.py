@@ -1,4 +1,4 @@
-"""An image of a disc and its mask; its border belongs to neither."""
+"""Mask of a disc from its image. The border of the disc belongs to neither class."""
 
 from math import pi
 
@@ -15,9 +15,9 @@ TASK = Task(
     grids=(Grid(("y", "x")),),
     fields=(
         Field("image", IMAGE, "float32", "1", "input", "the measured image"),
-        Field("mask", IMAGE, "uint8", "1", "target", "of the disc", classes=("void", "disc", "ignore")),
-        Field("radius", ("sample",), "float32", "pixel", "parameter", "of the disc"),
-        Field("direction", ("sample",), "float32", "rad", "parameter", "of the slope", period=2 * pi),
-        Field("kind", ("sample",), "uint8", "1", "parameter", "of the disc", classes=("small", "large")),
+        Field("mask", IMAGE, "uint8", "1", "target", "mask of the disc", classes=("void", "disc", "ignore")),
+        Field("radius", ("sample",), "float32", "pixel", "parameter", "radius of the disc"),
+        Field("direction", ("sample",), "float32", "rad", "parameter", "direction of the slope", period=2 * pi),
+        Field("kind", ("sample",), "uint8", "1", "parameter", "kind of the disc", classes=("small", "large")),
     ),
 )

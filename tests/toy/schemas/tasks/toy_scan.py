@@ -1,4 +1,4 @@
-"""Projections of an image at angles of its own, and the image."""
+"""Image from its projections, which are taken at angles that differ from sample to sample."""
 
 from schemas.grids import Grid
 from schemas.task import Field, Task
@@ -14,7 +14,7 @@ TASK = Task(
     grids=(Grid(("y", "x")), Grid(("angle_index", "detector"))),
     fields=(
         Field("sinogram", ("sample", "angle_index", "detector"), "float32", "1", "input", "the projections"),
-        Field("image", ("sample", "y", "x"), "float32", "1", "target", "what is projected"),
-        Field("angle", ("sample", "angle_index"), "float32", "rad", "parameter", "of each projection"),
+        Field("image", ("sample", "y", "x"), "float32", "1", "target", "the projected image"),
+        Field("angle", ("sample", "angle_index"), "float32", "rad", "parameter", "angle of each projection"),
     ),
 )

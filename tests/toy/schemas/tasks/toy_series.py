@@ -1,4 +1,4 @@
-"""Noisy views of a turned body: the clean ones. Each view is a sample to a network."""
+"""Clean views from noisy views of a turned body. Each view is a sample of its own for a network."""
 
 from schemas.grids import Grid
 from schemas.task import Field, Task
@@ -15,7 +15,7 @@ TASK = Task(
     fields=(
         Field("noisy", VIEWS, "float32", "1", "input", "the measured views"),
         Field("clean", VIEWS, "float32", "1", "target", "without noise and background"),
-        Field("angle", ("sample", "tilt"), "float32", "rad", "parameter", "of each view"),
-        Field("background", ("sample",), "float32", "1", "parameter", "of all views"),
+        Field("angle", ("sample", "tilt"), "float32", "rad", "parameter", "angle of each view"),
+        Field("background", ("sample",), "float32", "1", "parameter", "background of all views"),
     ),
 )

@@ -1,4 +1,4 @@
-"""A dense network whose few numbers in the middle are drawn: it has a loss of its own."""
+"""A small variational autoencoder: the few values in its middle are drawn, and it has a loss of its own."""
 
 from math import prod
 from typing import Any
@@ -13,22 +13,22 @@ from training.contract import Array, Inputs, Shape
 
 FIT = "any"
 VERSION = "1.0"
-LOSSES = {"kl": "divergence of the numbers in the middle from normal ones"}
+LOSSES = {"kl": "weight of the divergence of the middle values from a normal distribution"}
 
 
 class Config(Settings):
-    """Its settings."""
+    """Settings of the network."""
 
-    middle: int = Field(4, ge=1, **setting("numbers in the middle"))
+    middle: int = Field(4, ge=1, **setting("number of values in the middle"))
 
 
 def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
-    """The network."""
+    """Return the network."""
     return VAE(config, inputs, outputs, rngs, dtype)
 
 
 class VAE(nnx.Module):
-    """See the module."""
+    """The variational autoencoder."""
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.outputs = outputs
@@ -36,7 +36,7 @@ class VAE(nnx.Module):
         self.decode = nnx.Linear(config.middle, prod(outputs), rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> tuple[Array, dict[str, Array]]:
-        """(sample, *inputs.shape) -> (sample, *outputs), and the divergence (sample,)."""
+        """Return (sample, *outputs) for (sample, *inputs.shape), and the divergence (sample,)."""
         mean, logarithm = jnp.split(self.encode(x.reshape(len(x), -1)).astype(jnp.float32), 2, axis=-1)
         drawn = 0 if key is None else jnp.exp(logarithm / 2) * jax.random.normal(key, mean.shape)
         divergence = 0.5 * jnp.sum(mean**2 + jnp.exp(logarithm) - 1 - logarithm, axis=-1)

@@ -1,4 +1,4 @@
-"""The line from its blurred image."""
+"""Learning a line from its blurred image."""
 
 from training.contract import Learn
 

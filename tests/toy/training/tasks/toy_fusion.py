@@ -1,4 +1,4 @@
-"""Fine images from coarse ones."""
+"""Learning fine images from coarse ones."""
 
 import jax.numpy as jnp
 
@@ -6,7 +6,7 @@ from training.contract import Array, Arrays, Derived, Learn, Sizes
 
 
 def _enlarged(fields: Arrays, sizes: Sizes) -> Array:
-    """Each pixel of `low` repeated, (sample, y, x, channel)."""
+    """Return `low` with each pixel repeated, (sample, y, x, channel)."""
     values = jnp.moveaxis(fields["low"], 1, -1)
     for axis, (dim, coarse) in enumerate((("y", "ylow"), ("x", "xlow")), 1):
         values = jnp.repeat(values, sizes[dim] // sizes[coarse], axis)

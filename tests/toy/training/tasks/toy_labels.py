@@ -1,4 +1,4 @@
-"""The mask from the image."""
+"""Learning a mask from an image."""
 
 from training.contract import Learn
 

@@ -1,4 +1,4 @@
-"""The image from its projections."""
+"""Learning an image from its projections."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ SHAPE = ("y", "x", "detector")
 
 
 def _rays(angle: Array, lengths: tuple[int, ...]) -> Array:
-    """Weights (sample, angle, detector, y, x)."""
+    """Return weights (sample, angle, detector, y, x) of the pixels in each value of the sinogram."""
     y, x, t = (jnp.arange(n) - (n - 1) / 2 for n in lengths)
     turn = angle[..., None, None]
     place = jnp.cos(turn) * x + jnp.sin(turn) * y[:, None]
@@ -16,12 +16,12 @@ def _rays(angle: Array, lengths: tuple[int, ...]) -> Array:
 
 
 def forward(image: Array, fields: Arrays, sizes: Sizes) -> Array:
-    """(sample, y, x) -> (sample, angle, detector)."""
+    """Project images (sample, y, x) to sinograms (sample, angle, detector)."""
     return jnp.einsum("sadyx,syx->sad", _rays(fields["angle"], tuple(sizes[dim] for dim in SHAPE)), image)
 
 
 def adjoint(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
-    """(sample, angle, detector) -> (sample, y, x)."""
+    """Project sinograms (sample, angle, detector) back to images (sample, y, x)."""
     return jnp.einsum("sadyx,sad->syx", _rays(fields["angle"], tuple(sizes[dim] for dim in SHAPE)), sinogram)
 
 
@@ -30,11 +30,11 @@ def _projected(fields: Arrays, sizes: Sizes) -> Array:
 
 
 def _mirrored(fields: dict[str, Array]) -> dict[str, Array]:
-    """x to -x: the same projections belong to the angles pi - angle."""
+    """Reverse x: the same projections then belong to the angles pi - angle."""
     return {"image": jnp.flip(fields["image"], -1), "angle": jnp.pi - fields["angle"]}
 
 
-BACK = Derived(("sinogram", "angle"), _projected, "", "projected back", sized=True, by="field")
+BACK = Derived(("sinogram", "angle"), _projected, "", "back projection", sized=True, by="field")
 
 LEARN = Learn(
     inputs={"sinogram": ("sinogram",), "back": (BACK,)},

@@ -1,4 +1,4 @@
-"""Clean views from noisy ones."""
+"""Learning clean views from noisy ones."""
 
 from training.contract import Learn, Like
 
