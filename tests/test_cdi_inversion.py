@@ -354,7 +354,7 @@ def test_what_layers_give_is_drawn(store: Path, train: Command, infer: Command) 
     refused(infer(*command, "--layers", "encode"), "--layers encode", "no such layer")
     refused(infer("--method", "hio", "--data", store, "--activations", "a.png"), "--activations", "--model")
     refused(infer(*command[:-1], "maps"), "--activations maps", ".png")
-    refused(infer(*command, "--refine", 3), "--refine 3: means nothing with --activations")
+    refused(infer(*command, "--refine", 3), "--refine 3: has no effect with --activations")
     refused(infer(*command[:-2], "--layers", "a"), "--layers a", "--activations")
     assert train("--data", store, "--model", "mlp", "--epochs", 1, "--out", "dense")[0] == 0
     refused(infer("--model", "dense", *command[2:]), "--activations", "no layers that give images")

@@ -189,7 +189,7 @@ def show(found: Evaluation) -> None:
 
     several = len(found.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = found.main.report.told(found.main.summaries[found.main.runs[0].name])
+    keys = found.main.report.printed(found.main.summaries[found.main.runs[0].name])
     for key in keys:
         unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
         table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
