@@ -193,8 +193,8 @@ METHODS: Mapping[str, Method] = {
         },
     ),
     "single_material": Method(
-        about="registration of the images, then least squares over all planes for a single material (Paganin et al. 2002 "
-        "for one plane)",
+        about="registration of the images, then least squares over all planes for a single material (Paganin et al. "
+        "2002 for one plane)",
         needs=TRANSPORT.needs,
         uses=("phase_component",),
         solve=single_material,
