@@ -91,9 +91,9 @@ def test_the_report_has_a_section_per_split_and_says_once_what_was_seen(evaluate
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings[0] == "Errors by split"
     for split in ("train", "test"):
-        for name in ("Scores", "Samples", "Errors", "The worst"):
+        for name in ("Scores", "Samples", "Errors", "Worst samples"):
             assert len([h for h in headings if h.startswith(f"{name}, split {split}")]) == 1
-    assert text.count("net was trained with these samples: these scores are no test") == 1
+    assert text.count("net was trained with these samples; these scores are not an independent test") == 1
     assert headings.count("Methods") == headings.count("Provenance") == 1
     assert text.count("test / train") == 1
     share = metrics("both")["splits"]["train"]["ratios"]["net"]

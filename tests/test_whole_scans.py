@@ -161,9 +161,9 @@ def test_the_command_line_tells_shows_and_bounds_them(evaluate: Command) -> None
     for said in (
         "Images of whole scans",
         "frc_half_bit [1/nm] ↑",
-        "half a bit",
+        "half-bit threshold",
         "3 scans: overlap",
-        "A point is a scan",
+        "Each point is one scan",
     ):
         assert said in page, said
 
@@ -175,7 +175,12 @@ def test_figures_hold_all_methods(found: Evaluation) -> None:
     assert curves is not None
     assert len(curves.axes) == 3
     for axis in curves.axes:
-        assert {line.get_label() for line in axis.lines} == {"idpc", "exact", "half a bit", "1/2 (1/7 of halves)"}
+        assert {line.get_label() for line in axis.lines} == {
+            "idpc",
+            "exact",
+            "half-bit threshold",
+            "1/2 (1/7 between halves)",
+        }
     assert shown is not None
     assert len([axis for axis in shown.axes if axis.images]) == 3 * 3
     assert len({axis.images[0].get_clim() for axis in shown.axes if axis.images}) == 1  # one scale of grey

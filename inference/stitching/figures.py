@@ -60,8 +60,8 @@ def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> Non
         points = np.flatnonzero(worth.counts).tolist()
         axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
     first = compared[0][1]
-    axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half a bit")
-    axis.axhline(RESOLVED, color=LIMIT, linewidth=0.9, linestyle=":", label="1/2 (1/7 of halves)")
+    axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half-bit threshold")
+    axis.axhline(RESOLVED, color=LIMIT, linewidth=0.9, linestyle=":", label="1/2 (1/7 between halves)")
     axis.set_xlim(0, 1.02 * first.frequency[-1])
 
 
