@@ -381,5 +381,5 @@ def test_settings_that_mean_nothing_are_refused_before_anything_is_written(
     generate("--task", "cdi", "--n", 2, "--test", 2, "--scheduler", "synchronous", "--set", "image_size=16")
     refused(infer("--method", "hio", "--data", "cdi.zarr", "--set", setting, "--out", "p.zarr"), setting.split("=")[0])
     tiles = ("--method", "hio", "--data", "cdi.zarr", "--set", "threshold=0.1", "--tile", 8, "--out", "p.zarr")
-    refused(infer(*tiles), "--tile 8: hio gives nothing on the grid of its input")
+    refused(infer(*tiles), "--tile 8: hio predicts nothing on the grid of its input")
     assert not Path("p.zarr").exists()

@@ -274,7 +274,7 @@ def test_a_network_is_used_like_a_method(
     assert {length for length, _ in model.calls} == {16, 8}
     network(Network(model.card.task, 33, sha="cd"))
     refused(infer("--model", "runs/my-net/best", "--data", toy), "weights is abab")
-    said = "--refine 5: nothing follows networks of task toy", "leave it out (tasks whose networks are followed: cdi"
+    said = "--refine 5: networks of task toy have no finishing step", "leave it out (tasks with such a step: cdi"
     refused(infer("--model", "runs/my-net/best", "--data", toy, "--refine", 5), *said)
 
 
@@ -307,7 +307,7 @@ def test_networks_that_do_not_fit_are_refused(toy: Path, generate: Command, infe
     wrong.accepts = lambda task, sizes: ["schema 9.0 is newer than this program's"]
     refused(infer("--model", "net", "--data", toy), "cannot read toy.zarr: schema 9.0 is newer")
     network(Network(find_task("tie"), 33))
-    refused(infer("--model", "net", "--data", toy), "was trained for task tie", "is of task toy")
+    refused(infer("--model", "net", "--data", toy), "was trained for task tie", "but toy.zarr is of task toy")
 
 
 @pytest.fixture
