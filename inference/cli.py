@@ -122,83 +122,40 @@ def _task(args: argparse.Namespace) -> str | None:
 def _infer_parser() -> Parser:
     about = "Invert the measurements of a dataset with a network or a classical method. The same command resumes."
     parser = Parser(prog="infer", description=about, allow_abbrev=False)
-    parser.add_argument("--model", type=local, metavar="RUN", help="folder of a trained network: a run, or its best/")
-    parser.add_argument(
-        "--checkpoint", type=_count, metavar="N", help="take the network as it was after N steps (default: the best)"
-    )
-    parser.add_argument("--method", metavar="NAME", help="a classical method, for example tie, tuned on validation")
-    parser.add_argument("--data", type=local, metavar="STORE", help="the dataset")
-    parser.add_argument("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (default: test)")
-    parser.add_argument(
-        "--out",
-        type=local,
-        metavar="STORE",
-        help="where the predictions are stored (default: predictions-<dataset>-<name>.zarr); with several splits, each "
-        "goes to <out>-<split>.zarr",
-    )
-    several(
-        parser,
-        "--set",
-        "KEY=VALUE",
-        "fix settings instead of tuning them; with --model, settings of its finishing step",
-    )
-    parser.add_argument(
-        "--refine",
-        type=_count,
-        metavar="N",
-        help="continue from the network with N iterations, in tasks that have them",
-    )
-    parser.add_argument(
-        "--name", metavar="LABEL", help="name in tables and plots (default: the folder of the run, or the method)"
-    )
-    parser.add_argument("--batch-size", type=_count, metavar="N", help="samples processed at once (default: 32)")
-    parser.add_argument(
-        "--tile",
-        type=_tile,
-        metavar="N|none",
-        help="cut images into tiles of N pixels along each axis (default for networks: cut images that are larger than "
-        "those of training to that size)",
-    )
-    parser.add_argument(
-        "--probabilities", action="store_true", help="targets with classes: also store the probability of each class"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", type=local, metavar="RUN", help="folder of a trained network: a run, or its best/")
+    add("--checkpoint", type=_count, metavar="N", help="take the network as it was after N steps (default: the best)")
+    add("--method", metavar="NAME", help="a classical method, for example tie; its settings are tuned on validation")
+    add("--data", type=local, metavar="STORE", help="the dataset")
+    add("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (default: test)")
+    where = "where the predictions are stored (default: predictions-<dataset>-<name>.zarr)"
+    add("--out", type=local, metavar="STORE", help=f"{where}; with several splits, each goes to <out>-<split>.zarr")
+    fixed = "fix settings instead of tuning them; with --model: settings of the step that follows the network"
+    several(parser, "--set", "KEY=VALUE", fixed)
+    add("--refine", type=_count, metavar="N", help="N iterations that start from the network, for tasks that have them")
+    add("--name", metavar="LABEL", help="name in tables and plots (default: the folder of the run, or the method)")
+    add("--batch-size", type=_count, metavar="N", help="number of samples that are processed at once (default: 32)")
+    trained = "default for networks: tiles of the size of the training images, if images are larger"
+    add("--tile", type=_tile, metavar="N|none", help=f"cut images into tiles of N pixels along each axis ({trained})")
+    each = "targets with classes: also store the probability of each class"
+    add("--probabilities", action="store_true", help=each)
+    add(
         "--overlap",
         type=_fraction,
         metavar="F",
-        help="share of a tile that its neighbour covers, 0 to 0.9 (default: 0.5)",
+        help="share of a tile that its neighbour covers, up to 0.9 (default: 0.5)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="first remove the predictions that are stored there")
-    parser.add_argument(
-        "--stitch", type=local, metavar="STORE", help="also stitch predicted patches to larger images, stored here"
-    )
-    several(
-        parser,
-        "--stitch-set",
-        "KEY=VALUE",
-        "method=iterative alpha=0.1 sweeps=3: sweeps as in the published system (default: least squares over all "
-        "overlaps)",
-    )
-    show = parser.add_argument_group("show something instead of inverting")
-    show.add_argument(
-        "--describe",
-        action="store_true",
-        help="print the classical methods: formula, and settings with unit and meaning",
-    )
-    show.add_argument("--task", metavar="NAME", help="the task that --describe prints without --data (default: all)")
-    show.add_argument("--json", action="store_true", help="print the output of --describe as JSON")
-    show.add_argument(
-        "--activations",
-        type=local,
-        metavar="PNG",
-        help="draw the outputs of layers of a network, averaged over channels",
-    )
-    show.add_argument(
-        "--layers",
-        nargs="+",
-        metavar="NAME",
-        help="the layers that --activations draws (default: twelve, first to last)",
-    )
+    add("--overwrite", action="store_true", help="first remove the predictions that are stored there")
+    add("--stitch", type=local, metavar="STORE", help="also stitch predicted patches to larger images, stored here")
+    swept = "method=iterative alpha=0.1 sweeps=3: sweeps as in the published system"
+    several(parser, "--stitch-set", "KEY=VALUE", f"{swept} (default: least squares over all overlaps)")
+    show = parser.add_argument_group("show something instead of inverting").add_argument
+    show("--describe", action="store_true", help="print the classical methods with formula, and settings with meaning")
+    show("--task", metavar="NAME", help="the task that --describe prints without --data (default: all tasks)")
+    show("--json", action="store_true", help="print the output of --describe as JSON")
+    layers = "draw the outputs of layers of a network, averaged over channels"
+    show("--activations", type=local, metavar="PNG", help=layers)
+    show("--layers", nargs="+", metavar="NAME", help="layers for --activations (default: twelve, from first to last)")
     return parser
 
 
@@ -225,28 +182,13 @@ def _store(text: str) -> tuple[str | None, Path]:
 def _evaluate_parser() -> Parser:
     about = "Score predictions against the truth, side by side. Writes metrics.json, metrics.csv and report.html."
     parser = Parser(prog="evaluate", description=about, allow_abbrev=False)
-    parser.add_argument("--data", type=local, required=True, metavar="STORE", help="the dataset")
-    parser.add_argument(
-        "--predictions",
-        type=_store,
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar="[LABEL=]STORE",
-        help="predictions made by infer; the label is their name in tables and plots",
-    )
-    parser.add_argument(
-        "--out",
-        type=local,
-        default=Path("report"),
-        metavar="FOLDER",
-        help="folder for the three files (default: report)",
-    )
-    parser.add_argument(
-        "--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (default: the split of the first predictions)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
-    parser.add_argument(
-        "--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; the exit code is 1 if one is missed"
-    )
+    add = parser.add_argument
+    add("--data", type=local, required=True, metavar="STORE", help="the dataset")
+    stores = "predictions made by infer; the label is their name in tables and plots"
+    several(parser, "--predictions", "[LABEL=]STORE", stores, type=_store, required=True)
+    folder = "folder for the three files (default: report)"
+    add("--out", type=local, default=Path("report"), metavar="FOLDER", help=folder)
+    add("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (default: that of the first predictions)")
+    add("--overwrite", action="store_true", help="replace a report of other predictions")
+    add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")
     return parser

@@ -157,11 +157,11 @@ def test_predictions_that_do_not_belong_here_are_refused(
     generate(*TOY_TASK, "--n", 20, "--test", 20, "--seed", 1, "--out", "other.zarr")
     infer("--method", "identity", "--data", "other.zarr", "--out", "c.zarr")
     infer("--method", "identity", "--data", "toy.zarr", "--out", "t.zarr", "--split", "train")
-    refused(evaluate(*toy, "--predictions", "c.zarr"), "c.zarr: predictions of another dataset")
-    refused(evaluate(*toy, "--predictions", "t.zarr"), "t.zarr: predictions of split train, not test")
-    refused(evaluate(*toy, "--split", "train"), "a.zarr: predictions of split test, not train")
+    refused(evaluate(*toy, "--predictions", "c.zarr"), "c.zarr: holds predictions of another dataset")
+    refused(evaluate(*toy, "--predictions", "t.zarr"), "t.zarr: holds predictions of split train, not test")
+    refused(evaluate(*toy, "--split", "train"), "a.zarr: holds predictions of split test, not train")
     shutil.copytree("a.zarr", "e.zarr")
-    refused(evaluate(*toy, "--predictions", "e.zarr"), "all named wiener", "LABEL=STORE")
+    refused(evaluate(*toy, "--predictions", "e.zarr"), "all are named wiener", "LABEL=STORE")
     refused(evaluate(*toy, "--predictions", "none.zarr"), "no predictions here")
     refused(evaluate(*toy, "--predictions", "toy.zarr"), "no predictions here")
     Path("b.zarr/line/c/1/0").unlink()
@@ -338,9 +338,9 @@ def test_runs_are_named_and_reports_are_not_lost(toy: list[str], evaluate: Comma
     assert "identity" in metrics()["methods"]
     assert evaluate(*data, *again, *out, "--overwrite")[0] == 0
     Path("report", "metrics.json").write_text("[1]")
-    refused(evaluate(*data, *again, *out, "--overwrite"), "report/metrics.json: `evaluate` did not write it")
+    refused(evaluate(*data, *again, *out, "--overwrite"), "report/metrics.json: `evaluate` did not write this file")
     Path("report", "metrics.json").unlink()
-    refused(evaluate(*data, *again, *out, "--overwrite"), "report/metrics.csv: `evaluate` did not write it")
+    refused(evaluate(*data, *again, *out, "--overwrite"), "report/metrics.csv: `evaluate` did not write this file")
     refused(evaluate(*data, "--predictions", "\x1b=a.zarr", *out), "printable")
 
 

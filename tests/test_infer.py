@@ -178,7 +178,7 @@ def test_what_is_not_ours_is_never_removed(toy: Path, infer: Command) -> None:
     command = ("--method", "identity", "--data", toy, "--overwrite")
     Path("thesis").mkdir()
     Path("thesis/text").write_text("mine")
-    refused(infer(*command, "--out", "thesis"), "holds files that are no predictions")
+    refused(infer(*command, "--out", "thesis"), "holds files that are not predictions")
     shutil.copytree(toy, "copy.zarr")
     refused(infer(*command, "--out", "copy.zarr"), "no predictions here")
     refused(infer(*command, "--out", "thesis/text"), "is a file")
@@ -291,7 +291,7 @@ def test_images_larger_than_in_training_are_cut(toy: Path, infer: Command, netwo
     for other in others:
         np.testing.assert_allclose(other, whole, rtol=3e-7, atol=1e-7)
     model.whole = True
-    refused(infer("--model", "net", "--data", toy, "--out", "d.zarr"), "computed from whole images", "--tile none")
+    refused(infer("--model", "net", "--data", toy, "--out", "d.zarr"), "needs whole images", "--tile none")
     assert infer("--model", "net", "--data", toy, "--out", "d.zarr", "--tile", "none")[0] == 0
 
 

@@ -56,5 +56,5 @@ def test_a_place_that_is_given_is_given_the_names_of_the_splits(infer: Command) 
 
 def test_nothing_is_inverted_if_a_split_cannot_be(infer: Command) -> None:
     refused(infer(*WIENER, "--split", "train,tset"), "--split tset", "samples are in: train (20)")
-    refused(infer(*WIENER, "--split", "train,"), "must be splits with commas between them")
+    refused(infer(*WIENER, "--split", "train,"), "must be splits separated by commas")
     assert not list(Path().glob("predictions*"))

@@ -127,7 +127,7 @@ def test_images_that_infer_stitched_are_read_and_no_others(
         assert list(again.rows(name)) == list(anew.rows("a"))
     renamed = compare.compare(STITCH, open_source(Path("d.zarr"), "test"), {"idpc": Path("a.zarr")})
     assert renamed is not None
-    assert "Images of idpc (image.zarr) are those" in page.html(found.main, renamed)
+    assert "The images of idpc (image.zarr) were stored by infer" in page.html(found.main, renamed)
     zarr.open_array("b.zarr/phase", mode="r+")[5, 4:9] = 1
     assert compared("d.zarr", "a.zarr", "b.zarr").stored == {"a": Path("image.zarr").absolute(), "b": None}
     assert spy.call_count == 9
