@@ -1,4 +1,4 @@
-"""`python -m inference infer ...`, `python -m inference evaluate ...`."""
+"""Run the commands as modules: `python -m inference infer ...` and `python -m inference evaluate ...`."""
 
 import sys
 

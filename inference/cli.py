@@ -1,4 +1,4 @@
-"""Invert measurements (`infer`), and score what came out against the truth (`evaluate`)."""
+"""Command lines that invert measurements (`infer`) and score the predictions against the truth (`evaluate`)."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists
 from schemas.runtime.terminal import Parser, command, several, share, whole
 
-HEEDED = {  # options that only show, and those that they heed
+COMPATIBLE = {  # options that only show something, and the other options that may stand beside them
     "describe": {"data", "method", "task", "json"},
     "activations": {"data", "model", "split", "layers"},
 }
-NEEDED = {  # options that mean something beside another one alone
+REQUIRED = {  # options that have an effect only together with another one
     "checkpoint": "model",
     "refine": "model",
     "stitch_set": "stitch",
@@ -26,16 +26,16 @@ NEEDED = {  # options that mean something beside another one alone
 _count = whole(1, 10**9)
 _fraction = share("a tile", 0.9, zero=True)
 SPLITS = "SPLIT[,SPLIT]"
-SPLIT = "train, validation or test, or several with commas between them"
+SPLIT = "train, validation or test; several are separated by commas"
 
 
 def infer(argv: Sequence[str] | None = None) -> int:
-    """The console script `infer`."""
+    """Run the console script `infer` and return its exit code."""
     return command(_infer, argv, "interrupted; the same command resumes")
 
 
 def evaluate(argv: Sequence[str] | None = None) -> int:
-    """The console script `evaluate`."""
+    """Run the console script `evaluate` and return its exit code."""
     return command(_evaluate, argv, "interrupted; nothing was written")
 
 
@@ -69,33 +69,33 @@ def _evaluate(argv: Sequence[str] | None) -> int:
 
 
 def _refuse_idle(args: argparse.Namespace, given: set[str]) -> None:
-    """Raise UserError for an option that means nothing beside the others that are given."""
-    shown = {name: f"{_option(name)}{_words(getattr(args, name))}" for name in sorted(given)}
+    """Raise UserError for an option that has no effect together with the others that are given."""
+    shown = {name: f"{_option(name)}{_value(getattr(args, name))}" for name in sorted(given)}
     for name in shown:
-        if (needed := NEEDED.get(name)) and needed not in given:
-            raise UserError(f"{shown[name]}: is for {_option(needed)}; leave it out, or give that, too")
-    for mode in (name for name in HEEDED if name in given):
-        for name in (name for name in shown if name not in {mode, *HEEDED[mode]}):
-            raise UserError(f"{shown[name]}: means nothing with {_option(mode)}; leave one out")
+        if (needed := REQUIRED.get(name)) and needed not in given:
+            raise UserError(f"{shown[name]}: is for {_option(needed)}; give {_option(needed)} as well, or leave it out")
+    for mode in (name for name in COMPATIBLE if name in given):
+        for name in (name for name in shown if name not in {mode, *COMPATIBLE[mode]}):
+            raise UserError(f"{shown[name]}: has no effect with {_option(mode)}; leave one of them out")
     if {"task", "data"} <= given:
-        raise UserError(f"--task {args.task}: is for --describe without --data; leave one out")
+        raise UserError(f"--task {args.task}: is for --describe without --data; leave one of them out")
 
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _words(value: object) -> str:
-    """Return what stands behind an option, of several values the first; nothing behind a switch."""
+def _value(value: object) -> str:
+    """Return the value of an option as it is written behind it: the first of several, nothing for a switch."""
     value = ",".join(value) if isinstance(value, tuple) else value[0] if isinstance(value, list) else value
     return "" if value is True else f" {value}"
 
 
 def _activations(args: argparse.Namespace) -> int:
     if len(args.split) > 1:
-        raise UserError(f"--split {','.join(args.split)}: --activations draws samples of one split; give one")
+        raise UserError(f"--split {','.join(args.split)}: --activations draws samples of one split; give only one")
     if args.activations.suffix != ".png":
-        raise UserError(f"--activations {args.activations}: must end in .png")
+        raise UserError(f"--activations {args.activations}: the name of the file must end in .png")
     from inference.invert.source import open_source
     from inference.report import activations
 
@@ -113,7 +113,7 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _task(args: argparse.Namespace) -> str | None:
-    """That of the dataset, or the one named."""
+    """Return the task of the dataset if there is one, otherwise the task that `--task` names."""
     from schemas.manifest import read_manifest
 
     return read_manifest(args.data).task.name if args.data else args.task
@@ -122,54 +122,47 @@ def _task(args: argparse.Namespace) -> str | None:
 def _infer_parser() -> Parser:
     about = "Invert the measurements of a dataset with a network or a classical method. The same command resumes."
     parser = Parser(prog="infer", description=about, allow_abbrev=False)
-    parser.add_argument("--model", type=local, metavar="RUN", help="folder of a trained network (a run, or its best/)")
-    parser.add_argument("--checkpoint", type=_count, metavar="N", help="of the run, as it was after N steps (its best)")
-    parser.add_argument("--method", metavar="NAME", help="a classical method, tuned on validation, for example tie")
-    parser.add_argument("--data", type=local, metavar="STORE", help="the dataset")
-    parser.add_argument("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (test)")
-    parser.add_argument(
-        "--out",
-        type=local,
-        metavar="STORE",
-        help="where predictions go (predictions-<dataset>-<name>.zarr); of several splits, each to <out>-<split>.zarr",
+    add = parser.add_argument
+    add("--model", type=local, metavar="RUN", help="folder of a trained network: a run, or its best/")
+    add("--checkpoint", type=_count, metavar="N", help="take the network as it was after N steps (default: the best)")
+    add("--method", metavar="NAME", help="a classical method, for example tie; its settings are tuned on validation")
+    add("--data", type=local, metavar="STORE", help="the dataset")
+    add("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (default: test)")
+    where = "where the predictions are stored (default: predictions-<dataset>-<name>.zarr)"
+    add("--out", type=local, metavar="STORE", help=f"{where}; with several splits, each goes to <out>-<split>.zarr")
+    fixed = "fix settings instead of tuning them; with --model: settings of the step that follows the network"
+    several(parser, "--set", "KEY=VALUE", fixed)
+    add("--refine", type=_count, metavar="N", help="N iterations that start from the network, for tasks that have them")
+    add("--name", metavar="LABEL", help="name in tables and plots (default: the folder of the run, or the method)")
+    add("--batch-size", type=_count, metavar="N", help="number of samples that are processed at once (default: 32)")
+    trained = "default for networks: tiles of the size of the training images, if images are larger"
+    add("--tile", type=_tile, metavar="N|none", help=f"cut images into tiles of N pixels along each axis ({trained})")
+    each = "targets with classes: also store the probability of each class"
+    add("--probabilities", action="store_true", help=each)
+    add(
+        "--overlap",
+        type=_fraction,
+        metavar="F",
+        help="share of a tile that its neighbour covers, up to 0.9 (default: 0.5)",
     )
-    several(parser, "--set", "KEY=VALUE", "settings that are not tuned; of networks, what follows them")
-    parser.add_argument(
-        "--refine", type=_count, metavar="N", help="N iterations started from the network, of tasks that have them"
-    )
-    parser.add_argument("--name", metavar="LABEL", help="in tables and plots (the run's folder, or the method)")
-    parser.add_argument("--batch-size", type=_count, metavar="N", help="samples at once (32)")
-    parser.add_argument(
-        "--tile",
-        type=_tile,
-        metavar="N|none",
-        help="cut images into tiles of N pixels along each axis (networks: if larger than in training, to that size)",
-    )
-    parser.add_argument("--probabilities", action="store_true", help="of classes: store the probability of each, too")
-    parser.add_argument("--overlap", type=_fraction, metavar="F", help="of neighbouring tiles, 0 to 0.9 (0.5)")
-    parser.add_argument("--overwrite", action="store_true", help="remove the predictions that are there first")
-    parser.add_argument("--stitch", type=local, metavar="STORE", help="larger images of predicted patches, too")
-    several(
-        parser,
-        "--stitch-set",
-        "KEY=VALUE",
-        "method=iterative (the seed's sweeps) alpha=0.1 sweeps=3; else least squares over all overlaps",
-    )
-    show = parser.add_argument_group("only show")
-    show.add_argument("--describe", action="store_true", help="print the methods: formula, settings, unit, meaning")
-    show.add_argument("--task", metavar="NAME", help="for --describe without --data (all tasks)")
-    show.add_argument("--json", action="store_true", help="for --describe")
-    show.add_argument(
-        "--activations", type=local, metavar="PNG", help="draw what layers of the network give, averaged over channels"
-    )
-    show.add_argument("--layers", nargs="+", metavar="NAME", help="for --activations (twelve, from first to last)")
+    add("--overwrite", action="store_true", help="first remove the predictions that are stored there")
+    add("--stitch", type=local, metavar="STORE", help="also stitch predicted patches to larger images, stored here")
+    swept = "method=iterative alpha=0.1 sweeps=3: sweeps as in the published system"
+    several(parser, "--stitch-set", "KEY=VALUE", f"{swept} (default: least squares over all overlaps)")
+    show = parser.add_argument_group("show something instead of inverting").add_argument
+    show("--describe", action="store_true", help="print the classical methods with formula, and settings with meaning")
+    show("--task", metavar="NAME", help="the task that --describe prints without --data (default: all tasks)")
+    show("--json", action="store_true", help="print the output of --describe as JSON")
+    layers = "draw the outputs of layers of a network, averaged over channels"
+    show("--activations", type=local, metavar="PNG", help=layers)
+    show("--layers", nargs="+", metavar="NAME", help="layers for --activations (default: twelve, from first to last)")
     return parser
 
 
 def _splits(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be splits with commas between them, for example train,test")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be splits separated by commas, for example train,test")
     return tuple(dict.fromkeys(names))
 
 
@@ -187,20 +180,15 @@ def _store(text: str) -> tuple[str | None, Path]:
 
 
 def _evaluate_parser() -> Parser:
-    about = "Score predictions against the truth, side by side: metrics.json, metrics.csv and report.html."
+    about = "Score predictions against the truth, side by side. Writes metrics.json, metrics.csv and report.html."
     parser = Parser(prog="evaluate", description=about, allow_abbrev=False)
-    parser.add_argument("--data", type=local, required=True, metavar="STORE", help="the dataset")
-    parser.add_argument(
-        "--predictions",
-        type=_store,
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar="[LABEL=]STORE",
-        help="made by infer; the label stands in tables and plots",
-    )
-    parser.add_argument("--out", type=local, default=Path("report"), metavar="FOLDER", help="for all three (report)")
-    parser.add_argument("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (that of the predictions)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a report of other predictions")
-    parser.add_argument("--expect", metavar="FILE[:CASE]", help="bounds of scores (JSON); exit 1 if one is missed")
+    add = parser.add_argument
+    add("--data", type=local, required=True, metavar="STORE", help="the dataset")
+    stores = "predictions made by infer; the label is their name in tables and plots"
+    several(parser, "--predictions", "[LABEL=]STORE", stores, type=_store, required=True)
+    folder = "folder for the three files (default: report)"
+    add("--out", type=local, default=Path("report"), metavar="FOLDER", help=folder)
+    add("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (default: that of the first predictions)")
+    add("--overwrite", action="store_true", help="replace a report of other predictions")
+    add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")
     return parser

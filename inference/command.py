@@ -1,6 +1,6 @@
-"""Run the commands `infer` and `evaluate`: from their options to what they write.
+"""Run the commands `infer` and `evaluate`, from their options to the files that they write.
 
-The command lines and `drybeam` both call these functions.
+Both the command lines and the Python interface `drybeam` call these functions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from schemas.runtime.publish import sweep
 
 BATCH = 32
 OVERLAP = 0.5
-FEW = 16  # samples
+FEW = 16  # samples: settings that were tuned on fewer deserve a warning
 
 type Say = Callable[[str], None]
 
@@ -50,7 +50,7 @@ class EvaluateOptions:
     """Options of `evaluate`, as `evaluate --help` describes them."""
 
     data: Path
-    predictions: Sequence[tuple[str | None, Path]]  # a label, if it is another than the stored one, and the store
+    predictions: Sequence[tuple[str | None, Path]]  # the store, after a label if it differs from the stored name
     out: Path = Path("report")
     split: Sequence[str] | None = None
     overwrite: bool = False
@@ -71,7 +71,7 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
     if options.data is None:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if (options.model is None) == (options.method is None):
-        raise UserError("give one of --model RUN (a trained network) and --method NAME (a classical method)")
+        raise UserError("give either --model RUN (a trained network) or --method NAME (a classical method)")
     data, options = options.data, _refined(options)
     sources = [open_source(data, split) for split in options.split]
     options, stitching = _stitching(options, sources)
@@ -127,7 +127,15 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
 
 
 def label(option: str, text: str) -> str:
-    """Return a name for tables, plots and files. UserError: it cannot be one."""
+    """Return a name for tables, plots and files as it was given.
+
+    Args:
+        option: the option that gave it, for the message.
+        text: the name.
+
+    Raises:
+        UserError: the name is empty, not printable, or contains a slash.
+    """
     if not (text.strip() and text.isprintable()) or "/" in text:
         raise UserError(f"{option} {text!r}: a name must be printable text without /, since files are named after it")
     return text
@@ -137,32 +145,35 @@ def _refined(options: InferOptions) -> InferOptions:
     if options.refine is None:
         return options
     if any(text.startswith("refine=") for text in options.set):
-        raise UserError(f"--refine {options.refine}: is given twice; leave one out")
+        raise UserError(f"--refine {options.refine}: is given twice, also with --set refine=...; leave one of them out")
     return replace(options, set=[*options.set, f"refine={options.refine}"])
 
 
 def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferOptions, Blend | None]:
-    """How the images of scans are to be stitched, if they are: refused before anything is inferred."""
+    """Return the options with a checked place for stitched images, and how these are stitched; None if not asked for.
+
+    Mistakes are refused here, before anything is inferred.
+    """
     if options.stitch is None:
         return options, None
     if len(sources) > 1:
-        raise UserError(f"--stitch {options.stitch}: stitches one split; give --split with one")
+        raise UserError(f"--stitch {options.stitch}: can stitch one split only; give one with --split")
     from inference.stitching.command import chosen, refuse_pictures, refuse_unstitched
     from inference.stitching.store import refuse_taken
 
     how = refuse_unstitched(sources[0])
     place = output("--stitch", options.stitch)
     if options.out and options.out.resolve() in (place.resolve(), *place.resolve().parents):
-        raise UserError(f"--stitch {options.stitch}: is (in) --out {options.out}; choose another place")
+        raise UserError(f"--stitch {options.stitch}: lies at or inside --out {options.out}; choose another place")
     refuse_taken(place, how.target)
     refuse_pictures(place)
     return replace(options, stitch=place), chosen(options.stitch_set, how.free)
 
 
 def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
-    """Return where the predictions of a split go; the name is that of the dataset, the method and, of several, split.
+    """Return the place of the predictions of a split, named after dataset and method; of several splits, also after it.
 
-    A run whose name begins with that of the dataset, as runs do, is not named twice.
+    Names of runs usually begin with the name of their dataset, which is then not repeated.
     """
     data = source.path.absolute().name.removesuffix(".zarr")
     out: Path = options.out or Path(f"predictions-{'' if name.startswith(f'{data}-') else f'{data}-'}{name}.zarr")
@@ -172,11 +183,11 @@ def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Sou
 
 
 def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> run.Inversion:
-    """One split, into a store of its own."""
+    """Return the inversion of one split into its own store."""
     tiles = run.choose_tiles(source, inverter, options.tile, OVERLAP if options.overlap is None else options.overlap)
     if options.overlap is not None and not tiles.lengths:
         raise UserError(
-            f"--overlap {options.overlap:g}: is for tiles, and these images are not cut; give --tile N, or leave it out"
+            f"--overlap {options.overlap:g}: is for tiles, but these images are not cut; give --tile N, or leave it out"
         )
     if options.batch_size and inverter.scope == "group":
         raise UserError(
@@ -201,18 +212,18 @@ def _inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter:
 
 
 def _said(out: Path, predictions: Predictions, made: int, broken: int, *, first: bool) -> Iterator[str]:
-    """Yield what the user should know of new predictions."""
+    """Yield the lines that inform the user about new predictions."""
     if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
         yield f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
         if tuned.samples < FEW:
-            yield f"beware: {tuned.samples} samples are few to tune on; generate more with --validation N"
+            yield f"warning: {tuned.samples} samples are few to tune on; generate more with --validation N"
         for key in tuned.edges:
-            yield f"the best {key} lies at the end of what was tried: --set {key}=... beyond it may be better"
+            yield f"the best {key} lies at an end of the values tried; one beyond it may be better: --set {key}=..."
     if predictions.seen:
-        yield f"beware: {predictions.seen}; scores of them are no test"
+        yield f"warning: {predictions.seen}; scores of these samples are not an independent test"
     if broken:
-        yield f"beware: {broken:,} of these predictions hold what is no number"
+        yield f"warning: {broken:,} of these predictions contain NaN or infinite values"
     speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
     yield f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}"

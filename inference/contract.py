@@ -1,4 +1,8 @@
-"""What inference asks of a task's file in `inference/tasks/`, how it finds it, and what networks and methods become."""
+"""Types that a task's file in `inference/tasks/` is written in, the functions that find it, and `Inverter`.
+
+A task's file holds METHODS (classical methods) and REPORT, and may hold FINISH and STITCH. Networks and classical
+methods are both turned into an `Inverter`.
+"""
 
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -24,30 +28,31 @@ if TYPE_CHECKING:
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
-type Ranges = Sequence[tuple[float, float]]  # of each value that a sample has
+type Ranges = Sequence[tuple[float, float]]  # least and greatest value, for each value that a sample has
 type Settings = Mapping[str, Value]
 type Scope = Literal["slice", "sample", "group"]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A number or a word that a classical method is given."""
+    """Number or word that controls a classical method; it is given by the user or found by tuning."""
 
     about: str
     unit: str
-    values: tuple[Value, ...]  # tried in tuning, in rising order; words: all there are
-    least: float = -math.inf  # that it may be
-    most: float = math.inf
-    whole: bool = False  # a count, at most a million
+    values: tuple[Value, ...]  # the values tried in tuning, in rising order; for words, all that are allowed
+    least: float = -math.inf  # smallest value allowed
+    most: float = math.inf  # largest value allowed
+    whole: bool = False  # True: a count, at most a million
 
 
 @dataclass(frozen=True)
 class Method:
-    """A classical method.
+    """Classical method that computes the targets of a task from its measured fields.
 
-    solve(fields, **settings): fields with a leading sample axis, and constants without -> the targets, in the dataset's
-    units and multiplied by the task's window. prepare(fields): the fields as solve takes them; what no setting changes,
-    done once when settings are tuned. A sample must not depend on its block, unless the unit is a group.
+    `solve(fields, **settings)` receives fields with a leading sample axis, and constants without one. It returns the
+    targets in the units of the dataset, multiplied by the window of the task. `prepare(fields)` returns the fields as
+    `solve` takes them: it does the work that no setting changes, so that tuning does it only once. The result for a
+    sample must not depend on the other samples of its block, unless the scope is a group.
     """
 
     about: str  # formula and source
@@ -56,25 +61,33 @@ class Method:
     prepare: Callable[[Arrays], Arrays] = lambda fields: fields
     settings: Mapping[str, Setting] = field(default_factory=dict)
     version: int = 1  # raised when the same settings give other values
-    uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
-    scope: Scope = (
-        "sample"  # that a block holds any number of; of groups, it is one, whole: its samples belong together
-    )
+    uses: tuple[str, ...] = ()  # further fields, which it reads if the dataset has them
+    # A block holds any number of slices or samples, but exactly one group, whose samples are inverted together.
+    scope: Scope = "sample"
     group: str = ""  # the integer parameter that numbers the groups; without one, a split is one group
 
     def ready(self, fields: Arrays) -> Arrays:
-        """The fields that it reads, prepared."""
+        """Return the fields that this method reads, after `prepare`."""
         read = {name: fields[name] for name in self.reads(fields)}
         with plugins.calling(*plugins.origin(self.prepare), tuple(read)):
             return self.prepare(read)
 
     def reads(self, present: Container[str]) -> tuple[str, ...]:
-        """The fields that it reads, of a dataset that has these."""
+        """Return the names of the fields that this method reads from a dataset with the fields `present`."""
         return self.needs + tuple(name for name in self.uses if name in present)
 
     def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
-        """What it solves, checked: all targets, of their shapes. ready: fields that were prepared."""
-        # what is no number is told of by who counts it
+        """Return all targets of a block of samples, after checking their shapes, dtypes and labels.
+
+        Args:
+            task: the task whose targets are computed.
+            settings: a value for each setting of the method.
+            ready: fields as `ready` returns them.
+
+        Raises:
+            UserError: `solve` fails, or returns something that does not fit the targets.
+        """
+        # NumPy need not warn of values that are not finite: they are counted and reported later (`invert.run.Clock`).
         with (
             np.errstate(divide="ignore", invalid="ignore", over="ignore"),
             plugins.calling(*plugins.origin(self.solve), tuple(ready)),
@@ -96,7 +109,14 @@ class Method:
         return {target.name: solved[target.name] for target in task.of("target")}
 
     def inverter(self, task: Task, fields: Arrays) -> Callable[[Settings], dict[str, np.ndarray]]:
-        """Return what maps settings to the targets of a block of samples; a method of slices is given these instead."""
+        """Return a function from settings to the targets of one block of samples.
+
+        A method whose scope is a slice is called with all slices of the samples, as if each were a sample.
+
+        Args:
+            task: the task whose targets are computed.
+            fields: fields of the block, as the dataset stores them.
+        """
         if self.scope != "slice" or not task.slices:
             ready = self.ready(fields)
             return lambda settings: self.invert(task, settings, ready)
@@ -108,92 +128,93 @@ class Method:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of an input field for the report: its index along the axes that no target has."""
+    """Image of an input field that the report shows."""
 
     field: str
-    index: tuple[int, ...] = ()
-    logarithm: bool = False  # shown as log10, three decades down
+    index: tuple[int, ...] = ()  # along the axes that no target has
+    logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
 @dataclass(frozen=True)
 class Finish:
-    """What is done with the targets that a network gives, before they are stored.
+    """Finishing step that changes the targets predicted by a network before they are stored.
 
-    apply(fields, targets, **settings) -> targets. A sample must not depend on its block.
+    `apply(fields, targets, **settings)` returns the new targets. The result for a sample must not depend on the other
+    samples of its block.
     """
 
     about: str
     needs: tuple[str, ...]  # fields of the dataset
     apply: Callable[..., dict[str, np.ndarray]]
-    settings: Mapping[str, Setting]  # the first value of each is what it is unless it is set
-    uses: tuple[str, ...] = ()  # fields that it reads where the dataset has them
+    settings: Mapping[str, Setting]  # the first value of each is its default
+    uses: tuple[str, ...] = ()  # further fields, which it reads if the dataset has them
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A quantity of a whole scan, against which its image's errors are drawn where scans differ in it."""
+    """Quantity of a whole scan, such as its fluence; errors of images are plotted against it if scans differ in it."""
 
     name: str
     units: str
     about: str  # formula
-    needs: tuple[str, ...]  # fields of the dataset; without them it is not known
-    of: Callable[[Arrays], float]  # those of the samples of one scan
+    needs: tuple[str, ...]  # fields of the dataset; without them the quantity is unknown
+    of: Callable[[Arrays], float]  # from the needed fields of all samples of one scan
     logarithm: bool = False  # drawn on a logarithmic axis
 
 
 @dataclass(frozen=True)
 class Stitch:
-    """How a target is a patch of a larger image, one for each scan.
+    """Rule by which the patches that a target holds are stitched to larger images, one for each scan.
 
-    Pixel 0 of the images, at y = x = `Scans.zero`, begins where pixel 0 of the truth does.
+    Pixel 0 of the images, at y = x = `Scans.zero`, begins where pixel 0 of the truth begins.
     """
 
-    target: str  # field: the patches
+    target: str  # field that holds the patches
     needs: tuple[str, ...]  # fields of the dataset; without them it holds no scans
-    scans: "Callable[[Arrays], Scans]"  # those of all samples -> where their patches lie
-    truth: str  # field without samples: the objects of the scans, (scan, y, x), from pixel 0 on
-    pixels: int  # of an image to one of the truth, along each side
-    free: Literal["constant", ""]  # in each patch: a constant of its own (a phase), or nothing (a mask, an image)
+    scans: "Callable[[Arrays], Scans]"  # from the needed fields of all samples to the places of their patches
+    truth: str  # field without a sample axis: the objects of the scans (scan, y, x), from pixel 0 on
+    pixels: int  # pixels of an image per pixel of the truth, along each side
+    free: Literal["constant", ""]  # unknown of each patch: a constant (for a phase), or nothing (for a mask, an image)
     scales: tuple[Scale, ...] = ()
 
 
 @dataclass(frozen=True)
 class View:
-    """Something to look at that follows from the targets, exact ones and predicted ones: their far field."""
+    """Image computed from the targets that the report also shows, for example their far field."""
 
     name: str
     units: str
-    of: Callable[[Arrays], np.ndarray]  # (sample, ...) targets -> (sample, y, x)
-    logarithm: bool = False  # shown as log10, three decades down
+    of: Callable[[Arrays], np.ndarray]  # from targets (sample, ...), exact or predicted, to images (sample, y, x)
+    logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Scores that only this task has, beside those of all (`schemas.scores`)."""
+    """Scores that only this task has, in addition to those of all tasks (`schemas.scores`)."""
 
-    scores: Mapping[str, Score]  # what they mean
-    rank: str  # the one, the lower the better, by which methods are tuned, ranked and compared
-    needs: tuple[str, ...]  # fields that they are computed from, beside targets and predictions
-    histograms: tuple[str, ...]  # scores that are drawn as such, beside the one of rank
-    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # (fields, predictions) -> (sample,) of each score
+    scores: Mapping[str, Score]  # their meanings
+    rank: str  # the score by which methods are tuned, ranked and compared; lower is better
+    needs: tuple[str, ...]  # fields that the scores are computed from, besides targets and predictions
+    histograms: tuple[str, ...]  # further scores, besides `rank`, whose histograms the report shows
+    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # from (fields, predictions) to each score (sample,)
 
 
 @dataclass(frozen=True)
 class Found:
-    """The content of a section for one split. Keys: name of the run; a run may be missing."""
+    """Content of a section of the report for one split. Keys are names of runs; a run may be missing."""
 
-    scores: "Mapping[str, Summary]"  # beside the means of all samples in `metrics.json`; `--expect` may bound them
+    scores: "Mapping[str, Summary]"  # go into `metrics.json` beside the means over samples; `--expect` may bound them
     data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
-    html: "Callable[[Result], str]"  # for report.html: Markup is taken as it is, plain text is escaped
-    lines: tuple[str, ...]  # for the terminal
+    html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted as it is, plain text is escaped
+    lines: tuple[str, ...]  # printed on the terminal
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the report that a task adds. Scores of single samples are `Measures`; these are of something else.
+    """Section of the report about something else than single samples, whose scores are `Measures`.
 
-    of(source, stores) computes it from a split and its stores of predictions, by name of the run; None leaves the
-    section out, because the dataset does not have what it needs.
+    `of(source, stores)` computes its content from a split and its stores of predictions, whose keys are names of runs.
+    It returns None if the dataset lacks the fields that the section needs; the section is then left out.
     """
 
     title: str
@@ -202,46 +223,46 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What is particular to a task in the report of `evaluate`."""
+    """Parts of the report of `evaluate` that depend on the task."""
 
     inputs: tuple[Shown, ...]
-    parameters: tuple[str, ...] = ()  # errors are plotted against them; of several values a sample, the largest modulus
+    parameters: tuple[str, ...] = ()  # errors are plotted against these, or the largest modulus of several values
     measures: Measures | None = None
     views: tuple[View, ...] = ()
     sections: tuple[Section, ...] = ()
-    finer: int = 1  # pixels of a target to one as wide as `sampling`, along each side
+    finer: int = 1  # pixels of a target per pixel of width `sampling`, along each side
 
     def ranks(self, task: Task) -> str:
-        """The score by which methods are tuned, ranked and compared: without what no measurement reveals."""
+        """Return the score by which methods are tuned, ranked and compared; it ignores the ambiguities of the task."""
         return self.measures.rank if self.measures else rank(task)
 
     @property
     def without_targets(self) -> "Report":
-        """Return what remains where a parameter is predicted in place of the task's targets."""
+        """Return the report for networks that predict a parameter in place of the targets of the task."""
         return replace(self, measures=None, views=(), sections=())
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Fields that scores are computed from, beside the targets."""
+        """Return the fields that scores are computed from, besides the targets."""
         return self.measures.needs if self.measures else ()
 
     @property
     def histograms(self) -> tuple[str, ...]:
-        """Scores that are drawn as histograms, beside the one of rank."""
+        """Return the further scores, besides that of rank, that are drawn as histograms."""
         return self.measures.histograms if self.measures else ()
 
-    def told(self, keys: Iterable[str]) -> list[str]:
-        """The scores that a terminal has room for: the task's own, or all where it has none."""
+    def printed(self, keys: Iterable[str]) -> list[str]:
+        """Return the scores that are printed on the terminal: the task's own, or all if it has none of its own."""
         return [key for key in keys if not self.measures or key in self.measures.scores]
 
     def meaning(self, key: str) -> Score:
-        """Of a score's key (`nrms`, `phase.nrms`, `chi2`)."""
+        """Return the meaning of a score by its key, such as `nrms`, `phase.nrms` or `chi2`."""
         known = dict(SCORES) | dict(self.measures.scores if self.measures else {})
         return known[key.rpartition(".")[2]]
 
 
 class Inference(Protocol):
-    """A task's file: METHODS and REPORT; it may also hold FINISH (a Finish) and STITCH (a Stitch)."""
+    """Module of a task: METHODS and REPORT; it may also hold FINISH (a Finish) and STITCH (a Stitch)."""
 
     METHODS: Mapping[str, Method]
     REPORT: Report
@@ -249,7 +270,7 @@ class Inference(Protocol):
 
 @dataclass(frozen=True)
 class Inverter:
-    """A network or a classical method, ready to be used: fields of a block -> targets."""
+    """Network or classical method, ready to be used: `predict` maps the fields of a block to the targets."""
 
     kind: Literal["network", "classical"]
     name: str
@@ -264,26 +285,30 @@ class Inverter:
     tuning: Tuning | None = None
     weights: Weights | None = None
     history: Sequence[Mapping[str, Any]] = ()
-    sizes: Mapping[str, int] | None = None  # of the training images
-    ranges: Mapping[str, Ranges] = field(default_factory=dict)  # of parameters over the training data
-    whole: bool = False  # images must not be cut into tiles
+    sizes: Mapping[str, int] | None = None  # sizes of the training images
+    ranges: Mapping[str, Ranges] = field(default_factory=dict)  # ranges of parameters in the training data
+    whole: bool = False  # True: images must not be cut into tiles
     scope: Scope = "sample"  # as in Method
     group: str = ""
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 
 def inference_names() -> list[str]:
-    """The tasks that have classical methods and a report."""
+    """Return the names of the tasks that have classical methods and a report."""
     return plugins.names("inference.tasks")
 
 
 def find_inference(name: str) -> Inference:
-    """The methods and the report of a task; UserError if there are none."""
+    """Return the module with the methods and the report of a task.
+
+    Raises:
+        UserError: there is no such module, or it is mistaken.
+    """
     return cast(Inference, _file(name))
 
 
 def _file(name: str) -> ModuleType:
-    unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
+    unknown = f"task {name}: there are no methods for it (inference/tasks/{name}.py)"
     return plugins.find("inference.tasks", name, _mistakes, unknown)
 
 
@@ -303,13 +328,13 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         yield from misread(task, "REPORT.inputs", (shown.field,), "input", "auxiliary")
         free = set(task[shown.field].dims) - {dim for target in task.of("target") for dim in target.dims}
         if len(shown.index) > len(free):
-            yield f"REPORT.inputs: {shown.field} has the index {shown.index}, must have one for {sorted(free)}"
+            yield f"REPORT.inputs: {shown.field} has the index {shown.index}; it must be an index along {sorted(free)}"
     yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
     if found := module.REPORT.measures:
         yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
         general = scores_of(task)
         if found.rank not in found.scores or set(found.scores) & general:
-            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores, and none of {', '.join(general)}"
+            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
             yield f"REPORT.sections: {section!r} must be a Section(title, of)"
@@ -338,10 +363,10 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
     for name in ("needs", "uses"):
         yield from misread(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
     if method.scope not in get_args(Scope.__value__) or (method.group and method.scope != "group"):
-        yield f"{where}.scope = {method.scope!r}: must be slice, sample or group, and group for what has a group"
+        yield f"{where}.scope = {method.scope!r}: must be slice, sample or group; group if the method has a group"
     yield from misread(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
     if method.group and (task[method.group].dims, np.dtype(task[method.group].dtype).kind) != ((SAMPLE,), "i"):
-        yield f"{where}.group: {method.group} must be one integer of each sample"
+        yield f"{where}.group: {method.group} must be a parameter with one integer per sample"
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
@@ -349,17 +374,21 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
 
 
 def find_finish(task: str) -> Finish | None:
-    """What follows the networks of a task, if something does."""
+    """Return the finishing step for networks of a task, if it has one."""
     return plugins.optional(_file(task), "FINISH", Finish)
 
 
 def find_stitch(task: str) -> Stitch | None:
-    """How targets of a task are patches of larger images, if they are."""
+    """Return the rule by which targets of a task are stitched to larger images, if there is one."""
     return plugins.optional(_file(task), "STITCH", Stitch)
 
 
 def find_method(task: str, name: str) -> Method:
-    """A classical method of a task; UserError lists those there are."""
+    """Return a classical method of a task.
+
+    Raises:
+        UserError: the task has no such method; the message lists those that it has.
+    """
     methods = find_inference(task).METHODS
     if name not in methods:
         raise UserError(f"--method {name}: no such method for task {task}{meant(name, methods)}")

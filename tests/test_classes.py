@@ -44,7 +44,7 @@ def test_scores_of_each_class_and_the_confusion_matrix_are_those_counted_by_hand
             "recall": pytest.approx(right / (right + missed)),
         }
     assert f"net, mask: iou void {found['scores']['void']['iou']:.4g}, disc" in out
-    cells = re.findall(r"<td[^>]*>([^<]*)</td>", Path("report/report.html").read_text().split("taken for ignore")[1])
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", Path("report/report.html").read_text().split("predicted as ignore")[1])
     scores = [f"{found['scores']['void'][name]:.4g}" for name in ("iou", "dice", "precision", "recall")]
     assert cells[:6] == ["void", *scores, _cell(counts[0], 0)]
 

@@ -91,9 +91,9 @@ def test_the_report_has_a_section_per_split_and_says_once_what_was_seen(evaluate
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings[0] == "Errors by split"
     for split in ("train", "test"):
-        for name in ("Scores", "Samples", "Errors", "The worst"):
+        for name in ("Scores", "Samples", "Errors", "Worst samples"):
             assert len([h for h in headings if h.startswith(f"{name}, split {split}")]) == 1
-    assert text.count("net was trained with these samples: these scores are no test") == 1
+    assert text.count("net was trained with these samples; these scores are not an independent test") == 1
     assert headings.count("Methods") == headings.count("Provenance") == 1
     assert text.count("test / train") == 1
     share = metrics("both")["splits"]["train"]["ratios"]["net"]
@@ -122,16 +122,16 @@ def test_a_method_has_one_colour_in_all_splits(infer: Command) -> None:
 @pytest.mark.usefixtures("without_report")
 def test_predictions_that_do_not_belong_together_are_refused(infer: Command, evaluate: Command) -> None:
     train_and_test = (*DATA, "--split", "train,test", "--predictions")
-    refused(evaluate(*train_and_test, "wiener-test.zarr"), "--split train: none of these predictions", "--split train")
+    refused(evaluate(*train_and_test, "wiener-test.zarr"), "--split train: there are no predictions", "--split train")
     infer(*DATA, "--method", "wiener", "--split", "validation", "--out", "v.zarr")
-    refused(evaluate(*train_and_test, *BOTH, "v.zarr"), "v.zarr: predictions of split validation, not train or test")
-    refused(evaluate(*DATA, "--predictions", *BOTH), "wiener-test.zarr: predictions of split test, not train", "test")
-    refused(evaluate(*DATA, "--split", "train,", "--predictions", *BOTH), "must be splits with commas")
+    refused(evaluate(*train_and_test, *BOTH, "v.zarr"), "v.zarr: holds predictions of split validation, not train or")
+    refused(evaluate(*DATA, "--predictions", *BOTH), "wiener-test.zarr: holds predictions of split test, not train")
+    refused(evaluate(*DATA, "--split", "train,", "--predictions", *BOTH), "must be splits separated by commas")
     shutil.copytree("net-train.zarr", "again.zarr")
-    refused(evaluate(*train_and_test, *BOTH, "again.zarr"), "net-train.zarr, again.zarr: all named net")
+    refused(evaluate(*train_and_test, *BOTH, "again.zarr"), "net-train.zarr, again.zarr: all are named net")
     infer(*DATA, "--method", "wiener", "--set", "noise=0.7", "--split", "train", "--out", "other.zarr")
     mixed = ("wiener-test.zarr", "other.zarr")
-    refused(evaluate(*train_and_test, *mixed), "both named wiener, but of other settings", "LABEL=STORE")
+    refused(evaluate(*train_and_test, *mixed), "both are named wiener, but they differ in settings", "LABEL=STORE")
     assert not Path("report").exists()
     assert evaluate(*train_and_test, "a=wiener-test.zarr", "b=other.zarr")[0] == 0
 

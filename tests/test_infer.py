@@ -106,15 +106,15 @@ def test_the_first_batch_of_each_length_is_not_timed() -> None:
 
 
 def test_predictions_say_when_their_samples_were_seen(toy: Path, infer: Command) -> None:
-    assert "beware: wiener was" not in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+    assert "warning: wiener was" not in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
     assert (
-        "beware: wiener was tuned on samples of validation"
+        "warning: wiener was tuned on samples of validation"
         in infer("--method", "wiener", "--data", toy, "--split", "validation", "--out", "b.zarr")[1]
     )
 
 
 def test_few_samples_to_tune_on_are_said(toy: Path, infer: Command) -> None:
-    assert "beware: 4 samples are few to tune on" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+    assert "warning: 4 samples are few to tune on" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
 
 
 def test_time_hardware_and_versions_belong_together(toy: Path, infer: Command) -> None:
@@ -178,7 +178,7 @@ def test_what_is_not_ours_is_never_removed(toy: Path, infer: Command) -> None:
     command = ("--method", "identity", "--data", toy, "--overwrite")
     Path("thesis").mkdir()
     Path("thesis/text").write_text("mine")
-    refused(infer(*command, "--out", "thesis"), "holds files that are no predictions")
+    refused(infer(*command, "--out", "thesis"), "holds files that are not predictions")
     shutil.copytree(toy, "copy.zarr")
     refused(infer(*command, "--out", "copy.zarr"), "no predictions here")
     refused(infer(*command, "--out", "thesis/text"), "is a file")
@@ -195,8 +195,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 REFUSALS = [
-    (("--data", "toy.zarr"), "give one of --model RUN"),
-    (("--data", "toy.zarr", "--model", "m", "--method", "wiener"), "give one of --model RUN"),
+    (("--data", "toy.zarr"), "give either --model RUN"),
+    (("--data", "toy.zarr", "--model", "m", "--method", "wiener"), "give either --model RUN"),
     (("--data", "toy.zarr", "--method", "tie"), "there are: wiener, identity"),
     (("--data", "none.zarr", "--method", "wiener"), "no dataset here"),
     (("--data", "toy.zarr", "--method", "wiener", "--split", "tset"), "samples are in: train (40), test (4)"),
@@ -216,10 +216,10 @@ REFUSALS = [
     (("--data", "toy.zarr", "--method", "wiener", "--overlap", "0.25"), "--overlap 0.25: is for tiles"),
     (("--data", "toy.zarr", "--method", "wiener", "--tile", "99", "--overlap", "0.25"), "--overlap 0.25: is for tiles"),
     (("--data", "toy.zarr", "--method", "wiener", "--probabilities"), "--probabilities: wiener predicts no classes"),
-    (("--data", "toy.zarr", "--describe"), "--out p.zarr: means nothing with --describe"),
+    (("--data", "toy.zarr", "--describe"), "--out p.zarr: has no effect with --describe"),
     (
         ("--data", "toy.zarr", "--model", "m", "--activations", "a.png"),
-        "--out p.zarr: means nothing with",
+        "--out p.zarr: has no effect with",
     ),
     (("--method", "identity"), "--data"),
 ]
@@ -274,7 +274,7 @@ def test_a_network_is_used_like_a_method(
     assert {length for length, _ in model.calls} == {16, 8}
     network(Network(model.card.task, 33, sha="cd"))
     refused(infer("--model", "runs/my-net/best", "--data", toy), "weights is abab")
-    said = "--refine 5: nothing follows networks of task toy", "leave it out (tasks whose networks are followed: cdi"
+    said = "--refine 5: networks of task toy have no finishing step", "leave it out (tasks with such a step: cdi"
     refused(infer("--model", "runs/my-net/best", "--data", toy, "--refine", 5), *said)
 
 
@@ -291,7 +291,7 @@ def test_images_larger_than_in_training_are_cut(toy: Path, infer: Command, netwo
     for other in others:
         np.testing.assert_allclose(other, whole, rtol=3e-7, atol=1e-7)
     model.whole = True
-    refused(infer("--model", "net", "--data", toy, "--out", "d.zarr"), "computed from whole images", "--tile none")
+    refused(infer("--model", "net", "--data", toy, "--out", "d.zarr"), "needs whole images", "--tile none")
     assert infer("--model", "net", "--data", toy, "--out", "d.zarr", "--tile", "none")[0] == 0
 
 
@@ -307,7 +307,7 @@ def test_networks_that_do_not_fit_are_refused(toy: Path, generate: Command, infe
     wrong.accepts = lambda task, sizes: ["schema 9.0 is newer than this program's"]
     refused(infer("--model", "net", "--data", toy), "cannot read toy.zarr: schema 9.0 is newer")
     network(Network(find_task("tie"), 33))
-    refused(infer("--model", "net", "--data", toy), "was trained for task tie", "is of task toy")
+    refused(infer("--model", "net", "--data", toy), "was trained for task tie", "but toy.zarr is of task toy")
 
 
 @pytest.fixture
@@ -377,4 +377,4 @@ def test_predictions_that_are_no_numbers_are_counted(generate: Command, infer: C
     assert generate("--task", "tie", "--n", 2, "--test", 3, "--set", "image_size=16", "defocus=100", "noise=0")[0] == 0
     code, out, err = infer("--method", "absorption", "--data", "tie.zarr", "--set", "ratio=1e39")
     assert (code, err) == (0, "")
-    assert "beware: 3 of these predictions hold what is no number" in out
+    assert "warning: 3 of these predictions contain NaN or infinite values" in out

@@ -49,12 +49,12 @@ def test_a_place_that_is_given_is_given_the_names_of_the_splits(infer: Command) 
     again = infer(*WIENER, "--split", "validation,test", "--out", "a/p")[1]
     assert "a/p-validation.zarr: 6 samples complete, 6 made now" in again
     assert "a/p-test.zarr: 10 samples complete, 0 made now" in again
-    assert again.count("beware: wiener was tuned on samples of validation") == 1
+    assert again.count("warning: wiener was tuned on samples of validation") == 1
     assert infer(*WIENER, "--split", "train", "--out", "one.zarr")[0] == 0
     assert read_predictions(Path("one.zarr")).split == "train"
 
 
 def test_nothing_is_inverted_if_a_split_cannot_be(infer: Command) -> None:
     refused(infer(*WIENER, "--split", "train,tset"), "--split tset", "samples are in: train (20)")
-    refused(infer(*WIENER, "--split", "train,"), "must be splits with commas between them")
+    refused(infer(*WIENER, "--split", "train,"), "must be splits separated by commas")
     assert not list(Path().glob("predictions*"))

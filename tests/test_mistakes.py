@@ -281,7 +281,7 @@ INFERENCE = [
     ('about="Wiener', 'scope="scan", about="Wiener', "METHODS['wiener'].scope = 'scan': must be slice, sample or"),
     ('about="Wiener', 'group="edges", about="Wiener', "METHODS['wiener'].scope = 'sample': must be"),
     ('about="Wiener', GROUP % "blurred", "METHODS['wiener'].group: field blurred has the role input"),
-    ('about="Wiener', GROUP % "edges", "METHODS['wiener'].group: edges must be one integer of each sample"),
+    ('about="Wiener', GROUP % "edges", "METHODS['wiener'].group: edges must be a parameter with one integer"),
     ("REPORT =", "FINISH = 1\nREPORT =", "FINISH: must be Finish(...)"),
     ("REPORT =", STITCHED, "STITCH.free = 'ramp': must be 'constant' or ''"),
     ("REPORT =", "STITCH = 1\nREPORT =", "STITCH: must be Stitch(...)"),
@@ -292,7 +292,7 @@ INFERENCE = [
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
     ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
     ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),
-    ('Shown("blurred")', 'Shown("blurred", (0,))', "REPORT.inputs: blurred has the index (0,), must have one for []"),
+    ('Shown("blurred")', 'Shown("blurred", (0,))', "REPORT.inputs: blurred has the index (0,); it must be an index"),
     ('("height", "edges")', '("height", "edge")', "REPORT.parameters: the schema has no field 'edge'"),
     ('("height", "edges")', '("height", "position")', "REPORT.parameters: field position has the role auxiliary"),
 ]

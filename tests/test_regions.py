@@ -75,7 +75,7 @@ def test_the_numbers_of_regions_are_those_of_the_table(generate: Command, infer:
     found = json.loads((Path("report") / "metrics.json").read_text())["regions"]
     assert [one["parameter"] for one in found] == ["height"] * 3 + ["edges"] * 3
     text = (Path("report") / "report.html").read_text()
-    assert "Where which method is best" in text
+    assert "Errors by range of parameters" in text
     for one in found:
         inside = [row for row in rows if _lies_in(row, one)]
         assert len(inside) == one["samples"]

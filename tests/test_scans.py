@@ -150,7 +150,7 @@ def test_images_that_are_there_are_made_anew(where: Scans) -> None:
 
 def test_what_is_not_ours_is_never_touched(where: Scans) -> None:
     before = (SOURCE / "zarr.json").read_bytes()
-    refused(lambda: write(SOURCE, where, SOURCE, LeastSquares()), "no stitched images; choose another")
+    refused(lambda: write(SOURCE, where, SOURCE, LeastSquares()), "something else than stitched images; choose another")
     Path("file").write_text("mine")
     refused(lambda: write(SOURCE, where, Path("file"), LeastSquares()), "choose another place")
     assert ((SOURCE / "zarr.json").read_bytes(), Path("file").read_text()) == (before, "mine")
@@ -159,13 +159,16 @@ def test_what_is_not_ours_is_never_touched(where: Scans) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"position": np.zeros((3, 2))}, ("150 patches, but positions (3, 2)", "take them from the split")),
+        (
+            {"position": np.zeros((3, 2))},
+            ("150 patches, but positions have the shape (3, 2)", "take them from the split"),
+        ),
         ({"scan": np.zeros(3, np.int64)}, ("scans (3,)",)),
-        ({"weight": np.ones((1, 3, 4))}, ("patches of (7, 10) pixels, but weights (1, 3, 4)",)),
-        ({"weight": np.ones((2, *SIZE))}, ("weights (2, 7, 10)", "or one for each")),
+        ({"weight": np.ones((1, 3, 4))}, ("patches of (7, 10) pixels, but weights have the shape (1, 3, 4)",)),
+        ({"weight": np.ones((2, *SIZE))}, ("weights have the shape (2, 7, 10)", "or one for each patch")),
         ({"weight": np.zeros((1, *SIZE))}, ("not all 0",)),
         ({"sampling": 0.0}, ("sampling 0.0 nm", "must be above 0")),
-        ({"sampling": 1e-7}, ("pixels: at most", "check positions and sampling")),
+        ({"sampling": 1e-7}, ("pixels: the limit is", "check positions and sampling")),
         ({"position": np.full((COUNT, 2), np.nan)}, ("position of sample 0", "must be finite")),
     ],
 )

@@ -145,7 +145,7 @@ def test_no_raster_is_refused(places: str) -> None:
         "cut": index[:28],
         "skew": index @ np.array([[1.0, 0.5], [0.0, 1.0]]),
     }[places]
-    with pytest.raises(UserError, match="take a method that needs none"):
+    with pytest.raises(UserError, match="use a method that needs no raster"):
         find_raster(wrong)
 
 
@@ -185,7 +185,7 @@ def test_whole_scans_from_the_command_line_to_images(
     assert worth["half_bit"] > 10
     image, truth = xr.open_zarr("scan.zarr").load(), xr.open_zarr("stem4d.zarr/test").load()
     assert float(image.y[0]) == pytest.approx(float(truth.position[:, 0].min()) - 17.5 * 0.0285 / 4, abs=0.0285 / 8)
-    refused(infer(*command, "--stitch", "epie.zarr"), "epie.zarr", "is (in) --out")
+    refused(infer(*command, "--stitch", "epie.zarr"), "epie.zarr", "lies at or inside --out")
     again = values("scan.zarr")
     assert infer(*command, "--stitch", "scan.zarr")[0] == 0
     assert values("scan.zarr") == again
@@ -254,7 +254,7 @@ def test_single_patterns_have_no_scans(store: Path, infer: Command) -> None:
 
 def test_stitching_is_for_tasks_of_patches(generate: Command, infer: Command) -> None:
     generate("--task", "toy", "--n", 4, "--test", 2, "--scheduler", "synchronous")
-    refused(infer("--method", "identity", "--data", "toy.zarr", "--stitch", "x.zarr"), "toy", "no patches")
+    refused(infer("--method", "identity", "--data", "toy.zarr", "--stitch", "x.zarr"), "toy", "not patches")
 
 
 def test_the_default_input_does_not_depend_on_the_dose(store: Path) -> None:

@@ -299,7 +299,7 @@ def test_positions_become_corners_on_the_grid() -> None:
         (lambda: chosen(["alpha=0.2"], ""), "--stitch-set alpha=0.2: these patches are averaged"),
         (lambda: relative(-np.ones((1, 2, 2))), ">= 0"),
         (lambda: relative(np.full((1, 2, 2), np.nan)), "finite"),
-        (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patches holds numbers"),
+        (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patches is finite"),
     ],
 )
 def test_mistakes_are_told_in_one_line(call: Any, said: str) -> None:

@@ -289,11 +289,11 @@ def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, t
     assert 1 <= card("r")["ranges"]["height"][0][0] < card("r")["ranges"]["height"][0][1] <= 2
     told = infer("--model", "r", "--data", data, "--split", "train", "--out", "p.zarr")[1]
     assert "outside of the training data" not in told
-    assert "beware: r was trained with these samples" in told
+    assert "warning: r was trained with these samples" in told
     assert generate(*TOY_TASK, "--n", 48, "--validation", 12, "--test", 0, "--out", "toy.zarr")[0] == 0
     for split in ("train", "validation"):
         told = infer("--model", "r", "--data", data, "--split", split, "--out", f"{split}.zarr")[1]
-        assert "beware: r was" in told, "a larger dataset holds the same samples"
+        assert "warning: r was" in told, "a larger dataset holds the same samples"
     higher = ("--n", 8, "--validation", 0, "--test", 4, "--set", "height=5:6", "--out", "other.zarr")
     assert generate(*TOY_TASK, *higher)[0] == 0
     code, out, _ = infer("--model", "r", "--data", "other.zarr", "--out", "q.zarr")

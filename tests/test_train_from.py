@@ -161,4 +161,4 @@ def test_the_card_says_what_it_was_started_from(other: Path, train: Command, inf
     assert digest("toy.zarr") in text
     for split in ("train", "validation"):
         told = infer("--model", "third", "--data", "toy.zarr", "--split", split, "--out", f"{split}.zarr")[1]
-        assert "beware: third was" in told, "its first network has seen them"
+        assert "warning: third was" in told, "its first network has seen them"

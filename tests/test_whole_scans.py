@@ -127,7 +127,7 @@ def test_images_that_infer_stitched_are_read_and_no_others(
         assert list(again.rows(name)) == list(anew.rows("a"))
     renamed = compare.compare(STITCH, open_source(Path("d.zarr"), "test"), {"idpc": Path("a.zarr")})
     assert renamed is not None
-    assert "Images of idpc (image.zarr) are those" in page.html(found.main, renamed)
+    assert "The images of idpc (image.zarr) were stored by infer" in page.html(found.main, renamed)
     zarr.open_array("b.zarr/phase", mode="r+")[5, 4:9] = 1
     assert compared("d.zarr", "a.zarr", "b.zarr").stored == {"a": Path("image.zarr").absolute(), "b": None}
     assert spy.call_count == 9
@@ -161,9 +161,9 @@ def test_the_command_line_tells_shows_and_bounds_them(evaluate: Command) -> None
     for said in (
         "Images of whole scans",
         "frc_half_bit [1/nm] ↑",
-        "half a bit",
+        "half-bit threshold",
         "3 scans: overlap",
-        "A point is a scan",
+        "Each point is one scan",
     ):
         assert said in page, said
 
@@ -175,7 +175,12 @@ def test_figures_hold_all_methods(found: Evaluation) -> None:
     assert curves is not None
     assert len(curves.axes) == 3
     for axis in curves.axes:
-        assert {line.get_label() for line in axis.lines} == {"idpc", "exact", "half a bit", "1/2 (1/7 of halves)"}
+        assert {line.get_label() for line in axis.lines} == {
+            "idpc",
+            "exact",
+            "half-bit threshold",
+            "1/2 (1/7 between halves)",
+        }
     assert shown is not None
     assert len([axis for axis in shown.axes if axis.images]) == 3 * 3
     assert len({axis.images[0].get_clim() for axis in shown.axes if axis.images}) == 1  # one scale of grey

@@ -1,7 +1,7 @@
-"""The place that predictions are written to: made, continued or refused, before anything is inferred.
+"""Create, continue or refuse the place that predictions are written to, before anything is inverted.
 
-The root metadata is published first: from then on the folder belongs to these predictions, and a run killed at any
-moment can be resumed by the same command.
+The root metadata is published first. From then on the folder belongs to these predictions, and the same command can
+resume a process that was killed at any moment.
 """
 
 from pathlib import Path
@@ -23,16 +23,34 @@ from schemas.runtime.publish import (
 
 
 def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
-    """Raise the UserError that `claim` would raise, before anything is written."""
+    """Refuse what `claim` would refuse, before anything is written.
+
+    Args:
+        path: the place of the predictions.
+        asked: their metadata.
+        overwrite: True if predictions that are stored there are to be removed.
+
+    Raises:
+        UserError: as `claim`.
+    """
     _refuse_foreign(path, overwrite=overwrite)
     if not overwrite and read(path / "zarr.json") is not None:
         _continued(path, asked)
 
 
 def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
-    """Make a place that of these predictions, or go on with them under the name asked. Returns what stands there.
+    """Create a store for predictions, or continue an existing one under the new name.
 
-    UserError: the place holds something else, and `overwrite` does not say to remove predictions that are there.
+    Args:
+        path: the place of the predictions.
+        asked: their metadata.
+        overwrite: remove predictions that are stored there first.
+
+    Returns:
+        The metadata that is stored there now.
+
+    Raises:
+        UserError: the place holds something else than predictions, or other predictions and `overwrite` is False.
     """
     _refuse_foreign(path, overwrite=overwrite)
     with writable("--out", path):
@@ -50,7 +68,13 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
 
 
 def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
-    """Say that all shards are there."""
+    """Mark predictions as complete.
+
+    Args:
+        path: their store, which holds all shards.
+        predictions: their metadata.
+        seconds: measured seconds per sample.
+    """
     complete = predictions.model_copy(update={"status": "complete", "seconds_per_sample": seconds})
     publish(path / "zarr.json", metadata(complete)["zarr.json"], durable=True)
     return complete
@@ -59,20 +83,22 @@ def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
 def _continued(path: Path, asked: Predictions) -> Predictions:
     stored = read_predictions(path, incomplete=True)
     if stored.dataset_digest != asked.dataset_digest:
-        raise UserError(f"--out {path}: holds predictions for another dataset; choose another --out, or --overwrite")
+        raise UserError(
+            f"--out {path}: holds predictions for another dataset; choose another --out, or add --overwrite"
+        )
     if found := list(differences(stored.fingerprint, asked.fingerprint)):
         raise UserError(
-            f"--out {path}: holds other predictions: {'; '.join(found[:3])}; choose another --out, or --overwrite"
+            f"--out {path}: holds other predictions: {'; '.join(found[:3])}; choose another --out, or add --overwrite"
         )
     return stored.model_copy(update={"name": asked.name})
 
 
 def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
-    """Raise UserError unless a place is free, or holds predictions; to be overwritten, nothing else."""
+    """Raise UserError unless a place is free or holds predictions; with `overwrite`, it must hold nothing else."""
     destinations.refuse_file("--out", path)
     if read(path / "zarr.json") is not None:
         stored = read_predictions(path, incomplete=True)
         if overwrite:
             destinations.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
     elif entries(path):
-        raise UserError(f"--out {path}: holds files that are no predictions; choose another place")
+        raise UserError(f"--out {path}: holds files that are not predictions; choose another place")

@@ -1,4 +1,4 @@
-"""Networks and classical methods behind one interface."""
+"""Open networks and classical methods as an `Inverter`, their common interface."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -21,10 +21,17 @@ from schemas.task import Task, find_import, find_task
 def classical(
     source: Source, name: str, texts: Sequence[str], label: str | None, places: Iterable[Path] = ()
 ) -> Inverter:
-    """A method of the dataset's task, with the settings given (`key=value`), and those tuned.
+    """Return a classical method with its settings, which are given or tuned.
 
-    places: stores of predictions that may say what tuning found, so that the same command does not do it again.
-    UserError: unknown method or setting, fields that the dataset lacks, nothing to tune on.
+    Args:
+        source: the split to invert.
+        name: the method, one of the dataset's task.
+        texts: settings as `key=value`; all others are tuned.
+        label: name of the predictions; None takes that of the method.
+        places: stores of earlier predictions, from which the result of the same tuning may be taken.
+
+    Raises:
+        UserError: there is no such method or setting, the dataset lacks fields, or has no samples to tune on.
     """
     method = find_method(source.task.name, name)
     given = tuning.parse(f"method {name}", method.settings, texts)
@@ -53,9 +60,18 @@ def classical(
 def network(
     source: Source, path: Path, texts: Sequence[str], label: str | None, checkpoint: int | None = None
 ) -> Inverter:
-    """A trained network, at its best or as it was at a checkpoint, with the settings given of what follows it.
+    """Return a trained network with its finishing step.
 
-    UserError: none, damaged, newer, of another task, or the dataset lacks fields that it needs.
+    Args:
+        source: the split to invert.
+        path: folder of the run or of its best model.
+        texts: settings of the finishing step as `key=value`.
+        label: name of the predictions; None takes that of the run.
+        checkpoint: number of training steps after which the network is taken; None takes the best one.
+
+    Raises:
+        UserError: there is no network; it is damaged, made by a newer version, or of another task; or the dataset lacks
+            fields that it needs.
     """
     from training.export.store import load_checkpoint, load_model
 
@@ -64,11 +80,11 @@ def network(
     card = trained.card
     if card.task.name != source.task.name:
         raise UserError(
-            f"--model {path}: was trained for task {card.task.name}, {source.path} is of task {source.task.name}"
+            f"--model {path}: was trained for task {card.task.name}, but {source.path} is of task {source.task.name}"
         )
     _refuse_lacking(source, f"model {path}", trained.inputs)
-    follows = trained.task == card.task  # what follows a network is for the task's own targets
-    given = _told(source, trained.task, texts, follows=follows)
+    follows = trained.task == card.task  # the finishing step is for the task's own targets, not for parameters
+    given = _finish_settings(source, trained.task, texts, follows=follows)
     finished = _finished(source, f"model {path}", given) if follows else _Finished()
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
@@ -99,22 +115,22 @@ def network(
 
 @dataclass(frozen=True)
 class _Finished:
-    """What follows a network, settled."""
+    """Finishing step of a network with all its settings; by default, one that changes nothing."""
 
     reads: tuple[str, ...] = ()
     settings: Settings = field(default_factory=dict)
     apply: Callable[[Arrays, Arrays], Arrays] = lambda fields, predicted: predicted
 
 
-def _told(source: Source, task: Task, texts: Sequence[str], *, follows: bool) -> Settings:
-    """Return the settings given for what follows a network. UserError if nothing does."""
+def _finish_settings(source: Source, task: Task, texts: Sequence[str], *, follows: bool) -> Settings:
+    """Return the settings given for the finishing step. UserError if there are some, but no such step."""
     after = find_finish(source.task.name) if follows else None
     if texts and after is None:
         option = texts[0].replace("refine=", "--refine ") if texts[0].startswith("refine=") else f"--set {texts[0]}"
         whose = f"networks of task {task.name}" if follows else f"networks of {task.of('target')[0].name}"
         known = ", ".join(name for name in inference_names() if find_finish(name)) or "none"
-        raise UserError(f"{option}: nothing follows {whose}; leave it out (tasks whose networks are followed: {known})")
-    return tuning.parse("what follows a network", after.settings if after else {}, texts)
+        raise UserError(f"{option}: {whose} have no finishing step; leave it out (tasks with such a step: {known})")
+    return tuning.parse("the finishing step of networks", after.settings if after else {}, texts)
 
 
 def _finished(source: Source, what: str, given: Settings) -> _Finished:
@@ -133,26 +149,34 @@ def _finished(source: Source, what: str, given: Settings) -> _Finished:
 
 
 def beyond(source: Source, inverter: Inverter) -> list[str]:
-    """What a network never saw: parameters of these samples that lie outside of its training data, a line each."""
+    """Return a warning for each parameter of these samples that lies outside of the training data of a network.
+
+    Args:
+        source: the split to invert.
+        inverter: the network, with the ranges of its training data.
+    """
     names = [name for name in inverter.ranges if not source.lacks([name])]
     return [line for name in names if (line := _beyond(source, name, np.array(inverter.ranges[name])))]
 
 
 def _beyond(source: Source, name: str, known: np.ndarray) -> str:
-    """known: (value, 2), least and greatest of each value that a sample has."""
+    """Return the warning for one parameter, or an empty string.
+
+    known: (value, 2), the least and the greatest value in the training data, for each value that a sample has.
+    """
     rows = Rows(source.path, source.manifest, source.split)
     values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
     if values.shape[1] != len(known):
-        return f"{name} has {values.shape[1]} values a sample, in training {len(known)}: beware"
+        return f"warning: {name} has {values.shape[1]} values per sample, but had {len(known)} in training"
     low, high = known.T
-    margin = 0.05 * (high - low) + 1e-5 * np.maximum(abs(low), abs(high))  # samples drawn do not reach a range's ends
+    margin = 0.05 * (high - low) + 1e-5 * np.maximum(abs(low), abs(high))  # drawn samples do not reach the ends
     outside = (values < low - margin) | (values > high + margin)
     if not outside.any():
         return ""
     worst = int(outside.mean(axis=0).argmax())
     share, column = f"{max(outside.any(axis=1).mean(), 0.01):.0%}", values[:, worst]
     found, trained = _span(column.min(), column.max()), _span(low[worst], high[worst])
-    return f"{share} of the samples lie outside of the training data: {name} {found}, trained with {trained}: beware"
+    return f"warning: {share} of the samples lie outside of the training data: {name} {found}, trained with {trained}"
 
 
 def _span(low: float, high: float) -> str:
@@ -160,14 +184,14 @@ def _span(low: float, high: float) -> str:
 
 
 def _plain(value: object) -> float | int | str | None:
-    """For JSON, which knows no NaN."""
+    """Return a value that JSON can hold: None for NaN and infinite numbers."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, float | int | str) else None
 
 
 def _run_name(path: Path) -> str:
-    """The name of a run: its folder, also if `best/` in it is given."""
+    """Return the name of a run, which is that of its folder, also for the folder `best/` in it."""
     path = path.absolute()
     return path.parent.name if path.name == "best" else path.name
 
@@ -180,7 +204,7 @@ def _refuse_lacking(source: Source, what: str, names: Sequence[str]) -> None:
 
 
 def _options(name: str, lacking: Sequence[str]) -> str:
-    """Of `dataset import`, for what a measurement lacks."""
+    """Return the options of `dataset import` that supply the fields a measurement lacks."""
     task, follows = find_task(name), find_import(name).follows
     given = dict.fromkeys(follows.get(field, field) for field in lacking)
     inputs = [f"--from {field}=FILE" for field in given if task[field].role == "input"]

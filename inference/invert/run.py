@@ -1,4 +1,4 @@
-"""Invert one split of a dataset, shard by shard. The same command keeps whole shards and does the rest."""
+"""Invert one split of a dataset, shard by shard. The same command resumes: it keeps the shards that are finished."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,21 +21,33 @@ from schemas.store import shard_ranges
 from schemas.target_kinds import probability
 from schemas.task import Field, Task
 
-PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # that predictions pass through
+PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # packages that compute or store predictions
 
 type Block = dict[str, np.ndarray]
 
 
 @dataclass
 class Clock:
-    """Seconds of inversion per sample, without the first batch of each length, which compiles."""
+    """Clock for the seconds of inversion per sample. Programs are compiled in the first batch of each length.
 
-    batches: list[tuple[float, int]] = field(default_factory=list)
-    groups: bool = False  # a batch is a group, for which nothing compiles: all count
-    broken: int = 0  # samples that came out as what is no number
+    It also counts the samples whose predictions are not finite.
+    """
+
+    batches: list[tuple[float, int]] = field(default_factory=list)  # seconds and number of samples
+    groups: bool = False  # True: a batch is a group, for which nothing is compiled, so that all batches are timed
+    broken: int = 0  # samples whose predictions contain NaN or infinite values
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
-        """Do the work of one batch."""
+        """Do the work of one batch and measure its time.
+
+        Args:
+            work: the inversion.
+            block: fields of the batch.
+            samples: number of samples of the batch.
+
+        Returns:
+            The result of `work`.
+        """
         start = time.perf_counter()
         result = work(block)
         self.batches.append((time.perf_counter() - start, samples))
@@ -45,7 +57,7 @@ class Clock:
 
     @property
     def timed(self) -> list[tuple[float, int]]:
-        """The batches that count."""
+        """Batches that are timed: without groups, not the first of each length."""
         lengths = [samples for _, samples in self.batches]
         if self.groups:
             return self.batches
@@ -53,12 +65,12 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Per sample; of one timed batch at least."""
+        """Seconds per sample. At least one batch must have been timed."""
         return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
 
 
 def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
-    """The task of a dataset with the targets that are predicted."""
+    """Return the task of a dataset with the targets that are predicted."""
     stored = {field.name: field.role for field in task.fields}
     if any(stored.get(field.name) == "parameter" for field in targets):
         return task.targeting(targets[0].name)
@@ -69,18 +81,18 @@ def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What is inverted, with what, how."""
+    """Job of inverting one split by one network or method into one store."""
 
     source: Source
     inverter: Inverter
     tiles: Tiles
     batch: int
     out: Path
-    probabilities: bool = False  # of classes, these are stored, too
+    probabilities: bool = False  # True: the probabilities of classes are stored, too
 
     @property
     def predictions(self) -> Predictions:
-        """As their metadata will say, before the first sample."""
+        """Metadata of the predictions before the first sample is inverted."""
         source, inverter = self.source, self.inverter
         manifest, targets = source.manifest, inverter.task.of("target")
         classes = [field for field in targets if field.classes and self.probabilities]
@@ -89,7 +101,7 @@ class Inversion:
         lost = {dim for field in targets for dim in field.dims[1:]} - manifest.sizes.keys()
         if unknown := sorted(lost - (inverter.sizes or {}).keys()):
             raise UserError(
-                f"{source.path}: does not state the length of {', '.join(unknown)}, along which targets lie"
+                f"{source.path}: does not state the length of {', '.join(unknown)}, which are dimensions of the targets"
             )
         sizes = manifest.sizes | {dim: (inverter.sizes or {})[dim] for dim in lost}
         sizes |= {probability(field).dims[1]: len(field.classes) for field in classes}
@@ -126,11 +138,11 @@ class Inversion:
 
     @property
     def block(self) -> int:
-        """Samples read at once: as many as make a batch, of images or of tiles."""
+        """Number of samples read at once, whose images or tiles make a batch."""
         return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
 
     def invert(self, block: Block) -> Block:
-        """The targets of a block."""
+        """Return the targets of a block of samples, as they are stored."""
         task, sizes = self.inverter.task, self.source.manifest.sizes
         if self.tiles.lengths:
             cut = (self.inverter.predict, task, sizes, block, self.batch)
@@ -139,9 +151,19 @@ class Inversion:
 
 
 def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, overlap: float) -> Tiles:
-    """How images are cut: as asked (pixels or "none"), else to the size of the training images if they are larger.
+    """Return how images are cut into tiles.
 
-    UserError: smaller than the training images, or a size that the network cannot take.
+    Images that are larger than those of training are cut to that size, unless the user asks for something else.
+
+    Args:
+        source: the split to invert.
+        inverter: the network or method.
+        asked: length of tiles [pixel], "none" for no tiles, or None.
+        overlap: share of a tile that its neighbour covers.
+
+    Raises:
+        UserError: images are smaller than those of training, the network cannot take this size, or images cannot be
+            cut.
     """
     dims, sizes = spatial(inverter.task, inverter.inputs), source.manifest.sizes
     dims = tuple(dim for dim in dims if dim in sizes)
@@ -149,7 +171,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     trained = inverter.sizes or {}
     if asked not in (None, "none") and not dims:
-        raise UserError(f"--tile {asked}: {inverter.name} gives nothing on the grid of its input; leave it out")
+        raise UserError(f"--tile {asked}: {inverter.name} predicts nothing on the grid of its input; leave it out")
     if asked == "none":
         lengths = {}
     elif asked is not None:
@@ -158,25 +180,33 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
         if small := [f"{dim} {sizes[dim]} < {trained[dim]}" for dim in dims if sizes[dim] < trained.get(dim, 0)]:
             raise UserError(
                 f"{source.path}: images are smaller than those of training ({', '.join(small)}); "
-                "--tile none tries it nevertheless"
+                "give --tile none to try it nevertheless"
             )
         lengths = {dim: trained[dim] for dim in dims if sizes[dim] > trained.get(dim, sizes[dim])}
     if lengths and inverter.whole:
         raise UserError(
-            f"{inverter.name} sees what is computed from whole images, here larger than in training or cut by --tile: "
+            f"{inverter.name} needs whole images, but these are larger than those of training or cut by --tile; "
             "give --tile none"
         )
     apart = steps(inverter.task, sizes, dims)
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
-        raise UserError(f"--tile: must be {rule}: so many pixels lie under one of the input")
+        raise UserError(f"--tile: must be {rule}, because so many pixels of the targets cover one of the input")
     if found := inverter.accepts(source.task, of_tile(inverter.task, sizes, lengths)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 
 def refuse(job: Inversion, *, overwrite: bool = False) -> None:
-    """Raise UserError if a job cannot begin: its place holds something else, or its first samples cannot be read."""
+    """Refuse a job that cannot begin.
+
+    Args:
+        job: the inversion.
+        overwrite: True if predictions at its place are to be removed.
+
+    Raises:
+        UserError: its place holds something else, or its first samples cannot be read.
+    """
     destination.refuse(job.out, job.predictions, overwrite=overwrite)
     if overwrite or not exists(job.out / "zarr.json"):
         job.source.take(job.inverter.inputs, _first(job))
@@ -184,18 +214,35 @@ def refuse(job: Inversion, *, overwrite: bool = False) -> None:
 
 @contextmanager
 def alone(jobs: Sequence[Inversion]) -> Iterator[None]:
-    """Hold the places of all jobs for this process while entered. UserError: another one writes there."""
+    """Reserve the places of all jobs for this process while the context is entered.
+
+    Args:
+        jobs: the inversions.
+
+    Raises:
+        UserError: another process writes there.
+    """
     with ExitStack() as stack:
         for job in jobs:
-            busy = "another `infer` writes here; wait for it, or choose another"
+            busy = "another `infer` writes here; wait for it, or choose another place"
             stack.enter_context(claimed("--out", job.out, busy=busy))
         yield
 
 
 def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
-    """Invert what is not inverted yet; the caller has entered `alone`.
+    """Invert the samples that are not inverted yet. The caller must have entered `alone`.
 
-    Returns what stands in the store now, how many samples were done, and how many of those hold what is no number.
+    Args:
+        job: the inversion.
+        overwrite: remove predictions at its place first.
+
+    Returns:
+        The metadata in the store now, the number of samples inverted, and the number of those whose predictions contain
+        NaN or infinite values.
+
+    Raises:
+        UserError: the dataset is damaged, or the method fails.
+        Interrupted: the disk is full.
     """
     with resumable(job.out, "finished shards"):
         return _run(job, overwrite=overwrite)
@@ -210,15 +257,15 @@ def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
         for part in _invert(job, predictions, clock, missing):
             made += part
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
-    broken = clock.broken  # before a batch is done again for its time
+    broken = clock.broken  # read before `_seconds`, which may invert a batch again
     if made or predictions.status != "complete":
-        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # where the time is measured
+        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # those of the measured time
         predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
     return predictions, made, broken
 
 
 def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
-    """Whether a shard is there and its checksums hold."""
+    """Return True if a shard exists and its checksums hold."""
     try:
         read_rows(out, predictions, slice(start, stop), everything=True)
     except UserError:
@@ -227,9 +274,10 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
 
 
 def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
-    """Invert the samples of missing units, start to stop, and publish each with its last one. Yields how many are done.
+    """Invert the samples of missing shards (start to stop), and publish each shard after its last sample.
 
-    Where groups end within a shard, one of them may have been inverted before.
+    Yields the number of samples done. A group that reaches into a missing shard is inverted as a whole, even if its
+    other samples are stored already.
     """
     parts: dict[int, list[tuple[np.ndarray, Block]]] = {start: [] for start in missing}
     for rows in _blocks(job, missing):
@@ -243,7 +291,7 @@ def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Map
 
 
 def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
-    """Return what is inverted at once: blocks within units, or whole groups."""
+    """Yield the samples that are inverted at once: blocks within missing shards, or whole groups."""
     if job.inverter.scope == "group":
         wanted = np.zeros(job.source.samples, bool)
         for start, stop in missing.items():
@@ -255,26 +303,26 @@ def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
 
 
 def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
-    """The samples of some blocks, in order."""
+    """Return the samples of some blocks, in order."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
 
 
 def _publish(job: Inversion, predictions: Predictions, start: int, values: Block) -> None:
-    """The objects of a shard."""
+    """Write the stored objects of a shard."""
     for key, data in objects(predictions, start, values).items():
         publish(inside(job.out, key), data)
 
 
 def _first(job: Inversion) -> np.ndarray:
-    """The samples that are inverted at once before any others."""
+    """Return the samples of the first block."""
     if job.inverter.scope == "group":
         return job.source.groups(job.inverter.group)[0]
     return np.arange(job.source.samples)[: job.block]
 
 
 def _seconds(job: Inversion, clock: Clock) -> float:
-    """Measured on what was done now; where no batch of that counts, the first is done again for it."""
+    """Return the seconds per sample, measured now. If no batch was timed, the first block is inverted again."""
     if not clock.timed:
         first = _first(job)
         block = job.source.take(job.inverter.inputs, first)

@@ -1,4 +1,4 @@
-"""The samples that are inverted: one split of a dataset, read by runs of samples."""
+"""Read one split of a dataset, some samples at a time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,37 +26,54 @@ class Source:
     path: Path
     manifest: Manifest
     split: str
-    target: str = ""  # a parameter that is looked for in place of the task's targets
+    target: str = ""  # a parameter that is predicted in place of the targets of the task
 
     @property
     def samples(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return self.manifest.samples[self.split]
 
     @property
     def shard(self) -> int:
-        """Samples in an object of the dataset."""
+        """Number of samples in a shard of the dataset."""
         return self.manifest.layout.shard
 
     @property
     def task(self) -> Task:
-        """As the dataset has it, but for the target."""
+        """Task of the dataset; if a parameter is predicted, it is the target."""
         return self.manifest.task.targeting(self.target) if self.target else self.manifest.task
 
     def lacks(self, names: Iterable[str]) -> list[str]:
-        """Those of these fields that the dataset does not have."""
+        """Return those of these fields that the dataset does not have."""
         return sorted(set(names) - {field.name for field in self.task.fields})
 
     def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
-        """Fields of samples start:stop, and whole fields without a sample axis. UserError if they are damaged."""
+        """Read a run of samples.
+
+        Args:
+            names: the fields; those without a sample axis are read as a whole.
+            start: the first sample.
+            stop: the sample after the last.
+
+        Raises:
+            UserError: the dataset is damaged.
+        """
         return {name: self._read(self.task[name], start, stop) for name in names}
 
     def take(self, names: Iterable[str], rows: np.ndarray) -> Arrays:
-        """Return fields of some samples, which rise, and whole fields without a sample axis. UserError as `read`."""
+        """Read some samples.
+
+        Args:
+            names: the fields; those without a sample axis are read as a whole.
+            rows: the samples, in rising order.
+
+        Raises:
+            UserError: the dataset is damaged.
+        """
         first, last = int(rows[0]), int(rows[-1]) + 1
         if last - first == len(rows):
             return self.read(names, first, last)
-        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.shard)) + 1)  # an object is read once
+        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.shard)) + 1)  # so that each shard is read once
         fields = [self.task[name] for name in names]
         return {
             field.name: np.concatenate([self._read(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])
@@ -66,7 +83,11 @@ class Source:
         }
 
     def groups(self, number: str) -> list[np.ndarray]:
-        """Return the samples of each group, by the parameter that numbers them; without one, all are one group."""
+        """Return the samples of each group.
+
+        Args:
+            number: the parameter that numbers the groups; if it is empty or missing, all samples are one group.
+        """
         if not number or self.lacks([number]):
             return [np.arange(self.samples)]
         numbers = self.read([number], 0, self.samples)[number]
@@ -74,7 +95,7 @@ class Source:
         return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
     def window(self) -> np.ndarray | None:
-        """The field that multiplies the targets, if the task has one."""
+        """Return the field that multiplies the targets, or None if the dataset has none."""
         name = self.task.window
         return None if name is None or self.lacks([name]) else self._read(self.task[name], 0, 0)
 
@@ -94,35 +115,54 @@ class Source:
 
 
 class Rows(Source):
-    """The same, slice by slice, as scores see it: `task` is `Task.sliced`, `samples` counts slices."""
+    """One split of a dataset whose rows are slices, as scores need it: `task` is `Task.sliced`."""
 
     @property
     def whole(self) -> Source:
-        """Sample by sample."""
+        """The same split, whose rows are whole samples."""
         return Source(self.path, self.manifest, self.split, self.target)
 
     @property
     def slices(self) -> int:
-        """Rows of a sample."""
+        """Number of slices of a sample."""
         return slices.count(self.manifest.task, self.manifest.sizes)
 
     @property
     def samples(self) -> int:
-        """Return the number of slices."""
+        """Number of slices of all samples."""
         return self.whole.samples * self.slices
 
     @property
     def task(self) -> Task:
-        """The task of a slice."""
+        """Task of a slice."""
         return self.whole.task.sliced
 
     def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
-        """Fields of slices start:stop, and whole fields without a sample axis. UserError if they are damaged."""
+        """Read a run of slices.
+
+        Args:
+            names: the fields; those without a sample axis are read as a whole.
+            start: the first slice.
+            stop: the slice after the last.
+
+        Raises:
+            UserError: the dataset is damaged.
+        """
         first, last = start // self.slices, -(-stop // self.slices)
         return self._rows(self.whole.task, self.whole.read(names, first, last), start, stop)
 
     def predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
-        """Predictions for slices start:stop. UserError if they are damaged."""
+        """Read the predictions for a run of slices.
+
+        Args:
+            path: the store of predictions.
+            predictions: its metadata.
+            start: the first slice.
+            stop: the slice after the last.
+
+        Raises:
+            UserError: the predictions are damaged.
+        """
         first, last = start // self.slices, -(-stop // self.slices)
         return self._rows(predictions.task, read_rows(path, predictions, slice(first, last)), start, stop)
 
@@ -133,7 +173,7 @@ class Rows(Source):
         return {name: v[inside] if task.sliced[name].per_sample else v for name, v in folded.items()}
 
     def named(self, row: int) -> str:
-        """Name the sample, and the slice, of a row."""
+        """Return the number of the sample and the slice of a row in words, such as `sample 3, tilt 5`."""
         sample, part = divmod(row, self.slices)
         task, sizes = self.manifest.task, self.manifest.sizes
         places = np.unravel_index(part, [sizes[dim] for dim in task.slices]) if task.slices else ()
@@ -141,7 +181,15 @@ class Rows(Source):
 
 
 def open_source(path: Path, split: str) -> Source:
-    """A split to read; UserError if there is no such dataset, or no sample in that split."""
+    """Open a split of a dataset.
+
+    Args:
+        path: the dataset.
+        split: train, validation or test.
+
+    Raises:
+        UserError: there is no such dataset, or the split is empty.
+    """
     manifest = read_manifest(path)
     manifest.refuse_empty(path, split)
     return Source(path, manifest, split)

@@ -1,15 +1,17 @@
-"""Images larger than those a network was trained on: cut into overlapping tiles, inverted, blended.
+"""Cut images that are too large for a network into overlapping tiles, and blend the predictions of the tiles.
 
-Along an axis of n pixels, tiles of m start every m (1 - overlap) pixels; the last lies flush with the border. Tile k
-has the weight of a Hann window, sampled between its zeros so that it is positive everywhere, over the sum of all:
+Along an axis of n pixels, tiles of m pixels start every m (1 - overlap) pixels; the last tile ends at the border. The
+weight of tile k, which starts at s_k, is a Hann window divided by the sum of all windows. It is sampled between its
+zeros, so that it is positive everywhere:
 
     h(i) = sin^2(pi (i + 1/2) / m),   w_k(x) = h(x - s_k) / sum_j h(x - s_j)
 
-Tiles form a grid, so weights of several axes are products, and they sum to 1: an identity comes out as it went in.
+Tiles form a grid, so the weights along several axes are multiplied. They sum to 1: a network that returns its input
+would return the whole image unchanged.
 
-Lengths are those on the grid of the targets. Of fields on coarser grids the same part is cut: tiles start and end
-between pixels of all grids. Of classes, probabilities are blended (those of labels are 1 and 0); the likeliest class is
-stored, of equals the lower one.
+Lengths are counted on the grid of the targets. Fields on coarser grids are cut at the same places: tiles start and end
+between pixels of all grids. For targets with classes, probabilities are blended (those of labels are 1 and 0), and the
+class with the highest probability is stored; of equal ones, the lower class.
 """
 
 import math
@@ -29,11 +31,17 @@ from schemas.target_kinds import probability
 from schemas.task import Field, Task
 
 type Predict = Callable[[Arrays], Arrays]
-type Corner = tuple[int, ...]  # where a tile starts, per dimension that is cut
+type Corner = tuple[int, ...]  # first pixel of a tile along each dimension that is cut
 
 
 def starts(length: int, tile: int, overlap: float, step: int = 1) -> list[int]:
-    """Return where tiles begin along an axis; tile <= length. step: divides all, as it must length and tile.
+    """Return the first pixels of the tiles along an axis.
+
+    Args:
+        length: length of the axis [pixel].
+        tile: length of a tile, at most `length`.
+        overlap: share of a tile that its neighbour covers.
+        step: divides all first pixels; it must divide `length` and `tile`.
 
     >>> starts(10, 4, 0.5)
     [0, 2, 4, 6]
@@ -47,7 +55,14 @@ def starts(length: int, tile: int, overlap: float, step: int = 1) -> list[int]:
 
 
 def weights(length: int, tile: int, overlap: float, step: int = 1) -> dict[int, np.ndarray]:
-    """The weight (tile,) of each tile along an axis, by its start; they sum to 1 at every pixel."""
+    """Return the weight (tile,) of each tile along an axis, by its first pixel; they sum to 1 at every pixel.
+
+    Args:
+        length: length of the axis [pixel].
+        tile: length of a tile.
+        overlap: share of a tile that its neighbour covers.
+        step: as in `starts`.
+    """
     window = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
     total = np.zeros(length)
     for start in starts(length, tile, overlap, step):
@@ -56,21 +71,40 @@ def weights(length: int, tile: int, overlap: float, step: int = 1) -> dict[int, 
 
 
 def spatial(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """The dimensions of the targets along which images can be cut: all inputs lie on these, or on coarser ones."""
+    """Return the dimensions of the targets along which images can be cut.
+
+    All inputs must have this dimension, or a coarser one that covers the same length.
+
+    Args:
+        task: the task.
+        inputs: the fields that the network or method reads.
+    """
     roots, fields = _roots(task), [task[name] for name in inputs if task[name].role == "input"]
     common = [{roots.get(dim, dim) for dim in field.dims} for field in fields]
     return tuple(dim for dim in task.spatial(task.of("target")[0]) if all(roots[dim] in dims for dims in common))
 
 
 def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[str, int]:
-    """Pixels of the targets between places at which all grids can be cut, along each of these dimensions."""
+    """Return the distance [pixel of the targets] of places where all grids can be cut, along each dimension.
+
+    Args:
+        task: the task.
+        sizes: lengths of all dimensions.
+        dims: the dimensions of the targets that are cut.
+    """
     roots = _roots(task)
     others = {dim: [sizes[other] for other in _alike(roots, dim) if other in sizes] for dim in dims}
     return {dim: math.lcm(*(sizes[dim] // math.gcd(sizes[dim], n) for n in found)) for dim, found in others.items()}
 
 
 def of_tile(task: Task, sizes: Mapping[str, int], lengths: Mapping[str, int]) -> dict[str, int]:
-    """Return the lengths of all dimensions in a tile. lengths: those of the targets that are cut."""
+    """Return the lengths of all dimensions in a tile.
+
+    Args:
+        task: the task.
+        sizes: lengths of all dimensions in whole images.
+        lengths: lengths of a tile along the dimensions of the targets that are cut.
+    """
     roots = _roots(task)
     known = {roots[dim]: dim for dim in lengths}
     cut = {dim: known[root] for dim, root in roots.items() if root in known and dim in sizes}
@@ -86,7 +120,15 @@ def _alike(roots: Mapping[str, str], dim: str) -> list[str]:
 
 
 def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
-    """Values in the dtype of a field: whole numbers are rounded; of probabilities (..., class), the likeliest class."""
+    """Return values in the dtype of a field.
+
+    Values of integer fields are rounded. Of probabilities (..., class), the class with the highest one is returned, and
+    of complex values of a periodic field the angle.
+
+    Args:
+        field: the target.
+        values: predicted values, probabilities of classes, or complex values of a periodic field.
+    """
     kind = np.dtype(field.dtype)
     if field.classes and values.ndim > len(field.dims):
         values = values.argmax(axis=-1)
@@ -99,7 +141,13 @@ def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
 
 
 def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, np.ndarray]:
-    """The targets as they are stored, and the probabilities of their classes if asked for. values: of each target."""
+    """Return all targets as they are stored, and the probabilities of their classes if asked for.
+
+    Args:
+        task: the task.
+        values: predicted values by target.
+        probabilities: also return the probability of each class.
+    """
     found = {}
     for field in task.of("target"):
         found[field.name] = as_stored(field, values[field.name])
@@ -110,7 +158,10 @@ def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, 
 
 
 def _blended(field: Field, values: np.ndarray) -> np.ndarray:
-    """Return what tiles are blended by: probabilities of classes (sample, *dims, class), or the values."""
+    """Return the values that are blended: probabilities of classes (sample, *dims, class), or the values themselves.
+
+    Values of a periodic field are blended as complex numbers exp(2 pi i value / period).
+    """
     if field.classes and values.ndim == len(field.dims):
         values = np.eye(len(field.classes))[values]
     return np.exp(2j * np.pi / field.period * values) if field.period else values
@@ -118,14 +169,14 @@ def _blended(field: Field, values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How images are cut: pixels of a tile along each dimension that is cut, and their relative overlap."""
+    """Tiles into which images are cut."""
 
-    lengths: Mapping[str, int]
-    overlap: float
+    lengths: Mapping[str, int]  # pixels of a tile along each dimension that is cut
+    overlap: float  # share of a tile that its neighbour covers
     steps: Mapping[str, int] = attribute(default_factory=dict)  # tiles begin at multiples of these
 
     def count(self, sizes: Mapping[str, int]) -> int:
-        """Tiles of an image; 1 if it is not cut."""
+        """Return the number of tiles of an image with these lengths; 1 if it is not cut."""
         return prod(len(starts(sizes[dim], *self._along(dim))) for dim in self.lengths)
 
     def _along(self, dim: str) -> tuple[int, float, int]:
@@ -141,9 +192,17 @@ class Tiles:
         *,
         probabilities: bool = False,
     ) -> dict[str, np.ndarray]:
-        """What `predict` makes of the tiles of a block, blended; `batch` tiles at once.
+        """Predict the targets of a block tile by tile, and blend them.
 
-        Memory: the block, its targets in float64, and `batch` tiles.
+        This needs memory for the block, its targets in float64, and `batch` tiles.
+
+        Args:
+            predict: function from fields of tiles to targets of tiles.
+            task: the task.
+            sizes: lengths of all dimensions in whole images.
+            block: fields of some samples.
+            batch: number of tiles predicted at once.
+            probabilities: also return the probability of each class.
         """
         grid = {dim: weights(sizes[dim], *self._along(dim)) for dim in self.lengths}
         samples = len(next(values for name, values in block.items() if task[name].per_sample))
@@ -162,7 +221,10 @@ class Tiles:
     def _groups(
         self, cut: "_Cut", block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]
     ) -> Iterator[list[Corner]]:
-        """Tiles at which all constants have the same values, for constants have no batch axis: mostly, all tiles."""
+        """Yield groups of tiles in which all constants have the same values; usually, one group holds all tiles.
+
+        Constants have no batch axis, so only tiles of one group can be predicted together.
+        """
         constants = [name for name in block if not cut.task[name].per_sample]
         groups: dict[str, list[Corner]] = {}
         for corner in product(*grid.values()):
@@ -182,14 +244,19 @@ class Tiles:
 
 @dataclass(frozen=True)
 class _Cut:
-    """The place of a tile in the fields of a task."""
+    """Place of a tile in the fields of a task."""
 
     task: Task
     lengths: Mapping[str, int]
     sizes: Mapping[str, int]
 
     def index(self, field: Field, corner: Corner) -> tuple[slice, ...]:
-        """Return the index of a tile along all axes of a field."""
+        """Return the index of a tile along all axes of a field.
+
+        Args:
+            field: the field.
+            corner: first pixel of the tile on the grid of the targets.
+        """
         roots = _roots(self.task)
         place = {roots[dim]: (start, dim) for dim, start in zip(self.lengths, corner, strict=True)}
         return tuple(
@@ -202,7 +269,7 @@ class _Cut:
 
 
 def _sum(field: Field) -> Any:
-    """In which dtype tiles are added."""
+    """Return the dtype in which tiles are added."""
     return np.result_type(complex if field.period else field.dtype, float)
 
 
@@ -214,7 +281,7 @@ def _add(
     part: tuple[tuple[Corner, int], ...],
     predicted: np.ndarray,
 ) -> None:
-    """The tiles of a batch, weighted."""
+    """Add the tiles of a batch, multiplied by their weights, to the images."""
     for (corner, i), tile in zip(part, predicted, strict=True):
         place = dict(zip(cut.lengths, corner, strict=True))
         along = [grid[dim][place[dim]] if dim in place else np.ones(1) for dim in field.dims[1:]]

@@ -1,4 +1,4 @@
-"""What classical methods there are, and what can be set: `infer --describe`."""
+"""Print the classical methods and their settings (`infer --describe`)."""
 
 import json
 import os
@@ -9,13 +9,21 @@ from typing import Any
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
 
-LISTED = 10  # values; of longer lists the ends are shown
+LISTED = 10  # values of a setting that are listed; of more values, only the ends are shown
 
 type Methods = Mapping[str, Mapping[str, Method]]  # by task
 
 
 def chosen(task: str | None, name: str | None) -> Methods:
-    """The methods of a task, or of all tasks; those of one name, if it is given. UserError if there are none."""
+    """Return classical methods by task and name.
+
+    Args:
+        task: the task; None for all tasks.
+        name: the method; None for all methods.
+
+    Raises:
+        UserError: there is no such method.
+    """
     if task is not None:
         return {task: {name: find_method(task, name)} if name else find_inference(task).METHODS}
     everything = {known: find_inference(known).METHODS for known in inference_names()}
@@ -24,11 +32,11 @@ def chosen(task: str | None, name: str | None) -> Methods:
     if found := {known: {name: methods[name]} for known, methods in everything.items() if name in methods}:
         return found
     there = "; ".join(f"{known}: {', '.join(methods)}" for known, methods in everything.items())
-    raise UserError(f"--method {name}: no task has such a method; there are, by task: {there}")
+    raise UserError(f"--method {name}: no task has such a method; the methods by task are {there}")
 
 
 def rows(methods: Methods) -> dict[str, dict[str, Any]]:
-    """As data: task -> method -> about, needs, uses, version, settings (about, unit, the values tried)."""
+    """Return methods as plain data for JSON: about, needs, uses, version, settings (about, unit, values tried)."""
     return {task: {name: _row(method) for name, method in found.items()} for task, found in methods.items()}
 
 
@@ -48,14 +56,19 @@ def _row(method: Method) -> dict[str, Any]:
 
 
 def show(methods: Methods, as_json: bool) -> None:
-    """Print them."""
+    """Print methods and their settings.
+
+    Args:
+        methods: as `chosen` returns them.
+        as_json: print JSON instead of tables.
+    """
     if as_json:
         print(json.dumps(rows(methods), indent=2))
         return
     for task, found in methods.items():
         for name, method in found.items():
             _show(f"{name} (task {task})", method)
-    print("(what is not given with --set is tuned: all combinations of the values tried, on validation samples)")
+    print("(settings that are not given with --set are tuned: all combinations of the values tried are compared)")
 
 
 def _show(title: str, method: Method) -> None:
@@ -65,8 +78,8 @@ def _show(title: str, method: Method) -> None:
 
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
     console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
-    uses = f"; where there are: {', '.join(method.uses)}" if method.uses else ""
-    whole = "; inverts whole groups" + (f", one by one, as {method.group} numbers them" if method.group else "")
+    uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
+    whole = "; inverts whole groups of samples" + (f", which {method.group} numbers" if method.group else "")
     console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
@@ -76,7 +89,7 @@ def _show(title: str, method: Method) -> None:
 
 
 def tried(values: tuple[Value, ...]) -> str:
-    """As `1, 3, 10`; of a long list the ends and how many.
+    """Return values in words, such as `1, 3, 10`; for a long list, its ends and its length.
 
     >>> tried(tuple(range(12)))
     '0, 1, ..., 11 (12 values)'

@@ -1,13 +1,16 @@
-"""Images of a series brought into one frame: turned, magnified and displaced so that they agree with one among them.
+"""Register the images of a series with one of them, by rotation, magnification and shift.
 
-    sum_x (I(W(x)) - R(x))^2  least,   W(x) = c + m A(theta) (x - c) + d
+Each image I is warped so that it agrees with the reference R:
 
-c: the centre of pixel N//2. By Gauss and Newton with the derivatives of R, inverse compositional (Baker and Matthews,
-Int. J. Comput. Vis. 56 (2004) 221). Periodic, as the solvers are.
+    minimise sum_x (I(W(x)) - R(x))^2,   W(x) = c + m A(theta) (x - c) + d
 
-Images are compared through a Gaussian wide enough that defocus adds no more than div(I grad phi) to them. That does not
-pull W away: for a weak object of one material it is proportional to the Laplacian of R, whose product with each
-derivative of R (two displacements, turn and, in two dimensions, magnification) integrates to 0.
+with the centre c of pixel N//2, the magnification m, the rotation A and the shift d. The minimum is found by the
+Gauss-Newton method with the derivatives of R (inverse compositional: Baker and Matthews, Int. J. Comput. Vis. 56 (2004)
+221). Images are taken as periodic, as the solvers take them.
+
+Images are blurred by a Gaussian before they are compared. It is so wide that defocus adds no more to them than
+div(I grad phi). This term does not bias W: for a weak object of one material it is proportional to the Laplacian of R,
+whose product with each derivative of R (two shifts, rotation and, in two dimensions, magnification) integrates to 0.
 """
 
 from typing import Final
@@ -17,17 +20,25 @@ from scipy import ndimage
 
 from physics.transport_of_intensity import unwindowed
 
-STEPS = 20  # at most
-CLOSE = 1e-3  # pixels: steps end below
-CLEAR = 1e-4  # relative to the clearest motion: what changes the images less (the turn of a disc) is left as it is
+STEPS = 20  # steps of Gauss and Newton, at most
+CLOSE = 1e-3  # pixels: the iteration ends when steps are shorter
+# Motions that change the images by less than this, relative to the motion that changes them most, cannot be determined
+# and are left out, such as the rotation of a disc.
+CLEAR = 1e-4
 MODE: Final = "grid-wrap"
 
 
 def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
-    """The series (sample, plane, y, x) in the frame of the plane `reference`, which stays as it is, by cubic splines.
+    """Register the images of each series with one of its planes, which stays as it is. Interpolates by cubic splines.
 
-    images: relative to the incident beam. window: (y, x), has been multiplied with them, and is again with the result.
-    blur: (sample,), the standard deviation of the Gaussian [pixel].
+    Args:
+        images: (sample, plane, y, x), relative to the incident beam, multiplied by the window.
+        reference: index of the plane with which the others are registered.
+        window: (y, x).
+        blur: standard deviation of the Gaussian through which images are compared, (sample,) [pixel].
+
+    Returns:
+        The registered images, multiplied by the window, of the same shape and dtype.
     """
     bare = unwindowed(images, window)
     out = np.stack([_series(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
@@ -44,7 +55,10 @@ def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
 
 
 def _slopes(image: np.ndarray) -> np.ndarray:
-    """Derivatives (4, pixels) of an image by displacement y, x, turn and magnification, all in pixels at the edge."""
+    """Return the derivatives (4, pixels) of an image by shift y, x, rotation and magnification.
+
+    All four motions are measured in pixels at the edge of the image.
+    """
     dy, dx = ((np.roll(image, -1, axis) - np.roll(image, 1, axis)) / 2 for axis in (0, 1))
     y, x = ((p - n // 2) / _edge(image) for p, n in zip(np.indices(image.shape), image.shape, strict=True))
     return np.stack([dy, dx, x * dy - y * dx, y * dy + x * dx]).reshape(4, -1)
@@ -55,7 +69,7 @@ def _edge(image: np.ndarray) -> float:
 
 
 def _pose(image: np.ndarray, reference: np.ndarray, solve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """m A (2, 2) and d (2,) [pixel]: W is followed by the inverse of each step."""
+    """Return m A (2, 2) and d (2,) [pixel] of W, which is composed with the inverse of each step."""
     matrix, shift = np.eye(2), np.zeros(2)
     for _ in range(STEPS):
         step = solve @ (_moved(image, matrix, shift) - reference).ravel()
@@ -69,7 +83,7 @@ def _pose(image: np.ndarray, reference: np.ndarray, solve: np.ndarray) -> tuple[
 
 
 def _moved(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The image at W(x)."""
+    """Return the image at W(x)."""
     middle = np.array(image.shape) // 2
     offset = middle + shift - matrix @ middle
     found: np.ndarray = ndimage.affine_transform(image, matrix, offset, output=np.float64, mode=MODE)

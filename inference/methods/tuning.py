@@ -1,4 +1,4 @@
-"""The settings of a classical method: given, or those with the least error on samples that are not the test's."""
+"""Choose the settings of a classical method: those given by the user, and others by tuning, never on test samples."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,26 +16,35 @@ from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
 
-SAMPLES = 256  # tuned on, at most
-BYTES = 2**29  # of fields of whole groups that are tuned on, at most; the first group is taken, however large
+SAMPLES = 256  # samples used for tuning, at most
+BYTES = 2**29  # size of the groups used for tuning, at most; the first group is used, however large it is
 BLOCK = 64  # samples inverted at once
-COUNT = 10**6  # iterations, starts: more are a slip
-GAIN = 0.01  # relative: less is no reason to look beyond a grid
-EQUAL = 1e-6  # relative: means that differ by less are equal to rounding
+COUNT = 10**6  # largest count that a setting takes; a larger one is a typing error
+GAIN = 0.01  # relative: a smaller decrease of the error is no reason to look beyond the values tried
+EQUAL = 1e-6  # relative: means that differ by less are equal up to rounding
 
-type Errors = Mapping[tuple[Value, ...], float]  # by the values of a combination
+type Errors = Mapping[tuple[Value, ...], float]  # mean errors, by the values of a combination of settings
 type Grid = Mapping[str, tuple[Value, ...]]
 
 
 def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict[str, Value]:
-    """Settings from `key=value`; UserError for one that `name` does not have, or a value that it cannot take."""
+    """Return settings from texts `key=value`.
+
+    Args:
+        name: owner of the settings, for messages.
+        known: the settings that it has.
+        texts: as given by the user.
+
+    Raises:
+        UserError: there is no such setting, or the value is not allowed.
+    """
     given: dict[str, Value] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if key not in known:
             raise UserError(f"--set {key}: {name} has no such setting{meant(key, known)}")
         if not equals:
-            raise UserError(f"--set {text}: write key=value without spaces, for example {key}=...")
+            raise UserError(f"--set {text}: has no value; write key=value without spaces, for example {key}=...")
         given[key] = _value(key, known[key], value)
     return given
 
@@ -59,14 +68,24 @@ def _value(key: str, setting: Setting, text: str) -> Value:
 
 
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
-    """All settings: those given, and of the others the combination with the least mean error (`Report.ranks`).
+    """Return all settings: those given, and for the others the combination with the lowest mean error.
 
-    Among combinations that are equal in it, because they differ in nothing that a measurement reveals, the one with the
-    least error as published is taken.
+    The error is the score by which methods are ranked (`Report.ranks`). Some combinations may be equal in it, because
+    they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is taken.
 
-    On the first 256 validation samples, or training samples if there are none; never on test. Of methods that take
-    groups, on as many whole groups as hold BYTES, at least one. No Tuning if nothing was left to choose. UserError if
-    something was, and there are no samples.
+    The first 256 validation samples are used, or training samples if there are none, but never test samples. For
+    methods that invert groups, whole groups are used, up to a size of BYTES and at least one.
+
+    Args:
+        method: the method.
+        source: any split of the dataset.
+        given: settings that are fixed.
+
+    Returns:
+        The settings, and a record of the tuning; None if all settings were fixed.
+
+    Raises:
+        UserError: there are no samples to tune on, or no combination gives a finite error.
     """
     grid = _grid(method, given)
     if all(len(values) == 1 for values in grid.values()):
@@ -75,7 +94,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     if split is None:
         missing = " ".join(f"{key}=..." for key, values in grid.items() if len(values) > 1)
         raise UserError(
-            f"{source.path}: no validation or training samples with targets to tune on; give --set {missing}"
+            f"{source.path}: has no validation or training samples with targets to tune on; give --set {missing}"
         )
     best, errors, samples = _search(method, Source(source.path, source.manifest, split), grid)
     return best, Tuning(
@@ -92,9 +111,17 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
 def recall(
     places: Iterable[Path], name: str, method: Method, source: Source, given: Settings
 ) -> tuple[dict[str, Value], Tuning | None] | None:
-    """What `tune` would find, where predictions of this method, for this dataset, say it already; None if none do.
+    """Return the result of `tune` from earlier predictions that used the same method, dataset and fixed settings.
 
-    places: stores of predictions, or none; complete or not, for both are begun when tuning has ended.
+    Args:
+        places: stores of predictions; they may be missing or incomplete, because stores are begun after tuning.
+        name: name of the method.
+        method: the method.
+        source: any split of the dataset.
+        given: settings that are fixed.
+
+    Returns:
+        As `tune`; None if no store holds such a result.
     """
     grid = _grid(method, given)
     tried = math.prod(len(values) for values in grid.values())
@@ -111,7 +138,7 @@ def recall(
 
 
 def _stored(place: Path) -> Predictions | None:
-    """Predictions at a place; whatever is wrong with it, is told by who writes there."""
+    """Return the predictions at a place, or None. Damage is reported later, by the code that writes there."""
     try:
         return read_predictions(place, incomplete=True)
     except UserError:
@@ -123,14 +150,14 @@ def _grid(method: Method, given: Settings) -> Grid:
 
 
 def _split(source: Source) -> str | None:
-    """Validation if it has samples, otherwise train, never test; None where there is nothing to learn from."""
+    """Return validation if it has samples, otherwise train, never test; None if no samples with targets remain."""
     if not source.task.of("target"):
         return None
     return next((split for split in ("validation", "train") if source.manifest.samples.get(split)), None)
 
 
 def _blocks(method: Method, source: Source, names: Iterable[str]) -> list[np.ndarray]:
-    """The samples that are tuned on, in blocks that the method can take. names: of fields that are read."""
+    """Return the samples used for tuning, in blocks that the method can take. names: the fields that are read."""
     if method.scope != "group":
         return [np.arange(*ends) for ends in shard_ranges(min(source.samples, SAMPLES), BLOCK)]
     groups, fields = source.groups(method.group), [source.task[name] for name in names]
@@ -140,9 +167,9 @@ def _blocks(method: Method, source: Source, names: Iterable[str]) -> list[np.nda
 
 
 def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value], Errors, int]:
-    """The best combination, the mean error of each, and the number of samples.
+    """Return the best combination, the mean errors of all, and the number of samples.
 
-    Block by block, so that each is read once and memory does not grow with the number of combinations.
+    Each block is read once and inverted by all combinations, so memory does not grow with their number.
     """
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     targets = [field.name for field in source.task.of("target")]
@@ -159,13 +186,13 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
     equal = np.flatnonzero(np.array(means) <= (1 + EQUAL) * min(means))
     best = int(min(equal, key=lambda row: _mean(published[row])))
     if not math.isfinite(means[best]):
-        raise UserError(f"{source.path}: no setting gives a finite error on {source.split}; give all with --set")
+        raise UserError(f"{source.path}: no settings give a finite error on {source.split}; give all with --set")
     of_all = {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
     return combinations[best], of_all, errors.shape[1]
 
 
 def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of each sample, by the score that methods are compared by, and as published."""
+    """Return the errors of each sample: by the score that ranks methods, and before alignment."""
     if report.measures:
         error = report.measures.of(block, found)[report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
@@ -181,13 +208,13 @@ def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tup
 
 
 def _mean(errors: np.ndarray) -> float:
-    """Over samples whose truth is not 0; infinite if one of the predictions is not finite."""
+    """Return the mean over samples whose truth is not 0; infinite if a prediction is not finite."""
     defined = errors[~np.isnan(errors)]
     return float(defined.mean()) if len(defined) else math.inf
 
 
 def _at_edge(key: str, best: Settings, grid: Grid, errors: Errors) -> bool:
-    """Whether a number lies at an end of its grid, and the error still falls towards it by more than GAIN."""
+    """Return True if a number is the first or last of the values tried, and the error still falls towards it."""
     values = grid[key]
     if len(values) < 3 or isinstance(best[key], str) or best[key] not in (values[0], values[-1]):
         return False

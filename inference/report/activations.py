@@ -1,4 +1,7 @@
-"""What layers of a network give, averaged over channels, for the first samples (Cherukara et al. 2018, fig. 6)."""
+"""Draw the outputs of layers of a network, averaged over channels, for the first samples of a split.
+
+This follows Fig. 6 of Cherukara et al. 2018.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +16,22 @@ from training.activations import activations
 from training.export.store import load_model
 
 SAMPLES = 4
-LAYERS = 12  # drawn unless others are asked for
+LAYERS = 12  # number of layers drawn unless some are asked for by name
 
 
 def draw(model: Path, source: Source, names: Sequence[str] | None, out: Path) -> Iterator[str]:
-    """Draw them; yields what there is to say. UserError: no such layer, or a dataset that the model cannot read."""
+    """Draw the outputs of layers of a network to a PNG file, and yield a line about it.
+
+    Args:
+        model: folder of the trained network.
+        source: the split whose first samples are drawn.
+        names: the layers; None chooses some from first to last.
+        out: the file to write.
+
+    Raises:
+        UserError: there is no such layer, the network has no layers that give images, the model cannot read the
+            dataset, or the file cannot be written.
+    """
     trained = load_model(model).fitted(source.manifest.sizes)
     if lacking := source.lacks(trained.inputs):
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which model {model} needs; give another --data")
@@ -26,9 +40,9 @@ def draw(model: Path, source: Source, names: Sequence[str] | None, out: Path) ->
     known = activations(trained, source.read(trained.inputs, 0, min(SAMPLES, source.samples)))
     chosen = _chosen(known, names)
     if not known:
-        raise UserError(f"--activations {out}: model {model} has no layers that give images; it is all dense")
+        raise UserError(f"--activations {out}: model {model} is all dense and has no layers that give images")
     _drawn({name: known[name] for name in chosen}, out)
-    yield f"{out}: {len(chosen)} of {len(known)} layers, all: {', '.join(known)}"
+    yield f"{out}: {len(chosen)} of {len(known)} layers; all layers: {', '.join(known)}"
 
 
 def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[str]:
@@ -42,7 +56,7 @@ def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[s
 
 
 def _drawn(layers: dict[str, np.ndarray], out: Path) -> None:
-    """A row for each sample, a column for each layer, each picture in the range of its own values."""
+    """Draw a row for each sample and a column for each layer, each picture in the range of its own values."""
     rows = len(next(iter(layers.values())))
     with styled():
         drawn = figure(1.3 * len(layers) + 0.3, 1.35 * rows + 0.5, "compressed")

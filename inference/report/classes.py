@@ -1,4 +1,4 @@
-"""The section of a report on targets with classes: scores of each class, and which are taken for which."""
+"""Section of the report on targets with classes: scores of each class, and the confusion matrix."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -39,7 +39,7 @@ SECTION = Section("Classes", _found)
 
 
 def _counted(source: Source, field: Field, path: Path) -> np.ndarray:
-    """Count the values of all samples, unit by unit."""
+    """Count the values of all samples by exact and predicted class, shard by shard."""
     predictions, total = read_predictions(path), np.zeros((len(field.classes), len(field.classes) + 1), np.int64)
     for start, stop in shard_ranges(source.samples, source.shard):
         exact = source.read([field.name], start, stop)[field.name]
@@ -48,14 +48,17 @@ def _counted(source: Source, field: Field, path: Path) -> np.ndarray:
 
 
 def by_class(field: Field, counts: np.ndarray) -> dict[str, dict[str, float | None]]:
-    """Return the scores of each class that counts, over the values of all samples together; None if undefined.
+    """Return the scores of each class that is not ignored, over the values of all samples together.
 
-    With tp right values of a class, fn that were missed and fp that were taken for it: iou = tp / (tp + fp + fn),
-    dice = 2 tp / (2 tp + fp + fn), precision = tp / (tp + fp), recall = tp / (tp + fn).
+    With tp values of a class found, fn values missed, and fp values of other classes predicted as this class:
+    iou = tp / (tp + fp + fn), dice = 2 tp / (2 tp + fp + fn), precision = tp / (tp + fp), recall = tp / (tp + fn).
 
     Args:
         field: the target.
-        counts: (exact class, predicted class), as `confusion` gives them.
+        counts: (exact class, predicted class), as `confusion` returns them.
+
+    Returns:
+        Scores by name of the class and of the score; None for an undefined score.
     """
     found = {}
     for i, (taken, there, both) in zip(field.counted, areas(field, counts), strict=True):
@@ -66,7 +69,7 @@ def by_class(field: Field, counts: np.ndarray) -> dict[str, dict[str, float | No
 
 
 def _data(field: Field, counts: np.ndarray) -> dict[str, Any]:
-    """Return what `metrics.json` holds of a target."""
+    """Return the entry of a target in `metrics.json`."""
     return {
         "names": list(field.classes),
         "confusion": counts[:, : len(field.classes)].tolist(),

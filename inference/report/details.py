@@ -1,4 +1,4 @@
-"""The small print of a report: settings and tuning, recipe, digests, versions, hardware."""
+"""Tables at the end of a report: settings of methods and their tuning, recipe, digests, versions, hardware."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from schemas.runtime.settings import flat
 
 
 def methods(result: Result) -> Table:
-    """Return each method, its settings, how they were found, and how long it takes."""
-    header = ["method", "what", "settings", "tuning", number("s per sample"), "hardware"]
+    """Return a table of the methods: their settings, how these were found, and the time that they take."""
+    header = ["method", "description", "settings", "tuning", number("s per sample"), "hardware"]
     return header, [_method(result, run) for run in result.methods]
 
 
@@ -28,7 +28,7 @@ def _method(result: Result, run: ScoredPredictions) -> list[Cell]:
 
 
 def _setting(result: Result, run: ScoredPredictions, key: str, value: float | str) -> str:
-    """With its unit and meaning, if this program still knows the method."""
+    """Return a setting in words, with unit and meaning if this program still knows the method."""
     method = find_inference(result.task.name).METHODS.get(run.predictions.method)
     known: Setting | None = method.settings.get(key) if method else None
     if known is None:
@@ -39,16 +39,16 @@ def _setting(result: Result, run: ScoredPredictions, key: str, value: float | st
 def _tuning(tuning: Tuning | None) -> str:
     if tuning is None:
         return ""
-    fixed = f", {', '.join(tuning.fixed)} given" if tuning.fixed else ""
-    edges = f"; best {', '.join(tuning.edges)} at the end of what was tried" if tuning.edges else ""
+    fixed = f"; fixed by the user: {', '.join(tuning.fixed)}" if tuning.fixed else ""
+    edges = f"; the best {', '.join(tuning.edges)} lies at an end of the values tried" if tuning.edges else ""
     return (
-        f"least mean {tuning.metric} ({tuning.nrms:.4g}) on {tuning.samples} samples of {tuning.split}, "
-        f"{tuning.combinations} combinations{fixed}{edges}"
+        f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {tuning.combinations} combinations of settings on "
+        f"{tuning.samples} samples of {tuning.split}{fixed}{edges}"
     )
 
 
 def recipe(result: Result) -> Table:
-    """Return all settings of the dataset's recipe."""
+    """Return a table of all settings in the recipe of the dataset."""
     settings = result.source.manifest.settings
     rows = [
         _recipe_row(name, value, settings.get(name, {})) for name, value in flat(result.source.manifest.recipe or {})
@@ -61,7 +61,7 @@ def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
 
 
 def _shown(value: Any) -> str:
-    """A range as low to high; a long list by its length."""
+    """Return a value in words: a range as low to high, a long list by its length."""
     if not isinstance(value, list):
         return "none" if value is None else str(value)
     if len(value) == 2 and all(isinstance(end, int | float) for end in value):
@@ -70,7 +70,7 @@ def _shown(value: Any) -> str:
 
 
 def provenance(found: Evaluation) -> list[Sequence[Cell]]:
-    """Return where samples and predictions come from."""
+    """Return a table of the origin of samples and predictions: digests, seed, versions, platform."""
     result, manifest = found.main, found.main.source.manifest
     return [
         ["dataset", f"{result.source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],

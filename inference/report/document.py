@@ -1,4 +1,4 @@
-"""`report.html`: one file with all in it, for a browser or a phone; nothing is fetched from anywhere."""
+"""Write `report.html`, a single file for a browser or a phone that contains all figures and loads nothing else."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -20,18 +20,18 @@ from schemas.task import Field
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
 WORST = 8
-EXTREME = 5  # best, and as many worst, of what follows from the targets
-WIDE = 8.0  # inches: a figure that takes the whole width of the page
-USELESS = 0.95  # of the error of a prediction of 0 everywhere
+EXTREME = 5  # number of best samples in a view, and number of worst ones
+WIDE = 8.0  # inches: wider figures take the whole width of the page
+USELESS = 0.95  # relative to the error of a prediction of 0 everywhere: larger errors are no better than none
 
 
 def write(found: Evaluation, folder: Path) -> None:
-    """Write the report, whole or not at all."""
+    """Write `report.html` to a folder, either completely or not at all."""
     publish(folder / "report.html", page(found).encode())
 
 
 def page(found: Evaluation) -> str:
-    """Return the report as HTML; `templates/report.html` says what stands where."""
+    """Return the report as HTML, whose order and prose are in `templates/report.html`."""
     functions = (by_region, by_split, compared, curves, doubts, examples, extremes, meanings, parameters, ranking)
     named = {function.__name__: function for function in (*functions, scores, worst)}
     with styled():
@@ -39,7 +39,7 @@ def page(found: Evaluation) -> str:
 
 
 def by_split(found: Evaluation) -> Table:
-    """Return errors of each method in each split beside one another, and their ratios."""
+    """Return a table of the mean errors of each method in each split, and of their ratios."""
     main = found.main
     shown = {main.rank, main.published}
     keys = [key for key in main.summaries[main.runs[0].name] if key.rpartition(".")[2] in shown]
@@ -60,26 +60,31 @@ def _by_split(found: Evaluation, run: ScoredPredictions, key: str) -> Iterator[s
 
 
 def doubts(result: Result) -> Iterator[str]:
-    """Yield what makes the scores of a split less than they seem."""
+    """Yield the reasons to doubt the scores of a split, as warnings for the reader of the report."""
     if seen := "; ".join(run.predictions.seen for run in result.runs if run.predictions.seen):
-        yield f"{seen}: these scores are no test"
+        yield f"{seen}; these scores are not an independent test"
     for run in result.runs:
         if count := result.broken(run):
-            yield f"{count} predictions of {run.name} are not finite, and left out of its scores"
+            yield f"{count} predictions of {run.name} contain NaN or infinite values and are left out of its scores"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
     if not result.report.measures and all(mean is None or float(mean) > USELESS * result.zero for mean in means):
-        yield "no method here does better than a prediction of 0 everywhere"
+        yield "no method does better than a prediction of 0 everywhere"
 
 
 def compared(result: Result, key: str | None) -> str:
-    """Return the mean error of the best method to those of the other classical ones, by a score; empty without one."""
+    """Return in words the mean error of the best method relative to those of the other classical methods.
+
+    Args:
+        result: the scores of one split.
+        key: the score that is compared; None gives no words.
+    """
     others = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
     shares = {run.name: ratio(result, result.best, run, key) for run in others} if key else {}
-    return ", ".join(f"{one[0]:.3g} ± {one[1]:.1g} of that of {name}" for name, one in shares.items() if one)
+    return ", ".join(f"{one[0]:.3g} ± {one[1]:.1g} times that of {name}" for name, one in shares.items() if one)
 
 
 def scores(result: Result) -> Table:
-    """Return all scores of all methods, the best in bold."""
+    """Return a table of all scores of all methods, with the best in bold."""
     summaries, reference = result.summaries, result.reference
     keys = list(summaries[result.best.name])
     numbers = [f"{key}{unit_of(summaries[result.best.name][key])} {arrow(result, key)}" for key in keys]
@@ -92,21 +97,24 @@ def scores(result: Result) -> Table:
 
 
 def _score(result: Result, key: str) -> list[Cell]:
-    """Return a column of the table of scores."""
+    """Return one column of the table of scores."""
     sign = 1 if result.report.meaning(key).better == "lower" else -1
     values = [result.summaries[run.name][key] for run in result.runs]
     means = [None if one["mean"] is None else sign * float(one["mean"]) for one in values]
     return least([mean_and_deviation(one) for one in values], means)
 
 
-def meanings(result: Result) -> str:
-    """Return what the scores are."""
+def meanings(result: Result) -> list[tuple[str, str]]:
+    """Return the scores of a report, each with its meaning."""
     keys = [key for key in result.summaries[result.best.name] if "." not in key]
-    return "; ".join(f"{key}: {result.report.meaning(key).about}" for key in keys)
+    return [(key, result.report.meaning(key).about) for key in keys]
 
 
 def by_region(result: Result) -> list[Sequence[Cell]]:
-    """Return the header and the rows of the table of regions, the least error in bold; none if nothing varies."""
+    """Return header and rows of the table of errors by range of parameters; empty if no parameter varies.
+
+    The lowest error of each row is bold.
+    """
     found, names = regions(result), [run.name for run in result.runs]
     rows: list[Sequence[Cell]] = []
     for one in found:
@@ -118,27 +126,42 @@ def by_region(result: Result) -> list[Sequence[Cell]]:
     return [["parameter", *map(number, ("from", "to", "samples", *names))], *rows] if rows else []
 
 
-def parameters(result: Result) -> str:
-    """Return what the parameters of the table of regions are."""
+def parameters(result: Result) -> list[tuple[str, str]]:
+    """Return the parameters in the table of errors by range, each with its meaning."""
     names = dict.fromkeys(one.parameter for one in regions(result))
-    return "; ".join(f"{name}: {result.task[name].about}" for name in names)
+    return [(name, result.task[name].about) for name in names]
 
 
 def examples(result: Result, field: Field) -> Figure:
-    """Draw samples at some places of the ranking by the best method."""
+    """Draw samples from some places, such as the median, in the ranking by the error of the best method.
+
+    Args:
+        result: the scores of one split.
+        field: the target that is drawn.
+    """
     chosen = sample_images.choices(_errors(result, field), list(EXAMPLES.values()))
     return _drawn(result, field, chosen, list(EXAMPLES))
 
 
 def extremes(result: Result, view: View) -> Figure:
-    """Draw the best and the worst of what follows from the targets."""
+    """Draw a view for the samples with the lowest and the highest error of the best method.
+
+    Args:
+        result: the scores of one split.
+        view: the image computed from the targets that is drawn.
+    """
     order = sample_images.ranking(result.scores[result.best.name][result.rank])
     best, worst = order[:EXTREME], order[::-1][:EXTREME]
     return _drawn(result, view, [*best, *worst], ["best"] * len(best) + ["worst"] * len(worst))
 
 
 def worst(result: Result, field: Field) -> Figure:
-    """Draw the samples with the largest errors of the best method."""
+    """Draw the samples with the largest errors of the best method.
+
+    Args:
+        result: the scores of one split.
+        field: the target that is drawn.
+    """
     return _drawn(result, field, sample_images.ranking(-_errors(result, field))[:WORST])
 
 
@@ -149,24 +172,37 @@ def _drawn(result: Result, target: Field | View, chosen: Sequence[int], places: 
 
 
 def _errors(result: Result, field: Field) -> np.ndarray:
-    """Return the errors of the best method by which samples are ranked."""
+    """Return the errors (sample,) of the best method, by which samples are ranked."""
     return result.scores[result.best.name][ranking(result, field)]
 
 
 def ranking(result: Result, field: Field) -> str:
-    """Return the score by which samples are ranked: the task's own, or that of the field."""
+    """Return the key of the score by which samples are ranked.
+
+    Args:
+        result: the scores of one split.
+        field: the target whose score is taken, unless the task has scores of its own.
+    """
     return result.rank if result.report.measures else ranked(result.task, field)
 
 
 def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
-    """Yield the plots that there are, and what each shows. whole: also what is no news of samples learned from."""
+    """Yield the plots of errors that can be drawn, each with its caption.
+
+    Args:
+        result: the scores of one split.
+        whole: False leaves out the learning curves, which the section of the main split shows.
+    """
     seen = min(CURVES, result.source.samples)
     captions: dict[Callable[[Result], Figure | None], str] = {
-        figures.histogram: "Errors of all samples.",
-        **{partial(figures.histogram, key=key): f"{key} of all samples." for key in result.report.histograms},
+        figures.histogram: "Histogram of the errors of all samples.",
+        **{
+            partial(figures.histogram, key=key): f"Histogram of {key} of all samples."
+            for key in result.report.histograms
+        },
         figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
-        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean of {seen:,} samples.",
-        figures.cost: "Time against error. Inversion alone, in batches, without the first; hardware: see below.",
-        **({figures.learning: "Learning curves."} if whole else {}),
+        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {seen:,} samples.",
+        figures.cost: "Error against time per sample. The hardware is listed below, under Methods.",
+        **({figures.learning: "Learning curves: loss after each epoch."} if whole else {}),
     }
     return ((drawn, caption) for draw, caption in captions.items() if (drawn := draw(result)) is not None)

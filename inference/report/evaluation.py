@@ -1,4 +1,7 @@
-"""Predictions of a split, or of several, against the truth, unit by unit: a score per sample, metric and method."""
+"""Score predictions of one or several splits against the truth: one score per sample, metric and method.
+
+Samples are read and scored block by block.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +24,7 @@ from schemas.task import SAMPLE, Task
 
 BLOCK = 64  # samples scored at once: float64 copies of them stay small
 CURVES = 1024  # samples that the mean ring correlation is taken from, at most
-OF_SPLIT = {"split", "split_digest", "samples"}  # what tells predictions of one method apart
+OF_SPLIT = {"split", "split_digest", "samples"}  # in these may predictions of one method differ
 
 type Real = np.ndarray
 type Summary = dict[str, dict[str, float | int | str | None]]
@@ -29,74 +32,73 @@ type Summary = dict[str, dict[str, float | int | str | None]]
 
 @dataclass(frozen=True)
 class ScoredPredictions:
-    """One store of predictions."""
+    """Store of predictions with its metadata."""
 
     path: Path
     predictions: Predictions
 
     @property
     def name(self) -> str:
-        """In tables and plots."""
+        """Name of the method in tables and plots."""
         return self.predictions.name
 
 
 @dataclass(frozen=True)
 class Result:
-    """All scores of one split. Keys of `scores` and `correlation`: name of the run."""
+    """All scores of one split. Keys of `scores` and `correlation` are names of runs."""
 
     source: Rows
     report: Report
     runs: tuple[ScoredPredictions, ...]
-    methods: tuple[
-        ScoredPredictions, ...
-    ]  # also those that other splits alone have: a method has one colour throughout a report
-    scores: dict[str, dict[str, Real]]  # metric: (sample,)
+    # All methods, also those that only other splits have, so that each keeps its colour throughout a report.
+    methods: tuple[ScoredPredictions, ...]
+    scores: dict[str, dict[str, Real]]  # by metric, (sample,)
     frequency: Real  # (ring,) [1/pixel]
-    correlation: dict[str, Real]  # (ring,): mean over the first samples, of the first target
+    correlation: dict[str, Real]  # (ring,), of the first target, mean over the first samples
     zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has a score of its own
-    sections: Mapping[str, Found]  # those of the task, by title
+    sections: Mapping[str, Found]  # sections of the task, by title
 
     @property
     def task(self) -> Task:
-        """That of the dataset."""
+        """Task of the dataset."""
         return self.source.task
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
-        """Mean, standard deviation, number and unit, by run and metric."""
+        """Mean, standard deviation, number and unit of the scores, by run and metric."""
         return {name: summary(self.task, scores, self.report.meaning) for name, scores in self.scores.items()}
 
     @cached_property
     def parameters(self) -> Arrays:
-        """Scalars of each sample, (sample,) by name, and those that the report plots errors against."""
+        """Parameters by name: all with one value per sample, (sample,), and those that the report plots against."""
         names = {f.name for f in self.task.of("parameter") if f.dims == (SAMPLE,)} | set(self.report.parameters)
         present = [name for name in names if not self.source.lacks([name])]
         return self.source.read(present, 0, self.source.samples)
 
     @property
     def rank(self) -> str:
-        """The score by which methods are ranked and compared."""
+        """Key of the score by which methods are ranked and compared."""
         return self.report.ranks(self.task)
 
     @property
     def published(self) -> str | None:
-        """The score of rank before alignment, shown beside it; None where it is the same or the task has its own."""
+        """Key of the same score before alignment; None if alignment changes nothing or the task has its own scores."""
         return "nrms" if self.rank == "nrms_aligned" and self.task.ambiguities.free else None
 
     def broken(self, run: ScoredPredictions) -> int:
-        """How many predictions hold what is no number: they have no score."""
+        """Return the number of predictions that contain NaN or infinite values, and so have no score."""
         scores = self.scores[run.name]
-        told = next((scores[name] for name in ("rms", "absolute_error") if name in scores), np.zeros(0))
-        return int(np.isnan(told).sum())
+        errors = next((scores[name] for name in ("rms", "absolute_error") if name in scores), np.zeros(0))
+        return int(np.isnan(errors).sum())
 
     @property
     def reference(self) -> ScoredPredictions | None:
-        """The classical method with the least mean error: what a network has to surpass."""
+        """Classical method with the lowest mean error, which a network has to surpass; None if there is none."""
         return min((run for run in self.runs if run.predictions.kind == "classical"), key=self._error, default=None)
 
     @property
     def best(self) -> ScoredPredictions:
-        """The network with the least mean error; without networks, the method with the least."""
+        """Network with the lowest mean error; without networks, the method with the lowest mean error."""
         networks = [run for run in self.runs if run.predictions.kind == "network"]
         return min(networks or self.runs, key=self._error)
 
@@ -105,7 +107,14 @@ class Result:
         return np.inf if mean is None else float(mean)
 
     def sample(self, index: int) -> tuple[Arrays, dict[str, Arrays]]:
-        """One sample: inputs and targets, and the predictions of each run aligned with the truth."""
+        """Read one sample.
+
+        Args:
+            index: number of the sample.
+
+        Returns:
+            The inputs of the report and the targets; and the predictions of each run, aligned with the truth.
+        """
         fields = self.task.of("target")
         names = {field.name for field in fields} | {shown.field for shown in self.report.inputs}
         values = self.source.read(sorted(names - set(self.source.lacks(names))), index, index + 1)
@@ -116,26 +125,32 @@ class Result:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of one split or several of a dataset, in the order asked for."""
+    """Results of one or several splits of a dataset, in the order asked for."""
 
     results: tuple[Result, ...]
 
     @property
     def main(self) -> Result:
-        """The one that counts: that of test samples, or the last."""
+        """Main result of the report: that of the test samples, or the last if there are none."""
         return next((result for result in self.results if result.source.split == "test"), self.results[-1])
 
     @property
     def others(self) -> tuple[Result, ...]:
-        """Those that stand beside it."""
+        """Results that are shown for comparison with the main one."""
         return tuple(result for result in self.results if result is not self.main)
 
 
 def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequence[str] | None) -> Evaluation:
-    """Score stores of predictions, each under a name of its own or the one given, against their splits of a dataset.
+    """Score stores of predictions against their splits of a dataset.
 
-    splits: that of the first store, if None. UserError: incomplete or damaged predictions, or of another dataset or
-    split, or two of one name, or none of a split, or no truth.
+    Args:
+        data: the dataset.
+        stores: the stores, each with the name that it is to have; None keeps its own.
+        splits: the splits to score; None takes the split of the first store.
+
+    Raises:
+        UserError: predictions are incomplete, damaged, or made for another dataset or split; two have the same name; a
+            split has no predictions; or the dataset has no targets.
     """
     runs = [ScoredPredictions(path, _named(read_predictions(path), label)) for label, path in stores]
     opened = [open_source(data, split) for split in splits or [runs[0].predictions.split]]
@@ -145,20 +160,25 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
     parts = [_of_split(runs, source) for source in sources]
     _refuse_namesakes(runs)
     if not sources[0].task.of("target"):
-        raise UserError(f"{data}: measurements without targets: there is no truth to compare with")
+        raise UserError(f"{data}: holds measurements without targets; scores need a dataset with targets")
     return Evaluation(
         tuple(_result(source, part, _once(runs, part)) for source, part in zip(sources, parts, strict=True))
     )
 
 
 def _target(source: Source, runs: Sequence[ScoredPredictions]) -> str:
-    """The parameter that is predicted in place of the targets, if so; UserError unless it is the same in all runs."""
+    """Return the parameter that is predicted in place of the targets, or an empty string if targets are predicted.
+
+    Raises:
+        UserError: the runs predict different targets.
+    """
     roles = {field.name: field.role for field in source.task.fields}
     found = {run.path: [field.name for field in run.predictions.targets] for run in runs}
     first = next(iter(found.values()))
     if other := next((path for path, names in found.items() if names != first), None):
         raise UserError(
-            f"{other}: holds {', '.join(found[other])}, the first store {', '.join(first)}; give those of one target"
+            f"{other}: holds {', '.join(found[other])}, but the first store holds {', '.join(first)}; "
+            "give only predictions of the same target"
         )
     return first[0] if roles.get(first[0]) == "parameter" else ""
 
@@ -176,7 +196,7 @@ def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredP
     found = [run for run in runs if run.predictions.split == source.split]
     if not found:
         raise UserError(
-            f"--split {source.split}: none of these predictions are of it; make some with: "
+            f"--split {source.split}: there are no predictions of this split; make some with: "
             f"infer --data {source.path} --split {source.split} ..."
         )
     _refuse_twins(found)
@@ -184,7 +204,7 @@ def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredP
 
 
 def _once(runs: Sequence[ScoredPredictions], preferred: Sequence[ScoredPredictions]) -> list[ScoredPredictions]:
-    """A run of each name, in order."""
+    """Return one run of each name, in the order of `runs`; preferred ones take the place of others of their name."""
     found = {run.name: run for run in runs} | {run.name: run for run in preferred}
     return list(found.values())
 
@@ -197,26 +217,26 @@ def _refuse_other(run: ScoredPredictions, sources: Sequence[Source]) -> None:
     found, source = run.predictions, sources[0]
     if found.dataset_digest != source.manifest.root_digest:
         raise UserError(
-            f"{run.path}: predictions of another dataset (digest {found.dataset_digest[:16]}, {source.path} has "
+            f"{run.path}: holds predictions of another dataset (digest {found.dataset_digest[:16]}; {source.path} has "
             f"{str(source.manifest.root_digest)[:16]}); run `infer` on {source.path}"
         )
     splits = [one.split for one in sources]
     if found.split not in splits:
         raise UserError(
-            f"{run.path}: predictions of split {found.split}, not {' or '.join(splits)}; leave them out, or give "
+            f"{run.path}: holds predictions of split {found.split}, not {' or '.join(splits)}; leave them out, or give "
             f"--split {','.join([*splits, found.split])}"
         )
 
 
 def _refuse_namesakes(runs: Sequence[ScoredPredictions]) -> None:
-    """What has one name in several splits must be one method: its errors are compared."""
+    """Raise UserError if one name stands for different methods in several splits: their errors are compared."""
     for run in runs:
         first = next(other for other in runs if other.name == run.name)
         one, two = (found.predictions.fingerprint for found in (first, run))
         if differing := [key for key in one if key not in OF_SPLIT and one[key] != two[key]]:
             raise UserError(
-                f"{first.path}, {run.path}: both named {run.name}, but of other {', '.join(differing)}; "
-                "give them names: --predictions LABEL=STORE ..."
+                f"{first.path}, {run.path}: both are named {run.name}, but they differ in {', '.join(differing)}; "
+                "give them different names: --predictions LABEL=STORE ..."
             )
 
 
@@ -225,7 +245,7 @@ def _refuse_twins(runs: Sequence[ScoredPredictions]) -> None:
     for run in runs:
         if names.count(run.name) > 1:
             paths = ", ".join(str(other.path) for other in runs if other.name == run.name)
-            raise UserError(f"{paths}: all named {run.name}; give them names: --predictions LABEL=STORE ...")
+            raise UserError(f"{paths}: all are named {run.name}; rename them with --predictions LABEL=STORE ...")
 
 
 def _score(
@@ -260,7 +280,7 @@ def _score(
 
 
 def _mean(rows: Real) -> Real:
-    """Over the samples that have a value in a ring."""
+    """Return the mean of each ring over the samples that have a value in it."""
     defined = np.isfinite(rows)
     total = np.where(defined, rows, 0).sum(axis=0)
     return np.divide(total, defined.sum(axis=0), where=defined.any(axis=0), out=np.full(total.shape, np.nan))  # type: ignore[no-any-return]

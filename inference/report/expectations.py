@@ -1,4 +1,6 @@
-"""What a workflow expects of its scores: a list of bounds, each on a mean or on the ratio of two means.
+"""Check scores against the bounds that a workflow expects, each on a mean score or on the ratio of two means.
+
+A file of expectations holds lists of bounds by case:
 
 {"tiny": [{"method": "unet", "metric": "nrms_aligned", "at_most": 0.5, "times": "tie"}, ...], ...}
 """
@@ -14,7 +16,7 @@ from schemas.runtime.errors import UserError, rule
 
 
 class Expectation(BaseModel):
-    """An upper or a lower bound of a method's mean score, absolute or in units of another method's."""
+    """Upper or lower bound of the mean score of a method, absolute or relative to the score of another method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,7 +24,7 @@ class Expectation(BaseModel):
     metric: str
     at_most: float | None = None
     at_least: float | None = None
-    times: str | None = None  # another method, in whose score the bound is given
+    times: str | None = None  # another method: the bound is then a multiple of its score
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -32,7 +34,14 @@ class Expectation(BaseModel):
 
 
 def load(text: str) -> list[Expectation]:
-    """Those of FILE, or of FILE:CASE where the file has several cases."""
+    """Read the expectations of a JSON file.
+
+    Args:
+        text: FILE, or FILE:CASE if the file has several cases.
+
+    Raises:
+        UserError: the file cannot be read, has no such case, or is mistaken.
+    """
     name, _, case = text.rpartition(":") if ":" in text else (text, "", "")
     try:
         data = json.loads(Path(name).read_text())
@@ -41,16 +50,21 @@ def load(text: str) -> list[Expectation]:
     except OSError as error:
         raise UserError(f"--expect {name}: {error.strerror}; give a JSON file, or FILE:CASE") from None
     except (KeyError, TypeError):
-        raise UserError(f"--expect {text}: no case {case!r} in the file") from None
+        raise UserError(f"--expect {text}: no case {case!r} in the file; give one that it holds") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--expect {text}: {'.'.join(map(str, first['loc']))}: {rule(first)}") from None
     except ValueError as error:
-        raise UserError(f"--expect {name}: not JSON ({error})") from None
+        raise UserError(f"--expect {name}: is not valid JSON ({error}); correct the file") from None
 
 
 def missed(expected: Sequence[Expectation], methods: Mapping[str, Any]) -> list[str]:
-    """What does not hold. methods: those of metrics.json."""
+    """Return a line for each expectation that does not hold.
+
+    Args:
+        expected: the bounds.
+        methods: the entry `methods` of metrics.json.
+    """
     return [line for one in expected if (line := _missed(one, methods))]
 
 
@@ -63,7 +77,7 @@ def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
     if value is None:
         return f"{said}: there is no such score"
     if broken := sum(methods[name]["not_finite"] for name in (one.method, one.times) if name):
-        return f"{said}: {broken} predictions are not finite"
+        return f"{said}: {broken} predictions contain NaN or infinite values"
     if one.at_most is not None and not value <= one.at_most:
         return f"{said} is {value:.4g}{unit}, expected at most {one.at_most:g}"
     if one.at_least is not None and not value >= one.at_least:

@@ -1,4 +1,4 @@
-"""Curves of a report: errors of all samples, against parameters, frequencies and time; learning curves."""
+"""Plots of a report: histograms of errors, errors against parameters, frequency and time, and learning curves."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,13 +15,18 @@ from inference.report.style import colour, decimal, figure, label, legend_above,
 from schemas.scores import RESOLVED
 from schemas.task import Field
 
-BINS = 8  # of a parameter, equally filled
-SHOWN = 4096  # numbers that are drawn against the exact ones, at most
-LEAST = 4  # samples in one of them
+BINS = 8  # number of equally filled bins of a parameter, at most
+SHOWN = 4096  # predicted numbers that are drawn against the exact ones, at most
+LEAST = 4  # samples in a bin, at least
 
 
 def histogram(result: Result, key: str = "") -> Figure | None:
-    """How many samples have which error, with the medians; None without positive errors. key: another score."""
+    """Draw the histogram of a score over all samples, with medians; None if no value is positive.
+
+    Args:
+        result: the scores of one split.
+        key: the score; empty for the one by which methods are ranked.
+    """
     key = key or result.rank
     found = [(run, _positive(result.scores[run.name][key])) for run in result.runs]
     everything = np.concatenate([values for _, values in found])
@@ -43,7 +48,7 @@ def histogram(result: Result, key: str = "") -> Figure | None:
 
 
 def against_parameters(result: Result) -> Figure | None:
-    """Medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
+    """Draw medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
     found = varying(result)
     if not found or not any(len(_positive(result.scores[run.name][result.rank])) for run in result.runs):
         return None
@@ -60,7 +65,12 @@ def against_parameters(result: Result) -> Figure | None:
 
 
 def against_exact(result: Result, field: Field) -> Figure:
-    """Draw predicted values of a number against the exact ones."""
+    """Draw predicted against exact values of a target that is a number for each sample.
+
+    Args:
+        result: the scores of one split.
+        field: the target.
+    """
     drawn, rows = figure(4.2, 4.0), min(result.source.samples, SHOWN)
     axis = drawn.subplots()
     exact = result.source.read([field.name], 0, rows)[field.name].ravel()
@@ -85,7 +95,7 @@ def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, A
 
 
 def ring_correlation(result: Result) -> Figure | None:
-    """The mean Fourier ring correlation of the first target, and the threshold; None if the target is no image."""
+    """Draw the mean Fourier ring correlation of the first target, with its threshold; None if it is not an image."""
     if not len(result.frequency):
         return None
     drawn = figure(6.4, 3.2)
@@ -102,7 +112,7 @@ def ring_correlation(result: Result) -> Figure | None:
 
 
 def _add_lengths(axis: Axes, result: Result) -> None:
-    """The frequency in 1/nm on top, where all pixels are of one width."""
+    """Add an axis at the top with the frequency in 1/nm, if all samples have the same sampling."""
     sampling = result.parameters.get("sampling", np.zeros(0))
     if sampling.ndim != 1 or not len(sampling) or not 0 < sampling.min() == sampling.max():
         return
@@ -117,7 +127,7 @@ def _times(factor: float, values: Any) -> Any:
 
 
 def cost(result: Result) -> Figure | None:
-    """Seconds per sample against the mean error, with quartiles; None where nothing is positive."""
+    """Draw the median error, with quartiles, against the seconds per sample; None if no error is positive."""
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     points = list(_points(result))
@@ -147,7 +157,7 @@ def _points(result: Result) -> Iterator[tuple[ScoredPredictions, float, float, f
 
 
 def learning(result: Result) -> Figure | None:
-    """Losses by epoch, training and validation; None without networks."""
+    """Draw the losses of training and validation against the epoch; None without networks."""
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     for run in result.runs:

@@ -1,4 +1,4 @@
-"""Render pages from `inference/templates`: text from files stays text, and all pictures are within the page."""
+"""Render pages from `inference/templates`. Text from files is escaped, and all pictures are embedded in the page."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from inference.report.style import png
 from schemas.runtime.terminal import printable
 
-type Cell = str | tuple[str, str]  # text, or text and its class
+type Cell = str | tuple[str, str]  # text, or text and the CSS class of its cell
 type Table = tuple[Sequence[Cell], Iterable[Sequence[Cell]]]  # header and rows
 
 
@@ -21,7 +21,12 @@ def number(text: str) -> Cell:
 
 
 def least(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell]:
-    """Return cells for numbers, that of the least value in bold if there are several."""
+    """Return cells for numbers, with the lowest value in bold if there are several.
+
+    Args:
+        texts: the numbers as they are written.
+        values: the numbers; None for an undefined one.
+    """
     known = [value for value in values if value is not None]
     best = values.index(min(known)) if known and len(values) > 1 else None
     return [(text, "number best" if i == best else "number") for i, text in enumerate(texts)]
@@ -47,5 +52,10 @@ _ENVIRONMENT.filters["png"] = _address
 
 
 def render(template: str, **content: Any) -> Markup:
-    """Return a template filled with content. All values are escaped, unless they are Markup themselves."""
+    """Return a template filled with content. All values are escaped, except those that are Markup already.
+
+    Args:
+        template: name of the file in `inference/templates`.
+        content: values by the names that the template uses.
+    """
     return Markup(_ENVIRONMENT.get_template(template).render(content))

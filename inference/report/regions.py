@@ -1,4 +1,4 @@
-"""Mean errors of the samples in thirds of each parameter: which method is best where."""
+"""Mean errors in thirds of the range of each parameter, which show where each method is best."""
 
 from dataclasses import dataclass
 
@@ -12,35 +12,38 @@ type Real = np.ndarray
 
 @dataclass(frozen=True)
 class Region:
-    """Samples that are alike in a parameter; as `metrics.json` has them."""
+    """Group of samples with similar values of a parameter, as `metrics.json` holds it."""
 
     parameter: str
     unit: str
-    low: float  # least and greatest value of these samples
-    high: float
+    low: float  # lowest value of these samples
+    high: float  # highest value
     samples: int
-    means: dict[str, float | None]  # error by method, of the samples that have one
+    means: dict[str, float | None]  # mean error by method, over the samples that have one
 
 
 def varying(result: Result) -> dict[str, Real]:
-    """Parameters of the report that differ between samples, (sample,) each."""
+    """Return the parameters of the report that differ between samples, (sample,) each."""
     present = [name for name in result.report.parameters if name in result.parameters]
     columns = {name: largest(result.parameters[name]) for name in present}
     return {name: values for name, values in columns.items() if np.ptp(values) > 0}
 
 
 def largest(values: Real) -> Real:
-    """(sample,): of several values a sample, the largest modulus."""
+    """Return one value per sample, (sample,): of several values, the largest modulus."""
     return values if values.ndim == 1 else abs(values).reshape(len(values), -1).max(axis=1)
 
 
 def title(field: Field) -> str:
-    """The name of a parameter in tables and plots."""
+    """Return the name of a parameter in tables and plots."""
     return field.name if len(field.dims) == 1 else f"largest |{field.name}|"
 
 
 def regions(result: Result) -> list[Region]:
-    """Return the equally filled thirds of each parameter that varies, low values first; equal values are in one."""
+    """Divide the samples into equally filled thirds of each parameter that varies, low values first.
+
+    Equal values fall into the same third.
+    """
     found = []
     for name, values in varying(result).items():
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)

@@ -1,4 +1,7 @@
-"""Samples side by side: input, exact, each method, and each method's error five times enlarged."""
+"""Draw samples side by side: input, exact target, and prediction and error of each method.
+
+Errors are multiplied by five.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,29 +19,36 @@ from inference.report.style import colour, colour_bar, figure, label, plain, uni
 from schemas.target_kinds import ranked
 from schemas.task import Field
 
-ENLARGED = 5
-DIM = 1e-3
+ENLARGED = 5  # factor by which errors are multiplied
+DIM = 1e-3  # lowest value on a logarithmic scale, relative to the highest
 CELL = 1.35  # inches
-LETTERS = 17  # that fit above a cell
+LETTERS = 17  # letters that fit above a cell
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
-INPUT, ERROR = "input ", "error x"  # scales; no field has a space in its name
+INPUT, ERROR = "input ", "error x"  # names of scales; their spaces keep them apart from names of fields
 
 
 @dataclass(frozen=True)
 class Column:
-    """What stands below one another: a value per sample, all in one scale."""
+    """Column of pictures, one per sample, all in one scale."""
 
     title: str
-    scale: str  # columns of one scale share colours and their bar
-    bar: str  # what it says
+    scale: str  # columns with the same scale share colours and a colour bar
+    bar: str  # label of the colour bar
     images: list[np.ndarray]
-    notes: list[str]
+    notes: list[str]  # text inside each picture
     ink: str = "#222222"
-    behind: list[np.ndarray] | None = None  # of lines
+    behind: list[np.ndarray] | None = None  # for lines: exact lines, drawn behind the predicted ones
 
 
 def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
-    """A row per sample. Predictions are shown aligned with the truth."""
+    """Draw one row per sample. Predictions are shown after alignment with the truth.
+
+    Args:
+        result: the scores of one split.
+        target: the target, or a view computed from the targets.
+        indices: numbers of the samples.
+        names: labels of the rows.
+    """
     columns = _columns(result, target, indices)
     rank = columns[-1].images[0].ndim
     drawn = figure(CELL * len(columns) + 0.4, CELL * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
@@ -67,14 +77,14 @@ def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> li
 
 
 def _bar(target: Field | View) -> str:
-    """Name the scale of a target: of classes, their names."""
+    """Return the label of the colour bar of a target; for classes, their numbers and names."""
     if isinstance(target, Field) and target.classes:
         return f"{target.name}: " + ", ".join(f"{i} {name}" for i, name in enumerate(target.classes))
     return f"{target.name}{unit(target.units)}"
 
 
 def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
-    """Errors enlarged; of classes, where they are wrong, those that are ignored left out."""
+    """Return the column of multiplied errors; for classes, of wrong pixels, without those whose class is ignored."""
     pairs, notes = list(zip(predicted, truth, strict=True)), [""] * len(truth)
     if isinstance(target, Field) and target.classes:
         wrong = [np.isin(t, target.counted) * (p != t) * 1.0 for p, t in pairs]
@@ -98,14 +108,14 @@ def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) 
 
 
 def _decades(image: np.ndarray) -> np.ndarray:
-    """log10, down to DIM of the greatest value."""
+    """Return log10 of an image, cut off at DIM times its highest value."""
     faintest = max(DIM * float(np.nanmax(image, initial=0)), float(np.finfo(np.float32).tiny))
     shown: np.ndarray = np.log10(np.maximum(image, faintest))
     return shown
 
 
 def picture(values: np.ndarray) -> np.ndarray:
-    """A line or an image of one sample: the modulus of complex values, the middle of a stack (of channels)."""
+    """Return a line or an image that can be drawn: the modulus of complex values, the middle image of a stack."""
     real = abs(values) if values.dtype.kind == "c" else values.astype(float)
     while real.ndim > 2:
         real = real[len(real) // 2]
@@ -113,7 +123,7 @@ def picture(values: np.ndarray) -> np.ndarray:
 
 
 def _shown(target: Field | View, values: Arrays) -> np.ndarray:
-    """What is looked at of one sample."""
+    """Return the picture of one sample: that of a target, or of a view."""
     if not isinstance(target, View):
         return picture(values[target.name][0])
     seen = picture(target.of(values)[0])
@@ -127,7 +137,10 @@ def _note(result: Result, run: ScoredPredictions, target: Field | View, index: i
 
 
 def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:
-    """The range of each scale: of the exact images for all methods, as wide about 0 for enlarged errors."""
+    """Return the range of each scale.
+
+    Exact images determine the range of all methods. Multiplied errors have a range of twice this width about 0.
+    """
     exact = next(column for column in columns if column.scale == target.name)
     low, high = _range(exact.images)
     inputs = {column.scale: [i for c in columns if c.scale == column.scale for i in c.images] for column in columns}
@@ -147,7 +160,7 @@ def _range(images: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _draw(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tuple[float, float]) -> None:
-    """Columns of one scale, with one colour bar."""
+    """Draw the columns of one scale, with one colour bar."""
     for cells, column in zip(axes.T, columns, strict=True):
         cells[0].set_title(column.title, fontsize=8, color=column.ink)
         for i, cell in enumerate(cells):
@@ -180,12 +193,17 @@ def _line(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> 
 
 
 def choices(values: np.ndarray, shares: Sequence[float]) -> list[int]:
-    """The samples at these shares of the ranking by error, each once."""
+    """Return the samples at some places of the ranking by error, each at most once.
+
+    Args:
+        values: errors (sample,).
+        shares: places in the ranking, from 0 for the lowest error to 1 for the highest.
+    """
     order = ranking(values)
     return list(dict.fromkeys(order[round(share * (len(order) - 1))] for share in shares))
 
 
 def ranking(values: np.ndarray) -> list[int]:
-    """Samples from least to largest error; those without a score last."""
+    """Return the samples from lowest to highest error, those without a score last."""
     keys = np.where(np.isnan(values), np.inf, values)
     return [int(index) for index in np.argsort(keys, kind="stable")]

@@ -1,4 +1,4 @@
-"""How the figures of a report look: one colour per method throughout, networks full lines, classical ones dashed."""
+"""Style of the figures of a report: one colour per method throughout, full lines for networks, dashed for others."""
 
 import io
 from contextlib import AbstractContextManager
@@ -14,11 +14,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from inference.report.evaluation import Result, ScoredPredictions
 from schemas.runtime.terminal import printable
 
-# Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers, too.
+# Okabe and Ito, Color Universal Design (2008): colour-blind readers can distinguish these colours.
 NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
-LONGEST = 32  # letters of a name
+LONGEST = 32  # letters of a name that are shown, at most
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -40,46 +40,77 @@ RC: dict[Any, Any] = {
 
 
 def plain(text: str) -> str:
-    """Text from files for Matplotlib: printable, short, and no formula."""
+    """Return text from files as Matplotlib may draw it: printable, short, and not read as a formula."""
     shown = printable(text).replace("\n", " ")
     return (shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def unit(text: str) -> str:
-    """As ` [rad]`; nothing for pure numbers."""
+    """Return a unit for a label, such as ` [rad]`; nothing for pure numbers."""
     return "" if text == "1" else f" [{plain(text)}]"
 
 
 def colour(result: Result, run: ScoredPredictions) -> str:
-    """Of a method, the same in all figures."""
+    """Return the colour of a method, which is the same in all figures.
+
+    Args:
+        result: the scores of any split of the evaluation.
+        run: predictions of the method.
+    """
     kin = [other.name for other in result.methods if other.predictions.kind == run.predictions.kind]
     palette = NETWORKS if run.predictions.kind == "network" else CLASSICAL
     return palette[kin.index(run.name) % len(palette)]
 
 
 def line(result: Result, run: ScoredPredictions) -> dict[str, Any]:
-    """Colour, dashes and label of a method, for Axes.plot."""
+    """Return colour, dashes and label of a method as keywords for `Axes.plot`.
+
+    Args:
+        result: the scores of any split of the evaluation.
+        run: predictions of the method.
+    """
     dashes = "-" if run.predictions.kind == "network" else "--"
     return {"color": colour(result, run), "linestyle": dashes, "linewidth": 1.6, "label": label(run)}
 
 
 def label(run: ScoredPredictions) -> str:
-    """Of a method in a legend, which hides what starts with an underscore."""
+    """Return the name of a method for a legend.
+
+    Matplotlib leaves out names that start with an underscore; such names are given an invisible first letter.
+    """
     return plain(run.name) if not run.name.startswith("_") else f"\u200b{plain(run.name)}"
 
 
 def figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
-    """An empty figure; width and height in inches."""
+    """Return an empty figure.
+
+    Args:
+        width: [inch].
+        height: [inch].
+        layout: Matplotlib's layout engine; "compressed" suits grids of images.
+    """
     return Figure(figsize=(width, height), layout=layout)
 
 
 def legend_above(drawn: Figure, axis: Axes, columns: int) -> None:
-    """Add the legend of a panel above all panels."""
+    """Add the legend of one panel above all panels.
+
+    Args:
+        drawn: the figure.
+        axis: the panel whose lines the legend explains.
+        columns: number of columns of the legend.
+    """
     drawn.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
 
 
 def colour_bar(drawn: Figure, axes: np.ndarray, name: str) -> None:
-    """Add a colour bar below panels (row, column) that share the scale of the first."""
+    """Add a colour bar below panels that share the scale of the first.
+
+    Args:
+        drawn: the figure.
+        axes: the panels (row, column), each with an image.
+        name: label of the bar.
+    """
     columns = axes.shape[1]
     bar = drawn.colorbar(axes[0, 0].images[0], ax=list(axes.ravel()), location="bottom", aspect=10 * columns)
     bar.set_label(name, fontsize=8)
@@ -87,19 +118,19 @@ def colour_bar(drawn: Figure, axes: np.ndarray, name: str) -> None:
 
 
 def decimal(axis: Axis) -> None:
-    """Label a logarithmic axis by 0.02, 0.05, 0.1 instead of powers."""
+    """Label a logarithmic axis with numbers such as 0.02, 0.05, 0.1 instead of powers of ten."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def png(drawn: Figure) -> bytes:
-    """As a picture. No date and no version in it: equal figures are equal bytes."""
+    """Return a figure as a PNG file without date and version, so that equal figures give equal bytes."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def styled() -> AbstractContextManager[None]:
-    """Enter it to draw."""
+    """Return a context in which figures are drawn in this style."""
     return matplotlib.rc_context(RC)

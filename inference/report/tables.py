@@ -1,4 +1,4 @@
-"""The numbers of an evaluation: `metrics.json`, `metrics.csv`, and a table on the terminal."""
+"""Write the numbers of an evaluation to `metrics.json` and `metrics.csv`, and print a table of them."""
 
 import csv
 import io
@@ -17,26 +17,32 @@ from inference.report.regions import regions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
 
-ARROWS = {"lower": "↓", "higher": "↑"}  # the way that is better
+ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 BESIDE = ("metrics.csv", "report.html")  # written after metrics.json
 
 
 def write(found: Evaluation, folder: Path) -> None:
-    """Both files, each whole or not at all."""
+    """Write `metrics.json` and `metrics.csv` to a folder, each either completely or not at all."""
     publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
     publish(folder / "metrics.csv", rows(found).encode())
 
 
 def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
-    """Raise UserError if what is in a folder would be lost.
+    """Refuse a folder whose content would be lost.
 
-    Always for files that are no report of ours; unless `overwrite`, for scores of other data or of a method that is
-    not among these.
+    Args:
+        found: the evaluation that is to be written.
+        folder: the place of its files.
+        overwrite: True allows reports of other data or methods to be lost.
+
+    Raises:
+        UserError: the folder holds files that `evaluate` did not write; or, unless `overwrite`, scores of other data or
+            of a method that is not in this evaluation.
     """
     data = read(folder / "metrics.json")  # it is written first
     if data is None:
         if other := next((name for name in BESIDE if exists(folder / name)), None):
-            raise UserError(f"{folder}/{other}: `evaluate` did not write it; move it away, or give another --out")
+            raise UserError(f"{folder}/{other}: `evaluate` did not write this file; move it away or give another --out")
         return
     try:
         there = json.loads(data)
@@ -45,19 +51,19 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
         same = there["dataset_digest"] == found.main.source.manifest.root_digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{folder}/metrics.json: `evaluate` did not write it; move it away, or give another --out"
+            f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"
         ) from None
     ours = {(result.source.split, run.name) for result in found.results for run in result.runs} if same else set()
     if (lost := held - ours) and not overwrite:
         elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
             f"{folder}: holds the report of {', '.join(sorted({str(name) for _, name in lost}))}"
-            f"{' on other samples' if elsewhere else ''}; give another --out, or --overwrite"
+            f"{' on other samples' if elsewhere else ''}; give another --out, or add --overwrite"
         )
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:
-    """What `metrics.json` holds: of the split that counts; `splits` holds the others, if there are any."""
+    """Return the content of `metrics.json`: the main split, and below `splits` the others if there are any."""
     main = found.main
     content = {
         "task": main.task.name,
@@ -75,7 +81,7 @@ def _split(result: Result) -> dict[str, Any]:
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
-    """Mean error of the split that counts over that of another."""
+    """Return the mean error of each method in the main split relative to that in another, with its standard error."""
     found = {run.name: between(main, other, run.name, main.rank) for run in main.runs}
     return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
@@ -97,10 +103,10 @@ def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
 
 
 def rows(found: Evaluation) -> str:
-    """`metrics.csv`: a row per sample; index, parameters, `<run>.<metric>`. Values with all their digits.
+    """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<run>.<metric>`.
 
-    Of several splits, `split` comes first; what no store of a split has is empty. A parameter of several values is that
-    of several columns: defocus.0, defocus.1, ...
+    Values have all their digits. With several splits, the first column is `split`, and cells without a value in a split
+    are empty. A parameter with several values takes several columns: defocus.0, defocus.1, ...
     """
     several = len(found.results) > 1
     parts = [_columns(result, several=several) for result in found.results]
@@ -129,26 +135,35 @@ def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.n
 
 
 def arrow(result: Result, key: str) -> str:
-    """Which way is better."""
+    """Return an arrow up if higher values of a score are better, otherwise down."""
     return ARROWS[result.report.meaning(key).better]
 
 
 def mean_and_deviation(values: dict[str, Any]) -> str:
-    """As `0.312 ± 0.101`."""
+    """Return mean and standard deviation in words, such as `0.312 ± 0.101`."""
     if values["mean"] is None:
         return "undefined"
     return f"{values['mean']:.4g} ± {values['std']:.2g}"
 
 
 def unit_of(values: dict[str, Any]) -> str:
-    """As `[rad]`; nothing for pure numbers."""
+    """Return the unit of a score with a space before it, such as ` [rad]`; nothing for pure numbers."""
     return "" if values["unit"] == "1" else f" [{values['unit']}]"
 
 
 def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, key: str) -> tuple[float, float] | None:
-    """Return a mean score over that of another run, of the samples that both have, and its standard error.
+    """Return the ratio of the mean scores of two runs over the samples that both have, and its standard error.
 
-    The error is that of mean(a - r b) / mean(b). None if there are no such samples, or the other mean is 0.
+    The error is that of mean(a - r b) / mean(b), with scores a and b and ratio r = mean(a) / mean(b).
+
+    Args:
+        result: the scores of one split.
+        run: the run with scores a.
+        reference: the run with scores b.
+        key: the score.
+
+    Returns:
+        Ratio and standard error; None if no sample has both scores, or mean(b) is 0.
     """
     a, b = (result.scores[one.name][key] for one in (run, reference))
     known = np.isfinite(a) & np.isfinite(b)
@@ -161,9 +176,18 @@ def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, 
 
 
 def between(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
-    """Mean of a metric in one split over that in another, and its standard error; None where there is none.
+    """Return the ratio of the mean scores of one method in two splits, and its standard error.
 
-    Their samples are independent, so that relative errors of the two means add in squares.
+    The samples of two splits are independent, so the relative errors of the two means add in squares.
+
+    Args:
+        main: the split above the fraction line.
+        other: the split below it.
+        name: the method.
+        key: the score.
+
+    Returns:
+        Ratio and standard error; None if a split has no such score, or its mean is 0.
     """
     ours, theirs = (_moments(result, name, key) for result in (main, other))
     if ours is None or theirs is None:
@@ -173,14 +197,14 @@ def between(main: Result, other: Result, name: str, key: str) -> tuple[float, fl
 
 
 def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
-    """Mean, and its relative standard error; None if nothing has a score, or all of it is 0."""
+    """Return a mean and its relative standard error; None if no sample has the score, or the mean is 0."""
     values = result.summaries.get(name, {}).get(key, {})
     mean, deviation, count = (float(values.get(part) or 0) for part in ("mean", "std", "n"))
     return (mean, deviation / mean / math.sqrt(count)) if mean else None
 
 
 def show(found: Evaluation) -> None:
-    """Print means and standard deviations of all metrics."""
+    """Print a table of the means and standard deviations of the scores, and the lines of all sections."""
     import sys
 
     from rich.console import Console
@@ -189,7 +213,7 @@ def show(found: Evaluation) -> None:
 
     several = len(found.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = found.main.report.told(found.main.summaries[found.main.runs[0].name])
+    keys = found.main.report.printed(found.main.summaries[found.main.runs[0].name])
     for key in keys:
         unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
         table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
@@ -203,6 +227,6 @@ def show(found: Evaluation) -> None:
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:
-    """All runs: those of one method, in its splits, beside one another."""
+    """Yield all runs method by method, so that the splits of one method follow one another."""
     for method in found.main.methods:
         yield from ((result, run) for result in found.results for run in result.runs if run.name == method.name)

@@ -1,4 +1,4 @@
-"""`infer --stitch`: the predicted patches of whole scans as images, and how far these are the objects."""
+"""Stitch the predicted patches of whole scans to images, and compare these with their objects (`infer --stitch`)."""
 
 import glob
 import json
@@ -22,60 +22,94 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
 from schemas.task import find_task
 
-DRAWN = 16  # scans, at most
+DRAWN = 16  # scans that are drawn as PNG files, at most
 
 SETTINGS = {
     "method": Setting(
-        "least squares over all overlaps, or the sweeps of the seed", "1", ("least_squares", "iterative")
+        "least squares over all overlaps, or iterative sweeps as published", "1", ("least_squares", "iterative")
     ),
     "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), least=0, most=2),
-    "sweeps": Setting("iterative: through all patches", "1", (Iterative.sweeps,), least=1, whole=True),
-    "seed": Setting("iterative: of the order of patches", "1", (Iterative.seed,), least=0, whole=True),
+    "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), least=1, whole=True),
+    "seed": Setting("iterative: seed of the order of patches", "1", (Iterative.seed,), least=0, whole=True),
 }
 
 
 def chosen(texts: Sequence[str], free: str) -> Blend:
-    """Return how patches are stitched, from `key=value`. UserError for a setting that there is not."""
+    """Return the stitching method that the user chose.
+
+    Args:
+        texts: settings as `key=value`.
+        free: as in `Stitch`.
+
+    Raises:
+        UserError: there is no such setting, or it has no effect.
+    """
     if texts and not free:
-        raise UserError(f"--stitch-set {texts[0]}: these patches are averaged, nothing is free in them; leave it out")
+        raise UserError(f"--stitch-set {texts[0]}: these patches are averaged, without any settings; leave it out")
     given: Mapping[str, Value] = tuning.parse("stitching", SETTINGS, texts)
     alpha, sweeps, seed = (float(given.get(key, SETTINGS[key].values[0])) for key in ("alpha", "sweeps", "seed"))
     if given.get("method") == "iterative":
         return Iterative(alpha, int(sweeps), int(seed))
     if rest := sorted(given.keys() - {"method"}):
-        raise UserError(f"--stitch-set {rest[0]}: is for method=iterative; give that, or leave it out")
+        raise UserError(f"--stitch-set {rest[0]}: is for method=iterative; give that as well, or leave it out")
     return usual(free)
 
 
 def refuse_unstitched(source: Source) -> Stitch:
-    """Return how the task's targets are patches of images. UserError if they are not, or the dataset has no scans."""
+    """Return the rule by which the targets of a task are stitched.
+
+    Args:
+        source: the split whose patches are stitched.
+
+    Raises:
+        UserError: the targets are not patches of larger images, or the dataset has no whole scans.
+    """
     found = find_stitch(source.task.name)
     if found is None:
-        raise UserError(f"--stitch: the targets of task {source.task.name} are no patches of larger images")
+        raise UserError(f"--stitch: the targets of task {source.task.name} are not patches of larger images")
     if lacking := source.lacks(found.needs):
-        raise UserError(f"--stitch: {source.path} has no whole scans (lacks {', '.join(lacking)}); generate some")
+        raise UserError(f"--stitch: {source.path} has no whole scans (lacks {', '.join(lacking)}); give another --data")
     return found
 
 
 def refuse_pictures(out: Path) -> None:
-    """Raise UserError if files beside the place of new images have the names of those that are made with them."""
+    """Refuse a place whose neighbours would be replaced.
+
+    Args:
+        out: the place of new images.
+
+    Raises:
+        UserError: files beside it have the names of the pictures and scores that are written with the images.
+    """
     stem = glob.escape(out.name.removesuffix(".zarr"))
     found = [*out.parent.glob(f"{stem}-resolution.json"), *out.parent.glob(f"{stem}-[0-9]*.png")]
     if found and not exists(out):
-        raise UserError(f"--stitch {out}: {found[0]} would be replaced; move it away, or choose another name")
+        raise UserError(f"--stitch {out}: {found[0]} would be replaced; move it away or choose another name")
 
 
 def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[str]:
-    """Write the images, and beside them what they are worth; returns what is to be said of each.
+    """Write stitched images, and beside them pictures and their resolution.
 
-    Images that are there are made anew: that takes seconds.
+    Existing images are stitched again, which takes seconds.
+
+    Args:
+        source: the split whose patches are stitched.
+        predictions: the store of the predicted patches.
+        out: the store of the images.
+        method: the stitching method.
+
+    Returns:
+        A line about each scan, for the terminal.
+
+    Raises:
+        UserError: `out` holds something else, or the predictions do not fit the dataset.
     """
     how = refuse_unstitched(source)
     where = how.scans(source.read(how.needs, 0, source.samples))
     images = store.write(predictions, where, out, method, field=how.target)
     truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]
     stem = out.name.removesuffix(".zarr")
-    units = find_task(source.task.name)[how.target].units  # measurements have no targets
+    units = find_task(source.task.name)[how.target].units  # not from the dataset: measurements have no targets
     unit = "" if units == "1" else f" {units}"
     lines: list[str] = []
     rows: list[dict[str, Any]] = []
@@ -95,7 +129,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
 
 
 def _picture(image: np.ndarray) -> bytes:
-    """Pixel for pixel; black to white: the middle 99 % of values; transparent: no patch."""
+    """Return an image as PNG, pixel for pixel. The middle 99 % of values span the grey scale; NaN is transparent."""
     drawn = BytesIO()
     low, high = np.nanquantile(image, (0.005, 0.995))
     imsave(drawn, image, vmin=low, vmax=high, cmap="gray", format="png")
@@ -114,4 +148,4 @@ def _worth(row: Resolution, unit: str) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
     half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))
-    return f"rms {row.rms:.4f}{unit}, ring correlation to {half} (half bit), {seventh} (1/7 of halves)"
+    return f"rms {row.rms:.4f}{unit}, ring correlation up to {half} (half bit), {seventh} (1/7 between halves)"

@@ -1,7 +1,7 @@
-"""The section of a report on whole scans: images stitched from predictions, beside the objects that were scanned.
+"""Compare images that are stitched from predictions with the objects that were scanned, for a section of the report.
 
-The predictions of one method after another are read, shard by shard. Only scores and small pictures of the images are
-kept, so that memory does not grow with methods or scans.
+The predictions are read method by method and shard by shard. Only scores and small pictures of the images are kept, so
+that memory does not grow with the number of methods or scans.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,99 +25,111 @@ from schemas.target_kinds import Score
 from schemas.task import Task
 
 SHOWN = 3  # scans that are shown, at most
-SIDE = 96  # pixels of an object that are shown of it along each side, at most
-ALIKE = 0.01  # of the largest: scans that differ less in a quantity are no curve against it
+SIDE = 96  # pixels of an object that are shown along each side, at most
+ALIKE = 0.01  # relative to the largest value: scans that differ less in a quantity are not plotted against it
 
-ALIGNED = " - mean difference"  # where a constant is free
+ALIGNED = " - mean difference"  # part of a formula that is left out if no constant is free
 
 SCANNED: Mapping[str, Score] = MappingProxyType(
     {
         "stitched_rms": Score("field", f"sqrt(mean (image - object{ALIGNED})^2) of a stitched scan", "lower"),
         "frc_half_bit": Score(
             "1/nm",
-            "frequency where the ring correlation of image and object first falls below that of half a bit (van Heel "
-            "and Schatz 2005, carried over to an exact object, for the independent pixels under the window); if never, "
-            "that of the last ring in which the object has power",
+            "frequency where the ring correlation of image and object first falls below the half-bit threshold (van "
+            "Heel and Schatz 2005, adapted to an exact object and to the number of independent pixels under the "
+            "window); if it never does, the frequency of the last ring in which the object has power",
             "higher",
         ),
         "frc_seventh": Score(
-            "1/nm", "the same for 1/2, which stands for 1/7 between noisy halves of the data", "higher"
+            "1/nm",
+            "the same for the threshold 1/2, which corresponds to 1/7 between noisy halves of the data",
+            "higher",
         ),
-        "frc_mean": Score("1", "mean of the ring correlation where the object has power", "higher"),
+        "frc_mean": Score("1", "mean of the ring correlation over the rings in which the object has power", "higher"),
     }
 )
 
 
 @dataclass(frozen=True)
 class StitchedScan:
-    """One scan, by one method."""
+    """Stitched image of one scan by one method, without its pixels."""
 
     stitched: Stitched
     worth: Resolution
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """As `SCANNED`."""
+        """Scores of the image by the keys of `SCANNED`."""
         found = self.worth
         return dict(zip(SCANNED, (found.rms, found.half_bit, found.seventh, found.mean), strict=True))
 
 
 @dataclass(frozen=True)
 class WholeScans:
-    """All scans of a split. Rows of scales and outcomes: in the order of `numbers`."""
+    """All scans of a split. Rows of scales and outcomes are in the order of `numbers`."""
 
     task: Task
     how: Stitch
-    numbers: np.ndarray  # of the scans
-    scales: Mapping[str, np.ndarray]  # (scan,), those that are known
-    shown: tuple[int, ...]  # rows of the scans in pictures
-    objects: Mapping[int, np.ndarray]  # by row, the middle of each
+    numbers: np.ndarray  # numbers of the scans
+    scales: Mapping[str, np.ndarray]  # known quantities of the scans by name, (scan,)
+    shown: tuple[int, ...]  # rows of the scans that are shown as pictures
+    objects: Mapping[int, np.ndarray]  # middle of each object, by row
     pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels; a free constant is aligned
     outcomes: Mapping[str, tuple[StitchedScan, ...]]  # by method
-    stored: Mapping[str, Path | None]  # by method: the store that its images were read from; None: stitched for this
-    failed: Mapping[str, str]  # by method: why there are no images of it
+    stored: Mapping[str, Path | None]  # by method: the store of its images, or None if they were stitched just now
+    failed: Mapping[str, str]  # by method: the reason why it has no images
 
     @property
     def units(self) -> str:
-        """Of images and objects."""
+        """Unit of images and objects."""
         return self.task[self.how.target].units
 
     @property
     def varying(self) -> list[Scale]:
-        """The quantities in which scans differ."""
+        """Quantities in which scans differ."""
         return [scale for scale in self.how.scales if _varies(self.scales.get(scale.name))]
 
     def values(self, name: str, key: str) -> np.ndarray:
-        """A score (scan,) of one method; NaN where there is none."""
+        """Return a score (scan,) of one method; NaN where it is undefined.
+
+        Args:
+            name: the method.
+            key: the score, as in `SCANNED`.
+        """
         return np.array([one.scores[key] for one in self.outcomes.get(name, ())], float)
 
     def summary(self, name: str) -> dict[str, dict[str, float | int | str | None]]:
-        """Mean and standard deviation over scans, number and unit, by score."""
+        """Return mean and standard deviation over scans, number and unit of each score of a method."""
         values = {key: self.values(name, key) for key in SCANNED}
         return summary(self.task, values, self.meaning)
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
-        """The images of one method for `metrics.json`; none if it could not be stitched."""
+        """Yield the entries of one method in `metrics.json`, one per scan; none if it has no images."""
         for row, one in enumerate(self.outcomes.get(name, ())):
             scales = {scale: float(values[row]) for scale, values in self.scales.items()}
             yield {**one.stitched.model_dump(mode="json"), "pixels": list(one.worth.pixels), **one.scores, **scales}
 
     def lines(self) -> Iterator[str]:
-        """The worth of the images in words, a line per method."""
+        """Yield a line about the images of each method, for the terminal."""
         for name in self.outcomes:
             parts = [f"{key} {mean_and_deviation(one)}{unit_of(one)}" for key, one in self.summary(name).items()]
             yield f"{name}, whole scans ({len(self.numbers):,}): {', '.join(parts)}"
         for name, reason in self.failed.items():
-            yield f"{name}: no images of whole scans: {reason}"
+            yield f"{name}: there are no images of whole scans: {reason}"
 
     def meaning(self, key: str) -> Score:
-        """Of a score."""
+        """Return the meaning of a score by its key in `SCANNED`."""
         score = SCANNED[key] if self.how.free else replace(SCANNED[key], about=SCANNED[key].about.replace(ALIGNED, ""))
         return replace(score, unit=self.units) if score.unit == "field" else score
 
 
 def section(title: str, how: Stitch) -> Section:
-    """The section of a task whose targets are stitched like this. It needs the objects of the scans."""
+    """Return the section on whole scans for the report of a task. It is left out if the dataset holds no objects.
+
+    Args:
+        title: heading of the section.
+        how: the rule by which targets are stitched.
+    """
     return Section(title, partial(_found, how))
 
 
@@ -136,7 +148,16 @@ def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | N
 
 
 def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeScans | None:
-    """Stitch stores of predictions, by the name of their method. None if there are no scans, or no objects of them."""
+    """Stitch the predictions of several methods and compare the images with their objects.
+
+    Args:
+        how: the rule by which targets are stitched.
+        source: the split.
+        stores: stores of predictions by method.
+
+    Returns:
+        The comparison; None if the dataset holds no scans or no objects.
+    """
     if source.lacks([*how.needs, how.truth]):
         return None
     where = how.scans(source.read(how.needs, 0, source.samples))
@@ -151,7 +172,7 @@ def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeSca
     for name, store in stores.items():
         try:
             outcomes[name], pictures[name], stored[name] = scene.stitched(store)
-        except UserError as error:  # other methods have images none the less
+        except UserError as error:  # the other methods are still compared
             failed[name] = str(error)
     objects = {row: truth[numbers[row]][part] for row, part in scene.parts.items()}
     return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, stored, failed)
@@ -160,9 +181,14 @@ def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeSca
 def worth(
     how: Stitch, image: np.ndarray, first: tuple[int, int], truth: np.ndarray, sampling: float
 ) -> tuple[np.ndarray, Resolution]:
-    """A stitched image as its object (y, x) would show it, and how far it is the object.
+    """Lay a stitched image over its object, and return it in the pixels of the object, with its resolution.
 
-    first: of the image's first pixel on the grid of all. sampling: of the image [nm].
+    Args:
+        how: the rule by which it was stitched.
+        image: (y, x).
+        first: place of its first pixel on the common grid of all images.
+        truth: the object (y, x).
+        sampling: pixel of the image [nm].
     """
     laid = over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
     return laid, resolution(laid, truth, sampling * how.pixels, how.free)
@@ -170,16 +196,16 @@ def worth(
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the methods have in common."""
+    """Scans and objects of a split, which are the same for all methods."""
 
     how: Stitch
     where: Scans
     truth: np.ndarray
     shown: tuple[int, ...]
-    parts: dict[int, tuple[slice, slice]]  # that are shown; the first method that has images chooses them
+    parts: dict[int, tuple[slice, slice]]  # pixels that are shown, by row; the first method with images decides
 
     def stitched(self, store: Path) -> tuple[tuple[StitchedScan, ...], dict[int, np.ndarray], Path | None]:
-        """The outcomes of one method, its pictures by row, and the store of its images."""
+        """Return the outcomes of one method, its pictures by row, and the store that its images were read from."""
         outcomes, pictures = [], {}
         placed, stored = images(store, self.where, usual(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
@@ -192,7 +218,7 @@ class _Scene:
 
 
 def _middle(laid: np.ndarray) -> tuple[slice, slice]:
-    """Of what is known of an image, SIDE pixels at most."""
+    """Return the middle of the known part of an image, at most SIDE pixels along each side."""
     rows, columns = (
         slice(max(part.start, middle - SIDE // 2), min(part.stop, middle - SIDE // 2 + SIDE))
         for part in filled(np.isfinite(laid))
@@ -202,7 +228,7 @@ def _middle(laid: np.ndarray) -> tuple[slice, slice]:
 
 
 def _with_mean(image: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """With the mean of the object where it is known, elsewhere NaN."""
+    """Return an image shifted by a constant so that its known pixels have the mean of the object."""
     known = np.isfinite(image)
     return image - (image - exact)[known].mean() if known.any() else image
 
@@ -225,7 +251,10 @@ def _varies(values: np.ndarray | None) -> bool:
 
 
 def _chosen(how: Stitch, scales: Mapping[str, np.ndarray]) -> tuple[int, ...]:
-    """The least, the middle and the greatest by the first quantity in which scans differ; the first if in none."""
+    """Return the rows of the scans that are shown: lowest, middle and highest in the first quantity that varies.
+
+    If no quantity varies, only the first scan is shown.
+    """
     along = next((scales[scale.name] for scale in how.scales if _varies(scales.get(scale.name))), None)
     if along is None:
         return (0,)

@@ -1,4 +1,4 @@
-"""Figures of whole scans: ring correlations, stitched images, errors against what scans differ in."""
+"""Figures of whole scans: ring correlations, stitched images, and errors against the quantities of scans."""
 
 from textwrap import wrap
 
@@ -12,31 +12,45 @@ from inference.report.style import colour, colour_bar, decimal, figure, label, l
 from inference.stitching.compare import WholeScans
 from schemas.scores import RESOLVED
 
-CELL = 1.9  # inches: an image
-PANEL = 3.4  # inches: a plot beside others
+CELL = 1.9  # width of an image [inch]
+PANEL = 3.4  # width of a plot beside others [inch]
 LIMIT = "0.25"  # grey of thresholds
-DIM = "0.85"  # grey, where nothing is known
-LETTERS = 20  # that fit above an image
+DIM = "0.85"  # grey of unknown pixels
+LETTERS = 20  # letters that fit above an image
 BARE = str.maketrans("", "", "[]")
 
 
 def stitched(result: Result, scans: WholeScans) -> list[ScoredPredictions]:
-    """The runs that have images."""
+    """Return the runs that have stitched images."""
     return [run for run in result.runs if run.name in scans.outcomes]
 
 
 def value(scans: WholeScans, scale: Scale, row: int) -> str:
-    """Return a quantity of a scan with its unit, as `dose 1e+05 electron/nm^2`."""
+    """Return a quantity of a scan with its unit, such as `dose 1e+05 electron/nm^2`.
+
+    Args:
+        scans: all scans of a split.
+        scale: the quantity.
+        row: row of the scan.
+    """
     return f"{plain(scale.name)} {scans.scales[scale.name][row]:.3g}{unit(scale.units).translate(BARE)}"
 
 
 def title(scans: WholeScans, row: int) -> str:
-    """Return the number of a scan, and what it differs in."""
+    """Return the number of a scan, and its values of the quantities in which scans differ."""
     return ", ".join([f"scan {scans.numbers[row]}", *(value(scans, scale, row) for scale in scans.varying)])
 
 
 def correlations(result: Result, scans: WholeScans) -> Figure | None:
-    """A panel for each scan that is shown: all methods and both thresholds. None if nothing could be compared."""
+    """Draw ring correlations of all methods with both thresholds, one panel for each scan that is shown.
+
+    Args:
+        result: the scores of the split, for names and colours.
+        scans: all scans of the split.
+
+    Returns:
+        The figure; None if no image could be compared with its object.
+    """
     runs = stitched(result, scans)
     rows = [row for row in scans.shown if any(scans.outcomes[run.name][row].worth.frequency for run in runs)]
     if not rows:
@@ -53,25 +67,33 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
 
 
 def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
-    """Points: rings that count."""
+    """Draw one panel. Points mark the rings that count."""
     found = [(run, scans.outcomes[run.name][row].worth) for run in stitched(result, scans)]
     compared = [(run, worth) for run, worth in found if worth.frequency]
     for run, worth in compared:
         points = np.flatnonzero(worth.counts).tolist()
         axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
     first = compared[0][1]
-    axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half a bit")
-    axis.axhline(RESOLVED, color=LIMIT, linewidth=0.9, linestyle=":", label="1/2 (1/7 of halves)")
+    axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half-bit threshold")
+    axis.axhline(RESOLVED, color=LIMIT, linewidth=0.9, linestyle=":", label="1/2 (1/7 between halves)")
     axis.set_xlim(0, 1.02 * first.frequency[-1])
 
 
 def _least(axes: np.ndarray) -> float:
-    """Of all curves, and 0."""
+    """Return the lower limit of the axes, for which all curves and 0 are visible."""
     return min(0.0, *(float(np.min(curve.get_ydata())) - 0.05 for axis in axes for curve in axis.lines))
 
 
 def pictures(result: Result, scans: WholeScans) -> Figure | None:
-    """The middle of each scan that is shown: object and methods, in one scale of grey. None if nothing is known."""
+    """Draw the middle of each scan that is shown: object and methods, all in one grey scale.
+
+    Args:
+        result: the scores of the split, for names and colours.
+        scans: all scans of the split.
+
+    Returns:
+        The figure; None if no pixels are known.
+    """
     rows, runs = [row for row in scans.shown if scans.objects.get(row, np.empty(0)).size], stitched(result, scans)
     if not rows:
         return None
@@ -93,7 +115,12 @@ def pictures(result: Result, scans: WholeScans) -> Figure | None:
 
 
 def against_scales(result: Result, scans: WholeScans) -> Figure | None:
-    """Each score against each quantity in which scans differ; None if they differ in none."""
+    """Draw each score against each quantity in which scans differ; None if they differ in none.
+
+    Args:
+        result: the scores of the split, for names and colours.
+        scans: all scans of the split.
+    """
     if not (varying := scans.varying) or not scans.outcomes:
         return None
     keys = list(scans.summary(next(iter(scans.outcomes))))

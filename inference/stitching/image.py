@@ -1,18 +1,19 @@
-"""One image of many patches: by the offsets that make all overlaps agree best, by the seed's sweeps, or their mean.
+"""Stitch many patches to one image: by least squares over all overlaps, by iterative sweeps, or by their mean.
 
-Where a constant is free, each patch a_i is known up to a constant o_i, with a weight w_i (physics.mosaic). The default
-then finds image and offsets of
+Where a constant is free, each patch a_i with weight w_i (physics.mosaic) is known up to a constant o_i. The default
+method then finds the image u and the offsets o that solve
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
-For given offsets u is their weighted mean, so only offsets are left: a linear system, solved by conjugate gradients.
-It needs of a patch two sums and its share in an image, so patches are read once and never held. Where nothing is free
-(masks, images), the offsets are 0.
-The same patches give the same bits in any order, however they are read: what is added up as they come, is added up in
-integers; offsets are found in the order of positions.
+For given offsets, u is the weighted mean of the patches a_i + o_i. This leaves a linear system for the offsets, which
+is solved by conjugate gradients. The system needs only two sums of each patch and its share in an image, so patches are
+read once and never held in memory. Where nothing is free (masks, images), the offsets are 0.
 
-Overlaps say nothing of patches that no chain of overlaps leads to: each such component has a constant of its own, here
-one that makes the mean of its offsets 0.
+The same patches give the same bits, in whatever order and blocks they are read: sums over patches as they arrive are
+computed in integers, and offsets are found in the order of positions.
+
+Overlaps cannot determine the constant between patches that no chain of overlaps links. Each such component therefore
+has its own constant, which makes the mean of its offsets 0.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,48 +28,56 @@ from schemas.runtime.errors import UserError
 
 type Window = tuple[slice, slice]  # rows and columns of a patch
 type Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # numbers of patches, and their values (patch, y, x)
-type Read = Callable[[Window], Blocks]  # all patches, in any order and blocks, cut to a window
+type Read = Callable[[Window], Blocks]  # reads all patches, cut to a window, in any order and blocks
 
 
 @dataclass(frozen=True)
 class Iterative:
-    """By the sweeps of Deep Learning Electron Diffractive Imaging, in an order that the seed shuffles."""
+    """Stitching by iterative sweeps, as in Deep Learning Electron Diffractive Imaging."""
 
-    alpha: float = 0.1
-    sweeps: int = 3
-    seed: int = 0
+    alpha: float = 0.1  # step of a patch
+    sweeps: int = 3  # number of sweeps through all patches
+    seed: int = 0  # for the random order of patches
 
 
 @dataclass(frozen=True)
 class Average:
-    """By the weighted mean of the patches, between which nothing is free."""
+    """Stitching by the weighted mean of the patches, which have no free constants."""
 
 
 type Blend = LeastSquares | Iterative | Average
 
 
 def usual(free: str) -> Blend:
-    """Return how patches are stitched unless the user says otherwise. free: as in `Stitch`."""
+    """Return the default stitching method. free: as in `Stitch`."""
     return LeastSquares() if free == "constant" else Average()
 
 
 @dataclass(frozen=True)
 class Image:
-    """What the patches of one scan make, (y, x) each."""
+    """Stitched image of one scan; arrays are (y, x)."""
 
     values: np.ndarray  # in the unit of the patches; NaN where no patch has weight
-    weight: np.ndarray  # sum of those of all patches
-    component: np.ndarray  # 0 where no patch has weight; from 1 on, patches that a chain of overlaps links
-    left_out: int  # patches without numbers
-    misfit: float | None  # root mean square of what patches and image differ by, to 1e-5; None: not known
-    residual: float | None  # left in the equations of the offsets, to that of no offsets; None: they are not fitted
+    weight: np.ndarray  # sum of the weights of all patches
+    component: np.ndarray  # number, from 1 on, of the patches that a chain of overlaps links; 0 where none has weight
+    left_out: int  # number of patches that are not finite or were not read
+    misfit: float | None  # root mean square difference of patches and image, to 1e-5; None: unknown
+    residual: float | None  # of the equations of the offsets, relative to that of no offsets; None: not fitted
 
 
 def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
-    """The image of these patches in a frame that holds them all. Those not read, or without numbers, are left out.
+    """Stitch patches to one image. Patches that are not finite, or are not read, are left out.
 
-    Memory: 50 bytes per pixel of the frame, and the patches only if they are stitched by `Iterative`.
-    UserError if no patch is left.
+    This needs 50 bytes of memory per pixel of the frame. Only `Iterative` holds all patches in memory.
+
+    Args:
+        read: reads the patches, cut to a window.
+        patches: their places and weights.
+        frame: the pixels of the image, which must hold all patches.
+        method: the stitching method.
+
+    Raises:
+        UserError: no patch is left.
     """
     lying, window = _lay(patches, frame)
     if isinstance(method, Iterative):
@@ -77,10 +86,10 @@ def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
 
 
 def _lay(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
-    """Patches by their place in a frame, cut to the rows and columns that have weight; and which these are."""
+    """Return the patches with their places in the frame, cut to the rows and columns that have weight, and these."""
     first = patches.corner - np.array(frame.origin)
     if (first < 0).any() or (first + patches.weight.shape[1:] > frame.shape).any():
-        raise ValueError(f"{frame} does not hold all patches")  # compiled functions would write beyond the image
+        raise ValueError(f"{frame} does not hold all patches")  # else, compiled code would write outside of the image
     seen = patches.weight.any(axis=0)
     window = (_extent(seen.any(axis=1)), _extent(seen.any(axis=0)))
     weight = np.ascontiguousarray(patches.weight[:, *window])
@@ -93,16 +102,20 @@ def _extent(seen: np.ndarray) -> slice:
 
 
 def _order(patches: Patches, sums: np.ndarray) -> np.ndarray:
-    """The patches with numbers and weight, by position; at the same position by their sums."""
+    """Return the patches that are finite and have weight in the order of positions; at one position, of their sums."""
     kept = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
     if not len(kept):
-        raise UserError(f"none of {len(sums):,} patches holds numbers where it has weight; check the predictions")
+        raise UserError(f"none of {len(sums):,} patches is finite where it has weight; check the predictions")
     y, x = patches.corner[kept].T
     return kept[np.lexsort((sums[kept, 1], sums[kept, 0], y * (x.max() + 1) + x))]
 
 
 def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares | Average) -> Image:
-    """Only sums are kept of the patches: in the image, of w_i a_i; of each, of w_i a_i and w_i a_i^2."""
+    """Stitch by `LeastSquares` or `Average`.
+
+    Only sums of the patches are kept: sums of w_i a_i in each pixel of the image, and of w_i a_i and w_i a_i^2 in each
+    patch.
+    """
     total = np.zeros(shape, np.int64)
     sums = np.full((len(patches.corner), 2), np.nan)
     for which, values in blocks:
@@ -116,7 +129,10 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
 def _blended(
     total: np.ndarray, sums: np.ndarray, patches: Patches, left_out: int, method: LeastSquares | Average
 ) -> Image:
-    """The mean of patches with their offsets, which are 0 if nothing is free. total: in units of 1 / ONE."""
+    """Return the weighted mean of the patches plus their offsets, which are 0 if nothing is free.
+
+    total: sum of w_i a_i in each pixel, in units of 1 / ONE.
+    """
     cover = _spread(np.ones(len(sums)), patches, total.shape)
     inverse = np.divide(1.0, cover, out=np.zeros_like(cover), where=cover > 0)
     image = total * (inverse / mosaic.ONE)
@@ -131,7 +147,7 @@ def _blended(
 
 
 def _components(patches: Patches, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The number from 1 on of the component at each pixel, (y, x), 0 at none; and, from 0 on, of each patch's."""
+    """Return the component of each pixel (y, x), from 1 on and 0 for none, and that of each patch, from 0 on."""
     owner = np.full(shape, -1)
     _, member = np.unique(mosaic.link(patches.weight, patches.corner, owner), return_inverse=True)
     return np.where(owner < 0, 0, member[owner] + 1).astype(np.uint32), member
@@ -142,7 +158,7 @@ def _spread(values: np.ndarray, patches: Patches, shape: tuple[int, ...]) -> np.
 
 
 def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Iterative) -> Image:
-    """One order for all sweeps, as the seed had it: shuffled from that of positions."""
+    """Stitch by `Iterative`. As published, all sweeps have the same random order, shuffled from that of positions."""
     values = np.full((len(patches.corner), *patches.weight.shape[1:]), np.nan, np.float32)
     for which, part in blocks:
         values[which] = part

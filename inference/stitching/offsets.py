@@ -1,8 +1,9 @@
-"""The constants of patches that make all overlaps agree best: least squares, by conjugate gradients.
+"""Find the constants of patches for which all overlaps agree best, by least squares and conjugate gradients.
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
-For given offsets o_i the image u is the weighted mean of a_i + o_i; with it eliminated (physics.mosaic),
+For given offsets o_i, the image u is the weighted mean of a_i + o_i. Eliminating it gives (physics.mosaic), with
+W = sum_i w_i,
 
     (diag(sum_x w_i) - collect(spread(.) / W)) o = collect(m) - sum_x w_i a_i,   m = sum_i w_i a_i / W
 """
@@ -17,21 +18,33 @@ from scipy.sparse.linalg import LinearOperator, cg
 from inference.stitching.patches import Patches
 from physics import mosaic
 
-CLOSE = 1e-9  # root mean square [rad]: offsets are known no better, from the steps of the integers in `mosaic.add`
+CLOSE = 1e-9  # root mean square [rad]: accuracy of offsets, limited by the steps of the integers in `mosaic.add`
 
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """By the offsets that make all overlaps agree best."""
+    """Stitching by the offsets for which all overlaps agree best."""
 
-    tolerance: float = 1e-7  # of the linear system's residual, relative to its right side
-    steps: int = 500  # at most
+    tolerance: float = 1e-7  # residual of the linear system at which it is solved, relative to its right side
+    steps: int = 500  # steps of conjugate gradients, at most
 
 
 def solve(
     sums: np.ndarray, mean: np.ndarray, inverse: np.ndarray, patches: Patches, member: np.ndarray, method: LeastSquares
 ) -> tuple[np.ndarray, float]:
-    """Return the offsets (patch,), whose mean is 0 in each component, and the residual left, relative to no offsets."""
+    """Return the offsets of patches, and the residual of their equations relative to that of no offsets.
+
+    Args:
+        sums: sum_x w_i a_i of each patch, (patch,).
+        mean: m, the weighted mean of the patches without offsets, (y, x).
+        inverse: 1 / W, 0 where no patch has weight, (y, x).
+        patches: places in the image and weights of the patches.
+        member: component of each patch, from 0 on, (patch,).
+        method: tolerance and number of steps.
+
+    Returns:
+        The offsets (patch,), whose mean is 0 in each component, and the relative residual.
+    """
     mass, blended = patches.mass, np.empty_like(mean)
     right = _centred(mosaic.collect(mean, patches.weight, patches.corner) - sums, member)
 
@@ -51,14 +64,15 @@ def solve(
 
 
 def _even(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
-    """The inverse of the overlaps' matrix, were patches spread evenly: for long waves it then is exact.
+    """Return a preconditioner: the inverse of the matrix for evenly spread patches, where it is exact for long waves.
 
-    Patches of mass d = sum_x w, rho to a cell, multiply a wave of offsets of frequency k [rad/pixel] by d (1 - s),
+    For evenly spread patches of mass d = sum_x w, the matrix multiplies a wave of offsets with frequency k [rad/pixel]
+    by d (1 - s), where v are the variances of y and x under w:
 
         s(k) = |FT(w) / d|^2 ~ exp(-v_y k_y^2 - v_x k_x^2),   1 / (1 - s) = 1 + s / (1 - s)
 
-    v: variances of x under w. The second part is done by cosines (offsets have no slope across the border) on cells as
-    wide as sqrt(v): at the shortest wave that they hold, s = exp(-pi^2).
+    The second term of the inverse is applied by a cosine transform, because offsets have no slope across the border.
+    Its cells are as wide as sqrt(v): at the shortest wave that they hold, s = exp(-pi^2).
     """
     variance = _variances(patches.weight.mean(axis=0, dtype=np.float64))
     cell = np.maximum(np.sqrt(variance).astype(int), 1)
@@ -78,14 +92,14 @@ def _even(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _variances(weight: np.ndarray) -> np.ndarray:
-    """Of y and x under a weight (y, x)."""
+    """Return the variances of y and x under a weight (y, x)."""
     along = [weight.sum(axis=axis) / weight.sum() for axis in (1, 0)]
     places = [np.arange(len(share)) for share in along]
     return np.array([share @ x**2 - (share @ x) ** 2 for share, x in zip(along, places, strict=True)])
 
 
 def _long_waves(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """s / (1 - s) at the frequencies of a cosine transform; 0 for the constant. variance: in its pixels."""
+    """Return s / (1 - s) at the frequencies of a cosine transform; 0 for the constant. variance: in cells squared."""
     fy, fx = (np.pi * np.arange(n) / n for n in shape)
     exponent = variance[0] * fy[:, None] ** 2 + variance[1] * fx**2
     gain: np.ndarray = np.divide(1.0, np.expm1(exponent), out=np.zeros(shape), where=exponent > 0)
@@ -93,7 +107,7 @@ def _long_waves(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _centred(values: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Less their mean in each component."""
+    """Subtract the mean of each component."""
     mean = np.bincount(member, values) / np.bincount(member)
     centred: np.ndarray = values - mean[member]
     return centred

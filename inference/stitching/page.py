@@ -1,4 +1,4 @@
-"""The section of a report on whole scans: tables and figures of what the stitched images of each method are worth."""
+"""Write the section of a report on whole scans: tables and figures of the quality of stitched images."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,12 @@ LISTED = 60  # rows of a table, at most; metrics.json has all
 
 
 def html(result: Result, scans: WholeScans) -> Markup:
-    """Return the section; `templates/scans.html` says what stands where."""
+    """Return the section as HTML, whose order and prose are in `templates/scans.html`.
+
+    Args:
+        result: the scores of the split.
+        scans: all scans of the split.
+    """
     return render(
         "scans.html",
         scans=scans,
@@ -34,7 +39,7 @@ def html(result: Result, scans: WholeScans) -> Markup:
 
 
 def _means(scans: WholeScans) -> Table:
-    """Return a row per method."""
+    """Return a table of mean scores, one row per method."""
     rows = [[name, *(number(_mean(scans, name, key)) for key in SCANNED)] for name in scans.outcomes]
     return ["method", *_titles(scans)], rows
 
@@ -45,7 +50,7 @@ def _titles(scans: WholeScans) -> list[Cell]:
 
 
 def _mean(scans: WholeScans, name: str, key: str) -> str:
-    """Return the mean of a score over scans; of a frequency, also the resolution."""
+    """Return the mean of a score over scans in words; for a frequency, also the resolution."""
     values = scans.summary(name)[key]
     said = mean_and_deviation(values) if values["n"] != 1 else f"{values['mean']:.4g}"
     mean = float(values["mean"] or 0)
@@ -53,13 +58,13 @@ def _mean(scans: WholeScans, name: str, key: str) -> str:
 
 
 def _same(scans: WholeScans) -> list[str]:
-    """Return the quantities in which scans do not differ."""
+    """Return in words the quantities in which scans do not differ."""
     known = [scale for scale in scans.how.scales if scale.name in scans.scales and scale not in scans.varying]
     return [f"{figures.value(scans, scale, 0)} ({scale.about})" for scale in known]
 
 
 def _each(scans: WholeScans) -> tuple[Sequence[Cell], list[Sequence[Cell]]]:
-    """Return a row per scan and method."""
+    """Return a table of scores, one row per scan and method."""
     header = ["scan", *(number(f"{scale.name}{unit(scale.units)}") for scale in scans.varying), "method"]
     rows: list[Sequence[Cell]] = []
     for row, scan in enumerate(scans.numbers):

@@ -1,4 +1,4 @@
-"""Where patches lie in an image, and how much each of their pixels counts."""
+"""Places of patches in an image, and the weights of their pixels."""
 
 from dataclasses import dataclass
 
@@ -7,26 +7,26 @@ from scipy import ndimage
 
 from schemas.runtime.errors import UserError
 
-PIXELS = 2**28  # of an image, at most: it takes 50 bytes a pixel while it is made
+PIXELS = 2**28  # pixels of an image, at most: stitching takes 50 bytes per pixel
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The pixels of an image: the first one on the grid of the corners, and how many."""
+    """Pixels of an image on the grid on which patches are laid."""
 
-    origin: tuple[int, int]
+    origin: tuple[int, int]  # first pixel (y, x) on that grid
     shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Where patches lie: corner (patch, 2), y, x of their first pixel on any grid; weight as `relative` gives it."""
+    """Places and weights of patches."""
 
-    corner: np.ndarray
-    weight: np.ndarray
+    corner: np.ndarray  # (patch, 2), y and x of the first pixel on a common grid
+    weight: np.ndarray  # (1 or patch, y, x), as `relative` returns it
 
     def select(self, which: np.ndarray) -> "Patches":
-        """Some of them, in this order."""
+        """Return some patches, in the order of their numbers in `which`."""
         return Patches(self.corner[which], self.weight if len(self.weight) == 1 else self.weight[which])
 
     @property
@@ -37,18 +37,31 @@ class Patches:
 
 
 def relative(weight: np.ndarray) -> np.ndarray:
-    """Weights (1 or patch, y, x) relative to the largest, float32. UserError if they are none."""
+    """Return weights relative to the largest, in float32.
+
+    Args:
+        weight: (1 or patch, y, x).
+
+    Raises:
+        UserError: weights are negative, not finite, all 0, or of another shape.
+    """
     if not (weight.ndim == 3 and np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise UserError(
-            f"weights of patches, {weight.shape}: must be (patch, y, x), finite, >= 0, not all 0; give a mask"
+            f"weights of patches, {weight.shape}: must be (patch, y, x), finite, at least 0, not all 0; give a mask"
         )
     return (weight / weight.max()).astype(np.float32, copy=False)  # type: ignore[no-any-return]
 
 
 def tapered(mask: np.ndarray) -> np.ndarray:
-    """Weights of masks (..., y, x): the distance to the nearest pixel outside, relative to the largest; 0 outside.
+    """Return weights for masks: the distance to the nearest pixel outside, relative to the largest distance.
 
-    A patch then ends in the image without an edge; its middle, which is best illuminated, counts most.
+    Patches then have no visible edge in the image, and their middle, which is best illuminated, counts most.
+
+    Args:
+        mask: (..., y, x), positive inside.
+
+    Returns:
+        Weights of the same shape, 0 outside.
     """
     masks = np.pad(mask.reshape(-1, *mask.shape[-2:]) > 0, ((0, 0), (1, 1), (1, 1)))
     depth = np.stack([ndimage.distance_transform_edt(one)[1:-1, 1:-1] for one in masks])
@@ -57,22 +70,36 @@ def tapered(mask: np.ndarray) -> np.ndarray:
 
 
 def corners(position: np.ndarray, sampling: float, size: tuple[int, int]) -> np.ndarray:
-    """The first pixel (patch, 2) of patches of `size` pixels y, x whose pixel N//2 lies at `position` (patch, 2) [nm].
+    """Return the first pixel (patch, 2) of each patch, rounded to the grid of pixels.
 
-    Rounded to the grid of the patches' pixels, `sampling` [nm] wide. UserError if a position is no number.
+    Args:
+        position: y and x of pixel N//2 of each patch, (patch, 2) [nm].
+        sampling: pixel [nm].
+        size: pixels (y, x) of a patch.
+
+    Raises:
+        UserError: a position is not finite.
     """
     if len(bad := np.flatnonzero(~np.isfinite(position).all(axis=1))):
-        raise UserError(f"position of sample {bad[0]}: {position[bad[0]]}, must be finite; leave such samples out")
+        raise UserError(f"position of sample {bad[0]}: {position[bad[0]]}: must be finite; leave such samples out")
     first: np.ndarray = np.rint(position / sampling).astype(np.int64) - np.array(size) // 2
     return first
 
 
 def frame_of(corner: np.ndarray, size: tuple[int, int]) -> Canvas:
-    """The pixels that all patches lie in. UserError if they are too many."""
+    """Return the smallest canvas that holds all patches.
+
+    Args:
+        corner: first pixel of each patch, (patch, 2).
+        size: pixels (y, x) of a patch.
+
+    Raises:
+        UserError: it has too many pixels.
+    """
     low, high = corner.min(axis=0), corner.max(axis=0)
     shape = (int(high[0] - low[0]) + size[0], int(high[1] - low[1]) + size[1])
     if shape[0] * shape[1] > PIXELS:
         raise UserError(
-            f"an image of {shape[0]:,} x {shape[1]:,} pixels: at most {PIXELS:,} in all; check positions and sampling"
+            f"an image of {shape[0]:,} x {shape[1]:,} pixels: the limit is {PIXELS:,}; check positions and sampling"
         )
     return Canvas((int(low[0]), int(low[1])), shape)

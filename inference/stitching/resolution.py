@@ -1,7 +1,8 @@
-"""How far a stitched image is the object: the ring correlation of the two, and where it ends.
+"""Measure how well a stitched image agrees with its object: their ring correlation, and the frequency where it ends.
 
-Of a crystal, rings between the spots hold nothing that could correlate; they do not count where a correlation ends. Nor
-does the first ring: Hann's window, two rings wide, lets the mean into it, which is taken from both images.
+The spectrum of a crystal is empty between its spots. Rings without power cannot correlate, so they do not count for the
+end of a correlation. The first ring does not count either: the Hann window, which is two rings wide, lets the mean leak
+into it, and the mean is subtracted from both images.
 """
 
 import math
@@ -11,30 +12,32 @@ import numpy as np
 
 from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
 
-EMPTY = 1e-3  # of the mean power of the object in its strongest ring: less is nothing
+EMPTY = 1e-3  # rings with less mean power, relative to the strongest ring of the object, count as empty
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """Of one image. Frequencies in 1/nm; None where nothing can be compared."""
+    """Agreement of one image with its object. Frequencies are in 1/nm; None: nothing can be compared."""
 
-    pixels: tuple[int, int]  # of the object, y and x, that were compared
-    rms: float | None  # of the difference, less its mean where a constant is free; in the unit of the image
-    half_bit: float | None  # where the correlation falls below half a bit (`schemas.scores`), n reduced by the window
-    seventh: float | None  # where it falls below 1/2, which with an exact image stands for 1/7 between noisy halves
-    mean: float | None  # of the correlations in rings that count
+    pixels: tuple[int, int]  # number of pixels of the object that were compared, along y and x
+    rms: float | None  # rms difference, without its mean if a constant is free; in the unit of the image
+    half_bit: float | None  # frequency of the half-bit threshold (`schemas.scores`), with n reduced by the window
+    seventh: float | None  # frequency of the threshold 1/2, which corresponds to 1/7 between noisy halves
+    mean: float | None  # mean correlation of the rings that count
     frequency: list[float]
     correlation: list[float]
-    threshold: list[float]  # half a bit
-    counts: list[bool]  # rings in which a correlation may end
+    threshold: list[float]  # the half-bit threshold of each ring
+    counts: list[bool]  # True for rings in which a correlation may end
 
 
 def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str = "constant") -> Resolution:
-    """Of an image (y, x) that is laid over its object, NaN where nothing is known. sampling: of both [nm].
+    """Return the agreement of an image with its object, in a rectangle that the image fills, under a Hann window.
 
-    free: as in `Stitch`.
-
-    Compared are the pixels of a rectangle that the image fills, under Hann's window.
+    Args:
+        image: (y, x), laid over its object; NaN where it is unknown.
+        truth: the object (y, x).
+        sampling: pixel of both [nm].
+        free: as in `Stitch`.
     """
     rows, columns = filled(np.isfinite(image))
     found, truth = image[rows, columns], truth[rows, columns]
@@ -48,7 +51,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
     there[0] = False
     ends = (_end(frequency[there], curves[0][there], one) for one in (limit[there], RESOLVED))
     half, seventh = (None if end is None else end / sampling for end in ends)
-    curve = np.nan_to_num(curves[0])  # of a constant object
+    curve = np.nan_to_num(curves[0])  # a constant object gives NaN
     return Resolution(
         pixels,
         float((away - away.mean()).std() if free else np.sqrt((away**2).mean())),
@@ -63,19 +66,24 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
 
 
 def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float) -> float | None:
-    """Where a curve crosses a threshold [1/pixel], its last ring if it never does; None if there is no curve.
+    """Return the frequency [1/pixel] where a curve crosses a threshold; None if there is no curve.
 
-    Beyond the last ring with power, nothing is known: no resolution is claimed there.
+    A curve that never does ends at its last ring: beyond the last ring with power, no resolution is claimed.
     """
     end = crossing(frequency, curve, threshold)
     return min(end, float(frequency[-1])) if math.isfinite(end) else None
 
 
 def over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:
-    """An image as an object of this shape would show it, whose pixels are `pixels` times as wide.
+    """Lay a stitched image over its object, whose pixels are larger.
 
-    first: of the image's first pixel; pixel 0 begins where pixel 0 of the object does. A pixel of the object is the
-    mean of its own, NaN unless all of them are known.
+    Each pixel of the result is the mean of the image pixels in it, or NaN unless all of them are known.
+
+    Args:
+        image: (y, x).
+        first: place of its first pixel on a grid whose pixel 0 begins where pixel 0 of the object begins.
+        shape: shape of the object.
+        pixels: image pixels per pixel of the object, along each side.
     """
     known = np.full(np.multiply(shape, pixels), np.nan, image.dtype)
     ends = [min(f + n, p) for f, n, p in zip(first, image.shape, known.shape, strict=True)]
@@ -86,7 +94,7 @@ def over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixe
 
 
 def _power(image: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Mean power of an image in each ring (ring,), to that of the strongest one; its mean under the window is none."""
+    """Return the mean power of an image in each ring, without its mean, relative to the strongest ring, (ring,)."""
     image, counts = (image - (image * window).sum() / window.sum()) * window, ring_counts(window.shape)
     radius = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, image.shape), indexing="ij"))
     ring = np.floor(min(image.shape) * radius + 0.5).astype(int).ravel()
@@ -96,7 +104,13 @@ def _power(image: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def filled(known: np.ndarray) -> tuple[slice, slice]:
-    """A large rectangle in which all is known: sides give way, the emptiest first."""
+    """Return the rows and columns of a large rectangle in which all pixels are known.
+
+    It is found by moving sides inwards, the emptiest side first.
+
+    Args:
+        known: (y, x), True where a pixel is known.
+    """
     seen = [np.append(np.flatnonzero(known.any(axis=axis)), -1) for axis in (1, 0)]
     top, bottom, left, right = (int(end) for part in seen for end in (max(part[0], 0), part.max() + 1))
     while top < bottom and left < right and not (inside := known[top:bottom, left:right]).all():

@@ -1,10 +1,11 @@
-"""Images of whole scans, stitched from predicted patches: from a store of predictions to a store of images.
+"""Stitch the patches in a store of predictions to a store of images, one image for each scan.
 
-scan.zarr/zarr.json       what was stitched, how, and how each scan came out; consolidated metadata
-scan.zarr/<target>/c/...  (scan, y, x); beside it `weight` and `component`, and the coordinates scan, y and x
+scan.zarr/zarr.json       origin and method of the images, results of each scan; consolidated metadata
+scan.zarr/<target>/c/...  the images (scan, y, x); beside it `weight`, `component` and the coordinates scan, y and x
 
-All scans lie in one frame, that of their positions, so that they can be laid over the object that they were simulated
-from. Predictions are read unit by unit and image after image is written: memory grows with one image alone.
+The images of all scans have a common frame, that of the positions, so that each can be laid over the object that it was
+simulated from. Predictions are read shard by shard and images are written one by one, so that memory grows only with
+the size of one image.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,35 +55,35 @@ _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 @dataclass(frozen=True)
 class Scans:
-    """Where the patches of a split lie, one row per sample."""
+    """Places of the patches of a split, one row per sample."""
 
     position: np.ndarray  # (sample, 2), y and x of pixel N//2 of the patch [nm]
-    weight: np.ndarray  # (1 or sample, y, x): how much a patch's pixels count; `patches.tapered` makes it of a mask
-    scan: np.ndarray  # (sample,), which scan it belongs to
-    sampling: float  # of the patches [nm]
+    weight: np.ndarray  # (1 or sample, y, x), weights of pixels; `patches.tapered` computes them from a mask
+    scan: np.ndarray  # (sample,), number of the scan
+    sampling: float  # pixel of the patches [nm]
     zero: float = 0.0  # y and x of pixel 0 of the images, on whose grid patches are laid [nm]
 
 
 class Stitched(BaseModel):
-    """How one scan came out."""
+    """Result of stitching one scan."""
 
     model_config = _STRICT
 
     scan: int
-    patches: int
-    left_out: int  # of these, as they hold no numbers
-    components: int  # that no overlap links: a free constant is another in each
-    misfit: float | None  # unit of the patches, root mean square of what patches and image differ by
-    residual: float | None  # left in the equations of the offsets, relative to that of no offsets
+    patches: int  # number of patches
+    left_out: int  # number of patches that were left out, because they are not finite
+    components: int  # number of parts that no overlap links; each has its own free constant
+    misfit: float | None  # root mean square difference of patches and image, in the unit of the patches
+    residual: float | None  # of the equations of the offsets, relative to that of no offsets
 
 
 class Images(BaseModel):
-    """What stands in the root attributes under `drybeam_images`."""
+    """Metadata of stitched images, stored in the root attributes under `drybeam_images`."""
 
     model_config = _STRICT
 
     format: int
-    name: str  # of the predictions
+    name: str  # name of the predictions
     method: Literal["least_squares", "iterative", "average"]
     settings: dict[str, float | int]
     sampling: float  # nm
@@ -90,7 +91,7 @@ class Images(BaseModel):
     split: str
     scans: list[Stitched]
     packages: dict[str, str]
-    stitched_from: str = ""  # digest of patches, positions and weights; older programs did not write it
+    stitched_from: str = ""  # digest of patches, positions and weights; older versions did not write it
 
 
 METADATA = Metadata(
@@ -103,14 +104,21 @@ METADATA = Metadata(
     command="infer --stitch ...",
 )
 
-type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # an image (y, x), and its first pixel on the grid of all
+type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # result, first pixel on the common grid, and image (y, x)
 
 
 def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -> Images:
-    """Stitch the scans of a store of predictions into a store of images.
+    """Stitch the scans of a store of predictions into a store of images. Existing images at `out` are replaced.
 
-    Images that are at `out` are made anew. UserError: it holds something else, or patches and positions do not go
-    together.
+    Args:
+        source: the store of predictions.
+        scans: places of the patches.
+        out: the store of images.
+        method: the stitching method.
+        field: the target that holds the patches.
+
+    Raises:
+        UserError: `out` holds something else, or patches and positions do not fit each other.
     """
     refuse_taken(out, field)
     job = _job(source, scans, method, field)
@@ -121,10 +129,22 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
 
 
 def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
-    """Return the same images, one after another, and the store beside the predictions that they are read from.
+    """Return the images that `write` would store, one after another, without writing them.
 
-    Images are read if `write` stored them from the same patches by the same method and program; otherwise they are
-    stitched in memory, and the store is None. UserError as `write`.
+    Images are read from a store beside the predictions, if `write` stored them there from the same patches by the same
+    method and program. Otherwise they are stitched in memory.
+
+    Args:
+        source: the store of predictions.
+        scans: places of the patches.
+        method: the stitching method.
+        field: the target that holds the patches.
+
+    Returns:
+        The images, and the store that they are read from; None if they are stitched in memory.
+
+    Raises:
+        UserError: patches and positions do not fit each other.
     """
     job = _job(source, scans, method, field)
     if stored := job.stored():
@@ -134,7 +154,17 @@ def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[It
 
 
 def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
-    """Yield the images of a store. UserError if they are damaged."""
+    """Yield the images of a store.
+
+    Args:
+        path: the store of images.
+        found: its metadata.
+        scans: places of the patches, for the common grid.
+        field: the target that was stitched.
+
+    Raises:
+        UserError: the images are damaged.
+    """
     with reading(str(path), "stitch them again"):
         group: Any = open_split(path, "")
         y, x = (round(float((group[name][0] - scans.zero) / scans.sampling)) for name in ("y", "x"))
@@ -150,18 +180,33 @@ def _job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
 
 
 def read_images(path: Path) -> Images:
-    """Read the metadata of the images at a path. UserError if there are none, or if they are damaged."""
+    """Read the metadata of stitched images.
+
+    Args:
+        path: the store of images.
+
+    Raises:
+        UserError: there are no images, or they are damaged.
+    """
     return METADATA.read(path, "stitch them again")
 
 
 def refuse_taken(out: Path, field: str) -> None:
-    """Raise UserError if a place holds something else than stitched images of a field."""
+    """Refuse a place that holds something else than stitched images of a field.
+
+    Args:
+        out: the place.
+        field: the target that is to be stitched.
+
+    Raises:
+        UserError: the place is taken.
+    """
     if not exists(out) and not out.is_symlink():
         return
     try:
         read_images(out)
     except (UserError, OSError):
-        raise UserError(f"--out {out}: holds what is no stitched images; choose another place") from None
+        raise UserError(f"--out {out}: holds something else than stitched images; choose another place") from None
     written = {f"{name}/zarr.json" for name in (*BESIDE, field)}
     refuse_strangers("--out", out, {"zarr.json", *written}, "infer --stitch")
 
@@ -169,7 +214,7 @@ def refuse_taken(out: Path, field: str) -> None:
 def _target(source: Path, predictions: Predictions, name: str) -> Field:
     patches = {field.name: field for field in predictions.targets if field.dims[1:] == ("y", "x")}
     if name not in patches:
-        raise UserError(f"{source}: predicts no patches (sample, y, x) of {name!r}{meant(name, patches)}")
+        raise UserError(f"{source}: holds no predicted patches (sample, y, x) of {name!r}{meant(name, patches)}")
     return patches[name]
 
 
@@ -177,14 +222,14 @@ def _refuse_unlike(source: Path, predictions: Predictions, scans: Scans) -> None
     n = predictions.samples
     if scans.position.shape != (n, 2) or scans.scan.shape != (n,):
         raise UserError(
-            f"{source}: {n:,} patches, but positions {scans.position.shape} and scans {scans.scan.shape}: "
-            "must be (sample, 2) and (sample,); take them from the split that was inverted"
+            f"{source}: holds {n:,} patches, but positions have the shape {scans.position.shape} and scans "
+            f"{scans.scan.shape}: must be (sample, 2) and (sample,); take them from the split that was inverted"
         )
     size = (predictions.sizes["y"], predictions.sizes["x"])
     if scans.weight.shape not in ((1, *size), (n, *size)):
         raise UserError(
-            f"{source}: {n:,} patches of {size} pixels, but weights {scans.weight.shape}: "
-            "give one of that size, or one for each"
+            f"{source}: holds {n:,} patches of {size} pixels, but weights have the shape {scans.weight.shape}: "
+            "give one weight of that size, or one for each patch"
         )
     if not scans.sampling > 0:
         raise UserError(f"sampling {scans.sampling} nm of the patches: must be above 0")
@@ -199,7 +244,7 @@ class _Job:
     method: Blend
 
     def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
-        """All objects of the store, the metadata of the whole last; how the scans came out is appended to `found`."""
+        """Yield all objects of the store, the root metadata last, and append the result of each scan to `found`."""
         patches, frame = self.laid()
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), [])
@@ -210,14 +255,14 @@ class _Job:
         yield from self._metadata(frame, len(numbers), found).items()
 
     def images(self, patches: Patches, frame: Canvas) -> Iterator[tuple[Stitched, Image]]:
-        """Of one scan after another."""
+        """Yield the result and the image of one scan after another."""
         for number in np.unique(self.scans.scan):
             rows = np.flatnonzero(self.scans.scan == number)
             image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
             yield _stitched(int(number), len(rows), image), image
 
     def stored(self) -> tuple[Path, Images] | None:
-        """The images that this job would make, if a store beside the predictions holds them."""
+        """Return a store beside the predictions that holds the images of this job, with its metadata; None if none."""
         for path in entries(self.source.absolute().parent):
             with suppress(UserError, OSError):
                 found = read_images(path)
@@ -227,14 +272,14 @@ class _Job:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of all that the images depend on, but for the method."""
+        """SHA-256 of everything that the images depend on, except the method."""
         scans = self.scans
         places = (scans.position, scans.weight, scans.scan, np.array([scans.sampling, scans.zero]))
         parts = [sha256(np.asarray(values, float).tobytes()) for values in places]
         return sha256(" ".join([sha256_of_folder(self.source / self.target.name), *parts]).encode())
 
     def about(self, found: list[Stitched]) -> Images:
-        """The metadata."""
+        """Return the metadata of the images, with the results of the scans."""
         return Images(
             format=FORMAT,
             name=self.predictions.name,
@@ -249,7 +294,7 @@ class _Job:
         )
 
     def laid(self) -> tuple[Patches, Canvas]:
-        """The patches of all scans on the grid of their images, and what holds them."""
+        """Return the patches of all scans on the grid of their images, and the frame that holds them."""
         scans, weight = self.scans, relative(self.scans.weight)
         size = (weight.shape[1], weight.shape[2])
         patches = Patches(corners(scans.position - scans.zero, scans.sampling, size), weight)
@@ -259,7 +304,7 @@ class _Job:
         return lambda window: _ahead(self._blocks(rows, window))
 
     def _blocks(self, rows: np.ndarray, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The patches of these samples, which are in order; only shards that hold some of them are read."""
+        """Yield the patches of these samples, which are in order, reading only shards that hold some of them."""
         for start, stop in shard_ranges(self.predictions.samples, self.predictions.shard):
             which = np.arange(*np.searchsorted(rows, (start, stop)))
             if len(which):
@@ -279,15 +324,15 @@ class _Job:
         dims, target = ("scan", "y", "x"), self.target
         return (
             Field("scan", ("scan",), "int64", "1", "auxiliary", "number of the scan"),
-            Field("y", ("y",), "float64", "nm", "auxiliary", "of the middle of a pixel, as the positions of patches"),
-            Field("x", ("x",), "float64", "nm", "auxiliary", "of the middle of a pixel, as the positions of patches"),
+            Field("y", ("y",), "float64", "nm", "auxiliary", "middle of a pixel, in the frame of the positions"),
+            Field("x", ("x",), "float64", "nm", "auxiliary", "middle of a pixel, in the frame of the positions"),
             Field(target.name, dims, "float32", target.units, "target", f"stitched: {target.about}"),
             Field("weight", dims, "float32", "1", "auxiliary", "sum of the weights of all patches at a pixel"),
-            Field("component", dims, "uint32", "1", "auxiliary", "patches that overlaps link, from 1 on; 0: none"),
+            Field("component", dims, "uint32", "1", "auxiliary", "number of the part linked by overlaps; 0: no patch"),
         )
 
     def _metadata(self, frame: Canvas, count: int, found: list[Stitched]) -> dict[str, bytes]:
-        """Return all zarr.json by key. found: how the scans came out."""
+        """Return all zarr.json files by key. found: the results of the scans."""
         sizes = {"scan": count, "y": frame.shape[0], "x": frame.shape[1]}
         arrays = []
         for field in self._fields():
@@ -298,7 +343,7 @@ class _Job:
 
 
 def _ahead[T](items: Iterator[T]) -> Iterator[T]:
-    """The same items, the next of which is made by a thread meanwhile."""
+    """Yield the same items, while a thread prepares the next one."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, None)
         while (item := coming.result()) is not None:

@@ -1,4 +1,7 @@
-"""Shape and phase from a far field without a network: projections, from random starts; what follows a network."""
+"""Classical methods for shape and phase from a far field, the finishing step of networks, and the report of the task.
+
+The methods are iterative projections from random starts.
+"""
 
 from collections.abc import Mapping
 from functools import cache, partial
@@ -15,17 +18,25 @@ from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
 from schemas.wave_ambiguities import align_wave, canonical
 
-SEED = 1  # of the random starts: the same for every sample, so that none depends on its block
+SEED = 1  # for the random starts, which are the same for every sample: results must not depend on the block
 PUBLISHED = phase_retrieval.PUBLISHED
-OF_OBJECT = ("wave_error", "phase_error", "iou", "wraps")  # scores of each object by itself
+OF_OBJECT = ("wave_error", "phase_error", "iou", "wraps")  # scores that are computed object by object
 
 
 def retrieve(
     fields: Arrays, *, algorithm: str, cycles: float, starts: float, beta: float, threshold: float
 ) -> dict[str, np.ndarray]:
-    """Shape and phase (sample, y, x) in canonical form, from the finest pattern that there is.
+    """Retrieve shape and phase (sample, y, x), in canonical form, from the finest pattern of each sample.
 
-    Of several random starts, the one whose far field is nearest to the measured one.
+    Of several random starts, the result whose far field is nearest to the measured one is returned.
+
+    Args:
+        fields: fields of a block of samples.
+        algorithm: key of `ALGORITHMS`.
+        cycles: cycles of feedback and error reduction.
+        starts: number of random starts.
+        beta: strength of the feedback.
+        threshold: modulus relative to its maximum at which the support ends.
     """
     pattern, seen = finest(fields)
     schedule = Schedule(cycles=int(cycles), beta=beta, threshold=threshold)
@@ -43,7 +54,7 @@ def retrieve(
 
 
 def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
-    """The pattern with the most frequencies, and where it was measured."""
+    """Return the pattern with the most frequencies, and a mask of its measured pixels; None if all are measured."""
     name = "_oversampled" if "amplitude_oversampled" in fields else ""
     seen = fields.get(f"seen{name}")
     return np.asarray(fields[f"amplitude{name}"]), None if seen is None else seen != 0
@@ -60,7 +71,7 @@ def _turns(shape: tuple[int, int], number: int) -> np.ndarray:
 
 
 def _centred(waves: np.ndarray) -> np.ndarray:
-    """Moved, cyclic, until the middle of |wave|^2 on the circle of each axis is nearest to pixel N//2."""
+    """Shift waves cyclically until the circular mean of |wave|^2 along each axis is nearest to pixel N//2."""
     return np.stack([np.roll(wave, [_to_middle(abs(wave) ** 2, axis) for axis in (0, 1)], (0, 1)) for wave in waves])
 
 
@@ -69,13 +80,20 @@ def _to_middle(power: np.ndarray, axis: int) -> int:
 
 
 def _targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Modulus and phase of the middle of waves."""
+    """Return modulus and phase of the middle of waves."""
     inner = middle(waves, shape)
     return {"shape": abs(inner), "phase": np.where(inner == 0, 0, np.angle(inner)).astype(np.float32)}
 
 
 def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float) -> dict[str, np.ndarray]:
-    """What a network gives, bounded: 0 where its shape lies below the threshold; then iterations from there on."""
+    """Set shape and phase to 0 where the predicted shape is below the threshold, then refine them by iterations.
+
+    Args:
+        fields: fields of a block of samples.
+        predicted: shape and phase (sample, y, x) from a network.
+        threshold: smallest shape that counts as object.
+        refine: number of iterations; 0 leaves the bounded prediction as it is.
+    """
     shape, phase = predicted["shape"], predicted["phase"]
     bounded = np.where(shape >= threshold, shape, 0), np.where(shape >= threshold, phase, 0)
     if not refine:
@@ -90,7 +108,12 @@ def _refined(fields: Arrays, guess: np.ndarray, iterations: int) -> dict[str, np
 
 
 def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
-    """The scores of `SCORES`, (sample,) each. fields: the targets and the amplitude."""
+    """Return the scores of `SCORES`, (sample,) each.
+
+    Args:
+        fields: the targets, and the measured patterns (`amplitude` and so on).
+        predicted: the predicted targets.
+    """
     shape, phase = (predicted[name].astype(float) for name in ("shape", "phase"))
     exact, exact_phase = (fields[name].astype(float) for name in ("shape", "phase"))
     with np.errstate(all="ignore"):
@@ -122,13 +145,16 @@ def _of_object(
 
 
 def _wrapped(turns: np.ndarray) -> float:
-    """The share of pixels with other turns than most have: the constant itself is known to a turn."""
+    """Return the share of pixels whose number of turns is not the most frequent one.
+
+    The most frequent number itself is no error, because the constant of the phase is known only up to whole turns.
+    """
     values, counts = np.unique(turns, return_counts=True)
     return float((turns != values[counts.argmax()]).mean())
 
 
 def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
-    """(sample,): sum (sqrt I_t - sqrt I_p)^2 / sum I_t where the detector measures, of the finest pattern."""
+    """Return sum (sqrt I_t - sqrt I_p)^2 / sum I_t over the measured pixels of the finest pattern, (sample,)."""
     measured, seen = finest(fields)
     seen = np.ones(measured.shape[1:], bool) if seen is None else seen
     rows = zip(measured.astype(float), amplitude(embed(waves, measured.shape[1:])), strict=True)
@@ -136,62 +162,72 @@ def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
 
 
 def diffraction(targets: Arrays) -> np.ndarray:
-    """The amplitude of the far field of (sample, y, x) targets."""
+    """Return the amplitude of the far field of targets (sample, y, x)."""
     found: np.ndarray = amplitude(targets["shape"] * np.exp(1j * targets["phase"]))
     return found
 
 
 SETTINGS = {
     "cycles": Setting(
-        f"of {PUBLISHED.feedback} and {PUBLISHED.reduction} iterations", "1", (PUBLISHED.cycles,), least=1, whole=True
+        f"cycles of {PUBLISHED.feedback} iterations and {PUBLISHED.reduction} of error reduction",
+        "1",
+        (PUBLISHED.cycles,),
+        least=1,
+        whole=True,
     ),
-    "starts": Setting("random ones, of which the nearest to the pattern is kept", "1", (1,), least=1, whole=True),
-    "threshold": Setting("where the support ends, to the greatest modulus", "1", (0.05, 0.1, 0.2), least=0, most=1),
+    "starts": Setting("random starts; the result nearest to the pattern is kept", "1", (1,), least=1, whole=True),
+    "threshold": Setting("the support ends at this share of the maximum modulus", "1", (0.05, 0.1, 0.2), 0, 1),
 }
 
 
 def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
     return Method(
-        about=f"{about}, shrink-wrap, {PUBLISHED.iterations} iterations of which the last are averaged",
+        about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
         version=3,  # 1 began with the frame where pixels were hidden; 2 brightened pixels that rounding had left
-        settings={**SETTINGS, "beta": Setting("of the feedback", "1", (beta,), least=0, most=2)},
+        settings={**SETTINGS, "beta": Setting("strength of the feedback", "1", (beta,), least=0, most=2)},
     )
 
 
 METHODS: Mapping[str, Method] = {
-    "hio": _method("hio", "hybrid input-output and error reduction in turn (Fienup 1982; Cherukara et al. 2018)"),
-    "raar": _method("raar", "relaxed averaged alternating reflections and error reduction in turn (Luke 2005)", 0.97),
+    "hio": _method("hio", "hybrid input-output alternating with error reduction (Fienup 1982; Cherukara et al. 2018)"),
+    "raar": _method(
+        "raar", "relaxed averaged alternating reflections, alternating with error reduction (Luke 2005)", 0.97
+    ),
     "er": _method("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
 }
 
 FINISH = Finish(
-    about="the phase ends where the shape does; then iterations from there on",
+    about="the phase is 0 where the shape is; then iterations from this prediction",
     needs=("amplitude",),
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("shape below which there is no object", "1", (SUPPORT,), least=0, most=1),
-        "refine": Setting("iterations started from the network", "1", (0,), least=0, whole=True),
+        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), least=0, most=1),
+        "refine": Setting("iterations that start from the prediction of the network", "1", (0,), least=0, whole=True),
     },
 )
 
 SCORES: Mapping[str, Score] = {
-    "wave_error": Score("1", "sqrt(sum |p - t|^2 / sum |t|^2) of the waves shape exp(i phase), aligned", "lower"),
+    "wave_error": Score(
+        "1", "sqrt(sum |p - t|^2 / sum |t|^2) of the aligned waves shape exp(i phase), predicted p and exact t", "lower"
+    ),
     "phase_error": Score(
         "rad",
-        "root mean square of arg(p conj t) where both shapes are >= 0.1, aligned (iou tells of the rest); pi, the "
-        "worst, if they are so nowhere",
+        "root mean square of arg(p conj t) over the pixels where both shapes are at least 0.1, after alignment (iou "
+        "judges the other pixels); pi, the worst value, if there is no such pixel",
         "lower",
     ),
-    "iou": Score("1", "intersection over union of the pixels with shape >= 0.1, aligned", "higher"),
-    "chi2": Score("1", "sum (sqrt I_t - sqrt I_p)^2 / sum I_t of measured and predicted pattern, the finest", "lower"),
-    "twin": Score("1", "share of predictions that are nearer to the twin", "lower"),
+    "iou": Score("1", "intersection over union of the pixels with a shape of at least 0.1, after alignment", "higher"),
+    "chi2": Score(
+        "1", "sum (sqrt I_t - sqrt I_p)^2 / sum I_t of the finest pattern, measured t and predicted p", "lower"
+    ),
+    "twin": Score("1", "share of the predictions that are nearer to the twin than to the object", "lower"),
     "wraps": Score(
         "1",
-        "share of the pixels of phase_error that are off by whole turns from most others; 1 if there are none",
+        "share of the pixels of phase_error that differ from most of them by whole turns; 1 if there is no such pixel",
         "lower",
     ),
 }

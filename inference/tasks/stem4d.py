@@ -1,4 +1,7 @@
-"""Phases of whole scans without a network: ptychography, and integrated differential phase contrast."""
+"""Classical methods for the phases of whole scans, the stitching of patches, and the report of the task.
+
+The methods are ptychography (ePIE and rPIE) and integrated differential phase contrast.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,34 +25,34 @@ from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
 from schemas.runtime.errors import UserError
 
-OVERLAP = "1 - step / diameter of a disc as large as the mask, 0.16 of the probe's brightest pixel"
-SEED = 1  # of the order of positions in each sweep
-SEEN = 0.01  # of the most light that fell on a pixel of the object
+OVERLAP = "1 - step / d, d the diameter of a disc with the area where the probe exceeds 0.16 of its brightest pixel"
+SEED = 1  # for the order of positions in each sweep
+SEEN = 0.01  # light that a pixel of the object needs to count as seen, relative to the pixel that received the most
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """The patterns of one scan."""
+    """Patterns of one scan with their positions and the probe."""
 
     counts: np.ndarray  # (n, qy, qx)
-    places: np.ndarray  # (n, 2), y and x of the probe's pixel N//2 [pixel of the object]
+    places: np.ndarray  # (n, 2), y and x of pixel N//2 of the probe [pixel of the object]
     probe: np.ndarray  # (y, x), complex, in units of the square root of counts / N
     sampling: float  # width of a pixel of the object [nm]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Pixels (y, x) of an object that holds the probe at all positions."""
+        """Shape (y, x) of an object that is just large enough for the probe at all positions."""
         y, x = np.ceil(self.places.max(axis=0)).astype(int) + np.array(self.probe.shape)
         return int(y), int(x)
 
 
 def _targets(fields: Arrays, quarters: np.ndarray) -> dict[str, np.ndarray]:
-    """The middle quarter of the phase about each position [rad], enlarged, where the probe is bright."""
+    """Return the targets: the middle quarter of the phase about each position [rad], enlarged, where it is bright."""
     return {"phase": (repeated(quarters) * fields["mask"]).astype(np.float32)}
 
 
 def _scanned(fields: Arrays) -> Scanned:
-    """Positions from the first pixel of an object that is just large enough."""
+    """Return the scan with positions relative to the first pixel of an object that is just large enough."""
     counts, probe = fields["amplitude"] ** 2, fields["probe"]
     places = fields["position"].astype(float) / fields["sampling"][:, None].astype(float)
     first = np.floor(places.min(axis=0)) - np.array(probe.shape) // 2
@@ -57,7 +60,7 @@ def _scanned(fields: Arrays) -> Scanned:
 
 
 def _grid(scanned: Scanned) -> np.ndarray:
-    """Places (2, n, y, x) [pixel] of the middle quarter of the probe's pixels at each position."""
+    """Return the places (2, n, y, x) [pixel] of the middle quarter of the probe's pixels at each position."""
     y, x = scanned.places.T[:, :, None, None]
     away = offsets(scanned.probe.shape[-1])
     return np.stack(np.broadcast_arrays(y + away[:, None], x + away))
@@ -66,9 +69,21 @@ def _grid(scanned: Scanned) -> np.ndarray:
 def ptychography(
     fields: Arrays, *, engine: str, sweeps: float, alpha: float, beta: float, modes: float, source: float
 ) -> dict[str, np.ndarray]:
-    """Phases of the object that ePIE or rPIE finds, beginning with vacuum and the known probe (`physics.pie`).
+    """Reconstruct the object by ePIE or rPIE (`physics.pie`), and return its phases under the probe as targets.
 
-    beta: 0 leaves the probe as it is. modes, source: as for `_mixed`.
+    The reconstruction starts from vacuum and the known probe.
+
+    Args:
+        fields: fields of all patterns of one scan.
+        engine: "epie" or "rpie".
+        sweeps: number of sweeps through all positions.
+        alpha: step of the object (ePIE) or floor of its weight (rPIE).
+        beta: the same for the probe; 0 leaves the probe as it is.
+        modes: number of incoherent modes of the probe.
+        source: rms size of the source that several modes start from [nm].
+
+    Raises:
+        UserError: the source is too wide for this probe.
     """
     engines: Mapping[str, Callable[..., Reconstruction]] = {"epie": pie.epie, "rpie": pie.rpie}
     scanned, rng = _scanned(fields), np.random.Generator(np.random.Philox(SEED))
@@ -81,11 +96,16 @@ def ptychography(
 
 
 def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """The phase [rad] of a wave (y, x) at places (2, ...) [pixel], without jumps by 2 pi.
+    """Return the phase [rad] of a wave at some places, without jumps by 2 pi.
 
-    The wave is interpolated, then given the whole cycles of its unwrapped phase (scikit-image: Herraez et al., Appl.
-    Opt. 41 (2002) 7437). Those are sought where it is seen (y, x): elsewhere it is noise. A phase that does not wrap
-    stays as it is.
+    The wave is interpolated. Its phase is then completed by the whole turns of the unwrapped phase (scikit-image:
+    Herraez et al., Appl. Opt. 41 (2002) 7437). Only seen pixels are unwrapped, because the others hold noise. A phase
+    that does not wrap stays as it is.
+
+    Args:
+        grid: places (2, ...), y and x [pixel].
+        wave: (y, x), complex.
+        seen: (y, x), True where enough light fell on the object.
     """
     from skimage.restoration import unwrap_phase  # slow to import
 
@@ -99,17 +119,17 @@ def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray
 
 
 def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
-    """The known probe (mode, y, x), in the strongest orthogonal modes of a source of this rms [nm] if in more than one.
+    """Return the known probe (mode, y, x); of several modes, the strongest orthogonal ones of an extended source.
 
-    They hold the dose together. Of so small a source these are the probe, its slopes along y and x, its curvatures ...
-    (Taylor's series of P(r - s) in s), so that 3 modes or 6 are whole sets.
+    The source has this rms size [nm]. The modes hold the dose together. For a small source they are the probe, its
+    slopes along y and x, its curvatures and so on (the Taylor series of P(r - s) in s): 3 or 6 modes are complete sets.
     """
     if modes == 1:
         return scanned.probe[None]
     width = source / scanned.sampling
     if width > (most := widest(scanned.probe)):
         raise UserError(
-            f"--set source={source:g}: must be at most {most * scanned.sampling:.3g} [nm] for this probe; lower it"
+            f"--set source={source:g}: must be at most {most * scanned.sampling:.3g} nm for this probe; give less"
         )
     parts = pie.orthogonal(of_source(scanned.probe, width))[:modes]
     mixed: np.ndarray = pie.dosed(parts, scanned.counts).astype(np.complex64)
@@ -117,7 +137,16 @@ def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
 
 
 def contrast(fields: Arrays) -> dict[str, np.ndarray]:
-    """Phases integrated from the centres of mass of a raster's patterns (`physics.ptychography.integrate`)."""
+    """Return the phases that follow by integration from the centres of mass of the patterns.
+
+    The positions must lie on a raster (`physics.ptychography.integrate`).
+
+    Args:
+        fields: fields of all patterns of one scan.
+
+    Raises:
+        UserError: the positions do not lie on a raster.
+    """
     scanned = _scanned(fields)
     raster = find_raster(scanned.places)
     vacuum = centre_of_mass(intensity(far_field(scanned.probe))[None])
@@ -127,20 +156,28 @@ def contrast(fields: Arrays) -> dict[str, np.ndarray]:
 
 
 def _read_off(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray:
-    """An image on a raster (row, column) at places (2, ...) [pixel]; beyond its edge, that of the edge."""
+    """Interpolate an image on a raster (row, column) at places (2, ...) [pixel]; beyond its edge, take the edge."""
     return ndimage.map_coordinates(image, raster.indices(grid), order=1, mode="nearest")
 
 
 def where(fields: Arrays) -> Scans:
-    """Where the patches of scans lie; what is near the edge of the mask counts less.
+    """Return the places of the patches of scans, with weights that fall towards the edge of the mask.
 
-    A patch's 4 x 4 pixels about the probe's origin lie on those of the stitched image that show the position's pixel of
-    the object, as near as a quarter of that goes: the middle of the four is at the position, so the first of them, and
-    pixel 0 of the image, 1.5 of them before the middle of the object's pixel.
+    The 4 x 4 fine pixels about the origin of the probe show one pixel of the object. A patch is laid so that they
+    coincide, as well as a quarter of an object pixel allows, with those pixels of the stitched image that show the
+    object at the position. The middle of the four lies at the position. The first of them therefore lies 1.5 fine
+    pixels before the middle of the object pixel, and so does pixel 0 of the image before the middle of pixel 0 of the
+    object.
+
+    Args:
+        fields: position, scan, sampling and mask of all samples.
+
+    Raises:
+        UserError: the patterns differ in sampling.
     """
     window, wide = fields["mask"], float(fields["sampling"][0])
     if (fields["sampling"] != fields["sampling"][0]).any():
-        raise UserError("sampling: must be the same for all patterns to be stitched; stitch scans apart")
+        raise UserError("sampling: must be the same for all patterns that are stitched; stitch the scans separately")
     fine, n = wide / ENLARGED, window.shape[0]
     zero = -(ENLARGED - 1) / 2 * fine
     position = fields["position"].astype(float) + (n // 2 - first(n)) * fine + zero
@@ -148,33 +185,33 @@ def where(fields: Arrays) -> Scans:
 
 
 def fluence(fields: Arrays) -> float:
-    """Mean dose / step^2 [electron / nm^2]: electrons for each area, however many patterns they are shared by."""
+    """Fluence [electron / nm^2] of a scan, mean dose / step^2: electrons per area, whatever the overlap of patterns."""
     return float(fields["dose"].mean(dtype=float) / fields["step"][0].astype(float) ** 2)
 
 
 def overlap(fields: Arrays) -> float:
-    """1 - step / d: of neighbouring patches along their line, d the diameter of a disc as large as the mask.
+    """Overlap 1 - step / d of neighbouring patches of a line, d the diameter of a disc with the area of the mask.
 
-    0 where discs touch, negative where there are gaps.
+    It is 0 where the discs touch, and negative where there are gaps.
     """
     area = fields["mask"].sum(dtype=float) * (float(fields["sampling"][0]) / ENLARGED) ** 2
     return 1 - float(fields["step"][0]) / (2 * math.sqrt(area / math.pi))
 
 
-MODES = "of the probe, incoherent (mixed state, Thibault and Menzel 2013); 3, 6: a source that is no point"
-SOURCE = "rms of the source that more modes than one begin with; beta > 0 improves them"
+MODES = "incoherent modes of the probe (mixed state, Thibault and Menzel 2013); 3 or 6 for an extended source"
+SOURCE = "rms size of the source that several modes start from; beta > 0 improves them"
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
 def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
     return Method(
-        about=f"{about}, from whole scans, beginning with the known probe",
+        about=f"{about}, from whole scans, starting with the known probe",
         needs=NEEDS,
         solve=partial(ptychography, engine=engine),
         settings={
-            "sweeps": Setting("through all positions, in an order drawn anew for each", "1", (30,), 1, whole=True),
+            "sweeps": Setting("sweeps through all positions, each in a new random order", "1", (30,), 1, whole=True),
             "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), 1e-6, most),
-            "beta": Setting("the same for the probe; 0: it stays as it is", "1", (0.0,), 0, most),
+            "beta": Setting("as alpha, for the probe; 0 keeps the known probe", "1", (0.0,), 0, most),
             "modes": Setting(MODES, "1", (1,), 1, NODES**2, whole=True),
             "source": Setting(SOURCE, "nm", (0.02,), 1e-6),
         },

@@ -1,4 +1,8 @@
-"""Phase from a through-focus series without a network: the transport-of-intensity equation, and the logarithm."""
+"""Classical methods for the phase of a through-focus series, and the report of the task.
+
+The methods are the transport-of-intensity equation, iterative projection onto the planes, and two for specimens of a
+single material.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,16 +18,20 @@ from physics.transport_of_intensity import in_focus, unwindowed
 from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
-FRESNEL = 3.0  # lengths sqrt(lambda z): so wide is the Gaussian through which images are registered
-DARKEST = 1e-3  # relative to the incident beam: the logarithm is cut there
+FRESNEL = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
+DARKEST = 1e-3  # lower bound of an intensity, relative to the incident beam, before its logarithm is taken
 SERIES = ("intensity", "intensity_flipped")
 
 
 def of_component(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> dict[str, np.ndarray]:
-    """The phase that the dataset asks for, by a method that retrieves one (sample, y, x) [rad] from a series.
+    """Return the phase that the dataset asks for: the total, the electrostatic or the magnetic one.
 
-    If that is the electrostatic or the magnetic one, and there is a series of the specimen turned over: half the sum of
-    both phases, or half their difference.
+    The last two need a series of the specimen turned over: the electrostatic phase is half the sum of both phases, the
+    magnetic phase half their difference. Without such a series, the phase is returned as it was retrieved.
+
+    Args:
+        fields: fields of a block of samples.
+        retrieve: function from fields to the phase (sample, y, x) [rad] of `intensity`.
     """
     found = retrieve(fields)
     wanted = COMPONENTS[int(fields.get("phase_component", np.array(0)))]
@@ -34,12 +42,20 @@ def of_component(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> di
 
 
 def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> dict[str, np.ndarray]:
-    """Phase (sample, y, x) [rad] by the transport-of-intensity equation (`physics.transport_of_intensity.retrieve`).
+    """Solve the transport-of-intensity equation (`physics.transport_of_intensity.retrieve`).
 
-    dI/dz is the slope of the line through all planes, I the image in the middle. cutoff: f_c [1/nm]. floor: r [1].
-    offset: "none" leaves the mean at 0; "annulus" sets the mean between 0.45 and 0.50 of the width to 0, for the
-    phase of vacuum is 0 in this dataset (phaseimaging's remove_offset; nothing is done if the window leaves no
-    pixel there).
+    dI/dz is the slope of the line through all planes, and I is the image in the middle of the series.
+
+    Args:
+        fields: fields of a block of samples.
+        cutoff: f_c [1/nm].
+        floor: r [1].
+        offset: "none" leaves the mean of the phase at 0. "annulus" sets the mean between 0.45 and 0.50 of the width to
+            0, because the phase of vacuum is 0 in this dataset (`remove_offset` of phaseimaging). It changes nothing if
+            the window leaves no pixel there.
+
+    Returns:
+        The phase (sample, y, x) [rad].
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
@@ -50,9 +66,9 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
 
 
 def registered(fields: Arrays) -> dict[str, np.ndarray]:
-    """The fields, with all images in the frame of the one in focus, or of the under-focus one of two.
+    """Return the fields after all images are registered with the image in focus, or the under-focus one of two.
 
-    So are those of the specimen turned over: in focus, it looks the same.
+    Images of the specimen turned over are registered with the same image, because in focus it looks the same.
     """
     sampling = fields["sampling"].astype(float)
     fresnel = np.sqrt(wavelength(fields["voltage"].astype(float)) * np.abs(fields["defocus"]).max(axis=1))
@@ -64,9 +80,17 @@ def registered(fields: Arrays) -> dict[str, np.ndarray]:
 
 
 def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
-    """Phase (sample, y, x) [rad] by Gerchberg, Saxton and Misell, from that of the transport of intensity on.
+    """Retrieve the phase by the algorithm of Gerchberg, Saxton and Misell.
 
-    The constant is taken from the vacuum, as by `transport`.
+    It starts from the phase of the transport-of-intensity equation. The constant is taken from the vacuum, as in
+    `transport`.
+
+    Args:
+        fields: fields of a block of samples.
+        iterations: sweeps through the planes and back.
+
+    Returns:
+        The phase (sample, y, x) [rad].
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
@@ -80,30 +104,51 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
 
 
 def _refuse_magnetic(fields: Arrays) -> None:
-    """A material's thickness says nothing of its magnetisation."""
+    """Raise UserError if the target is the magnetic phase, which absorption does not reveal."""
     if COMPONENTS[int(fields.get("phase_component", np.array(0)))] == "magnetic":
-        raise UserError("the target is the magnetic phase: one material's absorption says nothing of it; use tie")
+        raise UserError("the target is the magnetic phase, which absorption does not reveal; use --method tie")
 
 
 def single_material(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
-    """Phase (sample, y, x) [rad] of one material, from all images (`physics.focal_series`). ratio: V / V' [1]."""
+    """Retrieve the phase of a specimen of one material from all images (`physics.focal_series.single_material`).
+
+    Args:
+        fields: fields of a block of samples.
+        ratio: V / V' [1].
+
+    Returns:
+        The phase (sample, y, x) [rad].
+
+    Raises:
+        UserError: the target is the magnetic phase.
+    """
     _refuse_magnetic(fields)
     images = unwindowed(fields["intensity"], fields["window"])
     return {"phase": focal_series.single_material(images, *_lens(fields), ratio=ratio) * fields["window"]}
 
 
 def _lens(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Defocus, wavelength, sampling."""
+    """Return defocus, wavelength and sampling [nm]."""
     return fields["defocus"], wavelength(fields["voltage"].astype(float)), fields["sampling"].astype(float)
 
 
 def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
-    """Phase (sample, y, x) [rad] of one material, from the in-focus image alone.
+    """Compute the phase of a specimen of one material from the in-focus image alone.
 
         phi = - (V / 2 V') ln I
 
-    since phi = sigma V t and I = exp(- 2 sigma V' t). ratio: V / V' [1]. Blind to dose, defocus and misalignment: the
-    honest baseline for bodies of a single material; wrong as soon as there are two.
+    because phi = sigma V t and I = exp(- 2 sigma V' t). This ignores dose, defocus and misalignment. It is the honest
+    baseline for specimens of a single material, and wrong as soon as there are two.
+
+    Args:
+        fields: fields of a block of samples.
+        ratio: V / V' [1].
+
+    Returns:
+        The phase (sample, y, x) [rad].
+
+    Raises:
+        UserError: the target is the magnetic phase.
     """
     _refuse_magnetic(fields)
     window = fields["window"]
@@ -112,20 +157,20 @@ def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     return {"phase": np.float32(-ratio / 2) * np.log(image) * window}
 
 
-RATIO = Setting("V / V' of the specimens", "1", tuple(n / 2 for n in range(4, 101)))
+RATIO = Setting("ratio V / V' of the specimens", "1", tuple(n / 2 for n in range(4, 101)))
 TRANSPORT = Method(
-    about="transport of intensity, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
+    about="transport-of-intensity equation, dI/dz = -(lambda / 2 pi) div(I grad phi), regularised (Teague 1983)",
     needs=("intensity", "defocus", "voltage", "sampling", "window"),
     uses=("intensity_flipped", "phase_component"),
     solve=transport,
     settings={
         "cutoff": Setting(
-            "frequencies below it are damped", "1/nm", (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
+            "lower spatial frequencies are damped", "1/nm", (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
         ),
         "floor": Setting(
-            "intensity below which the division is damped", "mean intensity", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+            "division by lower intensities is damped", "mean intensity", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
         ),
-        "offset": Setting("what the phase of vacuum is taken from", "1", ("none", "annulus")),
+        "offset": Setting("the phase is 0 on average (none) or in vacuum (annulus)", "1", ("none", "annulus")),
     },
 )
 
@@ -133,11 +178,12 @@ METHODS: Mapping[str, Method] = {
     "tie": TRANSPORT,
     "tie_registered": replace(
         TRANSPORT,
-        about=f"images registered (displacement, turn, magnification), then {TRANSPORT.about}",
+        about=f"registration of the images (shift, rotation, magnification), then {TRANSPORT.about}",
         prepare=registered,
     ),
     "misell": Method(
-        about="images registered, then projection onto one plane after another (Gerchberg, Saxton; Misell 1973)",
+        about="registration of the images, then projection onto one plane after another (Gerchberg and Saxton; "
+        "Misell 1973)",
         needs=TRANSPORT.needs,
         uses=TRANSPORT.uses,
         solve=misell,
@@ -147,7 +193,8 @@ METHODS: Mapping[str, Method] = {
         },
     ),
     "single_material": Method(
-        about="images registered, then one material: least squares over all planes (Paganin et al. 2002, for one)",
+        about="registration of the images, then least squares over all planes for a single material (Paganin et al. "
+        "2002 for one plane)",
         needs=TRANSPORT.needs,
         uses=("phase_component",),
         solve=single_material,
@@ -155,7 +202,7 @@ METHODS: Mapping[str, Method] = {
         settings={"ratio": RATIO},
     ),
     "absorption": Method(
-        about="one material: phi = -(V / 2 V') ln I in focus, no propagation",
+        about="single material without propagation: phi = -(V / 2 V') ln I of the image in focus",
         needs=("intensity", "window"),
         uses=("phase_component",),
         solve=absorption,
