@@ -111,3 +111,46 @@ def test_stores_are_read_and_written_by_one_module() -> None:
     for path in paths:
         used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)} & DISK
         assert not used or path.stem in APART or "specimens" in path.parts, f"{path}: {sorted(used)}"
+
+
+def test_folders_hold_one_subject() -> None:
+    """A dozen files beside one another, or somewhat more; physics and training are flat on purpose."""
+    for room in ("schemas", "generators", "inference", "drybeam"):
+        for folder in {path.parent for path in modules(room)}:
+            files = [path for path in folder.glob("*.py") if not path.stem.startswith("__")]
+            assert len(files) <= 15, f"{folder.relative_to(ROOT)}: {len(files)} files"
+
+
+def at_import(path: Path) -> Iterator[str]:
+    """Modules of ours that a module needs as soon as it is imported."""
+
+    def names(body: list[ast.stmt]) -> Iterator[str]:
+        for node in body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                yield node.module
+            elif isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+
+    yield from names(ast.parse(path.read_text()).body)
+
+
+def test_no_module_needs_one_that_needs_it() -> None:
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for room in ROOMS
+        for path in modules(room)
+        if path.stem != "__init__"
+    }
+    needs = {name: sorted({other for other in at_import(path) if other in paths}) for name, path in paths.items()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above[above.index(name) :], name])
+        if name not in done:
+            for other in needs[name]:
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in needs:
+        visit(name, ())
