@@ -17,7 +17,7 @@ TASK = Task(
     version="1.0",
     about=__doc__,
     formula=(
-        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = the same with the object padded to twice the width, "
+        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = the same, object zero-padded to twice the size, "
         "F with exp(-2 pi i q.r), not normalised, q = 0 at pixel N//2; exact when noise=0 coherence=0 "
         "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
     ),
