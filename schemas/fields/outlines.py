@@ -10,11 +10,5 @@ FIELDS = columns(
     ("corners", (), "uint8", "1", "number of corners of the convex body"),
     ("corner", ("corner", "coordinate"), "float32", "frame width", "corners (y, x) of the body"),
     ("bite_corners", (), "uint8", "1", "number of corners of the convex bite; 0: there is no bite"),
-    (
-        "bite_corner",
-        ("bite_corner", "coordinate"),
-        "float32",
-        "frame width",
-        "corners (y, x) of the bite, the part cut out of the body",
-    ),
+    ("bite_corner", ("bite_corner", "coordinate"), "float32", "frame width", "corners (y, x) of the bite, cut out"),
 )
