@@ -266,7 +266,7 @@ def inside(root: Path, key: str | Path) -> Path:
     path = root / key
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise UserError(
-            f"{path}: leads out of {root}; links that leave a store or model are not followed; "
+            f"{path}: leads out of {root}; links out of a store or model are not followed; "
             f"if you trust them, cp -rL {root} COPY replaces the links by the files"
         )
     return path

@@ -186,7 +186,7 @@ def untold(kind: type[BaseModel]) -> Iterator[str]:
         if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():
             yield f"{kind.__name__}.{name}: must be Field(default, **setting(meaning, unit))"
         elif _names_a_file(info) and not info.exclude:
-            yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that its path is not stored"
+            yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that no path is stored"
 
 
 def _names_a_file(info: FieldInfo) -> bool:
