@@ -108,7 +108,7 @@ class Manifest(BaseModel):
         """
         if not self.samples.get(split):
             there = ", ".join(f"{name} ({n:,})" for name, n in self.samples.items() if n) or "none"
-            raise UserError(f"--split {split}: {path} has no samples in this split; choose one of: {there}")
+            raise UserError(f"--split {split}: {path} has no samples in this split; samples are in: {there}")
 
     @property
     def splits(self) -> list[str]:

@@ -94,9 +94,7 @@ def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, 
     """
     found = content.get("format") if isinstance(content, dict) else None
     if isinstance(found, int) and not 1 <= found <= known:
-        raise UserError(
-            f"{where}: format {found}, this version reads up to {known}; install the version of drybeam that wrote it"
-        )
+        raise UserError(f"{where}: format {found}, this program reads up to {known}; install the version that wrote it")
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:

@@ -95,7 +95,7 @@ def _complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
     n = arrays["amplitude"].shape[-1]
     if arrays["amplitude"].shape[-2] != n or n % ENLARGED:
         raise UserError(
-            f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, of a width that 4 divides; crop them"
+            f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, and a multiple of 4 wide; crop them"
         )
     for name in ("probe", "object"):
         scan_checks.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
