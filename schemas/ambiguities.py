@@ -146,10 +146,10 @@ def _stack(values: Mapping[str, Array], fields: list[Field], window: Array, xp: 
 
 
 def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
-    """Return orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window; float64 in
-    NumPy.
+    """Return orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window.
 
-    They are 0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a vector of zeros.
+    They are float64 in NumPy, and 0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a
+    vector of zeros.
     """
     if not {"constant", "ramp"} & set(ambiguities.free):
         return []
@@ -163,9 +163,7 @@ def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...]
 
 
 def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
-    """Orthonormalise vectors by Gram-Schmidt, done twice against rounding; a vector that depends on earlier ones
-    becomes 0.
-    """
+    """Orthonormalise by Gram-Schmidt, twice against rounding. A vector that depends on earlier ones becomes 0."""
     basis: list[Array] = []
     for vector in vectors:
         rest = vector
@@ -216,9 +214,7 @@ def _fit(moving: Array, fixed: Array, basis: list[Array]) -> Array:
 
 
 def _sum(stack: Array) -> Array:
-    """Return the sum per sample (sample, 1, ...), over one contiguous axis so that NumPy's bits do not depend on the
-    batch.
-    """
+    """Return the sum per sample (sample, 1, ...), over one contiguous axis: its bits do not depend on the batch."""
     total = stack.reshape(len(stack), prod(stack.shape[1:])).sum(axis=-1)
     return total.reshape(-1, *[1] * (stack.ndim - 1))
 

@@ -37,19 +37,12 @@ def _parser() -> Parser:
     info.add_argument("--json", action="store_true", help="print JSON")
     _verb(verbs, "validate", _validate, "check structure and values against the schema")
     verify = _verb(verbs, "verify", _verify, "check every sample against its stored digest")
+    verify.add_argument("--inputs", type=local, metavar="DIR", help="folder with the recipe's files, for --recompute")
     verify.add_argument(
-        "--inputs", type=local, metavar="DIR", help="folder with the input files of the recipe, for --recompute"
-    )
-    verify.add_argument(
-        "--recompute",
-        type=share("the samples"),
-        metavar="1%",
-        help="also simulate this share of the samples again and compare",
+        "--recompute", type=share("the samples"), metavar="1%", help="also simulate this share again and compare"
     )
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet of samples (PNG)")
-    preview.add_argument(
-        "--samples", type=whole(1), default=8, metavar="N", help="number of samples, one per row (default: 8)"
-    )
+    preview.add_argument("--samples", type=whole(1), default=8, metavar="N", help="samples to draw (default: 8)")
     preview.add_argument("--split", help="train, validation or test (default: the first with samples)")
     preview.add_argument("--out", type=local, metavar="PNG", help="file to write (default: <dataset>.png)")
     cli.importing(verbs)
@@ -129,9 +122,7 @@ def _verify(args: argparse.Namespace) -> int:
     if args.recompute and not found:
         found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
         said += f"; {count:,} simulated again, equal to the last bit"
-        mend = (
-            "not damaged, but its recipe gives other samples here: compare versions, platform (`dataset info --json`)"
-        )
+        mend = "not damaged, but its recipe gives other samples here: compare the versions in `dataset info --json`"
     return _verdict(args.path, found, said, mend)
 
 

@@ -31,9 +31,7 @@ class Grid:
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.dims or (self.of and len(self.of) != len(self.dims)):
-            raise ValueError(
-                f"grid {self.dims}: of={self.of}: both must have the same number of dimensions, at least 1"
-            )
+            raise ValueError(f"grid {self.dims}: of={self.of}: must have the same number of dimensions, at least 1")
         if len(self.sampling) not in (0, 1, len(self.dims)):
             raise ValueError(f"grid {self.dims}: sampling={self.sampling}: must be one parameter, or one per dimension")
         return self
@@ -53,9 +51,7 @@ class Ambiguities:
         if not self.phases and set(self.free) & {"constant", "ramp"}:
             raise ValueError("ambiguities: phases must name the targets to which constant and ramp are added")
         if self.modulus and (len(self.phases) != 1 or "ramp" in self.free):
-            raise ValueError(
-                f"ambiguities: with modulus {self.modulus!r}, there must be one phase, and `ramp` must not be free"
-            )
+            raise ValueError(f"ambiguities: with modulus {self.modulus!r}, give one phase, and `ramp` must not be free")
         return self
 
     def within(self, names: Container[str]) -> "Ambiguities":

@@ -312,8 +312,7 @@ def half_bit(counts: Real) -> Real:
 
 
 def crossing(frequency: Real, correlation: Real, threshold: Real | float = RESOLVED) -> float:
-    """Frequency [cycles/pixel] at which a ring correlation first falls below a threshold; 0.5 (Nyquist) if it never
-    does.
+    """Frequency [cycles/pixel] where a ring correlation first falls below a threshold; 0.5 (Nyquist) if it never does.
 
     The curve is the polygon through (0, 1) and the rings. The threshold is a polygon, too, and level before the first
     ring. The result is NaN if a correlation is NaN.
@@ -373,11 +372,10 @@ def _pixelwise(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.n
 
 
 def _similarity(prediction: Real, truth: Real, data_range: float, inside: np.ndarray) -> float:
-    """Return the mean structural similarity inside the window, without a margin of the kernel's radius at the image
-    edges.
+    """Return the mean structural similarity inside the window, without a margin at the edges of the image.
 
-    Wang et al. and skimage leave out the same margin. The covariance is that of a population. Without a window, the
-    value equals skimage's own.
+    The margin is the kernel's radius; Wang et al. and skimage leave it out, too. The covariance is that of a
+    population. Without a window, the value equals skimage's own.
     """
     from skimage.metrics import structural_similarity  # slow to import
 
@@ -401,9 +399,7 @@ def _without_mean(images: Real, window: np.ndarray | None) -> Real:
 
 
 def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, Real]:
-    """Return the ring (*spatial) of each frequency, 0 for the innermost half ring, and the frequencies of rings 1, 2
-    ...
-    """
+    """Return the ring (*spatial) of each frequency and the frequencies of rings 1, 2 ...; ring 0 is half as wide."""
     n = min((size for size in shape if size > 1), default=1)
     grid = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij", sparse=True)
     radius = np.sqrt(sum((f**2 for f in grid), start=np.zeros(shape)))

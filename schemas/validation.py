@@ -142,9 +142,7 @@ def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
 
 
 def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield differences between consolidated metadata and those of the arrays; readers such as xarray trust the
-    former.
-    """
+    """Yield differences between consolidated metadata, which readers such as xarray trust, and those of the arrays."""
     for group in ("", *manifest.splits):
         try:
             copies = _described(path, group)["consolidated_metadata"]["metadata"]

@@ -99,7 +99,7 @@ SCHEMA = [
     (GRIDS, 'grids=(Grid(("q",)),)', "TASK.grids: no field has the dimension q"),
     (GRIDS, 'grids=(Grid(("x",)), Grid(("x",)))', "TASK.grids: x must belong to one grid only"),
     (GRIDS, 'grids=(Grid(("x",), of=("edge",)),)', "of=('edge',): edge must be a dimension of another grid"),
-    (GRIDS, 'grids=(Grid(("x",), of=("edge", "x")),)', "both must have the same number of dimensions"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge", "x")),)', "must have the same number of dimensions"),
     (GRIDS, f'{GRIDS}, slices=("x",)', "TASK.slices: x must be a dimension of a field and must not belong to a grid"),
     (GRIDS, f'{GRIDS}, slices=("edge",)', "TASK.slices: target line must have the dimensions edge"),
     ("TASK =", "IMPORT = 1\nTASK =", "IMPORT: must be Import(...)"),

@@ -67,9 +67,7 @@ def exporting(verbs: Any) -> None:
         "--fields", nargs="+", metavar="NAME", help="(default: inputs and targets; predictions: all, and their errors)"
     )
     parser.add_argument("--split", help="train, validation or test (default: test; predictions: their own)")
-    parser.add_argument(
-        "--samples", type=_rows, default=(0, None), metavar="A:B", help="samples A to B-1 (default: all)"
-    )
+    parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="A to B-1 (default: all)")
     several(
         parser,
         "--limits",

@@ -141,9 +141,7 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
 
 
 def _errors(targets: dict[str, Field]) -> dict[str, str]:
-    """Return the target of each error field. The error of the first target is named `error`, as its scores have bare
-    names.
-    """
+    """Return the target of each error field. That of the first target is named `error`, the others `<target>_error`."""
     if not targets:
         return {}
     first, *others = targets

@@ -95,9 +95,7 @@ def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[F
 def _range(gallery: Gallery, first: int, last: int | None) -> tuple[int, int]:
     last = gallery.samples if last is None else last
     if not 0 <= first < last <= gallery.samples:
-        raise UserError(
-            f"--samples {first}:{last}: must lie within 0:{gallery.samples}, the samples of {gallery.split}"
-        )
+        raise UserError(f"--samples {first}:{last}: must lie within 0:{gallery.samples} ({gallery.split})")
     return first, last
 
 
@@ -184,9 +182,7 @@ class _Export:
         )
 
     def table(self) -> bytes:
-        """Return the content of parameters.csv: one row per sample; a parameter of several values takes as many
-        columns.
-        """
+        """Return the content of parameters.csv: one row per sample, one column per value of a parameter."""
         text, parameters = io.StringIO(), self.gallery.parameters
         writer = csv.writer(text, lineterminator="\n")
         for start, values in self.blocks(parameters):

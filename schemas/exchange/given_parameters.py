@@ -26,8 +26,9 @@ def settable(task: Task) -> dict[str, Field]:
 
 
 def widths(task: Task, name: str) -> dict[str, str]:
-    """Return the parameters that `TASK.grids` names for the pixel widths of an input, with the key of each in file
-    metadata.
+    """Return the parameters for the pixel widths of an input, with the key that file metadata use for each.
+
+    `TASK.grids` names these parameters.
 
     Args:
         task: the task.
@@ -89,9 +90,7 @@ def _number(field: Field, text: str) -> float:
 def _checked(field: Field, number: float) -> float:
     with np.errstate(over="ignore"):
         if not math.isfinite(np.float32(number)):
-            raise UserError(
-                f"{field.name} = {number:g} [{field.units}]: must be a finite number; give --set {field.name}=..."
-            )
+            raise UserError(f"{field.name} = {number:g} [{field.units}]: not a finite number; give --set {field.name}=")
     if field.name in POSITIVE and number <= 0:
         raise UserError(f"{field.name} = {number:g} [{field.units}]: must be more than 0; give --set {field.name}=...")
     if np.dtype(field.dtype).kind in "iub" and number != np.dtype(field.dtype).type(int(number)):

@@ -118,7 +118,5 @@ def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: boo
             "choose another place, or remove it yourself"
         )
     if not overwrite:
-        raise UserError(
-            f"--out {out}: holds another import of these files; choose another place, or replace it by --overwrite"
-        )
+        raise UserError(f"--out {out}: holds another import of these files; choose another place, or use --overwrite")
     destinations.refuse_strangers("--out", out, metadata(stored).keys(), "dataset import")

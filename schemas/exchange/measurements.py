@@ -19,8 +19,8 @@ from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Import, Raster, Task, find_import
 
 AGREE = 1e-3  # relative difference below which values in several files count as the same
-NEAR = 0.01  # relative difference between a set value and that of the file below which no note is printed
-PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam; outside, a note is printed
+NEAR = 0.01  # relative difference between a set value and that of the file below which no warning is printed
+PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam; outside, a warning is printed
 MEAN = "mean"
 
 type Arrays = dict[str, np.ndarray]
@@ -87,9 +87,7 @@ def measure(
     """
     how = find_import(task.name)
     if holds and not how.roots:
-        raise UserError(
-            f"--{holds}: is for tasks whose inputs are square roots of counts, not for {task.name}; leave it out"
-        )
+        raise UserError(f"--{holds}: is for inputs that are roots of counts, not for task {task.name}; leave it out")
     given = given_parameters.parse(task, texts)
     asked = _lengths(task, given)
     reads = [read for group in groups for read in _by_input(task, group)]
@@ -229,16 +227,12 @@ def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str,
 
 
 def _from_matlab(field: Field, path: Path, values: np.ndarray, asked: Mapping[str, int]) -> np.ndarray:
-    """Put the axis of images first. MATLAB has it last, Python first; the lengths of set parameters tell which it is
-    here.
-    """
+    """Put the axis of images first. MATLAB has it last, Python first; the lengths of set parameters decide."""
     theirs = values.transpose([*range(values.ndim - 1, 1, -1), 0, 1])
     dims = field.dims[-values.ndim :]
     fits = [all(asked.get(d, n) == n for d, n in zip(dims, array.shape, strict=False)) for array in (theirs, values)]
     if all(fits) and asked.keys() & set(dims):
-        raise UserError(
-            f"{path}: shape {values.shape} can be read in two ways; give the order of the axes: --axes {','.join(dims)}"
-        )
+        raise UserError(f"{path}: shape {values.shape} can be read in two ways; name its axes: --axes {','.join(dims)}")
     return values if fits == [False, True] else theirs
 
 
@@ -264,9 +258,7 @@ def _agreed(files: Sequence[Read]) -> dict[str, tuple[float, ...]]:
         for name, values in read.picture.known.items():
             if name in known and not _close(values, known[name], AGREE):
                 here, there = (",".join(f"{value:.6g}" for value in v) for v in (values, known[name]))
-                raise UserError(
-                    f"{name}: {there} in {said[name]}, {here} in {read.path}; images of a sample must agree"
-                )
+                raise UserError(f"{name}: {there} in {said[name]}, {here} in {read.path}: must agree in a sample")
             known.setdefault(name, values)
             said.setdefault(name, read.path)
     return known
@@ -279,9 +271,7 @@ def _close(a: Sequence[float], b: Sequence[float], tolerance: float) -> bool:
 def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
     counts = {name: len(samples) for name, samples in parts.items()}
     if len(set(counts.values())) > 1:
-        raise UserError(
-            f"--from: {', '.join(f'{n} of {name}' for name, n in counts.items())}; give the same number of each"
-        )
+        raise UserError(f"--from: {', '.join(f'{n} of {name}' for name, n in counts.items())}; give equally many")
     sizes: dict[str, int] = {}
     for name, samples in parts.items():
         dims = task[name].dims[1:]
@@ -331,9 +321,7 @@ def _refuse_equal(name: str, values: np.ndarray) -> None:
     for row in values.reshape(len(values), -1):
         if np.ptp(row) == 0:
             there = ",".join(f"{value:g}" for value in row)
-            raise UserError(
-                f"{name} = {there}: must differ between the images of a sample; give two or more different values"
-            )
+            raise UserError(f"{name} = {there}: must differ between a sample's images; give two or more values")
 
 
 def _doubts(field: Field, values: np.ndarray, usual: tuple[float, float] | None) -> Iterator[str]:
@@ -347,9 +335,7 @@ def _doubts(field: Field, values: np.ndarray, usual: tuple[float, float] | None)
 def _refuse_oblong(missing: Sequence[str], rows: Sequence[Mapping[str, Sequence[float]]]) -> None:
     if "sampling" in missing and all("sampling_y" in row for row in rows):
         y, x = rows[0]["sampling_y"][0], rows[0]["sampling_x"][0]
-        raise UserError(
-            f"pixels of {y:.6g} x {x:.6g} nm in the files: this task needs square pixels; resample the images"
-        )
+        raise UserError(f"pixels of {y:.6g} x {x:.6g} nm in the files: this task needs square ones; resample them")
 
 
 def _example(field: Field, sizes: Mapping[str, int]) -> str:
@@ -376,9 +362,7 @@ def _input(field: Field, samples: Sequence[Sample], beam: str, notes: list[str],
         notes.append(f"warning: {field.name} has {dark:,} values below 0; an intensity cannot be negative")
     flat = np.ptp(array.reshape(-1, *array.shape[-2:]), axis=(1, 2)) == 0
     if flat.any():
-        notes.append(
-            f"warning: {int(flat.sum())} of the {len(flat)} images of {field.name} have the same value everywhere"
-        )
+        notes.append(f"warning: {int(flat.sum())} of the {len(flat)} images of {field.name} are constant")
     if relative and not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
         notes.append(f"warning: {field.name} has the median {median:.4g} relative to the beam: {_hint(median, beam)}")
     return array

@@ -126,9 +126,7 @@ def refuse_outside(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray,
         UserError: a position lies too near to the edge, or a scan has no object.
     """
     if len(strange := np.setdiff1d(scan, np.arange(len(objects)))):
-        raise UserError(
-            f"scan {strange[0]}: object holds {len(objects)} scans, counted from 0; give an object for each scan"
-        )
+        raise UserError(f"scan {strange[0]}: object holds {len(objects)}, counted from 0; give an object for each scan")
     try:
         split(objects.shape, (n, n), position.astype(float) / sampling[:, None].astype(float))
     except ValueError as error:

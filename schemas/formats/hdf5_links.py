@@ -30,9 +30,7 @@ def refuse_elsewhere(path: Path) -> None:
 
         def visit(name: bytes, link: h5l.LinkInfo) -> UserError | None:
             if next(looked, None) is None:
-                return UserError(
-                    f"{path}: has more than {MOST:,} links, too many to check; copy the data into a smaller file"
-                )
+                return UserError(f"{path}: has more than {MOST:,} links; copy the data into a smaller file")
             reason = _elsewhere(file, name, link)
             return elsewhere(path, name.decode(errors="replace"), reason) if reason else None
 

@@ -41,13 +41,9 @@ def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
     """
     promised = math.prod(shape) * itemsize
     if promised > LIMIT:
-        raise UserError(
-            f"{path}: {promised / 2**30:.1f} GiB of images; at most {LIMIT >> 30} GiB are read; split the file"
-        )
+        raise UserError(f"{path}: {promised / 2**30:.1f} GiB of images; at most {LIMIT >> 30} GiB are read; split it")
     if promised > max(SMALL, PACKED * path.stat().st_size):
-        raise UserError(
-            f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; get another copy"
-        )
+        raise UserError(f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; replace it")
 
 
 def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:

@@ -1,5 +1,4 @@
-"""Reading of a file in a separate process. libhdf5 can crash on a damaged file, and then takes only that process with
-it.
+"""Reading of a file in a separate process: libhdf5 can crash on a damaged file, which must not end the command.
 
 The process prints one line of JSON (metadata of the file, or the reason why it cannot be read) and saves the values as
 NPY.

@@ -33,8 +33,9 @@ def write(values: np.ndarray, low: float, high: float) -> bytes:
 
 
 def labels(values: np.ndarray) -> bytes:
-    """Return one image of classes as a PNG file. Its pixel values are the labels themselves, shown in colours of a
-    palette.
+    """Return one image of classes as a PNG file.
+
+    Its pixel values are the labels themselves, shown in colours of a palette.
     """
     image = Image.fromarray(np.atleast_2d(values).astype(np.uint8), mode="P")
     image.putpalette(PALETTE)

@@ -35,9 +35,7 @@ def read(path: Path, _: str) -> Picture:
     """
     with tifffile.TiffFile(path, _multifile=False, is_ndtiff=False, is_mmstack=False) as file:
         if len(file.series) != 1:
-            raise UserError(
-                f"{path}: holds {len(file.series)} series of pages of different shapes; save each to its own file"
-            )
+            raise UserError(f"{path}: holds {len(file.series)} series of pages of different shapes; save them singly")
         series = file.series[0]
         refuse_large(path, series.shape, series.dtype.itemsize)
         _refuse_short(path, file, series)
@@ -94,8 +92,9 @@ def _ome(xml: str) -> dict[str, tuple[float, ...]]:
 
 
 def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
-    """Return a stack as ImageJ reads it, with the unit nm; of dtypes that ImageJ cannot read, plain pages with pixels
-    per cm.
+    """Return a stack as a TIFF file that ImageJ reads, with the unit nm.
+
+    A dtype that ImageJ cannot read is written as plain pages, with pixels per cm.
 
     Args:
         values: (..., y, x); all leading axes become pages.

@@ -116,8 +116,9 @@ def set_aside(path: Path, word: str = REMOVED) -> None:
 
 
 def sweep_removed(path: Path) -> None:
-    """Remove the folders that were set aside from a place, also by killed processes. Print those that cannot be
-    removed.
+    """Remove the folders that were set aside from a place, also by killed processes.
+
+    The path of a folder that cannot be removed is printed.
     """
     for left in aside(path, REMOVED):
         if reason := _remove(left):

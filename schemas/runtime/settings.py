@@ -256,9 +256,7 @@ def _apply(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
         data = data[part]
     value = _value(known[key], text)
     inner = _inner(known[key])
-    if (
-        inner and isinstance(value, str) and isinstance(data.get(last), dict)
-    ):  # a shorthand changes some members; the others stay
+    if inner and isinstance(value, str) and isinstance(data.get(last), dict):  # a shorthand keeps other members
         value = {**data[last], **_members(known[key], value)}
     data[last] = value
 
