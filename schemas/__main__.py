@@ -1,4 +1,4 @@
-"""`python -m schemas`."""
+"""Entry point of `python -m schemas`, the same as the command `dataset`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What no measurement can reveal: a prediction is aligned with the truth before the two are compared.
+"""Alignment of predictions with the truth in the trivial ambiguities of a task, before they are compared.
 
 `Task.ambiguities` names joint transformations of all targets that leave the inputs as they are:
 
@@ -7,10 +7,11 @@
     shift       the targets at x - s, s a whole number of pixels along each axis, cyclic
     twin        the targets at -x (index -> -index, cyclic), the phases negated
 
-Modulus and phase of one wave (`Ambiguities.modulus`) are aligned as that: see `schemas.wave_ambiguities`.
+Targets that are modulus and phase of one wave (`Ambiguities.modulus`) are aligned as a wave: see
+`schemas.wave_ambiguities`.
 
-Ambiguities are joint: several phases (`Ambiguities.phases`) share one c and one a, and all targets share s and the
-inversion. All targets of a task with ambiguities therefore lie on one grid.
+The transformations are joint: several phases (`Ambiguities.phases`) share one c and one a, and all targets share s and
+the inversion. All targets of a task with ambiguities therefore lie on one grid.
 """
 
 from collections.abc import Mapping
@@ -27,22 +28,33 @@ from schemas.wave_ambiguities import align_wave, counted, inverted, shifted
 def align(
     task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
 ) -> dict[str, Array]:
-    """The prediction aligned so that it is nearest to the truth, per sample.
+    """Align predictions so that each sample is as near as possible to the truth.
 
         minimise over a, s and +-:   sum over targets and pixels of (p(+-x - s) + sum_j a_j w B_j - t)^2
 
-    with B = 1 (constant), or 1 and the coordinates (ramp). The minimum over a is that of linear least squares, the one
-    over s is found among all shifts with a at its best for each (see `_shift`), so it is exact to rounding.
+    with B = 1 (constant), or 1 and the coordinates (ramp). The minimum over a is that of linear least squares. The best
+    s is found among all shifts, with the best a for each of them (see `_shift`), so it is exact to rounding.
 
-    prediction, truth: target name -> floats (sample, *spatial) of any spatial rank, NumPy or JAX, also under jit (task
-    static). window: w (*spatial), the apodisation that multiplies the stored targets, or None for 1. Constant and ramp
-    act before it, hence w B. Pixels with w = 0 count as 0 in both. Targets enter the sum in their own units.
-    Returns the same names and dtypes. NumPy's bits do not depend on the batch; constant and ramp are differentiable.
-    Without ambiguities the prediction comes back as it is.
+    Pixels with w = 0 count as 0 in both. Targets enter the sum in their own units. NumPy's bits do not depend on the
+    batch; constant and ramp are differentiable. Without ambiguities the prediction is returned as it is.
 
-    Shift and twin act on the windowed arrays, for what lies outside is not known: they are exact if w = 1 on the
-    objects. Aligning twice is aligning once, except for poor predictions where shift or twin meets ramp or a window: a
-    moved w B is no w B (nor a cyclic ramp a ramp), and what has moved out of the window is 0 the next time.
+    Shift and twin act on the windowed arrays, because the values outside are not known. They are exact if w = 1 on the
+    objects. Aligning twice equals aligning once, except for poor predictions where shift or twin meets ramp or a
+    window: a shifted w B is no longer w B (and a cyclically shifted ramp no longer a ramp), and values that were
+    shifted out of the window are 0 the next time.
+
+    Args:
+        task: the task; static under jit.
+        prediction: by target, floats (sample, *spatial) of any spatial rank, NumPy or JAX, also under jit.
+        truth: the same for the exact values.
+        window: w (*spatial), the apodisation that multiplies the stored targets; None stands for 1. Constant and ramp
+            are added before the apodisation, so that they appear as w B.
+
+    Returns:
+        The aligned prediction, with the same names and dtypes.
+
+    Raises:
+        ValueError: names or shapes do not belong together.
     """
     fields = targets(task, prediction, truth, window)
     ambiguities = task.ambiguities.within(prediction)
@@ -64,12 +76,20 @@ def align(
 def compared(
     task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return prediction and truth as scores compare them: the first aligned with the second.
+    """Return prediction and truth as scores compare them: the prediction aligned with the truth.
 
-    Where the modulus of a wave (`Ambiguities.modulus`) is 0, there is no phase to compare: it is set to 0, in the
-    prediction and in the truth, whose phase is counted from a constant of its own (`waves.counted`). So what is not
-    predicted is as wrong as a phase without features, whatever constant the truth is stored with. Arguments: as for
-    `align`.
+    Where the modulus of a wave (`Ambiguities.modulus`) is 0, the phase is undefined, and it is set to 0 in both. The
+    phase of the truth is first given a definite constant (see `schemas.wave_ambiguities.counted`). A part that is not
+    predicted then counts as wrong as a phase without features, whatever constant the truth is stored with.
+
+    Args:
+        task: as for `align`.
+        prediction: as for `align`.
+        truth: as for `align`.
+        window: as for `align`.
+
+    Returns:
+        The aligned prediction, and the truth.
     """
     ambiguities = task.ambiguities.within(prediction)
     if not ambiguities.modulus:
@@ -92,7 +112,17 @@ def _aligned_wave(
 def targets(
     task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
 ) -> list[Field]:
-    """The task's targets that are predicted, in order; ValueError if names or shapes do not belong together."""
+    """Return the targets of a task that are predicted, in order.
+
+    Args:
+        task: the task.
+        prediction: by target, an array (sample, ...).
+        truth: by target, an array of the same shape.
+        window: (*spatial), or None.
+
+    Raises:
+        ValueError: names or shapes do not belong together.
+    """
     fields = [field for field in task.of("target") if field.name in prediction]
     names = [field.name for field in fields]
     if not names or prediction.keys() - set(names) or set(names) - truth.keys():
@@ -104,21 +134,22 @@ def targets(
     grids = {predicted[1:] for predicted, _ in shapes.values()} | ({window.shape} if window is not None else set())
     if len(grids) > 1 and (task.ambiguities.free or window is not None):
         raise ValueError(
-            f"targets and window lie on grids {sorted(grids)}: ambiguities or a window needs one grid for all"
+            f"targets and window lie on grids {sorted(grids)}: with ambiguities or a window, all must lie on one grid"
         )
     return fields
 
 
 def _stack(values: Mapping[str, Array], fields: list[Field], window: Array, xp: Array) -> Array:
-    """(sample, field, *spatial), 0 where the window is 0."""
+    """Stack the targets as (sample, field, *spatial), with 0 where the window is 0."""
     stack = xp.stack([xp.asarray(values[field.name]) for field in fields], axis=1)
     return stack if window is None else xp.where(window == 0, 0, stack)
 
 
 def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
-    """Orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window; float64 in NumPy.
+    """Return orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window.
 
-    0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a vector of zeros.
+    They are float64 in NumPy, and 0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a
+    vector of zeros.
     """
     if not {"constant", "ramp"} & set(ambiguities.free):
         return []
@@ -132,7 +163,7 @@ def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...]
 
 
 def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
-    """Gram-Schmidt, twice for rounding; a vector that depends on earlier ones becomes 0."""
+    """Orthonormalise by Gram-Schmidt, twice against rounding. A vector that depends on earlier ones becomes 0."""
     basis: list[Array] = []
     for vector in vectors:
         rest = vector
@@ -145,17 +176,17 @@ def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
 
 
 def _invert(stack: Array, ambiguities: Ambiguities, fields: list[Field], xp: Array) -> Array:
-    """The twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
+    """Return the twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
     sign = [-1 if field.name in ambiguities.phases else 1 for field in fields]
     return inverted(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
 
 
 def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
-    """`moving` at the shift with the least squared error after the fit of the orthonormal `basis` b_j.
+    """Return `moving` at the shift with the least squared error after the fit of the orthonormal `basis` b_j.
 
         E(s) = |p|^2 + |t'|^2 - 2 <p_s, t'> - sum_j <p_s, b_j>^2,   t' = t - sum_j <t, b_j> b_j
 
-    all inner products at once by the correlation theorem.
+    The correlation theorem gives the inner products of all shifts at once.
     """
     spectrum = _transform(moving, xp).conj()
     gain = 2 * _correlation(spectrum, fixed - _fit(0 * fixed, fixed, basis), xp)
@@ -170,26 +201,26 @@ def _transform(stack: Array, xp: Array) -> Array:
 
 
 def _correlation(spectrum: Array, fixed: Array, xp: Array) -> Array:
-    """<p_s, t> (sample, *spatial) for all shifts s, summed over fields; spectrum: conjugate of the transform of p."""
+    """Return <p_s, t> (sample, *spatial) for all shifts s, summed over fields. `spectrum` is conj F p."""
     product = (spectrum * _transform(fixed, xp)).sum(axis=1)
     return xp.fft.irfftn(product, s=fixed.shape[2:], axes=tuple(range(1, product.ndim)))
 
 
 def _fit(moving: Array, fixed: Array, basis: list[Array]) -> Array:
-    """`moving` plus that combination of the orthonormal `basis` which brings it nearest to `fixed`."""
+    """Add the combination of the orthonormal `basis` to `moving` that brings it nearest to `fixed`."""
     for b in basis:
         moving = moving + _sum((fixed - moving) * b) * b
     return moving
 
 
 def _sum(stack: Array) -> Array:
-    """Sum per sample (sample, 1, ...): over one contiguous axis, so that NumPy's bits do not depend on the batch."""
+    """Return the sum per sample (sample, 1, ...), over one contiguous axis: its bits do not depend on the batch."""
     total = stack.reshape(len(stack), prod(stack.shape[1:])).sum(axis=-1)
     return total.reshape(-1, *[1] * (stack.ndim - 1))
 
 
 def _nearest(candidates: list[Array], fixed: Array, xp: Array) -> Array:
-    """Per sample the candidate with the least squared error; the first of equals."""
+    """Return, per sample, the candidate with the least squared error; of equal ones the first."""
     best = candidates[0]
     for candidate in candidates[1:]:
         best = xp.where(_sum((candidate - fixed) ** 2) < _sum((best - fixed) ** 2), candidate, best)

@@ -1,4 +1,4 @@
-"""Datasets: `dataset info | validate | verify | preview | export PATH`, and `dataset import` of measurements."""
+"""Inspect, check, draw, import and export datasets: the command line `dataset`."""
 
 import argparse
 import json
@@ -13,7 +13,14 @@ from schemas.runtime.terminal import Parser, command, printable, share, whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script `dataset`."""
+    """Run the console script `dataset`.
+
+    Args:
+        argv: the arguments; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
     return command(_main, argv, "interrupted")
 
 
@@ -26,18 +33,18 @@ def _main(argv: Sequence[str] | None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="dataset", description=__doc__, allow_abbrev=False)
     verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=Parser)
-    info = _verb(verbs, "info", _info, "what a dataset holds and where it comes from")
-    info.add_argument("--json", action="store_true", help="machine-readable")
+    info = _verb(verbs, "info", _info, "show the fields, sizes, recipe and digest of a dataset")
+    info.add_argument("--json", action="store_true", help="print JSON")
     _verb(verbs, "validate", _validate, "check structure and values against the schema")
-    verify = _verb(verbs, "verify", _verify, "check every sample against its digest")
-    verify.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --recompute")
+    verify = _verb(verbs, "verify", _verify, "check every sample against its stored digest")
+    verify.add_argument("--inputs", type=local, metavar="DIR", help="folder with the recipe's files, for --recompute")
     verify.add_argument(
-        "--recompute", type=share("the samples"), metavar="1%", help="make this share of the samples again, too"
+        "--recompute", type=share("the samples"), metavar="1%", help="also simulate this share again and compare"
     )
-    preview = _verb(verbs, "preview", _preview, "draw a contact sheet (PNG)")
-    preview.add_argument("--samples", type=whole(1), default=8, metavar="N", help="rows of the sheet (8)")
-    preview.add_argument("--split", help="train, validation or test (the first that has samples)")
-    preview.add_argument("--out", type=local, metavar="PNG", help="the picture (<dataset>.png)")
+    preview = _verb(verbs, "preview", _preview, "draw a contact sheet of samples (PNG)")
+    preview.add_argument("--samples", type=whole(1), default=8, metavar="N", help="samples to draw (default: 8)")
+    preview.add_argument("--split", help="train, validation or test (default: the first with samples)")
+    preview.add_argument("--out", type=local, metavar="PNG", help="file to write (default: <dataset>.png)")
     cli.importing(verbs)
     cli.exporting(verbs)
     return parser
@@ -64,7 +71,7 @@ def _info(args: argparse.Namespace) -> int:
 def _lines(path: Path, manifest: Any) -> Iterator[str]:
     from schemas.runtime.settings import flat
 
-    unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; holes read as NaN"
+    unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; gaps read as NaN"
     yield f"{path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}"
     yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
     yield f"origin     {_origin(manifest)}"
@@ -111,33 +118,33 @@ def _verify(args: argparse.Namespace) -> int:
     from schemas.validation import verify
 
     found = verify(args.path)
-    said, mend = "every sample has its digest", _mend(args.path)
+    said, mend = "every sample matches its digest", _mend(args.path)
     if args.recompute and not found:
         found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
-        said += f"; {count:,} made again, bit for bit"
-        mend = "whole, but its recipe makes other samples here: compare versions and platform of `dataset info --json`"
+        said += f"; {count:,} simulated again, equal to the last bit"
+        mend = "not damaged, but its recipe gives other samples here: compare the versions in `dataset info --json`"
     return _verdict(args.path, found, said, mend)
 
 
 def _mend(path: Path) -> str:
-    """The remedy for damage."""
+    """Return the sentence that says how damage can be repaired."""
     from schemas.manifest import read_manifest, receipts_of
     from schemas.runtime.publish import is_folder
 
     if read_manifest(path).recipe is None:
-        return "measurements cannot be made again: get another copy"
+        return "imported measurements cannot be repaired; get another copy"
     kept = is_folder(receipts_of(path))
-    what = "makes again what is damaged" if kept else "makes every sample again, since its receipts are gone"
-    return f"its `generate` command {what}; or a new dataset: generate --from {path} --out ..."
+    what = "repairs the damaged shards" if kept else "makes every sample again, since its receipts are gone"
+    return f"its `generate` command {what}; for a new copy: generate --from {path} --out ..."
 
 
 def _other_room(name: str) -> Any:
-    """A command of a room that this one must not import."""
+    """Load a command of a package that this one must not import."""
     from importlib.metadata import entry_points
 
     found = list(entry_points(group="drybeam.commands", name=name))
     if not found:
-        raise UserError(f"{name}: not installed; install drybeam with its generators (pip install -e .)")
+        raise UserError(f"{name}: the generators are not installed; install all of drybeam (pip install -e .)")
     return found[0].load()
 
 

@@ -1,4 +1,4 @@
-"""Geometry of a task: how fields lie in space, and what of the targets no measurement reveals."""
+"""Geometry of a task: the grids on which its fields lie, and the ambiguities of its targets."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal, Self
@@ -16,23 +16,24 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_STRICT)
 class Grid:
-    """Spatial dimensions: neighbours along them belong together. All others of a field are slices or channels.
+    """The spatial dimensions that form one grid. The other dimensions of a field are slices or channels.
 
-    Grids relate dimension by dimension. same: points at the same places; coarser: k times fewer, whose outer edges are
-    the same; reciprocal: as many frequencies, 0 at pixel N//2.
+    A grid may be related to another grid, dimension by dimension. "same": the points lie at the same places. "coarser":
+    the grid has k times fewer points, and both have the same outer edges. "reciprocal": the grid has as many
+    frequencies as the other has points, with frequency 0 at pixel N//2.
     """
 
     dims: tuple[str, ...]
-    sampling: tuple[str, ...] = ()  # parameters with the width of its pixels: of square ones, or along each dimension
-    of: tuple[str, ...] = ()  # the dimensions of the grid that it relates to; empty: to none
+    sampling: tuple[str, ...] = ()  # parameters with the pixel width: one for square pixels, or one per dimension
+    of: tuple[str, ...] = ()  # the dimensions of the grid that this one is related to; empty: it stands alone
     how: Relation = "same"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.dims or (self.of and len(self.of) != len(self.dims)):
-            raise ValueError(f"grid {self.dims}: of {self.of}: must have as many dimensions, at least one")
+            raise ValueError(f"grid {self.dims}: of={self.of}: must have the same number of dimensions, at least 1")
         if len(self.sampling) not in (0, 1, len(self.dims)):
-            raise ValueError(f"grid {self.dims}: sampling {self.sampling}: must be one parameter, or one a dimension")
+            raise ValueError(f"grid {self.dims}: sampling={self.sampling}: must be one parameter, or one per dimension")
         return self
 
 
@@ -42,31 +43,50 @@ class Ambiguities:
 
     free: tuple[Freedom, ...] = ()
     phases: tuple[str, ...] = ()  # targets to which constant and ramp are added, and which the twin negates
-    modulus: str = ""  # target: with the one phase, of a wave modulus exp(i phase), which is what is transformed
+    # Name of the target that is the modulus of a wave modulus exp(i phase). The wave is then transformed as a whole.
+    modulus: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.phases and set(self.free) & {"constant", "ramp"}:
             raise ValueError("ambiguities: phases must name the targets to which constant and ramp are added")
         if self.modulus and (len(self.phases) != 1 or "ramp" in self.free):
-            raise ValueError(f"ambiguities: a wave of modulus {self.modulus} has one phase, and no ramp is free")
+            raise ValueError(f"ambiguities: with modulus {self.modulus!r}, give one phase, and `ramp` must not be free")
         return self
 
     def within(self, names: Container[str]) -> "Ambiguities":
-        """Return what is left of it where targets are missing."""
+        """Return the ambiguities that remain if only these targets are present.
+
+        Args:
+            names: names of the targets that are present.
+        """
         phases = tuple(name for name in self.phases if name in names)
         free = tuple(one for one in self.free if phases or one not in ("constant", "ramp"))
         return Ambiguities(free, phases, self.modulus if self.modulus in names and phases else "")
 
 
 def as_images(grids: Iterable[Grid], dims: Sequence[str], values: Array) -> Array:
-    """Return values (*dims) with their spatial dimensions last, so that the last two are those of an image."""
+    """Move the spatial dimensions of an array to its end, so that the last two axes are those of an image.
+
+    Args:
+        grids: the grids of the task.
+        dims: names of the axes of `values`.
+        values: array (*dims), NumPy or JAX.
+    """
     spatial = {dim for grid in grids for dim in grid.dims}
     return values.transpose(sorted(range(len(dims)), key=lambda axis: dims[axis] in spatial))
 
 
 def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, str]:
-    """Return, by dimension, the one that stands for all that relate to it in these ways."""
+    """Group the dimensions of grids that are linked by certain relations.
+
+    Args:
+        grids: the grids of a task.
+        relations: the relations that count as a link.
+
+    Returns:
+        By dimension, the name of the dimension that represents its group.
+    """
     roots = {dim: dim for grid in grids for dim in grid.dims}
     for grid in grids:
         for dim, other in zip(grid.dims, grid.of, strict=False):
@@ -77,7 +97,12 @@ def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, 
 
 
 def unlike(grids: Iterable[Grid], sizes: Mapping[str, int]) -> list[str]:
-    """Return which lengths do not suit the relations of the grids, a line each."""
+    """Return one line for each length that contradicts the relations of the grids.
+
+    Args:
+        grids: the grids of a task.
+        sizes: length of each dimension. Dimensions without a length are not checked.
+    """
     found = []
     for grid in grids:
         for dim, other in zip(grid.dims, grid.of, strict=False):

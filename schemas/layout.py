@@ -1,7 +1,7 @@
-"""How samples are cut into units, objects and chunks: fixed when a store is made, and no part of its identity.
+"""Division of samples into shards and chunks. It is fixed when a store is made, and is no part of its identity.
 
-A shard is a run of samples: one object of every simulated array, at most 32 MB uncompressed and 60 s of work.
-A chunk, the smallest piece that is read, holds about 1 MB: many small samples, or a part of a large one.
+A shard is one object of every simulated array, at most 32 MB uncompressed and 60 s of work. A chunk is the smallest
+piece that can be read. It holds about 1 MB: many small samples, or a part of a large one.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,19 @@ from schemas.task import Field, Task
 OBJECT = 32 << 20  # bytes
 CHUNK = 1 << 20  # bytes
 SECONDS = 60.0
-BLOCK = 65_536  # samples in an object of the parameters, at most
-COLUMN = 128 << 20  # bytes of one, at most
+BLOCK = 65_536  # samples in an object of a parameter, at most
+COLUMN = 128 << 20  # bytes of an object of a parameter, at most
 
 
 def choose(task: Task, sizes: Mapping[str, int], seconds: float, shard: int | None = None) -> Layout:
-    """The layout for samples that take `seconds` each; shard: samples in a shard, if the user says so."""
+    """Choose the layout of a dataset.
+
+    Args:
+        task: the task.
+        sizes: length of each dimension.
+        seconds: time to simulate one sample.
+        shard: samples in a shard; None: choose their number.
+    """
     fields = [field for field in task.fields if is_simulated(field)]
     largest = max(field.nbytes(sizes) for field in fields)
     length = shard or _power_of_two(min(OBJECT / largest, SECONDS / max(seconds, 1e-9)))
@@ -32,7 +39,7 @@ def _power_of_two(limit: float) -> int:
 
 
 def _chunk(field: Field, sizes: Mapping[str, int], shard: int) -> tuple[int, ...]:
-    """Whole samples if they are small, otherwise cut along the leading axes."""
+    """Return the shape of a chunk: whole samples if they are small, otherwise samples cut along their leading axes."""
     nbytes = field.nbytes(sizes)
     rest = CHUNK / nbytes
     chunk = [_divisor(shard, rest)]
@@ -44,7 +51,7 @@ def _chunk(field: Field, sizes: Mapping[str, int], shard: int) -> tuple[int, ...
 
 
 def _divisor(length: int, wanted: float) -> int:
-    """The divisor of `length` nearest to the wanted number, by ratio: a shard holds whole chunks only."""
+    """Return the divisor of `length` that is nearest by ratio to the wanted number: shards hold whole chunks only."""
     wanted = max(wanted, 1.0)
     divisors = [d for k in range(1, int(length**0.5) + 1) if length % k == 0 for d in (k, length // k)]
     return min(divisors, key=lambda d: (max(d / wanted, wanted / d), d))

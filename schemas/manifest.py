@@ -1,4 +1,4 @@
-"""The root attributes of a dataset: all that is needed to read it, check it and make it again."""
+"""The manifest of a dataset: root attributes from which it can be read, checked and made again."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,22 +11,22 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import inside, is_folder, read, sha256
 from schemas.task import SAMPLE, SPLITS, Task
 
-FORMAT = 2  # of the manifest and the layout of the store; 1 had other words for grids and what is free
+FORMAT = 2  # of the manifest and of the store's layout; format 1 had other names for grids and ambiguities
 
 
 class Layout(BaseModel):
-    """How samples are cut into objects. Part of a store, not of its identity."""
+    """Division of samples into objects and chunks: a property of the store, not of the identity of the dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # samples in an object of the arrays that are simulated; older programs call it unit
+    # samples in an object of a simulated array; older versions wrote it as `unit`
     shard: int = Field(ge=1, le=10**7, validation_alias=AliasChoices("shard", "unit"))
-    block: int = Field(ge=1, le=10**7)  # samples in an object of the parameters
-    chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # the smallest piece that is read, per simulated array
+    block: int = Field(ge=1, le=10**7)  # samples in an object of a parameter
+    chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # by simulated array, shape of the smallest read
 
 
 class Statistics(BaseModel):
-    """Of the first training samples of one field."""
+    """Statistics of one field over the first training samples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Statistics(BaseModel):
 
 
 class SourceFile(BaseModel):
-    """A file that measurements were imported from."""
+    """A file from which measurements were imported."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +47,7 @@ class SourceFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What stands in the root attributes under `drybeam`."""
+    """Content of the root attributes under the key `drybeam`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +58,7 @@ class Manifest(BaseModel):
     origin: Literal["simulated", "measured"]
     seed: Annotated[int, Field(ge=0)] | None
     recipe: dict[str, Any] | None
-    # unit and meaning of each setting of the recipe; older programs call them knobs
+    # unit and meaning of each setting of the recipe; older versions wrote them as `knobs`
     settings: dict[str, dict[str, Any]] = Field(validation_alias=AliasChoices("settings", "knobs"))
     generator_version: int | None
     platform: str
@@ -68,7 +68,7 @@ class Manifest(BaseModel):
     root_digest: str | None = None
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
-    sources: list[SourceFile] = []  # of measurements, in the order of samples and planes
+    sources: list[SourceFile] = []  # files of a measurement, in the order of samples and planes
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -77,30 +77,38 @@ class Manifest(BaseModel):
         if unknown := {dim for field in self.task.fields for dim in field.dims} - {SAMPLE, *self.sizes}:
             raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
         if not any(field.per_sample for field in self.task.fields):
-            raise ValueError("no field has a value per sample")
+            raise ValueError("at least one field must have a value per sample")
         if self.origin == "simulated" and (self.seed is None or self.recipe is None):
-            raise ValueError("a simulated dataset has a seed and a recipe")
+            raise ValueError("a simulated dataset must have a seed and a recipe")
         return self
 
     @property
     def identity(self) -> list[Any]:
-        """All that the bits of a sample depend on, beside its split and index."""
+        """Everything that the bits of a sample depend on, besides its split and index."""
         return [self.recipe, self.seed, self.generator_version, self.task.identity(), self.platform]
 
     @property
     def family(self) -> str:
-        """Of all datasets that hold the same samples, however many; empty for measurements."""
+        """Hash shared by all datasets with the same samples, whatever their number; empty for measurements."""
         return sha256(canonical(self.identity)) if self.origin == "simulated" else ""
 
     def same_plan(self, other: "Manifest") -> bool:
-        """Whether both describe the same objects: samples, how many, and how they are cut."""
+        """Return True if both manifests describe the same objects: same samples, same numbers, same layout."""
         return (self.identity, self.samples, self.layout) == (other.identity, other.samples, other.layout)
 
     def refuse_empty(self, path: Path, split: str) -> None:
-        """Raise UserError if there are no samples in a split of this dataset, which lies at a path."""
+        """Refuse a split without samples.
+
+        Args:
+            path: the dataset, for the message.
+            split: name of the split.
+
+        Raises:
+            UserError: the split has no samples.
+        """
         if not self.samples.get(split):
             there = ", ".join(f"{name} ({n:,})" for name, n in self.samples.items() if n) or "none"
-            raise UserError(f"--split {split}: {path} has no samples in it; samples are in: {there}")
+            raise UserError(f"--split {split}: {path} has no samples in this split; samples are in: {there}")
 
     @property
     def first_split(self) -> str:
@@ -109,7 +117,7 @@ class Manifest(BaseModel):
 
     @property
     def splits(self) -> list[str]:
-        """The splits, in order."""
+        """Names of the splits, in order."""
         return [split for split in SPLITS if split in self.samples]
 
 
@@ -125,20 +133,24 @@ METADATA = Metadata(
 
 
 def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
-    """Read the manifest of the dataset at a path.
+    """Read the manifest of a dataset.
+
+    Args:
+        path: the dataset.
+        incomplete: accept a dataset that is not finished.
 
     Raises:
-        UserError: there is none, or a split of one, or it is damaged or newer than this reader, or the dataset is
-            incomplete and `incomplete` does not say that this will do.
+        UserError: the path holds no dataset, or is one of its splits; or the manifest is damaged or newer than this
+            version; or the dataset is not finished and `incomplete` is False.
     """
     inside(path, "zarr.json")
     if path.absolute().name in SPLITS and read(path.absolute().parent / "zarr.json") is not None:
-        raise UserError(f"{path}: is a split of a dataset; give the dataset, {path.absolute().parent}")
+        raise UserError(f"{path}: is a split of a dataset; give the dataset itself, {path.absolute().parent}")
     kept = is_folder(receipts_of(path))
-    mend = "delete that one file and run `generate` again: finished shards are kept" if kept else "give another path"
+    mend = "delete this file and run `generate` again: finished shards are kept" if kept else "give another path"
     return METADATA.read(path, mend, incomplete=incomplete)
 
 
 def receipts_of(path: Path) -> Path:
-    """Return the folder beside a dataset where `generate` keeps its receipts."""
+    """Return the folder beside a dataset in which `generate` keeps its receipts."""
     return path.absolute().with_name(f"{path.absolute().name}.run")

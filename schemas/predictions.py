@@ -1,7 +1,7 @@
-"""What was inferred from one split of a dataset, by one method: a Zarr v3 store of the task's targets.
+"""Predictions: the targets inferred from one split of a dataset by one method, as a Zarr v3 store.
 
-tie-unet.zarr/zarr.json            who predicted what from which samples; consolidated metadata at the end
-tie-unet.zarr/phase/c/...          an object per shard of the dataset, coded as the dataset's own
+tie-unet.zarr/zarr.json         which method predicted from which samples; consolidated metadata when complete
+tie-unet.zarr/phase/c/...       one object per shard of the dataset, with the codecs of the dataset
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from schemas.target_kinds import probability
 from schemas.task import SAMPLE, SPLITS, Task
 from schemas.task import Field as ArrayField
 
-FORMAT = 2  # of the metadata and the layout; a reader refuses a newer one
+FORMAT = 2  # of the metadata and the layout; readers refuse newer formats
 
 type Count = Annotated[int, Field(ge=0)]
 type Length = Annotated[int, Field(ge=1)]
@@ -27,62 +27,62 @@ _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Tuning(BaseModel):
-    """How the settings of a classical method were chosen."""
+    """Record of how the settings of a classical method were chosen."""
 
     model_config = _STRICT
 
     split: str
     samples: Length
-    combinations: Length  # tried
-    nrms: float  # the least mean, that of the settings chosen, of the `metric`
-    metric: str = "nrms"  # what stores without it were tuned by
+    combinations: Length  # number of combinations of settings that were tried
+    nrms: float  # mean `metric` of the chosen settings, the lowest of all combinations
+    metric: str = "nrms"  # stores without this key were tuned by nrms
     fixed: list[str]  # settings that the user gave
-    edges: list[str]  # settings whose best value is the first or the last of those tried
+    edges: list[str]  # settings whose best value is the first or the last of the values tried
 
 
 class Weights(BaseModel):
-    """Which network."""
+    """Identity of the network that made the predictions."""
 
     model_config = _STRICT
 
-    sha256: str  # of the weights and of all that turns them into predictions
+    sha256: str  # hash of the weights and of everything that turns them into predictions
     parameters: Count
-    trained_on: str  # root digest
-    family: str  # of that dataset
-    samples: Count  # it was trained with
-    before: list[str] = []  # digests and families of the datasets that it was trained on before these
+    trained_on: str  # root digest of the training dataset
+    family: str  # `Manifest.family` of the training dataset
+    samples: Count  # number of training samples
+    before: list[str] = []  # digests and families of the datasets of earlier trainings
 
 
 class Predictions(BaseModel):
-    """What stands in the root attributes under `drybeam_predictions`."""
+    """Content of the root attributes under the key `drybeam_predictions`."""
 
     model_config = _STRICT
 
     format: int
-    name: str  # in tables and plots
+    name: str  # label in tables and plots
     kind: Literal["network", "classical"]
     method: str
-    version: int  # of the method; a network is known by its weights
+    version: int  # version of the method; a network is identified by its weights
     about: str
     settings: dict[str, float | str]
     weights: Weights | None
     task: Task
     sizes: dict[str, Length]
     dataset_digest: str
-    family: str  # of the dataset
+    family: str  # `Manifest.family` of the dataset
     split: str
     split_digest: str
     samples: Length
-    shard: Length = Field(validation_alias=AliasChoices("shard", "unit"))  # samples in an object; formerly unit
-    chunks: dict[str, tuple[Length, ...]]  # the smallest piece that is read, per target
-    tiles: dict[str, Length]  # pixels along each dimension that was cut; empty: whole images
-    overlap: float  # of neighbouring tiles, relative to their length
-    probabilities: bool = False  # of classes, these are stored, too
+    shard: Length = Field(validation_alias=AliasChoices("shard", "unit"))  # samples in an object; formerly `unit`
+    chunks: dict[str, tuple[Length, ...]]  # by target, shape of the smallest piece that can be read
+    tiles: dict[str, Length]  # pixels of a tile along each dimension that was cut; empty: whole images
+    overlap: float  # overlap of neighbouring tiles, relative to their length
+    probabilities: bool = False  # True: the probability of each class is stored, too
     tuning: Tuning | None
-    history: list[dict[str, float | int | str | None]]  # of training
+    history: list[dict[str, float | int | str | None]]  # learning curves of the training
     hardware: str
     packages: dict[str, str]
-    seconds_per_sample: float | None = None  # inversion alone, in batches, without the first (compiling) one
+    seconds_per_sample: float | None = None  # time of the inversion alone, without the first (compiling) batch
     status: Literal["incomplete", "complete"] = "incomplete"
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class Predictions(BaseModel):
         if unknown := {dim for field in self.stored for dim in field.dims} - {SAMPLE, *self.sizes}:
             raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
         if self.chunks.keys() != {field.name for field in self.stored} or not self.chunks:
-            raise ValueError("chunks must be given for each field that is stored")
+            raise ValueError("chunks must be given for each stored field, and for no other")
         return self
 
     @property
@@ -102,13 +102,13 @@ class Predictions(BaseModel):
 
     @property
     def stored(self) -> tuple[ArrayField, ...]:
-        """The targets, and the probabilities of their classes if these were asked for."""
+        """The stored fields: all targets, and the probabilities of their classes if these were asked for."""
         classes = [field for field in self.targets if field.classes and self.probabilities]
         return (*self.targets, *map(probability, classes))
 
     @property
     def seen(self) -> str:
-        """Why its scores are not those of unseen samples; empty if they are."""
+        """Reason why the scores are not those of unseen samples; empty if they are."""
         if self.tuning and self.tuning.split == self.split:
             return f"{self.name} was tuned on samples of {self.split}"
         known = {self.dataset_digest, self.family} - {""}
@@ -120,7 +120,7 @@ class Predictions(BaseModel):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that the values depend on, but for rounding."""
+        """Everything that the predicted values depend on, apart from rounding."""
         names = (
             "kind method version settings dataset_digest split split_digest samples shard chunks sizes tiles overlap"
         )
@@ -141,7 +141,7 @@ METADATA = Metadata(
 
 
 def metadata(predictions: Predictions) -> dict[str, bytes]:
-    """Return all zarr.json of a store, by key; with consolidated metadata if its status is complete."""
+    """Return the content of every zarr.json of a store by key, with consolidated metadata if the status is complete."""
     arrays = [_array(predictions, field) for field in predictions.stored]
     complete = predictions.status == "complete"
     return describe(METADATA.attributes(predictions), {"": arrays}, complete=complete)
@@ -154,23 +154,46 @@ def _array(predictions: Predictions, field: ArrayField) -> Array:
 
 
 def objects(predictions: Predictions, start: int, values: Arrays) -> dict[str, bytes]:
-    """Return the objects that hold one shard from sample `start` on, by key."""
+    """Return the objects, by key, that hold one shard.
+
+    Args:
+        predictions: metadata of the store.
+        start: first sample of the shard.
+        values: by field, the predicted values (sample, ...).
+    """
     stored = {field.name: values[field.name] for field in predictions.stored}
     return dict(encoded(metadata(predictions), start, stored))
 
 
 def read_predictions(path: Path, *, incomplete: bool = False) -> Predictions:
-    """Read the metadata of the predictions at a path.
+    """Read the metadata of predictions.
+
+    Args:
+        path: the predictions.
+        incomplete: accept predictions that are not finished.
 
     Raises:
-        UserError: there are none, or they are damaged or newer than this reader, or incomplete and `incomplete` does
-            not say that this will do.
+        UserError: the path holds no predictions; or their metadata are damaged or newer than this version; or they are
+            not finished and `incomplete` is False.
     """
     return METADATA.read(path, "infer again, to another path", incomplete=incomplete)
 
 
 def read_rows(path: Path, predictions: Predictions, rows: slice, *, everything: bool = False) -> Arrays:
-    """Read some rows of all targets, or of all fields; UserError if an object is missing or damaged."""
+    """Read some samples of all targets.
+
+    Args:
+        path: the predictions.
+        predictions: their metadata.
+        rows: the samples.
+        everything: read all stored fields, also the probabilities of classes.
+
+    Returns:
+        By field, an array (sample, ...).
+
+    Raises:
+        UserError: an object is missing or damaged.
+    """
     fields = predictions.stored if everything else predictions.targets
     return {field.name: read_target(path, predictions, field, rows) for field in fields}
 
@@ -178,7 +201,21 @@ def read_rows(path: Path, predictions: Predictions, rows: slice, *, everything: 
 def read_target(
     path: Path, predictions: Predictions, field: ArrayField, rows: slice, window: tuple[slice, ...] = ()
 ) -> np.ndarray:
-    """Some rows of one target, of each sample only a window if one is given; UserError as `read_rows`."""
+    """Read some samples of one field.
+
+    Args:
+        path: the predictions.
+        predictions: their metadata.
+        field: the field.
+        rows: the samples.
+        window: the part of each sample that is read; empty: all of it.
+
+    Returns:
+        An array (sample, ...).
+
+    Raises:
+        UserError: an object is missing or damaged.
+    """
     whole = np.broadcast_to(0, (rows.stop - rows.start, *field.shape(predictions.sizes)))
     expected = whole[:, *window].shape
     with reading(f"{path}: samples {rows.start}:{rows.stop}", "run the same `infer` command again"):

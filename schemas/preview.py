@@ -1,4 +1,4 @@
-"""A contact sheet of a dataset: inputs, targets and their histograms, to look at before training on it."""
+"""Contact sheet of a dataset: inputs, targets and their histograms, to be looked at before training."""
 
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +19,23 @@ from schemas.task import Field, Task
 type Values = dict[str, np.ndarray]
 
 PNG = b"\x89PNG\r\n\x1a\n"
-IMAGES = 5  # of one field and sample, shown at most
+IMAGES = 5  # images shown per field and sample, at most
 
 
 def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
-    """Draw the first samples of a split into a PNG, and return their number.
+    """Draw the first samples of a split into a PNG file.
 
-    UserError: no such split or sample, or the samples cannot be read.
+    Args:
+        path: the dataset.
+        split: name of the split.
+        out: the file; it must end in .png.
+        count: number of samples to draw, at most.
+
+    Returns:
+        The number of samples drawn.
+
+    Raises:
+        UserError: the split has no samples, or they cannot be read, or `out` is not a place for a PNG file.
     """
     _refuse_other(out)
     figure, shown = draw(path, split, count)
@@ -67,11 +77,11 @@ def draw(path: Path, split: str, count: int) -> tuple[Figure, int]:
 
 
 def _refuse_other(out: Path) -> None:
-    """Raise UserError if a place for a picture is named otherwise, or holds something other than a picture."""
+    """Raise UserError unless the name ends in .png and the place is free or holds a PNG file."""
     if out.suffix != ".png":
-        raise UserError(f"--out {out}: must end in .png")
+        raise UserError(f"--out {out}: the name must end in .png; choose another name")
     if out.exists() and not _is_picture(out):
-        raise UserError(f"--out {out}: holds something other than a PNG; choose another name")
+        raise UserError(f"--out {out}: already exists and is not a PNG file; choose another name")
 
 
 def _is_picture(path: Path) -> bool:
@@ -82,14 +92,14 @@ def _is_picture(path: Path) -> bool:
 
 
 def _read(path: Path, split: str, task: Task, count: int) -> Values:
-    mend = "finish or heal the dataset: run its `generate` command again"
+    mend = "complete or repair the dataset: run its `generate` command again"
     with reading(f"{path}: the first {count} samples of {split}", mend):
         found = read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
         return {name: as_images(task.grids, task[name].dims, values) for name, values in found.items()}
 
 
 def _images(values: np.ndarray) -> np.ndarray:
-    """(sample, image, y, x); values of a lower rank are shown as one image, row by row."""
+    """Return values as (sample, image, y, x). Values of a lower rank become one image, with a row per index."""
     magnitude = abs(values) if values.dtype.kind == "c" else values
     while magnitude.ndim < 4:
         magnitude = magnitude[:, None]
@@ -97,7 +107,7 @@ def _images(values: np.ndarray) -> np.ndarray:
 
 
 def _picks(values: np.ndarray) -> list[int]:
-    """Which images to show: first, last, and some between, the same from either end."""
+    """Return the indices of the images that are shown: first, last, and some between, symmetric about the middle."""
     n = _images(values).shape[1]
     steps = np.linspace(0, 1, min(IMAGES, n)) * (n - 1)
     half = [int(np.floor(step)) for step in steps if step <= (n - 1) / 2]
@@ -106,7 +116,7 @@ def _picks(values: np.ndarray) -> list[int]:
 
 def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:
     images = _images(values[field.name])
-    shown = images[:, index]  # a channel has a scale of its own: others may hold another quantity
+    shown = images[:, index]  # each channel has its own grey scale, since channels may hold different quantities
     low, high = (-0.5, len(field.classes) - 0.5) if field.classes else np.percentile(shown, [0.1, 99.9])
     color = matplotlib.colormaps["gray" if field.role == "input" else "viridis"]
     color = color.resampled(len(field.classes)) if field.classes else color
@@ -124,7 +134,7 @@ def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Ta
 
 
 def _parameter(field: Field, index: int, row: int, task: Task, values: Values) -> str:
-    """The first parameter that has a value for each image of the field: the defocus of a plane, the angle of a view."""
+    """Return a text with the first parameter that has one value per image, such as the defocus of a plane."""
     for parameter in task.of("parameter"):
         if len(field.dims) > 3 and parameter.dims == field.dims[:2]:
             return f"{parameter.name} {values[parameter.name][row, index]:.4g} {parameter.units}"

@@ -1,6 +1,7 @@
-"""How near a prediction is to the truth: one number per sample and metric, in float64.
+"""Scores of predictions against the truth: one number per sample and metric, in float64.
 
-The window of a task multiplies its stored targets. Pixels where it is 0 never matter; all others count alike.
+The window of a task multiplies its stored targets. Pixels where it is 0 never count; all other pixels count alike.
+
 Fourier ring correlation: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250; with an exact image: Rosenthal and
 Henderson, J. Mol. Biol. 333 (2003) 721. Structural similarity: Wang et al., IEEE Trans. Image Process. 13 (2004) 600.
 """
@@ -23,9 +24,9 @@ type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency an
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
 SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
-RESOLVED = 1 / 2  # of the correlation with an exact image; it stands for 1/7 between two noisy halves
-NEGLECTED = 1e-3  # of the sum over offsets in `independent_counts`
-ROUNDING = 1e-24  # of the power of an image: what float64 leaves in rings that hold nothing
+RESOLVED = 1 / 2  # threshold of the correlation with an exact image; it corresponds to 1/7 between two noisy halves
+NEGLECTED = 1e-3  # part of the sum over offsets that `independent_counts` leaves out
+ROUNDING = 1e-24  # part of an image's power that rounding in float64 leaves in empty rings
 
 
 OF_IMAGES: Mapping[str, Score] = MappingProxyType(
@@ -35,10 +36,10 @@ OF_IMAGES: Mapping[str, Score] = MappingProxyType(
             "sqrt(sum (truth - prediction)^2 / sum truth^2) after alignment in the task's ambiguities",
             "lower",
         ),
-        "nrms": Score("1", "the same as published, before alignment, offset kept (phase-ret-dl)", "lower"),
+        "nrms": Score("1", "nrms as published by phase-ret-dl: without alignment, the offset stays in", "lower"),
         "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
         "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
-        "ssim": Score("1", "structural similarity after alignment, Gaussian sigma 1.5, range as for psnr", "higher"),
+        "ssim": Score("1", "structural similarity after alignment, Gaussian of sigma 1.5, range as in psnr", "higher"),
         "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/2, 0.5 if never", "higher"),
     }
 )
@@ -49,22 +50,31 @@ SCORES: Mapping[str, Score] = MappingProxyType({**OF_IMAGES, **OF_CLASSES, **OF_
 
 
 def scores_of(task: Task) -> set[str]:
-    """The names of the scores of a task's targets."""
+    """Return the names of all scores that the targets of a task get."""
     return {name for field in task.of("target") for name in BY_KIND[kind(task, field)]}
 
 
 def score(
     task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None = None
 ) -> dict[str, Real]:
-    """All `SCORES` of all predicted targets, (sample,) each: the task's first bare (`nrms`), others `<field>.<metric>`.
+    """Score all predicted targets by all metrics of their kind.
 
-    prediction, truth: target name -> (sample, *dims of the field), of spatial rank 0 to 3; classes as labels. window:
-    (*spatial), or None for 1. Channels enter sums like pixels; ssim and the curve of frc are means over them. Results
-    do not depend on the batch, to the last bit.
+    Channels enter sums like pixels; ssim and the curve of frc are means over the channels. The results do not depend on
+    the batch, to the last bit.
 
-    NaN where a score is undefined: all of a sample with a value that is not finite inside the window (in any target);
-    nrms of a zero truth; psnr, ssim and frc of a constant one; ssim of a grid below 11 pixels along some axis, or of a
-    window that leaves nothing 5 pixels off the edges. psnr of an exact prediction is infinite.
+    A score is NaN where it is undefined: all scores of a sample with a value that is not finite inside the window (in
+    any target); nrms of a truth that is 0; psnr, ssim and frc of a constant truth; ssim of a grid below 11 pixels along
+    some axis, or of a window that leaves no pixel more than 5 pixels from the edges. The psnr of an exact prediction is
+    infinite.
+
+    Args:
+        task: the task.
+        prediction: by target, values (sample, *dims of the field) with 0 to 3 spatial dimensions; classes as labels.
+        truth: the same for the exact values.
+        window: (*spatial); None stands for 1.
+
+    Returns:
+        By key, scores (sample,). Keys of the task's first target are bare (`nrms`), others are `<field>.<metric>`.
     """
     return score_and_correlation(task, prediction, truth, window)[0]
 
@@ -72,7 +82,18 @@ def score(
 def score_and_correlation(
     task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None = None
 ) -> tuple[dict[str, Real], Real, Real]:
-    """`score`, and what `frc` of the first one is read from: `ring_correlation` after alignment."""
+    """Score all predicted targets, and return the ring correlation of the first one from which its `frc` is read.
+
+    Args:
+        task: as for `score`.
+        prediction: as for `score`.
+        truth: as for `score`.
+        window: as for `score`.
+
+    Returns:
+        The scores of `score`; the frequencies (ring,) and correlations (sample, ring) of `ring_correlation` after
+            alignment. Both are empty if a target is not an image.
+    """
     fields = targets(task, prediction, truth, window)
     if any(kind(task, field) != "images" for field in fields):
         return _of_other_kinds(task, fields, prediction, truth), np.empty(0), np.empty((len(truth[fields[0].name]), 0))
@@ -82,7 +103,7 @@ def score_and_correlation(
     finite = np.all([_finite(v) for v in [*bare.values(), *known.values()]], axis=0)
     found: dict[str, Real] = {}
     curves: dict[str, tuple[Real, Real]] = {}
-    with np.errstate(all="ignore"):  # a prediction beyond 1e154 has an infinite error
+    with np.errstate(all="ignore"):  # squares of values beyond 1e154 overflow: the error is then infinite
         aligned, exact = compared(task, bare, known, window)
         for field in fields:
             name = field.name
@@ -96,7 +117,7 @@ def score_and_correlation(
 
 
 def _nearest(values: Real, truth: Real, period: float) -> Real:
-    """Values moved by whole periods to where they are nearest to the truth."""
+    """Move values by whole periods to where they are nearest to the truth."""
     found: Real = values - period * np.round((values - truth) / period)
     return found
 
@@ -104,7 +125,7 @@ def _nearest(values: Real, truth: Real, period: float) -> Real:
 def _of_other_kinds(
     task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, Real]:
-    """Score targets that are not all images: images among them alone, without ambiguities."""
+    """Score targets of which not all are images. Images among them are scored singly, without ambiguities."""
     found: dict[str, Real] = {}
     for field in fields:
         name = field.name
@@ -123,7 +144,13 @@ def _of_other_kinds(
 
 
 def planes(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
-    """(sample, *dims) -> (sample, channel, *spatial)."""
+    """Rearrange values (sample, *dims) of a field as (sample, channel, *spatial).
+
+    Args:
+        task: the task.
+        field: the field.
+        values: (sample, *dims); all channel dimensions become one.
+    """
     dims = field.dims[1:]
     order = (*task.channels(field), *task.spatial(field))
     moved = values.transpose(0, *(1 + dims.index(dim) for dim in order))
@@ -132,7 +159,15 @@ def planes(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
 
 
 def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> Real:
-    """`nrms` (sample,) of one field, without alignment. Infinite where a prediction is not finite inside the window."""
+    """Return `nrms` (sample,) of one field without alignment.
+
+    It is infinite where a prediction is not finite inside the window.
+
+    Args:
+        prediction: (sample, ...).
+        truth: (sample, ...).
+        window: of the shape of one sample; None stands for 1.
+    """
     inside = np.True_ if window is None else window != 0
     axes = tuple(range(1, truth.ndim))
     difference, known = (np.where(inside, values, 0.0) for values in (prediction.astype(float) - truth, truth))
@@ -145,7 +180,16 @@ def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -
 def nrms_aligned(
     task: Task, prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], window: np.ndarray | None
 ) -> Real:
-    """`nrms_aligned` (sample,) of the task's first target. Infinite where a prediction is not finite in the window."""
+    """Return `nrms_aligned` (sample,) of the task's first predicted target.
+
+    It is infinite where a prediction is not finite inside the window.
+
+    Args:
+        task: the task.
+        prediction: by target, values (sample, ...).
+        truth: the same for the exact values.
+        window: of the shape of one sample; None stands for 1.
+    """
     bare = {name: np.asarray(values, float) for name, values in prediction.items()}
     moved, exact = compared(task, bare, {name: np.asarray(truth[name], float) for name in bare}, window)
     first = next(field.name for field in task.of("target") if field.name in bare)
@@ -155,27 +199,45 @@ def nrms_aligned(
 def summary(
     task: Task, values: Mapping[str, np.ndarray], meaning: Callable[[str], Score] | None = None
 ) -> dict[str, dict[str, float | int | str | None]]:
-    """{"mean", "std" (ddof 0), "n", "unit"} per key of `score`, over finite values only; None where there are none.
+    """Summarise scores over all samples, ready for JSON.
 
-    Sums are exact (`math.fsum`), so that nothing depends on the order or the batches of samples. Ready for JSON.
-    meaning: of a key; that of `SCORES` if None.
+    Only finite values count. Sums are exact (`math.fsum`), so the result does not depend on the order or the batches of
+    the samples.
+
+    Args:
+        task: the task.
+        values: by key of `score`, scores (sample,).
+        meaning: returns the meaning of a key; None stands for `SCORES`.
+
+    Returns:
+        By key: "mean", "std" (with ddof 0), "n" and "unit". Mean and std are None where no value is finite.
     """
     known = meaning or (lambda key: SCORES[key.rpartition(".")[2]])
     return {key: {**_moments(array), "unit": _unit(task, key, known(key))} for key, array in values.items()}
 
 
 def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None = None) -> tuple[Real, Real]:
-    """Fourier ring (line, shell) correlation of two images: (frequency (ring,), correlation (sample, ring)).
+    """Fourier ring correlation of pairs of images (in 1D: line correlation, in 3D: shell correlation).
 
         FRC(f) = Re sum P T* / sqrt(sum |P|^2 sum |T|^2),   sums over the ring of radius f
 
-    prediction, truth: (sample, *spatial). Frequencies |f| in cycles per pixel, 1/n, 2/n ... up to 0.5, where n is the
-    smallest axis longer than 1; each ring is 1/n wide, corners beyond the last are left out. Rings are round in cycles
-    per pixel whatever the shape of the grid. 0 in a ring without power; NaN where the truth has none at all.
+    Frequencies |f| are in cycles per pixel: 1/n, 2/n ... up to 0.5, where n is the length of the smallest axis longer
+    than 1. Each ring is 1/n wide. The corners beyond the last ring are left out. Rings are round in cycles per pixel
+    whatever the shape of the grid.
 
-    The mean inside the window is subtracted first: m w with m = sum w x / sum w^2, so that a constant leaves no step
-    at the window's edge to correlate. No edge is put on top: fields are periodic or carry the dataset's own
-    window; another would correlate neighbouring frequencies. A hard window does so, and adds correlation.
+    The mean inside the window is subtracted first: m w with m = sum w x / sum w^2. A constant therefore leaves no step
+    at the window's edge that would correlate. No further apodisation is applied, because fields are periodic or carry
+    the dataset's own window, and another window would correlate neighbouring frequencies. A hard window does correlate
+    them, and raises the correlation.
+
+    Args:
+        prediction: (sample, *spatial).
+        truth: (sample, *spatial).
+        window: (*spatial); None stands for 1.
+
+    Returns:
+        Frequencies (ring,) and correlations (sample, ring). A correlation is 0 in a ring without power, and NaN where
+            the truth has no power at all.
     """
     ring, frequency = _rings(truth.shape[1:])
     with np.errstate(all="ignore"):
@@ -185,7 +247,11 @@ def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarr
 
 
 def ring_counts(shape: tuple[int, ...]) -> Real:
-    """How many pixels of the spectrum lie in each ring (ring,) of `ring_correlation`. shape: of the image."""
+    """Return the number (ring,) of pixels of the spectrum in each ring of `ring_correlation`.
+
+    Args:
+        shape: shape of the image.
+    """
     ring, frequency = _rings(shape)
     return np.bincount(ring.ravel(), minlength=len(frequency) + 1)[1 : len(frequency) + 1].astype(float)
 
@@ -193,18 +259,20 @@ def ring_counts(shape: tuple[int, ...]) -> Real:
 def independent_counts(window: np.ndarray) -> Real:
     """Number (ring,) of independent pixels in each ring of `ring_correlation` under a window.
 
-    A real image repeats each pixel f of its spectrum at -f as the conjugate. Both are counted here: the n pixels of a
+    The spectrum of a real image repeats each pixel f at -f as the conjugate. Both are counted here: the n pixels of a
     ring hold n independent real numbers, and white noise correlates with an exact image by 1 / sqrt(n) (rms). A window
-    w correlates neighbouring pixels. With W = F w^2, noise w e against an object w t correlates by
+    w correlates neighbouring pixels. With W = F w^2, noise w e correlates with an object w t by
 
         1 / sqrt(n_eff),   n_eff = n^2 W(0)^2 / sum_{f, g} |W(f - g)|^2,   sum over all pairs of pixels of the ring
 
     because the numerator sum P T* has the variance sum_{f, g} <P(f) P*(g)> <T*(f) T(g)>, both correlations are
-    proportional to W(f - g), and sum |P|^2 and sum |T|^2 are n W(0) each. In a ring much wider than W this is
-    n (sum w^2)^2 / (N sum w^4) for an image of N pixels; rings one pixel wide lose less. It holds for objects whose
-    spectrum varies little over the width of W, and not in rings that W reaches from 0, where the mean is taken off.
+    proportional to W(f - g), and sum |P|^2 and sum |T|^2 are n W(0) each. In a ring much wider than W this is n (sum
+    w^2)^2 / (N sum w^4) for an image of N pixels; rings one pixel wide lose less. The formula holds for objects whose
+    spectrum varies little over the width of W. It does not hold in rings that W reaches from 0, where the mean is
+    subtracted.
 
-    window: (*spatial). Offsets f - g that hold all but `NEGLECTED` of sum |W|^2 are summed.
+    Args:
+        window: (*spatial). The sum runs over the offsets f - g that hold all but `NEGLECTED` of sum |W|^2.
     """
     ring, frequency = _rings(window.shape)
     spread = abs(scipy.fft.fftn(np.asarray(window, float) ** 2)) ** 2
@@ -220,19 +288,21 @@ def independent_counts(window: np.ndarray) -> Real:
 
 
 def half_bit(counts: Real) -> Real:
-    """Correlation (ring,) with the exact image at which an image tells half a bit per pixel.
+    """Correlation (ring,) with the exact image at which an image carries half a bit per pixel.
 
     Van Heel and Schatz (2005) state it for two halves of the data, each with the ratio S of signal to noise:
 
         F = (S + (2 sqrt(S) + 1) / sqrt(n)) / (S + 1 + 2 sqrt(S) / sqrt(n)),   log2(1 + 2 S) = 1/2
           = (0.2071 + 1.9102 / sqrt(n)) / (1.2071 + 0.9102 / sqrt(n))
 
-    Halves that correlate by F = S' / (S' + 1) have a mean with the ratio 2 S' = 2 F / (1 - F), whose correlation with
-    the exact image is sqrt(2 S' / (2 S' + 1)) = sqrt(2 F / (1 + F)) (Rosenthal and Henderson 2003). That is returned:
-    1 for a lone pixel; 0.856, 0.804, 0.755 for n = 8, 16, 32; 0.541 in large rings.
+    Halves that correlate by F = S' / (S' + 1) have a mean with the ratio 2 S' = 2 F / (1 - F). Its correlation with the
+    exact image is sqrt(2 S' / (2 S' + 1)) = sqrt(2 F / (1 + F)) (Rosenthal and Henderson 2003). This value is returned:
+    1 for a single pixel; 0.856, 0.804, 0.755 for n = 8, 16, 32; 0.541 in large rings.
 
-    counts: n of `independent_counts`. Van Heel and Schatz count the voxels of a shell and replace n by a smaller
-    effective number where symmetry, or an object smaller than its box, makes voxels dependent; here windows do so.
+    Args:
+        counts: n (ring,) from `independent_counts`. Van Heel and Schatz count the voxels of a shell, and replace n by a
+            smaller effective number where symmetry, or an object smaller than its box, makes voxels dependent. Here
+            windows make pixels dependent.
     """
     signal, root = (2**0.5 - 1) / 2, np.sqrt(counts)
     noise = 2 * signal**0.5 / root
@@ -242,10 +312,15 @@ def half_bit(counts: Real) -> Real:
 
 
 def crossing(frequency: Real, correlation: Real, threshold: Real | float = RESOLVED) -> float:
-    """Where a ring correlation first falls below a threshold [cycles/pixel]; 0.5, Nyquist, if it never does.
+    """Frequency [cycles/pixel] where a ring correlation first falls below a threshold; 0.5 (Nyquist) if it never does.
 
-    The polygon through (0, 1) and the rings against that of the threshold, which is level before the first ring.
-    frequency, correlation: (ring,), of one image. threshold: (ring,) or a number. NaN if a correlation is.
+    The curve is the polygon through (0, 1) and the rings. The threshold is a polygon, too, and level before the first
+    ring. The result is NaN if a correlation is NaN.
+
+    Args:
+        frequency: (ring,), from `ring_correlation`.
+        correlation: (ring,), of one image.
+        threshold: (ring,), or one number for all rings.
     """
     f, c = np.r_[0, frequency], np.r_[1, correlation]
     if np.isnan(c).any() or len(c) == 1:
@@ -259,18 +334,20 @@ def crossing(frequency: Real, correlation: Real, threshold: Real | float = RESOL
 
 
 def _finite(array: Real) -> np.ndarray:
-    """(sample,): whether all values of the sample are finite."""
+    """Return, per sample (sample,), if all of its values are finite."""
     return np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
 
 
 def _rows(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarray | None) -> Rows:
-    """The scores of one field, sample by sample: a sum over a block may depend on the block in its last bits.
+    """Score one field sample by sample. A sum over a whole block could depend on the block in its last bits.
 
-    images: (sample, channel, *spatial), prediction and truth as they are, and as they are compared after alignment.
-    inside: (channel, *spatial).
+    Args:
+        images: four arrays (sample, channel, *spatial): prediction and truth as they are, then both after alignment.
+        inside: (channel, *spatial), True where the window is not 0.
+        window: (*spatial), or None.
     """
     bare, known, aligned, exact = images
-    aligned = np.where(inside, aligned, 0)  # a shift may have moved something out of the window
+    aligned = np.where(inside, aligned, 0)  # the alignment may have shifted parts out of the window
     rows = [_pixelwise(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
     found = {metric: np.array([row[metric] for row in rows], float) for metric in OF_IMAGES if metric != "frc"}
     first, second = (values.reshape(math.prod(values.shape[:2]), *values.shape[2:]) for values in (aligned, exact))
@@ -281,7 +358,7 @@ def _rows(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarray | Non
 
 
 def _pixelwise(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.ndarray) -> dict[str, float]:
-    """All scores of one image but frc. Images are 0 outside the window."""
+    """Return all scores of one image except frc. Images are 0 outside the window."""
     before, after = ((truth - image)[inside] ** 2 for image, truth in ((bare, known), (aligned, exact)))
     square = after.sum() / _positive(inside.sum())
     data_range = _positive(np.ptp(exact[inside])) if inside.any() else math.nan
@@ -295,9 +372,10 @@ def _pixelwise(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.n
 
 
 def _similarity(prediction: Real, truth: Real, data_range: float, inside: np.ndarray) -> float:
-    """Mean of the maps of structural similarity inside the window, the kernel's radius off the edges of the image.
+    """Return the mean structural similarity inside the window, without a margin at the edges of the image.
 
-    So do Wang et al. and skimage, with the covariance of a population; without a window the value is skimage's own.
+    The margin is the kernel's radius; Wang et al. and skimage leave it out, too. The covariance is that of a
+    population. Without a window, the value equals skimage's own.
     """
     from skimage.metrics import structural_similarity  # slow to import
 
@@ -312,7 +390,7 @@ def _similarity(prediction: Real, truth: Real, data_range: float, inside: np.nda
 
 
 def _without_mean(images: Real, window: np.ndarray | None) -> Real:
-    """Images without their mean m w inside the window, and 0 outside; 0 if they are constant to rounding."""
+    """Subtract the mean m w inside the window; the result is 0 outside, and 0 everywhere if an image is constant."""
     w = np.ones(images.shape[1:]) if window is None else np.asarray(window, float)
     images = np.where(w == 0, 0, images)
     rest = [x - (x * w).sum() / _positive(float((w**2).sum())) * w for x in images]
@@ -321,7 +399,7 @@ def _without_mean(images: Real, window: np.ndarray | None) -> Real:
 
 
 def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, Real]:
-    """The ring (*spatial) of each frequency, 0 for the innermost half ring, and the frequencies of rings 1, 2 ..."""
+    """Return the ring (*spatial) of each frequency and the frequencies of rings 1, 2 ...; ring 0 is half as wide."""
     n = min((size for size in shape if size > 1), default=1)
     grid = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij", sparse=True)
     radius = np.sqrt(sum((f**2 for f in grid), start=np.zeros(shape)))
@@ -329,7 +407,7 @@ def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, Real]:
 
 
 def _correlate(prediction: Real, truth: Real, ring: np.ndarray, rings: int) -> Real:
-    """(ring,) of one pair of images without their means; NaN if they are not finite."""
+    """Return the correlation (ring,) of one pair of images without their means; NaN if they are not finite."""
     p, t = (scipy.fft.fftn(image, workers=1) for image in (prediction, truth))
     products = ((p * t.conj()).real, abs(p) ** 2, abs(t) ** 2)
     cross, power, true = (np.bincount(ring.ravel(), x.ravel(), rings + 1)[1 : rings + 1] for x in products)
@@ -338,7 +416,7 @@ def _correlate(prediction: Real, truth: Real, ring: np.ndarray, rings: int) -> R
 
 
 def _positive(value: float) -> float:
-    """NaN for 0: what is divided by it is undefined."""
+    """Return NaN for 0, so that a quotient with this denominator is undefined."""
     return value if value > 0 else math.nan
 
 

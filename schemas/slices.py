@@ -1,4 +1,8 @@
-"""Slices as samples: arrays of a task with `Task.slices` and those of `Task.sliced`, whose rows are (sample, slice)."""
+"""Conversion between samples with slices and slices as samples of their own.
+
+The first are arrays of a task with `Task.slices`; the second are arrays of `Task.sliced`, with one row per (sample,
+slice).
+"""
 
 from collections.abc import Mapping
 from math import prod
@@ -12,12 +16,22 @@ type Arrays = Mapping[str, np.ndarray]
 
 
 def count(task: Task, sizes: Mapping[str, int]) -> int:
-    """Slices of a sample; 1 for a task without."""
+    """Return the number of slices of a sample; 1 if the task has no slices.
+
+    Args:
+        task: the task.
+        sizes: length of each dimension.
+    """
     return prod(sizes[dim] for dim in task.slices)
 
 
 def lengths(task: Task, arrays: Arrays) -> dict[str, int]:
-    """The length of each dimension of slices, as arrays of some fields have them."""
+    """Return the length of each dimension of slices that the given arrays have.
+
+    Args:
+        task: the task.
+        arrays: by field.
+    """
     return {
         dim: n
         for name, values in arrays.items()
@@ -29,9 +43,13 @@ def lengths(task: Task, arrays: Arrays) -> dict[str, int]:
 def fold(
     task: Task, arrays: Arrays, samples: int, sizes: Mapping[str, int] = MappingProxyType({})
 ) -> dict[str, np.ndarray]:
-    """Return fields of `task`, (samples, ...) or constants, as those of `task.sliced`. What slices share is repeated.
+    """Turn arrays of `task` into arrays of `task.sliced`. Values that all slices share are repeated.
 
-    sizes: of the dimensions of slices; needed where none of the arrays has them.
+    Args:
+        task: the task.
+        arrays: by field, (samples, ...) or constants.
+        samples: number of samples.
+        sizes: lengths of the dimensions of slices; needed where none of the arrays has them.
     """
     if not task.slices:
         return dict(arrays)
@@ -55,9 +73,12 @@ def _folded(task: Task, field: Field, known: Mapping[str, int], values: np.ndarr
 
 
 def unfold(task: Task, arrays: Arrays, known: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Return the inverse for fields that have all dimensions of slices, which have these lengths.
+    """Turn arrays of `task.sliced` back into arrays of `task`: the inverse of `fold`.
 
-    Axes of an array beyond those of its field stay behind.
+    Args:
+        task: the task.
+        arrays: by field; each field has all dimensions of slices. Axes beyond those of the field stay at the end.
+        known: length of each dimension of slices.
     """
     return {name: _unfolded(task, task[name], known, values) for name, values in arrays.items()}
 

@@ -1,8 +1,8 @@
-"""A dataset as a Zarr v3 store: metadata of the whole, objects of single units, arrays to read.
+"""Datasets as Zarr v3 stores: their metadata, the objects of single shards, and reading.
 
 tie.zarr/zarr.json               manifest, consolidated metadata
-tie.zarr/train/intensity/c/...   an object per shard (a shard of chunks of about 1 MB)
-tie.zarr/train/defocus/c/...     parameters: an object per 65,536 samples
+tie.zarr/train/intensity/c/...   one object per shard, divided into chunks of about 1 MB
+tie.zarr/train/defocus/c/...     parameters: one object per 65,536 samples
 tie.zarr/train/leaf_digest/...   sha256 of each sample (schemas.digest)
 tie.zarr/train/window/...        fields without a sample axis: one object
 """
@@ -42,7 +42,7 @@ class Array:
 
 
 def metadata(manifest: Manifest) -> dict[str, bytes]:
-    """Return all zarr.json of a dataset, by key, with consolidated metadata."""
+    """Return the content of every zarr.json of a dataset by key, with consolidated metadata."""
     fields = (*manifest.task.fields, LEAF)
     groups = {split: [_array(manifest, split, field) for field in fields] for split in manifest.splits}
     return describe(METADATA.attributes(manifest), groups, {"status": manifest.status})
@@ -55,13 +55,13 @@ def describe(
     *,
     complete: bool = True,
 ) -> dict[str, bytes]:
-    """Return all zarr.json of a store, by key.
+    """Return the content of every zarr.json of a store, by key.
 
     Args:
-        attributes: those of the root.
-        groups: arrays by their group; `""` is the root.
+        attributes: attributes of the root.
+        groups: arrays by group; `""` is the root.
         of_groups: attributes of the groups below the root.
-        complete: with consolidated metadata.
+        complete: add consolidated metadata.
     """
     objects: dict[str, Buffer] = {}
     store = MemoryStore(objects)
@@ -88,7 +88,15 @@ def _array(manifest: Manifest, split: str, field: Field) -> Array:
 def create_array(
     group: zarr.Group, field: Field, shape: tuple[int, ...], chunks: tuple[int, ...], shards: tuple[int, ...] | None
 ) -> None:
-    """The metadata of one field's array, with this project's codecs and attributes."""
+    """Create the metadata of one field's array, with the codecs and attributes of this project.
+
+    Args:
+        group: the group in which the array is created.
+        field: the field that it holds.
+        shape: shape of the whole array.
+        chunks: shape of a chunk.
+        shards: shape of an object if several chunks share one; None: one chunk per object.
+    """
     group.create_array(
         field.name,
         shape=shape,
@@ -103,7 +111,7 @@ def create_array(
 
 
 def _flags(field: Field) -> dict[str, Any]:
-    """Return the names of classes as the CF conventions (3.5, flags) have them: words with blanks between them."""
+    """Return the names of classes in the form of the CF conventions (3.5, flags): words separated by blanks."""
     names = ["_".join(name.split()) for name in field.classes]
     return {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)} if names else {}
 
@@ -113,23 +121,33 @@ def _missing(field: Field) -> Any:
 
 
 def consolidate(store: MemoryStore, groups: Iterable[str]) -> None:
-    """Copy the metadata of all arrays into these groups (`""` is the root), inner groups first."""
+    """Copy the metadata of all arrays into groups.
+
+    Args:
+        store: the store.
+        groups: the groups to copy into, inner ones first; `""` is the root.
+    """
     with warnings.catch_warnings():
-        # Allowed again by zarr-specs#373, which zarr-python does not know yet.
+        # zarr-specs#373 allows consolidated metadata again; zarr-python still warns of them.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         for group in groups:
             zarr.consolidate_metadata(store, path=group or None)
 
 
 def is_simulated(field: Field) -> bool:
-    """Whether a field has a value per sample that is known only after simulation: it is chunked by shard."""
+    """Return True if a field has a value per sample that only the simulation gives; it is then stored in shards."""
     return field.per_sample and field.role not in ("parameter", "digest")
 
 
 def encode(described: bytes, start: int, values: np.ndarray) -> dict[str, bytes]:
-    """The objects that hold rows start:start+len(values) of an array, by key. They must be whole objects.
+    """Return the objects, by key, that hold rows start:start+len(values) of an array.
 
-    described: the array's zarr.json. Bytes depend on values and codec versions alone.
+    The rows must fill whole objects. The bytes depend on the values and the versions of the codecs alone.
+
+    Args:
+        described: zarr.json of the array.
+        start: first row.
+        values: the rows.
     """
     objects: dict[str, Buffer] = {"zarr.json": cpu.Buffer.from_bytes(described)}
     array = zarr.open_array(MemoryStore(objects), mode="r+", config={"write_empty_chunks": True})
@@ -143,9 +161,12 @@ def encode(described: bytes, start: int, values: np.ndarray) -> dict[str, bytes]
 def encoded(
     described: Mapping[str, bytes], start: int, arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the objects, by key, that hold rows from `start` on of some arrays, which are given by their paths.
+    """Yield the objects, with their keys, that hold rows from `start` on of several arrays.
 
-    described: all zarr.json of the store.
+    Args:
+        described: the content of every zarr.json of the store, by key.
+        start: first row.
+        arrays: rows by path of the array.
     """
     for path, values in arrays.items():
         for key, data in encode(described[f"{path}/zarr.json"], start, values).items():
@@ -153,10 +174,11 @@ def encoded(
 
 
 class Confined(LocalStore):
-    """Objects of a folder, to read. UserError at the first of them that lies outside of it, by a link.
+    """Read-only access to the objects of a folder that refuses links to places outside of it with UserError.
 
-    Each is checked once, before it is read. That takes some 50 us; an object of 1 MB takes 3 ms to read and decode. To
-    walk over the whole folder first would take 3 s for 100,000 objects, for commands that read one of them.
+    Each object is checked once, before it is first read. A check takes about 50 us; reading and decoding an object of 1
+    MB takes 3 ms. A check of the whole folder at the start would take 3 s for 100,000 objects, also for commands that
+    read only one of them.
     """
 
     def __init__(self, root: Path, *, read_only: bool = True) -> None:
@@ -175,27 +197,50 @@ class Confined(LocalStore):
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return the same, read by a thread."""
+        """Return the same as `get_sync`, read in a thread."""
         return await asyncio.to_thread(self.get_sync, key, prototype=prototype, byte_range=byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        """Return the same for parts of several objects."""
+        """Return parts of several objects, each as by `get`."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
 
 def open_split(path: Path, split: str) -> zarr.Group:
-    """The arrays of a split, to read. A missing object is an error (zarr.errors), never silently NaN."""
+    """Open the arrays of a split for reading.
+
+    A missing object raises an error of `zarr.errors` when it is read. It never reads as NaN.
+
+    Args:
+        path: the store.
+        split: the group; `""` is the root.
+    """
     zarr.config.set({"array.read_missing_chunks": False})
     return zarr.open_group(Confined(path), path=split, mode="r", use_consolidated=False, zarr_format=3)
 
 
 def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict[str, np.ndarray]:
-    """Some rows of the fields that have a value per sample."""
+    """Read some rows of those fields that have a value per sample.
+
+    Args:
+        group: the split, from `open_split`.
+        fields: fields of the task; those without samples are left out.
+        rows: the samples.
+
+    Returns:
+        By field, an array (sample, ...).
+    """
     return {field.name: np.asarray(group[field.name][rows]) for field in fields if field.per_sample}  # type: ignore[index]
 
 
 def shard_ranges(n: int, length: int) -> Iterator[tuple[int, int]]:
-    """Runs of `length` samples that cover n, the last one shorter."""
+    """Yield the first sample and the end of each run of `length` samples that together cover n samples.
+
+    The last run may be shorter.
+
+    Args:
+        n: number of samples.
+        length: samples in a run.
+    """
     return ((start, min(start + length, n)) for start in range(0, n, length))

@@ -1,4 +1,4 @@
-"""Kinds of target and their scores: images (`schemas.scores`), classes, and numbers without a grid."""
+"""The kinds of target and their scores: images (scored in `schemas.scores`), classes, and numbers without a grid."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Score:
-    """The meaning of a metric. unit: "field" stands for the unit of the scored field."""
+    """The meaning of a metric."""
 
-    unit: str
+    unit: str  # "field" stands for the unit of the scored field
     about: str
     better: Literal["lower", "higher"]
 
@@ -25,15 +25,15 @@ class Score:
 OF_CLASSES: Mapping[str, Score] = MappingProxyType(
     {
         "jaccard_distance": Score("1", "1 - iou", "lower"),
-        "iou": Score("1", "intersection over union, the mean over the classes that are there or predicted", "higher"),
-        "dice": Score("1", "twice the intersection over the sum of both areas, the same mean", "higher"),
-        "accuracy": Score("1", "share of the values whose class is right", "higher"),
+        "iou": Score("1", "intersection over union, mean over the classes that are present or predicted", "higher"),
+        "dice": Score("1", "2 * intersection / (sum of both areas), mean over the same classes", "higher"),
+        "accuracy": Score("1", "share of the values whose class is predicted correctly", "higher"),
     }
 )
 OF_NUMBERS: Mapping[str, Score] = MappingProxyType(
     {
-        "absolute_error": Score("field", "|truth - prediction|, the mean over the values of a sample", "lower"),
-        "squared_error": Score("field^2", "(truth - prediction)^2, the mean over the values of a sample", "lower"),
+        "absolute_error": Score("field", "|truth - prediction|, mean over the values of a sample", "lower"),
+        "squared_error": Score("field^2", "(truth - prediction)^2, mean over the values of a sample", "lower"),
     }
 )
 RANKS: Mapping[Kind, str] = MappingProxyType(
@@ -42,24 +42,30 @@ RANKS: Mapping[Kind, str] = MappingProxyType(
 
 
 def kind(task: Task, field: Field) -> Kind:
-    """Return what a target is: classes by their names, images if it lies on a grid, otherwise numbers."""
+    """Return the kind of a target: "classes" if it has classes, "images" if it lies on a grid, else "numbers"."""
     if field.classes:
         return "classes"
     return "images" if task.spatial(field) else "numbers"
 
 
 def rank(task: Task) -> str:
-    """The score, the lower the better, by which methods are ranked: of the first target, without ambiguities."""
+    """Return the name of the score by which methods are ranked: that of the first target. The lower, the better."""
     return RANKS[kind(task, task.of("target")[0])]
 
 
 def score_key(task: Task, name: str, metric: str) -> str:
-    """The key of a score of a target: bare for the first one."""
+    """Return the key under which a score of a target is stored: `metric` for the first target, else `name.metric`.
+
+    Args:
+        task: the task.
+        name: name of the target.
+        metric: name of the score.
+    """
     return metric if name == task.of("target")[0].name else f"{name}.{metric}"
 
 
 def ranked(task: Task, field: Field) -> str:
-    """The key of the score by which samples are ranked in one target."""
+    """Return the key of the score of one target by which samples are ranked."""
     return score_key(task, field.name, RANKS[kind(task, field)])
 
 
@@ -70,15 +76,31 @@ def probability(field: Field) -> Field:
 
 
 def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """Score labels (sample, ...) by all `OF_CLASSES`, (sample,) each. Where the truth is ignored, nothing counts."""
+    """Score predicted labels by all `OF_CLASSES`. Values whose true class is `ignore` are left out.
+
+    Args:
+        field: the target.
+        prediction: labels (sample, ...).
+        truth: labels (sample, ...).
+
+    Returns:
+        By score, its values (sample,).
+    """
     rows = [_of_classes(field, *pair) for pair in zip(prediction, truth, strict=True)]
     return {name: np.array([row[name] for row in rows], float) for name in OF_CLASSES}
 
 
 def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return how many values (exact class, predicted class + 1) of each class are taken for which.
+    """Count how many values of each true class were predicted as each class.
 
-    The last column is that of labels beyond the classes. Rows of exact classes that are ignored are 0.
+    Args:
+        field: the target.
+        prediction: labels of any shape.
+        truth: labels of the same shape.
+
+    Returns:
+        Counts (class, class + 1), indexed by true and predicted class. The last column counts predictions that are not
+            one of the classes. Rows of ignored true classes are 0.
     """
     n = len(field.classes)
     places = np.minimum(truth, n - 1).astype(int) * (n + 1) + np.minimum(prediction, n).astype(int)
@@ -87,7 +109,12 @@ def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.nda
 
 
 def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
-    """Return how many values are taken for each class that counts, how many are of it, and how many are both."""
+    """Return, for each class that counts, how many values were predicted as it, belong to it, and do both.
+
+    Args:
+        field: the target.
+        counts: the confusion matrix of `confusion`.
+    """
     found = ((counts[:, i].sum(), counts[i].sum(), counts[i, i]) for i in field.counted)
     return [(float(taken), float(there), float(both)) for taken, there, both in found]
 
@@ -104,7 +131,16 @@ def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict
 
 
 def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """Score values (sample, ...) by all `OF_NUMBERS`, (sample,) each; with a period, by the least difference."""
+    """Score predicted numbers by all `OF_NUMBERS`. If the field has a period, the smallest difference counts.
+
+    Args:
+        field: the target.
+        prediction: numbers (sample, ...).
+        truth: numbers (sample, ...).
+
+    Returns:
+        By score, its values (sample,).
+    """
     away = np.asarray(prediction, float) - truth
     if field.period is not None:
         away = away - field.period * np.round(away / field.period)

@@ -1,6 +1,6 @@
-"""What a dataset IS: named fields with dimensions, units and roles, and what no measurement can reveal.
+"""Declaration of a kind of dataset (a task): its named fields with dimensions, units and roles, and its geometry.
 
-A task is declared once, in `schemas/tasks/<name>.py`, as `TASK`. Everything else finds it by name.
+Each task is declared once, as `TASK` in `schemas/tasks/<name>.py`. All other code finds it there by its name.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from schemas.runtime import plugins
 from schemas.runtime.errors import meant
 
 SAMPLE = "sample"
-IGNORE = "ignore"  # the class that counts nowhere
+IGNORE = "ignore"  # name of the class that losses and scores leave out
 SPLITS = ("train", "validation", "test")
 
 type Role = Literal["input", "target", "parameter", "auxiliary", "digest"]
@@ -32,8 +32,9 @@ _STRICT = ConfigDict(extra="forbid")
 class Field:
     """One array of a dataset.
 
-    A field whose first dimension is `sample` has a value per sample; without it, one value for the whole
-    dataset (a coordinate, a window). A field of role `parameter` is drawn before the simulation.
+    A field whose first dimension is `sample` has one value (a number or an array) per sample. A field without this
+    dimension has one value for the whole dataset, such as a coordinate or a window. Fields of the role `parameter` are
+    drawn before the simulation.
     """
 
     name: str
@@ -43,12 +44,12 @@ class Field:
     role: Role
     about: str
     optional: bool = False  # stored only when the recipe asks for it
-    classes: tuple[str, ...] = ()  # names of the values 0, 1 ...; that called `ignore` counts in no loss and no score
-    period: Annotated[float, Limits(gt=0, allow_inf_nan=False)] | None = None  # values that differ by it are one
+    classes: tuple[str, ...] = ()  # names of the values 0, 1 ...; losses and scores leave out the class `ignore`
+    period: Annotated[float, Limits(gt=0, allow_inf_nan=False)] | None = None  # values that differ by it are equal
 
     @model_validator(mode="before")
     @classmethod
-    def _of_today(cls, data: Any) -> Any:
+    def _from_older_format(cls, data: Any) -> Any:
         return _without(data, "usual")
 
     @model_validator(mode="after")
@@ -58,39 +59,47 @@ class Field:
         if SAMPLE in self.dims[1:]:
             raise ValueError(f"field {self.name}: `sample` must be the first dimension")
         if self.classes and (self.dtype != "uint8" or not 2 <= len(set(self.classes)) == len(self.classes) <= 256):
-            raise ValueError(f"field {self.name}: classes must be 2 to 256 names, each once, of a field of uint8")
+            raise ValueError(f"field {self.name}: classes must be 2 to 256 different names, of a field of dtype uint8")
         if self.period is not None and not self.dtype.startswith("float"):
-            raise ValueError(f"field {self.name}: period: must be a field of floats")
+            raise ValueError(f"field {self.name}: only a field of floats can have a period, not {self.dtype}")
         return self
 
     @property
     def per_sample(self) -> bool:
-        """Whether the field has a value for each sample."""
+        """Return True if the field has a value for each sample."""
         return self.dims[:1] == (SAMPLE,)
 
     @property
     def identity(self) -> list[Any]:
-        """What a change of which changes the data: not its explanation."""
+        """Everything about the field that the stored data depend on. The explanation `about` is not part of it."""
         known = [self.name, list(self.dims), self.dtype, self.units, self.role]
         return [*known, list(self.classes)] if self.classes else known
 
     @property
     def counted(self) -> tuple[int, ...]:
-        """The classes that losses and scores count."""
+        """Indices of the classes that losses and scores count: all but `ignore`."""
         return tuple(i for i, name in enumerate(self.classes) if name != IGNORE)
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape of one sample (or of the whole array, if it is not per sample)."""
+        """Return the shape of one sample, or of the whole array if the field is not per sample.
+
+        Args:
+            sizes: length of each dimension.
+        """
         return tuple(sizes[dim] for dim in self.dims if dim != SAMPLE)
 
     def nbytes(self, sizes: Mapping[str, int]) -> int:
-        """Bytes of one sample (or of the whole array), uncompressed."""
+        """Return the uncompressed size in bytes of one sample, or of the whole array if the field is not per sample.
+
+        Args:
+            sizes: length of each dimension.
+        """
         return int(np.prod(self.shape(sizes), dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Task:
-    """A kind of dataset: its fields, how they lie in space, and what of the targets the inputs cannot reveal."""
+    """A kind of dataset: its fields, their grids, and the ambiguities of its targets."""
 
     name: str
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})*$")]
@@ -99,12 +108,12 @@ class Task:
     fields: tuple[Field, ...]
     ambiguities: Ambiguities = Ambiguities()
     grids: tuple[Grid, ...] = ()
-    slices: tuple[str, ...] = ()  # dimensions whose every index is a sample of its own to networks and scores
-    window: str | None = None  # the constant field that multiplies the targets: scores look where it is not 0
+    slices: tuple[str, ...] = ()  # dimensions along which networks and scores handle each index as a separate sample
+    window: str | None = None  # the constant field that multiplies the targets; scores count pixels where it is not 0
 
     @model_validator(mode="before")
     @classmethod
-    def _of_today(cls, data: Any) -> Any:
+    def _from_older_format(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "gauge" not in data:
             return data
         if "grids" in data:
@@ -119,19 +128,23 @@ class Task:
             raise ValueError(f"task name {self.name!r} must be an identifier")
         names = [field.name for field in self.fields]
         if "leaf_digest" in names:
-            raise ValueError(f"task {self.name}: leaf_digest is the store's own field")
+            raise ValueError(f"task {self.name}: the name leaf_digest is reserved for the store; rename the field")
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"task {self.name}: fields declared twice: {sorted(repeated)}")
         if self.window is not None and (self.window not in names or self[self.window].per_sample):
-            raise ValueError(f"task {self.name}: window {self.window} must be a field without samples")
+            raise ValueError(f"task {self.name}: window {self.window} must be a field without the dimension `sample`")
         return self
 
     def __getitem__(self, name: str) -> Field:
-        """The field of that name; KeyError if there is none."""
+        """Return the field of this name.
+
+        Raises:
+            KeyError: the task has no such field.
+        """
         return {field.name: field for field in self.fields}[name]
 
     def of(self, *roles: Role) -> tuple[Field, ...]:
-        """The fields of these roles, in order."""
+        """Return the fields that have one of these roles, in the order of the task."""
         return tuple(field for field in self.fields if field.role in roles)
 
     @property
@@ -140,20 +153,27 @@ class Task:
         return frozenset(dim for grid in self.grids for dim in grid.dims)
 
     def spatial(self, field: Field) -> tuple[str, ...]:
-        """The spatial dimensions of a field, in its order."""
+        """Return the spatial dimensions of a field, in the field's order."""
         return tuple(dim for dim in field.dims if dim in self.dims)
 
     def channels(self, field: Field) -> tuple[str, ...]:
-        """The other dimensions of a field, without samples."""
+        """Return the dimensions of a field that are neither spatial nor `sample`."""
         return tuple(dim for dim in field.dims if dim not in self.dims and dim != SAMPLE)
 
     def related(self, *relations: Relation) -> dict[str, str]:
-        """By spatial dimension, the one that stands for all that relate to it in these ways."""
+        """Group the spatial dimensions that are linked by certain relations.
+
+        Args:
+            relations: the relations that count as a link.
+
+        Returns:
+            By spatial dimension, the name of the dimension that represents its group.
+        """
         return related(self.grids, relations)
 
     @property
     def sliced(self) -> "Task":
-        """The task whose samples are the slices of this one's samples."""
+        """The task in which each slice of a sample is a sample of its own."""
         return replace(self, fields=tuple(map(self._sliced, self.fields)), slices=())
 
     def _sliced(self, field: Field) -> Field:
@@ -162,18 +182,30 @@ class Task:
         return replace(field, dims=(SAMPLE, *(dim for dim in field.dims if dim not in (SAMPLE, *self.slices))))
 
     def select(self, optional: frozenset[str]) -> "Task":
-        """The task with those of its optional fields that are named; without a window if that is not among them."""
+        """Return the task with its required fields and some of its optional ones.
+
+        The task keeps its window only if the window is among these fields.
+
+        Args:
+            optional: names of the optional fields to keep.
+        """
         return self.holding(tuple(field for field in self.fields if not field.optional or field.name in optional))
 
     def holding(self, fields: tuple[Field, ...]) -> "Task":
-        """The task with some of its fields alone."""
+        """Return the task with only these of its fields. It keeps its window only if the window is among them."""
         window = self.window if self.window in {field.name for field in fields} else None
         return replace(self, fields=fields, window=window)
 
     def targeting(self, name: str) -> "Task":
-        """The task whose only target is one of its parameters; without window and ambiguities.
+        """Return the task whose only target is one of its parameters, without window and ambiguities.
 
-        KeyError if it has no such field.
+        If the field is a target already, the task is returned unchanged.
+
+        Args:
+            name: name of the parameter.
+
+        Raises:
+            KeyError: the task has no such field.
         """
         if self[name].role == "target":
             return self
@@ -182,21 +214,21 @@ class Task:
         return replace(self, fields=fields, window=None, ambiguities=Ambiguities())
 
     def identity(self) -> list[Any]:
-        """What a change of which changes the data: version and fields, not their explanations."""
+        """Return everything about the task that the stored data depend on: version and fields, without explanations."""
         return [self.name, self.version, *(field.identity for field in self.fields)]
 
 
 def _without(data: Any, *names: str) -> Any:
-    """Return what was stored less the keys of older programs, which a task's `IMPORT` holds now."""
+    """Return a stored document without keys of older versions. Today a task's `IMPORT` holds their content."""
     return {key: value for key, value in data.items() if key not in names} if isinstance(data, dict) else data
 
 
 def columns(prefix: str, *rows: tuple[str, tuple[str, ...], DType, str, str]) -> tuple[Field, ...]:
-    """Return the optional parameters that describe something drawn, as its tasks store them.
+    """Return the optional parameters that describe a drawn object, as fields of a task.
 
     Args:
-        prefix: of their names, which are `<prefix>_<name>`.
-        rows: name, dimensions beside `sample`, dtype, units and meaning of each.
+        prefix: first part of the names of the fields, which are `<prefix>_<name>`.
+        rows: name, dimensions other than `sample`, dtype, units and meaning of each parameter.
     """
     return tuple(
         Field(f"{prefix}_{name}", (SAMPLE, *dims), dtype, units, "parameter", about, optional=True)
@@ -206,35 +238,40 @@ def columns(prefix: str, *rows: tuple[str, tuple[str, ...], DType, str, str]) ->
 
 @dataclass(frozen=True)
 class Raster:
-    """Parameters that follow from the place of a pattern in a raster (row, column, qy, qx)."""
+    """Names of the parameters that follow from the position of a pattern in a raster (row, column, qy, qx)."""
 
-    position: str  # (sample, 2), y and x [nm], if the file states the step
-    scan: str  # (sample,), the number of the file
+    position: str  # (sample, 2): y and x [nm], filled in if the file states the step of the scan
+    scan: str  # (sample,): the number of the file
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Import:
     """Rules for importing measurements of a task: `IMPORT` in `schemas/tasks/<task>.py`."""
 
-    needs: tuple[str, ...] = ()  # parameters without which a measurement is useless
-    beam: str | None = None  # the input that is relative to the incident beam
+    needs: tuple[str, ...] = ()  # parameters that every measurement must have
+    beam: str | None = None  # the input that is stored relative to the incident beam
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
     distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
-    usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)  # of the largest modulus
-    raster: Raster | None = None  # files may hold whole rasters of patterns
-    # From all arrays, and what the files of those given by name state, to the arrays that they lack. UserError if
-    # arrays do not go together.
+    # By parameter, the usual range of its largest absolute value; the import warns outside of it.
+    usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    raster: Raster | None = None  # given if a file may hold a whole raster of patterns
+    # A function that computes missing arrays. It gets all arrays by field and the metadata of the files given with
+    # `--with`, and raises UserError if the arrays do not fit together.
     complete: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
-    follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what `complete` makes, and of which field
+    follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # field made by `complete`: field it needs
 
 
 def task_names() -> list[str]:
-    """All tasks found."""
+    """Return the names of all tasks."""
     return plugins.names("schemas.tasks")
 
 
 def find_task(name: str) -> Task:
-    """The task of that name; UserError names the task that was perhaps meant, or those that exist."""
+    """Return the task of this name.
+
+    Raises:
+        UserError: there is no such task. The message suggests a similar name, or lists the existing ones.
+    """
     task: Task = _file(name).TASK
     return task
 
@@ -244,7 +281,11 @@ def _file(name: str) -> ModuleType:
 
 
 def find_import(task: str) -> Import:
-    """Return how measurements of a task are imported; the plain way for one that this program does not know."""
+    """Return the rules for importing measurements of a task; the default rules if this version has no such task.
+
+    Args:
+        task: name of the task.
+    """
     if task not in task_names():
         return Import()
     return plugins.optional(_file(task), "IMPORT", Import) or Import()
@@ -255,13 +296,13 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from plugins.misplaced(module, {"IMPORT": Import})
     task: Task = module.TASK
     if task.name != plugins.task_of(module):
-        yield f"TASK.name = {task.name!r}: must be that of the file, {plugins.task_of(module)!r}"
+        yield f"TASK.name = {task.name!r}: must be the name of the file, {plugins.task_of(module)!r}"
     for role in ("input", "target"):
         if not task.of(role):
-            yield f"TASK.fields: one must have the role {role}"
+            yield f"TASK.fields: at least one field must have the role {role}"
     for field in task.of("input", "target", "parameter"):
         if not field.per_sample:
-            yield f"field {field.name}: with the role {field.role}, must have `sample` as its first dimension"
+            yield f"field {field.name}: a field of role {field.role} must have `sample` as its first dimension"
     yield from misread(task, "TASK.ambiguities.phases", task.ambiguities.phases, "target")
     yield from misread(
         task, "TASK.ambiguities.modulus", (task.ambiguities.modulus,) if task.ambiguities.modulus else (), "target"
@@ -281,11 +322,11 @@ def _grid_mistakes(task: Task) -> Iterator[str]:
         if lost := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
             yield f"TASK.grids: no field has the dimension {', '.join(lost)}"
         if lost := [dim for dim in grid.of if dim not in placed]:
-            yield f"TASK.grids {grid.dims}: of {grid.of}: {', '.join(lost)} must be a dimension of another grid"
+            yield f"TASK.grids {grid.dims}: of={grid.of}: {', '.join(lost)} must be a dimension of another grid"
     if twice := {dim for dim in placed if placed.count(dim) > 1}:
-        yield f"TASK.grids: {', '.join(sorted(twice))} must be of one grid alone"
+        yield f"TASK.grids: {', '.join(sorted(twice))} must belong to one grid only"
     if wrong := [dim for dim in task.slices if dim in placed or dim not in dims]:
-        yield f"TASK.slices: {', '.join(wrong)} must be a dimension of a field, and of no grid"
+        yield f"TASK.slices: {', '.join(wrong)} must be a dimension of a field and must not belong to a grid"
     for field in task.of("target"):
         if task.slices and not set(task.slices) <= set(field.dims):
             yield f"TASK.slices: target {field.name} must have the dimensions {', '.join(task.slices)}"
@@ -310,9 +351,16 @@ def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
 
 
 def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Iterator[str]:
-    """Which of these names, given by the author of a task, are no fields of one of these roles."""
+    """Yield a message for each name that is not a field of an allowed role.
+
+    Args:
+        task: the task whose author wrote the names.
+        where: the place of the names in the author's file, for the message.
+        names: names of fields.
+        roles: the allowed roles.
+    """
     if not isinstance(names, tuple):
-        yield f"{where} = {names!r}: must be a tuple of fields, as ({task.fields[0].name!r},)"
+        yield f"{where} = {names!r}: must be a tuple of names of fields, for example ({task.fields[0].name!r},)"
     known = {field.name: field for field in task.fields}
     for name in names:
         if name not in known:
@@ -324,7 +372,17 @@ def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Ite
 def problems(
     task: Task, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray], *, samples: bool = True
 ) -> list[str]:
-    """What is found with a block of samples (leading axis = sample): names, shapes, dtypes, infinite values."""
+    """Check names, shapes, dtypes and values of a block of samples against a task.
+
+    Args:
+        task: the task.
+        sizes: length of each dimension.
+        arrays: by field, with a leading axis of samples where the field is per sample.
+        samples: if False, fields that have a value per sample may be missing.
+
+    Returns:
+        One line per problem; an empty list if there is none.
+    """
     found = []
     if missing := {f.name for f in task.fields if f.per_sample and samples} - arrays.keys():
         found.append(f"missing fields: {', '.join(sorted(missing))}")
@@ -332,7 +390,7 @@ def problems(
         found.append(f"unknown fields: {', '.join(sorted(unknown))}")
     counts = {f.name: arrays[f.name].shape[:1] for f in task.fields if f.per_sample and f.name in arrays}
     if len(set(counts.values())) > 1:
-        found.append(f"fields of unlike numbers of samples: {', '.join(f'{k} {n}' for k, n in counts.items())}")
+        found.append(f"fields have different numbers of samples: {', '.join(f'{k} {n}' for k, n in counts.items())}")
     for field in task.fields:
         if field.name in arrays:
             found += _array_problems(field, sizes, arrays[field.name])

@@ -1,4 +1,4 @@
-"""Is a store what it says it is? Structure and values (`validate`), and every bit (`verify`)."""
+"""Checks of a stored dataset: structure and values (`validate`), and every bit against the digests (`verify`)."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,9 +19,16 @@ type Progress = Callable[[int], None]
 
 
 def validate(path: Path) -> list[str]:
-    """What is wrong with the structure and the values of a dataset; empty if nothing is.
+    """Check the structure and the values of a dataset.
 
-    Raises UserError if there is no dataset at all.
+    Args:
+        path: the dataset.
+
+    Returns:
+        One line per problem; an empty list if there is none.
+
+    Raises:
+        UserError: the path holds no dataset.
     """
     manifest = read_manifest(path)
     found = _task_problems(manifest)
@@ -34,19 +41,19 @@ def validate(path: Path) -> list[str]:
 def _task_problems(manifest: Manifest) -> list[str]:
     task = manifest.task
     if task.name not in task_names():
-        return [f"task {task.name}: not known to this program"]
+        return [f"task {task.name}: this version has no such task"]
     known = find_task(task.name)
     if known.version.split(".")[0] != task.version.split(".")[0]:
-        return [f"task {task.name}: version {task.version}, this program knows {known.version}"]
+        return [f"task {task.name}: version {task.version}, but this version of drybeam has {known.version}"]
     declared = [field.identity for field in known.fields]
-    return [f"{f.name}: not as the task declares it" for f in task.fields if f.identity not in declared]
+    return [f"{f.name}: differs from its declaration in the task" for f in task.fields if f.identity not in declared]
 
 
 def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:
     try:
         group = open_split(path, split)
     except Exception as error:
-        yield f"{split}: no readable group ({_reason(error)})"
+        yield f"{split}: the group cannot be read ({_reason(error)})"
         return
     for field in (*manifest.task.fields, LEAF):
         for problem in _array_problems(group, field, manifest, split):
@@ -73,13 +80,13 @@ def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: 
     if field.per_sample:
         shape = (manifest.samples[split], *shape)
     if not isinstance(array, zarr.Array):
-        yield "is no array"
+        yield "is not an array"
         return
     if array.shape != shape:
         yield f"shape {array.shape}, must be {shape}"
     if array.dtype != np.dtype(field.dtype):
         yield f"dtype {array.dtype}, must be {field.dtype}"
-    named = array.metadata.dimension_names or ()  # type: ignore[union-attr]  # none of a single value
+    named = array.metadata.dimension_names or ()  # type: ignore[union-attr]  # a single value has none
     if named != field.dims:
         yield f"dimensions {named}, must be {field.dims}"
     for key, value in {"units": field.units, "role": field.role}.items():
@@ -88,7 +95,18 @@ def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: 
 
 
 def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
-    """Whatever differs from the dataset's digests, by split and run of samples; empty if nothing does."""
+    """Compare every sample of a dataset with the stored digests.
+
+    Args:
+        path: the dataset.
+        progress: called with the number of samples after each shard.
+
+    Returns:
+        One line per difference; an empty list if there is none.
+
+    Raises:
+        UserError: the path holds no dataset.
+    """
     manifest = read_manifest(path)
     found = list(_consolidated_problems(path, manifest))
     splits: dict[str, str] = {}
@@ -98,21 +116,21 @@ def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
             found.append(problem)
             continue
         leaves = bytearray()
-        for start, stop, computed, problem in _units(path, manifest, split):
+        for start, stop, computed, problem in _checked_shards(path, manifest, split):
             if problem:
                 found.append(f"{split} samples {start}:{stop}: {problem}")
             leaves += computed
             progress(stop - start)
         splits[split] = digest.split(manifest.samples[split], [bytes(leaves)])
         if splits[split] != manifest.split_digests.get(split) and not found:
-            found.append(f"{split}: digest {splits[split]}, the metadata say {manifest.split_digests.get(split)}")
+            found.append(f"{split}: digest {splits[split]}, but the metadata say {manifest.split_digests.get(split)}")
     if not found:
         found += _root_problems(path, manifest, splits)
     return found
 
 
 def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
-    """Reading past the end of an array gives nothing, and no error: lengths are compared first."""
+    """Return a message if an array does not hold all samples. Reading past the end of an array raises no error."""
     n = manifest.samples[split]
     try:
         group = open_split(path, split)
@@ -120,33 +138,33 @@ def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
         wrong = [name for name in names if group[name].shape[0] != n]  # type: ignore[union-attr]
     except Exception as error:
         return f"{split}: cannot be opened ({_reason(error)})"
-    return f"{split}: {', '.join(wrong)}: not of {n} samples" if wrong else ""
+    return f"{split}: {', '.join(wrong)}: must have {n} samples" if wrong else ""
 
 
 def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
-    """Readers such as xarray trust the copies of the metadata in the groups: they must be those of the arrays."""
+    """Yield differences between consolidated metadata, which readers such as xarray trust, and those of the arrays."""
     for group in ("", *manifest.splits):
         try:
             copies = _described(path, group)["consolidated_metadata"]["metadata"]
         except (KeyError, TypeError) as error:
-            yield f"{group or 'root'}: no readable consolidated metadata ({_reason(error)})"
+            yield f"{group or 'root'}: consolidated metadata cannot be read ({_reason(error)})"
             continue
         for key, copy in copies.items():
             if _essence(copy) != _essence(_described(path, f"{group}/{key}".strip("/"))):
-                yield f"{group or 'root'}: consolidated metadata of {key} are not those of the array"
+                yield f"{group or 'root'}: consolidated metadata of {key} differ from those of the array"
 
 
 def _described(path: Path, name: str) -> Any:
-    """Return the metadata of an array or a group, "" for the root; None if there are none, or damaged ones."""
+    """Return the metadata of an array or a group ("" for the root); None if they are missing or damaged."""
     return parsed(read(inside(path, Path(name, "zarr.json"))))
 
 
 def _essence(described: Any) -> Any:
-    """Metadata without the copies that groups hold of others."""
+    """Return metadata without the consolidated copies that groups hold."""
     return {k: v for k, v in described.items() if k != "consolidated_metadata"} if isinstance(described, dict) else None
 
 
-def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
+def _checked_shards(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
     for start, stop in shard_ranges(manifest.samples[split], manifest.layout.shard):
         rows = slice(start, stop)
         computed = b""
@@ -155,7 +173,7 @@ def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, in
             computed = b"".join(digest.leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
             stored = np.asarray(group[LEAF.name][rows]).tobytes()  # type: ignore[index]
             problem = "" if stored == computed else _differing(stored, computed, start)
-        except Exception as error:  # whatever a damaged object makes a codec raise
+        except Exception as error:  # damaged objects make codecs raise errors of any kind
             problem = f"cannot be read: {_reason(error)}"
         yield start, stop, computed, problem
 
@@ -163,7 +181,7 @@ def _units(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, in
 def _differing(stored: bytes, computed: bytes, start: int) -> str:
     pairs = zip(np.frombuffer(stored, "V32"), np.frombuffer(computed, "V32"), strict=True)
     wrong = [start + i for i, (a, b) in enumerate(pairs) if a != b]
-    return f"{len(wrong)} samples differ from their digest, first {wrong[0]}"
+    return f"{len(wrong)} samples differ from their digest, the first is {wrong[0]}"
 
 
 def _constant_problems(path: Path, manifest: Manifest, split: str) -> list[str]:
@@ -175,23 +193,29 @@ def _constant_problems(path: Path, manifest: Manifest, split: str) -> list[str]:
 
 
 def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:
-    """The fields without a sample axis."""
+    """Read the fields without a sample axis.
+
+    Args:
+        path: the dataset.
+        manifest: its manifest.
+        split: name of the split.
+    """
     group = open_split(path, split)
     names = [field.name for field in manifest.task.fields if not field.per_sample]
     return {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
 
 
 def _root_problems(path: Path, manifest: Manifest, splits: dict[str, str]) -> Iterator[str]:
-    """The root digest, with the constants of each split: they are the same in all."""
+    """Yield differences of the root digest. The constants of every split must give the same one."""
     for split in manifest.splits:
         values = constants(path, manifest, split)
         root = digest.root(manifest.task.name, manifest.task.version, values, splits)
         if root != manifest.root_digest:
-            yield f"root digest with the constants of {split} {root}, the metadata say {manifest.root_digest}"
+            yield f"root digest with the constants of {split} {root}, but the metadata say {manifest.root_digest}"
 
 
 def _reason(error: Exception) -> str:
-    """Describe what reading raised. A UserError stays one: an object that leads out of the store is no damage."""
+    """Describe an error of a read. A UserError is raised again: a link that leads out of the store is not damage."""
     if isinstance(error, UserError):
         raise error
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]

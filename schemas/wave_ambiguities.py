@@ -1,11 +1,12 @@
-"""Waves aligned with other waves: o = modulus exp(i phase), of which a far field shows only |F o|.
+"""Alignment of waves o = modulus exp(i phase) with other waves. A far field shows only |F o|.
 
-No |F o| tells o from c o(x - s), |c| = 1, nor from its twin conj o(-x). The nearest of these to a truth t, exactly:
+No |F o| distinguishes o from c o(x - s) with |c| = 1, nor from its twin conj o(-x). The one that is nearest to a truth
+t is found exactly:
 
     min over c, s   sum_x |c p(x - s) - t(x)|^2 = |p|^2 + |t|^2 - 2 max_s |C(s)|,   C(s) = sum_x conj p(x - s) t(x)
 
-with c = C / |C| at the best s; likewise for the twin of p, and the nearer of both. Shifts are whole pixels, cyclic;
-the twin is index -> -index, so that index 0 stays. Arrays (sample, *spatial), NumPy or JAX.
+with c = C / |C| at the best s. The same is done for the twin of p, and the nearer of both is taken. Shifts are whole
+pixels, cyclic; the twin is index -> -index, so that index 0 stays. Arrays are (sample, *spatial), NumPy or JAX.
 """
 
 import math
@@ -16,25 +17,32 @@ import numpy as np
 
 from physics.arrays import Array
 
-EVEN = 1e-6  # of a pixel, or of a moment: rounding, which must not decide
+EVEN = 1e-6  # smaller parts of a pixel, or of q, are rounding, and must not decide
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """A wave aligned with another."""
+    """A wave aligned with another one."""
 
     modulus: Array  # (sample, *spatial)
-    phase: Array  # [rad], beside the truth's: the error lies in [-pi, pi)
-    beside: Array  # (sample, *spatial) [rad]: moved and with the constant added, but no cycles taken off
-    twin: Array  # (sample,): whether it is the twin that is nearer
+    phase: Array  # (sample, *spatial) [rad], with whole turns added so that the error lies in [-pi, pi)
+    beside: Array  # (sample, *spatial) [rad]: the same before whole turns are added
+    twin: Array  # (sample,): True where the twin is nearer
 
 
 def align_wave(
     modulus: Array, phase: Array, exact_modulus: Array, exact_phase: Array, ambiguities: tuple[str, ...]
 ) -> Aligned:
-    """The prediction (modulus, phase) aligned so that its wave is nearest to the exact one.
+    """Align a predicted wave so that it is as near as possible to the exact one.
 
-    ambiguities: some of constant, shift, twin. Where the modulus is 0 there is no phase: it stays as it is.
+    Where the modulus is 0, the phase is undefined and stays as it is.
+
+    Args:
+        modulus: predicted modulus (sample, *spatial).
+        phase: predicted phase [rad], of the same shape.
+        exact_modulus: exact modulus.
+        exact_phase: exact phase [rad].
+        ambiguities: the allowed transformations, some of constant, shift, twin.
     """
     xp = modulus.__array_namespace__()
     truth = _wave(exact_modulus, exact_phase, xp)
@@ -54,7 +62,7 @@ def _wave(modulus: Array, phase: Array, xp: Array) -> Array:
 
 
 def inverted(values: Array, first: int, xp: Array) -> Array:
-    """index -> -index along each axis from `first` on, cyclic, so that index 0 stays."""
+    """Map index to -index along each axis from `first` on, cyclic, so that index 0 stays."""
     axes = tuple(range(first, values.ndim))
     return xp.roll(xp.flip(values, axes), (1,) * len(axes), axes)
 
@@ -62,7 +70,7 @@ def inverted(values: Array, first: int, xp: Array) -> Array:
 def _moved(
     modulus: Array, phase: Array, truth: Array, ambiguities: tuple[str, ...], xp: Array
 ) -> tuple[Array, Array, Array]:
-    """Modulus and phase at the best shift and constant, and |C| there, or its real part without a free constant."""
+    """Return modulus and phase at the best shift and constant, and |C| there, or Re C if the constant is not free."""
     axes = tuple(range(1, modulus.ndim))
     wave = _wave(modulus, phase, xp)
     if "shift" in ambiguities:
@@ -71,7 +79,7 @@ def _moved(
         best = size.reshape(len(size), -1).argmax(axis=-1)
         modulus, phase = (shifted(values, best, 1, xp) for values in (modulus, phase))
         wave = _wave(modulus, phase, xp)
-    # anew, in the pixels' own order: the same wave gives the same bits whatever the shift
+    # Computed again in the order of the pixels, so that the same wave gives the same bits whatever the shift.
     product = _sum(wave.conj() * truth)
     if "constant" not in ambiguities:
         return modulus, phase, product.real
@@ -80,7 +88,14 @@ def _moved(
 
 
 def shifted(values: Array, best: Array, first: int, xp: Array) -> Array:
-    """Each sample moved, cyclic, along the axes from `first` on. best: its shift, as a position in their flat grid."""
+    """Shift each sample cyclically along the axes from `first` on.
+
+    Args:
+        values: (sample, ...).
+        best: (sample,), the shift of each sample as a flat index into the grid of these axes.
+        first: the first axis that is shifted.
+        xp: the module of the arrays, NumPy or jax.numpy.
+    """
     shape = values.shape[first:]
     for axis, (n, shift) in enumerate(zip(shape, xp.unravel_index(best, shape), strict=True), start=first):
         source = (xp.arange(n) - shift[:, None]) % n
@@ -94,9 +109,15 @@ def _spread(values: Array, like: Array) -> Array:
 
 
 def counted(modulus: Array, phase: Array, ambiguities: tuple[str, ...]) -> Array:
-    """The phase [rad], 0 where the modulus is 0; if a constant is free, it is the one with which sum o > 0.
+    """Return the phase [rad] with a definite constant, and 0 where the modulus is 0.
 
-    That is known to a turn: the mean of the phase, weighted with the modulus, then lies in [-pi, pi].
+    If a constant is free, it is chosen so that sum o > 0. This leaves whole turns undetermined; they are chosen so that
+    the mean of the phase, weighted with the modulus, lies in [-pi, pi].
+
+    Args:
+        modulus: (sample, *spatial).
+        phase: [rad], of the same shape.
+        ambiguities: the allowed transformations.
     """
     xp = modulus.__array_namespace__()
     if "constant" in ambiguities:
@@ -109,22 +130,27 @@ def counted(modulus: Array, phase: Array, ambiguities: tuple[str, ...]) -> Array
 
 
 def _sum(values: Array) -> Array:
-    """Sum of each sample, over one axis: NumPy's bits do not depend on the batch."""
+    """Return the sum of each sample, over one axis, so that NumPy's bits do not depend on the batch."""
     return values.reshape(len(values), -1).sum(axis=-1)
 
 
 def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
-    """The one of all waves o that have this far field which is agreed upon: (modulus, phase), each (sample, y, x).
+    """Return the canonical one of all waves o that have the same far field: (modulus, phase), each (sample, y, x).
 
-    Constant: sum o > 0. Twin: that with q > 0, dy and dx from the centroid of the modulus, r^2 = dy^2 + dx^2,
+    The constant is chosen so that sum o > 0. Of the twins, the one with q > 0 is chosen. With dy and dx measured from
+    the centroid of the modulus and r^2 = dy^2 + dx^2,
 
         q = Im sum o r^2 / sum |o| r^2 + Re sum o dy r^2 / sum |o| r^3
 
-    for with that constant the twin has -q: the first term tells how the phase bends, the second how the shape leans.
-    Centred: moved by whole pixels until the centroid is nearest to pixel N//2 (half a pixel: beyond it); if the object
-    would then cross the border of the frame, as near as it can. The phase lies in -pi..pi, 0 where the modulus is.
+    because with this constant the twin has -q. The first term measures how the phase is curved, the second how the
+    shape leans to one side. The object is then centred: it is shifted by whole pixels until the centroid is nearest to
+    pixel N//2 (a centroid half-way between two pixels is rounded up). If the object would then cross the
+    border of the frame, it is shifted only as far as it stays inside. The phase lies in -pi..pi, and is 0 where the
+    modulus is 0.
 
-    modulus: 0 outside an object that does not cross the border. NumPy, float64 or float32; sample by sample.
+    Args:
+        modulus: (sample, y, x), 0 outside of an object that does not cross the border. NumPy, float64 or float32.
+        phase: [rad], of the same shape.
     """
     rows = [_canonical(m, p) for m, p in zip(modulus, phase, strict=True)]
     first, second = (np.array([row[k] for row in rows], like) for k, like in enumerate((modulus.dtype, phase.dtype)))
@@ -146,7 +172,7 @@ def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
 
 def _step(modulus: Array, axis: int) -> int:
-    """Pixels along an axis that bring the centroid to the middle, and nothing across the border."""
+    """Return the shift in pixels along an axis that centres the centroid but moves nothing across the border."""
     line = modulus.sum(axis=1 - axis, dtype=float)
     held = np.flatnonzero(line)
     wanted = len(line) // 2 - math.floor(float((line * np.arange(len(line))).sum() / line.sum()) + 0.5 + EVEN)
@@ -154,7 +180,7 @@ def _step(modulus: Array, axis: int) -> int:
 
 
 def _leaning(modulus: Array, wave: Array) -> float:
-    """q: 0 if both terms are so but for rounding."""
+    """Return q of `canonical`; 0 if it vanishes but for rounding."""
     y, x = (np.arange(n, dtype=float) for n in modulus.shape)
     total = modulus.sum()
     dy, dx = (y - (modulus.sum(axis=1) * y).sum() / total)[:, None], x - (modulus.sum(axis=0) * x).sum() / total

@@ -266,5 +266,5 @@ def test_what_does_not_belong_together_is_refused() -> None:
         align(task, {"mask": values["t0"]}, values)
     with pytest.raises(ValueError, match=r"differ: both must be \(sample, \*spatial\)"):
         align(task, values, {name: value[:1] for name, value in values.items()})
-    with pytest.raises(ValueError, match="a window needs one grid for all"):
+    with pytest.raises(ValueError, match="all must lie on one grid"):
         align(task, values, values, np.ones((6, 5)))

@@ -59,7 +59,9 @@ def test_damage_is_found_and_healed(generate: Command, dataset: Command, key: st
     assert dataset("verify", "toy.zarr")[0] == 0
 
 
-@pytest.mark.parametrize(("lost", "what"), [("toy.zarr.run", "every sample"), ("nothing", "what is damaged")])
+@pytest.mark.parametrize(
+    ("lost", "what"), [("toy.zarr.run", "every sample"), ("nothing", "repairs the damaged shards")]
+)
 def test_the_remedies_that_are_named_heal(generate: Command, dataset: Command, lost: str, what: str) -> None:
     generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     before = files("toy.zarr")
@@ -80,7 +82,7 @@ def test_swapped_units_are_found(generate: Command, dataset: Command) -> None:
     damage_swap(Path("toy.zarr/train/blurred/c/0/0"))
     code, out, _ = dataset("verify", "toy.zarr")
     assert code == 1
-    assert "train samples 0:16: 16 samples differ from their digest, first 0" in out
+    assert "train samples 0:16: 16 samples differ from their digest, the first is 0" in out
 
 
 @pytest.mark.parametrize("key", ["train/zarr.json", "train/blurred/zarr.json", "test/height/zarr.json"])
@@ -107,7 +109,7 @@ def test_a_lost_root_is_made_again_from_the_receipts(generate: Command, monkeypa
     root.write_bytes(b"{")
     code, _, err = generate(*command)
     assert code == 2
-    assert "delete that one file" in err
+    assert "delete this file" in err
     assert root.read_bytes() == b"{"
     root.unlink()
     monkeypatch.setattr(layout, "SECONDS", layout.SECONDS / 1000)  # a machine so slow that it would cut otherwise

@@ -18,7 +18,7 @@ from tests.conftest import TOY_TASK, Command, files, refused
 
 TIE = ("--task", "tie", "--n", 2, "--validation", 0, "--test", 3, "--out", "tie.zarr", "--scheduler", "synchronous")
 SETTINGS = ("--set", "image_size=24", "supersampling=1", "misalignment=none")
-SETTINGS = ("--set", "cutoff=0.004", "floor=0.1", "offset=none")
+TUNED = ("--set", "cutoff=0.004", "floor=0.1", "offset=none")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     store, guess = str(folder / "tie.zarr"), str(folder / "guess.zarr")
     assert generate([str(arg) for arg in (*TIE[:8], "--out", store, *TIE[10:], *SETTINGS)]) == 0
-    assert infer(["--data", store, "--method", "tie", *SETTINGS, "--out", guess]) == 0
+    assert infer(["--data", store, "--method", "tie", *TUNED, "--out", guess]) == 0
     return folder
 
 
@@ -188,20 +188,20 @@ def test_other_files_are_left_alone(made: Path, dataset: Command) -> None:
     assert out("mine") == ["test_0000_phase.npy"]
     refused(dataset(*args, "mine/test_0000_phase.npy"), "is a file")
     assert dataset(*args, "out")[0] == 0
-    refused(dataset(*args, "out", "--samples", "0:1"), "--out out: holds another export")
+    refused(dataset(*args, "out", "--samples", "0:1"), "--out out: already holds another export")
 
 
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
         (("--fields", "phse"), "--fields phse: no such field; did you mean phase?"),
-        (("--fields", "defocus"), "is a parameter: it stands in parameters.csv"),
-        (("--fields", "error"), "--fields error: is for predictions, with --data"),
+        (("--fields", "defocus"), "is a parameter; every export lists it in parameters.csv"),
+        (("--fields", "error"), "--fields error: needs predictions, and their dataset"),
         (("--limits", "phse=0:1"), "--limits phse: no such field among those exported; did you mean phase?"),
         (("--limits", "phase=3:-3"), "must be FIELD=LOW:HIGH with LOW below HIGH"),
         (("--limits", "phase"), "must be FIELD=LOW:HIGH"),
         (("--limits", "phase=nan:1"), "must be FIELD=LOW:HIGH"),
-        (("--samples", "0:9"), "--samples 0:9: test has 3"),
+        (("--samples", "0:9"), "--samples 0:9: must lie within 0:3"),
         (("--samples", "2"), "must be A:B"),
         (("--samples", "2:1"), "--samples 2:1"),
         (("--split", "validation"), "--split validation"),
@@ -218,6 +218,6 @@ def test_mistakes_with_predictions(made: Path, dataset: Command, generate: Comma
     assert generate(*TOY_TASK, "--n", 2, "--out", "toy.zarr")[0] == 0
     export = ("export", made / "guess.zarr", "--format", "npy", "--out", "out")
     refused(dataset(*export, "--data", "toy.zarr"), "--data toy.zarr", "predictions for another dataset")
-    refused(dataset(*export, "--split", "train"), "--split train", "holds predictions for test")
-    refused(dataset(*export, "--fields", "error"), "--fields error: is for predictions, with --data")
+    refused(dataset(*export, "--split", "train"), "--split train", "holds predictions of the split test")
+    refused(dataset(*export, "--fields", "error"), "--fields error: needs predictions, and their dataset")
     refused(dataset("export", "none.zarr", "--format", "npy"), "none.zarr: no dataset here")

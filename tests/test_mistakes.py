@@ -77,7 +77,7 @@ SCHEMA = [
     ("TASK =", "import nothing_like_it\nTASK =", "line {line}: ModuleNotFoundError: No module named 'nothing_like_it'"),
     ("TASK =", "TASK = =", "line {line}: SyntaxError: invalid syntax"),
     ("TASK =", "TASK = Tusk or", "line {line}: NameError: name 'Tusk' is not defined"),
-    ('"mine"', '"mime"', "TASK.name = 'mime': must be that of the file, 'mine'"),
+    ('"mine"', '"mime"', "TASK.name = 'mime': must be the name of the file, 'mine'"),
     ('"1", "input"', '"1", "inputs"', "line 14: 'inputs': must be one of input, target"),
     ('("sample",), "float32"', '"sample", "float32"', "line 18: 'sample': must be a tuple"),
     (
@@ -97,19 +97,19 @@ SCHEMA = [
         "phases must name the targets to which constant and ramp are added",
     ),
     (GRIDS, 'grids=(Grid(("q",)),)', "TASK.grids: no field has the dimension q"),
-    (GRIDS, 'grids=(Grid(("x",)), Grid(("x",)))', "TASK.grids: x must be of one grid alone"),
-    (GRIDS, 'grids=(Grid(("x",), of=("edge",)),)', "of ('edge',): edge must be a dimension of another grid"),
-    (GRIDS, 'grids=(Grid(("x",), of=("edge", "x")),)', "must have as many dimensions, at least one"),
-    (GRIDS, f'{GRIDS}, slices=("x",)', "TASK.slices: x must be a dimension of a field, and of no grid"),
+    (GRIDS, 'grids=(Grid(("x",)), Grid(("x",)))', "TASK.grids: x must belong to one grid only"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge",)),)', "of=('edge',): edge must be a dimension of another grid"),
+    (GRIDS, 'grids=(Grid(("x",), of=("edge", "x")),)', "must have the same number of dimensions"),
+    (GRIDS, f'{GRIDS}, slices=("x",)', "TASK.slices: x must be a dimension of a field and must not belong to a grid"),
     (GRIDS, f'{GRIDS}, slices=("edge",)', "TASK.slices: target line must have the dimensions edge"),
     ("TASK =", "IMPORT = 1\nTASK =", "IMPORT: must be Import(...)"),
     ("TASK =", imported('roots=("line",)'), "IMPORT.roots: field line has the role target, must be input"),
     ("TASK =", imported('needs=("hight",)'), "IMPORT.needs: the schema has no field 'hight'; did you mean height?"),
     ("TASK =", imported('usual={"line": (0, 1)}'), "IMPORT.usual: field line has the role target, must be parameter"),
     ("TASK =", imported('follows={"position": "lime"}'), "IMPORT.follows: the schema has no field 'lime'"),
-    ('"1", "input"', '"1", "auxiliary"', "one must have the role input"),
-    ('"1", "target"', '"1", "auxiliary"', "one must have the role target"),
-    ('("sample",), "float32"', '("x",), "float32"', "field height: with the role parameter, must have `sample`"),
+    ('"1", "input"', '"1", "auxiliary"', "one field must have the role input"),
+    ('"1", "target"', '"1", "auxiliary"', "one field must have the role target"),
+    ('("sample",), "float32"', '("x",), "float32"', "field height: a field of role parameter must have `sample`"),
 ]
 
 
@@ -165,7 +165,7 @@ GENERATOR = [
     ('    return {"line"', '    {"line"', "simulate must return a dict of arrays by field"),
     ('{"line": line,', '{"line": line.tolist(),', "simulate must return a dict of arrays by field"),
     ('{"line": line,', "{", "missing fields: line"),
-    ('{"line": line,', '{"line": line[:1],', "fields of unlike numbers of samples"),
+    ('{"line": line,', '{"line": line[:1],', "fields have different numbers of samples"),
     ('{"line": line,', '{"line": line[:, 1:],', "line: shape (32,) per sample, must be (33,)"),
     ('{"line": line,', '{"line": line.astype(float),', "line: dtype float64, must be float32"),
     ("    return measured", "    measured", "measure must return a dict of arrays by field"),
@@ -249,7 +249,7 @@ def test_a_derived_input_reads_its_fields_alone(author: Author) -> None:
     told(
         lambda name: Features(find_task(name), find_learn(name), "line", (), {"line": AS_IT_IS}, {"x": 33}).inputs,
         "training/tasks",
-        "in <lambda>: KeyError: 'height'; it is given blurred",
+        "in <lambda>: KeyError: 'height'; it receives blurred",
     )
 
 
@@ -307,7 +307,7 @@ def test_inference(old: str, new: str, said: str, author: Author) -> None:
 SOLVED = [
     ('{"lime": fields["blurred"]}', "identity must return a dict of arrays, with line"),
     ('{"line": fields["blurred"] @ 1}', "mine.py, line {line}, in identity: ValueError: matmul"),
-    ('{"line": fields["height"]}', "in identity: KeyError: 'height'; it is given blurred: name what else it reads in"),
+    ('{"line": fields["height"]}', "in identity: KeyError: 'height'; it receives blurred: name further fields in"),
     ('fields["blurred"]', "identity must return a dict of arrays, with line"),
     ('{"line": fields["blurred"][1:]}', "identity returned line (3, 33) float32, must be ('sample', 'x') = (4, 33)"),
     ('{"line": fields["blurred"][:, 1:]}', "identity returned line (4, 32) float32"),

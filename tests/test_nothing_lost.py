@@ -170,7 +170,7 @@ def test_a_split_of_another_format_is_one_line(toy: Path, dataset: Command, infe
     zarr.open_group(toy / "test", zarr_format=2)
     code, out, err = dataset("validate", toy)
     assert (code, err) == (1, "")
-    assert "test: no readable group" in out
+    assert "test: the group cannot be read" in out
     assert dataset("verify", toy)[0] == 1
     refused(infer(*INFER), "cannot be read")
 

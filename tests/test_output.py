@@ -364,7 +364,7 @@ def test_pictures_do_not_replace_other_files(generate: Command, dataset: Command
     Path("raw.png").write_text("mine")
     before = files(".")
     refused(dataset("preview", "toy.zarr", "--out", "raw.tif"), "must end in .png")
-    refused(dataset("preview", "toy.zarr", "--out", "raw.png"), "holds something other than a PNG")
+    refused(dataset("preview", "toy.zarr", "--out", "raw.png"), "already exists and is not a PNG file")
     assert files(".") == before
     assert dataset("preview", "toy.zarr", "--out", "new.png")[0] == 0
     assert dataset("preview", "toy.zarr", "--out", "new.png")[0] == 0

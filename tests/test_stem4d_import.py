@@ -125,7 +125,7 @@ def test_the_sampling_of_a_probe_is_seen_in_its_disk(name: str) -> None:
     if name in ("stronger", "filling", "faint"):  # the specimen, or noise, leaves no edge
         return
     for factor in (0.85, 1.15) if name in ("small", "strong") else (0.85, 0.9, 1.1, 1.15):
-        with pytest.raises(UserError, match=r"bright disk has a radius .* same sampling; resample"):
+        with pytest.raises(UserError, match=r"bright disk has a radius .* must be the same; resample"):
             refuse_other_disk(amplitude, resampled(probe, factor))
 
 
@@ -163,22 +163,22 @@ def test_the_disk_of_a_flat_pattern_is_its_area() -> None:
 @pytest.mark.parametrize(
     ("change", "beside", "parts"),
     [
-        ({"counts": -np.ones((4, 32, 32))}, (), ["counts below 0, as far as -1", "set them to 0"]),
+        ({"counts": -np.ones((4, 32, 32))}, (), ["counts are below 0, the lowest is -1", "set them to 0"]),
         ({"counts": np.ones((4, 30, 30))}, (), ["(30, 30)", "multiple of 4"]),
         ({"counts": np.ones((4, 32, 28))}, (), ["(32, 28)", "square"]),
         ({"probe": np.ones((16, 16), complex)}, BESIDE, ["probe.npy", "(16, 16)", "py 32, px 32"]),
-        ({"probe": np.zeros((32, 32), complex)}, BESIDE, ["probe", "is dark"]),
+        ({"probe": np.zeros((32, 32), complex)}, BESIDE, ["probe", "is 0 everywhere"]),
         ({"probe": np.eye(32, k=20) + 0j}, BESIDE, ["dark in the middle"]),
         ({"position": np.ones((29, 2))}, BESIDE, ["position.npy", "(29, 2)", "sample 30"]),
         ({"position": np.ones((30, 3))}, BESIDE, ["position", "y and x in nm"]),
         ({"position": np.full((30, 2), np.nan)}, BESIDE, ["position", "finite"]),
         ({"probe": "wider"}, BESIDE, ["probe", "bright disk", "resample"]),
         ({"position": "pixels"}, BESIDE, ["position", "nm apart", "must be nearer", "pixels times sampling"]),
-        ({"position": "metres"}, BESIDE, ["position", "must lie farther apart; give y, x and sampling in nm"]),
+        ({"position": "metres"}, BESIDE, ["position", "less than a pixel of"]),
         ({"position": "far"}, OBJECT, ["position 4 at", "outside the object of 40x38 pixels", "larger object"]),
         ({"position": "before"}, OBJECT, ["position 0", "outside the object", "shift the positions"]),
         ({"scan": np.full(30, 2, np.int32)}, (*OBJECT, "scan=scan.npy"), ["scan 2", "holds 1", "counted from 0"]),
-        ({"counts": -np.ones((6, 5, 32, 32))}, (), ["counts below 0, as far as -1"]),
+        ({"counts": -np.ones((6, 5, 32, 32))}, (), ["counts are below 0, the lowest is -1"]),
         ({"counts": np.ones((6, 5, 30, 30))}, (), ["(30, 30)", "multiple of 4"]),
         ({"counts": np.ones((6, 5, 32, 28))}, (), ["(32, 28)", "square"]),
         ({}, ("--with", "positions=position.npy"), ["positions", "did you mean position"]),

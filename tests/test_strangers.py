@@ -78,7 +78,7 @@ def test_no_stored_recipe_names_a_file(task: str, names: tuple[str, ...], genera
         store, said = store_of(task, recipe), f"its recipe names a file of this machine, {'.'.join(names)} = {place};"
         with pytest.raises(UserError) as error:
             recompute(store, 1.0, Path("inputs"))
-        assert f"{store}: {said} a stored recipe may hold hashes alone (--inputs DIR finds" in str(error.value)
+        assert f"{store}: {said} a stored recipe must hold only hashes (--inputs DIR finds" in str(error.value)
     for more in ((), ("--inputs", "inputs"), ("--set", f"{names[0]}=none"), ("--plan",), ("--describe",)):
         refused(generate("--from", store, "--out", "new.zarr", *more), f"--from {store}: {said}")
     assert not Path("new.zarr").exists()
@@ -111,7 +111,7 @@ class Deep(Settings):
 )
 def test_a_path_is_seen_in_whatever_holds_it(data: dict[str, Any]) -> None:
     make(Deep, data, [])  # as its owner may
-    with pytest.raises(UserError, match=r"path = s; a stored recipe may hold hashes alone"):
+    with pytest.raises(UserError, match=r"path = s; a stored recipe must hold only hashes"):
         refuse_paths(Deep, data, "x")
 
 

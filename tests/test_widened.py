@@ -186,8 +186,8 @@ def test_the_width_of_pixels_is_kept_without_an_import(dataset: Command) -> None
     files = ("--from", "low=low.tif", "guide=guide.tif")
     code, said, _ = dataset("import", "--task", "toy_fusion", *files, "--out", "a.zarr")
     assert code == 0
-    assert "left out" not in said
+    assert "not stored" not in said
     np.testing.assert_allclose(xr.open_zarr("a.zarr/test").sampling, [0.2], rtol=1e-6)
     code, said, _ = dataset("import", "--task", "toy_labels", "--from", "guide.tif", "--out", "b.zarr")
     assert code == 0
-    assert "pixels of 0.2 x 0.2 nm in the files: left out, since TASK.grids of toy_labels names" in said
+    assert "pixels of 0.2 x 0.2 nm in the files: not stored, since TASK.grids of toy_labels names" in said

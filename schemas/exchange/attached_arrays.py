@@ -1,4 +1,4 @@
-"""What goes with a measurement as arrays from files: `name=file`, the positions of a scan or its probe."""
+"""Arrays that belong to a measurement, such as scan positions or the probe, read from files given as `name=file`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,25 @@ from schemas.task import Field, Task
 
 @dataclass(frozen=True)
 class Beside:
-    """Arrays by field, what their files state, and where they come from."""
+    """Arrays given by name, with the metadata of their files."""
 
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    known: dict[str, Known] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # by field
+    known: dict[str, Known] = field(default_factory=dict)  # by field, parameters that its file states
     sources: list[SourceFile] = field(default_factory=list)
 
 
 def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) -> Beside:
-    """The arrays of `name=file` texts; lengths that only they know are added to `sizes`. UserError: they do not fit."""
+    """Read the arrays of `name=file` texts.
+
+    Args:
+        task: the task.
+        texts: the values of `--with`.
+        sizes: length of each dimension. Lengths that only these arrays have are added.
+        samples: number of samples.
+
+    Raises:
+        UserError: a name is unknown, or an array does not fit the task or the images.
+    """
     known = {one.name: one for one in task.of("parameter", "auxiliary")}
     found = Beside()
     for one, file in assigned("--with", texts, known, "field", "name=file"):
@@ -39,16 +49,16 @@ def _fitting(one: Field, path: str, values: np.ndarray, sizes: dict[str, int], s
     wanted = tuple(lengths.get(dim, n) for dim, n in zip(one.dims, values.shape, strict=False))
     if values.shape != wanted or values.ndim != len(one.dims):
         shown = ", ".join(f"{dim} {lengths[dim]}" if dim in lengths else dim for dim in one.dims)
-        raise UserError(f"{path}: shape {values.shape}; {one.name} must be ({shown}): give as many as there are")
+        raise UserError(f"{path}: shape {values.shape}; {one.name} must be ({shown}); give an array of this shape")
     if values.dtype.kind not in "biufc" or (values.dtype.kind == "c") > (np.dtype(one.dtype).kind == "c"):
-        raise UserError(f"{path}: holds {values.dtype}; {one.name} is {one.dtype}")
+        raise UserError(f"{path}: holds {values.dtype}; {one.name} must be {one.dtype}; convert the array")
     with np.errstate(over="ignore", invalid="ignore"):
         array = values.astype(one.dtype)
     if not np.isfinite(array).all():
         raise UserError(
-            f"{path}: not all values of {one.name} are finite numbers; mend them, or leave such samples out"
+            f"{path}: not all values of {one.name} are finite numbers; correct them, or leave these samples out"
         )
     if array.dtype.kind in "biu" and not np.array_equal(array, values):
-        raise UserError(f"{path}: {one.name} is {one.dtype}, it holds values that are none; mend them")
+        raise UserError(f"{path}: {one.name} must be {one.dtype}, but some values do not fit in it; correct them")
     sizes |= {dim: n for dim, n in zip(one.dims, values.shape, strict=True) if dim != "sample"}
     return array

@@ -1,4 +1,4 @@
-"""Real measurements in, pictures out: the command lines `dataset import` and `dataset export`."""
+"""Command lines `dataset import` (measurements to a dataset) and `dataset export` (images to files)."""
 
 import argparse
 import math
@@ -13,12 +13,12 @@ FORMATS = ("npy", "tiff", "mat", "png")
 
 
 def importing(verbs: Any) -> None:
-    """Add the verb `import`."""
-    about = "Make a dataset (split test, no targets) of measured images, for `infer`."
+    """Add the command `import` to the parser of `dataset`."""
+    about = "Make a dataset from measured images, for `infer`. It has the split test alone, and no targets."
     parser: Parser = verbs.add_parser(
-        "import", help="a dataset of measured images", description=about, allow_abbrev=False
+        "import", help="make a dataset from measured images", description=about, allow_abbrev=False
     )
-    parser.add_argument("--task", required=True, metavar="NAME", help="what is measured, for example tie")
+    parser.add_argument("--task", required=True, metavar="NAME", help="kind of measurement, for example tie")
     parser.add_argument(
         "--from",
         dest="groups",
@@ -26,62 +26,62 @@ def importing(verbs: Any) -> None:
         action="append",
         required=True,
         metavar="FILE[:ARRAY]",
-        help="TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...: one image a file in the order of planes, or a stack; "
-        "once per sample",
+        help="files of one sample (TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...): one image per file in the order "
+        "of the planes, or one stack; repeat --from for each sample",
     )
     several(
         parser,
         "--set",
         "NAME=VALUE",
-        "parameters, in the task's units: defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
+        "parameters in the units of the task, for example defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
     )
     several(
         parser,
         "--with",
         "NAME=FILE",
-        "arrays that go with it, in the task's units: position=positions.npy probe=probe.npy",
+        "more arrays in the units of the task, for example position=positions.npy probe=probe.npy",
         dest="arrays",
     )
     held = parser.add_mutually_exclusive_group()
     for what, about in (
-        ("counts", "amplitudes are their square roots"),
-        ("amplitudes", "also if all are whole numbers"),
+        ("counts", "the files hold electron counts; their square roots are stored"),
+        ("amplitudes", "the files already hold amplitudes; needed only if all values are whole numbers"),
     ):
-        held.add_argument(
-            f"--{what}", dest="holds", action="store_const", const=what, help=f"of patterns: files hold {what}: {about}"
-        )
-    parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="their order in the files: plane,y,x")
-    parser.add_argument("--beam", type=_beam, metavar="N|mean", help="counts of the incident beam: divides")
-    parser.add_argument("--out", type=local, default=Path("measured.zarr"), metavar="STORE", help="(measured.zarr)")
-    parser.add_argument("--overwrite", action="store_true", help="replace another import of the same files")
+        held.add_argument(f"--{what}", dest="holds", action="store_const", const=what, help=f"for patterns: {about}")
+    parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="order of the axes, such as plane,y,x")
+    beam = "counts per pixel of the incident beam, by which intensities are divided; mean: each image by its own mean"
+    parser.add_argument("--beam", type=_beam, metavar="N|mean", help=beam)
+    out = "dataset to write (default: measured.zarr)"
+    parser.add_argument("--out", type=local, default=Path("measured.zarr"), metavar="STORE", help=out)
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier import of the same files")
     parser.set_defaults(run=_import)
 
 
 def exporting(verbs: Any) -> None:
-    """Add the verb `export`."""
-    about = "Write images of a dataset, or of predictions made by `infer`, as files: one per sample and field."
-    parser: Parser = verbs.add_parser("export", help="images as files", description=about, allow_abbrev=False)
-    parser.add_argument("path", type=local, help="the store: a dataset or predictions")
-    parser.add_argument("--format", required=True, choices=FORMATS, help="of the files")
+    """Add the command `export` to the parser of `dataset`."""
+    about = "Write the images of a dataset, or of predictions from `infer`, to files: one per sample and field."
+    parser: Parser = verbs.add_parser("export", help="write images to files", description=about, allow_abbrev=False)
+    parser.add_argument("path", type=local, help="the dataset or predictions")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="format of the files")
     parser.add_argument(
-        "--fields", nargs="+", metavar="NAME", help="(inputs and targets; of predictions all, and error)"
+        "--fields", nargs="+", metavar="NAME", help="(default: inputs and targets; predictions: all, and their errors)"
     )
-    parser.add_argument("--split", help="train, validation or test (test; of predictions theirs)")
-    parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="from A to before B (all)")
+    parser.add_argument("--split", help="train, validation or test (default: test; predictions: their own)")
+    parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="A to B-1 (default: all)")
     several(
         parser,
         "--limits",
         "FIELD=LOW:HIGH",
-        "cut values there; of png, black and white (the least and greatest value of what is exported)",
+        "clip the values of a field; for png, black and white (default: the lowest and highest exported value)",
         type=_limits,
     )
     parser.add_argument(
         "--data",
         type=local,
         metavar="STORE",
-        help="the dataset of these predictions; needed to export error = prediction - truth",
+        help="the dataset that these predictions belong to; needed to export error = prediction - truth",
     )
-    parser.add_argument("--out", type=local, metavar="FOLDER", help="(<store>-<format>)")
+    parser.add_argument("--out", type=local, metavar="FOLDER", help="folder to write (default: <store>-<format>)")
     parser.set_defaults(run=_export)
 
 
@@ -91,14 +91,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _beam(text: str) -> str:
     if text != "mean" and not 0 < number(text) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be counts per pixel, more than 0, or mean")
+        raise argparse.ArgumentTypeError(f"{text}: must be the counts per pixel, more than 0, or the word mean")
     return text
 
 
 def _rows(text: str) -> tuple[int, int | None]:
     first, colon, last = text.partition(":")
     if not (colon and all(part.isascii() and part.isdigit() for part in (first or "0", last or "0"))):
-        raise argparse.ArgumentTypeError(f"{text}: must be A:B, two whole numbers from 0, or A: or :B")
+        raise argparse.ArgumentTypeError(f"{text}: must be A:B, A: or :B with whole numbers from 0, for example 0:10")
     return int(first or 0), int(last) if last else None
 
 
@@ -117,18 +117,18 @@ def _import(args: argparse.Namespace) -> int:
 
     task = find_task(args.task)
     if args.beam and find_import(task.name).beam is None:
-        raise UserError(f"--beam {args.beam}: no input of task {task.name} is relative to a beam; leave it out")
+        raise UserError(f"--beam {args.beam}: the inputs of task {task.name} are not relative to a beam; leave it out")
     out = output("--out", args.out)
     measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
     manifest, written = store(measurement, out, overwrite=args.overwrite)
     for note in measurement.notes:
         print(printable(note))
-    print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; there already'}"))
+    print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; already imported'}"))
     return 0
 
 
 def _summary(manifest: Any, measurement: Any) -> str:
-    """What was imported, with the parameters of the first sample."""
+    """Return one line on the imported samples, with the parameters of the first one."""
     count = manifest.samples["test"]
     sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
     first = (

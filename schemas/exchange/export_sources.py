@@ -1,4 +1,4 @@
-"""Where images for an export come from: a split of a dataset, or predictions and their errors, if the truth is given.
+"""Sources of images for an export: a split of a dataset, or predictions, with their errors if the truth is given.
 
 error = prediction - truth
 """
@@ -23,32 +23,46 @@ type Rows = Callable[[slice, tuple[Field, ...]], Arrays]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Fields of one split."""
+    """The fields of one split, ready for export."""
 
     path: Path
     task: str
     grids: tuple[Grid, ...]
-    digest: str  # of the samples
+    digest: str  # digest of the samples
     split: str
     samples: int
-    shard: int  # samples that are read at once
-    fields: dict[str, Field]  # all that can be exported
-    default: list[str]  # those that are
+    shard: int  # number of samples that are read at once
+    fields: dict[str, Field]  # fields that can be exported
+    default: list[str]  # names of the fields that are exported by default
     parameters: tuple[Field, ...]
-    rows: Rows  # values of some of these fields, for some samples
+    rows: Rows  # function that reads some samples of some of these fields
 
 
 def pixel(gallery: Gallery, field: Field) -> tuple[str, ...]:
-    """Return the parameters with the width of the field's pixels; none where it is not stated."""
+    """Return the names of the parameters with the pixel widths of a field; empty if the task names none.
+
+    Args:
+        gallery: the source.
+        field: the field.
+    """
     return next((grid.sampling for grid in gallery.grids if set(grid.dims) & set(field.dims)), ())
 
 
 def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
-    """UserError: neither a dataset nor predictions, no samples in the split, or predictions for another dataset."""
+    """Open a dataset or predictions for export.
+
+    Args:
+        path: the dataset or predictions.
+        split: name of the split; None: test, or the split of the predictions.
+        data: the dataset that the predictions belong to, for their errors; or None.
+
+    Raises:
+        UserError: the path holds neither; or the split has no samples; or the predictions belong to another dataset.
+    """
     if predictions.METADATA.stands_at(path):
         return _of_predictions(path, split, data)
     if data is not None:
-        raise UserError(f"--data {data}: is for predictions, {path} holds none; leave it out")
+        raise UserError(f"--data {data}: is for predictions, but {path} holds none; leave it out")
     return _of_dataset(path, split or "test")
 
 
@@ -82,8 +96,8 @@ def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arr
 def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery:
     found = predictions.read_predictions(path)
     if split not in (None, found.split):
-        raise UserError(f"--split {split}: {path} holds predictions for {found.split}; leave it out")
-    numbers = tuple(field for field in found.targets if len(field.dims) == 1)  # a column each
+        raise UserError(f"--split {split}: {path} holds predictions of the split {found.split}; leave it out")
+    numbers = tuple(field for field in found.targets if len(field.dims) == 1)  # columns of the table, not images
     targets = {field.name: field for field in found.targets if field not in numbers}
     alone = Gallery(
         path=path,
@@ -108,7 +122,7 @@ def _chosen(values: Arrays, fields: tuple[Field, ...]) -> Arrays:
 def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> Gallery:
     manifest = read_manifest(data)
     if manifest.root_digest != found.dataset_digest:
-        raise UserError(f"--data {data}: {alone.path} holds predictions for another dataset; give that one")
+        raise UserError(f"--data {data}: {alone.path} holds predictions for another dataset; give that dataset")
     truth = _of_dataset(data, found.split)
     errors = _errors({name: field for name, field in alone.fields.items() if name in truth.fields})
 
@@ -120,14 +134,14 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
         known = truth.rows(rows, tuple(field for field in fields if field in truth.parameters))
         return _chosen(known | predicted | made, fields)
 
-    found_too = {field.name for field in alone.parameters}  # numbers that are predicted
+    found_too = {field.name for field in alone.parameters}  # predicted numbers
     parameters = (*alone.parameters, *(field for field in truth.parameters if field.name not in found_too))
     made = {key: _error_field(alone.fields[name], key) for key, name in errors.items()}
     return replace(alone, fields=alone.fields | made, default=[*alone.default, *made], parameters=parameters, rows=rows)
 
 
 def _errors(targets: dict[str, Field]) -> dict[str, str]:
-    """The target of each error; that of the first is called `error`, as its scores are called by their bare names."""
+    """Return the target of each error field. That of the first target is named `error`, the others `<target>_error`."""
     if not targets:
         return {}
     first, *others = targets
@@ -140,5 +154,5 @@ def _error_field(field: Field, name: str) -> Field:
 
 
 def _difference(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """In floating point: classes are unsigned."""
+    """Return prediction - truth in floating point, because classes are unsigned integers."""
     return predicted - true if true.dtype.kind in "fc" else predicted.astype(np.float32) - true.astype(np.float32)

@@ -1,7 +1,7 @@
-"""Images of a gallery as files that other programs open: one per sample and field, of PNG one per plane.
+"""Export of images to files that other programs open: one file per sample and field; PNG: one per plane.
 
-export.json     whose images these are, and which grey value of a PNG stands for which value
-parameters.csv  a row per sample
+export.json     source of the images; for PNG also the values that black and white stand for
+parameters.csv  one row per sample
 test_0003_phase.tif, test_0003_phase.json (beside .npy), test_0003_intensity_0.png
 """
 
@@ -27,10 +27,10 @@ from schemas.task import Field
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
 MARK = "export.json"
-BLOCK = 32  # samples read at once, at most
+BLOCK = 32  # samples that are read at once, at most
 
 type Limits = dict[str, tuple[float, float]]
-type Named = tuple[str, bytes]  # a file
+type Named = tuple[str, bytes]  # name and content of a file
 type Known = Mapping[str, tuple[float, ...]]  # parameters of a sample
 
 
@@ -42,9 +42,23 @@ def export(
     samples: tuple[int, int | None],
     limits: Limits,
 ) -> int:
-    """Write the files; returns how many images. The same export again changes nothing.
+    """Write the images of a gallery to files. The same export again changes nothing.
 
-    UserError: unknown fields, no such samples, values that the format cannot hold, or a folder of somebody else.
+    Args:
+        gallery: the source.
+        out: the folder.
+        kind: format of the files: npy, tiff, mat or png.
+        names: names of the fields; None: the default fields of the gallery.
+        samples: first sample, and end of the range; None as the end: all samples.
+        limits: by field, lowest and highest value; values beyond are clipped. For png, these are black and white.
+
+    Returns:
+        The number of images written.
+
+    Raises:
+        UserError: a field or a sample does not exist; or the format cannot hold the values; or the folder holds other
+            files.
+        Interrupted: the disk is full.
     """
     fields = _fields(gallery, names, kind)
     job = _Export(gallery, kind, fields, *_range(gallery, *samples), limits)
@@ -66,9 +80,9 @@ def export(
 def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[Field, ...]:
     for name in names or ():
         if name in {field.name for field in gallery.parameters}:
-            raise UserError(f"--fields {name}: is a parameter: it stands in parameters.csv of every export")
+            raise UserError(f"--fields {name}: is a parameter; every export lists it in parameters.csv; leave it out")
         if name == "error" and name not in gallery.fields:
-            raise UserError("--fields error: is for predictions, with --data DATASET that has targets")
+            raise UserError("--fields error: needs predictions, and their dataset with targets as --data DATASET")
         if name not in gallery.fields:
             raise UserError(f"--fields {name}: no such field{meant(name, gallery.fields)}")
     fields = tuple(gallery.fields[name] for name in dict.fromkeys(names or gallery.default))
@@ -81,28 +95,28 @@ def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[F
 def _range(gallery: Gallery, first: int, last: int | None) -> tuple[int, int]:
     last = gallery.samples if last is None else last
     if not 0 <= first < last <= gallery.samples:
-        raise UserError(f"--samples {first}:{last}: {gallery.split} has {gallery.samples:,}, give A:B within 0:that")
+        raise UserError(f"--samples {first}:{last}: must lie within 0:{gallery.samples} ({gallery.split})")
     return first, last
 
 
 @dataclass(frozen=True)
 class _Export:
-    """What is written: fields of the samples first:last."""
+    """One export: the fields of the samples first:last."""
 
     gallery: Gallery
     kind: str
     fields: tuple[Field, ...]
     first: int
     last: int
-    scale: Limits  # at which values of a field are cut; of PNG, black and white
+    scale: Limits  # by field, values at which it is clipped; for PNG, black and white
 
     def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
-        """Yield runs of samples, by the first of each."""
+        """Yield runs of samples: the first sample of each, and the values by field."""
         for start, stop in shard_ranges(self.last - self.first, min(self.gallery.shard, BLOCK)):
             yield self.first + start, self.gallery.rows(slice(self.first + start, self.first + stop), fields)
 
     def extremes(self) -> Limits:
-        """Return black and white of each field: as given, else the least and greatest value of all exported."""
+        """Return the values for black and white of each field: as given, else the lowest and highest exported value."""
         rest = tuple(field for field in self.fields if field.name not in self.scale and not field.classes)
         found: Limits = dict(self.scale)
         for _, values in self.blocks(rest) if rest else ():
@@ -112,7 +126,7 @@ class _Export:
         return found
 
     def mark(self) -> bytes:
-        """Return what this export is: the same words for the same files."""
+        """Return the content of export.json, which is the same for the same files."""
         content = {
             "drybeam_export": 1,
             "of": self.gallery.path.name,
@@ -126,7 +140,7 @@ class _Export:
         return (json.dumps(content, indent=2) + "\n").encode()
 
     def files(self) -> Iterator[Named]:
-        """Yield all files but the table, by name."""
+        """Yield the name and content of all files except the table."""
         parameters = self.gallery.parameters
         for start, values in self.blocks((*self.fields, *parameters)):
             for field in self.fields:
@@ -168,7 +182,7 @@ class _Export:
         )
 
     def table(self) -> bytes:
-        """Return a row per sample; a parameter of several values takes as many columns."""
+        """Return the content of parameters.csv: one row per sample, one column per value of a parameter."""
         text, parameters = io.StringIO(), self.gallery.parameters
         writer = csv.writer(text, lineterminator="\n")
         for start, values in self.blocks(parameters):
@@ -191,13 +205,13 @@ def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> d
 
 
 def _claim(out: Path, mark: bytes) -> None:
-    """Make a folder that of this export. UserError if it is somebody else's, or another export's."""
+    """Reserve a folder for this export. Raise UserError if it holds other files, or another export."""
     refuse_store("--out", out)
     there = read(out / MARK)
     if there is None and entries(out):
         raise UserError(f"--out {out}: holds other files; choose another folder")
     if there not in (None, mark):
-        raise UserError(f"--out {out}: holds another export; choose another folder")
+        raise UserError(f"--out {out}: already holds another export; choose another folder")
     sweep(out, deep=False)
     publish_if_changed(out / MARK, mark)
 

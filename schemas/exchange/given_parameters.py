@@ -1,4 +1,4 @@
-"""`--set name=value,value`: the parameters that a measurement comes with, as its author knows them."""
+"""Parameters of a measurement that the user gives as `--set name=value,value`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,25 @@ type Values = dict[str, tuple[float, ...]]
 
 
 def settable(task: Task) -> dict[str, Field]:
-    """What can be set: a number per sample, or one for each of its images, views and so on; or one for all samples."""
+    """Return the parameters that can be set, by name.
+
+    These are parameters with one number per sample, or with one number for each of its images, views and so on, and
+    constants that are one number.
+    """
     seen = {dim for field in task.of("input") for dim in field.dims}
     numbers = [field for field in task.fields if field.role == "parameter" or not field.dims]
     return {field.name: field for field in numbers if set(field.dims) <= seen}
 
 
 def widths(task: Task, name: str) -> dict[str, str]:
-    """Return the parameters that `TASK.grids` names for the width of an input's pixels, and what files call each."""
+    """Return the parameters for the pixel widths of an input, with the key that file metadata use for each.
+
+    `TASK.grids` names these parameters.
+
+    Args:
+        task: the task.
+        name: name of the input.
+    """
     found: dict[str, str] = {}
     for grid in task.grids:
         if set(grid.dims) <= set(task[name].dims):
@@ -32,7 +43,14 @@ def widths(task: Task, name: str) -> dict[str, str]:
 
 
 def stated(task: Task, known: Mapping[str, Known]) -> dict[str, tuple[float, ...]]:
-    """Return what files state of one sample. known: by input; the first counts, of widths the first on that grid."""
+    """Return the parameters of one sample that its files state.
+
+    If several files state a parameter, the first input counts; for a pixel width, the first input on its grid.
+
+    Args:
+        task: the task.
+        known: by input, the metadata of its files.
+    """
     inputs = [(one, widths(task, name)) for name, one in list(known.items())[::-1]]
     merged = {key: values for one, _ in inputs for key, values in one.items()}
     for mine in {mine for _, placed in inputs for mine in placed}:
@@ -43,7 +61,15 @@ def stated(task: Task, known: Mapping[str, Known]) -> dict[str, tuple[float, ...
 
 
 def parse(task: Task, texts: Sequence[str]) -> Values:
-    """Numbers by the name of the parameter; UserError for an unknown one, or for what is no number."""
+    """Return the numbers given for each parameter.
+
+    Args:
+        task: the task.
+        texts: the values of `--set`.
+
+    Raises:
+        UserError: a parameter is unknown, or a value is not a finite number.
+    """
     pairs = assigned("--set", texts, settable(task), "parameter", "name=value")
     return {field.name: tuple(_number(field, part) for part in value.split(",")) for field, value in pairs}
 
@@ -56,7 +82,7 @@ def _number(field: Field, text: str) -> float:
     with np.errstate(over="ignore"):
         if not (math.isfinite(number) and math.isfinite(np.float32(number))):
             raise UserError(
-                f"--set {field.name}: {text!r} is no finite number [{field.units}]; write {field.name}=1,2,3"
+                f"--set {field.name}: {text!r} is not a finite number [{field.units}]; write {field.name}=1,2,3"
             )
     return _checked(field, number)
 
@@ -64,7 +90,7 @@ def _number(field: Field, text: str) -> float:
 def _checked(field: Field, number: float) -> float:
     with np.errstate(over="ignore"):
         if not math.isfinite(np.float32(number)):
-            raise UserError(f"{field.name} = {number:g} [{field.units}]: no finite number; give --set {field.name}=...")
+            raise UserError(f"{field.name} = {number:g} [{field.units}]: not a finite number; give --set {field.name}=")
     if field.name in POSITIVE and number <= 0:
         raise UserError(f"{field.name} = {number:g} [{field.units}]: must be more than 0; give --set {field.name}=...")
     if np.dtype(field.dtype).kind in "iub" and number != np.dtype(field.dtype).type(int(number)):
@@ -73,17 +99,24 @@ def _checked(field: Field, number: float) -> float:
 
 
 def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samples: int) -> np.ndarray:
-    """One parameter of all samples, from the values of one sample (the same for all) or of all, one after another.
+    """Return one parameter of all samples as an array.
 
-    UserError: neither as many as a sample has, nor as many as all have.
+    Args:
+        field: the parameter.
+        values: the values of one sample, which then hold for all samples; or those of all samples, one after another.
+        sizes: length of each dimension.
+        samples: number of samples.
+
+    Raises:
+        UserError: the number of values is neither that of one sample nor that of all samples.
     """
     shape = field.shape(sizes)
     each = math.prod(shape)
     samples = samples if field.per_sample else 1
     if len(values) not in (each, samples * each):
-        per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one a sample"
+        per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one per sample"
         asked = f"{each}" + (f" or, for {samples} samples, {samples * each}" if samples > 1 else "")
-        raise UserError(f"{field.name}: {len(values)} values, the images have {per}: give {asked}")
+        raise UserError(f"{field.name}: has {len(values)} values, but the images have {per}; give {asked}")
     numbers = np.array([_checked(field, value) for value in values], dtype=field.dtype)
     rows = np.array(np.broadcast_to(numbers.reshape(-1, *shape), (samples, *shape)))
     return rows if field.per_sample else rows[0, ...]

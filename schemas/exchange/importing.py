@@ -1,6 +1,6 @@
-"""Measurements as a dataset: one split, `test`, without targets and without a recipe.
+"""Storage of measurements as a dataset: one split, `test`, without targets and without a recipe.
 
-The store is written beside its place and renamed whole: a process killed at any moment leaves none, or all of it.
+The store is written beside its place and then renamed. If the process is killed, there is either no store or all of it.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,20 @@ PACKAGES = ("drybeam", "numpy", "zarr", "tifffile", "h5py", "mrcfile", "scipy", 
 
 
 def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tuple[Manifest, bool]:
-    """Write a measurement; returns what stands there, and whether it was written now.
+    """Write a measurement as a dataset. If the same measurement is already there, nothing is written.
 
-    The same measurement again is left alone. UserError: the place holds something else. `overwrite` replaces another
-    import of the same files only: no other measurement can be made again.
+    Args:
+        measurement: the measurement.
+        out: place of the dataset.
+        overwrite: replace another import of the same files. Other measurements are never replaced, because they could
+            not be made again.
+
+    Returns:
+        The manifest of the dataset, and True if it was written now.
+
+    Raises:
+        UserError: the place holds something else, or cannot be written.
+        Interrupted: the disk is full.
     """
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
@@ -70,7 +80,7 @@ def _manifest(measurement: Measurement, leaves: bytes) -> Manifest:
 
 
 def _objects(manifest: Manifest, measurement: Measurement, leaves: bytes) -> Iterator[tuple[str, bytes]]:
-    """All objects by key, the root last."""
+    """Yield all objects with their keys, the root last."""
     described = metadata(manifest)
     arrays = {**measurement.arrays, **measurement.constants}
     arrays[LEAF.name] = digest.as_array(leaves)
@@ -91,22 +101,22 @@ def _same(stored: Manifest, asked: Manifest) -> bool:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Whatever is there and no dataset is somebody else's, and so is a place that `generate` has claimed."""
+    """Refuse a place that holds files but no dataset, or that `generate` uses."""
     destinations.refuse_file("--out", out)
     if exists(receipts_of(out)):
-        raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
+        raise UserError(f"--out {out}: holds a dataset made by `generate`; choose another place")
     if read(out / "zarr.json") is None and entries(out):
-        raise UserError(f"--out {out}: holds files that are no dataset; choose another place")
+        raise UserError(f"--out {out}: holds files that do not belong to a dataset; choose another place")
 
 
 def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: bool) -> None:
     if stored.origin != "measured":
-        raise UserError(f"--out {out}: is a dataset made by generate; choose another place")
+        raise UserError(f"--out {out}: holds a dataset made by `generate`; choose another place")
     if {source.sha256 for source in stored.sources} - {source.sha256 for source in asked.sources}:
         raise UserError(
-            f"--out {out}: holds a measurement from other files, which this import could not make again; "
+            f"--out {out}: holds a measurement from other files, which would be lost; "
             "choose another place, or remove it yourself"
         )
     if not overwrite:
-        raise UserError(f"--out {out}: holds another import of these files; choose another place, or --overwrite")
+        raise UserError(f"--out {out}: holds another import of these files; choose another place, or use --overwrite")
     destinations.refuse_strangers("--out", out, metadata(stored).keys(), "dataset import")

@@ -1,4 +1,4 @@
-"""Measurements from files: images in the order of samples and planes, and the parameters that go with them."""
+"""Reading of measurements from files: images in the order of samples and planes, and their parameters."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
@@ -18,9 +18,9 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Import, Raster, Task, find_import
 
-AGREE = 1e-3  # relative: values that files state, and differ by less, are the same
-NEAR = 0.01  # relative: what is set may differ from what the file states without a word
-PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam
+AGREE = 1e-3  # relative difference below which values in several files count as the same
+NEAR = 0.01  # relative difference between a set value and that of the file below which no warning is printed
+PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam; outside, a warning is printed
 MEAN = "mean"
 
 type Arrays = dict[str, np.ndarray]
@@ -29,24 +29,24 @@ type Held = Literal["counts", "amplitudes"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that is stored of it."""
+    """Everything about a measurement that is stored."""
 
     task: Task  # with the fields that are stored
     sizes: dict[str, int]
     arrays: Arrays  # with a leading axis of samples
     constants: Arrays
     sources: list[SourceFile]
-    notes: list[str]  # what its author should know
+    notes: list[str]  # warnings for the user
 
     @property
     def samples(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return len(next(iter(self.arrays.values())))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One input of one sample, and what its files state."""
+    """One input of one sample, and the parameters that its files state."""
 
     values: np.ndarray
     known: Mapping[str, tuple[float, ...]]
@@ -54,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Read:
-    """What was read of a file."""
+    """The content of one file."""
 
     path: Path
     picture: Picture
@@ -70,15 +70,24 @@ def measure(
     arrays: Sequence[str] = (),
     holds: Held | None = None,
 ) -> Measurement:
-    """The measurement of a task. groups: files of one sample each, or of several; texts: `name=value` settings.
+    """Read the measurement of a task from files.
 
-    axes: the order of the axes in the files; beam: counts of the incident beam, or "mean"; arrays: `name=file`; holds:
-    what the files of patterns hold, where it is said; the input is the square root of counts. UserError in one line for
-    whatever does not fit.
+    Args:
+        task: the task.
+        groups: files of one sample each, or of several samples.
+        texts: `name=value` texts that set parameters.
+        axes: order of the axes in the files; empty: that of the task.
+        beam: counts per pixel of the incident beam, or "mean": each image is divided by its own mean; empty: no
+            division.
+        arrays: `name=file` texts of further arrays.
+        holds: the content of files of patterns, if the user states it. The input is the square root of counts.
+
+    Raises:
+        UserError: something is missing, damaged, or does not fit together.
     """
     how = find_import(task.name)
     if holds and not how.roots:
-        raise UserError(f"--{holds}: is for tasks whose inputs are roots of counts, not for {task.name}; leave it out")
+        raise UserError(f"--{holds}: is for inputs that are roots of counts, not for task {task.name}; leave it out")
     given = given_parameters.parse(task, texts)
     asked = _lengths(task, given)
     reads = [read for group in groups for read in _by_input(task, group)]
@@ -90,7 +99,7 @@ def measure(
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
     if wrong := unlike(task.grids, sizes):
-        raise UserError(f"--from: {wrong[0]}; give arrays that lie on one another")
+        raise UserError(f"--from: {wrong[0]}; give arrays with matching sizes")
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
     notes: list[str] = []
@@ -98,8 +107,8 @@ def measure(
     columns = _parameters(task, (*how.needs, *widths), how, given, rows, sizes, notes)
     if all("sampling_y" in row for row in rows) and not {"sampling", *widths} & columns.keys():
         pixel = " x ".join(f"{rows[0][f'sampling_{axis}'][0]:.6g}" for axis in "yx")
-        lost = f"left out, since TASK.grids of {task.name} names no parameter for them"
-        notes.append(f"beware: pixels of {pixel} nm in the files: {lost}")
+        lost = f"not stored, since TASK.grids of {task.name} names no parameter for them"
+        notes.append(f"warning: pixels of {pixel} nm in the files: {lost}")
     inputs = {
         name: _input(task[name], samples, beam, notes, relative=name == how.beam) for name, samples in parts.items()
     }
@@ -123,7 +132,7 @@ def measure(
 def _placed(
     task: Task, how: Import, rows: Sequence[Mapping[str, Sequence[float]]], given: Set[str], sizes: dict[str, int]
 ) -> Arrays:
-    """The places of the patterns of a raster, as all files state them, unless they are given."""
+    """Return the positions of patterns in a raster if all files state them, unless they are given."""
     found = {}
     places = (how.raster.position, how.raster.scan) if how.raster else ()
     for field in task.of("parameter"):
@@ -136,7 +145,7 @@ def _placed(
 
 
 def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
-    """The files of each input; of a task that must have several, and of one that it may have, written input=file."""
+    """Return the files of each input. A file is written input=file if its input is optional or not the only one."""
     names = [field.name for field in task.of("input")]
     needed = [field.name for field in task.of("input") if not field.optional]
     files: dict[str, list[Read]] = {name: [] for name in names}
@@ -153,7 +162,7 @@ def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
 
 
 def _lengths(task: Task, given: Values) -> dict[str, int]:
-    """What settings say of the number of planes, views and so on."""
+    """Return the lengths of dimensions, such as the number of planes, that the set parameters imply."""
     known = given_parameters.settable(task)
     lists = {name: known[name].dims[1:] for name in given}
     return {dims[0]: len(given[name]) for name, dims in lists.items() if len(dims) == 1}
@@ -162,7 +171,7 @@ def _lengths(task: Task, given: Values) -> dict[str, int]:
 def _samples(
     task: Task, field: Field, how: Import, files: Sequence[Read], axes: Sequence[str], asked: Mapping[str, int]
 ) -> list[Sample]:
-    """The samples that some files hold: one image each makes one sample; a file of whole samples stands for itself."""
+    """Return the samples that some files hold: one sample if each file is one image, else the samples of each file."""
     rank = len(field.dims) - 1
     arrays = [_arranged(field, read, axes, asked, raster=how.raster is not None) for read in files]
     if rank > 2 and all(array.ndim == rank - 1 for array in arrays):
@@ -176,15 +185,15 @@ def _series(files: Sequence[Read], arrays: Sequence[np.ndarray], axis: int) -> S
     for read, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
             first, other = (" x ".join(map(str, a.shape)) for a in (arrays[0], array))
-            raise UserError(f"{read.path}: {other} pixels, {files[0].path} has {first}; crop them to one size")
+            raise UserError(f"{read.path}: has {other} pixels, but {files[0].path} has {first}; crop them to one size")
     return Sample(np.stack(arrays, axis), _agreed(files))
 
 
 def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
     if array.ndim not in (len(field.dims) - 1, len(field.dims)):
         raise UserError(
-            f"{read.path}: shape {array.shape}; {field.name} is {', '.join(field.dims[1:])}: "
-            f"give it so, with samples first, or {'one image a file' if len(field.dims) > 3 else 'another file'}"
+            f"{read.path}: shape {array.shape}; {field.name} must have the axes {', '.join(field.dims[1:])}, with or "
+            f"without samples first; give {'one image per file' if len(field.dims) > 3 else 'another file'}"
         )
     for index, one in enumerate(array if array.ndim == len(field.dims) else (array,)):
         yield Sample(one, {**read.picture.known, **_place(raster, read.picture, index, number)})
@@ -218,12 +227,12 @@ def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str,
 
 
 def _from_matlab(field: Field, path: Path, values: np.ndarray, asked: Mapping[str, int]) -> np.ndarray:
-    """MATLAB counts images last, Python first: what is set of their number says which it is here."""
+    """Put the axis of images first. MATLAB has it last, Python first; the lengths of set parameters decide."""
     theirs = values.transpose([*range(values.ndim - 1, 1, -1), 0, 1])
     dims = field.dims[-values.ndim :]
     fits = [all(asked.get(d, n) == n for d, n in zip(dims, array.shape, strict=False)) for array in (theirs, values)]
     if all(fits) and asked.keys() & set(dims):
-        raise UserError(f"{path}: shape {values.shape} can be read in two ways; say which: --axes {','.join(dims)}")
+        raise UserError(f"{path}: shape {values.shape} can be read in two ways; name its axes: --axes {','.join(dims)}")
     return values if fits == [False, True] else theirs
 
 
@@ -235,21 +244,21 @@ def _numbers(read: Read, *, colours: bool) -> np.ndarray:
         raise UserError(f"{read.path}: holds {values.dtype}; give grey values (numbers)")
     painted = values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8 and not read.picture.matlab
     if colours and (painted or read.picture.colours):
-        raise UserError(f"{read.path}: holds colours (RGB); give a grey image, or say what is what: --axes y,x,plane")
+        raise UserError(f"{read.path}: holds colours (RGB); give a grey image, or name the axes: --axes y,x,plane")
     if not values.size:
         raise UserError(f"{read.path}: holds no pixels (shape {values.shape}); give another file")
     return values
 
 
 def _agreed(files: Sequence[Read]) -> dict[str, tuple[float, ...]]:
-    """What the files of one sample state; UserError if they contradict one another."""
+    """Merge the parameters that the files of one sample state. Raise UserError if they contradict one another."""
     known: dict[str, tuple[float, ...]] = {}
     said: dict[str, Path] = {}
     for read in files:
         for name, values in read.picture.known.items():
             if name in known and not _close(values, known[name], AGREE):
                 here, there = (",".join(f"{value:.6g}" for value in v) for v in (values, known[name]))
-                raise UserError(f"{name}: {there} in {said[name]}, {here} in {read.path}; give images of one kind")
+                raise UserError(f"{name}: {there} in {said[name]}, {here} in {read.path}: must agree in a sample")
             known.setdefault(name, values)
             said.setdefault(name, read.path)
     return known
@@ -262,7 +271,7 @@ def _close(a: Sequence[float], b: Sequence[float], tolerance: float) -> bool:
 def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
     counts = {name: len(samples) for name, samples in parts.items()}
     if len(set(counts.values())) > 1:
-        raise UserError(f"--from: {', '.join(f'{n} of {name}' for name, n in counts.items())}; give as many of each")
+        raise UserError(f"--from: {', '.join(f'{n} of {name}' for name, n in counts.items())}; give equally many")
     sizes: dict[str, int] = {}
     for name, samples in parts.items():
         dims = task[name].dims[1:]
@@ -270,7 +279,7 @@ def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
             for dim, length in zip(dims, sample.values.shape, strict=True):
                 if sizes.setdefault(dim, length) != length:
                     raise UserError(
-                        f"sample {number}: {name} has {length} along {dim}, others {sizes[dim]}: one size a dataset"
+                        f"sample {number}: {name} has {length} along {dim}, others {sizes[dim]}; crop all to one size"
                     )
     return sizes
 
@@ -284,7 +293,10 @@ def _parameters(
     sizes: Mapping[str, int],
     notes: list[str],
 ) -> Arrays:
-    """All parameters that are set, and of those that are wanted what the files state; some a measurement must have."""
+    """Return all parameters that are set, and of the wanted ones those that files state.
+
+    Raise UserError if one that every measurement must have is missing.
+    """
     known = given_parameters.settable(task)
     stated = {name: [row.get(name) for row in rows] for name in known if name in (*wanted, *given)}
     names = [name for name in stated if name in given or None not in stated[name]]
@@ -305,11 +317,11 @@ def _parameters(
 
 
 def _refuse_equal(name: str, values: np.ndarray) -> None:
-    """Images that differ in nothing tell nothing; nor does a single one."""
+    """Refuse samples whose images do not differ in this parameter, and single images: they carry no information."""
     for row in values.reshape(len(values), -1):
         if np.ptp(row) == 0:
             there = ",".join(f"{value:g}" for value in row)
-            raise UserError(f"{name} = {there}: must differ between the images of a sample, of two or more")
+            raise UserError(f"{name} = {there}: must differ between a sample's images; give two or more values")
 
 
 def _doubts(field: Field, values: np.ndarray, usual: tuple[float, float] | None) -> Iterator[str]:
@@ -317,13 +329,13 @@ def _doubts(field: Field, values: np.ndarray, usual: tuple[float, float] | None)
         return
     size, (low, high) = float(abs(values).max()), usual
     if not low <= size <= high:
-        yield f"beware: {field.name} = {size:g} {field.units}: usual are {low:g} to {high:g}; mind the unit"
+        yield f"warning: {field.name} = {size:g} {field.units}; usual are {low:g} to {high:g}: check the unit"
 
 
 def _refuse_oblong(missing: Sequence[str], rows: Sequence[Mapping[str, Sequence[float]]]) -> None:
     if "sampling" in missing and all("sampling_y" in row for row in rows):
         y, x = rows[0]["sampling_y"][0], rows[0]["sampling_x"][0]
-        raise UserError(f"pixels of {y:.6g} x {x:.6g} nm in the files: this task takes square ones; resample them")
+        raise UserError(f"pixels of {y:.6g} x {x:.6g} nm in the files: this task needs square ones; resample them")
 
 
 def _example(field: Field, sizes: Mapping[str, int]) -> str:
@@ -334,38 +346,41 @@ def _differing(field: Field, column: np.ndarray, stated: Sequence[Sequence[float
     for number, (row, values) in enumerate(zip(column, stated, strict=True)):
         if values and not _close(row.ravel().tolist(), values, NEAR):
             there = ",".join(f"{value:.6g}" for value in values)
-            yield f"sample {number}: the file states {field.name} {there} {field.units}; --set is used"
+            yield f"warning: sample {number}: {field.name} is {there} {field.units} in the file; --set is used"
             return
 
 
 def _input(field: Field, samples: Sequence[Sample], beam: str, notes: list[str], *, relative: bool) -> np.ndarray:
-    """One input of all samples, in the dtype of the schema; UserError if a value is not finite in it."""
+    """Return one input of all samples in its dtype. Raise UserError if a value is not finite in it."""
     values = np.stack([_divided(sample.values, beam if relative else "") for sample in samples])
     with np.errstate(over="ignore", invalid="ignore"):
         array = values.astype(field.dtype)
     if wrong := int((~np.isfinite(array)).sum()):
-        raise UserError(f"{field.name}: {wrong:,} values are not finite numbers (NaN, inf); mend or cut the images")
+        raise UserError(f"{field.name}: {wrong:,} values are not finite numbers (NaN, inf); correct or crop the images")
     median = float(np.median(array))
     if relative and (dark := int((array < 0).sum())):
-        notes.append(f"beware: {field.name} has {dark:,} values below 0, where an intensity has none")
+        notes.append(f"warning: {field.name} has {dark:,} values below 0; an intensity cannot be negative")
     flat = np.ptp(array.reshape(-1, *array.shape[-2:]), axis=(1, 2)) == 0
     if flat.any():
-        notes.append(f"beware: {int(flat.sum())} of the {len(flat)} images of {field.name} have one value everywhere")
+        notes.append(f"warning: {int(flat.sum())} of the {len(flat)} images of {field.name} are constant")
     if relative and not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
-        notes.append(f"beware: {field.name} has the median {median:.4g}, relative to the beam: {_hint(median, beam)}")
+        notes.append(f"warning: {field.name} has the median {median:.4g} relative to the beam: {_hint(median, beam)}")
     return array
 
 
 def _root(name: str, values: np.ndarray, samples: Sequence[Sample], holds: Held | None) -> np.ndarray:
-    """Amplitudes: the values, or square roots of counts; UserError if some are negative, or roots were forgotten."""
+    """Return amplitudes: the values as they are, or square roots of counts.
+
+    Raise UserError if values are negative, or look like counts although the user has not said so.
+    """
     if dark := int((values < 0).sum()):
         what = holds or "amplitudes"
-        least = f"{dark:,} {what} below 0, as far as {values.min():g}"
+        least = f"{dark:,} {what} are below 0, the lowest is {values.min():g}"
         raise UserError(f"{name}: {least}: subtract less background, or set them to 0")
     if holds is None and values.max() > 1 and all((sample.values % 1 == 0).all() for sample in samples):
         raise UserError(
-            f"{name}: whole numbers up to {values.max():g} are counts, an amplitude is the root of one: "
-            "give --counts, which takes the roots; or --amplitudes, if that is what they are"
+            f"{name}: whole numbers up to {values.max():g} look like counts, whose square roots are the amplitudes: "
+            "give --counts to take the roots, or --amplitudes if the files already hold amplitudes"
         )
     return np.sqrt(values) if holds == "counts" else values
 
@@ -373,14 +388,14 @@ def _root(name: str, values: np.ndarray, samples: Sequence[Sample], holds: Held 
 def _hint(median: float, beam: str) -> str:
     if beam:
         return f"is --beam {beam} right?"
-    return "looks like counts: give --beam" if median > 1 else "give --beam, unless it is so dark"
+    return "it looks like counts: give --beam" if median > 1 else "give --beam, unless the image is really so dark"
 
 
 def _divided(values: np.ndarray, beam: str) -> np.ndarray:
-    """Relative to the incident beam: counts by counts, or each image by its own mean."""
+    """Divide by the incident beam: counts by the counts of the beam, or each image by its own mean."""
     if not beam:
         return values
     scale = values.mean(axis=(-2, -1), keepdims=True, dtype=np.float64) if beam == MEAN else np.float64(float(beam))
     if not np.all(scale > 0):
-        raise UserError(f"--beam {beam}: an image has no positive mean; give the counts of the beam")
+        raise UserError(f"--beam {beam}: the mean of an image is not positive; give the counts of the beam")
     return np.asarray(values / scale)

@@ -1,6 +1,6 @@
-"""Whether what a scan of focused probes was imported with goes together: patterns, probe, positions, object.
+"""Checks of an imported scan of focused probes: patterns, probe, positions and object must fit together.
 
-Each check raises a UserError of one line, or says nothing. Positions in nm, other places in pixels of the object.
+Each check raises a UserError of one line, or does nothing. Positions are in nm, other lengths in pixels of the object.
 """
 
 import numpy as np
@@ -11,33 +11,48 @@ from physics.optics import intensity
 from physics.ptychography import split
 from schemas.runtime.errors import UserError
 
-STATED = 0.01  # relative: pixel sizes that differ by less are the same
-DISK = 0.05  # relative: by how much the probe's bright disk may lie outside of what the patterns leave open
-LEVELS = (0.3, 0.7)  # of a disk's brightness, between which its edge lies: far apart where the specimen blurs it
-ASIDE = 0.5  # pixels: by how much the disks' middles may differ; one textured pattern in a hundred moves it by 0.3
-SHARP = 1.15  # ratio of the radii at these levels, at most: beyond, there is no disk to be seen
-FEW = 10  # counts in a pixel of the disk, in all patterns: with fewer, its edge is noise
-STILL = 0.5  # pixels: positions within so little are none of a scan
-NEAR = 2  # widths of the bright probe: where neighbours lie farther apart, it is another unit
+STATED = 0.01  # relative difference below which pixel sizes count as the same
+DISK = 0.05  # relative tolerance of the probe's disk radius beyond the range that the patterns allow
+LEVELS = (0.3, 0.7)  # brightness levels between which a disk's edge lies; a specimen that blurs it moves them apart
+ASIDE = 0.5  # largest distance of the disks' centres in pixels; one textured pattern in a hundred moves it by 0.3
+SHARP = 1.15  # largest ratio of the radii at these levels; beyond it, no disk is visible
+FEW = 10  # least counts in a pixel of the disk, summed over all patterns; with fewer, noise hides the edge
+STILL = 0.5  # pixels: positions within a smaller range do not form a scan
+NEAR = 2  # neighbours farther apart than this many widths of the bright probe are given in another unit
 
 
 def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling: np.ndarray) -> None:
-    """The file of an array says how wide its pixels are [nm]: as those of the scan, (sample,)?"""
+    """Refuse an array whose file states another pixel width than the scan has.
+
+    Args:
+        name: name of the array.
+        stated: pixel width [nm] in its file; None or empty: not stated.
+        sampling: (sample,) [nm], pixel width of the scan.
+
+    Raises:
+        UserError: the widths differ.
+    """
     if stated and not np.allclose(sampling, stated[0], rtol=STATED, atol=0):
         raise UserError(
-            f"{name}: its file states pixels of {stated[0]:.4g} nm, the scan has sampling {sampling[0]:.4g}: must be "
-            f"the same; resample the {name}, or mend --set sampling="
+            f"{name}: its file states pixels of {stated[0]:.4g} nm, the scan has {sampling[0]:.4g} nm: both must be "
+            f"the same; resample the {name}, or correct --set sampling="
         )
 
 
 def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
-    """The bright disk of the mean pattern is that of the probe: as large, and in its place.
+    """Refuse a probe whose bright disk differs from that of the mean pattern in radius or position.
 
-    Otherwise the probe has another sampling, or the patterns are not centred as it is.
+    In this case the probe has another sampling, or the patterns are not centred like the probe. Scattering by the
+    specimen and noise shift the edge of the disk at one brightness level more than at another, so a radius is refused
+    only if it lies beyond both. Nothing is checked if a strong specimen blurs the edge, if the disk fills the pattern,
+    or if there are too few counts.
 
-    amplitude: (sample, qy, qx). probe: (y, x). What a specimen scatters, or noise, moves the edge at one level more
-    than at another: only a radius beyond both is refused. An edge that a strong specimen blurs tells nothing, nor
-    does a disk that fills the pattern, nor do too few counts.
+    Args:
+        amplitude: (sample, qy, qx).
+        probe: (y, x), complex.
+
+    Raises:
+        UserError: radius or position differ.
     """
     total = np.einsum("nyx,nyx->yx", amplitude, amplitude, dtype=np.float64)
     if not total.any():
@@ -50,26 +65,33 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     if not inner * (1 - DISK) <= expected <= outer * (1 + DISK):
         seen = (inner + outer) / 2
         raise UserError(
-            f"probe: its bright disk has a radius of {expected:.3g} pixels, that of the patterns {seen:.3g}: must be "
-            f"of the same sampling; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
+            f"probe: its bright disk has a radius of {expected:.3g} pixels, but that of the patterns {seen:.3g}: both "
+            f"must be the same; resample the probe to pixels {seen / expected:.3g} times as wide, or give another"
         )
     _refuse_aside(disk_centre(total) - disk_centre(exact), total.shape)
 
 
 def _refuse_aside(away: np.ndarray, shape: tuple[int, ...]) -> None:
-    """away: (y, x) [pixel], cyclic."""
+    """Refuse a shift (y, x) [pixel] between the disks, modulo the size of the pattern."""
     y, x = ((one + n / 2) % n - n / 2 for one, n in zip(away.tolist(), shape, strict=True))
     if max(abs(y), abs(x)) > ASIDE:
         raise UserError(
-            f"patterns: their bright disk lies {y:.2g}, {x:.2g} pixels (y, x) from that of the probe: must be within "
-            f"{ASIDE}, q = 0 at pixel N//2; move the patterns"
+            f"patterns: their bright disk lies {y:.2g}, {x:.2g} pixels (y, x) from that of the probe; at most "
+            f"{ASIDE} are allowed; shift the patterns so that q = 0 is at pixel N//2"
         )
 
 
 def refuse_apart(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, width: int) -> None:
-    """Positions of a scan far farther apart than the probe is bright, or all in one place, are in another unit.
+    """Refuse positions in a wrong unit: much farther apart than the width of the bright probe, or all in one place.
 
-    position: (sample, 2) [nm]. scan, sampling: (sample,).
+    Args:
+        position: (sample, 2) [nm].
+        scan: (sample,), number of the scan.
+        sampling: (sample,) [nm].
+        width: width of the bright probe in pixels of the object.
+
+    Raises:
+        UserError: the positions of a scan are too far apart, or all in one place.
     """
     for number in np.unique(scan):
         places = position[scan == number].astype(float)
@@ -78,20 +100,31 @@ def refuse_apart(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, w
             continue
         if np.ptp(places, axis=0).max() < STILL * pixel:
             raise UserError(
-                f"position: those of scan {number} lie within {np.ptp(places, axis=0).max():.3g} nm, a pixel has "
-                f"{pixel:.4g}: must lie farther apart; give y, x and sampling in nm"
+                f"position: all positions of scan {number} lie within {np.ptp(places, axis=0).max():.3g} nm, less than "
+                f"a pixel of {pixel:.4g} nm; give y, x and sampling in nm"
             )
         nearest = float(KDTree(places).query(places, k=2, p=np.inf)[0][:, 1].min())
         if nearest >= NEAR * width * pixel:
             raise UserError(
-                f"position: the nearest of scan {number} lie {nearest:.4g} nm apart, the probe is bright over "
-                f"{width * pixel:.4g}: must be nearer than {NEAR} times that; give nm (pixels times sampling), or "
-                "leave position out"
+                f"position: neighbours in scan {number} lie at least {nearest:.4g} nm apart, but the probe is bright "
+                f"over {width * pixel:.4g} nm: must be nearer than {NEAR} times that; give nm (pixels times sampling), "
+                "or leave position out"
             )
 
 
 def refuse_outside(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, objects: np.ndarray, n: int) -> None:
-    """The whole probe of n pixels lies on its object. position: (sample, 2) [nm]. objects: (scan, y, x)."""
+    """Refuse positions at which the probe does not lie wholly on its object.
+
+    Args:
+        position: (sample, 2) [nm].
+        scan: (sample,), number of the scan.
+        sampling: (sample,) [nm].
+        objects: (scan, y, x).
+        n: pixels of the probe along each side.
+
+    Raises:
+        UserError: a position lies too near to the edge, or a scan has no object.
+    """
     if len(strange := np.setdiff1d(scan, np.arange(len(objects)))):
         raise UserError(f"scan {strange[0]}: object holds {len(objects)}, counted from 0; give an object for each scan")
     try:

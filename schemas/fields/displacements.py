@@ -2,10 +2,10 @@
 
 from schemas.task import columns
 
-KINDS = ("gratings", "defects", "random")  # the field `displacement_kind` holds a position in this list
-TERMS = ("grating", "gaussian", "edge", "screw", "cylinder", "sphere", "field")  # and `displacement_term_kind` in this
+KINDS = ("gratings", "defects", "random")  # values 0, 1, 2 of the field `displacement_kind`
+TERMS = ("grating", "gaussian", "edge", "screw", "cylinder", "sphere", "field")  # values of `displacement_term_kind`
 NUMBERS = 6
-SUPPORT = 0.1  # the least modulus within an object
+SUPPORT = 0.1  # the lowest modulus within an object
 
 _NUMBERS = (  # lengths in frame widths, angles in rad
     "grating: weight, frequencies fy and fx, cycles at the origin; gaussian: weight, y, x, standard deviation; "
@@ -16,10 +16,10 @@ _NUMBERS = (  # lengths in frame widths, angles in rad
 
 FIELDS = columns(
     "displacement",
-    ("kind", (), "uint8", "1", f"of {KINDS}"),
-    ("span", (), "float32", "rad", "phase from peak to peak; 0 with dislocations, whose phase is not scaled"),
+    ("kind", (), "uint8", "1", f"position in {KINDS}"),
+    ("span", (), "float32", "rad", "peak-to-peak phase; 0 with dislocations, whose phase is not scaled"),
     ("terms", (), "uint8", "1", "number of terms that add up to the phase"),
-    ("term_kind", ("term",), "uint8", "1", f"of {TERMS}"),
-    ("term", ("term", "number"), "float32", "frame width, rad or 1", f"by the kind of a term: {_NUMBERS}"),
-    ("seed", (), "uint32", "1", "from which the random field is made"),
+    ("term_kind", ("term",), "uint8", "1", f"position in {TERMS}"),
+    ("term", ("term", "number"), "float32", "frame width, rad or 1", f"numbers of a term, by its kind: {_NUMBERS}"),
+    ("seed", (), "uint32", "1", "seed of the random field"),
 )

@@ -8,6 +8,6 @@ FIELDS = columns(
     ("potential", (), "float32", "V", "mean inner potential V"),
     ("absorption", (), "float32", "V", "absorptive potential V'"),
     ("roughness", (), "float32", "1", "standard deviation of the thickness, relative to its mean"),
-    ("correlation", (), "float32", "nm", "l of the roughness, whose autocorrelation is exp(-r^2 / (2 l^2))"),
-    ("seed", (), "uint32", "1", "from which the roughness is made"),
+    ("correlation", (), "float32", "nm", "length l of the roughness, with the autocorrelation exp(-r^2 / (2 l^2))"),
+    ("seed", (), "uint32", "1", "seed of the roughness"),
 )

@@ -2,13 +2,13 @@
 
 from schemas.task import columns
 
-KINDS = ("hull", "bitten", "faceted")  # the field `outline_kind` holds a position in this list
+KINDS = ("hull", "bitten", "faceted")  # values 0, 1, 2 of the field `outline_kind`
 
 FIELDS = columns(
     "outline",
-    ("kind", (), "uint8", "1", f"of {KINDS}"),
-    ("corners", (), "uint8", "1", "number of corners of the body, which is convex"),
+    ("kind", (), "uint8", "1", f"position in {KINDS}"),
+    ("corners", (), "uint8", "1", "number of corners of the convex body"),
     ("corner", ("corner", "coordinate"), "float32", "frame width", "corners (y, x) of the body"),
-    ("bite_corners", (), "uint8", "1", "number of corners of the bite, which is convex; 0: there is none"),
-    ("bite_corner", ("bite_corner", "coordinate"), "float32", "frame width", "corners (y, x) of what the body lacks"),
+    ("bite_corners", (), "uint8", "1", "number of corners of the convex bite; 0: there is no bite"),
+    ("bite_corner", ("bite_corner", "coordinate"), "float32", "frame width", "corners (y, x) of the bite, cut out"),
 )

@@ -1,4 +1,4 @@
-"""What an exported image says of itself: JSON in the file, or beside it. An import reads it back."""
+"""Metadata of an exported image: JSON in the file, or beside it. An import reads them back."""
 
 from typing import Literal, Self
 
@@ -10,7 +10,7 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Parameter(BaseModel):
-    """One parameter of a sample: a number, or one per plane, view and so on."""
+    """One parameter of a sample: one number, or one per plane, view and so on."""
 
     model_config = _STRICT
 
@@ -19,14 +19,14 @@ class Parameter(BaseModel):
 
 
 class ExportMetadata(BaseModel):
-    """Whose image it is, in which units, with which parameters."""
+    """Source, units and parameters of an exported image."""
 
     model_config = _STRICT
 
     drybeam_image: Literal[1] = 1
     task: str
     split: str
-    sample: int | None  # none: of the whole dataset
+    sample: int | None  # None: the field belongs to the whole dataset
     field: str
     units: str
     axes: list[str]
@@ -34,14 +34,14 @@ class ExportMetadata(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """None if the text is something else."""
+        """Return the metadata in a JSON text; None if the text is something else."""
         try:
             return cls.model_validate_json(text)
         except ValidationError:
             return None
 
     def known(self) -> dict[str, tuple[float, ...]]:
-        """Values by the name of the parameter, of those that are in the units of the schema."""
+        """Return the values of those parameters, by name, whose units are those of the task."""
         fields = {field.name: field for field in find_task(self.task).fields} if self.task in task_names() else {}
         return {
             name: tuple(parameter.values)

@@ -1,4 +1,4 @@
-"""HDF5: the dataset that is named after the file, or the only one that looks like an image."""
+"""Reader of HDF5 files: the dataset named after the file, or the only one that looks like an image."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ NAME = "HDF5"
 
 
 def read(path: Path, inner: str) -> Picture:
-    """One dataset; that of an EMD file of version 1, as py4DSTEM writes it, with what it states of its axes."""
+    """Read one dataset of an HDF5 file. Of an EMD file of version 1, as py4DSTEM writes it, also read the metadata.
+
+    Args:
+        path: the file.
+        inner: path of the dataset in the file; empty: the only image.
+
+    Raises:
+        UserError: there is no such dataset, or more than one, or it lies in other files.
+    """
     if not inner and _is_emd(path):
         return microscope.read_by("emd", path, inner)
     return Picture(read_dataset(path, inner))
@@ -26,9 +34,15 @@ def _is_emd(path: Path) -> bool:
 
 
 def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:
-    """The values of one dataset of numbers; groups whose names begin with `hidden` are left out.
+    """Read the values of one dataset of numbers.
 
-    UserError: none, several, or it lies in other files.
+    Args:
+        path: the file.
+        inner: path of the dataset in the file; empty: the only image.
+        hidden: groups whose names begin with this are left out.
+
+    Raises:
+        UserError: there is no such dataset, or more than one, or it lies in other files.
     """
     with h5py.File(path, "r") as file:
         found: dict[str, h5py.Dataset] = {}

@@ -1,7 +1,7 @@
-"""Objects of an HDF5 file that lead into other files: external links, virtual datasets, external storage.
+"""Detection of objects in an HDF5 file that lead into other files: external links, virtual datasets, external storage.
 
-HDF5 follows all three without a word, so that a file from a stranger could bring in any other file that the reader may
-read. They are found without following any link, and refused.
+HDF5 follows all three silently. A file from an untrusted source could therefore bring in any other file that the user
+may read. These objects are found without following a link, and refused.
 """
 
 from collections.abc import Iterator
@@ -12,22 +12,25 @@ from h5py import h5d, h5l, h5o
 
 from schemas.runtime.errors import UserError
 
-MOST = 1_000_000  # links of a file that are looked at
+MOST = 1_000_000  # links of a file that are checked, at most
 LINK = "is a link to another file"
 VALUES = "its values lie in other files or datasets"
 
 
 def refuse_elsewhere(path: Path) -> None:
-    """Refuse a file of which any object leads into another file, for readers that may read all of it.
+    """Refuse a file in which any object leads into another file, for readers that may read all of the file.
 
-    HDF5 visits each group once, so hard links in a circle end. UserError: the first such object, or too many links.
+    HDF5 visits each group once, so the search ends even if hard links form a circle.
+
+    Raises:
+        UserError: an object leads into another file, or there are too many links to check.
     """
     with h5py.File(path, "r") as file:
         looked = iter(range(MOST))
 
         def visit(name: bytes, link: h5l.LinkInfo) -> UserError | None:
             if next(looked, None) is None:
-                return UserError(f"{path}: has more than {MOST:,} links; copy what you need into a smaller file")
+                return UserError(f"{path}: has more than {MOST:,} links; copy the data into a smaller file")
             reason = _elsewhere(file, name, link)
             return elsewhere(path, name.decode(errors="replace"), reason) if reason else None
 
@@ -36,19 +39,34 @@ def refuse_elsewhere(path: Path) -> None:
 
 
 def refuse_link(path: Path, file: h5py.File, inner: str) -> None:
-    """Refuse the name of an array that leads through a link to another file. UserError: that link."""
+    """Refuse the path of an array if it leads through a link to another file.
+
+    Args:
+        path: the file, for the message.
+        file: the open file.
+        inner: path of the array in the file.
+
+    Raises:
+        UserError: there is such a link.
+    """
     for name, link in _links(file, inner):
         if isinstance(link, h5py.ExternalLink):
             raise elsewhere(path, name, LINK)
 
 
 def elsewhere(path: Path, name: str, reason: str) -> UserError:
-    """Return the error for an object that leads into another file."""
+    """Return the error for an object that leads into another file.
+
+    Args:
+        path: the file.
+        name: path of the object in the file.
+        reason: the way in which it leads into another file.
+    """
     return UserError(f"{path}:{name}: {reason}; copy the data into this file (h5copy, h5repack)")
 
 
 def _links(group: h5py.Group, inner: str) -> Iterator[tuple[str, object]]:
-    """The links along a path, by name, to the first that is no hard one."""
+    """Yield the links along a path with their names, up to the first that is not a hard link."""
     names = [name for name in inner.split("/") if name]
     for depth, name in enumerate(names, 1):
         link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
@@ -59,8 +77,8 @@ def _links(group: h5py.Group, inner: str) -> Iterator[tuple[str, object]]:
 
 
 def _elsewhere(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
-    """Say how a link, or the dataset behind it, leads into another file; nothing if it does not."""
-    if link.type == h5l.TYPE_SOFT:  # stays within the file, all of which is visited
+    """Describe how a link, or the dataset behind it, leads into another file. Return an empty text if it does not."""
+    if link.type == h5l.TYPE_SOFT:  # its target is in this file, and is visited itself
         return ""
     if link.type != h5l.TYPE_HARD:
         return LINK

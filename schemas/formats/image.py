@@ -1,4 +1,4 @@
-"""What is read from a file: values, and what the file says of them. Sizes are checked before anything is read."""
+"""Content of a file of images: values and metadata. Sizes are checked before any values are read."""
 
 import math
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ import numpy as np
 
 from schemas.runtime.errors import UserError, meant
 
-LIMIT = 4 << 30  # bytes of the images of one file, uncompressed
-SMALL = 64 << 20  # bytes that any file may unpack to
-PACKED = 2000  # times that a larger one may be compressed: deflate reaches 1032
+LIMIT = 4 << 30  # uncompressed bytes of the images of one file, at most
+SMALL = 64 << 20  # uncompressed bytes that any file may have
+PACKED = 2000  # largest plausible compression of larger files; deflate reaches 1032
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]
@@ -22,23 +22,41 @@ class Picture:
     """The images of one file."""
 
     values: np.ndarray
-    known: Known = field(default_factory=dict)  # parameters that the file states, in the units of schemas
-    axes: tuple[str, ...] = ()  # as an export of ours names them
-    matlab: bool = False  # as MATLAB has them: (y, x), and what counts images last
-    colours: bool = False  # the last axis holds them, as the file says
+    known: Known = field(default_factory=dict)  # parameters that the file states, in the units of the tasks
+    axes: tuple[str, ...] = ()  # names of the axes, if this project exported the file
+    matlab: bool = False  # MATLAB's order of axes: (y, x) first, the axis of images last
+    colours: bool = False  # the file states that its last axis holds colours
 
 
 def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
-    """UserError if a header promises more than is read, or more than the file can hold."""
+    """Refuse an array that is too large to read, or larger than its file can hold.
+
+    Args:
+        path: the file.
+        shape: shape of the array, as its header states it.
+        itemsize: bytes per value.
+
+    Raises:
+        UserError: the array is too large.
+    """
     promised = math.prod(shape) * itemsize
     if promised > LIMIT:
-        raise UserError(f"{path}: {promised / 2**30:.1f} GiB of images, at most {LIMIT >> 30} are read; cut it")
+        raise UserError(f"{path}: {promised / 2**30:.1f} GiB of images; at most {LIMIT >> 30} GiB are read; split it")
     if promised > max(SMALL, PACKED * path.stat().st_size):
-        raise UserError(f"{path}: promises {promised:,} bytes in a file of {path.stat().st_size:,}: damaged")
+        raise UserError(f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; replace it")
 
 
 def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
-    """The name of the array that is meant: the one named after the file, or the only one that looks like an image."""
+    """Return the name of the array to be read.
+
+    Args:
+        path: the file, for messages.
+        inner: the name that the user gave; empty: the only array that looks like an image.
+        shapes: by name, the shape of each array in the file.
+
+    Raises:
+        UserError: there is no such array, or not exactly one image.
+    """
     if inner:
         if inner not in shapes:
             raise UserError(f"{path}:{inner}: no such array{meant(inner, shapes)}")
@@ -47,6 +65,6 @@ def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     found = images if len(shapes) > 1 else list(shapes)
     if len(found) != 1:
         there = ", ".join(found[:6] or list(shapes)[:6]) or "none"
-        rule = f"write {path}:{found[0]} or another" if found else "give another file"
+        rule = f"choose one, such as {path}:{found[0]}" if found else "give another file"
         raise UserError(f"{path}: holds {len(found) or 'no'} images (arrays: {there}); {rule}")
     return found[0]

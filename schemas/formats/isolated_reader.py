@@ -1,6 +1,7 @@
-"""A file read in a process of its own: libhdf5 can crash on a damaged one, and takes no more than that process along.
+"""Reading of a file in a separate process: libhdf5 can crash on a damaged file, which must not end the command.
 
-It prints one line of JSON (what the file states, or why it cannot be read), and saves the values as NPY.
+The process prints one line of JSON (metadata of the file, or the reason why it cannot be read) and saves the values as
+NPY.
 """
 
 import json
@@ -18,13 +19,23 @@ ERROR = "error"
 
 
 def read(kind: str, path: Path, inner: str) -> Picture:
-    """What `opening.read_as` gives in another process. ValueError if that dies."""
+    """Return the result of `opening.read_as` in another process.
+
+    Args:
+        kind: kind of the file, a module of `schemas.formats`.
+        path: the file.
+        inner: name of the array in it, or empty.
+
+    Raises:
+        ValueError: the process died.
+        UserError: the file cannot be read.
+    """
     with tempfile.TemporaryDirectory() as folder:
         values = Path(folder, "values.npy")
         command = [sys.executable, "-P", "-m", "schemas.formats.isolated_reader", kind, str(path), inner, str(values)]
-        child = subprocess.run(command, capture_output=True, text=True)  # -P: no modules of the folder we are in
+        child = subprocess.run(command, capture_output=True, text=True)  # -P: import no modules from the current folder
         if child.returncode != 0:
-            raise ValueError("the library that reads it died")
+            raise ValueError("the library that reads it crashed")
         said = json.loads(child.stdout)
         if ERROR in said:
             raise UserError(said[ERROR])
@@ -33,7 +44,7 @@ def read(kind: str, path: Path, inner: str) -> Picture:
 
 
 def _save(kind: str, path: Path, inner: str, values: Path) -> dict[str, object]:
-    """The other side."""
+    """Read the file in the other process, save the values and return the rest."""
     from schemas.formats.opening import read_as
 
     try:

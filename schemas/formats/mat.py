@@ -1,6 +1,6 @@
-"""MATLAB: files up to version 7 (SciPy), and version 7.3, which is HDF5 with all axes reversed.
+"""MATLAB files: up to version 7 (SciPy), and version 7.3, which is HDF5 with all axes reversed.
 
-MATLAB counts images last, A(:, :, k); the reader of a `Picture` from here puts them first.
+MATLAB has the axis of images last, A(:, :, k). Users of a `Picture` from this module must move it to the front.
 """
 
 import io
@@ -21,13 +21,21 @@ NAME = "MAT"
 SUFFIX = ".mat"
 NUMBERS = {"double": 8, "single": 4, "logical": 1} | {f"{u}int{8 * n}": n for n in (1, 2, 4, 8) for u in ("", "u")}
 UTF32 = 4  # bytes of a character in memory
-LONGEST = 1 << 20  # characters of what an export says of itself
-CARD = "drybeam"  # the variable that holds what an export says of itself
-HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy writes the time
+LONGEST = 1 << 20  # characters of export metadata, at most
+CARD = "drybeam"  # name of the variable that holds export metadata
+HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy's own header holds the time
 
 
 def read(path: Path, inner: str) -> Picture:
-    """One variable, in MATLAB's order of axes."""
+    """Read one variable, in MATLAB's order of axes.
+
+    Args:
+        path: the file.
+        inner: name of the variable; empty: the exported field, or the only image.
+
+    Raises:
+        UserError: there is no such variable, or more than one image, or the file is damaged.
+    """
     if h5py.is_hdf5(path):
         return Picture(read_dataset(path, inner).T, matlab=True)
     listed = scipy.io.whosmat(str(path), appendmat=False)
@@ -42,9 +50,9 @@ def read(path: Path, inner: str) -> Picture:
     refuse_large(path, *found[name])
     values = np.asarray(_load(path, name))
     if values.size * 2 < np.prod(found[name][0]):
-        raise UserError(f"{path}:{name}: shorter than its header says: damaged; get another copy")
+        raise UserError(f"{path}:{name}: damaged: shorter than its header states; get another copy")
     if card and name == card.field:
-        shape = values.shape[-len(card.axes) :]  # MATLAB knows no arrays of one axis
+        shape = values.shape[-len(card.axes) :]  # MATLAB has added a leading axis to arrays of one axis
         return Picture(values.reshape(shape), card.known(), tuple(card.axes))
     return Picture(values, matlab=True)
 
@@ -59,9 +67,15 @@ def _card(path: Path) -> ExportMetadata | None:
 
 
 def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
-    """The field, its parameters and its pixel size as variables, and the card as JSON."""
+    """Return a MAT file with the field, its parameters and its pixel size as variables, and the metadata as JSON.
+
+    Args:
+        values: the field.
+        card: its metadata.
+        known: parameters of the sample.
+    """
     file = io.BytesIO()
     parameters = {name: np.array(numbers) for name, numbers in known.items() if name != card.field}
-    text = json.dumps(card.model_dump(mode="json"))  # ASCII: SciPy cuts other texts
+    text = json.dumps(card.model_dump(mode="json"))  # ASCII, because SciPy truncates other texts
     scipy.io.savemat(file, {**parameters, CARD: text, card.field: values}, do_compression=True)
     return HEADER + file.getvalue()[len(HEADER) :]

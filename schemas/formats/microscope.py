@@ -1,4 +1,7 @@
-"""DM3, DM4, EMD, HSPY, SER, EMI and TVIPS by RosettaSciIO, the optional extra `microscopy` (GPLv3, so not a must)."""
+"""Microscope files DM3, DM4, EMD, HSPY, SER, EMI and TVIPS, read by RosettaSciIO.
+
+RosettaSciIO is an optional dependency (the extra `microscopy`), because its licence is GPLv3.
+"""
 
 import importlib
 import math
@@ -15,7 +18,7 @@ from schemas.formats.image import Picture, refuse_large, the_only
 from schemas.formats.pixel_sizes import Known, is_pattern, nanometres, pattern, pixel
 from schemas.runtime.errors import UserError
 
-NAME = "a microscope's file"
+NAME = "a microscope file"
 PLUGINS = {
     ".dm3": "digitalmicrograph",
     ".dm4": "digitalmicrograph",
@@ -28,12 +31,29 @@ PLUGINS = {
 
 
 def read(path: Path, inner: str) -> Picture:
-    """The only image or stack of images, or the one with this title (or number, if titles repeat)."""
+    """Read the only image or stack of a microscope's file, or the one with this title.
+
+    Args:
+        path: the file.
+        inner: title of the image, or its number if titles repeat; empty: the only image.
+
+    Raises:
+        UserError: there is no such image, or more than one, or RosettaSciIO is not installed.
+    """
     return read_by(PLUGINS[path.suffix.lower()], path, inner)
 
 
 def read_by(name: str, path: Path, inner: str) -> Picture:
-    """The same by one of its plugins, whatever the file is called."""
+    """Read an image as `read` does, by a given plugin of RosettaSciIO.
+
+    Args:
+        name: name of the plugin.
+        path: the file, of any suffix.
+        inner: as for `read`.
+
+    Raises:
+        UserError: as for `read`.
+    """
     try:
         plugin = importlib.import_module(f"rsciio.{name}")
     except ModuleNotFoundError:
@@ -41,8 +61,8 @@ def read_by(name: str, path: Path, inner: str) -> Picture:
             f"{path}: is read by RosettaSciIO, which is not installed: pip install 'drybeam[microscopy]'"
         ) from None
     if h5py.is_hdf5(path):
-        refuse_elsewhere(path)  # what the plugin reads of it cannot be foreseen
-    signals = dict(_titled(plugin.file_reader(str(path), lazy=True)))  # lazy: sizes are known before values are read
+        refuse_elsewhere(path)  # the plugin may read any part of the file
+    signals = dict(_titled(plugin.file_reader(str(path), lazy=True)))  # lazy: check sizes before values are read
     signal = signals[the_only(path, inner, {name: one["data"].shape for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
     data, order = signal["data"], _order(signal)
@@ -57,19 +77,19 @@ def _titled(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _axes(signal: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """As the array has them."""
+    """Return the axes in the order of the array."""
     return sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))
 
 
 def _order(signal: Mapping[str, Any]) -> list[int]:
-    """Scans first, then patterns: some write them the other way round, and only the units tell."""
+    """Return the order of axes that puts the scan first. Some files have the patterns first; only the units show it."""
     units = [axis.get("units") for axis in _axes(signal)]
     scanned = len(units) == 4 and [is_pattern(unit) for unit in units] == [True, True, False, False]
     return [2, 3, 0, 1] if scanned else list(range(len(units)))
 
 
 def _known(signal: Mapping[str, Any], shape: tuple[int, ...]) -> Known:
-    """Of the array in its order, of this shape."""
+    """Return the parameters that the file states of the array in its new order, with this shape."""
     axes = [_axes(signal)[axis] for axis in _order(signal)]
     energy = _beam_energy(signal)
     usable = isinstance(energy, int | float) and math.isfinite(energy) and energy > 0
@@ -83,13 +103,16 @@ def _known(signal: Mapping[str, Any], shape: tuple[int, ...]) -> Known:
 
 
 def _step(y: Mapping[str, Any], x: Mapping[str, Any]) -> Known:
-    """Of a raster [nm], along both axes."""
+    """Return the step [nm] of a raster along both axes."""
     steps = [float(axis["scale"]) * (nanometres(axis.get("units")) or math.nan) for axis in (y, x)]
     return {"step": (steps[0], steps[1])} if all(math.isfinite(step) and step > 0 for step in steps) else {}
 
 
 def _beam_energy(signal: Mapping[str, Any]) -> Any:
-    """In keV. Some plugins state it, some say only where the original tags have it, and how it is converted."""
+    """Return the beam energy in keV.
+
+    Some plugins state it. Others state only its place in the original tags and how to convert it.
+    """
     for name, (target, convert) in (signal.get("mapping") or {}).items():
         if target.endswith("TEM.beam_energy"):
             value = _within(signal["original_metadata"], *name.split("."))

@@ -1,4 +1,4 @@
-"""NumPy's NPY and NPZ. Pickled objects are refused. What an export knows stands in JSON beside the file."""
+"""NumPy files NPY and NPZ. Pickled objects are refused. Metadata of an export are in a JSON file beside an NPY file."""
 
 import io
 import math
@@ -14,15 +14,23 @@ from schemas.runtime.errors import UserError
 
 NAME = "NPY"
 SUFFIX = ".npy"
-SIDE = 1 << 20  # bytes that are read of the JSON beside a file, at most
+SIDE = 1 << 20  # bytes of the JSON file that are read, at most
 
 
 def read(path: Path, inner: str) -> Picture:
-    """An array, or one of an archive."""
+    """Read an NPY file, or one array of an NPZ archive.
+
+    Args:
+        path: the file.
+        inner: name of the array in an archive; empty: the only image.
+
+    Raises:
+        UserError: there is no such array, or more than one image, or the file is damaged.
+    """
     if zipfile.is_zipfile(path):
         return Picture(_of_archive(path, inner))
     if path.suffix == ".npz":
-        raise UserError(f"{path}: no archive of NumPy arrays: cut short or damaged; get another copy")
+        raise UserError(f"{path}: not an archive of NumPy arrays, or damaged; get another copy")
     if inner:
         raise UserError(f"{path}:{inner}: an NPY file holds one array; leave out :{inner}")
     with path.open("rb") as file:
@@ -45,7 +53,7 @@ def _header(path: Path, file: IO[bytes]) -> tuple[Shape, np.dtype]:
 
 def _refuse_short(path: Path, shape: Shape, dtype: np.dtype, there: int) -> None:
     if math.prod(shape) * dtype.itemsize != there:
-        raise UserError(f"{path}: shape {shape} of {dtype} does not take {there:,} bytes: damaged; get another copy")
+        raise UserError(f"{path}: damaged: shape {shape} of {dtype} does not take {there:,} bytes; get another copy")
 
 
 def _of_archive(path: Path, inner: str) -> np.ndarray:
@@ -72,7 +80,13 @@ def _beside(path: Path) -> ExportMetadata | None:
 
 
 def write(values: np.ndarray, _card: ExportMetadata, _known: Known) -> bytes:
-    """The array alone."""
+    """Return the array as an NPY file. The metadata go into a file beside it.
+
+    Args:
+        values: the array.
+        _card: not used.
+        _known: not used.
+    """
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(values), allow_pickle=False)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Files of images, recognised by first bytes, else by name. Whatever is wrong with one is told in a line."""
+"""Reading of image files, whose kind is recognised by their first bytes or by their suffix. Errors become one line."""
 
 import importlib
 import logging
@@ -12,7 +12,7 @@ from schemas.formats import isolated_reader
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 
-HEAD = 512  # bytes
+HEAD = 512  # bytes by which the kind of a file is recognised
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MAGIC = {
     b"II*\0": "tiff",
@@ -32,13 +32,20 @@ SUFFIXES = {
     "hdf5": (".h5", ".hdf5", ".hdf", ".nxs"),
     "mrc": (".mrc", ".mrcs", ".rec", ".st", ".ali", ".map"),
 }
-NAMED = ("microscope", "mat")  # these are HDF5, too: their names decide
+NAMED = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
 
 
 def read(text: str) -> tuple[Path, Picture]:
-    """The images of `file`, or of `file:array` if it holds several, and where the file is.
+    """Read the images of a file, written `file`, or `file:array` if it holds several arrays.
 
-    UserError: none, empty, unreadable, damaged, no images, several of them, or more than is read.
+    Args:
+        text: the file, as the user wrote it.
+
+    Returns:
+        The path of the file, and its images.
+
+    Raises:
+        UserError: the file is missing, empty, unreadable, damaged or too large, or holds no image, or several.
     """
     path, inner = _place(text)
     kind = _kind(path)
@@ -51,14 +58,23 @@ def read(text: str) -> tuple[Path, Picture]:
 
 
 def read_as(kind: str, path: Path, inner: str) -> Picture:
-    """The images of a file of this kind, in this process."""
+    """Read the images of a file of a known kind in this process.
+
+    Args:
+        kind: kind of the file, a module of `schemas.formats`.
+        path: the file.
+        inner: name of the array in it, or empty.
+
+    Raises:
+        UserError: as for `read`.
+    """
     try:
         with _quiet():
             picture: Picture = _reader(kind).read(path, inner)
             return picture
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # whatever a damaged file makes a reader raise
+    except Exception as error:  # damaged files make readers raise errors of any kind
         raise _damaged(kind, path, error) from None
 
 
@@ -72,7 +88,7 @@ def _damaged(kind: str, path: Path, error: Exception) -> UserError:
 
 
 def _place(text: str) -> tuple[Path, str]:
-    """A file, and what is named after it: `file.h5:path/in/file`."""
+    """Split a text into the file and the name after it: `file.h5:path/in/file`."""
     for index in [len(text), *(i for i, letter in enumerate(text) if letter == ":")]:
         path = Path(text[:index])
         if text[:index] and path.is_file():
@@ -94,12 +110,12 @@ def _kind(path: Path) -> str:
     kind = named if named in NAMED else by_magic or named
     if kind is None:
         there = " ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-        raise UserError(f"{path}: no kind of file that is read; there are: {there}")
+        raise UserError(f"{path}: this kind of file cannot be read; give one of: {there}")
     return kind
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether its signature stands at one of the places where HDF5 looks for it: 0, 512, and on by doubling."""
+    """Return True if the HDF5 signature stands at one of its possible places: 0, 512, and then doubling."""
     start, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while start < size:
@@ -112,7 +128,7 @@ def _is_hdf5(path: Path) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Readers warn and log of much that does not matter here; what does is an error."""
+    """Silence warnings and logs of readers: the important ones are errors."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

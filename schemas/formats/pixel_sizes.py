@@ -1,4 +1,4 @@
-"""Pixel sizes as files of microscopes state them, in nm."""
+"""Conversion of the pixel sizes that microscope files state to nm."""
 
 import math
 
@@ -25,11 +25,11 @@ NM = {
     "meter": 1e9,
 }
 RADIANS = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3}
-PRINTED = 1e4  # nm: wider pixels are dots of a printer (72 per inch), not those of a specimen
+PRINTED = 1e4  # nm; wider pixels are printer dots (72 per inch), not pixels of a specimen
 
 
 def nanometres(unit: object) -> float | None:
-    """How many nm a unit is; None if it is no length.
+    """Return the length of a unit in nm; None if it is not a unit of length.
 
     >>> nanometres("Microns"), nanometres("1/nm")
     (1000.0, None)
@@ -41,9 +41,14 @@ def nanometres(unit: object) -> float | None:
 
 
 def pixel(y: float, x: float, unit: object) -> Known:
-    """What pixels of y by x units say of `sampling` [nm]; empty if they say nothing.
+    """Return the parameters `sampling` [nm] of an image; empty if the file states no usable size.
 
-    Pixels are square if they differ by less than 0.1 %.
+    Pixels count as square if their sides differ by less than 0.1 %.
+
+    Args:
+        y: height of a pixel in `unit`.
+        x: width of a pixel in `unit`.
+        unit: unit of length, as the file writes it.
     """
     scale = nanometres(unit)
     if scale is None or not all(math.isfinite(length) and length > 0 for length in (y, x)):
@@ -54,9 +59,16 @@ def pixel(y: float, x: float, unit: object) -> Known:
 
 
 def pattern(y: float, x: float, unit: object, shape: tuple[int, ...], wavelength: float | None) -> Known:
-    """What pixels of a pattern say of those of its wave, d = 1 / (n f) = wavelength / (n angle), as `pixel`.
+    """Return the parameters `sampling` [nm] of the wave behind a diffraction pattern, as `pixel` does.
 
-    y, x: widths in `unit`, a reciprocal length or an angle. shape: (..., ny, nx). wavelength: [nm], needed for angles.
+        d = 1 / (n f) = wavelength / (n angle)
+
+    Args:
+        y: height of a pixel in `unit`.
+        x: width of a pixel in `unit`.
+        unit: a reciprocal length or an angle, as the file writes it.
+        shape: shape of the pattern (..., ny, nx).
+        wavelength: [nm], needed for angles.
     """
     scale = frequency(unit, wavelength)
     if scale is None or not all(math.isfinite(width) and width > 0 for width in (y, x)):
@@ -65,10 +77,14 @@ def pattern(y: float, x: float, unit: object, shape: tuple[int, ...], wavelength
 
 
 def frequency(unit: object, wavelength: float | None = None) -> float | None:
-    """How many 1/nm a unit of patterns is; None if it is none, or an angle and the wavelength [nm] is not known.
+    """Return a unit of diffraction patterns in 1/nm; None if it is not such a unit, or an angle without wavelength.
 
     >>> frequency("1 / Å"), frequency("A^-1"), frequency("nm")
     (10.0, 10.0, None)
+
+    Args:
+        unit: a reciprocal length or an angle, as the file writes it.
+        wavelength: [nm], needed for angles.
     """
     name = str(unit).replace(" ", "")
     if name.lower() in RADIANS:
@@ -82,5 +98,5 @@ def frequency(unit: object, wavelength: float | None = None) -> float | None:
 
 
 def is_pattern(unit: object) -> bool:
-    """Whether it is a unit of patterns."""
+    """Return True if this is a unit of diffraction patterns."""
     return frequency(unit, 1.0) is not None

@@ -1,4 +1,4 @@
-"""PNG: 8-bit grey for the eye. black and white of the scale are written down beside the pictures."""
+"""Writer of PNG files: 8-bit grey images to look at. The values of black and white are written to export.json."""
 
 import io
 
@@ -8,11 +8,11 @@ from PIL import Image
 NAME = "PNG"
 SUFFIX = ".png"
 _COLOURS = ((0, 0, 0), (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0))
-PALETTE = [part for label in range(256) for part in _COLOURS[label % len(_COLOURS)]]  # Okabe and Ito's, again and again
+PALETTE = [part for label in range(256) for part in _COLOURS[label % len(_COLOURS)]]  # of Okabe and Ito, repeated
 
 
 def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """round(255 (v - low) / (high - low)), cut at 0 and 255; 0 where low = high.
+    """Return round(255 (v - low) / (high - low)), clipped to 0 and 255; 0 where low = high.
 
     >>> grey(np.array([-3.0, 0.0, 9.0]), -3.0, 3.0).tolist()
     [0, 128, 255]
@@ -22,12 +22,21 @@ def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def write(values: np.ndarray, low: float, high: float) -> bytes:
-    """Encode one image."""
+    """Return one image as a PNG file.
+
+    Args:
+        values: the image.
+        low: value that becomes black.
+        high: value that becomes white.
+    """
     return _encoded(Image.fromarray(grey(np.atleast_2d(values), low, high)))
 
 
 def labels(values: np.ndarray) -> bytes:
-    """Encode one image of classes: its pixels are the labels themselves, drawn in colours of a palette."""
+    """Return one image of classes as a PNG file.
+
+    Its pixel values are the labels themselves, shown in colours of a palette.
+    """
     image = Image.fromarray(np.atleast_2d(values).astype(np.uint8), mode="P")
     image.putpalette(PALETTE)
     return _encoded(image)

@@ -1,4 +1,4 @@
-"""TIFF: one image or a stack of pages, with the pixel size of ImageJ, OME or the resolution tags."""
+"""TIFF files: one image or a stack of pages, with the pixel size of ImageJ, of OME or of the resolution tags."""
 
 import io
 import math
@@ -16,19 +16,26 @@ from schemas.runtime.errors import UserError
 
 NAME = "TIFF"
 SUFFIX = ".tif"
-UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # of the tag ResolutionUnit
-LARGEST = 2**32 - 1  # of a number in a tag
+UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # values of the tag ResolutionUnit
+LARGEST = 2**32 - 1  # largest number in a tag
 IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
 
 
 def read(path: Path, _: str) -> Picture:
-    """All pages, which must be of one shape. UserError: pages of unlike shapes, a file cut short.
+    """Read all pages of a TIFF file, which must have one shape.
 
-    Series that name other files (OME, NDTiff, Micro-Manager) are read as the pages of this file alone.
+    Of series that name other files (OME, NDTiff, Micro-Manager), only the pages of this file are read.
+
+    Args:
+        path: the file.
+        _: not used, because the file holds one array.
+
+    Raises:
+        UserError: the pages have different shapes, or the file is truncated.
     """
     with tifffile.TiffFile(path, _multifile=False, is_ndtiff=False, is_mmstack=False) as file:
         if len(file.series) != 1:
-            raise UserError(f"{path}: holds {len(file.series)} series of pages of unlike shapes; give one at a time")
+            raise UserError(f"{path}: holds {len(file.series)} series of pages of different shapes; save them singly")
         series = file.series[0]
         refuse_large(path, series.shape, series.dtype.itemsize)
         _refuse_short(path, file, series)
@@ -39,7 +46,7 @@ def read(path: Path, _: str) -> Picture:
 
 
 def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Pages that are gone, or end beyond the end of the file, would be read as zeros."""
+    """Refuse a file with missing pages, or pages beyond its end, which would be read as zeros."""
     size = path.stat().st_size
     promised = (file.imagej_metadata or {}).get("images", 1)
     whole = series.size >= promised * math.prod(series.shape[-2:]) and None not in series.pages
@@ -48,7 +55,7 @@ def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPage
         ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
         whole = whole and bool(ends) and max(ends) <= size and 0 not in page.databytecounts
     if not whole:
-        raise UserError(f"{path}: pixels are missing: cut short or damaged; get another copy")
+        raise UserError(f"{path}: truncated or damaged, pixels are missing; get another copy")
 
 
 def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
@@ -74,7 +81,7 @@ def _width(resolution: Any) -> float:
 
 
 def _ome(xml: str) -> dict[str, tuple[float, ...]]:
-    """From the attributes of the element Pixels; their default unit is um."""
+    """Return the pixel size from the attributes of the element Pixels, whose default unit is um."""
     found = dict(re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', xml))
     try:
         sizes = [float(found[f"PhysicalSize{axis}"]) for axis in "YX"]
@@ -85,7 +92,15 @@ def _ome(xml: str) -> dict[str, tuple[float, ...]]:
 
 
 def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
-    """A stack as ImageJ reads it, its unit nm; other dtypes as plain pages, with pixels per cm."""
+    """Return a stack as a TIFF file that ImageJ reads, with the unit nm.
+
+    A dtype that ImageJ cannot read is written as plain pages, with pixels per cm.
+
+    Args:
+        values: (..., y, x); all leading axes become pages.
+        card: metadata of the field.
+        known: pixel sizes.
+    """
     images = values.reshape(-1, *values.shape[-2:]) if values.ndim > 2 else np.atleast_2d(values)
     step = tuple(known.get(name, known.get("sampling", (0.0,)))[0] for name in ("sampling_x", "sampling_y"))
     text, file = card.model_dump_json(), io.BytesIO()
@@ -99,7 +114,7 @@ def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
 
 
 def _resolution(step: tuple[float, ...], unit: float) -> dict[str, Any]:
-    """Pixels per unit [nm]; left out where they are not known, or more than the tag can hold (the card has them)."""
+    """Return the tags for pixels per unit [nm]; none if the pixel size is unknown, or more than a tag can hold."""
     if not all(step) or unit / min(step) > LARGEST:
         return {}
     return {"resolution": tuple(unit / length for length in step), **({"resolutionunit": 3} if unit > 1 else {})}

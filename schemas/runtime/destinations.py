@@ -1,7 +1,7 @@
-"""Places on disk that commands write to: which of them can be used, and who wrote what is there.
+"""Checks of the places on disk that commands write to: that they can be used, and that nothing foreign is lost.
 
-Only what carries the metadata of this project under its own key is replaced or removed, and only if it holds nothing
-else: files that another program put there stay, and the command is refused before it has created anything.
+A command replaces or removes only stores that carry the metadata of this project under its own key and hold nothing
+else. If another program has put files there, the command is refused before it has created anything.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from pathlib import Path
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, is_folder, is_partial, keys
 
-STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # what marks a folder as a Zarr store, version 3 or 2
-CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # of which array a key holds a chunk
+STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # files that mark a Zarr store, version 3 or 2
+CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # key of a chunk; group 1: its array
 
 
 def local(text: str) -> Path:
-    """Return the path on this machine that an argument names, with `~` expanded; a type for argparse.
+    """Return the path on this machine that an argument names, with `~` expanded. It serves as a type for argparse.
 
     Raises:
         argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr, or names an unknown user.
@@ -34,7 +34,11 @@ def local(text: str) -> Path:
 
 
 def output(option: str, path: Path) -> Path:
-    """Return the place that an option names: the path as it is, or where its links lead. Nothing is created.
+    """Return the place that an option names: the path as it is, or the place its links lead to. Nothing is created.
+
+    Args:
+        option: the option, for messages.
+        path: its value.
 
     Raises:
         UserError: the path or one of its folders is a link to nowhere, or the path is the root of the file system or
@@ -53,27 +57,51 @@ def output(option: str, path: Path) -> Path:
 
 
 def is_store(folder: Path) -> bool:
-    """Return whether a folder is a Zarr store, or a group or an array of one."""
+    """Return True if a folder is a Zarr store, or a group or an array of one."""
     return any(os.path.isfile(folder / name) for name in STORE)
 
 
 def refuse_file(option: str, path: Path) -> None:
-    """Raise UserError if something other than a folder is at a place."""
+    """Refuse a place that is occupied by something other than a folder.
+
+    Args:
+        option: the option that names the place, for the message.
+        path: the place.
+
+    Raises:
+        UserError: there is a file.
+    """
     if exists(path) and not is_folder(path):
         raise UserError(f"{option} {path}: is a file; choose another place")
 
 
 def refuse_store(option: str, path: Path) -> None:
-    """Raise UserError if a place for reports is a file or a Zarr store."""
+    """Refuse a place for reports that is a file or a Zarr store.
+
+    Args:
+        option: the option that names the place, for the message.
+        path: the place.
+
+    Raises:
+        UserError: there is a file or a Zarr store.
+    """
     refuse_file(option, path)
     if is_store(path):
         raise UserError(f"{option} {path}: is a Zarr store; choose another folder")
 
 
 def refuse_strangers(option: str, path: Path, written: Collection[str], command: str) -> None:
-    """Raise UserError if a store holds a file that the command did not write.
+    """Refuse a store that holds a file which the command did not write.
 
-    written: the keys of its metadata (`train/phase/zarr.json`); chunks of the arrays among them are also its own.
+    Args:
+        option: the option that names the place, for the message.
+        path: the store.
+        written: keys of its metadata (`train/phase/zarr.json`). Chunks of the arrays among them also count as written
+            by the command.
+        command: the command, for the message.
+
+    Raises:
+        UserError: there is such a file.
     """
     if stranger := next(strangers(path, written), None):
         raise UserError(
@@ -82,7 +110,12 @@ def refuse_strangers(option: str, path: Path, written: Collection[str], command:
 
 
 def strangers(path: Path, written: Collection[str]) -> Iterator[str]:
-    """Yield the keys in a store that are neither among these keys of metadata, nor chunks of their arrays."""
+    """Yield the keys in a store that are neither among given keys of metadata nor chunks of their arrays.
+
+    Args:
+        path: the store.
+        written: keys of metadata.
+    """
     arrays = {key.removesuffix("zarr.json") for key in written}
     for key in sorted(keys(path)):
         chunk = CHUNK.fullmatch(key)

@@ -1,6 +1,6 @@
-"""Documents that programs write of themselves in JSON and read back.
+"""JSON documents that programs write about their own output and read back.
 
-A document is read whole and of a known format, or refused in one line that says why.
+A document is either read as a whole, in a known format, or refused with one line that says why.
 """
 
 import json
@@ -17,36 +17,40 @@ from schemas.runtime.publish import inside, read
 
 @dataclass(frozen=True)
 class Metadata[M: BaseModel]:
-    """A kind of Zarr store: a model that stands in the attributes of its root, under a key of its own."""
+    """A kind of Zarr store, described by a model in the attributes of its root, under a key of its own."""
 
     model: type[M]
     key: str
-    uuid: str  # of the convention (zarr_conventions)
+    uuid: str  # identifier of the convention (zarr_conventions)
     about: str
-    format: int  # the newest that is read, and the one that is written
-    what: str  # such stores hold, for messages
-    command: str  # that makes one, without its place
+    format: int  # the format that is written, and the newest that can be read
+    what: str  # name of such a store's content, for messages
+    command: str  # command that makes one, without its --out
 
     def attributes(self, content: M) -> dict[str, Any]:
-        """Return the attributes of the root."""
+        """Return the attributes of the root that hold this content."""
         convention = {"uuid": self.uuid, "name": self.key, "description": self.about}
         return {"zarr_conventions": [convention], self.key: content.model_dump(mode="json")}
 
     def stands_at(self, path: Path) -> bool:
-        """Return whether a store of this kind is at a path, damaged or not."""
+        """Return True if there is a store of this kind at a path, damaged or not.
+
+        Raises:
+            UserError: a link leads out of the store.
+        """
         return self.key in _attributes(parsed(read(inside(path, "zarr.json"))))
 
     def read(self, path: Path, mend: str, *, incomplete: bool = True) -> M:
-        """Read the metadata of the store at a path.
+        """Read the metadata of a store.
 
         Args:
             path: the store.
-            mend: what to do if they are damaged, for messages.
+            mend: remedy for damaged metadata, for the message.
             incomplete: accept a store that is not finished.
 
         Raises:
-            UserError: there are none, or of another kind, or they are damaged, or newer than this reader; or the
-                store is incomplete, and `incomplete` does not say that this will do.
+            UserError: there are no metadata, or of another kind; or they are damaged, or newer than this version; or
+                the store is not finished and `incomplete` is False.
         """
         data = read(inside(path, "zarr.json"))
         if data is None:
@@ -68,7 +72,7 @@ def _attributes(root: Any) -> Mapping[str, Any]:
 
 
 def parsed(data: bytes | None) -> Any:
-    """Return what a JSON text says; None if it is damaged, or there is none."""
+    """Return the content of a JSON text; None if it is damaged or missing."""
     try:
         return json.loads(data or b"")
     except (ValueError, RecursionError):
@@ -80,13 +84,13 @@ def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, 
 
     Args:
         kind: the model.
-        content: what the JSON text says.
-        known: the newest format that is read.
+        content: the parsed JSON.
+        known: the newest format that can be read.
         where: the file, for messages.
-        mend: what to do if it is damaged, for messages.
+        mend: remedy for a damaged document, for messages.
 
     Raises:
-        UserError: it has a newer format, or is not what that format says.
+        UserError: the document has a newer format, or does not match its own.
     """
     found = content.get("format") if isinstance(content, dict) else None
     if isinstance(found, int) and not 1 <= found <= known:

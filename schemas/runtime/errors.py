@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a person can mend, and the name that was perhaps meant."""
+"""Exceptions for mistakes that the user can correct, and texts for their messages."""
 
 import errno
 import re
@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or what of it is ours
-MANY = 12  # names, at most, are listed
-TRACEBACK = "DRYBEAM_TRACEBACK"  # environment: mistakes are told with the calls that led there, for developers
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
+MANY = 12  # names listed in a message, at most
+TRACEBACK = "DRYBEAM_TRACEBACK"  # environment variable: print tracebacks of user errors, for developers
 
 
 class UserError(Exception):
-    """A mistake of the person at the keyboard: one line with the value, the rule and the remedy.
+    """A mistake of the user. Its message is one line with the value, the rule and the remedy.
 
-    Every command line prints it without a traceback and exits with status 2.
+    Every command line prints the message without a traceback and exits with status 2.
     """
 
 
@@ -23,14 +23,19 @@ class Interrupted(Exception):
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The end of an error line: the known name nearest to an unknown one, or what there is."""
+    """Return the end of a message on an unknown name: the most similar known name, or a list of the known ones.
+
+    Args:
+        name: the unknown name.
+        known: the known names.
+    """
     there = list(known)
     if close := get_close_matches(name, there, n=1):
         return f"; did you mean {close[0]}?"
     return f"; there are: {', '.join(there[:MANY]) or 'none'}"
 
 
-WORDS = (  # of pydantic, and ours
+WORDS = (  # wording of pydantic, and its replacement
     (r"^(Value error|Assertion failed), ", ""),
     (r", unable to parse.*| after validation|, got a number with a fractional part", ""),
     (r"^(Input|String|Tuple|List|Dictionary|Value|Data) should (not )?(be |have |match )", r"must \2\3"),
@@ -43,7 +48,11 @@ WORDS = (  # of pydantic, and ours
 
 
 def rule(error: Mapping[str, Any]) -> str:
-    """Return the rule that a value breaks, from one of `pydantic.ValidationError.errors()`."""
+    """Return the rule that a value breaks, as a phrase for a message.
+
+    Args:
+        error: one of `pydantic.ValidationError.errors()`.
+    """
     if error["type"] == "literal_error":
         words = re.findall(r"'([^']+)'", error["ctx"]["expected"])
         close = get_close_matches(str(error["input"]).lower(), words, n=1)
@@ -57,20 +66,20 @@ def rule(error: Mapping[str, Any]) -> str:
 def assigned[T](
     option: str, texts: Iterable[str], known: Mapping[str, T], kind: str, form: str
 ) -> Iterator[tuple[T, str]]:
-    """Split `name=value` texts of an option.
+    """Split the `name=value` texts of an option.
 
     Args:
         option: the option, for messages.
-        texts: what it was given.
-        known: what there is to name.
-        kind: what such a name stands for, and
-        form: the text to be written, for messages.
+        texts: the values of the option.
+        known: the objects that can be named, by name.
+        kind: word for such an object, for messages.
+        form: the form of a text, for messages.
 
     Yields:
-        What is known by each name, and its value.
+        The named object, and its value.
 
     Raises:
-        UserError: there is no equals sign, or no such name.
+        UserError: a text has no equals sign, or names an unknown object.
     """
     for text in texts:
         name, equals, value = text.partition("=")
@@ -82,7 +91,12 @@ def assigned[T](
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is stored otherwise than it is asked for, by key."""
+    """Yield one line for each key whose stored value differs from the one asked for.
+
+    Args:
+        stored: the stored values.
+        asked: the values asked for.
+    """
     for key in dict.fromkeys([*stored, *asked]):
         if stored.get(key) != asked.get(key):
             yield f"{key} is {_short(stored.get(key))}, asked {_short(asked.get(key))}"

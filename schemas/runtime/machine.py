@@ -1,4 +1,4 @@
-"""What numbers were made on and with, for people: speeds and bits mean little without it."""
+"""Description of the machine and the packages with which results were made. Speeds and bits depend on both."""
 
 import os
 import platform
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The processor, and how many cores this process may use."""
+    """Return the name of the processor and the number of cores that this process may use."""
     return f"{_model() or platform.processor() or platform.machine()}, {cores()} cores"
 
 
@@ -26,7 +26,7 @@ def _model() -> str:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of these packages, and of Python."""
+    """Return the versions of these packages and of Python, by name."""
     return {name: _version(name) for name in names} | {"python": platform.python_version()}
 
 

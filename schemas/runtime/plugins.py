@@ -1,4 +1,7 @@
-"""The files that authors add, found by name and called. One line tells of a fault: file, line, error, remedy."""
+"""Loading of the files that users add (tasks, models, methods). They are found by name.
+
+A fault in such a file is reported in one line: file, line, error, remedy.
+"""
 
 import importlib
 import inspect
@@ -15,20 +18,25 @@ from pydantic import ValidationError
 
 from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, meant, rule
 
-type Check = Callable[[ModuleType], Iterator[str]]  # what is wrong with a file; only the first is asked for
+type Check = Callable[[ModuleType], Iterator[str]]  # yields mistakes in a file; only the first is used
 
 
 def names(package: str) -> list[str]:
-    """Return the names of all files in a package."""
+    """Return the names of all modules in a package."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
 
 
 def find(package: str, name: str, check: Check, unknown: str) -> ModuleType:
-    """Return the file of that name in a package, checked once.
+    """Return the module of this name from a package, checked once.
+
+    Args:
+        package: name of the package.
+        name: name of the module in it.
+        check: yields the mistakes in the module.
+        unknown: start of the message if there is no such module.
 
     Raises:
-        UserError: There is none: `unknown`, and the name that was perhaps meant. Or it cannot be imported, or the check
-            finds something: the file and its line.
+        UserError: there is no such module; or it cannot be imported; or the check finds a mistake.
     """
     module = f"{package}.{name}"
     if module not in sys.modules and name not in (known := names(package)):
@@ -49,32 +57,32 @@ def _check(module: ModuleType, check: Check) -> None:
 
 @contextmanager
 def calling(module: str, function: str = "", given: Sequence[str] | None = None) -> Iterator[None]:
-    """Turn what goes wrong in a file of an author into one line, which names the file, its line and the function.
+    """Report errors raised in a user's file in one line, with the file, its line and the function.
 
     Args:
-        module: The name of its module, as in `generators.tasks.tie`.
-        function: The name of the function that is called; empty while the file is imported.
-        given: The fields that the function is given, if these depend on what its author has declared.
+        module: name of the module, such as `generators.tasks.tie`.
+        function: name of the function that is called; empty while the file is imported.
+        given: fields that the function receives, if these depend on its author's declarations.
 
     Raises:
-        UserError: It says what to do; its cause is the error itself.
+        UserError: in place of the error, which is its cause. The message says what to do.
     """
     try:
         yield
     except (UserError, Interrupted, OSError, MemoryError):
         raise
     except Exception as error:
-        said, remedy = _said(error), "mend the file"
+        said, remedy = _said(error), "correct the file"
         if given is not None and isinstance(error, KeyError) and error.args[0] not in given:
-            remedy = f"it is given {', '.join(given)}: name what else it reads in `needs` or `fields`"
+            remedy = f"it receives {', '.join(given)}: name further fields in `needs` or `fields`"
         elif function and isinstance(error, ValueError | ArithmeticError):
-            remedy = "choose other settings (see --describe), or mend the file"
+            remedy = "choose other settings (see --describe), or correct the file"
         where = ", ".join(filter(None, [path(module), _line(module, error), function and f"in {function}"]))
         raise UserError(f"{where}: {said}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
 
 
 def origin(of: Callable[..., Any]) -> tuple[str, str]:
-    """Return the module and the name of a function, also of one whose arguments are partly given."""
+    """Return the module and the name of a function, also for a `functools.partial` of it."""
     while isinstance(of, partial):
         of = of.func
     return of.__module__, getattr(of, "__name__", type(of).__name__)
@@ -86,7 +94,7 @@ def path(module: str) -> str:
 
 
 def _line(module: str, error: Exception) -> str:
-    """Return where in a module an error comes from; empty if that is in none of its lines."""
+    """Return the line of a module from which an error comes; empty if it comes from elsewhere."""
     calls = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in calls if frame.f_globals.get("__name__") == module]
     if not lines and isinstance(error, SyntaxError) and error.lineno:
@@ -104,32 +112,55 @@ def _said(error: Exception) -> str:
 
 
 def task_of(module: ModuleType) -> str:
-    """The name of the task, or model, that a file is for."""
+    """Return the name of the task, or model, that a file is for."""
     return module.__name__.rpartition(".")[2]
 
 
 def lacking(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
-    """What a file must hold, and does not."""
+    """Yield a message for each object that a module must hold and does not.
+
+    Args:
+        module: the module.
+        kinds: by name of the object, its type.
+    """
     for name, kind in kinds.items():
         if not isinstance(getattr(module, name, None), kind):
             yield f"must hold {name} ({kind.__name__})"
 
 
 def optional[T](module: ModuleType, name: str, kind: type[T]) -> T | None:
-    """Return what a file may hold under a name, or None."""
+    """Return an optional object of a module; None if it is missing or of another type.
+
+    Args:
+        module: the module.
+        name: name of the object.
+        kind: its type.
+    """
     found = vars(module).get(name)
     return found if isinstance(found, kind) else None
 
 
 def misplaced(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
-    """Yield what a file may hold, but holds as something else."""
+    """Yield a message for each optional object of a module that has a wrong type.
+
+    Args:
+        module: the module.
+        kinds: by name of the object, its type.
+    """
     for name, kind in kinds.items():
         if not isinstance(vars(module).get(name), kind | None):
             yield f"{name}: must be {kind.__name__}(...)"
 
 
 def unlike(name: str, function: Any, *arguments: str, **settings: Any) -> Iterator[str]:
-    """Why something cannot be called with these arguments."""
+    """Yield the reasons why a function cannot be called with these arguments.
+
+    Args:
+        name: name of the function, for the message.
+        function: the function.
+        arguments: names of its positional arguments.
+        settings: its keyword arguments.
+    """
     call = f"{name}({', '.join([*arguments, *settings])})"
     if not callable(function):
         yield f"must hold {call}, a function"

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, elsewhere a plain line every few seconds."""
+"""Progress of a run: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
@@ -11,12 +11,25 @@ type Show = Callable[[int, str], None]
 
 
 def progress(total: int) -> AbstractContextManager[Show]:
-    """Enter it for a function (samples done, what to say of the pace)."""
+    """Return a context manager that shows progress.
+
+    Args:
+        total: number of samples.
+
+    Returns:
+        A context manager. It gives a function that takes the number of finished samples and a text on the pace.
+    """
     return _bar(total) if sys.stdout.isatty() else _lines(total)
 
 
 def pace(left: int, made: int, seconds: float) -> str:
-    """Samples per second, and the time left."""
+    """Return a text with the samples per second and the time left.
+
+    Args:
+        left: samples still to be made.
+        made: samples made so far.
+        seconds: time they took.
+    """
     if not made or not seconds:
         return ""
     rate = made / seconds

@@ -1,7 +1,8 @@
-"""Reading and writing of stores, runs, predictions and models: every object of theirs passes through this module.
+"""Reading and writing of stores, runs, predictions and models. All access to their objects goes through this module.
 
-An object is published whole: a reader sees all of it or nothing, whatever dies meanwhile. A folder is claimed by a lock
-beside it before it is changed. Keys are paths relative to a store. Files of the user may be read without this module.
+An object is published whole: a reader sees all of it or nothing, even if the writer is killed. A folder is locked, by a
+file beside it, before it is changed. Keys are paths relative to a store. Files of the user may be read without this
+module.
 """
 
 import fcntl
@@ -22,16 +23,22 @@ from pathlib import Path
 from schemas.runtime.errors import FULL, Interrupted, UserError
 
 PARTIAL = ".partial"
-OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of partial objects that we write
-REMOVED = ".removed-"  # perhaps half of it is gone already
-REPLACED = ".replaced-"  # whole, while another folder is moved into its place
-STALE = 3600.0  # seconds
+OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
+REMOVED = ".removed-"  # folder to be removed; a part of it may be gone already
+REPLACED = ".replaced-"  # whole folder, until another one is in its place
+STALE = 3600.0  # seconds after which a partial object of another machine counts as abandoned
 
 
 def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write an object in one step: beside its place, then renamed. OSError (disk full) leaves no trace.
+    """Write an object in one step: to a partial file beside its place, which is then renamed.
 
-    durable: it survives a loss of power from now on; others are checked by their hashes when a run is resumed.
+    If an OSError such as a full disk is raised, no trace is left.
+
+    Args:
+        path: place of the object.
+        data: its bytes.
+        durable: flush to disk, so that the object survives a loss of power. Other objects are checked by their hashes
+            when a run is resumed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -48,15 +55,25 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def publish_alone(path: Path, data: bytes) -> None:
-    """Publish a file that lies in no store of ours, and remove what killed writers of it have left beside it."""
+    """Publish a file outside of stores, and remove partial files that killed writers left beside it.
+
+    Args:
+        path: place of the file.
+        data: its bytes.
+    """
     sweep_beside(path)
     publish(path, data)
 
 
 def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
-    """Write a folder of objects, by key, in one step: beside its place, then renamed. An OSError leaves no trace.
+    """Write a folder of objects in one step: beside its place, then renamed.
 
-    A folder that is there already is removed when the new one is in its place.
+    A folder that is already there is removed once the new one is in its place. If an OSError is raised, no trace is
+    left.
+
+    Args:
+        path: place of the folder.
+        objects: keys and bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     recover(path)
@@ -74,9 +91,9 @@ def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
 
 
 def recover(path: Path) -> None:
-    """Finish what a killed `publish_folder` has begun at a place.
+    """Complete what a killed `publish_folder` began.
 
-    The old folder goes back to its place if that is empty; otherwise the new one is there, and the old one is removed.
+    The old folder returns to its place if that is empty. Otherwise the new folder is there, and the old one is removed.
     """
     sweep_beside(path)
     for old in aside(path, REPLACED):
@@ -88,23 +105,31 @@ def recover(path: Path) -> None:
 
 
 def set_aside(path: Path, word: str = REMOVED) -> None:
-    """Move a folder, if there is one, away from its place whole; `sweep_removed` removes it."""
+    """Move a folder, if there is one, as a whole away from its place; `sweep_removed` removes it.
+
+    Args:
+        path: place of the folder.
+        word: part of its new name, REMOVED or REPLACED.
+    """
     if path.exists():
         path.rename(_new_aside(path, word))
 
 
 def sweep_removed(path: Path) -> None:
-    """Remove what was set aside from a place, also by a process that was killed. What cannot be removed is named."""
+    """Remove the folders that were set aside from a place, also by killed processes.
+
+    The path of a folder that cannot be removed is printed.
+    """
     for left in aside(path, REMOVED):
         if reason := _remove(left):
             print(f"{left}: cannot be removed ({reason}); remove it yourself", file=sys.stderr)
 
 
 def _remove(folder: Path) -> str | None:
-    """Remove a folder as far as possible. Returns the first reason why something of it stays."""
+    """Remove a folder as far as possible. Return the first reason why a part of it stays, or None."""
     errors: list[BaseException] = []
     shutil.rmtree(folder, onexc=lambda _function, _name, error: errors.append(error))
-    left = (error for error in errors if not isinstance(error, FileNotFoundError))  # another process is at it, too
+    left = (error for error in errors if not isinstance(error, FileNotFoundError))  # another process removes it, too
     return next((getattr(error, "strerror", None) or type(error).__name__ for error in left), None)
 
 
@@ -113,7 +138,12 @@ def _new_aside(path: Path, word: str) -> Path:
 
 
 def aside(path: Path, word: str) -> list[Path]:
-    """Return the folders that were set aside from a place, and not removed yet."""
+    """Return the folders that were set aside from a place and not removed yet.
+
+    Args:
+        path: the place.
+        word: part of their names, REMOVED or REPLACED.
+    """
     found = path.parent.glob(f"{glob.escape(path.name + word)}*")
     return [left for left in found if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + word))]
 
@@ -131,7 +161,7 @@ def sweep_beside(path: Path) -> None:
 
 
 def is_partial(name: str) -> bool:
-    """Return whether a file of this name is an object that we are writing, or that a killed process has left."""
+    """Return True if a file of this name is an object that is still being written, or was left by a killed process."""
     return OURS.fullmatch(name) is not None
 
 
@@ -140,7 +170,13 @@ def _partial(path: Path) -> Path:
 
 
 def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Publish, unless the same bytes are there already."""
+    """Publish an object unless the same bytes are already there.
+
+    Args:
+        path: place of the object.
+        data: its bytes.
+        durable: as for `publish`.
+    """
     if read(path) != data:
         publish(path, data, durable=durable)
 
@@ -155,11 +191,14 @@ def read(path: Path) -> bytes | None:
 
 @contextmanager
 def reading(what: str, mend: str) -> Iterator[None]:
-    """Raise UserError in place of whatever a missing or damaged object makes zarr and its codecs raise.
+    """Raise UserError in place of any error that a missing or damaged object causes in zarr and its codecs.
 
     Args:
-        what: the store, and what of it is read, for the message.
-        mend: what to do about it.
+        what: the store and the part of it that is read, for the message.
+        mend: the remedy, for the message.
+
+    Raises:
+        UserError: something could not be read.
     """
     try:
         yield
@@ -171,22 +210,22 @@ def reading(what: str, mend: str) -> Iterator[None]:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is an object or a folder."""
+    """Return True if there is an object or a folder."""
     return path.exists()
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder."""
+    """Return True if there is a folder."""
     return path.is_dir()
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what a folder holds, in order, without partial objects; nothing if there is no folder."""
+    """Return the sorted content of a folder without partial objects; an empty list if there is no folder."""
     return sorted(path for path in folder.glob("*") if not is_partial(path.name))
 
 
 def keys(folder: Path) -> Iterator[str]:
-    """Yield the keys of all objects and links below a folder; links are not followed."""
+    """Yield the keys of all objects and links below a folder. Links are not followed."""
     for where, names, files in os.walk(folder):
         links = [name for name in names if os.path.islink(os.path.join(where, name))]
         for name in sorted([*files, *links]):
@@ -194,19 +233,19 @@ def keys(folder: Path) -> Iterator[str]:
 
 
 def nbytes(path: Path) -> int:
-    """Return the bytes of an object, or of all in a folder; 0 if there is nothing."""
+    """Return the bytes of an object, or of everything in a folder; 0 if there is nothing."""
     files = (path,) if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def move(path: Path, to: Path) -> None:
-    """Move an object or a folder to another place, whose parent folder is made."""
+    """Move an object or a folder to another place, whose parent folder is made if necessary."""
     to.parent.mkdir(parents=True, exist_ok=True)
     path.rename(to)
 
 
 def remove(path: Path) -> None:
-    """Remove an object, or a folder with all that is in it; a link alone is removed, not what it leads to."""
+    """Remove an object, or a folder with its content. Of a link, only the link itself is removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -214,32 +253,47 @@ def remove(path: Path) -> None:
 
 
 def inside(root: Path, key: str | Path) -> Path:
-    """Return the path of an object in a store or model. UserError: a link leads out of that folder.
+    """Return the path of an object in a store or model, after a check that no link leads out of that folder.
 
-    The folder itself may be reached by a link: that is its user's choice, what lies within is its author's.
+    The folder itself may be reached by a link: this is the user's choice, but links within are its author's.
+
+    Args:
+        root: the folder.
+        key: path of the object relative to it.
+
+    Raises:
+        UserError: a link leads out of the folder.
     """
     path = root / key
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise UserError(
-            f"{path}: leads out of {root}; links out of a store or model are not followed: "
-            f"if you trust them, cp -rL {root} COPY puts the files in place of the links"
+            f"{path}: leads out of {root}; links out of a store or model are not followed; "
+            f"if you trust them, cp -rL {root} COPY replaces the links by the files"
         )
     return path
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal sha256."""
+    """Return the hexadecimal sha256 of bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file, however large; OSError if it cannot be read."""
+    """Return the hexadecimal sha256 of a file of any size.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_folder(folder: Path) -> str:
-    """Hexadecimal sha256 of the names and contents of all files in a folder; OSError if one cannot be read."""
+    """Return the hexadecimal sha256 of the names and contents of all files in a folder.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\0".encode())
@@ -247,9 +301,11 @@ def sha256_of_folder(folder: Path) -> str:
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:
-    """Remove what killed writers left behind: writers of this machine that are dead, of others after an hour.
+    """Remove partial files of killed writers: those of dead processes on this machine, and others after an hour.
 
-    deep: in the folders below, too.
+    Args:
+        folder: the folder.
+        deep: also sweep all folders below.
     """
     for path in (folder.rglob if deep else folder.glob)(f".*{PARTIAL}"):
         with suppress(FileNotFoundError):
@@ -258,21 +314,21 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
 
 
 def _abandoned(path: Path) -> bool:
-    """Return whether a partial file or folder is left of a writer that is dead, or has written nothing for an hour."""
+    """Return True if the writer of a partial file or folder is dead, or has written nothing for an hour."""
     if not is_partial(path.name):
         return False
     return _dead(path.name) or time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*"))) > STALE
 
 
 def _dead(name: str) -> bool:
-    """Whether the writer of an unfinished object ran on this machine, and runs no more."""
+    """Return True if the writer of a partial object ran on this machine and has ended."""
     node, _, pid = name.removesuffix(PARTIAL).rpartition("_")[0].rpartition("_")
     if not node.endswith(f".{platform.node()}") or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
     except OSError as error:
-        return isinstance(error, ProcessLookupError)  # else it lives, and is another user's
+        return isinstance(error, ProcessLookupError)  # a PermissionError means that it runs, for another user
     return False
 
 
@@ -280,17 +336,18 @@ def _dead(name: str) -> bool:
 def claimed(
     option: str, path: Path, refuse: Callable[[], None] = lambda: None, *, busy: str | None = None
 ) -> Iterator[None]:
-    """Hold a place for this process alone while entered, by a lock beside it. Its parent folder is made.
+    """Reserve a place for this process while the context is active, by a lock beside it. Its parent folder is made.
 
     Args:
         option: the option that names the place, for messages.
         path: the place.
-        refuse: raises UserError if the place holds something that must stay. It is asked before anything is created,
-            and again when the place is held, since another process may have written meanwhile.
-        busy: what to say if another process holds the place; None: wait for it.
+        refuse: raises UserError if the place holds something that must stay. It is called before anything is created,
+            and again once the place is locked, because another process may have written meanwhile.
+        busy: message if another process holds the place; None: wait for it.
 
     Raises:
-        UserError: what `refuse` raises; or another process holds the place; or it cannot be written.
+        UserError: `refuse` raises it; or another process holds the place; or the place cannot be written.
+        Interrupted: the disk is full.
     """
     refuse()
     with ExitStack() as stack:
@@ -306,9 +363,10 @@ def claimed(
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock, a file that exists only while somebody holds it. Without locks in the file system, nothing is held.
+    """Hold a lock: a file that exists only while a process holds it.
 
-    The file is removed at the end. A killed process releases its lock, and the next holder removes its file.
+    On file systems without locks, nothing is locked. The file is removed at the end. A killed process releases its
+    lock, and the next holder removes the file.
 
     Args:
         path: the lock file; its folder must exist.
@@ -321,8 +379,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        if not file.seek(0, os.SEEK_END):  # else it is no lock of ours
-            path.unlink(missing_ok=True)  # before it is released: whoever waits for it looks again
+        if not file.seek(0, os.SEEK_END):  # a file with content is not our lock
+            path.unlink(missing_ok=True)  # before the release: a waiting process then opens a new file
         file.close()
 
 
@@ -338,7 +396,7 @@ def _held(path: Path, wait: bool) -> TextIOWrapper:
             return file
         if _is_at(file, path):
             return file
-        file.close()  # of a holder that has gone, with its file
+        file.close()  # the previous holder has removed this file: open the new one
 
 
 def _is_at(file: TextIOWrapper, path: Path) -> bool:
@@ -349,11 +407,15 @@ def _is_at(file: TextIOWrapper, path: Path) -> bool:
 
 @contextmanager
 def writable(option: str, path: Path) -> Iterator[None]:
-    """Say in one line that a place cannot be written.
+    """Report in one line that a place cannot be written.
+
+    Args:
+        option: the option that names the place, for the message.
+        path: the place.
 
     Raises:
         UserError: in place of an OSError.
-        Interrupted: the same, of a full disk.
+        Interrupted: in place of an OSError of a full disk.
     """
     try:
         yield
@@ -365,12 +427,20 @@ def writable(option: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def resumable(path: Path, kept: str) -> Iterator[None]:
-    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes to its place."""
+    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes its output.
+
+    Args:
+        path: place of the output, for the message.
+        kept: the finished parts, for the message.
+
+    Raises:
+        Interrupted: in place of an OSError.
+    """
     try:
         yield
-    except BrokenPipeError:  # of the terminal
+    except BrokenPipeError:  # the reader of a pipe has gone; `terminal.command` handles it
         raise
     except OSError as error:
         raise Interrupted(
-            f"{path}: {error.strerror or error}; {kept} are kept: mend this and run the same command again"
+            f"{path}: {error.strerror or error}; {kept} are kept: solve this and run the same command again"
         ) from None

@@ -1,6 +1,6 @@
-"""Values of settings: a number, or a range from which each sample draws its own.
+"""Values of settings: a number, or a range from which each sample draws its own value.
 
-A range is written `8000:12000` on a command line, `[8000, 12000]` in JSON; `8000` is the range 8000:8000.
+A range is written `8000:12000` on a command line and `[8000, 12000]` in JSON. `8000` stands for the range 8000:8000.
 """
 
 import math
@@ -10,14 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_serializer, mo
 
 
 class Uniform(Protocol):
-    """What a range needs of a random generator (NumPy's Generator has it)."""
+    """A random generator that a range can draw from, such as NumPy's Generator."""
 
     def random(self) -> float:
-        """A number drawn uniformly from [0, 1)."""
+        """Return a number drawn uniformly from [0, 1)."""
 
 
 class Range(BaseModel):
-    """A closed interval; `draw` is uniform over it.
+    """A closed interval of numbers, from which values are drawn uniformly.
 
     >>> Range.model_validate("8000:12000")
     Range(low=8000.0, high=12000.0)
@@ -56,7 +56,7 @@ class Range(BaseModel):
         return self.low if self.low == self.high else [self.low, self.high]
 
     def draw(self, rng: Uniform) -> float:
-        """One value, uniform in [low, high]; always consumes one number of `rng`."""
+        """Return one value, uniform in [low, high]. Exactly one number of `rng` is consumed, also if low = high."""
         return self.low + (self.high - self.low) * float(rng.random())
 
     @property
@@ -73,7 +73,13 @@ def _number(value: Any) -> float:
 
 
 def within(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> AfterValidator:
-    """Bound a setting: low <= value <= high, for a number or both ends of a Range. `above` excludes low itself."""
+    """Return a bound for a setting: low <= value <= high, for a number or both ends of a Range.
+
+    Args:
+        low: the lowest value.
+        high: the highest value.
+        above: exclude `low` itself.
+    """
 
     def check(value: Any) -> Any:
         ends = (value.low, value.high) if isinstance(value, Range) else (value,)
@@ -88,7 +94,7 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
 
 
 def power_of_two() -> AfterValidator:
-    """A bound for a setting: 1, 2, 4, ..."""
+    """Return a bound for a setting: 1, 2, 4, ..."""
 
     def check(value: int) -> int:
         if value & (value - 1):

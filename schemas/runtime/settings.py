@@ -1,4 +1,4 @@
-"""Settings: all that can be set, from a name, a file and `--set`, checked, and written out again as data."""
+"""Settings of recipes and methods: combined from a named recipe, a file and `--set`, checked, and written as data."""
 
 import difflib
 import json
@@ -18,23 +18,44 @@ ALIASES = {"seed": "published"}  # former names of recipes
 
 
 class Settings(BaseModel):
-    """A set of settings, and sets of settings within: frozen, unknown keys refused."""
+    """A set of settings, which may contain further sets. It is frozen and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def setting(about: str, unit: str = "1") -> dict[str, Any]:
-    """What `--describe` says of a setting: for pydantic's `Field(default, **setting(...))`."""
+    """Return the arguments that describe a setting, for pydantic's `Field(default, **setting(...))`.
+
+    Args:
+        about: meaning, for `--describe`.
+        unit: unit, for `--describe`.
+    """
     return {"description": about, "json_schema_extra": {"unit": unit}}
 
 
 def between(low: float, high: float, about: str, unit: str = "1") -> Any:
-    """Return the field of a setting that is drawn from a range: its default, and what `--describe` says of it."""
+    """Return the pydantic field of a setting that is drawn from a range.
+
+    Args:
+        low: low end of the default range.
+        high: high end of the default range.
+        about: meaning, for `--describe`.
+        unit: unit, for `--describe`.
+    """
     return Field(Range(low=low, high=high), **setting(about, unit))
 
 
 def make[K: Settings](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:
-    """A recipe from a mapping (a named recipe, a file) and `key=value` settings; UserError in one line."""
+    """Make a set of settings from a mapping and `key=value` texts.
+
+    Args:
+        kind: the model.
+        base: the settings of a named recipe or a file.
+        settings: `key=value` texts, which override the base.
+
+    Raises:
+        UserError: a key is unknown, or a value breaks a rule.
+    """
     data = json.loads(json.dumps(base))
     for setting in settings:
         _apply(kind, data, setting)
@@ -45,20 +66,34 @@ def make[K: Settings](kind: type[K], base: Mapping[str, Any], settings: Sequence
 
 
 def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) -> None:
-    """Refuse a recipe that a dataset or a model stores if one of its settings names a file. UserError: that setting.
+    """Refuse a recipe, stored in a dataset or a model, that names a file.
 
-    Recipes are stored without the places of their files, by hash: a path in one was put there by a stranger, and would
-    bring a file of this machine into what is made. where: the dataset or model, for the message.
+    Recipes are stored with hashes of their files, without paths. A path in a stored recipe was therefore put there by
+    somebody else, and would bring a file of this machine into the output.
+
+    Args:
+        kind: the model of the recipe.
+        stored: the stored recipe.
+        where: the dataset or model, for the message.
+
+    Raises:
+        UserError: one of the settings names a file.
     """
     if found := next(_left_out(kind, stored), None):
         raise UserError(
-            f"{where}: its recipe names a file of this machine, {found}; a stored recipe may hold hashes alone "
-            "(--inputs DIR finds the files): get it from a source that you trust"
+            f"{where}: its recipe names a file of this machine, {found}; a stored recipe must hold only hashes "
+            "(--inputs DIR finds the files); use only datasets and models that you trust"
         )
 
 
 def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
-    """Settings in data that dumps leave out, at any depth. annotation: the type that the data are to be."""
+    """Yield the settings in stored data that are never stored by this project, at any depth.
+
+    Args:
+        annotation: the type of the data.
+        data: the stored data.
+        prefix: dotted name of the setting that holds them, with a final dot.
+    """
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, info in annotation.model_fields.items():
             if not isinstance(data, Mapping) or name not in data:
@@ -85,12 +120,25 @@ def files_of(settings: Any) -> Iterator[Path]:
 
 
 def recipe_name(name: str, recipes: Collection[str]) -> str:
-    """Return the name of a recipe, also if it is asked for by a former one."""
+    """Return the present name of a recipe, which may be given by a former name.
+
+    Args:
+        name: the name that was asked for.
+        recipes: the present names.
+    """
     return name if name in recipes else ALIASES.get(name, name)
 
 
 def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
-    """Read a recipe file, a JSON object of settings; UserError if there is none, beside the recipes that have names."""
+    """Read a recipe file: a JSON object of settings.
+
+    Args:
+        name: path of the file.
+        recipes: names of recipes, for the message.
+
+    Raises:
+        UserError: there is no such file, or it does not hold a JSON object.
+    """
     try:
         data = json.loads(Path(name).read_text())
     except FileNotFoundError:
@@ -105,7 +153,12 @@ def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
 
 
 def all_settings(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting by its dotted name, those of inner recipes after the setting that holds them."""
+    """Yield every setting with its dotted name. Settings of an inner set follow the setting that holds them.
+
+    Args:
+        kind: the model.
+        prefix: dotted name of the setting that holds it, with a final dot.
+    """
     for name, info in kind.model_fields.items():
         if not info.exclude or (info.json_schema_extra or {}):
             yield prefix + name, info
@@ -114,7 +167,12 @@ def all_settings(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 
 
 def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the settings of a stored recipe by their dotted names."""
+    """Yield the settings of a stored recipe with their dotted names.
+
+    Args:
+        stored: the recipe.
+        prefix: dotted name of the setting that holds it, with a final dot.
+    """
     for key, value in stored.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -123,12 +181,12 @@ def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def untold(kind: type[BaseModel]) -> Iterator[str]:
-    """Which settings `--describe` could not explain."""
+    """Yield a message for each setting that `--describe` could not explain, or that would store a path."""
     for name, info in all_settings(kind):
         if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():
             yield f"{kind.__name__}.{name}: must be Field(default, **setting(meaning, unit))"
         elif _names_a_file(info) and not info.exclude:
-            yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that no dataset holds it"
+            yield f"{kind.__name__}.{name}: names a file: must be Field(..., exclude=True), so that no path is stored"
 
 
 def _names_a_file(info: FieldInfo) -> bool:
@@ -139,7 +197,12 @@ def _names_a_file(info: FieldInfo) -> bool:
 
 
 def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]]:
-    """Unit, meaning and value of every setting, by dotted name."""
+    """Return unit, meaning, value and default of every setting, by dotted name.
+
+    Args:
+        kind: the model.
+        recipe: the settings with their present values.
+    """
     values = recipe.model_dump(mode="json")
     rows = {}
     for name, info in all_settings(kind):
@@ -151,14 +214,14 @@ def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]
 
 
 def _words(info: FieldInfo) -> str:
-    """The words that a setting takes, if it takes words."""
+    """Return the list of words that a setting accepts, as the end of its meaning; empty if it accepts other values."""
     annotation = getattr(info.annotation, "__value__", info.annotation)
     words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
     return f": {' | '.join(words)}" if words else ""
 
 
 def _default(info: FieldInfo) -> Any:
-    """What a setting is if nobody says otherwise; None for settings that hold others."""
+    """Return the default of a setting; None for a setting that holds others."""
     default = info.get_default(call_default_factory=True)
     return None if _inner(info) else json.loads(TypeAdapter(Any).dump_json(default))
 
@@ -170,7 +233,7 @@ def _lookup(values: Any, name: str) -> Any:
 
 
 def _inner(info: FieldInfo) -> type[BaseModel] | None:
-    """The model that a setting holds, also if it may be none; a Range is a value, no model of settings."""
+    """Return the model that a setting holds, also if it may be none. A Range is a value, not a set of settings."""
     options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
     models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel) and o is not Range]
     return models[0] if models else None
@@ -193,13 +256,13 @@ def _apply(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
         data = data[part]
     value = _value(known[key], text)
     inner = _inner(known[key])
-    if inner and isinstance(value, str) and isinstance(data.get(last), dict):  # a shorthand: the others stay
+    if inner and isinstance(value, str) and isinstance(data.get(last), dict):  # a shorthand keeps other members
         value = {**data[last], **_members(known[key], value)}
     data[last] = value
 
 
 def _members(info: FieldInfo, value: Any) -> dict[str, Any]:
-    """What a setting holds, member by member, also if it was told in short."""
+    """Return the members of a setting that holds others, also if it was given as a shorthand."""
     inner = _inner(info)
     if isinstance(value, dict) or value is None or inner is None:
         return value or {}

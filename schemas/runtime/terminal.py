@@ -1,6 +1,6 @@
-"""What all command lines share: one line for a user's mistake, exit codes, and a clean end when interrupted.
+"""Common parts of all command lines: messages of one line, exit codes, and a clean end when interrupted.
 
-Exit codes: 0 done, 1 a check ran and failed, 2 a mistake to mend, 75 interrupted and resumable.
+Exit codes: 0 done; 1 a check ran and failed; 2 a mistake that the user can correct; 75 interrupted and resumable.
 """
 
 import argparse
@@ -20,25 +20,33 @@ from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
 
 MISTAKE = 2
 RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
-LINE = 480  # letters of a message at most
-MOST = (1 << 63) - 1  # of a whole number
+LINE = 480  # characters of a message, at most
+MOST = (1 << 63) - 1  # largest whole number that options accept
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage."""
+    """An argument parser that reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UserError in place of argparse's two lines and exit."""
+        """Raise UserError, where argparse would print two lines and exit."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 
 def several(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
-    """Add an option that takes several values, and may be given several times."""
+    """Add an option that takes several values and may be given several times.
+
+    Args:
+        parser: the parser to which the option is added.
+        option: the option, such as `--set`.
+        metavar: name of a value in the help.
+        about: the help text.
+        more: further arguments of `add_argument`.
+    """
     parser.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=about, **more)
 
 
 def number(text: str) -> float:
-    """Return a number as it is written; NaN if it is none."""
+    """Return a text as a number; NaN if it is not one."""
     try:
         return float(text)
     except ValueError:
@@ -46,7 +54,7 @@ def number(text: str) -> float:
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
-    """Return a type for argparse: whole numbers from `least` to `most`."""
+    """Return a type for argparse that accepts whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else least - 1
@@ -59,7 +67,13 @@ def whole(least: int, most: int = MOST) -> Callable[[str], int]:
 
 
 def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], float]:
-    """Return a type for argparse: a share of something, up to `most`, as `1%` or `0.01`. zero: or none of it."""
+    """Return a type for argparse that accepts a share, written as `1%` or `0.01`.
+
+    Args:
+        of: the thing that is shared, for the message.
+        most: the largest share.
+        zero: accept 0, too.
+    """
 
     def read(text: str) -> float:
         found = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -72,11 +86,19 @@ def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], 
 
 
 def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
-    """Run a command line; returns its exit code. Ctrl-C and SIGTERM end the process at once; `interrupted` is said."""
+    """Run a command line and return its exit code. A UserError becomes one line on stderr.
+
+    Ctrl-C and SIGTERM end the process at once.
+
+    Args:
+        main: the command line; it returns an exit code.
+        argv: its arguments; None: those of the process.
+        interrupted: the message on an interrupt.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as shells ask of what they run in the background
+        if signal.getsignal(number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
             signal.signal(number, partial(_leave, interrupted))
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of reads that were interrupted
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would log interrupted reads
     try:
         return main(argv)
     except UserError as error:
@@ -88,7 +110,7 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
     except KeyboardInterrupt:
         return _say(interrupted, RESUMABLE)
     except (MemoryError, RecursionError) as error:
-        return _say(f"{type(error).__name__}: {error}; ask for something smaller", MISTAKE)
+        return _say(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -101,9 +123,9 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
 
 
 def on_huge_pages() -> None:
-    """Start this process again with glibc's large allocations on huge pages, if they are not.
+    """Start this process again with glibc's large allocations on huge pages, if they are not on them yet.
 
-    JAX takes and returns all working memory of a step at once: on pages of 4 kB, learning on a CPU takes 1.3 times as
+    JAX allocates and frees all working memory of a step at once. On pages of 4 kB, training on a CPU takes 1.3 times as
     long.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
@@ -117,18 +139,23 @@ def _say(message: object, code: int) -> int:
 
 
 def one_line(text: str) -> str:
-    """A message, whatever it quotes: printable, without breaks, its middle left out if it is long."""
+    """Return a message as one printable line. If it is long, its middle is left out."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= LINE else f"{line[: LINE - 200]} ... {line[-195:]}"
 
 
 def printable(text: str) -> str:
-    """Text from strangers without what would command a terminal."""
+    """Return a text from an untrusted source without characters that could control a terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
-    """Print every setting (rows of `schemas.runtime.settings.describe`): value, unit, meaning."""
+    """Print every setting with its value, unit and meaning.
+
+    Args:
+        rows: from `schemas.runtime.settings.describe`.
+        as_json: print JSON instead of a table.
+    """
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -139,11 +166,11 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     for name, row in rows.items():
         table.add_row(name, _written(row), row["unit"], row["about"])
     Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
-    print("(in brackets: what a setting would be, if the setting above it were not none)")
+    print("(in brackets: the default of a setting whose group, listed above it, is none)")
 
 
 def _written(row: Mapping[str, Any]) -> str:
-    """A value as it is written after `--set setting=`."""
+    """Return a value as it is written after `--set setting=`."""
     value, default = row["value"], row["default"]
     if value is None and default is not None:
         return f"({_written({'value': default, 'default': None})})"
@@ -156,8 +183,12 @@ def _written(row: Mapping[str, Any]) -> str:
 
 
 def _leave(said: str, *_: object) -> NoReturn:
-    """No exception: libraries swallow one, or take seconds to tidy up. What is on disk can bear any kill."""
+    """Print a message and end the process at once.
+
+    It raises no exception: libraries swallow exceptions or take seconds to clean up, and the files on disk survive any
+    kill.
+    """
     if sys.stdout.isatty():
-        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
     os.write(sys.stderr.fileno(), f"{said}\n".encode())
     os._exit(RESUMABLE)

@@ -17,7 +17,7 @@ TASK = Task(
     version="1.0",
     about=__doc__,
     formula=(
-        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = that of the object amid zeros, twice as wide, "
+        "amplitude = |F (shape exp(i phase))|, amplitude_oversampled = the same, object zero-padded to twice the size, "
         "F with exp(-2 pi i q.r), not normalised, q = 0 at pixel N//2; exact when noise=0 coherence=0 "
         "beamstop=0 gaps=none; with oversampling=1, amplitude is every other pixel of amplitude_oversampled"
     ),
@@ -36,21 +36,19 @@ TASK = Task(
             "float32",
             "1",
             "input",
-            "the same at twice as many frequencies, of which iterative methods find the object",
+            "the same pattern at twice as many frequencies along each axis; iterative methods invert this one",
             optional=True,
         ),
         Field("shape", OBJECT, "float32", "1", "target", "modulus of the object, 0 to 1"),
-        Field("phase", OBJECT, "float32", "rad", "target", "of the object; 0 where shape is 0"),
-        Field("shape_canonical", OBJECT, "float32", "1", "auxiliary", "in canonical form", optional=True),
-        Field("phase_canonical", OBJECT, "float32", "rad", "auxiliary", "in canonical form", optional=True),
+        Field("phase", OBJECT, "float32", "rad", "target", "phase of the object; 0 where shape is 0"),
+        Field("shape_canonical", OBJECT, "float32", "1", "auxiliary", "shape in canonical form", optional=True),
+        Field("phase_canonical", OBJECT, "float32", "rad", "auxiliary", "phase in canonical form", optional=True),
         Field("seen", ("qy", "qx"), "uint8", "1", "auxiliary", "1 where the detector measures", optional=True),
-        Field(
-            "seen_oversampled", ("fine_qy", "fine_qx"), "uint8", "1", "auxiliary", "1 where it measures", optional=True
-        ),
+        Field("seen_oversampled", ("fine_qy", "fine_qx"), "uint8", "1", "auxiliary", "1 where measured", optional=True),
         _parameter("sampling", "nm", "width of a square pixel of the object"),
-        _parameter("noise", "1", "fractional noise s of the brightest pixel, which counts 1/s^2"),
-        _parameter("coherence", "pixel", "blur of the finest pattern by the source, a standard deviation"),
-        _parameter("edge", "frame width", "of the outline, a standard deviation"),
+        _parameter("noise", "1", "relative noise s of the brightest pixel, whose expected count is 1/s^2"),
+        _parameter("coherence", "pixel", "standard deviation of the blur of the finest pattern by the source"),
+        _parameter("edge", "frame width", "standard deviation of the blur of the outline"),
         *OUTLINE,
         *DISPLACEMENT,
     ),

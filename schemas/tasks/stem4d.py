@@ -1,4 +1,4 @@
-"""Phase under a focused electron probe from its diffraction pattern (4D-STEM): single patterns, and whole scans."""
+"""Phase of an object under a focused electron probe from diffraction patterns (4D-STEM), singly or in whole scans."""
 
 from collections.abc import Mapping
 
@@ -53,13 +53,13 @@ TASK = Task(
     ),
     fields=(
         Field("amplitude", PATTERN, "float32", "1", "input", "square root of the electrons counted at each pixel"),
-        Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "of the object, where the probe is bright"),
-        Field("phase_patch", ("sample", "py", "px"), "float32", "rad", "auxiliary", "under all of it", optional=True),
-        Field("amplitude_expected", PATTERN, "float32", "1", "auxiliary", "without noise", optional=True),
+        Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "object's phase where the probe is bright"),
+        Field("phase_patch", ("sample", "py", "px"), "float32", "rad", "auxiliary", "whole patch", optional=True),
+        Field("amplitude_expected", PATTERN, "float32", "1", "auxiliary", "amplitude without noise", optional=True),
         Field("mask", ("y", "x"), "float32", "1", "auxiliary", "1 where the probe is bright", optional=True),
-        Field("probe", ("py", "px"), "complex64", "1", "auxiliary", "in the plane of the specimen", optional=True),
+        Field("probe", ("py", "px"), "complex64", "1", "auxiliary", "wave at the specimen's plane", optional=True),
         Field("object", ("scan", "oy", "ox"), "float32", "rad", "auxiliary", "phase of whole scans", optional=True),
-        _parameter("dose", "electron", "in a pattern, behind a pure phase object"),
+        _parameter("dose", "electron", "expected electrons in a pattern of a pure phase object"),
         _parameter("voltage", "V", "accelerating voltage"),
         _parameter("sampling", "nm", "width of a square pixel of the object (four of those of `phase`)"),
         _parameter("object_range", "rad", "phase of a white pixel relative to a black one", optional=True),
@@ -70,11 +70,11 @@ TASK = Task(
             "float32",
             "nm",
             "parameter",
-            "y and x in its object, from the middle of pixel 0, of the origin of the probe, its pixel N//2",
+            "(y, x) of the probe's origin (its pixel N//2) in the object, from the middle of the object's pixel 0",
             optional=True,
         ),
         _parameter("scan", "1", "number of the scan", optional=True, dtype="int32"),
-        _parameter("step", "nm", "between neighbours of the scan's raster", optional=True),
+        _parameter("step", "nm", "distance between neighbouring positions of the scan's raster", optional=True),
         *TEXTURE,
         *LATTICE,
         *PICTURE,
@@ -83,19 +83,19 @@ TASK = Task(
 
 
 def _complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
-    """Return the arrays that a measurement lacks: the probe with a total power of 1, its mask, the number of the scan.
+    """Return the arrays that a measurement lacks: the probe with total power 1, its mask, and the number of the scan.
 
     Args:
-        arrays: those that are known, by field.
-        beside: what the files of the arrays that were given by name state.
+        arrays: the known arrays, by field.
+        beside: metadata of the files of the arrays that were given by name.
 
     Raises:
-        UserError: patterns, probe, positions and object do not go together.
+        UserError: patterns, probe, positions and object do not fit together.
     """
     n = arrays["amplitude"].shape[-1]
     if arrays["amplitude"].shape[-2] != n or n % ENLARGED:
         raise UserError(
-            f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, a multiple of 4; cut them"
+            f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, and a multiple of 4 wide; crop them"
         )
     for name in ("probe", "object"):
         scan_checks.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
@@ -104,26 +104,26 @@ def _complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
 
 
 def _lit(arrays: Arrays, n: int) -> Arrays:
-    """The probe at its power, and the mask."""
+    """Return the probe scaled to a total power of 1, and its mask."""
     probe = arrays["probe"]
     power = float((abs(probe.astype(complex)) ** 2).sum()) * n**2
     if not power:
-        raise UserError("probe: is dark; give one with its origin at pixel N//2")
+        raise UserError("probe: is 0 everywhere; give a probe with its origin at pixel N//2")
     scaled = (probe / np.sqrt(power)).astype(np.complex64)
     window = arrays.get("mask", mask(scaled))
     if not window.any():
-        raise UserError("probe: is dark in the middle of its pixels; centre it on pixel N//2")
+        raise UserError("probe: is dark in the middle of the array; centre it on pixel N//2")
     scan_checks.refuse_other_disk(arrays["amplitude"], scaled)
     return {"probe": scaled, "mask": window}
 
 
 def _placed(arrays: Arrays, beside: Mapping[str, Known], n: int) -> Arrays:
-    """The number of the scan of each position."""
+    """Return the number of the scan for each position, after checks of the positions."""
     position, sampling = arrays["position"], arrays["sampling"]
     if position.shape[1:] != (2,):
         raise UserError(f"position: shape {position.shape}, must be (sample, 2): y and x in nm")
     scan = arrays.get("scan", np.zeros(len(position), np.int32))
-    if "position" in beside:  # a raster's own step is in its own unit, and may be as long as it likes
+    if "position" in beside:  # positions from a raster need no check: its file states their unit
         scan_checks.refuse_apart(position, scan, sampling, _width(arrays.get("mask"), n))
     if "object" in arrays:
         scan_checks.refuse_outside(position, scan, sampling, arrays["object"], n)
@@ -131,7 +131,7 @@ def _placed(arrays: Arrays, beside: Mapping[str, Known], n: int) -> Arrays:
 
 
 def _width(window: np.ndarray | None, n: int) -> int:
-    """Pixels of the object that a patch is wide."""
+    """Return the width of a patch in pixels of the object: of the window if there is one."""
     if window is None:
         return n // ENLARGED
     sides = (np.flatnonzero(window.any(axis=axis)) for axis in (0, 1))

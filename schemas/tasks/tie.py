@@ -9,10 +9,10 @@ IMAGE = ("sample", "y", "x")
 SERIES = ("sample", "plane", "y", "x")
 PLANES = ("sample", "plane")
 
-COMPONENTS = ("total", "electrostatic", "magnetic")  # the field `phase_component` holds a position in this list
+COMPONENTS = ("total", "electrostatic", "magnetic")  # values 0, 1, 2 of the field `phase_component`
 
 _POSE = (
-    ("rotation", "rad", "turn about the centre"),
+    ("rotation", "rad", "rotation about the centre"),
     ("scale", "1", "magnification"),
     ("shift_y", "nm", "displacement along y"),
     ("shift_x", "nm", "displacement along x"),
@@ -38,44 +38,42 @@ TASK = Task(
         "phase_total - 2 phase_magnetic; exact when "
         "noise=0 misalignment=none window=none supersampling=1 padding=1 in_focus=measured"
     ),
-    ambiguities=Ambiguities(("constant",), phases=("phase",)),  # no intensity reveals it
+    ambiguities=Ambiguities(("constant",), phases=("phase",)),  # no intensity depends on a constant phase
     grids=(Grid(("y", "x"), ("sampling",)),),
     window="window",
     fields=(
-        Field("intensity", SERIES, "float32", "1", "input", "image relative to the incident beam, planes as `defocus`"),
-        Field(
-            "intensity_flipped", SERIES, "float32", "1", "input", "of the specimen turned over, mirrored", optional=True
-        ),
-        Field("phase_retrieved", IMAGE, "float32", "rad", "input", "found by a classical method", optional=True),
+        Field("intensity", SERIES, "float32", "1", "input", "images relative to the beam, in the order of `defocus`"),
+        Field("intensity_flipped", SERIES, "float32", "1", "input", "of the flipped specimen, mirrored", optional=True),
+        Field("phase_retrieved", IMAGE, "float32", "rad", "input", "result of a classical method", optional=True),
         Field(
             "phase",
             IMAGE,
             "float32",
             "rad",
             "target",
-            "projected: + sigma V t - (e / hbar) int A_z dz, not wrapped",
+            "projected phase + sigma V t - (e / hbar) int A_z dz, not wrapped",
         ),
-        Field("phase_total", IMAGE, "float32", "rad", "auxiliary", "electrostatic and magnetic", optional=True),
+        Field("phase_total", IMAGE, "float32", "rad", "auxiliary", "electrostatic plus magnetic", optional=True),
         Field("phase_magnetic", IMAGE, "float32", "rad", "auxiliary", "- (e / hbar) int A_z dz", optional=True),
-        Field("phase_exit", IMAGE, "float32", "rad", "auxiliary", "of the exit wave, unwrapped", optional=True),
+        Field("phase_exit", IMAGE, "float32", "rad", "auxiliary", "phase of the exit wave, unwrapped", optional=True),
         Field("amplitude", IMAGE, "float32", "1", "auxiliary", "of the exit wave; projected: exp(- sigma V' t)"),
-        Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "image at infinite dose", optional=True),
+        Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "images at infinite dose", optional=True),
         Field("window", ("y", "x"), "float32", "1", "auxiliary", "apodisation of `intensity` and `phase`"),
-        Field("phase_component", (), "uint8", "1", "auxiliary", f"what `phase` is: of {COMPONENTS}", optional=True),
-        _measured("defocus", PLANES, "nm", "z of image planes, positive downstream"),
+        Field("phase_component", (), "uint8", "1", "auxiliary", f"component in `phase`: {COMPONENTS}", optional=True),
+        _measured("defocus", PLANES, "nm", "z of the image planes; positive: downstream of the specimen"),
         _measured("voltage", ("sample",), "V", "accelerating voltage"),
         _measured("sampling", ("sample",), "nm", "width of a square pixel"),
-        Field("noise", ("sample",), "float32", "1", "parameter", "fractional noise s: 1/s^2 electrons a vacuum pixel"),
+        Field("noise", ("sample",), "float32", "1", "parameter", "shot noise: 1/sqrt(electrons per vacuum pixel)"),
         _optional("potential", ("sample",), "V", "mean inner potential V"),
         _optional("absorption", ("sample",), "V", "absorptive potential V'"),
         *(Field(name, PLANES, "float32", unit, "parameter", f"misalignment: {about}") for name, unit, about in _POSE),
-        *(_optional(f"{name}_flipped", PLANES, unit, f"of the flipped series: {about}") for name, unit, about in _POSE),
+        *(_optional(f"{name}_flipped", PLANES, unit, f"flipped series: {about}") for name, unit, about in _POSE),
         _optional("mass_magnetisation", ("sample",), "emu/g", "magnetisation per mass"),
-        _optional("density", ("sample",), "g/cm^3", "of the specimen: M [A/m] = 1000 mass_magnetisation density"),
+        _optional("density", ("sample",), "g/cm^3", "mass density; M [A/m] = 1000 mass_magnetisation density"),
         _optional("magnetisation_direction", ("sample", "axis"), "1", "unit vector (z, y, x)"),
-        Field("item", ("sample",), "int32", "1", "parameter", "file, by its place in the recipe", optional=True),
+        Field("item", ("sample",), "int32", "1", "parameter", "position of the file in the recipe", optional=True),
         Field("turn", ("sample",), "uint8", "1", "parameter", "rotation of the file's cube", optional=True),
-        _optional("orientation", ("sample", "component"), "1", "rotation, quaternion"),
+        _optional("orientation", ("sample", "component"), "1", "rotation as a quaternion"),
         *PARTICLE,
         *FILM,
     ),
