@@ -249,8 +249,8 @@ def test_overwrite_removes_what_is_ours_alone(generate: Command) -> None:
     generate(*small, "--out", "b.zarr", "--overwrite")
     generate(*small, "--out", "c.zarr")
     assert files("b.zarr") == files("c.zarr")
-    refused(generate("--from", "b.zarr", "--out", "x/../b.zarr", "--overwrite"), "name another place")
-    refused(generate("--from", "b.zarr", "--out", "b.zarr/inner.zarr"), "name another place")
+    refused(generate("--from", "b.zarr", "--out", "x/../b.zarr", "--overwrite"), "needs a place of its own")
+    refused(generate("--from", "b.zarr", "--out", "b.zarr/inner.zarr"), "needs a place of its own")
 
 
 def test_a_kill_in_the_first_object_can_be_resumed(generate: Command) -> None:

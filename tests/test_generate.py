@@ -112,7 +112,7 @@ def test_a_dataset_makes_itself_again(generate: Command) -> None:
         (["--task", "nonsense", "--n", 10], ["nonsense", "no such task", "tie"]),
         (["--n", 10], ["--task is missing"]),
         (["--task", "toy"], ["--n is missing", "--n 5000"]),
-        (["--task", "toy", "--n", 0], ["--n 0", "no sample at all"]),
+        (["--task", "toy", "--n", 0], ["--n 0", "no sample is asked for"]),
         (["--task", "toy", "--n", -5], ["-5: must be a whole number, at least 0"]),
         (["--task", "toy", "--n", "ten"], ["ten: must be a whole number"]),
         (["--task", "toy", "--n", 1.5], ["1.5: must be"]),

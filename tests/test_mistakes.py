@@ -138,8 +138,8 @@ GENERATOR = [
         "Recipe.noise: must be Field(default, **setting(meaning, unit))",
     ),
     ("def sizes(", "def size_s(", "abstract method 'sizes'"),
-    (', "edge": 2', "", "Recipe.sizes(): edge = None: must be its length"),
-    ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be its length"),
+    (', "edge": 2', "", "Recipe.sizes(): edge = None: must be a length"),
+    ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be a length"),
     ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd must be some of"),
     (
         '"edge": 2',
@@ -184,7 +184,7 @@ def test_generator(old: str, new: str, said: str, author: Author, generate: Comm
 
 def test_grids_that_do_not_fit_are_told_as_such(author: Author, generate: Command) -> None:
     author("schemas/tasks", GRIDS, 'grids=(Grid(("x",)), Grid(("edge",), of=("x",), how="reciprocal"))')
-    said = "edge = 2: must be x = 33; mend one of them, or TASK.grids in schemas/tasks/mine.py"
+    said = "edge = 2: must be x = 33; correct it, or TASK.grids in schemas/tasks/mine.py"
     refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "Recipe.sizes()", said)
 
 
