@@ -230,7 +230,7 @@ def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
         sizes, wanted = made.sizes(), made.optional()
     optional = {field.name for field in task.fields if field.optional}
     if unknown := wanted - optional:
-        raise UserError(f"{where}.optional(): {', '.join(sorted(unknown))} optional fields are {sorted(optional)}")
+        raise UserError(f"{where}.optional(): {', '.join(sorted(unknown))}: optional fields are {sorted(optional)}")
     task = task.select(wanted)
     for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:

@@ -172,7 +172,7 @@ def test_other_bits_here_are_refused(generate: Command, monkeypatch: pytest.Monk
     """A library that draws or rounds otherwise must not finish a dataset: one sample is made again and compared."""
     generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     scaled(monkeypatch, 1.0000002)
-    refused(generate(*TOY_TASK, "--n", 60), "its samples come out otherwise here")
+    refused(generate(*TOY_TASK, "--n", 60), "its samples have other bits when made here")
 
 
 def test_a_recipe_that_fails_leaves_nothing(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_recompute_finds_a_dataset_that_is_not_what_its_recipe_makes(generate: C
     path.write_text(path.read_text().replace('"noise": 0.1', '"noise": 0.11'))
     code, out, _ = dataset("verify", "toy.zarr", "--recompute", "10%")
     assert code == 1
-    assert "comes out otherwise" in out
+    assert "has other bits when made here" in out
     assert "its recipe makes other samples here" in out.splitlines()[-1]
     assert dataset("verify", "toy.zarr", "--recompute", "0%")[0] == 2
 

@@ -140,7 +140,7 @@ GENERATOR = [
     ("def sizes(", "def size_s(", "abstract method 'sizes'"),
     (', "edge": 2', "", "Recipe.sizes(): edge = None: must be a length"),
     ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be a length"),
-    ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd must be some of"),
+    ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd: optional fields are"),
     (
         '"edge": 2',
         '"edge": self.edge',
@@ -161,7 +161,7 @@ GENERATOR = [
     ),
     ("rng.noise.standard", "rng.noise.std", "line {line}, in measure: AttributeError: "),
     ("recipe.pixel * np", "recipe.pixels * np", "line {line}, in constants: AttributeError: "),
-    ("    height: np.float32", "    heigth: np.float32", "draw returns has no attribute height, a parameter"),
+    ("    height: np.float32", "    heigth: np.float32", "the result of draw lacks height, which the schema has"),
     ('    return {"line"', '    {"line"', "simulate must return a dict of arrays by field"),
     ('{"line": line,', '{"line": line.tolist(),', "simulate must return a dict of arrays by field"),
     ('{"line": line,', "{", "missing fields: line"),
@@ -169,7 +169,11 @@ GENERATOR = [
     ('{"line": line,', '{"line": line[:, 1:],', "line: shape (32,) per sample, must be (33,)"),
     ('{"line": line,', '{"line": line.astype(float),', "line: dtype float64, must be float32"),
     ("    return measured", "    measured", "measure must return a dict of arrays by field"),
-    ('{"position": recipe', '{"positon": recipe', "constants lacks or adds position, positon; the schema has position"),
+    (
+        '{"position": recipe',
+        '{"positon": recipe',
+        "constants must return the fields of the schema, not more or fewer: position, positon; the schema has position",
+    ),
     ("arange(recipe.size)", "arange(recipe.size + 1)", "position: shape (34,) per sample, must be (33,)"),
     ('    return {"position"', '    {"position"', "constants must return a dict of arrays by field"),
 ]
