@@ -114,7 +114,7 @@ def test_unreadable_waves_are_one_line(generate: Command, tmp_path: Path, conten
     (tmp_path / "wave(0)").write_bytes(content)
     found = generate(*ONE, "--set", "waves.path=.", "waves.shared=true", *CLEAN)
     if rule == "of shape (1, 2)":
-        rule = "1 x 2 pixels, the simulation has 64 x 64"
+        rule = "1 x 2 pixels, but the simulation has 64 x 64"
     refused(found, "wave(0)", rule if content else "")
 
 
@@ -158,7 +158,7 @@ def test_fields_of_vectors_that_do_not_fit_are_one_line(generate: Command, tmp_p
     path = tmp_path / "masks" / "moment(3).npy"
     for array, rule in (
         (np.zeros((32, 32, 32)), "save floats (z, y, x, component)"),
-        (np.zeros((8, 8, 8, 3)), "its mask of (32, 32, 32)"),
+        (np.zeros((8, 8, 8, 3)), "its mask is (32, 32, 32)"),
         (np.full((32, 32, 32, 3), np.nan), "not all values are finite"),
     ):
         np.save(path, array)

@@ -151,7 +151,7 @@ def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
         start: index of the first sample
         stop: index after the last sample
 
-    Returns:
+    Yields:
         pairs (start, stop)
     """
     nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)

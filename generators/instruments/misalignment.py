@@ -22,12 +22,16 @@ MODE = "distribution: uniform within +- the magnitude, or gaussian with it as st
 class Misalignment(Settings):
     """Magnitudes of three kinds of misalignment. 0 switches a kind off; images are independent."""
 
-    rotation: Annotated[float, within(0, np.pi)] = Field(np.deg2rad(3.0), **setting("rotation about the centre", "rad"))
+    rotation: Annotated[float, within(0, np.pi)] = Field(
+        np.deg2rad(3.0), **setting("magnitude of the rotation about the centre", "rad")
+    )
     rotation_mode: Mode = Field("uniform", **setting(MODE))
-    scale: Annotated[float, within(0, 0.5)] = Field(0.02, **setting("deviation of the magnification from 1"))
+    scale: Annotated[float, within(0, 0.5)] = Field(
+        0.02, **setting("magnitude of the deviation of the magnification from 1")
+    )
     scale_mode: Mode = Field("uniform", **setting(MODE))
     shift: Annotated[float, within(0, 0.5)] = Field(
-        0.01, **setting("displacement in a random direction", "fraction of the field of view")
+        0.01, **setting("magnitude of the displacement, which has a random direction", "fraction of the field of view")
     )
     shift_mode: Mode = Field(
         "uniform",
