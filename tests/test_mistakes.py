@@ -147,11 +147,11 @@ GENERATOR = [
         "line {line}, in Recipe: AttributeError: 'Recipe' object has no",
     ),
     ("rng.shape.integers(", "rmg.shape.integers(", "line {line}, in draw: NameError: name 'rmg' is not defined"),
-    ("recipe.size, 2)", "recipe.size, 3)", "draw gives edges of shape (3,), must be (2,)"),
+    ("recipe.size, 2)", "recipe.size, 3)", "draw gives edges of shape (3,); it must be (2,)"),
     (
         "np.float32(recipe.height.draw(rng.shape))",
         "recipe.height.draw(rng.shape)",
-        "which float32 does not hold",
+        "which float32 cannot hold",
     ),
     ("edges[0] :", "edges[2] :", "line {line}, in simulate: IndexError: index 2 is out of bounds"),
     (

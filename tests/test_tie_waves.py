@@ -120,7 +120,7 @@ def test_unreadable_waves_are_one_line(generate: Command, tmp_path: Path, conten
 
 def test_waves_take_no_other_specimen(generate: Command) -> None:
     for settings, rule in (
-        (("files.path=x",), "files and waves: give one"),
+        (("files.path=x",), "files and waves: give only one"),
         (("slices=2",), "cannot be combined with magnetic, film or slices"),
         (("padding=2",), "set padding=1"),
     ):

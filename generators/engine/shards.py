@@ -131,7 +131,7 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
     moments: dict[str, list[FieldSums]] = {field.name: [] for field in fields}
     for start, stop in blocks(plan, job.start, job.stop):
         values = make(plan, job.split, range(start, stop))
-        if stop - start == job.stop - job.start:  # one block: its arrays need no copy
+        if stop - start == job.stop - job.start:  # no copy, so that large samples are held once
             out = {name: values[name] for name in out}
         else:
             for name, array in out.items():

@@ -168,7 +168,7 @@ def test_pictures_are_found_again_by_hash(tmp_path: Path) -> None:
         assert drawn == found.draw(Streams(0, "train", k))
         assert again.render(drawn, (8, 8)).std() > 0
     (tmp_path / "second/b.zarr/c/0/0/0").unlink()
-    with pytest.raises(UserError, match="1 of the pictures are not there"):
+    with pytest.raises(UserError, match="1 of the pictures are missing"):
         stored.bind(tmp_path)
 
 
