@@ -1,4 +1,4 @@
-"""`python -m generators`."""
+"""Run `generate` as `python -m generators`."""
 
 import sys
 

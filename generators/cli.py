@@ -1,4 +1,4 @@
-"""Make a dataset of simulated images: `generate --task tie --n 5000`. The same command resumes, or extends."""
+"""Make a dataset of simulated images: `generate --task tie --n 5000`. The same command resumes or extends it."""
 
 import argparse
 import json
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script `generate`."""
+    """Run the console script `generate`.
+
+    Args:
+        argv: the arguments of the command line, without the name of the program; None takes those of this process
+
+    Returns:
+        the exit code: 0 done, 2 a mistake of the user, 75 interrupted
+    """
     return command(_main, argv, "interrupted; the same command resumes")
 
 
@@ -29,34 +36,44 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="generate", description=__doc__, allow_abbrev=False)
-    what = parser.add_argument_group("what")
-    what.add_argument("--task", help="the kind of dataset, for example tie")
-    what.add_argument("--n", type=whole(0), help="training samples")
-    what.add_argument("--validation", type=whole(0), metavar="N", help="validation samples (n // 10)")
-    what.add_argument("--test", type=whole(0), metavar="N", help="test samples (n // 10)")
-    what.add_argument("--seed", type=whole(0), help="of all random numbers (0)")
-    what.add_argument(
+    dataset = parser.add_argument_group("dataset")
+    dataset.add_argument("--task", help="kind of dataset, for example tie")
+    dataset.add_argument("--n", type=whole(0), help="number of training samples")
+    dataset.add_argument("--validation", type=whole(0), metavar="N", help="number of validation samples (n // 10)")
+    dataset.add_argument("--test", type=whole(0), metavar="N", help="number of test samples (n // 10)")
+    dataset.add_argument("--seed", type=whole(0), help="seed of all random numbers (0)")
+    dataset.add_argument(
         "--recipe",
         metavar="NAME|FILE",
-        help="default, published (the published experiment), ... (--describe), or a JSON file",
+        help="a named recipe: default, published (the published experiment), others (see --describe); or a JSON file",
     )
-    several(what, "--set", "SETTING=VALUE", "low:high is a range")
-    what.add_argument("--from", dest="source", type=local, metavar="STORE", help="the recipe and samples of a dataset")
-    what.add_argument("--inputs", type=local, metavar="DIR", help="where files recorded by hash are, for --from")
-    where = parser.add_argument_group("where and how")
-    where.add_argument("--out", type=local, metavar="STORE", help="the store (<task>.zarr)")
-    where.add_argument("--overwrite", action="store_true", help="remove the dataset that is there first")
-    where.add_argument("--workers", type=whole(1), metavar="N", help="local processes (one per core)")
-    where.add_argument(
-        "--scheduler", metavar="WHERE", help="synchronous (this process), or tls://host:port or tcp://host:port"
+    several(dataset, "--set", "SETTING=VALUE", "change settings; low:high draws from a range for each sample")
+    dataset.add_argument(
+        "--from", dest="source", type=local, metavar="STORE", help="take recipe, seed and numbers of samples from STORE"
     )
-    where.add_argument(
-        "--shard-samples", "--unit-samples", type=whole(1, 10**7), metavar="N", help="samples in a stored object"
+    dataset.add_argument(
+        "--inputs", type=local, metavar="DIR", help="folder with the input files that a recipe names by hash"
     )
-    show = parser.add_argument_group("only show")
+    run = parser.add_argument_group("output and execution")
+    run.add_argument("--out", type=local, metavar="STORE", help="Zarr store to write (<task>.zarr)")
+    run.add_argument("--overwrite", action="store_true", help="first remove the dataset that is there")
+    run.add_argument("--workers", type=whole(1), metavar="N", help="number of local processes (one per core)")
+    run.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler, tls://host:port or tcp://host:port; synchronous: run in this process",
+    )
+    run.add_argument(
+        "--shard-samples",
+        "--unit-samples",
+        type=whole(1, 10**7),
+        metavar="N",
+        help="samples per shard (automatic)",
+    )
+    show = parser.add_argument_group("show, and generate nothing")
     show.add_argument("--plan", action="store_true", help="print time, memory, disk, files and layout")
-    show.add_argument("--describe", action="store_true", help="print every setting with unit, value and meaning")
-    show.add_argument("--json", action="store_true", help="for --plan and --describe")
+    show.add_argument("--describe", action="store_true", help="print every setting with value, unit and meaning")
+    show.add_argument("--json", action="store_true", help="print --plan or --describe as JSON")
     return parser
 
 
@@ -100,7 +117,7 @@ def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return 0
     print(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
-    print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} not made yet", end="")
+    print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet", end="")
     print(f" ({cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once)")
     print(f"memory  {size(cost.memory)}")
     print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")

@@ -1,4 +1,4 @@
-"""Run the command `generate`: from its options to a finished dataset. The command line and `drybeam` both call it."""
+"""Run the command `generate`, from its options to a finished dataset. The command line and `drybeam` both call it."""
 
 import os
 from collections.abc import Sequence
@@ -46,11 +46,17 @@ class Generated:
 
 
 def generate(options: Options) -> Generated:
-    """Make a dataset, or finish or extend one.
+    """Make a dataset, or finish or extend one that is there.
+
+    Args:
+        options: the options of the command
+
+    Returns:
+        the finished dataset
 
     Raises:
-        UserError: an option is missing or does not suit the others, or the dataset that is there.
-        Interrupted: workers or the disk failed; the same call resumes.
+        UserError: an option is missing, or contradicts another option or the dataset that is there
+        Interrupted: workers or the disk failed; the same call resumes
     """
     source = _source(options)
     if options.scheduler is None:
@@ -62,13 +68,27 @@ def generate(options: Options) -> Generated:
 
 
 def estimate(options: Options) -> tuple[Plan, Estimate]:
-    """Return the plan of `generate` and its cost in time, memory and disk; nothing is written."""
+    """Return the plan of `generate` and its cost in time, memory and disk; nothing is written.
+
+    Args:
+        options: the options of the command
+
+    Raises:
+        UserError: an option is missing, or contradicts another option or the dataset that is there
+    """
     plan, cost, _ = _prepare(options, _source(options, writes=False))
     return plan, cost
 
 
 def chosen(options: Options) -> tuple[str, Recipe]:
-    """Return the task and the recipe that the options name; nothing is written."""
+    """Return the task and the recipe that the options name; nothing is written.
+
+    Args:
+        options: the options of the command
+
+    Raises:
+        UserError: the options name no task or no valid recipe
+    """
     return _recipe(options, _source(options, writes=False))
 
 
@@ -85,16 +105,16 @@ def _prepare(options: Options, source: Manifest | None) -> tuple[Plan, Estimate,
 
 
 def _source(options: Options, *, writes: bool = True) -> Manifest | None:
-    """Return the manifest of the dataset whose recipe is taken over, if one is named."""
+    """Return the manifest of the dataset whose recipe is taken over, if `--from` names one."""
     if options.source is None:
         return None
     source = read_manifest(options.source)
     if source.recipe is None:
-        raise UserError(f"--from {options.source}: holds measurements, there is no recipe to generate from")
+        raise UserError(f"--from {options.source}: holds measurements, without a recipe; name a simulated dataset")
     if options.out is None and not writes:
         return source
     if options.out is None or options.source.resolve() in (options.out.resolve(), *options.out.resolve().parents):
-        raise UserError(f"--from {options.source}: name another place with --out")
+        raise UserError(f"--from {options.source}: the new dataset needs a place of its own; give --out")
     return source
 
 
@@ -103,12 +123,12 @@ def _recipe(options: Options, source: Manifest | None) -> tuple[str, Recipe]:
     if task is None:
         raise UserError("--task is missing: name the kind of dataset, for example --task tie")
     if source and options.task not in (None, task):
-        raise UserError(f"--task {options.task}: {options.source} is of task {task}; leave --task out")
+        raise UserError(f"--task {options.task}: the task of {options.source} is {task}; leave --task out")
     _, generator = find_generator(task)
     if source and source.generator_version != generator.VERSION:
         raise UserError(
-            f"--from {options.source}: made by version {source.generator_version} of the generator of {task}, "
-            f"this is version {generator.VERSION}; install the version that made it"
+            f"--from {options.source}: made by version {source.generator_version} of the generator of {task}; "
+            f"installed is version {generator.VERSION}: install the version that made it"
         )
     return task, make(generator.Recipe, _base(options, source, generator), options.set)
 
@@ -116,7 +136,7 @@ def _recipe(options: Options, source: Manifest | None) -> tuple[str, Recipe]:
 def _base(options: Options, source: Manifest | None, generator: Generator) -> dict[str, Any]:
     if source:
         if options.recipe:
-            raise UserError("--recipe and --from exclude one another: leave one out")
+            raise UserError("--recipe and --from exclude each other: leave one of them out")
         assert source.recipe is not None
         refuse_paths(generator.Recipe, source.recipe, f"--from {options.source}")
         return source.recipe
@@ -129,13 +149,13 @@ def _base(options: Options, source: Manifest | None, generator: Generator) -> di
 
 def _samples(options: Options, source: Manifest | None) -> dict[str, int]:
     if options.n is None and source is None:
-        raise UserError("--n is missing: say how many training samples, for example --n 5000")
+        raise UserError("--n is missing: give the number of training samples, for example --n 5000")
     given = {"train": options.n, "validation": options.validation, "test": options.test}
     default = dict.fromkeys(given, (options.n or 0) // 10)
     default |= source.samples if source and options.n is None else {}
     samples = {split: default[split] if n is None else n for split, n in given.items()}
     if not any(samples.values()):
-        raise UserError("--n 0: makes no sample at all; give --n, --validation or --test")
+        raise UserError("--n 0: no sample is asked for; give --n, --validation or --test")
     return samples
 
 

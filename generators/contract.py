@@ -1,4 +1,4 @@
-"""What the engine asks of a task's file in `generators/tasks/`, and how it finds it."""
+"""The contract between the engine and a task's file in `generators/tasks/`, and the search for these files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -30,9 +30,9 @@ class Sliced:
 
     task: Task
     # (recipe, block, index) -> the arrays of one slice, without randomness. index has one number for each of
-    # `TASK.slices`. Arrays are as in `TASK.sliced`: (len(block), ...) without the dimensions of slices. A field that
-    # does not have these must be the same for all slices; of arrays that are no fields, slices become the axes after
-    # the first.
+    # `TASK.slices`. Arrays are as in `TASK.sliced`: (len(block), ...) without the dimensions of slices. A field without
+    # these dimensions must be the same for all slices. In an array that is not a field, the slices become the axes
+    # after the first.
     of: Callable[[Any, Sequence[Any], tuple[int, ...]], Arrays]
 
     def __call__(self, recipe: Any, block: Sequence[Any]) -> Arrays:
@@ -40,16 +40,33 @@ class Sliced:
         return self.stacked(recipe, partial(self.one, recipe, block))
 
     def one(self, recipe: Any, block: Sequence[Any], index: tuple[int, ...]) -> Arrays:
-        """Return the arrays of one slice of each sample of a block."""
+        """Return the arrays of one slice of each sample of a block.
+
+        Args:
+            recipe: the recipe of the task
+            block: parameters of the samples
+            index: one number for each of `TASK.slices`
+
+        Raises:
+            UserError: the task's function fails, or does not return a dict of arrays
+        """
         return arrays_of(self.task.name, "simulate_slice", self.of, recipe, block, index)
 
     def indices(self, recipe: recipe.Recipe) -> list[tuple[int, ...]]:
-        """Return the index of every slice of a sample."""
+        """Return the index of every slice of a sample, in the order in which they are simulated."""
         sizes = recipe.sizes()
         return list(np.ndindex(*(sizes[dim] for dim in self.task.slices)))
 
     def stacked(self, recipe: recipe.Recipe, one: Callable[[tuple[int, ...]], Arrays]) -> Arrays:
-        """Return arrays with the dimensions of slices, filled by `one(index)` for each index in turn."""
+        """Return arrays with the dimensions of slices, filled slice by slice.
+
+        Args:
+            recipe: the recipe of the task
+            one: returns the arrays of the slice with the given index
+
+        Raises:
+            UserError: slices differ in shape
+        """
         lengths = [recipe.sizes()[dim] for dim in self.task.slices]
         whole: Arrays = {}
         for index in self.indices(recipe):
@@ -60,21 +77,21 @@ class Sliced:
                 place = np.moveaxis(whole[name], list(axes.values()), range(len(axes)))[tuple(index[k] for k in axes)]
                 if place.shape != values.shape:
                     raise UserError(
-                        f"generators/tasks/{self.task.name}.py: simulate_slice returned {name} {values.shape} for "
-                        f"slice {index}, {place.shape} for the first; all slices must have one shape"
+                        f"generators/tasks/{self.task.name}.py: simulate_slice returned {name} of shape {values.shape} "
+                        f"for slice {index} and {place.shape} for the first slice; all slices must have one shape"
                     )
                 place[...] = values
         return whole
 
     def _axes(self, name: str) -> dict[int, int]:
-        """Return the axis of an array for each of `TASK.slices` that it has, by their number."""
+        """Return which axis of an array holds each dimension of `TASK.slices`, by the number of that dimension."""
         known = {field.name: field.dims for field in self.task.fields}
         dims = known.get(name, (SAMPLE, *self.task.slices))
         return {k: dims.index(dim) for k, dim in enumerate(self.task.slices) if dim in dims}
 
 
 def _with_axes(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
-    """Return an empty array with the shape of one slice and further axes, by place and length."""
+    """Return an empty array with the shape of one slice and further axes, by position and length."""
     shape = list(values.shape)
     for axis in sorted(lengths):
         shape.insert(axis, lengths[axis])
@@ -82,12 +99,30 @@ def _with_axes(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
 
 
 def calling(task: str, function: str) -> AbstractContextManager[None]:
-    """Turn what goes wrong in a function of a task's file into one line that names the file, its line and the error."""
+    """Turn an error in a function of a task's file into one line that names the file, its line and the error.
+
+    Args:
+        task: name of the task
+        function: name of the function, for the message
+
+    Raises:
+        UserError: on leaving the context, if the function failed
+    """
     return plugins.calling(f"generators.tasks.{task}", function)
 
 
 def arrays_of(task: str, function: str, of: Callable[..., Arrays], *arguments: Any) -> Arrays:
-    """Return what a function of a task's file gives; UserError if it fails, or gives no dict of arrays."""
+    """Call a function of a task's file and return its arrays.
+
+    Args:
+        task: name of the task
+        function: name of the function, for messages
+        of: the function
+        arguments: its arguments
+
+    Raises:
+        UserError: the function fails, or does not return a dict of arrays
+    """
     with calling(task, function):
         values: Any = of(*arguments)
     if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
@@ -96,30 +131,61 @@ def arrays_of(task: str, function: str, of: Callable[..., Arrays], *arguments: A
 
 
 class Generator(Protocol):
-    """A task's file. A block is a sequence of samples' parameters; arrays have a leading axis of its length."""
+    """The functions of a task's file. A block is a sequence of the parameters of samples.
+
+    Arrays have a leading axis, as long as the block.
+    """
 
     VERSION: int  # raised with every change of what is generated; enters the fingerprint
     Recipe: type[recipe.Recipe]
-    RECIPES: Mapping[str, recipe.Recipe]  # `default` and the published experiments
+    RECIPES: Mapping[str, recipe.Recipe]  # `default`, and published experiments
 
     def draw(self, recipe: Any, rng: Streams) -> Any:
-        """Return one sample's parameters, rounded to their dtypes: attributes named as the task's parameter fields.
+        """Return the parameters of one sample, rounded to their dtypes.
 
-        A method `columns()`, which returns them by field, may stand in place of the attributes.
+        Its attributes are named like the parameter fields of the task. A method `columns()`, which returns them by
+        field, may take the place of the attributes.
+
+        Args:
+            recipe: the recipe of the task
+            rng: the streams of the sample
         """
 
     def simulate(self, recipe: Any, block: Sequence[Any]) -> Arrays:
-        """The expectations of a block, without randomness; a sample does not depend on its block. May be a Sliced."""
+        """Return the expectations of a block, without randomness. A `Sliced` may take the place of this function.
+
+        The result for a sample must not depend on the block in which it is simulated.
+
+        Args:
+            recipe: the recipe of the task
+            block: parameters of the samples
+        """
 
     def measure(self, recipe: Any, block: Sequence[Any], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-        """The measurement of these expectations: noise, last, from one stream per sample."""
+        """Return the measurement of these expectations: noise comes last, from one stream per sample.
+
+        Args:
+            recipe: the recipe of the task
+            block: parameters of the samples
+            arrays: the expectations, from `simulate`
+            rngs: the streams of each sample
+        """
 
     def constants(self, recipe: Any, rng: Streams) -> Arrays:
-        """The task's fields without a sample axis. rng: the streams of the dataset as a whole."""
+        """Return the task's fields without a sample axis.
+
+        Args:
+            recipe: the recipe of the task
+            rng: the streams of the dataset as a whole
+        """
 
 
 def find_generator(name: str) -> tuple[Task, Generator]:
-    """The schema and the generator of a task; UserError if there is none."""
+    """Return the schema and the generator of a task.
+
+    Raises:
+        UserError: the task has no schema or no generator, or its generator breaks the contract
+    """
     task = find_task(name)
     unknown = f"--task {name}: it has a schema but no generator (generators/tasks/{name}.py)"
     return task, cast(Generator, plugins.find("generators.tasks", name, _mistakes, unknown))
@@ -128,7 +194,7 @@ def find_generator(name: str) -> tuple[Task, Generator]:
 def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from plugins.lacking(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
     if not issubclass(module.Recipe, recipe.Recipe):
-        yield "Recipe: must be a generators.recipe.Recipe"
+        yield "Recipe: must be a subclass of generators.recipe.Recipe"
     yield from untold(module.Recipe)
     if "default" not in module.RECIPES:
         yield "RECIPES: one must be named default"
@@ -146,21 +212,29 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     if isinstance(module.simulate, Sliced):
         yield from plugins.unlike("simulate_slice", module.simulate.of, "recipe", "block", "index")
         if module.simulate.task.name != plugins.task_of(module) or not module.simulate.task.slices:
-            yield "simulate: Sliced(TASK, simulate_slice) is for the TASK of this file, which must have TASK.slices"
+            yield "simulate: Sliced(TASK, simulate_slice) needs the TASK of this file, with TASK.slices"
 
 
 def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
-    """The fields that a recipe stores, and the length of each of their dimensions; UserError if it does not say."""
+    """Return the fields that a recipe stores, and the length of each of their dimensions.
+
+    Args:
+        task: the schema, with all optional fields
+        made: the recipe
+
+    Raises:
+        UserError: the recipe names an unknown field, lacks a length, or its lengths contradict `TASK.grids`
+    """
     where = f"generators/tasks/{task.name}.py: Recipe"
     with calling(task.name, "Recipe"):
         sizes, wanted = made.sizes(), made.optional()
     optional = {field.name for field in task.fields if field.optional}
     if unknown := wanted - optional:
-        raise UserError(f"{where}.optional(): {', '.join(sorted(unknown))} must be some of {sorted(optional)}")
+        raise UserError(f"{where}.optional(): {', '.join(sorted(unknown))}: optional fields are {sorted(optional)}")
     task = task.select(wanted)
     for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
-            raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be its length, a whole number from 1")
+            raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be a length, a whole number from 1")
     if wrong := unlike(task.grids, sizes):
-        raise UserError(f"{where}.sizes(): {wrong[0]}; mend one of them, or TASK.grids in schemas/tasks/{task.name}.py")
+        raise UserError(f"{where}.sizes(): {wrong[0]}; correct it, or TASK.grids in schemas/tasks/{task.name}.py")
     return task, sizes

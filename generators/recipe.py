@@ -1,4 +1,4 @@
-"""What every task's Recipe is: settings, and what follows from them."""
+"""The base class of every task's recipe: its settings, and the sizes and fields that follow from them."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -8,22 +8,34 @@ from schemas.runtime.settings import Settings
 
 
 class Recipe(Settings, ABC):
-    """Base of every task's Recipe: frozen, unknown keys refused."""
+    """Base of every task's Recipe: frozen, and unknown settings are refused."""
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:
-        """The length of each dimension of the task's fields but `sample`."""
+        """Return the length of each dimension of the task's fields except `sample`."""
 
     def optional(self) -> frozenset[str]:
-        """The optional fields of the task that this recipe stores."""
+        """Return the optional fields of the task that this recipe stores."""
         return frozenset()
 
     def bind(self, inputs: Path | None) -> Self:
-        """The recipe with its external files found and recorded by hash.
+        """Return the recipe with its input files found and recorded by hash.
 
-        inputs: a folder to look in for files recorded by hash, in place of the recipe's own path.
+        Args:
+            inputs: a folder in which files that the recipe names by hash are searched; None: the recipe's own paths
+
+        Raises:
+            UserError: a file is missing or cannot be read
         """
         return self
 
     def serves(self, split: str, samples: int) -> None:
-        """UserError if this recipe cannot make so many samples of a split."""
+        """Refuse a split for which this recipe cannot make the samples.
+
+        Args:
+            split: `train`, `validation` or `test`
+            samples: number of samples asked for
+
+        Raises:
+            UserError: this recipe cannot make so many samples of the split
+        """

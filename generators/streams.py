@@ -1,4 +1,4 @@
-"""Random numbers that belong to a sample: the same for any n, layout, order, worker or restart.
+"""Random numbers that belong to a sample: they are the same for any n, layout, order, worker or restart.
 
 Philox is a counter-based generator: its key holds the seed and the split, its counter the sample and the stream.
 
@@ -6,8 +6,8 @@ Philox is a counter-based generator: its key holds the seed and the split, its c
     counter = (0, 0, sample, stream), stream = first 8 bytes of sha256(name)
 
 The two low words count the numbers drawn, so streams never overlap. Samples that share something, such as an object,
-form a group, which has streams of its own: the key holds split + "/group" in place of the split, the counter the number
-of the group.
+form a group, which has streams of its own: their key holds split + "/group" in place of the split, their counter the
+number of the group.
 """
 
 import hashlib
@@ -17,29 +17,37 @@ import numpy as np
 
 
 class Streams:
-    """The named random streams of one sample: `streams.optics` is a numpy Generator of its own.
+    """The named random streams of one sample: `streams.optics` is a NumPy Generator of its own.
 
-    An attribute gives the same Generator each time, so draws go on where they stopped.
+    An attribute gives the same Generator each time, so draws continue where they stopped.
     """
 
     def __init__(self, seed: int, split: str, sample: int) -> None:
-        """seed: of the dataset. split: `train`, `validation` or `test`. sample: its index in the split."""
+        """Name the sample.
+
+        Args:
+            seed: seed of the dataset
+            split: `train`, `validation` or `test`
+            sample: index of the sample in its split
+        """
         self.split = split
         self.sample = sample
         self._seed = seed
         self._key = _key(seed, split)
 
     def group(self, number: int, split: str | None = None) -> "Streams":
-        """The streams that the samples of a group share: the same for all of them, and none of their own.
+        """Return the streams that the samples of a group share; they differ from the streams of each sample.
 
-        split: of the group, that of this sample unless said otherwise.
+        Args:
+            number: index of the group
+            split: split of the group; None: the split of this sample
         """
         found = Streams(self._seed, split or self.split, number)
         found._key = _key(self._seed, f"{found.split}/group")
         return found
 
     def __getattr__(self, name: str) -> np.random.Generator:
-        """The stream of that name, made at its first use."""
+        """Return the stream of that name, which is made at its first use."""
         if name.startswith("_"):
             raise AttributeError(name)
         counter = np.array([0, 0, self.sample, _stream(name)], dtype=np.uint64)

@@ -194,11 +194,11 @@ def test_gaps_move_by_shares_of_a_module() -> None:
 
 
 def test_a_detector_that_sees_nothing_is_refused(generate: Command) -> None:
-    refused(generate("--task", "cdi", "--n", 1, "--set", "detector.beamstop=100"), "nothing to be seen")
+    refused(generate("--task", "cdi", "--n", 1, "--set", "detector.beamstop=100"), "hide every pixel")
 
 
 def test_an_edge_wider_than_the_frame_is_refused(generate: Command) -> None:
-    refused(generate("--task", "cdi", "--n", 1, "--set", "edge=9"), "edge = 9 pixel", "at most 2", "sharper")
+    refused(generate("--task", "cdi", "--n", 1, "--set", "edge=9"), "edge = 9 pixel", "at most 2", "lower the edge")
 
 
 def test_the_seeds_objects_keep_their_place_and_their_phase_from_minus_pi_to_pi() -> None:

@@ -244,15 +244,15 @@ def test_metadata_of_strangers_are_data(generate: Command, dataset: Command, old
 def test_overwrite_removes_what_is_ours_alone(generate: Command) -> None:
     Path("toy.zarr.run").mkdir()
     Path("toy.zarr.run/thesis.txt").write_text("mine")
-    refused(generate(*TOY_TASK, "--n", 4, "--overwrite"), "thesis.txt is no receipt")
+    refused(generate(*TOY_TASK, "--n", 4, "--overwrite"), "thesis.txt is not a receipt")
     assert Path("toy.zarr.run/thesis.txt").read_text() == "mine"
     generate(*TOY_TASK, "--n", 40, "--out", "b.zarr", "--set", "expectation=true")
     small = (*TOY_TASK, "--n", 4, "--shard-samples", 4)  # else the layout follows from the speed of the moment
     generate(*small, "--out", "b.zarr", "--overwrite")
     generate(*small, "--out", "c.zarr")
     assert files("b.zarr") == files("c.zarr")
-    refused(generate("--from", "b.zarr", "--out", "x/../b.zarr", "--overwrite"), "name another place")
-    refused(generate("--from", "b.zarr", "--out", "b.zarr/inner.zarr"), "name another place")
+    refused(generate("--from", "b.zarr", "--out", "x/../b.zarr", "--overwrite"), "needs a place of its own")
+    refused(generate("--from", "b.zarr", "--out", "b.zarr/inner.zarr"), "needs a place of its own")
 
 
 def test_a_kill_in_the_first_object_can_be_resumed(generate: Command) -> None:
@@ -269,4 +269,4 @@ def test_a_dataset_without_its_receipts_is_extended_only_with_the_same_bits(
     assert generate(*TOY_TASK, "--n", 50)[0] == 0
     shutil.rmtree("toy.zarr.run")
     scaled(monkeypatch, 1.0000002)
-    refused(generate(*TOY_TASK, "--n", 60), "its samples come out otherwise here")
+    refused(generate(*TOY_TASK, "--n", 60), "its samples have other bits when made here")

@@ -17,7 +17,7 @@ from schemas.formats.export_metadata import ExportMetadata
 from tests.conftest import TOY_TASK, Command, files, refused
 
 TIE = ("--task", "tie", "--n", 2, "--validation", 0, "--test", 3, "--out", "tie.zarr", "--scheduler", "synchronous")
-SETTINGS = ("--set", "image_size=24", "supersampling=1", "misalignment=none")
+RECIPE = ("--set", "image_size=24", "supersampling=1", "misalignment=none")
 TUNED = ("--set", "cutoff=0.004", "floor=0.1", "offset=none")
 
 
@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("made")
     store, guess = str(folder / "tie.zarr"), str(folder / "guess.zarr")
-    assert generate([str(arg) for arg in (*TIE[:8], "--out", store, *TIE[10:], *SETTINGS)]) == 0
+    assert generate([str(arg) for arg in (*TIE[:8], "--out", store, *TIE[10:], *RECIPE)]) == 0
     assert infer(["--data", store, "--method", "tie", *TUNED, "--out", guess]) == 0
     return folder
 

@@ -112,7 +112,7 @@ def test_a_dataset_makes_itself_again(generate: Command) -> None:
         (["--task", "nonsense", "--n", 10], ["nonsense", "no such task", "tie"]),
         (["--n", 10], ["--task is missing"]),
         (["--task", "toy"], ["--n is missing", "--n 5000"]),
-        (["--task", "toy", "--n", 0], ["--n 0", "no sample at all"]),
+        (["--task", "toy", "--n", 0], ["--n 0", "no sample is asked for"]),
         (["--task", "toy", "--n", -5], ["-5: must be a whole number, at least 0"]),
         (["--task", "toy", "--n", "ten"], ["ten: must be a whole number"]),
         (["--task", "toy", "--n", 1.5], ["1.5: must be"]),
@@ -172,7 +172,7 @@ def test_other_bits_here_are_refused(generate: Command, monkeypatch: pytest.Monk
     """A library that draws or rounds otherwise must not finish a dataset: one sample is made again and compared."""
     generate(*TOY_TASK, "--n", 40, "--shard-samples", 16)
     scaled(monkeypatch, 1.0000002)
-    refused(generate(*TOY_TASK, "--n", 60), "its samples come out otherwise here")
+    refused(generate(*TOY_TASK, "--n", 60), "its samples have other bits when made here")
 
 
 def test_a_recipe_that_fails_leaves_nothing(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_recompute_finds_a_dataset_that_is_not_what_its_recipe_makes(generate: C
     path.write_text(path.read_text().replace('"noise": 0.1', '"noise": 0.11'))
     code, out, _ = dataset("verify", "toy.zarr", "--recompute", "10%")
     assert code == 1
-    assert "comes out otherwise" in out
+    assert "has other bits when made here" in out
     assert "its recipe gives other samples here" in out.splitlines()[-1]
     assert dataset("verify", "toy.zarr", "--recompute", "0%")[0] == 2
 

@@ -138,20 +138,20 @@ GENERATOR = [
         "Recipe.noise: must be Field(default, **setting(meaning, unit))",
     ),
     ("def sizes(", "def size_s(", "abstract method 'sizes'"),
-    (', "edge": 2', "", "Recipe.sizes(): edge = None: must be its length"),
-    ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be its length"),
-    ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd must be some of"),
+    (', "edge": 2', "", "Recipe.sizes(): edge = None: must be a length"),
+    ('"x": self.size', '"x": self.size / 2', "Recipe.sizes(): x = 16.5: must be a length"),
+    ('{"expected"} if self.expectation', '{"expectd"} if True', "Recipe.optional(): expectd: optional fields are"),
     (
         '"edge": 2',
         '"edge": self.edge',
         "line {line}, in Recipe: AttributeError: 'Recipe' object has no",
     ),
     ("rng.shape.integers(", "rmg.shape.integers(", "line {line}, in draw: NameError: name 'rmg' is not defined"),
-    ("recipe.size, 2)", "recipe.size, 3)", "draw gives edges of shape (3,), must be (2,)"),
+    ("recipe.size, 2)", "recipe.size, 3)", "draw gives edges of shape (3,); it must be (2,)"),
     (
         "np.float32(recipe.height.draw(rng.shape))",
         "recipe.height.draw(rng.shape)",
-        "which float32 does not hold",
+        "which float32 cannot hold",
     ),
     ("edges[0] :", "edges[2] :", "line {line}, in simulate: IndexError: index 2 is out of bounds"),
     (
@@ -161,7 +161,7 @@ GENERATOR = [
     ),
     ("rng.noise.standard", "rng.noise.std", "line {line}, in measure: AttributeError: "),
     ("recipe.pixel * np", "recipe.pixels * np", "line {line}, in constants: AttributeError: "),
-    ("    height: np.float32", "    heigth: np.float32", "draw returns has no attribute height, a parameter"),
+    ("    height: np.float32", "    heigth: np.float32", "the result of draw lacks height, which the schema has"),
     ('    return {"line"', '    {"line"', "simulate must return a dict of arrays by field"),
     ('{"line": line,', '{"line": line.tolist(),', "simulate must return a dict of arrays by field"),
     ('{"line": line,', "{", "missing fields: line"),
@@ -169,7 +169,11 @@ GENERATOR = [
     ('{"line": line,', '{"line": line[:, 1:],', "line: shape (32,) per sample, must be (33,)"),
     ('{"line": line,', '{"line": line.astype(float),', "line: dtype float64, must be float32"),
     ("    return measured", "    measured", "measure must return a dict of arrays by field"),
-    ('{"position": recipe', '{"positon": recipe', "constants lacks or adds position, positon; the schema has position"),
+    (
+        '{"position": recipe',
+        '{"positon": recipe',
+        "constants must return the fields of the schema, not more or fewer: position, positon; the schema has position",
+    ),
     ("arange(recipe.size)", "arange(recipe.size + 1)", "position: shape (34,) per sample, must be (33,)"),
     ('    return {"position"', '    {"position"', "constants must return a dict of arrays by field"),
 ]
@@ -184,7 +188,7 @@ def test_generator(old: str, new: str, said: str, author: Author, generate: Comm
 
 def test_grids_that_do_not_fit_are_told_as_such(author: Author, generate: Command) -> None:
     author("schemas/tasks", GRIDS, 'grids=(Grid(("x",)), Grid(("edge",), of=("x",), how="reciprocal"))')
-    said = "edge = 2: must be x = 33; mend one of them, or TASK.grids in schemas/tasks/mine.py"
+    said = "edge = 2: must be x = 33; correct it, or TASK.grids in schemas/tasks/mine.py"
     refused(generate("--task", "mine", "--n", 4, "--scheduler", "synchronous"), "Recipe.sizes()", said)
 
 

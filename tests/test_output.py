@@ -77,7 +77,7 @@ FOREIGN: dict[Callable[[], None], str] = {
     added_file: "holds train/thesis.txt, which `generate` did not write",
     added_array: "holds train/labels/c/0, which `generate` did not write",
     linked_file: "holds thesis.txt, which `generate` did not write",
-    added_to_the_run: "thesis.txt is no receipt",
+    added_to_the_run: "thesis.txt is not a receipt",
     file: "is a file",
 }
 
@@ -349,12 +349,12 @@ def test_a_measurement_without_its_root_is_not_taken_for_a_dataset(generate: Com
 def test_receipts_are_ours_and_no_link(generate: Command) -> None:
     generate(*GENERATE)
     Path("toy.zarr.run/receipts/invoice-2026.json").write_text("mine")
-    refused(generate(*GENERATE, "--overwrite"), "invoice-2026.json is no receipt")
+    refused(generate(*GENERATE, "--overwrite"), "invoice-2026.json is not a receipt")
     Path("toy.zarr.run/receipts/invoice-2026.json").unlink()
     shutil.move("toy.zarr.run/receipts", "docs")
     Path("toy.zarr.run/receipts").symlink_to(Path("docs").absolute())
     before = files(".")
-    refused(generate(*GENERATE, "--overwrite"), "receipts is no receipt")
+    refused(generate(*GENERATE, "--overwrite"), "receipts is not a receipt")
     assert files(".") == before
 
 

@@ -190,7 +190,7 @@ def test_whole_scans_from_the_command_line_to_images(
     assert infer(*command, "--stitch", "scan.zarr")[0] == 0
     assert values("scan.zarr") == again
     refused(infer(*command, "--stitch", "b.zarr", "--stitch-set", "alpha=0.2"), "method=iterative")
-    refused(infer(*command, "--stitch-set", "alpha=0.2"), "--stitch STORE")
+    refused(infer(*command, "--stitch-set", "alpha=0.2"), "--stitch-set alpha=0.2", "--stitch")
     assert infer(*command, "--stitch", "b.zarr", "--stitch-set", "method=iterative", "sweeps=5")[0] == 0
 
 

@@ -276,7 +276,7 @@ def test_files_are_recorded_by_hash_and_found_by_hash(generate: Command, dataset
     next((tmp_path / "moved").iterdir()).write_bytes(b"0 1")
     code, _, err = generate("--from", "a.zarr", "--out", "c.zarr", "--inputs", "moved")
     assert code == 2
-    assert "1 of the specimen files are not there" in err
+    assert "1 of the specimen files are missing" in err
 
 
 @pytest.mark.parametrize("orientation", ["fixed", "cube", "free"])

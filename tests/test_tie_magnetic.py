@@ -179,12 +179,12 @@ def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        (("flipped=true",), "turning over shows the magnetic phase"),
+        (("flipped=true",), "only a magnetic specimen differs when turned over"),
         (("component=magnetic",), "give magnetic.mass=80"),
         (("magnetic.direction=0,0,0",), "not all 0"),
         (("magnetic.direction=0,1",), "three numbers"),
         (("magnetic.mass=-1",), "at least 0"),
-        (("images=5", "in_focus=averaged"), "must have images=3"),
+        (("images=5", "in_focus=averaged"), "set images=3"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(generate: Command, settings: tuple[str, ...], rule: str) -> None:

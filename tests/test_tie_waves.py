@@ -114,15 +114,15 @@ def test_unreadable_waves_are_one_line(generate: Command, tmp_path: Path, conten
     (tmp_path / "wave(0)").write_bytes(content)
     found = generate(*ONE, "--set", "waves.path=.", "waves.shared=true", *CLEAN)
     if rule == "of shape (1, 2)":
-        rule = "1 x 2 pixels, the simulation has 64 x 64"
+        rule = "1 x 2 pixels, but the simulation has 64 x 64"
     refused(found, "wave(0)", rule if content else "")
 
 
 def test_waves_take_no_other_specimen(generate: Command) -> None:
     for settings, rule in (
-        (("files.path=x",), "files and waves: give one"),
-        (("slices=2",), "without magnetic, film and slices"),
-        (("padding=2",), "padding must be 1"),
+        (("files.path=x",), "files and waves: give only one"),
+        (("slices=2",), "cannot be combined with magnetic, film or slices"),
+        (("padding=2",), "set padding=1"),
     ):
         refused(generate(*ONE, "--set", "waves.path=x", *settings), rule)
     refused(generate(*ONE, "--set", "waves.name=w"), "waves.path is missing")
@@ -158,12 +158,12 @@ def test_fields_of_vectors_that_do_not_fit_are_one_line(generate: Command, tmp_p
     path = tmp_path / "masks" / "moment(3).npy"
     for array, rule in (
         (np.zeros((32, 32, 32)), "save floats (z, y, x, component)"),
-        (np.zeros((8, 8, 8, 3)), "its mask of (32, 32, 32)"),
+        (np.zeros((8, 8, 8, 3)), "its mask is (32, 32, 32)"),
         (np.full((32, 32, 32, 3), np.nan), "not all values are finite"),
     ):
         np.save(path, array)
         refused(generate(*ONE, "--set", *settings), "moment(3).npy", rule)
-    refused(generate(*ONE, "--set", *settings[:3]), "files.moments: give magnetic.mass=80")
+    refused(generate(*ONE, "--set", *settings[:3]), "files.moments: needs a magnetic specimen")
 
 
 def test_the_image_in_focus_can_be_the_mean_of_the_others() -> None:
@@ -313,4 +313,4 @@ def test_the_phase_is_retrieved_from_the_averaged_image() -> None:
 
 def test_one_component_is_not_retrieved_from_one_series(generate: Command) -> None:
     settings = ("magnetic.mass=80", "component=magnetic", "retrieval=tie")
-    refused(generate(*ONE, "--set", *settings), "needs flipped=true")
+    refused(generate(*ONE, "--set", *settings), "set flipped=true")

@@ -1,7 +1,7 @@
-"""The store that a plan is written into: made, continued, extended or refused, before any sample is made.
+"""The store that a plan is written into: it is made, continued, extended or refused before any sample is made.
 
-The root metadata is published first: from then on the folder belongs to the plan, and a run killed at any
-moment can be resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
+The root metadata is published first. From then on the folder belongs to the plan, and a run killed at any moment can be
+resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
 """
 
 from collections.abc import Iterator
@@ -38,15 +38,23 @@ from schemas.runtime.publish import (
 from schemas.runtime.settings import files_of, flat
 from schemas.store import LEAF, encoded, metadata, open_split
 
-LOCK = "claim.lock"  # that older programs may have left among the receipts
+LOCK = "claim.lock"  # older versions may have left this file among the receipts
 COMMAND = "generate"
-FOLDERS = {RECEIPTS: receipts.NAME, SLICES: finished_slices.NAME}  # of a run, and the names of their files
+FOLDERS = {RECEIPTS: receipts.NAME, SLICES: finished_slices.NAME}  # folders of a run, and the names of their files
 
 
 def prepare(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = False) -> Plan:
-    """The plan as it will be carried out: with the stored layout, if there is a store to go on with.
+    """Return the plan as it will be carried out: with the stored layout, if there is a store to continue.
 
-    shard_samples: what the user asked for; refused if the store has another. Nothing is written.
+    Nothing is written.
+
+    Args:
+        plan: the plan
+        shard_samples: shard length that the user asked for, if any
+        overwrite: True if the dataset that is there will be replaced
+
+    Raises:
+        UserError: the place holds something else, or the stored dataset differs in recipe, size, layout or bits
     """
     _refuse_foreign(plan, overwrite=overwrite)
     if overwrite:
@@ -58,7 +66,7 @@ def prepare(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = F
     if layout is None:
         return plan
     if shard_samples not in (None, layout.shard):
-        raise UserError(f"--shard-samples {shard_samples}: {plan.out} is laid out in shards of {layout.shard}; omit it")
+        raise UserError(f"--shard-samples {shard_samples}: {plan.out} has shards of {layout.shard} samples; omit it")
     update = {"layout": layout, "packages": stored.packages if stored else plan.manifest.packages}
     plan = replace(plan, manifest=plan.manifest.model_copy(update=update))
     _refuse_other_bits(plan, stored or plan.manifest)
@@ -66,10 +74,21 @@ def prepare(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = F
 
 
 def claim(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = False) -> Plan:
-    """Make a store the plan's own: metadata written, root first. Returns the plan, with the stored layout.
+    """Write the metadata of a store, root first, and so make the place the plan's own.
 
-    One client at a time: another may have claimed the place since `prepare`, so all is decided again.
-    An OSError becomes a UserError naming the place, or Interrupted if the disk is full.
+    Another client may have claimed the place since `prepare`, so all is decided again, by one client at a time.
+
+    Args:
+        plan: the plan
+        shard_samples: shard length that the user asked for, if any
+        overwrite: replace the dataset that is there
+
+    Returns:
+        the plan, with the stored layout
+
+    Raises:
+        UserError: as `prepare`, or the place cannot be written
+        Interrupted: the disk is full
     """
 
     def refuse() -> None:
@@ -95,18 +114,25 @@ def _publish(plan: Plan) -> None:
     for key, data in objects.items():
         if changed or not _is_group(key):
             publish_if_changed(inside(plan.out, key), data)
-        elif read(plan.out / key) is None:  # the groups of a complete store say that it is
+        elif read(plan.out / key) is None:  # not rewritten: the groups of a complete store say that it is complete
             publish(inside(plan.out, key), data)
     for key, data in constants(plan).items():
         publish_if_changed(inside(plan.out, key), data)
 
 
 def _is_group(key: str) -> bool:
-    return key.count("/") == 1  # train/zarr.json; an array's is train/intensity/zarr.json
+    return key.count("/") == 1  # train/zarr.json is a group, train/intensity/zarr.json an array
 
 
 def constants(plan: Plan) -> dict[str, bytes]:
-    """The objects of the fields without a sample axis."""
+    """Return the objects of the fields without a sample axis, by key.
+
+    Args:
+        plan: the plan
+
+    Raises:
+        UserError: the task returns other fields than its schema has
+    """
     values = shards.constants(plan)
     described = shards.described(plan)
     return {
@@ -125,13 +151,13 @@ def _remove(plan: Plan) -> None:
 
 
 def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
-    """Raise UserError unless a place is free, or holds a dataset that `generate` has written.
+    """Refuse a place unless it is free, or holds a dataset that `generate` has written.
 
-    A folder of receipts proves nothing about the folder beside it. To be overwritten, a dataset must hold nothing else.
+    A folder of receipts proves nothing about the folder beside it. A dataset to be overwritten must hold nothing else.
     """
     destinations.refuse_file("--out", plan.out)
     if other := next(_strangers(plan), None):
-        raise UserError(f"--out {plan.out}: {other} is no receipt; move it away, or choose another place")
+        raise UserError(f"--out {plan.out}: {other} is not a receipt; move it away, or choose another place")
     if not is_folder(plan.out):
         return
     if read(plan.out / "zarr.json") is None:
@@ -146,14 +172,14 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
 
 
 def _refuse_inputs(plan: Plan) -> None:
-    """Raise UserError if the recipe reads from the dataset that it is to replace."""
+    """Refuse to overwrite a dataset that holds input files of the recipe."""
     there = plan.out.resolve()
     if needed := next((path for path in files_of(plan.recipe) if path.resolve().is_relative_to(there)), None):
         raise UserError(f"--out {plan.out}: holds {needed}, which this recipe reads; choose another place")
 
 
 def _strangers(plan: Plan) -> Iterator[Path]:
-    """Yield what is beside a dataset in the place of its receipts, and is none."""
+    """Yield the files in the folder of receipts that are not receipts or finished slices."""
     yield from (path for path in entries(plan.run) if path.name not in (*FOLDERS, LOCK))
     yield from (path for path in (plan.run, *(plan.run / name for name in FOLDERS)) if path.is_symlink())
     for folder, name in FOLDERS.items():
@@ -161,7 +187,7 @@ def _strangers(plan: Plan) -> Iterator[Path]:
 
 
 def _refuse_without_root(plan: Plan) -> None:
-    """Raise UserError if a folder that has no root metadata holds anything but parts of this plan's dataset."""
+    """Refuse a folder without root metadata that holds anything but parts of this plan's dataset."""
     described = metadata(plan.manifest)
     destinations.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
     found = {key: data for key in described if (data := read(plan.out / key)) is not None}
@@ -175,7 +201,7 @@ def _refuse_without_root(plan: Plan) -> None:
 
 
 def _receipted(plan: Plan) -> bool:
-    """Return whether a receipt of this plan names objects that are there: nobody else's have their hashes."""
+    """Return True if a receipt of this plan names objects that are there: only this dataset has their hashes."""
     layout = receipts.layout(plan)
     if layout is None:
         return False
@@ -185,7 +211,7 @@ def _receipted(plan: Plan) -> bool:
 
 
 def _alike(found: bytes, ours: bytes) -> bool:
-    """Return whether metadata may be of our array or group; what is damaged is mended later."""
+    """Return True if metadata may be those of our array or group; damaged metadata are written again later."""
     try:
         content, expected = (parsed(data)["attributes"] for data in (found, ours))
     except (KeyError, TypeError):
@@ -197,9 +223,11 @@ def _refuse_difference(plan: Plan, stored: Manifest) -> None:
     asked = plan.manifest
     found = list(differences(_identity(stored), _identity(asked)))
     if stored.task.name != asked.task.name:
-        found = found[:1]  # all else follows from it
+        found = found[:1]  # all other differences follow from it
     if found:
-        raise UserError(f"{plan.out} was made otherwise: {'; '.join(found[:4])}; choose another --out, or --overwrite")
+        raise UserError(
+            f"{plan.out} was made with other settings: {'; '.join(found[:4])}; choose another --out, or --overwrite"
+        )
     for split, n in stored.samples.items():
         if asked.samples.get(split, 0) < n:
             option = "--n" if split == "train" else f"--{split}"
@@ -218,9 +246,9 @@ def _identity(manifest: Manifest) -> dict[str, Any]:
 
 
 def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
-    """Another version of a library may draw or round otherwise: make one finished sample again and compare.
+    """Make one finished sample again and compare, since another version of a library may change its bits.
 
-    One that takes minutes is only made again where versions do differ.
+    A sample that takes minutes is made again only if versions do differ.
     """
     if plan.stores_slices and stored.packages == packages():
         return
@@ -228,14 +256,14 @@ def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
         values = shards.make(plan, split, range(index, index + 1))
         if next(digest.leaves(plan.task, values)) != leaf:
             raise UserError(
-                f"{plan.out}: its samples come out otherwise here (made with {stored.packages}); "
+                f"{plan.out}: its samples have other bits when made here (they were made with {stored.packages}); "
                 "finish it with those versions, or choose another --out"
             )
         return
 
 
 def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
-    """Split, index and digest of samples that are known to have been made: by receipts, or by the store itself."""
+    """Yield split, index and digest of samples that receipts, or the store itself, show to be finished."""
     before = replace(plan, manifest=plan.manifest.model_copy(update={"samples": stored.samples}))
     for job in before.jobs():
         receipt = receipts.load(job) if job.kind == "samples" else None
@@ -243,12 +271,16 @@ def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
             yield job.split, job.start, bytes.fromhex(receipt.leaves)[: digest.LEAF]
     for split, n in stored.samples.items():
         if n and stored.status == "complete":
-            with suppress(KeyError, ValueError, OSError, ZarrError):  # damaged: it will be made again
+            with suppress(KeyError, ValueError, OSError, ZarrError):  # a damaged sample will be made again
                 yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()  # type: ignore[index]
 
 
 def unfinished(plan: Plan) -> int:
-    """Samples without a receipt; whether receipts still hold is seen when the plan is carried out."""
+    """Return the number of samples without a receipt; whether receipts still hold is checked later, by `ensure`.
+
+    Args:
+        plan: the plan
+    """
     jobs = (job for job in plan.jobs() if job.kind == "samples")
     if not is_folder(plan.run):
         return sum(plan.manifest.samples.values())

@@ -1,7 +1,7 @@
-"""Where jobs run: in this process, in local processes, or on a Dask scheduler that is running already.
+"""Executors of jobs: in this process, in local processes, or on a Dask scheduler that is running already.
 
-All three call the same function on the same jobs and yield its outcomes in the order in which they end. At most
-a few jobs per thread are submitted at once, so that client and scheduler stay small whatever the number of samples.
+All three call the same function on the same jobs and yield its outcomes in the order in which they end. At most a few
+jobs per thread are submitted at once, so that client and scheduler stay small whatever the number of samples.
 """
 
 import logging
@@ -23,13 +23,13 @@ from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import cores
 
 AHEAD = 3  # jobs submitted per thread
-PATIENCE = 60  # seconds until a scheduler must have a worker
+PATIENCE = 60  # seconds within which a scheduler must have a worker
 
-# Dask's own settings cost a third of the speed: it makes workers hand every freed block back to the system, and
-# looks at their stacks a hundred times a second.
+# Dask's default settings cost a third of the speed: workers return every freed block to the system, and Dask samples
+# their stacks a hundred times a second.
 WORKERS = {
     "distributed.comm.require-encryption": True,
-    "distributed.scheduler.http.routes": [],  # their web pages tell anyone on this machine what runs
+    "distributed.scheduler.http.routes": [],  # web pages that would show to anybody on this machine what runs
     "distributed.worker.http.routes": [],
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,
@@ -38,21 +38,26 @@ WORKERS = {
 
 type Work = Callable[[Job], Outcome]
 type Run = Callable[[Work, Iterable[Job]], Iterator[Outcome]]
-type Executor = AbstractContextManager[Run]  # entered before anything is written: what cannot be reached fails first
+type Executor = AbstractContextManager[Run]  # entered before anything is written, so that a bad address fails first
 
 
 def warm_up(*modules: str) -> None:
-    """Let a process import Dask and these modules while this one plans: local workers are forked from it, at once.
+    """Let a process import Dask and these modules while this one plans; local workers are then forked from it at once.
 
     That process has no threads, and the modules must not bring any: neither zarr nor JAX survives a fork.
+
+    Args:
+        modules: names of the modules
     """
     from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload(["distributed", *modules])
-    sys.warnoptions.append("ignore:resource_tracker")  # that process tidies up after a kill: no news
-    os.environ["PYTHONSAFEPATH"] = "1"  # or they would run what the current folder calls by the name of a module
-    resource_tracker.ensure_running()  # first: it would lift the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for the client alone
+    sys.warnoptions.append("ignore:resource_tracker")  # its warning that it tidies up after a kill is of no use
+    os.environ["PYTHONSAFEPATH"] = "1"  # else workers would import modules from the current folder
+    resource_tracker.ensure_running()  # before the mask, which it would lift
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT}
+    )  # inherited, so that Ctrl-C reaches the client alone
     try:
         forkserver.ensure_running()
     finally:
@@ -61,25 +66,30 @@ def warm_up(*modules: str) -> None:
 
 @contextmanager
 def synchronous() -> Iterator[Run]:
-    """One after the other, in this process."""
+    """Run jobs one after the other in this process."""
     yield map
 
 
 @contextmanager
 def local(workers: int) -> Iterator[Run]:
-    """In `workers` processes of this machine, on the loopback interface, without a dashboard.
+    """Run jobs in processes of this machine, on the loopback interface, without a dashboard.
 
-    Whoever may connect to a scheduler may run code as its user: certificates that are made for this run, and known
+    Anybody who can connect to a scheduler can run code as its user. Certificates that are made for this run, and known
     only to its processes, keep other users of the machine out.
+
+    Args:
+        workers: number of processes
     """
     import dask
     import distributed.utils
     from distributed import Client, LocalCluster, Security
 
     _quiet()
-    # Dask's scratch folder is the same for all users, and on the search path of its processes
+    # Dask's default scratch folder is shared by all users, and on the search path of its processes.
     scratch = tempfile.TemporaryDirectory(prefix="generate-", ignore_cleanup_errors=True)
-    distributed.utils._forkserver_preload_set = True  # else it imports pandas here, for a list that `warm_up` has set
+    distributed.utils._forkserver_preload_set = (
+        True  # else it imports pandas here, to set a list that `warm_up` has set
+    )
     with (
         scratch,
         _without_main(),
@@ -92,8 +102,8 @@ def local(workers: int) -> Iterator[Run]:
             protocol="tls://",
             security=Security.temporary(),
             dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # of its bare HTTP server: any free port
-            memory_limit=0,  # shards are small by plan; a worker that is killed for its size would be killed again
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its plain HTTP server takes any free port
+            memory_limit=0,  # off: shards are small by plan, and a worker killed for its memory would be killed again
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
@@ -113,9 +123,15 @@ def _without_main() -> Iterator[None]:
 
 @contextmanager
 def remote(address: str) -> Iterator[Run]:
-    """On the workers of a running scheduler, which must see the same file system.
+    """Run jobs on the workers of a running scheduler, which must see the same file system.
 
     For tls:// the certificates are those of Dask's own settings (distributed.comm.tls).
+
+    Args:
+        address: tcp://host:port or tls://host:port
+
+    Raises:
+        UserError: no scheduler answers at the address
     """
     from distributed import Client
 
@@ -128,7 +144,7 @@ def remote(address: str) -> Iterator[Run]:
         ) from None
     if _in_the_open(address):
         print(
-            f"beware: --scheduler {address}: is not encrypted, and whoever reaches it can run code as you; "
+            f"warning: --scheduler {address}: is not encrypted, so anybody who reaches it can run code as you; "
             "prefer tls:// with certificates of your own"
         )
     with client:
@@ -136,7 +152,7 @@ def remote(address: str) -> Iterator[Run]:
 
 
 def _in_the_open(address: str) -> bool:
-    """Return whether an address is that of another machine, without encryption."""
+    """Return True if an address is that of another machine, without encryption."""
     found = urlsplit(address if "://" in address else f"tcp://{address}")
     host = found.hostname or ""
     return found.scheme not in ("tls", "inproc") and not (host in ("localhost", "::1") or host.startswith("127."))
@@ -158,7 +174,7 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
         running = as_completed(submit(AHEAD * sum(client.nthreads().values())))
         for future in running:
             yield future.result()
-            wanted = AHEAD * sum(client.nthreads().values())  # workers may have come since
+            wanted = AHEAD * sum(client.nthreads().values())  # more workers may have come
             running.update(submit(max(wanted - running.count(), 1)))
     except (KilledWorker, CommClosedError, CancelledError, TimeoutError) as error:
         raise Interrupted(
@@ -168,6 +184,6 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
 
 
 def _quiet() -> None:
-    """Workers that die or leave are part of the trade; what went wrong reaches the user as an exception."""
+    """Silence Dask's log: workers may come and go, and errors reach the user as exceptions."""
     for name in ("distributed", "asyncio", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

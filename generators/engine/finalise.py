@@ -1,4 +1,4 @@
-"""The end of a run: leaves, digests and statistics, all from the receipts."""
+"""The end of a run: leaf digests, digests and statistics, all taken from the receipts."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -14,19 +14,29 @@ from schemas.store import LEAF, encoded, metadata
 
 
 def finalise(plan: Plan) -> Manifest:
-    """Complete the store of a plan whose jobs are all done; the root metadata, last, says so.
+    """Complete the store of a plan whose jobs are all done; the root metadata is written last and marks it complete.
 
-    Raises Interrupted if a receipt is missing or another client has changed the plan meanwhile. The bytes
-    written are a function of the plan and the samples: two clients may finalise at once.
+    The bytes written are a function of the plan and the samples, so two clients may finalise at once.
+
+    Args:
+        plan: the plan
+
+    Returns:
+        the manifest of the complete dataset
+
+    Raises:
+        Interrupted: a receipt is missing, or another client has changed the plan meanwhile
     """
     if not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest):
-        raise Interrupted(f"{plan.out}: changed by another `generate` meanwhile; run the larger command again")
+        raise Interrupted(
+            f"{plan.out}: changed by another `generate` meanwhile; run the command with more samples again"
+        )
     splits = {split: _leaves(plan, split) for split in plan.manifest.splits}
     root = digest.root(plan.task.name, plan.task.version, shards.constants(plan), splits)
     update = {"status": "complete", "root_digest": root, "split_digests": splits, "statistics": _statistics(plan)}
     manifest = plan.manifest.model_copy(update=update)
     objects = metadata(manifest)
-    for key in sorted(objects, key=lambda key: -key.count("/")):  # the root last
+    for key in sorted(objects, key=lambda key: -key.count("/")):  # the root comes last
         publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
     remove(plan.run / SLICES)
     for folder in (plan.out, plan.run):
@@ -35,7 +45,7 @@ def finalise(plan: Plan) -> Manifest:
 
 
 def _leaves(plan: Plan, split: str) -> str:
-    """Write the leaf digests of a split; returns the digest of the split."""
+    """Write the leaf digests of a split, and return the digest of the split."""
     rows = plan.manifest.layout.block
     pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
 
@@ -50,7 +60,7 @@ def _leaves(plan: Plan, split: str) -> str:
 
 
 def _blocks(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """The same bytes in blocks of one length, the last one shorter."""
+    """Yield the same bytes in blocks of one length; the last block may be shorter."""
     buffer = bytearray()
     for piece in pieces:
         buffer += piece
@@ -66,7 +76,7 @@ def _receipts(plan: Plan, split: str) -> Iterator[Receipt]:
         if job.split == split and job.kind == "samples":
             receipt = receipts.load(job)
             if receipt is None:
-                raise Interrupted(f"{plan.out}: the receipt of {job} is gone; run the same command again")
+                raise Interrupted(f"{plan.out}: the receipt of {job} is missing; run the same command again")
             yield receipt
 
 
@@ -81,7 +91,7 @@ def _statistics(plan: Plan) -> dict[str, Statistics]:
 
 
 def _combine(rows: list[FieldSums]) -> Statistics:
-    """Exact sums (fsum), so that no order or grouping of samples shows."""
+    """Combine the sums of samples, with exact sums (fsum), so the result depends on no order or grouping."""
     count = sum(row.count for row in rows)
     mean = math.fsum(row.sum for row in rows) / count
     variance = math.fsum(row.squares for row in rows) / count - mean**2

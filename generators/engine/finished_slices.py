@@ -1,7 +1,7 @@
 """Finished slices of samples that take long, stored beside the receipts until their shard is done.
 
-Each is a file that is sealed like a receipt, with a hash over its content, the plan, the sample and the versions of the
-packages: what is damaged, or was made for something else, is made again.
+Each slice is a file that is sealed like a receipt, with a hash over its content, the plan, the sample and the versions
+of the packages. A slice that is damaged, or was made for something else, is made again.
 """
 
 import io
@@ -25,7 +25,14 @@ NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
 
 
 def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[Any, Sequence[Any]], Arrays]:
-    """Return `simulate` for one sample, which takes the slices that are stored and stores those that it makes."""
+    """Return a function that simulates one sample, reads its stored slices, and stores those that it makes.
+
+    Args:
+        plan: the plan
+        split: split of the sample
+        sample: index of the sample
+        simulate: the task's simulation, slice by slice
+    """
 
     def one(recipe: Any, block: Sequence[Any], index: tuple[int, ...]) -> Arrays:
         path = plan.run / SLICES / "-".join([_prefix(split, sample), *map(str, index)])
@@ -41,7 +48,7 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
 
 
 def remove(job: Job) -> None:
-    """Remove the slices of the samples of a job, which is done."""
+    """Remove the stored slices of the samples of a finished job."""
     samples = tuple(f"{_prefix(job.split, sample)}-" for sample in range(job.start, job.stop))
     for path in entries(job.plan.run / SLICES):
         if path.name.startswith(samples):

@@ -1,4 +1,4 @@
-"""plan -> create -> shards -> verify -> finalise. Knows nothing of tasks."""
+"""The steps of a run: plan, create, make shards, verify, finalise. This module knows nothing of tasks."""
 
 import math
 import os
@@ -29,28 +29,39 @@ from schemas.runtime.publish import exists, nbytes, read, resumable, writable
 from schemas.runtime.settings import describe
 from schemas.task import SPLITS
 
-PROBE = 4  # samples timed before a layout is chosen, at most
-SLOW = 2.0  # seconds: of samples that take longer only one is timed
-LONG = 60.0  # seconds: of a sample that takes longer finished slices are stored, and no second one is timed
-SHORT = 2.0  # seconds of work in all: starting processes would take longer
-WORKER = 400 << 20  # bytes of memory of a worker beside its unit: interpreter, libraries, compiled code
+PROBE = 4  # most samples timed before a layout is chosen
+SLOW = 2.0  # seconds; if a sample takes longer, only one is timed
+LONG = 60.0  # seconds; if a sample takes longer, its finished slices are stored, and no second one is timed
+SHORT = 2.0  # seconds of work in all, below which starting processes would take longer
+WORKER = 400 << 20  # bytes of memory of a worker besides its shard: interpreter, libraries, compiled code
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan will cost, from a few samples made and timed here."""
+    """Cost of a plan, estimated from a few samples made and timed here."""
 
     samples_left: int
     seconds_per_sample: float
     workers: int
     seconds: float
     memory: int  # bytes, all workers
-    disk: int  # bytes at most: what compression saves is not counted
+    disk: int  # bytes without compression, so the most that is needed
     objects: int
 
 
 def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Path) -> Plan:
-    """The plan of a dataset, with a provisional layout."""
+    """Return the plan of a dataset, with a provisional layout.
+
+    Args:
+        task: name of the task
+        recipe: its recipe, with input files found
+        seed: seed of all random numbers
+        samples: number of samples by split
+        out: place of the store
+
+    Raises:
+        UserError: there is no such task, or the recipe cannot make these samples
+    """
     schema, generator = find_generator(task)
     for split in SPLITS:
         if samples[split]:
@@ -76,7 +87,17 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
 
 
 def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
-    """The plan with a layout, and the seconds that a sample takes: a few are made, so a bad recipe fails here."""
+    """Return the plan with a layout, and the seconds that a sample takes.
+
+    A few samples are made, so that a bad recipe fails here.
+
+    Args:
+        plan: the plan with a provisional layout
+        shard_samples: samples in a shard; None: chosen by size and speed
+
+    Raises:
+        UserError: the task's file fails
+    """
     split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
     _, most = next(shards.blocks(plan, 0, min(PROBE, n)))
     seconds = _seconds_by_slices(plan, split)
@@ -97,9 +118,10 @@ def _seconds(plan: Plan, split: str, count: int) -> float:
 
 
 def _seconds_by_slices(plan: Plan, split: str) -> float | None:
-    """Return the seconds that a sample takes, from a few of its slices; None for a task that is not simulated so.
+    """Return the seconds that a sample takes, from a few of its slices; None for a task without `Sliced`.
 
-    The sample that is made has the same slice again and again: a fault in what follows must not show after an hour.
+    A whole sample is put together from one slice, repeated, so that a fault in the steps after the simulation shows at
+    once and not after an hour.
     """
     simulate = find_generator(plan.task.name)[1].simulate
     if not isinstance(simulate, Sliced):
@@ -119,7 +141,14 @@ def _seconds_by_slices(plan: Plan, split: str) -> float | None:
 
 
 def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
-    """Time, memory, disk and files of a plan."""
+    """Return time, memory, disk space and number of files of a plan.
+
+    Args:
+        plan: the plan with its layout
+        seconds: time that a sample takes on one core
+        left: samples that are not made yet
+        workers: workers at once
+    """
     layout, samples = plan.manifest.layout, plan.manifest.samples
     shard_bytes = min(layout.shard, max(samples.values())) * plan.nbytes() // sum(samples.values())
     arrays = len([f for f in plan.task.fields if f.per_sample and f.role != "parameter"])
@@ -137,13 +166,22 @@ def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
 
 
 def _peak() -> int:
-    """Bytes that this process has taken at most: it has just made samples, as a worker does."""
+    """Return the peak memory of this process [bytes]: it has just made samples, as a worker does."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
-    """UserError if the place cannot be written, or the disk or the memory of this machine is too small for a plan."""
+    """Refuse a plan that this machine cannot carry out.
+
+    Args:
+        plan: the plan
+        cost: its cost
+        memory: memory of this machine [bytes]
+
+    Raises:
+        UserError: the place cannot be written, or the disk or the memory is too small
+    """
     place = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
     with writable("--out", plan.out):
         tempfile.TemporaryFile(dir=place).close()
@@ -151,12 +189,12 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
     free = shutil.disk_usage(place).free + held
     if cost.disk > free:
         raise UserError(
-            f"{plan.out}: {sum(plan.manifest.samples.values()):,} samples take up to {size(cost.disk)}, "
+            f"{plan.out}: {sum(plan.manifest.samples.values()):,} samples take up to {size(cost.disk)}, but only "
             f"{size(free)} are free at {place}; ask for fewer (--n), or choose another --out"
         )
     if cost.memory > memory:
         raise UserError(
-            f"this plan needs {size(cost.memory)} of memory, the machine has {size(memory)}; "
+            f"this plan needs {size(cost.memory)} of memory, but the machine has {size(memory)}; "
             "ask for fewer --workers, smaller --shard-samples or smaller images"
         )
 
@@ -164,7 +202,21 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
 def generate(
     plan: Plan, executor: Executor, *, shard_samples: int | None = None, overwrite: bool = False
 ) -> tuple[Manifest, int]:
-    """Make what of a plan is not made yet; returns the final manifest and the number of samples made now."""
+    """Make the samples of a plan that are not made yet.
+
+    Args:
+        plan: the plan
+        executor: the executor of its jobs
+        shard_samples: shard length that the user asked for, if any
+        overwrite: replace the dataset that is there
+
+    Returns:
+        the final manifest, and the number of samples made now
+
+    Raises:
+        UserError: the place cannot be written or holds something else
+        Interrupted: workers or the disk failed; the same call resumes
+    """
     made = 0
     with resumable(plan.out, "finished shards"):
         with executor as run:
@@ -175,7 +227,14 @@ def generate(
 
 
 def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: float) -> tuple[Executor, int]:
-    """Where to run, and how many workers that makes on this machine."""
+    """Return the executor of a plan, and the number of its workers on this machine.
+
+    Args:
+        scheduler: `synchronous`, or the address of a Dask scheduler; None: local processes, if worth while
+        workers: number of local processes; None: one per core
+        plan: the plan
+        seconds: work in all, on one core
+    """
     count = min(workers or cores(), plan.count())
     if scheduler == "synchronous" or (scheduler is None and workers is None and seconds < SHORT):
         return executors.synchronous(), 1
@@ -185,7 +244,7 @@ def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: fl
 
 
 def size(nbytes: float) -> str:
-    """Bytes for people.
+    """Return a number of bytes as text for people.
 
     >>> size(2_500_000)
     '2.5 MB'
@@ -195,7 +254,7 @@ def size(nbytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people.
+    """Return a number of seconds as text for people.
 
     >>> duration(246_005)
     '2.8 days'

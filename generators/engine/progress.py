@@ -1,4 +1,4 @@
-"""Progress of a run: samples done, samples made per second, and the time left."""
+"""Show the progress of a run: samples done, samples made per second, and the time left."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,9 +8,14 @@ from schemas.runtime.progress import pace, progress
 
 
 def follow(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
-    """Pass outcomes on, showing samples done, samples made per second and the time left."""
+    """Pass outcomes on, showing samples done, samples made per second and the time left.
+
+    Args:
+        outcomes: what became of each job
+        total: number of samples of the plan
+    """
     with progress(total) as show:
-        first = time.monotonic()  # outcome, so that starting workers does not count
+        first = time.monotonic()  # set again at the first outcome, so that starting workers does not count
         done = made = 0
         for outcome in outcomes:
             yield outcome

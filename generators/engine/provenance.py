@@ -1,4 +1,4 @@
-"""Where samples were made: what must be equal for equal bits, and what is written down besides."""
+"""The origin of samples: the platform class, which must be equal for equal bits, and versions of packages."""
 
 import platform
 
@@ -10,7 +10,7 @@ PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr", "numcodecs", "dask")
 
 
 def platform_class() -> str:
-    """Machines of one class give the same bits: processor features, device, FFT.
+    """Return the platform class: machines of one class give the same bits (processor features, device, FFT).
 
     NumPy and numba compile or choose kernels by these features, and kernels differ in the last bit.
     """
@@ -20,5 +20,5 @@ def platform_class() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Versions of the packages that samples pass through."""
+    """Return the versions of the packages that samples depend on."""
     return versions(PACKAGES)

@@ -1,6 +1,6 @@
-"""Receipts: what a finished job wrote, so that a crash costs no finished work.
+"""Receipts: records of the objects that finished jobs wrote, so that a crash costs no finished work.
 
-A receipt is written last, after the objects it names, and is believed only while those objects have its hashes.
+A receipt is written last, after the objects it names. It is believed only while those objects have its hashes.
 """
 
 import re
@@ -16,7 +16,7 @@ NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
 
 
 class FieldSums(BaseModel):
-    """Of the values of one field in one sample; layout-independent, since each sample is summed alone."""
+    """Sums over the values of one field in one sample. Samples are summed one by one, whatever the layout."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class FieldSums(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What a job wrote."""
+    """The objects that a job wrote."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,14 +38,21 @@ class Receipt(BaseModel):
     split: str
     start: int
     stop: int
-    objects: dict[str, tuple[str, int]]  # key in the store: sha256, size
-    leaves: str = ""  # 32 bytes a sample, hexadecimal
-    moments: dict[str, list[FieldSums]] = {}  # field: the first training samples
+    objects: dict[str, tuple[str, int]]  # key in the store: (sha256, size in bytes)
+    leaves: str = ""  # leaf digests, 32 bytes per sample, hexadecimal
+    moments: dict[str, list[FieldSums]] = {}  # by field, for the first training samples
     seconds: float
 
 
 def load(job: Job) -> Receipt | None:
-    """The receipt of a job; None if there is none, or it is damaged, or of another plan, layout or range."""
+    """Return the receipt of a job.
+
+    Args:
+        job: the job
+
+    Returns:
+        None if there is no receipt, or it is damaged, or belongs to another plan, layout or range
+    """
     receipt = _read(job.receipt)
     if receipt is None:
         return None
@@ -56,8 +63,12 @@ def load(job: Job) -> Receipt | None:
 
 
 def layout(plan: Plan) -> Layout | None:
-    """How finished units of a plan are laid out; None if none is. For a store that lost its root: what is chosen for
-    a new one depends on how fast the machine is just now.
+    """Return the layout of the finished shards of a plan; None if there are none.
+
+    It serves a store that lost its root: a newly chosen layout would depend on how fast the machine is just now.
+
+    Args:
+        plan: the plan
     """
     for path in entries(plan.run / RECEIPTS):
         receipt = _read(path)
@@ -78,18 +89,33 @@ def _read(path: Path) -> Receipt | None:
 
 
 def sealed(content: bytes, of: bytes = b"") -> bytes:
-    """Return content behind a line with its sha256. of: what it belongs to, which must be the same to unseal it."""
+    """Return content behind a line with its sha256.
+
+    Args:
+        content: bytes to protect
+        of: identity of the object that the content belongs to; the same bytes are needed to unseal it
+    """
     return sha256(of + content).encode() + b"\n" + content
 
 
 def unsealed(data: bytes, of: bytes = b"") -> bytes | None:
-    """Return the content of sealed bytes; None if they are damaged, or belong to something else."""
+    """Return the content of sealed bytes; None if they are damaged, or belong to something else.
+
+    Args:
+        data: bytes made by `sealed`
+        of: identity of the object that the content must belong to
+    """
     content = data.partition(b"\n")[2]
     return content if data == sealed(content, of) else None
 
 
 def holds(job: Job, receipt: Receipt) -> bool:
-    """Whether a receipt names all that its job writes, and every object is in the store with the receipt's hash."""
+    """Return True if a receipt names all fields of its job, and the store holds every object with its hash.
+
+    Args:
+        job: the job
+        receipt: its receipt
+    """
     written = {key.split("/")[1] for key in receipt.objects}
     return written == set(job.fields()) and all(
         _holds(job, key, *expected) for key, expected in receipt.objects.items()
@@ -102,5 +128,10 @@ def _holds(job: Job, key: str, digest: str, length: int) -> bool:
 
 
 def save(job: Job, receipt: Receipt) -> None:
-    """Publish a receipt, sealed with its own hash: a damaged one is no receipt."""
+    """Publish a receipt, sealed with its own hash so that damage is noticed.
+
+    Args:
+        job: the finished job
+        receipt: its receipt
+    """
     publish(job.receipt, sealed(receipt.model_dump_json().encode()))

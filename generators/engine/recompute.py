@@ -1,4 +1,4 @@
-"""`dataset verify --recompute`: make some samples again from the stored recipe and compare their digests."""
+"""Make some samples of a dataset again from its recipe and compare their digests (`dataset verify --recompute`)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,15 +17,27 @@ from schemas.store import LEAF, open_split
 
 
 def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[list[str], int]:
-    """Problems found, and the number of samples made again: a share of each split, evenly spread, at least one."""
+    """Make samples of a dataset again, evenly spread over each split, at least one per split.
+
+    Args:
+        path: the dataset
+        share: share of the samples of each split, 0 to 1
+        inputs: a folder in which files that the recipe names by hash are searched
+
+    Returns:
+        the problems found, and the number of samples that were made again
+
+    Raises:
+        UserError: the dataset has no recipe, or another version of the generator made it
+    """
     manifest = read_manifest(path)
     if manifest.recipe is None:
-        raise UserError(f"{path}: holds measurements, there is no recipe to make them again")
+        raise UserError(f"{path}: holds measurements, without a recipe to make them again; leave --recompute out")
     _, generator = find_generator(manifest.task.name)
     if manifest.generator_version != generator.VERSION:
         raise UserError(
-            f"{path}: made by version {manifest.generator_version} of the generator, this is {generator.VERSION}; "
-            "install the version that made it"
+            f"{path}: made by version {manifest.generator_version} of the generator; installed is version "
+            f"{generator.VERSION}: install the version that made it"
         )
     refuse_paths(generator.Recipe, manifest.recipe, str(path))
     plan = Plan(path.absolute(), manifest, make(generator.Recipe, manifest.recipe, []).bind(inputs))
@@ -37,5 +49,5 @@ def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[lis
             values = shards.make(plan, split, range(index, index + 1))
             count += 1
             if next(digest.leaves(plan.task, values)) != np.asarray(stored[index]).tobytes():  # type: ignore[index]
-                found.append(f"{split} sample {index}: comes out otherwise here ({platform_class()})")
+                found.append(f"{split} sample {index}: has other bits when made here ({platform_class()})")
     return found, count

@@ -1,6 +1,7 @@
-"""What a worker does: make the samples of one job, write them as whole objects, then the receipt.
+"""The work of a worker: make the samples of one job, write them as whole objects, then write the receipt.
 
-A pure function of the job: a worker reads no global configuration, and two that do the same job write the same bytes.
+The result is a pure function of the job: a worker reads no global configuration, and two workers that do the same job
+write the same bytes.
 """
 
 import time
@@ -24,26 +25,34 @@ from schemas.runtime.publish import inside, publish, sha256
 from schemas.store import encoded, is_simulated, metadata, shard_ranges
 from schemas.task import Field, problems
 
-BLOCK = 16  # samples simulated at once, at most: their arrays stay in the cache of a core
-BUDGET = 64 << 20  # bytes of their stored fields, at most
-DRAWN = 1024  # parameters held as Python objects at once
-STATISTICS = 1024  # training samples that the statistics are taken from
+BLOCK = 16  # most samples simulated at once, so that their arrays stay in the cache of a core
+BUDGET = 64 << 20  # most bytes of the stored fields of a block
+DRAWN = 1024  # samples whose parameters are held as Python objects at once
+STATISTICS = 1024  # number of training samples from which the statistics are taken
 
 type Simulate = Callable[[Any, Sequence[Any]], Arrays]  # as `Generator.simulate`
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job, small enough to send."""
+    """The result of a job, small enough to send."""
 
     split: str
     kind: str
     samples: int
-    made: bool  # False: kept from an earlier run
+    made: bool  # False if kept from an earlier run
 
 
 def ensure(job: Job) -> Outcome:
-    """Do a job, unless its receipt and its objects show that it was done."""
+    """Do a job, unless its receipt and its objects show that it is done.
+
+    Args:
+        job: the job
+
+    Raises:
+        UserError: this worker has another platform class or generator, or the task's file fails
+        Interrupted: another client has changed the plan meanwhile
+    """
     receipt = receipts.load(job)
     kept = receipt is not None and receipts.holds(job, receipt)
     if not kept:
@@ -55,7 +64,9 @@ def _do(job: Job) -> None:
     start = time.perf_counter()
     manifest = job.plan.manifest
     if platform_class() != manifest.platform:
-        raise UserError(f"this worker is a {platform_class()}, the dataset is made on {manifest.platform}")
+        raise UserError(
+            f"this worker is a {platform_class()}, but the dataset is made on {manifest.platform}; use equal machines"
+        )
     if (version := find_generator(manifest.task.name)[1].VERSION) != manifest.generator_version:
         raise UserError(
             f"this worker has version {version} of the generator, not {manifest.generator_version}; update it"
@@ -87,7 +98,7 @@ def _do(job: Job) -> None:
 
 
 def _refuse_if_changed(job: Job) -> None:
-    """A job of a plan that another client has extended meanwhile must not write: its last shard would be too short."""
+    """Refuse to write if another client has extended the plan: the last shard would be too short."""
     stored = read_manifest(job.plan.out, incomplete=True)
     if not stored.same_plan(job.plan.manifest):
         raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
@@ -120,7 +131,7 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
     moments: dict[str, list[FieldSums]] = {field.name: [] for field in fields}
     for start, stop in blocks(plan, job.start, job.stop):
         values = make(plan, job.split, range(start, stop))
-        if stop - start == job.stop - job.start:  # large samples are held once
+        if stop - start == job.stop - job.start:  # no copy, so that large samples are held once
             out = {name: values[name] for name in out}
         else:
             for name, array in out.items():
@@ -133,16 +144,32 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
 
 
 def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of samples that are simulated at once: up to BLOCK, fewer if they are large, one if slowly made."""
+    """Yield runs of samples to be simulated at once: BLOCK samples, fewer if they are large, one if they are slow.
+
+    Args:
+        plan: the plan
+        start: index of the first sample
+        stop: index after the last sample
+
+    Yields:
+        pairs (start, stop)
+    """
     nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
     length = 1 if plan.stores_slices else max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
     return ((start + a, start + b) for a, b in shard_ranges(stop - start, length))
 
 
 def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = None) -> Arrays:
-    """All fields of some samples, with a leading axis: parameters, simulated and measured arrays.
+    """Return all fields of some samples, with a leading axis: parameters, simulated and measured arrays.
 
-    simulate: in place of the task's, to time it.
+    Args:
+        plan: the plan
+        split: split of the samples
+        indices: indices of the samples in the split
+        simulate: a function to take the place of the task's own, for example to time it
+
+    Raises:
+        UserError: a function of the task's file fails, or its arrays contradict the schema
     """
     _, generator = find_generator(plan.task.name)
     name, streams = plan.task.name, _streams(plan, split, indices)
@@ -175,17 +202,30 @@ def _simulation(plan: Plan, split: str, indices: range) -> Simulate:
 
 
 def columns(plan: Plan, block: Sequence[Any]) -> Arrays:
-    """The parameters of a block as arrays of the declared dtypes and shapes; UserError if they are drawn otherwise."""
+    """Return the parameters of a block as arrays of the declared dtypes and shapes.
+
+    Args:
+        plan: the plan
+        block: parameters of the samples, as `draw` returns them
+
+    Raises:
+        UserError: a parameter is missing, or has another shape, or its dtype cannot hold it
+    """
     fields = plan.task.of("parameter")
     rows = [row(parameters, fields) for parameters in block]
     if lacking := [field.name for field in fields if field.name not in rows[0]]:
         names = ", ".join(lacking)
-        raise UserError(f"{_file(plan)}: what draw returns has no attribute {names}, a parameter of the schema")
+        raise UserError(f"{_file(plan)}: the result of draw lacks {names}, which the schema has as parameters")
     return {field.name: _column(plan, field, [one[field.name] for one in rows]) for field in fields}
 
 
 def row(parameters: Any, fields: Sequence[Field]) -> Mapping[str, Any]:
-    """Return the parameters of a sample by field: attributes of what `draw` returns, or its `columns()`."""
+    """Return the parameters of a sample by field: attributes of the object that `draw` returns, or its `columns()`.
+
+    Args:
+        parameters: the object that `draw` returns
+        fields: the parameter fields of the task
+    """
     if hasattr(parameters, "columns"):
         return parameters.columns()  # type: ignore[no-any-return]
     return {field.name: getattr(parameters, field.name) for field in fields if hasattr(parameters, field.name)}
@@ -194,7 +234,7 @@ def row(parameters: Any, fields: Sequence[Field]) -> Mapping[str, Any]:
 def _column(plan: Plan, field: Field, rows: list[Any]) -> np.ndarray:
     shape = field.shape(plan.manifest.sizes)
     if other := {np.shape(row) for row in rows} - {shape}:
-        raise UserError(f"{_file(plan)}: draw gives {field.name} of shape {other.pop()}, must be {shape}")
+        raise UserError(f"{_file(plan)}: draw gives {field.name} of shape {other.pop()}; it must be {shape}")
     drawn = np.array(rows)
     if drawn.dtype == field.dtype:
         return drawn
@@ -204,14 +244,14 @@ def _column(plan: Plan, field: Field, rows: list[Any]) -> np.ndarray:
         if np.array_equal(column, drawn, equal_nan=True):
             return column
     raise UserError(
-        f"{_file(plan)}: draw gives {field.name} = {rows[0]!r}, which {field.dtype} does not hold: round it to that "
-        "dtype, so that what is stored is what is simulated"
+        f"{_file(plan)}: draw gives {field.name} = {rows[0]!r}, which {field.dtype} cannot hold; round it to that "
+        "dtype, so that the stored value is the simulated one"
     )
 
 
 def _streams(plan: Plan, split: str, indices: range) -> list[Streams]:
     seed = plan.manifest.seed
-    assert seed is not None  # only imported measurements have none
+    assert seed is not None  # only imported measurements have no seed
     return [Streams(seed, split, index) for index in indices]
 
 
@@ -219,11 +259,18 @@ def _moments(value: np.ndarray) -> FieldSums:
     real = abs(value) if value.dtype.kind == "c" else value
     x = real.astype(np.float64)
     found = {"count": x.size, "sum": x.sum(), "min": x.min(), "max": x.max()}
-    return FieldSums(**found, squares=np.multiply(x, x, out=x).sum())  # in place: a sample may be large
+    return FieldSums(**found, squares=np.multiply(x, x, out=x).sum())  # in place, since a sample may be large
 
 
 def constants(plan: Plan) -> Arrays:
-    """The fields without a sample axis, checked."""
+    """Return the fields without a sample axis, checked against the schema.
+
+    Args:
+        plan: the plan
+
+    Raises:
+        UserError: the task returns other fields or other shapes
+    """
     schema, generator = find_generator(plan.task.name)
     (streams,) = _streams(plan, "dataset", range(1))
     values = arrays_of(plan.task.name, "constants", generator.constants, plan.recipe, streams)
@@ -231,7 +278,7 @@ def constants(plan: Plan) -> Arrays:
     declared = {field.name for field in schema.fields if not field.per_sample}
     if wrong := (fields.keys() - values.keys()) | (values.keys() - declared):
         names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
-        raise UserError(f"{_file(plan)}: constants lacks or adds {names}")
+        raise UserError(f"{_file(plan)}: constants must return the fields of the schema, not more or fewer: {names}")
     arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
     if found := problems(plan.task, plan.manifest.sizes, arrays, samples=False):
         raise UserError(f"{_file(plan)}: constants: {'; '.join(found)}")

@@ -1,4 +1,4 @@
-"""What a detector of diffraction patterns does not see: behind the beamstop, and between its modules."""
+"""The blind pixels of a detector of diffraction patterns: behind its beamstop, and between its modules."""
 
 from typing import Annotated
 
@@ -11,31 +11,35 @@ from schemas.runtime.settings import Settings, setting
 
 
 class Gaps(Settings):
-    """Insensitive bands between square modules, the first module about the middle of the pattern."""
+    """Insensitive bands between square modules."""
 
     module: int = Field(24, ge=1, **setting("side of a module", "pixel"))
-    width: int = Field(2, ge=1, **setting("of the gap between two", "pixel"))
+    width: int = Field(2, ge=1, **setting("width of the gap between two modules", "pixel"))
 
 
 class Detector(Settings):
-    """Pixels are those of the finest pattern."""
+    """A beamstop, and gaps between modules. Lengths are in pixels of the finest pattern."""
 
     beamstop: Annotated[float, within(0)] = Field(
         0.0, **setting("radius of the beamstop about q = 0; 0: none", "pixel")
     )
-    gaps: Gaps | None = Field(None, **setting("between modules; none: the detector is one"))
+    gaps: Gaps | None = Field(None, **setting("gaps between modules; none: the detector has no gaps"))
     beside: float = Field(
-        0.0, ge=-0.5, le=0.5, **setting("place of the gaps: the middle of a module from q = 0, modules")
+        0.0, ge=-0.5, le=0.5, **setting("distance of the middle of a module from q = 0, in module sides")
     )
 
     def seen(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """1 where a pattern (qy, qx) is measured, 0 where not."""
+        """Return a mask (qy, qx) that is 1 where a pattern is measured and 0 elsewhere.
+
+        Args:
+            shape: pixels (qy, qx) of the pattern; q = 0 lies at pixel N//2
+        """
         y, x = (np.arange(n) - n // 2 for n in shape)
         seen = np.hypot(y[:, None], x) >= self.beamstop if self.beamstop else np.ones(shape, bool)
         return (seen & self._module(y)[:, None] & self._module(x)).astype(np.uint8)
 
     def _module(self, place: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether pixels at these distances from q = 0 lie in a module."""
+        """Return True for pixels at these distances from q = 0 that lie in a module."""
         if self.gaps is None:
             return np.ones(len(place), bool)
         module, width = self.gaps.module, self.gaps.width

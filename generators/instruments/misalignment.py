@@ -1,8 +1,8 @@
-"""Images of a series that are turned, magnified and displaced against one another, as a microscope's are.
+"""Misaligned images of a series: turned, magnified and displaced against one another, as in a microscope.
 
     measured(x) = image(c + R(-angle) (x - c - d) / m)
 
-c: the centre of pixel N//2. R(angle) turns +x towards +y. m: magnification. d: displacement.
+c is the centre of pixel N//2, R(angle) turns +x towards +y, m is the magnification, d the displacement.
 """
 
 from dataclasses import dataclass
@@ -16,42 +16,54 @@ from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
 type Mode = Literal["uniform", "gaussian"]
-MODE = "uniform in +-magnitude, or gaussian with that standard deviation"
+MODE = "distribution: uniform within +- the magnitude, or gaussian with it as standard deviation"
 
 
 class Misalignment(Settings):
-    """Magnitudes of three kinds of misalignment, each switched off by 0; independent for each image."""
+    """Magnitudes of three kinds of misalignment. 0 switches a kind off; images are independent."""
 
-    rotation: Annotated[float, within(0, np.pi)] = Field(np.deg2rad(3.0), **setting("turn about the centre", "rad"))
+    rotation: Annotated[float, within(0, np.pi)] = Field(
+        np.deg2rad(3.0), **setting("magnitude of the rotation about the centre", "rad")
+    )
     rotation_mode: Mode = Field("uniform", **setting(MODE))
-    scale: Annotated[float, within(0, 0.5)] = Field(0.02, **setting("magnification, relative to 1"))
+    scale: Annotated[float, within(0, 0.5)] = Field(
+        0.02, **setting("magnitude of the deviation of the magnification from 1")
+    )
     scale_mode: Mode = Field("uniform", **setting(MODE))
     shift: Annotated[float, within(0, 0.5)] = Field(
-        0.01, **setting("displacement in a random direction", "fraction of the field of view")
+        0.01, **setting("magnitude of the displacement, which has a random direction", "fraction of the field of view")
     )
-    shift_mode: Mode = Field("uniform", **setting("length uniform in 0..magnitude, or the modulus of a gaussian"))
+    shift_mode: Mode = Field(
+        "uniform",
+        **setting("distribution of the length: uniform from 0 to the magnitude, or the modulus of a gaussian"),
+    )
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How an image lies: rotation [rad], scale [1], shift_y and shift_x [nm]."""
+    """Pose of an image."""
 
-    rotation: float = 0.0
+    rotation: float = 0.0  # [rad]
     scale: float = 1.0
-    shift_y: float = 0.0
-    shift_x: float = 0.0
+    shift_y: float = 0.0  # [nm]
+    shift_x: float = 0.0  # [nm]
 
 
 def draw(recipe: Misalignment, field_of_view: float, rng: np.random.Generator) -> Pose:
-    """A random pose, as float32 stores it. field_of_view: [nm].
+    """Draw a random pose, rounded to float32 as it is stored.
 
-    What is switched off is drawn all the same, so the others do not change.
+    Kinds that are switched off are drawn all the same, so that the others do not change.
+
+    Args:
+        recipe: the magnitudes
+        field_of_view: [nm]
+        rng: random numbers
     """
     rotation = _spread(recipe.rotation, recipe.rotation_mode, rng)
     scale = 1 + _spread(recipe.scale, recipe.scale_mode, rng)
     length = abs(_spread(recipe.shift, recipe.shift_mode, rng)) * field_of_view
     direction = rng.uniform(0, 2 * np.pi)
-    # A gaussian has tails: an image is never shrunk to nothing.
+    # The tails of a gaussian must not shrink an image to nothing.
     numbers = (rotation, max(scale, 0.1), length * np.sin(direction), length * np.cos(direction))
     return Pose(*(float(np.float32(number)) for number in numbers))
 
@@ -62,10 +74,15 @@ def _spread(magnitude: float, mode: Mode, rng: np.random.Generator) -> float:
 
 
 def misalign(image: np.ndarray, pose: Pose, sampling: float, centre: tuple[float, float]) -> np.ndarray:
-    """The image as it is measured in a pose, by cubic splines; unchanged in the neutral pose.
+    """Return the image as it is measured in a pose, by cubic splines; the neutral pose leaves it unchanged.
 
-    image: (y, x), periodic as all fields that are simulated with Fourier transforms, so that nothing has to be made
-    up where the frame turns out of it. sampling: [nm]. centre: (y, x) [pixel], the fixed point of turn and scale.
+    Args:
+        image: (y, x), periodic like all fields simulated with Fourier transforms, so nothing has to be extrapolated
+            where
+        the turned frame extends beyond it
+        pose: the pose
+        sampling: [nm]
+        centre: (y, x) [pixel], the fixed point of rotation and magnification
     """
     if pose == Pose():
         return image

@@ -1,4 +1,4 @@
-"""The electron probe of a diffraction experiment: from a file, or from the optics of the condenser."""
+"""The electron probe of a diffraction experiment, from a file or from the optics of the condenser."""
 
 from functools import lru_cache
 from typing import Annotated, ClassVar
@@ -26,36 +26,50 @@ OPTICS = (
 
 
 class Probe(ArrayFile):
-    """The same for a whole dataset. Of a probe from a file, the optics but voltage and source say nothing."""
+    """Settings of the probe of a whole dataset. For a probe from a file, only voltage and source count."""
 
     held: ClassVar[str] = "probe"
     wanted: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
 
     voltage: Annotated[float, within(1e3, 1e7)] = Field(80e3, **setting("accelerating voltage", "V"))
-    semi_angle: Annotated[float, within(0, 1, above=True)] = Field(34.6e-3, **setting("of convergence", "rad"))
-    defocus: Annotated[float, within()] = Field(0.0, **setting("C1; positive: the focus lies upstream", "nm"))
-    spherical: Annotated[float, within()] = Field(0.0, **setting("C3", "nm"))
-    astigmatism: Annotated[float, within()] = Field(0.0, **setting("A1", "nm"))
-    azimuth: Annotated[float, within()] = Field(0.0, **setting("of A1, from x towards y", "rad"))
-    coma: Annotated[float, within()] = Field(0.0, **setting("B2, axial", "nm"))
-    coma_azimuth: Annotated[float, within()] = Field(0.0, **setting("of B2, from x towards y", "rad"))
-    threefold: Annotated[float, within()] = Field(0.0, **setting("A2, threefold astigmatism", "nm"))
-    threefold_azimuth: Annotated[float, within()] = Field(0.0, **setting("of A2, from x towards y", "rad"))
+    semi_angle: Annotated[float, within(0, 1, above=True)] = Field(34.6e-3, **setting("convergence semi-angle", "rad"))
+    defocus: Annotated[float, within()] = Field(0.0, **setting("defocus C1; positive: the focus lies upstream", "nm"))
+    spherical: Annotated[float, within()] = Field(0.0, **setting("spherical aberration C3", "nm"))
+    astigmatism: Annotated[float, within()] = Field(0.0, **setting("twofold astigmatism A1", "nm"))
+    azimuth: Annotated[float, within()] = Field(0.0, **setting("azimuth of A1, from x towards y", "rad"))
+    coma: Annotated[float, within()] = Field(0.0, **setting("axial coma B2", "nm"))
+    coma_azimuth: Annotated[float, within()] = Field(0.0, **setting("azimuth of B2, from x towards y", "rad"))
+    threefold: Annotated[float, within()] = Field(0.0, **setting("threefold astigmatism A2", "nm"))
+    threefold_azimuth: Annotated[float, within()] = Field(0.0, **setting("azimuth of A2, from x towards y", "rad"))
 
     source: Annotated[float, within(0)] = Field(
-        0.0, **setting("rms along each axis of a Gaussian, incoherent source, seen at the specimen; 0: a point", "nm")
+        0.0,
+        **setting(
+            "rms width along each axis of a Gaussian incoherent source, at the specimen; 0: a point source", "nm"
+        ),
     )
 
     def wave(self, n: int, sampling: float) -> np.ndarray:
-        """P (n, n) with sum |F P|^2 = 1, complex64. sampling: [nm], which says nothing of one from a file.
+        """Return the probe P (n, n), complex64, with sum |F P|^2 = 1.
 
-        UserError (of a file) or ValueError (of optics) if it is none; UserError if it is not bright in its middle
-        quarter, or its source too wide.
+        Args:
+            n: pixels along each side
+            sampling: width of a pixel [nm]; a probe from a file does not depend on it
+
+        Raises:
+            UserError: the file does not hold such a probe, the probe is dark in its middle quarter, or its source is
+                too wide
+            ValueError: the optics do not give a probe on this grid
         """
         return _wave(self, n, sampling)
 
     def modes(self, n: int, sampling: float) -> np.ndarray:
-        """The mutually incoherent parts (mode, n, n) of `wave`, complex64, as `probe.of_source` has them."""
+        """Return the mutually incoherent modes (mode, n, n) of the probe, complex64, as `probe.of_source` gives them.
+
+        Args:
+            n: pixels along each side
+            sampling: width of a pixel [nm]
+        """
         return _modes(self, n, sampling)
 
 
@@ -96,9 +110,9 @@ def _from_file(settings: Probe, n: int) -> np.ndarray:
         raise settings.refused(f"holds {wave.dtype} of shape {wave.shape}")
     if wave.shape != (n, n):
         raise settings.refused(
-            f"has {wave.shape[0]}x{wave.shape[1]} pixels, patterns have {n}x{n}: set pattern to suit"
+            f"has {wave.shape[0]}x{wave.shape[1]} pixels, patterns have {n}x{n}; set pattern to the size of the probe"
         )
     power = (abs(wave) ** 2).sum()
     if not power:
-        raise settings.refused("is dark")
+        raise settings.refused("holds a probe without intensity")
     return (wave / np.sqrt(power * n**2)).astype(np.complex64)  # type: ignore[no-any-return]

@@ -14,17 +14,21 @@ type Offset = Literal["none", "annulus", "mean_error"]
 
 
 class Retrieval(Settings):
-    """How; `--set retrieval=tie` is short for retrieval.method=tie."""
+    """Settings of the method; `--set retrieval=tie` is short for retrieval.method=tie."""
 
     method: Literal["tie", "misell"] = Field(
-        "tie", **setting("transport of intensity, or Gerchberg, Saxton and Misell from there on")
+        "tie", **setting("transport of intensity, or the algorithm of Gerchberg, Saxton and Misell, started from it")
     )
-    cutoff: Annotated[float, within(0)] = Field(0.004, **setting("tie: frequencies below it are damped", "1/nm"))
-    floor: Annotated[float, within(0)] = Field(0.1, **setting("tie: intensity below which the division is damped"))
-    iterations: int = Field(10, ge=1, le=10_000, **setting("misell: sweeps through the planes and back"))
+    cutoff: Annotated[float, within(0)] = Field(
+        0.004, **setting("spatial frequency below which tie damps the phase", "1/nm")
+    )
+    floor: Annotated[float, within(0)] = Field(0.1, **setting("intensity below which tie damps its division"))
+    iterations: int = Field(10, ge=1, le=10_000, **setting("number of sweeps of misell through the planes and back"))
     offset: Offset = Field(
         "none",
-        **setting("subtracted: nothing, the mean in vacuum, or, an oracle that reads the truth, the mean error"),
+        **setting(
+            "constant to subtract: nothing, the mean in vacuum, or the mean error (an oracle that uses the truth)"
+        ),
     )
 
     @model_validator(mode="before")
@@ -35,9 +39,14 @@ class Retrieval(Settings):
     def retrieve(
         self, images: np.ndarray, defocus: np.ndarray, wavelength: float, sampling: float, window: np.ndarray
     ) -> np.ndarray:
-        """Phase (y, x) [rad] of one series (plane, y, x), without window; offset as it comes out.
+        """Return the retrieved phase (y, x) [rad] of one series, without window, its offset not adjusted.
 
-        defocus: (plane,) [nm]. wavelength, sampling: [nm]. What the window hides is not seen.
+        Args:
+            images: (plane, y, x)
+            defocus: (plane,) [nm]
+            wavelength: [nm]
+            sampling: width of a pixel [nm]
+            window: weights (y, x); pixels where they are 0 are not used
         """
         series = (images * window, defocus, wavelength, sampling)
         if self.method == "tie":
@@ -45,7 +54,13 @@ class Retrieval(Settings):
         return focal_series.misell_from_transport(*series, window=window, iterations=self.iterations)  # type: ignore[no-any-return]
 
     def adjusted(self, phase: np.ndarray, exact: np.ndarray, window: np.ndarray) -> np.ndarray:
-        """The phase (y, x) under the window, its offset removed. exact: the target, for the oracle."""
+        """Return the phase (y, x) [rad] under the window, its offset removed.
+
+        Args:
+            phase: the retrieved phase (y, x) [rad]
+            exact: the target, which only the offset `mean_error` uses
+            window: weights (y, x)
+        """
         if self.offset == "annulus":
             phase = phase - vacuum(phase, window)
         elif self.offset == "mean_error":

@@ -1,13 +1,14 @@
-"""Where the probe of a whole scan stands: a raster, or positions from a file.
+"""The positions of the probe in a whole scan: a raster, or positions from a file.
 
 Rasters run along x, then along y: position j is row j // columns, column j % columns.
 
-Of a range of fluences or steps, each scan has its own, evenly spaced in the logarithm: k of n scans takes
+When fluence or step is a range, each scan has one value; the values are evenly spaced in the logarithm. Scan k of n
+scans takes
 
     low (high / low)^((k + u) / n),   u from 0 to 1, drawn once
 
-Steps in another order than fluences, so that the two are not correlated: that of the fractions of k times the golden
-ratio.
+Steps come in another order than fluences, so that the two are not correlated: the order of the fractional parts of k
+times the golden ratio.
 """
 
 from functools import lru_cache
@@ -33,7 +34,11 @@ class Positions(ArrayFile):
     wanted: ClassVar[str] = "an array (position, 2) of (row, column) in pixels of the object, as .npy"
 
     def places(self) -> np.ndarray:
-        """(position, 2) [pixel]. UserError: the file does not hold them."""
+        """Return the positions (position, 2), (row, column) [pixel].
+
+        Raises:
+            UserError: the file does not hold positions
+        """
         found = self.array()
         if found.ndim != 2 or found.shape[1] != 2 or not len(found) or found.dtype.kind not in "iuf":
             raise self.refused(f"holds {found.dtype} of shape {found.shape}")
@@ -43,69 +48,93 @@ class Positions(ArrayFile):
 
 
 class Scan(Settings):
-    """A pattern per position; the samples of one scan follow one another."""
+    """A whole scan: one pattern per position, and the samples of one scan follow one another."""
 
-    rows: int = Field(256, ge=1, le=65536, **setting("of the raster, along y"))
-    columns: int = Field(256, ge=1, le=65536, **setting("of the raster, along x"))
+    rows: int = Field(256, ge=1, le=65536, **setting("number of raster rows, along y"))
+    columns: int = Field(256, ge=1, le=65536, **setting("number of raster columns, along x"))
     step: Annotated[Range, within(0, above=True)] = between(
-        0.0248, 0.0248, "between neighbours of the raster; of a range, scans have evenly spaced ones (logarithm)", "nm"
+        0.0248, 0.0248, "step of the raster; with a range, scans spread over it evenly on a logarithmic scale", "nm"
     )
-    rotation: Annotated[float, within()] = Field(0.0, **setting("of the raster, from x towards y", "rad"))
-    jitter: Annotated[float, within(0)] = Field(0.0, **setting("of each position along y and x, uniform, +-", "nm"))
+    rotation: Annotated[float, within()] = Field(0.0, **setting("rotation of the raster, from x towards y", "rad"))
+    jitter: Annotated[float, within(0)] = Field(
+        0.0, **setting("random displacement of each position, uniform within +- along y and x", "nm")
+    )
     positions: Positions | None = Field(
-        None, **setting("(row, column) in pixels of the object, read from a file, in place of the raster")
+        None, **setting("positions (row, column) in pixels of the object, read from a file, in place of the raster")
     )
-    scans: int = Field(1, ge=1, le=65536, **setting("in the dataset, of an object each"))
+    scans: int = Field(1, ge=1, le=65536, **setting("number of scans in the dataset, each of its own object"))
     fluence: Annotated[Range, within(0, above=True)] | None = Field(
         None,
-        **setting("sets the dose of a pattern: fluence step^2; a range: as of step; none: dose", "electron / nm^2"),
+        **setting(
+            "fluence: the dose of a pattern is fluence x step^2; a range works as for step; none: use dose",
+            "electron / nm^2",
+        ),
     )
 
     @model_validator(mode="after")
     def _a_raster_has_a_step(self) -> Self:
         if self.fluence is not None and self.positions is not None:
             raise ValueError(
-                "scan.fluence: only a raster has a step; give scan.fluence=none and a dose, or no scan.positions"
+                "scan.fluence: only a raster has a step; for positions of a file, give scan.fluence=none and a dose, "
+                "or leave scan.positions out"
             )
         return self
 
     @property
     def count(self) -> int:
-        """Positions of one scan."""
+        """Number of positions of one scan."""
         return len(self.positions.places()) if self.positions else self.rows * self.columns
 
     def step_of(self, number: int, rng: Streams) -> float:
-        """Of a scan [nm]. rng: the streams that all scans share."""
+        """Return the step [nm] of a scan.
+
+        Args:
+            number: index of the scan
+            rng: the streams that all scans share
+        """
         return _spaced(self.step, int(_mixed(self.scans)[number]), self.scans, rng, "step")
 
     def fluence_of(self, number: int, rng: Streams) -> float | None:
-        """Of a scan [electron / nm^2], if it is given. rng: the streams that all scans share."""
+        """Return the fluence [electron / nm^2] of a scan; None if the dose is set instead.
+
+        Args:
+            number: index of the scan
+            rng: the streams that all scans share
+        """
         return None if self.fluence is None else _spaced(self.fluence, number, self.scans, rng, "fluence")
 
     def places(self, n: int, sampling: float, step: float) -> np.ndarray:
-        """Positions (position, 2) without jitter, y and x [pixel of the object], for patterns of n pixels.
+        """Return the positions (position, 2) without jitter, y and x [pixel of the object].
 
-        step: of this scan [nm]; it says nothing of positions from a file.
+        Args:
+            n: pixels of a pattern along each side
+            sampling: width of a pixel of the object [nm]
+            step: step of this scan [nm]; positions from a file do not depend on it
         """
         return _places(self, n, sampling, step)
 
     def frame(self, n: int, sampling: float) -> tuple[int, int]:
-        """Pixels (y, x) of the object, which holds the probe at all positions, whatever the step.
+        """Return the pixels (y, x) of an object that holds the probe at all positions of the largest step.
 
-        ValueError if these are too many.
+        Args:
+            n: pixels of a pattern along each side
+            sampling: width of a pixel of the object [nm]
+
+        Raises:
+            ValueError: the object would be larger than LARGEST
         """
         last = self.places(n, sampling, self.step.high).max(axis=0) + self.jitter / sampling
         y, x = (ceil(end) + n - n // 2 for end in last.tolist())
         if max(y, x) > LARGEST:
             raise ValueError(
-                f"the scan needs an object of {y}x{x} pixels, at most {LARGEST}: lower rows, columns, step"
+                f"the scan needs an object of {y}x{x} pixels, at most {LARGEST}; lower rows, columns or step"
             )
         return y, x
 
 
 @lru_cache(maxsize=4)
 def _places(scan: Scan, n: int, sampling: float, step: float) -> np.ndarray:
-    """The least position lies as far from pixel 0 as the probe and the jitter reach."""
+    """Return positions, shifted so that the least one lies as far from pixel 0 as the probe and the jitter reach."""
     places = scan.positions.places() if scan.positions else _raster(scan, step) / sampling
     places = places - places.min(axis=0) + n // 2 + ceil(scan.jitter / sampling)
     places.flags.writeable = False
@@ -113,7 +142,7 @@ def _places(scan: Scan, n: int, sampling: float, step: float) -> np.ndarray:
 
 
 def _raster(scan: Scan, step: float) -> np.ndarray:
-    """[nm]"""
+    """Return the positions (position, 2) of a raster about its first one [nm]."""
     y, x = (step * np.arange(n, dtype=float) for n in (scan.rows, scan.columns))
     c, s = cos(scan.rotation), sin(scan.rotation)
     return np.stack([c * y[:, None] + s * x, c * x - s * y[:, None]], axis=-1).reshape(-1, 2)
@@ -121,12 +150,12 @@ def _raster(scan: Scan, step: float) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _mixed(n: int) -> np.ndarray:
-    """0 to n - 1, in another order."""
+    """Return the numbers 0 to n - 1 in an order that is not correlated with their size."""
     return np.argsort(np.argsort(np.arange(n) * GOLDEN % 1))
 
 
 def _spaced(span: Range, place: int, n: int, rng: Streams, stream: str) -> float:
-    """The value at one of n places of a range, from a stream of that name."""
+    """Return the value of a range for scan `place` of n, from the stream of that name."""
     if span.low == span.high:
         return span.low
     return float(span.low * (span.high / span.low) ** ((place + float(getattr(rng, stream).random())) / n))

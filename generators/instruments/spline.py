@@ -1,6 +1,6 @@
-"""Cubic splines on a periodic image, compiled: `scipy.ndimage.affine_transform(order=3, mode="grid-wrap")`, faster.
+"""Cubic splines on a periodic image, compiled and faster than SciPy.
 
-A test holds the two together to float32 rounding.
+They compute `scipy.ndimage.affine_transform(order=3, mode="grid-wrap")`; a test compares the two to float32 rounding.
 """
 
 import math
@@ -10,29 +10,36 @@ import numpy as np
 from physics.compiled import compiled
 
 POLE = np.sqrt(3.0) - 2.0  # of the cubic B-spline's inverse filter
-SIXTH, FOUR_SIXTHS = 1 / 6, 4 / 6  # multiplied with: a division takes as long as ten products
+SIXTH, FOUR_SIXTHS = 1 / 6, 4 / 6  # factors, since a division takes as long as ten products
 HORIZON = 28  # |POLE|^28 < 1e-15
 
 
 def affine(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """The image at matrix @ (y, x) + offset for each pixel (y, x), repeated beyond its borders.
+    """Return the image at matrix @ (y, x) + offset for each pixel (y, x), repeated beyond its borders.
 
-    image: (y, x), of any real dtype. matrix: (2, 2). offset: (2,) [pixel]. Returns float32 (y, x).
+    Args:
+        image: (y, x), of any real dtype
+        matrix: (2, 2)
+        offset: (2,) [pixel]
+
+    Returns:
+        (y, x), float32
     """
     return _sample(_coefficients(image.astype(np.float64)), np.ascontiguousarray(matrix), offset)
 
 
 @compiled
 def _coefficients(image: np.ndarray) -> np.ndarray:
-    """B-spline coefficients: the filter (c[k-1] + 4 c[k] + c[k+1]) / 6 undone along both axes."""
+    """Return the B-spline coefficients: undo the filter (c[k-1] + 4 c[k] + c[k+1]) / 6 along both axes."""
     return _filter(_filter(image).T).T
 
 
 @compiled
 def _filter(rows: np.ndarray) -> np.ndarray:
-    """A causal and an anticausal recursion down the rows (Unser, Aldroubi and Eden, IEEE Trans. Signal Process. 41).
+    """Apply a causal and an anticausal recursion down the rows.
 
-    Row by row, so that the inner loop runs along memory.
+    After Unser, Aldroubi and Eden, IEEE Trans. Signal Process. 41. It works row by row, so that the inner loop runs
+    along memory.
     """
     n = len(rows)
     out = rows.copy()
@@ -67,7 +74,7 @@ def _sample(coefficients: np.ndarray, matrix: np.ndarray, offset: np.ndarray) ->
 
 @compiled
 def _wrapped(values: np.ndarray) -> np.ndarray:
-    """The array with one row and column before it and three after it, repeated from the other side."""
+    """Return the array with one row and column before it and three after it, repeated from the other side."""
     ny, nx = values.shape
     out = np.empty((ny + 4, nx + 4))
     for i in range(ny + 4):
@@ -78,7 +85,7 @@ def _wrapped(values: np.ndarray) -> np.ndarray:
 
 @compiled
 def _into(position: float, length: int) -> float:
-    """The position modulo the length, in [0, length]."""
+    """Return the position modulo the length, in [0, length]."""
     if 0 <= position < length:
         return position
     return position - length * math.floor(position / length)
@@ -86,7 +93,7 @@ def _into(position: float, length: int) -> float:
 
 @compiled
 def _at(wrapped: np.ndarray, y: float, x: float) -> float:
-    """The spline at 0 <= y <= ny, 0 <= x <= nx."""
+    """Return the spline at 0 <= y <= ny, 0 <= x <= nx."""
     top, left = int(y), int(x)
     ay, by, cy, dy = _weights(y - top)
     ax, bx, cx, dx = _weights(x - left)
@@ -99,6 +106,6 @@ def _at(wrapped: np.ndarray, y: float, x: float) -> float:
 
 @compiled
 def _weights(t: float) -> tuple[float, float, float, float]:
-    """The cubic B-spline at t + 1, t, 1 - t and 2 - t."""
+    """Return the cubic B-spline at t + 1, t, 1 - t and 2 - t."""
     u = 1 - t
     return SIXTH * u * u * u, FOUR_SIXTHS - (1 - t / 2) * t * t, FOUR_SIXTHS - (1 - u / 2) * u * u, SIXTH * t * t * t

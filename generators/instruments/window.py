@@ -1,4 +1,4 @@
-"""A circular window: what lies outside it is set to zero, in images and targets alike."""
+"""A circular window, which sets images and targets to zero outside of it."""
 
 from typing import Annotated, Any
 
@@ -10,13 +10,13 @@ from schemas.runtime.settings import Settings, setting
 
 
 class Window(Settings):
-    """A disk about the central pixel; `--set window=0.4` is short for window.radius=0.4."""
+    """A disc about the central pixel; `--set window=0.4` is short for window.radius=0.4."""
 
     radius: Annotated[float, within(0, 1, above=True)] = Field(
-        0.5, **setting("of the disk", "fraction of the image width")
+        0.5, **setting("radius of the disc", "fraction of the image width")
     )
     edge: Annotated[float, within(0, 1)] = Field(
-        0.0, **setting("width of the cosine edge inside the radius; 0 is a hard edge", "fraction of the image width")
+        0.0, **setting("width of the cosine edge inside the radius; 0: a hard edge", "fraction of the image width")
     )
 
     @model_validator(mode="before")
@@ -26,7 +26,12 @@ class Window(Settings):
 
 
 def window(recipe: Window | None, size: int) -> np.ndarray:
-    """The weight of each pixel, (size, size) float32 in 0..1; ones without a window."""
+    """Return the weight of each pixel, (size, size) float32 in 0..1.
+
+    Args:
+        recipe: the window; None: all weights are 1
+        size: pixels along each side
+    """
     if recipe is None:
         return np.ones((size, size), np.float32)
     axis = np.arange(size) - size // 2

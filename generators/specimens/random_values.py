@@ -1,4 +1,4 @@
-"""Random numbers of specimens: directions, orientations, counts, and all of them as float32 stores them."""
+"""Random numbers of specimens: directions, orientations and counts, all rounded to float32 as they are stored."""
 
 import math
 import struct
@@ -17,45 +17,85 @@ type Quaternion = tuple[float, float, float, float]
 
 
 def whole(value: Range) -> Range:
-    """The rule of a setting that counts."""
+    """Check that a setting for a number of things is a range of whole numbers.
+
+    Args:
+        value: the range
+
+    Raises:
+        ValueError: an end is not a whole number
+    """
     if value.low % 1 or value.high % 1:
         raise ValueError("must be whole numbers")
     return value
 
 
 def shares(weights: tuple[float, ...]) -> tuple[float, ...]:
-    """The rule of a setting that holds the weights of a mixture."""
+    """Check that a setting holds the weights of a mixture.
+
+    Args:
+        weights: one number per kind
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0
+    """
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights):
         raise ValueError("must be numbers of at least 0, and not all 0")
     return weights
 
 
 def choose(words: Sequence[str], word: str, weights: Sequence[float], rng: np.random.Generator) -> str:
-    """The word, if it is among `words`; else ("mixed") one of them by their weights; consumes one number of `rng`."""
+    """Return the word if it is among `words`, else ("mixed") one of them, drawn by weight; consumes one random number.
+
+    Args:
+        words: the kinds
+        word: a kind, or another word for a mixture
+        weights: weight of each kind
+        rng: random numbers
+    """
     ends = list(accumulate(weights))
     place = bisect_right(ends[:-1], ends[-1] * float(rng.random()))
     return word if word in words else words[place]
 
 
 def count(span: Range, rng: np.random.Generator) -> int:
-    """A whole number, each from low to high as likely; always consumes one number of `rng`."""
+    """Draw a whole number, uniform from low to high; consumes one random number.
+
+    Args:
+        span: the range, both ends included
+        rng: random numbers
+    """
     return int(span.low + (span.high + 1 - span.low) * rng.random())
 
 
 def direction(u: float, v: float, length: float = 1) -> Three:
-    """A vector uniform on the sphere, from two numbers uniform in [0, 1)."""
+    """Return a vector uniform on the sphere, as (z, y, x).
+
+    Args:
+        u: uniform in [0, 1)
+        v: uniform in [0, 1)
+        length: length of the vector
+    """
     z = 2 * u - 1
     r = length * math.sqrt(1 - z * z)
     return length * z, r * math.sin(2 * math.pi * v), r * math.cos(2 * math.pi * v)
 
 
 def draw_quaternion(rng: np.random.Generator) -> Quaternion:
-    """An orientation (w, z, y, x), uniform on SO(3), as float32 stores it; always consumes three numbers of `rng`."""
+    """Draw an orientation (w, z, y, x), uniform on SO(3), rounded to float32; consumes three random numbers."""
     return quaternion(*rng.random(3).tolist())
 
 
 def quaternion(u: float, v: float, w: float) -> Quaternion:
-    """An orientation from three numbers uniform in [0, 1) (Shoemake, Graphics Gems III, 1992)."""
+    """Return an orientation (w, z, y, x) from three numbers uniform in [0, 1).
+
+    After Shoemake, Graphics Gems III (1992).
+
+    Args:
+        u: uniform in [0, 1)
+        v: uniform in [0, 1)
+        w: uniform in [0, 1)
+    """
     r, s = math.sqrt(1 - u), math.sqrt(u)
     a, b = 2 * math.pi * v, 2 * math.pi * w
     turn: Quaternion = stored(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
@@ -63,11 +103,16 @@ def quaternion(u: float, v: float, w: float) -> Quaternion:
 
 
 def stored(*numbers: float) -> Any:
-    """The numbers as float32 holds them."""
+    """Return the numbers rounded to float32, as they are stored."""
     form = f"{len(numbers)}f"
     return struct.unpack(form, struct.pack(form, *numbers))
 
 
 def columns(prefix: str, drawn: Any) -> dict[str, Any]:
-    """Return the attributes of a dataclass by the names of the parameters that store them: `<prefix><name>`."""
+    """Return the attributes of a dataclass by the names of the parameters that store them: `<prefix><name>`.
+
+    Args:
+        prefix: the prefix
+        drawn: the dataclass
+    """
     return {f"{prefix}{one.name}": getattr(drawn, one.name) for one in fields(drawn)}

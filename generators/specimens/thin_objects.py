@@ -1,4 +1,4 @@
-"""Thin objects of one of several kinds: textures, pictures that the user has, atomic lattices. Their phases, in rad."""
+"""Thin objects of several kinds: textures, pictures of the user, atomic lattices; and their phases in rad."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,21 +20,21 @@ type Drawn = DrawnTexture | DrawnPicture | DrawnLattice
 
 
 class ThinObjects(Settings):
-    """What objects are made of."""
+    """Settings of thin objects of all kinds."""
 
-    texture: Texture = Field(
-        Texture(), **setting("with the statistics of natural images, unless something else is given")
+    texture: Texture = Field(Texture(), **setting("random textures with the statistics of natural images"))
+    pictures: Pictures | None = Field(None, **setting("pictures read from files, in place of textures"))
+    lattice: Lattice | None = Field(
+        None, **setting("atomic lattices, in place of textures; object.range then has no effect")
     )
-    pictures: Pictures | None = Field(None, **setting("that the user has, in place of textures"))
-    lattice: Lattice | None = Field(None, **setting("of atoms, in place of textures: object.range says nothing then"))
     object: PhaseObject = Field(
-        PhaseObject(), **setting("how strong textures or pictures are, and how much is absorbed")
+        PhaseObject(), **setting("phase range of textures or pictures, and absorption of all objects")
     )
 
 
 @dataclass(frozen=True)
 class ThinObject:
-    """One of them, drawn."""
+    """A drawn object."""
 
     image: Drawn
     strength: DrawnObject
@@ -49,7 +49,12 @@ KINDS = {"texture": DrawnTexture, "picture": DrawnPicture, "lattice": DrawnLatti
 
 
 def draw(settings: ThinObjects, rng: Streams) -> ThinObject:
-    """An object, from the streams `specimen` and `object`."""
+    """Draw an object, from the streams `specimen` and `object`.
+
+    Args:
+        settings: the settings
+        rng: the streams of a group
+    """
     if settings.pictures:
         image: Drawn = settings.pictures.draw(rng)
     else:
@@ -62,9 +67,14 @@ def draw(settings: ThinObjects, rng: Streams) -> ThinObject:
 def phase(
     settings: ThinObjects, drawn: ThinObject, shape: tuple[int, int], sampling: float, voltage: float
 ) -> np.ndarray:
-    """The phase of an object (y, x) [rad], float32, not to be written to; the last ones are kept.
+    """Return the phase of an object (y, x) [rad], float32, read-only; the latest ones are cached.
 
-    sampling: [nm]. voltage: [V]; only lattices depend on these two.
+    Args:
+        settings: the settings
+        drawn: the object
+        shape: pixels (y, x)
+        sampling: width of a pixel [nm], used by lattices only
+        voltage: accelerating voltage [V], used by lattices only
     """
     found = _phase(settings, drawn, shape, sampling, voltage)
     found.flags.writeable = False

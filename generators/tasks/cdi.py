@@ -1,18 +1,18 @@
-"""Far-field diffraction patterns of isolated objects, for the inversion to shape and phase.
+"""Far-field diffraction patterns of isolated objects, to be inverted to shape and phase.
 
     amplitude = sqrt(I),   I = |F (shape exp(i phase))|^2
 
-An object's outline and edge, and the phase within, are drawn (`generators.specimens.planar.outline`,
-`.displacement`); the
-finest pattern, of an object in at most half of the frame, is blurred by the source, counted, and seen by the detector.
+The outline and edge of an object and the phase within it are drawn (`generators.specimens.planar.outline`,
+`.displacement`). The finest pattern is that of an object that takes at most half of the frame. It is blurred by the
+source, counted, and masked by the detector.
 
-oversampling 1: the object may take the whole image, whose pattern is too coarse to be inverted by iteration: it is
-every other pixel of `amplitude_oversampled`, the same measurement. oversampling 2: the object takes half of the image
-at most, along each axis, and its pattern is the finest.
+oversampling 1: the object may take the whole image. The pattern of the image is then too coarse to be inverted by
+iteration: it is every other pixel of `amplitude_oversampled`, from the same measurement. oversampling 2: the object
+takes at most half of the image along each axis, and the pattern of the image is the finest.
 
-A far field shows an object to a constant phase, a shift and the twin. canonical: the targets are the one of these that
-`schemas.wave_ambiguities.canonical` names, so that a pattern has one answer to be learned; if not, that one is
-stored beside.
+A far field determines an object except for a constant phase, a shift and the twin. With canonical=true, the targets are
+the one of these objects that `schemas.wave_ambiguities.canonical` selects, so that a pattern has one answer to be
+learned. With canonical=false, the targets are the object as drawn, and the selected one is stored beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,57 +37,68 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 from schemas.wave_ambiguities import canonical
 
-VERSION = 2  # 1 left hulls as narrow as they were drawn
+VERSION = 2  # version 1 did not draw narrow hulls again
 INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
 
 
 class Recipe(recipe.Recipe):
     """Every setting of the task."""
 
-    image_size: int = Field(32, ge=8, le=2048, **setting("of the square image, and of the network's pattern", "pixel"))
+    image_size: int = Field(
+        32, ge=8, le=2048, **setting("width and height of the image, and of the pattern for networks", "pixel")
+    )
     oversampling: int = Field(
-        1, ge=1, le=2, **setting("pixels of that pattern to those that the object needs, each way")
+        1,
+        ge=1,
+        le=2,
+        **setting("pattern pixels per pixel of the largest object, along each axis; 2: it takes half of the image"),
     )
     sampling: Annotated[float, within(0, above=True)] = Field(
-        10.0, **setting("width of a pixel of the object: a scale for plots, patterns do not depend on it", "nm")
+        10.0, **setting("width of a pixel of the object: the scale of plots; patterns do not depend on it", "nm")
     )
-    outline: Outline = Field(Outline(), **setting("of the object"))
-    edge: Annotated[Range, within(0)] = between(1.0, 1.0, "of the outline, a standard deviation; 0: sharp", "pixel")
+    outline: Outline = Field(Outline(), **setting("outline of the object"))
+    edge: Annotated[Range, within(0)] = between(
+        1.0, 1.0, "blur of the outline, a standard deviation; 0: sharp", "pixel"
+    )
     narrowest: Annotated[float, within(0)] = Field(
-        2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so that a pixel's centre lies within
-        **setting("least width of a hull: if it is less, points are drawn again, up to 20 times", "pixel"),
+        2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so a pixel centre lies within
+        **setting("least width of a hull; the points of a narrower one are drawn again, up to 20 times", "pixel"),
     )
-    displacement: Displacement = Field(Displacement(), **setting("the phase within"))
-    canonical: bool = Field(True, **setting("targets are centred, of mean phase 0, the chosen one of both twins"))
+    displacement: Displacement = Field(Displacement(), **setting("phase of the object"))
+    canonical: bool = Field(
+        True, **setting("true: targets are centred, have mean phase 0, and are a fixed choice of the two twins")
+    )
     noise: Annotated[Range, within(0, 10)] = between(
-        0.0, 0.01, "fractional shot noise s of the brightest pixel, stopped or not: 1/s^2 counts; 0: none"
+        0.0,
+        0.01,
+        "shot noise as 1/sqrt(counts) of the brightest pixel, even if hidden: 0.01 means 10,000 counts; 0: no noise",
     )
     coherence: Annotated[Range, within(0, 100)] = between(
-        0.0, 0.0, "blur of the finest pattern by the source, a standard deviation", "pixel"
+        0.0, 0.0, "blur of the finest pattern by partial coherence, a standard deviation", "pixel"
     )
-    detector: Detector | None = Field(None, **setting("what the detector does not see; none: it sees all"))
+    detector: Detector | None = Field(None, **setting("beamstop and gaps of the detector; none: it sees every pixel"))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """The object and its edge must fit into the frame, and something must be seen."""
+        """Refuse an edge that does not fit into the frame, and a detector that sees nothing."""
         widest = self.reach * self.image_size / (2 * outline.SOFT)
         if self.edge.high > widest:
             raise ValueError(
                 f"edge = {self.edge.high:g} pixel: must be at most {widest:g} for this image_size and oversampling; "
-                "take a sharper edge, or more pixels"
+                "lower the edge, or raise image_size"
             )
         if self.detector and not self.detector.seen((self.image_size,) * 2).any():
-            raise ValueError("detector.beamstop and gaps leave nothing to be seen; make them smaller")
+            raise ValueError("detector.beamstop and detector.gaps hide every pixel; make them smaller")
         return self
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         image = dict.fromkeys(("y", "x", "qy", "qx"), self.image_size)
         fine = dict.fromkeys(("fine_qy", "fine_qx"), self.finest[0])
         return image | fine | outline.sizes(self.outline) | displacement.sizes(self.displacement)
 
     def optional(self) -> frozenset[str]:
-        """The optional fields that are stored."""
+        """Return the optional fields that are stored."""
         drawn = {field.name for field in (*outlines.FIELDS, *displacements.FIELDS)}
         fine = {"amplitude_oversampled"} if self.oversampling == 1 else set()
         moved = set() if self.canonical else {"shape_canonical", "phase_canonical"}
@@ -96,7 +107,7 @@ class Recipe(recipe.Recipe):
 
     @property
     def reach(self) -> float:
-        """How far from the middle of the image an object may extend [frame width]."""
+        """Largest distance of an object from the middle of the image [frame width]."""
         return 0.5 / self.oversampling
 
     @property
@@ -107,15 +118,15 @@ class Recipe(recipe.Recipe):
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
-    # Cherukara, Nashed and Harder 2018; with --n 180000 --validation 20000 --test 1000. Their numbers of points,
-    # gratings and Gaussians are not published.
+    # After Cherukara, Nashed and Harder (2018); use --n 180000 --validation 20000 --test 1000. Their numbers of
+    # points, gratings and Gaussians are not published.
     "published": Recipe(canonical=False, noise=Range(low=0.0, high=0.0)),
 }
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one sample; floats as float32 stores them."""
+    """The values drawn for one sample; floats are rounded to float32, as they are stored."""
 
     sampling: np.float32
     noise: np.float32
@@ -131,7 +142,15 @@ class Parameters:
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """The parameters of one sample, from the streams `optics`, `outline`, `displacement`."""
+    """Draw one sample, from the streams `optics`, `outline` and `displacement`.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: the streams of the sample
+
+    Returns:
+        the parameters of the sample
+    """
     edge = np.float32(recipe.edge.draw(rng.optics) / recipe.image_size)
     narrowest = recipe.narrowest / recipe.image_size
     body = outline.draw(recipe.outline, rng.outline, recipe.reach, float(edge), narrowest)
@@ -146,7 +165,15 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Objects, and the expected intensity (sample, qy, qx) of the finest pattern: it is measured, then not stored."""
+    """Return objects, and the expected intensity of their finest patterns.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+
+    Returns:
+        shape and phase [rad] (sample, y, x); intensity (sample, qy, qx), which `measure` replaces by amplitudes
+    """
     size = recipe.image_size
     shape = np.stack([outline.render(p.outline, size, size, float(p.edge)) for p in block])
     phase = np.stack([displacement.render(p.displacement, row) for p, row in zip(block, shape, strict=True)])
@@ -167,7 +194,17 @@ def _patterns(recipe: Recipe, block: Sequence[Parameters], shape: np.ndarray, ph
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Counts, from the stream `noise`; what the detector sees; amplitudes."""
+    """Apply counting noise (stream `noise`), mask pixels that the detector does not see, and return amplitudes.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+        arrays: the expectations, from `simulate`
+        rngs: the streams of each sample
+
+    Returns:
+        all fields with a sample axis that are not parameters
+    """
     expected = arrays[INTENSITY]
     rows = zip(expected, block, rngs, strict=True)
     found = np.sqrt(np.stack([_counted(row, float(p.noise), rng) for row, p, rng in rows]))
@@ -187,7 +224,12 @@ def _counted(intensity: np.ndarray, level: float, rng: Streams) -> np.ndarray:
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """What the detector sees."""
+    """Return the masks of the pixels that the detector sees; none without a detector.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: unused; nothing here is random
+    """
     if recipe.detector is None:
         return {}
     seen = recipe.detector.seen(recipe.finest)

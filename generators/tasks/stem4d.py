@@ -1,16 +1,15 @@
-"""Diffraction patterns of a focused probe on thin objects: single ones to learn from, and whole scans.
+"""Diffraction patterns of a focused probe on thin objects: single patterns to learn from, and whole scans.
 
     amplitude = sqrt(counts),   counts = Poisson(dose |F (P O)|^2),   O = exp((i - k) phi),   sum |F P|^2 = 1
 
-With a source that is no point (`probe.source`), |F (P O)|^2 is the sum over modes of P (`physics.probe.of_source`).
+With an extended source (`probe.source`), |F (P O)|^2 is the sum over the modes of P (`physics.probe.of_source`).
 
-Single patterns: an object is drawn for a group of samples (`patterns_per_object`), each of which has a place of its own
-in it, on whole pixels. So an object is made once for many patterns, and belongs to one split.
+Single patterns: an object is drawn for a group of samples (`patterns_per_object`). Each sample has a random position of
+its own in the object, on whole pixels. So an object is made once for many patterns, and belongs to one split.
 
-Scans: the positions of a scan (`generators.instruments.scan_positions`) are the samples of a group, in order; all of
-them are of the
-split test, and `object` holds the phases of the objects. Between pixels of the object, the probe is moved by Fourier's
-shift (`physics.ptychography`), and the target is read off a cubic spline through the object.
+Scans: the positions of a scan (`generators.instruments.scan_positions`) are the samples of a group, in order. All of
+them belong to the split test, and `object` holds the phases of the objects. Between pixels of the object, the probe is
+moved by a Fourier shift (`physics.ptychography`), and the target is interpolated by a cubic spline through the object.
 """
 
 import math
@@ -60,29 +59,35 @@ class Recipe(recipe.Recipe, ThinObjects):
         ge=8,
         le=512,
         multiple_of=ENLARGED,
-        **setting("pixels of a pattern along each side; a multiple of 4", "pixel"),
+        **setting("width and height of a pattern; a multiple of 4", "pixel"),
     )
     sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **setting("width of a pixel of the object", "nm"))
-    probe: Probe = Field(Probe(), **setting("in the plane of the specimen"))
+    probe: Probe = Field(Probe(), **setting("electron probe in the plane of the specimen"))
     dose: Annotated[Range, within(0, 1e12, above=True)] = between(
         1e3,
         1e5,
-        "in a pattern; of a range, its logarithm is uniform. 4.5e7 electrons/nm^2 at a step of 0.0248 nm: 27677",
+        "electrons per pattern, drawn on a logarithmic scale; 4.5e7/nm^2 at a step of 0.0248 nm are 27677",
         "electron",
     )
-    noise: int = Field(1, ge=0, le=1, **setting("1: electrons are counted; 0: none, as of an infinite dose"))
-    store: Literal["measurement", "expectation", "both"] = Field(
-        "measurement", **setting("amplitudes with noise, without, or both (adds amplitude_expected)")
+    noise: int = Field(
+        1, ge=0, le=1, **setting("1: electrons are counted (Poisson noise); 0: no noise, as for an infinite dose")
     )
-    phase_patch: bool = Field(False, **setting("store the phase under the whole probe, too"))
-    object_size: int = Field(64, ge=8, le=8192, **setting("of an object that is not scanned, along each side", "pixel"))
-    patterns_per_object: int = Field(16, ge=1, **setting("at random places of it; in scans, all of a scan's"))
-    scan: Scan | None = Field(None, **setting("whole scans, in the split test alone; none: single patterns"))
+    store: Literal["measurement", "expectation", "both"] = Field(
+        "measurement", **setting("stored amplitudes: with noise, without noise, or both (adds amplitude_expected)")
+    )
+    phase_patch: bool = Field(False, **setting("true: also store the phase under the whole probe, as phase_patch"))
+    object_size: int = Field(64, ge=8, le=8192, **setting("width and height of an object that is not scanned", "pixel"))
+    patterns_per_object: int = Field(
+        16, ge=1, **setting("number of patterns at random positions of one object; no effect on scans")
+    )
+    scan: Scan | None = Field(
+        None, **setting("whole scans, which belong to the split test alone; none: single patterns")
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.pictures and self.lattice:
-            raise ValueError("pictures and lattice: give one of them")
+            raise ValueError("pictures and lattice: give only one of them")
         if self.object_size < self.pattern:
             raise ValueError(f"object_size = {self.object_size}: must be at least pattern = {self.pattern}")
         if not self.probe.sha256 and self.probe.path is None:
@@ -92,7 +97,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         return self
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         sizes = dict.fromkeys(("y", "x", "qy", "qx", "py", "px"), self.pattern) | {"axis": 2}
         if self.lattice:
             sizes |= lattice.sizes(self.lattice)
@@ -102,7 +107,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         return sizes
 
     def optional(self) -> frozenset[str]:
-        """The optional fields that are stored."""
+        """Return the optional fields that are stored."""
         columns = lattices if self.lattice else picture_views if self.pictures else textures
         return frozenset().union(
             {"mask", "probe", "position", "object_absorption"},
@@ -115,7 +120,14 @@ class Recipe(recipe.Recipe, ThinObjects):
         )
 
     def bind(self, inputs: Path | None) -> Self:
-        """With the files found and hashed; they hold what they should."""
+        """Return the recipe with its input files found, hashed and checked.
+
+        Args:
+            inputs: a folder in which files named by hash are searched; None: the recipe's own paths
+
+        Raises:
+            UserError: a file is missing, or does not hold what its setting needs
+        """
         scan = self.scan
         if scan and scan.positions:
             scan = scan.model_copy(update={"positions": scan.positions.bind(inputs)})
@@ -129,17 +141,27 @@ class Recipe(recipe.Recipe, ThinObjects):
         return bound
 
     def serves(self, split: str, samples: int) -> None:
-        """Whole scans are of the split test, and a pool of pictures may be too small."""
+        """Refuse whole scans outside the split test, and splits without pictures.
+
+        Args:
+            split: `train`, `validation` or `test`
+            samples: number of samples asked for
+
+        Raises:
+            UserError: the split holds no scans, the scans have fewer positions, or no picture belongs to the split
+        """
         if self.pictures:
             self.pictures.serves(split)
         if self.scan is None:
             return
         if split != SCANNED:
-            raise UserError(f"scan: whole scans are of the split {SCANNED} alone; give --n 0 --validation 0 --test N")
+            raise UserError(
+                f"scan: whole scans belong to the split {SCANNED} alone; give --n 0 --validation 0 --test N"
+            )
         if samples > (most := self.scan.count * self.scan.scans):
             raise UserError(
-                f"--test {samples}: scan has {self.scan.count} positions x {self.scan.scans} scans; "
-                f"give --test {most}, or more scan.scans"
+                f"--test {samples}: there are only {self.scan.count} positions x {self.scan.scans} scans; "
+                f"give --test {most}, or raise scan.scans"
             )
 
     @property
@@ -149,21 +171,25 @@ class Recipe(recipe.Recipe, ThinObjects):
 
     @property
     def group(self) -> int:
-        """Samples of one object."""
+        """Number of samples of one object."""
         return self.scan.count if self.scan else self.patterns_per_object
 
     def phase(self, drawn: ThinObject) -> np.ndarray:
-        """Of an object (y, x) [rad]."""
+        """Return the phase (y, x) [rad] of an object.
+
+        Args:
+            drawn: the object
+        """
         return thin_objects.phase(self, drawn, self.frame, self.sampling, self.probe.voltage)
 
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
-    # deep-phase-imaging (Phys. Rev. Lett. 130, 016101): its dose; with --n 23750 --validation 1250, its probe
+    # The dose of deep-phase-imaging (Phys. Rev. Lett. 130, 016101); use --n 23750 --validation 1250, its probe
     # (--set probe.path=probe.npy), and pictures (pictures.path=FOLDER pictures.part=1 object_size=32
     # patterns_per_object=1).
     "published": Recipe(dose=Range(low=27_882, high=27_882)),
-    # Twisted layers of hexagonal boron nitride as the same authors measured them; --n 0 --validation 0 --test 65536.
+    # Twisted layers of hexagonal boron nitride, as measured by the same authors; use --n 0 --validation 0 --test 65536.
     "hbn_scan": Recipe(
         lattice=Lattice(
             crystal="hbn",
@@ -178,16 +204,16 @@ RECIPES: Mapping[str, Recipe] = {
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one sample; floats as float32 stores them."""
+    """The values drawn for one sample; floats are rounded to float32, as they are stored."""
 
     dose: np.float32
     voltage: np.float32
     sampling: np.float32
     position: np.ndarray  # (2,) [nm]
     scan: np.int32
-    step: np.float32  # of the scan [nm]; of a single pattern 0
-    pixel: tuple[int, int]  # of the object, on which the probe's pixel N//2 lies
-    rest: tuple[float, float]  # by which the probe is moved from there [pixel]
+    step: np.float32  # of the scan [nm]; 0 for a single pattern
+    pixel: tuple[int, int]  # of the object, at which pixel N//2 of the probe lies
+    rest: tuple[float, float]  # shift of the probe from there [pixel]
     drawn: ThinObject
 
     def columns(self) -> dict[str, Any]:
@@ -196,7 +222,15 @@ class Parameters:
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """The parameters of one sample, from the streams `optics` and `place`, and from its group's for the object."""
+    """Draw one sample: from the streams `optics` and `place`, and its object from the streams of its group.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: the streams of the sample
+
+    Returns:
+        the parameters of the sample
+    """
     number, index = divmod(rng.sample, recipe.group)
     scan, shared = recipe.scan, rng.group(0)
     step = scan.step_of(number, shared) if scan else 0.0
@@ -220,19 +254,19 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
 
 
 def _dose(recipe: Recipe, rng: Streams) -> float:
-    """Of a pattern by itself [electron]."""
+    """Draw the dose [electron] of a single pattern; its logarithm is uniform."""
     share, span = float(rng.optics.random()), recipe.dose
     return float(span.low * (span.high / span.low) ** share)
 
 
 def _anywhere(recipe: Recipe, rng: Streams) -> np.ndarray:
-    """A pixel of the object at which it holds the whole probe."""
+    """Draw a pixel of the object around which the whole probe lies inside the object."""
     room = recipe.object_size - recipe.pattern + 1
     return recipe.pattern // 2 + np.floor(room * rng.place.random(2))
 
 
 def _scanned(recipe: Recipe, index: int, step: float, rng: Streams) -> np.ndarray:
-    """[pixel]. step: of the scan [nm]."""
+    """Return the jittered position (y, x) [pixel] of a pattern in a scan with this step [nm]."""
     assert recipe.scan is not None
     reach = recipe.scan.jitter / recipe.sampling
     place: np.ndarray = recipe.scan.places(recipe.pattern, recipe.sampling, step)[index]
@@ -240,7 +274,15 @@ def _scanned(recipe: Recipe, index: int, step: float, rng: Streams) -> np.ndarra
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Targets, and the expected electrons (sample, qy, qx): they are counted, then not stored."""
+    """Return targets, and the expected electrons in each pixel of the patterns.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+
+    Returns:
+        phases [rad] (sample, y, x); electrons (sample, qy, qx), which `measure` replaces by amplitudes
+    """
     patches = np.stack([_patch(recipe, p) for p in block])
     probe, light = (of(recipe.pattern, recipe.sampling) for of in (recipe.probe.wave, recipe.probe.modes))
     target = np.stack([_between(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
@@ -255,13 +297,13 @@ def _absorption(block: Sequence[Parameters]) -> list[float]:
 
 
 def _patch(recipe: Recipe, parameters: Parameters) -> np.ndarray:
-    """The phase (y, x) [rad] under the whole probe."""
+    """Return the phase (y, x) [rad] under the whole probe."""
     n, (y, x) = recipe.pattern, (place - recipe.pattern // 2 for place in parameters.pixel)
     return recipe.phase(parameters.drawn)[y : y + n, x : x + n]
 
 
 def _between(recipe: Recipe, parameters: Parameters) -> np.ndarray:
-    """The enlarged middle of the phase [rad] about a position between pixels."""
+    """Return the enlarged central part of the phase [rad] about a position between pixels."""
     places = [at + rest + offsets(recipe.pattern) for at, rest in zip(parameters.pixel, parameters.rest, strict=True)]
     grid = np.meshgrid(*places, indexing="ij")
     found = ndimage.map_coordinates(_spline(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False)
@@ -274,7 +316,7 @@ def _spline(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
 
 
 def _patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """|F (P O)|^2 (sample, qy, qx), summed over the modes of the probe (mode, y, x); P moved in scans."""
+    """Return |F (P O)|^2 (sample, qy, qx), summed over the modes (mode, y, x) of the probe; scans move the probe."""
     if recipe.scan is None:
         return np.stack([intensity(far_field(probe * wave)).sum(axis=0) for wave in waves])
     middle = recipe.pattern // 2
@@ -283,7 +325,17 @@ def _patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, pr
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Electrons counted, from the stream `noise`; amplitudes."""
+    """Count electrons (stream `noise`) and return amplitudes.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+        arrays: the expectations, from `simulate`
+        rngs: the streams of each sample
+
+    Returns:
+        all fields with a sample axis that are not parameters
+    """
     expected = arrays[INTENSITY]
     measured = {name: values for name, values in arrays.items() if name != INTENSITY}
     if recipe.store == "both":
@@ -295,7 +347,12 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """The probe, the mask, and the objects of scans, each from the streams of its group."""
+    """Return the probe, the mask, and the objects of scans, each drawn from the streams of its group.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: the streams of the dataset
+    """
     probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
     found = {"probe": probe, "mask": mask(probe)}
     if recipe.scan is None:

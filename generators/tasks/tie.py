@@ -2,19 +2,21 @@
 
     phase = sigma V t,  amplitude = exp(-sigma V' t),  intensity = |Fresnel(defocus) amplitude exp(i phase)|^2
 
-on a grid `supersampling` times finer than the image; then misalignment, integration over each pixel, shot noise and
-window. With noise=0 misalignment=none window=none supersampling=1 the stored fields obey the formula of the schema;
-with supersampling, intensity, phase and amplitude are each means over a pixel: amplitude^2 is not the in-focus image.
+This is computed on a grid `supersampling` times finer than the image. Then follow misalignment, integration over each
+pixel, shot noise and window. With noise=0 misalignment=none window=none supersampling=1 the stored fields obey the
+formula of the schema. With supersampling, intensity, phase and amplitude are each means over a pixel, so amplitude^2 is
+not the in-focus image.
 
-A fine grid is needed: exp(i phase) is sampled at points, and at the edges of a particle the phase may turn by more than
-pi from one to the next. Against 16 times the image, the rms error of the default images is 0.04, 0.011, 0.0023 and
-0.0006 for 1, 2, 4 and 8 times; their shot noise is 0.005 on average.
+The simulation needs a fine grid: exp(i phase) is sampled at points, and at the edges of a particle the phase may turn
+by more than pi from one point to the next. Compared with a grid 16 times finer than the image, the rms error of the
+default images is 0.04, 0.011, 0.0023 and 0.0006 for 1, 2, 4 and 8 times; their shot noise is 0.005 on average.
 
-More than one slice is multislice, `waves` takes exit waves from files; the target stays the projected phase. The phase
-of a magnetised body does not end at the border: give it padding=2. The body turned over (`flipped`) tells it apart.
+With more than one slice, the wave is computed by multislice; `waves` takes exit waves from files. The target stays the
+projected phase. The phase of a magnetised body does not end at the border of the image: use padding=2. A second series
+of the body turned over (`flipped`) separates its magnetic from its electrostatic phase.
 
-One homogeneous body, without a film: its phase is -V / (2 V') times the logarithm of the in-focus intensity. A network
-that estimates that one ratio from the series could do without the fringes; compare with this baseline.
+For a single homogeneous body without a film, the phase is -V / (2 V') times the logarithm of the in-focus intensity. A
+network that estimates this one ratio from the series could do without the fringes; compare with this baseline.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +67,7 @@ type Specimen = Particle | Item | WaveItem
 
 def _odd(images: int) -> int:
     if images != 2 and images % 2 == 0:
-        raise ValueError("must be 2 or odd (3, 5, ...): the in-focus image lies amid the others")
+        raise ValueError("must be 2 or odd (3, 5, ...), with the in-focus image in the middle")
     return images
 
 
@@ -73,48 +75,66 @@ class Recipe(recipe.Recipe):
     """Every setting of the task."""
 
     images: Annotated[int, AfterValidator(_odd)] = Field(
-        3, ge=2, le=1001, **setting("of a series: 2 (under, over), or an odd number with the in-focus one amid")
+        3,
+        ge=2,
+        le=1001,
+        **setting("number of images: 2 (under- and overfocus), or an odd number with the in-focus image in the middle"),
     )
-    image_size: int = Field(64, ge=8, le=4096, **setting("of the square image", "pixel"))
+    image_size: int = Field(64, ge=8, le=4096, **setting("width and height of the image", "pixel"))
     field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **setting("width of the image", "nm"))
     supersampling: Annotated[int, power_of_two()] = Field(
-        4, ge=1, le=64, **setting("points of the simulation to a pixel, along each side; a power of two")
+        4, ge=1, le=64, **setting("simulation points per pixel along each side; a power of two")
     )
-    padding: int = Field(1, ge=1, le=8, **setting("simulated field to image; 1: the image is periodic"))
-    slices: int = Field(1, ge=1, le=4096, **setting("of the specimen along the beam; 1: projection approximation"))
+    padding: int = Field(
+        1, ge=1, le=8, **setting("width of the simulated field relative to the image; 1: the image is periodic")
+    )
+    slices: int = Field(
+        1, ge=1, le=4096, **setting("number of slices along the beam, for multislice; 1: projection approximation")
+    )
     voltage: Annotated[Range, within(1e3, 1e7)] = between(300e3, 300e3, "accelerating voltage", "V")
     defocus: Annotated[Range, within(0, above=True)] = between(
-        8e3, 12e3, "of the outermost images, -z and +z; the others in equal steps", "nm"
+        8e3,
+        12e3,
+        "defocus z of the outermost images, which lie at -z and +z; the others lie in equal steps between",
+        "nm",
     )
     potential: Annotated[Range, within()] = between(12.0, 20.0, "mean inner potential V", "V")
     absorption: Annotated[Range, within(0)] = between(0.5, 1.5, "absorptive potential V'", "V")
     noise: Annotated[Range, within(0, 10)] = between(
-        0.0, 0.01, "fractional shot noise s: 1/s^2 electrons a vacuum pixel; 0: infinite dose"
+        0.0, 0.01, "shot noise as 1/sqrt(dose): 0.05 means 400 electrons per vacuum pixel; 0: infinite dose"
     )
-    misalignment: Misalignment | None = Field(Misalignment(), **setting("of the images; none: all in one frame"))
-    window: Window | None = Field(None, **setting("circular window on images and phase; none: the whole image"))
-    specimen: Nanoparticle = Field(Nanoparticle(), **setting("procedural nanoparticles"))
+    misalignment: Misalignment | None = Field(
+        Misalignment(), **setting("misalignment of the images; none: all are aligned")
+    )
+    window: Window | None = Field(None, **setting("circular window applied to images and phase; none: the whole image"))
+    specimen: Nanoparticle = Field(Nanoparticle(), **setting("random nanoparticles"))
     film: Film | None = Field(None, **setting("support film behind the specimen; none: vacuum"))
-    files: SpecimenFiles | None = Field(None, **setting("specimens read from files in place of procedural ones"))
+    files: SpecimenFiles | None = Field(None, **setting("specimens read from files, in place of random nanoparticles"))
     magnetic: Magnetisation | None = Field(None, **setting("magnetisation of the specimen; none: not magnetic"))
-    component: Component = Field("total", **setting("of the phase, that is the target"))
-    flipped: bool = Field(False, **setting("a second series, of the specimen turned over: its magnetic phase reversed"))
-    waves: WaveFiles | None = Field(None, **setting("exit waves read from files in place of specimens"))
-    in_focus: Literal["measured", "averaged"] = Field(
-        "measured", **setting("of three images, the one amid; averaged: no such image, the mean of the two others")
+    component: Component = Field("total", **setting("component of the phase that is the target"))
+    flipped: bool = Field(
+        False, **setting("true: add a second series of the specimen turned over, which reverses its magnetic phase")
     )
-    retrieval: Retrieval | None = Field(None, **setting("phase found by a classical method, stored as phase_retrieved"))
-    store: Store = Field("measurement", **setting("images with noise, without, or both (adds intensity_expected)"))
+    waves: WaveFiles | None = Field(None, **setting("exit waves read from files, in place of specimens"))
+    in_focus: Literal["measured", "averaged"] = Field(
+        "measured", **setting("middle one of three images; averaged: the mean of the two others takes its place")
+    )
+    retrieval: Retrieval | None = Field(
+        None, **setting("phase retrieved by a classical method and stored as phase_retrieved; none: no such field")
+    )
+    store: Store = Field(
+        "measurement", **setting("stored images: with noise, without noise, or both (adds intensity_expected)")
+    )
 
     @model_validator(mode="after")
     def _sampled(self) -> Self:
-        """Waves must not leave the periodic field, nor a film be finer than can be summed."""
+        """Refuse a defocus at which waves leave the periodic field, and a film with too many waves to be summed."""
         if self.film is not None:
             film.check(self.film, self.field_of_view * self.padding)
         limit = self.frame.farthest(wavelength(self.voltage.low))
         if self.defocus.high > limit:
             raise ValueError(
-                f"a defocus of {self.defocus.high:g} nm spreads detail beyond the field of view; at most "
+                f"defocus = {self.defocus.high:g} nm spreads detail beyond the field of view; must be at most "
                 f"{limit:.4g} nm for this field_of_view, image_size and supersampling: lower the defocus, or widen "
                 "the field_of_view (or set padding=2)"
             )
@@ -125,30 +145,42 @@ class Recipe(recipe.Recipe):
         magnetised = self.magnetic is not None
         apart = magnetised and self.component != "total"
         for wrong, said in (
-            (self.files and self.waves, "files and waves: give one of them"),
-            (self.waves and (magnetised or self.film or self.slices > 1), "waves: without magnetic, film and slices"),
-            (self.waves and self.padding > 1, "waves: end at the image's border, so padding must be 1"),
-            (self.flipped and not magnetised, "flipped: turning over shows the magnetic phase; give magnetic.mass=80"),
-            (self.component == "magnetic" and not magnetised, "component = magnetic: give magnetic.mass=80"),
-            (self._moments and not magnetised, "files.moments: give magnetic.mass=80"),
+            (self.files and self.waves, "files and waves: give only one of them"),
+            (
+                self.waves and (magnetised or self.film or self.slices > 1),
+                "waves: cannot be combined with magnetic, film or slices; leave these out",
+            ),
+            (self.waves and self.padding > 1, "waves: end at the border of the image; set padding=1"),
+            (
+                self.flipped and not magnetised,
+                "flipped: only a magnetic specimen differs when turned over; give magnetic.mass=80",
+            ),
+            (
+                self.component == "magnetic" and not magnetised,
+                "component = magnetic: needs a magnetic specimen; give magnetic.mass=80",
+            ),
+            (self._moments and not magnetised, "files.moments: needs a magnetic specimen; give magnetic.mass=80"),
             (
                 self._moments and self.magnetic and self.magnetic.direction,
-                "files.moments: leave magnetic.direction out",
+                "files.moments: gives the directions; leave magnetic.direction out",
             ),
-            (apart and self.retrieval and not self.flipped, "retrieval of one component: needs flipped=true"),
-            (self.in_focus == "averaged" and self.images != 3, "in_focus = averaged: must have images=3"),
+            (
+                apart and self.retrieval and not self.flipped,
+                "retrieval of one component: needs both series; set flipped=true",
+            ),
+            (self.in_focus == "averaged" and self.images != 3, "in_focus = averaged: needs three images; set images=3"),
         ):
             if wrong:
                 raise ValueError(said)
         return self
 
     def sizes(self) -> dict[str, int]:
-        """Lengths of the dimensions."""
+        """Return the lengths of the dimensions."""
         image = {"plane": self.images, "y": self.image_size, "x": self.image_size}
         return image | nanoparticle.sizes(self.specimen)
 
     def optional(self) -> frozenset[str]:
-        """The optional fields that are stored."""
+        """Return the optional fields that are stored."""
         return frozenset().union(
             {"intensity_expected"} if self.store == "both" else (),
             {"item"} if self.waves else {"potential", "absorption"},
@@ -163,16 +195,31 @@ class Recipe(recipe.Recipe):
 
     @property
     def _moments(self) -> bool:
-        """Whether directions of magnetisation come from files."""
+        """True if directions of magnetisation come from files."""
         return bool(self.files and self.files.moments)
 
     def bind(self, inputs: Path | None) -> Self:
-        """With the files found and hashed."""
+        """Return the recipe with its input files found and hashed.
+
+        Args:
+            inputs: a folder in which files named by hash are searched; None: the recipe's own paths
+
+        Raises:
+            UserError: a file is missing or cannot be read
+        """
         pools = {name: pool.bind(inputs) for name in ("files", "waves") if (pool := getattr(self, name))}
         return self.model_copy(update=pools)
 
     def serves(self, split: str, samples: int) -> None:
-        """A pool of files may be too small to give each split specimens of its own."""
+        """Refuse a split for which a pool of files holds no specimens of its own.
+
+        Args:
+            split: `train`, `validation` or `test`
+            samples: number of samples asked for
+
+        Raises:
+            UserError: no file of the pool belongs to the split
+        """
         if pool := self.files or self.waves:
             pool.serves(split)
 
@@ -183,19 +230,19 @@ class Recipe(recipe.Recipe):
 
     @property
     def reference(self) -> int:
-        """The image that defines the frame of the targets: in focus, or the under-focus one of two."""
+        """Index of the image that defines the frame of the targets: in focus, or the underfocused one of two."""
         return self.images // 2 if self.images > 2 and self.in_focus == "measured" else 0
 
     @property
     def frame(self) -> Frame:
-        """Images, and the grid on which they are simulated."""
+        """Size of the images, and the grid on which they are simulated."""
         return Frame(self.image_size, self.sampling, self.supersampling, self.padding)
 
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
-    # After phase-ret-dl (arXiv:1709.09940), the example of its README; with --n 5000 --validation 0 --test 100. What
-    # differs: docs/phase-ret-dl.md; particles are turned uniformly on SO(3), smooth bodies, not voxels.
+    # After phase-ret-dl (arXiv:1709.09940), the example of its README; use --n 5000 --validation 0 --test 100.
+    # docs/phase-ret-dl.md lists the differences: orientations are uniform on SO(3), bodies are smooth, not voxels.
     "published": Recipe(
         images=2,
         supersampling=1,
@@ -206,8 +253,9 @@ RECIPES: Mapping[str, Recipe] = {
         window=Window(radius=0.5),
         specimen=nanoparticle.SEED,
     ),
-    # Magnetite, and the same particles turned over: their difference is 1e-3 to 1e-2 of the images, so far out of focus
-    # (Lorentz microscopy), and so faint that a twentieth of a pixel between the two series drowns it.
+    # Magnetite, and the same particles turned over. The magnetic contrast needs a large defocus (Lorentz microscopy).
+    # The two series differ by only 1e-3 to 1e-2 of their intensity: a shift of a twentieth of a pixel between them
+    # would hide that, so there is no misalignment.
     "magnetic": Recipe(
         defocus=Range(low=30e3, high=50e3),
         misalignment=None,
@@ -224,15 +272,15 @@ RECIPES: Mapping[str, Recipe] = {
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is drawn for one sample; floats as float32 stores them."""
+    """The values drawn for one sample; floats are rounded to float32, as they are stored."""
 
     voltage: np.float32
     sampling: np.float32
     noise: np.float32
     potential: np.float32
     absorption: np.float32
-    defocus: np.ndarray  # a value per image of the series
-    poses: tuple[Pose, ...]  # of each image, then of each of the flipped series
+    defocus: np.ndarray  # a value per image of the series [nm]
+    poses: tuple[Pose, ...]  # of each image, then of each image of the flipped series
     specimen: Specimen
     magnet: Magnet | None
     film: DrawnFilm | None
@@ -249,7 +297,15 @@ class Parameters:
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """The parameters of one sample, from the streams `optics`, `misalignment`, `specimen`, `magnetisation`, `film`."""
+    """Draw one sample, from the streams `optics`, `misalignment`, `specimen`, `magnetisation` and `film`.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: the streams of the sample
+
+    Returns:
+        the parameters of the sample
+    """
     lens, pool = rng.optics, recipe.files or recipe.waves
     outermost = recipe.defocus.draw(lens)
     planes = [*range(recipe.images)] * (2 if recipe.flipped else 1)
@@ -268,7 +324,7 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
 
 
 def _draw_pose(recipe: Recipe, image: int, plane: int, rng: np.random.Generator) -> Pose:
-    """Of an image, the flipped series counted on: in that, the reference is misaligned, too."""
+    """Draw the pose of an image. `image` counts on into the flipped series, whose reference is misaligned, too."""
     averaged = recipe.in_focus == "averaged" and plane == 1
     if recipe.misalignment is None or image == recipe.reference or averaged:
         return Pose()
@@ -276,7 +332,15 @@ def _draw_pose(recipe: Recipe, image: int, plane: int, rng: np.random.Generator)
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Expectations, without window: intensities (sample, plane, y, x), phases and amplitude (sample, y, x), float32."""
+    """Return the expectations of a block, without window and noise.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+
+    Returns:
+        intensities (sample, plane, y, x), phases [rad] and amplitude (sample, y, x), all float32
+    """
     rows = [_simulate(recipe, parameters) for parameters in block]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -297,7 +361,7 @@ def _simulate(recipe: Recipe, parameters: Parameters) -> Arrays:
 
 
 def _exit(recipe: Recipe, parameters: Parameters) -> Exit:
-    """What is behind the specimen, on the simulation grid."""
+    """Return the phases, amplitude and waves behind the specimen, on the simulation grid."""
     specimen, voltage = parameters.specimen, float(parameters.voltage)
     if isinstance(specimen, WaveItem):
         assert recipe.waves is not None
@@ -320,7 +384,7 @@ def _exit(recipe: Recipe, parameters: Parameters) -> Exit:
 
 
 def _slabs(recipe: Recipe, specimen: Particle | Item) -> tuple[np.ndarray, float]:
-    """Thickness [nm] within each slab of the specimen, (slab, y, x) float32, and the height of a slab [nm]."""
+    """Return the thickness [nm] within each slab of the specimen, (slab, y, x) float32, and the slab height [nm]."""
     frame = recipe.frame
     if isinstance(specimen, Item):
         assert recipe.files is not None
@@ -334,7 +398,7 @@ def _slabs(recipe: Recipe, specimen: Particle | Item) -> tuple[np.ndarray, float
 
 
 def _magnetic(recipe: Recipe, parameters: Parameters, slabs: np.ndarray) -> np.ndarray | None:
-    """Phase (y, x) [rad] of the magnetisation, if there is any."""
+    """Return the phase (y, x) [rad] due to the magnetisation; None if the specimen is not magnetic."""
     magnet, specimen, frame = parameters.magnet, parameters.specimen, recipe.frame
     if magnet is None:
         return None
@@ -345,7 +409,17 @@ def _magnetic(recipe: Recipe, parameters: Parameters, slabs: np.ndarray) -> np.n
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
-    """Shot noise, from the stream `noise`; the mean in place of the image in focus; the window; phases retrieved."""
+    """Apply shot noise (stream `noise`), the averaged in-focus image, the window, and phase retrieval.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+        arrays: the expectations, from `simulate`
+        rngs: the streams of each sample
+
+    Returns:
+        all fields with a sample axis that are not parameters
+    """
     shape = window(recipe.window, recipe.image_size)
     series = [name for name in ("intensity", "intensity_flipped") if name in arrays]
     measured = {name: image * shape if name.startswith("phase") else image for name, image in arrays.items()}
@@ -368,7 +442,7 @@ def _noisy(images: np.ndarray, parameters: Parameters, rng: Streams) -> np.ndarr
 
 
 def _averaged(recipe: Recipe, images: np.ndarray) -> np.ndarray:
-    """(sample, plane, y, x), the image in focus as it is measured, or as the mean of the two others."""
+    """Return images (sample, plane, y, x), the in-focus one as measured or as the mean of the two others."""
     if recipe.in_focus == "measured":
         return images
     under, _, over = np.moveaxis(images, 1, 0)
@@ -378,7 +452,7 @@ def _averaged(recipe: Recipe, images: np.ndarray) -> np.ndarray:
 def _retrieved(
     recipe: Recipe, shape: np.ndarray, parameters: Parameters, exact: np.ndarray, *series: np.ndarray
 ) -> np.ndarray:
-    """The phase (y, x) [rad] of the chosen component, from one series, or from that of the flipped specimen, too."""
+    """Return the retrieved phase (y, x) [rad] of the target component, from one series, or from both if flipped."""
     assert recipe.retrieval is not None
     lens = (parameters.defocus, wavelength(float(parameters.voltage)), recipe.sampling)
     found = [recipe.retrieval.retrieve(images, *lens, shape) for images in series]
@@ -389,6 +463,11 @@ def _retrieved(
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """The window, and what the target is."""
+    """Return the window, and the component of the phase that is the target.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: unused; nothing here is random
+    """
     component = np.array(COMPONENTS.index(recipe.component))
     return {"window": window(recipe.window, recipe.image_size), "phase_component": component}

@@ -214,7 +214,7 @@ def test_recipes_survive_json() -> None:
         ({"cuts": 33}, "at most 32"),
         ({"cut_depth": 1}, "at most 0.9"),
         ({"wavy": 1.5}, "at most 1"),
-        ({"offset": 0.45, "margin": 0.1}, "leave room below 0.5"),
+        ({"offset": 0.45, "margin": 0.1}, "the sum must be below 0.5"),
         ({"size": float("nan")}, "finite"),
         ({"pieces": "2:2.5"}, "whole numbers"),
         ({"pieces": 1}, "at least 2"),

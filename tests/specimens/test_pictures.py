@@ -158,7 +158,7 @@ def test_pictures_are_found_again_by_hash(tmp_path: Path) -> None:
     found = pool(first, shared=True)
     stored = Pictures.model_validate(found.model_dump(mode="json"))
     assert stored.path is None
-    with pytest.raises(UserError, match="this recipe needs 2 pictures: say where they are, --inputs DIR"):
+    with pytest.raises(UserError, match="this recipe needs 2 pictures; give their folder, --inputs DIR"):
         stored.bind(None)
     first.rename(tmp_path / "second")
     again = stored.bind(tmp_path)
@@ -168,7 +168,7 @@ def test_pictures_are_found_again_by_hash(tmp_path: Path) -> None:
         assert drawn == found.draw(Streams(0, "train", k))
         assert again.render(drawn, (8, 8)).std() > 0
     (tmp_path / "second/b.zarr/c/0/0/0").unlink()
-    with pytest.raises(UserError, match="1 of the pictures are not there"):
+    with pytest.raises(UserError, match="1 of the pictures are missing"):
         stored.bind(tmp_path)
 
 
@@ -263,14 +263,14 @@ def test_folders(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder; give a folder of pictures"):
         pool(tmp_path / "absent")
     (tmp_path / "notes.txt").write_text("none")
-    with pytest.raises(UserError, match=r"no pictures; there are read: .*\.png"):
+    with pytest.raises(UserError, match=r"no pictures; these can be read: .*\.png"):
         pool(tmp_path)
     write(tmp_path / "a.png", GREY)
     found = pool(tmp_path)
     splits = [split for split in SPLITS if found.members(split)]
     assert len(splits) == 1
     other = next(split for split in SPLITS if split not in splits)
-    with pytest.raises(UserError, match=f"pictures: none of the 1 pictures falls to {other}.*pictures.shared=true"):
+    with pytest.raises(UserError, match=f"pictures: none of the 1 pictures belongs to {other}.*pictures.shared=true"):
         found.serves(other)
 
 

@@ -1,7 +1,8 @@
-"""Files of pictures: one or a stack of them, grey or in colour, as a grey picture (y, x) in 0..1.
+"""Read files of pictures, one or a stack of them, grey or in colour, as grey pictures (y, x) in 0..1.
 
-PNG, JPEG and BMP by Pillow; a Zarr array, a folder, by zarr; NumPy arrays are mapped, not read; all else (TIFF, HDF5,
-MAT, MRC) as `dataset import` reads it. Axes are (y, x), (item, y, x), or either with colours last: 1, 3 or 4 of them.
+Pillow reads PNG, JPEG and BMP; zarr reads a Zarr array, which is a folder. NumPy arrays are memory-mapped. All other
+formats (TIFF, HDF5, MAT, MRC) are read as `dataset import` reads them. Axes are (y, x), (item, y, x), or either of
+these with 1, 3 or 4 colours last.
 """
 
 import json
@@ -23,7 +24,7 @@ PILLOW = {b"\x89PNG": (".png",), b"\xff\xd8\xff": (".jpg", ".jpeg"), b"BM": (".b
 SUFFIXES = {suffix for suffixes in PILLOW.values() for suffix in suffixes} | {
     suffix for suffixes in opening.SUFFIXES.values() for suffix in suffixes
 }
-COLOURS = (1, 3, 4)  # that a last axis may hold: grey; red, green, blue; the same and alpha, which is left out
+COLOURS = (1, 3, 4)  # lengths of a last axis: grey; red, green, blue; the same and alpha, which is ignored
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709, of the values as they are stored
 
 type Picture = NDArray[np.float32]
@@ -31,14 +32,21 @@ type Levels = Literal["type", "image"]
 
 
 def listed(path: Path) -> tuple[Path, ...]:
-    """The files of a folder and of those in it, by name; or the one file or Zarr array at `path`."""
+    """Return the files of a folder and its sub-folders, by name; or the one file or Zarr array at `path`.
+
+    Args:
+        path: folder, file or Zarr array
+
+    Raises:
+        UserError: there are no pictures
+    """
     if path.is_file() or is_array(path):
         return (path,)
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder; give a folder of pictures, or one file")
     if found := tuple(sorted(_below(path))):
         return found
-    raise UserError(f"{path}: no pictures; there are read: {' '.join(sorted(SUFFIXES))}, Zarr arrays")
+    raise UserError(f"{path}: no pictures; these can be read: {' '.join(sorted(SUFFIXES))}, Zarr arrays")
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -50,7 +58,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def is_array(path: Path) -> bool:
-    """Whether a folder is a Zarr array, of version 2 or 3."""
+    """Return True if a folder is a Zarr array, of version 2 or 3."""
     if (path / ".zarray").is_file():
         return True
     try:
@@ -60,8 +68,12 @@ def is_array(path: Path) -> bool:
 
 
 def number(path: Path) -> int:
-    """How many pictures a file holds; of PNG, JPEG and BMP only the header is read. UserError: none."""
-    with _told(path):
+    """Return the number of pictures in a file; of PNG, JPEG and BMP only the header is read.
+
+    Raises:
+        UserError: the file holds no pictures
+    """
+    with _readable(path):
         if path.is_file() and _head(path).startswith(tuple(PILLOW)):
             Image.open(path).close()
             return 1
@@ -69,21 +81,34 @@ def number(path: Path) -> int:
 
 
 def stack(path: Path) -> Any:
-    """The pictures in a file, (item, y, x) or (item, y, x, colour), as they are stored. UserError: there are none."""
-    with _told(path):
+    """Return the pictures in a file, (item, y, x) or (item, y, x, colour), as they are stored.
+
+    Raises:
+        UserError: the file holds no pictures
+    """
+    with _readable(path):
         values = _open(path)
     return _as_stack(path, values)
 
 
 def one(path: Path, pictures: Any, item: int) -> NDArray[Any]:
-    """One picture of a `stack`. UserError: it is damaged."""
-    with _told(path):
+    """Return one picture of a `stack`.
+
+    Args:
+        path: the file, for messages
+        pictures: the stack
+        item: number of the picture
+
+    Raises:
+        UserError: the file is damaged
+    """
+    with _readable(path):
         return np.asarray(pictures[item])
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Whatever a damaged file makes a reader raise, or warn of, is a UserError."""
+def _readable(path: Path) -> Iterator[None]:
+    """Turn each error or warning that a damaged file causes in a reader into a UserError."""
     try:
         with warnings.catch_warnings(action="error"):
             yield
@@ -101,7 +126,7 @@ def _head(path: Path) -> bytes:
 
 def _open(path: Path) -> Any:
     if path.is_dir():
-        import zarr  # here: it starts threads, and workers are forked
+        import zarr  # imported here, since it starts threads, and workers are forked
 
         from schemas.store import Confined
 
@@ -122,7 +147,7 @@ def _by_pillow(path: Path) -> NDArray[Any]:
 
 
 def _as_stack(path: Path, values: Any) -> Any:
-    """With an axis of items. Lazy ones stay so."""
+    """Return values with an axis of items; lazy arrays stay lazy."""
     shape, colours = values.shape, values.ndim > 2 and values.shape[-1] in COLOURS
     sides = shape[-3:-1] if colours else shape[-2:]
     if values.dtype.kind not in "buif" or values.ndim - colours not in (2, 3) or 0 in shape or min(sides) < 2:
@@ -133,13 +158,19 @@ def _as_stack(path: Path, values: Any) -> Any:
 
 
 def grey(path: Path, values: Any, levels: Levels) -> Picture:
-    """One picture (y, x), or (y, x, colour), as float32 in 0..1. UserError: its values have no such scale.
+    """Return one picture as grey values (y, x), float32 in 0..1.
 
-    levels: `type`: 8 and 16 bit by the range of the type, floats as they are; `image`: minimum 0, maximum 1.
+    Args:
+        path: the file, for messages
+        values: (y, x) or (y, x, colour)
+        levels: `type`: 8 and 16 bit by the range of the type, floats as they are; `image`: minimum 0, maximum 1
+
+    Raises:
+        UserError: values are not finite, or their type has no such scale
     """
     numbers = np.asarray(values)
     if not np.isfinite(numbers).all():
-        raise UserError(f"{path}: not all values are finite; replace what is missing")
+        raise UserError(f"{path}: not all values are finite; replace missing ones by numbers")
     picture = _scaled(path, numbers) if levels == "type" else numbers.astype(np.float64)
     if picture.ndim == 3:
         picture = picture[..., :3] @ LUMA if picture.shape[-1] > 1 else picture[..., 0]

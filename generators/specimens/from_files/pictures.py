@@ -1,8 +1,8 @@
-"""Pictures that the user has, as they are or in stacks: a part of one, turned, on any grid, grey in 0..1.
+"""Pictures of the user, single files or stacks: a part of one, turned, on any grid, grey in 0..1.
 
-A picture belongs to the split that its hash says: that of its file, or of the file's hash and its number in a stack. So
-no picture serves two splits, and every machine deals them alike. (Two files of one picture are two pictures, unless
-their bytes are the same.)
+A hash determines the split of a picture: the hash of its file, or that of the file's hash and the picture's number in a
+stack. So no picture serves two splits, and every machine assigns them alike. Two files with the same picture count as
+two pictures unless their bytes are equal.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
-SMALL = 1 << 20  # bytes of a file; of larger ones the last is kept open, of these many
-SYMMETRIES = 8  # of a square: four rotations, each as it is and mirrored
+SMALL = 1 << 20  # bytes; many files up to this size are kept open, but only one larger file
+SYMMETRIES = 8  # of a square: four rotations, each with and without mirroring
 
 type Pair = tuple[float, float]
 type Picture = NDArray[np.float32]
@@ -35,17 +35,17 @@ type Picture = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class DrawnPicture:
-    """A drawn picture: its position in the recipe and the part that is shown (see `schemas.fields.picture_views`)."""
+    """A drawn picture: its position in the recipe, and the part shown (see `schemas.fields.picture_views`)."""
 
     item: int
-    symmetry: int  # 0: as it is; + 1: a quarter turn from x to y; + 4: mirrored in x before
-    part: float  # width of the part, to the widest that fits
-    y: float  # where it begins, of the room that there is
+    symmetry: int  # number of quarter turns from x to y; + 4: mirrored in x before that
+    part: float  # width of the part, relative to the widest that fits
+    y: float  # start of the part, from 0 to 1 of the room there is
     x: float
 
 
 class Pictures(Pool):
-    """A folder of pictures, a stack, or one picture."""
+    """Settings of a folder of pictures, a stack, or one picture."""
 
     held: ClassVar[str] = "pictures"
     things: ClassVar[str] = "pictures"
@@ -53,33 +53,49 @@ class Pictures(Pool):
     path: Path | None = Field(
         None,
         exclude=True,
-        **setting("a folder of pictures or stacks (PNG, JPEG, TIFF, NPY, HDF5, Zarr, ...), or one", "path"),
+        **setting("folder of pictures or stacks (PNG, JPEG, TIFF, NPY, HDF5, Zarr, ...), or one file", "path"),
     )
-    levels: Levels = Field("type", **setting("0 and 1 are the ends of the type (8 or 16 bit), or of each picture"))
+    levels: Levels = Field(
+        "type", **setting("0 and 1 stand for the limits of the data type (8 or 16 bit), or of each image")
+    )
     part: Annotated[Range, within(0, 1, above=True)] = between(
-        0.3, 1.0, "width of the part that is shown, to the widest that fits"
+        0.3, 1.0, "width of the part that is shown, relative to the widest that fits"
     )
     orientation: Literal["fixed", "square"] = Field(
-        "square", **setting("as they are, or one of the 8 rotations and mirrorings of a square")
+        "square", **setting("pictures as they are, or in one of the 8 rotations and reflections of a square")
     )
-    counts: tuple[int, ...] = Field((), **setting("pictures in each file; filled in when they are read"))
+    counts: tuple[int, ...] = Field((), **setting("number of pictures in each file; filled in automatically"))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Pictures have no companions."""
+        """One name: pictures have no companions."""
         return ("picture",)
 
     @property
     def wanted(self) -> str:
-        """What `path` must be."""
+        """Description of a valid `path`, for messages."""
         return "a folder of pictures, or one file"
 
     def listed(self, path: Path) -> tuple[Path, ...]:
-        """The files of pictures."""
+        """Return the files of pictures.
+
+        Args:
+            path: a folder, or one file
+
+        Raises:
+            UserError: there are no pictures
+        """
         return picture_files.listed(path)
 
     def bind(self, inputs: Path | None) -> Self:
-        """With every file found and hashed, and its pictures counted."""
+        """Return the pool with every file found and hashed, and its pictures counted.
+
+        Args:
+            inputs: the folder in which files are found by hash
+
+        Raises:
+            UserError: files are missing, cannot be read, or no place is given
+        """
         bound = super().bind(inputs)
         if self.path is None:
             return bound
@@ -87,19 +103,22 @@ class Pictures(Pool):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The hash of each picture."""
+        """Hash of each picture."""
         return _keys(self.sha256, self.counts)
 
     def draw(self, rng: Streams) -> DrawnPicture:
-        """The picture of a sample and the part of it; always consumes as much of the stream `specimen`."""
+        """Draw the picture of a sample and its part. Every call consumes as much of the stream `specimen`."""
         symmetry = int(SYMMETRIES * rng.specimen.random())
         part, y, x = stored(self.part.draw(rng.specimen), *rng.specimen.random(2))
         return DrawnPicture(self.choose(rng), symmetry if self.orientation == "square" else 0, part, y, x)
 
     def render(self, drawn: DrawnPicture, shape: tuple[int, int], sampling: Pair = (1.0, 1.0)) -> Picture:
-        """The part of a picture on a grid (y, x), float32 in 0..1.
+        """Return the part of a picture on a grid (y, x), float32 in 0..1.
 
-        sampling: of the grid, in any unit: only the shape of the field counts.
+        Args:
+            drawn: the picture and its part
+            shape: pixels (y, x) of the grid
+            sampling: (y, x), in any unit, since only the aspect ratio of the field counts
         """
         file, number = _place(self.counts, drawn.item)
         picture = turned(_grey(*self.place(file), number, self.levels), drawn.symmetry)
@@ -107,15 +126,24 @@ class Pictures(Pool):
 
 
 def turned(picture: Picture, symmetry: int) -> Picture:
-    """The picture (y, x) in one of the symmetries of a square (see `DrawnPicture`)."""
+    """Return the picture (y, x) in one of the symmetries of a square.
+
+    Args:
+        picture: (y, x)
+        symmetry: 0 to 7, see `DrawnPicture`
+    """
     mirrored = picture[:, ::-1] if symmetry >= 4 else picture
     return np.rot90(mirrored, -(symmetry % 4))
 
 
 def shown(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: float) -> Picture:
-    """A part of a picture, resampled: means under a triangle of two pixels' width, of source pixels where larger.
+    """Return a part of a picture, resampled with a triangle two pixels wide (source pixels where these are larger).
 
-    ratio: height of the field to its width, kept whatever the picture's.
+    Args:
+        picture: (y, x)
+        drawn: the part
+        shape: pixels (y, x) of the result
+        ratio: height of the field relative to its width, kept whatever the picture's
     """
     height = drawn.part * min(picture.shape[0], picture.shape[1] * ratio)
     sides = np.array([height, height / ratio])
@@ -127,7 +155,7 @@ def shown(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: 
 
 
 def _place(counts: tuple[int, ...], item: int) -> tuple[int, int]:
-    """The file of an item, and its number in the file."""
+    """Return the file of an item, and the item's number in the file."""
     ends = _ends(counts)
     file = bisect_right(ends, item)
     return file, item - (ends[file - 1] if file else 0)
@@ -140,7 +168,7 @@ def _ends(counts: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4)
 def _keys(digests: tuple[str, ...], counts: tuple[int, ...]) -> tuple[str, ...]:
-    """Of a picture alone in its file, the file's."""
+    """Return the hash of each picture; that of the file if the picture is alone in it."""
     files = zip(digests, counts, strict=True)
     return tuple(digest if n == 1 else _key(digest, i) for digest, n in files for i in range(n))
 

@@ -1,10 +1,11 @@
-"""Specimens from files: voxel masks as phase-ret-dl and its specimen-generator have them, and their projection.
+"""Voxel masks from files, in the formats of phase-ret-dl and its specimen-generator, and their projection.
 
-Text: rows of 0 and 1 between spaces, a blank line after each slice. phase-ret-dl sends the beam down the rows of a
-slice, so its image has the columns along y and the slices along x: row, column, slice become (z, y, x) here. NumPy: an
-array (z, y, x); specimen-generator writes (x, y, z), the mirror image. A mask has z along the beam, and cubic voxels;
-its longest side spans the field of view, its middle lies in the middle of the field. (A mesh instead has its origin at
-pixel N//2; the half pixel between them is only a shift.)
+Text files hold rows of 0 and 1 separated by spaces, and a blank line after each slice. phase-ret-dl sends the beam down
+the rows of a slice, so its image has the columns along y and the slices along x: row, column, slice become (z, y, x)
+here. NumPy files hold an array (z, y, x); specimen-generator writes (x, y, z), the mirror image.
+
+A mask has z along the beam, and cubic voxels. Its longest side spans the field of view, and its middle lies in the
+middle of the field. (A mesh instead has its origin at pixel N//2; the half pixel between the two is only a shift.)
 """
 
 import re
@@ -24,15 +25,21 @@ type Floats = NDArray[np.float64]
 
 ENDING = r"\((\d+)\)(\.txt|\.npy)?"
 NUMPY = b"\x93NUMPY"
-LARGEST = 2**28  # bytes: beyond the 512^3 voxels of a boolean array
+LARGEST = 2**28  # bytes, more than the 512^3 voxels of a boolean array
 SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
-TEXT = "write rows of 0 and 1 with spaces between, and a blank line after each slice"
+TEXT = "write rows of 0 and 1 separated by spaces, and a blank line after each slice"
 
 
 def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ...]:
-    """The files of a folder by rising number, <name>(first) and on; or the one file at `path`.
+    """Return the files of a folder by rising number, from <name>(first) on; or the one file at `path`.
 
-    UserError: nothing there, or two files of one number.
+    Args:
+        path: a folder, or one file
+        first: smallest number
+        name: name before the number
+
+    Raises:
+        UserError: there are no files, or two files have the same number
     """
     if path.is_file():
         return (path,)
@@ -53,13 +60,30 @@ def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ..
 
 
 def with_companions(path: Path, first: int, names: tuple[str, ...]) -> tuple[Path, ...]:
-    """The files of the first name, as `listed`, then their companions of the second, and so on."""
+    """Return the files of the first name, as `listed`, then their companions of the second name, and so on.
+
+    Args:
+        path: a folder, or one file
+        first: smallest number
+        names: name of the files, then of each kind of companion
+
+    Raises:
+        UserError: a file or a companion is missing
+    """
     main = listed(path, first, names[0])
     return main + tuple(companion(file, name) for name in names[1:] for file in main)
 
 
 def companion(path: Path, name: str) -> Path:
-    """The file <name>(N) beside one that is called something(N). UserError: there is none."""
+    """Return the file <name>(N) beside a file that ends with the same number (N).
+
+    Args:
+        path: the file
+        name: name of the companion
+
+    Raises:
+        UserError: there is no such file
+    """
     match = re.fullmatch(".*" + ENDING, path.name)
     found = [path.with_name(f"{name}({match[1]}){end}") for end in (".npy", ".txt", "")] if match else []
     there = [file for file in found if file.is_file()]
@@ -69,7 +93,11 @@ def companion(path: Path, name: str) -> Path:
 
 
 def read(path: Path) -> Mask:
-    """The mask (z, y, x) in a file, text or NumPy. UserError: it cannot be read, or is no mask."""
+    """Return the mask (z, y, x) in a file, text or NumPy.
+
+    Raises:
+        UserError: the file cannot be read, or is not a mask
+    """
     data = content(path)
     mask = _from_numpy(path) if data.startswith(NUMPY) else _from_text(path, data)
     if not mask.any():
@@ -78,7 +106,11 @@ def read(path: Path) -> Mask:
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file. UserError: it cannot be read, or is too large."""
+    """Return the bytes of a file.
+
+    Raises:
+        UserError: the file cannot be read, or is too large
+    """
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise UserError(
@@ -90,7 +122,11 @@ def content(path: Path) -> bytes:
 
 
 def read_vectors(path: Path) -> NDArray[np.float32]:
-    """A field of vectors (z, y, x, component) in a NumPy file, components (z, y, x). UserError: it is none."""
+    """Return the field of vectors (z, y, x, component) in a NumPy file, with components (z, y, x).
+
+    Raises:
+        UserError: the file does not hold such a field
+    """
     array = load(path, "an array (z, y, x, component) of floats, components z, y, x")
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
         raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save floats (z, y, x, component)")
@@ -100,7 +136,17 @@ def read_vectors(path: Path) -> NDArray[np.float32]:
 
 
 def load(path: Path, wanted: str) -> NDArray[Any]:
-    """The array in a NumPy file, mapped: a header that lies about the shape takes no memory, no pickle is opened."""
+    """Return the array in a NumPy file, memory-mapped.
+
+    So a header with a false shape takes no memory, and pickled objects are never opened.
+
+    Args:
+        path: the file
+        wanted: description of a valid file, for messages
+
+    Raises:
+        UserError: the file does not hold an array of numbers
+    """
     content(path)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
@@ -115,11 +161,16 @@ def thickness(
     field_of_view: float,
     middle: tuple[float, float] | None = None,
 ) -> Floats:
-    """Projected thickness [nm], (y, x): the mean over each pixel's area of the length within voxels.
+    """Return the projected thickness [nm], (y, x): the mean over each pixel's area of the length within voxels.
 
-    mask: (z, y, x), bool or the filled part of each voxel. shape, sampling [nm]: of the grid (y, x). middle: pixels
-    before the middle of the mask, half of them unless said otherwise. field_of_view [nm]: the mask's longest side.
-    Conserves the volume, whatever the ratio of pixel to voxel, as far as the grid reaches.
+    It conserves the volume, whatever the ratio of pixel to voxel, as far as the grid reaches.
+
+    Args:
+        mask: (z, y, x), bool or the filled fraction of each voxel
+        shape: pixels (y, x) of the grid
+        sampling: (y, x) [nm]
+        field_of_view: longest side of the mask [nm]
+        middle: pixels (y, x) before the middle of the mask; None: half of them
     """
     return slabs(mask, shape, sampling, field_of_view, 1, middle)[0][0]  # type: ignore[no-any-return]
 
@@ -132,7 +183,19 @@ def slabs(
     count: int,
     middle: tuple[float, float] | None = None,
 ) -> tuple[Floats, float]:
-    """`thickness` [nm] in each of `count` equal slabs of what is filled, (slab, y, x); and the height of one [nm]."""
+    """Return `thickness` [nm] in each of `count` equal slabs of the filled slices, and the height of a slab [nm].
+
+    Args:
+        mask: (z, y, x), bool or the filled fraction of each voxel
+        shape: pixels (y, x) of the grid
+        sampling: (y, x) [nm]
+        field_of_view: longest side of the mask [nm]
+        count: number of slabs
+        middle: pixels (y, x) before the middle of the mask; None: half of them
+
+    Returns:
+        thickness (slab, y, x), and the height
+    """
     voxel = field_of_view / max(mask.shape)
     low, high = _filled(mask)
     height = (high - low) / count  # voxels
@@ -141,19 +204,24 @@ def slabs(
     y, x = middle or (shape[0] / 2, shape[1] / 2)
     rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel, y)
     columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel, x)
-    # einsum, not @: the bits of a BLAS product may depend on the number of threads.
+    # einsum in place of @, since the bits of a BLAS product may depend on the number of threads.
     out: Floats = np.einsum("jb,kib->kij", columns, np.einsum("ia,kab->kib", rows, lengths))
     return out, height * voxel
 
 
 def _filled(mask: NDArray[Any]) -> tuple[int, int]:
-    """The first slice that holds something, and the one after the last; the whole if nothing does."""
+    """Return the first slice that holds something, and the one after the last; all slices if nothing is filled."""
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     return (int(slices[0]), int(slices[-1]) + 1) if len(slices) else (0, len(mask))
 
 
 def turned[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
-    """The mask turned by one of the 24 rotations of a cube; 0 leaves it as it is."""
+    """Return the mask turned by one of the 24 rotations of a cube.
+
+    Args:
+        mask: (z, y, x)
+        number: number of the rotation; 0 leaves the mask as it is
+    """
     matrix = cube_rotations()[number]
     axes = np.argmax(abs(matrix), axis=1)
     backward = [axis for axis in range(3) if matrix[axis].sum() < 0]
@@ -161,10 +229,17 @@ def turned[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
 
 
 def rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
-    """The mask, or one component of a field, turned about its middle, p -> matrix @ p for p = (z, y, x).
+    """Return the mask, or one component of a field, turned about its middle: p -> matrix @ p for p = (z, y, x).
 
-    Of a mask: the filled part of each voxel. In a cube as wide as the mask's longest side. Linear interpolation.
-    UserError: a voxel could leave the cube.
+    The result is a cube as wide as the longest side of the mask, by linear interpolation. For a mask it holds the
+    filled fraction of each voxel.
+
+    Args:
+        mask: (z, y, x)
+        matrix: rotation matrix (3, 3)
+
+    Raises:
+        UserError: a filled voxel could leave the cube
     """
     mask = _in_a_cube(mask)
     reach, room = _reach(mask), (len(mask) - 1) / 2
@@ -182,12 +257,22 @@ def rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
 
 
 def turned_vectors(field: NDArray[np.float32], number: int) -> NDArray[np.float32]:
-    """A field of vectors (z, y, x, component) turned as `turned` turns a mask, the vectors with it."""
+    """Return a field of vectors turned like a mask in `turned`, its vectors turned with it.
+
+    Args:
+        field: (z, y, x, component)
+        number: number of the rotation
+    """
     return _mixed(cube_rotations()[number], [turned(field[..., k], number) for k in range(3)])
 
 
 def rotated_vectors(field: NDArray[np.float32], matrix: ArrayLike) -> NDArray[np.float32]:
-    """A field of vectors (z, y, x, component) turned as `rotated` turns a mask, the vectors with it."""
+    """Return a field of vectors turned like a mask in `rotated`, its vectors turned with it.
+
+    Args:
+        field: (z, y, x, component)
+        matrix: rotation matrix (3, 3)
+    """
     return _mixed(np.asarray(matrix), [rotated(field[..., k], matrix) for k in range(3)])
 
 
@@ -197,20 +282,20 @@ def _mixed(matrix: NDArray[Any], components: list[NDArray[np.float32]]) -> NDArr
 
 
 def _in_a_cube(mask: NDArray[Any]) -> NDArray[Any]:
-    """With empty voxels on both sides of its shorter axes; an odd one more goes behind."""
+    """Add empty voxels on both sides of the shorter axes; an odd one goes behind."""
     missing = [max(mask.shape) - length for length in mask.shape]
     return np.pad(mask, [(count // 2, count - count // 2) for count in missing])
 
 
 def _reach(mask: NDArray[Any]) -> float:
-    """Distance [voxel] of the farthest filled voxel's centre from the middle of the box."""
+    """Return the distance [voxel] of the farthest filled voxel's centre from the middle of the box."""
     places = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
     return float(np.sqrt(np.max(np.sum(places**2, axis=1), initial=0)))
 
 
 @cache
 def cube_rotations() -> NDArray[np.int64]:
-    """The rotation matrices (24, 3, 3) of a cube, the identity first."""
+    """Return the rotation matrices (24, 3, 3) of a cube, the identity first."""
     matrices = [
         np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
         for order in permutations(range(3))
@@ -220,7 +305,7 @@ def cube_rotations() -> NDArray[np.int64]:
 
 
 def _overlap(pixels: int, sampling: float, voxels: int, voxel: float, middle: float) -> Floats:
-    """The part of each pixel that each voxel covers, (pixel, voxel), along one axis. middle: pixels before it."""
+    """Return the fraction of each pixel that each voxel covers, (pixel, voxel). `middle`: pixels before the middle."""
     pixel_edges = (np.arange(pixels + 1) - middle)[:, None] * sampling
     voxel_edges = (np.arange(voxels + 1) - voxels / 2) * voxel
     upper = np.minimum(pixel_edges[1:], voxel_edges[1:])
@@ -262,7 +347,7 @@ def _from_text(path: Path, data: bytes) -> Mask:
 
 
 def _refuse_words(path: Path, data: bytes, letters: NDArray[np.uint8], digits: Mask) -> None:
-    """UserError at the first word that is neither 0 nor 1."""
+    """Refuse a text at its first word that is neither 0 nor 1."""
     wrong = ~(digits | SPACE[letters])
     wrong[1:] |= digits[1:] & digits[:-1]
     if not wrong.any():

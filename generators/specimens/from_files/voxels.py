@@ -1,4 +1,4 @@
-"""Specimens from a pool of voxel masks, and the fields of their magnetisation (`specimens.files`)."""
+"""Specimens from a pool of voxel masks, and the fields of their magnetisation (`voxel_files`)."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from generators.streams import Streams
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import setting
 
-SMALL = 1 << 20  # bytes of a file; of larger ones the last is kept in memory, of these many
+SMALL = 1 << 20  # bytes; many files up to this size are kept in memory, but only one larger file
 
 type Pair = tuple[float, float]
 type Grid = tuple[tuple[int, int], Pair]  # (y, x): shape, sampling [nm]
@@ -24,39 +24,49 @@ type Grid = tuple[tuple[int, int], Pair]  # (y, x): shape, sampling [nm]
 
 @dataclass(frozen=True)
 class Item:
-    """What is drawn of a pool: a file by its position in the recipe, and how it is turned."""
+    """A file drawn from a pool, by its position in the recipe, and its orientation."""
 
     item: int
-    turn: int = 0  # number of the cube's rotation
+    turn: int = 0  # number of the rotation in `cube_rotations`
     orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)  # quaternion (w, z, y, x), applied to the specimen
 
 
 class SpecimenFiles(Pool):
-    """Voxel masks named `particle(N)`, text or .npy, the longest side as wide as the image (`specimens.files`)."""
+    """Settings of voxel masks named `particle(N)`, text or .npy, their longest side as wide as the image."""
 
     held: ClassVar[str] = "files"
 
-    first: int = Field(0, ge=0, **setting("the number N to start from"))
+    first: int = Field(0, ge=0, **setting("number N of the first file to use"))
     orientation: Literal["fixed", "cube", "free"] = Field(
-        "free", **setting("beam along z of the file (phase-ret-dl), one of the cube's 24 rotations, or any rotation")
+        "free",
+        **setting("beam along z of the file (as phase-ret-dl), one of the 24 rotations of a cube, or any rotation"),
     )
     moments: str | None = Field(
         None,
         pattern=r"^\w+$",
-        **setting("name of files name(N).npy beside each particle: magnetisation (z, y, x, component)", "file"),
+        **setting(
+            "name of files name(N).npy beside each particle, with its magnetisation (z, y, x, component)", "file"
+        ),
     )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Masks, and fields of magnetisation."""
+        """Names of the masks, and of the fields of magnetisation if there are any."""
         return ("particle",) if self.moments is None else ("particle", self.moments)
 
     def listed(self, path: Path) -> tuple[Path, ...]:
-        """Files by rising number, from `first`, then their companions."""
+        """Return files by rising number, from `first`, then their companions.
+
+        Args:
+            path: a folder, or one file
+
+        Raises:
+            UserError: files or companions are missing
+        """
         return voxel_files.with_companions(path, self.first, self.names)
 
     def draw(self, rng: Streams) -> Item:
-        """The file and the orientation of a sample; consumes the stream `specimen`."""
+        """Draw the file and the orientation of a sample, from the stream `specimen`."""
         item = self.choose(rng)
         if self.orientation == "cube":
             return Item(item, turn=int(rng.specimen.integers(len(voxel_files.cube_rotations()))))
@@ -65,20 +75,38 @@ class SpecimenFiles(Pool):
         return Item(item)
 
     def slabs(self, item: Item, grid: Grid, width: float, middle: Pair, count: int) -> tuple[np.ndarray, float]:
-        """Thickness within each slab of a specimen, (slab, y, x) [nm], and the height of a slab [nm].
+        """Return the thickness in each slab of a specimen, (slab, y, x) [nm], and the height of a slab [nm].
 
-        width: of the field of view [nm]. middle: points of the grid before its middle.
+        Args:
+            item: the file and its orientation
+            grid: shape (y, x) and sampling (y, x) [nm]
+            width: width of the field of view [nm]
+            middle: points (y, x) of the grid before its middle
+            count: number of slabs
+
+        Raises:
+            UserError: the file is damaged, has changed, or the turned specimen would be cut
         """
         mask = voxel_files.turned(_mask(*self.place(item.item)), item.turn)
         turned = mask if self.orientation != "free" else voxel_files.rotated(mask, rotation(item.orientation))
         return voxel_files.slabs(turned, *grid, width, count, middle)
 
     def moment(self, item: Item, grid: Grid, width: float, middle: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """The field of magnetisation (y and x component) integrated along the beam, (y, x) [nm]; as `slabs`."""
+        """Return the y and x components of the magnetisation, integrated along the beam, (y, x) [nm].
+
+        Args:
+            item: the file and its orientation
+            grid: shape (y, x) and sampling (y, x) [nm]
+            width: width of the field of view [nm]
+            middle: points (y, x) of the grid before its middle
+
+        Raises:
+            UserError: the field does not match its mask, or as in `slabs`
+        """
         path, digest = self.place(item.item, 1)
         field, mask = _moments(path, digest), _mask(*self.place(item.item))
         if field.shape[:3] != mask.shape:
-            raise UserError(f"{path}: of shape {field.shape}, its mask of {mask.shape}; save one vector per voxel")
+            raise UserError(f"{path}: of shape {field.shape}, but its mask is {mask.shape}; save one vector per voxel")
         field = voxel_files.turned_vectors(field, item.turn)
         if self.orientation == "free":
             field = voxel_files.rotated_vectors(field, rotation(item.orientation))

@@ -1,7 +1,8 @@
-"""Waves behind specimens that another program has simulated, read from a pool of files; their phase, unwrapped.
+"""Exit waves that another program has simulated, read from a pool of files, and their unwrapped phase.
 
-NumPy: a complex array (y, x). Text, as multislice-wf (after Kirkland) writes it: rows of real and imaginary parts by
-turns. A wave spans the field of view; its phase is + sigma V t. Relative to a plane wave of amplitude 1.
+NumPy files hold a complex array (y, x). Text files, as multislice-wf (after Kirkland) writes them, hold rows in which
+real and imaginary parts alternate. A wave spans the field of view, its phase is + sigma V t, and it is relative to a
+plane wave of amplitude 1.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from generators.streams import Streams
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import setting
 
-TEXT = "write rows of real and imaginary parts by turns, or a complex NumPy array (y, x)"
+TEXT = "write rows in which real and imaginary parts alternate, or a complex NumPy array (y, x)"
 
 type Wave = NDArray[np.complex64]
 type Floats = NDArray[np.float32]
@@ -28,45 +29,60 @@ type Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class WaveItem:
-    """What is drawn of a pool: a file by its position in the recipe."""
+    """A file drawn from a pool, by its position in the recipe."""
 
     item: int
 
 
 class WaveFiles(Pool):
-    """Exit waves named `<name>(N)`, and waves in the projection approximation beside them."""
+    """Settings of exit waves named `<name>(N)`, and of waves in the projection approximation beside them."""
 
     held: ClassVar[str] = "waves"
 
-    first: int = Field(0, ge=0, **setting("the number N to start from"))
-    name: str = Field("wave", pattern=r"^\w+$", **setting("of the files name(N) of exit waves", "file"))
+    first: int = Field(0, ge=0, **setting("number N of the first file to use"))
+    name: str = Field("wave", pattern=r"^\w+$", **setting("name of the files name(N) with exit waves", "file"))
     projected: str | None = Field(
         None,
         pattern=r"^\w+$",
-        **setting("of the files name(N) of projected waves: the target; none: the exit wave", "file"),
+        **setting("name of the files name(N) with projected waves, the target; none: the exit wave", "file"),
     )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Exit waves, and projected ones."""
+        """Names of the exit waves, and of the projected waves if there are any."""
         return (self.name,) if self.projected is None else (self.name, self.projected)
 
     def listed(self, path: Path) -> tuple[Path, ...]:
-        """Files by rising number, from `first`, then their companions."""
+        """Return files by rising number, from `first`, then their companions.
+
+        Args:
+            path: a folder, or one file
+
+        Raises:
+            UserError: files or companions are missing
+        """
         return voxel_files.with_companions(path, self.first, self.names)
 
     def draw(self, rng: Streams) -> WaveItem:
-        """The file of a sample."""
+        """Return the file of a sample."""
         return WaveItem(self.choose(rng))
 
     def waves(self, item: WaveItem, size: int) -> tuple[Wave, Wave]:
-        """The exit wave and the projected one, (size, size). UserError: they are of another size."""
+        """Return the exit wave and the projected one, (size, size).
+
+        Args:
+            item: the file
+            size: points of the simulation grid along each side
+
+        Raises:
+            UserError: the waves have another size, or a file does not hold one
+        """
         found = [_wave(*self.place(item.item, companion)) for companion in range(len(self.names))]
         for companion, wave in enumerate(found):
             if wave.shape != (size, size):
                 path = self.place(item.item, companion)[0]
                 raise UserError(
-                    f"{path}: {wave.shape[0]} x {wave.shape[1]} pixels, the simulation has {size} x {size}; set "
+                    f"{path}: {wave.shape[0]} x {wave.shape[1]} pixels, but the simulation has {size} x {size}; set "
                     "image_size and supersampling so that their product is the size of the waves, and padding=1"
                 )
         return found[0], found[-1]
@@ -90,16 +106,21 @@ def _from_text(path: Path, data: bytes) -> NDArray[np.complex128]:
         rows = [np.array(line.split(), float) for line in data.decode("ascii").splitlines() if line.strip()]
         return np.array(rows).view(complex)
     except ValueError:
-        raise UserError(f"{path}: no text of numbers in rows of one even length; {TEXT}") from None
+        raise UserError(f"{path}: not a text of numbers in rows of one even length; {TEXT}") from None
 
 
 def unwrapped(wave: Wave, near: Floats | None = None) -> Floats:
-    """The phase of a wave (y, x) [rad] without jumps by 2 pi, by scikit-image (Herraez et al., Appl. Opt. 41 (2002)).
+    """Return the phase of a wave (y, x) [rad] without jumps by 2 pi, by scikit-image.
 
-    The whole cycles that remain free are those of `near` [rad], a phase that is known to be
-    close, in the mean; without it, those that bring the mean along the border next to 0.
+    The algorithm is that of Herraez et al., Appl. Opt. 41 (2002). It leaves a multiple of 2 pi free.
+
+    Args:
+        wave: (y, x)
+        near: a phase (y, x) [rad] that is close in the mean, and fixes the multiple; None: the mean along the border
+            comes
+        as close to 0 as possible
     """
-    # not wrap_around=(True, True): scikit-image 0.26 then reads memory that nobody set, and may never return
+    # Without wrap_around=(True, True): scikit-image 0.26 then reads uninitialised memory, and may never return.
     found = unwrap_phase(np.angle(wave), rng=0)  # type: ignore[no-untyped-call]
     rest = found - near if near is not None else np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
     out: Floats = (found - 2 * np.pi * np.round(rest.mean() / (2 * np.pi))).astype(np.float32)

@@ -1,7 +1,8 @@
 """Agglomerates: copies of a body, each in its own orientation and size, that touch and never overlap.
 
-Bodies come one after the other: from the middle of one that is there, along a random direction, until a plane
-separates it from each of the others, one of which it touches (`contact`). Lengths in units of the field of view.
+Bodies are placed one after the other. Each starts in the middle of one that is there and moves along a random
+direction, until a plane separates it from all others and it touches one of them (`contact`). Lengths are in units of
+the field of view.
 """
 
 from collections.abc import Sequence
@@ -14,21 +15,28 @@ from generators.specimens.particles.mesh import Floats, Mesh, translate
 from generators.specimens.random_values import Quaternion, Three, direction, quaternion, stored
 from schemas.runtime.ranges import Range
 
-APART = 2e-6  # field of view: what rounding to float32 may take from the distance of two bodies, several times over
+APART = 2e-6  # fields of view: several times the distance that rounding to float32 may take away
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of a body, and where it comes from."""
+    """A copy of a body, and its way into the agglomerate."""
 
     quaternion: Quaternion
     scale: float
-    parent: int  # among the bodies that are there before it
+    parent: int  # index among the bodies that are placed before it
     direction: Three
 
 
 def draw(copies: int, most: int, scale: Range, rng: np.random.Generator) -> list[Copy]:
-    """The copies of a body. Always consumes 7 `most` numbers of `rng`."""
+    """Draw the copies of a body. Every call consumes 7 `most` random numbers.
+
+    Args:
+        copies: number of copies
+        most: largest number of copies of the recipe
+        scale: size of a copy relative to the body
+        rng: random numbers
+    """
     rows: list[list[float]] = rng.random((most, 7))[:copies].tolist()
     return [
         Copy(
@@ -42,7 +50,12 @@ def draw(copies: int, most: int, scale: Range, rng: np.random.Generator) -> list
 
 
 def place(bodies: Sequence[Mesh], copies: Sequence[Copy]) -> Floats:
-    """How each body must be moved, (body, coordinate): the first stays, others (one per copy) come to touch."""
+    """Return the shift of each body, (body, coordinate), that makes the copies touch.
+
+    Args:
+        bodies: meshes; the first is the body, which stays, the others are its copies
+        copies: one per mesh after the first
+    """
     placed, shifts = [bodies[0]], [np.zeros(3)]
     for body, copy in zip(bodies[1:], copies, strict=True):
         along = np.array(copy.direction)
@@ -55,9 +68,16 @@ def place(bodies: Sequence[Mesh], copies: Sequence[Copy]) -> Floats:
 
 
 def fitted(bodies: Sequence[Mesh], shifts: Floats, middle: Three, margin: float) -> tuple[float, Floats]:
-    """The factor, 1 or less, that keeps placed bodies in the field, and the middle of each body, (body, coordinate).
+    """Return the factor that keeps placed bodies in the field, and the middle of each body, (body, coordinate).
 
-    The box about them all has its own middle at `middle`, and stays `margin` away from the border along y and x.
+    The factor is at most 1. The box about all bodies has its middle at `middle`, and stays `margin` away from the
+    border along y and x.
+
+    Args:
+        bodies: meshes
+        shifts: shift of each body, from `place`
+        middle: (z, y, x)
+        margin: free margin along the border
     """
     low = np.min([body.min(axis=(0, 1)) + shift for body, shift in zip(bodies, shifts, strict=True)], axis=0)
     high = np.max([body.max(axis=(0, 1)) + shift for body, shift in zip(bodies, shifts, strict=True)], axis=0)
@@ -67,6 +87,6 @@ def fitted(bodies: Sequence[Mesh], shifts: Floats, middle: Three, margin: float)
 
 
 def _middle(mesh: Mesh) -> Floats:
-    """A point within the convex hull, whatever has been cut away."""
+    """Return a point within the convex hull, whatever has been cut away."""
     out: Floats = mesh.mean(axis=(0, 1))
     return out

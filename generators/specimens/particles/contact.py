@@ -1,9 +1,9 @@
-"""Two bodies that touch: how far one must move along a line until a plane separates it from the other.
+"""Contact of two bodies: the distance that one moves along a line until a plane separates it from the other.
 
-Bodies P and S + t u have a point in common if t u lies in D = {p - s}, so the answer is where the line along u leaves
-D (or its convex hull: a body is taken with its hollows filled). A portal, a triangle of three points of D through
-which the line passes, is moved outwards to the point of D farthest along its normal, until there is none beyond:
-Snethen, "XenoCollide", Game Programming Gems 7 (2008); the farthest point is a difference of support points.
+Bodies P and S + t u have a point in common if t u lies in D = {p - s}. So the answer is the point where the line along
+u leaves the convex hull of D (hollows of a body count as filled). A portal is a triangle of three points of D through
+which the line passes. It is moved outwards to the point of D farthest along its normal, until there is none beyond
+(Snethen, "XenoCollide", Game Programming Gems 7 (2008)). The farthest point is a difference of support points.
 """
 
 import numpy as np
@@ -11,16 +11,24 @@ import numpy as np
 from generators.specimens.particles.mesh import Floats, Mesh
 from physics.compiled import compiled
 
-PRECISION = 1e-9  # of the extent of the bodies
-MOST = 200  # portals; bodies of thousands of triangles need about twenty
-BEHIND, WIDE = 1e3, 0.01  # extents: where the first portal lies, and its radius; a line misses D by 1e-5 or more
+PRECISION = 1e-9  # relative to the extent of the bodies
+MOST = 200  # most portals; bodies of thousands of triangles need about twenty
+BEHIND, WIDE = 1e3, 0.01  # position and radius of the first portal [extents]; a line misses D by 1e-5 or more
 
 
 @compiled
 def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
-    """The shift t of `moving` along a unit vector `along` [nm] beyond which a plane separates it from `fixed`.
+    """Return the smallest shift t of `moving` along a direction beyond which a plane separates it from `fixed`.
 
-    The smallest t, to PRECISION, and never less. Where the bodies pass by one another, t is far below zero.
+    The result is accurate to PRECISION, and never too small. Where the bodies pass each other, t is far below zero.
+
+    Args:
+        fixed: mesh [nm]
+        moving: mesh [nm]
+        along: unit vector (z, y, x)
+
+    Returns:
+        t [nm]
     """
     extent = max(np.max(np.abs(fixed)), np.max(np.abs(moving)))
     a, b, c = _first_portal(along, extent)
@@ -45,7 +53,7 @@ def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
 
 @compiled
 def _first_portal(along: Floats, extent: float) -> tuple[Floats, Floats, Floats]:
-    """Three points about the line, counterclockwise, far behind D: they stand for it where the line misses it."""
+    """Return three points about the line, counterclockwise, far behind D; they replace D if the line misses it."""
     least = np.zeros(3)
     least[np.argmin(np.abs(along))] = 1.0
     v = np.cross(along, least)
@@ -57,7 +65,7 @@ def _first_portal(along: Floats, extent: float) -> tuple[Floats, Floats, Floats]
 
 @compiled
 def _farthest(mesh: Mesh, normal: Floats) -> Floats:
-    """The vertex with the largest normal . p: the support point of a mesh in a direction."""
+    """Return the vertex with the largest normal . p, the support point of a mesh in a direction."""
     best, where = -np.inf, np.zeros(3)
     for t in range(mesh.shape[0]):
         for v in range(3):
@@ -70,7 +78,7 @@ def _farthest(mesh: Mesh, normal: Floats) -> Floats:
 
 @compiled
 def _turns(along: Floats, a: Floats, b: Floats) -> float:
-    """Positive if b lies counterclockwise of a about the line along u: u . (a x b)."""
+    """Return u . (a x b), which is positive if b lies counterclockwise of a about the line along u."""
     return _dot(along, np.cross(a, b))
 
 

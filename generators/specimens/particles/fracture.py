@@ -1,9 +1,9 @@
 """Broken bodies: the Voronoi cells of a few points within a body, moved apart, some of them lost.
 
-Points s_i move to (1 + gap) s_i, and each cell goes with its point. Between two cells lay the plane that bisects s_i
-and s_j; along its normal s_j - s_i they now are gap |s_j - s_i| apart. So pieces of whatever body never meet, and with
-gap = 0 they fill it. A body is broken last: its deformations, maps of space, would bend the planes of two pieces each
-in its own way, as far as their triangles differ.
+Points s_i move to (1 + gap) s_i, and each cell moves with its point. Two cells were separated by the plane that bisects
+s_i and s_j; along its normal s_j - s_i they are now gap |s_j - s_i| apart. So the pieces of any body never meet, and
+with gap = 0 they fill it. A body is broken last: deformations would bend the common plane of two pieces differently on
+each side, because their triangles differ.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from generators.specimens.random_values import Three, direction, stored
 
 @dataclass(frozen=True, slots=True)
 class Fracture:
-    """How a body breaks; numbers that float32 holds exactly. A whole body is one piece, and has no points."""
+    """A drawn fracture: numbers that float32 holds exactly. A whole body is one piece, and has no points."""
 
     pieces: int
     gap: float
@@ -25,9 +25,16 @@ class Fracture:
 
 
 def draw(pieces: int, most: int, gap: float, lost: float, rng: np.random.Generator) -> Fracture:
-    """Points uniform in the unit ball, and which pieces stay: each with the probability 1 - lost, and at least one.
+    """Draw points uniform in the unit ball, and the pieces that stay, each with probability 1 - lost, at least one.
 
-    Always consumes 4 `most` numbers of `rng`; rows from `pieces` on are 0, and so are gap and point of a whole body.
+    Every call consumes 4 `most` random numbers. Rows from `pieces` on are 0, and so are gap and points of a whole body.
+
+    Args:
+        pieces: number of pieces; 1: the body is whole
+        most: largest number of pieces of the recipe
+        gap: shift of a piece, relative to the distance of its point from the origin
+        lost: probability that a piece is lost
+        rng: random numbers
     """
     numbers = rng.random((most, 4))
     if pieces == 1:
@@ -47,7 +54,12 @@ def draw(pieces: int, most: int, gap: float, lost: float, rng: np.random.Generat
 
 
 def points(body: Mesh, relative: tuple[Three, ...]) -> Floats:
-    """Points (piece, coordinate) within a body, from lengths relative to the distance of its surface."""
+    """Return points (piece, coordinate) within a body.
+
+    Args:
+        body: closed mesh [nm]
+        relative: vectors (z, y, x), their lengths relative to the distance of the surface
+    """
     vectors = np.array(relative)
     lengths = [np.sqrt(z * z + y * y + x * x) * surface(body, (z, y, x)) for z, y, x in relative]
     out: Floats = np.array(lengths)[:, None] * vectors
@@ -55,10 +67,15 @@ def points(body: Mesh, relative: tuple[Three, ...]) -> Floats:
 
 
 def cell(body: Mesh, points: Floats, piece: int) -> Mesh:
-    """The part of a body that is nearer to one of the points than to any other.
+    """Return the part of a body that is nearer to one of the points than to any other.
 
-    The bisecting plane of s_i and s_j: (s_j - s_i) . p = (s_j^2 - s_i^2) / 2. Exchanging i and j changes the signs of
-    both sides and no bit.
+    The bisecting plane of s_i and s_j is (s_j - s_i) . p = (s_j^2 - s_i^2) / 2. Exchanging i and j changes the signs of
+    both sides and no other bit.
+
+    Args:
+        body: closed mesh [nm]
+        points: (piece, coordinate) [nm]
+        piece: index of the point
     """
     square = points[:, 0] ** 2 + points[:, 1] ** 2 + points[:, 2] ** 2
     for other in range(len(points)):
@@ -68,6 +85,13 @@ def cell(body: Mesh, points: Floats, piece: int) -> Mesh:
 
 
 def pieces(body: Mesh, relative: tuple[Three, ...], kept: tuple[int, ...], gap: float) -> list[Mesh]:
-    """The pieces that stay of a body about the origin, moved apart."""
+    """Return the remaining pieces of a body about the origin, moved apart.
+
+    Args:
+        body: closed mesh [nm]
+        relative: point of each piece, as in `points`
+        kept: 1 for pieces that stay, 0 for those that are lost
+        gap: shift of a piece, relative to its point
+    """
     own = points(body, relative)
     return [translate(cell(body, own, k), gap * own[k]) for k in range(len(own)) if kept[k]]

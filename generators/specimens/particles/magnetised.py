@@ -1,4 +1,4 @@
-"""Bodies of uniform magnetisation in a direction that is drawn, or along fields from files."""
+"""Magnetised bodies: uniform in a drawn direction, or along fields from files."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from schemas.runtime.settings import Settings, between, setting
 
 
 class Magnetisation(Settings):
-    """Of the material; magnetite as default."""
+    """Settings of the magnetic material; the defaults are for magnetite."""
 
     mass: Annotated[Range, within(0)] = between(80, 80, "magnetisation per mass", "emu/g")
-    density: Annotated[Range, within(0, above=True)] = between(5.18, 5.18, "mass", "g/cm^3")
+    density: Annotated[Range, within(0, above=True)] = between(5.18, 5.18, "density", "g/cm^3")
     direction: tuple[float, ...] | None = Field(
-        None, **setting("z,y,x, of any length; none: drawn for each sample, uniform on the sphere")
+        None, **setting("direction z,y,x of the magnetisation, of any length; none: random for each sample")
     )
 
     @model_validator(mode="after")
@@ -31,7 +31,7 @@ class Magnetisation(Settings):
 
 @dataclass(frozen=True)
 class Magnet:
-    """What is drawn, as float32 stores it."""
+    """A drawn magnetisation, rounded to float32 as it is stored."""
 
     mass_magnetisation: np.float32  # emu/g
     density: np.float32  # g/cm^3
@@ -39,22 +39,37 @@ class Magnet:
 
     @property
     def size(self) -> float:
-        """|M| [A/m]."""
+        """Magnetisation |M| [A/m]."""
         return float(magnetics.magnetisation(float(self.mass_magnetisation), float(self.density)))
 
     def uniform(self, thickness: np.ndarray, sampling: float) -> np.ndarray:
-        """Phase (y, x) [rad] of a body of this thickness [nm], magnetised in one direction."""
+        """Return the phase (y, x) [rad] of a body magnetised in one direction.
+
+        Args:
+            thickness: projected thickness (y, x) [nm]
+            sampling: width of a pixel [nm]
+        """
         _, y, x = self.magnetisation_direction.tolist()
         return magnetics.uniform_phase(thickness, self.size * y, self.size * x, sampling)  # type: ignore[no-any-return]
 
     def along(self, moment: tuple[np.ndarray, np.ndarray], sampling: float) -> np.ndarray:
-        """Phase (y, x) [rad] of a field of directions, integrated along the beam: its (y, x) components [nm]."""
+        """Return the phase (y, x) [rad] of a field of magnetisation directions.
+
+        Args:
+            moment: y and x components of the field, integrated along the beam, (y, x) [nm]
+            sampling: width of a pixel [nm]
+        """
         y, x = (self.size * part for part in moment)
         return magnetics.phase(y, x, sampling).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def draw(recipe: Magnetisation, rng: np.random.Generator) -> Magnet:
-    """A magnet. What is fixed is drawn all the same, so the others do not change."""
+    """Draw a magnetisation. A fixed direction is drawn all the same, so that the other numbers do not change.
+
+    Args:
+        recipe: the settings
+        rng: random numbers
+    """
     z, azimuth = 2 * rng.random() - 1, 2 * math.pi * rng.random()
     flat = math.sqrt(1 - z * z)
     vector = (z, flat * math.sin(azimuth), flat * math.cos(azimuth))

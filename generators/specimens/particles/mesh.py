@@ -1,11 +1,12 @@
 """Closed triangle meshes, and deformations that keep them closed to the last bit.
 
-A mesh is a float64 array (triangle, vertex, coordinate) [nm], coordinates (z, y, x), z along the beam. There are no
-indices: triangles share a vertex where its bits are equal. A mesh is closed if every directed edge occurs as often
-as its reverse. In the order of the components, (b - a) x (c - a) points outwards.
+A mesh is a float64 array (triangle, vertex, coordinate) [nm] with coordinates (z, y, x), z along the beam. There are no
+indices: triangles share a vertex where its bits are equal. A mesh is closed if every directed edge occurs as often as
+its reverse. In the order of the components, (b - a) x (c - a) points outwards.
 
-So each operation is a function of a vertex's position alone, in arithmetic that repeats in every lane and every
-position of a loop: no matrix product (BLAS promises no order of its sums) and no sine of a vector library.
+So each operation must be a function of the position of a vertex alone, in arithmetic that gives the same bits in every
+SIMD lane and every position of a loop. Matrix products (BLAS promises no order of its sums) and the sine of a vector
+library do not, and are not used.
 """
 
 import math
@@ -18,32 +19,56 @@ from physics.compiled import compiled
 type Mesh = NDArray[np.float64]
 type Floats = NDArray[np.float64]
 
-SERIES = np.array([(-1) ** k / math.factorial(2 * k + 1) for k in range(9)])  # next: 5e-14 at a quarter turn
+SERIES = np.array([(-1) ** k / math.factorial(2 * k + 1) for k in range(9)])  # the next term is 5e-14 at a quarter turn
 
 
 def volume(mesh: Mesh) -> float:
-    """Volume [nm^3]: by the divergence theorem, the sum of det(a, b, c) / 6 over the triangles."""
+    """Volume [nm^3] of a body, by the divergence theorem: the sum of det(a, b, c) / 6 over the triangles.
+
+    Args:
+        mesh: closed mesh [nm]
+    """
     a, b, c = mesh[:, 0], mesh[:, 1], mesh[:, 2]
     return float(np.sum(a * np.cross(b, c))) / 6
 
 
 def transform(mesh: Mesh, matrix: ArrayLike, shift: ArrayLike = (0.0, 0.0, 0.0)) -> Mesh:
-    """matrix @ p + shift for every vertex p = (z, y, x). A matrix of negative determinant would turn it inside out."""
+    """Return the mesh with every vertex p = (z, y, x) moved to matrix @ p + shift.
+
+    Args:
+        mesh: mesh [nm]
+        matrix: (3, 3), of positive determinant; a negative one would turn the mesh inside out
+        shift: (z, y, x) [nm]
+    """
     return _transform(mesh, np.ascontiguousarray(matrix, np.float64), np.ascontiguousarray(shift, np.float64))
 
 
 def translate(mesh: Mesh, shift: ArrayLike) -> Mesh:
-    """The mesh moved by `shift` (z, y, x) [nm]."""
+    """Return the mesh moved by a shift.
+
+    Args:
+        mesh: mesh [nm]
+        shift: (z, y, x) [nm]
+    """
     return transform(mesh, np.eye(3), shift)
 
 
 def rotate(mesh: Mesh, quaternion: ArrayLike) -> Mesh:
-    """The mesh turned about the origin by a quaternion (w, z, y, x) of any length but 0."""
+    """Return the mesh turned about the origin.
+
+    Args:
+        mesh: mesh [nm]
+        quaternion: (w, z, y, x) of any length but 0
+    """
     return transform(mesh, rotation(quaternion))
 
 
 def rotation(quaternion: ArrayLike) -> Floats:
-    """The rotation matrix (3, 3) of a quaternion (w, z, y, x) of any length but 0."""
+    """Return the rotation matrix (3, 3) of a quaternion.
+
+    Args:
+        quaternion: (w, z, y, x) of any length but 0
+    """
     w, a, b, c = (float(part) for part in np.asarray(quaternion, np.float64).tolist())
     s = 2 / (w * w + a * a + b * b + c * c)
     return np.array(
@@ -56,28 +81,47 @@ def rotation(quaternion: ArrayLike) -> Floats:
 
 
 def clip(mesh: Mesh, normal: ArrayLike, offset: float) -> Mesh:
-    """The part of the body where normal . p <= offset, closed by a cap.
+    """Return the part of the body where normal . p <= offset, closed by a cap.
 
-    normal: (z, y, x) of any length but 0. The cap is a fan from the mean of the cut's corners to each of its
-    segments: exact for every closed mesh (where the fan overlaps itself, its signed areas cancel).
+    The cap is a fan from the mean of the cut's corners to each of its segments. This is exact for every closed mesh:
+    where the fan overlaps itself, its signed areas cancel.
+
+    Args:
+        mesh: closed mesh [nm]
+        normal: (z, y, x) of any length but 0
+        offset: [nm] for a normal of length 1
     """
     return _clip(mesh, np.ascontiguousarray(normal, np.float64), float(offset))
 
 
 def reach(mesh: Mesh, normal: ArrayLike) -> float:
-    """The largest normal . p in the mesh: its support in a direction."""
+    """Return the largest normal . p in the mesh, its support in this direction.
+
+    Args:
+        mesh: mesh [nm]
+        normal: (z, y, x)
+    """
     z, y, x = (float(part) for part in np.asarray(normal, np.float64).tolist())
     return float(np.max(mesh[..., 0] * z + mesh[..., 1] * y + mesh[..., 2] * x))
 
 
 def surface(mesh: Mesh, direction: ArrayLike) -> float:
-    """The first t > 0 at which t `direction` lies on the surface, seen from the origin within the body."""
+    """Return the first t > 0 at which t `direction` lies on the surface.
+
+    Args:
+        mesh: closed mesh [nm] about the origin
+        direction: (z, y, x)
+    """
     return _surface(mesh, np.ascontiguousarray(direction, np.float64))
 
 
 @compiled
 def subdivide(mesh: Mesh) -> Mesh:
-    """Every triangle cut into four at the middles of its edges: the same body, more vertices to displace."""
+    """Cut every triangle into four at the middles of its edges: the body stays, with more vertices to displace.
+
+    Args:
+        mesh: mesh [nm]
+    """
     out = np.empty((4 * mesh.shape[0], 3, 3))
     for t in range(mesh.shape[0]):
         for k in range(3):
@@ -92,10 +136,16 @@ def subdivide(mesh: Mesh) -> Mesh:
 
 @compiled
 def inflate(mesh: Mesh, scale: float, length: float) -> Mesh:
-    """Every vertex moved along its ray from the origin: p -> scale p + length p/|p|, no further in than the origin.
+    """Move every vertex along its ray from the origin: p -> scale p + length p/|p|, but never beyond the origin.
 
-    length [nm] > 0 rounds corners and edges (scale = 1 - a, length = a r: the share a of the way to a sphere of
-    radius r); scale = 1 lets the body grow. A body that the origin sees entirely stays one: it never cuts itself.
+    length > 0 rounds corners and edges: with scale = 1 - a and length = a r, a vertex moves the share a of its way to a
+    sphere of radius r. With scale = 1 the body grows. A body whose whole surface is visible from the origin stays so,
+    and never intersects itself.
+
+    Args:
+        mesh: mesh [nm]
+        scale: factor of each vertex
+        length: added along the ray [nm]
     """
     out = np.empty_like(mesh)
     for t in range(mesh.shape[0]):
@@ -109,10 +159,17 @@ def inflate(mesh: Mesh, scale: float, length: float) -> Mesh:
 
 @compiled
 def displace(mesh: Mesh, strength: float, waves: Floats, phases: Floats) -> Mesh:
-    """A wavy surface: every vertex moved along its ray by a sum of plane waves.
+    """Make a surface wavy: move every vertex along its ray by a sum of plane waves.
 
-    p -> p (1 + strength/n sum_k sin 2 pi (waves_k . p + phases_k)), waves (n, 3) [1/nm], phases (n,) [turns].
-    Below strength 1 a body that the origin sees entirely stays one, so it never cuts itself.
+        p -> p (1 + strength/n sum_k sin 2 pi (waves_k . p + phases_k))
+
+    Below strength 1, a body whose whole surface is visible from the origin stays so, and never intersects itself.
+
+    Args:
+        mesh: mesh [nm]
+        strength: largest displacement, relative to the distance from the origin
+        waves: wave vectors (n, 3) [1/nm]
+        phases: (n,) [turns]
     """
     out = np.empty_like(mesh)
     for t in range(mesh.shape[0]):
@@ -128,9 +185,14 @@ def displace(mesh: Mesh, strength: float, waves: Floats, phases: Floats) -> Mesh
 
 @compiled
 def twist(mesh: Mesh, rate: float) -> Mesh:
-    """Every plane of constant z turned about the z axis by the angle rate z, rate [rad/nm], from y towards x.
+    """Turn every plane of constant z about the z axis by the angle rate z, from y towards x.
 
-    The motion of space keeps the volume; a mesh follows it as its triangles shrink, with an error as their area.
+    The motion of space keeps the volume. A mesh approaches this as its triangles shrink, with an error proportional to
+    their area.
+
+    Args:
+        mesh: mesh [nm]
+        rate: [rad/nm]
     """
     out = np.empty_like(mesh)
     for t in range(mesh.shape[0]):
@@ -144,9 +206,15 @@ def twist(mesh: Mesh, rate: float) -> Mesh:
 
 @compiled
 def sine(turns: float) -> float:
-    """sin(2 pi turns) to 1e-13, from + and * alone: the same bits on every machine, and several at once in a loop."""
+    """Return sin(2 pi turns) to 1e-13.
+
+    It uses only + and *, so bits are the same on every machine, and loops may compute several values at once.
+
+    Args:
+        turns: angle [turns]
+    """
     u = turns - np.floor(turns + 0.5)
-    u = min(max(u, -0.5 - u), 0.5 - u)  # sin(pi - a) = sin a: now |u| <= 1/4
+    u = min(max(u, -0.5 - u), 0.5 - u)  # uses sin(pi - a) = sin a, so that |u| <= 1/4
     a = 2 * np.pi * u
     s = a * a
     series = SERIES[8]
@@ -168,7 +236,10 @@ def _transform(mesh: Mesh, matrix: Floats, shift: Floats) -> Mesh:
 
 @compiled
 def _surface(mesh: Mesh, ray: Floats) -> float:
-    """A ray meets a triangle if it sees all edges turn the same way; an edge turns for two triangles with one bit."""
+    """Return the first t at which t times the ray meets a triangle, whose edges then all turn the same way about it.
+
+    The two triangles of an edge compute the same bits for its turn, so no ray slips between them.
+    """
     first = np.inf
     for t in range(mesh.shape[0]):
         a, b, c = mesh[t, 0], mesh[t, 1], mesh[t, 2]
@@ -180,16 +251,16 @@ def _surface(mesh: Mesh, ray: Floats) -> float:
 
 @compiled
 def _determinant(a: Floats, b: Floats, c: Floats) -> float:
-    """a . (b x c); the other sign, and no other bit, with b and c exchanged."""
+    """Return a . (b x c); exchanging b and c changes its sign and no other bit."""
     z, y, x = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
     return float(a[0] * z + a[1] * y + a[2] * x)
 
 
 @compiled
 def _clip(mesh: Mesh, normal: Floats, offset: float) -> Mesh:
-    """Sutherland and Hodgman's clipping, triangle by triangle: two parts of each at most, and one of the cap."""
+    """Clip triangle by triangle (Sutherland and Hodgman): at most two parts of each, and one triangle of the cap."""
     out = np.empty((3 * mesh.shape[0], 3, 3))
-    rim = np.empty((mesh.shape[0], 2, 3))  # segments of the cut, in the sense of the cap
+    rim = np.empty((mesh.shape[0], 2, 3))  # segments of the cut, in the direction of the edges of the cap
     height, corner = np.empty(3), np.empty((4, 3))
     kept = cuts = 0
     for t in range(mesh.shape[0]):
@@ -215,7 +286,7 @@ def _clip(mesh: Mesh, normal: Floats, offset: float) -> Mesh:
 
 @compiled
 def _cut(triangle: Floats, height: Floats, corner: Floats, rim: Floats) -> int:
-    """The part of a triangle with height <= 0: `corner`s, their number returned, and its edge at height 0, `rim`."""
+    """Write the corners of the part of a triangle with height <= 0, and its edge at height 0; return their number."""
     n = 0
     for v in range(3):
         w = (v + 1) % 3
@@ -224,7 +295,7 @@ def _cut(triangle: Floats, height: Floats, corner: Floats, rim: Floats) -> int:
             corner[n] = triangle[v]
             n += 1
         if inside != (height[w] <= 0):
-            # Always from inside to outside: the neighbour, who walks the other way, finds the same bits.
+            # Always computed from inside to outside, so the neighbour, which runs the other way, gets the same bits.
             a, b = (v, w) if inside else (w, v)
             along = height[a] / (height[a] - height[b])
             for k in range(3):
@@ -236,7 +307,7 @@ def _cut(triangle: Floats, height: Floats, corner: Floats, rim: Floats) -> int:
 
 @compiled
 def _put(out: Mesh, place: int, a: Floats, b: Floats, c: Floats) -> int:
-    """Writes a triangle, and says 1; or 0 if two vertices are one: its edges then cancel among themselves."""
+    """Write a triangle and return 1; return 0 if two vertices are equal, since its edges cancel among themselves."""
     out[place, 0], out[place, 1], out[place, 2] = a, b, c
     return 0 if _same(a, b) or _same(b, c) or _same(c, a) else 1
 

@@ -1,7 +1,7 @@
 """Random nanoparticles: faceted, truncated, rounded, wavy, twisted or fractured bodies, and agglomerates of them.
 
-Sizes are fractions of the field of view, so a recipe survives another field; shapes are given in units of the half
-extents, so a body survives another size.
+Sizes are fractions of the field of view, so a recipe works for any field. Shapes are given in units of the half
+extents, so they do not depend on the size of the body.
 """
 
 import math
@@ -30,7 +30,7 @@ from schemas.runtime.settings import Settings, between, setting
 
 WAVES = 4
 SPHERE: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
-FINE = 700  # a body of fewer triangles is subdivided before it is deformed
+FINE = 700  # triangles; a body with fewer is subdivided before it is deformed
 
 
 def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
@@ -38,63 +38,71 @@ def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
 
 
 class Nanoparticle(Settings):
-    """How particles are drawn."""
+    """Settings of random nanoparticles."""
 
-    kinds: tuple[Kind, ...] = _setting(KINDS, "bodies to start from, one drawn; a name may occur twice", min_length=1)
-    size: Annotated[Range, within(0, 0.5, above=True)] = between(
-        0.1, 0.17, "half the edge of the cube of the same volume, before cuts", "field of view"
+    kinds: tuple[Kind, ...] = _setting(
+        KINDS, "basic shapes, one of which is drawn; repeat a name to draw it more often", min_length=1
     )
-    aspect: Annotated[Range, within(0.1, 10)] = between(0.75, 1.3, "stretch along each of the body's three axes")
+    size: Annotated[Range, within(0, 0.5, above=True)] = between(
+        0.1, 0.17, "half the edge of a cube of equal volume, before cuts", "field of view"
+    )
+    aspect: Annotated[Range, within(0.1, 10)] = between(
+        0.75, 1.3, "stretch factor along each of the three axes of the body"
+    )
     offset: Annotated[Range, within(-0.5, 0.5)] = between(
-        -0.05, 0.05, "each coordinate of the body's middle", "field of view"
+        -0.05, 0.05, "each coordinate of the middle of the body", "field of view"
     )
     margin: Annotated[float, within(-10, 0.5)] = _setting(
-        0.02, "room kept free along the border: a body that might reach into it is made smaller", "field of view"
+        0.02, "free margin along the border; bodies that might reach into it are made smaller", "field of view"
     )
     cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = between(
         0, 5, "number of plane cuts, in random directions"
     )
     cut_depth: Annotated[Range, within(0, 0.9)] = between(
-        0.05, 0.45, "depth of a cut, relative to the distance of the surface from the middle"
+        0.05, 0.45, "depth of a cut, relative to the distance between surface and middle"
     )
-    rounded: Annotated[float, within(0, 1)] = _setting(0.4, "share of the bodies with rounded edges")
-    rounding: Annotated[Range, within(0, 1)] = between(0.1, 0.6, "0 sharp, 1 a sphere")
-    growth: Annotated[Range, within(-0.5, 2)] = between(0, 0, "layer grown along rays from the middle", "half extent")
-    wavy: Annotated[float, within(0, 1)] = _setting(0.4, "share of the bodies with a wavy surface")
+    rounded: Annotated[float, within(0, 1)] = _setting(0.4, "fraction of bodies with rounded edges")
+    rounding: Annotated[Range, within(0, 1)] = between(0.1, 0.6, "rounding of the edges; 0: sharp, 1: a sphere")
+    growth: Annotated[Range, within(-0.5, 2)] = between(
+        0, 0, "thickness of a layer added along rays from the middle", "half extent"
+    )
+    wavy: Annotated[float, within(0, 1)] = _setting(0.4, "fraction of bodies with a wavy surface")
     waviness: Annotated[Range, within(0, 0.9)] = between(
         0.05, 0.3, "largest displacement of the surface, relative to its distance from the middle"
     )
     wavelength: Annotated[Range, within(0.5)] = between(
-        1, 3, f"of each of the {WAVES} plane waves that displace the surface", "half extent"
+        1, 3, f"wavelength of each of the {WAVES} plane waves that displace the surface", "half extent"
     )
-    twisted: Annotated[float, within(0, 1)] = _setting(0.2, "share of the bodies that are twisted")
-    twist: Annotated[Range, within(-20, 20)] = between(-0.8, 0.8, "turn about the body's z axis", "rad/half extent")
-    fractured: Annotated[float, within(0, 1)] = _setting(0.0, "share of the bodies that are broken")
+    twisted: Annotated[float, within(0, 1)] = _setting(0.2, "fraction of bodies that are twisted")
+    twist: Annotated[Range, within(-20, 20)] = between(
+        -0.8, 0.8, "rate of twist about the z axis of the body", "rad/half extent"
+    )
+    fractured: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies that are broken")
     pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = between(
-        2, 5, "number of pieces of a broken body, cells about random points within"
+        2, 5, "number of pieces of a broken body, Voronoi cells of random points in it"
     )
     gap: Annotated[Range, within(0, 2)] = between(
-        0.02, 0.2, "opening of the cracks, relative to the distance of the points of two pieces"
+        0.02, 0.2, "width of a crack, relative to the distance between the points of its two pieces"
     )
     lost: Annotated[float, within(0, 1)] = _setting(0.1, "probability that a piece is lost; at least one stays")
-    agglomerated: Annotated[float, within(0, 1)] = _setting(0.0, "share of the bodies that have copies touching them")
+    agglomerated: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies with copies that touch them")
     copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = between(
         1, 4, "number of copies in an agglomerate, besides the body itself"
     )
-    copy_scale: Annotated[Range, within(0.05, 1)] = between(0.5, 1, "size of a copy to that of the body")
+    copy_scale: Annotated[Range, within(0.05, 1)] = between(0.5, 1, "size of a copy relative to the body")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.offset.magnitude + self.margin >= 0.5:
             raise ValueError(
-                f"offset ({self.offset.magnitude:g}) and margin ({self.margin:g}) must leave room below 0.5"
+                f"offset ({self.offset.magnitude:g}) and margin ({self.margin:g}): the sum must be below 0.5; lower one"
             )
         return self
 
 
-# In the spirit of phase-ret-dl's Blender script: a cube, its edges rounded by subdivision, its surface moved by -0.02
-# to 0.07 of the field, cut (for its fracture, off there) and twisted by up to 45 and 100 degrees over a part of its
-# height.
+# In the spirit of the Blender script of phase-ret-dl: a cube with edges rounded by subdivision and a surface moved by
+# -0.02 to 0.07 of the field, twisted by up to 45 and 100 degrees over a part of its height. Cuts stand for its
+# fracture, which is switched off there.
 SEED = Nanoparticle(
     kinds=("cuboid",),
     size=Range(low=0.12, high=0.14),
@@ -114,9 +122,9 @@ SEED = Nanoparticle(
 
 @dataclass(frozen=True, slots=True)
 class Particle:
-    """A body, drawn: numbers that float32 holds exactly, so a stored particle builds the same mesh.
+    """A drawn body: numbers that float32 holds exactly, so a stored particle builds the same mesh.
 
-    What each means, and its unit: `schemas.fields.particles`, which stores them as `particle_<name>`.
+    Meaning and unit of each number: `schemas.fields.particles`, which stores them as `particle_<name>`.
     """
 
     kind: int
@@ -143,7 +151,11 @@ class Particle:
 
 
 def sizes(recipe: Nanoparticle) -> dict[str, int]:
-    """Lengths of the dimensions of a particle's columns: as many rows as the recipe may need, and at least one."""
+    """Return the lengths of the dimensions of a particle's columns: as many rows as the recipe may need, at least one.
+
+    Args:
+        recipe: the settings
+    """
     return {
         "axis": 3,
         "component": 4,
@@ -155,16 +167,20 @@ def sizes(recipe: Nanoparticle) -> dict[str, int]:
 
 
 def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
-    """A particle. Always consumes as many numbers of `rng`, whatever comes out.
+    """Draw a particle. Every call consumes the same number of random numbers, whatever the result.
 
-    Later kinds of numbers are drawn after the earlier ones: a recipe without fractures and copies, the default, still
-    gives the bodies that it gave before there were any.
+    Newer kinds of numbers are drawn after the older ones. So a recipe without fractures and copies, such as the
+    default, still gives the bodies of the versions that had none.
+
+    Args:
+        recipe: the settings
+        rng: random numbers
     """
     return _agglomerated(recipe, _draw_body(recipe, rng), rng)
 
 
 def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
-    """Without copies: the rows for them are 0."""
+    """Draw a body without copies: the rows for them are 0."""
     kind = KINDS.index(recipe.kinds[int(len(recipe.kinds) * rng.random())])
     size = recipe.size.draw(rng)
     half = [size * recipe.aspect.draw(rng) for _ in range(3)]
@@ -207,12 +223,22 @@ def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
 
 
 def build(particle: Particle, field_of_view: float) -> Mesh:
-    """The mesh [nm] of a particle in a field of view [nm], the origin on the axis in the middle of the field."""
+    """Return the mesh [nm] of a particle, with the origin in the middle of the field.
+
+    Args:
+        particle: the particle
+        field_of_view: width of the field [nm]
+    """
     return np.concatenate(bodies(particle, field_of_view))
 
 
 def bodies(particle: Particle, field_of_view: float) -> list[Mesh]:
-    """The body and its copies [nm], which do not overlap."""
+    """Return the meshes [nm] of a body and its copies, which do not overlap.
+
+    Args:
+        particle: the particle
+        field_of_view: width of the field [nm]
+    """
     shape = _shape(particle)
     size = field_of_view * np.array(particle.half)
     places = zip(particle.copy_quaternion, particle.copy_scale, particle.copy_middle, strict=True)
@@ -224,7 +250,7 @@ def bodies(particle: Particle, field_of_view: float) -> list[Mesh]:
 
 
 def _shape(particle: Particle) -> Mesh:
-    """The body about the origin, in units of its half extents."""
+    """Return the body about the origin, in units of its half extents."""
     body = solid(KINDS[particle.kind], 1.0)
     for normal, depth in zip(particle.cut_normal[: particle.cuts], particle.cut_depth, strict=False):
         body = clip(body, normal, (1 - depth) * reach(body, normal))
@@ -247,14 +273,14 @@ def _deformed(body: Mesh, particle: Particle) -> Mesh:
 
 
 def _farthest(kind: Kind, rounding: float, growth: float, waviness: float) -> float:
-    """A bound of the distance of the surface from the middle [half extents]."""
+    """Return an upper bound of the distance of the surface from the middle [half extents]."""
     return ((1 - rounding) * radius(kind) + rounding * SPHERE + growth) * (1 + waviness)
 
 
 def _draw_cuts(recipe: Nanoparticle, rng: np.random.Generator) -> tuple[int, list[Three], list[float]]:
-    """Number, directions and depths of the cuts; rows that are not used are 0."""
+    """Draw number, directions and depths of the cuts; unused rows are 0."""
     cuts = count(recipe.cuts, rng)
-    most = max(int(recipe.cuts.high), 1)  # a column of no rows could not be stored
+    most = max(int(recipe.cuts.high), 1)  # a column without rows could not be stored
     normals = [direction(u, v) for u, v in rng.random((most, 2)).tolist()]
     depths = [recipe.cut_depth.draw(rng) for _ in range(most)]
     unused = most - cuts
@@ -268,7 +294,7 @@ def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.F
 
 
 def _agglomerated(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
-    """The body with its copies, if it gets any: all of them smaller if need be, and moved to stay in the field."""
+    """Add copies to the body, if it gets any: all are scaled down if need be, and moved to stay in the field."""
     touching = rng.random() < recipe.agglomerated
     number, most = count(recipe.copies, rng), int(recipe.copies.high)
     copies = agglomerate.draw(number if touching else 0, most, recipe.copy_scale, rng)

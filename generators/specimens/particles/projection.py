@@ -1,11 +1,11 @@
-"""What a beam along z meets: thickness of a closed mesh at pixel centres, and its voxels.
+"""Projection of a closed mesh along z: its thickness at pixel centres, and its voxels.
 
-Pixel (i, j) lies at ((i - origin[0]) sampling[0], (j - origin[1]) sampling[1]); the origin is pixel N//2 unless said
-otherwise. A line through a pixel's centre crosses the surface where it enters (sign -1) and leaves (sign +1).
+Pixel (i, j) lies at ((i - origin[0]) sampling[0], (j - origin[1]) sampling[1]); the origin is pixel N//2 unless another
+is given. The line through a pixel's centre crosses the surface where it enters (sign -1) and leaves (sign +1).
 
-Fill rule: row i meets an edge if it lies in [lower y, upper y); a triangle's span [left, right) between its two edges
-holds pixel j if left <= j < right. An edge's place in a row is computed from its lower end, whichever triangle asks,
-so neighbours get the same bits: their spans meet without gap or overlap, and crossings of a line always cancel.
+Fill rule: row i meets an edge if it lies in [lower y, upper y). A triangle's span [left, right) between its two edges
+holds pixel j if left <= j < right. The position of an edge in a row is computed from its lower end, whichever triangle
+asks. So neighbours get the same bits: their spans meet without gap or overlap, and crossings of a line always cancel.
 """
 
 import numpy as np
@@ -27,10 +27,14 @@ def thickness(
     z_range: Pair | None = None,
     origin: Pair | None = None,
 ) -> Floats:
-    """Length [nm] of the beam's path through the body at each pixel centre, (y, x), float64.
+    """Return the length [nm] of the beam's path through the body at each pixel centre, (y, x) float64.
 
-    shape, sampling [nm]: of the grid (y, x); what lies outside is cut off. z_range [nm]: only the part in this slice;
-    slices that follow one another add up to the whole. origin: fractional index of the pixel on the axis.
+    Args:
+        mesh: closed mesh [nm]
+        shape: pixels (y, x); parts of the body outside are cut off
+        sampling: (y, x) [nm]
+        z_range: count only this part [nm]; consecutive ranges add up to the whole
+        origin: fractional index of the pixel on the axis; N//2 if None
     """
     low, high = z_range if z_range is not None else (-np.inf, np.inf)
     y, x = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
@@ -40,16 +44,26 @@ def thickness(
 
 
 def fine_origin(shape: tuple[int, int], factor: int) -> Pair:
-    """The origin of a grid of `factor` times as many pixels whose blocks average to the pixels of `shape`.
+    """Return the origin of a finer grid whose blocks of pixels average to the pixels of `shape`.
 
     Block (i, j) of factor x factor pixels, sampled `factor` times finer, has its centre at pixel (i, j).
+
+    Args:
+        shape: pixels (y, x) of the coarse grid
+        factor: ratio of the two samplings
     """
     middle = (factor - 1) / 2
     return shape[0] // 2 * factor + middle, shape[1] // 2 * factor + middle
 
 
 def occupancy(mesh: Mesh, shape: tuple[int, int, int], sampling: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """Whether the centre of each voxel (z, y, x) lies in the body; sampling [nm]; voxel N//2 of each axis at 0."""
+    """Return True for each voxel (z, y, x) whose centre lies in the body.
+
+    Args:
+        mesh: closed mesh [nm]
+        shape: voxels (z, y, x); voxel N//2 of each axis lies at 0
+        sampling: (z, y, x) [nm]
+    """
     _check(mesh, (*shape, *sampling))
     dz, dy, dx = sampling
     return _occupancy(mesh, *shape, float(dz), float(dy), float(dx))
@@ -75,7 +89,7 @@ def _thickness(
 
 @compiled
 def _occupancy(mesh: Mesh, nz: int, ny: int, nx: int, dz: float, dy: float, dx: float) -> NDArray[np.bool_]:
-    """Voxel k is inside if more surfaces have been entered than left at or before its centre."""
+    """Mark voxel k as inside if more surfaces have been entered than left at or before its centre."""
     pixels, heights, signs = _crossings(mesh, ny, nx, dy, dx, float(ny // 2), float(nx // 2))
     entered = np.zeros((nz, ny * nx), np.int32)
     for n in range(pixels.shape[0]):
@@ -89,7 +103,7 @@ def _occupancy(mesh: Mesh, nz: int, ny: int, nx: int, dz: float, dy: float, dx: 
 
 @compiled
 def _crossings(mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: float) -> Crossings:
-    """Every crossing of the pixels' lines with the surface: flat pixel index, z [nm] and sign."""
+    """Return every crossing of the pixels' lines with the surface: flat pixel index, z [nm] and sign."""
     pixels, heights, signs = np.empty(4096, np.int64), np.empty(4096), np.empty(4096)
     count = 0
     for t in range(mesh.shape[0]):
@@ -111,13 +125,13 @@ def _crossings(mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: 
 
 @compiled
 def _seen(vertex: Floats, dy: float, dx: float, y: float, x: float) -> Point:
-    """A vertex as the grid sees it: y, x [pixels], z [nm]."""
+    """Return the coordinates of a vertex in the grid: y, x [pixels], z [nm]."""
     return vertex[1] / dy + y, vertex[2] / dx + x, vertex[0]
 
 
 @compiled
 def _sorted(a: Point, b: Point, c: Point) -> tuple[Point, Point, Point, float]:
-    """A triangle's corners by rising y, and the sign of its crossings if its long edge lies at larger x than others."""
+    """Sort a triangle's corners by y; return them, and the sign of its crossings if its long edge has larger x."""
     sign = 1.0
     if b[0] < a[0]:
         a, b, sign = b, a, -sign
@@ -132,10 +146,10 @@ def _sorted(a: Point, b: Point, c: Point) -> tuple[Point, Point, Point, float]:
 def _fill(
     short: tuple[Point, Point], long: tuple[Point, Point], first: int, last: int, nx: int, sign: float, out: Crossings
 ) -> int:
-    """The crossings of the rows first to last between two edges, their number returned.
+    """Write the crossings of the rows first to last between two edges, and return their number.
 
     A span that runs from the long edge to the short one has the other sign. So where rounding swaps two edges that
-    all but coincide, a sliver of the wrong sign makes up for what its neighbours cover too much.
+    almost coincide, a sliver of the wrong sign cancels the surplus of its neighbours.
     """
     pixels, heights, signs = out
     count = 0
@@ -155,14 +169,14 @@ def _fill(
 
 @compiled
 def _along(edge: tuple[Point, Point], axis: int, i: int) -> float:
-    """A coordinate of an edge (lower end, upper end) in row i. The bound keeps the slope of a level edge finite."""
+    """Return a coordinate of an edge (lower end, upper end) in row i; the bound keeps level edges finite."""
     low, high = edge
     return low[axis] + (i - low[0]) * ((high[axis] - low[axis]) * (1 / max(high[0] - low[0], 1e-200)))
 
 
 @compiled
 def _ceil(place: float, size: int) -> int:
-    """The first pixel at or after a place, within the grid."""
+    """Return the first pixel at or after a position, within the grid."""
     return int(min(max(np.ceil(place), 0.0), float(size)))
 
 

@@ -1,4 +1,4 @@
-"""Bodies to start from, about the origin and all of the same volume as the cube [-1, 1]^3 before they are stretched."""
+"""Basic shapes of particles, about the origin; unstretched, all have the volume of the cube [-1, 1]^3."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -26,45 +26,64 @@ type Kind = Literal[
     "ellipsoid",
 ]
 
-KINDS: tuple[Kind, ...] = get_args(Kind.__value__)  # datasets store a kind as its position: append, never reorder
+KINDS: tuple[Kind, ...] = get_args(Kind.__value__)  # datasets store the position of a kind: append, never reorder
 
 CUBE = 8.0
 GOLDEN = (1 + 5**0.5) / 2
-LEVEL = 3  # an ellipsoid of 1280 triangles: thickness off by 0.4 % of the radius, rms
+LEVEL = 3  # 1280 triangles: the rms error of the thickness is 0.4 % of the radius
 
 
 def solid(kind: Kind, half: ArrayLike) -> Mesh:
-    """A body of one of the `KINDS`, stretched by `half` (z, y, x) [nm].
+    """Return the mesh of a body, stretched.
 
-    Whatever its kind, its volume is that of the cuboid of half edges `half`: one meaning of size for all.
+    Whatever its kind, its volume is that of the cuboid of half edges `half`, so size has one meaning for all kinds.
+
+    Args:
+        kind: one of `KINDS`
+        half: stretch (z, y, x) [nm]
     """
     body = _sphere(LEVEL) if kind == "ellipsoid" else _polyhedron(kind)
     return _stretched(body, half)
 
 
 def cuboid(half: ArrayLike) -> Mesh:
-    """A box of 12 triangles from -half to half (z, y, x) [nm]."""
+    """Return a box of 12 triangles.
+
+    Args:
+        half: half edges (z, y, x) [nm]; the box extends from -half to half
+    """
     return solid("cuboid", half)
 
 
 def ellipsoid(half: ArrayLike, level: int = LEVEL) -> Mesh:
-    """An ellipsoid of the semi-axes `half` (z, y, x) [nm] from 20 * 4**level triangles.
+    """Return an ellipsoid of 20 * 4**level triangles.
 
     Its volume is exactly 4/3 pi z y x: vertices lie a little outside of the true surface, faces a little inside.
+
+    Args:
+        half: semi-axes (z, y, x) [nm]
+        level: number of subdivisions
     """
     return _stretched(_sphere(level), np.asarray(half) * (4 / 3 * np.pi / CUBE) ** (1 / 3))
 
 
 @cache
 def radius(kind: Kind) -> float:
-    """The distance of the farthest vertex of a body of this kind from its middle, at half = (1, 1, 1)."""
+    """Return the distance of the farthest vertex from the middle, at half = (1, 1, 1).
+
+    Args:
+        kind: one of `KINDS`
+    """
     return float(np.sqrt(np.max(np.sum(solid(kind, 1.0) ** 2, axis=-1))))
 
 
 def hull(corners: ArrayLike) -> Mesh:
-    """The convex polyhedron with these corners (corner, coordinate); the origin lies inside.
+    """Return the convex polyhedron with these corners; the origin lies inside.
 
     A face of more than four corners is a fan about its centre, so that no triangle is a sliver.
+
+    Args:
+        corners: (corner, coordinate)
     """
     points = np.asarray(corners, dtype=np.float64)
     triangles: list[NDArray[np.float64]] = []
@@ -78,7 +97,7 @@ def hull(corners: ArrayLike) -> Mesh:
 
 
 def _faces(points: NDArray[np.float64]) -> Iterable[tuple[NDArray[np.float64], list[int]]]:
-    """Outward normal and corners of every face: a plane through three points with no point beyond it."""
+    """Return outward normal and corners of each face: a plane through three points with no point beyond it."""
     tolerance = 1e-9 * float(abs(points).max())
     a, b, c = points[np.array(list(combinations(range(len(points)), 3)))].transpose(1, 0, 2)
     normals = np.cross(b - a, c - a)
@@ -92,7 +111,7 @@ def _faces(points: NDArray[np.float64]) -> Iterable[tuple[NDArray[np.float64], l
 
 
 def _ring(corners: NDArray[np.float64], normal: NDArray[np.float64], names: list[int]) -> list[int]:
-    """The corners of a face in the order that turns about its normal."""
+    """Return the corners of a face in the order that turns about its normal."""
     spokes = corners - corners.mean(0)
     angles = np.arctan2(spokes @ np.cross(normal, spokes[0]), spokes @ spokes[0])
     return [names[k] for k in np.argsort(np.mod(angles + 1e-9, 2 * np.pi))]
@@ -105,7 +124,7 @@ def _polyhedron(kind: Kind) -> Mesh:
 
 @cache
 def _sphere(level: int) -> Mesh:
-    """An icosahedron whose triangles are cut into four, `level` times, with all vertices on one sphere."""
+    """Return an icosahedron subdivided `level` times, with all vertices on one sphere."""
     mesh = hull(CORNERS["icosahedron"])
     for _ in range(level):
         mesh = subdivide(mesh)
@@ -127,12 +146,12 @@ def _signed(z: float, y: float, x: float) -> set[Corner]:
 
 
 def _permuted(z: float, y: float, x: float) -> list[Corner]:
-    """All signs and orders of the coordinates."""
+    """Return the points with all signs and orders of the coordinates."""
     return sorted(set().union(*(_signed(*order) for order in permutations((z, y, x)))))
 
 
 def _cyclic(z: float, y: float, x: float) -> list[Corner]:
-    """All signs and cyclic orders of the coordinates."""
+    """Return the points with all signs and cyclic orders of the coordinates."""
     return sorted(_signed(z, y, x) | _signed(y, x, z) | _signed(x, z, y))
 
 
@@ -141,8 +160,9 @@ def _polygon(sides: int, z: float) -> list[Corner]:
     return [(z, float(np.sin(angle)), float(np.cos(angle))) for angle in angles]
 
 
-# Equal edges, published volumes. Decahedron: the pentagonal bipyramid, five tetrahedra about one edge, as in
-# multiply twinned gold; its edge is 2 sin(36 deg), its height over the pentagon follows from Pythagoras.
+# All edges of a body are equal, and volumes agree with published ones. The decahedron is the pentagonal bipyramid: five
+# tetrahedra about one edge, as in multiply twinned gold. Its edge is 2 sin(36 deg); its height over the pentagon
+# follows from Pythagoras' theorem.
 CORNERS: dict[Kind, list[Corner]] = {
     "cuboid": _permuted(1, 1, 1),
     "tetrahedron": [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)],

@@ -1,6 +1,7 @@
 """The phase within a flat object: gratings and Gaussians, the displacement about defects, or a random field.
 
-Near a Bragg reflection Q the phase of a crystal is Q.u, u the displacement of its lattice. It is a sum of terms:
+Near a Bragg reflection Q the phase of a crystal is Q.u, where u is the displacement of its lattice. It is a sum of
+terms:
 
     grating, gaussian   w sin(2 pi (f.r + t)),  w exp(-|r - r0|^2 / (2 s^2))      (Cherukara et al., Sci. Rep. 8 (2018))
     edge, screw         Q.u of a dislocation along the beam, with Q.b / 2 pi a whole number
@@ -8,15 +9,16 @@ Near a Bragg reflection Q the phase of a crystal is Q.u, u the displacement of i
     field               Gaussian random, of the power (1 + (2 pi l f)^2)^(-slope / 2) up to the frequency 1/l along each
                         axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
 
-Scale: a sum without dislocations is scaled and moved so that its least value within the object is -span/2 and its
-largest span/2; within is where the modulus is at least SUPPORT, on the grid at hand. In the tail of the edge, where the
-modulus is less, it is cut to that; where the modulus is 0, there is no phase, and it is 0.
+Scale: a sum without dislocations is scaled and shifted so that its least value within the object is -span/2 and its
+largest is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the
+edge, where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is
+set to 0.
 
-About a dislocation the phase rises by 2 pi Q.b / 2 pi, and must jump back somewhere: only exp(i phase) is continuous
-there. That would be lost by scaling; so a sum with dislocations is wrapped into -pi..pi, and nothing else.
+Around a dislocation the phase rises by 2 pi times Q.b / 2 pi, and must jump back somewhere; only exp(i phase) is
+continuous there. Scaling would destroy this, so a sum with dislocations is only wrapped into -pi..pi.
 
-Stored lengths are in frame widths (`generators.specimens.planar.frame`). Those of settings are relative to twice the
-`reach`, the width that objects may take; places are relative to the disc about the object.
+Stored lengths are in frame widths (`generators.specimens.planar.frame`). Lengths of settings are relative to twice the
+`reach`, the width that objects may take; positions are relative to the disc about the object.
 """
 
 import math
@@ -37,7 +39,7 @@ from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-CORE = 1e-3  # frame widths: within this of an edge dislocation's line, elasticity ends
+CORE = 1e-3  # frame widths; nearer to the line of an edge dislocation, elasticity does not hold
 
 type Kind = Literal["gratings", "defects", "random", "mixed"]
 type Defect = Literal["edge", "screw", "cylinder", "sphere"]
@@ -51,43 +53,58 @@ def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
 
 
 class Displacement(Settings):
-    """How phases are drawn."""
+    """Settings of random phases."""
 
-    kind: Kind = _setting("gratings", "of what the phase is made: gratings and Gaussians; mixed: any of the others")
+    kind: Kind = _setting(
+        "gratings",
+        "kind of phase; gratings includes Gaussians, defects are dislocations and inclusions; mixed: any kind",
+    )
     weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _setting(
-        (1.0, 1.0, 1.0), "of gratings, defects and random in a mixture, relative to their sum"
+        (1.0, 1.0, 1.0), "relative weights of gratings, defects and random if kind=mixed"
     )
     span: Annotated[Range, within(0, 2 * math.pi)] = between(
-        0.0, 2 * math.pi, "from peak to peak; not of dislocations", "rad"
+        0.0, 2 * math.pi, "peak-to-peak range of the phase; no effect with dislocations", "rad"
     )
     gratings: Annotated[Range, within(0, 16), AfterValidator(whole)] = between(
         1, 4, "number of sine gratings, in random directions"
     )
     gaussians: Annotated[Range, within(0, 16), AfterValidator(whole)] = between(0, 4, "number of Gaussians")
-    weight: Annotated[Range, within(-1, 1)] = between(-1, 1, "of each grating and Gaussian")
-    period: Annotated[Range, within(0.02, 100)] = between(0.2, 1.5, "of a grating", "2 reach")
-    width: Annotated[Range, within(0.01, 100)] = between(0.05, 0.3, "standard deviation of a Gaussian", "2 reach")
+    weight: Annotated[Range, within(-1, 1)] = between(-1, 1, "weight of each grating and Gaussian")
+    period: Annotated[Range, within(0.02, 100)] = between(
+        0.2, 1.5, "period of a grating, relative to the largest width of objects", "2 reach"
+    )
+    width: Annotated[Range, within(0.01, 100)] = between(
+        0.05, 0.3, "standard deviation of a Gaussian, relative to the largest width of objects", "2 reach"
+    )
     place: Annotated[Range, within(0, 2)] = between(
-        0.0, 0.8, "distance of Gaussians and defects from the object's middle, relative to its radius"
+        0.0, 0.8, "distance of Gaussians and defects from the middle of the object, relative to its radius"
     )
     defects: Annotated[Range, within(1, 16), AfterValidator(whole)] = between(
         1, 2, "number of dislocations and inclusions"
     )
     defect_kinds: tuple[Defect, ...] = _setting(
-        ("edge", "screw", "cylinder", "sphere"), "defects, one drawn each time; a name may occur twice", min_length=1
+        ("edge", "screw", "cylinder", "sphere"),
+        "kinds of defects, drawn at random; repeat a name to draw it more often",
+        min_length=1,
     )
     poisson: Annotated[Range, within(-0.9, 0.5)] = between(0.2, 0.45, "Poisson's ratio of the crystal")
     order: Annotated[Range, within(0, 4), AfterValidator(whole)] = between(
-        1, 1, "of a dislocation, Q.b / 2 pi but for its sign"
+        1, 1, "order of a dislocation, Q.b / 2 pi apart from its sign"
     )
     across: Annotated[Range, within(-4, 4)] = between(
-        -1.0, 1.0, "Q.n / 2 pi of an edge dislocation, n as long as b and across it"
+        -1.0, 1.0, "Q.n / 2 pi of an edge dislocation; n is as long as b and perpendicular to it"
     )
-    misfit: Annotated[Range, within(-100, 100)] = between(1.0, 6.0, "Q.u at the rim of an inclusion, along Q", "rad")
-    radius: Annotated[Range, within(0.01, 1)] = between(0.04, 0.15, "of an inclusion", "2 reach")
-    correlation: Annotated[Range, within(0.02, 10)] = between(0.1, 0.3, "length l of a random field", "2 reach")
+    misfit: Annotated[Range, within(-100, 100)] = between(
+        1.0, 6.0, "phase Q.u at the rim of an inclusion, in the direction of Q", "rad"
+    )
+    radius: Annotated[Range, within(0.01, 1)] = between(
+        0.04, 0.15, "radius of an inclusion, relative to the largest width of objects", "2 reach"
+    )
+    correlation: Annotated[Range, within(0.02, 10)] = between(
+        0.1, 0.3, "correlation length l of a random field, relative to the largest width of objects", "2 reach"
+    )
     slope: Annotated[Range, within(0, 20)] = between(
-        3.0, 6.0, "of a random field: its power falls as f^-slope beyond 1 / (2 pi l)"
+        3.0, 6.0, "exponent of a random field, whose power falls as f^-slope beyond 1 / (2 pi l)"
     )
 
     @model_validator(mode="after")
@@ -99,9 +116,10 @@ class Displacement(Settings):
 
 @dataclass(frozen=True, slots=True)
 class DrawnDisplacement:
-    """A phase, drawn: numbers that float32 holds exactly, and the seed of a random field.
+    """A drawn phase: numbers that float32 holds exactly, and the seed of a random field.
 
-    What each means: `schemas.fields.displacements`, which stores them as `displacement_<name>`. Rows not used are 0.
+    Meaning of each number: `schemas.fields.displacements`, which stores them as `displacement_<name>`. Unused rows are
+    0.
     """
 
     kind: int
@@ -113,12 +131,16 @@ class DrawnDisplacement:
 
     @property
     def dislocated(self) -> bool:
-        """Whether a term is a dislocation, so that the phase has more than one value."""
+        """True if a term is a dislocation, so that the phase is not single-valued."""
         return any(TERMS[kind] in ("edge", "screw") for kind in self.term_kind[: self.terms])
 
 
 def sizes(displacement: Displacement) -> dict[str, int]:
-    """Lengths of the dimensions of a displacement's columns: as many rows as the recipe may need."""
+    """Return the lengths of the dimensions of a displacement's columns: as many rows as the recipe may need.
+
+    Args:
+        displacement: the settings
+    """
     most = {
         "gratings": int(displacement.gratings.high + displacement.gaussians.high),
         "defects": int(displacement.defects.high),
@@ -128,9 +150,15 @@ def sizes(displacement: Displacement) -> dict[str, int]:
 
 
 def draw(displacement: Displacement, rng: np.random.Generator, reach: float, disc: Disc) -> DrawnDisplacement:
-    """A phase for an object within `reach` of the origin, in a disc (y, x, radius) [frame width].
+    """Draw the phase of an object.
 
-    Always consumes 9 + 4 (gratings.high + gaussians.high) + 9 defects.high numbers of `rng`, whatever comes out.
+    Every call consumes 9 + 4 (gratings.high + gaussians.high) + 9 defects.high random numbers, whatever the result.
+
+    Args:
+        displacement: the settings
+        rng: random numbers
+        reach: largest distance of the object from the origin [frame width]
+        disc: middle (y, x) and radius of the disc about the object [frame width]
     """
     kind = choose(KINDS, displacement.kind, displacement.weights, rng)
     span = displacement.span.draw(rng)
@@ -153,7 +181,12 @@ def draw(displacement: Displacement, rng: np.random.Generator, reach: float, dis
 
 
 def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The phase (y, x) [rad] within an object of this modulus (y, x), which fills the frame; 0 where that is 0."""
+    """Return the phase (y, x) [rad] within an object; 0 where its modulus is 0.
+
+    Args:
+        drawn: the phase
+        modulus: modulus of the object (y, x), which fills the frame
+    """
     n_y, n_x = modulus.shape
     values = field(drawn, n_y, n_x)
     if drawn.dislocated:
@@ -166,7 +199,13 @@ def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np
 
 
 def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
-    """The sum of the terms (y, x), neither scaled nor wrapped, at the pixel centres of the frame: float64."""
+    """Return the sum of the terms (y, x) [rad], neither scaled nor wrapped, at the pixel centres of the frame, float64.
+
+    Args:
+        drawn: the phase
+        n_y: number of rows
+        n_x: number of columns
+    """
     y, x = places(n_y)[:, None], places(n_x)
     out = np.zeros((n_y, n_x))
     for kind, numbers in zip(drawn.term_kind[: drawn.terms], drawn.term, strict=False):
@@ -178,7 +217,7 @@ def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
 
 
 def _scaled(values: Floats, inside: Floats, span: float) -> Floats:
-    """From -span/2 to span/2 over the values inside; others are cut to that."""
+    """Scale values to -span/2..span/2 over the values inside; the others are cut to that."""
     low, high = inside.min(), inside.max()
     if high == low:
         return np.zeros_like(values)
@@ -192,13 +231,13 @@ def _wrapped(values: Floats) -> Floats:
 
 
 def _row(numbers: Numbers) -> Numbers:
-    """The numbers of a term, as float32 stores them; those not used are 0."""
+    """Return the numbers of a term, rounded to float32; unused ones are 0."""
     row: Numbers = stored(*numbers, *(0.0,) * (NUMBERS - len(numbers)))
     return row
 
 
 def _gratings(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
-    """Always consumes 2 + 4 (gratings.high + gaussians.high) numbers of `rng`."""
+    """Draw gratings and Gaussians; consumes 2 + 4 (gratings.high + gaussians.high) random numbers."""
     gratings, gaussians = count(settings.gratings, rng), count(settings.gaussians, rng)
     waves = [_grating(settings, rng, unit) for _ in range(int(settings.gratings.high))]
     hills = [_gaussian(settings, rng, unit, disc) for _ in range(int(settings.gaussians.high))]
@@ -215,7 +254,7 @@ def _gaussian(settings: Displacement, rng: np.random.Generator, unit: float, dis
 
 
 def _defects(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
-    """Always consumes 2 + 9 defects.high numbers of `rng`. One crystal: one Poisson's ratio."""
+    """Draw defects of one crystal, so of one Poisson's ratio; consumes 2 + 9 defects.high random numbers."""
     number, poisson = count(settings.defects, rng), settings.poisson.draw(rng)
     return [_defect(settings, rng, unit, disc, poisson) for _ in range(int(settings.defects.high))][:number]
 
@@ -238,18 +277,18 @@ def _random(settings: Displacement, rng: np.random.Generator, unit: float) -> li
 
 
 def _place(settings: Displacement, rng: np.random.Generator, disc: Disc) -> tuple[float, float]:
-    """In a random direction from the object's middle."""
+    """Draw a position in a random direction from the middle of the object."""
     distance, angle = disc[2] * settings.place.draw(rng), _angle(rng)
     return disc[0] + distance * math.sin(angle), disc[1] + distance * math.cos(angle)
 
 
 def _angle(rng: np.random.Generator) -> float:
-    """From +x towards +y [rad]."""
+    """Draw an angle from +x towards +y [rad]."""
     return 2 * math.pi * float(rng.random())
 
 
 def _turned(y: Floats, x: Floats, angle: float) -> tuple[Floats, Floats]:
-    """Coordinates across and along a direction, of points whose coordinates along y and x are given."""
+    """Return the coordinates across and along a direction, of points given by their y and x."""
     sine, cosine = math.sin(angle), math.cos(angle)
     return cosine * y - sine * x, sine * y + cosine * x
 
@@ -297,7 +336,7 @@ _VALUES: Mapping[str, Callable[..., Floats]] = {
 
 
 def _field(seed: int, numbers: Numbers, shape: tuple[int, int]) -> Floats:
-    """Periodic over the frame. With a slope above 2, what is left out is about 40^(1 - slope / 2) of the variance."""
+    """Return a field periodic over the frame. A slope above 2 leaves out about 40^(1 - slope / 2) of the variance."""
     weight, correlation, slope, *_ = numbers
     ky, kx = random_field.waves(math.ceil(1 / correlation))
     fy, fx = ky.astype(float), kx.astype(float)

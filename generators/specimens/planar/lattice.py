@@ -2,16 +2,16 @@
 
     V_z(r) = sum over atoms j, Gaussians k:  S_k / (2 pi w_k^2) exp(-|r - r_j|^2 / (2 w_k^2)),   phase = sigma V_z
 
-Sites n1 a1 + n2 a2 (+ (a1 + a2) / 3), |a1| = |a2| = a, 60 degrees apart; a1 is turned from x towards y. So the spots of
-first order lie at |g| = 2 / (sqrt(3) a), 30 degrees off a1. A sheet is a crystal of one or more layers in its natural
-stacking (graphene AB; hBN AA', boron on nitrogen); each sheet has a rotation and a shift of its own.
+Sites lie at n1 a1 + n2 a2 (+ (a1 + a2) / 3), with |a1| = |a2| = a, 60 degrees apart; a1 is turned from x towards y. So
+the spots of first order lie at |g| = 2 / (sqrt(3) a), 30 degrees off a1. A sheet is a crystal of one or more layers in
+its natural stacking (graphene AB; hBN AA', boron on nitrogen). Each sheet has a rotation and a shift of its own.
 
 Strengths S_k [V nm^3] and widths w_k [nm, standard deviations] are fitted to the scattering factors of neutral atoms by
-Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, at frequencies g = 2 s up to 20 1/nm. There they are within
-1.5 % (boron), 1.1 % (carbon) and 0.6 % (nitrogen) of the authors' Gaussians for s up to 2 1/angstrom, and within 2.7 %,
-1.4 % and 1.2 % of those for s up to 6 1/angstrom, for the two sets differ. Beyond 20 1/nm atoms scatter too little: by
-12 % to 19 % at 25 1/nm, 36 % to 45 % at 30 1/nm and four fifths at 40 1/nm. Vibration adds to the widths in quadrature.
-Lattices have no border: every grid shows its points exactly, of the same atoms.
+Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, at frequencies g = 2 s up to 20 1/nm. In this range they are
+within 1.5 % (boron), 1.1 % (carbon) and 0.6 % (nitrogen) of the authors' Gaussians for s up to 2 1/angstrom, and within
+2.7 %, 1.4 % and 1.2 % of their Gaussians for s up to 6 1/angstrom; the two sets differ. Beyond 20 1/nm atoms scatter
+too little: by 12 % to 19 % at 25 1/nm, 36 % to 45 % at 30 1/nm and four fifths at 40 1/nm. Vibration adds to the widths
+in quadrature. Lattices have no border, and every grid shows the values at its points exactly, from the same atoms.
 """
 
 from collections.abc import Iterator
@@ -29,16 +29,16 @@ from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-REACH = 5.0  # widths, beyond which a Gaussian is left out: 4e-6 of its height
-MOST = 20_000_000  # atoms in a field: some seconds
-GAUSSIANS = {  # of each atom: strength [V nm^3] and width [nm]
+REACH = 5.0  # widths beyond which a Gaussian is left out, at 4e-6 of its height
+MOST = 20_000_000  # most atoms in a field; these take some seconds
+GAUSSIANS = {  # strength [V nm^3] and width [nm], for each atom
     "B": ((0.01302, 0.01145), (0.04656, 0.03232), (0.07262, 0.06371)),
     "C": ((0.01451, 0.01107), (0.04792, 0.02968), (0.05670, 0.05754)),
     "N": ((0.01656, 0.01092), (0.04735, 0.02805), (0.04154, 0.05291)),
 }
 
 type Pair = tuple[float, float]
-type Box = tuple[Pair, Pair]  # y and x: from, to [nm]
+type Box = tuple[Pair, Pair]  # limits (from, to) along y and x [nm]
 type Floats = NDArray[np.float64]
 type Whole = NDArray[np.int64]
 type Name = Literal["graphene", "hbn"]
@@ -46,11 +46,11 @@ type Name = Literal["graphene", "hbn"]
 
 @dataclass(frozen=True)
 class Crystal:
-    """Lattice constant [nm], the atoms on its two kinds of sites, and what every second layer changes."""
+    """Lattice constant, atoms and stacking of a crystal."""
 
-    constant: float
-    atoms: tuple[str, str]
-    change: Literal["shifted", "swapped"]
+    constant: float  # a [nm]
+    atoms: tuple[str, str]  # on the two kinds of sites
+    change: Literal["shifted", "swapped"]  # of every second layer
 
 
 CRYSTALS: dict[Name, Crystal] = {
@@ -60,25 +60,29 @@ CRYSTALS: dict[Name, Crystal] = {
 
 
 class Lattice(Settings):
-    """How lattices are drawn."""
+    """Settings of random lattices."""
 
-    crystal: Name = Field("hbn", **setting("what the sheets are of"))
-    sheets: Annotated[Range, within(1, 8), AfterValidator(whole)] = between(1, 2, "number of crystals on one another")
-    layers: Annotated[Range, within(1, 255), AfterValidator(whole)] = between(1, 1, "number of layers of each sheet")
-    orientation: Annotated[Range, within()] = between(0.0, 2 * pi, "of the first sheet's a1, from x towards y", "rad")
-    twist: Annotated[Range, within()] = between(0.0, pi / 3, "of each sheet against the one before", "rad")
-    stretch: Annotated[Range, within(0.5, 2)] = between(1.0, 1.0, "of the lattice constant, relative to the crystal's")
-    vibration: Annotated[Range, within(0, 0.1)] = between(
-        0.005, 0.01, "standard deviation of an atom's place along one axis, and of all else that blurs it", "nm"
+    crystal: Name = Field("hbn", **setting("crystal of the sheets"))
+    sheets: Annotated[Range, within(1, 8), AfterValidator(whole)] = between(
+        1, 2, "number of sheets on top of one another"
     )
-    vacancies: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "part of the atoms that are missing")
+    layers: Annotated[Range, within(1, 255), AfterValidator(whole)] = between(1, 1, "number of layers of each sheet")
+    orientation: Annotated[Range, within()] = between(
+        0.0, 2 * pi, "angle of lattice vector a1 of the first sheet, from x towards y", "rad"
+    )
+    twist: Annotated[Range, within()] = between(0.0, pi / 3, "rotation of each sheet against the one before", "rad")
+    stretch: Annotated[Range, within(0.5, 2)] = between(1.0, 1.0, "lattice constant, relative to that of the crystal")
+    vibration: Annotated[Range, within(0, 0.1)] = between(
+        0.005, 0.01, "standard deviation of an atom's position along one axis, including any other blur", "nm"
+    )
+    vacancies: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "fraction of the atoms that are missing")
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnLattice:
     """A drawn lattice: numbers that float32 holds exactly, and a seed for its vacancies (`schemas.fields.lattices`).
 
-    Sheets that are not there have no layers.
+    Absent sheets have no layers.
     """
 
     crystal: Name
@@ -93,12 +97,24 @@ class DrawnLattice:
 
 
 def sizes(lattice: Lattice) -> dict[str, int]:
-    """Lengths of the dimensions of the columns."""
+    """Return the lengths of the dimensions of the columns.
+
+    Args:
+        lattice: the settings
+    """
     return {"sheet": int(lattice.sheets.high)}
 
 
 def check(lattice: Lattice, field_of_view: Pair) -> None:
-    """ValueError if a field of view (y, x) [nm] would hold more atoms than can be summed."""
+    """Refuse a field of view that would hold more atoms than can be summed.
+
+    Args:
+        lattice: the settings
+        field_of_view: (y, x) [nm]
+
+    Raises:
+        ValueError: there would be more than MOST atoms
+    """
     a = CRYSTALS[lattice.crystal].constant * lattice.stretch.low
     atoms = field_of_view[0] * field_of_view[1] * density(a) * lattice.sheets.high * lattice.layers.high
     if atoms > MOST:
@@ -109,12 +125,21 @@ def check(lattice: Lattice, field_of_view: Pair) -> None:
 
 
 def density(constant: float) -> float:
-    """Atoms per area of one layer [1/nm^2]: two in a cell of sqrt(3)/2 a^2. constant: a [nm]."""
+    """Number of atoms per area of one layer [1/nm^2]: two in a cell of sqrt(3)/2 a^2.
+
+    Args:
+        constant: a [nm]
+    """
     return 4 / (sqrt(3) * constant**2)
 
 
 def draw(lattice: Lattice, rng: np.random.Generator) -> DrawnLattice:
-    """A lattice. Always consumes as many numbers of `rng` for as many sheets at most."""
+    """Draw a lattice. Calls with the same largest number of sheets consume the same number of random numbers.
+
+    Args:
+        lattice: the settings
+        rng: random numbers
+    """
     crystal = CRYSTALS[lattice.crystal]
     settings = (lattice.stretch, lattice.vibration, lattice.vacancies)
     stretch, vibration, vacancies = (setting.draw(rng) for setting in settings)
@@ -135,23 +160,33 @@ def draw(lattice: Lattice, rng: np.random.Generator) -> DrawnLattice:
 
 
 def phase(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, voltage: float) -> NDArray[np.float32]:
-    """Phase sigma V_z [rad] at each pixel centre, (y, x). voltage: accelerating voltage [V]; others as `projected`."""
+    """Return the phase sigma V_z [rad] at each pixel centre, (y, x) float32.
+
+    Args:
+        lattice: the lattice
+        shape: pixels (y, x)
+        sampling: (y, x) [nm]
+        voltage: accelerating voltage [V]
+    """
     out: NDArray[np.float32] = (interaction(voltage) * projected(lattice, shape, sampling)).astype(np.float32)
     return out
 
 
 def projected(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, *, origin: Pair | None = None) -> Floats:
-    """Projected potential V_z [V nm] at each pixel centre, (y, x).
+    """Return the projected potential V_z [V nm] at each pixel centre, (y, x).
 
-    shape, sampling [nm]: of the grid (y, x). origin: fractional index of the pixel where shifts start; N//2 unless said
-    otherwise.
+    Values are those at points, not means over pixels, so structure finer than two pixels is aliased to slower waves. An
+    aliased wave scatters as many electrons into the pattern as the true wave scatters beyond the detector. Example: two
+    twisted layers of hBN (vibration 0.0075 nm, 34.6 mrad, 80 kV, 32x32 pixels of 0.0285 nm) are compared with a field 8
+    times finer, cut to the same detector. The whole pattern differs by 0.3 % (sum of the differences), its dark field,
+    0.0015 of all electrons, by 23 %, and beyond 13 pixels by 55 %; 1e-4 of all electrons are aliased. The dark field
+    differs by 7 % at 0.02 nm, 2 % at 0.01 nm, and by 6 % at 0.0285 nm with a vibration of 0.03 nm.
 
-    Points, not means over pixels: what is finer than two pixels comes in again as slower waves, and of electrons that
-    scatter beyond the detector, the pattern of such a wave shows as many, within. Two twisted layers of hBN (vibration
-    0.0075 nm, 34.6 mrad, 80 kV, 32x32 pixels of 0.0285 nm) against a field 8 times finer, cut to the same detector: the
-    whole pattern differs by 0.3 % (sum of the differences), its dark field, 0.0015 of all electrons, by 23 %, and
-    beyond 13 pixels by 55 %; 1e-4 of all have come back in. The dark field differs by 7 % at 0.02 nm, 2 % at 0.01 nm,
-    and by 6 % at 0.0285 nm with a vibration of 0.03 nm.
+    Args:
+        lattice: the lattice
+        shape: pixels (y, x)
+        sampling: (y, x) [nm]
+        origin: fractional index of the pixel from which shifts count; N//2 if None
     """
     centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     out = np.zeros(shape)
@@ -162,7 +197,7 @@ def projected(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, *, 
 
 
 def _margin(lattice: DrawnLattice) -> float:
-    """How far outside the field an atom may lie and still be seen [nm]."""
+    """Return the distance outside the field up to which an atom is still visible in it [nm]."""
     widest = max(width for atom in CRYSTALS[lattice.crystal].atoms for _, width in GAUSSIANS[atom])
     return REACH * hypot(widest, lattice.vibration)
 
@@ -173,7 +208,15 @@ def _box(shape: tuple[int, int], sampling: Pair, origin: Pair, margin: float) ->
 
 
 def atoms(lattice: DrawnLattice, box: Box) -> Iterator[tuple[str, Floats]]:
-    """The atoms in a box, layer by layer and site by site: their name and their places (atom, (y, x)) [nm]."""
+    """Yield the atoms in a box, layer by layer and site by site.
+
+    Args:
+        lattice: the lattice
+        box: limits along y and x [nm]
+
+    Yields:
+        pairs of the element and the positions (atom, (y, x)) [nm]
+    """
     crystal = CRYSTALS[lattice.crystal]
     for sheet, layers in enumerate(lattice.layers):
         basis = _basis(lattice.constant, lattice.rotation[sheet])
@@ -190,13 +233,13 @@ def atoms(lattice: DrawnLattice, box: Box) -> Iterator[tuple[str, Floats]]:
 
 
 def _basis(constant: float, rotation: float) -> Floats:
-    """a1 and a2, in rows (y, x) [nm]."""
+    """Return a1 and a2, in rows (y, x) [nm]."""
     angles = rotation + np.array([0.0, pi / 3])
     return constant * np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
 
 def _sites(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Whole, Whole], Floats]:
-    """The cells (n1, n2) whose site lies in a box, and the places of the sites (site, (y, x)) [nm]."""
+    """Return the cells (n1, n2) whose site lies in a box, and the positions of the sites (site, (y, x)) [nm]."""
     corners = np.array([(y, x) for y in box[0] for x in box[1]])
     cells = (corners - start) @ np.linalg.inv(basis)
     low, high = np.floor(cells.min(axis=0)).astype(int), np.ceil(cells.max(axis=0)).astype(int)
@@ -207,7 +250,7 @@ def _sites(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Whole, Whole],
 
 
 def _number(seed: int, sheet: int, layer: int, site: int, n1: Whole, n2: Whole) -> Floats:
-    """A number in [0, 1) for each atom, whatever the field: splitmix64 over what says which atom it is."""
+    """Return a number in [0, 1) for each atom, whatever the field: splitmix64 over the identity of the atom."""
     mixed = np.full(n1.shape, seed, np.uint64)
     for part in (sheet, layer, site, n1, n2):
         mixed = (mixed ^ np.asarray(part, np.int64).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
@@ -222,7 +265,18 @@ def _number(seed: int, sheet: int, layer: int, site: int, n1: Whole, n2: Whole) 
 def add_gaussians(
     out: Floats, places: Floats, strength: float, width: float, dy: float, dx: float, oy: float, ox: float
 ) -> None:
-    """Add to each pixel the Gaussians of an integral `strength` about places (place, (y, x)), up to REACH widths."""
+    """Add the Gaussians of atoms to each pixel, up to REACH widths.
+
+    Args:
+        out: image (y, x), changed in place
+        places: positions (atom, (y, x)) [nm]
+        strength: integral of a Gaussian [V nm^3]
+        width: standard deviation [nm]
+        dy: height of a pixel [nm]
+        dx: width of a pixel [nm]
+        oy: fractional row of the origin
+        ox: fractional column of the origin
+    """
     peak, rate, reach = strength / (2 * np.pi * width**2), -1 / (2 * width**2), REACH * width
     ny, nx = out.shape
     row = np.empty(nx)

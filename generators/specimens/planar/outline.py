@@ -2,16 +2,15 @@
 
     modulus = 1/2 (1 + erf(d / (sqrt(2) w)))
 
-d: the distance from the outline, positive within; w, the edge: a standard deviation. It is what a Gaussian of that
-width makes of a straight outline; at corners, a blurred object is rounder. With w = 0 a pixel is 1 if its centre lies
-within the outline, else 0. Farther than SOFT w from the outline, where 3e-5 are left, it is 0 or 1: so an object ends,
-and fits into a circle, that of the radius `reach`, with its edge.
+d is the distance from the outline, positive inside; w, the edge, is a standard deviation. This is a straight outline
+blurred by a Gaussian of that width; at corners, a blurred object would be rounder. With w = 0 a pixel is 1 if its
+centre lies inside the outline, else 0. Farther than SOFT w from the outline, where 3e-5 are left, the modulus is set to
+0 or 1. So an object has an end, and fits with its edge into a circle of the radius `reach`.
 
-Lengths are in frame widths (`generators.specimens.planar.frame`), but for settings: relative to the room that reach and
-edge
-leave. So a recipe survives another size of the image, and objects that take half the frame for oversampled patterns.
+Lengths are in frame widths (`generators.specimens.planar.frame`). Settings are relative to the room that reach and edge
+leave, so a recipe works for any size of the image, and for objects that take half the frame for oversampled patterns.
 
-`hull` is the object of Cherukara, Nashed and Harder, Sci. Rep. 8 (2018) 16520 (who do not say how many points).
+`hull` is the object of Cherukara, Nashed and Harder, Sci. Rep. 8 (2018) 16520, who do not state the number of points.
 """
 
 import math
@@ -33,12 +32,12 @@ from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-SOFT = 4  # edges away from the outline, the modulus is 0 or 1 but for 3e-5
-ROUNDED = 1 - 1e-6  # of the room: what is left when float32 rounds a corner outwards
-AGAIN = 20  # hulls that are drawn, at most, in place of one that is too narrow
-BITE = 5  # corners of a bite, at most, besides the two that make it one
+SOFT = 4  # distance from the outline, in units of the edge, where the modulus is 0 or 1 except for 3e-5
+ROUNDED = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
+AGAIN = 20  # most hulls that are drawn in place of one that is too narrow
+BITE = 5  # most corners of a bite, besides the innermost and the outermost one
 FOLDS = (3, 4, 6)  # symmetries of crystals in the plane
-MOST = 2 * max(FOLDS)  # facets
+MOST = 2 * max(FOLDS)  # most facets
 
 type Kind = Literal["hull", "bitten", "faceted", "mixed"]
 type Corners = tuple[Point, ...]
@@ -49,37 +48,43 @@ def _setting(default: Any, about: str, unit: str = "1") -> Any:
 
 
 class Outline(Settings):
-    """How outlines are drawn."""
+    """Settings of random outlines."""
 
-    kind: Kind = _setting("hull", "of random points; bitten: less another such hull; faceted: Wulff shape; mixed: any")
+    kind: Kind = _setting(
+        "hull",
+        "shape; hull: of random points; bitten: a hull with a bite taken off; faceted: Wulff shape; mixed: any kind",
+    )
     weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _setting(
-        (1.0, 1.0, 1.0), "of hull, bitten and faceted in a mixture, relative to their sum"
+        (1.0, 1.0, 1.0), "relative weights of hull, bitten and faceted if kind=mixed"
     )
     size: Annotated[Range, within(0.05, 1)] = between(
-        0.5, 1.0, "radius of the disc in which points lie, and of the farthest corner of facets", "room"
+        0.5,
+        1.0,
+        "radius of the disc that holds the points, or of the farthest corner of facets; 1: all the room",
+        "room",
     )
     points: Annotated[Range, within(3, 64), AfterValidator(whole)] = between(
-        5, 20, "number of points, uniform in the disc, of which a hull is taken"
+        5, 20, "number of points of a hull, uniform in the disc"
     )
     aspect: Annotated[Range, within(0.05, 1)] = between(
-        0.5, 1.0, "how much narrower the disc is along an axis, in a random direction"
+        0.5, 1.0, "ratio of the axes of the disc, which is narrowed in a random direction"
     )
     bite: Annotated[Range, within(0.05, 0.95)] = between(
-        0.4, 0.9, "depth of a bite, relative to the way from outline to middle"
+        0.4, 0.9, "depth of a bite, relative to the distance from outline to middle"
     )
     regular: Annotated[float, within(0, 1)] = _setting(
-        0.5, "share of faceted shapes with the symmetry of their crystal; others have grown unequally"
+        0.5, "fraction of faceted shapes with the symmetry of their crystal; the others have unequal facets"
     )
     facet: Annotated[Range, within(0.2, 1)] = between(
-        0.7, 1.0, "distance of a facet from the middle, relative to others"
+        0.7, 1.0, "distance of a facet from the middle, relative to other facets"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnOutline:
-    """An outline, drawn: numbers that float32 holds exactly. The body is convex, and so is what is bitten off it.
+    """A drawn outline: numbers that float32 holds exactly. The body is convex, and so is the bite taken off it.
 
-    What each means: `schemas.fields.outlines`, which stores them as `outline_<name>`. Rows that are not used are 0.
+    Meaning of each number: `schemas.fields.outlines`, which stores them as `outline_<name>`. Unused rows are 0.
     """
 
     kind: int
@@ -90,25 +95,34 @@ class DrawnOutline:
 
     @property
     def body(self) -> Floats:
-        """The polygon, before the bite."""
+        """Polygon of the body, before the bite."""
         return np.array(self.corner[: self.corners])
 
     @property
     def bite(self) -> Floats:
-        """The polygon that is taken off it, which may have no corners."""
+        """Polygon that is taken off the body; it may have no corners."""
         return np.array(self.bite_corner[: self.bite_corners]).reshape(-1, 2)
 
 
 def sizes(outline: Outline) -> dict[str, int]:
-    """Lengths of the dimensions of an outline's columns: as many rows as the recipe may need."""
+    """Return the lengths of the dimensions of an outline's columns: as many rows as the recipe may need.
+
+    Args:
+        outline: the settings
+    """
     scattered, faceted = int(outline.points.high), outline.kind in ("faceted", "mixed")
     return {"corner": max(scattered, MOST) if faceted else scattered, "bite_corner": BITE + 2, "coordinate": 2}
 
 
 def room(reach: float, edge: float) -> float:
-    """How far from the origin corners may lie, so that an object ends within `reach` [frame width], edge and all.
+    """Return the largest distance [frame width] of corners from the origin at which an object ends within `reach`.
 
-    reach: 1/2 for objects that may take the frame, 1/4 for half of it. edge: w. ValueError if the edge is too wide.
+    Args:
+        reach: 1/2 for objects that may take the frame, 1/4 for half of it [frame width]
+        edge: w [frame width]
+
+    Raises:
+        ValueError: the edge is too wide
     """
     if not 0 <= 2 * SOFT * edge <= reach:
         raise ValueError(
@@ -119,10 +133,21 @@ def room(reach: float, edge: float) -> float:
 
 
 def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, narrowest: float = 0.0) -> DrawnOutline:
-    """An outline for objects that end within `reach` with their `edge`, see `room`.
+    """Draw an outline for objects that end within `reach` with their `edge`, see `room`.
 
-    A hull narrower than `narrowest` [frame width] is drawn again; if all are (the disc may be too small), the widest is
-    taken. Consumes 26 + 2 points.high numbers of `rng`, whatever comes out, then 2 points.high for each hull more.
+    A hull narrower than `narrowest` is drawn again. If all of them are too narrow, because the disc may be too small,
+    the widest is taken. Every call consumes 26 + 2 points.high random numbers, and 2 points.high more for each further
+    hull.
+
+    Args:
+        outline: the settings
+        rng: random numbers
+        reach: [frame width]
+        edge: w [frame width]
+        narrowest: least width of a hull [frame width]
+
+    Raises:
+        ValueError: the edge is too wide
     """
     kind = choose(KINDS, outline.kind, outline.weights, rng)
     size = room(reach, edge) * outline.size.draw(rng)
@@ -148,7 +173,14 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, 
 
 
 def render(drawn: DrawnOutline, n_y: int, n_x: int, edge: float) -> NDArray[np.float32]:
-    """The modulus (y, x) of the object, 0..1, at the pixel centres of the frame. edge: w [frame width]."""
+    """Return the modulus (y, x) of the object, 0..1, at the pixel centres of the frame.
+
+    Args:
+        drawn: the outline
+        n_y: number of rows
+        n_x: number of columns
+        edge: w [frame width]
+    """
     body, out = drawn.body, np.zeros((n_y, n_x), np.float32)
     rows, columns = (_span(body[:, axis], places(n), SOFT * edge) for axis, n in enumerate((n_y, n_x)))
     distance = signed_distance(body, drawn.bite, places(n_y)[rows], places(n_x)[columns])
@@ -157,13 +189,18 @@ def render(drawn: DrawnOutline, n_y: int, n_x: int, edge: float) -> NDArray[np.f
 
 
 def _span(corners: Floats, centres: Floats, margin: float) -> slice:
-    """The pixels of an axis that may be met: elsewhere the modulus is 0, and no distance has to be known."""
+    """Return the pixels of an axis that the object may meet; elsewhere the modulus is 0 and needs no distance."""
     first, last = np.searchsorted(centres, (corners.min() - margin, corners.max() + margin))
     return slice(int(first), int(last) + 1)
 
 
 def profile(distance: Floats, edge: float) -> NDArray[np.float32]:
-    """The modulus at distances from the outline, positive within; both in one unit."""
+    """Return the modulus at distances from the outline.
+
+    Args:
+        distance: positive inside
+        edge: w, in the same unit
+    """
     out = (distance >= 0).astype(np.float32)
     soft = abs(distance) < SOFT * edge
     out[soft] = (1 + erf(distance[soft] / (math.sqrt(2) * edge))) / 2
@@ -171,19 +208,23 @@ def profile(distance: Floats, edge: float) -> NDArray[np.float32]:
 
 
 def disc(drawn: DrawnOutline) -> tuple[float, float, float]:
-    """The middle (y, x) of the box about an outline, and the radius of the disc about that: half the longer side."""
+    """Return the middle (y, x) of the box about an outline, and the radius of the disc about it: half the longer side.
+
+    Args:
+        drawn: the outline
+    """
     low, high = drawn.body.min(axis=0), drawn.body.max(axis=0)
     middle: list[float] = ((low + high) / 2).tolist()
     return middle[0], middle[1], float(np.max(high - low)) / 2
 
 
 def _hull(points: list[Point]) -> list[Point]:
-    """The hull of the points as float32 stores them, so that rounding leaves it convex."""
+    """Return the hull of the points after rounding to float32, so that rounding cannot make it concave."""
     return hull([stored(*point) for point in points])
 
 
 def _wide(hulls: Iterable[list[Point]], least: float) -> list[Point]:
-    """The first hull that is wide enough, or the widest of all."""
+    """Return the first hull that is wide enough, or the widest of all."""
     widest: list[Point] = []
     for corners in hulls:
         widest = max(widest, corners, key=width)
@@ -197,22 +238,23 @@ def _padded(corners: list[Point], most: int) -> Corners:
 
 
 def _scattered(u: float, v: float, size: float, aspect: float, turn: float) -> Point:
-    """A point uniform in an ellipse, from two numbers uniform in [0, 1)."""
+    """Return a point uniform in an ellipse, from two numbers uniform in [0, 1)."""
     radius, angle = size * math.sqrt(u), 2 * math.pi * v
     return _turned(aspect * radius * math.sin(angle), radius * math.cos(angle), turn)
 
 
 def _turned(y: float, x: float, angle: float) -> Point:
-    """A point turned about the origin, from +x towards +y."""
+    """Return a point turned about the origin, from +x towards +y."""
     sine, cosine = math.sin(angle), math.cos(angle)
     return cosine * y + sine * x, cosine * x - sine * y
 
 
 def _bite(body: list[Point], where: float, depth: float, turns: list[float]) -> list[Point]:
-    """A convex polygon to take off a body: it opens outwards, and leaves a corner that points into the body.
+    """Return a convex polygon to take off a body: it opens outwards, and leaves a corner that points into the body.
 
-    Its corners lie on a circle about a place on the outline, among them the innermost and the outermost point. The
-    body's middle lies beyond the tangent at the innermost one: so that one is within, and some of the body is left.
+    Its corners lie on a circle about a place on the outline; among them are the innermost and the outermost point. The
+    middle of the body lies beyond the tangent at the innermost point. So that point is inside, and some of the body is
+    left.
     """
     middle_y, middle_x = (sum(values) / len(body) for values in zip(*body, strict=True))
     y, x = _along(body, where)
@@ -222,7 +264,7 @@ def _bite(body: list[Point], where: float, depth: float, turns: list[float]) -> 
 
 
 def _along(body: list[Point], where: float) -> Point:
-    """The place on a polygon's outline at a share of its length from the first corner."""
+    """Return the place on a polygon's outline at a share of its length from the first corner."""
     lines = list(zip(body, body[1:] + body[:1], strict=True))
     lengths = [math.dist(*line) for line in lines]
     ends = list(accumulate(lengths))
@@ -233,9 +275,9 @@ def _along(body: list[Point], where: float) -> Point:
 
 
 def _facets(outline: Outline, rng: np.random.Generator) -> list[float]:
-    """Distances of the facets, in equal steps of angle: two families by turns, as many facets each as the symmetry.
+    """Return the distances of the facets in equal steps of angle.
 
-    Always consumes 2 + MOST numbers of `rng`.
+    Two families alternate, each with as many facets as the symmetry. Every call consumes 2 + MOST random numbers.
     """
     fold = FOLDS[int(len(FOLDS) * rng.random())]
     regular = rng.random() < outline.regular
@@ -245,9 +287,10 @@ def _facets(outline: Outline, rng: np.random.Generator) -> list[float]:
 
 
 def _faceted(distances: list[float], size: float, turn: float) -> list[Point]:
-    """The points n_k . p <= h_k for all facets (G. Wulff, Z. Kristallogr. 34 (1901) 449), the farthest at `size`.
+    """Return the points n_k . p <= h_k for all facets, the farthest of them at `size`.
 
-    It is the dual of the hull of n_k / h_k: a corner of that is a facet of this, and next corners are next facets.
+    This is Wulff's construction (Z. Kristallogr. 34 (1901) 449). The shape is the dual of the hull of n_k / h_k: each
+    corner of the hull is a facet of the shape, and neighbouring corners are neighbouring facets.
     """
     angles = [2 * math.pi * k / len(distances) for k in range(len(distances))]
     facets = hull([(math.sin(angle) / h, math.cos(angle) / h) for angle, h in zip(angles, distances, strict=True)])
@@ -257,6 +300,6 @@ def _faceted(distances: list[float], size: float, turn: float) -> list[Point]:
 
 
 def _meet(m: Point, n: Point) -> Point:
-    """Where the lines m . p = 1 and n . p = 1 cross."""
+    """Return the point where the lines m . p = 1 and n . p = 1 cross."""
     area = m[0] * n[1] - m[1] * n[0]
     return (n[1] - m[1]) / area, (m[0] - n[0]) / area

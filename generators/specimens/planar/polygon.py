@@ -1,7 +1,7 @@
-"""Convex polygons in the plane, one of them perhaps bitten off another, and distances from their outline.
+"""Convex polygons in the plane, possibly with another one bitten off, and distances from their outline.
 
-A point is (y, x); a polygon an array (corner, coordinate) of its corners, turning from +y towards +x, so that a point p
-lies within if (b - a) x (p - a) >= 0 for every edge from a to b, where u x v = u_y v_x - u_x v_y.
+A point is (y, x). A polygon is an array (corner, coordinate) of its corners, turning from +y towards +x. So a point p
+lies inside if (b - a) x (p - a) >= 0 for every edge from a to b, where u x v = u_y v_x - u_x v_y.
 """
 
 import math
@@ -18,13 +18,19 @@ type Point = tuple[float, float]
 
 
 def hull(points: Sequence[Point]) -> list[Point]:
-    """Corners of the convex hull, no three of them in line (Andrew, Inf. Process. Lett. 9 (1979) 216)."""
+    """Return the corners of the convex hull, no three of them in line.
+
+    After Andrew, Inf. Process. Lett. 9 (1979) 216.
+
+    Args:
+        points: points (y, x)
+    """
     ordered = sorted(set(points))
     return _chain(ordered)[:-1] + _chain(ordered[::-1])[:-1]
 
 
 def _chain(ordered: list[Point]) -> list[Point]:
-    """The points that are left after every turn the wrong way, or none, has been cut short."""
+    """Return the points that are left after each turn that is straight or in the wrong direction has been cut off."""
     chain: list[Point] = []
     for point in ordered:
         while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
@@ -38,9 +44,13 @@ def _turn(a: Point, b: Point, c: Point) -> float:
 
 
 def width(corners: Sequence[Point]) -> float:
-    """The least distance of two parallel lines with a convex polygon between them: one of them holds an edge.
+    """Return the smallest distance of two parallel lines with a convex polygon between them; one line holds an edge.
 
-    A disc of a third of it fits in, as in an equilateral triangle; of a polygon without area it is 0.
+    A disc whose radius is a third of it fits in, as in an equilateral triangle. The width of a polygon without area is
+    0.
+
+    Args:
+        corners: corners of the polygon
     """
     edges = zip(corners, (*corners[1:], *corners[:1]), strict=True)
     return min((max(_turn(a, b, p) for p in corners) / math.dist(a, b) for a, b in edges if a != b), default=0.0)
@@ -48,9 +58,13 @@ def width(corners: Sequence[Point]) -> float:
 
 @compiled
 def boundary(body: Floats, bite: Floats) -> Floats:
-    """The outline of `body` without `bite`, as line segments (segment, end, coordinate): all that bounds the rest.
+    """Return the outline of `body` without `bite`, as line segments (segment, end, coordinate).
 
-    Edges of the body outside of the bite, and edges of the bite within the body. A bite of no corners is none.
+    These are the edges of the body outside the bite, and the edges of the bite inside the body.
+
+    Args:
+        body: polygon
+        bite: polygon; without corners there is no bite
     """
     out = np.empty((2 * body.shape[0] + bite.shape[0], 2, 2))
     count = 0
@@ -65,17 +79,29 @@ def boundary(body: Floats, bite: Floats) -> Floats:
 
 
 def signed_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
-    """Distance of points (y, x) from the outline of `body` without `bite`, positive within: (y, x), float64.
+    """Return the distance of points from the outline of `body` without `bite`, positive inside: (y, x), float64.
 
-    y, x: the coordinates of rows and columns. The compiled form of `plain_distance`.
+    This is the compiled form of `plain_distance`.
+
+    Args:
+        body: polygon
+        bite: polygon; without corners there is no bite
+        y: coordinates of the rows
+        x: coordinates of the columns
     """
     return _signed_distance(boundary(body, bite), body, bite, y, x)
 
 
 def plain_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
-    """`signed_distance` by NumPy alone: the least distance from a segment, whose nearest point is
+    """Return `signed_distance` by NumPy alone: the least distance from a segment, whose nearest point is
 
-    a + t (b - a),   t = (p - a).(b - a) / |b - a|^2 within 0..1
+        a + t (b - a),   t = (p - a).(b - a) / |b - a|^2 within 0..1
+
+    Args:
+        body: polygon
+        bite: polygon; without corners there is no bite
+        y: coordinates of the rows
+        x: coordinates of the columns
     """
     points = np.stack(np.broadcast_arrays(y[:, None], x), axis=-1)[..., None, :]
     segments = boundary(body, bite)
@@ -94,9 +120,9 @@ def _plainly_within(polygon: Floats, points: Floats) -> Mask:
 
 @compiled
 def _stay(polygon: Floats, edge: int, other: Floats) -> Point:
-    """From which to which share of its length an edge is within the other polygon; (1, 1) if nowhere.
+    """Return the shares of its length between which an edge is inside the other polygon; (1, 1) if nowhere.
 
-    Cyrus and Beck, Computers & Graphics 3 (1978) 23: it crosses the line from a to b at t = -side / rate.
+    After Cyrus and Beck, Computers & Graphics 3 (1978) 23: it crosses the line from a to b at t = -side / rate.
     """
     count, enter, leave = other.shape[0], 0.0, 1.0
     start, end = polygon[edge], polygon[(edge + 1) % polygon.shape[0]]
@@ -115,7 +141,7 @@ def _stay(polygon: Floats, edge: int, other: Floats) -> Point:
 
 @compiled
 def _add(out: Floats, place: int, polygon: Floats, edge: int, first: float, last: float) -> int:
-    """An edge between two shares of its length becomes a segment, if it has any length; the number of these."""
+    """Write an edge between two shares of its length as a segment, if it has any length; return the number written."""
     if first >= last:
         return 0
     start, end = polygon[edge], polygon[(edge + 1) % polygon.shape[0]]
@@ -139,7 +165,7 @@ def _signed_distance(segments: Floats, body: Floats, bite: Floats, y: Floats, x:
 
 @compiled
 def _slopes(segments: Floats) -> Floats:
-    """(b - a) / |b - a|^2 of each segment; the bound keeps that of a tiny one finite."""
+    """Return (b - a) / |b - a|^2 of each segment; the bound keeps the result for a tiny one finite."""
     out = np.empty((segments.shape[0], 2))
     for k in range(segments.shape[0]):
         y, x = segments[k, 1, 0] - segments[k, 0, 0], segments[k, 1, 1] - segments[k, 0, 1]
@@ -150,7 +176,7 @@ def _slopes(segments: Floats) -> Floats:
 
 @compiled
 def _least_square(segments: Floats, slopes: Floats, y: float, x: float) -> float:
-    """The square of the least distance of a point from a segment."""
+    """Return the square of the least distance of a point from a segment."""
     least = np.inf
     for k in range(segments.shape[0]):
         v, u = y - segments[k, 0, 0], x - segments[k, 0, 1]
@@ -163,7 +189,7 @@ def _least_square(segments: Floats, slopes: Floats, y: float, x: float) -> float
 
 @compiled
 def _within(polygon: Floats, y: float, x: float) -> bool:
-    """Whether a point is on no edge's wrong side."""
+    """Return True if a point is on no edge's wrong side."""
     count = polygon.shape[0]
     inside: bool = count > 0
     for k in range(count):

@@ -2,13 +2,14 @@
 
     image = shaped(leaf's grey level + grain x leaf's contrast x g(r)),   mean power at |f| ~ |f|^-s
 
-Leaves that hide one another (`dead_leaves`) make the edges, and the heavy tails of the gradients; g is a Gaussian field
-whose amplitude falls as 1/|f|. The power in each ring |f|, averaged over directions, is then set to the law exactly;
-phases, where the edges are, stay as they are. s = slope (1 - flatten): natural images have about 2 (an amplitude of
-1/|f|), 0 is white. At last the image is brought to 0..1, where a stated part of the pixels at each end saturates.
+Leaves that hide one another (`dead_leaves`) make the edges and the heavy tails of the gradients. g is a Gaussian field
+whose amplitude falls as 1/|f|. Then the power in each ring |f|, averaged over directions, is set to the law exactly;
+phases, which hold the edges, stay. s = slope (1 - flatten): natural images have about 2 (an amplitude of 1/|f|), white
+ones have 0. At last the image is scaled to 0..1, where a given fraction of the pixels at each end saturates.
 
-Periodic in the field. Lengths are relative to the field's longer side, so every grid shows the same image, up to what
-its pixels, which are means over their area, cannot show: the law holds up to the Nyquist frequency of each.
+The image is periodic in the field. Lengths are relative to the field's longer side, so every grid shows the same image,
+except for detail that its pixels, which are means over their area, cannot show. The law holds up to the Nyquist
+frequency of each grid.
 """
 
 from dataclasses import dataclass
@@ -23,34 +24,37 @@ from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
-POINTS = 3  # to a pixel, along each side: where the leaves are looked at
-UNIFORM = 12**0.5  # makes the variance of numbers uniform in 0..1 one; 1/4 of it, of products of two in -1..1
+POINTS = 3  # points per pixel along each side, at which the visible leaf is determined
+UNIFORM = 12**0.5  # factor that gives numbers uniform in 0..1 the variance 1
 
 type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
 
 
 class Texture(Settings):
-    """How textures are drawn; the defaults are of natural images."""
+    """Settings of random textures; the defaults are for natural images."""
 
     slope: Annotated[Range, within(0, 4)] = between(
-        1.6, 2.4, "of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as natural images"
+        1.6, 2.4, "exponent of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as in natural images"
     )
-    flatten: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "part of the slope that is taken off; 1: white")
+    flatten: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "fraction by which the slope is reduced; 1: white")
     smallest: Annotated[Range, within(0.001, 0.5)] = between(
-        0.005, 0.02, "radius of the smallest leaves", "longer side of the field"
+        0.005,
+        0.02,
+        "radius of the smallest leaves, the discs and polygons that cover the image",
+        "longer side of the field",
     )
     largest: Annotated[Range, within(0.001, 0.5)] = between(
         0.2, 0.4, "radius of the largest leaves", "longer side of the field"
     )
     polygons: Annotated[Range, within(0, 1)] = between(
-        0.0, 1.0, "share of leaves with straight edges; the others are ellipses"
+        0.0, 1.0, "fraction of leaves that are polygons; the others are ellipses"
     )
     grain: Annotated[Range, within(0)] = between(
-        0.0, 0.3, "rms of the field on the leaves, to that of their grey levels"
+        0.0, 0.3, "rms of the grain on the leaves, relative to that of their grey levels"
     )
     saturated: Annotated[Range, within(0, 0.2)] = between(
-        0.002, 0.002, "part of the pixels cut to 0, and to 1; 0: exact minimum and maximum"
+        0.002, 0.002, "fraction of the pixels cut to 0, and to 1; 0: the exact minimum and maximum"
     )
 
 
@@ -69,16 +73,24 @@ class DrawnTexture:
 
 
 def draw(texture: Texture, rng: np.random.Generator) -> DrawnTexture:
-    """A texture. Always consumes as many numbers of `rng`."""
+    """Draw a texture. Every call consumes the same number of random numbers.
+
+    Args:
+        texture: the settings
+        rng: random numbers
+    """
     numbers = stored(*(getattr(texture, name).draw(rng) for name in Texture.model_fields))
     seed = int(2**32 * rng.random())
     return DrawnTexture(**dict(zip(Texture.model_fields, numbers, strict=True)), seed=seed)
 
 
 def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0, 1.0)) -> NDArray[np.float32]:
-    """The image (y, x), float32 in 0..1, at least two pixels wide.
+    """Return the image (y, x), float32 in 0..1.
 
-    sampling: of the grid (y, x), in any unit: only the shape of the field counts.
+    Args:
+        texture: the texture
+        shape: pixels (y, x) of the grid, which must be at least two pixels wide
+        sampling: (y, x), in any unit, since only the aspect ratio of the field counts
     """
     field = _field(shape, sampling)
     image = shaped(_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
@@ -86,13 +98,13 @@ def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0,
 
 
 def _field(shape: tuple[int, int], sampling: Pair) -> Pair:
-    """Height and width, relative to the longer one."""
+    """Return height and width, relative to the longer one."""
     height, width = shape[0] * sampling[0], shape[1] * sampling[1]
     return height / max(height, width), width / max(height, width)
 
 
 def _leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Floats:
-    """Leaves with their grey levels, and the field on them; means over each pixel."""
+    """Return leaves with their grey levels, and the field on them, as means over each pixel."""
     rng = np.random.Generator(np.random.Philox(texture.seed))
     radii = texture.smallest, max(texture.smallest, texture.largest)
     leaves = dead_leaves.fall(field, radii, texture.polygons, rng)
@@ -105,25 +117,29 @@ def _leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Float
 
 
 def _grain(finest: float, shape: tuple[int, int], field: Pair, rng: np.random.Generator) -> Floats:
-    """g of each pixel: its amplitude ~ 1/|f| up to the frequency 1 / finest, and up to there its variance about 1.
+    """Return g of each pixel; its amplitude is ~ 1/|f| up to the frequency 1 / finest, its variance about 1.
 
-    Waves beyond the grid's Nyquist frequency are left out: of the mean over a pixel they would leave nothing.
+    Waves beyond the Nyquist frequency of the grid are left out, because they vanish in the mean over a pixel.
     """
     ky, kx = random_field.waves(min(int(np.ceil(1 / finest)), max(max(shape) // 2, 1)))
     square = (ky / field[0]) ** 2 + (kx / field[1]) ** 2
-    power = np.where(kx > 0, 2, 1) / np.maximum(square, 1)  # twice: for the wave at -f, too
+    power = np.where(kx > 0, 2, 1) / np.maximum(square, 1)  # factor 2 for the wave at -f, too
     power[square == 0] = 0
-    total = 2 * np.pi * field[0] * field[1] * (np.log(1 / finest) + 1)  # of the sum, as an integral
+    total = 2 * np.pi * field[0] * field[1] * (np.log(1 / finest) + 1)  # power of the whole sum, as an integral
     numbers = rng.standard_normal((len(ky), 2))
     amplitudes = np.sqrt(power / total) * (numbers[:, 0] + 1j * numbers[:, 1])
     return random_field.field(amplitudes, ky, kx, shape, (-0.5, -0.5))
 
 
 def shaped(image: Floats, slope: float, field: Pair) -> Floats:
-    """The image with the power |f|^-slope in each ring of frequencies, averaged over directions, and the mean 0.
+    """Return the image with the power |f|^-slope in each ring of frequencies, averaged over directions, and the mean 0.
 
-    image: (y, x), periodic, not constant. field: its height and width, the longer one 1, so that a ring holds the
-    frequencies about a whole number. Phases are kept.
+    Phases are kept.
+
+    Args:
+        image: (y, x), periodic, not constant
+        slope: exponent of the power
+        field: height and width, the longer one 1, so that a ring holds the frequencies about a whole number
     """
     fy, fx = frequencies(image.shape, (field[0] / image.shape[0], field[1] / image.shape[1]), np)
     f = np.hypot(fy, fx)
@@ -138,7 +154,12 @@ def shaped(image: Floats, slope: float, field: Pair) -> Floats:
 
 
 def unit(image: Floats, saturated: float) -> NDArray[np.float32]:
-    """The image from 0 to 1, this part of its pixels cut at each end; 0 where all are alike."""
+    """Return the image scaled to 0..1 with saturated ends; 0 where all pixels are equal.
+
+    Args:
+        image: (y, x)
+        saturated: fraction of the pixels that is cut at each end
+    """
     low, high = np.quantile(image, [saturated, 1 - saturated])
     out: NDArray[np.float32] = np.clip((image - low) / max(high - low, np.finfo(float).tiny), 0, 1).astype(np.float32)
     return out
