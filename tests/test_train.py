@@ -17,7 +17,6 @@ from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
 from training import assembly, devices, loop, metrics_log, steps
 from training.cli import main as train_main
-from training.contract import model_names
 from training.nan_watch import Watch
 
 
