@@ -34,7 +34,7 @@ def test_a_run_learns_and_leaves_a_model_and_a_report(data: Path, capsys: pytest
     done(train_main, "--data", data, *SMALL, "--epochs", 20, "--out", "r")
     out, err = capsys.readouterr()
     assert err == ""
-    assert "best at step" in out
+    assert "the best network is from step" in out
     assert Path("r", "curves.png").read_bytes()[:4] == b"\x89PNG"
     scores = [row["validation/loss"] for row in lines("r") if "validation/loss" in row]
     assert len(scores) == 20

@@ -122,7 +122,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "input": (("--input", "picture"), ("input = picture: this model has line",)),
     "forgetful": (("--optimizer", "adagrad_da"), ("adagrad_da: forgets where it starts",)),
     "no such run": (("--from", "second"), ("--from second: no model here",)),
-    "itself": (("--out", "first"), ("--from first: is (in) first", "another --out")),
+    "itself": (("--out", "first"), ("--from first: lies in first", "another --out")),
     "still": (("--optimizer", "ftrl", "--learning-rate", 0), ("learning_rate = 0: must be more than 0 for ftrl",)),
 }  # fmt: skip
 
@@ -145,7 +145,7 @@ def test_another_task_or_size_is_refused(other: Path, generate: Command, train: 
     settings = ("image_size=16", "field_of_view=40", "supersampling=1")
     sizes = ("--n", 2, "--validation", 0, "--test", 0, "--scheduler", "synchronous")
     assert generate("--task", "tie", *sizes, "--set", *settings, "--out", "tie.zarr")[0] == 0
-    refused(train("--data", "tie.zarr", *AGAIN, "--out", "r"), "it was trained for the task toy, the dataset is of tie")
+    refused(train("--data", "tie.zarr", *AGAIN, "--out", "r"), "trained for the task toy, but the dataset is of tie")
 
 
 def test_the_card_says_what_it_was_started_from(other: Path, train: Command, infer: Command) -> None:

@@ -365,5 +365,5 @@ def test_mlp_has_an_activation_for_each_layer() -> None:
 
 def test_mlp_refuses_another_size() -> None:
     net = network("mlp", (4, 3, 1), 1)
-    with pytest.raises(ValueError, match=r"for \(4, 3, 1\) cannot take \(3, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"of shape \(4, 3, 1\) cannot take \(3, 4, 1\)"):
         net(*net.initial, normal((2, 3, 4, 1)))

@@ -52,7 +52,7 @@ def test_convnet_tells_scalars_to_its_dense_layers_alone() -> None:
 
 def test_convnet_refuses_another_size_and_an_odd_number_of_kernels() -> None:
     net = network("convnet", (9, 6, 2), 1)
-    with pytest.raises(ValueError, match=r"for \(9, 6, 2\) cannot take \(6, 9, 2\)"):
+    with pytest.raises(ValueError, match=r"of shape \(9, 6, 2\) cannot take \(6, 9, 2\)"):
         net(*net.initial, normal((2, 6, 9, 2)))
     with pytest.raises(ValueError, match="kernels must be 2 values, one for each of filters"):
         network("convnet", (9, 6, 2), 1, filters=(3, 4), kernels=(3,))

@@ -93,7 +93,7 @@ def test_all_its_parameters_learn(name: str, scan: Path) -> None:
 
 def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None:
     recipe, features = recipe_for(name), features_for(toy)
-    with pytest.raises(UserError, match=r"states no LEARN\.operator; models that can: .*unet"):
+    with pytest.raises(UserError, match=r"has no LEARN\.operator; models that can: .*unet"):
         assembly.assemble(recipe, assembly.features_of(features.task, recipe, features.moments, features.sizes))
 
 
@@ -109,7 +109,7 @@ def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monke
 
     changed = replace(learn, operator=replace(operator, forward=forward))
     monkeypatch.setattr(assembly, "find_learn", lambda _: changed)
-    with pytest.raises(UserError, match=r"negative weights \(-0\.\d+\), must have none.*take another --model"):
+    with pytest.raises(UserError, match=r"negative weights \(-0\.\d+\), .*there must be none; take another --model"):
         prepare(scan, Path("r"), recipe_for(name, "input=sinogram"))
 
 
