@@ -308,7 +308,7 @@ def find_inference(name: str) -> Inference:
 
 
 def _file(name: str) -> ModuleType:
-    unknown = f"task {name}: there are no methods for it (inference/tasks/{name}.py)"
+    unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
     return plugins.find("inference.tasks", name, _mistakes, unknown)
 
 

@@ -197,7 +197,15 @@ def test_what_the_report_shows(toy: list[str], evaluate: Command) -> None:
     network("a.zarr", "my-net")
     evaluate(*toy)
     text = page()
-    for said in ("my-net", "identity", "nrms_aligned / identity", "Learning curves", "worst", "Fourier ring", "seed 0"):
+    for said in (
+        "my-net",
+        "identity",
+        "nrms_aligned / identity",
+        "Learning curves",
+        "Worst samples",
+        "Fourier ring",
+        "seed 0",
+    ):
         assert said in text, said
     plain = re.sub(r'src="[^"]*"', "", text)
     root = json.loads(Path("toy.zarr/zarr.json").read_text())["attributes"]["drybeam"]

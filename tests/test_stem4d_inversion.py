@@ -81,7 +81,7 @@ def test_modes_find_the_object_that_one_cannot(name: str, most: float) -> None:
     assert error(solve(modes=6), fields) < most * one
     assert error(solve(modes=6, beta=0.3), fields) < most * one
     assert np.array_equal(solve(source=0.5), solve())
-    with pytest.raises(UserError, match=r"--set source=0\.5: must be at most 0\.06\d+ \[nm\] for this probe"):
+    with pytest.raises(UserError, match=r"--set source=0\.5: must be at most 0\.06\d+ nm for this probe"):
         solve(modes=6, source=0.5)
 
 
@@ -190,7 +190,7 @@ def test_whole_scans_from_the_command_line_to_images(
     assert infer(*command, "--stitch", "scan.zarr")[0] == 0
     assert values("scan.zarr") == again
     refused(infer(*command, "--stitch", "b.zarr", "--stitch-set", "alpha=0.2"), "method=iterative")
-    refused(infer(*command, "--stitch-set", "alpha=0.2"), "--stitch-set alpha=0.2", "--stitch")
+    refused(infer(*command, "--stitch-set", "alpha=0.2"), "is for --stitch; give --stitch")
     assert infer(*command, "--stitch", "b.zarr", "--stitch-set", "method=iterative", "sweeps=5")[0] == 0
 
 

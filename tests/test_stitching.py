@@ -294,10 +294,10 @@ def test_positions_become_corners_on_the_grid() -> None:
     ("call", "said"),
     [
         (lambda: corners(np.array([[0.0, 1.0], [np.nan, 0.0]]), 1.0, SIZE), "position of sample 1"),
-        (lambda: frame_of(np.array([[0, 0], [10**6, 10**6]]), SIZE), "at most 268,435,456 in all; check positions"),
+        (lambda: frame_of(np.array([[0, 0], [10**6, 10**6]]), SIZE), "the limit is 268,435,456; check positions"),
         (lambda: relative(np.zeros((1, 2, 2))), "not all 0"),
         (lambda: chosen(["alpha=0.2"], ""), "--stitch-set alpha=0.2: these patches are averaged"),
-        (lambda: relative(-np.ones((1, 2, 2))), ">= 0"),
+        (lambda: relative(-np.ones((1, 2, 2))), "at least 0"),
         (lambda: relative(np.full((1, 2, 2), np.nan)), "finite"),
         (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patches is finite"),
     ],

@@ -68,7 +68,7 @@ def show(methods: Methods, as_json: bool) -> None:
     for task, found in methods.items():
         for name, method in found.items():
             _show(f"{name} (task {task})", method)
-    print("(settings that are not given with --set are tuned: all combinations of the values tried are compared)")
+    print("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
 
 
 def _show(title: str, method: Method) -> None:
@@ -79,7 +79,7 @@ def _show(title: str, method: Method) -> None:
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
     console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
-    whole = "; inverts whole groups of samples" + (f", which {method.group} numbers" if method.group else "")
+    whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
     console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():

@@ -25,7 +25,7 @@ from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
 from schemas.runtime.errors import UserError
 
-OVERLAP = "1 - step / d, d the diameter of a disc with the area where the probe exceeds 0.16 of its brightest pixel"
+OVERLAP = "1 - step / d, d the diameter of a disc with the area in which |probe|^2 exceeds 0.16 of its maximum"
 SEED = 1  # for the order of positions in each sweep
 SEEN = 0.01  # light that a pixel of the object needs to count as seen, relative to the pixel that received the most
 

@@ -178,7 +178,7 @@ METHODS: Mapping[str, Method] = {
     "tie": TRANSPORT,
     "tie_registered": replace(
         TRANSPORT,
-        about=f"registration of the images (shift, rotation, magnification), then {TRANSPORT.about}",
+        about=f"registration of the images (shift, rotation, magnification), then the {TRANSPORT.about}",
         prepare=registered,
     ),
     "misell": Method(
