@@ -21,11 +21,11 @@ import jax
 import numpy as np
 
 from inference.tasks.cdi import finish
-from physics.diffraction import amplitude, coarser, embed
+from physics.diffraction import amplitude, embed, subsample
 from physics.fourier import fft2, ifft2
 from physics.phase_retrieval import PUBLISHED, Schedule, reconstruct, start_with
 from schemas.fields.displacements import SUPPORT
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from schemas.task import find_task
 from training.assembly import assemble, features_of
 from training.contract import find_learn, find_model
@@ -105,7 +105,7 @@ def _patterns(n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     disc = y**2 + x**2 < rng.uniform(6, 14, (n, 1, 1)) ** 2
     wave = (disc * np.exp(1j * rng.uniform(-1, 1, (n, SIDE, SIDE)))).astype(np.complex64)
     pattern = amplitude(embed(wave, (2 * SIDE, 2 * SIDE)))
-    fields = {"amplitude": np.ascontiguousarray(coarser(pattern, 2)), "amplitude_oversampled": pattern}
+    fields = {"amplitude": np.ascontiguousarray(subsample(pattern, 2)), "amplitude_oversampled": pattern}
     return fields, start_with(pattern, rng.random(pattern.shape, np.float32))
 
 
@@ -116,7 +116,7 @@ def _rows(fields: Fields, rows: slice) -> Fields:
 def _network(given: Sequence[str]) -> Predict:
     """Return the untrained CDI NN as a function from patterns to shape and phase."""
     task = find_task("cdi").select(frozenset({"amplitude_oversampled"}))
-    recipe = make(
+    recipe = make_settings(
         recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["published"], given
     )
     raw = {"amplitude": Moments(mean=0, std=1)}

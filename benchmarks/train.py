@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from training import assembly, devices, optimizers, steps
 from training.batches import Batch, Resident, Stream
 from training.contract import find_model
@@ -46,7 +46,7 @@ def measure(n: int, torch_python: str | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "tie.zarr"
         _command("generators", "--task", "tie", "--n", n, "--out", data)
-        recipe = make(recipe_of("unet", find_model("unet")), {}, ["loss.mse=1", "loss.relative=0"])
+        recipe = make_settings(recipe_of("unet", find_model("unet")), {}, ["loss.mse=1", "loss.relative=0"])
         run = prepare(data, Path(folder) / "run", recipe)
         turns = [(_step(run), _peer(run, torch_python)) for _ in range(TURNS)]
         loader, raw = _loader(run), _raw(data)

@@ -13,7 +13,7 @@ from generators.engine.plan import Plan
 from generators.recipe import Recipe
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load, make, recipe_name, refuse_paths
+from schemas.runtime.settings import load, make_settings, recipe_name, refuse_paths
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _recipe(options: Options, source: Manifest | None) -> tuple[str, Recipe]:
             f"--from {options.source}: made by version {source.generator_version} of the generator of {task}; "
             f"installed is version {generator.VERSION}: install the version that made it"
         )
-    return task, make(generator.Recipe, _base(options, source, generator), options.set)
+    return task, make_settings(generator.Recipe, _base(options, source, generator), options.set)
 
 
 def _base(options: Options, source: Manifest | None, generator: Generator) -> dict[str, Any]:

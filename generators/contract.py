@@ -11,10 +11,10 @@ import numpy as np
 
 from generators import recipe
 from generators.streams import Streams
-from schemas.grids import unlike
+from schemas.grids import size_mismatches
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import untold
+from schemas.runtime.settings import undescribed_settings
 from schemas.task import SAMPLE, Task, find_task
 
 type Arrays = dict[str, np.ndarray]
@@ -192,10 +192,10 @@ def find_generator(name: str) -> tuple[Task, Generator]:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from plugins.lacking(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
+    yield from plugins.missing_objects(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
     if not issubclass(module.Recipe, recipe.Recipe):
         yield "Recipe: must be a subclass of generators.recipe.Recipe"
-    yield from untold(module.Recipe)
+    yield from undescribed_settings(module.Recipe)
     if "default" not in module.RECIPES:
         yield "RECIPES: one must be named default"
     for name, made in module.RECIPES.items():
@@ -208,9 +208,9 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         "constants": ("recipe", "rng"),
     }
     for name, names in arguments.items():
-        yield from plugins.unlike(name, getattr(module, name, None), *names)
+        yield from plugins.call_mistakes(name, getattr(module, name, None), *names)
     if isinstance(module.simulate, Sliced):
-        yield from plugins.unlike("simulate_slice", module.simulate.of, "recipe", "block", "index")
+        yield from plugins.call_mistakes("simulate_slice", module.simulate.of, "recipe", "block", "index")
         if module.simulate.task.name != plugins.task_of(module) or not module.simulate.task.slices:
             yield "simulate: Sliced(TASK, simulate_slice) needs the TASK of this file, with TASK.slices"
 
@@ -235,6 +235,6 @@ def stored(task: Task, made: recipe.Recipe) -> tuple[Task, dict[str, int]]:
     for dim in {dim for field in task.fields for dim in field.dims} - {SAMPLE}:
         if not isinstance(sizes.get(dim), int) or sizes[dim] < 1:
             raise UserError(f"{where}.sizes(): {dim} = {sizes.get(dim)}: must be a length, a whole number from 1")
-    if wrong := unlike(task.grids, sizes):
+    if wrong := size_mismatches(task.grids, sizes):
         raise UserError(f"{where}.sizes(): {wrong[0]}; correct it, or TASK.grids in schemas/tasks/{task.name}.py")
     return task, sizes

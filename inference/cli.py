@@ -100,7 +100,9 @@ def _activations(args: argparse.Namespace) -> int:
     from inference.report import activations
 
     output("--activations", args.activations)
-    for line in activations.draw(args.model, open_source(args.data, args.split[0]), args.layers, args.activations):
+    for line in activations.draw_activations(
+        args.model, open_source(args.data, args.split[0]), args.layers, args.activations
+    ):
         print(line)
     return 0
 

@@ -79,8 +79,8 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
     jobs = [_job(options, source, inverter, _out(options, inverter.name, source, sources)) for source in sources]
     for job in jobs:  # all splits, before anything is written for the first of them
         run.refuse(job, overwrite=options.overwrite)
-    beyond = [inverters.beyond(job.source, inverter) for job in jobs]
-    with run.alone(jobs):
+    beyond = [inverters.outside_training(job.source, inverter) for job in jobs]
+    with run.reserve(jobs):
         for job, lines in zip(jobs, beyond, strict=True):
             for line in lines:
                 say(line)

@@ -16,10 +16,10 @@ import numpy as np
 from schemas import slices
 from schemas.predictions import Tuning, Weights
 from schemas.runtime import plugins
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, suggestion
 from schemas.scores import SCORES, scores_of
 from schemas.target_kinds import Score, rank
-from schemas.task import SAMPLE, Task, find_task, misread
+from schemas.task import SAMPLE, Task, find_task, wrong_references
 
 if TYPE_CHECKING:
     from inference.invert.source import Source
@@ -313,11 +313,11 @@ def _file(name: str) -> ModuleType:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from plugins.lacking(module, {"METHODS": Mapping, "REPORT": Report})
+    yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
     task = find_task(plugins.task_of(module))
     for name, method in module.METHODS.items():
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
-    yield from plugins.misplaced(module, {"FINISH": Finish, "STITCH": Stitch})
+    yield from plugins.mistyped_objects(module, {"FINISH": Finish, "STITCH": Stitch})
     if after := plugins.optional(module, "FINISH", Finish):
         yield from _finish_mistakes(task, after)
     if images := plugins.optional(module, "STITCH", Stitch):
@@ -325,52 +325,54 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
             yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"
-        yield from misread(task, "REPORT.inputs", (shown.field,), "input", "auxiliary")
+        yield from wrong_references(task, "REPORT.inputs", (shown.field,), "input", "auxiliary")
         free = set(task[shown.field].dims) - {dim for target in task.of("target") for dim in target.dims}
         if len(shown.index) > len(free):
             yield f"REPORT.inputs: {shown.field} has the index {shown.index}; it must be an index along {sorted(free)}"
-    yield from misread(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
+    yield from wrong_references(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
     if found := module.REPORT.measures:
-        yield from misread(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
+        yield from wrong_references(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
         general = scores_of(task)
         if found.rank not in found.scores or set(found.scores) & general:
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
             yield f"REPORT.sections: {section!r} must be a Section(title, of)"
-        yield from plugins.unlike(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
+        yield from plugins.call_mistakes(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
-    yield from misread(task, "STITCH.target", (images.target,), "target")
-    yield from misread(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
-    yield from misread(task, "STITCH.truth", (images.truth,), "auxiliary")
+    yield from wrong_references(task, "STITCH.target", (images.target,), "target")
+    yield from wrong_references(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
+    yield from wrong_references(task, "STITCH.truth", (images.truth,), "auxiliary")
     if images.free not in ("constant", ""):
         yield f"STITCH.free = {images.free!r}: must be 'constant' or ''"
     for scale in images.scales:
-        yield from misread(task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary")
+        yield from wrong_references(
+            task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary"
+        )
 
 
 def _finish_mistakes(task: Task, after: Finish) -> Iterator[str]:
     for name in ("needs", "uses"):
-        yield from misread(task, f"FINISH.{name}", getattr(after, name), "input", "parameter", "auxiliary")
-    yield from plugins.unlike("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
+        yield from wrong_references(task, f"FINISH.{name}", getattr(after, name), "input", "parameter", "auxiliary")
+    yield from plugins.call_mistakes("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
 
 
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
     if not isinstance(method, Method):
         yield f"{where}: must be a Method(...)"
     for name in ("needs", "uses"):
-        yield from misread(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
+        yield from wrong_references(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
     if method.scope not in get_args(Scope.__value__) or (method.group and method.scope != "group"):
         yield f"{where}.scope = {method.scope!r}: must be slice, sample or group; group if the method has a group"
-    yield from misread(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
+    yield from wrong_references(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
     if method.group and (task[method.group].dims, np.dtype(task[method.group].dtype).kind) != ((SAMPLE,), "i"):
         yield f"{where}.group: {method.group} must be a parameter with one integer per sample"
     for key, setting in method.settings.items():
         if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
             yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
-    yield from plugins.unlike(f"{where}.solve", method.solve, "fields", **method.settings)
+    yield from plugins.call_mistakes(f"{where}.solve", method.solve, "fields", **method.settings)
 
 
 def find_finish(task: str) -> Finish | None:
@@ -391,5 +393,5 @@ def find_method(task: str, name: str) -> Method:
     """
     methods = find_inference(task).METHODS
     if name not in methods:
-        raise UserError(f"--method {name}: no such method for task {task}{meant(name, methods)}")
+        raise UserError(f"--method {name}: no such method for task {task}{suggestion(name, methods)}")
     return methods[name]

@@ -22,7 +22,7 @@ def module(*values: Array) -> Array:
     return np
 
 
-def leading(value: Array, xp: Array) -> Array:
+def as_leading(value: Array, xp: Array) -> Array:
     """Return a parameter of shape (...) as a float array (..., 1, 1), which broadcasts over images (..., y, x)."""
     return xp.asarray(value, dtype=float)[..., None, None]
 

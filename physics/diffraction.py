@@ -73,7 +73,7 @@ def embed(image: Array, shape: tuple[int, int]) -> Array:
     return module(image).pad(image, pads)
 
 
-def middle(image: Array, shape: tuple[int, int]) -> Array:
+def crop_middle(image: Array, shape: tuple[int, int]) -> Array:
     """Cut out the middle of an image, so that its pixel N//2 becomes pixel n//2 of the result; this undoes `embed`.
 
     Args:
@@ -93,7 +93,7 @@ def middle(image: Array, shape: tuple[int, int]) -> Array:
     return image[(..., *rows)]
 
 
-def coarser(pattern: Array, factor: int) -> Array:
+def subsample(pattern: Array, factor: int) -> Array:
     """Keep every factor-th pixel along each axis, among them q = 0, which is again at pixel n//2 (n = N / factor).
 
     If the wave was embedded in a grid that is `factor` times as wide, this gives the pattern of the wave alone.

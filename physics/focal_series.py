@@ -7,7 +7,7 @@ Boundaries are periodic.
 
 from math import pi
 
-from physics.arrays import Array, leading, module, pair
+from physics.arrays import Array, as_leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 from physics.moduli import bright
 from physics.optics import exit_wave, phasor, propagate
@@ -106,8 +106,8 @@ def single_material(images: Array, defocus: Array, wavelength: Array, sampling: 
     xp = images.__array_namespace__()
     fy, fx = frequencies(images.shape, sampling, module(images, *pair(sampling)))
     square = (fy**2 + fx**2)[..., None, :, :]
-    step = pi * leading(wavelength * ratio, xp)[..., None, :, :] * defocus[..., None, None]
+    step = pi * as_leading(wavelength * ratio, xp)[..., None, :, :] * defocus[..., None, None]
     transfer = (1 - step * square).astype(images.dtype)
     total = (transfer * fft2(images)).sum(axis=-3) / (transfer**2).sum(axis=-3)
     focus = xp.maximum(ifft2(total).real, DARKEST)
-    return -leading(ratio, xp).astype(images.dtype) / 2 * xp.log(focus)
+    return -as_leading(ratio, xp).astype(images.dtype) / 2 * xp.log(focus)

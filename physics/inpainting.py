@@ -21,7 +21,7 @@ STEPS = 50  # enough for holes 20 pixels wide; the middle of wider holes stays t
 TINY = 1e-20  # squared error relative to the greatest value: below it nothing is left to correct
 
 
-def filled(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
+def inpaint(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
     """Fill in the hidden pixels of images by conjugate gradients (Hestenes and Stiefel 1952).
 
     The iteration starts with the mean of the measured pixels in the holes.

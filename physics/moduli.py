@@ -18,7 +18,7 @@ def bright(modulus: Array) -> Array:
     return modulus > DARK * modulus.max(axis=(-2, -1), keepdims=True)
 
 
-def ratio(measured: Array, modulus: Array) -> Array:
+def bright_ratio(measured: Array, modulus: Array) -> Array:
     """Return the factor that replaces a modulus by the measured one where it is `bright`; elsewhere it is at most 1.
 
     Dimming needs no phase, so a wave becomes 0 wherever nothing was measured.

@@ -15,12 +15,12 @@ import numpy as np
 
 from physics.compiled import compiled
 
-ONE = 2.0**32  # the integer that represents 1 in `add`
+ONE = 2.0**32  # the integer that represents 1 in `accumulate`
 LARGEST = 2.0**15  # limit of |a|: 2^16 patches may then overlap before a sum exceeds 63 bits
 
 
 @compiled
-def add(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total: np.ndarray) -> np.ndarray:
+def accumulate(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Add w_i a_i of each patch to the image `total`, in place.
 
     Integers have the same sum in any order, so the image has the same bits, however the patches are ordered or read. A

@@ -110,7 +110,7 @@ def modulate(image: Array, mtf: Array) -> Array:
     return ifft2(fft2(image) * mtf.astype(image.dtype)).real
 
 
-def read(image: Array, sigma: float, rng: Generator) -> Array:
+def add_read_noise(image: Array, sigma: float, rng: Generator) -> Array:
     """Add read noise: I' = I + sigma g, with g standard normal. It is unbiased: values below zero stay below zero.
 
     Args:
@@ -155,11 +155,11 @@ def detect(
         I', of the shape and dtype of `image`.
 
     Raises:
-        ValueError: as for `shot` and `read`.
+        ValueError: as for `shot` and `add_read_noise`.
     """
     measured = np.empty_like(image)
     for index in np.ndindex(image.shape[:-2]):
         one = shot(image[index], electrons, rng)
         one = one if mtf is None else modulate(one, mtf)
-        measured[index] = np.minimum(read(one * gain, read_noise, rng), saturation)
+        measured[index] = np.minimum(add_read_noise(one * gain, read_noise, rng), saturation)
     return measured

@@ -15,7 +15,7 @@ and 300 kV are 0.5 cycles; after 500 cycles the error is 1e-3 rad).
 
 from math import pi
 
-from physics.arrays import Array, leading, module, pair, real_dtype
+from physics.arrays import Array, as_leading, module, pair, real_dtype
 from physics.electron import interaction
 from physics.fourier import fft2, frequencies, ifft2
 
@@ -61,7 +61,7 @@ def _per_length(thickness: Array, potential: Array, voltage: Array) -> Array:
     """Return sigma V [rad/nm] in the dtype and over the leading axes of `thickness`."""
     xp = module(potential, voltage)
     rate = interaction(xp.asarray(voltage, dtype=float)) * potential
-    return leading(rate, xp).astype(thickness.dtype)
+    return as_leading(rate, xp).astype(thickness.dtype)
 
 
 def phasor(angle: Array) -> Array:
@@ -73,7 +73,7 @@ def phasor(angle: Array) -> Array:
     return xp.cos(angle) + 1j * xp.sin(angle)
 
 
-def turn(cycles: Array, dtype: Array | None = None) -> Array:
+def phasor_of_cycles(cycles: Array, dtype: Array | None = None) -> Array:
     """Unit complex numbers exp(2 pi i cycles).
 
     Whole cycles are subtracted first, in the precision of `cycles`. The rest, below 1/2, is then rounded to `dtype`
@@ -146,9 +146,9 @@ def fresnel(shape: tuple[int, ...], wavelength: Array, distance: Array, sampling
         Factors (..., ny, 1) and (..., 1, nx), complex, of the precision of the parameters.
     """
     xp = module(wavelength, distance, *pair(sampling))
-    half = leading(wavelength, xp) * leading(distance, xp) / 2
+    half = as_leading(wavelength, xp) * as_leading(distance, xp) / 2
     fy, fx = frequencies(shape, sampling, xp)
-    return turn(-half * fy**2), turn(-half * fx**2)
+    return phasor_of_cycles(-half * fy**2), phasor_of_cycles(-half * fx**2)
 
 
 def aberration(
@@ -178,7 +178,7 @@ def aberration(
     Uhlemann and Haider, Ultramicroscopy 72 (1998) 109, for the names; signs as at the top of this module.
     """
     xp = module(fy, wavelength, defocus, spherical, astigmatism, azimuth)
-    lam, c1, c3 = (leading(value, xp) for value in (wavelength, defocus, spherical))
+    lam, c1, c3 = (as_leading(value, xp) for value in (wavelength, defocus, spherical))
     along, across = _twofold(astigmatism, azimuth, xp)
     quadratic = (c1 + along) * fx**2 + (c1 - along) * fy**2 + 2 * across * fx * fy
     return lam / 2 * quadratic + c3 * lam**3 / 4 * (fy**2 + fx**2) ** 2
@@ -200,7 +200,7 @@ def displacement(
     This equation is in the order (x, y), with the vector alpha = lambda f. The arguments are those of `aberration`.
     """
     xp = module(fy, wavelength, defocus, spherical, astigmatism, azimuth)
-    lam, c1, c3 = (leading(value, xp) for value in (wavelength, defocus, spherical))
+    lam, c1, c3 = (as_leading(value, xp) for value in (wavelength, defocus, spherical))
     along, across = _twofold(astigmatism, azimuth, xp)
     cubic = c1 + c3 * lam**2 * (fy**2 + fx**2)
     return lam * ((cubic - along) * fy + across * fx), lam * ((cubic + along) * fx + across * fy)
@@ -208,7 +208,7 @@ def displacement(
 
 def _twofold(astigmatism: Array, azimuth: Array, xp: Array) -> tuple[Array, Array]:
     """Return A1 cos 2 phi_A and A1 sin 2 phi_A. They avoid the azimuth of f, which is undefined at f = 0."""
-    size, angle = leading(astigmatism, xp), 2 * leading(azimuth, xp)
+    size, angle = as_leading(astigmatism, xp), 2 * as_leading(azimuth, xp)
     return size * xp.cos(angle), size * xp.sin(angle)
 
 
@@ -225,9 +225,9 @@ def pupil(fy: Array, fx: Array, wavelength: Array, aperture: Array, edge: Array 
         edge: w [rad], the full width of the fall from 1 to 0; with w = 0 the edge is sharp.
     """
     xp = module(fy, wavelength, aperture, edge)
-    width = xp.maximum(leading(edge, xp), 1e-30)
-    angle = leading(wavelength, xp) * (fy**2 + fx**2) ** 0.5
-    ramp = xp.clip((angle - leading(aperture, xp)) / width + 0.5, 0, 1)
+    width = xp.maximum(as_leading(edge, xp), 1e-30)
+    angle = as_leading(wavelength, xp) * (fy**2 + fx**2) ** 0.5
+    ramp = xp.clip((angle - as_leading(aperture, xp)) / width + 0.5, 0, 1)
     return (1 + xp.cos(pi * ramp)) / 2
 
 
@@ -248,7 +248,7 @@ def spatial_envelope(wavelength: Array, shift: tuple[Array, Array], source_angle
     Frank, Optik 38 (1973) 519.
     """
     xp = module(shift[0], wavelength, source_angle)
-    blur = leading(source_angle, xp) / leading(wavelength, xp)
+    blur = as_leading(source_angle, xp) / as_leading(wavelength, xp)
     return xp.exp(-2 * (pi * blur) ** 2 * (shift[0] ** 2 + shift[1] ** 2))
 
 
@@ -269,7 +269,7 @@ def temporal_envelope(fy: Array, fx: Array, wavelength: Array, focal_spread: Arr
     Wade and Frank, Optik 49 (1977) 81.
     """
     xp = module(fy, wavelength, focal_spread)
-    rate = pi * leading(wavelength, xp) * leading(focal_spread, xp)
+    rate = pi * as_leading(wavelength, xp) * as_leading(focal_spread, xp)
     return xp.exp(-((rate * (fy**2 + fx**2)) ** 2) / 2)
 
 
@@ -318,7 +318,7 @@ def transfer_function(
     xp = module(*pair(sampling), *values, aperture, edge)
     fy, fx = frequencies(shape, sampling, xp)
     lens = (wavelength, defocus, spherical, astigmatism, azimuth)
-    transfer = turn(-aberration(fy, fx, *lens), dtype)
+    transfer = phasor_of_cycles(-aberration(fy, fx, *lens), dtype)
     if aperture is not None:
         transfer = transfer * pupil(fy, fx, wavelength, aperture, edge)
     if not _absent(source_angle):

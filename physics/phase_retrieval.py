@@ -40,9 +40,9 @@ import numpy as np
 from physics.arrays import Array, module, pixel_sum
 from physics.diffraction import AXES, near_field
 from physics.fourier import blurred, fft2, ifft2
-from physics.inpainting import filled
+from physics.inpainting import inpaint
 from physics.iteration import Repeat, in_turn
-from physics.moduli import ratio
+from physics.moduli import bright_ratio
 from physics.optics import phasor
 
 TINY = 1e-20  # keeps a quotient finite
@@ -68,7 +68,7 @@ def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
 
     def project(guess: Array) -> Array:
         spectrum = fft2(guess)
-        scale = ratio(target, abs(spectrum))
+        scale = bright_ratio(target, abs(spectrum))
         return ifft2(spectrum * (scale if seen is None else xp.where(seen, scale, 1)))
 
     return project
@@ -185,7 +185,7 @@ def autocorrelation_support(
     Returns:
         The support (sample, y, x), bool.
     """
-    intensity = amplitude**2 if measured is None else filled(amplitude**2, measured, repeat)
+    intensity = amplitude**2 if measured is None else inpaint(amplitude**2, measured, repeat)
     size = abs(near_field(intensity))
     return size >= threshold * size.max(axis=AXES, keepdims=True)
 

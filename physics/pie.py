@@ -29,7 +29,7 @@ import numpy as np
 from physics import pie_compiled
 from physics.arrays import Array, real_dtype
 from physics.fourier import fft2, ifft2
-from physics.moduli import DARK, ratio
+from physics.moduli import DARK, bright_ratio
 from physics.ptychography import illumination, locate, modes
 
 AXES = (-2, -1)
@@ -223,7 +223,7 @@ def _visit(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rul
     shifted = ifft2(spectrum * ramp)
     fields = fft2(shifted * patch)
     measured, model = np.sqrt(scan.intensity[j]), np.sqrt(_power(fields))
-    change = ifft2(fields * (ratio(measured, model) - 1))
+    change = ifft2(fields * (bright_ratio(measured, model) - 1))
     step = _step((shifted.conj() * change).sum(axis=0), _power(shifted), rule.step, rule.floor)
     if rule.probe_step:
         update = _step(patch.conj() * change, _power(patch[None]), rule.probe_step, rule.probe_floor)

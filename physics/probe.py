@@ -16,11 +16,11 @@ from math import pi
 
 import numpy as np
 
-from physics.arrays import Array, leading, module, pair
+from physics.arrays import Array, as_leading, module, pair
 from physics.diffraction import disk, far_field
 from physics.electron import wavelength as de_broglie
 from physics.fourier import fft2, frequencies, ifft2
-from physics.optics import aberration, intensity, pupil, turn
+from physics.optics import aberration, intensity, phasor_of_cycles, pupil
 
 AXES = (-2, -1)
 NODES, MOST = 7, 25  # least and greatest number of nodes along each axis, of the quadrature over a source
@@ -75,7 +75,7 @@ def probe(
     fy, fx = frequencies(shape, sampling, module(voltage, semi_angle, defocus))
     cycles = aberration(fy, fx, lam, defocus, spherical, astigmatism, azimuth)
     cycles = cycles + cubic(fy, fx, lam, coma, coma_azimuth, threefold, threefold_azimuth)
-    return _centred(pupil(fy, fx, lam, semi_angle, edge) * turn(-cycles), power)
+    return _centred(pupil(fy, fx, lam, semi_angle, edge) * phasor_of_cycles(-cycles), power)
 
 
 def cubic(
@@ -104,14 +104,14 @@ def cubic(
     """
     xp = module(fy, wavelength, coma, coma_azimuth, threefold, threefold_azimuth)
     lam, b2, phi_b, a2, phi_a = (
-        leading(value, xp) for value in (wavelength, coma, coma_azimuth, threefold, threefold_azimuth)
+        as_leading(value, xp) for value in (wavelength, coma, coma_azimuth, threefold, threefold_azimuth)
     )
     along = (fx**2 + fy**2) * (fx * xp.cos(phi_b) + fy * xp.sin(phi_b))
     trefoil = (fx**2 - 3 * fy**2) * fx * xp.cos(3 * phi_a) + (3 * fx**2 - fy**2) * fy * xp.sin(3 * phi_a)
     return lam**2 * (b2 * along + a2 / 3 * trefoil)
 
 
-def moved(wave: Array, shift: Array) -> Array:
+def shifted(wave: Array, shift: Array) -> Array:
     """Shift a wave by Fourier's shift theorem: P(r - s). Boundaries are periodic, and the power is conserved.
 
     Args:
@@ -121,18 +121,20 @@ def moved(wave: Array, shift: Array) -> Array:
     Returns:
         The shifted waves (shift, y, x), complex128.
     """
-    ky, kx = (turn(-s[:, None] * np.fft.fftfreq(n)) for s, n in zip(np.asarray(shift).T, wave.shape, strict=True))
+    ky, kx = (
+        phasor_of_cycles(-s[:, None] * np.fft.fftfreq(n)) for s, n in zip(np.asarray(shift).T, wave.shape, strict=True)
+    )
     return ifft2(fft2(wave.astype(np.complex128)) * ky[:, :, None] * kx[:, None, :])
 
 
-def of_source(wave: Array, width: float) -> Array:
+def source_modes(wave: Array, width: float) -> Array:
     """Return the probe of a Gaussian, incoherent source, as mutually incoherent modes.
 
         I = integral G(s) |F[P(r - s) O]|^2 ds  ~  sum_jk w_j w_k |F[P(r - a (x_j, x_k)) O]|^2,   a = sqrt(2) width
 
     x_j and w_j are nodes and weights (of sum 1) of Gauss-Hermite quadrature with m nodes along each axis. The mode of
     j, k is sqrt(w_j w_k) P(r - a (x_j, x_k)). The power is conserved. m is the smallest number, from `NODES` on, with
-    an error of at most `MISSED` for each frequency of s in the pattern (`widest`).
+    an error of at most `MISSED` for each frequency of s in the pattern (`widest_source`).
 
     Args:
         wave: P (y, x).
@@ -150,11 +152,11 @@ def of_source(wave: Array, width: float) -> Array:
     place, weight = np.polynomial.hermite.hermgauss(_nodes(wave, width))
     shifts = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2) * 2**0.5 * width
     share = np.outer(weight, weight).reshape(-1, 1, 1) / np.pi
-    return share**0.5 * moved(wave, shifts)
+    return share**0.5 * shifted(wave, shifts)
 
 
-def widest(wave: Array) -> float:
-    """Return the widest source [pixel, standard deviation] that `of_source` can sum over, with `MOST` nodes.
+def widest_source(wave: Array) -> float:
+    """Return the widest source [pixel, standard deviation] that `source_modes` can sum over, with `MOST` nodes.
 
     A pattern holds frequencies f of s up to the diameter k of the aperture [cycles/pixel], which is that of the bright
     disk in P's far field. The source leaves exp(-t^2 / 2), t = 2 pi f width, of a frequency, and the sum over nodes
@@ -168,7 +170,9 @@ def _nodes(wave: Array, width: float) -> int:
     t = width * _fastest(wave)
     found = next((m for m in range(NODES, MOST + 1) if _steepest(m) >= t), None)
     if found is None:
-        raise ValueError(f"a source of {width:.3g} pixels rms: it must be at most {widest(wave):.3g} for this aperture")
+        raise ValueError(
+            f"a source of {width:.3g} pixels rms: it must be at most {widest_source(wave):.3g} for this aperture"
+        )
     return found
 
 
@@ -205,7 +209,7 @@ def _centred(spectrum: Array, power: Array) -> Array:
     """Return the wave of a spectrum (zero frequency first), its origin at N//2, with the given sum of |P|^2."""
     xp = module(spectrum, power)
     wave = xp.fft.fftshift(ifft2(spectrum), AXES)
-    return wave * (leading(power, xp) / intensity(wave).sum(axis=AXES, keepdims=True)) ** 0.5
+    return wave * (as_leading(power, xp) / intensity(wave).sum(axis=AXES, keepdims=True)) ** 0.5
 
 
 def _edge(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:

@@ -23,7 +23,7 @@ import numpy as np
 from physics.arrays import Array
 from physics.diffraction import far_field
 from physics.fourier import fft2, frequencies, ifft2
-from physics.optics import intensity, turn
+from physics.optics import intensity, phasor_of_cycles
 
 BLOCK = 1 << 22  # complex numbers held at a time: 32 MB in complex64
 
@@ -85,7 +85,7 @@ def locate(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) ->
     rest = positions - whole
     starts = whole - np.array(window) // 2
     cuts = tuple(starts[:, i, None] + np.arange(n) for i, n in enumerate(window))
-    ramps = tuple(turn(-rest[:, i, None] * np.fft.fftfreq(n)) for i, n in enumerate(window))
+    ramps = tuple(phasor_of_cycles(-rest[:, i, None] * np.fft.fftfreq(n)) for i, n in enumerate(window))
     return (cuts[0], cuts[1]), (ramps[0], ramps[1])
 
 

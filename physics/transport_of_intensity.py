@@ -17,7 +17,7 @@ from math import pi
 
 import numpy as np
 
-from physics.arrays import Array, leading, module, pair
+from physics.arrays import Array, as_leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 
 FAINT = 0.1  # of a window: dividing by less would amplify noise more than tenfold
@@ -60,7 +60,7 @@ def longitudinal_derivative(images: Array, defocus: Array) -> Array:
     xp = module(defocus)
     z = xp.asarray(defocus, dtype=float)
     z = z - z.mean(axis=-1, keepdims=True)
-    weight = leading(z / (z**2).sum(axis=-1, keepdims=True), xp).astype(images.dtype)
+    weight = as_leading(z / (z**2).sum(axis=-1, keepdims=True), xp).astype(images.dtype)
     return (images * weight).sum(axis=-3)
 
 
@@ -75,7 +75,7 @@ def inverse_square(fy: Array, fx: Array, cutoff: Array = 0.0) -> Array:
     xp = module(fy, cutoff)
     square = fy**2 + fx**2
     safe = xp.where(square == 0, 1, square)
-    return xp.where(square == 0, 0, 1 / (safe + leading(cutoff, xp).astype(fy.dtype) ** 4 / safe))
+    return xp.where(square == 0, 0, 1 / (safe + as_leading(cutoff, xp).astype(fy.dtype) ** 4 / safe))
 
 
 def reciprocal(intensity: Array, floor: Array = 0.0) -> Array:
@@ -93,7 +93,7 @@ def reciprocal(intensity: Array, floor: Array = 0.0) -> Array:
         R (..., y, x), in the unit of 1 / I.
     """
     mean = intensity.mean(axis=(-2, -1), keepdims=True)
-    small = leading(floor, module(intensity, floor)).astype(intensity.dtype) * mean
+    small = as_leading(floor, module(intensity, floor)).astype(intensity.dtype) * mean
     return intensity / (intensity**2 + small**2)
 
 
@@ -220,4 +220,4 @@ def _frequencies(image: Array, sampling: Array) -> tuple[Array, Array]:
 def _scale(derivative: Array, wavelength: Array, intensity: Array = 1.0) -> Array:
     """Return 1 / (2 pi lambda I_0) in the dtype of the derivative."""
     xp = module(wavelength, intensity)
-    return (1 / (2 * pi * leading(wavelength, xp) * leading(intensity, xp))).astype(derivative.dtype)
+    return (1 / (2 * pi * as_leading(wavelength, xp) * as_leading(intensity, xp))).astype(derivative.dtype)

@@ -22,7 +22,7 @@ import numpy as np
 from physics.arrays import Array, module
 from schemas.grids import Ambiguities
 from schemas.task import Field, Task
-from schemas.wave_ambiguities import align_wave, counted, inverted, shifted
+from schemas.wave_ambiguities import align_wave, inverted, shifted, with_definite_constant
 
 
 def align(
@@ -79,7 +79,7 @@ def compared(
     """Return prediction and truth as scores compare them: the prediction aligned with the truth.
 
     Where the modulus of a wave (`Ambiguities.modulus`) is 0, the phase is undefined, and it is set to 0 in both. The
-    phase of the truth is first given a definite constant (see `schemas.wave_ambiguities.counted`). A part that is not
+    phase of the truth first gets a definite constant (`wave_ambiguities.with_definite_constant`). A part that is not
     predicted then counts as wrong as a phase without features, whatever constant the truth is stored with.
 
     Args:
@@ -95,9 +95,9 @@ def compared(
     if not ambiguities.modulus:
         return align(task, prediction, truth, window), dict(truth)
     modulus, (phase,) = ambiguities.modulus, ambiguities.phases
-    exact = dict(truth) | {phase: counted(truth[modulus], truth[phase], ambiguities.free)}
+    exact = dict(truth) | {phase: with_definite_constant(truth[modulus], truth[phase], ambiguities.free)}
     moved = align(task, prediction, exact, window)
-    return moved | {phase: counted(moved[modulus], moved[phase], ())}, exact
+    return moved | {phase: with_definite_constant(moved[modulus], moved[phase], ())}, exact
 
 
 def _aligned_wave(

@@ -96,7 +96,7 @@ def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, 
     return roots
 
 
-def unlike(grids: Iterable[Grid], sizes: Mapping[str, int]) -> list[str]:
+def size_mismatches(grids: Iterable[Grid], sizes: Mapping[str, int]) -> list[str]:
     """Return one line for each length that contradicts the relations of the grids.
 
     Args:

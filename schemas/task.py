@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from schemas.grids import Ambiguities, Grid, Relation, related
 from schemas.runtime import plugins
-from schemas.runtime.errors import meant
+from schemas.runtime.errors import suggestion
 
 SAMPLE = "sample"
 IGNORE = "ignore"  # name of the class that losses and scores leave out
@@ -292,8 +292,8 @@ def find_import(task: str) -> Import:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from plugins.lacking(module, {"TASK": Task})
-    yield from plugins.misplaced(module, {"IMPORT": Import})
+    yield from plugins.missing_objects(module, {"TASK": Task})
+    yield from plugins.mistyped_objects(module, {"IMPORT": Import})
     task: Task = module.TASK
     if task.name != plugins.task_of(module):
         yield f"TASK.name = {task.name!r}: must be the name of the file, {plugins.task_of(module)!r}"
@@ -303,8 +303,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for field in task.of("input", "target", "parameter"):
         if not field.per_sample:
             yield f"field {field.name}: a field of role {field.role} must have `sample` as its first dimension"
-    yield from misread(task, "TASK.ambiguities.phases", task.ambiguities.phases, "target")
-    yield from misread(
+    yield from wrong_references(task, "TASK.ambiguities.phases", task.ambiguities.phases, "target")
+    yield from wrong_references(
         task, "TASK.ambiguities.modulus", (task.ambiguities.modulus,) if task.ambiguities.modulus else (), "target"
     )
     yield from _import_mistakes(task, plugins.optional(module, "IMPORT", Import) or Import())
@@ -318,7 +318,7 @@ def _grid_mistakes(task: Task) -> Iterator[str]:
     dims = {dim for field in task.fields for dim in field.dims} - {SAMPLE}
     placed = [dim for grid in task.grids for dim in grid.dims]
     for grid in task.grids:
-        yield from misread(task, f"TASK.grids {grid.dims}: sampling", grid.sampling, "parameter", "auxiliary")
+        yield from wrong_references(task, f"TASK.grids {grid.dims}: sampling", grid.sampling, "parameter", "auxiliary")
         if lost := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
             yield f"TASK.grids: no field has the dimension {', '.join(lost)}"
         if lost := [dim for dim in grid.of if dim not in placed]:
@@ -345,12 +345,12 @@ def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
         ("roots", "input"): found.roots,
     }
     for (name, role), fields in named.items():
-        yield from misread(task, f"IMPORT.{name}", fields, role)
+        yield from wrong_references(task, f"IMPORT.{name}", fields, role)
     for name in (*found.follows, *found.follows.values()):
-        yield from misread(task, "IMPORT.follows", (name,), "input", "parameter", "auxiliary")
+        yield from wrong_references(task, "IMPORT.follows", (name,), "input", "parameter", "auxiliary")
 
 
-def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Iterator[str]:
+def wrong_references(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Iterator[str]:
     """Yield a message for each name that is not a field of an allowed role.
 
     Args:
@@ -364,7 +364,7 @@ def misread(task: Task, where: str, names: tuple[str, ...], *roles: Role) -> Ite
     known = {field.name: field for field in task.fields}
     for name in names:
         if name not in known:
-            yield f"{where}: the schema has no field {name!r}{meant(str(name), known)}"
+            yield f"{where}: the schema has no field {name!r}{suggestion(str(name), known)}"
         elif known[name].role not in roles:
             yield f"{where}: field {name} has the role {known[name].role}, must be {' or '.join(roles)}"
 

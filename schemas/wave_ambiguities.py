@@ -108,7 +108,7 @@ def _spread(values: Array, like: Array) -> Array:
     return values.reshape(len(values), *[1] * (like.ndim - 1))
 
 
-def counted(modulus: Array, phase: Array, ambiguities: tuple[str, ...]) -> Array:
+def with_definite_constant(modulus: Array, phase: Array, ambiguities: tuple[str, ...]) -> Array:
     """Return the phase [rad] with a definite constant, and 0 where the modulus is 0.
 
     If a constant is free, it is chosen so that sum o > 0. This leaves whole turns undetermined; they are chosen so that

@@ -11,7 +11,7 @@ from generators.engine import pipeline, shards
 from generators.instruments.detector import Detector, Gaps
 from generators.streams import Streams
 from generators.tasks import cdi
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from schemas.wave_ambiguities import canonical
 
 from .conftest import Command, refused
@@ -21,7 +21,7 @@ CLEAN = ("noise=0",)
 
 
 def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
-    made = make(cdi.Recipe, cdi.RECIPES[recipe].model_dump(mode="json"), settings)
+    made = make_settings(cdi.Recipe, cdi.RECIPES[recipe].model_dump(mode="json"), settings)
     return shards.make(pipeline.plan("cdi", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
 
 
@@ -172,7 +172,7 @@ def test_a_wide_source_blurs_the_finest_pattern_and_keeps_its_counts() -> None:
 
 def test_what_the_detector_does_not_see_is_0_and_said() -> None:
     settings = ("detector.beamstop=2.5", "detector.gaps.module=20", "detector.gaps.width=3")
-    made = make(cdi.Recipe, {}, [*settings, *CLEAN])
+    made = make_settings(cdi.Recipe, {}, [*settings, *CLEAN])
     seen = made.detector.seen((64, 64)) if made.detector else np.ones((64, 64))
     whole, found = (samples(2, *CLEAN, *extra)["amplitude_oversampled"] for extra in ((), settings))
     assert np.array_equal(found, whole * seen)

@@ -13,7 +13,7 @@ from generators.tasks import cdi
 from inference.report.sample_images import _shown
 from inference.tasks.cdi import FINISH, METHODS, OF_OBJECT, REPORT, diffraction, finish, measures
 from physics.diffraction import near_field
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from schemas.tasks.cdi import TASK
 from schemas.wave_ambiguities import canonical
 from tests.training.conftest import columns, features_for, made
@@ -152,7 +152,7 @@ def test_a_right_pattern_on_the_coarse_grid_alone_is_no_right_object() -> None:
 def test_what_the_detector_does_not_see_has_no_misfit_and_does_no_harm() -> None:
     recipe = (*CLEAN, "displacement.span=0:2", "outline.size=0.7:1", "detector.gaps.module=24")
     values = samples(12, *recipe)
-    values |= cdi.constants(make(cdi.Recipe, {}, [*recipe]), Streams(0, "dataset", 0))
+    values |= cdi.constants(make_settings(cdi.Recipe, {}, [*recipe]), Streams(0, "dataset", 0))
     assert measures(values, values)["chi2"].max() < 1e-10
     settings = {"cycles": 6, "starts": 1, "beta": 0.9, "threshold": 0.1}
     with_gaps = measures(values, METHODS["hio"].invert(TASK, settings, values))["wave_error"]
@@ -171,7 +171,7 @@ def test_behind_a_beamstop_iterations_find_what_they_find_without(threshold: flo
     recipe = (*CLEAN, "displacement.span=0:2", "detector.beamstop=3", "detector.gaps.module=16", "detector.beside=0.5")
     values = samples(12, *recipe)
     whole = samples(12, *recipe[:2])
-    values |= cdi.constants(make(cdi.Recipe, {}, [*recipe]), Streams(0, "dataset", 0))
+    values |= cdi.constants(make_settings(cdi.Recipe, {}, [*recipe]), Streams(0, "dataset", 0))
     settings = {"cycles": 6, "starts": 1, "beta": 0.9, "threshold": threshold}
     stopped, seen = (
         measures(fields, METHODS["hio"].invert(TASK, settings, fields))["wave_error"] for fields in (values, whole)

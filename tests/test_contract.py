@@ -15,7 +15,7 @@ from generators.streams import Streams
 from inference.contract import find_inference
 from schemas import digest
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import all_settings, make
+from schemas.runtime.settings import all_settings, make_settings
 from schemas.store import is_simulated
 from schemas.task import Task, problems, task_names
 from training.contract import Symmetry, find_learn, find_model, model_names
@@ -37,7 +37,7 @@ def found(name: str) -> tuple[Task, Generator]:
 
 def plan_of(name: str, *settings: str, recipe: str = "default", seed: int = 0) -> Any:
     _, generator = find_generator(name)
-    made = make(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), settings)
+    made = make_settings(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), settings)
     wanted = {"train": 8, "validation": 2, "test": 2}
     samples = {split: n * serves(made, split) for split, n in wanted.items()}
     return pipeline.plan(name, made, seed, samples, Path("x.zarr"))
@@ -95,7 +95,7 @@ def test_every_setting_says_its_unit_and_meaning(found: tuple[Task, Generator]) 
 
 def test_named_recipes_survive_json(found: tuple[Task, Generator]) -> None:
     for recipe in found[1].RECIPES.values():
-        assert make(found[1].Recipe, json.loads(recipe.model_dump_json()), []) == recipe
+        assert make_settings(found[1].Recipe, json.loads(recipe.model_dump_json()), []) == recipe
 
 
 def test_every_named_recipe_makes_samples_that_keep_the_schema(name: str, found: tuple[Task, Generator]) -> None:
@@ -201,7 +201,7 @@ def test_named_recipes_of_training_are_recipes(name: str) -> None:
     for recipe in recipes.values():
         model = recipe.get("model", {}).get("name", "unet")
         kind = recipe_of(model, find_model(model), find_learn(name))
-        assert make(kind, recipe, []).model_dump()["model"]["name"] == model
+        assert make_settings(kind, recipe, []).model_dump()["model"]["name"] == model
 
 
 @pytest.mark.parametrize("model", model_names())

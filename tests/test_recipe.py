@@ -15,7 +15,7 @@ from generators.specimens.particles.nanoparticle import Nanoparticle
 from generators.tasks import tie
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import describe, load, make
+from schemas.runtime.settings import describe, load, make_settings
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_bounds_hold_for_both_ends() -> None:
 
 
 def made(*settings: str) -> tie.Recipe:
-    recipe = make(tie.Recipe, tie.RECIPES["default"].model_dump(mode="json"), settings)
+    recipe = make_settings(tie.Recipe, tie.RECIPES["default"].model_dump(mode="json"), settings)
     assert isinstance(recipe, tie.Recipe)
     return recipe
 
@@ -108,14 +108,14 @@ def test_refusals_are_one_line_with_value_rule_and_remedy(setting: str, message:
 def test_recipe_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"images": 5}))
-    assert make(tie.Recipe, load(path), ["image_size=32"]) == tie.Recipe(images=5, image_size=32)
+    assert make_settings(tie.Recipe, load(path), ["image_size=32"]) == tie.Recipe(images=5, image_size=32)
     for content, rule in (("{", "not JSON"), ("[1]", "JSON object")):
         path.write_text(content)
         with pytest.raises(UserError, match=rule):
             load(path)
     path.write_text(json.dumps({"imagse": 5}))
     with pytest.raises(UserError, match="no such setting: imagse; did you mean images"):
-        make(tie.Recipe, load(path), [])
+        make_settings(tie.Recipe, load(path), [])
 
 
 def test_describe_names_every_setting_with_unit_and_value() -> None:
@@ -153,14 +153,14 @@ def test_models_refuse_unknown_keys() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_shorthand_and_a_member_go_together(order: int) -> None:
-    made = make(tie.Recipe, {}, ["window=0.4", "window.edge=0.1"][::order])
+    made = make_settings(tie.Recipe, {}, ["window=0.4", "window.edge=0.1"][::order])
     assert made.window is not None
     assert (made.window.radius, made.window.edge) == (0.4, 0.1)
-    found = make(tie.Recipe, {}, ["retrieval=misell", "retrieval.iterations=30"][::order])
+    found = make_settings(tie.Recipe, {}, ["retrieval=misell", "retrieval.iterations=30"][::order])
     assert found.retrieval is not None
     assert (found.retrieval.method, found.retrieval.iterations) == ("misell", 30)
 
 
 def test_a_wrong_shorthand_is_not_forgotten_for_a_member() -> None:
     with pytest.raises(UserError, match="abc"):
-        make(tie.Recipe, {}, ["window=abc", "window.edge=0.1"])
+        make_settings(tie.Recipe, {}, ["window=abc", "window.edge=0.1"])

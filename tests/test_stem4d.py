@@ -19,7 +19,7 @@ from generators.tasks import stem4d
 from physics.electron import interaction
 from schemas.fields.illuminated_patches import enlarged, first, offsets
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 
 from .conftest import DATA, Command, digest, refused
 
@@ -30,7 +30,7 @@ SMOOTH = "lattice.vibration=0.05"  # nm: no atom is sharper than two pixels
 
 
 def plan(*settings: str, recipe: str = "default", train: int = 64, test: int = 0) -> Any:
-    made = make(stem4d.Recipe, stem4d.RECIPES[recipe].model_dump(mode="json"), settings)
+    made = make_settings(stem4d.Recipe, stem4d.RECIPES[recipe].model_dump(mode="json"), settings)
     samples = {"train": train, "validation": 0, "test": test}
     return pipeline.plan("stem4d", made.bind(None), 0, samples, Path("x.zarr"))
 
@@ -243,7 +243,7 @@ def test_step_and_fluence_depend_on_seed_recipe_and_number_alone() -> None:
     one = scanned("scan.step=0.03", "scan.fluence=1e6", "scan.scans=2", n=60)
     assert (one["step"] == np.float32(0.03)).all()
     assert (one["dose"] == np.float32(1e6 * 0.03**2)).all()
-    again = make(stem4d.Recipe, json.loads(made.recipe.model_dump_json()), [])
+    again = make_settings(stem4d.Recipe, json.loads(made.recipe.model_dump_json()), [])
     assert again == made.recipe
 
 

@@ -26,7 +26,7 @@ from generators.tasks import stem4d
 from schemas.manifest import METADATA
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import publish, sha256
-from schemas.runtime.settings import Settings, load, make, refuse_paths, setting, untold
+from schemas.runtime.settings import Settings, load, make_settings, refuse_paths, setting, undescribed_settings
 from schemas.store import Confined
 from schemas.task import find_task, task_names
 from tests.conftest import TOY_TASK, Command, files, refused
@@ -87,7 +87,7 @@ def test_no_stored_recipe_names_a_file(task: str, names: tuple[str, ...], genera
 def test_a_user_names_files_in_a_recipe_of_his_own(generate: Command) -> None:
     Path("recipe.json").write_text('{"probe": {"path": "here.npy"}}')
     refused(generate("--task", "stem4d", "--n", 2, "--recipe", "recipe.json"), "here.npy: No such file")
-    assert make(stem4d.Recipe, load(Path("recipe.json")), []).probe.path == Path("here.npy")
+    assert make_settings(stem4d.Recipe, load(Path("recipe.json")), []).probe.path == Path("here.npy")
 
 
 class Files(Settings):
@@ -110,7 +110,7 @@ class Deep(Settings):
     "data", [{"either": {"path": "s"}}, {"several": [{}, {"path": "s"}]}, {"named": {"a": [{"path": "s"}]}}]
 )
 def test_a_path_is_seen_in_whatever_holds_it(data: dict[str, Any]) -> None:
-    make(Deep, data, [])  # as its owner may
+    make_settings(Deep, data, [])  # as its owner may
     with pytest.raises(UserError, match=r"path = s; a stored recipe must hold only hashes"):
         refuse_paths(Deep, data, "x")
 
@@ -119,8 +119,10 @@ def test_authors_keep_paths_out_of_datasets() -> None:
     class Forgotten(Settings):
         source: Path | None = Field(None, **setting("of a file"))
 
-    assert list(untold(Files)) == list(untold(Deep)) == []
-    assert "Forgotten.source: names a file: must be Field(..., exclude=True)" in "".join(untold(Forgotten))
+    assert list(undescribed_settings(Files)) == list(undescribed_settings(Deep)) == []
+    assert "Forgotten.source: names a file: must be Field(..., exclude=True)" in "".join(
+        undescribed_settings(Forgotten)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +273,7 @@ def test_no_link_out_of_an_array_of_pictures_is_followed() -> None:
     Path("pictures.zarr/c/0/0/0").rename("secret")
     Path("pictures.zarr/c/0/0/0").symlink_to(Path("secret").absolute())
     with pytest.raises(UserError, match=r"pictures.zarr/c/0/0/0: leads out of pictures"):
-        picture_files.one(Path("pictures.zarr"), picture_files.stack(Path("pictures.zarr")), 0)
+        picture_files.picture_at(Path("pictures.zarr"), picture_files.stack(Path("pictures.zarr")), 0)
 
 
 def test_no_link_out_of_a_model_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from generators.instruments.spline import affine
 from generators.instruments.window import Window, window
 from generators.streams import Streams
 from generators.tasks import tie
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 
 from .conftest import DATA, Command
 
@@ -25,7 +25,7 @@ CLEAN = ("noise=0", "misalignment=none", "window=none", "supersampling=1")
 
 
 def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
-    made = make(tie.Recipe, tie.RECIPES[recipe].model_dump(mode="json"), settings)
+    made = make_settings(tie.Recipe, tie.RECIPES[recipe].model_dump(mode="json"), settings)
     return shards.make(pipeline.plan("tie", made.bind(None), 0, SAMPLES, Path("x.zarr")), "train", range(n))
 
 

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from generators.engine import pipeline, shards
 from generators.tasks import tie
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 
 from .conftest import Command
 
@@ -30,7 +30,7 @@ STILL = ("noise=0", "misalignment=none", "supersampling=1")
 
 
 def plan(*settings: str) -> Any:
-    made = make(tie.Recipe, tie.Recipe().model_dump(mode="json"), settings)
+    made = make_settings(tie.Recipe, tie.Recipe().model_dump(mode="json"), settings)
     return pipeline.plan("tie", made.bind(None), 0, {"train": 100, "validation": 0, "test": 0}, Path("x.zarr"))
 
 

@@ -173,13 +173,13 @@ def test_a_rechunked_dataset_teaches_the_same(data: Path, generate: Command, tra
 
 @pytest.mark.parametrize("batch", [1, 3, 10, 16, 64])
 def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batch: int) -> None:
-    from schemas.runtime.settings import make
+    from schemas.runtime.settings import make_settings
     from training.contract import find_model
     from training.recipe import recipe_of
     from training.run import prepare
 
     def scores(size: int) -> dict[str, float]:
-        recipe = make(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
+        recipe = make_settings(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
         machinery = loop._build(run, mesh, assembly.assemble(recipe, run.features), *loop._sources(run, mesh))

@@ -21,7 +21,7 @@ from inference.stitching import compare, page, store
 from inference.stitching.compare import WholeScans
 from inference.stitching.figures import against_scales, correlations, pictures
 from inference.stitching.image import stitch
-from inference.tasks.stem4d import STITCH, where
+from inference.tasks.stem4d import STITCH, patch_places
 from schemas.fields.illuminated_patches import offsets, repeated
 
 from .conftest import Command, files
@@ -91,7 +91,7 @@ def test_scans_are_scored_with_all_methods(found: Evaluation) -> None:
         assert all(scan["patches"] == 72 for scan in method["scans"])
         assert (method["metrics"]["stitched_rms"]["mean"] < 1e-5) == (name == "exact")
     for scan, one in zip(methods["exact"]["scans"], compared("d.zarr", "exact.zarr").outcomes["exact"], strict=True):
-        last = max(f for f, counts in zip(one.worth.frequency, one.worth.counts, strict=True) if counts)
+        last = max(f for f, counts in zip(one.resolution.frequency, one.resolution.counts, strict=True) if counts)
         assert scan["frc_half_bit"] == scan["frc_seventh"] == last < 0.5 / 0.0285
     assert methods["idpc"]["metrics"]["frc_half_bit"]["mean"] < methods["exact"]["metrics"]["frc_half_bit"]["mean"]
     assert methods["idpc"]["metrics"]["frc_mean"]["mean"] < methods["exact"]["metrics"]["frc_mean"]["mean"] - 0.01
@@ -265,7 +265,7 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     y, x = (fields["position"][:, axis, None] + wide * offsets(n) for axis in (0, 1))
     values = repeated(blob(y[:, :, None], x[:, None, :])) * fields["mask"]
     predicted(Path("d.zarr"), Path("idpc.zarr"), Path("blob.zarr"), values.astype(np.float32))
-    scans = where(fields)
+    scans = patch_places(fields)
     write(Path("blob.zarr"), scans, Path("image.zarr"), LeastSquares(), field="phase")
     found: Any = zarr.open_group("image.zarr", mode="r")
     image = np.asarray(found["phase"][0])
@@ -278,10 +278,10 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     _, first, again = next(placed)
     grid = np.meshgrid(*(wide * np.arange(40) for _ in range(2)), indexing="ij")
     exact = blob(*grid)
-    _, worth = compare.worth(STITCH, again, first, exact, scans.sampling)
+    _, worth = compare.resolution_of(STITCH, again, first, exact, scans.sampling)
     assert worth.rms is not None
     assert worth.rms < 1e-5
-    moved = compare.worth(STITCH, again, (first[0] + 1, first[1]), exact, scans.sampling)[1]
+    moved = compare.resolution_of(STITCH, again, (first[0] + 1, first[1]), exact, scans.sampling)[1]
     assert moved.rms is not None
     assert moved.rms > 100 * worth.rms
 

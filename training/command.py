@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from schemas.manifest import read_manifest
 from schemas.runtime.destinations import output
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load, make, recipe_name
+from schemas.runtime.settings import load, make_settings, recipe_name
 from schemas.task import find_task
 from training.contract import find_learn, find_model
 from training.pretrained import KEPT, adopt, open_start, read_recipe
@@ -148,7 +148,7 @@ def chosen(options: Options, task: str | None) -> Recipe:
         named = model if options.model or options.recipe else None
         return adopt(options.start, named, asked, settings, learn)
     model = model or ("convnet" if target else "unet")
-    return make(recipe_of(model, find_model(model), learn), base, settings)
+    return make_settings(recipe_of(model, find_model(model), learn), base, settings)
 
 
 def _base(options: Options, task: str | None, target: str | None) -> Mapping[str, Any]:

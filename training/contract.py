@@ -13,8 +13,8 @@ import jax
 from flax import nnx
 
 from schemas.runtime import plugins
-from schemas.runtime.settings import Settings, untold
-from schemas.task import Role, Task, find_task, misread
+from schemas.runtime.settings import Settings, undescribed_settings
+from schemas.task import Role, Task, find_task, wrong_references
 
 type Array = jax.Array
 type Arrays = Mapping[str, Array]
@@ -236,18 +236,20 @@ def versions(task: str, model: str) -> dict[str, str]:
 
 
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
-    yield from plugins.lacking(module, {"Config": type, "FIT": str, "VERSION": str})
+    yield from plugins.missing_objects(module, {"Config": type, "FIT": str, "VERSION": str})
     if not issubclass(module.Config, Settings) or "name" in module.Config.model_fields:
         yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name (reserved)"
     if module.FIT not in FITS:
         yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
-    yield from untold(module.Config)
-    yield from plugins.misplaced(module, {"LOSSES": Mapping})
-    yield from plugins.unlike("build", getattr(module, "build", None), "config", "inputs", "outputs", "rngs", "dtype")
+    yield from undescribed_settings(module.Config)
+    yield from plugins.mistyped_objects(module, {"LOSSES": Mapping})
+    yield from plugins.call_mistakes(
+        "build", getattr(module, "build", None), "config", "inputs", "outputs", "rngs", "dtype"
+    )
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
-    yield from plugins.lacking(module, {"LEARN": Learn})
+    yield from plugins.missing_objects(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
     task = find_task(plugins.task_of(module))
     grid = task.spatial(task.of("target")[0])
@@ -266,12 +268,12 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"{where} = {parts!r}: must be a tuple of fields and Derived"
         for part in parts:
             read = part.fields if isinstance(part, Derived) else (part,)
-            yield from misread(task, where, read, "input", "parameter")
+            yield from wrong_references(task, where, read, "input", "parameter")
             if isinstance(part, str):
                 yield from _off_grid(task, where, part, learn.grids.get(name, grid))
             if isinstance(part, Derived):
                 like = (part.like,) if part.like else ()
-                yield from misread(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
+                yield from wrong_references(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
     for name, head in learn.heads.items():
         if not isinstance(head, Head):
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
@@ -280,10 +282,12 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"LEARN.losses[{name!r}]: must be a Loss(about, of)"
     yield from _normalise_mistakes(task, learn)
     if learn.operator:
-        yield from misread(task, "LEARN.operator.fields", learn.operator.fields, "input", "parameter", "auxiliary")
+        yield from wrong_references(
+            task, "LEARN.operator.fields", learn.operator.fields, "input", "parameter", "auxiliary"
+        )
     if learn.crop is not None and not (isinstance(learn.crop, int) and learn.crop > 0):
         yield f"LEARN.crop = {learn.crop!r}: must be a number of pixels, or None"
-    yield from misread(task, "LEARN.scalars", learn.scalars, "parameter")
+    yield from wrong_references(task, "LEARN.scalars", learn.scalars, "parameter")
     for name in learn.scalars:
         if along := task.spatial(task[name]):
             yield f"LEARN.scalars: {name} varies along {', '.join(along)}; put it into LEARN.inputs instead"
@@ -295,9 +299,9 @@ def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
     for name, by in learn.normalise.items():
         where = f"LEARN.normalise[{name!r}]"
         roles: tuple[Role, ...] = ("input",) if by == "sample" else ("input", "parameter", "target")
-        yield from misread(task, where, (name,), *(("target",) if isinstance(by, Like) else roles))
+        yield from wrong_references(task, where, (name,), *(("target",) if isinstance(by, Like) else roles))
         if isinstance(by, Like):
-            yield from misread(task, where, (by.field,), "input")
+            yield from wrong_references(task, where, (by.field,), "input")
         elif by not in BYS:
             yield f"{where} = {by!r}: must be one of {', '.join(BYS)}, or Like(input)"
         elif by != "none" and (task[name].classes or task[name].period):

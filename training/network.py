@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from schemas.runtime.errors import UserError
-from schemas.runtime.plugins import unlike
+from schemas.runtime.plugins import call_mistakes
 from training.contract import Array, Shape
 
 type Named = dict[str, Array]
@@ -34,7 +34,7 @@ class Network:
         if not isinstance(module, nnx.Module):
             raise ValueError(f"build returned a {type(module).__name__}; it must return a flax.nnx.Module")
         self._takes = {"weight", "fields"} & inspect.signature(module.__call__).parameters.keys()
-        if mistake := next(unlike("__call__", module.__call__, "x", "key", **dict.fromkeys(self._takes)), None):
+        if mistake := next(call_mistakes("__call__", module.__call__, "x", "key", **dict.fromkeys(self._takes)), None):
             raise ValueError(mistake)
         self.graph, parameters, rest = _split(module)
         self._learned = _Names(parameters)

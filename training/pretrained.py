@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from training.contract import Learn, find_model
 from training.export.predictor import Predictor
 from training.export.store import load_model, load_recipe
@@ -67,10 +67,10 @@ def adopt(
     if model not in (None, name):
         raise _refused(path, "model", model, name)
     kind = recipe_of(name, find_model(name), learn)
-    asked = make(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
+    asked = make_settings(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
     for setting, value, mine in _conflicts(asked, kept):
         raise _refused(path, setting, value, mine)
-    recipe = make(kind, {**base, **kept}, settings)
+    recipe = make_settings(kind, {**base, **kept}, settings)
     if recipe.optimizer.name in FORGETFUL:
         raise UserError(
             f"optimizer.name = {recipe.optimizer.name}: forgets where it starts; take another one, or leave --from out"

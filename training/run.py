@@ -24,13 +24,13 @@ from schemas.runtime.machine import processor
 from schemas.runtime.publish import (
     REMOVED,
     REPLACED,
-    aside,
     claimed,
     entries,
     exists,
     publish,
     read,
     set_aside,
+    set_aside_folders,
     sha256,
     sweep,
     sweep_removed,
@@ -300,7 +300,7 @@ def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
     there = {path.name for path in entries(out)}
     if there and not _is_run(out / "run.json"):
         raise UserError(f"{out}: is not empty, and no run (run.json is missing or not ours); give another --out")
-    ours = OURS | {left.name for word in (REMOVED, REPLACED) for left in aside(out / "best", word)}
+    ours = OURS | {left.name for word in (REMOVED, REPLACED) for left in set_aside_folders(out / "best", word)}
     strangers = [*(sorted(there - ours) if overwrite else []), *_strangers(out)]
     if strangers:
         raise UserError(

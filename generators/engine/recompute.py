@@ -12,7 +12,7 @@ from generators.engine.provenance import platform_class
 from schemas import digest
 from schemas.manifest import read_manifest
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import make, refuse_paths
+from schemas.runtime.settings import make_settings, refuse_paths
 from schemas.store import LEAF, open_split
 
 
@@ -40,7 +40,7 @@ def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[lis
             f"{generator.VERSION}: install the version that made it"
         )
     refuse_paths(generator.Recipe, manifest.recipe, str(path))
-    plan = Plan(path.absolute(), manifest, make(generator.Recipe, manifest.recipe, []).bind(inputs))
+    plan = Plan(path.absolute(), manifest, make_settings(generator.Recipe, manifest.recipe, []).bind(inputs))
     found, count = [], 0
     for split, n in manifest.samples.items():
         picks: Iterable[int] = np.unique(np.linspace(0, n - 1, max(round(share * n), 1)).astype(int)) if n else []

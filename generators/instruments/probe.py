@@ -84,7 +84,7 @@ def _wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
 
 
 def _check_source(settings: Probe, wave: np.ndarray, sampling: float) -> None:
-    if settings.source / sampling > (most := probe.widest(wave)):
+    if settings.source / sampling > (most := probe.widest_source(wave)):
         raise UserError(
             f"probe.source = {settings.source:g} nm: must be at most {most * sampling:.3g} nm for this aperture "
             f"({probe.MOST}x{probe.MOST} moved probes); lower it, or narrow the aperture"
@@ -93,7 +93,9 @@ def _check_source(settings: Probe, wave: np.ndarray, sampling: float) -> None:
 
 @lru_cache(maxsize=4)
 def _modes(settings: Probe, n: int, sampling: float) -> np.ndarray:
-    found: np.ndarray = probe.of_source(_wave(settings, n, sampling), settings.source / sampling).astype(np.complex64)
+    found: np.ndarray = probe.source_modes(_wave(settings, n, sampling), settings.source / sampling).astype(
+        np.complex64
+    )
     found.flags.writeable = False
     return found
 

@@ -66,7 +66,7 @@ class Exit:
         return self.magnetic if name == "magnetic" else self.total - self.magnetic
 
 
-def behind(body: Body, *, flipped: bool) -> Exit:
+def exit_waves_of(body: Body, *, flipped: bool) -> Exit:
     """Return the phases, the amplitude and the waves behind a body.
 
     Args:

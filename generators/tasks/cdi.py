@@ -31,7 +31,7 @@ from generators.specimens.planar.outline import DrawnOutline, Outline
 from generators.specimens.random_values import columns
 from generators.streams import Streams
 from physics import noise
-from physics.diffraction import amplitude, coarser, embed, partially_coherent
+from physics.diffraction import amplitude, embed, partially_coherent, subsample
 from schemas.fields import displacements, outlines
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
@@ -212,7 +212,7 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
         found = found * recipe.detector.seen(recipe.finest)
     kept = {name: values for name, values in arrays.items() if name != INTENSITY}
     if recipe.oversampling == 1:
-        return kept | {"amplitude_oversampled": found, "amplitude": np.ascontiguousarray(coarser(found, 2))}
+        return kept | {"amplitude_oversampled": found, "amplitude": np.ascontiguousarray(subsample(found, 2))}
     return kept | {"amplitude": found}
 
 
@@ -235,4 +235,4 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
     seen = recipe.detector.seen(recipe.finest)
     if recipe.oversampling == 2:
         return {"seen": seen}
-    return {"seen_oversampled": seen, "seen": np.ascontiguousarray(coarser(seen, 2))}
+    return {"seen_oversampled": seen, "seen": np.ascontiguousarray(subsample(seen, 2))}

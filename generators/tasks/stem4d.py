@@ -2,7 +2,7 @@
 
     amplitude = sqrt(counts),   counts = Poisson(dose |F (P O)|^2),   O = exp((i - k) phi),   sum |F P|^2 = 1
 
-With an extended source (`probe.source`), |F (P O)|^2 is the sum over the modes of P (`physics.probe.of_source`).
+With an extended source (`probe.source`), |F (P O)|^2 is the sum over the modes of P (`physics.probe.source_modes`).
 
 Single patterns: an object is drawn for a group of samples (`patterns_per_object`). Each sample has a random position of
 its own in the object, on whole pixels. So an object is made once for many patterns, and belongs to one split.

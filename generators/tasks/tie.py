@@ -36,7 +36,7 @@ from generators.instruments.misalignment import Misalignment, Pose
 from generators.instruments.retrieved_phase import Retrieval
 from generators.instruments.window import Window, window
 from generators.specimens import film
-from generators.specimens.exit_waves import Body, Exit, behind, imported, on_film
+from generators.specimens.exit_waves import Body, Exit, exit_waves_of, imported, on_film
 from generators.specimens.film import DrawnFilm, Film
 from generators.specimens.from_files.voxels import Item, SpecimenFiles
 from generators.specimens.from_files.wavefields import WaveFiles, WaveItem
@@ -251,7 +251,7 @@ RECIPES: Mapping[str, Recipe] = {
         absorption=Range(low=1.0, high=1.0),
         noise=Range(low=0.0, high=0.01),
         window=Window(radius=0.5),
-        specimen=nanoparticle.SEED,
+        specimen=nanoparticle.PUBLISHED,
     ),
     # Magnetite, and the same particles turned over. The magnetic contrast needs a large defocus (Lorentz microscopy).
     # The two series differ by only 1e-3 to 1e-2 of their intensity: a shift of a twentieth of a pixel between them
@@ -380,7 +380,7 @@ def _exit(recipe: Recipe, parameters: Parameters) -> Exit:
         support = film.thickness(drawn, *frame.grid, origin=frame.origin(frame.supersampling))
         phase = optics.phase_shift(support, drawn.potential, voltage)
         body = on_film(body, phase, optics.attenuation(support, drawn.absorption, voltage))
-    return behind(body, flipped=recipe.flipped)
+    return exit_waves_of(body, flipped=recipe.flipped)
 
 
 def _slabs(recipe: Recipe, specimen: Particle | Item) -> tuple[np.ndarray, float]:

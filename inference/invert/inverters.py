@@ -148,7 +148,7 @@ def _finished(source: Source, what: str, given: Settings) -> _Finished:
     return _Finished(reads, settings, apply)
 
 
-def beyond(source: Source, inverter: Inverter) -> list[str]:
+def outside_training(source: Source, inverter: Inverter) -> list[str]:
     """Return a warning for each parameter of these samples that lies outside of the training data of a network.
 
     Args:

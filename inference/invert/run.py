@@ -11,7 +11,7 @@ import numpy as np
 from inference.contract import Inverter
 from inference.invert import destination
 from inference.invert.source import Source
-from inference.invert.tiling import Tiles, all_stored, of_tile, spatial, steps
+from inference.invert.tiling import Tiles, all_stored, spatial, steps, tile_sizes
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
@@ -192,7 +192,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
         raise UserError(f"--tile: must be {rule}, because so many pixels of the targets cover one of the input")
-    if found := inverter.accepts(source.task, of_tile(inverter.task, sizes, lengths)):
+    if found := inverter.accepts(source.task, tile_sizes(inverter.task, sizes, lengths)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
@@ -213,7 +213,7 @@ def refuse(job: Inversion, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def alone(jobs: Sequence[Inversion]) -> Iterator[None]:
+def reserve(jobs: Sequence[Inversion]) -> Iterator[None]:
     """Reserve the places of all jobs for this process while the context is entered.
 
     Args:
@@ -230,7 +230,7 @@ def alone(jobs: Sequence[Inversion]) -> Iterator[None]:
 
 
 def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, int]:
-    """Invert the samples that are not inverted yet. The caller must have entered `alone`.
+    """Invert the samples that are not inverted yet. The caller must have entered `reserve`.
 
     Args:
         job: the inversion.

@@ -97,7 +97,7 @@ def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[s
     return {dim: math.lcm(*(sizes[dim] // math.gcd(sizes[dim], n) for n in found)) for dim, found in others.items()}
 
 
-def of_tile(task: Task, sizes: Mapping[str, int], lengths: Mapping[str, int]) -> dict[str, int]:
+def tile_sizes(task: Task, sizes: Mapping[str, int], lengths: Mapping[str, int]) -> dict[str, int]:
     """Return the lengths of all dimensions in a tile.
 
     Args:

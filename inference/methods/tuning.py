@@ -11,7 +11,7 @@ from inference.contract import Arrays, Method, Report, Setting, Settings, Value,
 from inference.invert.source import Source
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, suggestion
 from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
@@ -42,7 +42,7 @@ def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict
     for text in texts:
         key, equals, value = text.partition("=")
         if key not in known:
-            raise UserError(f"--set {key}: {name} has no such setting{meant(key, known)}")
+            raise UserError(f"--set {key}: {name} has no such setting{suggestion(key, known)}")
         if not equals:
             raise UserError(f"--set {text}: has no value; write key=value without spaces, for example {key}=...")
         given[key] = _value(key, known[key], value)

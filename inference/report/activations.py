@@ -11,7 +11,7 @@ import numpy as np
 from inference.invert.source import Source
 from inference.report.sample_images import picture
 from inference.report.style import figure, styled
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, suggestion
 from training.activations import activations
 from training.export.store import load_model
 
@@ -19,7 +19,7 @@ SAMPLES = 4
 LAYERS = 12  # number of layers drawn unless some are asked for by name
 
 
-def draw(model: Path, source: Source, names: Sequence[str] | None, out: Path) -> Iterator[str]:
+def draw_activations(model: Path, source: Source, names: Sequence[str] | None, out: Path) -> Iterator[str]:
     """Draw the outputs of layers of a network to a PNG file, and yield a line about it.
 
     Args:
@@ -51,7 +51,7 @@ def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[s
         return [list(known)[place] for place in places]
     for name in names:
         if name not in known:
-            raise UserError(f"--layers {name}: no such layer{meant(name, known)}")
+            raise UserError(f"--layers {name}: no such layer{suggestion(name, known)}")
     return list(dict.fromkeys(names))
 
 

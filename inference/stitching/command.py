@@ -15,7 +15,7 @@ from inference.contract import Setting, Stitch, Value, find_stitch
 from inference.invert.source import Source
 from inference.methods import tuning
 from inference.stitching import store
-from inference.stitching.compare import worth
+from inference.stitching.compare import resolution_of
 from inference.stitching.image import Blend, Iterative, usual
 from inference.stitching.resolution import Resolution
 from schemas.runtime.errors import UserError
@@ -118,7 +118,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
             publish_alone(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
         lines.append(f"scan {one.scan}: {_about(one, unit)}")
         if truth is not None:
-            found = worth(how, image, first, truth[one.scan], where.sampling)[1]
+            found = resolution_of(how, image, first, truth[one.scan], where.sampling)[1]
             rows.append({"scan": one.scan, **asdict(found)})
             lines[-1] += f"; {_worth(found, unit)}"
     if truth is not None:

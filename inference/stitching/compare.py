@@ -17,7 +17,7 @@ from inference.contract import Arrays, Found, Scale, Section, Stitch
 from inference.invert.source import Source
 from inference.report.tables import mean_and_deviation, unit_of
 from inference.stitching.image import usual
-from inference.stitching.resolution import Resolution, filled, over, resolution
+from inference.stitching.resolution import Resolution, filled, laid_over, resolution
 from inference.stitching.store import Scans, Stitched, images
 from schemas.runtime.errors import UserError
 from schemas.scores import summary
@@ -55,12 +55,12 @@ class StitchedScan:
     """Stitched image of one scan by one method, without its pixels."""
 
     stitched: Stitched
-    worth: Resolution
+    resolution: Resolution
 
     @property
     def scores(self) -> dict[str, float | None]:
         """Scores of the image by the keys of `SCANNED`."""
-        found = self.worth
+        found = self.resolution
         return dict(zip(SCANNED, (found.rms, found.half_bit, found.seventh, found.mean), strict=True))
 
 
@@ -107,7 +107,12 @@ class WholeScans:
         """Yield the entries of one method in `metrics.json`, one per scan; none if it has no images."""
         for row, one in enumerate(self.outcomes.get(name, ())):
             scales = {scale: float(values[row]) for scale, values in self.scales.items()}
-            yield {**one.stitched.model_dump(mode="json"), "pixels": list(one.worth.pixels), **one.scores, **scales}
+            yield {
+                **one.stitched.model_dump(mode="json"),
+                "pixels": list(one.resolution.pixels),
+                **one.scores,
+                **scales,
+            }
 
     def lines(self) -> Iterator[str]:
         """Yield a line about the images of each method, for the terminal."""
@@ -178,7 +183,7 @@ def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeSca
     return WholeScans(source.task, how, numbers, scales, scene.shown, objects, pictures, outcomes, stored, failed)
 
 
-def worth(
+def resolution_of(
     how: Stitch, image: np.ndarray, first: tuple[int, int], truth: np.ndarray, sampling: float
 ) -> tuple[np.ndarray, Resolution]:
     """Lay a stitched image over its object, and return it in the pixels of the object, with its resolution.
@@ -190,7 +195,7 @@ def worth(
         truth: the object (y, x).
         sampling: pixel of the image [nm].
     """
-    laid = over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
+    laid = laid_over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
     return laid, resolution(laid, truth, sampling * how.pixels, how.free)
 
 
@@ -210,7 +215,7 @@ class _Scene:
         placed, stored = images(store, self.where, usual(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
-            laid, found = worth(self.how, image, first, exact, self.where.sampling)
+            laid, found = resolution_of(self.how, image, first, exact, self.where.sampling)
             outcomes.append(StitchedScan(one, found))
             if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
                 pictures[row] = _with_mean(laid[part], exact[part]) if self.how.free else laid[part]

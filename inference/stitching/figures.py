@@ -52,7 +52,7 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
         The figure; None if no image could be compared with its object.
     """
     runs = stitched(result, scans)
-    rows = [row for row in scans.shown if any(scans.outcomes[run.name][row].worth.frequency for run in runs)]
+    rows = [row for row in scans.shown if any(scans.outcomes[run.name][row].resolution.frequency for run in runs)]
     if not rows:
         return None
     drawn = figure(max(6.4, PANEL * len(rows)), 3.4)
@@ -68,7 +68,7 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
 
 def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
     """Draw one panel. Points mark the rings that count."""
-    found = [(run, scans.outcomes[run.name][row].worth) for run in stitched(result, scans)]
+    found = [(run, scans.outcomes[run.name][row].resolution) for run in stitched(result, scans)]
     compared = [(run, worth) for run, worth in found if worth.frequency]
     for run, worth in compared:
         points = np.flatnonzero(worth.counts).tolist()

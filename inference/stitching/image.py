@@ -120,7 +120,7 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
     sums = np.full((len(patches.corner), 2), np.nan)
     for which, values in blocks:
         part = patches.select(which)
-        sums[which] = mosaic.add(np.ascontiguousarray(values), part.weight, part.corner, total)
+        sums[which] = mosaic.accumulate(np.ascontiguousarray(values), part.weight, part.corner, total)
     order = _order(patches, sums)
     left_out = len(sums) - len(order)
     return _blended(total, sums[order], patches.select(order), left_out, method)
@@ -162,7 +162,7 @@ def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Ite
     values = np.full((len(patches.corner), *patches.weight.shape[1:]), np.nan, np.float32)
     for which, part in blocks:
         values[which] = part
-    order = _order(patches, mosaic.add(values, patches.weight, patches.corner, np.zeros(shape, np.int64)))
+    order = _order(patches, mosaic.accumulate(values, patches.weight, patches.corner, np.zeros(shape, np.int64)))
     left_out = len(values) - len(order)
     values, patches = values[order], patches.select(order)
     shuffled = np.random.default_rng(method.seed).permutation(len(order))

@@ -74,7 +74,7 @@ def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float
     return min(end, float(frequency[-1])) if math.isfinite(end) else None
 
 
-def over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:
+def laid_over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:
     """Lay a stitched image over its object, whose pixels are larger.
 
     Each pixel of the result is the mean of the image pixels in it, or NaN unless all of them are known.

@@ -25,7 +25,7 @@ from inference.stitching.patches import Canvas, Patches, corners, frame_of, rela
 from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.runtime.destinations import refuse_strangers
 from schemas.runtime.documents import Metadata
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import (
     claimed,
@@ -214,7 +214,7 @@ def refuse_taken(out: Path, field: str) -> None:
 def _target(source: Path, predictions: Predictions, name: str) -> Field:
     patches = {field.name: field for field in predictions.targets if field.dims[1:] == ("y", "x")}
     if name not in patches:
-        raise UserError(f"{source}: holds no predicted patches (sample, y, x) of {name!r}{meant(name, patches)}")
+        raise UserError(f"{source}: holds no predicted patches (sample, y, x) of {name!r}{suggestion(name, patches)}")
     return patches[name]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from inference.contract import Arrays, Finish, Measures, Method, Report, Setting, Shown, View
 from physics import phase_retrieval
 from physics.arrays import cyclic_middle
-from physics.diffraction import amplitude, embed, middle
+from physics.diffraction import amplitude, crop_middle, embed
 from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
 from schemas.fields.displacements import SUPPORT
 from schemas.target_kinds import Score
@@ -81,7 +81,7 @@ def _to_middle(power: np.ndarray, axis: int) -> int:
 
 def _targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """Return modulus and phase of the middle of waves."""
-    inner = middle(waves, shape)
+    inner = crop_middle(waves, shape)
     return {"shape": abs(inner), "phase": np.where(inner == 0, 0, np.angle(inner)).astype(np.float32)}
 
 

@@ -20,7 +20,7 @@ from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.pie import Reconstruction
-from physics.probe import NODES, of_source, widest
+from physics.probe import NODES, source_modes, widest_source
 from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
 from schemas.runtime.errors import UserError
@@ -127,11 +127,11 @@ def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
     if modes == 1:
         return scanned.probe[None]
     width = source / scanned.sampling
-    if width > (most := widest(scanned.probe)):
+    if width > (most := widest_source(scanned.probe)):
         raise UserError(
             f"--set source={source:g}: must be at most {most * scanned.sampling:.3g} nm for this probe; give less"
         )
-    parts = pie.orthogonal(of_source(scanned.probe, width))[:modes]
+    parts = pie.orthogonal(source_modes(scanned.probe, width))[:modes]
     mixed: np.ndarray = pie.dosed(parts, scanned.counts).astype(np.complex64)
     return mixed
 
@@ -160,7 +160,7 @@ def _read_off(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray
     return ndimage.map_coordinates(image, raster.indices(grid), order=1, mode="nearest")
 
 
-def where(fields: Arrays) -> Scans:
+def patch_places(fields: Arrays) -> Scans:
     """Return the places of the patches of scans, with weights that fall towards the edge of the mask.
 
     The 4 x 4 fine pixels about the origin of the probe show one pixel of the object. A patch is laid so that they
@@ -236,7 +236,7 @@ METHODS: Mapping[str, Method] = {
 STITCH = Stitch(
     target="phase",
     needs=("position", "scan", "sampling", "mask"),
-    scans=where,
+    scans=patch_places,
     truth="object",
     pixels=ENLARGED,
     free="constant",

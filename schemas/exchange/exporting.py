@@ -20,7 +20,7 @@ from schemas.formats import mat, npy, png, tiff
 from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.grids import as_images
 from schemas.runtime.destinations import refuse_store
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.publish import entries, publish_if_changed, read, sweep, writable
 from schemas.store import shard_ranges
 from schemas.task import Field
@@ -64,7 +64,7 @@ def export(
     job = _Export(gallery, kind, fields, *_range(gallery, *samples), limits)
     there = [field.name for field in fields]
     if unknown := sorted(limits.keys() - set(there)):
-        raise UserError(f"--limits {unknown[0]}: no such field among those exported{meant(unknown[0], there)}")
+        raise UserError(f"--limits {unknown[0]}: no such field among those exported{suggestion(unknown[0], there)}")
     if kind == "png":
         job = replace(job, scale=job.extremes())
     with writable("--out", out):
@@ -84,7 +84,7 @@ def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[F
         if name == "error" and name not in gallery.fields:
             raise UserError("--fields error: needs predictions, and their dataset with targets as --data DATASET")
         if name not in gallery.fields:
-            raise UserError(f"--fields {name}: no such field{meant(name, gallery.fields)}")
+            raise UserError(f"--fields {name}: no such field{suggestion(name, gallery.fields)}")
     fields = tuple(gallery.fields[name] for name in dict.fromkeys(names or gallery.default))
     for field in fields:
         if field.dtype.startswith("complex") and kind in ("tiff", "png"):

@@ -12,7 +12,7 @@ from schemas.exchange import attached_arrays, given_parameters
 from schemas.exchange.given_parameters import Values
 from schemas.formats import opening
 from schemas.formats.image import Known, Picture
-from schemas.grids import unlike
+from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of
@@ -98,7 +98,7 @@ def measure(
     roots = task.related("same", "reciprocal")
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
-    if wrong := unlike(task.grids, sizes):
+    if wrong := size_mismatches(task.grids, sizes):
         raise UserError(f"--from: {wrong[0]}; give arrays with matching sizes")
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]

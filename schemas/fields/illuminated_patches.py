@@ -7,7 +7,7 @@ deep-phase-imaging. The probe has its origin at pixel N//2 of the patch, which b
 
 import numpy as np
 
-from physics.diffraction import middle
+from physics.diffraction import crop_middle
 from physics.probe import illuminated
 
 ENLARGED = 4  # pixels of a target per pixel of the object, along each side
@@ -15,7 +15,7 @@ ENLARGED = 4  # pixels of a target per pixel of the object, along each side
 
 def enlarged(patch: np.ndarray) -> np.ndarray:
     """Return the middle quarter of patches (..., n, n), with each pixel repeated along both axes: (..., n, n)."""
-    return repeated(middle(patch, quarter(patch.shape[-1])))
+    return repeated(crop_middle(patch, quarter(patch.shape[-1])))
 
 
 def repeated(image: np.ndarray) -> np.ndarray:

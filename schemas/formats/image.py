@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.runtime.errors import UserError, meant
+from schemas.runtime.errors import UserError, suggestion
 
 LIMIT = 4 << 30  # uncompressed bytes of the images of one file, at most
 SMALL = 64 << 20  # uncompressed bytes that any file may have
@@ -59,7 +59,7 @@ def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     """
     if inner:
         if inner not in shapes:
-            raise UserError(f"{path}:{inner}: no such array{meant(inner, shapes)}")
+            raise UserError(f"{path}:{inner}: no such array{suggestion(inner, shapes)}")
         return inner
     images = [name for name, shape in shapes.items() if sum(length > 1 for length in shape) > 1]
     found = images if len(shapes) > 1 else list(shapes)

@@ -22,7 +22,7 @@ class Interrupted(Exception):
     """Work stopped before its end; the same command resumes it. Command lines exit with status 75."""
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the end of a message on an unknown name: the most similar known name, or a list of the known ones.
 
     Args:
@@ -86,7 +86,7 @@ def assigned[T](
         if not equals:
             raise UserError(f"{option} {text}: write {form} without spaces, for example {next(iter(known))}=...")
         if name not in known:
-            raise UserError(f"{option} {name}: no such {kind}{meant(name, known)}")
+            raise UserError(f"{option} {name}: no such {kind}{suggestion(name, known)}")
         yield known[name], value
 
 

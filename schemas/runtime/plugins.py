@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, meant, rule
+from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, rule, suggestion
 
 type Check = Callable[[ModuleType], Iterator[str]]  # yields mistakes in a file; only the first is used
 
@@ -40,7 +40,7 @@ def find(package: str, name: str, check: Check, unknown: str) -> ModuleType:
     """
     module = f"{package}.{name}"
     if module not in sys.modules and name not in (known := names(package)):
-        raise UserError(f"{unknown}{meant(name, known)}")
+        raise UserError(f"{unknown}{suggestion(name, known)}")
     with calling(module):
         found = importlib.import_module(module)
     _check(found, check)
@@ -116,7 +116,7 @@ def task_of(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-def lacking(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
+def missing_objects(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
     """Yield a message for each object that a module must hold and does not.
 
     Args:
@@ -140,7 +140,7 @@ def optional[T](module: ModuleType, name: str, kind: type[T]) -> T | None:
     return found if isinstance(found, kind) else None
 
 
-def misplaced(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
+def mistyped_objects(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
     """Yield a message for each optional object of a module that has a wrong type.
 
     Args:
@@ -152,7 +152,7 @@ def misplaced(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:
             yield f"{name}: must be {kind.__name__}(...)"
 
 
-def unlike(name: str, function: Any, *arguments: str, **settings: Any) -> Iterator[str]:
+def call_mistakes(name: str, function: Any, *arguments: str, **settings: Any) -> Iterator[str]:
     """Yield the reasons why a function cannot be called with these arguments.
 
     Args:

@@ -96,7 +96,7 @@ def recover(path: Path) -> None:
     The old folder returns to its place if that is empty. Otherwise the new folder is there, and the old one is removed.
     """
     sweep_beside(path)
-    for old in aside(path, REPLACED):
+    for old in set_aside_folders(path, REPLACED):
         if path.is_dir() and any(path.iterdir()):
             old.rename(_new_aside(path, REMOVED))
         else:
@@ -120,7 +120,7 @@ def sweep_removed(path: Path) -> None:
 
     The path of a folder that cannot be removed is printed.
     """
-    for left in aside(path, REMOVED):
+    for left in set_aside_folders(path, REMOVED):
         if reason := _remove(left):
             print(f"{left}: cannot be removed ({reason}); remove it yourself", file=sys.stderr)
 
@@ -137,7 +137,7 @@ def _new_aside(path: Path, word: str) -> Path:
     return path.with_name(f"{path.name}{word}{uuid.uuid4().hex}")
 
 
-def aside(path: Path, word: str) -> list[Path]:
+def set_aside_folders(path: Path, word: str) -> list[Path]:
     """Return the folders that were set aside from a place and not removed yet.
 
     Args:

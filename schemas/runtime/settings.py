@@ -45,7 +45,7 @@ def between(low: float, high: float, about: str, unit: str = "1") -> Any:
     return Field(Range(low=low, high=high), **setting(about, unit))
 
 
-def make[K: Settings](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:
+def make_settings[K: Settings](kind: type[K], base: Mapping[str, Any], settings: Sequence[str]) -> K:
     """Make a set of settings from a mapping and `key=value` texts.
 
     Args:
@@ -180,7 +180,7 @@ def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + key, value
 
 
-def untold(kind: type[BaseModel]) -> Iterator[str]:
+def undescribed_settings(kind: type[BaseModel]) -> Iterator[str]:
     """Yield a message for each setting that `--describe` could not explain, or that would store a path."""
     for name, info in all_settings(kind):
         if not info.description or not isinstance(info.json_schema_extra, dict) or info.is_required():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import j1, jn_zeros
 
-from physics.diffraction import amplitude, coarser, embed, far_field, middle, near_field, partially_coherent
+from physics.diffraction import amplitude, crop_middle, embed, far_field, near_field, partially_coherent, subsample
 from physics.fourier import blurred
 
 type Shape = tuple[int, int]
@@ -141,11 +141,11 @@ def test_embed_keeps_the_origin_and_middle_takes_it_back(small: Shape, large: Sh
     image = wave(small)
     put = embed(image, large)
     assert put.shape == (2, *large)
-    np.testing.assert_array_equal(middle(put, small), image)
+    np.testing.assert_array_equal(crop_middle(put, small), image)
     assert np.sum(abs(put)) == pytest.approx(np.sum(abs(image)))
     origin = put[:, large[0] // 2, large[1] // 2]
     np.testing.assert_array_equal(origin, image[:, small[0] // 2, small[1] // 2])
-    np.testing.assert_array_equal(middle(wave(large), large), wave(large))
+    np.testing.assert_array_equal(crop_middle(wave(large), large), wave(large))
 
 
 @grids
@@ -155,18 +155,18 @@ def test_zeros_around_a_wave_sample_its_pattern_finer(shape: Shape, factor: int)
     psi = wave(shape)
     whole = (factor * shape[0], factor * shape[1])
     fine = far_field(embed(psi, whole))
-    np.testing.assert_allclose(coarser(fine, factor), far_field(psi), atol=1e-9)
+    np.testing.assert_allclose(subsample(fine, factor), far_field(psi), atol=1e-9)
     assert np.sum(abs(fine) ** 2) == pytest.approx(factor**2 * np.sum(abs(far_field(psi)) ** 2), rel=1e-12)
-    assert coarser(fine, 1) is fine or np.array_equal(coarser(fine, 1), fine)
+    assert subsample(fine, 1) is fine or np.array_equal(subsample(fine, 1), fine)
 
 
 def test_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"an image of \(8, 9\) does not fit into \(8, 8\)"):
         embed(np.ones((8, 9)), (8, 8))
     with pytest.raises(ValueError, match=r"an image of \(8, 9\) has no part of \(9, 9\)"):
-        middle(np.ones((8, 9)), (9, 9))
+        crop_middle(np.ones((8, 9)), (9, 9))
     with pytest.raises(ValueError, match="the sides must be multiples"):
-        coarser(np.ones((8, 9)), 2)
+        subsample(np.ones((8, 9)), 2)
 
 
 @grids
@@ -222,8 +222,8 @@ def test_blurred_is_a_convolution_with_a_normalised_gaussian(shape: Shape) -> No
         near_field,
         amplitude,
         lambda psi: embed(psi, (70, 71)),
-        lambda psi: middle(psi, (9, 10)),
-        lambda psi: coarser(embed(psi, (3 * psi.shape[-2], 3 * psi.shape[-1])), 3),
+        lambda psi: crop_middle(psi, (9, 10)),
+        lambda psi: subsample(embed(psi, (3 * psi.shape[-2], 3 * psi.shape[-1])), 3),
         lambda psi: partially_coherent(abs(psi) ** 2, 1.3),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from physics.diffraction import near_field
-from physics.inpainting import filled
+from physics.inpainting import inpaint
 
 from .test_reconstructions import compiled
 
@@ -35,17 +35,17 @@ def roughness(pattern: Any) -> Any:
 @grids
 def test_what_was_measured_stays_and_what_was_not_does_not_matter(shape: tuple[int, int]) -> None:
     image, measured = noise(shape), holes(shape)
-    found = filled(image, measured)
+    found = inpaint(image, measured)
     assert np.array_equal(found[:, measured], image[:, measured])
-    assert np.array_equal(filled(np.where(measured, image, np.nan), measured), found)
-    np.testing.assert_array_equal(filled(image, np.ones(shape, bool)), image)
-    assert not filled(image, np.zeros(shape, bool)).any()
+    assert np.array_equal(inpaint(np.where(measured, image, np.nan), measured), found)
+    np.testing.assert_array_equal(inpaint(image, np.ones(shape, bool)), image)
+    assert not inpaint(image, np.zeros(shape, bool)).any()
 
 
 @grids
 def test_it_is_the_least_rough_of_all_fillings(shape: tuple[int, int]) -> None:
     """Its roughness, a form of the second degree, rises by the same whichever way one goes, and as the square."""
-    measured, found = holes(shape), filled(noise(shape), holes(shape))
+    measured, found = holes(shape), inpaint(noise(shape), holes(shape))
     change = np.where(measured, 0, noise(shape))
     for step in (1e-2, 1.0):
         rise = [roughness(found + sign * step * change) - roughness(found) for sign in (1, -1)]
@@ -55,7 +55,7 @@ def test_it_is_the_least_rough_of_all_fillings(shape: tuple[int, int]) -> None:
 @grids
 @pytest.mark.parametrize("scale", [1e-6, 1e12])
 def test_constants_come_back_in_any_unit_and_precision(shape: tuple[int, int], scale: float) -> None:
-    found = filled(np.full((2, *shape), scale, np.float32), holes(shape))
+    found = inpaint(np.full((2, *shape), scale, np.float32), holes(shape))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, scale, rtol=1e-5)
 
@@ -65,7 +65,7 @@ def test_the_error_in_a_hole_falls_with_the_square_of_the_wavelength() -> None:
     for n in (40, 80):
         wave = np.cos(2 * np.pi * np.arange(n) / n) * np.ones((n, 1))
         hidden = np.hypot(*np.meshgrid(np.arange(n) - n // 2, np.arange(n) - n // 2)) < 3
-        errors.append(abs(filled(wave, ~hidden) - wave).max())
+        errors.append(abs(inpaint(wave, ~hidden) - wave).max())
     assert 0 < errors[0] < 0.1
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
 
@@ -73,7 +73,7 @@ def test_the_error_in_a_hole_falls_with_the_square_of_the_wavelength() -> None:
 @grids
 def test_an_image_does_not_depend_on_the_others_and_jax_agrees(shape: tuple[int, int]) -> None:
     image, measured = noise(shape, 5).astype(np.float32), holes(shape)
-    found = filled(image, measured)
-    np.testing.assert_array_equal(filled(image[3:4], measured), found[3:4])
-    traced = jax.jit(lambda a, m: filled(a, m, compiled))(image, measured)
+    found = inpaint(image, measured)
+    np.testing.assert_array_equal(inpaint(image[3:4], measured), found[3:4])
+    traced = jax.jit(lambda a, m: inpaint(a, m, compiled))(image, measured)
     np.testing.assert_allclose(traced, found, atol=1e-4)

@@ -10,7 +10,7 @@ from physics.diffraction import amplitude
 from physics.electron import wavelength
 from physics.focal_series import misell
 from physics.fourier import fft2, ifft2
-from physics.moduli import DARK, bright, ratio
+from physics.moduli import DARK, bright, bright_ratio
 from physics.optics import intensity, propagate
 from physics.phase_retrieval import modulus_projection
 from physics.probe import probe
@@ -35,8 +35,8 @@ def test_dark_is_relative_to_each_image() -> None:
     for array in (modulus, jnp.asarray(modulus)):
         np.testing.assert_array_equal(bright(array), known)
         expected = np.where(known, 3 / np.where(known, modulus, 1), 1)
-        np.testing.assert_allclose(ratio(0 * array + 3, array), expected, rtol=1e-5)
-        assert not ratio(0 * array, array).any()
+        np.testing.assert_allclose(bright_ratio(0 * array + 3, array), expected, rtol=1e-5)
+        assert not bright_ratio(0 * array, array).any()
 
 
 @shapes

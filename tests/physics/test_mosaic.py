@@ -34,7 +34,7 @@ def test_sums_are_those_of_plain_loops(shared: bool) -> None:
     full = np.broadcast_to(weight, values.shape).astype(float)
     np.testing.assert_allclose(spread, spread_plainly(full * offset[:, None, None], corner), atol=1e-12)
     total = np.zeros(SHAPE, np.int64)
-    sums = mosaic.add(values, weight, corner, total)
+    sums = mosaic.accumulate(values, weight, corner, total)
     np.testing.assert_allclose(total / mosaic.ONE, spread_plainly(full * values, corner), atol=COUNT / mosaic.ONE)
     np.testing.assert_allclose(sums[:, 0], (full * values).sum((1, 2)), atol=1e-12)
     np.testing.assert_allclose(sums[:, 1], (full * values.astype(float) ** 2).sum((1, 2)), atol=1e-12)
@@ -52,9 +52,9 @@ def test_spread_and_collect_are_adjoint(shared: bool) -> None:
 def test_the_image_of_sums_has_the_same_bits_in_any_order() -> None:
     values, weight, corner = patches(False)
     first, second = np.zeros(SHAPE, np.int64), np.zeros(SHAPE, np.int64)
-    mosaic.add(values, weight, corner, first)
+    mosaic.accumulate(values, weight, corner, first)
     for i in np.random.default_rng(6).permutation(COUNT):
-        mosaic.add(values[i : i + 1], weight[i : i + 1], corner[i : i + 1], second)
+        mosaic.accumulate(values[i : i + 1], weight[i : i + 1], corner[i : i + 1], second)
     np.testing.assert_array_equal(first, second)
 
 
@@ -63,10 +63,10 @@ def test_a_patch_without_numbers_is_left_out_whole(bad: float) -> None:
     values, weight, corner = patches(True)
     weight[0, 2, 3], weight[0, 1, 1] = 1, 0
     expected, found = np.zeros(SHAPE, np.int64), np.zeros(SHAPE, np.int64)
-    mosaic.add(np.delete(values, 7, axis=0), weight, np.delete(corner, 7, axis=0), expected)
+    mosaic.accumulate(np.delete(values, 7, axis=0), weight, np.delete(corner, 7, axis=0), expected)
     values[7, 2, 3] = bad
     values[8, 1, 1] = bad  # where nothing counts
-    sums = mosaic.add(values, weight, corner, found)
+    sums = mosaic.accumulate(values, weight, corner, found)
     np.testing.assert_array_equal(found, expected)
     assert np.flatnonzero(np.isnan(sums).any(axis=1)).tolist() == [7]
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from physics.fourier import fft2, ifft2
-from physics.noise import detect, electrons_at, modulate, modulation_transfer, read, shot
+from physics.noise import add_read_noise, detect, electrons_at, modulate, modulation_transfer, shot
 
 SHAPE = (210, 251)
 PIXELS = 210 * 251
@@ -116,7 +116,7 @@ def test_saturation_cuts_last() -> None:
 
 def test_the_chain_is_its_links_in_order() -> None:
     rng, image = default_rng(6), ramp()
-    expected = read(3.0 * modulate(shot(image, 50.0, rng), CHAIN["mtf"]), 0.2, rng)
+    expected = add_read_noise(3.0 * modulate(shot(image, 50.0, rng), CHAIN["mtf"]), 0.2, rng)
     np.testing.assert_array_equal(detect(image, default_rng(6), **CHAIN), np.minimum(expected, 3.9))
 
 
@@ -131,7 +131,7 @@ def test_neutral_values_change_no_bit_and_draw_nothing(dtype: type) -> None:
     assert used.bit_generator.state == fresh.bit_generator.state
     alone: tuple[tuple[dict[str, Any], Callable[[Any, Generator], Any]], ...] = (
         ({"electrons": 9.0, "mtf": ones}, lambda one, rng: shot(one, 9.0, rng)),
-        ({"read_noise": 0.1, "mtf": ones}, lambda one, rng: read(one, 0.1, rng)),
+        ({"read_noise": 0.1, "mtf": ones}, lambda one, rng: add_read_noise(one, 0.1, rng)),
     )
     for chain, link in alone:
         np.testing.assert_array_equal(detect(image[0], default_rng(8), **chain), link(image[0], default_rng(8)))
@@ -142,7 +142,7 @@ def test_the_dtype_is_kept(dtype: type) -> None:
     image = ramp().astype(dtype)
     assert shot(image, 50.0, default_rng(0)).dtype == dtype
     assert modulate(image, CHAIN["mtf"]).dtype == dtype
-    assert read(image, 0.1, default_rng(0)).dtype == dtype
+    assert add_read_noise(image, 0.1, default_rng(0)).dtype == dtype
     assert detect(image, default_rng(0), **CHAIN).dtype == dtype
 
 
@@ -173,4 +173,4 @@ def test_impossible_values_are_refused() -> None:
     with pytest.raises(ValueError, match="intensity nan must be 0 or more"):
         shot(np.full((2, 2), np.nan), 5.0, rng)
     with pytest.raises(ValueError, match=r"read noise -0\.1 must be 0 or more"):
-        read(np.ones((2, 2)), -0.1, rng)
+        add_read_noise(np.ones((2, 2)), -0.1, rng)

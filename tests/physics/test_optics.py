@@ -158,9 +158,9 @@ def test_specimen_parameters_broadcast_and_keep_the_dtype() -> None:
 
 def test_turns_are_exact_after_many_cycles() -> None:
     quarter = np.array([0.25, -0.25, 0.5])
-    np.testing.assert_array_equal(optics.turn(quarter + 2.0**40), optics.turn(quarter))
-    np.testing.assert_allclose(optics.turn(quarter), [1j, -1j, -1], atol=1e-15)
-    assert optics.turn(quarter, np.complex64).dtype == np.complex64
+    np.testing.assert_array_equal(optics.phasor_of_cycles(quarter + 2.0**40), optics.phasor_of_cycles(quarter))
+    np.testing.assert_allclose(optics.phasor_of_cycles(quarter), [1j, -1j, -1], atol=1e-15)
+    assert optics.phasor_of_cycles(quarter, np.complex64).dtype == np.complex64
 
 
 # --- the lens

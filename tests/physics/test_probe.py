@@ -8,7 +8,7 @@ from scipy.special import j1
 from physics.diffraction import far_field
 from physics.electron import wavelength
 from physics.optics import propagate
-from physics.probe import cubic, illuminated, moved, of_source, probe, widest
+from physics.probe import cubic, illuminated, probe, shifted, source_modes, widest_source
 
 KV80, ALPHA = 80e3, 0.03
 LAMBDA = wavelength(KV80)
@@ -172,11 +172,11 @@ def test_a_probe_is_moved_by_any_shift(grid_: tuple[tuple[int, int], tuple[float
     """By whole pixels as np.roll, in parts as at once; the power stays."""
     shape, sampling = grid_
     wave = probe(shape, sampling, KV80, ALPHA, **LENS)
-    assert np.allclose(moved(wave, np.array([[3, -2]]))[0], np.roll(wave, (3, -2), (0, 1)), atol=1e-12)
+    assert np.allclose(shifted(wave, np.array([[3, -2]]))[0], np.roll(wave, (3, -2), (0, 1)), atol=1e-12)
     shift = np.array([[0.3, -0.7], [1.7, 0.7]])
-    there = moved(wave, shift)
+    there = shifted(wave, shift)
     assert np.allclose((abs(there) ** 2).sum(axis=(1, 2)), 1, rtol=1e-12)
-    assert np.allclose(moved(there[0], shift[1:])[0], np.roll(wave, 2, 0), atol=1e-12)
+    assert np.allclose(shifted(there[0], shift[1:])[0], np.roll(wave, 2, 0), atol=1e-12)
 
 
 def test_a_source_that_is_no_point_blurs_what_the_object_does_to_patterns() -> None:
@@ -184,9 +184,9 @@ def test_a_source_that_is_no_point_blurs_what_the_object_does_to_patterns() -> N
     n, width, q = 33, 0.6, np.array([0.11, -0.07])  # cycles/pixel
     y, x = (np.arange(n)[:, None] - n // 2, np.arange(n) - n // 2)
     wave = np.exp(-(y**2 + x**2) / 8).astype(complex)
-    modes = of_source(wave, width)
+    modes = source_modes(wave, width)
     assert np.allclose((abs(modes) ** 2).sum(), (abs(wave) ** 2).sum(), rtol=1e-12)
-    assert np.array_equal(of_source(wave, 0.0), wave[None])
+    assert np.array_equal(source_modes(wave, 0.0), wave[None])
 
     def fringe(parts: np.ndarray) -> complex:
         """sum |P|^2 exp(-2 pi i q r): what a grating exp(2 pi i q r) sees of the light."""
@@ -201,7 +201,7 @@ def patterns_of(wave: np.ndarray, width: float, nodes: int, phase: np.ndarray) -
     place, weight = np.polynomial.hermite.hermgauss(nodes)
     found = np.zeros(wave.shape)
     for y, v in zip(place, weight / np.pi**0.5, strict=True):
-        there = moved(wave, 2**0.5 * width * np.stack([np.full(nodes, y), place], axis=-1))
+        there = shifted(wave, 2**0.5 * width * np.stack([np.full(nodes, y), place], axis=-1))
         light = abs(far_field(there * np.exp(1j * phase))) ** 2
         found += v * np.tensordot(weight / np.pi**0.5, light, 1)
     return found
@@ -212,7 +212,7 @@ def test_wider_sources_take_more_nodes(nm: float, nodes: int) -> None:
     """Against 61 x 61 of them: of what the source does to a pattern, less than 0.1 % is missed."""
     wave, width = probe((32, 32), 0.0285, KV80, 34.6e-3), nm / 0.0285
     phase = np.random.default_rng(0).normal(0, 0.5, wave.shape)
-    found = of_source(wave, width)
+    found = source_modes(wave, width)
     assert len(found) == nodes**2
     light = (abs(far_field(found * np.exp(1j * phase))) ** 2).sum(axis=0)
     point, exact = patterns_of(wave, width, 1, phase), patterns_of(wave, width, 61, phase)
@@ -221,8 +221,8 @@ def test_wider_sources_take_more_nodes(nm: float, nodes: int) -> None:
 
 def test_a_source_of_too_many_nodes_is_refused() -> None:
     wave = probe((32, 32), 0.0285, KV80, 34.6e-3)
-    most = widest(wave)
+    most = widest_source(wave)
     assert most * 0.0285 == pytest.approx(0.064, abs=0.001)
-    assert len(of_source(wave, 0.999 * most)) == 25**2
+    assert len(source_modes(wave, 0.999 * most)) == 25**2
     with pytest.raises(ValueError, match=r"a source of 3\.51 pixels rms: it must be at most 2\.24 for this aperture"):
-        of_source(wave, 0.1 / 0.0285)
+        source_modes(wave, 0.1 / 0.0285)

@@ -24,7 +24,7 @@ from generators.specimens.planar.lattice import (
     projected,
     sizes,
 )
-from physics.diffraction import far_field, middle
+from physics.diffraction import crop_middle, far_field
 from physics.electron import CHARGE, MASS, PLANCK, interaction, wavelength
 from physics.probe import probe
 from schemas.fields import lattices
@@ -189,7 +189,7 @@ def test_patterns_miss_what_is_stated(sampling: float, n: int, vibration: float,
     def pattern(factor: int) -> np.ndarray:
         shape, step = (n * factor,) * 2, sampling / factor
         wave = probe(shape, step, 80e3, 34.6e-3) * np.exp(1j * phase(lattice, shape, (step, step), 80e3))
-        out: np.ndarray = middle(abs(far_field(wave)) ** 2, (n, n)) / (n * factor) ** 2
+        out: np.ndarray = crop_middle(abs(far_field(wave)) ** 2, (n, n)) / (n * factor) ** 2
         return out
 
     coarse, fine = pattern(1), pattern(8)

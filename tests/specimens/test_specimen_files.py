@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from generators.specimens.from_files.voxel_files import cube_rotations, listed, read, rotated, thickness, turned
+from generators.specimens.from_files.voxel_files import (
+    cube_rotated,
+    cube_rotations,
+    freely_rotated,
+    listed,
+    read,
+    thickness,
+)
 from schemas.runtime.errors import UserError
 
 SEED = Path(__file__).parents[3] / "shared/data/specimen/specimen.txt"
@@ -212,15 +219,15 @@ def test_turning_moves_voxels_by_the_matrix(n: int) -> None:
         places = np.argwhere(body) - middle
         expected = np.zeros_like(body)
         expected[tuple((places @ matrix.T + middle).astype(int).T)] = True
-        assert np.array_equal(turned(body, number), expected)
-        assert np.array_equal(rotated(body, matrix), expected)
-    assert np.array_equal(turned(body, 0), body)
+        assert np.array_equal(cube_rotated(body, number), expected)
+        assert np.array_equal(freely_rotated(body, matrix), expected)
+    assert np.array_equal(cube_rotated(body, 0), body)
 
 
 def test_turning_a_mask_of_unequal_sides() -> None:
     body = mask(5, 8, 11)
     for number, matrix in enumerate(cube_rotations()):
-        image = turned(body, number)
+        image = cube_rotated(body, number)
         assert image.shape == tuple(abs(matrix) @ body.shape)
         assert image.sum() == body.sum()
 
@@ -230,7 +237,7 @@ def test_free_rotation_keeps_volume_and_turns_the_centre_of_mass() -> None:
     grid = np.stack(np.meshgrid(*(np.arange(40) - 19.5,) * 3, indexing="ij"), axis=-1)
     centre = (grid * body[..., None]).sum((0, 1, 2)) / body.sum()
     for matrix in Rotation.random(5, rng=np.random.default_rng(0)).as_matrix():
-        image = rotated(body, matrix)
+        image = freely_rotated(body, matrix)
         assert image.sum(dtype=np.float64) == pytest.approx(body.sum(), rel=0.01)
         assert (grid * image[..., None]).sum((0, 1, 2)) / image.sum() == pytest.approx(matrix @ centre, abs=0.05)
         assert image.min() >= 0

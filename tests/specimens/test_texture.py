@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from generators.specimens.planar import dead_leaves
-from generators.specimens.planar.texture import DrawnTexture, Texture, _grain, draw, render, unit
+from generators.specimens.planar.texture import DrawnTexture, Texture, _grain, draw, render, to_unit_range
 from schemas.fields import textures
 from schemas.runtime.ranges import Range
 
@@ -101,7 +101,7 @@ def test_a_stated_part_of_the_pixels_saturates(saturated: float) -> None:
     assert image.max() == 1
     for end in (0, 1):
         assert np.sum(image == end) == pytest.approx(max(saturated * image.size, 1), abs=1)
-    assert not unit(np.full((4, 5), 7.0), saturated).any()
+    assert not to_unit_range(np.full((4, 5), 7.0), saturated).any()
 
 
 def test_the_grain_is_alike_along_y_and_x() -> None:

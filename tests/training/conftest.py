@@ -10,7 +10,7 @@ import pytest
 import training.tasks
 from generators.cli import main as generate
 from schemas.manifest import read_manifest
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from schemas.slices import fold
 from schemas.store import open_split
 from tests.shared import Made
@@ -60,7 +60,7 @@ def stores(toy: Path, made_once: Made) -> dict[str, Path]:
 
 
 def recipe_for(model: str = "mlp", *settings: str) -> Recipe:
-    return make(recipe_of(model, find_model(model)), {}, list(settings))
+    return make_settings(recipe_of(model, find_model(model)), {}, list(settings))
 
 
 def features_for(store: Path, *settings: str) -> Features:

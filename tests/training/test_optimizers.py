@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import make
+from schemas.runtime.settings import make_settings
 from training import optimizers, proximal
 from training.contract import find_model
 from training.recipe import Optimizer, Optimizers, Recipe, Schedule, recipe_of
@@ -127,5 +127,5 @@ def test_without_l1_and_l2_they_are_the_plain_rules_under_any_schedule(name: str
 def test_schedule_free_refuses_a_schedule() -> None:
     kind = recipe_of("mlp", find_model("mlp"))
     with pytest.raises(UserError, match=r"schedule_free: needs schedule\.name=constant"):
-        make(kind, {"optimizer": {"name": "schedule_free"}}, [])
-    make(kind, {"optimizer": {"name": "schedule_free"}, "schedule": {"name": "constant"}}, [])
+        make_settings(kind, {"optimizer": {"name": "schedule_free"}}, [])
+    make_settings(kind, {"optimizer": {"name": "schedule_free"}, "schedule": {"name": "constant"}}, [])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import make, refuse_paths
+from schemas.runtime.settings import make_settings, refuse_paths
 from schemas.task import Task
 from training.checkpoints import Place
 from training.contract import find_learn, find_model
@@ -111,6 +111,6 @@ def stored_recipe(path: Path, card: ModelCard) -> Recipe:
         known = kind().loss.weights
         loss = {key: value for key, value in loss.items() if value or key in known}
     try:
-        return make(kind, card.recipe | {"loss": loss} if loss else card.recipe, [])
+        return make_settings(kind, card.recipe | {"loss": loss} if loss else card.recipe, [])
     except UserError as error:
         raise UserError(f"{path}/model.json: {error}") from None

@@ -14,7 +14,7 @@ from safetensors.numpy import save as save_arrays
 
 from schemas.runtime.documents import document, parsed
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import REPLACED, aside, exists, inside, is_folder, publish_folder, read, sha256
+from schemas.runtime.publish import REPLACED, exists, inside, is_folder, publish_folder, read, set_aside_folders, sha256
 from schemas.task import find_task, task_names
 from training import checkpoints
 from training.assembly import assemble, features_of
@@ -82,7 +82,7 @@ def _places(path: Path) -> tuple[Path, ...]:
     """
     best, whole = path / "best", path.absolute()
     old = path / ".best.old", whole.with_name(f".{whole.name}.old")
-    return best, *aside(best, REPLACED), old[0], path, *aside(whole, REPLACED), old[1]
+    return best, *set_aside_folders(best, REPLACED), old[0], path, *set_aside_folders(whole, REPLACED), old[1]
 
 
 def load_model(path: Path) -> Predictor:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from generators.specimens.from_files.pool import below, fingerprint, unchanged
+from generators.specimens.from_files.pool import files_in, fingerprint, unchanged
 from generators.specimens.from_files.voxel_files import load
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Settings, setting
@@ -39,7 +39,7 @@ class ArrayFile(Settings):
             return self
         if inputs is None:
             raise UserError(f"this recipe needs the file of {self.held}; give its folder, --inputs DIR")
-        for place in below(inputs):
+        for place in files_in(inputs):
             if fingerprint(place) == self.sha256:
                 return self.model_copy(update={"place": place.absolute()})
         raise UserError(f"--inputs {inputs}: the file of {self.held} is missing, sha256 {self.sha256}")

@@ -91,7 +91,7 @@ def stack(path: Path) -> Any:
     return _as_stack(path, values)
 
 
-def one(path: Path, pictures: Any, item: int) -> NDArray[Any]:
+def picture_at(path: Path, pictures: Any, item: int) -> NDArray[Any]:
     """Return one picture of a `stack`.
 
     Args:

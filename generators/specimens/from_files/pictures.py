@@ -180,7 +180,7 @@ def _key(digest: str, number: int) -> str:
 def _grey(path: Path, digest: str, number: int, levels: Levels) -> Picture:
     small = path.is_file() and path.stat().st_size <= SMALL
     stack = (_small_stack if small else _large_stack)(path, digest)
-    return picture_files.grey(path, picture_files.one(path, stack, number), levels)
+    return picture_files.grey(path, picture_files.picture_at(path, stack, number), levels)
 
 
 @lru_cache(maxsize=256)

@@ -69,7 +69,7 @@ class Pool(Settings, ABC):
             raise UserError(f"{self.held}.path is missing: give {self.wanted}, --set {self.held}.path=DIR")
         if inputs is None:
             raise UserError(f"this recipe needs {len(self.sha256)} {self.things}; give their folder, --inputs DIR")
-        found = {fingerprint(path): path.absolute() for path in below(inputs)}
+        found = {fingerprint(path): path.absolute() for path in files_in(inputs)}
         if missing := [digest for digest in self.sha256 if digest not in found]:
             raise UserError(
                 f"--inputs {inputs}: {len(missing)} of the {self.things} are missing, first sha256 {missing[0]}"
@@ -155,7 +155,7 @@ def fingerprint(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror}; give readable files") from None
 
 
-def below(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
     """Return all files in a folder, and sub-folders that are arrays.
 
     Raises:

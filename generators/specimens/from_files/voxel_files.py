@@ -215,7 +215,7 @@ def _filled(mask: NDArray[Any]) -> tuple[int, int]:
     return (int(slices[0]), int(slices[-1]) + 1) if len(slices) else (0, len(mask))
 
 
-def turned[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
+def cube_rotated[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
     """Return the mask turned by one of the 24 rotations of a cube.
 
     Args:
@@ -228,7 +228,7 @@ def turned[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
     return np.flip(mask.transpose(axes.tolist()), tuple(backward))
 
 
-def rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
+def freely_rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
     """Return the mask, or one component of a field, turned about its middle: p -> matrix @ p for p = (z, y, x).
 
     The result is a cube as wide as the longest side of the mask, by linear interpolation. For a mask it holds the
@@ -257,23 +257,23 @@ def rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
 
 
 def turned_vectors(field: NDArray[np.float32], number: int) -> NDArray[np.float32]:
-    """Return a field of vectors turned like a mask in `turned`, its vectors turned with it.
+    """Return a field of vectors turned like a mask in `cube_rotated`, its vectors turned with it.
 
     Args:
         field: (z, y, x, component)
         number: number of the rotation
     """
-    return _mixed(cube_rotations()[number], [turned(field[..., k], number) for k in range(3)])
+    return _mixed(cube_rotations()[number], [cube_rotated(field[..., k], number) for k in range(3)])
 
 
 def rotated_vectors(field: NDArray[np.float32], matrix: ArrayLike) -> NDArray[np.float32]:
-    """Return a field of vectors turned like a mask in `rotated`, its vectors turned with it.
+    """Return a field of vectors turned like a mask in `freely_rotated`, its vectors turned with it.
 
     Args:
         field: (z, y, x, component)
         matrix: rotation matrix (3, 3)
     """
-    return _mixed(np.asarray(matrix), [rotated(field[..., k], matrix) for k in range(3)])
+    return _mixed(np.asarray(matrix), [freely_rotated(field[..., k], matrix) for k in range(3)])
 
 
 def _mixed(matrix: NDArray[Any], components: list[NDArray[np.float32]]) -> NDArray[np.float32]:

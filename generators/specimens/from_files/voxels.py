@@ -87,8 +87,8 @@ class SpecimenFiles(Pool):
         Raises:
             UserError: the file is damaged, has changed, or the turned specimen would be cut
         """
-        mask = voxel_files.turned(_mask(*self.place(item.item)), item.turn)
-        turned = mask if self.orientation != "free" else voxel_files.rotated(mask, rotation(item.orientation))
+        mask = voxel_files.cube_rotated(_mask(*self.place(item.item)), item.turn)
+        turned = mask if self.orientation != "free" else voxel_files.freely_rotated(mask, rotation(item.orientation))
         return voxel_files.slabs(turned, *grid, width, count, middle)
 
     def moment(self, item: Item, grid: Grid, width: float, middle: Pair) -> tuple[np.ndarray, np.ndarray]:

@@ -103,7 +103,7 @@ class Nanoparticle(Settings):
 # In the spirit of the Blender script of phase-ret-dl: a cube with edges rounded by subdivision and a surface moved by
 # -0.02 to 0.07 of the field, twisted by up to 45 and 100 degrees over a part of its height. Cuts stand for its
 # fracture, which is switched off there.
-SEED = Nanoparticle(
+PUBLISHED = Nanoparticle(
     kinds=("cuboid",),
     size=Range(low=0.12, high=0.14),
     aspect=Range(low=1, high=1),

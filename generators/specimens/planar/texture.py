@@ -94,7 +94,7 @@ def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0,
     """
     field = _field(shape, sampling)
     image = shaped(_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
-    return unit(image, texture.saturated)
+    return to_unit_range(image, texture.saturated)
 
 
 def _field(shape: tuple[int, int], sampling: Pair) -> Pair:
@@ -153,7 +153,7 @@ def shaped(image: Floats, slope: float, field: Pair) -> Floats:
     return out
 
 
-def unit(image: Floats, saturated: float) -> NDArray[np.float32]:
+def to_unit_range(image: Floats, saturated: float) -> NDArray[np.float32]:
     """Return the image scaled to 0..1 with saturated ends; 0 where all pixels are equal.
 
     Args:
