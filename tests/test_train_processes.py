@@ -113,7 +113,7 @@ def together(args: Iterable[object], own: Sequence[Iterable[object]]) -> list[tu
 
 def test_processes_that_do_not_belong_together_are_refused_together(toy: Args) -> None:
     """Another seed in one of them; then a folder that the first may not have."""
-    for own, said in ((("--seed", 1), "the same command"), ((), "is not empty")):
+    for own, said in ((("--seed", 1), "different commands"), ((), "is not empty")):
         Path("r").mkdir(exist_ok=True)
         Path("r", "other.txt").touch()
         told = together((*toy, "--out", "r"), ((), own))

@@ -133,5 +133,5 @@ def test_a_symmetry_that_would_change_a_constant_is_refused(tie: Path) -> None:
     features, window = features_for(tie), columns(tie)["window"]
     refuse_changed(features, {"window": window})
     tilted = window * np.linspace(0.5, 1, window.shape[1], dtype=np.float32)
-    with pytest.raises(UserError, match="flip_x would change window, which all samples share; give augment=false"):
+    with pytest.raises(UserError, match="flip_x would change window, which all samples share; set augment=false"):
         refuse_changed(features, {"window": tilted})

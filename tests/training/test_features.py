@@ -110,7 +110,7 @@ def test_a_scalar_is_one_number_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(contract, "find_task", lambda _: changed("dose", dims=("sample", "x")))
     module = ModuleType("training.tasks.mine")
     module.LEARN = LEARN  # type: ignore[attr-defined]
-    said = "LEARN.scalars: dose varies along x: such a field belongs to LEARN.inputs"
+    said = "LEARN.scalars: dose varies along x; put it into LEARN.inputs instead"
     assert said in list(contract._mistakes(module))
 
 

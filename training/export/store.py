@@ -170,7 +170,7 @@ def load_whole(path: Path) -> tuple[ModelCard, bytes]:
 
 def _known(path: Path, card: ModelCard) -> None:
     if card.task.name not in task_names():
-        raise UserError(f"{path}: unknown task {card.task.name}; this program has: {', '.join(task_names())}")
+        raise UserError(f"{path}: unknown task {card.task.name}; there are: {', '.join(task_names())}")
     known = find_task(card.task.name).version
     if version_numbers(card.task.version) > version_numbers(known):
         raise UserError(
@@ -180,7 +180,7 @@ def _known(path: Path, card: ModelCard) -> None:
     model = card.recipe.get("model")
     name = model.get("name") if isinstance(model, dict) else None
     if name not in model_names():
-        raise UserError(f"{path}: unknown network {name!r}; this program has: {', '.join(model_names())}")
+        raise UserError(f"{path}: unknown network {name!r}; there are: {', '.join(model_names())}")
     for part, here in versions(card.task.name, name).items():
         if version_numbers(found := card.versions.get(part, here))[:1] != version_numbers(here)[:1]:
             raise UserError(
