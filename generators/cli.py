@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, several, show_settings, whole
+from schemas.runtime.terminal import Parser, command, several, show_settings, whole_number
 
 if TYPE_CHECKING:
     from generators.command import Options
@@ -38,10 +38,12 @@ def _parser() -> Parser:
     parser = Parser(prog="generate", description=__doc__, allow_abbrev=False)
     dataset = parser.add_argument_group("dataset")
     dataset.add_argument("--task", help="kind of dataset, for example tie")
-    dataset.add_argument("--n", type=whole(0), help="number of training samples")
-    dataset.add_argument("--validation", type=whole(0), metavar="N", help="number of validation samples (n // 10)")
-    dataset.add_argument("--test", type=whole(0), metavar="N", help="number of test samples (n // 10)")
-    dataset.add_argument("--seed", type=whole(0), help="seed of all random numbers (0)")
+    dataset.add_argument("--n", type=whole_number(0), help="number of training samples")
+    dataset.add_argument(
+        "--validation", type=whole_number(0), metavar="N", help="number of validation samples (n // 10)"
+    )
+    dataset.add_argument("--test", type=whole_number(0), metavar="N", help="number of test samples (n // 10)")
+    dataset.add_argument("--seed", type=whole_number(0), help="seed of all random numbers (0)")
     dataset.add_argument(
         "--recipe",
         metavar="NAME|FILE",
@@ -57,7 +59,7 @@ def _parser() -> Parser:
     run = parser.add_argument_group("output and execution")
     run.add_argument("--out", type=local, metavar="STORE", help="Zarr store to write (<task>.zarr)")
     run.add_argument("--overwrite", action="store_true", help="first remove the dataset that is there")
-    run.add_argument("--workers", type=whole(1), metavar="N", help="number of local processes (one per core)")
+    run.add_argument("--workers", type=whole_number(1), metavar="N", help="number of local processes (one per core)")
     run.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -66,7 +68,7 @@ def _parser() -> Parser:
     run.add_argument(
         "--shard-samples",
         "--unit-samples",
-        type=whole(1, 10**7),
+        type=whole_number(1, 10**7),
         metavar="N",
         help="samples per shard (automatic)",
     )

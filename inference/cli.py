@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.runtime.destinations import local, output
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists
-from schemas.runtime.terminal import Parser, command, several, share, whole
+from schemas.runtime.terminal import Parser, command, several, share, whole_number
 
 COMPATIBLE = {  # options that only show something, and the other options that may stand beside them
     "describe": {"data", "method", "task", "json"},
@@ -23,7 +23,7 @@ REQUIRED = {  # options that have an effect only together with another one
     "task": "describe",
     "json": "describe",
 }
-_count = whole(1, 10**9)
+_count = whole_number(1, 10**9)
 _fraction = share("a tile", 0.9, zero=True)
 SPLITS = "SPLIT[,SPLIT]"
 SPLIT = "train, validation or test; several are separated by commas"

@@ -158,10 +158,10 @@ def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferO
         return options, None
     if len(sources) > 1:
         raise UserError(f"--stitch {options.stitch}: can stitch one split only; give one with --split")
-    from inference.stitching.command import chosen, refuse_pictures, refuse_unstitched
+    from inference.stitching.command import chosen, refuse_pictures, required_stitch
     from inference.stitching.store import refuse_taken
 
-    how = refuse_unstitched(sources[0])
+    how = required_stitch(sources[0])
     place = output("--stitch", options.stitch)
     if options.out and options.out.resolve() in (place.resolve(), *place.resolve().parents):
         raise UserError(f"--stitch {options.stitch}: lies at or inside --out {options.out}; choose another place")

@@ -9,7 +9,7 @@ from typing import Any
 from schemas.exchange import cli
 from schemas.runtime.destinations import local, output
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, command, printable, share, whole
+from schemas.runtime.terminal import Parser, command, printable, share, whole_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def _parser() -> Parser:
         "--recompute", type=share("the samples"), metavar="1%", help="also simulate this share again and compare"
     )
     preview = _verb(verbs, "preview", _preview, "draw a contact sheet of samples (PNG)")
-    preview.add_argument("--samples", type=whole(1), default=8, metavar="N", help="samples to draw (default: 8)")
+    preview.add_argument("--samples", type=whole_number(1), default=8, metavar="N", help="samples to draw (default: 8)")
     preview.add_argument("--split", help="train, validation or test (default: the first with samples)")
     preview.add_argument("--out", type=local, metavar="PNG", help="file to write (default: <dataset>.png)")
     cli.importing(verbs)

@@ -152,7 +152,7 @@ def test_a_report_of_two_splits_is_not_lost_to_one(evaluate: Command) -> None:
 def test_the_error_of_a_ratio_between_splits_is_that_of_repeated_draws() -> None:
     rng = np.random.default_rng(0)
     test, train = rng.gamma(4, 0.3, (2000, 60)), rng.gamma(4, 0.2, (2000, 200))
-    found = [tables.between(_result(a), _result(b), "a", "nrms") for a, b in zip(test, train, strict=True)]
+    found = [tables.ratio_of_splits(_result(a), _result(b), "a", "nrms") for a, b in zip(test, train, strict=True)]
     ratios, errors = np.array(found, float).T
     assert ratios.mean() == pytest.approx(1.5, rel=0.01)
     assert errors.mean() == pytest.approx(ratios.std(), rel=0.05)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.stitching.command import chosen
-from inference.stitching.image import Average, Image, Iterative, Read, stitch, usual
+from inference.stitching.image import Average, Image, Iterative, Read, default_method, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative, tapered
 from physics import mosaic
@@ -160,14 +160,14 @@ def test_with_nothing_free_patches_are_averaged_exactly(monkeypatch: pytest.Monk
     corner = raster(counts=(3, 4))
     weight = np.pad(np.array([[[1, 2, 4], [4, 2, 1]]], np.float32), ((0, 0), (5, 5), (3, 3)))
     labels = np.random.default_rng(6).integers(0, 3, (len(corner), *SIZE)).astype(np.uint8)
-    found = stitched(labels, Patches(corner, relative(weight)), usual(""))
+    found = stitched(labels, Patches(corner, relative(weight)), default_method(""))
     total, cover = np.zeros((2, *found.values.shape))
     for (y, x), patch in zip(corner - corner.min(axis=0), labels, strict=True):
         total[y : y + SIZE[0], x : x + SIZE[1]] += weight[0] * patch
         cover[y : y + SIZE[0], x : x + SIZE[1]] += weight[0]
     np.testing.assert_allclose(found.values[cover > 0], (total[cover > 0] / cover[cover > 0]), rtol=1e-15)
     assert np.isnan(found.values[cover == 0]).all()
-    assert (found.residual, usual(""), usual("constant")) == (None, Average(), LeastSquares())
+    assert (found.residual, default_method(""), default_method("constant")) == (None, Average(), LeastSquares())
 
 
 def test_patches_without_constants_of_their_own_are_their_average() -> None:

@@ -269,7 +269,7 @@ def test_no_way_to_read_an_object_leads_out(way: str) -> None:
 
 def test_no_link_out_of_an_array_of_pictures_is_followed() -> None:
     zarr.save_array("pictures.zarr", np.ones((2, 8, 8), np.float32))
-    assert picture_files.number(Path("pictures.zarr")) == 2
+    assert picture_files.count_pictures(Path("pictures.zarr")) == 2
     Path("pictures.zarr/c/0/0/0").rename("secret")
     Path("pictures.zarr/c/0/0/0").symlink_to(Path("secret").absolute())
     with pytest.raises(UserError, match=r"pictures.zarr/c/0/0/0: leads out of pictures"):

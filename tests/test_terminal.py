@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from schemas.runtime.terminal import LINE, one_line, share, whole
+from schemas.runtime.terminal import LINE, one_line, share, whole_number
 
 
 def test_a_message_is_one_printable_line_of_bounded_length() -> None:
@@ -22,8 +22,8 @@ def test_a_short_message_stays_whole() -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "1_0", "\u0661", "11", "9" * 40])
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="must be a whole number, at least 1 and at most 10"):
-        whole(1, 10)(text)
-    assert whole(1, 10)("10") == 10
+        whole_number(1, 10)(text)
+    assert whole_number(1, 10)("10") == 10
 
 
 @pytest.mark.parametrize("text", ["-0.1", "0", "nan", "inf", "2", "101%", "%", "x"])

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.publish import entries, move
-from training.devices import everybody, first, replicated
+from training.devices import all_processes_agree, first, replicated
 from training.steps import State
 
 READ = ("parameters", "rest", "average")  # parts of a state that predictions need
@@ -108,7 +108,7 @@ class Checkpoints:
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             found = self.read(step, like, mesh)
-            if everybody(found is not None):
+            if all_processes_agree(found is not None):
                 return found
             self._put_aside(step)
         if steps:
@@ -196,7 +196,7 @@ class Checkpoints:
             ) from None
 
 
-def at(folder: Path, step: int, run: str) -> tuple[State, Memory]:
+def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
     """Read the state at a step of a run as arrays of the host.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_settings, whole
+from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_settings, whole_number
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
@@ -53,10 +53,14 @@ def _parser() -> Parser:
     where.add_argument("--overwrite", action="store_true", help="first remove the run that is in the folder")
     about = "hold the data in memory (resident), read them in each epoch (stream), or choose by their size (auto)"
     where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help=about)
-    where.add_argument("--keep-every", type=whole(1), metavar="N", help="also keep the checkpoint of every N-th step")
+    where.add_argument(
+        "--keep-every", type=whole_number(1), metavar="N", help="also keep the checkpoint of every N-th step"
+    )
     where.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: address of the first one")
-    where.add_argument("--processes", type=whole(1), metavar="N", help="with several processes: their number")
-    where.add_argument("--process", type=whole(0), metavar="I", help="with several processes: index of this one from 0")
+    where.add_argument("--processes", type=whole_number(1), metavar="N", help="with several processes: their number")
+    where.add_argument(
+        "--process", type=whole_number(0), metavar="I", help="with several processes: index of this one from 0"
+    )
     show = parser.add_argument_group("show settings instead of training")
     show.add_argument("--describe", action="store_true", help="print every setting with its value, unit and meaning")
     show.add_argument("--json", action="store_true", help="print the output of --describe as JSON")

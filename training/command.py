@@ -90,7 +90,7 @@ def train(options: Options) -> TrainedRun:
     from training.loop import train
 
     devices.connect(options.coordinator, options.processes, options.process)
-    run = devices.together(lambda: _settled(options))
+    run = devices.in_all_processes(lambda: _settled(options))
     return TrainedRun(run.out, train(run, overwrite=options.overwrite), devices.first())
 
 

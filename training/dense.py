@@ -80,7 +80,7 @@ def layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rng
     return nnx.List([nnx.Linear(*ab, kernel_init=s, **options) for ab, s in zip(pairwise(sizes), starts, strict=True)])
 
 
-def through(layers: Any, config: Dense, images: Array, scalars: Array, outputs: Shape) -> Array:
+def apply_layers(layers: Any, config: Dense, images: Array, scalars: Array, outputs: Shape) -> Array:
     """Apply the layers.
 
     Args:

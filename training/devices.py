@@ -96,7 +96,7 @@ def agree(text: str) -> bool:
     return bool(np.all(multihost_utils.process_allgather(own) == own))
 
 
-def everybody(says: bool) -> bool:
+def all_processes_agree(says: bool) -> bool:
     """Return whether `says` is true in every process. All processes must call this.
 
     Args:
@@ -105,7 +105,7 @@ def everybody(says: bool) -> bool:
     return says if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(says))))
 
 
-def together[T](work: Callable[[], T]) -> T:
+def in_all_processes[T](work: Callable[[], T]) -> T:
     """Do the same work in every process. If one is refused, all stop before they wait for one another.
 
     Args:
@@ -123,14 +123,14 @@ def together[T](work: Callable[[], T]) -> T:
         made = work()
     except (UserError, Interrupted) as error:
         refused = error
-    if jax.distributed.is_initialized() and not everybody(refused is None) and refused is None:
+    if jax.distributed.is_initialized() and not all_processes_agree(refused is None) and refused is None:
         raise UserError("another process was refused and prints the reason; this one stops too")
     if refused:
         raise refused
     return cast(T, made)
 
 
-def by_the_first(work: Callable[[], object]) -> None:
+def in_first_process(work: Callable[[], object]) -> None:
     """Let the first process do something for all.
 
     Args:
@@ -139,7 +139,7 @@ def by_the_first(work: Callable[[], object]) -> None:
     Raises:
         UserError: the work was refused; raised in every process.
     """
-    together(lambda: work() if first() else None)
+    in_all_processes(lambda: work() if first() else None)
 
 
 def own_rows(batch: int) -> slice:

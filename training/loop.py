@@ -86,8 +86,8 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         pretrained.arrays(run.start, network)  # refuse a misfit before a run is overwritten
     with _claimed(run, overwrite=overwrite):
         # refuse samples that cannot be read before an old run is removed
-        sources = devices.together(lambda: _sources(run, mesh))
-        devices.by_the_first(lambda: begin(run, overwrite=overwrite))
+        sources = devices.in_all_processes(lambda: _sources(run, mesh))
+        devices.in_first_process(lambda: begin(run, overwrite=overwrite))
         machinery = _build(run, mesh, network, *sources)
         if devices.first():
             print(_summary(machinery), flush=True)
@@ -107,7 +107,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
     """Let the first process claim the folder of the run for all."""
     with ExitStack() as stack:
-        devices.by_the_first(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
+        devices.in_first_process(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
         yield
 
 

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from training.devices import everybody
+from training.devices import all_processes_agree
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def requested_stop() -> Iterator[Callable[[], bool]]:
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     before = {number: signal.signal(number, ask) for number in numbers}
     try:
-        yield lambda: not everybody(not asked)
+        yield lambda: not all_processes_agree(not asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from generators.specimens.from_files.arrays import ArrayFile
 from physics import probe
-from schemas.fields.illuminated_patches import mask, quarter
+from schemas.fields.illuminated_patches import central_shape, mask
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import setting
@@ -77,7 +77,9 @@ class Probe(ArrayFile):
 def _wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
     wave = _from_file(settings, n) if settings.from_file else _from_optics(settings, n, sampling)
     if not mask(wave).any():
-        raise UserError(f"probe: is dark in the middle {quarter(n)} of its {n}x{n} pixels; centre it on pixel N//2")
+        raise UserError(
+            f"probe: is dark in the middle {central_shape(n)} of its {n}x{n} pixels; centre it on pixel N//2"
+        )
     _check_source(settings, wave, sampling)
     wave.flags.writeable = False
     return wave

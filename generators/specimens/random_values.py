@@ -16,7 +16,7 @@ type Three = tuple[float, float, float]
 type Quaternion = tuple[float, float, float, float]
 
 
-def whole(value: Range) -> Range:
+def require_whole_numbers(value: Range) -> Range:
     """Check that a setting for a number of things is a range of whole numbers.
 
     Args:

@@ -13,7 +13,7 @@ from inference.report.evaluation import CURVES, Evaluation, Result, ScoredPredic
 from inference.report.html import Cell, Table, least, number, render
 from inference.report.regions import regions, title
 from inference.report.style import styled, unit
-from inference.report.tables import arrow, between, mean_and_deviation, ratio, unit_of
+from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
 from schemas.runtime.publish import publish
 from schemas.target_kinds import ranked
 from schemas.task import Field
@@ -55,7 +55,7 @@ def _by_split(found: Evaluation, run: ScoredPredictions, key: str) -> Iterator[s
         values = result.summaries.get(run.name, {}).get(key)
         yield mean_and_deviation(values) if values else ""
     for other in found.others:
-        pair = between(found.main, other, run.name, key)
+        pair = ratio_of_splits(found.main, other, run.name, key)
         yield f"{pair[0]:.3g} ± {pair[1]:.1g}" if pair else ""
 
 

@@ -82,7 +82,7 @@ def _split(result: Result) -> dict[str, Any]:
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
     """Return the mean error of each method in the main split relative to that in another, with its standard error."""
-    found = {run.name: between(main, other, run.name, main.rank) for run in main.runs}
+    found = {run.name: ratio_of_splits(main, other, run.name, main.rank) for run in main.runs}
     return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
@@ -175,7 +175,7 @@ def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, 
     return share, deviation / math.sqrt(len(a)) / float(b.mean())
 
 
-def between(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
+def ratio_of_splits(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
     """Return the ratio of the mean scores of one method in two splits, and its standard error.
 
     The samples of two splits are independent, so the relative errors of the two means add in squares.

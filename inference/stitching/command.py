@@ -16,7 +16,7 @@ from inference.invert.source import Source
 from inference.methods import tuning
 from inference.stitching import store
 from inference.stitching.compare import resolution_of
-from inference.stitching.image import Blend, Iterative, usual
+from inference.stitching.image import Blend, Iterative, default_method
 from inference.stitching.resolution import Resolution
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
@@ -52,10 +52,10 @@ def chosen(texts: Sequence[str], free: str) -> Blend:
         return Iterative(alpha, int(sweeps), int(seed))
     if rest := sorted(given.keys() - {"method"}):
         raise UserError(f"--stitch-set {rest[0]}: is for method=iterative; give that as well, or leave it out")
-    return usual(free)
+    return default_method(free)
 
 
-def refuse_unstitched(source: Source) -> Stitch:
+def required_stitch(source: Source) -> Stitch:
     """Return the rule by which the targets of a task are stitched.
 
     Args:
@@ -104,7 +104,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     Raises:
         UserError: `out` holds something else, or the predictions do not fit the dataset.
     """
-    how = refuse_unstitched(source)
+    how = required_stitch(source)
     where = how.scans(source.read(how.needs, 0, source.samples))
     images = store.write(predictions, where, out, method, field=how.target)
     truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]

@@ -16,7 +16,7 @@ import numpy as np
 from inference.contract import Arrays, Found, Scale, Section, Stitch
 from inference.invert.source import Source
 from inference.report.tables import mean_and_deviation, unit_of
-from inference.stitching.image import usual
+from inference.stitching.image import default_method
 from inference.stitching.resolution import Resolution, filled, laid_over, resolution
 from inference.stitching.store import Scans, Stitched, images
 from schemas.runtime.errors import UserError
@@ -212,7 +212,7 @@ class _Scene:
     def stitched(self, store: Path) -> tuple[tuple[StitchedScan, ...], dict[int, np.ndarray], Path | None]:
         """Return the outcomes of one method, its pictures by row, and the store that its images were read from."""
         outcomes, pictures = [], {}
-        placed, stored = images(store, self.where, usual(self.how.free), field=self.how.target)
+        placed, stored = images(store, self.where, default_method(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
             laid, found = resolution_of(self.how, image, first, exact, self.where.sampling)

@@ -48,7 +48,7 @@ class Average:
 type Blend = LeastSquares | Iterative | Average
 
 
-def usual(free: str) -> Blend:
+def default_method(free: str) -> Blend:
     """Return the default stitching method. free: as in `Stitch`."""
     return LeastSquares() if free == "constant" else Average()
 

@@ -15,7 +15,7 @@ ENLARGED = 4  # pixels of a target per pixel of the object, along each side
 
 def enlarged(patch: np.ndarray) -> np.ndarray:
     """Return the middle quarter of patches (..., n, n), with each pixel repeated along both axes: (..., n, n)."""
-    return repeated(crop_middle(patch, quarter(patch.shape[-1])))
+    return repeated(crop_middle(patch, central_shape(patch.shape[-1])))
 
 
 def repeated(image: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def repeated(image: np.ndarray) -> np.ndarray:
     return image.repeat(ENLARGED, axis=-2).repeat(ENLARGED, axis=-1)
 
 
-def quarter(n: int) -> tuple[int, int]:
+def central_shape(n: int) -> tuple[int, int]:
     """Return the shape of the middle quarter of a patch of n pixels."""
     return n // ENLARGED, n // ENLARGED
 
@@ -37,13 +37,13 @@ def offsets(n: int) -> np.ndarray:
     Returns:
         (n // 4,), in pixels of the object.
     """
-    size = quarter(n)[0]
+    size = central_shape(n)[0]
     return np.arange(size) - size // 2
 
 
 def first(n: int) -> int:
     """Return the first pixel of an enlarged quarter that shows the object at the probe's origin."""
-    return ENLARGED * (quarter(n)[0] // 2)
+    return ENLARGED * (central_shape(n)[0] // 2)
 
 
 def mask(probe: np.ndarray) -> np.ndarray:

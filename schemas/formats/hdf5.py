@@ -8,7 +8,7 @@ import numpy as np
 
 from schemas.formats import microscope
 from schemas.formats.hdf5_links import VALUES, elsewhere, refuse_link
-from schemas.formats.image import Picture, refuse_large, the_only
+from schemas.formats.image import Picture, choose_array, refuse_large
 
 NAME = "HDF5"
 
@@ -54,7 +54,7 @@ def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:
         file.visititems(visit)
         if (wanted := inner.strip("/")) not in found:
             refuse_link(path, file, wanted)
-        name = the_only(path, wanted, {name: item.shape for name, item in found.items()})
+        name = choose_array(path, wanted, {name: item.shape for name, item in found.items()})
         item = found[name]
         if item.is_virtual or item.external:
             raise elsewhere(path, name, VALUES)

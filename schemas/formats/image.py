@@ -46,7 +46,7 @@ def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
         raise UserError(f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; replace it")
 
 
-def the_only(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
+def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     """Return the name of the array to be read.
 
     Args:

@@ -14,7 +14,7 @@ import scipy.io
 
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5 import read_dataset
-from schemas.formats.image import Known, Picture, refuse_large, the_only
+from schemas.formats.image import Known, Picture, choose_array, refuse_large
 from schemas.runtime.errors import UserError
 
 NAME = "MAT"
@@ -46,7 +46,7 @@ def read(path: Path, inner: str) -> Picture:
     card = _card(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
     if card and not inner:
         inner = card.field
-    name = the_only(path, inner, {name: shape for name, (shape, _) in found.items()})
+    name = choose_array(path, inner, {name: shape for name, (shape, _) in found.items()})
     refuse_large(path, *found[name])
     values = np.asarray(_load(path, name))
     if values.size * 2 < np.prod(found[name][0]):

@@ -14,7 +14,7 @@ import numpy as np
 
 from physics.electron import wavelength
 from schemas.formats.hdf5_links import refuse_elsewhere
-from schemas.formats.image import Picture, refuse_large, the_only
+from schemas.formats.image import Picture, choose_array, refuse_large
 from schemas.formats.pixel_sizes import Known, is_pattern, nanometres, pattern, pixel
 from schemas.runtime.errors import UserError
 
@@ -63,7 +63,7 @@ def read_by(name: str, path: Path, inner: str) -> Picture:
     if h5py.is_hdf5(path):
         refuse_elsewhere(path)  # the plugin may read any part of the file
     signals = dict(_titled(plugin.file_reader(str(path), lazy=True)))  # lazy: check sizes before values are read
-    signal = signals[the_only(path, inner, {name: one["data"].shape for name, one in signals.items()})]
+    signal = signals[choose_array(path, inner, {name: one["data"].shape for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
     data, order = signal["data"], _order(signal)
     values = np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "compute") else data).transpose(order)

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from schemas.formats.export_metadata import ExportMetadata
-from schemas.formats.image import Known, Picture, Shape, refuse_large, the_only
+from schemas.formats.image import Known, Picture, Shape, choose_array, refuse_large
 from schemas.runtime.errors import UserError
 
 NAME = "NPY"
@@ -62,7 +62,7 @@ def _of_archive(path: Path, inner: str) -> np.ndarray:
         for info in archive.infolist():
             with archive.open(info) as file:
                 headers[info.filename.removesuffix(".npy")] = (info, *_header(path, file))
-        name = the_only(path, inner, {name: shape for name, (_, shape, _) in headers.items()})
+        name = choose_array(path, inner, {name: shape for name, (_, shape, _) in headers.items()})
         info, shape, dtype = headers[name]
         with archive.open(info) as file:
             _header(path, file)

@@ -53,7 +53,7 @@ def number(text: str) -> float:
         return math.nan
 
 
-def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
     """Return a type for argparse that accepts whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:

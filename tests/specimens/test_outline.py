@@ -11,7 +11,17 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
 from generators.specimens.planar.frame import places
-from generators.specimens.planar.outline import SOFT, DrawnOutline, Kind, Outline, disc, draw, render, room, sizes
+from generators.specimens.planar.outline import (
+    SOFT,
+    DrawnOutline,
+    Kind,
+    Outline,
+    disc,
+    draw,
+    largest_corner_radius,
+    render,
+    sizes,
+)
 from generators.specimens.planar.polygon import signed_distance, width
 from schemas.fields import outlines
 from schemas.fields.outlines import KINDS
@@ -120,7 +130,7 @@ def test_objects_stay_within_reach(kind: Kind, reach: float, edge: float) -> Non
         assert image.min() >= 0
         assert not image[distance > reach].any()
         farthest = max(farthest, float(np.hypot(*drawn.body.T).max()))
-    assert room(reach, edge) * 0.95 < farthest <= reach - SOFT * edge
+    assert largest_corner_radius(reach, edge) * 0.95 < farthest <= reach - SOFT * edge
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,7 +194,7 @@ def test_facets_lie_in_the_directions_of_a_crystal(regular: float) -> None:
         angles = np.arctan2(*along[np.hypot(*along.T) > 1e-3].T)  # shorter ones are rounded
         turns = [(angles - angles[0]) / step for step in (np.pi / 3, np.pi / 4, np.pi / 6)]
         assert any(np.max(abs(turn - np.rint(turn))) < 1e-3 for turn in turns)
-        assert np.hypot(*outline.body.T).max() <= room(0.5, EDGE)
+        assert np.hypot(*outline.body.T).max() <= largest_corner_radius(0.5, EDGE)
         first.append(angles[0] % (np.pi / 6))
     assert np.mean(first) == pytest.approx(np.pi / 12, abs=0.04)
 
@@ -200,7 +210,7 @@ def test_hulls_are_those_of_points_in_the_disc() -> None:
     """With very many points, the hull is nearly the ellipse."""
     settings = Outline(points=Range(low=64, high=64), size=Range(low=0.8, high=0.8), aspect=Range(low=0.5, high=0.5))
     drawn = population(settings, 200)
-    radius = 0.8 * room(0.5, EDGE)
+    radius = 0.8 * largest_corner_radius(0.5, EDGE)
     assert np.mean([area(outline.body) for outline in drawn]) == pytest.approx(0.5 * np.pi * radius**2, rel=0.2)
     moments = sum(outline.body.T @ outline.body / outline.corners for outline in drawn) / 200
     assert moments / np.trace(moments) == pytest.approx(np.eye(2) / 2, abs=0.05)  # no direction is preferred
@@ -276,8 +286,8 @@ def test_every_column_says_what_it_is() -> None:
 @pytest.mark.parametrize("edge", [0.07, -0.01])
 def test_an_edge_too_wide_is_refused(edge: float) -> None:
     with pytest.raises(ValueError, match=r"edge = .* from 0 to 0.0625 where objects may reach 0.5 from"):
-        room(0.5, edge)
-    assert room(0.5, 1 / 16) > 0
+        largest_corner_radius(0.5, edge)
+    assert largest_corner_radius(0.5, 1 / 16) > 0
 
 
 @pytest.mark.parametrize(

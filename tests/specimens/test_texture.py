@@ -117,7 +117,7 @@ def test_the_grain_is_alike_along_y_and_x() -> None:
 def test_leaves_are_seen_as_the_rule_says() -> None:
     """Against every leaf at every place, the top one first."""
     field, shape = (0.8, 1.0), (50, 45)
-    leaves = dead_leaves.fall(field, (0.1, 0.3), 0.5, np.random.default_rng(1))
+    leaves = dead_leaves.draw_leaves(field, (0.1, 0.3), 0.5, np.random.default_rng(1))
     y, x = ((np.arange(n) + 0.5) * side / n for n, side in zip(shape, field, strict=True))
     expected = np.full(shape, len(leaves.radius) - 1)
     for n in range(len(leaves.radius))[::-1]:
@@ -137,7 +137,7 @@ def test_leaves_are_seen_as_the_rule_says() -> None:
 def test_leaves_have_the_law_of_their_radii_whatever_their_form(polygons: float) -> None:
     """The number beyond r falls as r^-2; a polygon has the area of the disc that it stands for."""
     low, high = 0.01, 0.25
-    leaves = dead_leaves.fall((1.0, 1.0), (low, high), polygons, np.random.default_rng(0))
+    leaves = dead_leaves.draw_leaves((1.0, 1.0), (low, high), polygons, np.random.default_rng(0))
     corners = np.maximum(leaves.corners, 3)
     share = corners / (2 * np.pi) * np.sin(2 * np.pi / corners) if polygons else 1.0
     area = np.pi * leaves.radius.prod(axis=1) * share
@@ -151,7 +151,7 @@ def test_leaves_have_the_law_of_their_radii_whatever_their_form(polygons: float)
 
 def test_one_leaf_covers_its_area() -> None:
     for corners in (0, 4, 5, 6):
-        leaves = dead_leaves.fall((1.0, 1.0), (0.2, 0.2), float(corners > 0), np.random.default_rng(corners))
+        leaves = dead_leaves.draw_leaves((1.0, 1.0), (0.2, 0.2), float(corners > 0), np.random.default_rng(corners))
         first = int(np.flatnonzero(leaves.corners == corners)[0])
         one = dead_leaves.Leaves(*(getattr(leaves, f.name)[[first, -1]] for f in fields(leaves)))
         top = dead_leaves.seen(one, (600, 500), (1.0, 1.0))

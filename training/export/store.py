@@ -136,7 +136,7 @@ def load_checkpoint(run: Path, step: int) -> Predictor:
     """
     best = load_model(run)
     folder = load_card(run)[0].parent / "checkpoints"
-    state, memory = checkpoints.at(folder, step, best.card.run)
+    state, memory = checkpoints.read_checkpoint(folder, step, best.card.run)
     parameters, rest = best_parameters(state), state["rest"]
     row = next((row for row in memory.history if row["step"] == step), {})
     known = {

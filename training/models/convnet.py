@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
-from training.dense import Dense, initialiser, layers, through
+from training.dense import Dense, apply_layers, initialiser, layers
 from training.layers import Conv, max_pool
 
 type Count = Annotated[int, Field(ge=1, le=4096)]
@@ -69,4 +69,4 @@ class ConvNet(nnx.Module):
         y, scalars = self.inputs.parted(x)
         for convolution in self.convolutions:
             y = jax.nn.relu(max_pool(convolution(y)))
-        return through(self.layers, self.dense, y, scalars, self.outputs)
+        return apply_layers(self.layers, self.dense, y, scalars, self.outputs)

@@ -49,7 +49,7 @@ def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype:
     return FNO(config, inputs, outputs, rngs, dtype)
 
 
-def told_apart(length: int) -> int:
+def resolvable_modes(length: int) -> int:
     """Return how many modes from 0 on an axis of `length` samples resolves. The mode N/2 is not counted."""
     return (length + 1) // 2
 
@@ -108,7 +108,7 @@ class Spectral(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """Return an array of the same shape, (sample, *spatial, channel)."""
         spatial = x.shape[1:-1]
-        modes = [min(m, told_apart(n)) for m, n in zip(self.modes, spatial, strict=True)]
+        modes = [min(m, resolvable_modes(n)) for m, n in zip(self.modes, spatial, strict=True)]
         real = [axis == len(spatial) - 1 for axis in range(len(spatial))]
         steps = list(enumerate(zip(spatial, modes, real, strict=True), 1))
         y = x.astype(self.dtype)[..., None]
@@ -141,7 +141,7 @@ class FNO(nnx.Module):
 
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         width, options = config.width, {"rngs": rngs, "dtype": dtype}
-        modes = tuple(min(config.modes, told_apart(n)) for n in inputs.spatial)
+        modes = tuple(min(config.modes, resolvable_modes(n)) for n in inputs.spatial)
         self.lift = nnx.Linear(inputs.channels, width, **options)
         self.spectral = nnx.List([Spectral(modes, width, rngs, dtype) for _ in range(config.layers)])
         self.local = nnx.List([nnx.Linear(width, width, **options) for _ in range(config.layers)])

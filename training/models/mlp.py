@@ -16,7 +16,7 @@ from typing import Any
 from flax import nnx
 
 from training.contract import Array, Inputs, Shape
-from training.dense import Dense, layers, through
+from training.dense import Dense, apply_layers, layers
 
 Config = Dense
 
@@ -40,4 +40,4 @@ class MLP(nnx.Module):
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """Return (sample, *outputs) for (sample, *inputs.shape)."""
         images, scalars = self.inputs.parted(x)
-        return through(self.layers, self.config, images, scalars, self.outputs)
+        return apply_layers(self.layers, self.config, images, scalars, self.outputs)

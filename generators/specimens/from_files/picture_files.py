@@ -31,7 +31,7 @@ type Picture = NDArray[np.float32]
 type Levels = Literal["type", "image"]
 
 
-def listed(path: Path) -> tuple[Path, ...]:
+def list_picture_files(path: Path) -> tuple[Path, ...]:
     """Return the files of a folder and its sub-folders, by name; or the one file or Zarr array at `path`.
 
     Args:
@@ -67,7 +67,7 @@ def is_array(path: Path) -> bool:
         return False
 
 
-def number(path: Path) -> int:
+def count_pictures(path: Path) -> int:
     """Return the number of pictures in a file; of PNG, JPEG and BMP only the header is read.
 
     Raises:

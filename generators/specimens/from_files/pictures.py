@@ -85,7 +85,7 @@ class Pictures(Pool):
         Raises:
             UserError: there are no pictures
         """
-        return picture_files.listed(path)
+        return picture_files.list_picture_files(path)
 
     def bind(self, inputs: Path | None) -> Self:
         """Return the pool with every file found and hashed, and its pictures counted.
@@ -99,7 +99,7 @@ class Pictures(Pool):
         bound = super().bind(inputs)
         if self.path is None:
             return bound
-        return bound.model_copy(update={"counts": tuple(picture_files.number(path) for path in bound.paths)})
+        return bound.model_copy(update={"counts": tuple(picture_files.count_pictures(path) for path in bound.paths)})
 
     @property
     def keys(self) -> tuple[str, ...]:

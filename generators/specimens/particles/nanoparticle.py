@@ -24,7 +24,15 @@ from generators.specimens.particles.mesh import (
     twist,
 )
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
-from generators.specimens.random_values import Quaternion, Three, count, direction, draw_quaternion, stored, whole
+from generators.specimens.random_values import (
+    Quaternion,
+    Three,
+    count,
+    direction,
+    draw_quaternion,
+    require_whole_numbers,
+    stored,
+)
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
@@ -55,7 +63,7 @@ class Nanoparticle(Settings):
     margin: Annotated[float, within(-10, 0.5)] = _setting(
         0.02, "free margin along the border; bodies that might reach into it are made smaller", "field of view"
     )
-    cuts: Annotated[Range, within(0, 32), AfterValidator(whole)] = between(
+    cuts: Annotated[Range, within(0, 32), AfterValidator(require_whole_numbers)] = between(
         0, 5, "number of plane cuts, in random directions"
     )
     cut_depth: Annotated[Range, within(0, 0.9)] = between(
@@ -78,7 +86,7 @@ class Nanoparticle(Settings):
         -0.8, 0.8, "rate of twist about the z axis of the body", "rad/half extent"
     )
     fractured: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies that are broken")
-    pieces: Annotated[Range, within(2, 32), AfterValidator(whole)] = between(
+    pieces: Annotated[Range, within(2, 32), AfterValidator(require_whole_numbers)] = between(
         2, 5, "number of pieces of a broken body, Voronoi cells of random points in it"
     )
     gap: Annotated[Range, within(0, 2)] = between(
@@ -86,7 +94,7 @@ class Nanoparticle(Settings):
     )
     lost: Annotated[float, within(0, 1)] = _setting(0.1, "probability that a piece is lost; at least one stays")
     agglomerated: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies with copies that touch them")
-    copies: Annotated[Range, within(1, 32), AfterValidator(whole)] = between(
+    copies: Annotated[Range, within(1, 32), AfterValidator(require_whole_numbers)] = between(
         1, 4, "number of copies in an agglomerate, besides the body itself"
     )
     copy_scale: Annotated[Range, within(0.05, 1)] = between(0.5, 1, "size of a copy relative to the body")

@@ -37,7 +37,7 @@ class Leaves:
     corners: NDArray[np.int64]  # number of corners; 0: a disc
 
 
-def fall(field: Pair, radii: Pair, polygons: float, rng: np.random.Generator) -> Leaves:
+def draw_leaves(field: Pair, radii: Pair, polygons: float, rng: np.random.Generator) -> Leaves:
     """Draw the leaves on a field.
 
     Args:

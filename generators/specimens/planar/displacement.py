@@ -33,7 +33,7 @@ from pydantic import AfterValidator, Field, model_validator
 from generators.specimens.planar import random_field
 from generators.specimens.planar.frame import places
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import choose, count, shares, stored, whole
+from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
@@ -65,10 +65,12 @@ class Displacement(Settings):
     span: Annotated[Range, within(0, 2 * math.pi)] = between(
         0.0, 2 * math.pi, "peak-to-peak range of the phase; no effect with dislocations", "rad"
     )
-    gratings: Annotated[Range, within(0, 16), AfterValidator(whole)] = between(
+    gratings: Annotated[Range, within(0, 16), AfterValidator(require_whole_numbers)] = between(
         1, 4, "number of sine gratings, in random directions"
     )
-    gaussians: Annotated[Range, within(0, 16), AfterValidator(whole)] = between(0, 4, "number of Gaussians")
+    gaussians: Annotated[Range, within(0, 16), AfterValidator(require_whole_numbers)] = between(
+        0, 4, "number of Gaussians"
+    )
     weight: Annotated[Range, within(-1, 1)] = between(-1, 1, "weight of each grating and Gaussian")
     period: Annotated[Range, within(0.02, 100)] = between(
         0.2, 1.5, "period of a grating, relative to the largest width of objects", "2 reach"
@@ -79,7 +81,7 @@ class Displacement(Settings):
     place: Annotated[Range, within(0, 2)] = between(
         0.0, 0.8, "distance of Gaussians and defects from the middle of the object, relative to its radius"
     )
-    defects: Annotated[Range, within(1, 16), AfterValidator(whole)] = between(
+    defects: Annotated[Range, within(1, 16), AfterValidator(require_whole_numbers)] = between(
         1, 2, "number of dislocations and inclusions"
     )
     defect_kinds: tuple[Defect, ...] = _setting(
@@ -88,7 +90,7 @@ class Displacement(Settings):
         min_length=1,
     )
     poisson: Annotated[Range, within(-0.9, 0.5)] = between(0.2, 0.45, "Poisson's ratio of the crystal")
-    order: Annotated[Range, within(0, 4), AfterValidator(whole)] = between(
+    order: Annotated[Range, within(0, 4), AfterValidator(require_whole_numbers)] = between(
         1, 1, "order of a dislocation, Q.b / 2 pi apart from its sign"
     )
     across: Annotated[Range, within(-4, 4)] = between(

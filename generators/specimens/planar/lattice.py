@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from generators.specimens.random_values import count, stored, whole
+from generators.specimens.random_values import count, require_whole_numbers, stored
 from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
@@ -63,10 +63,12 @@ class Lattice(Settings):
     """Settings of random lattices."""
 
     crystal: Name = Field("hbn", **setting("crystal of the sheets"))
-    sheets: Annotated[Range, within(1, 8), AfterValidator(whole)] = between(
+    sheets: Annotated[Range, within(1, 8), AfterValidator(require_whole_numbers)] = between(
         1, 2, "number of sheets on top of one another"
     )
-    layers: Annotated[Range, within(1, 255), AfterValidator(whole)] = between(1, 1, "number of layers of each sheet")
+    layers: Annotated[Range, within(1, 255), AfterValidator(require_whole_numbers)] = between(
+        1, 1, "number of layers of each sheet"
+    )
     orientation: Annotated[Range, within()] = between(
         0.0, 2 * pi, "angle of lattice vector a1 of the first sheet, from x towards y", "rad"
     )

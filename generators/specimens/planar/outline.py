@@ -27,7 +27,7 @@ from scipy.special import erf
 
 from generators.specimens.planar.frame import places
 from generators.specimens.planar.polygon import Floats, Point, hull, signed_distance, width
-from generators.specimens.random_values import choose, count, shares, stored, whole
+from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
@@ -63,7 +63,7 @@ class Outline(Settings):
         "radius of the disc that holds the points, or of the farthest corner of facets; 1: all the room",
         "room",
     )
-    points: Annotated[Range, within(3, 64), AfterValidator(whole)] = between(
+    points: Annotated[Range, within(3, 64), AfterValidator(require_whole_numbers)] = between(
         5, 20, "number of points of a hull, uniform in the disc"
     )
     aspect: Annotated[Range, within(0.05, 1)] = between(
@@ -114,7 +114,7 @@ def sizes(outline: Outline) -> dict[str, int]:
     return {"corner": max(scattered, MOST) if faceted else scattered, "bite_corner": BITE + 2, "coordinate": 2}
 
 
-def room(reach: float, edge: float) -> float:
+def largest_corner_radius(reach: float, edge: float) -> float:
     """Return the largest distance [frame width] of corners from the origin at which an object ends within `reach`.
 
     Args:
@@ -133,7 +133,7 @@ def room(reach: float, edge: float) -> float:
 
 
 def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, narrowest: float = 0.0) -> DrawnOutline:
-    """Draw an outline for objects that end within `reach` with their `edge`, see `room`.
+    """Draw an outline for objects that end within `reach` with their `edge`, see `largest_corner_radius`.
 
     A hull narrower than `narrowest` is drawn again. If all of them are too narrow, because the disc may be too small,
     the widest is taken. Every call consumes 26 + 2 points.high random numbers, and 2 points.high more for each further
@@ -150,7 +150,7 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, 
         ValueError: the edge is too wide
     """
     kind = choose(KINDS, outline.kind, outline.weights, rng)
-    size = room(reach, edge) * outline.size.draw(rng)
+    size = largest_corner_radius(reach, edge) * outline.size.draw(rng)
     aspect, turn, depth = outline.aspect.draw(rng), 2 * math.pi * float(rng.random()), outline.bite.draw(rng)
     number = count(outline.points, rng)
     scattered, bitten = rng.random((int(outline.points.high), 2)), rng.random(BITE).tolist()

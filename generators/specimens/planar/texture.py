@@ -107,7 +107,7 @@ def _leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Float
     """Return leaves with their grey levels, and the field on them, as means over each pixel."""
     rng = np.random.Generator(np.random.Philox(texture.seed))
     radii = texture.smallest, max(texture.smallest, texture.largest)
-    leaves = dead_leaves.fall(field, radii, texture.polygons, rng)
+    leaves = dead_leaves.draw_leaves(field, radii, texture.polygons, rng)
     grey, contrast = UNIFORM * (rng.random((2, len(leaves.radius))) - 0.5)
     top = dead_leaves.seen(leaves, (POINTS * shape[0], POINTS * shape[1]), field)
     image = dead_leaves.means(grey, top, POINTS)
