@@ -315,6 +315,7 @@ def _solve(
     algorithm: Step,
     repeat: Repeat,
 ) -> Reconstruction:
+    """Run the stages of a schedule from a first guess; the result is the mean of the last waves."""
     project = modulus_projection(amplitude, measured)
     if support is None:
         support = autocorrelation_support(amplitude, measured=measured, repeat=repeat)

@@ -33,7 +33,7 @@ from physics.moduli import DARK, bright_ratio
 from physics.ptychography import illumination, locate, modes
 
 AXES = (-2, -1)
-FAINT = 1e-20  # least amplitude by which anything is divided
+FAINT = 1e-20  # minimum amplitude in a denominator
 SMALL = 32  # pixels along the longer axis of the probe: compiled sweeps of larger probes would be slower
 
 
@@ -184,6 +184,7 @@ def without_ambiguities(transmission: Array, light: Array) -> tuple[Array, compl
 def _reconstruct(
     intensity: Array, positions: Array, transmission: Array, probe: Array, orders: Array, rule: _Rule
 ) -> Reconstruction:
+    """Check the arrays, run all sweeps by one rule, and fix the ambiguities of the result."""
     if not np.iscomplexobj(transmission):
         raise ValueError(
             f"the first object is {transmission.dtype}: it must be complex64 or complex128; give ones if it is unknown"
@@ -250,6 +251,7 @@ def _scan(intensity: Array, positions: Array, shape: tuple[int, ...], probe: Arr
 
 
 def _check(intensity: Array, positions: Array, probe: Array, orders: Array) -> None:
+    """Refuse arrays that do not fit together, negative intensities, and orders that are no permutations."""
     n = len(positions)
     if intensity.ndim != 3 or intensity.shape[1:] != probe.shape[1:]:
         raise ValueError(

@@ -167,6 +167,7 @@ def widest_source(wave: Array) -> float:
 
 
 def _nodes(wave: Array, width: float) -> int:
+    """Return the number of nodes along each axis that a source of this width [pixel] needs."""
     t = width * _fastest(wave)
     found = next((m for m in range(NODES, MOST + 1) if _steepest(m) >= t), None)
     if found is None:
@@ -219,6 +220,7 @@ def _edge(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:
 
 
 def _check(semi_angle: Array, edge: Array, sampling: Array, wavelength: Array) -> None:
+    """Refuse a semi-angle that the pixels cannot hold, or that is below one pixel of the pattern."""
     dy, dx = pair(sampling)
     widest = wavelength / (2 * np.maximum(dy, dx)) - edge / 2
     if not np.all(semi_angle <= widest):

@@ -159,6 +159,7 @@ def _in_the_open(address: str) -> bool:
 
 
 def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+    """Yield the outcomes of jobs on a Dask cluster; a few jobs per thread are submitted ahead."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker, as_completed

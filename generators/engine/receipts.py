@@ -78,6 +78,7 @@ def layout(plan: Plan) -> Layout | None:
 
 
 def _read(path: Path) -> Receipt | None:
+    """Return the receipt in a file; None if it is missing or damaged."""
     data = read(path)
     if data is None:
         return None

@@ -61,6 +61,7 @@ def _filter(rows: np.ndarray) -> np.ndarray:
 
 @compiled
 def _sample(coefficients: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return the values of a periodic spline at matrix @ (i, j) + offset, for each pixel (i, j)."""
     ny, nx = coefficients.shape
     wrapped = _wrapped(coefficients)
     image = np.empty((ny, nx), np.float32)

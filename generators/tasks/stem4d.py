@@ -45,7 +45,7 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
 VERSION = 1
-INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
+INTENSITY = "intensity"  # name of the intensity of the patterns, which is simulated and measured, but not stored
 SCANNED = "test"  # the split of whole scans
 
 type Shape = tuple[int, int]

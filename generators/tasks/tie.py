@@ -346,6 +346,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def _simulate(recipe: Recipe, parameters: Parameters) -> Arrays:
+    """Return the images of one sample: phases, amplitude, and one or two focal series."""
     frame, found = recipe.frame, _exit(recipe, parameters)
     images = {"phase": found.component(recipe.component), "amplitude": found.amplitude}
     if found.phase is not None:

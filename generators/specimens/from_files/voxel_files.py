@@ -315,6 +315,7 @@ def _overlap(pixels: int, sampling: float, voxels: int, voxel: float, middle: fl
 
 
 def _from_numpy(path: Path) -> Mask:
+    """Return the mask of a NumPy file, which must hold 0 and 1 only."""
     array = load(path, "a boolean array (z, y, x)")
     if array.ndim != 3 or array.dtype.kind not in "biuf":
         raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save a boolean array (z, y, x)")
@@ -325,6 +326,7 @@ def _from_numpy(path: Path) -> Mask:
 
 
 def _from_text(path: Path, data: bytes) -> Mask:
+    """Return the mask of a text of digits 0 and 1, in slices that empty lines separate."""
     letters = np.frombuffer(data, np.uint8)
     digits = (letters | 1) == ord("1")  # 0 and 1 differ in their last bit
     _refuse_words(path, data, letters, digits)

@@ -1,7 +1,7 @@
 """The phase within a flat object: gratings and Gaussians, the displacement about defects, or a random field.
 
-Near a Bragg reflection Q the phase of a crystal is Q.u, where u is the displacement of its lattice. It is a sum of
-terms:
+It is called displacement because near a Bragg reflection Q the phase of a crystal is Q.u, where u is the displacement
+of its lattice. It is a sum of terms:
 
     grating, gaussian   w sin(2 pi (f.r + t)),  w exp(-|r - r0|^2 / (2 s^2))      (Cherukara et al., Sci. Rep. 8 (2018))
     edge, screw         Q.u of a dislocation along the beam, with Q.b / 2 pi a whole number
@@ -53,7 +53,7 @@ def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
 
 
 class Displacement(Settings):
-    """Settings of random phases."""
+    """Settings of the random phase of an object; for a crystal, Q.u of the displacement u of its lattice."""
 
     kind: Kind = _setting(
         "gratings",
@@ -260,6 +260,7 @@ def _defects(settings: Displacement, rng: np.random.Generator, unit: float, disc
 
 
 def _defect(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
+    """Draw one dislocation or inclusion. Every kind consumes the same random numbers."""
     kind = settings.defect_kinds[int(len(settings.defect_kinds) * rng.random())]
     y, x = _place(settings, rng, disc)
     angle, sign = _angle(rng), 1 if rng.random() < 0.5 else -1
@@ -317,6 +318,8 @@ def _screw_at(y: Floats, x: Floats, order: float, y0: float, x0: float, angle: f
 
 
 def _inclusion_at(dimensions: int) -> Callable[..., Floats]:
+    """Return the function for the phase of a cylinder (2 dimensions) or sphere (3 dimensions)."""
+
     def at(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
         _, along = inclusion(*_turned(y - y0, x - x0, angle), radius, dimensions)
         out: Floats = rim * along

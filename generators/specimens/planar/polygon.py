@@ -153,6 +153,7 @@ def _add(out: Floats, place: int, polygon: Floats, edge: int, first: float, last
 
 @compiled
 def _signed_distance(segments: Floats, body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
+    """Return the distance of each pixel from the outline, negative outside of the body and within the bite."""
     out = np.empty((y.shape[0], x.shape[0]))
     slopes = _slopes(segments)
     for i in range(y.shape[0]):
