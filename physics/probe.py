@@ -23,8 +23,8 @@ from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import aberration, intensity, phasor_of_cycles, pupil
 
 AXES = (-2, -1)
-NODES, MOST = 7, 25  # least and greatest number of nodes along each axis, of the quadrature over a source
-MISSED = 1e-3  # greatest error of that quadrature, for a frequency of the shift
+NODES, MOST = 7, 25  # minimum and maximum number of nodes along each axis of the quadrature over a source
+MISSED = 1e-3  # maximum error of that quadrature, for each frequency of the shift in the pattern
 
 
 def probe(

@@ -40,7 +40,7 @@ class Receipt(BaseModel):
     stop: int
     objects: dict[str, tuple[str, int]]  # key in the store: (sha256, size in bytes)
     leaves: str = ""  # leaf digests, 32 bytes per sample, hexadecimal
-    moments: dict[str, list[FieldSums]] = {}  # by field, for the first training samples
+    moments: dict[str, list[FieldSums]] = {}  # sums of each sample by field, for the first training samples
     seconds: float
 
 
@@ -65,7 +65,8 @@ def load(job: Job) -> Receipt | None:
 def layout(plan: Plan) -> Layout | None:
     """Return the layout of the finished shards of a plan; None if there are none.
 
-    It serves a store that lost its root: a newly chosen layout would depend on how fast the machine is just now.
+    It is needed for a store without root metadata: a newly chosen layout would depend on the present speed of the
+    machine.
 
     Args:
         plan: the plan

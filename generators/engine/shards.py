@@ -30,9 +30,7 @@ BUDGET = 64 << 20  # maximum bytes of the stored fields of a block
 DRAWN = 1024  # samples whose parameters are held as Python objects at once
 STATISTICS = 1024  # number of training samples from which the statistics are taken
 
-type Simulate = Callable[
-    [Any, Sequence[Any]], Arrays
-]  # a function with the arguments and results of `Generator.simulate`
+type Simulate = Callable[[Any, Sequence[Any]], Arrays]  # called like `Generator.simulate`
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from physics.compiled import compiled
 
-POLE = np.sqrt(3.0) - 2.0  # of the cubic B-spline's inverse filter
+POLE = np.sqrt(3.0) - 2.0  # pole of the inverse filter of the cubic B-spline
 SIXTH, FOUR_SIXTHS = 1 / 6, 4 / 6  # factors, since a division takes as long as ten products
 HORIZON = 28  # |POLE|^28 < 1e-15
 

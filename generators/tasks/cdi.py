@@ -61,7 +61,7 @@ class Recipe(recipe.Recipe):
         1.0, 1.0, "blur of the outline, a standard deviation; 0: sharp", "pixel"
     )
     narrowest: Annotated[float, within(0)] = Field(
-        2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so a pixel centre lies within
+        2.2,  # from 3 / sqrt(2) on, a hull contains a disc of half a pixel's diagonal, and so a pixel centre
         **setting("minimum width of a hull; the points of a narrower one are drawn again, up to 20 times", "pixel"),
     )
     displacement: Displacement = Field(

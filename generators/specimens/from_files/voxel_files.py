@@ -53,9 +53,9 @@ def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ..
         raise UserError(
             f"{path}: no specimen {name}({first}) or later; name them, with brackets, such as {name}({first}).npy"
         )
-    for (number, file), (other, twin) in pairwise(found):
+    for (number, file), (other, following) in pairwise(found):
         if number == other:
-            raise UserError(f"{path}: {file.name} and {twin.name} are both specimen {number}; keep one of them")
+            raise UserError(f"{path}: {file.name} and {following.name} are both specimen {number}; keep one of them")
     return tuple(file for _, file in found)
 
 

@@ -113,7 +113,7 @@ def _from_text(path: Path, data: bytes) -> NDArray[np.complex128]:
 def unwrapped(wave: Wave, near: Floats | None = None) -> Floats:
     """Return the phase of a wave (y, x) [rad] without jumps by 2 pi, by scikit-image.
 
-    The algorithm is that of Herraez et al., Appl. Opt. 41 (2002). It leaves a multiple of 2 pi free.
+    The algorithm is that of Herraez et al., Appl. Opt. 41 (2002). It does not determine a constant multiple of 2 pi.
 
     Args:
         wave: (y, x)

@@ -9,10 +9,10 @@ of its lattice. It is a sum of terms:
     field               Gaussian random, of the power (1 + (2 pi l f)^2)^(-slope / 2) up to the frequency 1/l along each
                         axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
 
-Scale: a sum without dislocations is scaled and shifted so that its least value within the object is -span/2 and its
-largest is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the
-edge, where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is
-set to 0.
+Scale: a sum without dislocations is scaled and shifted so that its minimum within the object is -span/2 and its maximum
+is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the edge,
+where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is set to
+0.
 
 Around a dislocation the phase rises by 2 pi times Q.b / 2 pi, and must jump back somewhere; only exp(i phase) is
 continuous there. Scaling would destroy this, so a sum with dislocations is only wrapped into -pi..pi.
@@ -39,7 +39,7 @@ from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-CORE = 1e-3  # frame widths; nearer to the line of an edge dislocation, elasticity does not hold
+CORE = 1e-3  # radius about the line of an edge dislocation [frame width] within which elasticity does not hold
 
 type Kind = Literal["gratings", "defects", "random", "mixed"]
 type Defect = Literal["edge", "screw", "cylinder", "sphere"]

@@ -93,7 +93,7 @@ def signed_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
 
 
 def plain_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
-    """Return `signed_distance` by NumPy alone: the least distance from a segment, whose nearest point is
+    """Return `signed_distance` by NumPy alone: the minimum distance from a segment, whose nearest point is
 
         a + t (b - a),   t = (p - a).(b - a) / |b - a|^2 within 0..1
 
@@ -177,7 +177,7 @@ def _slopes(segments: Floats) -> Floats:
 
 @compiled
 def _least_square(segments: Floats, slopes: Floats, y: float, x: float) -> float:
-    """Return the square of the least distance of a point from a segment."""
+    """Return the square of the minimum distance of a point from a segment."""
     least = np.inf
     for k in range(segments.shape[0]):
         v, u = y - segments[k, 0, 0], x - segments[k, 0, 1]
