@@ -298,7 +298,7 @@ def reconstruct(
 
 
 def _in_slabs(solve: Callable[..., Reconstruction], *arrays: Array) -> Reconstruction:
-    """Run `solve` on a few samples after the other; all arrays are broadcast to the shape of the first."""
+    """Run `solve` on a few samples at a time; all arrays are broadcast to the shape of the first."""
     shape = arrays[0].shape
     whole = [array if array is None else np.broadcast_to(array, shape) for array in arrays]
     size = max(1, IN_CACHE // prod(shape[1:]))

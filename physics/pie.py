@@ -6,9 +6,10 @@ At position j, with p_m the modes of the probe shifted there and o the object un
     o   += a sum_m conj(p_m) d_m / ((1 - u) S + u max S),         S = sum_m |p_m|^2
     p_m += b conj(o) d_m / ((1 - v) |o|^2 + v max |o|^2)
 
-ePIE is u = v = 1 (Maiden and Rodenburg, Ultramicroscopy 109 (2009) 1256), rPIE is a = b = 1 (Maiden, Johnson and Li,
-Optica 4 (2017) 736). Several modes are the mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits
-every position once, in the given order. For conventions, shapes and positions see `physics.ptychography`.
+a and b are the steps of object and probe, u and v the floors of their weights. ePIE is u = v = 1 (Maiden and Rodenburg,
+Ultramicroscopy 109 (2009) 1256), rPIE is a = b = 1 (Maiden, Johnson and Li, Optica 4 (2017) 736). Several modes are the
+mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits every position once, in the given order. For
+conventions, shapes and positions see `physics.ptychography`.
 
 Where the model is dark, below 1e-6 of its brightest pixel, rounding decides its phase, and it is not brightened
 (`physics.moduli`). A reconstruction that starts from vacuum therefore ignores the dark field until the object, which

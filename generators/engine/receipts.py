@@ -1,6 +1,7 @@
 """Receipts: records of the objects that finished jobs wrote, so that a crash costs no finished work.
 
-A receipt is written last, after the objects it names. It is believed only while those objects have its hashes.
+A receipt is written last, after the objects it names. It is trusted only while those objects have the hashes that it
+names.
 """
 
 import re

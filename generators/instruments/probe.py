@@ -64,11 +64,14 @@ class Probe(ArrayFile):
         return _wave(self, n, sampling)
 
     def modes(self, n: int, sampling: float) -> np.ndarray:
-        """Return the mutually incoherent modes (mode, n, n) of the probe, complex64, as `probe.of_source` gives them.
+        """Return the mutually incoherent modes (mode, n, n) of the probe, as `probe.source_modes` returns them.
 
         Args:
             n: pixels along each side
             sampling: width of a pixel [nm]
+
+        Returns:
+            modes (mode, n, n), complex64
         """
         return _modes(self, n, sampling)
 
