@@ -4,15 +4,15 @@ The patches have 32 x 32 pixels and weight in the middle 12 x 12. They are cut f
 the measured hBN scan (../shared/data, or the same raster: 256 x 256, step 0.869959 px of four pixels each). Each has a
 constant of its own, and noise.
 
-seed     the loop of deep-phase-imaging, rewritten in plain Python and NumPy: 3 sweeps, alpha 0.1, in shuffled order, on
-         float64 patches, without reading and writing. The loop before it, which subtracts the mean of each patch, is
-         reported apart; ours includes this step.
+seed     the published loop, that of deep-phase-imaging, rewritten in plain Python and NumPy: 3 sweeps, alpha 0.1, in
+         shuffled order, on float64 patches, without reading and writing. The loop before it, which subtracts the mean
+         of each patch, is reported apart; ours includes this step.
 ours     `inference.stitching.store.write`: reading, least squares, writing. Each run has a process of its own, which
          has stitched a few patches before. The peak memory is that of the whole process with its libraries.
 
-Our stitching runs from Zarr to Zarr, the loop over arrays in memory. Both take turns, and the best of each counts, by
-wall time and by processor time. Other users of the machine disturb the latter less (reading uses two cores for a
-while). Errors are root mean squares against the true image, after removing the constant.
+Our stitching runs from Zarr to Zarr, the loop over arrays in memory. Both take turns, and the shortest time of
+each is reported, as wall time and as processor time. Other users of the machine disturb the latter less (reading uses
+two cores for a while). Errors are root mean squares against the true image, after removing the constant.
 """
 
 import json
@@ -191,6 +191,7 @@ def _objects(predictions: Predictions, values: np.ndarray) -> Iterator[tuple[str
 
 
 def _described(shape: tuple[int, ...], shard: int) -> Predictions:
+    """Return the metadata of predictions that hold the patches to be stitched."""
     fields = (
         Field("amplitude", ("sample", "qy", "qx"), "float32", "1", "input", "a pattern"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "a patch of the object"),
@@ -227,6 +228,7 @@ def ours(folder: Path) -> dict[str, Any]:
 
 
 def _alone(folder: Path) -> None:
+    """Stitch the patches once and print the wall time, processor time and peak memory of this process."""
     position = np.load(folder / "position.npy")
     publish_patches(folder / "few.zarr", np.zeros((4, SIDE, SIDE), np.float32), 4)
     write(folder / "few.zarr", _scans(position[:4]), folder / "first.zarr", LeastSquares(), field="phase")

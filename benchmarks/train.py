@@ -29,8 +29,8 @@ from training.loop import samples_of
 from training.recipe import recipe_of
 from training.run import Run, hardware, prepare
 
-ROUNDS = 40  # steps that are timed; the median counts
-TURNS = 3  # turns of ours and the peer; the best of each counts
+ROUNDS = 40  # steps that are timed; their median is reported
+TURNS = 3  # turns of our step and the peer's; the fastest of each is reported
 
 
 def measure(n: int, torch_python: str | None = None) -> dict[str, Any]:

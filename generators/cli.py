@@ -80,6 +80,7 @@ def _parser() -> Parser:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    """Print every setting of the recipe, and the names of the task's recipes."""
     from generators.command import chosen
     from generators.contract import find_generator
     from schemas.runtime.settings import describe
@@ -111,6 +112,7 @@ def _options(args: argparse.Namespace) -> "Options":
 
 
 def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
+    """Print the cost and layout of a plan, as text or JSON."""
     from generators.engine.pipeline import duration, size
 
     layout = plan.manifest.layout

@@ -93,6 +93,7 @@ def chosen(options: Options) -> tuple[str, Recipe]:
 
 
 def _prepare(options: Options, source: Manifest | None) -> tuple[Plan, Estimate, executors.Executor]:
+    """Return the plan of the options, its cost, and the executor that will carry it out. Nothing is written."""
     task, recipe = _recipe(options, source)
     recipe = recipe.bind(options.inputs)
     seed = options.seed if options.seed is not None else (source.seed if source and source.seed else 0)
@@ -119,6 +120,7 @@ def _source(options: Options, *, writes: bool = True) -> Manifest | None:
 
 
 def _recipe(options: Options, source: Manifest | None) -> tuple[str, Recipe]:
+    """Return the name of the task and the recipe that the options ask for."""
     task = source.task.name if source else options.task
     if task is None:
         raise UserError("--task is missing: name the kind of dataset, for example --task tie")
@@ -134,6 +136,7 @@ def _recipe(options: Options, source: Manifest | None) -> tuple[str, Recipe]:
 
 
 def _base(options: Options, source: Manifest | None, generator: Generator) -> dict[str, Any]:
+    """Return the values of the recipe before `--set` changes them."""
     if source:
         if options.recipe:
             raise UserError("--recipe and --from exclude each other: leave one of them out")
@@ -148,6 +151,7 @@ def _base(options: Options, source: Manifest | None, generator: Generator) -> di
 
 
 def _samples(options: Options, source: Manifest | None) -> dict[str, int]:
+    """Return the number of samples of each split."""
     if options.n is None and source is None:
         raise UserError("--n is missing: give the number of training samples, for example --n 5000")
     given = {"train": options.n, "validation": options.validation, "test": options.test}

@@ -192,6 +192,7 @@ def find_generator(name: str) -> tuple[Task, Generator]:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes of a task's file in `generators/tasks/`, one line each."""
     yield from plugins.missing_objects(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
     if not issubclass(module.Recipe, recipe.Recipe):
         yield "Recipe: must be a subclass of generators.recipe.Recipe"

@@ -1,4 +1,4 @@
-"""Helpers that let one formula serve NumPy and JAX arrays. JAX is never imported here.
+"""Helpers that let one formula work for NumPy and JAX arrays. JAX is never imported here.
 
 Images are arrays (..., y, x). A parameter (wavelength, defocus, sampling, ...) is a number, or an array whose axes are
 the leading axes of the images: `defocus` of shape (sample, plane) goes with images (sample, plane, y, x). NumPy

@@ -120,7 +120,7 @@ def disk(pattern: Array, levels: tuple[float, ...]) -> tuple[float, ...]:
 
     Half of the sum of the pattern lies in pixels brighter than the brightness. A few very bright pixels, or many dim
     ones beside the disk, change it little. The radius is sqrt(A / pi), where A is the area above the level. A pixel
-    counts in part if its value is within an eighth of the brightness from the level.
+    whose value is within an eighth of the brightness from the level is counted in part.
 
     Args:
         pattern: (qy, qx) >= 0, not all 0, NumPy.

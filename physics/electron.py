@@ -1,7 +1,7 @@
 """Relativistic electron optics: wavelength and interaction constant. Voltages in V, lengths in nm, phases in rad.
 
 The units are V and nm, not J and m: in SI the square of an energy is 1e-26 and f**4 is 1e40, too close to the limits of
-float32. The formulas use only `+ * / **`, so one definition serves floats, NumPy, JAX and numba, also in float32.
+float32. The formulas use only `+ * / **`, so one definition works for floats, NumPy, JAX and numba, also in float32.
 
 h, e and c are exact (SI 2019); the mass of the electron is from CODATA 2022.
 """

@@ -13,8 +13,8 @@ from physics.moduli import bright
 from physics.optics import exit_wave, phasor, propagate
 from physics.transport_of_intensity import in_focus, transport, unwindowed, vacuum
 
-GENTLE = 0.01  # the floor of the division that starts `misell_from_transport`
-DARKEST = 1e-3  # of the incident beam: darker pixels are raised to it before the logarithm
+GENTLE = 0.01  # regularisation of the division in the TIE that gives the first phase
+DARKEST = 1e-3  # minimum intensity before the logarithm, relative to the incident beam; smaller values are set to it
 
 
 def misell(
@@ -27,8 +27,8 @@ def misell(
     The first wave has the phase `start` and the amplitude of the image in focus. The planes are visited in order and
     back again, `iterations` times.
 
-    Where a wave is dark, below 1e-6 of its greatest modulus, rounding decides its phase (`physics.moduli`). There u
-    stays dark, and the result is the phase of `start`.
+    Where a wave is dark, below 1e-6 of its maximum modulus, rounding decides its phase (`physics.moduli`). At these
+    pixels the modulus of u is kept instead of being replaced, and the result is the phase of `start`.
 
     The true wave is a fixed point. Without noise, sum_k || |u_k| - sqrt(I_k) ||^2 does not grow for two planes (Fienup,
     Appl. Opt. 21 (1982) 2758). Low frequencies change the images little, so they converge slowly.

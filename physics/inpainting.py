@@ -4,9 +4,9 @@
     H     1 at its hidden pixels, 0 at those that were measured
     K     a -> F^-1 [ f^2 F a ],   f in cycles per pixel: the Laplacian, over -4 pi^2
 
-A filled image keeps the measured pixels and has the least sum of a K a. Then H K a = 0: the image is harmonic in the
-holes. For a diffraction pattern a = A^2, this sum is the sum of |r|^2 |F^-1 A^2|^2, so the filled pattern has the most
-compact autocorrelation.
+A filled image keeps the measured pixels and has the smallest sum of a K a that is possible. Then H K a = 0: the image
+is harmonic in the holes. For a diffraction pattern a = A^2, this sum is the sum of |r|^2 |F^-1 A^2|^2, so the filled
+pattern has the most compact autocorrelation.
 
 NumPy or JAX. NumPy's bits do not depend on the other images.
 """
@@ -18,7 +18,7 @@ from physics.fourier import frequencies, irfft2, rfft2
 from physics.iteration import Repeat, in_turn
 
 STEPS = 50  # enough for holes 20 pixels wide; the middle of wider holes stays too even
-TINY = 1e-20  # squared error relative to the greatest value: below it nothing is left to correct
+TINY = 1e-20  # squared error, relative to the maximum, below which nothing is left to correct
 
 
 def inpaint(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
@@ -60,7 +60,7 @@ def _step(hidden: Array, image: Array, rest: Array, way: Array) -> tuple[Any, An
         hidden: H.
         image: a.
         rest: r = -H K a.
-        way: p, the direction along which a moves to the least value; the next direction is conjugate to it.
+        way: p, the direction along which a moves to the smallest value; the next direction is conjugate to it.
     """
     xp, curved, before = module(image), _within(hidden, way), pixel_sum(rest**2)
     length = before / xp.maximum(pixel_sum(way * curved), TINY)

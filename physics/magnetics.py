@@ -5,7 +5,7 @@ projected magnetisation P = integral of M over z [A/m nm],
 
     phi_m = -(e / hbar) int A_z dz = (e mu_0 / 2 pi hbar) int [P_y(r') (x - x') - P_x(r') (y - y')] / |r - r'|^2 d^2r'
 
-Only the magnetisation across the beam contributes. Bodies are alone in infinite space, so the phase is not periodic: it
+Only the magnetisation across the beam contributes. Each body is treated as isolated, so its phase is not periodic: it
 falls as 1/r. (A sum over Fourier components of the periodic image, with k in rad/m, would give the phase of an infinite
 lattice of bodies: 7 % less for a sphere of 25 nm in 150 nm.)
 

@@ -329,7 +329,7 @@ def transfer_function(
 
 
 def _absent(value: Array) -> bool:
-    """Return True if a parameter is the number 0. A tracer or an array never counts as absent."""
+    """Return True if a parameter is the number 0. A tracer or an array is never taken for 0."""
     return isinstance(value, int | float) and value == 0
 
 

@@ -56,7 +56,7 @@ def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
     """Return the projection P_M onto the waves that have the measured amplitude.
 
     Pixels that were not measured keep the far field of the guess, whatever A holds there. Pixels where the far field is
-    below 1e-6 of its greatest modulus are not brightened, since rounding decides its phase there (`physics.moduli`).
+    below 1e-6 of its maximum modulus are not brightened, since rounding decides its phase there (`physics.moduli`).
 
     Args:
         amplitude: A (sample, qy, qx).
@@ -134,7 +134,7 @@ def residual(guess: Array, amplitude: Array, measured: Array = None) -> Array:
 
 
 def scaled(guess: Array, amplitude: Array, measured: Array = None) -> Array:
-    """Multiply the guess by the number c >= 0, per sample, that makes `residual` least: c = sum A |G| / sum |G|^2."""
+    """Multiply the guess by the number c >= 0, per sample, that minimises `residual`: c = sum A |G| / sum |G|^2."""
     found, target = _seen(guess, amplitude, measured)
     return guess * (pixel_sum(found * target) / module(found).maximum(pixel_sum(found**2), TINY))
 
@@ -172,8 +172,8 @@ def autocorrelation_support(
 
         F^-1 A^2 = sum_x psi(x) conj psi(x - r)
 
-    Its modulus counts. The autocorrelation is twice as wide as the wave and centred on pixel N//2, so the support
-    contains the wave if that lies in the middle of the grid.
+    The modulus of the autocorrelation is used. The autocorrelation is twice as wide as the wave and centred on pixel
+    N//2, so the support contains the wave if that lies in the middle of the grid.
 
     Args:
         amplitude: A (sample, qy, qx).
@@ -211,10 +211,10 @@ class Schedule:
     feedback: int = 80  # iterations of hybrid input-output or RAAR at the start of a cycle
     reduction: int = 20  # iterations of error reduction at its end
     average: int = 20  # iterations of error reduction after all cycles, at least 1; their guesses are averaged
-    beta: float = 0.9  # of the feedback; RAAR needs 0.97
+    beta: float = 0.9  # strength of the feedback; RAAR needs 0.97
     every: int = 20  # the support shrinks after so many iterations of the cycles; 0 keeps the first support
     sigma: tuple[float, float] = (2.0, 0.5)  # first and last width of the blur [pixel], linear between them
-    threshold: float = 0.1  # of the blurred modulus, relative to its maximum
+    threshold: float = 0.1  # the support is where the blurred modulus is at least this part of its maximum
 
     def __post_init__(self) -> None:
         counts = (self.cycles, self.feedback, self.reduction, self.every)
@@ -227,7 +227,7 @@ class Schedule:
         return self.cycles * (self.reduction + self.feedback) + self.average
 
     def runs(self) -> Iterator[tuple[bool, int, float | None]]:
-        """Yield runs of equal iterations: (feedback or not, number, width of the blur if the support then shrinks)."""
+        """Yield sequences of equal iterations: (feedback, number, width of the blur if the support then shrinks)."""
         kinds = ([True] * self.feedback + [False] * self.reduction) * self.cycles
         every = self.every or len(kinds) + 1
         shrinks, done = len(kinds) // every, 0
@@ -237,6 +237,7 @@ class Schedule:
             yield feedback, count, None if done % every else self._width(done // every, shrinks)
 
     def _width(self, shrink: int, shrinks: int) -> float:
+        """Return the width of the blur at the given shrinking of the support, counted from 1."""
         first, last = self.sigma
         return first + (last - first) * (shrink - 1) / max(shrinks - 1, 1)
 
@@ -297,7 +298,7 @@ def reconstruct(
 
 
 def _in_slabs(solve: Callable[..., Reconstruction], *arrays: Array) -> Reconstruction:
-    """Run `solve` on a few samples after the other; all arrays are broadcast to the shape of the first."""
+    """Run `solve` on a few samples at a time; all arrays are broadcast to the shape of the first."""
     shape = arrays[0].shape
     whole = [array if array is None else np.broadcast_to(array, shape) for array in arrays]
     size = max(1, IN_CACHE // prod(shape[1:]))
@@ -315,6 +316,7 @@ def _solve(
     algorithm: Step,
     repeat: Repeat,
 ) -> Reconstruction:
+    """Run the stages of a schedule from a first guess; the result is the mean of the last waves."""
     project = modulus_projection(amplitude, measured)
     if support is None:
         support = autocorrelation_support(amplitude, measured=measured, repeat=repeat)
@@ -385,7 +387,7 @@ def refine(
 
 
 def best_of(candidates: Array, residuals: Array) -> tuple[Array, Array]:
-    """Choose for each sample the start with the least residual; the first one if several are equal.
+    """Choose for each sample the start with the smallest residual; the first one if several are equal.
 
     Args:
         candidates: (start, sample, ...).

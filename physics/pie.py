@@ -6,9 +6,10 @@ At position j, with p_m the modes of the probe shifted there and o the object un
     o   += a sum_m conj(p_m) d_m / ((1 - u) S + u max S),         S = sum_m |p_m|^2
     p_m += b conj(o) d_m / ((1 - v) |o|^2 + v max |o|^2)
 
-ePIE is u = v = 1 (Maiden and Rodenburg, Ultramicroscopy 109 (2009) 1256), rPIE is a = b = 1 (Maiden, Johnson and Li,
-Optica 4 (2017) 736). Several modes are the mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits
-every position once, in the given order. For conventions, shapes and positions see `physics.ptychography`.
+a and b are the steps of object and probe, u and v the floors of their weights. ePIE is u = v = 1 (Maiden and Rodenburg,
+Ultramicroscopy 109 (2009) 1256), rPIE is a = b = 1 (Maiden, Johnson and Li, Optica 4 (2017) 736). Several modes are the
+mixed state of Thibault and Menzel, Nature 494 (2013) 68. A sweep visits every position once, in the given order. For
+conventions, shapes and positions see `physics.ptychography`.
 
 Where the model is dark, below 1e-6 of its brightest pixel, rounding decides its phase, and it is not brightened
 (`physics.moduli`). A reconstruction that starts from vacuum therefore ignores the dark field until the object, which
@@ -33,7 +34,7 @@ from physics.moduli import DARK, bright_ratio
 from physics.ptychography import illumination, locate, modes
 
 AXES = (-2, -1)
-FAINT = 1e-20  # least amplitude by which anything is divided
+FAINT = 1e-20  # minimum amplitude in a denominator
 SMALL = 32  # pixels along the longer axis of the probe: compiled sweeps of larger probes would be slower
 
 
@@ -184,6 +185,7 @@ def without_ambiguities(transmission: Array, light: Array) -> tuple[Array, compl
 def _reconstruct(
     intensity: Array, positions: Array, transmission: Array, probe: Array, orders: Array, rule: _Rule
 ) -> Reconstruction:
+    """Check the arrays, run all sweeps by one rule, and fix the ambiguities of the result."""
     if not np.iscomplexobj(transmission):
         raise ValueError(
             f"the first object is {transmission.dtype}: it must be complex64 or complex128; give ones if it is unknown"
@@ -250,6 +252,7 @@ def _scan(intensity: Array, positions: Array, shape: tuple[int, ...], probe: Arr
 
 
 def _check(intensity: Array, positions: Array, probe: Array, orders: Array) -> None:
+    """Refuse arrays that do not fit together, negative intensities, and orders that are no permutations."""
     n = len(positions)
     if intensity.ndim != 3 or intensity.shape[1:] != probe.shape[1:]:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Compiled sweeps of `physics.pie` for small probes. With one mode a position takes a third of the time of NumPy.
 
-At 32 pixels, calling a library's Fourier transform takes longer than running it, and compiled code cannot call one.
-Transforms are therefore products with the matrices exp(-+2 pi i j k / N): as fast up to 32 pixels, and ever slower
-beyond.
+At 32 pixels the overhead of a library call exceeds the transform itself, and numba cannot call the library. The
+transforms are therefore products with the matrices exp(-+2 pi i j k / N). They are as fast as FFTs up to 32 pixels, and
+slower for larger probes.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from physics.arrays import Array
 from physics.compiled import compiled
 
-FAINT = 1e-20  # least amplitude by which anything is divided
+FAINT = 1e-20  # minimum amplitude in a denominator
 
 
 def matrices(shape: tuple[int, int], dtype: Array) -> tuple[Array, Array]:
@@ -21,7 +21,7 @@ def matrices(shape: tuple[int, int], dtype: Array) -> tuple[Array, Array]:
         dtype: complex dtype of the matrices.
 
     Returns:
-        Two arrays (2, N, N): exp(-2 pi i j k / N) and its inverse, N = ny and N = nx.
+        Two arrays, (2, ny, ny) for y and (2, nx, nx) for x; index 0 is the forward and 1 the inverse transform.
     """
     y, x = (np.stack([f(np.eye(n)) for f in (np.fft.fft, np.fft.ifft)]).astype(dtype) for n in shape)
     return y, x
@@ -52,7 +52,8 @@ def sweep(
         spectrum: (mode, qy, qx), changed in place.
         along_y: from `matrices`.
         along_x: from `matrices`.
-        rule: a, u, b, v and `moduli.DARK`, in the precision of intensity.
+        rule: five numbers in the precision of intensity: step and floor of the object update, step and floor of the
+            probe update (`pie._Rule`), and `moduli.DARK`.
     """
     modes, ny, nx = spectrum.shape
     shifted, changes, half = np.empty_like(spectrum), np.empty_like(spectrum), np.empty_like(spectrum[0])

@@ -23,8 +23,8 @@ from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import aberration, intensity, phasor_of_cycles, pupil
 
 AXES = (-2, -1)
-NODES, MOST = 7, 25  # least and greatest number of nodes along each axis, of the quadrature over a source
-MISSED = 1e-3  # greatest error of that quadrature, for a frequency of the shift
+NODES, MOST = 7, 25  # minimum and maximum number of nodes along each axis of the quadrature over a source
+MISSED = 1e-3  # maximum error of that quadrature, for each frequency of the shift in the pattern
 
 
 def probe(
@@ -167,6 +167,7 @@ def widest_source(wave: Array) -> float:
 
 
 def _nodes(wave: Array, width: float) -> int:
+    """Return the number of nodes along each axis that a source of this width [pixel] needs."""
     t = width * _fastest(wave)
     found = next((m for m in range(NODES, MOST + 1) if _steepest(m) >= t), None)
     if found is None:
@@ -219,6 +220,7 @@ def _edge(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:
 
 
 def _check(semi_angle: Array, edge: Array, sampling: Array, wavelength: Array) -> None:
+    """Refuse a semi-angle that the pixels cannot hold, or that is below one pixel of the pattern."""
     dy, dx = pair(sampling)
     widest = wavelength / (2 * np.maximum(dy, dx)) - edge / 2
     if not np.all(semi_angle <= widest):

@@ -143,7 +143,7 @@ def illumination(shape: tuple[int, ...], probe: Array, positions: Array) -> Arra
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
-    """Yield runs of positions that hold at most `BLOCK` numbers, but at least one position."""
+    """Yield ranges of consecutive positions that hold at most `BLOCK` numbers, but at least one position."""
     step = max(1, BLOCK // size)
     return (slice(start, start + step) for start in range(0, count, step))
 
@@ -175,7 +175,7 @@ def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
 
     Subtract the centre of mass of the probe itself first (or the mean of c, and with it any ramp of the object): in a
     mirrored field it becomes a ramp. (A periodic field has no ramp, and ignores it.) Along an axis of even length, the
-    Nyquist frequency counts as no slope.
+    Nyquist frequency is treated as zero slope.
 
     For a thin object the result is phi cross-correlated with |P|^2: a probe of standard deviation s damps the frequency
     f by exp(-2 pi^2 s^2 f^2).

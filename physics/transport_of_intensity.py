@@ -20,7 +20,7 @@ import numpy as np
 from physics.arrays import Array, as_leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 
-FAINT = 0.1  # of a window: dividing by less would amplify noise more than tenfold
+FAINT = 0.1  # minimum value of a window by which images are divided; less would amplify noise more than tenfold
 ANNULUS = (0.45, 0.50)  # radii of the annulus of `vacuum`, relative to the width
 
 
@@ -196,7 +196,7 @@ def vacuum(phase: Array, window: Array) -> Array:
 
     Args:
         phase: (..., y, x).
-        window: (y, x); pixels where it is 0 do not count.
+        window: (y, x); pixels where it is 0 are ignored.
 
     Returns:
         The mean (..., 1, 1), or 0 if no pixel is left.

@@ -104,6 +104,7 @@ def claim(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = Fal
 
 
 def _publish(plan: Plan) -> None:
+    """Write the metadata and constants of a store, the root first. Unchanged objects stay as they are."""
     objects = metadata(plan.manifest)
     root = objects.pop("zarr.json")
     new = read(plan.out / "zarr.json") is None
@@ -220,6 +221,7 @@ def _alike(found: bytes, ours: bytes) -> bool:
 
 
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:
+    """Refuse to continue a dataset of other settings, or to make it smaller."""
     asked = plan.manifest
     found = list(differences(_identity(stored), _identity(asked)))
     if stored.task.name != asked.task.name:
@@ -235,6 +237,7 @@ def _refuse_difference(plan: Plan, stored: Manifest) -> None:
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:
+    """Return the values that must be the same for a dataset to be continued, by name."""
     return {
         "task": manifest.task.name,
         "schema": manifest.task.identity(),
@@ -256,8 +259,8 @@ def _refuse_other_bits(plan: Plan, stored: Manifest) -> None:
         values = shards.make(plan, split, range(index, index + 1))
         if next(digest.leaves(plan.task, values)) != leaf:
             raise UserError(
-                f"{plan.out}: its samples have other bits when made here (they were made with {stored.packages}); "
-                "finish it with those versions, or choose another --out"
+                f"{plan.out}: this installation produces different bits for its samples (they were made with "
+                f"{stored.packages}); finish it with those versions, or choose another --out"
             )
         return
 

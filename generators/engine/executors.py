@@ -52,9 +52,9 @@ def warm_up(*modules: str) -> None:
     from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload(["distributed", *modules])
-    sys.warnoptions.append("ignore:resource_tracker")  # its warning that it tidies up after a kill is of no use
-    os.environ["PYTHONSAFEPATH"] = "1"  # else workers would import modules from the current folder
-    resource_tracker.ensure_running()  # before the mask, which it would lift
+    sys.warnoptions.append("ignore:resource_tracker")  # its warning that it tidies up after a kill is useless
+    os.environ["PYTHONSAFEPATH"] = "1"  # without it, workers would import modules from the current folder
+    resource_tracker.ensure_running()  # started before the signal mask is set, because starting would remove the mask
     before = signal.pthread_sigmask(
         signal.SIG_BLOCK, {signal.SIGINT}
     )  # inherited, so that Ctrl-C reaches the client alone
@@ -88,7 +88,7 @@ def local(workers: int) -> Iterator[Run]:
     # Dask's default scratch folder is shared by all users, and on the search path of its processes.
     scratch = tempfile.TemporaryDirectory(prefix="generate-", ignore_cleanup_errors=True)
     distributed.utils._forkserver_preload_set = (
-        True  # else it imports pandas here, to set a list that `warm_up` has set
+        True  # otherwise it imports pandas here, to set a list that `warm_up` has set
     )
     with (
         scratch,
@@ -159,6 +159,7 @@ def _in_the_open(address: str) -> bool:
 
 
 def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+    """Yield the outcomes of jobs on a Dask cluster; a few jobs per thread are submitted ahead."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker, as_completed

@@ -72,6 +72,7 @@ def _blocks(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
 
 
 def _receipts(plan: Plan, split: str) -> Iterator[Receipt]:
+    """Yield the receipts of all shards of a split, in order."""
     for job in plan.jobs():
         if job.split == split and job.kind == "samples":
             receipt = receipts.load(job)
@@ -81,6 +82,7 @@ def _receipts(plan: Plan, split: str) -> Iterator[Receipt]:
 
 
 def _statistics(plan: Plan) -> dict[str, Statistics]:
+    """Return the statistics of each field, from the receipts of the first training samples."""
     rows: dict[str, list[FieldSums]] = {}
     for receipt in _receipts(plan, "train"):
         if not receipt.moments:

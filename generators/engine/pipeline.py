@@ -29,7 +29,7 @@ from schemas.runtime.publish import exists, nbytes, read, resumable, writable
 from schemas.runtime.settings import describe
 from schemas.task import SPLITS
 
-PROBE = 4  # most samples timed before a layout is chosen
+PROBE = 4  # maximum number of samples timed before a layout is chosen
 SLOW = 2.0  # seconds; if a sample takes longer, only one is timed
 LONG = 60.0  # seconds; if a sample takes longer, its finished slices are stored, and no second one is timed
 SHORT = 2.0  # seconds of work in all, below which starting processes would take longer
@@ -45,7 +45,7 @@ class Estimate:
     workers: int
     seconds: float
     memory: int  # bytes, all workers
-    disk: int  # bytes without compression, so the most that is needed
+    disk: int  # bytes without compression, which is the maximum
     objects: int
 
 

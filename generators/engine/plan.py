@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """A run of samples to be made: either their simulated arrays, or their parameters."""
+    """Consecutive samples to be made: either their simulated arrays, or their parameters."""
 
     plan: Plan
     kind: Kind

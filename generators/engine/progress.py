@@ -15,7 +15,7 @@ def follow(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
         total: number of samples of the plan
     """
     with progress(total) as show:
-        first = time.monotonic()  # set again at the first outcome, so that starting workers does not count
+        first = time.monotonic()  # set again at the first outcome, so that the time to start workers is left out
         done = made = 0
         for outcome in outcomes:
             yield outcome

@@ -1,6 +1,7 @@
 """Receipts: records of the objects that finished jobs wrote, so that a crash costs no finished work.
 
-A receipt is written last, after the objects it names. It is believed only while those objects have its hashes.
+A receipt is written last, after the objects it names. It is trusted only while those objects have the hashes that it
+names.
 """
 
 import re
@@ -40,7 +41,7 @@ class Receipt(BaseModel):
     stop: int
     objects: dict[str, tuple[str, int]]  # key in the store: (sha256, size in bytes)
     leaves: str = ""  # leaf digests, 32 bytes per sample, hexadecimal
-    moments: dict[str, list[FieldSums]] = {}  # by field, for the first training samples
+    moments: dict[str, list[FieldSums]] = {}  # sums of each sample by field, for the first training samples
     seconds: float
 
 
@@ -65,7 +66,8 @@ def load(job: Job) -> Receipt | None:
 def layout(plan: Plan) -> Layout | None:
     """Return the layout of the finished shards of a plan; None if there are none.
 
-    It serves a store that lost its root: a newly chosen layout would depend on how fast the machine is just now.
+    It is needed for a store without root metadata: a newly chosen layout would depend on the present speed of the
+    machine.
 
     Args:
         plan: the plan
@@ -78,6 +80,7 @@ def layout(plan: Plan) -> Layout | None:
 
 
 def _read(path: Path) -> Receipt | None:
+    """Return the receipt in a file; None if it is missing or damaged."""
     data = read(path)
     if data is None:
         return None

@@ -25,17 +25,17 @@ from schemas.runtime.publish import inside, publish, sha256
 from schemas.store import encoded, is_simulated, metadata, shard_ranges
 from schemas.task import Field, problems
 
-BLOCK = 16  # most samples simulated at once, so that their arrays stay in the cache of a core
-BUDGET = 64 << 20  # most bytes of the stored fields of a block
+BLOCK = 16  # maximum number of samples simulated at once, so that their arrays stay in the cache of a core
+BUDGET = 64 << 20  # maximum bytes of the stored fields of a block
 DRAWN = 1024  # samples whose parameters are held as Python objects at once
 STATISTICS = 1024  # number of training samples from which the statistics are taken
 
-type Simulate = Callable[[Any, Sequence[Any]], Arrays]  # as `Generator.simulate`
+type Simulate = Callable[[Any, Sequence[Any]], Arrays]  # called like `Generator.simulate`
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a job, small enough to send."""
+    """The result of a job, kept small because it is sent back to the client process."""
 
     split: str
     kind: str
@@ -61,6 +61,7 @@ def ensure(job: Job) -> Outcome:
 
 
 def _do(job: Job) -> None:
+    """Make the samples or parameters of a job, write their objects, and then the receipt."""
     start = time.perf_counter()
     manifest = job.plan.manifest
     if platform_class() != manifest.platform:
@@ -98,14 +99,17 @@ def _do(job: Job) -> None:
 
 
 def _refuse_if_changed(job: Job) -> None:
-    """Refuse to write if another client has extended the plan: the last shard would be too short."""
+    """Refuse to write if another `generate` has extended the dataset meanwhile.
+
+    The last shard of the old plan then holds too few samples.
+    """
     stored = read_manifest(job.plan.out, incomplete=True)
     if not stored.same_plan(job.plan.manifest):
         raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
 
 
 def described(plan: Plan) -> dict[str, bytes]:
-    """Return all zarr.json of a plan, by key."""
+    """Return the contents of all zarr.json files that the plan needs, by path in the store."""
     return _metadata(plan.manifest.model_dump_json())
 
 
@@ -122,6 +126,7 @@ def _parameters(job: Job) -> Arrays:
 
 
 def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
+    """Return the simulated arrays of a job, the leaf digests of its samples, and the sums for the statistics."""
     plan = job.plan
     fields = [field for field in plan.task.fields if is_simulated(field)]
     out = {
@@ -144,7 +149,7 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
 
 
 def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of samples to be simulated at once: BLOCK samples, fewer if they are large, one if they are slow.
+    """Yield ranges of samples to be simulated at once: BLOCK samples, fewer if they are large, one if they are slow.
 
     Args:
         plan: the plan
@@ -232,6 +237,7 @@ def row(parameters: Any, fields: Sequence[Field]) -> Mapping[str, Any]:
 
 
 def _column(plan: Plan, field: Field, rows: list[Any]) -> np.ndarray:
+    """Return one drawn parameter of all samples in the dtype of its field, which must hold it exactly."""
     shape = field.shape(plan.manifest.sizes)
     if other := {np.shape(row) for row in rows} - {shape}:
         raise UserError(f"{_file(plan)}: draw gives {field.name} of shape {other.pop()}; it must be {shape}")

@@ -17,7 +17,7 @@ DETAIL = 5.0  # nm: finer fringes are faint, so they may wrap around to the othe
 class Frame:
     """Square images, and the finer and wider grid on which they are simulated."""
 
-    pixels: int  # of an image, along each side
+    pixels: int  # pixels of an image along each side
     sampling: float  # width of a pixel [nm]
     supersampling: int  # points per pixel along each side; a power of two
     padding: int  # width of the simulated field relative to the image
@@ -54,7 +54,7 @@ class Frame:
         """Return the fractional index (y, x) of the middle of the field.
 
         Args:
-            factor: points per pixel of the grid in which the index counts
+            factor: points per pixel of the grid to which the index belongs
         """
         return fine_origin((self.pixels * self.padding,) * 2, factor)
 

@@ -20,7 +20,10 @@ MODE = "distribution: uniform within +- the magnitude, or gaussian with it as st
 
 
 class Misalignment(Settings):
-    """Magnitudes of three kinds of misalignment. 0 switches a kind off; images are independent."""
+    """Magnitudes of three kinds of misalignment; a magnitude of 0 switches that kind off.
+
+    Each image of a series gets its own random misalignment.
+    """
 
     rotation: Annotated[float, within(0, np.pi)] = Field(
         np.deg2rad(3.0), **setting("magnitude of the rotation about the centre", "rad")
@@ -41,7 +44,7 @@ class Misalignment(Settings):
 
 @dataclass(frozen=True)
 class Pose:
-    """Pose of an image."""
+    """Rotation, magnification and shift of one image relative to the reference image."""
 
     rotation: float = 0.0  # [rad]
     scale: float = 1.0
@@ -69,6 +72,7 @@ def draw(recipe: Misalignment, field_of_view: float, rng: np.random.Generator) -
 
 
 def _spread(magnitude: float, mode: Mode, rng: np.random.Generator) -> float:
+    """Draw a number of the given distribution: uniform within +- magnitude, or gaussian of this deviation."""
     unit = rng.uniform(-1, 1) if mode == "uniform" else rng.standard_normal()
     return magnitude * float(unit)
 
@@ -77,9 +81,8 @@ def misalign(image: np.ndarray, pose: Pose, sampling: float, centre: tuple[float
     """Return the image as it is measured in a pose, by cubic splines; the neutral pose leaves it unchanged.
 
     Args:
-        image: (y, x), periodic like all fields simulated with Fourier transforms, so nothing has to be extrapolated
-            where
-        the turned frame extends beyond it
+        image: (y, x). It is periodic, like all fields simulated with Fourier transforms, so the turned frame needs no
+            extrapolation.
         pose: the pose
         sampling: [nm]
         centre: (y, x) [pixel], the fixed point of rotation and magnification

@@ -26,7 +26,7 @@ OPTICS = (
 
 
 class Probe(ArrayFile):
-    """Settings of the probe of a whole dataset. For a probe from a file, only voltage and source count."""
+    """Settings of the probe of a whole dataset. For a probe from a file, only voltage and source are used."""
 
     held: ClassVar[str] = "probe"
     wanted: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
@@ -57,24 +57,28 @@ class Probe(ArrayFile):
             sampling: width of a pixel [nm]; a probe from a file does not depend on it
 
         Raises:
-            UserError: the file does not hold such a probe, the probe is dark in its middle quarter, or its source is
+            UserError: the file does not hold such a probe, the probe is dark in its central region, or its source is
                 too wide
             ValueError: the optics do not give a probe on this grid
         """
         return _wave(self, n, sampling)
 
     def modes(self, n: int, sampling: float) -> np.ndarray:
-        """Return the mutually incoherent modes (mode, n, n) of the probe, complex64, as `probe.of_source` gives them.
+        """Return the mutually incoherent modes (mode, n, n) of the probe, as `probe.source_modes` returns them.
 
         Args:
             n: pixels along each side
             sampling: width of a pixel [nm]
+
+        Returns:
+            modes (mode, n, n), complex64
         """
         return _modes(self, n, sampling)
 
 
 @lru_cache(maxsize=4)
 def _wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
+    """Return the normalised probe; refuse one that is dark in its central region or has too wide a source."""
     wave = _from_file(settings, n) if settings.from_file else _from_optics(settings, n, sampling)
     if not mask(wave).any():
         raise UserError(
@@ -109,6 +113,7 @@ def _from_optics(settings: Probe, n: int, sampling: float) -> np.ndarray:
 
 
 def _from_file(settings: Probe, n: int) -> np.ndarray:
+    """Return the probe of a file, normalised to sum |F P|^2 = 1."""
     wave = settings.array()
     if wave.dtype.kind != "c" or wave.ndim != 2:
         raise settings.refused(f"holds {wave.dtype} of shape {wave.shape}")

@@ -134,7 +134,7 @@ class Scan(Settings):
 
 @lru_cache(maxsize=4)
 def _places(scan: Scan, n: int, sampling: float, step: float) -> np.ndarray:
-    """Return positions, shifted so that the least one lies as far from pixel 0 as the probe and the jitter reach."""
+    """Return positions, shifted so that the smallest ones are as far from pixel 0 as probe and jitter reach."""
     places = scan.positions.places() if scan.positions else _raster(scan, step) / sampling
     places = places - places.min(axis=0) + n // 2 + ceil(scan.jitter / sampling)
     places.flags.writeable = False

@@ -9,7 +9,7 @@ import numpy as np
 
 from physics.compiled import compiled
 
-POLE = np.sqrt(3.0) - 2.0  # of the cubic B-spline's inverse filter
+POLE = np.sqrt(3.0) - 2.0  # pole of the inverse filter of the cubic B-spline
 SIXTH, FOUR_SIXTHS = 1 / 6, 4 / 6  # factors, since a division takes as long as ten products
 HORIZON = 28  # |POLE|^28 < 1e-15
 
@@ -61,6 +61,7 @@ def _filter(rows: np.ndarray) -> np.ndarray:
 
 @compiled
 def _sample(coefficients: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return the values of a periodic spline at matrix @ (i, j) + offset, for each pixel (i, j)."""
     ny, nx = coefficients.shape
     wrapped = _wrapped(coefficients)
     image = np.empty((ny, nx), np.float32)

@@ -52,8 +52,8 @@ class Exit:
     total: np.ndarray  # projected phase (y, x) [rad]
     magnetic: np.ndarray | None
     amplitude: np.ndarray  # modulus of the exit wave
-    waves: Sequence[np.ndarray]  # of the specimen, and of the specimen turned over if asked for
-    phase: np.ndarray | None = None  # of the exit wave [rad], unwrapped, if it is not the projected phase
+    waves: Sequence[np.ndarray]  # exit waves of the specimen, and of the specimen turned over if asked for
+    phase: np.ndarray | None = None  # unwrapped phase of the exit wave [rad], if it is not the projected phase
 
     def component(self, name: str) -> np.ndarray:
         """Return the total, electrostatic or magnetic phase (y, x) [rad].

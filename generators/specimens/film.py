@@ -7,7 +7,7 @@ g is a Gaussian random field of mean 0, variance 1 and autocorrelation
     <g(r) g(r + d)> = exp(-d^2 / (2 l^2)),   l the correlation length (a standard deviation)
 
 So t is positive, and has the mean T and the standard deviation T roughness. Its autocorrelation is nearly that of g:
-where the latter is rho, that of t is ((1 + roughness^2)^rho - 1) / roughness^2 of its variance.
+where the autocorrelation of g is rho, that of t is ((1 + roughness^2)^rho - 1) / roughness^2 of its variance.
 
 g is a sum of plane waves that are periodic in the field of view (`random_field`), up to the frequency 1/l, where their
 power has sunk to exp(-2 pi^2). The constant wave is left out, because T is drawn separately.

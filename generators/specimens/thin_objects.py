@@ -84,6 +84,7 @@ def phase(
 def _phase(
     settings: ThinObjects, drawn: ThinObject, shape: tuple[int, int], sampling: float, voltage: float
 ) -> np.ndarray:
+    """Return the phase (y, x) [rad] of a drawn lattice, texture or picture."""
     if isinstance(drawn.image, DrawnLattice):
         return lattice.phase(drawn.image, shape, (sampling, sampling), voltage)
     if isinstance(drawn.image, DrawnTexture):

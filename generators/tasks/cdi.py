@@ -38,7 +38,7 @@ from schemas.runtime.settings import between, setting
 from schemas.wave_ambiguities import canonical
 
 VERSION = 2  # version 1 did not draw narrow hulls again
-INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
+INTENSITY = "intensity"  # name of the intensity of the patterns, which is simulated and measured, but not stored
 
 
 class Recipe(recipe.Recipe):
@@ -61,10 +61,12 @@ class Recipe(recipe.Recipe):
         1.0, 1.0, "blur of the outline, a standard deviation; 0: sharp", "pixel"
     )
     narrowest: Annotated[float, within(0)] = Field(
-        2.2,  # from 3 / sqrt(2) on, a disc of half a pixel's diagonal fits in, so a pixel centre lies within
-        **setting("least width of a hull; the points of a narrower one are drawn again, up to 20 times", "pixel"),
+        2.2,  # from 3 / sqrt(2) on, a hull contains a disc of half a pixel's diagonal, and so a pixel centre
+        **setting("minimum width of a hull; the points of a narrower one are drawn again, up to 20 times", "pixel"),
     )
-    displacement: Displacement = Field(Displacement(), **setting("phase of the object"))
+    displacement: Displacement = Field(
+        Displacement(), **setting("phase of the object (for a crystal, Q.u of the displacement u)")
+    )
     canonical: bool = Field(
         True, **setting("true: targets are centred, have mean phase 0, and are a fixed choice of the two twins")
     )
@@ -185,6 +187,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def _patterns(recipe: Recipe, block: Sequence[Parameters], shape: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """Return the intensities of the finest patterns, blurred by the source if it is extended."""
     wave = shape * (np.cos(phase) + 1j * np.sin(phase))
     intensity = amplitude(embed(wave, recipe.finest)) ** 2
     if not recipe.coherence.high:

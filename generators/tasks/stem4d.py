@@ -45,7 +45,7 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
 VERSION = 1
-INTENSITY = "intensity"  # of patterns: simulated and measured, not stored
+INTENSITY = "intensity"  # name of the intensity of the patterns, which is simulated and measured, but not stored
 SCANNED = "test"  # the split of whole scans
 
 type Shape = tuple[int, int]
@@ -211,8 +211,8 @@ class Parameters:
     sampling: np.float32
     position: np.ndarray  # (2,) [nm]
     scan: np.int32
-    step: np.float32  # of the scan [nm]; 0 for a single pattern
-    pixel: tuple[int, int]  # of the object, at which pixel N//2 of the probe lies
+    step: np.float32  # step of the scan [nm]; 0 for a single pattern
+    pixel: tuple[int, int]  # pixel of the object at which pixel N//2 of the probe lies
     rest: tuple[float, float]  # shift of the probe from there [pixel]
     drawn: ThinObject
 

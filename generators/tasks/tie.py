@@ -280,7 +280,7 @@ class Parameters:
     potential: np.float32
     absorption: np.float32
     defocus: np.ndarray  # a value per image of the series [nm]
-    poses: tuple[Pose, ...]  # of each image, then of each image of the flipped series
+    poses: tuple[Pose, ...]  # pose of each image, then of each image of the flipped series
     specimen: Specimen
     magnet: Magnet | None
     film: DrawnFilm | None
@@ -324,7 +324,10 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
 
 
 def _draw_pose(recipe: Recipe, image: int, plane: int, rng: np.random.Generator) -> Pose:
-    """Draw the pose of an image. `image` counts on into the flipped series, whose reference is misaligned, too."""
+    """Draw the pose of an image.
+
+    `image` is the index in both series together: the reference of the flipped series is misaligned, too.
+    """
     averaged = recipe.in_focus == "averaged" and plane == 1
     if recipe.misalignment is None or image == recipe.reference or averaged:
         return Pose()
@@ -346,6 +349,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
 
 
 def _simulate(recipe: Recipe, parameters: Parameters) -> Arrays:
+    """Return the images of one sample: phases, amplitude, and one or two focal series."""
     frame, found = recipe.frame, _exit(recipe, parameters)
     images = {"phase": found.component(recipe.component), "amplitude": found.amplitude}
     if found.phase is not None:

@@ -208,7 +208,7 @@ def test_a_damaged_picture_is_told_in_one_line(suffix: str, share: float, tmp_pa
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
-        (np.zeros(5), "float64 of shape (5,); give numbers (y, x), (item, y, x)"),
+        (np.zeros(5), "holds float64 of shape (5,); must be numbers with axes (y, x) or (item, y, x)"),
         (np.zeros((2, 3, 4, 5)), "of shape (2, 3, 4, 5)"),
         (np.zeros((0, 3, 5)), "of shape (0, 3, 5)"),
         (np.zeros((4, 1)), "of shape (4, 1)"),

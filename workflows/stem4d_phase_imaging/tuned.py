@@ -4,7 +4,7 @@
     tuned.py table METRICS FOLDER METHOD ...    list the mean ring correlation of each test scan with its settings
 
 FOLDER/METHOD holds the files that `infer --stitch SETTINGS-image.zarr` writes beside its images, for all settings
-tried. If there are several scans, each gets the settings with the greatest mean ring correlation of the tuning scan in
+tried. If there are several scans, each gets the settings with the highest mean ring correlation of the tuning scan in
 its place. A single scan is inverted twice: as METHOD with these settings, and as METHOD_rms with those of least error
 in rad.
 """
@@ -17,7 +17,7 @@ END = "-image-resolution.json"
 
 
 def chosen(folder: Path) -> list[str]:
-    """Return the settings with the greatest mean ring correlation, one entry per scan."""
+    """Return the settings with the highest mean ring correlation, one entry per scan."""
     tried = _tried(folder)
     scans = range(len(next(iter(tried.values()))))
     return [max(tried, key=lambda name: tried[name][i]["mean"]) for i in scans]

@@ -21,7 +21,7 @@ class ArrayFile(Settings):
 
     path: Path | None = Field(None, exclude=True, **setting(".npy file that holds this array", "path"))
     sha256: str = Field("", **setting("sha256 of that file; filled in automatically"))
-    place: Path | None = Field(None, exclude=True)  # its present place, which is never stored
+    place: Path | None = Field(None, exclude=True)  # present place of the file, which is never stored
 
     def bind(self, inputs: Path | None) -> Self:
         """Return the settings with their file found, if there is to be one.

@@ -125,6 +125,7 @@ def _head(path: Path) -> bytes:
 
 
 def _open(path: Path) -> Any:
+    """Return the array in a file or folder. NumPy and Zarr arrays are opened without reading their values."""
     if path.is_dir():
         import zarr  # imported here, since it starts threads, and workers are forked
 
@@ -152,7 +153,8 @@ def _as_stack(path: Path, values: Any) -> Any:
     sides = shape[-3:-1] if colours else shape[-2:]
     if values.dtype.kind not in "buif" or values.ndim - colours not in (2, 3) or 0 in shape or min(sides) < 2:
         raise UserError(
-            f"{path}: {values.dtype} of shape {shape}; give numbers (y, x), (item, y, x) or with colours last"
+            f"{path}: holds {values.dtype} of shape {shape}; must be numbers with axes (y, x) or (item, y, x), with or "
+            "without a last axis of 1, 3 or 4 colours"
         )
     return values if values.ndim - colours == 3 else np.asarray(values)[None]
 
@@ -163,10 +165,11 @@ def grey(path: Path, values: Any, levels: Levels) -> Picture:
     Args:
         path: the file, for messages
         values: (y, x) or (y, x, colour)
-        levels: `type`: 8 and 16 bit by the range of the type, floats as they are; `image`: minimum 0, maximum 1
+        levels: `type`: integers are divided by the maximum of their type, and floats must lie in 0..1; `image`: each
+            picture is scaled to 0..1
 
     Raises:
-        UserError: values are not finite, or their type has no such scale
+        UserError: values are not finite, or the type has no such range
     """
     numbers = np.asarray(values)
     if not np.isfinite(numbers).all():
@@ -181,6 +184,7 @@ def grey(path: Path, values: Any, levels: Levels) -> Picture:
 
 
 def _scaled(path: Path, numbers: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the values in 0..1, divided by the maximum of their type."""
     kind, size = numbers.dtype.kind, numbers.dtype.itemsize
     most = 1.0 if kind in "bf" else float(np.iinfo(numbers.dtype).max)
     if (kind in "iu" and size > 2) or numbers.min() < 0 or numbers.max() > most:

@@ -1,8 +1,8 @@
 """Pictures of the user, single files or stacks: a part of one, turned, on any grid, grey in 0..1.
 
 A hash determines the split of a picture: the hash of its file, or that of the file's hash and the picture's number in a
-stack. So no picture serves two splits, and every machine assigns them alike. Two files with the same picture count as
-two pictures unless their bytes are equal.
+stack. So no picture is used in two splits, and every machine assigns them alike. Two files with the same picture are
+treated as two pictures unless their bytes are equal.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
 SMALL = 1 << 20  # bytes; many files up to this size are kept open, but only one larger file
-SYMMETRIES = 8  # of a square: four rotations, each with and without mirroring
+SYMMETRIES = 8  # number of symmetries of a square: four rotations, each with and without mirroring
 
 type Pair = tuple[float, float]
 type Picture = NDArray[np.float32]
@@ -118,7 +118,7 @@ class Pictures(Pool):
         Args:
             drawn: the picture and its part
             shape: pixels (y, x) of the grid
-            sampling: (y, x), in any unit, since only the aspect ratio of the field counts
+            sampling: (y, x), in any unit, since only the aspect ratio of the field is used
         """
         file, number = _place(self.counts, drawn.item)
         picture = turned(_grey(*self.place(file), number, self.levels), drawn.symmetry)

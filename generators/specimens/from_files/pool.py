@@ -1,4 +1,4 @@
-"""A finite pool of files, recorded by hash and distributed so that no file serves two splits.
+"""A finite pool of files, recorded by hash and distributed so that no file is used in two splits.
 
 The hash of a file determines its split, whatever the number of samples: on average 8 in 10 go to train, and 1 in 10
 each to validation and test. Sample i of a split takes the file at position i modulo the number of files of the split.
@@ -30,7 +30,7 @@ class Pool(Settings, ABC):
     path: Path | None = Field(None, exclude=True, **setting("folder with files name(N), or one file", "path"))
     shared: bool = Field(False, **setting("true: all splits use all files, so scores do not hold for new specimens"))
     sha256: tuple[str, ...] = Field((), **setting("sha256 of each file, then of companions; filled in automatically"))
-    paths: tuple[Path, ...] = Field((), exclude=True)  # their present places, which are never stored
+    paths: tuple[Path, ...] = Field((), exclude=True)  # present places of the files, which are never stored
 
     @property
     @abstractmethod
@@ -89,7 +89,7 @@ class Pool(Settings, ABC):
             option = "" if split == "train" else f", give --{split} 0"
             raise UserError(
                 f"{self.held}: none of the {len(self.keys)} {self.things} belongs to {split} (by hash, so that "
-                f"no file serves two splits): give more{option}, or share them with --set {self.held}.shared=true"
+                f"no file is used in two splits): give more{option}, or share them with --set {self.held}.shared=true"
             )
 
     @property

@@ -53,9 +53,9 @@ def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ..
         raise UserError(
             f"{path}: no specimen {name}({first}) or later; name them, with brackets, such as {name}({first}).npy"
         )
-    for (number, file), (other, twin) in pairwise(found):
+    for (number, file), (other, following) in pairwise(found):
         if number == other:
-            raise UserError(f"{path}: {file.name} and {twin.name} are both specimen {number}; keep one of them")
+            raise UserError(f"{path}: {file.name} and {following.name} are both specimen {number}; keep one of them")
     return tuple(file for _, file in found)
 
 
@@ -315,6 +315,7 @@ def _overlap(pixels: int, sampling: float, voxels: int, voxel: float, middle: fl
 
 
 def _from_numpy(path: Path) -> Mask:
+    """Return the mask of a NumPy file, which must hold 0 and 1 only."""
     array = load(path, "a boolean array (z, y, x)")
     if array.ndim != 3 or array.dtype.kind not in "biuf":
         raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save a boolean array (z, y, x)")
@@ -325,6 +326,7 @@ def _from_numpy(path: Path) -> Mask:
 
 
 def _from_text(path: Path, data: bytes) -> Mask:
+    """Return the mask of a text of digits 0 and 1, in slices that empty lines separate."""
     letters = np.frombuffer(data, np.uint8)
     digits = (letters | 1) == ord("1")  # 0 and 1 differ in their last bit
     _refuse_words(path, data, letters, digits)

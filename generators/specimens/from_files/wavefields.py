@@ -90,6 +90,7 @@ class WaveFiles(Pool):
 
 @lru_cache(maxsize=4)
 def _wave(path: Path, digest: str) -> Wave:
+    """Return the complex wave (y, x) of a NumPy or text file."""
     data = voxel_files.content(unchanged(path, digest))
     wave = (
         voxel_files.load(path, "a complex array (y, x)")
@@ -112,13 +113,12 @@ def _from_text(path: Path, data: bytes) -> NDArray[np.complex128]:
 def unwrapped(wave: Wave, near: Floats | None = None) -> Floats:
     """Return the phase of a wave (y, x) [rad] without jumps by 2 pi, by scikit-image.
 
-    The algorithm is that of Herraez et al., Appl. Opt. 41 (2002). It leaves a multiple of 2 pi free.
+    The algorithm is that of Herraez et al., Appl. Opt. 41 (2002). It does not determine a constant multiple of 2 pi.
 
     Args:
         wave: (y, x)
-        near: a phase (y, x) [rad] that is close in the mean, and fixes the multiple; None: the mean along the border
-            comes
-        as close to 0 as possible
+        near: a phase (y, x) [rad] that is close in the mean, and fixes the multiple; None: choose the multiple that
+            brings the mean along the border closest to 0
     """
     # Without wrap_around=(True, True): scikit-image 0.26 then reads uninitialised memory, and may never return.
     found = unwrap_phase(np.angle(wave), rng=0)  # type: ignore[no-untyped-call]

@@ -29,11 +29,11 @@ class Copy:
 
 
 def draw(copies: int, most: int, scale: Range, rng: np.random.Generator) -> list[Copy]:
-    """Draw the copies of a body. Every call consumes 7 `most` random numbers.
+    """Draw the copies of a body. Every call consumes 7 * most random numbers.
 
     Args:
         copies: number of copies
-        most: largest number of copies of the recipe
+        most: maximum number of copies of the recipe
         scale: size of a copy relative to the body
         rng: random numbers
     """

@@ -1,9 +1,10 @@
 """Contact of two bodies: the distance that one moves along a line until a plane separates it from the other.
 
-Bodies P and S + t u have a point in common if t u lies in D = {p - s}. So the answer is the point where the line along
-u leaves the convex hull of D (hollows of a body count as filled). A portal is a triangle of three points of D through
-which the line passes. It is moved outwards to the point of D farthest along its normal, until there is none beyond
-(Snethen, "XenoCollide", Game Programming Gems 7 (2008)). The farthest point is a difference of support points.
+Let P and S be the convex hulls of `fixed` and `moving`, and u the direction `along`. P and S + t u touch if t u lies in
+D = {p - s: p in P, s in S}. The required shift is the t at which the line along u leaves D. It is found as in Snethen,
+"XenoCollide", Game Programming Gems 7 (2008): a portal is a triangle of three points of D through which the line
+passes. It is moved outwards to the point of D that is farthest along its normal, until no point lies beyond it. The
+farthest point of D is the difference of the farthest points of P and S.
 """
 
 import numpy as np
@@ -11,16 +12,19 @@ import numpy as np
 from generators.specimens.particles.mesh import Floats, Mesh
 from physics.compiled import compiled
 
-PRECISION = 1e-9  # relative to the extent of the bodies
-MOST = 200  # most portals; bodies of thousands of triangles need about twenty
-BEHIND, WIDE = 1e3, 0.01  # position and radius of the first portal [extents]; a line misses D by 1e-5 or more
+PRECISION = 1e-9  # error of the shift, relative to the extent of the bodies
+MOST = 200  # maximum number of portals; bodies of thousands of triangles need about twenty
+# Distance and radius of the first portal [extents]. If the line misses D by more than about WIDE / BEHIND = 1e-5
+# extents, the portal keeps a corner of this first triangle, and the shift is large and negative.
+BEHIND, WIDE = 1e3, 0.01
 
 
 @compiled
 def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
     """Return the smallest shift t of `moving` along a direction beyond which a plane separates it from `fixed`.
 
-    The result is accurate to PRECISION, and never too small. Where the bodies pass each other, t is far below zero.
+    The result is accurate to PRECISION, and never too small. If `moving` never meets `fixed` along this
+    line, t is large and negative.
 
     Args:
         fixed: mesh [nm]
@@ -39,7 +43,8 @@ def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
         if speed <= 0:
             break
         d = _farthest(fixed, normal) - _farthest(moving, -normal)
-        shift = min(shift, _dot(normal, d) / speed)  # a plane with this normal separates them from here on
+        # From this shift on, a plane with this normal separates the bodies.
+        shift = min(shift, _dot(normal, d) / speed)
         if _dot(normal, d - a) <= PRECISION * extent * speed:
             break
         if _turns(along, b, d) >= 0 and _turns(along, d, a) >= 0:
@@ -53,7 +58,7 @@ def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
 
 @compiled
 def _first_portal(along: Floats, extent: float) -> tuple[Floats, Floats, Floats]:
-    """Return three points about the line, counterclockwise, far behind D; they replace D if the line misses it."""
+    """Return a triangle around the line, counterclockwise, far behind D: the first portal."""
     least = np.zeros(3)
     least[np.argmin(np.abs(along))] = 1.0
     v = np.cross(along, least)

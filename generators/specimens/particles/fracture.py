@@ -27,11 +27,11 @@ class Fracture:
 def draw(pieces: int, most: int, gap: float, lost: float, rng: np.random.Generator) -> Fracture:
     """Draw points uniform in the unit ball, and the pieces that stay, each with probability 1 - lost, at least one.
 
-    Every call consumes 4 `most` random numbers. Rows from `pieces` on are 0, and so are gap and points of a whole body.
+    Every call consumes 4 * most random numbers. Rows from `pieces` on are 0. Gap and points of a whole body are 0.
 
     Args:
         pieces: number of pieces; 1: the body is whole
-        most: largest number of pieces of the recipe
+        most: maximum number of pieces of the recipe
         gap: shift of a piece, relative to the distance of its point from the origin
         lost: probability that a piece is lost
         rng: random numbers

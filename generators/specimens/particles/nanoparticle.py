@@ -271,6 +271,7 @@ def _shape(particle: Particle) -> Mesh:
 
 
 def _deformed(body: Mesh, particle: Particle) -> Mesh:
+    """Return the body with enough triangles, rounded, grown, wavy and twisted as drawn."""
     while len(body) < FINE:
         body = subdivide(body)
     if particle.rounding or particle.growth:

@@ -80,6 +80,7 @@ def _check(mesh: Mesh, positive: tuple[float, ...]) -> None:
 def _thickness(
     mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: float, low: float, high: float
 ) -> Floats:
+    """Return the thickness of the body between the heights low and high along the beam, at each pixel."""
     pixels, heights, signs = _crossings(mesh, ny, nx, dy, dx, y, x)
     out = np.zeros(ny * nx)
     for n in range(pixels.shape[0]):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from physics.compiled import compiled
 
 COVER = 8.0  # how often the leaves cover the field; the last one is visible in exp(-8) of it
-CORNERS = 6  # most corners of a polygon; the least is 4
+CORNERS = 6  # maximum number of corners of a polygon; the minimum is 4
 STRETCH = 2.0  # largest ratio of the long axis of a leaf to its short one
 
 # Normal (cosine, sine) of each edge of a polygon, by its number of corners.

@@ -1,7 +1,7 @@
 """The phase within a flat object: gratings and Gaussians, the displacement about defects, or a random field.
 
-Near a Bragg reflection Q the phase of a crystal is Q.u, where u is the displacement of its lattice. It is a sum of
-terms:
+It is called displacement because near a Bragg reflection Q the phase of a crystal is Q.u, where u is the displacement
+of its lattice. It is a sum of terms:
 
     grating, gaussian   w sin(2 pi (f.r + t)),  w exp(-|r - r0|^2 / (2 s^2))      (Cherukara et al., Sci. Rep. 8 (2018))
     edge, screw         Q.u of a dislocation along the beam, with Q.b / 2 pi a whole number
@@ -9,10 +9,10 @@ terms:
     field               Gaussian random, of the power (1 + (2 pi l f)^2)^(-slope / 2) up to the frequency 1/l along each
                         axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
 
-Scale: a sum without dislocations is scaled and shifted so that its least value within the object is -span/2 and its
-largest is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the
-edge, where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is
-set to 0.
+Scale: a sum without dislocations is scaled and shifted so that its minimum within the object is -span/2 and its maximum
+is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the edge,
+where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is set to
+0.
 
 Around a dislocation the phase rises by 2 pi times Q.b / 2 pi, and must jump back somewhere; only exp(i phase) is
 continuous there. Scaling would destroy this, so a sum with dislocations is only wrapped into -pi..pi.
@@ -39,7 +39,7 @@ from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-CORE = 1e-3  # frame widths; nearer to the line of an edge dislocation, elasticity does not hold
+CORE = 1e-3  # radius about the line of an edge dislocation [frame width] within which elasticity does not hold
 
 type Kind = Literal["gratings", "defects", "random", "mixed"]
 type Defect = Literal["edge", "screw", "cylinder", "sphere"]
@@ -53,7 +53,7 @@ def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
 
 
 class Displacement(Settings):
-    """Settings of random phases."""
+    """Settings of the random phase of an object; for a crystal, Q.u of the displacement u of its lattice."""
 
     kind: Kind = _setting(
         "gratings",
@@ -262,6 +262,7 @@ def _defects(settings: Displacement, rng: np.random.Generator, unit: float, disc
 
 
 def _defect(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
+    """Draw one dislocation or inclusion. Every kind consumes the same random numbers."""
     kind = settings.defect_kinds[int(len(settings.defect_kinds) * rng.random())]
     y, x = _place(settings, rng, disc)
     angle, sign = _angle(rng), 1 if rng.random() < 0.5 else -1
@@ -319,6 +320,8 @@ def _screw_at(y: Floats, x: Floats, order: float, y0: float, x0: float, angle: f
 
 
 def _inclusion_at(dimensions: int) -> Callable[..., Floats]:
+    """Return the function for the phase of a cylinder (2 dimensions) or sphere (3 dimensions)."""
+
     def at(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
         _, along = inclusion(*_turned(y - y0, x - x0, angle), radius, dimensions)
         out: Floats = rim * along

@@ -30,7 +30,7 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
 REACH = 5.0  # widths beyond which a Gaussian is left out, at 4e-6 of its height
-MOST = 20_000_000  # most atoms in a field; these take some seconds
+MOST = 20_000_000  # maximum number of atoms in a field; these take some seconds
 GAUSSIANS = {  # strength [V nm^3] and width [nm], for each atom
     "B": ((0.01302, 0.01145), (0.04656, 0.03232), (0.07262, 0.06371)),
     "C": ((0.01451, 0.01107), (0.04792, 0.02968), (0.05670, 0.05754)),
@@ -49,8 +49,8 @@ class Crystal:
     """Lattice constant, atoms and stacking of a crystal."""
 
     constant: float  # a [nm]
-    atoms: tuple[str, str]  # on the two kinds of sites
-    change: Literal["shifted", "swapped"]  # of every second layer
+    atoms: tuple[str, str]  # names of the atoms on the two kinds of sites
+    change: Literal["shifted", "swapped"]  # change of every second layer relative to the first
 
 
 CRYSTALS: dict[Name, Crystal] = {

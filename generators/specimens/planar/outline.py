@@ -34,10 +34,10 @@ from schemas.runtime.settings import Settings, between, setting
 
 SOFT = 4  # distance from the outline, in units of the edge, where the modulus is 0 or 1 except for 3e-5
 ROUNDED = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
-AGAIN = 20  # most hulls that are drawn in place of one that is too narrow
-BITE = 5  # most corners of a bite, besides the innermost and the outermost one
+AGAIN = 20  # maximum number of hulls that are drawn in place of one that is too narrow
+BITE = 5  # maximum number of corners of a bite, besides the innermost and the outermost one
 FOLDS = (3, 4, 6)  # symmetries of crystals in the plane
-MOST = 2 * max(FOLDS)  # most facets
+MOST = 2 * max(FOLDS)  # maximum number of facets
 
 type Kind = Literal["hull", "bitten", "faceted", "mixed"]
 type Corners = tuple[Point, ...]
@@ -144,7 +144,7 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, 
         rng: random numbers
         reach: [frame width]
         edge: w [frame width]
-        narrowest: least width of a hull [frame width]
+        narrowest: minimum width of a hull [frame width]
 
     Raises:
         ValueError: the edge is too wide

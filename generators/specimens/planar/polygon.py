@@ -93,7 +93,7 @@ def signed_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
 
 
 def plain_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
-    """Return `signed_distance` by NumPy alone: the least distance from a segment, whose nearest point is
+    """Return `signed_distance` by NumPy alone: the minimum distance from a segment, whose nearest point is
 
         a + t (b - a),   t = (p - a).(b - a) / |b - a|^2 within 0..1
 
@@ -153,6 +153,7 @@ def _add(out: Floats, place: int, polygon: Floats, edge: int, first: float, last
 
 @compiled
 def _signed_distance(segments: Floats, body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
+    """Return the distance of each pixel from the outline, negative outside of the body and within the bite."""
     out = np.empty((y.shape[0], x.shape[0]))
     slopes = _slopes(segments)
     for i in range(y.shape[0]):
@@ -176,7 +177,7 @@ def _slopes(segments: Floats) -> Floats:
 
 @compiled
 def _least_square(segments: Floats, slopes: Floats, y: float, x: float) -> float:
-    """Return the square of the least distance of a point from a segment."""
+    """Return the square of the minimum distance of a point from a segment."""
     least = np.inf
     for k in range(segments.shape[0]):
         v, u = y - segments[k, 0, 0], x - segments[k, 0, 1]

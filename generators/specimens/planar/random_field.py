@@ -1,10 +1,10 @@
 """Gaussian random fields on any grid: sums of plane waves that are periodic in a field of view.
 
-    g(r) = Re sum_k a_k exp(2 pi i (ky y / Ly + kx x / Lx)),   <|a_k|^2> / 2 the power of a wave, in all 1
+    g(r) = Re sum_k a_k exp(2 pi i (ky y / Ly + kx x / Lx))
 
-So g has the mean 0 and the variance 1, and its autocorrelation is the transform of the power. Waves are drawn from low
-to high frequencies, whatever the grid: a finer grid shows the same field, and every grid shows exact values at its
-points.
+Ly and Lx are the lengths of the field of view. The power of a wave is <|a_k|^2> / 2, and the powers sum to 1. So g has
+the mean 0 and the variance 1, and its autocorrelation is the transform of the power. Waves are drawn from low to high
+frequencies, whatever the grid: a finer grid shows the same field, and every grid shows exact values at its points.
 """
 
 from functools import cache

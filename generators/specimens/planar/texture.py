@@ -90,7 +90,7 @@ def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0,
     Args:
         texture: the texture
         shape: pixels (y, x) of the grid, which must be at least two pixels wide
-        sampling: (y, x), in any unit, since only the aspect ratio of the field counts
+        sampling: (y, x), in any unit, since only the aspect ratio of the field is used
     """
     field = _field(shape, sampling)
     image = shaped(_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
