@@ -15,12 +15,14 @@ Importing this package loads no other library; each function loads what it needs
 """
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from drybeam.arguments import argv
 from drybeam.results import Dataset, Model, Predictions, Report, Run
-from drybeam.settings import texts
 from schemas.runtime.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -92,25 +94,24 @@ def generate(
         UserError: an option or a setting is wrong, or another dataset is in the way.
         Interrupted: workers or the disk failed; the same call resumes.
     """
-    from generators import command
+    from generators import cli, command
 
-    options = command.Options(
-        task=task,
-        n=n,
-        validation=validation,
-        test=test,
-        seed=seed,
-        recipe=None if recipe is None else os.fspath(recipe),
-        set=texts(settings),
-        source=_path(source),
-        inputs=_path(inputs),
-        out=_path(out),
-        overwrite=overwrite,
-        workers=workers,
-        scheduler=scheduler,
-        shard_samples=shard_samples,
-    )
-    return Dataset(command.generate(options).out)
+    options: dict[str, Any] = {
+        "task": task,
+        "n": n,
+        "validation": validation,
+        "test": test,
+        "seed": seed,
+        "recipe": recipe,
+        "inputs": inputs,
+        "out": out,
+    ,}
+    options |= {"from": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
+    words = argv(options | {"shard_samples": shard_samples}, settings)
+    with _unchanged_process():
+        made = command.generate(cli.options(cli.arguments(words)))
+    print(command.summary(made))
+    return Dataset(_absolute(made.out))
 
 
 def open(path: PathLike) -> "xr.DataTree":
@@ -166,10 +167,10 @@ def train(
     start: PathLike | None = None,
     target: str | None = None,
     input: str | None = None,
-    samples: str | None = None,
+    samples: str | tuple[int, int] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
-    optimizer: str | None = None,
+    optimizer: str | Mapping[str, Any] | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
     overwrite: bool = False,
@@ -188,10 +189,10 @@ def train(
         start: a trained run whose parameters are the starting point (`train --from`).
         target: parameter to learn instead of the task's targets.
         input: which of the task's inputs the network receives (the first).
-        samples: "A:B" trains only on the samples A to B - 1.
+        samples: (A, B) or "A:B": train only on the samples A to B - 1.
         epochs: number of passes over the training samples.
         batch_size: samples per step, over all devices together.
-        optimizer: name of the optimizer.
+        optimizer: name of the optimizer, or a mapping with its settings.
         learning_rate: highest learning rate of the schedule.
         seed: seed of all random numbers of training.
         overwrite: first remove the run that is in the folder.
@@ -206,30 +207,25 @@ def train(
         UserError: an option or a setting is wrong, or another run is in the way.
         Interrupted: the disk is full; the same call resumes.
     """
-    from training import command
+    from training import cli, command
 
-    architecture = dict(model) if isinstance(model, Mapping) else {}
-    name = architecture.pop("name", None) if isinstance(model, Mapping) else model
-    options = command.Options(
-        data=Path(data),
-        model=name,
-        recipe=None if recipe is None else os.fspath(recipe),
-        start=_path(start),
-        target=target,
-        input=input,
-        samples=samples,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        seed=seed,
-        set=texts({**settings, "model": architecture} if architecture else settings),
-        out=_path(out),
-        overwrite=overwrite,
-        mode=mode,
-        keep_every=keep_every,
-    )
-    return Run(command.train(options).out)
+    options: dict[str, Any] = {
+        "data": data,
+        "out": out,
+        "recipe": recipe,
+        "target": target,
+        "input": input,
+        "samples": samples,
+    ,}
+    options |= {"from": start, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,}
+    options |= {"overwrite": overwrite, "mode": mode, "keep_every": keep_every}
+    for name, value in (("model", model), ("optimizer", optimizer)):
+        parts = dict(value) if isinstance(value, Mapping) else {"name": value}
+        options[name] = parts.pop("name", None)
+        settings |= {f"{name}.{key}": part for key, part in parts.items()}
+    run = command.train(cli.options(cli.arguments(argv(options, settings))))
+    print(cli.summary(run.out, run.memory))
+    return Run(_absolute(run.out))
 
 
 def infer(
@@ -278,27 +274,28 @@ def infer(
         UserError: an option or a setting is wrong, or other predictions are in the way.
         Interrupted: the disk is full; the same call resumes.
     """
-    from inference import command
+    from inference import cli, command
 
-    options = command.InferOptions(
-        data=Path(data),
-        model=_path(model),
-        checkpoint=checkpoint,
-        method=method,
-        split=(split,),
-        out=_path(out),
-        set=texts(settings),
-        refine=refine,
-        name=name,
-        batch_size=batch_size,
-        tile=tile,
-        probabilities=probabilities,
-        overlap=overlap,
-        overwrite=overwrite,
-        stitch=_path(stitch),
-        stitch_set=texts(stitch_settings or {}),
-    )
-    return Predictions(command.infer(options)[0])
+    options: dict[str, Any] = {
+        "data": data,
+        "model": model,
+        "method": method,
+        "checkpoint": checkpoint,
+        "split": split,
+        "out": out,
+        "name": name,
+    ,}
+    options |= {
+        "batch_size": batch_size,
+        "tile": tile,
+        "overlap": overlap,
+        "probabilities": probabilities,
+        "refine": refine,
+    ,}
+    words = argv(options | {"stitch": stitch, "overwrite": overwrite}, settings)
+    words += argv({}, stitch_settings, "stitch_set")
+    found = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
+    return Predictions(_absolute(found[0]))
 
 
 def evaluate(
@@ -323,12 +320,14 @@ def evaluate(
     Raises:
         UserError: predictions are incomplete, damaged, or not of this dataset, or another report is in the way.
     """
-    from inference import command
+    from inference import cli, command
 
-    stores = [(one[0], Path(one[1])) if isinstance(one, tuple) else (None, Path(one)) for one in predictions]
-    splits = None if split is None else (split,)
-    command.evaluate(command.EvaluateOptions(Path(data), stores, Path(out), splits, overwrite))
-    return Report(Path(out))
+    if not predictions:
+        raise UserError("--predictions is missing: name what infer made")
+    stores = [f"{one[0]}={os.fspath(one[1])}" if isinstance(one, tuple) else os.fspath(one) for one in predictions]
+    words = [*argv({"data": data, "out": out, "split": split, "overwrite": overwrite}), "--predictions", *stores]
+    command.evaluate(cli.options(command.EvaluateOptions, cli.evaluate_arguments(words)))
+    return Report(_absolute(Path(out)))
 
 
 def load_model(path: PathLike) -> Model:
@@ -349,5 +348,18 @@ def load_model(path: PathLike) -> Model:
     return Model(load(Path(path)))
 
 
-def _path(path: PathLike | None) -> Path | None:
-    return None if path is None else Path(path)
+def _absolute(path: Path) -> Path:
+    """Return a place that stays the same when the working directory changes."""
+    return Path(os.path.abspath(path))
+
+
+@contextmanager
+def _unchanged_process() -> Iterator[None]:
+    """Restore what Dask and multiprocessing change in this process: its environment and its options for warnings."""
+    environment, options = dict(os.environ), list(sys.warnoptions)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.warnoptions[:] = options

@@ -145,27 +145,39 @@ class Model:
         Raises:
             UserError: a field is missing, or has a shape that the model does not take.
         """
-        import numpy as np
-
         given = {**getattr(fields or {}, "variables", fields or {}), **more}
         if lacking := [name for name in self.inputs if name not in given]:
             raise UserError(f"the model also needs {', '.join(lacking)}; it reads {', '.join(self.inputs)}")
-        arrays = {name: np.asarray(given[name]) for name in self.inputs}
-        self._refuse_shapes({name: array.shape for name, array in arrays.items()})
-        return self.trained.predict(arrays)
+        arrays = {name: self._array(name, given[name]) for name in self.inputs}
+        sizes = self._sizes({name: array.shape for name, array in arrays.items()})
+        fitted = self.trained.fitted(sizes)
+        if problems := fitted.accepts(fitted.card.task, sizes):
+            raise UserError(f"the model cannot read these arrays: {problems[0]}")
+        return fitted.predict(arrays)
 
-    def _refuse_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        task = self.trained.card.task
+    def _array(self, name: str, value: Any) -> Any:
+        """Return a field as an array whose axes are in the order of its dimensions, if it names them."""
+        import numpy as np
+
+        dims = self.trained.card.task[name].dims
+        named = getattr(value, "dims", dims)
+        if set(named) != set(dims):
+            raise UserError(f"{name} has the dimensions {', '.join(named)}; they must be {', '.join(dims)}")
+        array = np.asarray(value if named == dims else value.transpose(*dims))
+        if array.dtype.kind not in "biufc":
+            raise UserError(f"{name} holds {array.dtype}; it must hold numbers")
+        return array
+
+    def _sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """Return the size of each dimension. UserError: fields do not fit their dimensions or one another."""
         sizes: dict[str, int] = {}
         for name, shape in shapes.items():
-            dims = task[name].dims
-            if len(dims) != len(shape) or any(
-                sizes.setdefault(dim, n) != n for dim, n in zip(dims, shape, strict=True)
-            ):
-                known = ", ".join(f"{dim} {sizes[dim]}" if dim in sizes else dim for dim in dims)
+            dims = self.trained.card.task[name].dims
+            differs = [dim for dim, n in zip(dims, shape, strict=False) if sizes.setdefault(dim, n) != n]
+            if differs or len(dims) != len(shape) or 0 in shape:
+                known = ", ".join(f"{dim} {sizes[dim]}" if sizes.get(dim) else dim for dim in dims)
                 raise UserError(f"{name} has the shape {shape}; it must be ({known})")
-        if problems := self.trained.accepts(task, {dim: n for dim, n in sizes.items() if dim != "sample"}):
-            raise UserError(f"the model cannot read these arrays: {problems[0]}")
+        return {dim: n for dim, n in sizes.items() if dim != "sample"}
 
     def _repr_html_(self) -> str:
         from html import escape

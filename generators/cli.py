@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    args = _parser().parse_args(argv)
+    args = arguments(argv)
     if args.describe:
         return _describe(args)
     return _generate(args)
@@ -85,7 +85,7 @@ def _describe(args: argparse.Namespace) -> int:
     from generators.contract import find_generator
     from schemas.runtime.settings import describe
 
-    task, recipe = chosen(_options(args))
+    task, recipe = chosen(options(args))
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
         print(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
@@ -93,18 +93,22 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from generators.command import estimate, generate
+    from generators.command import estimate, generate, summary
 
     if args.plan:
-        return _show(*estimate(_options(args)), args.json)
-    found = generate(_options(args))
-    counts = " + ".join(f"{n:,}" for n in found.manifest.samples.values())
-    digest = str(found.manifest.root_digest)[:16]
-    print(f"{found.out}: {counts} samples complete, {found.made:,} made now, digest {digest}")
+        return _show(*estimate(options(args)), args.json)
+    found = generate(options(args))
+    print(summary(found))
     return 0
 
 
-def _options(args: argparse.Namespace) -> "Options":
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the checked arguments. UserError: an option is wrong."""
+    return _parser().parse_args(argv)
+
+
+def options(args: argparse.Namespace) -> "Options":
+    """Return the arguments that are options of the command."""
     from generators.command import Options
 
     known = {field.name for field in fields(Options)}

@@ -67,6 +67,13 @@ def generate(options: Options) -> Generated:
     return Generated(options.out or Path(plan.out.name), manifest, made)
 
 
+def summary(made: Generated) -> str:
+    """Return a line for the user: what there is now, and what was made."""
+    counts = " + ".join(f"{n:,}" for n in made.manifest.samples.values())
+    digest = str(made.manifest.root_digest)[:16]
+    return f"{made.out}: {counts} samples complete, {made.made:,} made now, digest {digest}"
+
+
 def estimate(options: Options) -> tuple[Plan, Estimate]:
     """Return the plan of `generate` and its cost in time, memory and disk; nothing is written.
 

@@ -39,30 +39,42 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
     return command(_evaluate, argv, "interrupted; nothing was written")
 
 
-def _infer(argv: Sequence[str] | None) -> int:
+def infer_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the checked arguments of `infer`. UserError: an option is wrong, or has no effect beside the others."""
     parser = _infer_parser()
     args = parser.parse_args(argv)
     _refuse_idle(args, {name for name, value in vars(args).items() if value != parser.get_default(name)})
+    return args
+
+
+def evaluate_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the checked arguments of `evaluate`. UserError: an option is wrong."""
+    return _evaluate_parser().parse_args(argv)
+
+
+def _infer(argv: Sequence[str] | None) -> int:
+    args = infer_arguments(argv)
     if args.describe:
         return _describe(args)
     from inference.command import InferOptions, infer
 
     if args.activations:
         return _activations(args)
-    infer(_options(InferOptions, args))
+    infer(options(InferOptions, args))
     return 0
 
 
-def _options[Options](kind: type[Options], args: argparse.Namespace) -> Options:
+def options[Options](kind: type[Options], args: argparse.Namespace) -> Options:
+    """Return the arguments that are options of a kind."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in vars(args).items() if name in known})
 
 
 def _evaluate(argv: Sequence[str] | None) -> int:
-    args = _evaluate_parser().parse_args(argv)
+    args = evaluate_arguments(argv)
     from inference.command import EvaluateOptions, evaluate
 
-    missed = evaluate(_options(EvaluateOptions, args))
+    missed = evaluate(options(EvaluateOptions, args))
     for line in missed:
         print(line)
     return int(bool(missed))

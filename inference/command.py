@@ -5,6 +5,7 @@ Both the command lines and the Python interface `drybeam` call these functions.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from inference.contract import Inverter
@@ -14,7 +15,7 @@ from inference.stitching.image import Blend
 from schemas.predictions import Predictions
 from schemas.runtime.destinations import output, refuse_store
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import sweep
+from schemas.runtime.publish import claimed, sweep
 
 BATCH = 32
 OVERLAP = 0.5
@@ -114,13 +115,14 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
     from inference.report.evaluation import evaluate as score
 
     out = output("--out", options.out)
-    refuse_store("--out", out)
     expected = expectations.load(options.expect) if options.expect else []
+    refuse_store("--out", out)
     found = score(options.data, options.predictions, options.split)
-    tables.refuse_loss(found, out, overwrite=options.overwrite)
-    sweep(out, deep=False)
-    tables.write(found, out)
-    document.write(found, out)
+    refuse = partial(tables.refuse_loss, found, out, overwrite=options.overwrite)
+    with claimed("--out", out, refuse, busy="another process writes a report here; wait for it, or give another --out"):
+        sweep(out, deep=False)
+        tables.write(found, out)
+        document.write(found, out)
     tables.show(found)
     say(f"{options.out}: metrics.json, metrics.csv, report.html")
     return expectations.missed(expected, tables.metrics(found)["methods"])

@@ -107,7 +107,7 @@ class Rehearsal:
 
     def train(self, args: list[str]) -> None:
         given = training_cli._parser().parse_args(args)
-        training_command.chosen(training_cli._options(given), self.tasks[given.data])
+        training_command.chosen(training_cli.options(given), self.tasks[given.data])
         given.out.mkdir()
 
     def infer(self, args: list[str]) -> None:
@@ -117,7 +117,7 @@ class Rehearsal:
         else:
             assert given.model.is_dir()
         if not given.activations:
-            options = inference_cli._options(inference_command.InferOptions, given)
+            options = inference_cli.options(inference_command.InferOptions, given)
             sources: Any = [SimpleNamespace(split=split, path=given.data) for split in given.split]
             for source in sources:
                 inference_command._out(options, "", source, sources).mkdir(parents=True)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    args = _parser().parse_args(argv)
+    args = arguments(argv)
     return _describe(args) if args.describe else _train(args)
 
 
@@ -71,8 +71,8 @@ def _describe(args: argparse.Namespace) -> int:
     from schemas.runtime.settings import describe
     from training.command import chosen, task_of
 
-    task = task_of(_options(args))
-    recipe = chosen(_options(args), task)
+    task = task_of(options(args))
+    recipe = chosen(options(args), task)
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
         print("\n".join(_choices(task)))
@@ -96,20 +96,27 @@ def _choices(task: str | None) -> Iterator[str]:
 def _train(args: argparse.Namespace) -> int:
     from training.command import train
 
-    found = train(_options(args))
+    found = train(options(args))
     if found.first:
-        print(_summary(found.out, found.memory))
+        print(summary(found.out, found.memory))
     return 0
 
 
-def _options(args: argparse.Namespace) -> "Options":
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the checked arguments. UserError: an option is wrong."""
+    return _parser().parse_args(argv)
+
+
+def options(args: argparse.Namespace) -> "Options":
+    """Return the arguments that are options of the command."""
     from training.command import Options
 
     known = {field.name for field in fields(Options)}
     return Options(**{name: value for name, value in vars(args).items() if name in known})
 
 
-def _summary(out: Path, memory: "Memory") -> str:
+def summary(out: Path, memory: "Memory") -> str:
+    """Return a line for the user: the best model and where it is."""
     best: Mapping[str, float] = next((row for row in memory.history if row["step"] == memory.best_step), {})
     scores = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" in name)
     which = "best" if memory.best_loss is not None else "last (no validation samples to choose the best by)"

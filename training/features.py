@@ -304,7 +304,8 @@ class Features:
             for dim in self.task.spatial(self.task[name])
         }
         derived = [part for part in self.channels if isinstance(part, Derived) and not part.local]
-        return bool(derived or self.operator or grids - {near.get(dim, dim) for dim in self.out})
+        own = any(isinstance(known, Own) for known in self.moments.values())  # normalised as whole samples
+        return bool(derived or own or self.operator or grids - {near.get(dim, dim) for dim in self.out})
 
     def _derived(self, part: Derived) -> int:
         """Return the number of computed channels, by tracing their function without computing."""

@@ -1,6 +1,7 @@
 """Let signals stop a run: it saves at the next line of its journal and exits."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,8 @@ def requested_stop() -> Iterator[Callable[[], bool]]:
         asked = True
 
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.signal(number, ask) for number in numbers}
+    here = threading.current_thread() is threading.main_thread()  # other threads cannot catch signals
+    before = {number: signal.signal(number, ask) for number in numbers} if here else {}
     try:
         yield lambda: not all_processes_agree(not asked)
     finally:

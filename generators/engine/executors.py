@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
+from threading import Lock
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +36,9 @@ WORKERS = {
     "distributed.worker.profile.enabled": False,
     "distributed.worker.multiprocessing-method": "forkserver",
 }
+
+_HIDDEN: list[ModuleType] = []  # the main module, once for each thread that hides it
+_HIDING = Lock()
 
 type Work = Callable[[Job], Outcome]
 type Run = Callable[[Work, Iterable[Job]], Iterator[Outcome]]
@@ -113,12 +117,23 @@ def local(workers: int) -> Iterator[Run]:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Hide the main module: each worker would import it, and so run a script that calls `drybeam.generate` again."""
-    hidden, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    """Hide the main module: each worker would import it, and so run a script that calls `drybeam.generate` again.
+
+    Several threads may do so at once: the last one to leave brings it back.
+    """
+    with _HIDING:
+        if not _HIDDEN:
+            _HIDDEN.append(sys.modules["__main__"])
+            sys.modules["__main__"] = ModuleType("__main__")
+        else:
+            _HIDDEN.append(_HIDDEN[0])
     try:
         yield
     finally:
-        sys.modules["__main__"] = hidden
+        with _HIDING:
+            main = _HIDDEN.pop()
+            if not _HIDDEN:
+                sys.modules["__main__"] = main
 
 
 @contextmanager
