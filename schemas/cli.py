@@ -122,7 +122,10 @@ def _verify(args: argparse.Namespace) -> int:
     if args.recompute and not found:
         found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
         said += f"; {count:,} simulated again, equal to the last bit"
-        mend = "not damaged, but its recipe gives other samples here: compare the versions in `dataset info --json`"
+        mend = (
+            "the data are undamaged, but this installation simulates different samples from the same recipe: "
+            "compare the versions in `dataset info --json`"
+        )
     return _verdict(args.path, found, said, mend)
 
 

@@ -124,7 +124,7 @@ def together[T](work: Callable[[], T]) -> T:
     except (UserError, Interrupted) as error:
         refused = error
     if jax.distributed.is_initialized() and not everybody(refused is None) and refused is None:
-        raise UserError("another process was refused and prints the reason; this one stops too")
+        raise UserError("another process reported an error, see its output; this one stops too")
     if refused:
         raise refused
     return cast(T, made)

@@ -40,7 +40,8 @@ def _tuning(tuning: Tuning | None) -> str:
     if tuning is None:
         return ""
     fixed = f"; fixed by the user: {', '.join(tuning.fixed)}" if tuning.fixed else ""
-    edges = f"; the best {', '.join(tuning.edges)} lies at an end of the values tried" if tuning.edges else ""
+    beyond = "is the smallest or largest value tried, so a value beyond it may be better"
+    edges = f"; the best {', '.join(tuning.edges)} {beyond}" if tuning.edges else ""
     return (
         f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {tuning.combinations} combinations of settings on "
         f"{tuning.samples} samples of {tuning.split}{fixed}{edges}"

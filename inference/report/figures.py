@@ -15,9 +15,9 @@ from inference.report.style import colour, decimal, figure, label, legend_above,
 from schemas.scores import RESOLVED
 from schemas.task import Field
 
-BINS = 8  # number of equally filled bins of a parameter, at most
-SHOWN = 4096  # predicted numbers that are drawn against the exact ones, at most
-LEAST = 4  # samples in a bin, at least
+BINS = 8  # maximum number of equally filled bins of a parameter
+SHOWN = 4096  # maximum number of predicted values that are drawn against the exact values
+LEAST = 4  # minimum number of samples in a bin
 
 
 def histogram(result: Result, key: str = "") -> Figure | None:
