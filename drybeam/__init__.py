@@ -197,7 +197,8 @@ def train(
         overwrite: first remove the run that is in the folder.
         mode: hold the data in memory ("resident"), read them in each epoch ("stream"), or choose by size ("auto").
         keep_every: also keep the checkpoint of every N-th step.
-        settings: further settings of the recipe, such as `ema=0.999`; a mapping holds settings of its own.
+        settings: further settings of the recipe, such as `ema=0.999`. A mapping holds the settings of a part of the
+            recipe.
 
     Returns:
         The finished run.
@@ -261,7 +262,7 @@ def infer(
         split: "train", "validation" or "test".
         out: store of the predictions (`predictions-<dataset>-<name>.zarr`).
         name: label in tables and plots.
-        batch_size: samples at once.
+        batch_size: number of samples that are processed at once.
         tile: side of the tiles that images are cut into [pixel], or "none".
         overlap: overlap of neighbouring tiles, as a share of their side.
         probabilities: store the probabilities of classes, too.
@@ -312,7 +313,7 @@ def evaluate(
 
     Args:
         data: dataset with targets.
-        predictions: stores that `infer` made, each alone or as (label, store).
+        predictions: stores that `infer` made, each given as a path or as (label, store).
         out: folder of the report.
         split: "train", "validation" or "test" (that of the first predictions).
         overwrite: replace a report of other predictions.

@@ -1,4 +1,4 @@
-"""The results of the functions of `drybeam`. Each knows its place on disk, and a notebook displays it."""
+"""The results of the functions of `drybeam`. Each has its place on disk, and a notebook displays it."""
 
 import json
 from collections.abc import Mapping

@@ -109,7 +109,7 @@ def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.nda
 
 
 def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
-    """Return, for each class that counts, how many values were predicted as it, belong to it, and do both.
+    """Return, for each class that is not ignored, how many values were predicted as it, belong to it, and do both.
 
     Args:
         field: the target.
@@ -131,7 +131,7 @@ def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict
 
 
 def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """Score predicted numbers by all `OF_NUMBERS`. If the field has a period, the smallest difference counts.
+    """Score predicted numbers by all `OF_NUMBERS`. If the field has a period, the smallest difference is used.
 
     Args:
         field: the target.

@@ -77,7 +77,7 @@ class Field:
 
     @property
     def counted(self) -> tuple[int, ...]:
-        """Indices of the classes that losses and scores count: all but `ignore`."""
+        """Indices of the classes that losses and scores use: all but `ignore`."""
         return tuple(i for i, name in enumerate(self.classes) if name != IGNORE)
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ class Task:
     ambiguities: Ambiguities = Ambiguities()
     grids: tuple[Grid, ...] = ()
     slices: tuple[str, ...] = ()  # dimensions along which networks and scores handle each index as a separate sample
-    window: str | None = None  # the constant field that multiplies the targets; scores count pixels where it is not 0
+    window: str | None = None  # the constant field that multiplies the targets; scores use pixels where it is not 0
 
     @model_validator(mode="before")
     @classmethod
@@ -164,7 +164,7 @@ class Task:
         """Group the spatial dimensions that are linked by certain relations.
 
         Args:
-            relations: the relations that count as a link.
+            relations: the relations that link two grids.
 
         Returns:
             By spatial dimension, the name of the dimension that represents its group.
@@ -252,7 +252,7 @@ class Import:
     beam: str | None = None  # the input that is stored relative to the incident beam
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
     distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
-    # By parameter, the usual range of its largest absolute value; the import warns outside of it.
+    # Usual range of the maximum absolute value of each parameter, by name; the import warns outside of it.
     usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     raster: Raster | None = None  # given if a file may hold a whole raster of patterns
     # A function that computes missing arrays. It gets all arrays by field and the metadata of the files given with

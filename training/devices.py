@@ -106,7 +106,7 @@ def everybody(says: bool) -> bool:
 
 
 def together[T](work: Callable[[], T]) -> T:
-    """Do the same work in every process. If one is refused, all stop before they wait for one another.
+    """Do the same work in every process. If it fails in one process, all stop before they wait for one another.
 
     Args:
         work: a function that may raise UserError or Interrupted.
@@ -115,7 +115,7 @@ def together[T](work: Callable[[], T]) -> T:
         The result of the work.
 
     Raises:
-        UserError: the work was refused in this process or in another one.
+        UserError: the work failed in this process or in another one.
         Interrupted: the work was interrupted in this process.
     """
     made, refused = None, None
@@ -137,7 +137,7 @@ def by_the_first(work: Callable[[], object]) -> None:
         work: a function that may raise UserError.
 
     Raises:
-        UserError: the work was refused; raised in every process.
+        UserError: the work failed; raised in every process.
     """
     together(lambda: work() if first() else None)
 
@@ -153,9 +153,9 @@ def own_rows(batch: int) -> slice:
 
 
 def fits(nbytes: int) -> bool:
-    """Return whether an array may lie in the memory of every device.
+    """Return whether an array fits into the memory of every device.
 
-    It may take half of the memory of a GPU, or a quarter of that of the host.
+    It may occupy half of the memory of a GPU, or a quarter of the memory of the host.
 
     Args:
         nbytes: bytes of the array.

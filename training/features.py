@@ -51,7 +51,7 @@ class Features:
     sizes: Mapping[str, int]
     head: str = ""  # empty: the output holds the normalised targets
     operator: Operator | None = None  # the task's operator, if the model applies it
-    parts: bool = False  # whether samples are parts of larger ones; parts may be nearly empty
+    parts: bool = False  # True: samples are parts of larger ones, which may be nearly empty
 
     @property
     def channels(self) -> tuple[Channels, ...]:
@@ -169,7 +169,7 @@ class Features:
         """
         if output.shape[-1] != self.output_shape[-1]:
             raise UserError(
-                f"the model gives {output.shape[-1]} channels, but the targets need {self.output_shape[-1]}"
+                f"the model outputs {output.shape[-1]} channels, but the targets need {self.output_shape[-1]}"
             )
         if self.head:
             made = self.learn.heads[self.head].targets(output.astype(jnp.float32))
@@ -376,7 +376,7 @@ def _described(field: Field) -> tuple[Any, ...]:
 
 
 def _numbers(field: Field) -> int:
-    """Return how many numbers a network gives for one value of a target."""
+    """Return how many numbers a network outputs for one value of a target."""
     return len(field.classes) or (2 if field.period else 1)
 
 

@@ -80,7 +80,7 @@ class BatchNorm(nnx.Module):
         Args:
             x: (sample, *spatial, channel).
             learning: whether to use the statistics of the batch and update the running averages.
-            weight: (sample,), 0 for samples that only fill up the batch; None: all samples count.
+            weight: (sample,), 0 for samples that only fill up the batch; None: 1 for all samples.
         """
         whole = x.astype(jnp.float32)
         mean, variance = self._learned(whole, weight) if learning else (self.mean[...], self.variance[...])

@@ -76,7 +76,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 
     Raises:
         UserError: the run does not suit the folder, the devices, the memory or the data.
-        Interrupted: somebody asked the run to stop, or the disk is full; the same command resumes.
+        Interrupted: the run was asked to stop, or the disk is full; the same command resumes.
     """
     if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were started with different commands; only --process may differ")
@@ -161,12 +161,12 @@ def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
-    """Return what a run reads of a split, and in which order.
+    """Return the fields that a run reads from a split, and the order of its rows.
 
     Args:
         run: the run.
         split: name of the split.
-        seed: seed of the order; None keeps the stored order.
+        seed: seed of the order; None: the stored order.
 
     Returns:
         The fields of the split, the order of its rows, and the number of bytes of a sample.
@@ -230,7 +230,7 @@ def _steps(
     """Learn until the end, and save on the way.
 
     Raises:
-        Interrupted: somebody asked the run to stop; a checkpoint was saved before.
+        Interrupted: the run was asked to stop; a checkpoint was saved before.
     """
     recipe, first = m.run.recipe, int(state["step"])
     watch, saved = Watch(f"{m.run.data}/train", m.training.order, m.rate), first
@@ -364,7 +364,7 @@ def _card(m: Machinery, memory: Memory) -> ModelCard:
 def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
     """Make sure that `best` holds the model of the best step with the whole history.
 
-    A kill between two writes may have left it behind.
+    It may hold an older model if the process was killed between two writes.
     """
     if _exported(m, memory):
         return

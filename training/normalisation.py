@@ -122,8 +122,8 @@ def _of_rows(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
 
 
 def _deviation(mean: float, std: float) -> float:
-    """Return the deviation to divide by. For values that are constant but for rounding, it is their modulus, or 1.
+    """Return the deviation to divide by. If values are constant up to rounding, it is their modulus, or 1.
 
-    Otherwise another value elsewhere would be scaled to something huge.
+    Otherwise a different value in other data would become huge after the division.
     """
     return std if std > CONSTANT * abs(mean) else abs(mean) or 1.0

@@ -17,8 +17,8 @@ from schemas.task import Field, Task
 class Beside:
     """Arrays given by name, with the metadata of their files."""
 
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # by field
-    known: dict[str, Known] = field(default_factory=dict)  # by field, parameters that its file states
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # arrays by field
+    known: dict[str, Known] = field(default_factory=dict)  # parameters that the file of each array states, by field
     sources: list[SourceFile] = field(default_factory=list)
 
 

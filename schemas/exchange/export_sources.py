@@ -141,7 +141,7 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
 
 
 def _errors(targets: dict[str, Field]) -> dict[str, str]:
-    """Return the target of each error field. That of the first target is named `error`, the others `<target>_error`."""
+    """Return the target of each error field: `error` for the first target, `<target>_error` for the others."""
     if not targets:
         return {}
     first, *others = targets

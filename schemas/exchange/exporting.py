@@ -1,6 +1,6 @@
 """Export of images to files that other programs open: one file per sample and field; PNG: one per plane.
 
-export.json     source of the images; for PNG also the values that black and white stand for
+export.json     source of the images; for PNG also the values shown as black and white
 parameters.csv  one row per sample
 test_0003_phase.tif, test_0003_phase.json (beside .npy), test_0003_intensity_0.png
 """
@@ -27,7 +27,7 @@ from schemas.task import Field
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
 MARK = "export.json"
-BLOCK = 32  # samples that are read at once, at most
+BLOCK = 32  # maximum number of samples that are read at once
 
 type Limits = dict[str, tuple[float, float]]
 type Named = tuple[str, bytes]  # name and content of a file
@@ -108,15 +108,15 @@ class _Export:
     fields: tuple[Field, ...]
     first: int
     last: int
-    scale: Limits  # by field, values at which it is clipped; for PNG, black and white
+    scale: Limits  # values at which each field is clipped; for PNG, its values of black and white
 
     def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
-        """Yield runs of samples: the first sample of each, and the values by field."""
+        """Yield blocks of consecutive samples: the first sample of each block, and its values by field."""
         for start, stop in shard_ranges(self.last - self.first, min(self.gallery.shard, BLOCK)):
             yield self.first + start, self.gallery.rows(slice(self.first + start, self.first + stop), fields)
 
     def extremes(self) -> Limits:
-        """Return the values for black and white of each field: as given, else the lowest and highest exported value."""
+        """Return the values of black and white of each field: those given, else the minimum and maximum exported."""
         rest = tuple(field for field in self.fields if field.name not in self.scale and not field.classes)
         found: Limits = dict(self.scale)
         for _, values in self.blocks(rest) if rest else ():

@@ -45,7 +45,8 @@ def widths(task: Task, name: str) -> dict[str, str]:
 def stated(task: Task, known: Mapping[str, Known]) -> dict[str, tuple[float, ...]]:
     """Return the parameters of one sample that its files state.
 
-    If several files state a parameter, the first input counts; for a pixel width, the first input on its grid.
+    If several files state a parameter, the value of the first input is used; for a pixel width, that of the first input
+    on its grid.
 
     Args:
         task: the task.

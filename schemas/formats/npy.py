@@ -14,7 +14,7 @@ from schemas.runtime.errors import UserError
 
 NAME = "NPY"
 SUFFIX = ".npy"
-SIDE = 1 << 20  # bytes of the JSON file that are read, at most
+SIDE = 1 << 20  # maximum number of bytes of the JSON file that are read
 
 
 def read(path: Path, inner: str) -> Picture:

@@ -115,7 +115,7 @@ def _kind(path: Path) -> str:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Return True if the HDF5 signature stands at one of its possible places: 0, 512, and then doubling."""
+    """Return True if the HDF5 signature is at one of its possible places: byte 0, 512, 1024, 2048 ..."""
     start, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while start < size:

@@ -41,7 +41,7 @@ def read(path: Path, _: str) -> Picture:
         _refuse_short(path, file, series)
         card = _card(file)
         axes = tuple(card.axes) if card else ()
-        colours = series.axes.endswith("S")  # S first is how tifffile itself stores a stack of three images
+        colours = series.axes.endswith("S")  # tifffile itself stores a stack of three images with S as the first axis
         return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes, colours=colours)
 
 

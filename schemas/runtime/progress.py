@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-SECONDS = 5.0  # between plain lines
+SECONDS = 5.0  # minimum time between two plain lines [s]
 
 type Show = Callable[[int, str], None]
 

@@ -24,9 +24,9 @@ from schemas.runtime.errors import FULL, Interrupted, UserError
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
-REMOVED = ".removed-"  # folder to be removed; a part of it may be gone already
-REPLACED = ".replaced-"  # whole folder, until another one is in its place
-STALE = 3600.0  # seconds after which a partial object of another machine counts as abandoned
+REMOVED = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
+REPLACED = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
+STALE = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
 
 
 def publish(path: Path, data: bytes, *, durable: bool = False) -> None:

@@ -68,8 +68,8 @@ def make_settings[K: Settings](kind: type[K], base: Mapping[str, Any], settings:
 def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) -> None:
     """Refuse a recipe, stored in a dataset or a model, that names a file.
 
-    Recipes are stored with hashes of their files, without paths. A path in a stored recipe was therefore put there by
-    somebody else, and would bring a file of this machine into the output.
+    Recipes are stored with hashes of their files, without paths. A path in a stored recipe was therefore added by
+    another program, and would bring a file of this machine into the output.
 
     Args:
         kind: the model of the recipe.

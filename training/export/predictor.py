@@ -19,7 +19,7 @@ from training.export.card import ModelCard, stored_recipe
 from training.features import Features
 from training.network import Named, Network
 
-BATCH = 64  # largest number of samples that are predicted at once
+BATCH = 64  # maximum number of samples that are predicted at once
 
 
 @dataclass(frozen=True)

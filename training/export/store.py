@@ -1,6 +1,6 @@
 """A trained model as a folder: `model.safetensors`, `model.json` (all that is needed to use it), `README.md`.
 
-The folder works wherever it is copied. It holds data only and no pickle: the code of task and model is found by name.
+The folder can be copied to any place. It holds only data and no pickle: the code of task and model is found by name.
 """
 
 from collections.abc import Mapping
