@@ -155,6 +155,7 @@ class Model:
         return self.trained.predict(arrays)
 
     def _refuse_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise UserError if the shapes of arrays do not fit together, or do not fit the model."""
         task = self.trained.card.task
         sizes: dict[str, int] = {}
         for name, shape in shapes.items():

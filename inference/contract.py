@@ -313,6 +313,7 @@ def _file(name: str) -> ModuleType:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
     task = find_task(plugins.task_of(module))
     for name, method in module.METHODS.items():
@@ -342,6 +343,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
+    """Yield the references in STITCH that do not fit the task."""
     yield from wrong_references(task, "STITCH.target", (images.target,), "target")
     yield from wrong_references(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
     yield from wrong_references(task, "STITCH.truth", (images.truth,), "auxiliary")
@@ -360,6 +362,7 @@ def _finish_mistakes(task: Task, after: Finish) -> Iterator[str]:
 
 
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
+    """Yield the mistakes in one of METHODS."""
     if not isinstance(method, Method):
         yield f"{where}: must be a Method(...)"
     for name in ("needs", "uses"):

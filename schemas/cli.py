@@ -69,6 +69,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _lines(path: Path, manifest: Any) -> Iterator[str]:
+    """Yield the lines of `dataset info`."""
     from schemas.runtime.settings import flat
 
     unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; gaps read as NaN"
@@ -98,6 +99,7 @@ def _origin(manifest: Any) -> str:
 
 
 def _report(manifest: Any) -> dict[str, Any]:
+    """Return the content of `dataset info --json`."""
     keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
     named = {"task": manifest.task.name, "schema_version": manifest.task.version}
     classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}

@@ -115,6 +115,7 @@ def _picks(values: np.ndarray) -> list[int]:
 
 
 def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:
+    """Draw one image of a field for all samples, with a colour bar and a histogram below."""
     images = _images(values[field.name])
     shown = images[:, index]  # each channel has its own grey scale, since channels may hold different quantities
     low, high = (-0.5, len(field.classes) - 0.5) if field.classes else np.percentile(shown, [0.1, 99.9])

@@ -120,6 +120,7 @@ def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
 
 
 def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the scores of one sample; NaN if no class is present or predicted."""
     counts = confusion(field, prediction, truth)
     there = [(a, b, both) for a, b, both in areas(field, counts) if a + b]
     if not there:

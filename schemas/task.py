@@ -292,6 +292,7 @@ def find_import(task: str) -> Import:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"TASK": Task})
     yield from plugins.mistyped_objects(module, {"IMPORT": Import})
     task: Task = module.TASK
@@ -315,6 +316,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _grid_mistakes(task: Task) -> Iterator[str]:
+    """Yield the mistakes in `grids` and `slices` of a task."""
     dims = {dim for field in task.fields for dim in field.dims} - {SAMPLE}
     placed = [dim for grid in task.grids for dim in grid.dims]
     for grid in task.grids:
@@ -335,6 +337,7 @@ def _grid_mistakes(task: Task) -> Iterator[str]:
 
 
 def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
+    """Yield the references in IMPORT that do not fit the task."""
     raster = (found.raster.position, found.raster.scan) if found.raster else ()
     named: Mapping[tuple[str, Role], tuple[str, ...]] = {
         ("needs", "parameter"): found.needs,
@@ -398,6 +401,7 @@ def problems(
 
 
 def _array_problems(field: Field, sizes: Mapping[str, int], array: np.ndarray) -> list[str]:
+    """Return the problems of one array: shape, dtype, labels, values that are not finite."""
     found = []
     shape = array.shape[1:] if field.per_sample else array.shape
     if shape != field.shape(sizes):

@@ -158,6 +158,7 @@ def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
 
 def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
+    """Return the canonical form of one sample."""
     if not modulus.any():
         return modulus, np.zeros_like(phase)
     phase = phase.astype(float)

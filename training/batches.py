@@ -188,6 +188,7 @@ class Stream:
             worker.join()
 
     def _fill(self, ready: "queue.Queue[Batch | BaseException | None]", over: threading.Event, *steps: int) -> None:
+        """Put the batches of some steps into the queue, then None, or the error that stopped it."""
         put = partial(_put, ready, over)
         readers = ThreadPoolExecutor(READERS)
         try:
@@ -282,6 +283,7 @@ class _Blocks:
         return crop.part(crop.task[name], values, corner) if crop and crop.cuts(crop.task[name]) else values
 
     def _read_ahead(self, wanted: set[tuple[int, int]]) -> None:
+        """Begin to read blocks until those that are wanted and two windows of blocks are held."""
         while wanted - self._held.keys() or len(self._held) < 2 * self._order.window:
             needed = next(self._plan, None)
             if needed is None:

@@ -143,6 +143,7 @@ class Checkpoints:
             return None
 
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
+        """Read a checkpoint and compare its checksums."""
         known = self._manager.restore(step, args=ocp.args.Composite(known=ocp.args.JsonRestore()))["known"]
         if known.get("seal") != _seal(known):
             raise ValueError("not what was written")

@@ -241,6 +241,7 @@ def versions(task: str, model: str) -> dict[str, str]:
 
 
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a model."""
     yield from plugins.missing_objects(module, {"Config": type, "FIT": str, "VERSION": str})
     if not issubclass(module.Config, Settings) or "name" in module.Config.model_fields:
         yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name (reserved)"
@@ -254,6 +255,7 @@ def _model_mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
     task = find_task(plugins.task_of(module))
@@ -301,6 +303,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
+    """Yield the mistakes in `normalise`, and in the normalisation of computed channels."""
     for name, by in learn.normalise.items():
         where = f"LEARN.normalise[{name!r}]"
         roles: tuple[Role, ...] = ("input",) if by == "sample" else ("input", "parameter", "target")

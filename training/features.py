@@ -115,6 +115,7 @@ class Features:
         return jnp.concatenate([jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in parts], axis=-1)
 
     def _encode(self, part: Channels, fields: Arrays, own: Mapping[Derived, str]) -> Array:
+        """Return the normalised channels of one part of the input."""
         if isinstance(part, str):
             known, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:

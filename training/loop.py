@@ -131,6 +131,7 @@ def _sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
 
 
 def _build(run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None) -> Machinery:
+    """Return the parts of a run, with compiled steps."""
     recipe, features = run.recipe, run.features
     count = recipe.epochs * training.order.steps
     rule = optimizers.build(recipe, count)
@@ -149,6 +150,7 @@ def _build(run: Run, mesh: Mesh, network: Network, training: BatchSource, valida
 
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
+    """Return the batches of a split, from memory or from the store."""
     data, order, nbytes = samples_of(run, split, seed)
     if run.recipe.augment and seed is not None:
         refuse_changed(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
@@ -189,6 +191,7 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
 
 
 def _train(m: Machinery) -> Memory:
+    """Restore the last checkpoint, learn to the end, and make sure that the best model is written."""
     given = pretrained.arrays(m.run.start, m.network) if m.run.start else None
     fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh, given)
     state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
@@ -335,6 +338,7 @@ def _export(m: Machinery, state: steps.State, memory: Memory) -> None:
 
 
 def _card(m: Machinery, memory: Memory) -> ModelCard:
+    """Return the card of the best model."""
     run, step = m.run, memory.best_step
     row = next(row for row in memory.history if row["step"] == step)
     return ModelCard(

@@ -42,6 +42,7 @@ class Watch:
         self._waiting = (step, metrics)
 
     def _look(self) -> None:
+        """Read the metrics of the waiting step. Raise UserError if its loss or gradient is not finite."""
         if self._waiting is None:
             return
         step, metrics = self._waiting

@@ -47,6 +47,7 @@ def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: 
 
 
 def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> Normalised:
+    """Return the moments of one field, in the way that the task asks for."""
     how = features.learn.normalise
     by = how.get(name, "field")
     if isinstance(by, Like):

@@ -134,6 +134,7 @@ def _finish_settings(source: Source, task: Task, texts: Sequence[str], *, follow
 
 
 def _finished(source: Source, what: str, given: Settings) -> _Finished:
+    """Return the finishing step of the task with all its settings, given ones or defaults."""
     after = find_finish(source.task.name)
     if after is None:
         return _Finished()

@@ -249,6 +249,7 @@ def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, i
 
 
 def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
+    """Invert the samples of all missing shards, and mark the predictions as complete."""
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
     n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
     missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _whole(job.out, predictions, *ends))

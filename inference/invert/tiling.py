@@ -233,6 +233,7 @@ class Tiles:
         yield from groups.values()
 
     def _stack(self, cut: "_Cut", block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
+        """Return the fields of several tiles, stacked along the sample axis; constants are those of the first tile."""
         first, _ = part[0]
         return {
             name: np.stack([values[i][cut.index(field, corner)[1:]] for corner, i in part])

@@ -50,6 +50,7 @@ def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict
 
 
 def _value(key: str, setting: Setting, text: str) -> Value:
+    """Return the value of a setting from its text. Raise UserError if it is not allowed."""
     if any(isinstance(value, str) for value in setting.values):
         if text not in setting.values:
             raise UserError(f"--set {key}={text}: must be one of: {', '.join(map(str, setting.values))}")

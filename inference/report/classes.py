@@ -21,6 +21,7 @@ type Counts = Mapping[str, Mapping[str, np.ndarray]]  # array (exact class, pred
 
 
 def _found(source: Source, stores: Mapping[str, Path]) -> Found | None:
+    """Return the content of the section for one split; None if no target has classes."""
     fields = [field for field in source.task.of("target") if field.classes]
     counts = {field.name: {name: _counted(source, field, path) for name, path in stores.items()} for field in fields}
     if not fields:

@@ -193,6 +193,7 @@ def _result(source: Rows, runs: Sequence[ScoredPredictions], methods: Sequence[S
 
 
 def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredPredictions]:
+    """Return the predictions of one split. Raise UserError if there are none, or if two have the same name."""
     found = [run for run in runs if run.predictions.split == source.split]
     if not found:
         raise UserError(
@@ -251,6 +252,7 @@ def _refuse_twins(runs: Sequence[ScoredPredictions]) -> None:
 def _score(
     source: Rows, runs: Sequence[ScoredPredictions], report: Report
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
+    """Return scores by run, frequencies and mean ring correlations, and the mean error of predicting 0 everywhere."""
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
     window, begin = source.window(), time.monotonic()

@@ -85,6 +85,7 @@ def against_exact(result: Result, field: Field) -> Figure:
 
 
 def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
+    """Draw the median of the errors, and the area between their quartiles, in equally filled bins of values."""
     known = np.flatnonzero(np.isfinite(errors) & (errors > 0))
     order = known[np.argsort(values[known], kind="stable")]
     parts = [part for part in np.array_split(order, min(BINS, max(len(order) // LEAST, 1))) if len(part)]

@@ -62,6 +62,7 @@ def samples(result: Result, target: Field | View, indices: Sequence[int], names:
 
 
 def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
+    """Return the columns of inputs, exact target, and prediction and error of each method."""
     rows = [result.sample(index) for index in indices]
     truth = [_shown(target, values) for values, _ in rows]
     inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
@@ -94,6 +95,7 @@ def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarra
 
 
 def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
+    """Return the column of an input; None if the dataset does not have this field."""
     if shown.field not in rows[0]:
         return None
     field = result.task[shown.field]

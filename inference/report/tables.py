@@ -87,6 +87,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
 
 
 def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
+    """Return the entry of one method in `metrics.json`."""
     found, sections = run.predictions, result.sections.values()
     return {
         "kind": found.kind,
@@ -121,6 +122,7 @@ def rows(found: Evaluation) -> str:
 
 
 def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
+    """Return the columns of `metrics.csv` for one split."""
     count = result.source.samples
     columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
     slices = result.source.slices

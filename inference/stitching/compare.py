@@ -139,6 +139,7 @@ def section(title: str, how: Stitch) -> Section:
 
 
 def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | None:
+    """Return the content of the section for one split; None if there are no scans or no objects."""
     scans = compare(how, source, stores)
     if scans is None:
         return None

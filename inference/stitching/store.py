@@ -219,6 +219,7 @@ def _target(source: Path, predictions: Predictions, name: str) -> Field:
 
 
 def _refuse_unlike(source: Path, predictions: Predictions, scans: Scans) -> None:
+    """Raise UserError if positions, weights or sampling do not fit the predictions."""
     n = predictions.samples
     if scans.position.shape != (n, 2) or scans.scan.shape != (n,):
         raise UserError(
@@ -321,6 +322,7 @@ class _Job:
         return {"scan": numbers.astype(np.int64), **along}
 
     def _fields(self) -> tuple[Field, ...]:
+        """Return the fields of the store of images."""
         dims, target = ("scan", "y", "x"), self.target
         return (
             Field("scan", ("scan",), "int64", "1", "auxiliary", "number of the scan"),
@@ -352,6 +354,7 @@ def _ahead[T](items: Iterator[T]) -> Iterator[T]:
 
 
 def _stitched(number: int, patches: int, image: Image) -> Stitched:
+    """Return the result of stitching one scan, without the image."""
     return Stitched(
         scan=number,
         patches=patches,

@@ -129,6 +129,7 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
 def _of_object(
     shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
 ) -> dict[str, float]:
+    """Return the scores `OF_OBJECT` of one aligned prediction; NaN if it is not finite or the object is empty."""
     inside, predicted = exact >= SUPPORT, shape >= SUPPORT
     broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
     if broken or not inside.any():
@@ -181,6 +182,7 @@ SETTINGS = {
 
 
 def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+    """Return an iterative method with its settings."""
     return Method(
         about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
         needs=("amplitude",),

@@ -204,6 +204,7 @@ NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
 def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
+    """Return a ptychographic method with its settings. most: maximum of `alpha` and `beta`."""
     return Method(
         about=f"{about}, from whole scans, starting with the known probe",
         needs=NEEDS,

@@ -45,6 +45,7 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
 
 
 def _fitting(one: Field, path: str, values: np.ndarray, sizes: dict[str, int], samples: int) -> np.ndarray:
+    """Return an array in the dtype of its field. Raise UserError if shape or values do not fit."""
     lengths = {**sizes, "sample": samples}
     wanted = tuple(lengths.get(dim, n) for dim, n in zip(one.dims, values.shape, strict=False))
     if values.shape != wanted or values.ndim != len(one.dims):

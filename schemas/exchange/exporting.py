@@ -78,6 +78,7 @@ def export(
 
 
 def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[Field, ...]:
+    """Return the fields to export. Raise UserError if one is unknown or does not suit the format."""
     for name in names or ():
         if name in {field.name for field in gallery.parameters}:
             raise UserError(f"--fields {name}: is a parameter; every export lists it in parameters.csv; leave it out")
@@ -152,6 +153,7 @@ class _Export:
                     yield from self._written(field, values[field.name], None, {})
 
     def _written(self, field: Field, value: np.ndarray, sample: int | None, known: Known) -> Iterator[Named]:
+        """Yield the files of one field of one sample."""
         stem = "_".join([self.gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
         if self.kind == "png":
             value = as_images(self.gallery.grids, field.dims[field.per_sample :], value)
@@ -170,6 +172,7 @@ class _Export:
             yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
 
     def _card(self, field: Field, sample: int | None, known: Known) -> ExportMetadata:
+        """Return the metadata of an exported field."""
         units_of = {parameter.name: parameter.units for parameter in self.gallery.parameters}
         return ExportMetadata(
             task=self.gallery.task,
@@ -195,6 +198,7 @@ class _Export:
 
 
 def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
+    """Return the entry of a field in export.json."""
     about: dict[str, object] = {"units": field.units, "about": field.about}
     if field.classes:
         return about | {"classes": list(field.classes)}

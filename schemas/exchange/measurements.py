@@ -190,6 +190,7 @@ def _series(files: Sequence[Read], arrays: Sequence[np.ndarray], axis: int) -> S
 
 
 def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
+    """Yield the samples of a file that holds one or several whole samples."""
     if array.ndim not in (len(field.dims) - 1, len(field.dims)):
         raise UserError(
             f"{read.path}: shape {array.shape}; {field.name} must have the axes {', '.join(field.dims[1:])}, with or "
@@ -237,6 +238,7 @@ def _from_matlab(field: Field, path: Path, values: np.ndarray, asked: Mapping[st
 
 
 def _numbers(read: Read, *, colours: bool) -> np.ndarray:
+    """Return the values of a file. Raise UserError if they are not grey values."""
     values = read.picture.values
     if values.dtype.kind == "c":
         raise UserError(f"{read.path}: holds complex values; give measured intensities")
@@ -269,6 +271,7 @@ def _close(a: Sequence[float], b: Sequence[float], tolerance: float) -> bool:
 
 
 def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
+    """Return the length of each dimension. Raise UserError if samples or inputs differ in it."""
     counts = {name: len(samples) for name, samples in parts.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"--from: {', '.join(f'{n} of {name}' for name, n in counts.items())}; give equally many")

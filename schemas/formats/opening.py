@@ -100,6 +100,7 @@ def _place(text: str) -> tuple[Path, str]:
 
 
 def _kind(path: Path) -> str:
+    """Return the kind of a file from its first bytes and its suffix. Raise UserError if it is unknown."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     if not head:

@@ -66,6 +66,7 @@ def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
 
 
 def _pixel(file: tifffile.TiffFile) -> dict[str, tuple[float, ...]]:
+    """Return the pixel size from the metadata of OME or ImageJ, or from the resolution tags; empty if unknown."""
     if file.ome_metadata:
         return _ome(file.ome_metadata)
     tags = file.pages.first.tags

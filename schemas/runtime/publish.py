@@ -38,7 +38,7 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
         path: place of the object.
         data: its bytes.
         durable: flush to disk, so that the object survives a loss of power. Other objects are checked by their hashes
-            when a run is resumed.
+            when the command is resumed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -385,6 +385,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def _held(path: Path, wait: bool) -> TextIOWrapper:
+    """Open the lock file and lock it. If another process has removed the file meanwhile, try again."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
         try:

@@ -244,6 +244,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _apply(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
+    """Write the value of one `key=value` text into nested data."""
     key, equals, text = setting.partition("=")
     known = dict(all_settings(kind))
     if not equals:
@@ -288,6 +289,7 @@ def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
 
 
 def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
+    """Return a pydantic error as one line: the setting, its value, and the rule that it breaks."""
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     name = ".".join(loc)

@@ -166,7 +166,7 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     for name, row in rows.items():
         table.add_row(name, _written(row), row["unit"], row["about"])
     Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
-    print("(in brackets: the default of a setting whose group, listed above it, is none)")
+    print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
 def _written(row: Mapping[str, Any]) -> str:

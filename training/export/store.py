@@ -169,6 +169,7 @@ def load_whole(path: Path) -> tuple[ModelCard, bytes]:
 
 
 def _known(path: Path, card: ModelCard) -> None:
+    """Raise UserError if this program lacks the task or the network of a model, or has incompatible versions."""
     if card.task.name not in task_names():
         raise UserError(f"{path}: unknown task {card.task.name}; this program has: {', '.join(task_names())}")
     known = find_task(card.task.name).version
