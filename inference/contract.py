@@ -205,7 +205,7 @@ class Found:
 
     scores: "Mapping[str, Summary]"  # written to `metrics.json` beside the means over samples; for `--expect`, too
     data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
-    html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted as it is, plain text is escaped
+    html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted unchanged, plain text is escaped
     lines: tuple[str, ...]  # lines printed on the terminal
 
 
@@ -252,7 +252,7 @@ class Report:
         return self.measures.histograms if self.measures else ()
 
     def printed(self, keys: Iterable[str]) -> list[str]:
-        """Return the scores that are printed on the terminal: the task's own, or all if it has none of its own."""
+        """Return the scores that are printed on the terminal: those of the task's `Measures`, or all without them."""
         return [key for key in keys if not self.measures or key in self.measures.scores]
 
     def meaning(self, key: str) -> Score:

@@ -82,7 +82,7 @@ class Predictions(BaseModel):
     history: list[dict[str, float | int | str | None]]  # learning curves of the training
     hardware: str
     packages: dict[str, str]
-    seconds_per_sample: float | None = None  # time of the inversion alone, without the first (compiling) batch
+    seconds_per_sample: float | None = None  # time of only the inversion, without the first (compiling) batch
     status: Literal["incomplete", "complete"] = "incomplete"
 
     @model_validator(mode="after")

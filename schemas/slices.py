@@ -1,4 +1,4 @@
-"""Conversion between samples with slices and slices as samples of their own.
+"""Conversion between samples with slices and slices as separate samples.
 
 The first are arrays of a task with `Task.slices`; the second are arrays of `Task.sliced`, with one row per (sample,
 slice).

@@ -173,7 +173,7 @@ class Task:
 
     @property
     def sliced(self) -> "Task":
-        """The task in which each slice of a sample is a sample of its own."""
+        """The task in which each slice of a sample is a separate sample."""
         return replace(self, fields=tuple(map(self._sliced, self.fields)), slices=())
 
     def _sliced(self, field: Field) -> Field:

@@ -31,7 +31,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every step; f
 
 
 class Place(BaseModel):
-    """The hardware and packages on which a run continued from a step on."""
+    """The hardware and packages with which a run continued from a step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

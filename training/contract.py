@@ -135,7 +135,7 @@ class Symmetry:
 
 @dataclass(frozen=True)
 class Like:
-    """Normalise a target by the moments of an input, also if these are taken anew in each sample."""
+    """Normalise a target by the moments of an input, also if these are computed for each sample."""
 
     field: str
 
@@ -244,7 +244,7 @@ def _model_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a model."""
     yield from plugins.missing_objects(module, {"Config": type, "FIT": str, "VERSION": str})
     if not issubclass(module.Config, Settings) or "name" in module.Config.model_fields:
-        yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name (reserved)"
+        yield "Config: must be a schemas.runtime.settings.Settings, without a setting called name (reserved)"
     if module.FIT not in FITS:
         yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
     yield from undescribed_settings(module.Config)

@@ -91,7 +91,7 @@ class Features:
 
     @property
     def derived(self) -> dict[str, Derived]:
-        """Computed channels that have moments of their own, by the name of these moments."""
+        """Computed channels that have their own moments, by the name of these moments."""
         parts = enumerate(self.learn.inputs[self.input])
         return {f"{self.input}[{i}]": p for i, p in parts if isinstance(p, Derived) and not p.like and p.by != "none"}
 

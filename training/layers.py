@@ -199,7 +199,7 @@ class Transposed(nnx.Module):
 
 
 class Depthwise(nnx.Module):
-    """Convolve each channel with a kernel of its own, 3 pixels along each axis, with zeros beyond the borders.
+    """Convolve each channel with its own kernel of 3 pixels along each axis, with zeros beyond the borders.
 
     It is computed as a sum of shifted images: grouped convolutions are slow on a CPU, and even more so backwards.
     """

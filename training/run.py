@@ -201,7 +201,7 @@ def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, l
 
 
 def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
-    """Return what the dataset lacks."""
+    """Return a message for each thing that the dataset lacks."""
     found = []
     fields = {field.name: field for field in manifest.task.fields}
     if not manifest.samples.get("train"):

@@ -55,7 +55,7 @@ class Result:
     scores: dict[str, dict[str, Real]]  # scores (sample,) by run and metric
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # ring correlation (ring,) of the first target, mean over the first samples, by run
-    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has a score of its own
+    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has its own scores
     sections: Mapping[str, Found]  # sections of the task, by title
 
     @property

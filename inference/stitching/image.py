@@ -157,7 +157,7 @@ def _blended(
 
 
 def _components(patches: Patches, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the component of each pixel (y, x), from 1 on and 0 for none, and that of each patch, from 0 on."""
+    """Return the component of each pixel (y, x), from 1 (0: no patch), and that of each patch, from 0."""
     owner = np.full(shape, -1)
     _, member = np.unique(mosaic.link(patches.weight, patches.corner, owner), return_inverse=True)
     return np.where(owner < 0, 0, member[owner] + 1).astype(np.uint32), member

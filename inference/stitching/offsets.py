@@ -39,7 +39,7 @@ def solve(
         mean: m, the weighted mean of the patches without offsets, (y, x).
         inverse: 1 / W, 0 where no patch has weight, (y, x).
         patches: places in the image and weights of the patches.
-        member: component of each patch, from 0 on, (patch,).
+        member: component of each patch, from 0, (patch,).
         method: tolerance and number of steps.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Find the raster on which the positions of a scan lie, from the positions alone."""
+"""Find the raster on which the positions of a scan lie, from only the positions."""
 
 from dataclasses import dataclass
 

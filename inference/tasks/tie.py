@@ -133,7 +133,7 @@ def _lens(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
-    """Compute the phase of a specimen of one material from the in-focus image alone.
+    """Compute the phase of a specimen of one material from only the in-focus image.
 
         phi = - (V / 2 V') ln I
 

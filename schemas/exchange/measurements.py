@@ -201,7 +201,7 @@ def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, n
 
 
 def _place(raster: Raster | None, picture: Picture, index: int, number: int) -> Known:
-    """Return the place of a pattern in a raster whose file states the step: each file is a scan of its own."""
+    """Return the place of a pattern in a raster whose file states the step: each file is a separate scan."""
     if raster is None or picture.values.ndim != 4 or "step" not in picture.known:
         return {}
     y, x = picture.known["step"]

@@ -77,7 +77,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
 def _places(path: Path) -> tuple[Path, ...]:
     """Return the folders where a model may lie.
 
-    These are the folder `best` of a run, a folder of its own, or one beside these if a `save` was killed. Older
+    These are the folder `best` of a run, a separate folder, or one beside these if a `save` was killed. Older
     programs moved it aside as `.<name>.old`.
     """
     best, whole = path / "best", path.absolute()
@@ -111,7 +111,7 @@ def load_model(path: Path) -> Predictor:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read the recipe of a model from its card alone.
+    """Read the recipe of a model from only its card.
 
     Args:
         path: a run, its folder `best`, or a copy of that.

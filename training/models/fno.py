@@ -50,7 +50,7 @@ def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype:
 
 
 def told_apart(length: int) -> int:
-    """Return how many modes from 0 on an axis of `length` samples resolves. The mode N/2 is left out."""
+    """Return the number of modes k >= 0 that an axis of `length` samples resolves. The mode N/2 is left out."""
     return (length + 1) // 2
 
 
