@@ -109,9 +109,7 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
         UserError: predictions are incomplete, damaged, or not of this dataset, or another report is in the way.
     """
     if not options.predictions:
-        raise UserError(
-            "--predictions is missing: name the stores that infer made, for example --predictions predictions-*.zarr"
-        )
+        raise UserError("--predictions is missing: name the stores, for example --predictions predictions-*.zarr")
     from inference.report import document, expectations, tables
     from inference.report.evaluation import evaluate as score
 
