@@ -133,7 +133,7 @@ GENERATOR = [
     ('{"default": Recipe()}', '{"standard": Recipe()}', "RECIPES: one must be named default"),
     ('{"default": Recipe()}', '{"default": Recipe}', "RECIPES['default']: must be a Recipe(...)"),
     (
-        'Field(0.1, **setting("standard deviation"))',
+        'Field(0.1, **setting("standard deviation of the noise"))',
         "0.1",
         "Recipe.noise: must be Field(default, **setting(meaning, unit))",
     ),
@@ -220,8 +220,8 @@ LEARN = Learn(inputs={"line": (D,)}"""
 TRAINING = [
     ("LEARN =", "import gone\nLEARN =", "line {line}: ModuleNotFoundError: No module named 'gone'"),
     ("LEARN =", "LERN =", "must hold LEARN (Learn)"),
-    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of Symmetry and some of: flip_x"),
-    ('("flip_x",)', '("flip_x",), grids={"line": ("z",)}', "LEARN.grids['line']: must be spatial dimensions"),
+    ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of Symmetry and of these: flip_x"),
+    ('("flip_x",)', '("flip_x",), grids={"line": ("z",)}', "LEARN.grids['line']: must name one of LEARN.inputs and spatial dimensions"),
     ('("flip_x",)', '("flip_x",), losses={"a": 1}', "LEARN.losses['a']: must be a Loss(about, of)"),
     ('("flip_x",)', '"flip_x"', "LEARN.symmetries = 'flip_x': must be a tuple"),
     ('{"line": ("blurred",)}', "{}", "LEARN.inputs: must name at least one"),
@@ -370,7 +370,7 @@ class Keyless(nnx.Module):
 
 def test_a_network_keeps_all_axes_but_the_last() -> None:
     network = Network(Flat)
-    with pytest.raises(UserError, match=r"tests/test_mistakes.py: gives \(2, 5\) for \(2, 5, 1\)"):
+    with pytest.raises(UserError, match=r"tests/test_mistakes.py: returns \(2, 5\) for \(2, 5, 1\)"):
         network({}, {}, jnp.zeros((2, 5, 1)))
 
 
