@@ -221,7 +221,11 @@ TRAINING = [
     ("LEARN =", "import gone\nLEARN =", "line {line}: ModuleNotFoundError: No module named 'gone'"),
     ("LEARN =", "LERN =", "must hold LEARN (Learn)"),
     ('("flip_x",)', '("flip_y",)', "LEARN.symmetries = ('flip_y',): must be a tuple of Symmetry and of these: flip_x"),
-    ('("flip_x",)', '("flip_x",), grids={"line": ("z",)}', "LEARN.grids['line']: must name one of LEARN.inputs and spatial dimensions"),
+    (
+        '("flip_x",)',
+        '("flip_x",), grids={"line": ("z",)}',
+        "LEARN.grids['line']: must name one of LEARN.inputs and spatial dimensions",
+    ),
     ('("flip_x",)', '("flip_x",), losses={"a": 1}', "LEARN.losses['a']: must be a Loss(about, of)"),
     ('("flip_x",)', '"flip_x"', "LEARN.symmetries = 'flip_x': must be a tuple"),
     ('{"line": ("blurred",)}', "{}", "LEARN.inputs: must name at least one"),
