@@ -105,7 +105,7 @@ def generate(
         "recipe": recipe,
         "inputs": inputs,
         "out": out,
-    ,}
+    }
     options |= {"from": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
     words = argv(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
@@ -198,7 +198,8 @@ def train(
         overwrite: first remove the run that is in the folder.
         mode: hold the data in memory ("resident"), read them in each epoch ("stream"), or choose by size ("auto").
         keep_every: also keep the checkpoint of every N-th step.
-        settings: further settings of the recipe, such as `ema=0.999`; a mapping holds settings of its own.
+        settings: further settings of the recipe, such as `ema=0.999`. A mapping holds the settings of a part of the
+            recipe.
 
     Returns:
         The finished run.
@@ -216,8 +217,8 @@ def train(
         "target": target,
         "input": input,
         "samples": samples,
-    ,}
-    options |= {"from": start, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,}
+    }
+    options |= {"from": start, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     options |= {"overwrite": overwrite, "mode": mode, "keep_every": keep_every}
     for name, value in (("model", model), ("optimizer", optimizer)):
         parts = dict(value) if isinstance(value, Mapping) else {"name": value}
@@ -257,7 +258,7 @@ def infer(
         split: "train", "validation" or "test".
         out: store of the predictions (`predictions-<dataset>-<name>.zarr`).
         name: label in tables and plots.
-        batch_size: samples at once.
+        batch_size: number of samples that are processed at once.
         tile: side of the tiles that images are cut into [pixel], or "none".
         overlap: overlap of neighbouring tiles, as a share of their side.
         probabilities: store the probabilities of classes, too.
@@ -284,14 +285,14 @@ def infer(
         "split": split,
         "out": out,
         "name": name,
-    ,}
+    }
     options |= {
         "batch_size": batch_size,
         "tile": tile,
         "overlap": overlap,
         "probabilities": probabilities,
         "refine": refine,
-    ,}
+    }
     words = argv(options | {"stitch": stitch, "overwrite": overwrite}, settings)
     words += argv({}, stitch_settings, "stitch_set")
     found = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
@@ -309,7 +310,7 @@ def evaluate(
 
     Args:
         data: dataset with targets.
-        predictions: stores that `infer` made, each alone or as (label, store).
+        predictions: stores that `infer` made, each given as a path or as (label, store).
         out: folder of the report.
         split: "train", "validation" or "test" (that of the first predictions).
         overwrite: replace a report of other predictions.

@@ -1,4 +1,4 @@
-"""The results of the functions of `drybeam`. Each knows its place on disk, and a notebook displays it."""
+"""The results of the functions of `drybeam`. Each has its place on disk, and a notebook displays it."""
 
 import json
 from collections.abc import Mapping
@@ -145,7 +145,7 @@ class Model:
         Raises:
             UserError: a field is missing, or has a shape that the model does not take.
         """
-        given = {**getattr(fields or {}, "variables", fields or {}), **more}
+        given = {**getattr(fields, "variables", {} if fields is None else fields), **more}
         if lacking := [name for name in self.inputs if name not in given]:
             raise UserError(f"the model also needs {', '.join(lacking)}; it reads {', '.join(self.inputs)}")
         arrays = {name: self._array(name, given[name]) for name in self.inputs}

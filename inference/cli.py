@@ -98,7 +98,7 @@ def _option(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    """Return the value of an option as it is written behind it: the first of several, nothing for a switch."""
+    """Return a value as it follows its option on a command line: the first of several; nothing for a switch."""
     value = ",".join(value) if isinstance(value, tuple) else value[0] if isinstance(value, list) else value
     return "" if value is True else f" {value}"
 

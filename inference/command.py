@@ -19,7 +19,7 @@ from schemas.runtime.publish import claimed, sweep
 
 BATCH = 32
 OVERLAP = 0.5
-FEW = 16  # samples: settings that were tuned on fewer deserve a warning
+FEW = 16  # settings that were tuned on fewer samples cause a warning
 
 type Say = Callable[[str], None]
 
@@ -110,7 +110,7 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
         UserError: predictions are incomplete, damaged, or not of this dataset, or another report is in the way.
     """
     if not options.predictions:
-        raise UserError("--predictions is missing: name what infer made, for example --predictions predictions-*.zarr")
+        raise UserError("--predictions is missing: name the stores, for example --predictions predictions-*.zarr")
     from inference.report import document, expectations, tables
     from inference.report.evaluation import evaluate as score
 
@@ -152,7 +152,7 @@ def _refined(options: InferOptions) -> InferOptions:
 
 
 def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferOptions, Blend | None]:
-    """Return the options with a checked place for stitched images, and how these are stitched; None if not asked for.
+    """Return the options with a checked place for stitched images, and the stitching method; None if not asked for.
 
     Mistakes are refused here, before anything is inferred.
     """
@@ -173,9 +173,11 @@ def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferO
 
 
 def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
-    """Return the place of the predictions of a split, named after dataset and method; of several splits, also after it.
+    """Return the place of the predictions of a split, named after the dataset and the method.
 
-    Names of runs usually begin with the name of their dataset, which is then not repeated.
+    If there are several splits, the name of the split is appended.
+
+    Names of runs usually begin with the name of their dataset. It is then not repeated.
     """
     data = source.path.absolute().name.removesuffix(".zarr")
     out: Path = options.out or Path(f"predictions-{'' if name.startswith(f'{data}-') else f'{data}-'}{name}.zarr")
@@ -222,7 +224,8 @@ def _said(out: Path, predictions: Predictions, made: int, broken: int, *, first:
         if tuned.samples < FEW:
             yield f"warning: {tuned.samples} samples are few to tune on; generate more with --validation N"
         for key in tuned.edges:
-            yield f"the best {key} lies at an end of the values tried; one beyond it may be better: --set {key}=..."
+            beyond = "is the smallest or largest value tried, so a value beyond it may be better"
+            yield f"the best {key} {beyond}: --set {key}=..."
     if predictions.seen:
         yield f"warning: {predictions.seen}; scores of these samples are not an independent test"
     if broken:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 type Arrays = Mapping[str, np.ndarray]
 type Value = float | str
-type Ranges = Sequence[tuple[float, float]]  # least and greatest value, for each value that a sample has
+type Ranges = Sequence[tuple[float, float]]  # minimum and maximum, for each value that a sample has
 type Settings = Mapping[str, Value]
 type Scope = Literal["slice", "sample", "group"]
 
@@ -42,7 +42,7 @@ class Setting:
     values: tuple[Value, ...]  # the values tried in tuning, in rising order; for words, all that are allowed
     least: float = -math.inf  # smallest value allowed
     most: float = math.inf  # largest value allowed
-    whole: bool = False  # True: a count, at most a million
+    whole: bool = False  # True: a whole number, at most a million
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Shown:
     """Image of an input field that the report shows."""
 
     field: str
-    index: tuple[int, ...] = ()  # along the axes that no target has
+    index: tuple[int, ...] = ()  # index along the axes that no target has
     logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
@@ -158,7 +158,7 @@ class Scale:
     units: str
     about: str  # formula
     needs: tuple[str, ...]  # fields of the dataset; without them the quantity is unknown
-    of: Callable[[Arrays], float]  # from the needed fields of all samples of one scan
+    of: Callable[[Arrays], float]  # function of the needed fields of all samples of one scan
     logarithm: bool = False  # drawn on a logarithmic axis
 
 
@@ -171,7 +171,7 @@ class Stitch:
 
     target: str  # field that holds the patches
     needs: tuple[str, ...]  # fields of the dataset; without them it holds no scans
-    scans: "Callable[[Arrays], Scans]"  # from the needed fields of all samples to the places of their patches
+    scans: "Callable[[Arrays], Scans]"  # function from the needed fields of all samples to the places of their patches
     truth: str  # field without a sample axis: the objects of the scans (scan, y, x), from pixel 0 on
     pixels: int  # pixels of an image per pixel of the truth, along each side
     free: Literal["constant", ""]  # unknown of each patch: a constant (for a phase), or nothing (for a mask, an image)
@@ -184,7 +184,7 @@ class View:
 
     name: str
     units: str
-    of: Callable[[Arrays], np.ndarray]  # from targets (sample, ...), exact or predicted, to images (sample, y, x)
+    of: Callable[[Arrays], np.ndarray]  # function from targets (sample, ...), exact or predicted, to (sample, y, x)
     logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
@@ -196,17 +196,17 @@ class Measures:
     rank: str  # the score by which methods are tuned, ranked and compared; lower is better
     needs: tuple[str, ...]  # fields that the scores are computed from, besides targets and predictions
     histograms: tuple[str, ...]  # further scores, besides `rank`, whose histograms the report shows
-    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # from (fields, predictions) to each score (sample,)
+    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # function from fields and predictions to scores (sample,)
 
 
 @dataclass(frozen=True)
 class Found:
     """Content of a section of the report for one split. Keys are names of runs; a run may be missing."""
 
-    scores: "Mapping[str, Summary]"  # go into `metrics.json` beside the means over samples; `--expect` may bound them
+    scores: "Mapping[str, Summary]"  # written to `metrics.json` beside the means over samples; for `--expect`, too
     data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
-    html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted as it is, plain text is escaped
-    lines: tuple[str, ...]  # printed on the terminal
+    html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted unchanged, plain text is escaped
+    lines: tuple[str, ...]  # lines printed on the terminal
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class Report:
         return self.measures.histograms if self.measures else ()
 
     def printed(self, keys: Iterable[str]) -> list[str]:
-        """Return the scores that are printed on the terminal: the task's own, or all if it has none of its own."""
+        """Return the scores that are printed on the terminal: those of the task's `Measures`, or all without them."""
         return [key for key in keys if not self.measures or key in self.measures.scores]
 
     def meaning(self, key: str) -> Score:
@@ -288,7 +288,7 @@ class Inverter:
     sizes: Mapping[str, int] | None = None  # sizes of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # ranges of parameters in the training data
     whole: bool = False  # True: images must not be cut into tiles
-    scope: Scope = "sample"  # as in Method
+    scope: Scope = "sample"  # the same as in Method
     group: str = ""
     accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
@@ -313,6 +313,7 @@ def _file(name: str) -> ModuleType:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
     task = find_task(plugins.task_of(module))
     for name, method in module.METHODS.items():
@@ -342,6 +343,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
+    """Yield the references in STITCH that do not fit the task."""
     yield from wrong_references(task, "STITCH.target", (images.target,), "target")
     yield from wrong_references(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
     yield from wrong_references(task, "STITCH.truth", (images.truth,), "auxiliary")
@@ -360,6 +362,7 @@ def _finish_mistakes(task: Task, after: Finish) -> Iterator[str]:
 
 
 def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
+    """Yield the mistakes in one of METHODS."""
     if not isinstance(method, Method):
         yield f"{where}: must be a Method(...)"
     for name in ("needs", "uses"):

@@ -35,8 +35,8 @@ def align(
     with B = 1 (constant), or 1 and the coordinates (ramp). The minimum over a is that of linear least squares. The best
     s is found among all shifts, with the best a for each of them (see `_shift`), so it is exact to rounding.
 
-    Pixels with w = 0 count as 0 in both. Targets enter the sum in their own units. NumPy's bits do not depend on the
-    batch; constant and ramp are differentiable. Without ambiguities the prediction is returned as it is.
+    Pixels with w = 0 are set to 0 in both. Targets enter the sum in their own units. NumPy's bits do not depend on the
+    batch; constant and ramp are differentiable. Without ambiguities the prediction is returned unchanged.
 
     Shift and twin act on the windowed arrays, because the values outside are not known. They are exact if w = 1 on the
     objects. Aligning twice equals aligning once, except for poor predictions where shift or twin meets ramp or a
@@ -80,7 +80,7 @@ def compared(
 
     Where the modulus of a wave (`Ambiguities.modulus`) is 0, the phase is undefined, and it is set to 0 in both. The
     phase of the truth first gets a definite constant (`wave_ambiguities.with_definite_constant`). A part that is not
-    predicted then counts as wrong as a phase without features, whatever constant the truth is stored with.
+    predicted then has the error of a constant phase, whatever constant the truth is stored with.
 
     Args:
         task: as for `align`.
@@ -182,7 +182,7 @@ def _invert(stack: Array, ambiguities: Ambiguities, fields: list[Field], xp: Arr
 
 
 def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
-    """Return `moving` at the shift with the least squared error after the fit of the orthonormal `basis` b_j.
+    """Return `moving` at the shift with the minimum squared error after the fit of the orthonormal `basis` b_j.
 
         E(s) = |p|^2 + |t'|^2 - 2 <p_s, t'> - sum_j <p_s, b_j>^2,   t' = t - sum_j <t, b_j> b_j
 
@@ -220,7 +220,7 @@ def _sum(stack: Array) -> Array:
 
 
 def _nearest(candidates: list[Array], fixed: Array, xp: Array) -> Array:
-    """Return, per sample, the candidate with the least squared error; of equal ones the first."""
+    """Return, per sample, the candidate with the minimum squared error, or the first of equal candidates."""
     best = candidates[0]
     for candidate in candidates[1:]:
         best = xp.where(_sum((candidate - fixed) ** 2) < _sum((best - fixed) ** 2), candidate, best)

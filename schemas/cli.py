@@ -69,6 +69,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _lines(path: Path, manifest: Any) -> Iterator[str]:
+    """Yield the lines of `dataset info`."""
     from schemas.runtime.settings import flat
 
     unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; gaps read as NaN"
@@ -76,6 +77,7 @@ def _lines(path: Path, manifest: Any) -> Iterator[str]:
     yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
     yield f"origin     {_origin(manifest)}"
     yield f"digest     {manifest.root_digest}"
+    yield f"formula    {' '.join(manifest.task.formula.split())}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
         yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_about(field)}"
@@ -98,6 +100,7 @@ def _origin(manifest: Any) -> str:
 
 
 def _report(manifest: Any) -> dict[str, Any]:
+    """Return the content of `dataset info --json`."""
     keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
     named = {"task": manifest.task.name, "schema_version": manifest.task.version}
     classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}
@@ -122,7 +125,10 @@ def _verify(args: argparse.Namespace) -> int:
     if args.recompute and not found:
         found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
         said += f"; {count:,} simulated again, equal to the last bit"
-        mend = "not damaged, but its recipe gives other samples here: compare the versions in `dataset info --json`"
+        mend = (
+            "the data are undamaged, but this installation simulates different samples from the same recipe: "
+            "compare the versions in `dataset info --json`"
+        )
     return _verdict(args.path, found, said, mend)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from schemas.task import Task
 
-LEAF = 32  # bytes
+LEAF = 32  # bytes of a leaf digest
 
 
 def canonical(data: object) -> bytes:

@@ -25,7 +25,7 @@ class Grid:
 
     dims: tuple[str, ...]
     sampling: tuple[str, ...] = ()  # parameters with the pixel width: one for square pixels, or one per dimension
-    of: tuple[str, ...] = ()  # the dimensions of the grid that this one is related to; empty: it stands alone
+    of: tuple[str, ...] = ()  # the dimensions of the grid to which this one is related; empty: none
     how: Relation = "same"
 
     @model_validator(mode="after")
@@ -82,7 +82,7 @@ def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, 
 
     Args:
         grids: the grids of a task.
-        relations: the relations that count as a link.
+        relations: the relations that link two grids.
 
     Returns:
         By dimension, the name of the dimension that represents its group.

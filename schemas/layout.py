@@ -10,11 +10,11 @@ from schemas.manifest import Layout
 from schemas.store import is_simulated
 from schemas.task import Field, Task
 
-OBJECT = 32 << 20  # bytes
-CHUNK = 1 << 20  # bytes
+OBJECT = 32 << 20  # maximum number of bytes of an object
+CHUNK = 1 << 20  # approximate number of bytes of a chunk
 SECONDS = 60.0
-BLOCK = 65_536  # samples in an object of a parameter, at most
-COLUMN = 128 << 20  # bytes of an object of a parameter, at most
+BLOCK = 65_536  # maximum number of samples in an object of a parameter
+COLUMN = 128 << 20  # maximum number of bytes of an object of a parameter
 
 
 def choose(task: Task, sizes: Mapping[str, int], seconds: float, shard: int | None = None) -> Layout:

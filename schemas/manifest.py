@@ -11,7 +11,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import inside, is_folder, read, sha256
 from schemas.task import SAMPLE, SPLITS, Task
 
-FORMAT = 2  # of the manifest and of the store's layout; format 1 had other names for grids and ambiguities
+FORMAT = 2  # format of the manifest and of the layout; format 1 had other names for grids and ambiguities
 
 
 class Layout(BaseModel):
@@ -22,7 +22,7 @@ class Layout(BaseModel):
     # samples in an object of a simulated array; older versions wrote it as `unit`
     shard: int = Field(ge=1, le=10**7, validation_alias=AliasChoices("shard", "unit"))
     block: int = Field(ge=1, le=10**7)  # samples in an object of a parameter
-    chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # by simulated array, shape of the smallest read
+    chunks: dict[str, tuple[Annotated[int, Field(ge=1)], ...]]  # shape of a chunk by simulated array
 
 
 class Statistics(BaseModel):

@@ -17,7 +17,7 @@ from schemas.target_kinds import probability
 from schemas.task import SAMPLE, SPLITS, Task
 from schemas.task import Field as ArrayField
 
-FORMAT = 2  # of the metadata and the layout; readers refuse newer formats
+FORMAT = 2  # format of the metadata and the layout; readers refuse newer formats
 
 type Count = Annotated[int, Field(ge=0)]
 type Length = Annotated[int, Field(ge=1)]
@@ -74,7 +74,7 @@ class Predictions(BaseModel):
     split_digest: str
     samples: Length
     shard: Length = Field(validation_alias=AliasChoices("shard", "unit"))  # samples in an object; formerly `unit`
-    chunks: dict[str, tuple[Length, ...]]  # by target, shape of the smallest piece that can be read
+    chunks: dict[str, tuple[Length, ...]]  # shape of a chunk by target
     tiles: dict[str, Length]  # pixels of a tile along each dimension that was cut; empty: whole images
     overlap: float  # overlap of neighbouring tiles, relative to their length
     probabilities: bool = False  # True: the probability of each class is stored, too
@@ -82,7 +82,7 @@ class Predictions(BaseModel):
     history: list[dict[str, float | int | str | None]]  # learning curves of the training
     hardware: str
     packages: dict[str, str]
-    seconds_per_sample: float | None = None  # time of the inversion alone, without the first (compiling) batch
+    seconds_per_sample: float | None = None  # time of only the inversion, without the first (compiling) batch
     status: Literal["incomplete", "complete"] = "incomplete"
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ class Predictions(BaseModel):
 
     @property
     def seen(self) -> str:
-        """Reason why the scores are not those of unseen samples; empty if they are."""
+        """Reason why scores of these samples are not an independent test; empty if they are."""
         if self.tuning and self.tuning.split == self.split:
             return f"{self.name} was tuned on samples of {self.split}"
         known = {self.dataset_digest, self.family} - {""}

@@ -19,7 +19,7 @@ from schemas.task import Field, Task
 type Values = dict[str, np.ndarray]
 
 PNG = b"\x89PNG\r\n\x1a\n"
-IMAGES = 5  # images shown per field and sample, at most
+IMAGES = 5  # maximum number of images shown per field and sample
 
 
 def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
@@ -29,7 +29,7 @@ def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
         path: the dataset.
         split: name of the split.
         out: the file; it must end in .png.
-        count: number of samples to draw, at most.
+        count: maximum number of samples to draw.
 
     Returns:
         The number of samples drawn.
@@ -51,7 +51,7 @@ def draw(path: Path, split: str, count: int) -> tuple[Figure, int]:
     Args:
         path: a dataset, also an incomplete one.
         split: one of its splits.
-        count: number of rows, at most.
+        count: maximum number of rows.
 
     Returns:
         The figure, and the number of samples in it.
@@ -115,6 +115,7 @@ def _picks(values: np.ndarray) -> list[int]:
 
 
 def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:
+    """Draw one image of a field for all samples, with a colour bar and a histogram below."""
     images = _images(values[field.name])
     shown = images[:, index]  # each channel has its own grey scale, since channels may hold different quantities
     low, high = (-0.5, len(field.classes) - 0.5) if field.classes else np.percentile(shown, [0.1, 99.9])

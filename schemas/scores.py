@@ -1,6 +1,6 @@
 """Scores of predictions against the truth: one number per sample and metric, in float64.
 
-The window of a task multiplies its stored targets. Pixels where it is 0 never count; all other pixels count alike.
+The window of a task multiplies its stored targets. Pixels where it is 0 are left out; all others have equal weight.
 
 Fourier ring correlation: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250; with an exact image: Rosenthal and
 Henderson, J. Mol. Biol. 333 (2003) 721. Structural similarity: Wang et al., IEEE Trans. Image Process. 13 (2004) 600.
@@ -20,12 +20,12 @@ from schemas.target_kinds import OF_CLASSES, OF_NUMBERS, SCORERS, Kind, Score, k
 from schemas.task import Field, Task
 
 type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # by metric; frequency and ring correlation
+type Rows = tuple[dict[str, Real], tuple[Real, Real]]  # scores by metric; frequency and ring correlation
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}  # pixels
-SSIM_RADIUS = 5  # pixels: the kernel has 11 along each axis
-RESOLVED = 1 / 2  # threshold of the correlation with an exact image; it corresponds to 1/7 between two noisy halves
-NEGLECTED = 1e-3  # part of the sum over offsets that `independent_counts` leaves out
+SSIM_RADIUS = 5  # radius [pixel] of the kernel, which has 11 pixels along each axis
+RESOLVED = 1 / 2  # threshold of the correlation with an exact image; equivalent to 1/7 between two half data sets
+NEGLECTED = 1e-3  # share of the sum over offsets that `independent_counts` leaves out
 ROUNDING = 1e-24  # part of an image's power that rounding in float64 leaves in empty rings
 
 
@@ -74,7 +74,7 @@ def score(
         window: (*spatial); None stands for 1.
 
     Returns:
-        By key, scores (sample,). Keys of the task's first target are bare (`nrms`), others are `<field>.<metric>`.
+        By key, scores (sample,). Keys of the task's first target are `<metric>`, those of others `<field>.<metric>`.
     """
     return score_and_correlation(task, prediction, truth, window)[0]
 
@@ -125,7 +125,7 @@ def _nearest(values: Real, truth: Real, period: float) -> Real:
 def _of_other_kinds(
     task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, Real]:
-    """Score targets of which not all are images. Images among them are scored singly, without ambiguities."""
+    """Score targets if not all of them are images. Images among them are scored one by one, without ambiguities."""
     found: dict[str, Real] = {}
     for field in fields:
         name = field.name
@@ -201,8 +201,8 @@ def summary(
 ) -> dict[str, dict[str, float | int | str | None]]:
     """Summarise scores over all samples, ready for JSON.
 
-    Only finite values count. Sums are exact (`math.fsum`), so the result does not depend on the order or the batches of
-    the samples.
+    Only finite values are used. Sums are exact (`math.fsum`), so the result does not depend on the order or the batches
+    of the samples.
 
     Args:
         task: the task.

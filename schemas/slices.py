@@ -1,4 +1,4 @@
-"""Conversion between samples with slices and slices as samples of their own.
+"""Conversion between samples with slices and slices as separate samples.
 
 The first are arrays of a task with `Task.slices`; the second are arrays of `Task.sliced`, with one row per (sample,
 slice).
@@ -58,6 +58,7 @@ def fold(
 
 
 def _folded(task: Task, field: Field, known: Mapping[str, int], values: np.ndarray, samples: int) -> np.ndarray:
+    """Return one array with one row per (sample, slice)."""
     dims = [dim for dim in field.dims if dim != SAMPLE]
     if not field.per_sample:
         if not set(task.slices) & set(dims):

@@ -76,6 +76,7 @@ def describe(
 
 
 def _array(manifest: Manifest, split: str, field: Field) -> Array:
+    """Return shape, chunks and shards of a field's array in a split."""
     shape = field.shape({**manifest.sizes, "byte": digest.LEAF})
     if not field.per_sample:
         return Array(field, shape, shape)
@@ -135,14 +136,14 @@ def consolidate(store: MemoryStore, groups: Iterable[str]) -> None:
 
 
 def is_simulated(field: Field) -> bool:
-    """Return True if a field has a value per sample that only the simulation gives; it is then stored in shards."""
+    """Return True if a field holds simulated values of each sample; it is then stored in shards."""
     return field.per_sample and field.role not in ("parameter", "digest")
 
 
 def encode(described: bytes, start: int, values: np.ndarray) -> dict[str, bytes]:
     """Return the objects, by key, that hold rows start:start+len(values) of an array.
 
-    The rows must fill whole objects. The bytes depend on the values and the versions of the codecs alone.
+    The rows must fill whole objects. The bytes depend only on the values and the versions of the codecs.
 
     Args:
         described: zarr.json of the array.
@@ -235,12 +236,12 @@ def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict
 
 
 def shard_ranges(n: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yield the first sample and the end of each run of `length` samples that together cover n samples.
+    """Yield the first sample and the end of consecutive parts of `length` samples that cover n samples.
 
-    The last run may be shorter.
+    The last part may be shorter.
 
     Args:
         n: number of samples.
-        length: samples in a run.
+        length: samples in a part.
     """
     return ((start, min(start + length, n)) for start in range(0, n, length))

@@ -109,7 +109,7 @@ def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.nda
 
 
 def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
-    """Return, for each class that counts, how many values were predicted as it, belong to it, and do both.
+    """Return, for each class that is not ignored, how many values were predicted as it, belong to it, and do both.
 
     Args:
         field: the target.
@@ -120,6 +120,7 @@ def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
 
 
 def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the scores of one sample; NaN if no class is present or predicted."""
     counts = confusion(field, prediction, truth)
     there = [(a, b, both) for a, b, both in areas(field, counts) if a + b]
     if not there:
@@ -131,7 +132,7 @@ def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict
 
 
 def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """Score predicted numbers by all `OF_NUMBERS`. If the field has a period, the smallest difference counts.
+    """Score predicted numbers by all `OF_NUMBERS`. If the field has a period, the smallest difference is used.
 
     Args:
         field: the target.

@@ -77,7 +77,7 @@ class Field:
 
     @property
     def counted(self) -> tuple[int, ...]:
-        """Indices of the classes that losses and scores count: all but `ignore`."""
+        """Indices of the classes that losses and scores use: all but `ignore`."""
         return tuple(i for i, name in enumerate(self.classes) if name != IGNORE)
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ class Task:
     ambiguities: Ambiguities = Ambiguities()
     grids: tuple[Grid, ...] = ()
     slices: tuple[str, ...] = ()  # dimensions along which networks and scores handle each index as a separate sample
-    window: str | None = None  # the constant field that multiplies the targets; scores count pixels where it is not 0
+    window: str | None = None  # the constant field that multiplies the targets; scores use pixels where it is not 0
 
     @model_validator(mode="before")
     @classmethod
@@ -164,7 +164,7 @@ class Task:
         """Group the spatial dimensions that are linked by certain relations.
 
         Args:
-            relations: the relations that count as a link.
+            relations: the relations that link two grids.
 
         Returns:
             By spatial dimension, the name of the dimension that represents its group.
@@ -173,7 +173,7 @@ class Task:
 
     @property
     def sliced(self) -> "Task":
-        """The task in which each slice of a sample is a sample of its own."""
+        """The task in which each slice of a sample is a separate sample."""
         return replace(self, fields=tuple(map(self._sliced, self.fields)), slices=())
 
     def _sliced(self, field: Field) -> Field:
@@ -252,7 +252,7 @@ class Import:
     beam: str | None = None  # the input that is stored relative to the incident beam
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
     distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
-    # By parameter, the usual range of its largest absolute value; the import warns outside of it.
+    # Usual range of the maximum absolute value of each parameter, by name; the import warns outside of it.
     usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     raster: Raster | None = None  # given if a file may hold a whole raster of patterns
     # A function that computes missing arrays. It gets all arrays by field and the metadata of the files given with
@@ -292,6 +292,7 @@ def find_import(task: str) -> Import:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"TASK": Task})
     yield from plugins.mistyped_objects(module, {"IMPORT": Import})
     task: Task = module.TASK
@@ -315,6 +316,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _grid_mistakes(task: Task) -> Iterator[str]:
+    """Yield the mistakes in `grids` and `slices` of a task."""
     dims = {dim for field in task.fields for dim in field.dims} - {SAMPLE}
     placed = [dim for grid in task.grids for dim in grid.dims]
     for grid in task.grids:
@@ -335,6 +337,7 @@ def _grid_mistakes(task: Task) -> Iterator[str]:
 
 
 def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
+    """Yield the references in IMPORT that do not fit the task."""
     raster = (found.raster.position, found.raster.scan) if found.raster else ()
     named: Mapping[tuple[str, Role], tuple[str, ...]] = {
         ("needs", "parameter"): found.needs,
@@ -398,6 +401,7 @@ def problems(
 
 
 def _array_problems(field: Field, sizes: Mapping[str, int], array: np.ndarray) -> list[str]:
+    """Return the problems of one array: shape, dtype, labels, values that are not finite."""
     found = []
     shape = array.shape[1:] if field.per_sample else array.shape
     if shape != field.shape(sizes):

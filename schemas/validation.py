@@ -39,6 +39,7 @@ def validate(path: Path) -> list[str]:
 
 
 def _task_problems(manifest: Manifest) -> list[str]:
+    """Return the differences between the stored fields and the task of this version."""
     task = manifest.task
     if task.name not in task_names():
         return [f"task {task.name}: this version has no such task"]
@@ -50,6 +51,7 @@ def _task_problems(manifest: Manifest) -> list[str]:
 
 
 def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:
+    """Yield the problems of the arrays of a split, and of their values."""
     try:
         group = open_split(path, split)
     except Exception as error:
@@ -71,6 +73,7 @@ def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]
 
 
 def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: str) -> Iterator[str]:
+    """Yield the problems of the metadata of one array."""
     try:
         array = group[field.name]
     except Exception as error:
@@ -165,6 +168,7 @@ def _essence(described: Any) -> Any:
 
 
 def _checked_shards(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
+    """Yield start and stop of each shard, its computed digests, and a problem (empty if there is none)."""
     for start, stop in shard_ranges(manifest.samples[split], manifest.layout.shard):
         rows = slice(start, stop)
         computed = b""

@@ -17,7 +17,7 @@ import numpy as np
 
 from physics.arrays import Array
 
-EVEN = 1e-6  # smaller parts of a pixel, or of q, are rounding, and must not decide
+EVEN = 1e-6  # smaller parts of a pixel, or of q, are rounding errors and must not decide
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Aligned:
 
     modulus: Array  # (sample, *spatial)
     phase: Array  # (sample, *spatial) [rad], with whole turns added so that the error lies in [-pi, pi)
-    beside: Array  # (sample, *spatial) [rad]: the same before whole turns are added
+    beside: Array  # (sample, *spatial) [rad]: the phase before whole turns are added
     twin: Array  # (sample,): True where the twin is nearer
 
 
@@ -35,7 +35,7 @@ def align_wave(
 ) -> Aligned:
     """Align a predicted wave so that it is as near as possible to the exact one.
 
-    Where the modulus is 0, the phase is undefined and stays as it is.
+    Where the modulus is 0, the phase is undefined and is not changed.
 
     Args:
         modulus: predicted modulus (sample, *spatial).
@@ -158,6 +158,7 @@ def canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
 
 def _canonical(modulus: Array, phase: Array) -> tuple[Array, Array]:
+    """Return the canonical form of one sample."""
     if not modulus.any():
         return modulus, np.zeros_like(phase)
     phase = phase.astype(float)
@@ -180,7 +181,7 @@ def _step(modulus: Array, axis: int) -> int:
 
 
 def _leaning(modulus: Array, wave: Array) -> float:
-    """Return q of `canonical`; 0 if it vanishes but for rounding."""
+    """Return q of `canonical`; 0 if it is 0 except for rounding errors."""
     y, x = (np.arange(n, dtype=float) for n in modulus.shape)
     total = modulus.sum()
     dy, dx = (y - (modulus.sum(axis=1) * y).sum() / total)[:, None], x - (modulus.sum(axis=0) * x).sum() / total

@@ -191,7 +191,9 @@ def test_a_kept_checkpoint_is_a_model(data: Path, train: Command, infer: Command
     refused(infer("--model", "r", "--checkpoint", 6, *use, "--out", "5.zarr"), "checkpoints/6: damaged")
     assert train("--data", data, *SMALL, "--seed", 1, "--out", "s")[0] == 0
     shutil.copytree("s/best", "r/other")
-    refused(infer("--model", "r/other", "--checkpoint", 9, *use, "--out", "5.zarr"), "of another run than the model")
+    refused(
+        infer("--model", "r/other", "--checkpoint", 9, *use, "--out", "5.zarr"), "belongs to another run than the model"
+    )
     _harm(_biggest("9"), "truncate")
     refused(infer("--model", "r", "--checkpoint", 9, *use, "--out", "5.zarr"), "checkpoints/9: damaged")
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -15,6 +16,7 @@ import drybeam
 import generators.command
 import inference.command
 import training.command
+from generators.engine import executors
 from tests.conftest import Command
 
 SCRIPT = """
@@ -44,7 +46,7 @@ def test_a_script_of_twenty_lines_goes_from_generate_to_a_figure() -> None:
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['TIE', 'run'] 8"
-    assert done.stdout.count("samples complete") == 2, "a worker ran the script, too"
+    assert done.stdout.count("samples complete") == 3, "a worker ran the script, too"
     assert Path("figure.png").read_bytes().startswith(b"\x89PNG")
     assert len(SCRIPT.strip().splitlines()) <= 20
 
@@ -116,7 +118,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: drybeam.preview("nowhere.zarr"), "no dataset here"),
     (lambda: drybeam.train("nowhere.zarr"), "no dataset here"),
     (lambda: drybeam.infer("nowhere.zarr", method="tie"), "no dataset here"),
-    (lambda: drybeam.infer("nowhere.zarr"), "give one of --model RUN"),
+    (lambda: drybeam.infer("nowhere.zarr"), "give either --model RUN"),
     (lambda: drybeam.evaluate("nowhere.zarr"), "--predictions is missing"),
     (lambda: drybeam.load_model("nowhere"), "no model here"),
 ]
@@ -136,3 +138,61 @@ def test_a_model_says_what_it_cannot_read(toy: drybeam.Dataset) -> None:
         model({name: values for name, values in arrays.items() if name != first})
     with pytest.raises(drybeam.UserError, match="it must be"):
         model(arrays | {first: arrays[first][..., None]})
+
+
+def test_a_model_heeds_the_names_of_dimensions(toy: drybeam.Dataset) -> None:
+    model = drybeam.train(toy, model={"name": "mlp", "hidden": "8"}, epochs=1, batch_size=8, out="run").model
+    test = toy.open()["test"].to_dataset().load()
+    for name, values in model(test.transpose(..., "sample")).items():
+        np.testing.assert_array_equal(values, model(test)[name])
+    with pytest.raises(drybeam.UserError, match="has the dimensions"):
+        model(test.rename({"x": "u"}))
+
+
+VALUES: list[tuple[Any, str]] = [
+    ({"n": True}, "--n"),
+    ({"n": "x"}, "--n"),
+    ({"workers": -1}, "--workers"),
+    ({"shard_samples": 0}, "--shard-samples"),
+    ({"overwrite": "no"}, "--overwrite"),
+    ({"out": "s3://bucket/toy.zarr"}, "s3://bucket/toy.zarr"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), VALUES, ids=[said for _, said in VALUES])
+def test_values_are_checked_as_on_the_command_line(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(drybeam.UserError, match=said):
+        drybeam.generate("toy", **({"n": 4} | options))
+
+
+def test_numpy_values_and_mappings_are_settings(toy: drybeam.Dataset) -> None:
+    small: dict[str, Any] = {
+        "epochs": np.int64(1),
+        "batch_size": 8,
+        "model": {"name": "mlp", "hidden": [8]},
+        "samples": (0, 20),
+    }
+    rate: Any = np.float32(1e-3)
+    first = drybeam.train(toy, **small, optimizer={"name": "sgd"}, learning_rate=rate, out="run")
+    again = drybeam.train(toy, **small, optimizer="sgd", learning_rate=0.001, out="run")
+    assert first.history == again.history
+
+
+def test_results_stay_where_they_are_and_the_process_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, main = dict(os.environ), sys.modules["__main__"]
+    first, second = (drybeam.generate("toy", 20, out=f"{name}.zarr", scheduler="synchronous") for name in "ab")
+    assert (dict(os.environ), sys.modules["__main__"]) == (before, main)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert first.digest == second.digest
+
+
+def test_the_main_module_comes_back_after_the_last_thread() -> None:
+    main = sys.modules["__main__"]
+    first, second = executors._without_main(), executors._without_main()
+    with first:
+        second.__enter__()
+        assert sys.modules["__main__"] is not main
+    assert sys.modules["__main__"] is not main
+    second.__exit__(None, None, None)
+    assert sys.modules["__main__"] is main

@@ -193,7 +193,7 @@ MISTAKES = [
     ("toy_scan", "unet", ("--input", "sinogram"), "inputs on the grid of the targets: back"),
     ("toy_labels", "unet", ("loss.relative=1",), "target mask has classes, which loss.relative cannot compare"),
     ("toy_labels", "unet", ("loss.classes=1,2",), "loss.classes has 2 weights, mask 3 classes"),
-    ("toy_labels", "unet", ("loss.classes=0,0,1",), "one of the classes that count must be above 0"),
+    ("toy_labels", "unet", ("loss.classes=0,0,1",), "at least one class that is not ignored must be above 0"),
     ("toy_labels", "unet", ("best=nrms",), "best = nrms: must be one of loss, iou"),
     ("toy_labels", "unet", ("--target", "radius"), "keeps the grid of its input"),
     ("toy_labels", "mlp", ("--target", "image"), "--target image: unknown to toy_labels; there are: radius"),

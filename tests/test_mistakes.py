@@ -348,7 +348,7 @@ MODEL = [
     (
         "    width:",
         '    name: str = Field("a", **setting("b"))\n    width:',
-        "without a setting of its own called name",
+        "without a setting called name",
     ),
     ("32, ge=1, le=4096, ", "", "Config.width: must be Field(default, **setting(meaning, unit))"),
 ]

@@ -112,5 +112,5 @@ def test_arrays_of_slices_are_stacked_where_their_fields_have_them() -> None:
     np.testing.assert_array_equal(found["clean"][1, 3, :, 7], range(4))
     np.testing.assert_array_equal(found["ideal"][1, :, 2], range(4))
     thinner = Sliced(task, lambda recipe, block, index: {"clean": np.zeros((2, 11, 12 - index[0]))})
-    with pytest.raises(UserError, match=r"simulate_slice returned clean \(2, 11, 11\) for slice \(1,\)"):
+    with pytest.raises(UserError, match=r"simulate_slice returned clean of shape \(2, 11, 11\) for slice \(1,\)"):
         thinner(recipe, [])

@@ -120,7 +120,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "scalars": (("--set", "scalars="), ("scalars = : this model has height",)),
     "normalisation": (("--set", "normalisation=none"), ("normalisation = none: this model has standard",)),
     "input": (("--input", "picture"), ("input = picture: this model has line",)),
-    "forgetful": (("--optimizer", "adagrad_da"), ("adagrad_da: forgets where it starts",)),
+    "forgetful": (("--optimizer", "adagrad_da"), ("adagrad_da: its first step ignores the start",)),
     "no such run": (("--from", "second"), ("--from second: no model here",)),
     "itself": (("--out", "first"), ("--from first: lies in first", "another --out")),
     "still": (("--optimizer", "ftrl", "--learning-rate", 0), ("learning_rate = 0: must be more than 0 for ftrl",)),

@@ -130,7 +130,7 @@ def test_a_process_that_cannot_read_its_data_stops_all(toy: Args, learnable: Pat
     for data, why in (("nowhere.zarr", "no dataset here"), ("damaged.zarr", "cannot be read")):
         told = together((*toy, "--out", "r"), ((), ("--data", data)))
         assert [code for code, _ in told] == [2, 2], told
-        assert "another process was refused" in told[0][1]
+        assert "another process reported an error" in told[0][1]
         assert why in told[1][1]
         assert not Path("r", "run.json").exists()
 

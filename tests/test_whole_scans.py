@@ -179,7 +179,7 @@ def test_figures_hold_all_methods(found: Evaluation) -> None:
             "idpc",
             "exact",
             "half-bit threshold",
-            "1/2 (1/7 between halves)",
+            "threshold 1/2 (equivalent to 1/7 between two half data sets)",
         }
     assert shown is not None
     assert len([axis for axis in shown.axes if axis.images]) == 3 * 3

@@ -12,7 +12,7 @@ from training.export.predictor import Predictor
 
 
 class _Listener:
-    """Stands in place of a layer, calls it, and keeps its output."""
+    """Replacement for a layer that calls the layer and keeps its output."""
 
     def __init__(self, name: str, layer: Any, heard: dict[str, Any]) -> None:
         self.name, self.layer, self.heard = name, layer, heard

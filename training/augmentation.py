@@ -1,4 +1,4 @@
-"""Augmentation: symmetries of the task, drawn anew for every sample and step, on the device.
+"""Augmentation: symmetries of the task, drawn for every sample and step, on the device.
 
 `flip_<dimension>` reverses an axis. `transpose` exchanges the last two spatial axes (square grids only). A `Symmetry`
 maps all fields by a function of the task. Each symmetry is applied to a sample with probability one half, to all fields

@@ -3,9 +3,9 @@
     encoder:  x -> [conv relu conv relu, max 2x2] for each number of filters
     decoder:  x -> [conv relu conv relu, enlarge 2x2] for each number of filters -> conv
 
-Convolutions see zeros beyond the borders. Kernels start as Glorot's uniform, biases at zero. The last layer of a
-decoder is linear, in float32. Cherukara et al., Sci. Rep. 8, 16520 (2018); Cherukara et al., Appl. Phys. Lett. 117,
-044103 (2020).
+Convolutions pad images with zeros. Kernels are initialised by Glorot's uniform distribution, biases with zeros. The
+last layer of a decoder is linear, in float32. Cherukara et al., Sci. Rep. 8, 16520 (2018); Cherukara et
+al., Appl. Phys. Lett. 117, 044103 (2020).
 """
 
 from collections.abc import Callable, Mapping

@@ -29,7 +29,7 @@ from training.devices import everywhere, own_rows, split
 from training.sample_order import Order
 
 WEIGHT = "weight"
-AHEAD = 2  # number of batches that wait on the device
+AHEAD = 2  # number of batches that are put on the device in advance
 READERS = 4  # number of threads that read and decode
 
 type Batch = dict[str, Array]
@@ -54,7 +54,7 @@ class Split:
     constants: tuple[str, ...]  # fields without a sample axis
     task: Task
     slices: int = 1  # rows per sample
-    crop: Crop | None = None  # how rows are cut into parts; None: they are not
+    crop: Crop | None = None  # plan for cutting rows into parts; None: rows are not cut
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
         """Read some rows, which must be those of whole samples.
@@ -94,7 +94,7 @@ class Split:
 
 
 class Resident:
-    """A split that lies as a whole in the memory of every device."""
+    """A split that is held as a whole in the memory of every device."""
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
@@ -116,7 +116,7 @@ class Resident:
 
 
 def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
-    """Read all samples in blocks: blocks are read in parallel, and a message about damage can name the samples."""
+    """Read all samples in blocks, so that they are read in parallel and a message about damage can name samples."""
     rows = [rows_of(data, order, block) for block in order.everything]
     with ThreadPoolExecutor(READERS) as readers:
         pieces = list(readers.map(data.read, rows))
@@ -188,6 +188,7 @@ class Stream:
             worker.join()
 
     def _fill(self, ready: "queue.Queue[Batch | BaseException | None]", over: threading.Event, *steps: int) -> None:
+        """Put the batches of some steps into the queue, then None, or the error that stopped it."""
         put = partial(_put, ready, over)
         readers = ThreadPoolExecutor(READERS)
         try:
@@ -282,6 +283,7 @@ class _Blocks:
         return crop.part(crop.task[name], values, corner) if crop and crop.cuts(crop.task[name]) else values
 
     def _read_ahead(self, wanted: set[tuple[int, int]]) -> None:
+        """Begin to read blocks until those that are wanted and two windows of blocks are held."""
         while wanted - self._held.keys() or len(self._held) < 2 * self._order.window:
             needed = next(self._plan, None)
             if needed is None:

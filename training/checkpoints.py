@@ -31,7 +31,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every step; f
 
 
 class Place(BaseModel):
-    """The hardware and packages on which a run continued from a step on."""
+    """The hardware and packages with which a run continued from a step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,9 +48,9 @@ class Memory(BaseModel):
     best_step: int = 0
     best_loss: float | None = None
     worse: int = 0  # number of evaluations since the best one
-    history: list[dict[str, float | int]] = []  # one row per evaluation
+    history: list[dict[str, float | int]] = []  # scores, one row per evaluation
     seconds: float = 0.0  # time spent in learning, with compilation, without evaluations
-    places: list[Place] = []  # grows when the run is resumed on other hardware, or with other versions
+    places: list[Place] = []  # one entry each time the run continues on other hardware, or with other versions
 
 
 class Checkpoints:
@@ -143,6 +143,7 @@ class Checkpoints:
             return None
 
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
+        """Read a checkpoint and compare its checksums."""
         known = self._manager.restore(step, args=ocp.args.Composite(known=ocp.args.JsonRestore()))["known"]
         if known.get("seal") != _seal(known):
             raise ValueError("not what was written")
@@ -185,7 +186,7 @@ class Checkpoints:
     def _resumable(self) -> Iterator[None]:
         """Raise Interrupted for anything that orbax raises when it cannot write.
 
-        The failure may be that of the save before, because orbax writes in threads.
+        The failure may belong to the previous save, because orbax writes in threads.
         """
         try:
             yield
@@ -226,7 +227,7 @@ def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
     if not whole:
         raise UserError(f"{folder}/{step}: damaged; take another checkpoint of {', '.join(map(str, steps))}")
     if known["run"] != run:
-        raise UserError(f"{folder}/{step}: of another run than the model beside it; copy the whole run again")
+        raise UserError(f"{folder}/{step}: belongs to another run than the model beside it; copy the whole run again")
     return state, memory
 
 

@@ -66,7 +66,7 @@ class TrainedRun:
 
     out: Path  # the folder of the run
     memory: "Memory"  # stored with the last checkpoint: history, best step, seconds
-    first: bool  # whether this process reports; with several processes only the first one does
+    first: bool  # True in the first process, which alone prints the result
 
 
 def train(options: Options) -> TrainedRun:
@@ -80,7 +80,7 @@ def train(options: Options) -> TrainedRun:
 
     Raises:
         UserError: an option is missing, or does not suit the dataset or the run in the output folder.
-        Interrupted: the disk is full, or somebody asked the run to stop; the same call resumes.
+        Interrupted: the disk is full, or the run was asked to stop; the same call resumes.
     """
     if options.data is None:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")

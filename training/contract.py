@@ -29,7 +29,9 @@ BYS = ("field", "channel", "sample", "none")
 
 @dataclass(frozen=True)
 class Operator:
-    """The linear physics between image and measurement, for networks that apply it. Angles and the like are fields.
+    """The linear physics between image and measurement, for networks that apply it.
+
+    Its parameters, such as angles, are read from fields.
 
     The operator must not have negative weights: networks divide by the sums of its rows and columns, so `train` refuses
     an operator that has some.
@@ -98,10 +100,11 @@ class Derived:
     channels: Callable[..., Array]  # fields (sample, ...), constants without sample axis -> (sample, *spatial, channel)
     like: str  # the field whose mean and standard deviation normalise the channels; empty: see `by`
     about: str
-    local: bool = False  # a part of the channels depends on the same part of the fields alone, so images may be cut
+    local: bool = False  # a part of the channels depends only on the same part of the fields, so images may be cut
     sized: bool = False  # `channels` takes the lengths of all dimensions as a second argument
-    by: By = "none"  # without `like`: normalise by the moments of all channels together ("field") or of each
-    # ("channel"); "none": the channels are normalised already
+    # Without `like`: normalise by the moments of all channels together ("field") or of each ("channel"). "none": the
+    # channels are normalised already.
+    by: By = "none"
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Symmetry:
 
 @dataclass(frozen=True)
 class Like:
-    """Normalise a target by the moments of an input, also if these are taken anew in each sample."""
+    """Normalise a target by the moments of an input, also if these are computed for each sample."""
 
     field: str
 
@@ -145,15 +148,16 @@ class Learn:
     """All that training needs to know about a task."""
 
     inputs: Mapping[str, tuple[Channels, ...]]  # possible inputs of a network by name; the first is the default
-    grids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # spatial dimensions of those inputs that do not
-    # lie on the grid of the targets
-    heads: Mapping[str, Head] = field(default_factory=dict)  # by name; the first is the default
+    # Spatial dimensions of those inputs that do not lie on the grid of the targets.
+    grids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    heads: Mapping[str, Head] = field(default_factory=dict)  # possible heads by name; the first is the default
     scalars: tuple[str, ...] = ()  # parameters that a network may receive, each as a constant channel
     symmetries: tuple[str | Symmetry, ...] = ()  # symmetries of the physics: flip_<dimension>, transpose, or a function
-    losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; it replaces a general loss of the same name
+    losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; they replace general losses of that name
     operator: Operator | None = None
-    normalise: Mapping[str, By | Like] = field(default_factory=dict)  # by field: the moments of all values ("field",
-    # the default), of each channel, or of each sample (only inputs), "none", or those of an input (only targets)
+    # The moments that normalise each field, by its name: those of all values ("field", the default), of each "channel",
+    # of each "sample" (only inputs), "none", or those of an input (only targets).
+    normalise: Mapping[str, By | Like] = field(default_factory=dict)
     crop: int | None = None  # side of the parts that networks learn from if samples are larger and may be cut
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # settings by name
     version: str = "1.0"  # raise the first number when an input or a head changes its meaning under the same name
@@ -163,8 +167,9 @@ class Model(Protocol):
     """The interface of a model's file."""
 
     Config: type[Settings]  # settings of the network
-    FIT: Fit  # "kept": the output lies on the grid of the input; "enlarged": on that grid or one finer by a whole
-    # factor; "any": on any grid; "operator": the network applies the task's operator and is called with `fields`
+    # Relation of the output grid to the input grid. "kept": the same grid. "enlarged": the same grid, or one finer by a
+    # whole factor. "any": any grid. "operator": the network applies the task's operator and is called with `fields`.
+    FIT: Fit
     VERSION: str  # raise the first number when old weights no longer suit
     LOSSES: Mapping[str, str]  # optional: descriptions of further losses that the module returns, by name
 
@@ -236,9 +241,10 @@ def versions(task: str, model: str) -> dict[str, str]:
 
 
 def _model_mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a model."""
     yield from plugins.missing_objects(module, {"Config": type, "FIT": str, "VERSION": str})
     if not issubclass(module.Config, Settings) or "name" in module.Config.model_fields:
-        yield "Config: must be a schemas.runtime.settings.Settings, without a setting of its own called name (reserved)"
+        yield "Config: must be a schemas.runtime.settings.Settings, without a setting called name (reserved)"
     if module.FIT not in FITS:
         yield f"FIT = {module.FIT!r}: must be one of {', '.join(FITS)}"
     yield from undescribed_settings(module.Config)
@@ -249,6 +255,7 @@ def _model_mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
+    """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
     task = find_task(plugins.task_of(module))
@@ -296,6 +303,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
+    """Yield the mistakes in `normalise`, and in the normalisation of computed channels."""
     for name, by in learn.normalise.items():
         where = f"LEARN.normalise[{name!r}]"
         roles: tuple[Role, ...] = ("input",) if by == "sample" else ("input", "parameter", "target")

@@ -18,7 +18,7 @@ from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.features import Features
 
-DRAWN = 1  # word of the Philox counter that no other draw of a run uses
+DRAWN = 1  # word of the Philox counter that is reserved for corners
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Crop:
 
     @property
     def cut_task(self) -> Task:
-        """Task of parts. Constants that are cut get a sample axis, because each part holds another part of them."""
+        """Task of parts. Constants that are cut have a sample axis, because each part holds another part of them."""
         return replace(self.task, fields=tuple(map(self._cut, self.task.fields)))
 
     def _cut(self, field: Field) -> Field:

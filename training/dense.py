@@ -3,8 +3,8 @@
     y = W2 f(W1 [x, s] + b1) + b2,   W1 = [eye(inputs, hidden); c], W2 = eye(hidden, outputs), b1 = b2 = 0
 
 x are the values of the images, flattened channel by channel, so that the identity links the first channel to the
-output. s are the scalars that the network receives. Each is one more value of the input, and its row of W1 starts at
-the constant c (the published 'Specified Parameters Initialisation'). arXiv:1709.09940.
+output. s are the scalars that the network receives. Each is one more value of the input, and its row of W1 is
+initialised with the constant c (the published 'Specified Parameters Initialisation'). arXiv:1709.09940.
 """
 
 from collections.abc import Callable, Mapping

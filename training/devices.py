@@ -106,7 +106,7 @@ def all_processes_agree(says: bool) -> bool:
 
 
 def in_all_processes[T](work: Callable[[], T]) -> T:
-    """Do the same work in every process. If one is refused, all stop before they wait for one another.
+    """Do the same work in every process. If it fails in one process, all stop before they wait for one another.
 
     Args:
         work: a function that may raise UserError or Interrupted.
@@ -115,7 +115,7 @@ def in_all_processes[T](work: Callable[[], T]) -> T:
         The result of the work.
 
     Raises:
-        UserError: the work was refused in this process or in another one.
+        UserError: the work failed in this process or in another one.
         Interrupted: the work was interrupted in this process.
     """
     made, refused = None, None
@@ -124,7 +124,7 @@ def in_all_processes[T](work: Callable[[], T]) -> T:
     except (UserError, Interrupted) as error:
         refused = error
     if jax.distributed.is_initialized() and not all_processes_agree(refused is None) and refused is None:
-        raise UserError("another process was refused and prints the reason; this one stops too")
+        raise UserError("another process reported an error, see its output; this one stops too")
     if refused:
         raise refused
     return cast(T, made)
@@ -137,7 +137,7 @@ def in_first_process(work: Callable[[], object]) -> None:
         work: a function that may raise UserError.
 
     Raises:
-        UserError: the work was refused; raised in every process.
+        UserError: the work failed; raised in every process.
     """
     in_all_processes(lambda: work() if first() else None)
 
@@ -153,9 +153,9 @@ def own_rows(batch: int) -> slice:
 
 
 def fits(nbytes: int) -> bool:
-    """Return whether an array may lie in the memory of every device.
+    """Return whether an array fits into the memory of every device.
 
-    It may take half of the memory of a GPU, or a quarter of that of the host.
+    It may occupy half of the memory of a GPU, or a quarter of the memory of the host.
 
     Args:
         nbytes: bytes of the array.

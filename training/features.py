@@ -51,7 +51,7 @@ class Features:
     sizes: Mapping[str, int]
     head: str = ""  # empty: the output holds the normalised targets
     operator: Operator | None = None  # the task's operator, if the model applies it
-    parts: bool = False  # whether samples are parts of larger ones; parts may be nearly empty
+    parts: bool = False  # True: samples are parts of larger ones, which may be nearly empty
 
     @property
     def channels(self) -> tuple[Channels, ...]:
@@ -91,7 +91,7 @@ class Features:
 
     @property
     def derived(self) -> dict[str, Derived]:
-        """Computed channels that have moments of their own, by the name of these moments."""
+        """Computed channels that have their own moments, by the name of these moments."""
         parts = enumerate(self.learn.inputs[self.input])
         return {f"{self.input}[{i}]": p for i, p in parts if isinstance(p, Derived) and not p.like and p.by != "none"}
 
@@ -115,6 +115,7 @@ class Features:
         return jnp.concatenate([jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in parts], axis=-1)
 
     def _encode(self, part: Channels, fields: Arrays, own: Mapping[Derived, str]) -> Array:
+        """Return the normalised channels of one part of the input."""
         if isinstance(part, str):
             known, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
@@ -169,7 +170,7 @@ class Features:
         """
         if output.shape[-1] != self.output_shape[-1]:
             raise UserError(
-                f"the model gives {output.shape[-1]} channels, but the targets need {self.output_shape[-1]}"
+                f"the model outputs {output.shape[-1]} channels, but the targets need {self.output_shape[-1]}"
             )
         if self.head:
             made = self.learn.heads[self.head].targets(output.astype(jnp.float32))
@@ -377,7 +378,7 @@ def _described(field: Field) -> tuple[Any, ...]:
 
 
 def _numbers(field: Field) -> int:
-    """Return how many numbers a network gives for one value of a target."""
+    """Return how many numbers a network outputs for one value of a target."""
     return len(field.classes) or (2 if field.period else 1)
 
 

@@ -80,7 +80,7 @@ class BatchNorm(nnx.Module):
         Args:
             x: (sample, *spatial, channel).
             learning: whether to use the statistics of the batch and update the running averages.
-            weight: (sample,), 0 for samples that only fill up the batch; None: all samples count.
+            weight: (sample,), 0 for samples that only fill up the batch; None: 1 for all samples.
         """
         whole = x.astype(jnp.float32)
         mean, variance = self._learned(whole, weight) if learning else (self.mean[...], self.variance[...])
@@ -199,7 +199,7 @@ class Transposed(nnx.Module):
 
 
 class Depthwise(nnx.Module):
-    """Convolve each channel with a kernel of its own, 3 pixels along each axis, with zeros beyond the borders.
+    """Convolve each channel with its own kernel of 3 pixels along each axis, with zeros beyond the borders.
 
     It is computed as a sum of shifted images: grouped convolutions are slow on a CPU, and even more so backwards.
     """

@@ -76,7 +76,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 
     Raises:
         UserError: the run does not suit the folder, the devices, the memory or the data.
-        Interrupted: somebody asked the run to stop, or the disk is full; the same command resumes.
+        Interrupted: the run was asked to stop, or the disk is full; the same command resumes.
     """
     if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were started with different commands; only --process may differ")
@@ -131,6 +131,7 @@ def _sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
 
 
 def _build(run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None) -> Machinery:
+    """Return the parts of a run, with compiled steps."""
     recipe, features = run.recipe, run.features
     count = recipe.epochs * training.order.steps
     rule = optimizers.build(recipe, count)
@@ -149,6 +150,7 @@ def _build(run: Run, mesh: Mesh, network: Network, training: BatchSource, valida
 
 
 def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
+    """Return the batches of a split, from memory or from the store."""
     data, order, nbytes = samples_of(run, split, seed)
     if run.recipe.augment and seed is not None:
         refuse_changed(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
@@ -161,12 +163,12 @@ def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
 
 
 def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
-    """Return what a run reads of a split, and in which order.
+    """Return the fields that a run reads from a split, and the order of its rows.
 
     Args:
         run: the run.
         split: name of the split.
-        seed: seed of the order; None keeps the stored order.
+        seed: seed of the order; None: the stored order.
 
     Returns:
         The fields of the split, the order of its rows, and the number of bytes of a sample.
@@ -189,6 +191,7 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
 
 
 def _train(m: Machinery) -> Memory:
+    """Restore the last checkpoint, learn to the end, and make sure that the best model is written."""
     given = pretrained.arrays(m.run.start, m.network) if m.run.start else None
     fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh, given)
     state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
@@ -230,7 +233,7 @@ def _steps(
     """Learn until the end, and save on the way.
 
     Raises:
-        Interrupted: somebody asked the run to stop; a checkpoint was saved before.
+        Interrupted: the run was asked to stop; a checkpoint was saved before.
     """
     recipe, first = m.run.recipe, int(state["step"])
     watch, saved = Watch(f"{m.run.data}/train", m.training.order, m.rate), first
@@ -335,6 +338,7 @@ def _export(m: Machinery, state: steps.State, memory: Memory) -> None:
 
 
 def _card(m: Machinery, memory: Memory) -> ModelCard:
+    """Return the card of the best model."""
     run, step = m.run, memory.best_step
     row = next(row for row in memory.history if row["step"] == step)
     return ModelCard(
@@ -364,7 +368,7 @@ def _card(m: Machinery, memory: Memory) -> ModelCard:
 def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
     """Make sure that `best` holds the model of the best step with the whole history.
 
-    A kill between two writes may have left it behind.
+    It may hold an older model if the process was killed between two writes.
     """
     if _exported(m, memory):
         return

@@ -1,7 +1,7 @@
 """The terms of the loss and the scores, for each sample. A term compares one target of a batch where `inside` is true.
 
 Targets are (sample, ...). `scale` is the standard deviation of a target over the training data; it makes terms of order
-1. For classes, the prediction holds logits (sample, ..., class), and pixels labelled `ignore` do not count. Values with
+1. For classes, the prediction holds logits (sample, ..., class), and pixels labelled `ignore` are left out. Values with
 a period differ by at most half of it. A task's own losses (`LEARN.losses`) see all targets at once.
 """
 
@@ -22,12 +22,12 @@ from training.contract import Array, Arrays
 from training.features import Features, spread
 from training.recipe import Loss
 
-type Term = Callable[[Compared], Array]  # -> (sample,)
+type Term = Callable[[Compared], Array]  # function from one compared target to values (sample,)
 
 HIGHER = ("iou",)  # scores that are better when they are higher
 SURE = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
-NEVER = -1e9  # logit of a class that does not count
-TINY = 1e-3  # relative to the scale; keeps the relative error of an empty sample finite
+NEVER = -1e9  # logit of an ignored class
+TINY = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Compared:
     field: Field
     prediction: Array
     truth: Array
-    inside: Array  # 1 or 0, broadcasts with a batch of the target
-    scale: Any  # a number, or an array that broadcasts with a batch of the target
+    inside: Array  # 1 inside the window, else 0; broadcasts with a batch of the target
+    scale: Any  # standard deviation: a number, or an array that broadcasts with a batch of the target
     weights: tuple[float, ...] = ()  # weights of classes; empty: all 1
-    part: bool = False  # whether samples are parts of larger ones
+    part: bool = False  # True: samples are parts of larger ones
 
     @property
     def error(self) -> Array:
@@ -54,14 +54,14 @@ class Compared:
 
     @property
     def counted(self) -> Array:
-        """One-hot classes (sample, ..., class), times the weight of the class; 0 where nothing counts."""
+        """One-hot classes (sample, ..., class), times the weight of the class; 0 where pixels are left out."""
         known = np.array(self.weights or [1.0] * len(self.field.classes), np.float32)
         known[[i for i in range(len(known)) if i not in self.field.counted]] = 0
         return jax.nn.one_hot(self.truth, len(known)) * known * jnp.asarray(self.inside)[..., None]
 
     @property
     def logarithms(self) -> Array:
-        """Logarithms of the probabilities of the classes that count, (sample, ..., class)."""
+        """Logarithms of the probabilities of the classes that are not ignored, (sample, ..., class)."""
         counted = np.isin(np.arange(len(self.field.classes)), self.field.counted)
         return jax.nn.log_softmax(jnp.where(counted, self.prediction, NEVER), axis=-1)
 
@@ -83,8 +83,8 @@ def difference(field: Field, prediction: Array, truth: Array) -> Array:
 def _relative(c: Compared) -> Array:
     """sqrt(sum error^2 / sum truth^2), with (TINY scale)^2 per pixel added to each sum.
 
-    For parts of samples, scale^2 is added to the second sum instead: a part may be nearly empty, and must not count
-    more than others.
+    For parts of samples, scale^2 is added to the second sum instead: a part may be nearly empty, and must not have a
+    larger weight than others.
     """
     inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
     floor = inside * (TINY * c.typical) ** 2

@@ -1,4 +1,4 @@
-"""The report of a run. `metrics.jsonl` holds one line per log step and per evaluation; all else is made from it.
+"""The report of a run. `metrics.jsonl` holds one line per log step and per evaluation; other files are made from it.
 
 `metrics.csv` and `curves.png` are written when the run stops. `tensorboard/` is written anew when the run starts, and
 then follows it.
@@ -32,7 +32,7 @@ class Journal:
         rows = [row for row in read(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
-        for events in entries(folder / "tensorboard"):  # their last record may be torn by a kill
+        for events in entries(folder / "tensorboard"):  # a killed process may have left their last record incomplete
             remove(events)
         self._board = Board(folder / "tensorboard")
         for row in rows:
@@ -61,8 +61,8 @@ class Journal:
 class Board:
     """Scalars for TensorBoard in a folder, as TensorFlow's records: length and data, each with a checksum.
 
-    Each record is written at once, so an OSError is raised here. The writer of tensorboardX has a thread, which dies on
-    a full disk with a traceback.
+    Each record is written at once, so an OSError is raised here. The writer of tensorboardX uses a thread, which
+    ends with a traceback if the disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +93,7 @@ class Board:
 
 
 def read(folder: Path) -> list[Row]:
-    """Return the lines of a run's journal, without those that are torn or damaged.
+    """Return the lines of a run's journal, without those that are incomplete or damaged.
 
     Args:
         folder: folder of the run.

@@ -27,7 +27,7 @@ class Each(BaseModel):
 
 
 class Own(BaseModel):
-    """Moments of an input that are taken anew in each sample."""
+    """Moments of an input that are computed for each sample."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class Own(BaseModel):
 type Normalised = Moments | Each | Own
 type Scale = tuple[Any, Any]  # mean and deviation: numbers, or arrays that broadcast
 AS_IT_IS = Moments(mean=0, std=1)
-CONSTANT = 1e-6  # a deviation below this share of the mean is taken for rounding
+CONSTANT = 1e-6  # a deviation below this share of the mean is taken as a rounding error
 
 
 def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:

@@ -23,7 +23,7 @@ class Watch:
 
     data: str  # name of the training samples, for messages
     order: Order
-    rate: Callable[[int], Any]  # step -> learning rate
+    rate: Callable[[int], Any]  # learning rate as a function of the step
     _waiting: tuple[int, Metrics] | None = None
     _seen: dict[str, list[float]] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
@@ -42,6 +42,7 @@ class Watch:
         self._waiting = (step, metrics)
 
     def _look(self) -> None:
+        """Read the metrics of the waiting step. Raise UserError if its loss or gradient is not finite."""
         if self._waiting is None:
             return
         step, metrics = self._waiting

@@ -47,6 +47,7 @@ def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: 
 
 
 def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> Normalised:
+    """Return the moments of one field, in the way that the task asks for."""
     how = features.learn.normalise
     by = how.get(name, "field")
     if isinstance(by, Like):
@@ -122,8 +123,8 @@ def _of_rows(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
 
 
 def _deviation(mean: float, std: float) -> float:
-    """Return the deviation to divide by. For values that are constant but for rounding, it is their modulus, or 1.
+    """Return the deviation to divide by. If values are constant up to rounding, it is their modulus, or 1.
 
-    Otherwise another value elsewhere would be scaled to something huge.
+    Otherwise a different value in other data would become huge after the division.
     """
     return std if std > CONSTANT * abs(mean) else abs(mean) or 1.0

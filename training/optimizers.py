@@ -11,7 +11,7 @@ from training import proximal
 from training.network import Named
 from training.recipe import Optimizer, Recipe, Schedule
 
-SCHEDULE_FREE = 0.9  # b, the weight of the average against the parameters of the base optimizer
+SCHEDULE_FREE = 0.9  # weight b of the average; the parameters of the base optimizer have the weight 1 - b
 
 
 def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:

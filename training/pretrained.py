@@ -60,7 +60,8 @@ def adopt(
         The complete recipe.
 
     Raises:
-        UserError: a setting differs from the one of the model (the first is named), or the optimizer forgets its start.
+        UserError: a setting differs from that of the model (the first one is named), or the first step of the optimizer
+            does not depend on where it starts.
     """
     kept = read_recipe(path).model_dump(mode="json", include=set(KEPT))
     name = kept["model"]["name"]
@@ -73,7 +74,7 @@ def adopt(
     recipe = make_settings(kind, {**base, **kept}, settings)
     if recipe.optimizer.name in FORGETFUL:
         raise UserError(
-            f"optimizer.name = {recipe.optimizer.name}: forgets where it starts; take another one, or leave --from out"
+            f"optimizer.name = {recipe.optimizer.name}: its first step ignores the start; change it, or omit --from"
         )
     return recipe
 

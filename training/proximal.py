@@ -20,7 +20,8 @@ from training.contract import Array
 INITIAL = 0.1
 
 type Leaf = dict[str, Array]
-type Step = Callable[[Array, Leaf, Array, Array, Array], tuple[Array, Leaf]]  # (g, memory, w, a, t) -> w_new, memory
+# A function of g, memory, w, a, t that returns w_new and the new memory.
+type Step = Callable[[Array, Leaf, Array, Array, Array], tuple[Array, Leaf]]
 
 
 def proximal_sgd(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -49,7 +50,7 @@ def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.Gradie
 def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
     """Dual averaging: w_new = - a S'(sum g, t l1) / (sqrt(G) + a t l2), where S' is S without l2.
 
-    The rule forgets where it started: after the first step, w depends on the gradients alone and has the length a.
+    The rule does not depend on the start: after the first step, w depends only on the gradients and has the length a.
     Duchi, Hazan and Singer (2011).
     """
 
@@ -64,7 +65,7 @@ def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTran
 def ftrl(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
     """Follow the regularised leader: w_new = - S'(z, l1) / (p + 2 l2), with p = sqrt(G) / a and S' = S without l2.
 
-        z += g - w (p - p before),   z = - w p at the start, so that the initial w counts
+        z += g - w (p - p before),   z = - w p at the start, so that the initial w is used
 
     McMahan et al., Proc. KDD (2013) 1222, where w starts at 0. Without l1 and l2 it is Adagrad.
     """

@@ -1,4 +1,4 @@
-"""Every setting of a training run. The result of a run depends on its recipe and its dataset alone."""
+"""Every setting of a training run. The result of a run depends only on its recipe and its dataset."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -47,7 +47,7 @@ class Optimizer(Settings):
     l1: Annotated[float, within(0)] = Field(0.0, **setting("L1 penalty (proximal_*, adagrad_da, ftrl)"))
     l2: Annotated[float, within(0)] = Field(0.0, **setting("L2 penalty (proximal_*, adagrad_da, ftrl)"))
     clip: Annotated[float, within(0, above=True)] | None = Field(
-        1.0, **setting("largest norm of the gradient; none: no limit")
+        1.0, **setting("maximum norm of the gradient; none: no limit")
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
-"""Settle what a run is before anything is compiled: dataset, recipe, features and folder.
+"""Prepare a run before anything is compiled: dataset, recipe, features and folder.
 
-Everything that does not suit is refused here.
+If they do not fit together, the run is refused here.
 """
 
 import json
@@ -56,7 +56,7 @@ WRITTEN = {  # names that may stand in the folders that are replaced as a whole
 }
 OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # names that may stand in a run's folder
 IMPULSES, ROUNDING = 16, 1e-5  # number of pixels whose projections are checked; relative rounding that is allowed
-VERSION = 1  # raised when the same recipe would give another result
+VERSION = 1  # raised when the same recipe would lead to another result
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Run:
     recipe: Recipe
     features: Features
     ranges: Mapping[str, list[tuple[float, float]]]  # range of each value of the task's scalars in the training samples
-    crop: Crop | None = None  # how training samples are cut
+    crop: Crop | None = None  # plan for cutting training samples into parts
     mode: str = "auto"
     keep_every: int | None = None
     start: Predictor | None = None  # the model whose parameters it starts from; None: parameters drawn by the seed
@@ -155,7 +155,7 @@ def _refuse_negative(data: Path, manifest: Manifest, features: Features) -> None
 
 
 def _crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recipe]:
-    """Return how samples are cut, and the recipe with that length. The recipe decides, or else the task."""
+    """Return the plan for cutting samples, and the recipe with that length. If the recipe gives none, the task does."""
     asked = "crop" in recipe.model_fields_set
     if not (length := recipe.crop if asked else features.learn.crop):
         return None, recipe
@@ -181,7 +181,7 @@ def _refuse_unknown(task: Task, recipe: Recipe) -> None:
 
 
 def _learnable(task: Task) -> list[str]:
-    """Return the parameters that may be targets: they lie on no grid, and each slice has its own."""
+    """Return the parameters that may be targets: they lie on no grid, and each slice has its own value."""
     fields = (field for field in task.of("parameter") if not task.spatial(field))
     return [field.name for field in fields if set(task.slices) <= set(field.dims)]
 
@@ -201,7 +201,7 @@ def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, l
 
 
 def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
-    """Return what the dataset lacks."""
+    """Return a message for each thing that the dataset lacks."""
     found = []
     fields = {field.name: field for field in manifest.task.fields}
     if not manifest.samples.get("train"):
@@ -228,7 +228,7 @@ def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
         if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
             yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
         elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):
-            yield "loss.classes: the weight of one of the classes that count must be above 0"
+            yield "loss.classes: the weight of at least one class that is not ignored must be above 0"
     scores = ["loss", *losses.scores_of(features)]
     if recipe.best not in scores:
         yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
@@ -329,7 +329,7 @@ def _learned(out: Path) -> bool:
 def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:
     """Yield the differences between two identities.
 
-    A setting that only one of them has does not count if it changes nothing, which holds for defaults and for 0.
+    A setting that only one of them has is ignored if it changes nothing: if it has its default or is 0.
     """
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         if old != new:

@@ -23,7 +23,7 @@ class Order:
 
     n: int
     batch: int  # rows per batch
-    seed: int | None  # None: the stored order
+    seed: int | None  # seed of the order; None: the stored order
     block: int  # rows per block
     first: int = 0
     nbytes: int = 0  # bytes per sample

@@ -1,7 +1,6 @@
 """The state of a run, one step of learning, and one of evaluation. They are pure functions, compiled once.
 
-The state holds neither random numbers nor the order of the data: keys are folded from (seed, step), and batches follow
-from (seed, step).
+The state holds neither random numbers nor the order of the data, because both are computed from (seed, step).
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from training.recipe import Recipe
 
 type State = dict[
     str, Any
-]  # step, parameters, rest, optimizer, average (may be empty), rate (a factor of the learning rate)
+]  # keys: step, parameters, rest, optimizer, average (may be empty), rate (a factor of the learning rate)
 type Metrics = dict[str, Array]
 
 

@@ -81,6 +81,7 @@ def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
 
 
 def _continued(path: Path, asked: Predictions) -> Predictions:
+    """Return the stored metadata with the new name. Raise UserError if other predictions are stored there."""
     stored = read_predictions(path, incomplete=True)
     if stored.dataset_digest != asked.dataset_digest:
         raise UserError(

@@ -27,7 +27,7 @@ def classical(
         source: the split to invert.
         name: the method, one of the dataset's task.
         texts: settings as `key=value`; all others are tuned.
-        label: name of the predictions; None takes that of the method.
+        label: name of the predictions; None: the name of the method.
         places: stores of earlier predictions, from which the result of the same tuning may be taken.
 
     Raises:
@@ -66,8 +66,8 @@ def network(
         source: the split to invert.
         path: folder of the run or of its best model.
         texts: settings of the finishing step as `key=value`.
-        label: name of the predictions; None takes that of the run.
-        checkpoint: number of training steps after which the network is taken; None takes the best one.
+        label: name of the predictions; None: the name of the run.
+        checkpoint: number of training steps after which the network is used; None: the best network.
 
     Raises:
         UserError: there is no network; it is damaged, made by a newer version, or of another task; or the dataset lacks
@@ -134,6 +134,7 @@ def _finish_settings(source: Source, task: Task, texts: Sequence[str], *, follow
 
 
 def _finished(source: Source, what: str, given: Settings) -> _Finished:
+    """Return the finishing step of the task with all its settings, given ones or defaults."""
     after = find_finish(source.task.name)
     if after is None:
         return _Finished()
@@ -162,7 +163,7 @@ def outside_training(source: Source, inverter: Inverter) -> list[str]:
 def _beyond(source: Source, name: str, known: np.ndarray) -> str:
     """Return the warning for one parameter, or an empty string.
 
-    known: (value, 2), the least and the greatest value in the training data, for each value that a sample has.
+    known: (value, 2), minimum and maximum in the training data, for each value that a sample has.
     """
     rows = Rows(source.path, source.manifest, source.split)
     values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
@@ -191,7 +192,7 @@ def _plain(value: object) -> float | int | str | None:
 
 
 def _run_name(path: Path) -> str:
-    """Return the name of a run, which is that of its folder, also for the folder `best/` in it."""
+    """Return the name of the run's folder, also if the path is its folder `best/`."""
     path = path.absolute()
     return path.parent.name if path.name == "best" else path.name
 

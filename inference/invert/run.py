@@ -21,7 +21,7 @@ from schemas.store import shard_ranges
 from schemas.target_kinds import probability
 from schemas.task import Field, Task
 
-PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # packages that compute or store predictions
+PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # packages that affect predictions
 
 type Block = dict[str, np.ndarray]
 
@@ -34,7 +34,7 @@ class Clock:
     """
 
     batches: list[tuple[float, int]] = field(default_factory=list)  # seconds and number of samples
-    groups: bool = False  # True: a batch is a group, for which nothing is compiled, so that all batches are timed
+    groups: bool = False  # True: a batch is a group; nothing is compiled for it, so all batches are timed
     broken: int = 0  # samples whose predictions contain NaN or infinite values
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
@@ -191,7 +191,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     apart = steps(inverter.task, sizes, dims)
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
-        raise UserError(f"--tile: must be {rule}, because so many pixels of the targets cover one of the input")
+        raise UserError(f"--tile: must be {rule}, because tiles must begin at whole pixels of the input")
     if found := inverter.accepts(source.task, tile_sizes(inverter.task, sizes, lengths)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
@@ -249,6 +249,7 @@ def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, i
 
 
 def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
+    """Invert the samples of all missing shards, and mark the predictions as complete."""
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
     n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
     missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _whole(job.out, predictions, *ends))
@@ -259,7 +260,7 @@ def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
     broken = clock.broken  # read before `_seconds`, which may invert a batch again
     if made or predictions.status != "complete":
-        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # those of the measured time
+        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
         predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
     return predictions, made, broken
 

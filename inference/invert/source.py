@@ -48,7 +48,7 @@ class Source:
         return sorted(set(names) - {field.name for field in self.task.fields})
 
     def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
-        """Read a run of samples.
+        """Read consecutive samples.
 
         Args:
             names: the fields; those without a sample axis are read as a whole.
@@ -73,7 +73,7 @@ class Source:
         first, last = int(rows[0]), int(rows[-1]) + 1
         if last - first == len(rows):
             return self.read(names, first, last)
-        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.shard)) + 1)  # so that each shard is read once
+        parts = np.split(rows, np.flatnonzero(np.diff(rows // self.shard)) + 1)  # each shard is read once
         fields = [self.task[name] for name in names]
         return {
             field.name: np.concatenate([self._read(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])
@@ -106,7 +106,7 @@ class Source:
     def _read(self, field: Field, start: int, stop: int) -> np.ndarray:
         rows: Any = slice(start, stop) if field.per_sample else ...
         expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)
-        mend = "heal the dataset: run its `generate` command again"
+        mend = "repair the dataset: run its `generate` command again"
         with reading(f"{self.path}/{self.split}/{field.name}", mend):
             values = np.asarray(self._group[field.name][rows])
             if values.shape != expected:
@@ -138,7 +138,7 @@ class Rows(Source):
         return self.whole.task.sliced
 
     def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
-        """Read a run of slices.
+        """Read consecutive slices.
 
         Args:
             names: the fields; those without a sample axis are read as a whole.
@@ -152,7 +152,7 @@ class Rows(Source):
         return self._rows(self.whole.task, self.whole.read(names, first, last), start, stop)
 
     def predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
-        """Read the predictions for a run of slices.
+        """Read the predictions for consecutive slices.
 
         Args:
             path: the store of predictions.

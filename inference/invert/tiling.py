@@ -11,7 +11,7 @@ would return the whole image unchanged.
 
 Lengths are counted on the grid of the targets. Fields on coarser grids are cut at the same places: tiles start and end
 between pixels of all grids. For targets with classes, probabilities are blended (those of labels are 1 and 0), and the
-class with the highest probability is stored; of equal ones, the lower class.
+class with the highest probability is stored (the lower class if two are equal).
 """
 
 import math
@@ -233,6 +233,7 @@ class Tiles:
         yield from groups.values()
 
     def _stack(self, cut: "_Cut", block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
+        """Return the fields of several tiles, stacked along the sample axis; constants are those of the first tile."""
         first, _ = part[0]
         return {
             name: np.stack([values[i][cut.index(field, corner)[1:]] for corner, i in part])
@@ -286,5 +287,5 @@ def _add(
         place = dict(zip(cut.lengths, corner, strict=True))
         along = [grid[dim][place[dim]] if dim in place else np.ones(1) for dim in field.dims[1:]]
         weight = reduce(np.multiply, np.ix_(*along))
-        extra = tile.ndim - weight.ndim  # classes
+        extra = tile.ndim - weight.ndim  # number of axes of classes
         out[i][cut.index(field, corner)[1:]] += tile * weight.reshape(*weight.shape, *[1] * extra)

@@ -9,9 +9,9 @@ from typing import Any
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
 
-LISTED = 10  # values of a setting that are listed; of more values, only the ends are shown
+LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
 
-type Methods = Mapping[str, Mapping[str, Method]]  # by task
+type Methods = Mapping[str, Mapping[str, Method]]  # methods by task and name
 
 
 def chosen(task: str | None, name: str | None) -> Methods:

@@ -6,7 +6,7 @@ Each image I is warped so that it agrees with the reference R:
 
 with the centre c of pixel N//2, the magnification m, the rotation A and the shift d. The minimum is found by the
 Gauss-Newton method with the derivatives of R (inverse compositional: Baker and Matthews, Int. J. Comput. Vis. 56 (2004)
-221). Images are taken as periodic, as the solvers take them.
+221). Images are treated as periodic, as in the solvers.
 
 Images are blurred by a Gaussian before they are compared. It is so wide that defocus adds no more to them than
 div(I grad phi). This term does not bias W: for a weak object of one material it is proportional to the Laplacian of R,
@@ -20,16 +20,16 @@ from scipy import ndimage
 
 from physics.transport_of_intensity import unwindowed
 
-STEPS = 20  # steps of Gauss and Newton, at most
-CLOSE = 1e-3  # pixels: the iteration ends when steps are shorter
-# Motions that change the images by less than this, relative to the motion that changes them most, cannot be determined
+STEPS = 20  # maximum number of Gauss-Newton steps
+CLOSE = 1e-3  # the iteration ends when a step is shorter [pixel]
+# Motions that change the images by less than this, relative to the motion with the largest change, cannot be determined
 # and are left out, such as the rotation of a disc.
 CLEAR = 1e-4
 MODE: Final = "grid-wrap"
 
 
 def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
-    """Register the images of each series with one of its planes, which stays as it is. Interpolates by cubic splines.
+    """Register the images of each series with one of its planes, which is not changed, by cubic splines.
 
     Args:
         images: (sample, plane, y, x), relative to the incident beam, multiplied by the window.

@@ -16,14 +16,14 @@ from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
 
-SAMPLES = 256  # samples used for tuning, at most
-BYTES = 2**29  # size of the groups used for tuning, at most; the first group is used, however large it is
+SAMPLES = 256  # maximum number of samples used for tuning
+BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
 BLOCK = 64  # samples inverted at once
-COUNT = 10**6  # largest count that a setting takes; a larger one is a typing error
-GAIN = 0.01  # relative: a smaller decrease of the error is no reason to look beyond the values tried
-EQUAL = 1e-6  # relative: means that differ by less are equal up to rounding
+COUNT = 10**6  # maximum of whole-number settings; larger numbers are taken for typing errors
+GAIN = 0.01  # minimum relative decrease of the error for which a value beyond the values tried is recommended
+EQUAL = 1e-6  # relative difference below which means are equal up to rounding
 
-type Errors = Mapping[tuple[Value, ...], float]  # mean errors, by the values of a combination of settings
+type Errors = Mapping[tuple[Value, ...], float]  # mean error for each combination of values of the settings
 type Grid = Mapping[str, tuple[Value, ...]]
 
 
@@ -31,7 +31,7 @@ def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict
     """Return settings from texts `key=value`.
 
     Args:
-        name: owner of the settings, for messages.
+        name: the method or step that has the settings, for messages.
         known: the settings that it has.
         texts: as given by the user.
 
@@ -50,6 +50,7 @@ def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict
 
 
 def _value(key: str, setting: Setting, text: str) -> Value:
+    """Return the value of a setting from its text. Raise UserError if it is not allowed."""
     if any(isinstance(value, str) for value in setting.values):
         if text not in setting.values:
             raise UserError(f"--set {key}={text}: must be one of: {', '.join(map(str, setting.values))}")
@@ -71,7 +72,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     """Return all settings: those given, and for the others the combination with the lowest mean error.
 
     The error is the score by which methods are ranked (`Report.ranks`). Some combinations may be equal in it, because
-    they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is taken.
+    they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is chosen.
 
     The first 256 validation samples are used, or training samples if there are none, but never test samples. For
     methods that invert groups, whole groups are used, up to a size of BYTES and at least one.

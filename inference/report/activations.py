@@ -46,6 +46,7 @@ def draw_activations(model: Path, source: Source, names: Sequence[str] | None, o
 
 
 def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[str]:
+    """Return the names of the layers to draw. Raise UserError if there is no such layer."""
     if names is None:
         places = np.unique(np.linspace(0, len(known) - 1, min(LAYERS, len(known))).round().astype(int))
         return [list(known)[place] for place in places]

@@ -17,10 +17,11 @@ from schemas.task import Field
 if TYPE_CHECKING:
     from inference.report.evaluation import Result
 
-type Counts = Mapping[str, Mapping[str, np.ndarray]]  # by field and method: (exact class, predicted class)
+type Counts = Mapping[str, Mapping[str, np.ndarray]]  # array (exact class, predicted class) by field and method
 
 
 def _found(source: Source, stores: Mapping[str, Path]) -> Found | None:
+    """Return the content of the section for one split; None if no target has classes."""
     fields = [field for field in source.task.of("target") if field.classes]
     counts = {field.name: {name: _counted(source, field, path) for name, path in stores.items()} for field in fields}
     if not fields:
@@ -78,7 +79,7 @@ def _data(field: Field, counts: np.ndarray) -> dict[str, Any]:
 
 
 def _html(result: "Result", counts: Counts, tables: Mapping[str, Any]) -> str:
-    from inference.report.html import render  # it loads Matplotlib, which numbers do not need
+    from inference.report.html import render  # imported here, because it loads Matplotlib
 
     fields = [result.task[name] for name in counts]
     return render("classes.html", fields=fields, counts=counts, tables=tables, written=_written)

@@ -18,6 +18,7 @@ def methods(result: Result) -> Table:
 
 
 def _method(result: Result, run: ScoredPredictions) -> list[Cell]:
+    """Return the row of one method."""
     found = run.predictions
     settings = [_setting(result, run, key, value) for key, value in found.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
@@ -37,10 +38,12 @@ def _setting(result: Result, run: ScoredPredictions, key: str, value: float | st
 
 
 def _tuning(tuning: Tuning | None) -> str:
+    """Return in words how settings were tuned; empty if they were not."""
     if tuning is None:
         return ""
     fixed = f"; fixed by the user: {', '.join(tuning.fixed)}" if tuning.fixed else ""
-    edges = f"; the best {', '.join(tuning.edges)} lies at an end of the values tried" if tuning.edges else ""
+    beyond = "is the smallest or largest value tried, so a value beyond it may be better"
+    edges = f"; the best {', '.join(tuning.edges)} {beyond}" if tuning.edges else ""
     return (
         f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {tuning.combinations} combinations of settings on "
         f"{tuning.samples} samples of {tuning.split}{fixed}{edges}"
@@ -88,6 +91,7 @@ def _split(source: Source) -> str:
 
 
 def _origin(result: Result, run: ScoredPredictions) -> str:
+    """Return in words the versions of programs, and for a network its weights and training data."""
     found = run.predictions
     said = _versions(found)
     if found.weights is None:

@@ -20,9 +20,9 @@ from schemas.task import Field
 
 EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
 WORST = 8
-EXTREME = 5  # number of best samples in a view, and number of worst ones
-WIDE = 8.0  # inches: wider figures take the whole width of the page
-USELESS = 0.95  # relative to the error of a prediction of 0 everywhere: larger errors are no better than none
+EXTREME = 5  # number of best samples that are drawn, and number of worst samples
+WIDE = 8.0  # figures that are wider [inch] fill the whole width of the page
+USELESS = 0.95  # share of the error of predicting 0 everywhere; methods with larger errors are no better
 
 
 def write(found: Evaluation, folder: Path) -> None:
@@ -76,7 +76,7 @@ def compared(result: Result, key: str | None) -> str:
 
     Args:
         result: the scores of one split.
-        key: the score that is compared; None gives no words.
+        key: the score that is compared; None: an empty text is returned.
     """
     others = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
     shares = {run.name: ratio(result, result.best, run, key) for run in others} if key else {}
@@ -181,7 +181,7 @@ def ranking(result: Result, field: Field) -> str:
 
     Args:
         result: the scores of one split.
-        field: the target whose score is taken, unless the task has scores of its own.
+        field: the target whose score is used, unless the task has its own scores.
     """
     return result.rank if result.report.measures else ranked(result.task, field)
 

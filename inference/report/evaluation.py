@@ -23,8 +23,8 @@ from schemas.store import shard_ranges
 from schemas.task import SAMPLE, Task
 
 BLOCK = 64  # samples scored at once: float64 copies of them stay small
-CURVES = 1024  # samples that the mean ring correlation is taken from, at most
-OF_SPLIT = {"split", "split_digest", "samples"}  # in these may predictions of one method differ
+CURVES = 1024  # maximum number of samples over which the ring correlation is averaged
+OF_SPLIT = {"split", "split_digest", "samples"}  # keys in which predictions of one method may differ
 
 type Real = np.ndarray
 type Summary = dict[str, dict[str, float | int | str | None]]
@@ -52,10 +52,10 @@ class Result:
     runs: tuple[ScoredPredictions, ...]
     # All methods, also those that only other splits have, so that each keeps its colour throughout a report.
     methods: tuple[ScoredPredictions, ...]
-    scores: dict[str, dict[str, Real]]  # by metric, (sample,)
+    scores: dict[str, dict[str, Real]]  # scores (sample,) by run and metric
     frequency: Real  # (ring,) [1/pixel]
-    correlation: dict[str, Real]  # (ring,), of the first target, mean over the first samples
-    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has a score of its own
+    correlation: dict[str, Real]  # ring correlation (ring,) of the first target, mean over the first samples, by run
+    zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has its own scores
     sections: Mapping[str, Found]  # sections of the task, by title
 
     @property
@@ -145,8 +145,8 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
 
     Args:
         data: the dataset.
-        stores: the stores, each with the name that it is to have; None keeps its own.
-        splits: the splits to score; None takes the split of the first store.
+        stores: the stores, each with the name to use for it; None: its stored name.
+        splits: the splits to score; None: the split of the first store.
 
     Raises:
         UserError: predictions are incomplete, damaged, or made for another dataset or split; two have the same name; a
@@ -193,6 +193,7 @@ def _result(source: Rows, runs: Sequence[ScoredPredictions], methods: Sequence[S
 
 
 def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredPredictions]:
+    """Return the predictions of one split. Raise UserError if there are none, or if two have the same name."""
     found = [run for run in runs if run.predictions.split == source.split]
     if not found:
         raise UserError(
@@ -204,7 +205,7 @@ def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredP
 
 
 def _once(runs: Sequence[ScoredPredictions], preferred: Sequence[ScoredPredictions]) -> list[ScoredPredictions]:
-    """Return one run of each name, in the order of `runs`; preferred ones take the place of others of their name."""
+    """Return one run for each name, in the order of `runs`. Of duplicate names, the run in `preferred` is returned."""
     found = {run.name: run for run in runs} | {run.name: run for run in preferred}
     return list(found.values())
 
@@ -251,6 +252,7 @@ def _refuse_twins(runs: Sequence[ScoredPredictions]) -> None:
 def _score(
     source: Rows, runs: Sequence[ScoredPredictions], report: Report
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
+    """Return scores by run, frequencies and mean ring correlations, and the mean error of predicting 0 everywhere."""
     scores: dict[str, list[dict[str, Real]]] = {run.name: [] for run in runs}
     curves: dict[str, list[Real]] = {run.name: [] for run in runs}
     window, begin = source.window(), time.monotonic()

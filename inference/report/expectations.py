@@ -69,6 +69,7 @@ def missed(expected: Sequence[Expectation], methods: Mapping[str, Any]) -> list[
 
 
 def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
+    """Return a line that says how one expectation is missed; empty if it holds."""
     value, unit = _mean(methods, one.method, one.metric), ""
     if one.times is not None:
         other = _mean(methods, one.times, one.metric)

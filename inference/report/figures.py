@@ -15,9 +15,9 @@ from inference.report.style import colour, decimal, figure, label, legend_above,
 from schemas.scores import RESOLVED
 from schemas.task import Field
 
-BINS = 8  # number of equally filled bins of a parameter, at most
-SHOWN = 4096  # predicted numbers that are drawn against the exact ones, at most
-LEAST = 4  # samples in a bin, at least
+BINS = 8  # maximum number of equally filled bins of a parameter
+SHOWN = 4096  # maximum number of predicted values that are drawn against the exact values
+LEAST = 4  # minimum number of samples in a bin
 
 
 def histogram(result: Result, key: str = "") -> Figure | None:
@@ -85,6 +85,7 @@ def against_exact(result: Result, field: Field) -> Figure:
 
 
 def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
+    """Draw the median of the errors, and the area between their quartiles, in equally filled bins of values."""
     known = np.flatnonzero(np.isfinite(errors) & (errors > 0))
     order = known[np.argsort(values[known], kind="stable")]
     parts = [part for part in np.array_split(order, min(BINS, max(len(order) // LEAST, 1))) if len(part)]
@@ -166,7 +167,10 @@ def learning(result: Result) -> Figure | None:
             known = [(x, y) for x, y in points if isinstance(x, int | float) and isinstance(y, int | float) and y > 0]
             if known:
                 name = f"{label(run)}, {key.partition('/')[0]}"
-                axis.plot(*zip(*known, strict=True), color=colour(result, run), linestyle=style, label=name)
+                marker = "o" if len(known) == 1 else None
+                axis.plot(
+                    *zip(*known, strict=True), color=colour(result, run), linestyle=style, marker=marker, label=name
+                )
     if not axis.lines:
         return None
     axis.set(yscale="log", xlabel="epoch", ylabel="loss")

@@ -12,7 +12,7 @@ type Real = np.ndarray
 
 @dataclass(frozen=True)
 class Region:
-    """Group of samples with similar values of a parameter, as `metrics.json` holds it."""
+    """Samples with similar values of a parameter, as `metrics.json` holds them."""
 
     parameter: str
     unit: str

@@ -21,8 +21,8 @@ from schemas.task import Field
 
 ENLARGED = 5  # factor by which errors are multiplied
 DIM = 1e-3  # lowest value on a logarithmic scale, relative to the highest
-CELL = 1.35  # inches
-LETTERS = 17  # letters that fit above a cell
+CELL = 1.35  # width of a picture [inch]
+LETTERS = 17  # number of letters that fit above a picture
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
 INPUT, ERROR = "input ", "error x"  # names of scales; their spaces keep them apart from names of fields
 
@@ -37,7 +37,7 @@ class Column:
     images: list[np.ndarray]
     notes: list[str]  # text inside each picture
     ink: str = "#222222"
-    behind: list[np.ndarray] | None = None  # for lines: exact lines, drawn behind the predicted ones
+    behind: list[np.ndarray] | None = None  # exact lines, drawn behind the predicted lines; None for images
 
 
 def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
@@ -62,6 +62,7 @@ def samples(result: Result, target: Field | View, indices: Sequence[int], names:
 
 
 def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
+    """Return the columns of inputs, exact target, and prediction and error of each method."""
     rows = [result.sample(index) for index in indices]
     truth = [_shown(target, values) for values, _ in rows]
     inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
@@ -94,6 +95,7 @@ def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarra
 
 
 def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
+    """Return the column of an input; None if the dataset does not have this field."""
     if shown.field not in rows[0]:
         return None
     field = result.task[shown.field]

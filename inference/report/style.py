@@ -18,7 +18,7 @@ from schemas.runtime.terminal import printable
 NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
-LONGEST = 32  # letters of a name that are shown, at most
+LONGEST = 32  # maximum number of letters of a name that are shown
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,

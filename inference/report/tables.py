@@ -18,7 +18,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
-BESIDE = ("metrics.csv", "report.html")  # written after metrics.json
+BESIDE = ("metrics.csv", "report.html")  # files written after metrics.json
 
 
 def write(found: Evaluation, folder: Path) -> None:
@@ -39,7 +39,7 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
         UserError: the folder holds files that `evaluate` did not write; or, unless `overwrite`, scores of other data or
             of a method that is not in this evaluation.
     """
-    data = read(folder / "metrics.json")  # it is written first
+    data = read(folder / "metrics.json")  # this file is written first
     if data is None:
         if other := next((name for name in BESIDE if exists(folder / name)), None):
             raise UserError(f"{folder}/{other}: `evaluate` did not write this file; move it away or give another --out")
@@ -87,6 +87,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
 
 
 def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
+    """Return the entry of one method in `metrics.json`."""
     found, sections = run.predictions, result.sections.values()
     return {
         "kind": found.kind,
@@ -121,6 +122,7 @@ def rows(found: Evaluation) -> str:
 
 
 def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
+    """Return the columns of `metrics.csv` for one split."""
     count = result.source.samples
     columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
     slices = result.source.slices
@@ -154,7 +156,7 @@ def unit_of(values: dict[str, Any]) -> str:
 def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, key: str) -> tuple[float, float] | None:
     """Return the ratio of the mean scores of two runs over the samples that both have, and its standard error.
 
-    The error is that of mean(a - r b) / mean(b), with scores a and b and ratio r = mean(a) / mean(b).
+    The standard error is computed for mean(a - r b) / mean(b), with scores a and b and ratio r = mean(a) / mean(b).
 
     Args:
         result: the scores of one split.

@@ -22,7 +22,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
 from schemas.task import find_task
 
-DRAWN = 16  # scans that are drawn as PNG files, at most
+DRAWN = 16  # maximum number of scans that are drawn as PNG files
 
 SETTINGS = {
     "method": Setting(
@@ -88,7 +88,7 @@ def refuse_pictures(out: Path) -> None:
 
 
 def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[str]:
-    """Write stitched images, and beside them pictures and their resolution.
+    """Write stitched images, with pictures and their resolution beside them.
 
     Existing images are stitched again, which takes seconds.
 
@@ -109,7 +109,8 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     images = store.write(predictions, where, out, method, field=how.target)
     truth = None if source.lacks([how.truth]) else source.read([how.truth], 0, 0)[how.truth]
     stem = out.name.removesuffix(".zarr")
-    units = find_task(source.task.name)[how.target].units  # not from the dataset: measurements have no targets
+    # The unit is taken from the task, because datasets of measurements have no targets.
+    units = find_task(source.task.name)[how.target].units
     unit = "" if units == "1" else f" {units}"
     lines: list[str] = []
     rows: list[dict[str, Any]] = []
@@ -148,4 +149,4 @@ def _worth(row: Resolution, unit: str) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
     half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))
-    return f"rms {row.rms:.4f}{unit}, ring correlation up to {half} (half bit), {seventh} (1/7 between halves)"
+    return f"rms {row.rms:.4f}{unit}, ring correlation up to {half} (half bit), {seventh} (threshold 1/2)"

@@ -24,11 +24,11 @@ from schemas.scores import summary
 from schemas.target_kinds import Score
 from schemas.task import Task
 
-SHOWN = 3  # scans that are shown, at most
-SIDE = 96  # pixels of an object that are shown along each side, at most
-ALIKE = 0.01  # relative to the largest value: scans that differ less in a quantity are not plotted against it
+SHOWN = 3  # maximum number of scans that are shown
+SIDE = 96  # maximum number of pixels of an object that are shown along each side
+ALIKE = 0.01  # if a quantity varies by less than this share of its maximum, scans are not plotted against it
 
-ALIGNED = " - mean difference"  # part of a formula that is left out if no constant is free
+ALIGNED = " - mean difference"  # this part of the formula is left out if patches have no unknown constant
 
 SCANNED: Mapping[str, Score] = MappingProxyType(
     {
@@ -74,10 +74,10 @@ class WholeScans:
     scales: Mapping[str, np.ndarray]  # known quantities of the scans by name, (scan,)
     shown: tuple[int, ...]  # rows of the scans that are shown as pictures
     objects: Mapping[int, np.ndarray]  # middle of each object, by row
-    pictures: Mapping[str, Mapping[int, np.ndarray]]  # by method and row: the same pixels; a free constant is aligned
-    outcomes: Mapping[str, tuple[StitchedScan, ...]]  # by method
-    stored: Mapping[str, Path | None]  # by method: the store of its images, or None if they were stitched just now
-    failed: Mapping[str, str]  # by method: the reason why it has no images
+    pictures: Mapping[str, Mapping[int, np.ndarray]]  # images by method and row, with aligned constants
+    outcomes: Mapping[str, tuple[StitchedScan, ...]]  # stitched scans by method
+    stored: Mapping[str, Path | None]  # store of the images by method; None if they were stitched just now
+    failed: Mapping[str, str]  # reason why there are no images, by method
 
     @property
     def units(self) -> str:
@@ -139,10 +139,11 @@ def section(title: str, how: Stitch) -> Section:
 
 
 def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | None:
+    """Return the content of the section for one split; None if there are no scans or no objects."""
     scans = compare(how, source, stores)
     if scans is None:
         return None
-    from inference.stitching import page  # it loads Matplotlib, which methods of the task do not need
+    from inference.stitching import page  # imported here, because it loads Matplotlib
 
     return Found(
         scores={name: scans.summary(name) for name in stores},

@@ -13,9 +13,9 @@ from inference.stitching.compare import WholeScans
 from schemas.scores import RESOLVED
 
 CELL = 1.9  # width of an image [inch]
-PANEL = 3.4  # width of a plot beside others [inch]
-LIMIT = "0.25"  # grey of thresholds
-DIM = "0.85"  # grey of unknown pixels
+PANEL = 3.4  # width of one of several plots in a row [inch]
+LIMIT = "0.25"  # grey level of thresholds
+DIM = "0.85"  # grey level of unknown pixels
 LETTERS = 20  # letters that fit above an image
 BARE = str.maketrans("", "", "[]")
 
@@ -67,7 +67,7 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
 
 
 def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
-    """Draw one panel. Points mark the rings that count."""
+    """Draw one panel. Markers show the rings that are used for the resolution."""
     found = [(run, scans.outcomes[run.name][row].resolution) for run in stitched(result, scans)]
     compared = [(run, worth) for run, worth in found if worth.frequency]
     for run, worth in compared:
@@ -75,7 +75,13 @@ def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> Non
         axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half-bit threshold")
-    axis.axhline(RESOLVED, color=LIMIT, linewidth=0.9, linestyle=":", label="1/2 (1/7 between halves)")
+    axis.axhline(
+        RESOLVED,
+        color=LIMIT,
+        linewidth=0.9,
+        linestyle=":",
+        label="threshold 1/2 (equivalent to 1/7 between two half data sets)",
+    )
     axis.set_xlim(0, 1.02 * first.frequency[-1])
 
 

@@ -1,19 +1,20 @@
 """Stitch many patches to one image: by least squares over all overlaps, by iterative sweeps, or by their mean.
 
-Where a constant is free, each patch a_i with weight w_i (physics.mosaic) is known up to a constant o_i. The default
-method then finds the image u and the offsets o that solve
+If each patch has an unknown constant (a phase), patch a_i with weight w_i (physics.mosaic) is known up to a constant
+o_i. The default method then finds the image u and the offsets o that solve
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
 For given offsets, u is the weighted mean of the patches a_i + o_i. This leaves a linear system for the offsets, which
-is solved by conjugate gradients. The system needs only two sums of each patch and its share in an image, so patches are
-read once and never held in memory. Where nothing is free (masks, images), the offsets are 0.
+is solved by conjugate gradients. To set up the system, only two sums per patch and its contribution to one image are
+kept, so patches are read once and never held in memory. If the patches have no unknown constant (masks, images), the
+offsets are 0.
 
-The same patches give the same bits, in whatever order and blocks they are read: sums over patches as they arrive are
-computed in integers, and offsets are found in the order of positions.
+The bits of the result do not depend on the order and the blocks in which patches are read: sums over patches are
+computed in integers, and offsets are computed for the patches sorted by position.
 
-Overlaps cannot determine the constant between patches that no chain of overlaps links. Each such component therefore
-has its own constant, which makes the mean of its offsets 0.
+Overlaps determine the constants only within a connected group of patches (a component), which overlap directly or
+through other patches. Each component keeps one unknown constant. It is chosen so that the mean of its offsets is 0.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,7 +29,7 @@ from schemas.runtime.errors import UserError
 
 type Window = tuple[slice, slice]  # rows and columns of a patch
 type Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # numbers of patches, and their values (patch, y, x)
-type Read = Callable[[Window], Blocks]  # reads all patches, cut to a window, in any order and blocks
+type Read = Callable[[Window], Blocks]  # reads all patches, cropped to a window, in any order and blocks
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Iterative:
 
     alpha: float = 0.1  # step of a patch
     sweeps: int = 3  # number of sweeps through all patches
-    seed: int = 0  # for the random order of patches
+    seed: int = 0  # seed of the random order of patches
 
 
 @dataclass(frozen=True)
 class Average:
-    """Stitching by the weighted mean of the patches, which have no free constants."""
+    """Stitching by the weighted mean of patches without unknown constants."""
 
 
 type Blend = LeastSquares | Iterative | Average
@@ -59,10 +60,12 @@ class Image:
 
     values: np.ndarray  # in the unit of the patches; NaN where no patch has weight
     weight: np.ndarray  # sum of the weights of all patches
-    component: np.ndarray  # number, from 1 on, of the patches that a chain of overlaps links; 0 where none has weight
+    component: np.ndarray  # label of the connected group of patches, from 1; 0 where no patch has weight
     left_out: int  # number of patches that are not finite or were not read
     misfit: float | None  # root mean square difference of patches and image, to 1e-5; None: unknown
-    residual: float | None  # of the equations of the offsets, relative to that of no offsets; None: not fitted
+    # Residual of the linear system for the offsets, divided by its residual with all offsets 0; None if no offsets were
+    # fitted.
+    residual: float | None
 
 
 def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
@@ -71,7 +74,7 @@ def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
     This needs 50 bytes of memory per pixel of the frame. Only `Iterative` holds all patches in memory.
 
     Args:
-        read: reads the patches, cut to a window.
+        read: function that reads the patches, cropped to a window.
         patches: their places and weights.
         frame: the pixels of the image, which must hold all patches.
         method: the stitching method.
@@ -86,10 +89,14 @@ def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
 
 
 def _lay(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
-    """Return the patches with their places in the frame, cut to the rows and columns that have weight, and these."""
+    """Return two things.
+
+    1. The patches, cropped to the rows and columns where any weight is above 0 and placed in the frame.
+    2. The window of those rows and columns.
+    """
     first = patches.corner - np.array(frame.origin)
     if (first < 0).any() or (first + patches.weight.shape[1:] > frame.shape).any():
-        raise ValueError(f"{frame} does not hold all patches")  # else, compiled code would write outside of the image
+        raise ValueError(f"{frame} does not hold all patches")  # otherwise compiled code writes beyond the image
     seen = patches.weight.any(axis=0)
     window = (_extent(seen.any(axis=1)), _extent(seen.any(axis=0)))
     weight = np.ascontiguousarray(patches.weight[:, *window])
@@ -102,7 +109,10 @@ def _extent(seen: np.ndarray) -> slice:
 
 
 def _order(patches: Patches, sums: np.ndarray) -> np.ndarray:
-    """Return the patches that are finite and have weight in the order of positions; at one position, of their sums."""
+    """Return the indices of the usable patches (finite, total weight above 0), sorted by position.
+
+    Patches at the same position are sorted by their sums.
+    """
     kept = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
     if not len(kept):
         raise UserError(f"none of {len(sums):,} patches is finite where it has weight; check the predictions")
@@ -129,7 +139,7 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
 def _blended(
     total: np.ndarray, sums: np.ndarray, patches: Patches, left_out: int, method: LeastSquares | Average
 ) -> Image:
-    """Return the weighted mean of the patches plus their offsets, which are 0 if nothing is free.
+    """Return the weighted mean of the patches plus their offsets, which are 0 if the patches have no unknown constant.
 
     total: sum of w_i a_i in each pixel, in units of 1 / ONE.
     """
@@ -147,7 +157,7 @@ def _blended(
 
 
 def _components(patches: Patches, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the component of each pixel (y, x), from 1 on and 0 for none, and that of each patch, from 0 on."""
+    """Return the component of each pixel (y, x), from 1 (0: no patch), and that of each patch, from 0."""
     owner = np.full(shape, -1)
     _, member = np.unique(mosaic.link(patches.weight, patches.corner, owner), return_inverse=True)
     return np.where(owner < 0, 0, member[owner] + 1).astype(np.uint32), member
@@ -158,7 +168,7 @@ def _spread(values: np.ndarray, patches: Patches, shape: tuple[int, ...]) -> np.
 
 
 def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Iterative) -> Image:
-    """Stitch by `Iterative`. As published, all sweeps have the same random order, shuffled from that of positions."""
+    """Stitch by `Iterative`. As published, all sweeps visit the patches in the same random order."""
     values = np.full((len(patches.corner), *patches.weight.shape[1:]), np.nan, np.float32)
     for which, part in blocks:
         values[which] = part

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from inference.stitching.patches import Patches
 from physics import mosaic
 
-CLOSE = 1e-9  # root mean square [rad]: accuracy of offsets, limited by the steps of the integers in `mosaic.add`
+CLOSE = 1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `mosaic.add`
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class LeastSquares:
     """Stitching by the offsets for which all overlaps agree best."""
 
     tolerance: float = 1e-7  # residual of the linear system at which it is solved, relative to its right side
-    steps: int = 500  # steps of conjugate gradients, at most
+    steps: int = 500  # maximum number of steps of conjugate gradients
 
 
 def solve(
     sums: np.ndarray, mean: np.ndarray, inverse: np.ndarray, patches: Patches, member: np.ndarray, method: LeastSquares
 ) -> tuple[np.ndarray, float]:
-    """Return the offsets of patches, and the residual of their equations relative to that of no offsets.
+    """Return the offsets of patches, and the residual of their linear system divided by its residual without offsets.
 
     Args:
         sums: sum_x w_i a_i of each patch, (patch,).
         mean: m, the weighted mean of the patches without offsets, (y, x).
         inverse: 1 / W, 0 where no patch has weight, (y, x).
         patches: places in the image and weights of the patches.
-        member: component of each patch, from 0 on, (patch,).
+        member: component of each patch, from 0, (patch,).
         method: tolerance and number of steps.
 
     Returns:

@@ -11,7 +11,7 @@ from inference.report.tables import ARROWS, mean_and_deviation
 from inference.stitching import figures
 from inference.stitching.compare import SCANNED, SIDE, StitchedScan, WholeScans
 
-LISTED = 60  # rows of a table, at most; metrics.json has all
+LISTED = 60  # maximum number of rows of a table; metrics.json holds all
 
 
 def html(result: Result, scans: WholeScans) -> Markup:

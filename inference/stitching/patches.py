@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from schemas.runtime.errors import UserError
 
-PIXELS = 2**28  # pixels of an image, at most: stitching takes 50 bytes per pixel
+PIXELS = 2**28  # maximum number of pixels of an image, because stitching needs 50 bytes of memory per pixel
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def relative(weight: np.ndarray) -> np.ndarray:
 def tapered(mask: np.ndarray) -> np.ndarray:
     """Return weights for masks: the distance to the nearest pixel outside, relative to the largest distance.
 
-    Patches then have no visible edge in the image, and their middle, which is best illuminated, counts most.
+    Patches then have no visible edge in the image, and their middle, which is best illuminated, has the largest weight.
 
     Args:
         mask: (..., y, x), positive inside.

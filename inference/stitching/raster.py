@@ -1,4 +1,4 @@
-"""Find the raster on which the positions of a scan lie, from the positions alone."""
+"""Find the raster on which the positions of a scan lie, from only the positions."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from schemas.runtime.errors import UserError
 
-LOOSE = 0.35  # root mean square distance of the positions from the raster, relative to a step, at most
-SQUARE = 0.05  # cosine of the angle between rows and columns, at most
+LOOSE = 0.35  # maximum rms distance of the positions from the raster, relative to a step
+SQUARE = 0.05  # maximum modulus of the cosine of the angle between rows and columns
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def find_raster(places: np.ndarray) -> Raster:
 
 
 def _columns(places: np.ndarray) -> int:
-    """Return the number of positions before the first step that differs from most others."""
+    """Return the number of positions before the first step that differs from the typical step."""
     steps = np.diff(places, axis=0)
     usual = np.median(steps, axis=0)
     jump = np.linalg.norm(steps - usual, axis=1) > np.linalg.norm(usual)

@@ -1,8 +1,8 @@
 """Measure how well a stitched image agrees with its object: their ring correlation, and the frequency where it ends.
 
-The spectrum of a crystal is empty between its spots. Rings without power cannot correlate, so they do not count for the
-end of a correlation. The first ring does not count either: the Hann window, which is two rings wide, lets the mean leak
-into it, and the mean is subtracted from both images.
+The spectrum of a crystal is empty between its spots. Rings without power cannot correlate, so they are not used to find
+where a correlation ends. The first ring is not used either: the Hann window, which is two rings wide, lets the mean
+leak into it, and the mean is subtracted from both images.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
 
-EMPTY = 1e-3  # rings with less mean power, relative to the strongest ring of the object, count as empty
+EMPTY = 1e-3  # rings with less mean power, relative to the strongest ring of the object, are taken as empty
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Resolution:
     """Agreement of one image with its object. Frequencies are in 1/nm; None: nothing can be compared."""
 
     pixels: tuple[int, int]  # number of pixels of the object that were compared, along y and x
-    rms: float | None  # rms difference, without its mean if a constant is free; in the unit of the image
+    rms: float | None  # rms difference [unit of the image], without its mean if patches have an unknown constant
     half_bit: float | None  # frequency of the half-bit threshold (`schemas.scores`), with n reduced by the window
     seventh: float | None  # frequency of the threshold 1/2, which corresponds to 1/7 between noisy halves
-    mean: float | None  # mean correlation of the rings that count
+    mean: float | None  # mean correlation of the rings that are used
     frequency: list[float]
     correlation: list[float]
     threshold: list[float]  # the half-bit threshold of each ring
@@ -68,7 +68,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
 def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float) -> float | None:
     """Return the frequency [1/pixel] where a curve crosses a threshold; None if there is no curve.
 
-    A curve that never does ends at its last ring: beyond the last ring with power, no resolution is claimed.
+    If the curve never crosses it, the frequency of its last ring is returned: no resolution is claimed beyond it.
     """
     end = crossing(frequency, curve, threshold)
     return min(end, float(frequency[-1])) if math.isfinite(end) else None

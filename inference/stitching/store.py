@@ -42,7 +42,7 @@ from schemas.task import Field
 
 FORMAT = 1
 BESIDE = ("scan", "y", "x", "weight", "component")  # arrays beside the images
-CHUNK = 1024  # pixels along each side, at most
+CHUNK = 1024  # maximum number of pixels of a chunk along each side
 NAMES: Mapping[type, Literal["least_squares", "iterative", "average"]] = {
     LeastSquares: "least_squares",
     Iterative: "iterative",
@@ -72,9 +72,9 @@ class Stitched(BaseModel):
     scan: int
     patches: int  # number of patches
     left_out: int  # number of patches that were left out, because they are not finite
-    components: int  # number of parts that no overlap links; each has its own free constant
+    components: int  # number of connected groups of patches; each has its own unknown constant
     misfit: float | None  # root mean square difference of patches and image, in the unit of the patches
-    residual: float | None  # of the equations of the offsets, relative to that of no offsets
+    residual: float | None  # residual of the linear system for the offsets, divided by that without offsets
 
 
 class Images(BaseModel):
@@ -86,7 +86,7 @@ class Images(BaseModel):
     name: str  # name of the predictions
     method: Literal["least_squares", "iterative", "average"]
     settings: dict[str, float | int]
-    sampling: float  # nm
+    sampling: float  # width of a pixel [nm]
     dataset_digest: str
     split: str
     scans: list[Stitched]
@@ -219,6 +219,7 @@ def _target(source: Path, predictions: Predictions, name: str) -> Field:
 
 
 def _refuse_unlike(source: Path, predictions: Predictions, scans: Scans) -> None:
+    """Raise UserError if positions, weights or sampling do not fit the predictions."""
     n = predictions.samples
     if scans.position.shape != (n, 2) or scans.scan.shape != (n,):
         raise UserError(
@@ -321,6 +322,7 @@ class _Job:
         return {"scan": numbers.astype(np.int64), **along}
 
     def _fields(self) -> tuple[Field, ...]:
+        """Return the fields of the store of images."""
         dims, target = ("scan", "y", "x"), self.target
         return (
             Field("scan", ("scan",), "int64", "1", "auxiliary", "number of the scan"),
@@ -352,6 +354,7 @@ def _ahead[T](items: Iterator[T]) -> Iterator[T]:
 
 
 def _stitched(number: int, patches: int, image: Image) -> Stitched:
+    """Return the result of stitching one scan, without the image."""
     return Stitched(
         scan=number,
         patches=patches,

@@ -18,7 +18,7 @@ from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
 from schemas.wave_ambiguities import align_wave, canonical
 
-SEED = 1  # for the random starts, which are the same for every sample: results must not depend on the block
+SEED = 1  # seed of the random starts; they are the same for every sample, so results do not depend on the block
 PUBLISHED = phase_retrieval.PUBLISHED
 OF_OBJECT = ("wave_error", "phase_error", "iou", "wraps")  # scores that are computed object by object
 
@@ -54,7 +54,7 @@ def retrieve(
 
 
 def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the pattern with the most frequencies, and a mask of its measured pixels; None if all are measured."""
+    """Return the oversampled pattern if there is one, else `amplitude`; and its measured pixels (None: all)."""
     name = "_oversampled" if "amplitude_oversampled" in fields else ""
     seen = fields.get(f"seen{name}")
     return np.asarray(fields[f"amplitude{name}"]), None if seen is None else seen != 0
@@ -91,8 +91,8 @@ def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float
     Args:
         fields: fields of a block of samples.
         predicted: shape and phase (sample, y, x) from a network.
-        threshold: smallest shape that counts as object.
-        refine: number of iterations; 0 leaves the bounded prediction as it is.
+        threshold: minimum shape inside the object.
+        refine: number of iterations; 0: only the threshold is applied.
     """
     shape, phase = predicted["shape"], predicted["phase"]
     bounded = np.where(shape >= threshold, shape, 0), np.where(shape >= threshold, phase, 0)
@@ -129,6 +129,7 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
 def _of_object(
     shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
 ) -> dict[str, float]:
+    """Return the scores `OF_OBJECT` of one aligned prediction; NaN if it is not finite or the object is empty."""
     inside, predicted = exact >= SUPPORT, shape >= SUPPORT
     broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
     if broken or not inside.any():
@@ -181,6 +182,7 @@ SETTINGS = {
 
 
 def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+    """Return an iterative method with its settings."""
     return Method(
         about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
         needs=("amplitude",),

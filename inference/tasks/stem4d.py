@@ -26,8 +26,8 @@ from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeate
 from schemas.runtime.errors import UserError
 
 OVERLAP = "1 - step / d, d the diameter of a disc with the area in which |probe|^2 exceeds 0.16 of its maximum"
-SEED = 1  # for the order of positions in each sweep
-SEEN = 0.01  # light that a pixel of the object needs to count as seen, relative to the pixel that received the most
+SEED = 1  # seed of the order of positions in each sweep
+SEEN = 0.01  # minimum dose at a seen pixel of the object, relative to the pixel with the maximum dose
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Scanned:
 
 
 def _targets(fields: Arrays, quarters: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the targets: the middle quarter of the phase about each position [rad], enlarged, where it is bright."""
+    """Return the targets: the phase [rad] in the central region about each position, enlarged, where it is bright."""
     return {"phase": (repeated(quarters) * fields["mask"]).astype(np.float32)}
 
 
@@ -60,7 +60,7 @@ def _scanned(fields: Arrays) -> Scanned:
 
 
 def _grid(scanned: Scanned) -> np.ndarray:
-    """Return the places (2, n, y, x) [pixel] of the middle quarter of the probe's pixels at each position."""
+    """Return the places (2, n, y, x) [pixel] of the central n/4 x n/4 pixels of the probe at each position."""
     y, x = scanned.places.T[:, :, None, None]
     away = offsets(scanned.probe.shape[-1])
     return np.stack(np.broadcast_arrays(y + away[:, None], x + away))
@@ -78,7 +78,7 @@ def ptychography(
         engine: "epie" or "rpie".
         sweeps: number of sweeps through all positions.
         alpha: step of the object (ePIE) or floor of its weight (rPIE).
-        beta: the same for the probe; 0 leaves the probe as it is.
+        beta: the same for the probe; 0: the probe is not changed.
         modes: number of incoherent modes of the probe.
         source: rms size of the source that several modes start from [nm].
 
@@ -100,7 +100,7 @@ def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray
 
     The wave is interpolated. Its phase is then completed by the whole turns of the unwrapped phase (scikit-image:
     Herraez et al., Appl. Opt. 41 (2002) 7437). Only seen pixels are unwrapped, because the others hold noise. A phase
-    that does not wrap stays as it is.
+    that does not wrap is not changed.
 
     Args:
         grid: places (2, ...), y and x [pixel].
@@ -204,6 +204,7 @@ NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
 def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
+    """Return a ptychographic method with its settings. most: maximum of `alpha` and `beta`."""
     return Method(
         about=f"{about}, from whole scans, starting with the known probe",
         needs=NEEDS,

@@ -66,7 +66,7 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
 
 
 def registered(fields: Arrays) -> dict[str, np.ndarray]:
-    """Return the fields after all images are registered with the image in focus, or the under-focus one of two.
+    """Return the fields after all images are registered with the image in focus, or the underfocused one of two.
 
     Images of the specimen turned over are registered with the same image, because in focus it looks the same.
     """
@@ -133,12 +133,12 @@ def _lens(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
-    """Compute the phase of a specimen of one material from the in-focus image alone.
+    """Compute the phase of a specimen of one material from only the in-focus image.
 
         phi = - (V / 2 V') ln I
 
-    because phi = sigma V t and I = exp(- 2 sigma V' t). This ignores dose, defocus and misalignment. It is the honest
-    baseline for specimens of a single material, and wrong as soon as there are two.
+    because phi = sigma V t and I = exp(- 2 sigma V' t). This ignores dose, defocus and misalignment. It is the
+    baseline for specimens of a single material, and wrong if there are two materials.
 
     Args:
         fields: fields of a block of samples.

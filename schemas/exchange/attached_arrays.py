@@ -17,8 +17,8 @@ from schemas.task import Field, Task
 class Beside:
     """Arrays given by name, with the metadata of their files."""
 
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # by field
-    known: dict[str, Known] = field(default_factory=dict)  # by field, parameters that its file states
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # arrays by field
+    known: dict[str, Known] = field(default_factory=dict)  # parameters that the file of each array states, by field
     sources: list[SourceFile] = field(default_factory=list)
 
 
@@ -45,6 +45,7 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
 
 
 def _fitting(one: Field, path: str, values: np.ndarray, sizes: dict[str, int], samples: int) -> np.ndarray:
+    """Return an array in the dtype of its field. Raise UserError if shape or values do not fit."""
     lengths = {**sizes, "sample": samples}
     wanted = tuple(lengths.get(dim, n) for dim, n in zip(one.dims, values.shape, strict=False))
     if values.shape != wanted or values.ndim != len(one.dims):

@@ -14,7 +14,7 @@ FORMATS = ("npy", "tiff", "mat", "png")
 
 def importing(verbs: Any) -> None:
     """Add the command `import` to the parser of `dataset`."""
-    about = "Make a dataset from measured images, for `infer`. It has the split test alone, and no targets."
+    about = "Make a dataset from measured images, for `infer`. It has only the split test, and no targets."
     parser: Parser = verbs.add_parser(
         "import", help="make a dataset from measured images", description=about, allow_abbrev=False
     )

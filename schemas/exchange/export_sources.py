@@ -67,6 +67,7 @@ def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
 
 
 def _of_dataset(path: Path, split: str) -> Gallery:
+    """Open a split of a dataset for export."""
     manifest = read_manifest(path)
     manifest.refuse_empty(path, split)
     task = manifest.task
@@ -94,6 +95,7 @@ def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arr
 
 
 def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery:
+    """Open predictions for export, with their errors if the dataset is given."""
     found = predictions.read_predictions(path)
     if split not in (None, found.split):
         raise UserError(f"--split {split}: {path} holds predictions of the split {found.split}; leave it out")
@@ -120,6 +122,7 @@ def _chosen(values: Arrays, fields: tuple[Field, ...]) -> Arrays:
 
 
 def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> Gallery:
+    """Add errors, and the parameters of the dataset, to predictions."""
     manifest = read_manifest(data)
     if manifest.root_digest != found.dataset_digest:
         raise UserError(f"--data {data}: {alone.path} holds predictions for another dataset; give that dataset")
@@ -141,7 +144,7 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
 
 
 def _errors(targets: dict[str, Field]) -> dict[str, str]:
-    """Return the target of each error field. That of the first target is named `error`, the others `<target>_error`."""
+    """Return the target of each error field: `error` for the first target, `<target>_error` for the others."""
     if not targets:
         return {}
     first, *others = targets

@@ -1,6 +1,6 @@
 """Export of images to files that other programs open: one file per sample and field; PNG: one per plane.
 
-export.json     source of the images; for PNG also the values that black and white stand for
+export.json     source of the images; for PNG also the values shown as black and white
 parameters.csv  one row per sample
 test_0003_phase.tif, test_0003_phase.json (beside .npy), test_0003_intensity_0.png
 """
@@ -27,7 +27,7 @@ from schemas.task import Field
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
 MARK = "export.json"
-BLOCK = 32  # samples that are read at once, at most
+BLOCK = 32  # maximum number of samples that are read at once
 
 type Limits = dict[str, tuple[float, float]]
 type Named = tuple[str, bytes]  # name and content of a file
@@ -78,6 +78,7 @@ def export(
 
 
 def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[Field, ...]:
+    """Return the fields to export. Raise UserError if one is unknown or does not suit the format."""
     for name in names or ():
         if name in {field.name for field in gallery.parameters}:
             raise UserError(f"--fields {name}: is a parameter; every export lists it in parameters.csv; leave it out")
@@ -108,15 +109,15 @@ class _Export:
     fields: tuple[Field, ...]
     first: int
     last: int
-    scale: Limits  # by field, values at which it is clipped; for PNG, black and white
+    scale: Limits  # values at which each field is clipped; for PNG, its values of black and white
 
     def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
-        """Yield runs of samples: the first sample of each, and the values by field."""
+        """Yield blocks of consecutive samples: the first sample of each block, and its values by field."""
         for start, stop in shard_ranges(self.last - self.first, min(self.gallery.shard, BLOCK)):
             yield self.first + start, self.gallery.rows(slice(self.first + start, self.first + stop), fields)
 
     def extremes(self) -> Limits:
-        """Return the values for black and white of each field: as given, else the lowest and highest exported value."""
+        """Return the values of black and white of each field: those given, else the minimum and maximum exported."""
         rest = tuple(field for field in self.fields if field.name not in self.scale and not field.classes)
         found: Limits = dict(self.scale)
         for _, values in self.blocks(rest) if rest else ():
@@ -152,6 +153,7 @@ class _Export:
                     yield from self._written(field, values[field.name], None, {})
 
     def _written(self, field: Field, value: np.ndarray, sample: int | None, known: Known) -> Iterator[Named]:
+        """Yield the files of one field of one sample."""
         stem = "_".join([self.gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
         if self.kind == "png":
             value = as_images(self.gallery.grids, field.dims[field.per_sample :], value)
@@ -170,6 +172,7 @@ class _Export:
             yield f"{stem}.json", (card.model_dump_json(indent=2) + "\n").encode()
 
     def _card(self, field: Field, sample: int | None, known: Known) -> ExportMetadata:
+        """Return the metadata of an exported field."""
         units_of = {parameter.name: parameter.units for parameter in self.gallery.parameters}
         return ExportMetadata(
             task=self.gallery.task,
@@ -195,6 +198,7 @@ class _Export:
 
 
 def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
+    """Return the entry of a field in export.json."""
     about: dict[str, object] = {"units": field.units, "about": field.about}
     if field.classes:
         return about | {"classes": list(field.classes)}

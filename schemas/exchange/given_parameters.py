@@ -45,7 +45,8 @@ def widths(task: Task, name: str) -> dict[str, str]:
 def stated(task: Task, known: Mapping[str, Known]) -> dict[str, tuple[float, ...]]:
     """Return the parameters of one sample that its files state.
 
-    If several files state a parameter, the first input counts; for a pixel width, the first input on its grid.
+    If several files state a parameter, the value of the first input is used; for a pixel width, that of the first input
+    on its grid.
 
     Args:
         task: the task.
@@ -75,6 +76,7 @@ def parse(task: Task, texts: Sequence[str]) -> Values:
 
 
 def _number(field: Field, text: str) -> float:
+    """Return the number in a text. Raise UserError if it is not finite, or not allowed for this parameter."""
     try:
         number = float(text)
     except ValueError:
@@ -88,6 +90,7 @@ def _number(field: Field, text: str) -> float:
 
 
 def _checked(field: Field, number: float) -> float:
+    """Return the number. Raise UserError if it is not allowed for this parameter."""
     with np.errstate(over="ignore"):
         if not math.isfinite(np.float32(number)):
             raise UserError(f"{field.name} = {number:g} [{field.units}]: not a finite number; give --set {field.name}=")

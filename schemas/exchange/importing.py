@@ -45,6 +45,7 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
 def _store(
     measurement: Measurement, manifest: Manifest, leaves: bytes, out: Path, *, overwrite: bool
 ) -> tuple[Manifest, bool]:
+    """Write the dataset unless the same one is stored there already."""
     recover(out)
     _refuse_foreign(out)
     if read(out / "zarr.json") is not None:
@@ -110,6 +111,7 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: bool) -> None:
+    """Raise UserError if a stored dataset must not be replaced."""
     if stored.origin != "measured":
         raise UserError(f"--out {out}: holds a dataset made by `generate`; choose another place")
     if {source.sha256 for source in stored.sources} - {source.sha256 for source in asked.sources}:

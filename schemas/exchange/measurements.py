@@ -18,9 +18,9 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Import, Raster, Task, find_import
 
-AGREE = 1e-3  # relative difference below which values in several files count as the same
-NEAR = 0.01  # relative difference between a set value and that of the file below which no warning is printed
-PLAUSIBLE = (0.2, 5.0)  # median of an image relative to the incident beam; outside, a warning is printed
+AGREE = 1e-3  # relative difference below which values in several files are taken as equal
+NEAR = 0.01  # a warning is printed if a set value differs by more than this share from that in the file
+PLAUSIBLE = (0.2, 5.0)  # a warning is printed if the median of an image relative to the beam lies outside
 MEAN = "mean"
 
 type Arrays = dict[str, np.ndarray]
@@ -31,9 +31,9 @@ type Held = Literal["counts", "amplitudes"]
 class Measurement:
     """Everything about a measurement that is stored."""
 
-    task: Task  # with the fields that are stored
+    task: Task  # the task with only the fields that are stored
     sizes: dict[str, int]
-    arrays: Arrays  # with a leading axis of samples
+    arrays: Arrays  # arrays by field, with a leading axis of samples
     constants: Arrays
     sources: list[SourceFile]
     notes: list[str]  # warnings for the user
@@ -190,6 +190,7 @@ def _series(files: Sequence[Read], arrays: Sequence[np.ndarray], axis: int) -> S
 
 
 def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
+    """Yield the samples of a file that holds one or several whole samples."""
     if array.ndim not in (len(field.dims) - 1, len(field.dims)):
         raise UserError(
             f"{read.path}: shape {array.shape}; {field.name} must have the axes {', '.join(field.dims[1:])}, with or "
@@ -200,7 +201,7 @@ def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, n
 
 
 def _place(raster: Raster | None, picture: Picture, index: int, number: int) -> Known:
-    """Return the place of a pattern in a raster whose file states the step: each file is a scan of its own."""
+    """Return the place of a pattern in a raster whose file states the step: each file is a separate scan."""
     if raster is None or picture.values.ndim != 4 or "step" not in picture.known:
         return {}
     y, x = picture.known["step"]
@@ -209,7 +210,7 @@ def _place(raster: Raster | None, picture: Picture, index: int, number: int) -> 
 
 
 def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int], *, raster: bool) -> np.ndarray:
-    """The values of a file with axes in the order of the schema, without leading axes of length 1."""
+    """Return the values of a file with axes in the order of the schema, without leading axes of length 1."""
     values, order = _numbers(read, colours=not axes), tuple(axes) or read.picture.axes
     if order and sorted(order) in (sorted(field.dims), sorted(field.dims[1:]), sorted(field.dims[-2:])):
         if len(order) != values.ndim:
@@ -237,6 +238,7 @@ def _from_matlab(field: Field, path: Path, values: np.ndarray, asked: Mapping[st
 
 
 def _numbers(read: Read, *, colours: bool) -> np.ndarray:
+    """Return the values of a file. Raise UserError if they are not grey values."""
     values = read.picture.values
     if values.dtype.kind == "c":
         raise UserError(f"{read.path}: holds complex values; give measured intensities")
@@ -269,6 +271,7 @@ def _close(a: Sequence[float], b: Sequence[float], tolerance: float) -> bool:
 
 
 def _sizes(task: Task, parts: Mapping[str, Sequence[Sample]]) -> dict[str, int]:
+    """Return the length of each dimension. Raise UserError if samples or inputs differ in it."""
     counts = {name: len(samples) for name, samples in parts.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"--from: {', '.join(f'{n} of {name}' for name, n in counts.items())}; give equally many")
@@ -369,7 +372,7 @@ def _input(field: Field, samples: Sequence[Sample], beam: str, notes: list[str],
 
 
 def _root(name: str, values: np.ndarray, samples: Sequence[Sample], holds: Held | None) -> np.ndarray:
-    """Return amplitudes: the values as they are, or square roots of counts.
+    """Return amplitudes: the values unchanged, or square roots of counts.
 
     Raise UserError if values are negative, or look like counts although the user has not said so.
     """
@@ -392,7 +395,7 @@ def _hint(median: float, beam: str) -> str:
 
 
 def _divided(values: np.ndarray, beam: str) -> np.ndarray:
-    """Divide by the incident beam: counts by the counts of the beam, or each image by its own mean."""
+    """Divide counts by the counts of the incident beam, or each image by its own mean."""
     if not beam:
         return values
     scale = values.mean(axis=(-2, -1), keepdims=True, dtype=np.float64) if beam == MEAN else np.float64(float(beam))

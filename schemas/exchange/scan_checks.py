@@ -11,13 +11,13 @@ from physics.optics import intensity
 from physics.ptychography import split
 from schemas.runtime.errors import UserError
 
-STATED = 0.01  # relative difference below which pixel sizes count as the same
+STATED = 0.01  # relative difference below which pixel sizes are taken as equal
 DISK = 0.05  # relative tolerance of the probe's disk radius beyond the range that the patterns allow
 LEVELS = (0.3, 0.7)  # brightness levels between which a disk's edge lies; a specimen that blurs it moves them apart
-ASIDE = 0.5  # largest distance of the disks' centres in pixels; one textured pattern in a hundred moves it by 0.3
-SHARP = 1.15  # largest ratio of the radii at these levels; beyond it, no disk is visible
-FEW = 10  # least counts in a pixel of the disk, summed over all patterns; with fewer, noise hides the edge
-STILL = 0.5  # pixels: positions within a smaller range do not form a scan
+ASIDE = 0.5  # maximum distance of the disks' centres [pixel]; texture moves it by 0.3 in 1 of 100 patterns
+SHARP = 1.15  # maximum ratio of the radii at these levels; beyond it, no disk is visible
+FEW = 10  # minimum counts in a pixel of the disk, summed over all patterns; with fewer, noise hides the edge
+STILL = 0.5  # positions within a smaller range [pixel] do not form a scan
 NEAR = 2  # neighbours farther apart than this many widths of the bright probe are given in another unit
 
 

@@ -1,11 +1,14 @@
-"""Fields that describe the phase within a planar object (`generators.specimens.planar.displacement`)."""
+"""Fields that describe the phase within a planar object: for a crystal, Q.u of the displacement u.
+
+`generators.specimens.planar.displacement` draws them.
+"""
 
 from schemas.task import columns
 
 KINDS = ("gratings", "defects", "random")  # values 0, 1, 2 of the field `displacement_kind`
 TERMS = ("grating", "gaussian", "edge", "screw", "cylinder", "sphere", "field")  # values of `displacement_term_kind`
 NUMBERS = 6
-SUPPORT = 0.1  # the lowest modulus within an object
+SUPPORT = 0.1  # minimum modulus within an object
 
 _NUMBERS = (  # lengths in frame widths, angles in rad
     "grating: weight, frequencies fy and fx, cycles at the origin; gaussian: weight, y, x, standard deviation; "

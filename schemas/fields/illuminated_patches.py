@@ -1,8 +1,8 @@
 """The part of an object that a pattern of a focused probe reveals: where the probe is bright, enlarged.
 
-It is the middle quarter of a patch of n pixels along each side, where n is a multiple of 4. Each of its pixels becomes
-4 x 4 pixels. The targets therefore have n pixels again, 4 for each pixel of the object along each side, as those of
-deep-phase-imaging. The probe has its origin at pixel N//2 of the patch, which becomes the 4 pixels from `first(n)` on.
+It is the central region of n/4 x n/4 pixels of a patch of n x n pixels, where n is a multiple of 4. Each of its pixels
+becomes 4 x 4 pixels, as in deep-phase-imaging. The targets therefore have n x n pixels again.
+The probe has its origin at pixel N//2 of the patch, which becomes the 4 pixels from `first(n)` on along each axis.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ ENLARGED = 4  # pixels of a target per pixel of the object, along each side
 
 
 def enlarged(patch: np.ndarray) -> np.ndarray:
-    """Return the middle quarter of patches (..., n, n), with each pixel repeated along both axes: (..., n, n)."""
+    """Return the central n/4 x n/4 pixels of patches (..., n, n), each repeated along both axes: (..., n, n)."""
     return repeated(crop_middle(patch, central_shape(patch.shape[-1])))
 
 
@@ -24,12 +24,12 @@ def repeated(image: np.ndarray) -> np.ndarray:
 
 
 def central_shape(n: int) -> tuple[int, int]:
-    """Return the shape of the middle quarter of a patch of n pixels."""
+    """Return the shape (n/4, n/4) of the central region of a patch of n x n pixels."""
     return n // ENLARGED, n // ENLARGED
 
 
 def offsets(n: int) -> np.ndarray:
-    """Return the positions of the pixels of the middle quarter along one axis, relative to the probe's origin.
+    """Return the positions of the pixels of the central region along one axis, relative to the probe's origin.
 
     Args:
         n: pixels of the patch along one side.
@@ -42,7 +42,7 @@ def offsets(n: int) -> np.ndarray:
 
 
 def first(n: int) -> int:
-    """Return the first pixel of an enlarged quarter that shows the object at the probe's origin."""
+    """Return the first pixel of the enlarged central region that shows the object at the probe's origin."""
     return ENLARGED * (central_shape(n)[0] // 2)
 
 

@@ -13,7 +13,7 @@ FIELDS = columns(
     ("cut_depth", ("cut",), "float32", "1", "depth of each cut, relative to the distance of the surface"),
     ("rounding", (), "float32", "1", "rounding of edges; 0: sharp, 1: a sphere"),
     ("growth", (), "float32", "half extent", "thickness of a layer grown along rays from the centre"),
-    ("waviness", (), "float32", "1", "largest displacement of the surface, relative to its distance"),
+    ("waviness", (), "float32", "1", "maximum displacement of the surface, relative to its distance"),
     ("wave", ("wave", "axis"), "float32", "1/half extent", "wave vectors in the body's axes"),
     ("wave_phase", ("wave",), "float32", "turn", "phases of the waves"),
     ("twist", (), "float32", "rad/half extent", "twist about the body's z axis"),

@@ -14,7 +14,7 @@ NAME = "HDF5"
 
 
 def read(path: Path, inner: str) -> Picture:
-    """Read one dataset of an HDF5 file. Of an EMD file of version 1, as py4DSTEM writes it, also read the metadata.
+    """Read one dataset of an HDF5 file. For an EMD file of version 1 (written by py4DSTEM), also read metadata.
 
     Args:
         path: the file.

@@ -1,6 +1,6 @@
 """Detection of objects in an HDF5 file that lead into other files: external links, virtual datasets, external storage.
 
-HDF5 follows all three silently. A file from an untrusted source could therefore bring in any other file that the user
+HDF5 follows all three silently. A file from an untrusted source could therefore read any other file that the user
 may read. These objects are found without following a link, and refused.
 """
 
@@ -12,7 +12,7 @@ from h5py import h5d, h5l, h5o
 
 from schemas.runtime.errors import UserError
 
-MOST = 1_000_000  # links of a file that are checked, at most
+MOST = 1_000_000  # maximum number of links of a file that are checked
 LINK = "is a link to another file"
 VALUES = "its values lie in other files or datasets"
 
@@ -78,11 +78,11 @@ def _links(group: h5py.Group, inner: str) -> Iterator[tuple[str, object]]:
 
 def _elsewhere(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
     """Describe how a link, or the dataset behind it, leads into another file. Return an empty text if it does not."""
-    if link.type == h5l.TYPE_SOFT:  # its target is in this file, and is visited itself
+    if link.type == h5l.TYPE_SOFT:  # the target of a soft link is in this file, and is visited itself
         return ""
     if link.type != h5l.TYPE_HARD:
         return LINK
-    item = h5o.open(file.id, name)  # takes half the time of file[name]
+    item = h5o.open(file.id, name)  # twice as fast as file[name]
     return VALUES if isinstance(item, h5d.DatasetID) and _stored_elsewhere(item) else ""
 
 

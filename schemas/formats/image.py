@@ -9,9 +9,9 @@ import numpy as np
 
 from schemas.runtime.errors import UserError, suggestion
 
-LIMIT = 4 << 30  # uncompressed bytes of the images of one file, at most
+LIMIT = 4 << 30  # maximum number of uncompressed bytes of the images of one file
 SMALL = 64 << 20  # uncompressed bytes that any file may have
-PACKED = 2000  # largest plausible compression of larger files; deflate reaches 1032
+PACKED = 2000  # maximum plausible compression ratio of larger files; deflate reaches 1032
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]

@@ -21,7 +21,7 @@ NAME = "MAT"
 SUFFIX = ".mat"
 NUMBERS = {"double": 8, "single": 4, "logical": 1} | {f"{u}int{8 * n}": n for n in (1, 2, 4, 8) for u in ("", "u")}
 UTF32 = 4  # bytes of a character in memory
-LONGEST = 1 << 20  # characters of export metadata, at most
+LONGEST = 1 << 20  # maximum number of characters of export metadata
 CARD = "drybeam"  # name of the variable that holds export metadata
 HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy's own header holds the time
 

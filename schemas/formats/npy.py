@@ -14,7 +14,7 @@ from schemas.runtime.errors import UserError
 
 NAME = "NPY"
 SUFFIX = ".npy"
-SIDE = 1 << 20  # bytes of the JSON file that are read, at most
+SIDE = 1 << 20  # maximum number of bytes of the JSON file that are read
 
 
 def read(path: Path, inner: str) -> Picture:
@@ -42,6 +42,7 @@ def read(path: Path, inner: str) -> Picture:
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[Shape, np.dtype]:
+    """Read shape and dtype from the header of an NPY file. Raise UserError for objects and large arrays."""
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)
@@ -57,6 +58,7 @@ def _refuse_short(path: Path, shape: Shape, dtype: np.dtype, there: int) -> None
 
 
 def _of_archive(path: Path, inner: str) -> np.ndarray:
+    """Read one array of an NPZ archive."""
     with zipfile.ZipFile(path) as archive:
         headers = {}
         for info in archive.infolist():

@@ -100,6 +100,7 @@ def _place(text: str) -> tuple[Path, str]:
 
 
 def _kind(path: Path) -> str:
+    """Return the kind of a file from its first bytes and its suffix. Raise UserError if it is unknown."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     if not head:
@@ -115,7 +116,7 @@ def _kind(path: Path) -> str:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Return True if the HDF5 signature stands at one of its possible places: 0, 512, and then doubling."""
+    """Return True if the HDF5 signature is at one of its possible places: byte 0, 512, 1024, 2048 ..."""
     start, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while start < size:

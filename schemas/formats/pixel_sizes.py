@@ -25,7 +25,7 @@ NM = {
     "meter": 1e9,
 }
 RADIANS = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3}
-PRINTED = 1e4  # nm; wider pixels are printer dots (72 per inch), not pixels of a specimen
+PRINTED = 1e4  # wider pixels [nm] are printer dots (72 per inch), not pixels of a specimen
 
 
 def nanometres(unit: object) -> float | None:
@@ -43,7 +43,7 @@ def nanometres(unit: object) -> float | None:
 def pixel(y: float, x: float, unit: object) -> Known:
     """Return the parameters `sampling` [nm] of an image; empty if the file states no usable size.
 
-    Pixels count as square if their sides differ by less than 0.1 %.
+    Pixels are taken as square if their sides differ by less than 0.1 %.
 
     Args:
         y: height of a pixel in `unit`.

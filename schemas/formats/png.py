@@ -8,7 +8,7 @@ from PIL import Image
 NAME = "PNG"
 SUFFIX = ".png"
 _COLOURS = ((0, 0, 0), (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0))
-PALETTE = [part for label in range(256) for part in _COLOURS[label % len(_COLOURS)]]  # of Okabe and Ito, repeated
+PALETTE = [part for label in range(256) for part in _COLOURS[label % len(_COLOURS)]]  # colours repeat
 
 
 def grey(values: np.ndarray, low: float, high: float) -> np.ndarray:

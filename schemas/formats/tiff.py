@@ -41,7 +41,7 @@ def read(path: Path, _: str) -> Picture:
         _refuse_short(path, file, series)
         card = _card(file)
         axes = tuple(card.axes) if card else ()
-        colours = series.axes.endswith("S")  # S first is how tifffile itself stores a stack of three images
+        colours = series.axes.endswith("S")  # tifffile itself stores a stack of three images with S as the first axis
         return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes, colours=colours)
 
 
@@ -66,6 +66,7 @@ def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
 
 
 def _pixel(file: tifffile.TiffFile) -> dict[str, tuple[float, ...]]:
+    """Return the pixel size from the metadata of OME or ImageJ, or from the resolution tags; empty if unknown."""
     if file.ome_metadata:
         return _ome(file.ome_metadata)
     tags = file.pages.first.tags

@@ -18,7 +18,7 @@ CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # key of a chunk; group 1: its array
 
 
 def local(text: str) -> Path:
-    """Return the path on this machine that an argument names, with `~` expanded. It serves as a type for argparse.
+    """Return the path on this machine that an argument names, with `~` expanded. This function is a type for argparse.
 
     Raises:
         argparse.ArgumentTypeError: the text is an address such as s3://bucket/x.zarr, or names an unknown user.
@@ -34,7 +34,7 @@ def local(text: str) -> Path:
 
 
 def output(option: str, path: Path) -> Path:
-    """Return the place that an option names: the path as it is, or the place its links lead to. Nothing is created.
+    """Return the place that an option names, with links followed. Nothing is created.
 
     Args:
         option: the option, for messages.
@@ -96,8 +96,8 @@ def refuse_strangers(option: str, path: Path, written: Collection[str], command:
     Args:
         option: the option that names the place, for the message.
         path: the store.
-        written: keys of its metadata (`train/phase/zarr.json`). Chunks of the arrays among them also count as written
-            by the command.
+        written: keys of its metadata (`train/phase/zarr.json`). Chunks of the arrays among them are taken as written by
+            the command, too.
         command: the command, for the message.
 
     Raises:

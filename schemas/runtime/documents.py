@@ -17,7 +17,7 @@ from schemas.runtime.publish import inside, read
 
 @dataclass(frozen=True)
 class Metadata[M: BaseModel]:
-    """A kind of Zarr store, described by a model in the attributes of its root, under a key of its own."""
+    """A kind of Zarr store, described by a model in the attributes of its root, under its own key."""
 
     model: type[M]
     key: str

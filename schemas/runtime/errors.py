@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
-MANY = 12  # names listed in a message, at most
+MANY = 12  # maximum number of names listed in a message
 TRACEBACK = "DRYBEAM_TRACEBACK"  # environment variable: print tracebacks of user errors, for developers
 
 

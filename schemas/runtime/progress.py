@@ -1,11 +1,11 @@
-"""Progress of a run: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of a command: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-SECONDS = 5.0  # between plain lines
+SECONDS = 5.0  # minimum time between two plain lines [s]
 
 type Show = Callable[[int, str], None]
 
@@ -48,6 +48,7 @@ def _bar(total: int) -> Iterator[Show]:
 
 @contextmanager
 def _lines(total: int) -> Iterator[Show]:
+    """Print a plain line every few seconds."""
     said = time.monotonic()
 
     def show(done: int, pace: str) -> None:

@@ -24,9 +24,9 @@ from schemas.runtime.errors import FULL, Interrupted, UserError
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
-REMOVED = ".removed-"  # folder to be removed; a part of it may be gone already
-REPLACED = ".replaced-"  # whole folder, until another one is in its place
-STALE = 3600.0  # seconds after which a partial object of another machine counts as abandoned
+REMOVED = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
+REPLACED = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
+STALE = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
 
 
 def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -38,7 +38,7 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
         path: place of the object.
         data: its bytes.
         durable: flush to disk, so that the object survives a loss of power. Other objects are checked by their hashes
-            when a run is resumed.
+            when the command is resumed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -385,6 +385,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def _held(path: Path, wait: bool) -> TextIOWrapper:
+    """Open the lock file and lock it. If another process has removed the file meanwhile, try again."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
         try:

@@ -76,8 +76,8 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     """Return a bound for a setting: low <= value <= high, for a number or both ends of a Range.
 
     Args:
-        low: the lowest value.
-        high: the highest value.
+        low: minimum value.
+        high: maximum value.
         above: exclude `low` itself.
     """
 

@@ -68,8 +68,8 @@ def make_settings[K: Settings](kind: type[K], base: Mapping[str, Any], settings:
 def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) -> None:
     """Refuse a recipe, stored in a dataset or a model, that names a file.
 
-    Recipes are stored with hashes of their files, without paths. A path in a stored recipe was therefore put there by
-    somebody else, and would bring a file of this machine into the output.
+    Recipes are stored with hashes of their files, without paths. A path in a stored recipe was therefore added by
+    another program, and would bring a file of this machine into the output.
 
     Args:
         kind: the model of the recipe.
@@ -244,6 +244,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _apply(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
+    """Write the value of one `key=value` text into nested data."""
     key, equals, text = setting.partition("=")
     known = dict(all_settings(kind))
     if not equals:
@@ -288,6 +289,7 @@ def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
 
 
 def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
+    """Return a pydantic error as one line: the setting, its value, and the rule that it breaks."""
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     name = ".".join(loc)

@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
 
 MISTAKE = 2
-RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
-LINE = 480  # characters of a message, at most
-MOST = (1 << 63) - 1  # largest whole number that options accept
+RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
+LINE = 480  # maximum number of characters of a message
+MOST = (1 << 63) - 1  # maximum whole number that options accept
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,8 +70,8 @@ def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], 
     """Return a type for argparse that accepts a share, written as `1%` or `0.01`.
 
     Args:
-        of: the thing that is shared, for the message.
-        most: the largest share.
+        of: the whole of which the share is given, for the message.
+        most: maximum share.
         zero: accept 0, too.
     """
 
@@ -166,11 +166,11 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     for name, row in rows.items():
         table.add_row(name, _written(row), row["unit"], row["about"])
     Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
-    print("(in brackets: the default of a setting whose group, listed above it, is none)")
+    print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
 def _written(row: Mapping[str, Any]) -> str:
-    """Return a value as it is written after `--set setting=`."""
+    """Return a value in the form for `--set setting=`."""
     value, default = row["value"], row["default"]
     if value is None and default is not None:
         return f"({_written({'value': default, 'default': None})})"

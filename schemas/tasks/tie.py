@@ -43,7 +43,7 @@ TASK = Task(
     window="window",
     fields=(
         Field("intensity", SERIES, "float32", "1", "input", "images relative to the beam, in the order of `defocus`"),
-        Field("intensity_flipped", SERIES, "float32", "1", "input", "of the flipped specimen, mirrored", optional=True),
+        Field("intensity_flipped", SERIES, "float32", "1", "input", "the flipped specimen, mirrored", optional=True),
         Field("phase_retrieved", IMAGE, "float32", "rad", "input", "result of a classical method", optional=True),
         Field(
             "phase",
@@ -56,7 +56,7 @@ TASK = Task(
         Field("phase_total", IMAGE, "float32", "rad", "auxiliary", "electrostatic plus magnetic", optional=True),
         Field("phase_magnetic", IMAGE, "float32", "rad", "auxiliary", "- (e / hbar) int A_z dz", optional=True),
         Field("phase_exit", IMAGE, "float32", "rad", "auxiliary", "phase of the exit wave, unwrapped", optional=True),
-        Field("amplitude", IMAGE, "float32", "1", "auxiliary", "of the exit wave; projected: exp(- sigma V' t)"),
+        Field("amplitude", IMAGE, "float32", "1", "auxiliary", "exit wave's amplitude; projected: exp(- sigma V' t)"),
         Field("intensity_expected", SERIES, "float32", "1", "auxiliary", "images at infinite dose", optional=True),
         Field("window", ("y", "x"), "float32", "1", "auxiliary", "apodisation of `intensity` and `phase`"),
         Field("phase_component", (), "uint8", "1", "auxiliary", f"component in `phase`: {COMPONENTS}", optional=True),

@@ -87,7 +87,7 @@ def readme(card: ModelCard) -> str:
 {ancestors}| training | to step {card.step:,}, epoch {card.epoch}; {card.seconds:,.0f} s on {places} |
 | sizes of the training data | {sizes} |
 {scores}
-To use it: `infer --model {card.name} --data ... --out predictions.zarr`. The model is valid for data like those it was
+To use it: `infer --model FOLDER --data ... --out predictions.zarr`. The model is valid for data like those it was
 trained on (`dataset_recipe` in `model.json` lists all settings); for other data nothing is promised. The scores are
 those of the validation samples. `evaluate` compares the model with classical methods on the test samples.
 """

@@ -19,7 +19,7 @@ from training.export.card import ModelCard, stored_recipe
 from training.features import Features
 from training.network import Named, Network
 
-BATCH = 64  # largest number of samples that are predicted at once
+BATCH = 64  # maximum number of samples that are predicted at once
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class Predictor:
         return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
 
     def _piece(self, fields: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+        """Predict the targets of some rows. Fields are padded to the length of the piece."""
         length = rows.stop - rows.start
         batch = {}
         for name in self.inputs:

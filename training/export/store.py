@@ -1,6 +1,6 @@
 """A trained model as a folder: `model.safetensors`, `model.json` (all that is needed to use it), `README.md`.
 
-The folder works wherever it is copied. It holds data only and no pickle: the code of task and model is found by name.
+The folder can be copied to any place. It holds only data and no pickle: the code of task and model is found by name.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
 def _places(path: Path) -> tuple[Path, ...]:
     """Return the folders where a model may lie.
 
-    These are the folder `best` of a run, a folder of its own, or one beside these if a `save` was killed. Older
+    These are the folder `best` of a run, a separate folder, or one beside these if a `save` was killed. Older
     programs moved it aside as `.<name>.old`.
     """
     best, whole = path / "best", path.absolute()
@@ -111,7 +111,7 @@ def load_model(path: Path) -> Predictor:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read the recipe of a model from its card alone.
+    """Read the recipe of a model from only its card.
 
     Args:
         path: a run, its folder `best`, or a copy of that.
@@ -169,6 +169,7 @@ def load_whole(path: Path) -> tuple[ModelCard, bytes]:
 
 
 def _known(path: Path, card: ModelCard) -> None:
+    """Raise UserError if this program lacks the task or the network of a model, or has incompatible versions."""
     if card.task.name not in task_names():
         raise UserError(f"{path}: unknown task {card.task.name}; there are: {', '.join(task_names())}")
     known = find_task(card.task.name).version

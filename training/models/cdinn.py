@@ -2,7 +2,7 @@
 
     net:  encoder (32, 64, 128) -> decoder (128, 64, 32) -> 1 channel         see training/autoencoder.py
 
-Each channel of the output has a net of its own, because the paper trains one net for the structure and one for the
+Each channel of the output has its own net, because the paper trains one net for the structure and one for the
 phase. With `groups=1,2` the second net gives two channels, for a phase as cosine and sine. The output is linear: the
 paper's sigmoid belongs to the task's head. Extensions of the paper: several input images, any number of spatial axes,
 and sizes that pooling does not divide, which are padded and cropped.

@@ -7,8 +7,8 @@
 F gives the Fourier coefficients V(k) = mean_n v(n) exp(-2 pi i k n / N) of the modes |k| < modes along each axis; along
 the last axis only k >= 0, because images are real. R is a complex matrix over channels for each mode. It is stored as
 pairs of real numbers, which every optimizer and file format takes. F is a mean and F^-1 a sum: a function that is
-sampled more finely has the same modes, and one layer gives the same function (a test verifies this). The image counts
-as periodic. The mode N/2 is left out. The coordinates that the paper adds as channels are left out, so the output
+sampled more finely has the same modes, and one layer computes the same function (a test verifies this). The image is
+taken as periodic. The mode N/2 is left out. The coordinates that the paper adds as channels are left out, so the output
 shifts with the input. The last layer starts at zero, so training starts from the mean of the target.
 
 F is computed as a product with matrices, axis by axis. For so few modes this is faster than an FFT (images of 64 to 256
@@ -50,7 +50,7 @@ def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype:
 
 
 def resolvable_modes(length: int) -> int:
-    """Return how many modes from 0 on an axis of `length` samples resolves. The mode N/2 is not counted."""
+    """Return the number of modes k >= 0 that an axis of `length` samples resolves. The mode N/2 is left out."""
     return (length + 1) // 2
 
 
@@ -82,7 +82,7 @@ def analysis(length: int, modes: int, *, real: bool) -> np.ndarray:
 
 
 def synthesis(length: int, modes: int, *, real: bool) -> np.ndarray:
-    """Return F^-1 along an axis as a matrix: N times the adjoint of F. For real arrays each mode k > 0 counts twice.
+    """Return F^-1 along an axis as a matrix: N times the adjoint of F. For real arrays each mode k > 0 is added twice.
 
     Args:
         length: number of pixels N along the axis.

@@ -10,7 +10,7 @@ from training.losses import cross_entropy
 
 TINY = 1e-30  # keeps an empty pattern finite
 SMALL = 1e-3  # keeps the relative error of an empty object finite
-FAINT = 0.01  # relative to the root mean square amplitude; the logarithm is nearly linear below it
+FAINT = 0.01  # share of the rms amplitude below which the logarithm is nearly linear
 
 
 def _relative(fields: Arrays) -> Array:
@@ -61,7 +61,7 @@ def _wave(prediction: Arrays, truth: Arrays) -> Array:
 
 
 def _circular(prediction: Arrays, truth: Arrays) -> Array:
-    """Mean of 1 - cos(phase error), weighted with the exact shape. The predicted shape does not matter."""
+    """Mean of 1 - cos(phase error), weighted with the exact shape. The predicted shape is not used."""
     exact = truth["shape"]
     weight = jnp.sum(exact, (1, 2)) + SMALL
     return jnp.sum(exact * (1 - jnp.cos(prediction["phase"] - truth["phase"])), (1, 2)) / weight
@@ -96,7 +96,7 @@ LEARN = Learn(
         "circular": Loss("weight of 1 - cos(phase error), averaged with the exact shape as weight", _circular),
     },
     scalars=("noise", "coherence", "edge"),
-    symmetries=("flip_x",),  # other symmetries would turn an object out of its canonical orientation
+    symmetries=("flip_x",),  # other symmetries would change the canonical orientation of an object
     recipes={
         "default": {
             "optimizer": {"learning_rate": 2e-3},

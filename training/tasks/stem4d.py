@@ -28,7 +28,7 @@ LEARN = Learn(
             "loss": {"relative": 0, "l1": 1, "aligned": True},
         },
         # deep-phase-imaging: raw amplitudes, plain gradient descent on the mean absolute error. The published code
-        # computes the loss of the first sample of each batch only; here all samples count.
+        # computes the loss of only the first sample of each batch; here the loss of all samples is used.
         "published": {
             "model": {"name": "dledi"},
             "input": "amplitude",

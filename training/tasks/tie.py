@@ -10,7 +10,7 @@ from physics.magnetics import separate
 from physics.transport_of_intensity import transport
 from training.contract import Array, Arrays, Derived, Learn
 
-CUTOFF, FLOOR = 0.004, 0.1  # 1/nm, 1: near the best values for both recipes; inference tunes its own
+CUTOFF, FLOOR = 0.004, 0.1  # [1/nm], [1]: near the best values for both recipes; inference tunes other values
 
 
 def _retrieved(fields: Arrays) -> Array:
