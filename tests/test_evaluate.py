@@ -276,7 +276,7 @@ def test_the_aligned_error_leads_and_the_published_one_stands_beside_it(
     shares = [means["noisy"][key]["mean"] / means["moved"][key]["mean"] for key in ("nrms_aligned", "nrms")]
     assert f"The mean error (nrms_aligned) of noisy is {shares[0]:.3g} " in text
     assert shares[0] > 5
-    said = f"before alignment, the mean error (nrms) of noisy is {shares[1]:.3g} ± "
+    said = f"the mean error (nrms) of noisy is {shares[1]:.3g} ± "
     assert re.search(rf"{re.escape(said)}\S+ times that of moved\.", text)
     assert text.index("nrms_aligned ↓") < text.index("nrms ↓")
     zero = score(find_task("tie"), {"phase": 0 * exact}, {"phase": exact}, window)["nrms_aligned"].mean()
