@@ -102,7 +102,7 @@ def run_of(store: Path, *settings: str, model: str = "unet") -> Run:
 
 
 def test_a_task_may_state_how_samples_are_cut(fusion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody says otherwise; samples that are smaller, or must not be cut, stay whole."""
+    """The crop of a task is used unless another is given; small samples, and those that must not be cut, stay whole."""
     learn = find_learn("toy_fusion")
     for length, settings, model, expected in (
         (6, (), "unet", 6),

@@ -155,7 +155,7 @@ def test_aligned_of_a_task_without_ambiguities_is_bare(toy: Path) -> None:
 
 @pytest.mark.parametrize("term", [term for term in TERMS if term != "cross_entropy"])
 def test_terms_are_in_deviations_of_each_channel_or_sample(term: str, stores: dict[str, Path]) -> None:
-    """Of a field whose channels, or samples, differ in scale; the relative error has the root of their mean square."""
+    """Channels or samples of a field may differ in scale; the relative error has the root of their mean square."""
     rng = np.random.default_rng(0)
     for task, axes in (("toy_fusion", (0, 2, 3)), ("toy_series", (1, 2))):
         features, fields = features_for(stores[task]), rows_of(stores[task])
