@@ -175,7 +175,7 @@ def test_layers_of_slices_and_of_operators_are_drawn(generate: Command, train: C
 
 
 def test_the_width_of_pixels_is_kept_without_an_import(dataset: Command) -> None:
-    """The pixel size is kept if the grid of an input has a parameter for it; otherwise a line says that it is left out."""
+    """It is kept if the grid of an input has a parameter for it; otherwise a line says that it is left out."""
     arrays = {"guide.tif": (np.eye(12, 15), 0.2), "low.tif": (np.ones((2, 4, 5)), 0.6)}
     for name, (values, width) in arrays.items():
         points = (1e7 / width, 1e7 / width)
