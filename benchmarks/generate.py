@@ -25,7 +25,7 @@ from scipy import ndimage
 from scipy.special import erf
 
 from generators.contract import find_generator
-from generators.engine import creation, pipeline, shards
+from generators.engine import pipeline, shards, store_creation
 from generators.instruments.spline import affine
 from generators.tasks import cdi, tie
 from schemas.runtime.machine import cores
@@ -121,7 +121,7 @@ def _loop(out: Path, task: str, n: int) -> float:
     samples = {"train": n, "validation": 0, "test": 0}
     recipe = find_generator(task)[1].RECIPES["default"]
     plan, _ = pipeline.lay_out(pipeline.plan(task, recipe, 0, samples, out), None)
-    creation.claim(plan)
+    store_creation.claim(plan)
     start = time.perf_counter()
     for job in plan.jobs():
         shards.ensure(job)

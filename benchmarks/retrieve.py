@@ -24,11 +24,11 @@ from inference.tasks.cdi import finish
 from physics.diffraction import amplitude, embed, subsample
 from physics.fourier import fft2, ifft2
 from physics.phase_retrieval import PUBLISHED, Schedule, reconstruct, start_with
-from schemas.fields.displacements import SUPPORT
+from schemas.fields.object_phases import SUPPORT
 from schemas.runtime.settings import make_settings
 from schemas.task import find_task
-from training.assembly import assemble, features_of
 from training.contract import find_learn, find_model
+from training.model_building import assemble, features_of
 from training.moments import Moments
 from training.recipe import recipe_of
 from training.run import hardware

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from schemas.runtime.settings import make_settings
-from training import assembly, devices, optimizers, steps
+from training import devices, model_building, optimizers, steps
 from training.batches import Batch, Resident, Stream
 from training.contract import find_model
 from training.loop import samples_of
@@ -76,7 +76,7 @@ def _command(room: str, *args: object) -> None:
 def _step(run: Run) -> float:
     """Return the samples per second of training, with data on the device."""
     mesh = devices.mesh(run.recipe.batch_size)
-    network = assembly.assemble(run.recipe, run.features)
+    network = model_building.assemble(run.recipe, run.features)
     rule = optimizers.build(run.recipe, 10**6)
     learn = steps.learn(network, run.features, rule, run.recipe.model_copy(update={"augment": False}), mesh)
     state = steps.start(network, rule, run.recipe, mesh)
@@ -109,7 +109,7 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
     done = subprocess.run([python or sys.executable, script, json.dumps(spec)], capture_output=True, text=True)
     found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     if found is not None:
-        own = assembly.assemble(run.recipe, run.features).parameters
+        own = model_building.assemble(run.recipe, run.features).parameters
         assert found["parameters"] == own, (found["parameters"], own)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from generators.contract import Generator, find_generator
-from generators.engine import creation, executors, pipeline
+from generators.engine import executors, pipeline, store_creation
 from generators.engine.pipeline import Estimate
 from generators.engine.plan import Plan
 from generators.recipe import Recipe
@@ -106,8 +106,8 @@ def _prepare(options: Options, source: Manifest | None) -> tuple[Plan, Estimate,
     seed = options.seed if options.seed is not None else (source.seed if source and source.seed else 0)
     plan = pipeline.plan(task, recipe, seed, _samples(options, source), options.out or Path(f"{task}.zarr"))
     plan, per_sample = pipeline.lay_out(plan, options.shard_samples)
-    plan = creation.prepare(plan, shard_samples=options.shard_samples, overwrite=options.overwrite)
-    left = sum(plan.manifest.samples.values()) if options.overwrite else creation.unfinished(plan)
+    plan = store_creation.prepare(plan, shard_samples=options.shard_samples, overwrite=options.overwrite)
+    left = sum(plan.manifest.samples.values()) if options.overwrite else store_creation.unfinished(plan)
     executor, workers = pipeline.executor(options.scheduler, options.workers, plan, per_sample * left)
     return plan, pipeline.estimate(plan, per_sample, left, workers), executor
 

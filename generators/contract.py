@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from generators import recipe
-from generators.streams import Streams
+from generators.random_streams import Streams
 from schemas.grids import size_mismatches
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError

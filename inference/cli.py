@@ -108,7 +108,7 @@ def _activations(args: argparse.Namespace) -> int:
         raise UserError(f"--split {','.join(args.split)}: --activations draws samples of one split; give only one")
     if args.activations.suffix != ".png":
         raise UserError(f"--activations {args.activations}: the name of the file must end in .png")
-    from inference.invert.source import open_source
+    from inference.invert.split_reader import open_source
     from inference.report import activations
 
     output("--activations", args.activations)

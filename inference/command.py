@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from inference.contract import Inverter
-from inference.invert import inverters, run
-from inference.invert.source import Source, open_source
-from inference.stitching.image import Blend
+from inference.invert import inversion, inverters
+from inference.invert.split_reader import Source, open_source
+from inference.stitching.stitched_image import Blend
 from schemas.predictions import Predictions
 from schemas.runtime.destinations import output, refuse_store
 from schemas.runtime.errors import UserError
@@ -79,13 +79,13 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
     inverter = _inverter(options, sources)
     jobs = [_job(options, source, inverter, _out(options, inverter.name, source, sources)) for source in sources]
     for job in jobs:  # all splits, before anything is written for the first of them
-        run.refuse(job, overwrite=options.overwrite)
+        inversion.refuse(job, overwrite=options.overwrite)
     beyond = [inverters.outside_training(job.source, inverter) for job in jobs]
-    with run.reserve(jobs):
+    with inversion.reserve(jobs):
         for job, lines in zip(jobs, beyond, strict=True):
             for line in lines:
                 say(line)
-            predictions, made, broken = run.run(job, overwrite=options.overwrite)
+            predictions, made, broken = inversion.run(job, overwrite=options.overwrite)
             for line in _said(job.out, predictions, made, broken, first=job is jobs[0]):
                 say(line)
             if stitching is not None and options.stitch is not None:
@@ -186,9 +186,11 @@ def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Sou
     return out
 
 
-def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> run.Inversion:
+def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> inversion.Inversion:
     """Return the inversion of one split into its own store."""
-    tiles = run.choose_tiles(source, inverter, options.tile, OVERLAP if options.overlap is None else options.overlap)
+    tiles = inversion.choose_tiles(
+        source, inverter, options.tile, OVERLAP if options.overlap is None else options.overlap
+    )
     if options.overlap is not None and not tiles.lengths:
         raise UserError(
             f"--overlap {options.overlap:g}: is for tiles, but these images are not cut; give --tile N, or leave it out"
@@ -198,7 +200,7 @@ def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -
             f"--batch-size {options.batch_size}: is for networks and methods that invert samples one by one; "
             f"{inverter.name} inverts whole groups: leave it out"
         )
-    return run.Inversion(
+    return inversion.Inversion(
         source, inverter, tiles, options.batch_size or BATCH, output("--out", out), options.probabilities
     )
 

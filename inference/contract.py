@@ -22,7 +22,7 @@ from schemas.target_kinds import Score, rank
 from schemas.task import SAMPLE, Task, find_task, wrong_references
 
 if TYPE_CHECKING:
-    from inference.invert.source import Source
+    from inference.invert.split_reader import Source
     from inference.report.evaluation import Result, Summary
     from inference.stitching.store import Scans
 

@@ -102,7 +102,7 @@ def test_help_is_quick_because_it_loads_nothing(room: str) -> None:
 DISK = {"exists", "is_dir", "is_file", "iterdir", "mkdir", "read_bytes", "read_text", "rename", "rmtree", "unlink",
         "write_bytes", "write_text"}  # fmt: skip
 # `publish` does it for all, and `metrics_log` appends to files. The others read files of the user or of this machine.
-APART = {"publish", "metrics_log", "settings", "machine", "preview", "expectations", "activations", "opening"}
+APART = {"publish", "metrics_log", "settings", "machine", "preview", "expectations", "activations", "reading"}
 
 
 def test_stores_are_read_and_written_by_one_module() -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from generators.engine import pipeline, shards
 from generators.instruments.detector import Detector, Gaps
-from generators.streams import Streams
+from generators.random_streams import Streams
 from generators.tasks import cdi
 from schemas.runtime.settings import make_settings
 from schemas.wave_ambiguities import canonical

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from generators.streams import Streams
+from generators.random_streams import Streams
 from generators.tasks import cdi
 from inference.report.sample_images import _shown
 from inference.tasks.cdi import FINISH, METHODS, OF_OBJECT, REPORT, diffraction, finish, measures

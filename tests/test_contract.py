@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from generators.contract import Generator, find_generator
 from generators.engine import pipeline, shards
-from generators.streams import Streams
+from generators.random_streams import Streams
 from inference.contract import find_inference
 from schemas import digest
 from schemas.runtime.errors import UserError

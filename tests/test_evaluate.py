@@ -14,9 +14,9 @@ import xarray as xr
 import zarr
 
 from inference.contract import find_inference, find_stitch, inference_names
-from inference.report import document, evaluation, regions, style, tables
+from inference.report import document, errors_by_parameter, evaluation, style, tables
 from inference.report.evaluation import Evaluation, Result
-from inference.stitching.compare import SCANNED
+from inference.stitching.comparison import SCANNED
 from schemas.scores import ring_correlation, score
 from schemas.slices import count, fold
 from schemas.target_kinds import kind
@@ -319,8 +319,8 @@ def test_where_all_is_revealed_nothing_stands_beside(toy: list[str], evaluate: C
 
 
 def test_a_parameter_of_several_values_is_shown_by_its_largest_modulus() -> None:
-    assert regions.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
-    assert regions.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
+    assert errors_by_parameter.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
+    assert errors_by_parameter.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
 
 
 EXPECTED = {

@@ -11,7 +11,7 @@ import zarr
 
 from generators.cli import main
 from inference.contract import Method, Setting
-from inference.invert.source import open_source
+from inference.invert.split_reader import open_source
 from inference.methods import tuning
 from inference.tasks.stem4d import METHODS
 

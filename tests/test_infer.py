@@ -20,9 +20,9 @@ import xarray as xr
 
 from generators.cli import main as generate_main
 from inference.contract import find_inference, inference_names
-from inference.invert import inverters, run
-from inference.invert.run import Clock
-from inference.invert.source import open_source
+from inference.invert import inversion, inverters
+from inference.invert.inversion import Clock
+from inference.invert.split_reader import open_source
 from schemas.predictions import read_predictions
 from schemas.runtime.errors import UserError
 from schemas.task import Task, find_task
@@ -260,7 +260,7 @@ def test_a_network_is_used_like_a_method(
     toy: Path, infer: Command, network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network(Network(find_task("toy").select(frozenset()), 33))
-    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: model.now, monotonic=time.monotonic))
+    monkeypatch.setattr(inversion, "time", SimpleNamespace(perf_counter=lambda: model.now, monotonic=time.monotonic))
     code, _, err = infer("--model", "runs/my-net/best", "--data", toy)
     assert (code, err) == (0, "")
     found = read_predictions(Path("predictions-toy-my-net.zarr"))

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from inference.contract import Method, Setting, find_inference, inference_names
-from inference.invert.source import Source, open_source
+from inference.invert.split_reader import Source, open_source
 from inference.methods import tuning
 from inference.tasks.tie import absorption, registered, transport
 from physics import optics

@@ -135,7 +135,7 @@ def full(result: tuple[int, str, str], place: str, *parts: str) -> None:
 
 def test_infer_can_be_resumed_after_a_full_disk(toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("inference.invert.run.publish", fills(1, publish.publish))
+        patch.setattr("inference.invert.inversion.publish", fills(1, publish.publish))
         full(infer(*INFER, "--out", "p.zarr"), "p.zarr", "finished shards are kept")
         patch.setattr(publish, "publish", fills(0, publish.publish))
         full(infer(*INFER, "--out", "q.zarr"), "q.zarr", "make room")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from generators.engine import creation
+from generators.engine import store_creation
 from schemas.runtime.publish import locked, publish_folder
 
 from .conftest import TOY_TASK, Command, digest, files, refused
@@ -269,7 +269,7 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
 
         return noted
 
-    monkeypatch.setattr(creation, "_publish", noting(".toy.zarr.lock", creation._publish))
+    monkeypatch.setattr(store_creation, "_publish", noting(".toy.zarr.lock", store_creation._publish))
     monkeypatch.setattr("schemas.exchange.importing.publish_folder", noting(".measured.zarr.lock", publish_folder))
     assert generate(*GENERATE)[0] == 0
     np.save("a.npy", SERIES)
@@ -280,7 +280,7 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
 WAITS = """
 import sys
 from pathlib import Path
-from generators.engine import creation
+from generators.engine import store_creation
 from schemas.runtime.publish import locked
 from schemas.runtime.publish import publish_folder
 for _ in range(200):

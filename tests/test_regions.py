@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inference.report.document import by_region
-from inference.report.regions import regions
+from inference.report.errors_by_parameter import regions
 from schemas.task import find_task
 
 from .conftest import TOY_TASK, Command

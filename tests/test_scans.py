@@ -17,9 +17,9 @@ import xarray as xr
 
 from benchmarks.stitch import publish_patches
 from inference.stitching import store
-from inference.stitching.image import Iterative, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
+from inference.stitching.stitched_image import Iterative, stitch
 from inference.stitching.store import Scans, read_images
 from schemas.runtime.errors import Interrupted, UserError
 

@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 
 from inference.contract import Found, Section, find_inference
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from inference.report.evaluation import Result, Summary
 
 from .conftest import TOY_TASK, Command

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from generators.contract import Sliced, find_generator
-from generators.engine import creation, finished_slices, pipeline, shards
+from generators.engine import finished_slices, pipeline, shards, store_creation
 from generators.engine.plan import Job
 from schemas.runtime.errors import UserError
 from schemas.task import find_task
@@ -57,7 +57,7 @@ def test_a_finished_sample_is_made_again_only_under_other_versions(
     simulated.clear()
     assert generate(*SERIES, "--n", 3)[0] == 0
     assert len(simulated) == 2 + 4
-    monkeypatch.setattr(creation, "packages", lambda: {"numpy": "0"})
+    monkeypatch.setattr(store_creation, "packages", lambda: {"numpy": "0"})
     simulated.clear()
     assert generate(*SERIES, "--n", 3)[0] == 0
     assert len(simulated) > 2

@@ -12,9 +12,9 @@ import xarray as xr
 
 from generators.engine import pipeline, shards
 from generators.instruments.probe import Probe
+from generators.random_streams import Streams
 from generators.specimens import thin_objects
 from generators.specimens.planar import lattice
-from generators.streams import Streams
 from generators.tasks import stem4d
 from physics.electron import interaction
 from schemas.fields.illuminated_patches import enlarged, first, offsets

@@ -13,11 +13,11 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
-from inference.stitching.image import stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Patches, corners, frame_of, relative
 from inference.stitching.raster import find_raster
 from inference.stitching.resolution import Resolution, laid_over, resolution
+from inference.stitching.stitched_image import stitch
 from inference.tasks.stem4d import METHODS, patch_places, phase_at
 from physics import pie
 from schemas.runtime.errors import UserError

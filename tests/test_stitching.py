@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from inference.stitching.command import chosen
-from inference.stitching.image import Average, Image, Iterative, Read, default_method, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative, tapered
-from physics import mosaic
+from inference.stitching.stitched_image import Average, Image, Iterative, Read, default_method, stitch
+from physics import stitching_kernels
 from schemas.runtime.errors import UserError
 
 SIZE = (12, 9)
@@ -156,7 +156,7 @@ def test_misfit_is_what_patches_and_image_differ_by() -> None:
 
 def test_with_nothing_free_patches_are_averaged_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks, and a border of weight 0 that holds something else: no constant is fitted, where there is one or not."""
-    monkeypatch.setattr("inference.stitching.image.solve", None)
+    monkeypatch.setattr("inference.stitching.stitched_image.solve", None)
     corner = raster(counts=(3, 4))
     weight = np.pad(np.array([[[1, 2, 4], [4, 2, 1]]], np.float32), ((0, 0), (5, 5), (3, 3)))
     labels = np.random.default_rng(6).integers(0, 3, (len(corner), *SIZE)).astype(np.uint8)
@@ -319,6 +319,6 @@ def test_a_frame_that_does_not_hold_all_patches_is_refused() -> None:
 
 def test_sums_are_kept_where_many_large_phases_lie_over_one_another() -> None:
     """2,000 patches of the largest phase accepted at one place: no integer overflows."""
-    values = np.full((2000, *SIZE), mosaic.LARGEST, np.float32)
+    values = np.full((2000, *SIZE), stitching_kernels.LARGEST, np.float32)
     found = stitched(values, Patches(np.zeros((2000, 2), np.int64), relative(np.ones((1, *SIZE)))))
-    np.testing.assert_array_equal(found.values, mosaic.LARGEST)
+    np.testing.assert_array_equal(found.values, stitching_kernels.LARGEST)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from schemas.formats import hdf5_links, opening
+from schemas.formats import hdf5_links, reading
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 from tests import foreign, foreign_scans
@@ -92,7 +92,7 @@ def write(name: str) -> str:
 
 def read(name: str, inner: str = "") -> Picture:
     """In this process."""
-    return opening.read_as(opening._kind(Path(name)), Path(name), inner)
+    return reading.read_as(reading._kind(Path(name)), Path(name), inner)
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -14,7 +14,7 @@ from generators.engine import pipeline, shards
 from generators.instruments.misalignment import Misalignment, Pose, draw, misalign
 from generators.instruments.spline import affine
 from generators.instruments.window import Window, window
-from generators.streams import Streams
+from generators.random_streams import Streams
 from generators.tasks import tie
 from schemas.runtime.settings import make_settings
 

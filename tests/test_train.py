@@ -15,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
-from training import assembly, devices, loop, metrics_log, steps
+from training import devices, loop, metrics_log, model_building, steps
 from training.cli import main as train_main
 from training.nan_watch import Watch
 
@@ -182,7 +182,7 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
         recipe = make_settings(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
-        machinery = loop._build(run, mesh, assembly.assemble(recipe, run.features), *loop._sources(run, mesh))
+        machinery = loop._build(run, mesh, model_building.assemble(recipe, run.features), *loop._sources(run, mesh))
         state = steps.start(machinery.network, machinery.rule, recipe, mesh)
         assert machinery.validation
         return loop.validate(machinery, state, machinery.validation)

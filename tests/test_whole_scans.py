@@ -14,13 +14,13 @@ import pytest
 import zarr
 
 from inference.contract import find_inference, find_stitch, inference_names
-from inference.invert.source import open_source
+from inference.invert.split_reader import open_source
 from inference.report import style, tables
 from inference.report.evaluation import Evaluation, evaluate
-from inference.stitching import compare, page, store
-from inference.stitching.compare import WholeScans
+from inference.stitching import comparison, report_section, store
+from inference.stitching.comparison import WholeScans
 from inference.stitching.figures import against_scales, correlations, pictures
-from inference.stitching.image import stitch
+from inference.stitching.stitched_image import stitch
 from inference.tasks.stem4d import STITCH, patch_places
 from schemas.fields.illuminated_patches import offsets, repeated
 
@@ -66,7 +66,7 @@ def predicted(data: Path, template: Path, out: Path, values: Any = None) -> None
 
 
 def compared(data: str, *stores: str) -> WholeScans:
-    found = compare.compare(
+    found = comparison.compare(
         STITCH, open_source(Path(data), "test"), {Path(store).stem: Path(store) for store in stores}
     )
     assert found is not None
@@ -82,7 +82,7 @@ def test_scans_are_scored_with_all_methods(found: Evaluation) -> None:
     methods = tables.metrics(found)["methods"]
     for name, method in methods.items():
         assert [scan["scan"] for scan in method["scans"]] == [0, 1, 2]
-        for key in compare.SCANNED:
+        for key in comparison.SCANNED:
             values = [scan[key] for scan in method["scans"]]
             assert method["metrics"][key]["mean"] == pytest.approx(np.mean(values), rel=1e-12)
             assert method["metrics"][key]["std"] == pytest.approx(np.std(values), rel=1e-9)
@@ -105,7 +105,7 @@ def test_what_infer_stitches_is_worth_the_same(infer: Command, found: Evaluation
     stitched = json.loads(Path("image-resolution.json").read_text())["scans"]
     for one, other in zip(stitched, tables.metrics(found)["methods"]["idpc"]["scans"], strict=True):
         names = ("scan", "rms", "half_bit", "seventh", "mean", "pixels")
-        assert [one[name] for name in names] == [other[name] for name in ("scan", *compare.SCANNED, "pixels")]
+        assert [one[name] for name in names] == [other[name] for name in ("scan", *comparison.SCANNED, "pixels")]
 
 
 def test_images_that_infer_stitched_are_read_and_no_others(
@@ -125,9 +125,9 @@ def test_images_that_infer_stitched_are_read_and_no_others(
     assert again.stored == {"a": Path("image.zarr").absolute(), "b": Path("image.zarr").absolute()}
     for name in ("a", "b"):
         assert list(again.rows(name)) == list(anew.rows("a"))
-    renamed = compare.compare(STITCH, open_source(Path("d.zarr"), "test"), {"idpc": Path("a.zarr")})
+    renamed = comparison.compare(STITCH, open_source(Path("d.zarr"), "test"), {"idpc": Path("a.zarr")})
     assert renamed is not None
-    assert "The images of idpc (image.zarr) were stored by infer" in page.html(found.main, renamed)
+    assert "The images of idpc (image.zarr) were stored by infer" in report_section.html(found.main, renamed)
     zarr.open_array("b.zarr/phase", mode="r+")[5, 4:9] = 1
     assert compared("d.zarr", "a.zarr", "b.zarr").stored == {"a": Path("image.zarr").absolute(), "b": None}
     assert spy.call_count == 9
@@ -212,7 +212,7 @@ def test_a_method_without_numbers_does_not_spoil_the_others(found: Evaluation) -
     assert scans.summary("nan")["stitched_rms"] == {"mean": None, "std": None, "n": 0, "unit": "rad"}
     assert (scans.values("exact", "stitched_rms") < 1e-5).all()
     assert (scans.values("zero", "frc_seventh") < 10).all()
-    assert "no images of nan: none of 72 patches" in page.html(found.main, scans)
+    assert "no images of nan: none of 72 patches" in report_section.html(found.main, scans)
 
 
 def test_patches_with_nothing_free_are_averaged_and_compared_as_they_are(found: Evaluation) -> None:
@@ -222,17 +222,17 @@ def test_patches_with_nothing_free_are_averaged_and_compared_as_they_are(found: 
     window = np.asarray(zarr.open_array("d.zarr/test/mask", mode="r")[...])
     for name, constant in (("same", 0), ("moved", 0.25)):
         predicted(Path("d.zarr"), Path("idpc.zarr"), Path(f"{name}.zarr"), truth + np.float32(constant) * window)
-    scans = compare.compare(how, source, {"exact": Path("same.zarr"), "idpc": Path("moved.zarr")})
+    scans = comparison.compare(how, source, {"exact": Path("same.zarr"), "idpc": Path("moved.zarr")})
     assert scans is not None
     assert (scans.values("exact", "stitched_rms") < 0.02).all()
     assert np.allclose(scans.values("idpc", "stitched_rms"), 0.25, atol=0.02)
     assert "mean difference" not in scans.meaning("stitched_rms").about
-    assert "Patches are averaged" in page.html(found.main, scans)
+    assert "Patches are averaged" in report_section.html(found.main, scans)
 
 
 def test_single_patterns_are_no_scans(generate: Command) -> None:
     generate("--task", "stem4d", "--n", 1, "--test", 2, "--set", *SMALL[:2], "--scheduler", "synchronous")
-    assert compare.compare(STITCH, open_source(Path("stem4d.zarr"), "test"), {}) is None
+    assert comparison.compare(STITCH, open_source(Path("stem4d.zarr"), "test"), {}) is None
 
 
 def test_memory_does_not_grow_with_methods() -> None:
@@ -240,7 +240,7 @@ def test_memory_does_not_grow_with_methods() -> None:
 
     def peak(count: int) -> int:
         tracemalloc.start()
-        compare.compare(STITCH, source, {str(i): Path("exact.zarr").resolve() for i in range(count)})
+        comparison.compare(STITCH, source, {str(i): Path("exact.zarr").resolve() for i in range(count)})
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -278,10 +278,10 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     _, first, again = next(placed)
     grid = np.meshgrid(*(wide * np.arange(40) for _ in range(2)), indexing="ij")
     exact = blob(*grid)
-    _, worth = compare.resolution_of(STITCH, again, first, exact, scans.sampling)
+    _, worth = comparison.resolution_of(STITCH, again, first, exact, scans.sampling)
     assert worth.rms is not None
     assert worth.rms < 1e-5
-    moved = compare.resolution_of(STITCH, again, (first[0] + 1, first[1]), exact, scans.sampling)[1]
+    moved = comparison.resolution_of(STITCH, again, (first[0] + 1, first[1]), exact, scans.sampling)[1]
     assert moved.rms is not None
     assert moved.rms > 100 * worth.rms
 

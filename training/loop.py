@@ -20,7 +20,7 @@ from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import resumable
-from training import assembly, batches, contract, devices, losses, optimizers, pretrained, steps
+from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import BatchSource, Resident, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
@@ -33,7 +33,7 @@ from training.network import Network
 from training.progress import Progress, follow
 from training.run import Run, begin, claim, hardware
 from training.sample_order import Order, block_length
-from training.signals import requested_stop
+from training.stop_signals import requested_stop
 
 PACKAGES = ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")  # packages on which a model depends
 
@@ -81,7 +81,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
     if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were started with different commands; only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
-    network = assembly.assemble(run.recipe, run.features)
+    network = model_building.assemble(run.recipe, run.features)
     if run.start:
         pretrained.arrays(run.start, network)  # refuse a misfit before a run is overwritten
     with _claimed(run, overwrite=overwrite):

@@ -38,12 +38,12 @@ from schemas.runtime.publish import (
 )
 from schemas.task import Task
 from training import losses
-from training.assembly import features_of
 from training.contract import find_learn, find_model
 from training.crop import Crop, crop_of
+from training.dataset_moments import column, moments_of, rows
 from training.export.predictor import Predictor
 from training.features import Features
-from training.normalisation import column, moments_of, rows
+from training.model_building import features_of
 from training.recipe import Recipe
 
 MODELS = {"best", ".best.new", ".best.old"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from generators.contract import Arrays, Sliced, find_generator, stored
-from generators.engine import creation, executors, shards
+from generators.engine import executors, shards, store_creation
 from generators.engine.executors import Executor
 from generators.engine.finalise import finalise
 from generators.engine.plan import Plan
@@ -220,7 +220,7 @@ def generate(
     made = 0
     with resumable(plan.out, "finished shards"):
         with executor as run:
-            plan = creation.claim(plan, shard_samples=shard_samples, overwrite=overwrite)
+            plan = store_creation.claim(plan, shard_samples=shard_samples, overwrite=overwrite)
             for outcome in follow(run(shards.ensure, plan.jobs()), sum(plan.manifest.samples.values())):
                 made += outcome.samples * (outcome.made and outcome.kind == "samples")
         return finalise(plan), made

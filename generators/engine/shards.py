@@ -17,7 +17,7 @@ from generators.engine import finished_slices, receipts
 from generators.engine.plan import Job, Plan
 from generators.engine.provenance import platform_class
 from generators.engine.receipts import FieldSums, Receipt
-from generators.streams import Streams
+from generators.random_streams import Streams
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.errors import Interrupted, UserError

@@ -18,8 +18,8 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from generators.random_streams import Streams
 from generators.specimens.from_files.arrays import ArrayFile
-from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 

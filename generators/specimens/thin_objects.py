@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from generators.random_streams import Streams
 from generators.specimens.from_files.pictures import DrawnPicture, Pictures
 from generators.specimens.planar import lattice, phase_object, texture
 from generators.specimens.planar.lattice import DrawnLattice, Lattice
 from generators.specimens.planar.phase_object import DrawnObject, PhaseObject
 from generators.specimens.planar.texture import DrawnTexture, Texture
 from generators.specimens.random_values import columns
-from generators.streams import Streams
 from schemas.runtime.settings import Settings, setting
 
 type Drawn = DrawnTexture | DrawnPicture | DrawnLattice

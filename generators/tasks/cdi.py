@@ -25,14 +25,14 @@ from pydantic import Field, model_validator
 from generators import recipe
 from generators.contract import Arrays
 from generators.instruments.detector import Detector
-from generators.specimens.planar import displacement, outline
-from generators.specimens.planar.displacement import Displacement, DrawnDisplacement
+from generators.random_streams import Streams
+from generators.specimens.planar import object_phase, outline
+from generators.specimens.planar.object_phase import Displacement, DrawnDisplacement
 from generators.specimens.planar.outline import DrawnOutline, Outline
 from generators.specimens.random_values import columns
-from generators.streams import Streams
 from physics import noise
 from physics.diffraction import amplitude, embed, partially_coherent, subsample
-from schemas.fields import displacements, outlines
+from schemas.fields import object_phases, outlines
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 from schemas.wave_ambiguities import canonical
@@ -97,11 +97,11 @@ class Recipe(recipe.Recipe):
         """Return the lengths of the dimensions."""
         image = dict.fromkeys(("y", "x", "qy", "qx"), self.image_size)
         fine = dict.fromkeys(("fine_qy", "fine_qx"), self.finest[0])
-        return image | fine | outline.sizes(self.outline) | displacement.sizes(self.displacement)
+        return image | fine | outline.sizes(self.outline) | object_phase.sizes(self.displacement)
 
     def optional(self) -> frozenset[str]:
         """Return the optional fields that are stored."""
-        drawn = {field.name for field in (*outlines.FIELDS, *displacements.FIELDS)}
+        drawn = {field.name for field in (*outlines.FIELDS, *object_phases.FIELDS)}
         fine = {"amplitude_oversampled"} if self.oversampling == 1 else set()
         moved = set() if self.canonical else {"shape_canonical", "phase_canonical"}
         seen = {name.replace("amplitude", "seen") for name in {"amplitude", *fine}} if self.detector else set()
@@ -162,7 +162,7 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         coherence=np.float32(recipe.coherence.draw(rng.optics)),
         edge=edge,
         outline=body,
-        displacement=displacement.draw(recipe.displacement, rng.displacement, recipe.reach, outline.disc(body)),
+        displacement=object_phase.draw(recipe.displacement, rng.displacement, recipe.reach, outline.disc(body)),
     )
 
 
@@ -178,7 +178,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     """
     size = recipe.image_size
     shape = np.stack([outline.render(p.outline, size, size, float(p.edge)) for p in block])
-    phase = np.stack([displacement.render(p.displacement, row) for p, row in zip(block, shape, strict=True)])
+    phase = np.stack([object_phase.render(p.displacement, row) for p, row in zip(block, shape, strict=True)])
     moved = canonical(shape, phase)
     arrays = {} if recipe.canonical else dict(zip(("shape_canonical", "phase_canonical"), moved, strict=True))
     if recipe.canonical:

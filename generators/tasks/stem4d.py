@@ -27,13 +27,13 @@ from generators import recipe
 from generators.contract import Arrays
 from generators.instruments.probe import Probe
 from generators.instruments.scan_positions import Scan
+from generators.random_streams import Streams
 from generators.specimens import thin_objects
 from generators.specimens.planar import lattice
 from generators.specimens.planar.lattice import Lattice
 from generators.specimens.planar.phase_object import transmission
 from generators.specimens.random_values import columns
 from generators.specimens.thin_objects import ThinObject, ThinObjects
-from generators.streams import Streams
 from physics import noise
 from physics.diffraction import far_field
 from physics.optics import intensity

@@ -31,10 +31,11 @@ from pydantic import AfterValidator, Field, model_validator
 from generators import recipe
 from generators.contract import Arrays
 from generators.instruments import misalignment
-from generators.instruments.imaging import Frame
+from generators.instruments.image_formation import Frame
 from generators.instruments.misalignment import Misalignment, Pose
 from generators.instruments.retrieved_phase import Retrieval
 from generators.instruments.window import Window, window
+from generators.random_streams import Streams
 from generators.specimens import film
 from generators.specimens.exit_waves import Body, Exit, exit_waves_of, imported, on_film
 from generators.specimens.film import DrawnFilm, Film
@@ -46,7 +47,6 @@ from generators.specimens.particles.mesh import reach
 from generators.specimens.particles.nanoparticle import Nanoparticle, Particle
 from generators.specimens.particles.projection import thickness
 from generators.specimens.random_values import columns
-from generators.streams import Streams
 from physics import noise, optics
 from physics.electron import wavelength
 from physics.magnetics import separate

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.contract import Arrays, Inverter, Settings, find_finish, find_method, inference_names
-from inference.invert.source import Rows, Source
+from inference.invert.split_reader import Rows, Source
 from inference.methods import tuning
 from schemas.exchange.given_parameters import settable
 from schemas.predictions import Weights

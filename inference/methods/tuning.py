@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.runtime.errors import UserError, suggestion

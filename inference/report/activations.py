@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from inference.report.sample_images import picture
 from inference.report.style import figure, styled
 from schemas.runtime.errors import UserError, suggestion

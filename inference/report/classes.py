@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.contract import Found, Section
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from schemas.predictions import read_predictions, read_rows
 from schemas.store import shard_ranges
 from schemas.target_kinds import areas, confusion

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from inference.contract import View
-from inference.report import details, figures, sample_images
+from inference.report import figures, provenance, sample_images
+from inference.report.errors_by_parameter import regions, title
 from inference.report.evaluation import CURVES, Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, least, number, render
-from inference.report.regions import regions, title
 from inference.report.style import styled, unit
 from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
 from schemas.runtime.publish import publish
@@ -35,7 +35,7 @@ def page(found: Evaluation) -> str:
     functions = (by_region, by_split, compared, curves, doubts, examples, extremes, meanings, parameters, ranking)
     named = {function.__name__: function for function in (*functions, scores, worst)}
     with styled():
-        return render("report.html", found=found, details=details, figures=figures, wide=WIDE, **named)
+        return render("report.html", found=found, details=provenance, figures=figures, wide=WIDE, **named)
 
 
 def by_split(found: Evaluation) -> Table:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.contract import Found, Report, find_inference
-from inference.invert.source import Arrays, Rows, Source, open_source
+from inference.invert.split_reader import Arrays, Rows, Source, open_source
 from inference.report.classes import SECTION
 from schemas.ambiguities import align
 from schemas.predictions import Predictions, read_predictions

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from inference.report.errors_by_parameter import title, varying
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.regions import title, varying
 from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
 from schemas.scores import RESOLVED
 from schemas.task import Field

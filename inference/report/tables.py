@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
-from inference.report.regions import regions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
 

@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.image import imsave
 
 from inference.contract import Setting, Stitch, Value, find_stitch
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from inference.methods import tuning
 from inference.stitching import store
-from inference.stitching.compare import resolution_of
-from inference.stitching.image import Blend, Iterative, default_method
+from inference.stitching.comparison import resolution_of
 from inference.stitching.resolution import Resolution
+from inference.stitching.stitched_image import Blend, Iterative, default_method
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
 from schemas.task import find_task

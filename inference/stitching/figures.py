@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from inference.contract import Scale
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
-from inference.stitching.compare import WholeScans
+from inference.stitching.comparison import WholeScans
 from schemas.scores import RESOLVED
 
 CELL = 1.9  # width of an image [inch]

@@ -2,8 +2,8 @@
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
-For given offsets o_i, the image u is the weighted mean of a_i + o_i. Eliminating it gives (physics.mosaic), with
-W = sum_i w_i,
+For given offsets o_i, the image u is the weighted mean of a_i + o_i. Eliminating it gives (physics.stitching_kernels),
+with W = sum_i w_i,
 
     (diag(sum_x w_i) - collect(spread(.) / W)) o = collect(m) - sum_x w_i a_i,   m = sum_i w_i a_i / W
 """
@@ -16,7 +16,7 @@ import scipy.fft
 from scipy.sparse.linalg import LinearOperator, cg
 
 from inference.stitching.patches import Patches
-from physics import mosaic
+from physics import stitching_kernels
 
 CLOSE = 1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `mosaic.add`
 
@@ -46,13 +46,13 @@ def solve(
         The offsets (patch,), whose mean is 0 in each component, and the relative residual.
     """
     mass, blended = patches.mass, np.empty_like(mean)
-    right = _centred(mosaic.collect(mean, patches.weight, patches.corner) - sums, member)
+    right = _centred(stitching_kernels.collect(mean, patches.weight, patches.corner) - sums, member)
 
     def overlaps(offset: np.ndarray) -> np.ndarray:
         blended.fill(0)
-        mosaic.spread(offset, patches.weight, patches.corner, blended)
+        stitching_kernels.spread(offset, patches.weight, patches.corner, blended)
         np.multiply(blended, inverse, out=blended)
-        coupled: np.ndarray = mass * offset - mosaic.collect(blended, patches.weight, patches.corner)
+        coupled: np.ndarray = mass * offset - stitching_kernels.collect(blended, patches.weight, patches.corner)
         return coupled
 
     shape = (len(mass), len(mass))

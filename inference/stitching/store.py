@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from inference.stitching.image import Average, Blend, Image, Iterative, Read, Window, stitch
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative
+from inference.stitching.stitched_image import Average, Blend, Image, Iterative, Read, Window, stitch
 from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.runtime.destinations import refuse_strangers
 from schemas.runtime.documents import Metadata

@@ -13,7 +13,7 @@ from physics import phase_retrieval
 from physics.arrays import cyclic_middle
 from physics.diffraction import amplitude, crop_middle, embed
 from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
-from schemas.fields.displacements import SUPPORT
+from schemas.fields.object_phases import SUPPORT
 from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
 from schemas.wave_ambiguities import align_wave, canonical

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from inference.contract import Arrays, Method, Report, Scale, Setting, Shown, Stitch
-from inference.stitching.compare import section
+from inference.stitching.comparison import section
 from inference.stitching.patches import tapered
 from inference.stitching.raster import Raster, find_raster
 from inference.stitching.store import Scans

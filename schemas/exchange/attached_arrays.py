@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from schemas.formats import opening
+from schemas.formats import reading
 from schemas.formats.image import Known
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError, assigned
@@ -37,7 +37,7 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
     known = {one.name: one for one in task.of("parameter", "auxiliary")}
     found = Beside()
     for one, file in assigned("--with", texts, known, "field", "name=file"):
-        path, picture = opening.read(file)
+        path, picture = reading.read(file)
         found.arrays[one.name] = _fitting(one, str(path), picture.values, sizes, samples)
         found.known[one.name] = picture.known
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))

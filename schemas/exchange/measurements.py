@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.exchange import attached_arrays, given_parameters
 from schemas.exchange.given_parameters import Values
-from schemas.formats import opening
+from schemas.formats import reading
 from schemas.formats.image import Known, Picture
 from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
@@ -155,7 +155,7 @@ def _by_input(task: Task, group: Sequence[str]) -> list[tuple[str, list[Read]]]:
             name, rest = needed[0], text
             if len(needed) > 1:
                 raise UserError(f"--from {text}: task {task.name} has several inputs; write {'=... '.join(needed)}=...")
-        files[name].append(Read(*opening.read(rest)))
+        files[name].append(Read(*reading.read(rest)))
     if lacking := [name for name in needed if not files[name]]:
         raise UserError(f"--from {' '.join(group)}: lacks {', '.join(lacking)}; write {lacking[0]}=FILE")
     return [(name, reads) for name, reads in files.items() if reads]

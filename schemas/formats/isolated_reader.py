@@ -45,7 +45,7 @@ def read(kind: str, path: Path, inner: str) -> Picture:
 
 def _save(kind: str, path: Path, inner: str, values: Path) -> dict[str, object]:
     """Read the file in the other process, save the values and return the rest."""
-    from schemas.formats.opening import read_as
+    from schemas.formats.reading import read_as
 
     try:
         picture = read_as(kind, path, inner)

@@ -1,6 +1,6 @@
 """Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
 
-from schemas.fields.displacements import FIELDS as DISPLACEMENT
+from schemas.fields.object_phases import FIELDS as DISPLACEMENT
 from schemas.fields.outlines import FIELDS as OUTLINE
 from schemas.grids import Ambiguities, Grid
 from schemas.task import Field, Import, Task

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
-from generators.specimens.planar.frame import places
 from generators.specimens.planar.outline import (
     SOFT,
     DrawnOutline,
@@ -22,6 +21,7 @@ from generators.specimens.planar.outline import (
     render,
     sizes,
 )
+from generators.specimens.planar.pixel_centres import places
 from generators.specimens.planar.polygon import signed_distance, width
 from schemas.fields import outlines
 from schemas.fields.outlines import KINDS

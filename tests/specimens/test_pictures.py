@@ -14,9 +14,9 @@ import zarr
 from PIL import Image
 from pydantic import ValidationError
 
+from generators.random_streams import Streams
 from generators.specimens.from_files import picture_files
 from generators.specimens.from_files.pictures import DrawnPicture, Pictures, shown, turned
-from generators.streams import Streams
 from schemas.fields import picture_views
 from schemas.runtime.errors import UserError
 from schemas.task import SPLITS

@@ -15,7 +15,7 @@ from tests.conftest import Command, refused
 from tests.runs import card, dies_at, weights
 from tests.shared import Made
 from tests.training.conftest import made, recipe_for
-from training import assembly, devices
+from training import devices, model_building
 from training.batches import Batch, BatchSource, Resident, Split, Stream
 from training.contract import Derived, Learn, find_learn
 from training.crop import Crop, crop_of
@@ -113,7 +113,7 @@ def test_a_task_may_state_how_samples_are_cut(fusion: Path, monkeypatch: pytest.
         (30, (), "unet", None),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(assembly, "find_learn", lambda _, length=length: replace(learn, crop=length))
+            patch.setattr(model_building, "find_learn", lambda _, length=length: replace(learn, crop=length))
             run = run_of(fusion, *settings, model=model)
         assert run.recipe.crop == expected
         assert run.features.sizes["y"] == (expected or 12)

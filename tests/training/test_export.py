@@ -19,7 +19,7 @@ from schemas.runtime import publish
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256
 from tests.training.conftest import columns, features_for, recipe_for
-from training import assembly
+from training import model_building
 from training.contract import model_names, versions
 from training.export import store as models
 from training.export.card import ModelCard
@@ -49,7 +49,7 @@ def _scalars(recipe: Recipe) -> str:
 
 @cache
 def identity(store: Path) -> tuple[Named, Named]:
-    return assembly.assemble(recipe_for("mlp"), features_for(store)).initial
+    return model_building.assemble(recipe_for("mlp"), features_for(store)).initial
 
 
 def write(folder: Path, store: Path, scale: float = 1.0) -> Path:

@@ -17,7 +17,7 @@ from physics.transport_of_intensity import longitudinal_derivative, retrieve
 from schemas.grids import Grid
 from schemas.task import Field, Task
 from tests.training.conftest import QUICK, columns, features_for, rows_of
-from training import contract, normalisation
+from training import contract, dataset_moments
 from training.contract import Derived, Inputs, Learn, Like, find_learn
 from training.features import Features
 from training.moments import AS_IT_IS, Each, Moments, Own
@@ -185,7 +185,7 @@ def test_moments_of_each_sample_come_from_its_input_alone(stores: dict[str, Path
 def test_computed_channels_have_the_moments_of_the_first_samples(
     stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(normalisation, "SAMPLES", 5)
+    monkeypatch.setattr(dataset_moments, "SAMPLES", 5)
     made, fields = features_for(stores["toy_scan"], "input=back"), rows_of(stores["toy_scan"])
     part = made.derived["back[0]"]
     values = np.asarray(made.made(part, {name: fields[name] for name in part.fields}))

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 
 from tests.training.conftest import QUICK, columns, features_for, recipe_for
-from training import assembly
+from training import model_building
 from training.contract import Inputs, Shape, find_model, model_names
 from training.dense import ACTIVATIONS, Activation, Initialisation
 from training.export import store as models
@@ -179,8 +179,8 @@ def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, 
         *(f"model.{k}={_plain(v)}" for k, v in SMALL.get(name, {}).items()),
     )
     recipe, features = recipe_for(name, *settings), features_for(tie, *settings[:2])
-    parameters, rest = shaken(assembly.assemble(recipe, features))
-    live = Predictor(card(tie, recipe), features, assembly.assemble(recipe, features), parameters, rest)
+    parameters, rest = shaken(model_building.assemble(recipe, features))
+    live = Predictor(card(tie, recipe), features, model_building.assemble(recipe, features), parameters, rest)
     models.save(tmp_path / "run" / "best", live.card, parameters, rest)
     shutil.copytree(tmp_path / "run" / "best", tmp_path / "elsewhere" / "copy")
     shutil.rmtree(tmp_path / "run")

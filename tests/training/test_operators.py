@@ -14,7 +14,7 @@ from schemas.runtime.errors import UserError
 from tests.shared import Made
 from tests.training.conftest import QUICK, columns, features_for, made, recipe_for
 from tests.training.test_models import shaken
-from training import assembly
+from training import model_building
 from training.augmentation import augment
 from training.contract import find_learn, find_model, model_names
 from training.features import Features
@@ -31,7 +31,7 @@ def scan(made_once: Made) -> Path:
 
 def features_of(name: str, scan: Path) -> Features:
     bare = features_for(scan, "input=sinogram")
-    return assembly.features_of(bare.task, recipe_for(name, "input=sinogram"), bare.moments, bare.sizes)
+    return model_building.features_of(bare.task, recipe_for(name, "input=sinogram"), bare.moments, bare.sizes)
 
 
 def rays(fields: dict[str, np.ndarray], sizes: Any) -> Any:
@@ -61,7 +61,7 @@ def test_the_adjoint_is_the_transpose(name: str, scan: Path) -> None:
 def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> None:
     """SIRT, each sample with angles of its own, in float64."""
     features, fields = features_of(name, scan), columns(scan)
-    network = assembly.assemble(recipe_for(name, "input=sinogram"), features)
+    network = model_building.assemble(recipe_for(name, "input=sinogram"), features)
     parameters, rest = network.initial
     output, _, _ = network(parameters, rest, features.encode(fields), fields=fields)
     a, f = rays(fields, features.sizes), fields["sinogram"].astype(float).reshape(len(fields["angle"]), -1)
@@ -76,7 +76,7 @@ def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> No
 
 def test_all_its_parameters_learn(name: str, scan: Path) -> None:
     features, fields = features_of(name, scan), columns(scan)
-    network = assembly.assemble(recipe_for(name, "input=sinogram"), features)
+    network = model_building.assemble(recipe_for(name, "input=sinogram"), features)
     parameters, rest = shaken(network)
 
     @partial(jax.jit, **QUICK)
@@ -94,7 +94,9 @@ def test_all_its_parameters_learn(name: str, scan: Path) -> None:
 def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None:
     recipe, features = recipe_for(name), features_for(toy)
     with pytest.raises(UserError, match=r"has no LEARN\.operator; models that can: .*unet"):
-        assembly.assemble(recipe, assembly.features_of(features.task, recipe, features.moments, features.sizes))
+        model_building.assemble(
+            recipe, model_building.features_of(features.task, recipe, features.moments, features.sizes)
+        )
 
 
 def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +110,7 @@ def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monke
         return found - 0.2 * jnp.roll(found, 3, axis=2)
 
     changed = replace(learn, operator=replace(operator, forward=forward))
-    monkeypatch.setattr(assembly, "find_learn", lambda _: changed)
+    monkeypatch.setattr(model_building, "find_learn", lambda _: changed)
     with pytest.raises(UserError, match=r"negative weights \(-0\.\d+\), .*there must be none; take another --model"):
         prepare(scan, Path("r"), recipe_for(name, "input=sinogram"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.task import find_task
 from tests.training.conftest import features_for, recipe_for
-from training import assembly, devices, optimizers, steps
+from training import devices, model_building, optimizers, steps
 from training.batches import Resident, Split
 from training.recipe import Schedule
 from training.sample_order import Order
@@ -20,7 +20,7 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
         recipe_for("mlp", "ema=0.2", "optimizer.learning_rate=0.05", "schedule.warmup=0"),
         features_for(toy),
     )
-    network, mesh = assembly.assemble(recipe, features), devices.mesh(8)
+    network, mesh = model_building.assemble(recipe, features), devices.mesh(8)
     rule = optimizers.build(recipe, 100)
     learn, state = steps.learn(network, features, rule, recipe, mesh), steps.start(network, rule, recipe, mesh)
     expected = jax.tree.map(np.asarray, state["parameters"])
@@ -40,7 +40,7 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
 def test_what_fills_up_a_batch_teaches_nothing(toy: Path) -> None:
     """Rows of weight 0 may hold anything: neither parameters nor running averages of the batch's statistics feel it."""
     recipe, features = recipe_for("dledi", "model.filters=3,4"), features_for(toy)
-    network, mesh = assembly.assemble(recipe, features), devices.mesh(8)
+    network, mesh = model_building.assemble(recipe, features), devices.mesh(8)
     rule = optimizers.build(recipe, 100)
     learn = steps.learn(network, features, rule, recipe, mesh)
     data = Split(toy, "train", ("blurred", "line"), ("position",), find_task("toy"))

@@ -13,10 +13,10 @@ from schemas import slices
 from schemas.digest import canonical
 from schemas.runtime.publish import sha256
 from schemas.task import Task
-from training.assembly import assemble
 from training.contract import find_model
 from training.export.card import ModelCard, stored_recipe
 from training.features import Features
+from training.model_building import assemble
 from training.network import Named, Network
 
 BATCH = 64  # maximum number of samples that are predicted at once

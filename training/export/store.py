@@ -17,10 +17,10 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import REPLACED, exists, inside, is_folder, publish_folder, read, set_aside_folders, sha256
 from schemas.task import find_task, task_names
 from training import checkpoints
-from training.assembly import assemble, features_of
 from training.contract import find_learn, model_names, versions
 from training.export.card import FORMAT, ModelCard, readme, stored_recipe
 from training.export.predictor import Predictor, alike, version_numbers
+from training.model_building import assemble, features_of
 from training.network import Named
 from training.recipe import Recipe
 from training.steps import best_parameters

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from schemas.formats import opening
+from schemas.formats import reading
 from schemas.runtime.errors import UserError
 
 NUMPY = b"\x93NUMPY"
 PILLOW = {b"\x89PNG": (".png",), b"\xff\xd8\xff": (".jpg", ".jpeg"), b"BM": (".bmp",)}  # first bytes, and names
 SUFFIXES = {suffix for suffixes in PILLOW.values() for suffix in suffixes} | {
-    suffix for suffixes in opening.SUFFIXES.values() for suffix in suffixes
+    suffix for suffixes in reading.SUFFIXES.values() for suffix in suffixes
 }
 COLOURS = (1, 3, 4)  # lengths of a last axis: grey; red, green, blue; the same and alpha, which is ignored
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709, of the values as they are stored
@@ -137,7 +137,7 @@ def _open(path: Path) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     if head.startswith(tuple(PILLOW)):
         return _by_pillow(path)
-    picture = opening.read(str(path))[1]
+    picture = reading.read(str(path))[1]
     return np.moveaxis(picture.values, -1, 0) if picture.matlab and picture.values.ndim == 3 else picture.values
 
 

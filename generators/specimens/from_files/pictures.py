@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from generators.random_streams import Streams
 from generators.specimens.from_files import picture_files
 from generators.specimens.from_files.picture_files import Levels
 from generators.specimens.from_files.pool import Pool, unchanged
 from generators.specimens.random_values import stored
-from generators.streams import Streams
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 

@@ -12,8 +12,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field
 
+from generators.random_streams import Streams
 from generators.specimens.from_files.picture_files import is_array
-from generators.streams import Streams
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of, sha256_of_folder
 from schemas.runtime.settings import Settings, setting

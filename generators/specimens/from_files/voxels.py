@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from generators.random_streams import Streams
 from generators.specimens.from_files import voxel_files
 from generators.specimens.from_files.pool import Pool, unchanged
 from generators.specimens.particles.mesh import rotation
 from generators.specimens.random_values import draw_quaternion
-from generators.streams import Streams
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import setting
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from skimage.restoration import unwrap_phase
 
+from generators.random_streams import Streams
 from generators.specimens.from_files import voxel_files
 from generators.specimens.from_files.pool import Pool, unchanged
-from generators.streams import Streams
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import setting
 

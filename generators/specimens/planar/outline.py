@@ -7,8 +7,9 @@ blurred by a Gaussian of that width; at corners, a blurred object would be round
 centre lies inside the outline, else 0. Farther than SOFT w from the outline, where 3e-5 are left, the modulus is set to
 0 or 1. So an object has an end, and fits with its edge into a circle of the radius `reach`.
 
-Lengths are in frame widths (`generators.specimens.planar.frame`). Settings are relative to the room that reach and edge
-leave, so a recipe works for any size of the image, and for objects that take half the frame for oversampled patterns.
+Lengths are in frame widths (`generators.specimens.planar.pixel_centres`). Settings are relative to the room that
+reach and edge leave, so a recipe works for any size of the image, and for objects that take half the frame
+for oversampled patterns.
 
 `hull` is the object of Cherukara, Nashed and Harder, Sci. Rep. 8 (2018) 16520, who do not state the number of points.
 """
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from scipy.special import erf
 
-from generators.specimens.planar.frame import places
+from generators.specimens.planar.pixel_centres import places
 from generators.specimens.planar.polygon import Floats, Point, hull, signed_distance, width
 from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
 from schemas.fields.outlines import KINDS

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from generators import recipe
 from generators.contract import Arrays, Sliced
-from generators.streams import Streams
+from generators.random_streams import Streams
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import setting
 from schemas.task import find_task

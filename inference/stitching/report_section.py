@@ -9,7 +9,7 @@ from inference.report.html import Cell, Table, number, render
 from inference.report.style import unit
 from inference.report.tables import ARROWS, mean_and_deviation
 from inference.stitching import figures
-from inference.stitching.compare import SCANNED, SIDE, StitchedScan, WholeScans
+from inference.stitching.comparison import SCANNED, SIDE, StitchedScan, WholeScans
 
 LISTED = 60  # maximum number of rows of a table; metrics.json holds all
 

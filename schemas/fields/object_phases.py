@@ -1,6 +1,6 @@
 """Fields that describe the phase within a planar object: for a crystal, Q.u of the displacement u.
 
-`generators.specimens.planar.displacement` draws them.
+`generators.specimens.planar.object_phase` draws them.
 """
 
 from schemas.task import columns

@@ -17,8 +17,8 @@ where the modulus is less, the phase is cut to these values. Where the modulus i
 Around a dislocation the phase rises by 2 pi times Q.b / 2 pi, and must jump back somewhere; only exp(i phase) is
 continuous there. Scaling would destroy this, so a sum with dislocations is only wrapped into -pi..pi.
 
-Stored lengths are in frame widths (`generators.specimens.planar.frame`). Lengths of settings are relative to twice the
-`reach`, the width that objects may take; positions are relative to the disc about the object.
+Stored lengths are in frame widths (`generators.specimens.planar.pixel_centres`). Lengths of settings are relative to
+twice the `reach`, the width that objects may take; positions are relative to the disc about the object.
 """
 
 import math
@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from generators.specimens.planar import random_field
-from generators.specimens.planar.frame import places
+from generators.specimens.planar.pixel_centres import places
 from generators.specimens.planar.random_field import Floats
 from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
-from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
@@ -120,7 +120,7 @@ class Displacement(Settings):
 class DrawnDisplacement:
     """A drawn phase: numbers that float32 holds exactly, and the seed of a random field.
 
-    Meaning of each number: `schemas.fields.displacements`, which stores them as `displacement_<name>`. Unused rows are
+    Meaning of each number: `schemas.fields.object_phases`, which stores them as `displacement_<name>`. Unused rows are
     0.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from inference.contract import Inverter
 from inference.invert import destination
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from inference.invert.tiling import Tiles, all_stored, spatial, steps, tile_sizes
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.runtime.errors import UserError

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from inference.contract import Arrays, Found, Scale, Section, Stitch
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from inference.report.tables import mean_and_deviation, unit_of
-from inference.stitching.image import default_method
 from inference.stitching.resolution import Resolution, filled, laid_over, resolution
+from inference.stitching.stitched_image import default_method
 from inference.stitching.store import Scans, Stitched, images
 from schemas.runtime.errors import UserError
 from schemas.scores import summary
@@ -143,12 +143,12 @@ def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | N
     scans = compare(how, source, stores)
     if scans is None:
         return None
-    from inference.stitching import page  # imported here, because it loads Matplotlib
+    from inference.stitching import report_section  # imported here, because it loads Matplotlib
 
     return Found(
         scores={name: scans.summary(name) for name in stores},
         data={name: {"scans": list(scans.rows(name))} for name in stores},
-        html=partial(page.html, scans=scans),
+        html=partial(report_section.html, scans=scans),
         lines=tuple(scans.lines()),
     )
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from generators.specimens.planar import outline
-from generators.specimens.planar.displacement import (
+from generators.specimens.planar.object_phase import (
     Displacement,
     DrawnDisplacement,
     Kind,
@@ -17,11 +17,11 @@ from generators.specimens.planar.displacement import (
     render,
     sizes,
 )
-from generators.specimens.planar.frame import places
 from generators.specimens.planar.outline import Outline
+from generators.specimens.planar.pixel_centres import places
 from generators.specimens.random_values import stored
-from schemas.fields import displacements
-from schemas.fields.displacements import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.fields import object_phases
+from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range
 
 type Floats = NDArray[np.float64]
@@ -118,7 +118,7 @@ def test_the_columns_alone_rebuild_the_phase(name: str, shape: tuple[int, int]) 
             column.name.removeprefix("displacement_"): np.array(
                 getattr(drawn, column.name.removeprefix("displacement_")), column.dtype
             )
-            for column in displacements.FIELDS
+            for column in object_phases.FIELDS
         }
         wave = modulus(seed, shape)
         expected, phase = rebuilt(columns, wave), render(drawn, wave)
@@ -291,7 +291,7 @@ def test_columns_hold_phases_exactly() -> None:
     for settings in (*ALL.values(), SEVERAL, Displacement(kind="mixed")):
         lengths = sizes(settings)
         for drawn in population(settings, 200):
-            for column in displacements.FIELDS:
+            for column in object_phases.FIELDS:
                 value = np.array(getattr(drawn, column.name.removeprefix("displacement_")))
                 assert np.array_equal(value.astype(column.dtype), value)
                 assert value.shape == column.shape(lengths)
@@ -317,7 +317,7 @@ def test_every_phase_takes_as_many_random_numbers(kind: Kind) -> None:
 
 def test_every_column_says_what_it_is() -> None:
     named = [f"displacement_{column.name}" for column in fields(DrawnDisplacement)]
-    assert named == [column.name for column in displacements.FIELDS]
+    assert named == [column.name for column in object_phases.FIELDS]
     for info in Displacement.model_fields.values():
         assert info.description
         assert isinstance(info.json_schema_extra, dict)

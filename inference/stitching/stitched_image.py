@@ -1,7 +1,7 @@
 """Stitch many patches to one image: by least squares over all overlaps, by iterative sweeps, or by their mean.
 
-If each patch has an unknown constant (a phase), patch a_i with weight w_i (physics.mosaic) is known up to a constant
-o_i. The default method then finds the image u and the offsets o that solve
+If each patch has an unknown constant (a phase), patch a_i with weight w_i (physics.stitching_kernels) is known up to a
+constant o_i. The default method then finds the image u and the offsets o that solve
 
     minimum over o, u of  sum_i sum_x w_i(x) (a_i(x) + o_i - u(x))^2
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from inference.stitching.offsets import LeastSquares, solve
 from inference.stitching.patches import Canvas, Patches
-from physics import mosaic
+from physics import stitching_kernels
 from schemas.runtime.errors import UserError
 
 type Window = tuple[slice, slice]  # rows and columns of a patch
@@ -130,7 +130,7 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
     sums = np.full((len(patches.corner), 2), np.nan)
     for which, values in blocks:
         part = patches.select(which)
-        sums[which] = mosaic.accumulate(np.ascontiguousarray(values), part.weight, part.corner, total)
+        sums[which] = stitching_kernels.accumulate(np.ascontiguousarray(values), part.weight, part.corner, total)
     order = _order(patches, sums)
     left_out = len(sums) - len(order)
     return _blended(total, sums[order], patches.select(order), left_out, method)
@@ -145,7 +145,7 @@ def _blended(
     """
     cover = _spread(np.ones(len(sums)), patches, total.shape)
     inverse = np.divide(1.0, cover, out=np.zeros_like(cover), where=cover > 0)
-    image = total * (inverse / mosaic.ONE)
+    image = total * (inverse / stitching_kernels.ONE)
     component, member = _components(patches, total.shape)
     offset, residual = np.zeros(len(sums)), None
     if isinstance(method, LeastSquares):
@@ -159,12 +159,12 @@ def _blended(
 def _components(patches: Patches, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the component of each pixel (y, x), from 1 (0: no patch), and that of each patch, from 0."""
     owner = np.full(shape, -1)
-    _, member = np.unique(mosaic.link(patches.weight, patches.corner, owner), return_inverse=True)
+    _, member = np.unique(stitching_kernels.link(patches.weight, patches.corner, owner), return_inverse=True)
     return np.where(owner < 0, 0, member[owner] + 1).astype(np.uint32), member
 
 
 def _spread(values: np.ndarray, patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
-    return mosaic.spread(values, patches.weight, patches.corner, np.zeros(shape))
+    return stitching_kernels.spread(values, patches.weight, patches.corner, np.zeros(shape))
 
 
 def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Iterative) -> Image:
@@ -172,13 +172,15 @@ def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Ite
     values = np.full((len(patches.corner), *patches.weight.shape[1:]), np.nan, np.float32)
     for which, part in blocks:
         values[which] = part
-    order = _order(patches, mosaic.accumulate(values, patches.weight, patches.corner, np.zeros(shape, np.int64)))
+    order = _order(
+        patches, stitching_kernels.accumulate(values, patches.weight, patches.corner, np.zeros(shape, np.int64))
+    )
     left_out = len(values) - len(order)
     values, patches = values[order], patches.select(order)
     shuffled = np.random.default_rng(method.seed).permutation(len(order))
     image = np.zeros(shape)
     for _ in range(method.sweeps):
-        mosaic.relax(values, patches.weight > 0, patches.corner, shuffled, method.alpha, image)
+        stitching_kernels.relax(values, patches.weight > 0, patches.corner, shuffled, method.alpha, image)
     cover = _spread(np.ones(len(values)), patches, shape)
     component, _ = _components(patches, shape)
     return Image(np.where(cover > 0, image, np.nan), cover, component, left_out, None, None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference.contract import Setting, find_inference
-from inference.invert.source import Source
+from inference.invert.split_reader import Source
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from generators.streams import Streams
+from generators.random_streams import Streams
 
 
 def test_a_stream_is_the_same_wherever_it_is_made() -> None:
