@@ -5,10 +5,10 @@
 
 Both directions are pure functions on arrays. mean and std are those of the training split
 (`training/dataset_moments.py`), of a whole field or of each of its channels, and are stored with the model. They may
-also be those of an input in each sample, so that targets follow its scale. A target has two forms: `decode` returns the
-one that losses compare, `stored` the one that is stored. They differ for classes: losses see logits (sample,
-*dims, class), and probabilities are stored. A target with a period is an angle; the network gives its cosine and its sine. Slices are
-samples here: `task` is `Task.sliced`.
+also be those of an input in each sample, so that targets follow its scale. A target has two forms: `decode` returns
+the one that losses compare, `stored` the one that is stored. They differ for classes: losses see logits (sample,
+*dims, class), and probabilities are stored. A target with a period is an angle; the network gives its cosine and its
+sine. Slices are samples here: `task` is `Task.sliced`.
 """
 
 import math
