@@ -15,7 +15,8 @@ from inference.stitching.stitched_image import Blend
 from schemas.predictions import Predictions
 from schemas.runtime.destinations import output, refuse_store
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import claimed, sweep
+from schemas.runtime.locks import claimed
+from schemas.runtime.publish import sweep
 
 BATCH = 32
 OVERLAP = 0.5
@@ -119,7 +120,7 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
     refuse_store("--out", out)
     found = score(options.data, options.predictions, options.split)
     refuse = partial(tables.refuse_loss, found, out, overwrite=options.overwrite)
-    with claimed("--out", out, refuse, busy="another process writes a report here; wait for it, or give another --out"):
+    with claimed("--out", out, refuse, by="another `evaluate`"):
         sweep(out, deep=False)
         tables.write(found, out)
         document.write(found, out)

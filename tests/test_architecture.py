@@ -101,8 +101,9 @@ def test_help_is_quick_because_it_loads_nothing(room: str) -> None:
 
 DISK = {"exists", "is_dir", "is_file", "iterdir", "mkdir", "read_bytes", "read_text", "rename", "rmtree", "unlink",
         "write_bytes", "write_text"}  # fmt: skip
-# `publish` does it for all, and `metrics_log` appends to files. The others read files of the user or of this machine.
-APART = {"publish", "metrics_log", "settings", "machine", "preview", "expectations", "activations", "reading"}
+# `publish` and `locks` do it for all; `metrics_log` appends to files. The others read files of the user or the machine.
+APART = {"publish", "locks", "metrics_log", "settings", "machine", "preview", "expectations"}
+APART |= {"activations", "reading"}
 
 
 def test_stores_are_read_and_written_by_one_module() -> None:

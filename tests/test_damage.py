@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import zarr
 from generators.engine import receipts
 from generators.engine.plan import Job
 from schemas import layout
+from schemas.runtime import publish
 
 from .conftest import TOY_TASK, Command, files, refused, scaled
 
@@ -142,8 +142,8 @@ def test_leftovers_of_killed_writers_are_swept(generate: Command) -> None:
     os.utime(left, (0, 0))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    dead = left.with_name(f".0.{platform.node()}_{ended.pid}_{UNIQUE}.partial")
-    mine = left.with_name(f".0.{platform.node()}_{os.getpid()}_{UNIQUE}.partial")
+    dead = left.with_name(f".0.{publish.machine()}_{ended.pid}_{UNIQUE}.partial")
+    mine = left.with_name(f".0.{publish.machine()}_{os.getpid()}_{UNIQUE}.partial")
     dead.write_text("half")
     mine.write_text("half")
     generate(*TOY_TASK, "--n", 4)

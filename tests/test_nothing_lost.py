@@ -2,7 +2,6 @@
 
 import errno
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -264,11 +263,11 @@ def test_what_dead_writers_left_beside_imports_and_pictures_is_removed(toy: Path
     np.save("a.npy", SERIES)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    here = f"{platform.node()}_{ended.pid}_{'0' * 32}.partial"
+    here = f"{publish.machine()}_{ended.pid}_{'0' * 32}.partial"
     left = [Path(f".{name}.{here}") for name in ("measured.zarr", "toy.png")]
     elsewhere = Path(f".measured.zarr.elsewhere_1_{'1' * 32}.partial")
     kept = [
-        Path(f".toy.png.{platform.node()}_{os.getpid()}_{'0' * 32}.partial"),
+        Path(f".toy.png.{publish.machine()}_{os.getpid()}_{'0' * 32}.partial"),
         Path(f".measured.zarr.elsewhere_1_{'2' * 32}.partial"),
         Path(".measured.zarr.notes.partial"),
     ]

@@ -14,7 +14,8 @@ import pytest
 import zarr
 
 from generators.engine import store_creation
-from schemas.runtime.publish import locked, publish_folder
+from schemas.runtime.locks import locked
+from schemas.runtime.publish import publish_folder
 
 from .conftest import TOY_TASK, Command, digest, files, refused
 
@@ -221,8 +222,9 @@ def test_nothing_is_left_behind(generate: Command, infer: Command, evaluate: Com
     for command in commands:
         command()
     expected = files(".").keys()
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.uname().nodename, os.getpid(), sep='_')"],
-                          capture_output=True, text=True).stdout.strip()  # fmt: skip
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = f"{publish.machine()}_{ended.pid}"
     for name in (
         "toy.zarr/train/line/c/0",
         "toy.zarr.run",
@@ -246,7 +248,7 @@ def test_nothing_is_left_behind(generate: Command, infer: Command, evaluate: Com
 def test_a_lock_is_held_by_one_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     with locked(path):
-        with pytest.raises(BlockingIOError), locked(path, wait=False):
+        with pytest.raises(BlockingIOError), locked(path, patience=0):
             pass
         assert path.exists()
     assert not path.exists()
@@ -261,7 +263,7 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
     def noting(lock: str, work: Callable[..., object]) -> Callable[..., object]:
         def noted(*args: object) -> object:
             try:
-                with locked(Path(lock), wait=False):
+                with locked(Path(lock), patience=0):
                     held.append(False)
             except BlockingIOError:
                 held.append(True)
@@ -281,7 +283,7 @@ WAITS = """
 import sys
 from pathlib import Path
 from generators.engine import store_creation
-from schemas.runtime.publish import locked
+from schemas.runtime.locks import locked
 from schemas.runtime.publish import publish_folder
 for _ in range(200):
     with locked(Path("x.lock")):

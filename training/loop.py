@@ -18,8 +18,8 @@ from jax.sharding import Mesh
 
 from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.locks import resumable
 from schemas.runtime.machine import versions
-from schemas.runtime.publish import resumable
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import BatchSource, Resident, Split, Stream

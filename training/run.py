@@ -20,11 +20,11 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parsed
 from schemas.runtime.errors import UserError
+from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import processor
 from schemas.runtime.publish import (
     REMOVED,
     REPLACED,
-    claimed,
     entries,
     exists,
     publish,
@@ -34,7 +34,6 @@ from schemas.runtime.publish import (
     sha256,
     sweep,
     sweep_removed,
-    writable,
 )
 from schemas.task import Task
 from training import losses
@@ -251,8 +250,7 @@ def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
         if _learned(run.out) and not overwrite:
             _refuse_other(run)
 
-    busy = "another process is training in this folder; wait for it, or give another --out"
-    return claimed("--out", run.out, refuse, busy=busy)
+    return claimed("--out", run.out, refuse, by="another `train`")
 
 
 def begin(run: Run, *, overwrite: bool) -> None:

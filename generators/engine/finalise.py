@@ -7,16 +7,17 @@ from generators.engine import receipts, shards
 from generators.engine.plan import SLICES, Plan
 from generators.engine.receipts import FieldSums, Receipt
 from schemas import digest
-from schemas.manifest import Manifest, Statistics, read_manifest
+from schemas.manifest import Manifest, Statistics
+from schemas.runtime.destinations import CHUNK
 from schemas.runtime.errors import Interrupted
-from schemas.runtime.publish import inside, publish_if_changed, remove, sweep
+from schemas.runtime.publish import inside, keys, publish_if_changed, remove, sweep
 from schemas.store import LEAF, encoded, metadata
 
 
 def finalise(plan: Plan) -> Manifest:
     """Complete the store of a plan whose jobs are all done; the root metadata is written last and marks it complete.
 
-    The bytes written are a function of the plan and the samples, so two clients may finalise at once.
+    Every object is checked once more against its receipt, while this process alone may write.
 
     Args:
         plan: the plan
@@ -25,12 +26,14 @@ def finalise(plan: Plan) -> Manifest:
         the manifest of the complete dataset
 
     Raises:
-        Interrupted: a receipt is missing, or another client has changed the plan meanwhile
+        Interrupted: a receipt is missing, an object has changed, or another client has changed the plan meanwhile
     """
-    if not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest):
-        raise Interrupted(
-            f"{plan.out}: changed by another `generate` meanwhile; run the command with more samples again"
-        )
+    with plan.alone():
+        receipts.refuse_broken(plan)
+        return _complete(plan)
+
+
+def _complete(plan: Plan) -> Manifest:
     splits = {split: _leaves(plan, split) for split in plan.manifest.splits}
     root = digest.root(plan.task.name, plan.task.version, shards.constants(plan), splits)
     update = {"status": "complete", "root_digest": root, "split_digests": splits, "statistics": _statistics(plan)}
@@ -39,9 +42,20 @@ def finalise(plan: Plan) -> Manifest:
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root comes last
         publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
     remove(plan.run / SLICES)
+    receipts.sweep_old(plan)
+    _sweep_chunks(plan)
     for folder in (plan.out, plan.run):
         sweep(folder)
     return manifest
+
+
+def _sweep_chunks(plan: Plan) -> None:
+    """Remove the chunks of our arrays that lie beyond them, which writers that came too late have left."""
+    own = {key for job in plan.jobs() for key in job.object_keys()}
+    arrays = {key.partition("/c/")[0] for key in own}
+    for key in keys(plan.out):
+        if key not in own and key.partition("/c/")[0] in arrays and CHUNK.fullmatch(key):
+            remove(inside(plan.out, key))
 
 
 def _leaves(plan: Plan, split: str) -> str:

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from generators.engine.plan import SLICES, Job, Plan
 from generators.engine.provenance import packages
 from generators.engine.receipts import sealed, unsealed
 from schemas import digest
-from schemas.runtime.publish import entries, publish, read
+from schemas.runtime.publish import entries, exists, publish, read
 from schemas.runtime.publish import remove as remove_object
 
 NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
@@ -41,7 +42,9 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
         data = read(path)
         content = None if data is None else unsealed(data, of)
         if content is None:
-            publish(path, sealed(content := _packed(simulate.one(recipe, block, index)), of))
+            content = _packed(simulate.one(recipe, block, index))
+            with plan.shared() if exists(plan.out / "zarr.json") else nullcontext():  # none while a plan is checked
+                publish(path, sealed(content, of))
         return _unpacked(content)
 
     return lambda recipe, block: simulate.stacked(recipe, partial(one, recipe, block))

@@ -7,25 +7,27 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from generators.contract import Arrays, Sliced, find_generator, stored
 from generators.engine import executors, shards, store_creation
-from generators.engine.executors import Executor
+from generators.engine.executors import Executor, Run
 from generators.engine.finalise import finalise
-from generators.engine.plan import Plan
+from generators.engine.plan import Job, Plan
 from generators.engine.progress import follow
 from generators.engine.provenance import packages, platform_class
+from generators.engine.shards import Outcome
 from generators.recipe import Recipe
 from schemas.layout import choose
 from schemas.manifest import FORMAT, Layout, Manifest
 from schemas.runtime.destinations import output
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.locks import resumable, writable
 from schemas.runtime.machine import cores
-from schemas.runtime.publish import exists, nbytes, read, resumable, writable
+from schemas.runtime.publish import exists, nbytes, read
 from schemas.runtime.settings import describe
 from schemas.task import SPLITS
 
@@ -33,6 +35,7 @@ PROBE = 4  # maximum number of samples timed before a layout is chosen
 SLOW = 2.0  # seconds; if a sample takes longer, only one is timed
 LONG = 60.0  # seconds; if a sample takes longer, its finished slices are stored, and no second one is timed
 SHORT = 2.0  # seconds of work in all, below which starting processes would take longer
+ROUNDS = 5  # times that jobs are tried while other objects keep coming into their way
 WORKER = 400 << 20  # bytes of memory of a worker besides its shard: interpreter, libraries, compiled code
 
 
@@ -221,9 +224,31 @@ def generate(
     with resumable(plan.out, "finished shards"):
         with executor as run:
             plan = store_creation.claim(plan, shard_samples=shard_samples, overwrite=overwrite)
-            for outcome in follow(run(shards.ensure, plan.jobs()), sum(plan.manifest.samples.values())):
+            for outcome in follow(_outcomes(plan, run), sum(plan.manifest.samples.values())):
                 made += outcome.samples * (outcome.made and outcome.kind == "samples")
         return finalise(plan), made
+
+
+def _outcomes(plan: Plan, run: Run) -> Iterator[Outcome]:
+    """Yield the outcome of every job. Where other objects are in the way, they are removed and the job is done again.
+
+    Such objects are damaged, or unfinished, or a writer of another plan has come too late.
+    """
+    jobs: Iterable[Job] = plan.jobs()
+    for _ in range(ROUNDS):
+        blocked = []
+        with plan.shared():
+            for outcome in run(shards.ensure, jobs):
+                if outcome.blocked:
+                    stop = outcome.start + outcome.samples
+                    blocked.append(Job(plan, outcome.kind, outcome.split, outcome.start, stop))
+                else:
+                    yield outcome
+        if not blocked:
+            return
+        store_creation.remove_objects(plan, blocked)
+        jobs = blocked
+    raise Interrupted(f"{plan.out}: another program writes here; stop it, and run the same command again")
 
 
 def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: float) -> tuple[Executor, int]:

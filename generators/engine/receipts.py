@@ -5,15 +5,19 @@ names.
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from generators.engine.plan import RECEIPTS, Job, Plan
 from schemas.manifest import Layout
-from schemas.runtime.publish import entries, inside, nbytes, publish, read, sha256
+from schemas.runtime.errors import Interrupted
+from schemas.runtime.machine import cores
+from schemas.runtime.publish import entries, inside, nbytes, publish, read, remove, sha256
 
-NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}\.json")
+NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}(-[0-9a-f]{12})?\.json")  # old ones have no mark
 
 
 class FieldSums(BaseModel):
@@ -54,13 +58,12 @@ def load(job: Job) -> Receipt | None:
     Returns:
         None if there is no receipt, or it is damaged, or belongs to another plan, layout or range
     """
-    receipt = _read(job.receipt)
-    if receipt is None:
-        return None
     manifest = job.plan.manifest
     asked = (job.plan.fingerprint, manifest.layout, job.kind, job.split, job.start, job.stop)
-    found = (receipt.fingerprint, receipt.layout, receipt.kind, receipt.split, receipt.start, receipt.stop)
-    return receipt if found == asked else None
+    for receipt in filter(None, map(_read, (job.receipt, job.old_receipt))):
+        if (receipt.fingerprint, receipt.layout, receipt.kind, receipt.split, receipt.start, receipt.stop) == asked:
+            return receipt
+    return None
 
 
 def layout(plan: Plan) -> Layout | None:
@@ -113,14 +116,13 @@ def unsealed(data: bytes, of: bytes = b"") -> bytes | None:
 
 
 def holds(job: Job, receipt: Receipt) -> bool:
-    """Return True if a receipt names all fields of its job, and the store holds every object with its hash.
+    """Return True if a receipt names all objects of its job, and the store holds each of them with its hash.
 
     Args:
         job: the job
         receipt: its receipt
     """
-    written = {key.split("/")[1] for key in receipt.objects}
-    return written == set(job.fields()) and all(
+    return receipt.objects.keys() == set(job.object_keys()) and all(
         _holds(job, key, *expected) for key, expected in receipt.objects.items()
     )
 
@@ -128,6 +130,40 @@ def holds(job: Job, receipt: Receipt) -> bool:
 def _holds(job: Job, key: str, digest: str, length: int) -> bool:
     path = inside(job.plan.out, key)
     return nbytes(path) == length and sha256(read(path) or b"") == digest
+
+
+def refuse_broken(plan: Plan) -> None:
+    """Refuse to complete a store unless every object still has the hash that its receipt names.
+
+    Args:
+        plan: the plan, whose jobs are all done
+
+    Raises:
+        Interrupted: a receipt is missing, or an object has changed since it was made
+    """
+    with ThreadPoolExecutor(cores()) as threads:
+        for jobs in batched(plan.jobs(), 4 * cores()):  # few at once, so that memory does not grow with the plan
+            for job, whole in zip(jobs, threads.map(is_done, jobs), strict=True):
+                if not whole:
+                    raise Interrupted(f"{plan.out}: {job} changed after it was made; run the same command again")
+
+
+def sweep_old(plan: Plan) -> None:
+    """Remove the receipts of other plans, which writers that came too late have left.
+
+    Args:
+        plan: the plan of the store
+    """
+    own = {path for job in plan.jobs() for path in (job.receipt, job.old_receipt)}
+    for path in entries(plan.run / RECEIPTS):
+        if path not in own:
+            remove(path)
+
+
+def is_done(job: Job) -> bool:
+    """Return True if a job has a receipt, and the store holds every object that it names."""
+    receipt = load(job)
+    return receipt is not None and holds(job, receipt)
 
 
 def save(job: Job, receipt: Receipt) -> None:

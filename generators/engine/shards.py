@@ -6,7 +6,7 @@ write the same bytes.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,14 +14,14 @@ import numpy as np
 
 from generators.contract import Arrays, Sliced, arrays_of, calling, find_generator
 from generators.engine import finished_slices, receipts
-from generators.engine.plan import Job, Plan
+from generators.engine.plan import Job, Kind, Plan
 from generators.engine.provenance import platform_class
 from generators.engine.receipts import FieldSums, Receipt
 from generators.random_streams import Streams
 from schemas import digest
-from schemas.manifest import Manifest, read_manifest
-from schemas.runtime.errors import Interrupted, UserError
-from schemas.runtime.publish import inside, publish, sha256
+from schemas.manifest import Manifest
+from schemas.runtime.errors import UserError
+from schemas.runtime.publish import create, exists, inside, sha256
 from schemas.store import encoded, is_simulated, metadata, shard_ranges
 from schemas.task import Field, problems
 
@@ -38,13 +38,15 @@ class Outcome:
     """The result of a job, kept small because it is sent back to the client process."""
 
     split: str
-    kind: str
+    kind: Kind
+    start: int
     samples: int
-    made: bool  # False if kept from an earlier run
+    made: bool = False  # False if kept from an earlier run
+    blocked: bool = False  # True if other objects are in the way, which only the client may remove
 
 
 def ensure(job: Job) -> Outcome:
-    """Do a job, unless its receipt and its objects show that it is done.
+    """Do a job, unless its receipt and its objects show that it is done. No object in the store is ever replaced.
 
     Args:
         job: the job
@@ -53,15 +55,18 @@ def ensure(job: Job) -> Outcome:
         UserError: this worker has another platform class or generator, or the task's file fails
         Interrupted: another client has changed the plan meanwhile
     """
-    receipt = receipts.load(job)
-    kept = receipt is not None and receipts.holds(job, receipt)
-    if not kept:
-        _do(job)
-    return Outcome(job.split, job.kind, job.stop - job.start, made=not kept)
+    outcome = Outcome(job.split, job.kind, job.start, job.stop - job.start)
+    if receipts.is_done(job):
+        return outcome
+    blocked = any(exists(inside(job.plan.out, key)) for key in job.object_keys()) or not _do(job)
+    return replace(outcome, made=not blocked, blocked=blocked)
 
 
-def _do(job: Job) -> None:
-    """Make the samples or parameters of a job, write their objects, and then the receipt."""
+def _do(job: Job) -> bool:
+    """Make the samples or parameters of a job, add their objects, and then the receipt.
+
+    Returns False if another writer's objects, with other bytes, have come into the way meanwhile.
+    """
     start = time.perf_counter()
     manifest = job.plan.manifest
     if platform_class() != manifest.platform:
@@ -73,16 +78,14 @@ def _do(job: Job) -> None:
             f"this worker has version {version} of the generator, not {manifest.generator_version}; update it"
         )
     values, leaves, moments = _samples(job) if job.kind == "samples" else (_parameters(job), "", {})
-    _refuse_if_changed(job)
-    objects = {}
     arrays = {f"{job.split}/{name}": array for name, array in values.items()}
-    for key, data in encoded(described(job.plan), job.start, arrays):
-        publish(inside(job.plan.out, key), data)
-        objects[key] = (sha256(data), len(data))
-    seconds = time.perf_counter() - start
-    receipts.save(
-        job,
-        Receipt(
+    objects = {}
+    with job.plan.shared():
+        for key, data in encoded(described(job.plan), job.start, arrays):
+            if not create(inside(job.plan.out, key), data):
+                return False
+            objects[key] = (sha256(data), len(data))
+        receipt = Receipt(
             fingerprint=job.plan.fingerprint,
             layout=manifest.layout,
             kind=job.kind,
@@ -92,20 +95,11 @@ def _do(job: Job) -> None:
             objects=objects,
             leaves=leaves,
             moments=moments,
-            seconds=seconds,
-        ),
-    )
+            seconds=time.perf_counter() - start,
+        )
+        receipts.save(job, receipt)
     finished_slices.remove(job)
-
-
-def _refuse_if_changed(job: Job) -> None:
-    """Refuse to write if another `generate` has extended the dataset meanwhile.
-
-    The last shard of the old plan then holds too few samples.
-    """
-    stored = read_manifest(job.plan.out, incomplete=True)
-    if not stored.same_plan(job.plan.manifest):
-        raise Interrupted(f"{job.plan.out}: changed by another `generate` meanwhile; run the same command again")
+    return True
 
 
 def described(plan: Plan) -> dict[str, bytes]:

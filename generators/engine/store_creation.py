@@ -4,7 +4,7 @@ The root metadata is published first. From then on the folder belongs to the pla
 resumed. Only `--overwrite` removes a dataset, and only one that `generate` has written itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,15 @@ import numpy as np
 from zarr.errors import BaseZarrError as ZarrError
 
 from generators.engine import finished_slices, receipts, shards
-from generators.engine.plan import RECEIPTS, SLICES, Plan
+from generators.engine.plan import RECEIPTS, SLICES, Job, Plan
 from generators.engine.provenance import packages
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parsed
 from schemas.runtime.errors import UserError, differences
+from schemas.runtime.locks import Busy, claimed, writable
 from schemas.runtime.publish import (
-    claimed,
     entries,
     inside,
     is_folder,
@@ -33,7 +33,6 @@ from schemas.runtime.publish import (
     set_aside,
     sweep,
     sweep_removed,
-    writable,
 )
 from schemas.runtime.settings import files_of, flat
 from schemas.store import LEAF, encoded, metadata, open_split
@@ -87,20 +86,54 @@ def claim(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = Fal
         the plan, with the stored layout
 
     Raises:
-        UserError: as `prepare`, or the place cannot be written
+        UserError: as `prepare`, or the place cannot be written, or another client makes another plan there
         Interrupted: the disk is full
     """
 
     def refuse() -> None:
         _refuse_foreign(plan, overwrite=overwrite)
 
-    with writable("--out", plan.out), claimed("--out", plan.out, refuse):
-        if overwrite:
-            _remove(plan)
+    if not overwrite and _is_claimed(plan):
         sweep_removed(plan.out)
-        made = prepare(plan, shard_samples=shard_samples)
-        _publish(made)
+        return plan
+    try:
+        with writable("--out", plan.out), claimed("--out", plan.out, refuse, by="another `generate`"):
+            if overwrite:
+                _remove(plan)
+            sweep_removed(plan.out)
+            made = prepare(plan, shard_samples=shard_samples)
+            _publish(made)
+    except Busy:
+        made = plan if overwrite else prepare(plan, shard_samples=shard_samples)
+        if overwrite or not _is_claimed(made):
+            raise
     return made
+
+
+def _is_claimed(plan: Plan) -> bool:
+    """Return True if the place holds all metadata and constants of a plan, so that nothing has to be written."""
+    if read(plan.out / "zarr.json") is None or not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest):
+        return False
+    objects = metadata(plan.manifest) | constants(plan)
+    found = ((key, read(inside(plan.out, key)), data) for key, data in objects.items() if key != "zarr.json")
+    return all(there == data or (there is not None and _is_group(key)) for key, there, data in found)
+
+
+def remove_objects(plan: Plan, jobs: Sequence[Job]) -> None:
+    """Remove the objects of jobs that are not done, so that they can be made again.
+
+    Args:
+        plan: the plan
+        jobs: its jobs; another client may have done them meanwhile
+
+    Raises:
+        Interrupted: another client has changed the plan meanwhile
+    """
+    with plan.alone():
+        for job in jobs:
+            if not receipts.is_done(job):
+                for key in job.object_keys():
+                    remove(inside(plan.out, key))
 
 
 def _publish(plan: Plan) -> None:

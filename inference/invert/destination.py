@@ -9,17 +9,8 @@ from pathlib import Path
 from schemas.predictions import Predictions, metadata, read_predictions
 from schemas.runtime import destinations
 from schemas.runtime.errors import UserError, differences
-from schemas.runtime.publish import (
-    entries,
-    inside,
-    publish,
-    publish_if_changed,
-    read,
-    set_aside,
-    sweep,
-    sweep_removed,
-    writable,
-)
+from schemas.runtime.locks import writable
+from schemas.runtime.publish import entries, inside, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 
 
 def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:

@@ -14,9 +14,10 @@ from inference.invert.split_reader import Source
 from inference.invert.tiling import Tiles, all_stored, spatial, steps, tile_sizes
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.runtime.errors import UserError
+from schemas.runtime.locks import claimed, resumable
 from schemas.runtime.machine import versions
 from schemas.runtime.progress import pace, progress
-from schemas.runtime.publish import claimed, exists, inside, publish, resumable
+from schemas.runtime.publish import exists, inside, publish
 from schemas.store import shard_ranges
 from schemas.target_kinds import probability
 from schemas.task import Field, Task
@@ -224,8 +225,7 @@ def reserve(jobs: Sequence[Inversion]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for job in jobs:
-            busy = "another `infer` writes here; wait for it, or choose another place"
-            stack.enter_context(claimed("--out", job.out, busy=busy))
+            stack.enter_context(claimed("--out", job.out, by="another `infer`"))
         yield
 
 

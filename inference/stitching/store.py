@@ -26,17 +26,9 @@ from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.runtime.destinations import refuse_strangers
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, suggestion
+from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import versions
-from schemas.runtime.publish import (
-    claimed,
-    entries,
-    exists,
-    publish_folder,
-    reading,
-    sha256,
-    sha256_of_folder,
-    writable,
-)
+from schemas.runtime.publish import entries, exists, publish_folder, reading, sha256, sha256_of_folder
 from schemas.store import Array, describe, encoded, open_split, shard_ranges
 from schemas.task import Field
 
@@ -123,7 +115,7 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
     refuse_taken(out, field)
     job = _job(source, scans, method, field)
     found: list[Stitched] = []
-    with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field)):
+    with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field), by="another `infer`"):
         publish_folder(out, job.objects(found))
     return job.about(found)
 

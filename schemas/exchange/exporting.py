@@ -21,7 +21,8 @@ from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.grids import as_images
 from schemas.runtime.destinations import refuse_store
 from schemas.runtime.errors import UserError, suggestion
-from schemas.runtime.publish import entries, publish_if_changed, read, sweep, writable
+from schemas.runtime.locks import writable
+from schemas.runtime.publish import entries, publish_if_changed, read, sweep
 from schemas.store import shard_ranges
 from schemas.task import Field
 

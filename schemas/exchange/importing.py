@@ -12,8 +12,9 @@ from schemas.layout import choose
 from schemas.manifest import FORMAT, Manifest, read_manifest, receipts_of
 from schemas.runtime import destinations
 from schemas.runtime.errors import UserError
+from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import versions
-from schemas.runtime.publish import claimed, entries, exists, publish_folder, read, recover, writable
+from schemas.runtime.publish import entries, exists, publish_folder, read, recover
 from schemas.store import LEAF, encoded, metadata, shard_ranges
 
 SPLIT = "test"
@@ -38,7 +39,7 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
     """
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
-    with writable("--out", out), claimed("--out", out, lambda: _refuse_foreign(out)):
+    with writable("--out", out), claimed("--out", out, lambda: _refuse_foreign(out), by="another `dataset import`"):
         return _store(measurement, manifest, leaves, out, overwrite=overwrite)
 
 

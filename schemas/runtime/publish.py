@@ -1,11 +1,11 @@
 """Reading and writing of stores, runs, predictions and models. All access to their objects goes through this module.
 
-An object is published whole: a reader sees all of it or nothing, even if the writer is killed. A folder is locked, by a
-file beside it, before it is changed. Keys are paths relative to a store. Files of the user may be read without this
-module.
+An object is published whole: a reader sees all of it or nothing, even if the writer is killed. `create` adds an object
+and never replaces one; `publish` replaces, for those who hold the lock of a place alone (`schemas.runtime.locks`).
+Keys are paths relative to a store. Files of the user may be read without this module.
 """
 
-import fcntl
+import errno
 import glob
 import hashlib
 import os
@@ -15,18 +15,19 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from io import TextIOWrapper
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from schemas.runtime.errors import FULL, Interrupted, UserError
+from schemas.runtime.errors import UserError
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
 REMOVED = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
 REPLACED = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
 STALE = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}  # of a file system without links
 
 
 def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -40,6 +41,39 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
         durable: flush to disk, so that the object survives a loss of power. Other objects are checked by their hashes
             when the command is resumed.
     """
+    with _written(path, data, durable=durable) as partial:
+        os.replace(partial, path)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Add an object in one step, and never replace one: a writer that slept while others went on does no harm.
+
+    Where the file system has no hard links, there is a moment in which another writer's object would be replaced.
+
+    Args:
+        path: place of the object.
+        data: its bytes.
+
+    Returns:
+        True if the object now holds these bytes; False if there is another one.
+    """
+    if (there := read(path)) is not None:
+        return there == data
+    with _written(path, data) as partial:
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            return read(path) == data
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.replace(partial, path)
+    return True
+
+
+@contextmanager
+def _written(path: Path, data: bytes, *, durable: bool = False) -> Iterator[Path]:
+    """Write a partial file beside the place of an object, and remove it in the end if it is still there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
@@ -48,10 +82,9 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
+        yield partial
+    finally:
         partial.unlink(missing_ok=True)
-        raise
 
 
 def publish_alone(path: Path, data: bytes) -> None:
@@ -166,7 +199,16 @@ def is_partial(name: str) -> bool:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{platform.node()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL}")
+    return path.with_name(f".{path.name}.{machine()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL}")
+
+
+@cache
+def machine() -> str:
+    """Return the identity of the machine, its boot and its process namespace: within it, process numbers are unique."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return sha256("\n".join(parts).encode())[:16]
 
 
 def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -322,126 +364,11 @@ def _abandoned(path: Path) -> bool:
 
 def _dead(name: str) -> bool:
     """Return True if the writer of a partial object ran on this machine and has ended."""
-    node, _, pid = name.removesuffix(PARTIAL).rpartition("_")[0].rpartition("_")
-    if not node.endswith(f".{platform.node()}") or not pid.isdigit():
+    start, _, pid = name.removesuffix(PARTIAL).rpartition("_")[0].rpartition("_")
+    if not start.endswith(f".{machine()}") or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
     except OSError as error:
         return isinstance(error, ProcessLookupError)  # a PermissionError means that it runs, for another user
     return False
-
-
-@contextmanager
-def claimed(
-    option: str, path: Path, refuse: Callable[[], None] = lambda: None, *, busy: str | None = None
-) -> Iterator[None]:
-    """Reserve a place for this process while the context is active, by a lock beside it. Its parent folder is made.
-
-    Args:
-        option: the option that names the place, for messages.
-        path: the place.
-        refuse: raises UserError if the place holds something that must stay. It is called before anything is created,
-            and again once the place is locked, because another process may have written meanwhile.
-        busy: message if another process holds the place; None: wait for it.
-
-    Raises:
-        UserError: `refuse` raises it; or another process holds the place; or the place cannot be written.
-        Interrupted: the disk is full.
-    """
-    refuse()
-    with ExitStack() as stack:
-        with writable(option, path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(locked(path.with_name(f".{path.name}.lock"), wait=busy is None))
-            except BlockingIOError:
-                raise UserError(f"{option} {path}: {busy}") from None
-        refuse()
-        yield
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock: a file that exists only while a process holds it.
-
-    On file systems without locks, nothing is locked. The file is removed at the end. A killed process releases its
-    lock, and the next holder removes the file.
-
-    Args:
-        path: the lock file; its folder must exist.
-        wait: wait for another holder.
-
-    Raises:
-        BlockingIOError: another process holds the lock, and `wait` is False.
-    """
-    file = _held(path, wait)
-    try:
-        yield
-    finally:
-        if not file.seek(0, os.SEEK_END):  # a file with content is not our lock
-            path.unlink(missing_ok=True)  # before the release: a waiting process then opens a new file
-        file.close()
-
-
-def _held(path: Path, wait: bool) -> TextIOWrapper:
-    """Open the lock file and lock it. If another process has removed the file meanwhile, try again."""
-    while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.close()
-            raise
-        except OSError:
-            return file
-        if _is_at(file, path):
-            return file
-        file.close()  # the previous holder has removed this file: open the new one
-
-
-def _is_at(file: TextIOWrapper, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
-
-
-@contextmanager
-def writable(option: str, path: Path) -> Iterator[None]:
-    """Report in one line that a place cannot be written.
-
-    Args:
-        option: the option that names the place, for the message.
-        path: the place.
-
-    Raises:
-        UserError: in place of an OSError.
-        Interrupted: in place of an OSError of a full disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
-        raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
-
-
-@contextmanager
-def resumable(path: Path, kept: str) -> Iterator[None]:
-    """Raise Interrupted in place of an OSError, such as that of a full disk, while a command writes its output.
-
-    Args:
-        path: place of the output, for the message.
-        kept: the finished parts, for the message.
-
-    Raises:
-        Interrupted: in place of an OSError.
-    """
-    try:
-        yield
-    except BrokenPipeError:  # the reader of a pipe has gone; `terminal.command` handles it
-        raise
-    except OSError as error:
-        raise Interrupted(
-            f"{path}: {error.strerror or error}; {kept} are kept: solve this and run the same command again"
-        ) from None
