@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 from generators.engine import store_creation
+from schemas.runtime import publish
 from schemas.runtime.locks import locked
 from schemas.runtime.publish import publish_folder
 
