@@ -200,7 +200,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Found:
+class SectionContent:
     """Content of a section of the report for one split. Keys are names of runs; a run may be missing."""
 
     scores: "Mapping[str, Summary]"  # written to `metrics.json` beside the means over samples; for `--expect`, too
@@ -218,7 +218,7 @@ class Section:
     """
 
     title: str
-    of: "Callable[[Source, Mapping[str, Path]], Found | None]"
+    of: "Callable[[Source, Mapping[str, Path]], SectionContent | None]"
 
 
 @dataclass(frozen=True)
@@ -304,15 +304,15 @@ def find_inference(name: str) -> Inference:
     Raises:
         UserError: there is no such module, or it is mistaken.
     """
-    return cast(Inference, _file(name))
+    return cast(Inference, _find_module(name))
 
 
-def _file(name: str) -> ModuleType:
+def _find_module(name: str) -> ModuleType:
     unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
-    return plugins.find("inference.tasks", name, _mistakes, unknown)
+    return plugins.find("inference.tasks", name, _task_mistakes, unknown)
 
 
-def _mistakes(module: ModuleType) -> Iterator[str]:
+def _task_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
     task = find_task(plugins.task_of(module))
@@ -380,12 +380,12 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
 
 def find_finish(task: str) -> Finish | None:
     """Return the finishing step for networks of a task, if it has one."""
-    return plugins.optional(_file(task), "FINISH", Finish)
+    return plugins.optional(_find_module(task), "FINISH", Finish)
 
 
 def find_stitch(task: str) -> Stitch | None:
     """Return the rule by which targets of a task are stitched to larger images, if there is one."""
-    return plugins.optional(_file(task), "STITCH", Stitch)
+    return plugins.optional(_find_module(task), "STITCH", Stitch)
 
 
 def find_method(task: str, name: str) -> Method:

@@ -138,7 +138,7 @@ def test_parameters_that_a_network_never_saw_are_named_value_by_value(
     generate("--task", "tie", "--n", 1, "--validation", 0, "--test", 6, "--set", f"defocus={planes}", "image_size=16")
     source = open_source(Path("tie.zarr"), "test")
     known = {"defocus": [(-12e3, -8e3), (0.0, 0.0), (8e3, 12e3)]}
-    found = inverters.outside_training(source, SimpleNamespace(ranges=known))  # type: ignore[arg-type]
+    found = inverters.outside_warnings(source, SimpleNamespace(ranges=known))  # type: ignore[arg-type]
     assert len(found) == bool(said)
     assert said in "".join(found)
 

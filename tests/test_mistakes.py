@@ -23,7 +23,7 @@ from schemas.task import find_task
 from tests.conftest import ROOT, TOY, Command, refused
 from training.contract import find_learn, find_model
 from training.features import Features
-from training.moments import AS_IT_IS
+from training.moments import IDENTITY
 from training.network import Network
 
 PACKAGES = (schemas.tasks, generators.tasks, training.tasks, inference.tasks, training.models)
@@ -255,7 +255,7 @@ def test_a_derived_input_reads_its_fields_alone(author: Author) -> None:
     computed = (DERIVED % ('("blurred",)', '"line"')).replace('fields["blurred"]', 'fields["height"]')
     author("training/tasks", PLAIN, computed)
     told(
-        lambda name: Features(find_task(name), find_learn(name), "line", (), {"line": AS_IT_IS}, {"x": 33}).inputs,
+        lambda name: Features(find_task(name), find_learn(name), "line", (), {"line": IDENTITY}, {"x": 33}).inputs,
         "training/tasks",
         "in <lambda>: KeyError: 'height'; it receives blurred",
     )
@@ -267,7 +267,7 @@ def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author
     computed = (DERIVED % ('("blurred",)', '"line"')).replace("[..., None]", shape)
     author("training/tasks", PLAIN, computed)
     sizes = {"x": 33, "edge": 2}
-    features = Features(find_task("mine"), find_learn("mine"), "line", (), {"line": AS_IT_IS}, sizes)
+    features = Features(find_task("mine"), find_learn("mine"), "line", (), {"line": IDENTITY}, sizes)
     with pytest.raises(UserError, match=r"must be \(33, 1\)|must be \(sample, \*spatial, channel\)"):
         features.refuse_misfit()
 

@@ -38,15 +38,15 @@ def activations(trained: Predictor, fields: Mapping[str, np.ndarray]) -> dict[st
     """
     heard: dict[str, Any] = {}
     module = trained.network.module(trained.parameters, trained.rest)
-    for name, parent, key, layer in list(_layers(module)):
-        _put(parent, key, _Listener(name, layer, heard))
+    for name, parent, key, layer in list(_find_layers(module)):
+        _replace_layer(parent, key, _Listener(name, layer, heard))
     samples = next(len(values) for name, values in fields.items() if trained.task[name].per_sample)
     rows = {name: jnp.asarray(values) for name, values in fold(trained.task, fields, samples).items()}
     module(trained.features.encode(rows), None, **({"fields": rows} if trained.network.operates else {}))
     return {name: np.asarray(values.mean(axis=-1)) for name, values in heard.items()}
 
 
-def _layers(module: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
+def _find_layers(module: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
     """Yield name, holder, place within the holder, and layer."""
     items = enumerate(module) if isinstance(module, nnx.List) else list(vars(module).items())
     for key, value in items:
@@ -54,10 +54,10 @@ def _layers(module: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
         if isinstance(value, nnx.Conv | nnx.Linear):
             yield name, module, key, value
         elif isinstance(value, nnx.Module):
-            yield from _layers(value, name)
+            yield from _find_layers(value, name)
 
 
-def _put(parent: Any, key: Any, listener: _Listener) -> None:
+def _replace_layer(parent: Any, key: Any, listener: _Listener) -> None:
     if isinstance(key, int):
         parent[key] = listener
     else:

@@ -25,12 +25,12 @@ from schemas.store import open_split
 from schemas.task import Task
 from training.contract import Array
 from training.crop import Crop
-from training.devices import everywhere, own_rows, split
+from training.devices import own_rows, put_everywhere, sharded
 from training.sample_order import Order
 
 WEIGHT = "weight"
-AHEAD = 2  # number of batches that are put on the device in advance
-READERS = 4  # number of threads that read and decode
+QUEUED_BATCHES = 2  # number of batches that are put on the device in advance
+READER_THREADS = 4  # number of threads that read and decode
 
 type Batch = dict[str, Array]
 
@@ -98,11 +98,11 @@ class Resident:
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
-        constants = {k: everywhere(v, mesh) for k, v in data.read_constants().items()}
+        constants = {k: put_everywhere(v, mesh) for k, v in data.read_constants().items()}
         self._constants = {k: v for k, v in constants.items() if not data.cuts(k)}
         self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
-        self._arrays = {k: everywhere(v, mesh) for k, v in _whole(data, order).items()}
-        self._take = jax.jit(partial(_take, data), out_shardings=split(mesh))
+        self._arrays = {k: put_everywhere(v, mesh) for k, v in _read_split(data, order).items()}
+        self._take = jax.jit(partial(_take_rows, data), out_shardings=sharded(mesh))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of the steps start ... stop - 1."""
@@ -110,20 +110,20 @@ class Resident:
             ids, weight = self.order.ids(step)
             rows = (ids - self.order.first) // self._data.parts
             corners = self._data.crop.corners(step, ids) if self._data.crop else ids
-            placed = (everywhere(values, self._mesh) for values in (rows, corners))
+            placed = (put_everywhere(values, self._mesh) for values in (rows, corners))
             taken: Batch = self._take(self._arrays, self._cut, *placed)
-            yield {**taken, **self._constants, WEIGHT: _shared(weight, self._mesh)}
+            yield {**taken, **self._constants, WEIGHT: _distribute_rows(weight, self._mesh)}
 
 
-def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
+def _read_split(data: Split, order: Order) -> dict[str, np.ndarray]:
     """Read all samples in blocks, so that they are read in parallel and a message about damage can name samples."""
-    rows = [rows_of(data, order, block) for block in order.everything]
-    with ThreadPoolExecutor(READERS) as readers:
+    rows = [rows_of_block(data, order, block) for block in order.everything]
+    with ThreadPoolExecutor(READER_THREADS) as readers:
         pieces = list(readers.map(data.read, rows))
     return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}
 
 
-def rows_of(data: Split, order: Order, block: int) -> slice:
+def rows_of_block(data: Split, order: Order, block: int) -> slice:
     """Return the rows of a block of samples.
 
     Args:
@@ -135,7 +135,7 @@ def rows_of(data: Split, order: Order, block: int) -> slice:
     return slice(ids.start // data.parts, ids.stop // data.parts)
 
 
-def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
+def _take_rows(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
     """Return some rows, whole or cut, and the same parts of constants."""
     found = {name: values[rows] for name, values in arrays.items() if not data.cuts(name)}
     if data.crop is None:
@@ -150,7 +150,7 @@ def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Ar
     return found
 
 
-def per_row(values: Array, like: Array) -> Array:
+def expand_to_batch(values: Array, like: Array) -> Array:
     """Return one value per sample, shaped to be multiplied with a batch.
 
     Args:
@@ -166,12 +166,12 @@ class Stream:
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
         constants = data.read_constants()
-        self._constants = {k: everywhere(v, mesh) for k, v in constants.items() if not data.cuts(k)}
+        self._constants = {k: put_everywhere(v, mesh) for k, v in constants.items() if not data.cuts(k)}
         self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of the steps start ... stop - 1."""
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(QUEUED_BATCHES)
         over = threading.Event()
         worker = threading.Thread(target=self._fill, args=(ready, over, start, stop), daemon=True)
         worker.start()
@@ -189,8 +189,8 @@ class Stream:
 
     def _fill(self, ready: "queue.Queue[Batch | BaseException | None]", over: threading.Event, *steps: int) -> None:
         """Put the batches of some steps into the queue, then None, or the error that stopped it."""
-        put = partial(_put, ready, over)
-        readers = ThreadPoolExecutor(READERS)
+        put = partial(_put_unless_stopped, ready, over)
+        readers = ThreadPoolExecutor(READER_THREADS)
         try:
             blocks = _Blocks(self._data, self.order, self._cut, readers, *steps)
             if all(put(self._place(blocks.rows(step), step)) for step in range(*steps)):
@@ -202,11 +202,11 @@ class Stream:
 
     def _place(self, rows: Mapping[str, np.ndarray], step: int) -> Batch:
         _, weight = self.order.ids(step)
-        placed = {k: jax.make_array_from_process_local_data(split(self._mesh), v) for k, v in rows.items()}
-        return {**placed, **self._constants, WEIGHT: _shared(weight, self._mesh)}
+        placed = {k: jax.make_array_from_process_local_data(sharded(self._mesh), v) for k, v in rows.items()}
+        return {**placed, **self._constants, WEIGHT: _distribute_rows(weight, self._mesh)}
 
 
-def _put[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
+def _put_unless_stopped[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
     """Put an item into the queue unless the reader has stopped; return whether it was put."""
     while not over.is_set():
         with suppress(queue.Full):
@@ -289,7 +289,7 @@ class _Blocks:
             if needed is None:
                 return
             key, count = needed
-            self._held[key] = self._readers.submit(self._data.read, rows_of(self._data, self._order, key[1]))
+            self._held[key] = self._readers.submit(self._data.read, rows_of_block(self._data, self._order, key[1]))
             self._left[key] = count
 
     def _serve(self, key: tuple[int, int], count: int) -> None:
@@ -298,6 +298,6 @@ class _Blocks:
             del self._held[key], self._left[key]
 
 
-def _shared(values: np.ndarray, mesh: Mesh) -> Array:
+def _distribute_rows(values: np.ndarray, mesh: Mesh) -> Array:
     """Return an array that every process holds, distributed over the devices along its first axis."""
-    return jax.make_array_from_callback(values.shape, split(mesh), lambda index: values[index])
+    return jax.make_array_from_callback(values.shape, sharded(mesh), lambda index: values[index])

@@ -69,17 +69,17 @@ def _parser() -> Parser:
 
 def _describe(args: argparse.Namespace) -> int:
     from schemas.runtime.settings import describe
-    from training.command import chosen, task_of
+    from training.command import choose_recipe, dataset_task
 
-    task = task_of(options(args))
-    recipe = chosen(options(args), task)
+    task = dataset_task(options(args))
+    recipe = choose_recipe(options(args), task)
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
-        print("\n".join(_choices(task)))
+        print("\n".join(_list_choices(task)))
     return 0
 
 
-def _choices(task: str | None) -> Iterator[str]:
+def _list_choices(task: str | None) -> Iterator[str]:
     """Yield one line for each kind of name that may be given: models, inputs, scalars and recipes."""
     from training.contract import find_learn, model_names
 

@@ -18,7 +18,7 @@ from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.features import Features
 
-DRAWN = 1  # word of the Philox counter that is reserved for corners
+CORNER_STREAM = 1  # word of the Philox counter that is reserved for corners
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Crop:
         if self.seed is None:
             covered: np.ndarray = self.cover[ids % self.parts]
             return covered
-        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, DRAWN, step]))
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, CORNER_STREAM, step]))
         places = [(self.sizes[dim] - length) // self.steps[dim] + 1 for dim, length in self.lengths.items()]
         drawn: np.ndarray = rng.integers(0, places, (len(ids), len(places))) * list(self.steps.values())
         return drawn
@@ -122,7 +122,7 @@ class Crop:
         return values[tuple(slice(int(a), int(a) + n) for a, n in zip(self.starts(field, corner), shape, strict=True))]
 
 
-def _uncut(features: Features, lengths: Mapping[str, int], length: int, whole: bool) -> str:
+def _reason_not_to_cut(features: Features, lengths: Mapping[str, int], length: int, whole: bool) -> str:
     """Return the reason why samples are not cut; empty if they may be, or if they are as long as a part."""
     if not features.out:
         return "the target is one value of a whole sample"
@@ -135,7 +135,7 @@ def _uncut(features: Features, lengths: Mapping[str, int], length: int, whole: b
     return "the network's input or output depends on whole samples" if features.whole or whole else ""
 
 
-def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True) -> Crop | None:
+def plan_crop(features: Features, length: int, *, whole: bool, asked: bool = True) -> Crop | None:
     """Return a plan for parts of one length along each dimension of the targets.
 
     Args:
@@ -151,7 +151,7 @@ def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True)
         UserError: the recipe asks for parts of samples that must not be cut, or the length does not suit the grids.
     """
     lengths = {dim: length for dim in features.out if features.sizes[dim] > length}
-    if why := _uncut(features, lengths, length, whole):
+    if why := _reason_not_to_cut(features, lengths, length, whole):
         if asked:
             raise UserError(f"crop = {length}: {why}; give crop=none")
         return None

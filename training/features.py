@@ -25,7 +25,6 @@ from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.contract import (
-    Applied,
     Array,
     Arrays,
     Channels,
@@ -35,8 +34,9 @@ from training.contract import (
     Learn,
     Operator,
     Shape,
+    SizedOperator,
 )
-from training.moments import AS_IT_IS, Each, Moments, Normalised, Own, Scale, scale_of
+from training.moments import IDENTITY, Each, Moments, Normalised, Own, Scale, mean_and_std
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,15 @@ class Features:
         if isinstance(part, str):
             known, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
-            known, values = self.moments.get(part.like or own.get(part, ""), AS_IT_IS), self.made(part, fields)
-        mean, std = scale_of(known, fields, values.ndim)
+            known, values = self.moments.get(part.like or own.get(part, ""), IDENTITY), self.made(part, fields)
+        mean, std = mean_and_std(known, fields, values.ndim)
         encoded: Array = (values.astype(jnp.float32) - mean) / std
         return encoded
 
     def scale(self, field: Field, fields: Arrays) -> Scale:
         """Return mean and standard deviation of a target: numbers, or arrays that broadcast with (sample, *dims)."""
-        known = self.moments.get(field.name, AS_IT_IS)
-        mean, std = scale_of(known, fields, len(field.dims))
+        known = self.moments.get(field.name, IDENTITY)
+        mean, std = mean_and_std(known, fields, len(field.dims))
         if not isinstance(known, Each):
             return mean, std
         one = (1, *(1 for _ in self.out), -1)
@@ -177,7 +177,7 @@ class Features:
             return {field.name: self._windowed(field, made[field.name], fields) for field in self.targets}
         found, start = {}, 0
         for field in self.targets:
-            width = self._width(field) * _numbers(field)
+            width = self._width(field) * _numbers_per_value(field)
             values = self._from_channels(field, output[..., start : start + width].astype(jnp.float32))
             found[field.name] = self._windowed(field, self._valued(field, values, fields), fields)
             start += width
@@ -205,7 +205,7 @@ class Features:
         """Return (sample, *dims of the field). If each value needs several numbers, they form the last axis."""
         dims, spatial = field.dims[1:], values.shape[1:-1]
         rest = [name for name in dims if name not in self.out]
-        several = (_numbers(field),) if _numbers(field) > 1 else ()
+        several = (_numbers_per_value(field),) if _numbers_per_value(field) > 1 else ()
         split = values.reshape(len(values), *spatial, *(self.sizes[name] for name in rest), *several)
         order = [(*self.out, *rest).index(name) for name in dims]
         return jnp.transpose(split, (0, *(1 + axis for axis in order), *range(1 + len(dims), split.ndim)))
@@ -213,7 +213,7 @@ class Features:
     def _windowed(self, field: Field, values: Array, fields: Arrays) -> Array:
         if self.task.window is None:
             return values
-        return values * spread(fields[self.task.window], self.task[self.task.window], field)
+        return values * broadcast_to_field(fields[self.task.window], self.task[self.task.window], field)
 
     def _lengths(self, dims: tuple[str, ...]) -> Shape:
         return tuple(self.sizes[name] for name in dims)
@@ -259,9 +259,9 @@ class Features:
             return f"has physics inside, but training/tasks/{self.task.name}.py has no LEARN.operator"
         if fit == "operator" and self._unit is None:
             return f"has physics inside, so LEARN.normalise must give {self.targets[0].name} one mean and deviation"
-        if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _whole(factors, fit))):
+        if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _is_whole_factor(factors, fit))):
             return ""
-        grids = f"{_sizes(self.grid, seen)} of the input {self.input}, {_sizes(self.out, out)} of the targets"
+        grids = f"{_grid_text(self.grid, seen)} of the input {self.input}, {_grid_text(self.out, out)} of the targets"
         rule = "keeps the grid of its input" + (", or enlarges it by a whole factor" if fit == "enlarged" else "")
         return f"{rule}; here the grids are {grids}"
 
@@ -278,20 +278,22 @@ class Features:
     @property
     def _unit(self) -> tuple[float, float] | None:
         """Mean and deviation of the first target, if they are the same for all values."""
-        known = self.moments.get(self.targets[0].name, AS_IT_IS)
+        known = self.moments.get(self.targets[0].name, IDENTITY)
         return (known.mean, known.std) if isinstance(known, Moments) else None
 
     @property
-    def _applied(self) -> Applied | None:
+    def _applied(self) -> SizedOperator | None:
         if (op := self.operator) is None:
             return None
         sizes = self.sizes
-        return Applied(op.measured, lambda u, of: op.forward(u, of, sizes), lambda f, of: op.adjoint(f, of, sizes))
+        return SizedOperator(
+            op.measured, lambda u, of: op.forward(u, of, sizes), lambda f, of: op.adjoint(f, of, sizes)
+        )
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the network's output for one sample, as `decode` takes it."""
-        widths = sum(self._width(field) * _numbers(field) for field in self.targets)
+        widths = sum(self._width(field) * _numbers_per_value(field) for field in self.targets)
         return (*self._lengths(self.out), self.learn.heads[self.head].channels if self.head else widths)
 
     @property
@@ -338,8 +340,8 @@ class Features:
             mine = self.task[name]
             if name not in fields:
                 found.append(f"field {name} is missing")
-            elif _described(fields[name]) != _described(mine):
-                found.append(f"field {name} is {_shown(fields[name])}, must be {_shown(mine)}")
+            elif _signature(fields[name]) != _signature(mine):
+                found.append(f"field {name} is {_field_text(fields[name])}, must be {_field_text(mine)}")
             else:
                 found += [
                     f"{name} has {sizes[dim]} along {dim}, must be {self.sizes[dim]}"
@@ -362,22 +364,22 @@ class Features:
         return found
 
 
-def spread(values: Array, field: Field, other: Field) -> Array:
+def broadcast_to_field(values: Array, field: Field, other: Field) -> Array:
     """Return a field without a sample axis, shaped to be multiplied with a batch of `other`."""
     order = sorted(range(values.ndim), key=lambda axis: other.dims.index(field.dims[axis]))
     lengths = dict(zip(field.dims, values.shape, strict=True))
     return values.transpose(order).reshape([lengths.get(name, 1) for name in other.dims[1:]])
 
 
-def _shown(field: Field) -> str:
+def _field_text(field: Field) -> str:
     return f"({', '.join(field.dims)}) [{field.units}]"
 
 
-def _described(field: Field) -> tuple[Any, ...]:
+def _signature(field: Field) -> tuple[Any, ...]:
     return field.units, field.dims, field.classes
 
 
-def _numbers(field: Field) -> int:
+def _numbers_per_value(field: Field) -> int:
     """Return how many numbers a network outputs for one value of a target."""
     return len(field.classes) or (2 if field.period else 1)
 
@@ -388,11 +390,11 @@ def _probabilities(field: Field, logits: Array) -> Array:
     return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
 
 
-def _whole(factors: set[float], fit: Fit) -> bool:
+def _is_whole_factor(factors: set[float], fit: Fit) -> bool:
     return fit == "enlarged" and len(factors) == 1 and all(factor == int(factor) > 1 for factor in factors)
 
 
-def _sizes(dims: tuple[str, ...], lengths: Shape) -> str:
+def _grid_text(dims: tuple[str, ...], lengths: Shape) -> str:
     return " x ".join(f"{dim} {n}" for dim, n in zip(dims, lengths, strict=True)) or "a number"
 
 

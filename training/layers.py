@@ -91,14 +91,14 @@ class BatchNorm(nnx.Module):
         """Return mean and variance of each channel, and update the running averages with them."""
         share = jnp.ones(len(x)) if weight is None else weight
         share = (share / jnp.sum(share))[:, None]
-        mean = jnp.sum(share * _over_space(x), 0)
-        variance = jnp.sum(share * _over_space((x - mean) ** 2), 0)
+        mean = jnp.sum(share * _spatial_mean(x), 0)
+        variance = jnp.sum(share * _spatial_mean((x - mean) ** 2), 0)
         self.mean[...] = 0.99 * self.mean[...] + 0.01 * mean
         self.variance[...] = 0.99 * self.variance[...] + 0.01 * variance
         return mean, variance
 
 
-def _over_space(x: Array) -> Array:
+def _spatial_mean(x: Array) -> Array:
     """Return the mean of each image, (sample, channel)."""
     return x.mean(range(1, x.ndim - 1))
 

@@ -19,15 +19,15 @@ import optax
 from schemas.ambiguities import align
 from schemas.task import Field, Task
 from training.contract import Array, Arrays
-from training.features import Features, spread
+from training.features import Features, broadcast_to_field
 from training.recipe import Loss
 
 type Term = Callable[[Compared], Array]  # function from one compared target to values (sample,)
 
-HIGHER = ("iou",)  # scores that are better when they are higher
-SURE = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
-NEVER = -1e9  # logit of an ignored class
-TINY = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
+HIGHER_IS_BETTER = ("iou",)  # scores that are better when they are higher
+MIN_PROBABILITY = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
+IGNORED_LOGIT = -1e9  # logit of an ignored class
+SCALE_FLOOR = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Compared:
     @property
     def typical(self) -> Any:
         """Scale of a sample as a whole: a number, or (sample,)."""
-        return self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _axes(self.scale)))
+        return (
+            self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _inner_axes(self.scale)))
+        )
 
     @property
     def counted(self) -> Array:
@@ -63,7 +65,7 @@ class Compared:
     def logarithms(self) -> Array:
         """Logarithms of the probabilities of the classes that are not ignored, (sample, ..., class)."""
         counted = np.isin(np.arange(len(self.field.classes)), self.field.counted)
-        return jax.nn.log_softmax(jnp.where(counted, self.prediction, NEVER), axis=-1)
+        return jax.nn.log_softmax(jnp.where(counted, self.prediction, IGNORED_LOGIT), axis=-1)
 
 
 def difference(field: Field, prediction: Array, truth: Array) -> Array:
@@ -86,32 +88,32 @@ def _relative(c: Compared) -> Array:
     For parts of samples, scale^2 is added to the second sum instead: a part may be nearly empty, and must not have a
     larger weight than others.
     """
-    inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
-    floor = inside * (TINY * c.typical) ** 2
-    error = jnp.mean(c.inside * c.error**2, _axes(c.truth))
-    size = jnp.mean(c.inside * c.truth**2, _axes(c.truth))
+    inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _inner_axes(c.truth))
+    floor = inside * (SCALE_FLOOR * c.typical) ** 2
+    error = jnp.mean(c.inside * c.error**2, _inner_axes(c.truth))
+    size = jnp.mean(c.inside * c.truth**2, _inner_axes(c.truth))
     return jnp.sqrt((error + floor) / (size + (inside * c.typical**2 if c.part else floor)))
 
 
-def _mean(values: Array, inside: Array) -> Array:
+def _mean_inside(values: Array, inside: Array) -> Array:
     weight = inside * jnp.ones_like(values)
-    return jnp.sum(weight * values, _axes(values)) / jnp.sum(weight, _axes(values))
+    return jnp.sum(weight * values, _inner_axes(values)) / jnp.sum(weight, _inner_axes(values))
 
 
 def _mse(c: Compared) -> Array:
-    return _mean((c.error / c.scale) ** 2, c.inside)
+    return _mean_inside((c.error / c.scale) ** 2, c.inside)
 
 
 def _l1(c: Compared) -> Array:
-    return _mean(abs(c.error) / c.scale, c.inside)
+    return _mean_inside(abs(c.error) / c.scale, c.inside)
 
 
 def _huber(c: Compared) -> Array:
-    return _mean(optax.losses.huber_loss(c.error / c.scale), c.inside)
+    return _mean_inside(optax.losses.huber_loss(c.error / c.scale), c.inside)
 
 
-def _shares(c: Compared) -> Array:
-    return _mean(cross_entropy(c.prediction, c.truth), c.inside)
+def _value_cross_entropy(c: Compared) -> Array:
+    return _mean_inside(cross_entropy(c.prediction, c.truth), c.inside)
 
 
 def cross_entropy(prediction: Array, truth: Array) -> Array:
@@ -121,39 +123,39 @@ def cross_entropy(prediction: Array, truth: Array) -> Array:
         prediction: p; it is cut to SURE ... 1 - SURE.
         truth: t, same shape; it is cut to 0 ... 1.
     """
-    p, t = jnp.clip(prediction, SURE, 1 - SURE), jnp.clip(truth, 0, 1)
+    p, t = jnp.clip(prediction, MIN_PROBABILITY, 1 - MIN_PROBABILITY), jnp.clip(truth, 0, 1)
     return -t * jnp.log(p) - (1 - t) * jnp.log1p(-p)
 
 
-def _entropy(c: Compared) -> Array:
+def _class_cross_entropy(c: Compared) -> Array:
     """Mean of - log of the probability of the right class, weighted by class."""
-    weight = jnp.sum(c.counted, _axes(c.counted))
-    return -jnp.sum(c.counted * c.logarithms, _axes(c.counted)) / jnp.where(weight > 0, weight, 1)
+    weight = jnp.sum(c.counted, _inner_axes(c.counted))
+    return -jnp.sum(c.counted * c.logarithms, _inner_axes(c.counted)) / jnp.where(weight > 0, weight, 1)
 
 
 def _dice(c: Compared) -> Array:
     """1 - the mean over classes of 2 sum p t / (sum p + sum t), weighted by class."""
     inside = (jnp.isin(c.truth, jnp.array(c.field.counted)) & (jnp.asarray(c.inside) > 0))[..., None]
     p, t = inside * jnp.exp(c.logarithms), inside * jax.nn.one_hot(c.truth, len(c.field.classes))
-    axes = _axes(c.prediction)[:-1]
+    axes = _inner_axes(c.prediction)[:-1]
     overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
     known = np.array(c.weights or [1.0] * len(c.field.classes), np.float32)[list(c.field.counted)]
     each = (2 * overlap + 1) / (size + 1)  # 1 for a class that is neither present nor predicted
     return 1 - jnp.sum(each[:, list(c.field.counted)] * known, -1) / known.sum()
 
 
-def _axes(array: Array) -> tuple[int, ...]:
+def _inner_axes(array: Array) -> tuple[int, ...]:
     return tuple(range(1, array.ndim))
 
 
-OF_VALUES: Mapping[str, Term] = {
+VALUE_TERMS: Mapping[str, Term] = {
     "relative": _relative,
     "mse": _mse,
     "l1": _l1,
     "huber": _huber,
-    "cross_entropy": _shares,
+    "cross_entropy": _value_cross_entropy,
 }
-OF_CLASSES: Mapping[str, Term] = {"cross_entropy": _entropy, "dice": _dice}
+CLASS_TERMS: Mapping[str, Term] = {"cross_entropy": _class_cross_entropy, "dice": _dice}
 
 
 def terms(features: Features, field: Field) -> dict[str, Term]:
@@ -163,7 +165,7 @@ def terms(features: Features, field: Field) -> dict[str, Term]:
         features: conversion of fields.
         field: the target.
     """
-    general = OF_CLASSES if field.classes else OF_VALUES
+    general = CLASS_TERMS if field.classes else VALUE_TERMS
     return {name: term for name, term in general.items() if name not in features.learn.losses}
 
 
@@ -191,7 +193,7 @@ def loss(
         prediction = align(features.task, prediction, truth, window_of(features.task, fields))
     total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:
-        name, inside = field.name, inside_of(features, field.name, fields)
+        name, inside = field.name, inside_window(features, field.name, fields)
         _, scale = features.scale(field, fields)
         seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.parts)
         for term, compare in terms(features, field).items():
@@ -205,7 +207,7 @@ def loss(
     return total
 
 
-def scores_of(features: Features) -> tuple[str, ...]:
+def score_names(features: Features) -> tuple[str, ...]:
     """Return the names of the scores that `score` computes."""
     if features.targets[0].classes:
         return ("iou",)
@@ -220,7 +222,7 @@ def cost(name: str, scores: Mapping[str, float]) -> float:
         scores: mean scores by name.
     """
     value = scores.get(name, math.inf)
-    return -value if name in HIGHER and math.isfinite(value) else value
+    return -value if name in HIGHER_IS_BETTER and math.isfinite(value) else value
 
 
 def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, Array]:
@@ -241,8 +243,8 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
     if not features.out:
         error = abs(difference(field, guess, truth))
         return {"absolute_error": error.reshape(len(error), -1).mean(-1)}
-    error = jnp.sum(difference(field, guess, truth) ** 2, _axes(truth))
-    size = jnp.sum(truth**2, _axes(truth))
+    error = jnp.sum(difference(field, guess, truth) ** 2, _inner_axes(truth))
+    size = jnp.sum(truth**2, _inner_axes(truth))
     return {"nrms": jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)}
 
 
@@ -250,9 +252,9 @@ def _iou(field: Field, logits: Array, truth: Array) -> Array:
     """Intersection over union, averaged over the classes that are present or predicted."""
     counted = np.isin(np.arange(len(field.classes)), field.counted)
     inside = jnp.isin(truth, jnp.array(field.counted))[..., None]
-    labels = jnp.argmax(jnp.where(counted, logits, NEVER), axis=-1)
+    labels = jnp.argmax(jnp.where(counted, logits, IGNORED_LOGIT), axis=-1)
     p, t = (inside & (values[..., None] == jnp.array(field.counted)) for values in (labels, truth))
-    axes = _axes(p)[:-1]
+    axes = _inner_axes(p)[:-1]
     both, either = jnp.sum(p & t, axes), jnp.sum(p | t, axes)
     there = either > 0
     return jnp.sum(both / jnp.where(there, either, 1), -1) / jnp.sum(there, -1)
@@ -268,7 +270,7 @@ def window_of(task: Task, fields: Arrays) -> Array | None:
     return fields[task.window] if task.window else None
 
 
-def inside_of(features: Features, name: str, fields: Arrays) -> Array:
+def inside_window(features: Features, name: str, fields: Arrays) -> Array:
     """Return 1 where the window is not 0, else 0.
 
     Args:
@@ -282,4 +284,6 @@ def inside_of(features: Features, name: str, fields: Arrays) -> Array:
     window = window_of(features.task, fields)
     if window is None:
         return jnp.ones(())
-    return spread((window != 0).astype(jnp.float32), features.task[features.task.window or ""], features.task[name])
+    return broadcast_to_field(
+        (window != 0).astype(jnp.float32), features.task[features.task.window or ""], features.task[name]
+    )

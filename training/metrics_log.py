@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
-        rows = [row for row in read(folder) if row["step"] <= step]
+        rows = [row for row in read_journal(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
         for events in entries(folder / "tensorboard"):  # a killed process may have left their last record incomplete
@@ -53,9 +53,9 @@ class Journal:
         """Write the files that are made from the lines."""
         with closing(self._board), closing(self._file):
             pass
-        rows = read(self._folder)
-        publish(self._folder / "metrics.csv", _table(rows).encode())
-        publish(self._folder / "curves.png", curves(rows))
+        rows = read_journal(self._folder)
+        publish(self._folder / "metrics.csv", _csv_table(rows).encode())
+        publish(self._folder / "curves.png", draw_curves(rows))
 
 
 class Board:
@@ -92,7 +92,7 @@ class Board:
         self._file.close()
 
 
-def read(folder: Path) -> list[Row]:
+def read_journal(folder: Path) -> list[Row]:
     """Return the lines of a run's journal, without those that are incomplete or damaged.
 
     Args:
@@ -111,7 +111,7 @@ def _line(row: Row) -> str:
     return json.dumps(row) + "\n"
 
 
-def _table(rows: list[Row]) -> str:
+def _csv_table(rows: list[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names)
@@ -120,7 +120,7 @@ def _table(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def curves(rows: list[Row]) -> bytes:
+def draw_curves(rows: list[Row]) -> bytes:
     """Draw losses and learning rate against the step; return a PNG file.
 
     Args:

@@ -35,7 +35,7 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
     return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
 
 
-def assemble(recipe: Recipe, features: Features) -> Network:
+def build_network(recipe: Recipe, features: Features) -> Network:
     """Return the network of a recipe.
 
     Args:
@@ -50,14 +50,16 @@ def assemble(recipe: Recipe, features: Features) -> Network:
     features.refuse_misfit()
     model, sizes = find_model(settings.name), (features.inputs, features.output_shape)
     if reason := features.fits(model.FIT):
-        raise UserError(f"--model {settings.name}: {reason}; {_instead(features)}")
+        raise UserError(f"--model {settings.name}: {reason}; {_alternatives(features)}")
     try:
-        return Network(lambda: model.build(settings, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
+        return Network(
+            lambda: model.build(settings, *sizes, nnx.Rngs(recipe.seed), dtype), _grid_map(features, model.FIT)
+        )
     except ValueError as error:
         raise UserError(f"--model {settings.name}: {error}") from None
 
 
-def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
+def _grid_map(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
     """Return a function from the spatial shape of an input to that of the output."""
     seen, out = features.inputs.spatial, features.output_shape[:-1]
     if fit in ("any", "operator"):
@@ -65,7 +67,7 @@ def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
     return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, seen, out, strict=True))
 
 
-def _instead(features: Features) -> str:
+def _alternatives(features: Features) -> str:
     """Return the models and inputs that would fit, for a message."""
     models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
     stored = {field.name for field in features.task.fields}

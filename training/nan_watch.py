@@ -49,7 +49,7 @@ class Watch:
         found = {name: float(value) for name, value in metrics.items() if name != "each"}
         if not (math.isfinite(found["loss"]) and math.isfinite(found["gradient_norm"])):
             each = np.asarray(metrics["each"])
-            raise UserError(_not_finite(self.data, self.order, step, each, found["gradient_norm"]))
+            raise UserError(_not_finite_message(self.data, self.order, step, each, found["gradient_norm"]))
         for name, value in found.items():
             self._seen.setdefault(name, []).append(value)
         self._waiting = None
@@ -87,7 +87,7 @@ class Watch:
         return row
 
 
-def _not_finite(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
+def _not_finite_message(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
     """Return a message that names the samples whose loss is not finite."""
     ids, weight = order.ids(step - 1)
     ids = ids // order.parts

@@ -36,7 +36,7 @@ class Network:
         self._takes = {"weight", "fields"} & inspect.signature(module.__call__).parameters.keys()
         if mistake := next(call_mistakes("__call__", module.__call__, "x", "key", **dict.fromkeys(self._takes)), None):
             raise ValueError(mistake)
-        self.graph, parameters, rest = _split(module)
+        self.graph, parameters, rest = _split_module(module)
         self._learned = _Names(parameters)
         self._rest = _Names(rest)
         self.shapes: tuple[Named, Named] = (self._learned.named(parameters), self._rest.named(rest))
@@ -53,7 +53,7 @@ class Network:
         They are compiled as a whole and without optimisation: this runs once, and one by one the arrays of a U-Net take
         8 s.
         """
-        made = jax.jit(lambda: _split(self._build())[1:], compiler_options={"xla_backend_optimization_level": 0})
+        made = jax.jit(lambda: _split_module(self._build())[1:], compiler_options={"xla_backend_optimization_level": 0})
         parameters, rest = made()
         return self._learned.named(parameters), self._rest.named(rest)
 
@@ -107,7 +107,7 @@ class Network:
         return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param))), further
 
 
-def _split(module: Any) -> tuple[Any, Any, Any]:
+def _split_module(module: Any) -> tuple[Any, Any, Any]:
     graph, parameters, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
     return graph, parameters, rest
 

@@ -29,7 +29,7 @@ type Normalisation = Literal["standard", "none"]
 type Weight = Annotated[float, within(0)]
 
 
-def _range(text: str) -> str:
+def _check_range(text: str) -> str:
     if text and not re.fullmatch(r"\d{1,18}:\d{1,18}", text):
         raise ValueError("must be A:B, two whole numbers, such as 0:1000 for the first thousand")
     return text
@@ -106,7 +106,7 @@ class Recipe(Settings):
     input: str = Field("", **setting("which of the task's inputs the network receives; empty: the first"))
     head: str = Field("", **setting("which of the task's heads turns the output into targets; empty: the first"))
     scalars: tuple[str, ...] = Field((), **setting("parameters given to the network as further inputs, e.g. defocus"))
-    samples: Annotated[str, AfterValidator(_range)] = Field(
+    samples: Annotated[str, AfterValidator(_check_range)] = Field(
         "", **setting("A:B trains only on the samples A to B - 1; empty: on all")
     )
     crop: Annotated[int, Field(ge=0), AfterValidator(lambda length: length or None)] | None = Field(
@@ -161,7 +161,7 @@ class Recipe(Settings):
         return self
 
 
-def recipe_of(name: str, model: Model, learn: Learn | None = None) -> type[Recipe]:
+def recipe_type(name: str, model: Model, learn: Learn | None = None) -> type[Recipe]:
     """Return the type of recipe for one network: its settings under `model`, all losses under `loss`.
 
     Args:

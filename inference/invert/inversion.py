@@ -11,7 +11,7 @@ import numpy as np
 from inference.contract import Inverter
 from inference.invert import destination
 from inference.invert.split_reader import Source
-from inference.invert.tiling import Tiles, all_stored, spatial, steps, tile_sizes
+from inference.invert.tiling import Tiles, cut_steps, dims_to_cut, stored_targets, tile_sizes
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import versions
@@ -69,7 +69,7 @@ class Clock:
         return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
 
 
-def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
+def _predicted_task(task: Task, targets: tuple[Field, ...]) -> Task:
     """Return the task of a dataset with the targets that are predicted."""
     stored = {field.name: field.role for field in task.fields}
     if any(stored.get(field.name) == "parameter" for field in targets):
@@ -115,7 +115,7 @@ class Inversion:
             about=inverter.about,
             settings=dict(inverter.settings),
             weights=inverter.weights,
-            task=_predicted(source.task, targets),
+            task=_predicted_task(source.task, targets),
             sizes=sizes,
             dataset_digest=str(manifest.root_digest),
             family=manifest.family,
@@ -147,7 +147,7 @@ class Inversion:
         if self.tiles.lengths:
             cut = (self.inverter.predict, task, sizes, block, self.batch)
             return self.tiles.apply(*cut, probabilities=self.probabilities)
-        return all_stored(task, self.inverter.predict(block), probabilities=self.probabilities)
+        return stored_targets(task, self.inverter.predict(block), probabilities=self.probabilities)
 
 
 def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, overlap: float) -> Tiles:
@@ -165,7 +165,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
         UserError: images are smaller than those of training, the network cannot take this size, or images cannot be
             cut.
     """
-    dims, sizes = spatial(inverter.task, inverter.inputs), source.manifest.sizes
+    dims, sizes = dims_to_cut(inverter.task, inverter.inputs), source.manifest.sizes
     dims = tuple(dim for dim in dims if dim in sizes)
     if inverter.whole and (found := inverter.accepts(source.task, sizes)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
@@ -188,7 +188,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
             f"{inverter.name} needs whole images, but these are larger than those of training or cut by --tile; "
             "give --tile none"
         )
-    apart = steps(inverter.task, sizes, dims)
+    apart = cut_steps(inverter.task, sizes, dims)
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
         raise UserError(f"--tile: must be {rule}, because tiles must begin at whole pixels of the input")
@@ -209,7 +209,7 @@ def refuse(job: Inversion, *, overwrite: bool = False) -> None:
     """
     destination.refuse(job.out, job.predictions, overwrite=overwrite)
     if overwrite or not exists(job.out / "zarr.json"):
-        job.source.take(job.inverter.inputs, _first(job))
+        job.source.take(job.inverter.inputs, _first_block(job))
 
 
 @contextmanager
@@ -245,27 +245,27 @@ def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, i
         Interrupted: the disk is full.
     """
     with resumable(job.out, "finished shards"):
-        return _run(job, overwrite=overwrite)
+        return _invert_missing(job, overwrite=overwrite)
 
 
-def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
+def _invert_missing(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
     """Invert the samples of all missing shards, and mark the predictions as complete."""
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
     n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
-    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _whole(job.out, predictions, *ends))
+    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _is_intact(job.out, predictions, *ends))
     made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
     with progress(n) as show:
-        for part in _invert(job, predictions, clock, missing):
+        for part in _invert_shards(job, predictions, clock, missing):
             made += part
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
-    broken = clock.broken  # read before `_seconds`, which may invert a batch again
+    broken = clock.broken  # read before `_seconds_per_sample`, which may invert a batch again
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
-        predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
+        predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds_per_sample(job, clock))
     return predictions, made, broken
 
 
-def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
+def _is_intact(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     """Return True if a shard exists and its checksums hold."""
     try:
         read_rows(out, predictions, slice(start, stop), everything=True)
@@ -274,7 +274,7 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     return True
 
 
-def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
+def _invert_shards(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
     """Invert the samples of missing shards (start to stop), and publish each shard after its last sample.
 
     Yields the number of samples done. A group that reaches into a missing shard is inverted as a whole, even if its
@@ -288,7 +288,7 @@ def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Map
             parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
             yield len(rows[here])
             if sum(len(some) for some, _ in parts[start]) == missing[start] - start:
-                _publish(job, predictions, start, _joined(parts.pop(start)))
+                _publish(job, predictions, start, _join_blocks(parts.pop(start)))
 
 
 def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
@@ -303,7 +303,7 @@ def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
             yield from (np.arange(first, min(first + job.block, stop)) for first in range(start, stop, job.block))
 
 
-def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
+def _join_blocks(parts: list[tuple[np.ndarray, Block]]) -> Block:
     """Return the samples of some blocks, in order."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
@@ -315,17 +315,17 @@ def _publish(job: Inversion, predictions: Predictions, start: int, values: Block
         publish(inside(job.out, key), data)
 
 
-def _first(job: Inversion) -> np.ndarray:
+def _first_block(job: Inversion) -> np.ndarray:
     """Return the samples of the first block."""
     if job.inverter.scope == "group":
         return job.source.groups(job.inverter.group)[0]
     return np.arange(job.source.samples)[: job.block]
 
 
-def _seconds(job: Inversion, clock: Clock) -> float:
+def _seconds_per_sample(job: Inversion, clock: Clock) -> float:
     """Return the seconds per sample, measured now. If no batch was timed, the first block is inverted again."""
     if not clock.timed:
-        first = _first(job)
+        first = _first_block(job)
         block = job.source.take(job.inverter.inputs, first)
     while not clock.timed:
         clock.time(job.invert, block, len(first))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Found, Report, find_inference
+from inference.contract import Report, SectionContent, find_inference
 from inference.invert.split_reader import Arrays, Rows, Source, open_source
 from inference.report.classes import SECTION
 from schemas.ambiguities import align
@@ -22,9 +22,9 @@ from schemas.scores import nrms_aligned, score_and_correlation, summary
 from schemas.store import shard_ranges
 from schemas.task import SAMPLE, Task
 
-BLOCK = 64  # samples scored at once: float64 copies of them stay small
-CURVES = 1024  # maximum number of samples over which the ring correlation is averaged
-OF_SPLIT = {"split", "split_digest", "samples"}  # keys in which predictions of one method may differ
+BLOCK_SAMPLES = 64  # samples scored at once: float64 copies of them stay small
+MAX_CURVES = 1024  # maximum number of samples over which the ring correlation is averaged
+SPLIT_KEYS = {"split", "split_digest", "samples"}  # keys in which predictions of one method may differ
 
 type Real = np.ndarray
 type Summary = dict[str, dict[str, float | int | str | None]]
@@ -56,7 +56,7 @@ class Result:
     frequency: Real  # (ring,) [1/pixel]
     correlation: dict[str, Real]  # ring correlation (ring,) of the first target, mean over the first samples, by run
     zero: float  # mean nrms_aligned of a prediction of 0 everywhere; NaN if the task has its own scores
-    sections: Mapping[str, Found]  # sections of the task, by title
+    sections: Mapping[str, SectionContent]  # sections of the task, by title
 
     @property
     def task(self) -> Task:
@@ -152,21 +152,23 @@ def evaluate(data: Path, stores: Sequence[tuple[str | None, Path]], splits: Sequ
         UserError: predictions are incomplete, damaged, or made for another dataset or split; two have the same name; a
             split has no predictions; or the dataset has no targets.
     """
-    runs = [ScoredPredictions(path, _named(read_predictions(path), label)) for label, path in stores]
+    runs = [ScoredPredictions(path, _rename(read_predictions(path), label)) for label, path in stores]
     opened = [open_source(data, split) for split in splits or [runs[0].predictions.split]]
-    sources = [Rows(one.path, one.manifest, one.split, _target(one, runs)) for one in opened]
+    sources = [Rows(one.path, one.manifest, one.split, _predicted_parameter(one, runs)) for one in opened]
     for run in runs:
-        _refuse_other(run, sources)
-    parts = [_of_split(runs, source) for source in sources]
-    _refuse_namesakes(runs)
+        _refuse_other_dataset(run, sources)
+    parts = [_predictions_of_split(runs, source) for source in sources]
+    _refuse_different_methods(runs)
     if not sources[0].task.of("target"):
         raise UserError(f"{data}: holds measurements without targets; scores need a dataset with targets")
     return Evaluation(
-        tuple(_result(source, part, _once(runs, part)) for source, part in zip(sources, parts, strict=True))
+        tuple(
+            _score_split(source, part, _unique_by_name(runs, part)) for source, part in zip(sources, parts, strict=True)
+        )
     )
 
 
-def _target(source: Source, runs: Sequence[ScoredPredictions]) -> str:
+def _predicted_parameter(source: Source, runs: Sequence[ScoredPredictions]) -> str:
     """Return the parameter that is predicted in place of the targets, or an empty string if targets are predicted.
 
     Raises:
@@ -183,16 +185,16 @@ def _target(source: Source, runs: Sequence[ScoredPredictions]) -> str:
     return first[0] if roles.get(first[0]) == "parameter" else ""
 
 
-def _result(source: Rows, runs: Sequence[ScoredPredictions], methods: Sequence[ScoredPredictions]) -> Result:
+def _score_split(source: Rows, runs: Sequence[ScoredPredictions], methods: Sequence[ScoredPredictions]) -> Result:
     report = find_inference(source.task.name).REPORT
     report = report.without_targets if source.target else report
-    scores, frequency, correlation, zero = _score(source, runs, report)
+    scores, frequency, correlation, zero = _score_samples(source, runs, report)
     stores = {run.name: run.path for run in runs}
     sections = {one.title: found for one in (*report.sections, SECTION) if (found := one.of(source.whole, stores))}
     return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, sections)
 
 
-def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredPredictions]:
+def _predictions_of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredPredictions]:
     """Return the predictions of one split. Raise UserError if there are none, or if two have the same name."""
     found = [run for run in runs if run.predictions.split == source.split]
     if not found:
@@ -200,21 +202,23 @@ def _of_split(runs: Sequence[ScoredPredictions], source: Source) -> list[ScoredP
             f"--split {source.split}: there are no predictions of this split; make some with: "
             f"infer --data {source.path} --split {source.split} ..."
         )
-    _refuse_twins(found)
+    _refuse_duplicate_names(found)
     return found
 
 
-def _once(runs: Sequence[ScoredPredictions], preferred: Sequence[ScoredPredictions]) -> list[ScoredPredictions]:
+def _unique_by_name(
+    runs: Sequence[ScoredPredictions], preferred: Sequence[ScoredPredictions]
+) -> list[ScoredPredictions]:
     """Return one run for each name, in the order of `runs`. Of duplicate names, the run in `preferred` is returned."""
     found = {run.name: run for run in runs} | {run.name: run for run in preferred}
     return list(found.values())
 
 
-def _named(predictions: Predictions, label: str | None) -> Predictions:
+def _rename(predictions: Predictions, label: str | None) -> Predictions:
     return predictions.model_copy(update={"name": label}) if label else predictions
 
 
-def _refuse_other(run: ScoredPredictions, sources: Sequence[Source]) -> None:
+def _refuse_other_dataset(run: ScoredPredictions, sources: Sequence[Source]) -> None:
     found, source = run.predictions, sources[0]
     if found.dataset_digest != source.manifest.root_digest:
         raise UserError(
@@ -229,19 +233,19 @@ def _refuse_other(run: ScoredPredictions, sources: Sequence[Source]) -> None:
         )
 
 
-def _refuse_namesakes(runs: Sequence[ScoredPredictions]) -> None:
+def _refuse_different_methods(runs: Sequence[ScoredPredictions]) -> None:
     """Raise UserError if one name stands for different methods in several splits: their errors are compared."""
     for run in runs:
         first = next(other for other in runs if other.name == run.name)
         one, two = (found.predictions.fingerprint for found in (first, run))
-        if differing := [key for key in one if key not in OF_SPLIT and one[key] != two[key]]:
+        if differing := [key for key in one if key not in SPLIT_KEYS and one[key] != two[key]]:
             raise UserError(
                 f"{first.path}, {run.path}: both are named {run.name}, but they differ in {', '.join(differing)}; "
                 "give them different names: --predictions LABEL=STORE ..."
             )
 
 
-def _refuse_twins(runs: Sequence[ScoredPredictions]) -> None:
+def _refuse_duplicate_names(runs: Sequence[ScoredPredictions]) -> None:
     names = [run.name for run in runs]
     for run in runs:
         if names.count(run.name) > 1:
@@ -249,7 +253,7 @@ def _refuse_twins(runs: Sequence[ScoredPredictions]) -> None:
             raise UserError(f"{paths}: all are named {run.name}; rename them with --predictions LABEL=STORE ...")
 
 
-def _score(
+def _score_samples(
     source: Rows, runs: Sequence[ScoredPredictions], report: Report
 ) -> tuple[dict[str, dict[str, Real]], Real, dict[str, Real], float]:
     """Return scores by run, frequencies and mean ring correlations, and the mean error of predicting 0 everywhere."""
@@ -260,7 +264,7 @@ def _score(
     frequency: Real = np.empty(0)
     zero: list[Real] = []
     with progress(source.samples) as show:
-        for start, stop in shard_ranges(source.samples, BLOCK):
+        for start, stop in shard_ranges(source.samples, BLOCK_SAMPLES):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
             if not report.measures and report.ranks(source.task) == "nrms_aligned":
@@ -270,18 +274,18 @@ def _score(
                 found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
                 measured = report.measures.of(fields, predicted) if report.measures else {}
                 scores[run.name].append({**measured, **found})
-                if start < CURVES:
+                if start < MAX_CURVES:
                     curves[run.name].append(rows)
             show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))
     joined = {
         name: {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
         for name, parts in scores.items()
     }
-    curve = {name: _mean(np.concatenate(parts)) for name, parts in curves.items()}
-    return joined, frequency, curve, float(_mean(np.concatenate([*zero, [np.nan]])[:, None])[0])
+    curve = {name: _mean_curve(np.concatenate(parts)) for name, parts in curves.items()}
+    return joined, frequency, curve, float(_mean_curve(np.concatenate([*zero, [np.nan]])[:, None])[0])
 
 
-def _mean(rows: Real) -> Real:
+def _mean_curve(rows: Real) -> Real:
     """Return the mean of each ring over the samples that have a value in it."""
     defined = np.isfinite(rows)
     total = np.where(defined, rows, 0).sum(axis=0)

@@ -65,14 +65,14 @@ def missed(expected: Sequence[Expectation], methods: Mapping[str, Any]) -> list[
         expected: the bounds.
         methods: the entry `methods` of metrics.json.
     """
-    return [line for one in expected if (line := _missed(one, methods))]
+    return [line for one in expected if (line := _missed_text(one, methods))]
 
 
-def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
+def _missed_text(one: Expectation, methods: Mapping[str, Any]) -> str:
     """Return a line that says how one expectation is missed; empty if it holds."""
-    value, unit = _mean(methods, one.method, one.metric), ""
+    value, unit = _mean_score(methods, one.method, one.metric), ""
     if one.times is not None:
-        other = _mean(methods, one.times, one.metric)
+        other = _mean_score(methods, one.times, one.metric)
         value, unit = (value / other if value is not None and other else None), f" times that of {one.times}"
     said = f"{one.method}: {one.metric}"
     if value is None:
@@ -86,6 +86,6 @@ def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
     return ""
 
 
-def _mean(methods: Mapping[str, Any], method: str, metric: str) -> float | None:
+def _mean_score(methods: Mapping[str, Any], method: str, metric: str) -> float | None:
     value: float | None = methods.get(method, {}).get("metrics", {}).get(metric, {}).get("mean")
     return value

@@ -14,21 +14,21 @@ from schemas.runtime.settings import flat
 def methods(result: Result) -> Table:
     """Return a table of the methods: their settings, how these were found, and the time that they take."""
     header = ["method", "description", "settings", "tuning", number("s per sample"), "hardware"]
-    return header, [_method(result, run) for run in result.methods]
+    return header, [_method_row(result, run) for run in result.methods]
 
 
-def _method(result: Result, run: ScoredPredictions) -> list[Cell]:
+def _method_row(result: Result, run: ScoredPredictions) -> list[Cell]:
     """Return the row of one method."""
     found = run.predictions
-    settings = [_setting(result, run, key, value) for key, value in found.settings.items()]
+    settings = [_setting_text(result, run, key, value) for key, value in found.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
     settings += [f"tiles of {tiles}, overlap {found.overlap:g}"] if tiles else []
-    prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning(found.tuning))]
+    prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning_text(found.tuning))]
     seconds = "unknown" if found.seconds_per_sample is None else f"{found.seconds_per_sample:.2g}"
     return [run.name, *prose, number(seconds), found.hardware]
 
 
-def _setting(result: Result, run: ScoredPredictions, key: str, value: float | str) -> str:
+def _setting_text(result: Result, run: ScoredPredictions, key: str, value: float | str) -> str:
     """Return a setting in words, with unit and meaning if this program still knows the method."""
     method = find_inference(result.task.name).METHODS.get(run.predictions.method)
     known: Setting | None = method.settings.get(key) if method else None
@@ -37,7 +37,7 @@ def _setting(result: Result, run: ScoredPredictions, key: str, value: float | st
     return f"{key} = {value}{'' if known.unit == '1' else ' ' + known.unit} ({known.about})"
 
 
-def _tuning(tuning: Tuning | None) -> str:
+def _tuning_text(tuning: Tuning | None) -> str:
     """Return in words how settings were tuned; empty if they were not."""
     if tuning is None:
         return ""
@@ -60,10 +60,10 @@ def recipe(result: Result) -> Table:
 
 
 def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
-    return [name, _shown(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
+    return [name, _value_text(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     """Return a value in words: a range as low to high, a long list by its length."""
     if not isinstance(value, list):
         return "none" if value is None else str(value)
@@ -77,23 +77,26 @@ def provenance(found: Evaluation) -> list[Sequence[Cell]]:
     result, manifest = found.main, found.main.source.manifest
     return [
         ["dataset", f"{result.source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
-        *(["split", _split(result.source)] for result in found.results),
-        ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
+        *(["split", _split_text(result.source)] for result in found.results),
+        [
+            "made with",
+            f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions_text(manifest)}",
+        ],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
         ["ambiguities", ", ".join(manifest.task.ambiguities.free) or "none"],
-        *([run.name, _origin(result, run)] for run in result.methods),
+        *([run.name, _origin_text(result, run)] for run in result.methods),
     ]
 
 
-def _split(source: Source) -> str:
+def _split_text(source: Source) -> str:
     return f"{source.split}, {source.samples:,} samples, digest {source.manifest.split_digests.get(source.split)}"
 
 
-def _origin(result: Result, run: ScoredPredictions) -> str:
+def _origin_text(result: Result, run: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
     found = run.predictions
-    said = _versions(found)
+    said = _versions_text(found)
     if found.weights is None:
         return said
     same = found.weights.trained_on == result.source.manifest.root_digest
@@ -101,5 +104,5 @@ def _origin(result: Result, run: ScoredPredictions) -> str:
     return f"weights {found.weights.sha256}, trained on {found.weights.samples:,} samples of {data}; {said}"
 
 
-def _versions(made: Any) -> str:
+def _versions_text(made: Any) -> str:
     return ", ".join(f"{name} {version}" for name, version in made.packages.items())

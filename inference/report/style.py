@@ -18,7 +18,7 @@ from schemas.runtime.terminal import printable
 NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
-LONGEST = 32  # maximum number of letters of a name that are shown
+MAX_LETTERS = 32  # maximum number of letters of a name that are shown
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -42,7 +42,7 @@ RC: dict[Any, Any] = {
 def plain(text: str) -> str:
     """Return text from files as Matplotlib may draw it: printable, short, and not read as a formula."""
     shown = printable(text).replace("\n", " ")
-    return (shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…").replace("$", r"\$")
+    return (shown if len(shown) <= MAX_LETTERS else shown[: MAX_LETTERS - 1] + "…").replace("$", r"\$")
 
 
 def unit(text: str) -> str:

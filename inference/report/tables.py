@@ -18,13 +18,13 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
-BESIDE = ("metrics.csv", "report.html")  # files written after metrics.json
+LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
 
 
 def write(found: Evaluation, folder: Path) -> None:
     """Write `metrics.json` and `metrics.csv` to a folder, each either completely or not at all."""
     publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
-    publish(folder / "metrics.csv", rows(found).encode())
+    publish(folder / "metrics.csv", csv_text(found).encode())
 
 
 def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
@@ -41,7 +41,7 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
     """
     data = read(folder / "metrics.json")  # this file is written first
     if data is None:
-        if other := next((name for name in BESIDE if exists(folder / name)), None):
+        if other := next((name for name in LATER_FILES if exists(folder / name)), None):
             raise UserError(f"{folder}/{other}: `evaluate` did not write this file; move it away or give another --out")
         return
     try:
@@ -69,15 +69,15 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "task": main.task.name,
         "split": main.source.split,
         "dataset_digest": main.source.manifest.root_digest,
-        **_split(main),
+        **_split_entry(main),
         "regions": [asdict(one) for one in regions(main)],
     }
-    others = {result.source.split: _split(result) | {"ratios": _ratios(main, result)} for result in found.others}
+    others = {result.source.split: _split_entry(result) | {"ratios": _ratios(main, result)} for result in found.others}
     return content | ({"splits": others} if others else {})
 
 
-def _split(result: Result) -> dict[str, Any]:
-    return {"samples": result.source.samples, "methods": {run.name: _method(result, run) for run in result.runs}}
+def _split_entry(result: Result) -> dict[str, Any]:
+    return {"samples": result.source.samples, "methods": {run.name: _method_entry(result, run) for run in result.runs}}
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
     return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
-def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
+def _method_entry(result: Result, run: ScoredPredictions) -> dict[str, Any]:
     """Return the entry of one method in `metrics.json`."""
     found, sections = run.predictions, result.sections.values()
     return {
@@ -103,14 +103,14 @@ def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
     }
 
 
-def rows(found: Evaluation) -> str:
+def csv_text(found: Evaluation) -> str:
     """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<run>.<metric>`.
 
     Values have all their digits. With several splits, the first column is `split`, and cells without a value in a split
     are empty. A parameter with several values takes several columns: defocus.0, defocus.1, ...
     """
     several = len(found.results) > 1
-    parts = [_columns(result, several=several) for result in found.results]
+    parts = [_csv_columns(result, several=several) for result in found.results]
     header = list(dict.fromkeys(name for part in parts for name in part))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -121,7 +121,7 @@ def rows(found: Evaluation) -> str:
     return text.getvalue()
 
 
-def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
+def _csv_columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
     """Return the columns of `metrics.csv` for one split."""
     count = result.source.samples
     columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
@@ -191,14 +191,14 @@ def ratio_of_splits(main: Result, other: Result, name: str, key: str) -> tuple[f
     Returns:
         Ratio and standard error; None if a split has no such score, or its mean is 0.
     """
-    ours, theirs = (_moments(result, name, key) for result in (main, other))
+    ours, theirs = (_mean_and_error(result, name, key) for result in (main, other))
     if ours is None or theirs is None:
         return None
     share = ours[0] / theirs[0]
     return share, share * math.hypot(ours[1], theirs[1])
 
 
-def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
+def _mean_and_error(result: Result, name: str, key: str) -> tuple[float, float] | None:
     """Return a mean and its relative standard error; None if no sample has the score, or the mean is 0."""
     values = result.summaries.get(name, {}).get(key, {})
     mean, deviation, count = (float(values.get(part) or 0) for part in ("mean", "std", "n"))

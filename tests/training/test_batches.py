@@ -35,9 +35,9 @@ KINDS: dict[str, Callable[..., BatchSource]] = {"resident": Resident, "stream": 
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several windows in a small dataset."""
     monkeypatch.setattr(sample_order, "WINDOW", 2)
-    sample_order._epoch.cache_clear()
+    sample_order._epoch_rows.cache_clear()
     yield
-    sample_order._epoch.cache_clear()
+    sample_order._epoch_rows.cache_clear()
 
 
 def all_of(store: Path) -> Split:
@@ -165,7 +165,7 @@ def test_a_stream_holds_two_windows_and_reads_each_block_once(
     epochs, made_by = 3, source("stream", stores["toy"], batch=2, block=2)
     for _ in made_by.batches(0, epochs * made_by.order.steps):
         pass
-    assert max(held) == 2 * sample_order.WINDOW
+    assert max(held) == 2 * sample_order.WINDOW_BLOCKS
     assert sorted(reads) == sorted([*range(0, 41, 2)] * epochs)
 
 

@@ -49,7 +49,7 @@ def _scalars(recipe: Recipe) -> str:
 
 @cache
 def identity(store: Path) -> tuple[Named, Named]:
-    return model_building.assemble(recipe_for("mlp"), features_for(store)).initial
+    return model_building.build_network(recipe_for("mlp"), features_for(store)).initial
 
 
 def write(folder: Path, store: Path, scale: float = 1.0) -> Path:

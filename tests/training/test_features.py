@@ -20,7 +20,7 @@ from tests.training.conftest import QUICK, columns, features_for, rows_of
 from training import contract, dataset_moments
 from training.contract import Derived, Inputs, Learn, Like, find_learn
 from training.features import Features
-from training.moments import AS_IT_IS, Each, Moments, Own
+from training.moments import IDENTITY, Each, Moments, Own
 from training.tasks.tie import CUTOFF, FLOOR
 
 SIZES = {"tilt": 3, "energy": 2, "y": 5, "x": 8}  # never square
@@ -111,7 +111,7 @@ def test_a_scalar_is_one_number_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> 
     module = ModuleType("training.tasks.mine")
     module.LEARN = LEARN  # type: ignore[attr-defined]
     said = "LEARN.scalars: dose varies along x; put it into LEARN.inputs instead"
-    assert said in list(contract._mistakes(module))
+    assert said in list(contract._learn_mistakes(module))
 
 
 def test_the_window_multiplies_the_targets_along_its_own_axes() -> None:
@@ -199,7 +199,7 @@ def test_computed_channels_have_the_moments_of_the_first_samples(
 def test_nothing_is_normalised_if_the_recipe_says_so(stores: dict[str, Path]) -> None:
     for task in ("toy_fusion", "toy_series", "toy_scan"):
         made = features_for(stores[task], "normalisation=none")
-        assert set(made.moments.values()) == {AS_IT_IS}
+        assert set(made.moments.values()) == {IDENTITY}
 
 
 NORMALISED: list[tuple[dict[str, Any], str]] = [
@@ -216,7 +216,7 @@ def test_a_wrong_normalisation_is_told(normalise: Any, said: str, monkeypatch: p
     monkeypatch.setattr(contract, "find_task", lambda _: TASK)
     module = ModuleType("training.tasks.mine")
     module.LEARN = replace(LEARN, normalise=normalise)  # type: ignore[attr-defined]
-    assert said in " ".join(contract._mistakes(module))
+    assert said in " ".join(contract._learn_mistakes(module))
 
 
 # --- what a dataset lacks

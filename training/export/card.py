@@ -11,7 +11,7 @@ from schemas.task import Task
 from training.checkpoints import Place
 from training.contract import find_learn, find_model
 from training.moments import Normalised
-from training.recipe import Recipe, recipe_of
+from training.recipe import Recipe, recipe_type
 
 FORMAT = 2  # format of model.json; a reader refuses a newer one
 
@@ -104,7 +104,7 @@ def stored_recipe(path: Path, card: ModelCard) -> Recipe:
         UserError: the recipe does not suit this program, or names a file.
     """
     name = card.recipe["model"]["name"]
-    kind = recipe_of(name, find_model(name), find_learn(card.task.name))
+    kind = recipe_type(name, find_model(name), find_learn(card.task.name))
     refuse_paths(kind, card.recipe, f"{path}/model.json")
     loss = card.recipe.get("loss")
     if isinstance(loss, dict):  # older programs stored losses of other tasks, with weight 0

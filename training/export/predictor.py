@@ -16,10 +16,10 @@ from schemas.task import Task
 from training.contract import find_model
 from training.export.card import ModelCard, stored_recipe
 from training.features import Features
-from training.model_building import assemble
+from training.model_building import build_network
 from training.network import Named, Network
 
-BATCH = 64  # maximum number of samples that are predicted at once
+MAX_BATCH = 64  # maximum number of samples that are predicted at once
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Predictor:
         if known == own or not self.whole or self._fit == "any" or self.features.other_factors(sizes):
             return self
         features = replace(self.features, sizes=known)
-        network = assemble(stored_recipe(Path(self.card.name), self.card), features)
-        if not all(alike(*both) for both in zip((self.parameters, self.rest), network.shapes, strict=True)):
+        network = build_network(stored_recipe(Path(self.card.name), self.card), features)
+        if not all(same_structure(*both) for both in zip((self.parameters, self.rest), network.shapes, strict=True)):
             return self
         return replace(self, features=features, network=network)
 
@@ -117,7 +117,7 @@ class Predictor:
     def _rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict the targets of slices."""
         count = len(next(fields[name] for name in self.inputs if self.features.task[name].per_sample))
-        length = min(BATCH, 1 << (count - 1).bit_length())  # few different lengths need few compilations
+        length = min(MAX_BATCH, 1 << (count - 1).bit_length())  # few different lengths need few compilations
         pieces = [self._piece(fields, slice(start, start + length)) for start in range(0, count, length)]
         return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
 
@@ -148,7 +148,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def alike(one: Named, other: Named) -> bool:
+def same_structure(one: Named, other: Named) -> bool:
     """Return whether two sets of arrays have the same names, shapes and dtypes.
 
     Args:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
-from training.dense import Dense, apply_layers, initialiser, layers
+from training.dense import Dense, apply_layers, dense_layers, initialiser
 from training.layers import Conv, max_pool
 
 type Count = Annotated[int, Field(ge=1, le=4096)]
@@ -62,7 +62,9 @@ class ConvNet(nnx.Module):
         sizes = zip(pairwise([inputs.images, *config.filters]), config.kernels, strict=True)
         self.convolutions = nnx.List([Conv(a, b, (k,) * len(inputs.spatial), **options) for (a, b), k in sizes])
         pooled = prod(-(-n // 2 ** len(config.filters)) for n in inputs.spatial)
-        self.layers = layers(config.dense, pooled * config.filters[-1], inputs.scalars, prod(outputs), rngs, dtype)
+        self.layers = dense_layers(
+            config.dense, pooled * config.filters[-1], inputs.scalars, prod(outputs), rngs, dtype
+        )
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """Return (sample, *outputs) for (sample, *inputs.shape)."""
