@@ -82,20 +82,18 @@ def _evaluate(argv: Sequence[str] | None) -> int:
 
 def _refuse_ineffective(args: argparse.Namespace, given: set[str]) -> None:
     """Raise UserError for an option that has no effect together with the others that are given."""
-    shown = {name: f"{_option_text(name)}{_value_text(getattr(args, name))}" for name in sorted(given)}
+    shown = {name: f"{_option(name)}{_value_text(getattr(args, name))}" for name in sorted(given)}
     for name in shown:
         if (needed := REQUIRED.get(name)) and needed not in given:
-            raise UserError(
-                f"{shown[name]}: is for {_option_text(needed)}; give {_option_text(needed)} as well, or leave it out"
-            )
+            raise UserError(f"{shown[name]}: is for {_option(needed)}; give {_option(needed)} as well, or leave it out")
     for mode in (name for name in COMPATIBLE if name in given):
         for name in (name for name in shown if name not in {mode, *COMPATIBLE[mode]}):
-            raise UserError(f"{shown[name]}: has no effect with {_option_text(mode)}; leave one of them out")
+            raise UserError(f"{shown[name]}: has no effect with {_option(mode)}; leave one of them out")
     if {"task", "data"} <= given:
         raise UserError(f"--task {args.task}: is for --describe without --data; leave one of them out")
 
 
-def _option_text(name: str) -> str:
+def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
@@ -143,7 +141,7 @@ def _infer_parser() -> Parser:
     add("--checkpoint", type=_count, metavar="N", help="take the network as it was after N steps (default: the best)")
     add("--method", metavar="NAME", help="a classical method, for example tie; its settings are tuned on validation")
     add("--data", type=local, metavar="STORE", help="the dataset")
-    add("--split", type=_parse_splits, default=("test",), metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: test)")
+    add("--split", type=_splits, default=("test",), metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: test)")
     where = "where the predictions are stored (default: predictions-<dataset>-<name>.zarr)"
     add("--out", type=local, metavar="STORE", help=f"{where}; with several splits, each goes to <out>-<split>.zarr")
     fixed = "fix settings instead of tuning them; with --model: settings of the step that follows the network"
@@ -152,12 +150,7 @@ def _infer_parser() -> Parser:
     add("--name", metavar="LABEL", help="name in tables and plots (default: the folder of the run, or the method)")
     add("--batch-size", type=_count, metavar="N", help="number of samples that are processed at once (default: 32)")
     trained = "default for networks: tiles of the size of the training images, if images are larger"
-    add(
-        "--tile",
-        type=_parse_tile,
-        metavar="N|none",
-        help=f"cut images into tiles of N pixels along each axis ({trained})",
-    )
+    add("--tile", type=_tile, metavar="N|none", help=f"cut images into tiles of N pixels along each axis ({trained})")
     each = "targets with classes: also store the probability of each class"
     add("--probabilities", action="store_true", help=each)
     add(
@@ -180,14 +173,14 @@ def _infer_parser() -> Parser:
     return parser
 
 
-def _parse_splits(text: str) -> tuple[str, ...]:
+def _splits(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r}: must be splits separated by commas, for example train,test")
     return tuple(dict.fromkeys(names))
 
 
-def _parse_tile(text: str) -> int | str:
+def _tile(text: str) -> int | str:
     return text if text == "none" else _count(text)
 
 
@@ -209,12 +202,7 @@ def _evaluate_parser() -> Parser:
     several(parser, "--predictions", "[LABEL=]STORE", stores, type=_parse_store, required=True)
     folder = "folder for the three files (default: report)"
     add("--out", type=local, default=Path("report"), metavar="FOLDER", help=folder)
-    add(
-        "--split",
-        type=_parse_splits,
-        metavar=SPLITS_METAVAR,
-        help=f"{SPLITS_HELP} (default: that of the first predictions)",
-    )
+    add("--split", type=_splits, metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: that of the first store)")
     add("--overwrite", action="store_true", help="replace a report of other predictions")
     add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")
     return parser

@@ -78,8 +78,7 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
     options, stitching = _check_stitching(options, sources)
     inverter = _open_inverter(options, sources)
     jobs = [
-        _make_job(options, source, inverter, _predictions_path(options, inverter.name, source, sources))
-        for source in sources
+        _make_job(options, source, inverter, _out_path(options, inverter.name, source, sources)) for source in sources
     ]
     for job in jobs:  # all splits, before anything is written for the first of them
         inversion.refuse(job, overwrite=options.overwrite)
@@ -175,7 +174,7 @@ def _check_stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[
     return replace(options, stitch=place), choose_method(options.stitch_set, how.free)
 
 
-def _predictions_path(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
+def _out_path(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
     """Return the place of the predictions of a split, named after the dataset and the method.
 
     If there are several splits, the name of the split is appended.
@@ -216,7 +215,7 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
         return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
     assert options.method is not None
     name = options.name or options.method
-    places = [] if options.overwrite else [_predictions_path(options, name, one, sources) for one in sources]
+    places = [] if options.overwrite else [_out_path(options, name, one, sources) for one in sources]
     return inverters.classical(source, options.method, options.set, options.name, places)
 
 

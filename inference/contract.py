@@ -66,7 +66,7 @@ class Method:
     scope: Scope = "sample"
     group: str = ""  # the integer parameter that numbers the groups; without one, a split is one group
 
-    def ready(self, fields: Arrays) -> Arrays:
+    def prepare_fields(self, fields: Arrays) -> Arrays:
         """Return the fields that this method reads, after `prepare`."""
         read = {name: fields[name] for name in self.reads(fields)}
         with plugins.calling(*plugins.origin(self.prepare), tuple(read)):
@@ -76,13 +76,13 @@ class Method:
         """Return the names of the fields that this method reads from a dataset with the fields `present`."""
         return self.needs + tuple(name for name in self.uses if name in present)
 
-    def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
+    def invert(self, task: Task, settings: Settings, prepared: Arrays) -> dict[str, np.ndarray]:
         """Return all targets of a block of samples, after checking their shapes, dtypes and labels.
 
         Args:
             task: the task whose targets are computed.
             settings: a value for each setting of the method.
-            ready: fields as `ready` returns them.
+            prepared: fields as `prepare_fields` returns them.
 
         Raises:
             UserError: `solve` fails, or returns something that does not fit the targets.
@@ -90,10 +90,10 @@ class Method:
         # NumPy need not warn of values that are not finite: they are counted and reported later (`invert.run.Clock`).
         with (
             np.errstate(divide="ignore", invalid="ignore", over="ignore"),
-            plugins.calling(*plugins.origin(self.solve), tuple(ready)),
+            plugins.calling(*plugins.origin(self.solve), tuple(prepared)),
         ):
-            solved = self.solve(ready, **settings)
-        sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, ready[name].shape, strict=True)}
+            solved = self.solve(prepared, **settings)
+        sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, prepared[name].shape, strict=True)}
         module, name = plugins.origin(self.solve)
         where = f"{plugins.path(module)}: {name}"
         for target in task.of("target"):
@@ -118,12 +118,12 @@ class Method:
             fields: fields of the block, as the dataset stores them.
         """
         if self.scope != "slice" or not task.slices:
-            ready = self.ready(fields)
-            return lambda settings: self.invert(task, settings, ready)
+            prepared = self.prepare_fields(fields)
+            return lambda settings: self.invert(task, settings, prepared)
         known = slices.lengths(task, fields)
         samples = next(len(values) for name, values in fields.items() if task[name].per_sample)
-        ready = self.ready(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
-        return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, ready), known)
+        prepared = self.prepare_fields(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
+        return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, prepared), known)
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class Report:
     sections: tuple[Section, ...] = ()
     finer: int = 1  # pixels of a target per pixel of width `sampling`, along each side
 
-    def ranks(self, task: Task) -> str:
+    def ranking_score(self, task: Task) -> str:
         """Return the score by which methods are tuned, ranked and compared; it ignores the ambiguities of the task."""
         return self.measures.rank if self.measures else rank(task)
 
@@ -251,7 +251,7 @@ class Report:
         """Return the further scores, besides that of rank, that are drawn as histograms."""
         return self.measures.histograms if self.measures else ()
 
-    def printed(self, keys: Iterable[str]) -> list[str]:
+    def printed_scores(self, keys: Iterable[str]) -> list[str]:
         """Return the scores that are printed on the terminal: those of the task's `Measures`, or all without them."""
         return [key for key in keys if not self.measures or key in self.measures.scores]
 
@@ -287,10 +287,10 @@ class Inverter:
     history: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] | None = None  # sizes of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # ranges of parameters in the training data
-    whole: bool = False  # True: images must not be cut into tiles
+    needs_whole_images: bool = False  # True: images must not be cut into tiles
     scope: Scope = "sample"  # the same as in Method
     group: str = ""
-    accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
+    reasons_to_refuse: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 
 def inference_names() -> list[str]:

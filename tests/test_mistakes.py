@@ -337,7 +337,7 @@ def test_a_method_sees_what_it_needs_alone(author: Author) -> None:
     """In tuning the truth is at hand, too."""
     author("inference/tasks", "REPORT", "REPORT")  # nothing is wrong
     fields = {name: np.zeros((4, 33), np.float32) for name in ("blurred", "line")}
-    assert find_method("mine", "identity").ready(fields).keys() == {"blurred"}
+    assert find_method("mine", "identity").prepare_fields(fields).keys() == {"blurred"}
 
 
 MODEL = [

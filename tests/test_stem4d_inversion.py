@@ -46,7 +46,7 @@ def invert(name: str, fields: dict[str, np.ndarray], **given: float) -> np.ndarr
     for number in np.unique(fields["scan"]):
         rows = fields["scan"] == number
         one = {key: values[rows] if TASK[key].per_sample else values for key, values in fields.items()}
-        found[rows] = method.invert(TASK, settings(name, **given), method.ready(one))["phase"]
+        found[rows] = method.invert(TASK, settings(name, **given), method.prepare_fields(one))["phase"]
     return found
 
 
@@ -133,7 +133,7 @@ def test_a_raster_is_found_turned_and_jittered() -> None:
         exact = find_raster(places)
         assert np.allclose(exact.indices(places.T), index.T)
         assert exact.steps == pytest.approx((1.5, 0.8))
-        assert np.allclose(exact.along(axes), np.diag(exact.steps), atol=1e-9)
+        assert np.allclose(exact.along_axes(axes), np.diag(exact.steps), atol=1e-9)
 
 
 @pytest.mark.parametrize("places", ["random", "line", "cut", "skew"])

@@ -182,7 +182,7 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
         recipe = make_settings(recipe_type("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
-        machinery = loop._build_machinery(
+        machinery = loop._compile(
             run, mesh, model_building.build_network(recipe, run.features), *loop._open_sources(run, mesh)
         )
         state = steps.initial_state(machinery.network, machinery.rule, recipe, mesh)

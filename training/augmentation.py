@@ -32,7 +32,7 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
     for number, symmetry in enumerate(symmetries(features)):
         count = len(batch["weight"])
         chosen = jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,))
-        for name, moved in _apply_symmetry(features, batch, symmetry).items():
+        for name, moved in _change(features, batch, symmetry).items():
             if features.task[name].per_sample:
                 batch = {**batch, name: jnp.where(expand_to_batch(chosen, moved), moved, batch[name])}
     return batch
@@ -49,15 +49,13 @@ def refuse_asymmetric_constants(features: Features, constants: Mapping[str, np.n
         UserError: a symmetry would change one of them.
     """
     for symmetry in symmetries(features):
-        for name, moved in _apply_symmetry(
-            features, {k: jnp.asarray(v) for k, v in constants.items()}, symmetry
-        ).items():
+        for name, moved in _change(features, {k: jnp.asarray(v) for k, v in constants.items()}, symmetry).items():
             if not np.array_equal(moved, constants[name]):
                 word = symmetry.name if isinstance(symmetry, Symmetry) else symmetry
                 raise UserError(f"augment: {word} would change {name}, which all samples share; set augment=false")
 
 
-def _apply_symmetry(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
+def _change(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
     """Return the fields that a symmetry changes, after the change."""
     fields = {name: values for name, values in batch.items() if name != WEIGHT}
     if isinstance(symmetry, Symmetry):
@@ -81,7 +79,7 @@ def _reverse_axis(features: Features, values: Array, axis: int) -> Array:
 def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
     """Return the symmetries that the sizes of this dataset allow."""
     roots = features.task.related("same", "coarser", "reciprocal")
-    last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.out[-2:]]
+    last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.target_grid[-2:]]
     square = len(last) == 2 and all(features.sizes[a] == features.sizes[b] for a, b in zip(*last, strict=False))
     return tuple(one for one in features.learn.symmetries if square or one != "transpose")
 
@@ -93,6 +91,6 @@ def _symmetry_axes(features: Features, name: str, symmetry: str) -> list[int]:
         return []
     roots = task.related("same", "coarser", "reciprocal")
     dims = [roots.get(dim, dim) for dim in task[name].dims]
-    wanted = features.out[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
+    wanted = features.target_grid[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
     places = [roots.get(dim, dim) for dim in wanted]
     return [dims.index(dim) for dim in places] if set(places) <= set(dims) else []

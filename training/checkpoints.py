@@ -110,7 +110,7 @@ class Checkpoints:
             found = self.read(step, like, mesh)
             if all_processes_agree(found is not None):
                 return found
-            self._put_aside(step)
+            self._move_aside(step)
         if steps:
             raise UserError(f"{self._folder}: no checkpoint can be read; give --overwrite to start again")
         return None
@@ -158,7 +158,7 @@ class Checkpoints:
             raise ValueError("not the numbers that were written")
         return state, Memory.model_validate(known["memory"])
 
-    def _put_aside(self, step: int) -> None:
+    def _move_aside(self, step: int) -> None:
         """Move a checkpoint out of the way. It is never deleted. One process does this for all."""
         if is_first_process():
             print(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before", flush=True)
@@ -221,10 +221,10 @@ def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
         state, known = jax.tree.map(np.asarray, found["state"]), found["known"]
         memory = Memory.model_validate(known["memory"])
         sums = _checksums({name: state[name] for name in PREDICTION_PARTS})
-        whole = known["seal"] == _seal_checksum(known) and sums.items() <= known["checksums"].items()
+        intact = known["seal"] == _seal_checksum(known) and sums.items() <= known["checksums"].items()
     except Exception:  # orbax and its store raise exceptions of any kind for a damaged file
-        whole = False
-    if not whole:
+        intact = False
+    if not intact:
         raise UserError(f"{folder}/{step}: damaged; take another checkpoint of {', '.join(map(str, steps))}")
     if known["run"] != run:
         raise UserError(f"{folder}/{step}: belongs to another run than the model beside it; copy the whole run again")

@@ -141,16 +141,10 @@ def choose_recipe(options: Options, task: str | None) -> Recipe:
     model = options.model or default
     if inner and model == default:
         base["model"] = inner
-    short = {
-        setting: target if name == "target" else getattr(options, name) for name, setting in OPTION_SETTINGS.items()
-    }
-    settings = [*(f"{setting}={value}" for setting, value in short.items() if value is not None), *options.set]
+    given = {key: target if name == "target" else getattr(options, name) for name, key in OPTION_SETTINGS.items()}
+    settings = [*(f"{key}={value}" for key, value in given.items() if value is not None), *options.set]
     if options.start:
-        asked = (
-            base
-            if options.recipe
-            else {setting: value for setting, value in base.items() if setting not in MODEL_SETTINGS}
-        )
+        asked = base if options.recipe else {key: value for key, value in base.items() if key not in MODEL_SETTINGS}
         named = model if options.model or options.recipe else None
         return recipe_from_model(options.start, named, asked, settings, learn)
     model = model or ("convnet" if target else "unet")

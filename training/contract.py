@@ -74,7 +74,7 @@ class Inputs:
         """Number of the channels that vary over the image. They come first."""
         return self.channels - self.scalars
 
-    def parted(self, x: Array) -> tuple[Array, Array]:
+    def split_scalars(self, x: Array) -> tuple[Array, Array]:
         """Separate the images from the scalars, for dense layers, which take each scalar once.
 
         Args:

@@ -25,14 +25,14 @@ from training.moments import IDENTITY, MIN_RELATIVE_STD, Each, Moments, Normalis
 MAX_SAMPLES = 64
 
 
-def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: bool) -> dict[str, Normalised]:
+def moments_of(data: Path, manifest: Manifest, features: Features, *, unnormalised: bool) -> dict[str, Normalised]:
     """Return the moments of the fields and computed channels that a task normalises.
 
     Args:
         data: the dataset.
         manifest: its metadata.
         features: conversion of fields; its own moments are not used.
-        as_it_is: whether nothing is normalised.
+        unnormalised: whether nothing is normalised.
 
     Returns:
         Moments by the name of the field or of the computed channels.
@@ -40,7 +40,7 @@ def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: 
     Raises:
         UserError: a field is missing.
     """
-    if as_it_is:
+    if unnormalised:
         return dict.fromkeys((*features.normalised, *features.derived), IDENTITY)
     found = {name: _field_moments(data, manifest, features, name) for name in features.normalised}
     return found | {name: _derived_moments(data, manifest, features, part) for name, part in features.derived.items()}
@@ -68,7 +68,7 @@ def _field_moments(data: Path, manifest: Manifest, features: Features, name: str
 
 
 def _derived_moments(data: Path, manifest: Manifest, features: Features, part: Derived) -> Normalised:
-    make = jax.jit(lambda fields: features.made(part, fields))
+    make = jax.jit(lambda fields: features.compute_channels(part, fields))
     made = (np.asarray(make(row)) for row in read_samples(data, manifest, part.fields))
     return _row_moments((values.reshape(-1, values.shape[-1]) for values in made), each=part.by == "channel")
 

@@ -55,14 +55,14 @@ class Dense(Settings):
     )
 
     @model_validator(mode="after")
-    def _of_each_layer(self) -> Self:
+    def _check_activations(self) -> Self:
         layers = len(self.hidden or (0,))
         if len(self.activations) not in (1, layers):
             raise ValueError(f"activations must be one for all, or one for each of the {layers} hidden layers")
         return self
 
 
-def dense_layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> Any:
+def make_layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> Any:
     """Return the layers.
 
     Args:
@@ -84,7 +84,7 @@ def apply_layers(layers: Any, config: Dense, images: Array, scalars: Array, outp
     """Apply the layers.
 
     Args:
-        layers: as returned by `dense_layers`.
+        layers: as returned by `make_layers`.
         config: settings of the layers.
         images: (sample, *spatial, channel).
         scalars: (sample, scalar).

@@ -96,13 +96,13 @@ def all_processes_have(text: str) -> bool:
     return bool(np.all(multihost_utils.process_allgather(own) == own))
 
 
-def all_processes_agree(says: bool) -> bool:
-    """Return whether `says` is true in every process. All processes must call this.
+def all_processes_agree(holds: bool) -> bool:
+    """Return whether `holds` is true in every process. All processes must call this.
 
     Args:
-        says: statement of this process.
+        holds: statement of this process.
     """
-    return says if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(says))))
+    return holds if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(holds))))
 
 
 def in_all_processes[T](work: Callable[[], T]) -> T:

@@ -88,7 +88,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         # refuse samples that cannot be read before an old run is removed
         sources = devices.in_all_processes(lambda: _open_sources(run, mesh))
         devices.in_first_process(lambda: begin(run, overwrite=overwrite))
-        machinery = _build_machinery(run, mesh, network, *sources)
+        machinery = _compile(run, mesh, network, *sources)
         if devices.is_first_process():
             print(_summary(machinery), flush=True)
         try:
@@ -130,7 +130,7 @@ def _open_sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None
     return training, _open_source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
 
 
-def _build_machinery(
+def _compile(
     run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None
 ) -> Machinery:
     """Return the parts of a run, with compiled steps."""
@@ -185,7 +185,7 @@ def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, 
     of_sample = slices.count(run.manifest.task, sizes)
     nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
     count = run.manifest.samples[split]
-    used = run.recipe.chosen(count) if split == "train" else range(count)
+    used = run.recipe.used_samples(count) if split == "train" else range(count)
     whole = (rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
     order = Order(*whole, rows)
     fields = tuple(field.name for field in per_row)
@@ -251,7 +251,7 @@ def _learn_steps(
         progress(step, row)
         if within == 0 and (step // m.per_epoch % recipe.evaluate_every == 0 or step == m.total):
             state, saved = _evaluate(m, state, memory, journal, row), step
-            watch.begin()
+            watch.restart_clock()
             if _is_finished(m, memory, step):
                 break
         elif step - saved >= recipe.save_every or _is_kept(m, step):

@@ -40,7 +40,7 @@ class Compared:
     inside: Array  # 1 inside the window, else 0; broadcasts with a batch of the target
     scale: Any  # standard deviation: a number, or an array that broadcasts with a batch of the target
     weights: tuple[float, ...] = ()  # weights of classes; empty: all 1
-    part: bool = False  # True: samples are parts of larger ones
+    cut: bool = False  # True: samples are parts of larger ones
 
     @property
     def error(self) -> Array:
@@ -48,14 +48,12 @@ class Compared:
         return difference(self.field, self.prediction, self.truth)
 
     @property
-    def typical(self) -> Any:
+    def sample_scale(self) -> Any:
         """Scale of a sample as a whole: a number, or (sample,)."""
-        return (
-            self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _inner_axes(self.scale)))
-        )
+        return self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _axes(self.scale)))
 
     @property
-    def counted(self) -> Array:
+    def weighted_classes(self) -> Array:
         """One-hot classes (sample, ..., class), times the weight of the class; 0 where pixels are left out."""
         known = np.array(self.weights or [1.0] * len(self.field.classes), np.float32)
         known[[i for i in range(len(known)) if i not in self.field.counted]] = 0
@@ -88,16 +86,16 @@ def _relative(c: Compared) -> Array:
     For parts of samples, scale^2 is added to the second sum instead: a part may be nearly empty, and must not have a
     larger weight than others.
     """
-    inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _inner_axes(c.truth))
-    floor = inside * (SCALE_FLOOR * c.typical) ** 2
-    error = jnp.mean(c.inside * c.error**2, _inner_axes(c.truth))
-    size = jnp.mean(c.inside * c.truth**2, _inner_axes(c.truth))
-    return jnp.sqrt((error + floor) / (size + (inside * c.typical**2 if c.part else floor)))
+    inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
+    floor = inside * (SCALE_FLOOR * c.sample_scale) ** 2
+    error = jnp.mean(c.inside * c.error**2, _axes(c.truth))
+    size = jnp.mean(c.inside * c.truth**2, _axes(c.truth))
+    return jnp.sqrt((error + floor) / (size + (inside * c.sample_scale**2 if c.cut else floor)))
 
 
 def _mean_inside(values: Array, inside: Array) -> Array:
     weight = inside * jnp.ones_like(values)
-    return jnp.sum(weight * values, _inner_axes(values)) / jnp.sum(weight, _inner_axes(values))
+    return jnp.sum(weight * values, _axes(values)) / jnp.sum(weight, _axes(values))
 
 
 def _mse(c: Compared) -> Array:
@@ -129,22 +127,23 @@ def cross_entropy(prediction: Array, truth: Array) -> Array:
 
 def _class_cross_entropy(c: Compared) -> Array:
     """Mean of - log of the probability of the right class, weighted by class."""
-    weight = jnp.sum(c.counted, _inner_axes(c.counted))
-    return -jnp.sum(c.counted * c.logarithms, _inner_axes(c.counted)) / jnp.where(weight > 0, weight, 1)
+    classes, axes = c.weighted_classes, _axes(c.prediction)
+    weight = jnp.sum(classes, axes)
+    return -jnp.sum(classes * c.logarithms, axes) / jnp.where(weight > 0, weight, 1)
 
 
 def _dice(c: Compared) -> Array:
     """1 - the mean over classes of 2 sum p t / (sum p + sum t), weighted by class."""
     inside = (jnp.isin(c.truth, jnp.array(c.field.counted)) & (jnp.asarray(c.inside) > 0))[..., None]
     p, t = inside * jnp.exp(c.logarithms), inside * jax.nn.one_hot(c.truth, len(c.field.classes))
-    axes = _inner_axes(c.prediction)[:-1]
+    axes = _axes(c.prediction)[:-1]
     overlap, size = jnp.sum(p * t, axes), jnp.sum(p + t, axes)
     known = np.array(c.weights or [1.0] * len(c.field.classes), np.float32)[list(c.field.counted)]
     each = (2 * overlap + 1) / (size + 1)  # 1 for a class that is neither present nor predicted
     return 1 - jnp.sum(each[:, list(c.field.counted)] * known, -1) / known.sum()
 
 
-def _inner_axes(array: Array) -> tuple[int, ...]:
+def _axes(array: Array) -> tuple[int, ...]:
     return tuple(range(1, array.ndim))
 
 
@@ -195,7 +194,7 @@ def loss(
     for field in features.targets:
         name, inside = field.name, inside_window(features, field.name, fields)
         _, scale = features.scale(field, fields)
-        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.parts)
+        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.cut)
         for term, compare in terms(features, field).items():
             if weight := known[term]:
                 total += weight * compare(seen)
@@ -211,7 +210,7 @@ def score_names(features: Features) -> tuple[str, ...]:
     """Return the names of the scores that `score` computes."""
     if features.targets[0].classes:
         return ("iou",)
-    return ("nrms",) if features.out else ("absolute_error",)
+    return ("nrms",) if features.target_grid else ("absolute_error",)
 
 
 def cost(name: str, scores: Mapping[str, float]) -> float:
@@ -240,11 +239,11 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
     guess, truth = prediction[field.name], fields[field.name]
     if field.classes:
         return {"iou": _iou(field, guess, truth)}
-    if not features.out:
+    if not features.target_grid:
         error = abs(difference(field, guess, truth))
         return {"absolute_error": error.reshape(len(error), -1).mean(-1)}
-    error = jnp.sum(difference(field, guess, truth) ** 2, _inner_axes(truth))
-    size = jnp.sum(truth**2, _inner_axes(truth))
+    error = jnp.sum(difference(field, guess, truth) ** 2, _axes(truth))
+    size = jnp.sum(truth**2, _axes(truth))
     return {"nrms": jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)}
 
 
@@ -254,7 +253,7 @@ def _iou(field: Field, logits: Array, truth: Array) -> Array:
     inside = jnp.isin(truth, jnp.array(field.counted))[..., None]
     labels = jnp.argmax(jnp.where(counted, logits, IGNORED_LOGIT), axis=-1)
     p, t = (inside & (values[..., None] == jnp.array(field.counted)) for values in (labels, truth))
-    axes = _inner_axes(p)[:-1]
+    axes = _axes(p)[:-1]
     both, either = jnp.sum(p & t, axes), jnp.sum(p | t, axes)
     there = either > 0
     return jnp.sum(both / jnp.where(there, either, 1), -1) / jnp.sum(there, -1)
@@ -284,6 +283,5 @@ def inside_window(features: Features, name: str, fields: Arrays) -> Array:
     window = window_of(features.task, fields)
     if window is None:
         return jnp.ones(())
-    return broadcast_to_field(
-        (window != 0).astype(jnp.float32), features.task[features.task.window or ""], features.task[name]
-    )
+    task, inside = features.task, (window != 0).astype(jnp.float32)
+    return broadcast_to_field(inside, task[task.window or ""], task[name])

@@ -36,15 +36,15 @@ class Journal:
             remove(events)
         self._board = Board(folder / "tensorboard")
         for row in rows:
-            self._show(row)
+            self._draw_row(row)
 
     def write(self, row: Row) -> None:
         """Write a line."""
         self._file.write(_line(row))
         self._file.flush()
-        self._show(row)
+        self._draw_row(row)
 
-    def _show(self, row: Row) -> None:
+    def _draw_row(self, row: Row) -> None:
         for name, value in row.items():
             if name not in ("step", "epoch"):
                 self._board.write(name, value, int(row["step"]))
@@ -69,7 +69,7 @@ class Board:
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / f"events.out.tfevents.{time.time():.0f}.{platform.node()}"
         self._file = place.open("wb", buffering=0)
-        self._record(file_version="brain.Event:2")
+        self._write_event(file_version="brain.Event:2")
 
     def write(self, name: str, value: float, step: int) -> None:
         """Write a point of a curve.
@@ -79,9 +79,9 @@ class Board:
             value: the value.
             step: step of the run.
         """
-        self._record(step=step, summary=scalar(name, value))
+        self._write_event(step=step, summary=scalar(name, value))
 
-    def _record(self, **content: Any) -> None:
+    def _write_event(self, **content: Any) -> None:
         data = Event(wall_time=time.time(), **content).SerializeToString()
         length = struct.pack("<Q", len(data))
         sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]

@@ -49,17 +49,15 @@ def build_network(recipe: Recipe, features: Features) -> Network:
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
     features.refuse_misfit()
     model, sizes = find_model(settings.name), (features.inputs, features.output_shape)
-    if reason := features.fits(model.FIT):
+    if reason := features.misfit(model.FIT):
         raise UserError(f"--model {settings.name}: {reason}; {_alternatives(features)}")
     try:
-        return Network(
-            lambda: model.build(settings, *sizes, nnx.Rngs(recipe.seed), dtype), _grid_map(features, model.FIT)
-        )
+        return Network(lambda: model.build(settings, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
     except ValueError as error:
         raise UserError(f"--model {settings.name}: {error}") from None
 
 
-def _grid_map(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
+def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
     """Return a function from the spatial shape of an input to that of the output."""
     seen, out = features.inputs.spatial, features.output_shape[:-1]
     if fit in ("any", "operator"):
@@ -69,9 +67,9 @@ def _grid_map(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
 
 def _alternatives(features: Features) -> str:
     """Return the models and inputs that would fit, for a message."""
-    models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
+    models = [name for name in model_names() if not features.misfit(find_model(name).FIT)]
     stored = {field.name for field in features.task.fields}
     inputs = [replace(features, input=name) for name in features.learn.inputs]
-    others = [one.input for one in inputs if {*one.reads} <= stored and not one.fits("kept")]
+    others = [one.input for one in inputs if {*one.reads} <= stored and not one.misfit("kept")]
     hint = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
     return f"models that can: {', '.join(models) or 'none'}{hint}"

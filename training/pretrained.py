@@ -16,14 +16,7 @@ from training.export.store import load_model, load_recipe
 from training.network import Named, Network
 from training.recipe import Recipe, recipe_type
 
-MODEL_SETTINGS = (
-    "model",
-    "target",
-    "input",
-    "head",
-    "scalars",
-    "normalisation",
-)  # settings that are taken from the model
+MODEL_SETTINGS = ("model", "target", "input", "head", "scalars", "normalisation")  # these are taken from the model
 START_INDEPENDENT = ("adagrad_da",)  # optimizers whose first step does not depend on where it starts
 
 
@@ -104,8 +97,8 @@ def _conflicts(asked: Mapping[str, Any], kept: Mapping[str, Any], prefix: str = 
 
 def _conflict_error(path: Path, setting: str, asked: Any, mine: Any) -> UserError:
     return UserError(
-        f"--from {path}: {setting} = {_setting_text(asked)}: this model has {_setting_text(mine)}, which cannot change; "
-        f"leave {setting} out, or train a new network without --from"
+        f"--from {path}: {setting} = {_setting_text(asked)}: this model has {_setting_text(mine)}, which cannot "
+        f"change; leave {setting} out, or train a new network without --from"
     )
 
 
@@ -127,6 +120,6 @@ def initial_arrays(start: Predictor, network: Network) -> tuple[Named, Named]:
     shapes, mine = ([{k: v.shape for k, v in part.items()} for part in parts] for parts in (network.shapes, found))
     if shapes != mine:
         name = start.card.recipe["model"]["name"]
-        sizes = ", ".join(f"{dim} {start.card.sizes[dim]}" for dim in start.features.grid)
+        sizes = ", ".join(f"{dim} {start.card.sizes[dim]}" for dim in start.features.input_grid)
         raise UserError(f"--from: this {name} was made for images of {sizes}; give a dataset of that size")
     return found

@@ -30,7 +30,7 @@ def proximal_sgd(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTr
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
         return _soft_threshold(w - a * g, a * l1, a * l2), memory
 
-    return _transformation(rate, step)
+    return _extend(rate, step)
 
 
 def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -44,7 +44,7 @@ def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.Gradie
         own = a / jnp.sqrt(total)
         return _soft_threshold(w - own * g, own * l1, own * l2), {"square": total}
 
-    return _transformation(rate, step, square=_constant_start(INITIAL_SQUARES))
+    return _extend(rate, step, square=_fill(INITIAL_SQUARES))
 
 
 def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -59,7 +59,7 @@ def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTran
         new = -a * _soft_threshold(total, t * l1, 0.0) / (jnp.sqrt(square) + a * t * l2)
         return new, {"total": total, "square": square}
 
-    return _transformation(rate, step, total=_constant_start(0.0), square=_constant_start(INITIAL_SQUARES))
+    return _extend(rate, step, total=_fill(0.0), square=_fill(INITIAL_SQUARES))
 
 
 def ftrl(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -77,22 +77,18 @@ def ftrl(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransforma
         return -_soft_threshold(z, l1, 0.0) / (pull + 2 * l2), {"z": z, "square": square, "pull": pull}
 
     pull = INITIAL_SQUARES**0.5 / rate(0)
-    return _transformation(
-        rate, step, z=lambda w: -w * pull, square=_constant_start(INITIAL_SQUARES), pull=_constant_start(pull)
-    )
+    return _extend(rate, step, z=lambda w: -w * pull, square=_fill(INITIAL_SQUARES), pull=_fill(pull))
 
 
 def _soft_threshold(v: Array, l1: Array | float, l2: Array | float) -> Array:
     return jnp.sign(v) * jnp.maximum(jnp.abs(v) - l1, 0) / (1 + l2)
 
 
-def _constant_start(value: Any) -> Callable[[Array], Array]:
+def _fill(value: Any) -> Callable[[Array], Array]:
     return lambda w: jnp.full_like(w, value)
 
 
-def _transformation(
-    rate: optax.Schedule, step: Step, **initial: Callable[[Array], Array]
-) -> optax.GradientTransformation:
+def _extend(rate: optax.Schedule, step: Step, **initial: Callable[[Array], Array]) -> optax.GradientTransformation:
     """Extend a step of single arrays to all parameters. initial: the first memory of each array, by name."""
 
     def init(parameters: Any) -> Any:

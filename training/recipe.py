@@ -51,7 +51,7 @@ class Optimizer(Settings):
     )
 
     @model_validator(mode="after")
-    def _moves(self) -> Self:
+    def _check_rate(self) -> Self:
         """Refuse the rate 0 for two rules that compute the parameters anew in each step.
 
         They set them in proportion to the rate or to its inverse.
@@ -93,7 +93,7 @@ class Loss(Settings):
         return self.model_dump(exclude={"classes", "aligned"})
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_weights(self) -> Self:
         if not any(self.weights.values()):
             raise ValueError(f"one of {', '.join(self.weights)} must be above 0")
         return self
@@ -139,7 +139,7 @@ class Recipe(Settings):
         name: str = self.model.name  # type: ignore[attr-defined]
         return name
 
-    def chosen(self, n: int) -> range:
+    def used_samples(self, n: int) -> range:
         """Return the indices of the training samples that are used.
 
         Args:
@@ -154,7 +154,7 @@ class Recipe(Settings):
         return range(first, last)
 
     @model_validator(mode="after")
-    def _schedule_free(self) -> Self:
+    def _check_schedule_free(self) -> Self:
         """Refuse a schedule or an average with `schedule_free`, which needs neither."""
         if self.optimizer.name == "schedule_free" and (self.schedule.name != "constant" or self.ema is not None):
             raise ValueError("optimizer.name = schedule_free: needs schedule.name=constant and ema=none")

@@ -54,13 +54,9 @@ WRITTEN_NAMES = {  # names that may stand in the folders that are replaced as a 
     "checkpoints": r"\d+(\..*)?|_.*",
     "damaged": r"\d.*",
 }
-RUN_NAMES = (
-    {"run.json", "checkpoints", "damaged"} | MODEL_FOLDERS | REPORT_FILES
-)  # names that may stand in a run's folder
-CHECKED_PIXELS, ROUNDING_TOLERANCE = (
-    16,
-    1e-5,
-)  # number of pixels whose projections are checked; relative rounding that is allowed
+RUN_NAMES = {"run.json", "checkpoints", "damaged"} | MODEL_FOLDERS | REPORT_FILES  # all that a run's folder may hold
+CHECKED_PIXELS = 16  # number of pixels whose projections are checked
+MAX_ROUNDING = 1e-5  # relative rounding error that is allowed in these projections
 VERSION = 1  # raised when the same recipe would lead to another result
 
 
@@ -114,7 +110,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
         UserError: the message lists what the dataset lacks for the recipe, or for the model to start from.
     """
     manifest = read_manifest(data)
-    if start and (found := start.fitted(manifest.sizes).accepts(manifest.task, manifest.sizes)):
+    if start and (found := start.adapt(manifest.sizes).reasons_to_refuse(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     if not manifest.task.of("target"):
         raise UserError(f"{data}: cannot be used for training: it holds measurements, without targets")
@@ -124,16 +120,16 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
     if found := _dataset_problems(manifest, features, recipe):
         raise UserError(f"{data}: cannot be used for training: {'; '.join(found)}")
     try:
-        recipe.chosen(manifest.samples["train"])
+        recipe.used_samples(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
     crop, recipe = _choose_crop(features, recipe)
-    as_it_is = recipe.normalisation == "none"
-    moments = start.card.moments if start else moments_of(data, manifest, features, as_it_is=as_it_is)
+    unnormalised = recipe.normalisation == "none"
+    moments = start.card.moments if start else moments_of(data, manifest, features, unnormalised=unnormalised)
     features = replace(features, moments=moments)
     _refuse_negative_weights(data, manifest, features)
     if crop:
-        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
+        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, cut=True)
     ranges = _parameter_ranges(data, features, features.learn.scalars)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
 
@@ -152,7 +148,7 @@ def _refuse_negative_weights(data: Path, manifest: Manifest, features: Features)
     images: Any = np.zeros((CHECKED_PIXELS, prod(shape)), np.float32)
     images[range(len(places)), places] = 1
     found = np.asarray(operator.forward(images.reshape(-1, *shape), fields, features.sizes))
-    if found.min() < -ROUNDING_TOLERANCE * abs(found).max():
+    if found.min() < -MAX_ROUNDING * abs(found).max():
         raise UserError(
             f"LEARN.operator of {task.name} has negative weights ({found.min():.2g}), but a network with physics "
             "inside divides by their sums, so there must be none; take another --model"

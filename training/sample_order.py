@@ -43,7 +43,7 @@ class Order:
         return max(1, min(WINDOW_BLOCKS, WINDOW_BLOCKS * BLOCK_BYTES // max(self.nbytes, 1)))
 
     @property
-    def everything(self) -> range:
+    def all_blocks(self) -> range:
         """Indices of all blocks."""
         return range(self.first // self.block, -(-(self.first + self.n) // self.block))
 
@@ -83,7 +83,7 @@ def _epoch_rows(order: Order, epoch: int) -> np.ndarray:
     if order.seed is None:
         return np.arange(order.first, order.first + order.n)
     rng = np.random.Generator(np.random.Philox(key=order.seed, counter=[0, 0, 0, epoch]))
-    blocks = rng.permutation(order.everything)
+    blocks = rng.permutation(order.all_blocks)
     return np.concatenate(list(_shuffle_windows(order, blocks, rng)))
 
 

@@ -98,7 +98,7 @@ def learning_step(
         parameters = optax.apply_updates(state["parameters"], update)
         changed = {"parameters": parameters, "rest": rest, "optimizer": optimizer, "step": state["step"] + 1}
         average = _next_average(recipe, {**state, **changed})
-        metrics = {"loss": loss, "each": each, "gradient_norm": optax.tree.norm(gradient), **further}
+        metrics = {"loss": loss, "losses": each, "gradient_norm": optax.tree.norm(gradient), **further}
         return {**state, **changed, "average": average}, metrics
 
     return step

@@ -35,7 +35,7 @@ class Clock:
 
     batches: list[tuple[float, int]] = field(default_factory=list)  # seconds and number of samples
     groups: bool = False  # True: a batch is a group; nothing is compiled for it, so all batches are timed
-    broken: int = 0  # samples whose predictions contain NaN or infinite values
+    not_finite: int = 0  # samples whose predictions contain NaN or infinite values
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
         """Do the work of one batch and measure its time.
@@ -52,11 +52,11 @@ class Clock:
         result = work(block)
         self.batches.append((time.perf_counter() - start, samples))
         finite = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in result.values()]
-        self.broken += int((~np.logical_and.reduce(finite)).sum())
+        self.not_finite += int((~np.logical_and.reduce(finite)).sum())
         return result
 
     @property
-    def timed(self) -> list[tuple[float, int]]:
+    def timed_batches(self) -> list[tuple[float, int]]:
         """Batches that are timed: without groups, not the first of each length."""
         lengths = [samples for _, samples in self.batches]
         if self.groups:
@@ -66,7 +66,7 @@ class Clock:
     @property
     def seconds(self) -> float:
         """Seconds per sample. At least one batch must have been timed."""
-        return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
+        return sum(seconds for seconds, _ in self.timed_batches) / sum(samples for _, samples in self.timed_batches)
 
 
 def _predicted_task(task: Task, targets: tuple[Field, ...]) -> Task:
@@ -167,7 +167,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     """
     dims, sizes = dims_to_cut(inverter.task, inverter.inputs), source.manifest.sizes
     dims = tuple(dim for dim in dims if dim in sizes)
-    if inverter.whole and (found := inverter.accepts(source.task, sizes)):
+    if inverter.needs_whole_images and (found := inverter.reasons_to_refuse(source.task, sizes)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     trained = inverter.sizes or {}
     if asked not in (None, "none") and not dims:
@@ -183,7 +183,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
                 "give --tile none to try it nevertheless"
             )
         lengths = {dim: trained[dim] for dim in dims if sizes[dim] > trained.get(dim, sizes[dim])}
-    if lengths and inverter.whole:
+    if lengths and inverter.needs_whole_images:
         raise UserError(
             f"{inverter.name} needs whole images, but these are larger than those of training or cut by --tile; "
             "give --tile none"
@@ -192,7 +192,7 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
         raise UserError(f"--tile: must be {rule}, because tiles must begin at whole pixels of the input")
-    if found := inverter.accepts(source.task, tile_sizes(inverter.task, sizes, lengths)):
+    if found := inverter.reasons_to_refuse(source.task, tile_sizes(inverter.task, sizes, lengths)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
@@ -258,7 +258,7 @@ def _invert_missing(job: Inversion, *, overwrite: bool) -> tuple[Predictions, in
         for part in _invert_shards(job, predictions, clock, missing):
             made += part
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
-    broken = clock.broken  # read before `_seconds_per_sample`, which may invert a batch again
+    broken = clock.not_finite  # read before `_seconds_per_sample`, which may invert a batch again
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
         predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds_per_sample(job, clock))
@@ -324,9 +324,9 @@ def _first_block(job: Inversion) -> np.ndarray:
 
 def _seconds_per_sample(job: Inversion, clock: Clock) -> float:
     """Return the seconds per sample, measured now. If no batch was timed, the first block is inverted again."""
-    if not clock.timed:
+    if not clock.timed_batches:
         first = _first_block(job)
         block = job.source.take(job.inverter.inputs, first)
-    while not clock.timed:
+    while not clock.timed_batches:
         clock.time(job.invert, block, len(first))
     return clock.seconds

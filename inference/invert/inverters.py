@@ -51,7 +51,7 @@ def classical(
         hardware=processor(),
         settings=settings,
         tuning=tuned,
-        whole=method.scope == "group",
+        needs_whole_images=method.scope == "group",
         scope=method.scope,
         group=method.group,
     )
@@ -76,7 +76,7 @@ def network(
     from training.export.store import load_checkpoint, load_model
 
     loaded = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
-    trained = loaded.fitted(source.manifest.sizes)
+    trained = loaded.adapt(source.manifest.sizes)
     card = trained.card
     if card.task.name != source.task.name:
         raise UserError(
@@ -108,8 +108,8 @@ def network(
         history=[{key: _json_value(value) for key, value in row.items()} for row in card.history],
         sizes=trained.features.sizes,
         ranges=card.ranges,
-        whole=trained.whole,
-        accepts=trained.accepts,
+        needs_whole_images=trained.needs_whole_images,
+        reasons_to_refuse=trained.reasons_to_refuse,
     )
 
 

@@ -135,8 +135,8 @@ def to_stored(field: Field, values: np.ndarray) -> np.ndarray:
     if field.period and values.dtype.kind == "c":
         values = np.angle(values) * (field.period / (2 * np.pi))
     if kind.kind in "iub" and values.dtype.kind == "f":
-        least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
-        values = np.clip(np.rint(values), least, most)
+        lowest, highest = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        values = np.clip(np.rint(values), lowest, highest)
     return values.astype(kind, copy=False)
 
 
@@ -177,9 +177,9 @@ class Tiles:
 
     def count(self, sizes: Mapping[str, int]) -> int:
         """Return the number of tiles of an image with these lengths; 1 if it is not cut."""
-        return prod(len(starts(sizes[dim], *self._along(dim))) for dim in self.lengths)
+        return prod(len(starts(sizes[dim], *self._axis_arguments(dim))) for dim in self.lengths)
 
-    def _along(self, dim: str) -> tuple[int, float, int]:
+    def _axis_arguments(self, dim: str) -> tuple[int, float, int]:
         return self.lengths[dim], self.overlap, self.steps.get(dim, 1)
 
     def apply(
@@ -204,7 +204,7 @@ class Tiles:
             batch: number of tiles predicted at once.
             probabilities: also return the probability of each class.
         """
-        grid = {dim: weights(sizes[dim], *self._along(dim)) for dim in self.lengths}
+        grid = {dim: weights(sizes[dim], *self._axis_arguments(dim)) for dim in self.lengths}
         samples = len(next(values for name, values in block.items() if task[name].per_sample))
         targets, cut = task.of("target"), _TileIndex(task, self.lengths, sizes)
         out = {

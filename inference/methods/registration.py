@@ -41,15 +41,12 @@ def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.nd
         The registered images, multiplied by the window, of the same shape and dtype.
     """
     bare = unwindowed(images, window)
-    out = (
-        np.stack([_register_series(series, reference, width) for series, width in zip(bare, blur, strict=True)])
-        * window
-    )
+    out = np.stack([_register(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
     out[:, reference] = images[:, reference]
     return out.astype(images.dtype)  # type: ignore[no-any-return]
 
 
-def _register_series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
+def _register(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
     smooth: np.ndarray = ndimage.gaussian_filter(series, (0, blur, blur), mode=BOUNDARY)
     slopes = _motion_derivatives(smooth[reference])
     solve = np.linalg.pinv(slopes @ slopes.T, MIN_EFFECT, hermitian=True) @ slopes

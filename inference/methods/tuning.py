@@ -71,8 +71,9 @@ def _parse_value(key: str, setting: Setting, text: str) -> Value:
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
     """Return all settings: those given, and for the others the combination with the lowest mean error.
 
-    The error is the score by which methods are ranked (`Report.ranks`). Some combinations may be equal in it, because
-    they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is chosen.
+    The error is the score by which methods are ranked (`Report.ranking_score`). Some combinations may be equal in it,
+    because they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is
+    chosen.
 
     The first 256 validation samples are used, or training samples if there are none, but never test samples. For
     methods that invert groups, whole groups are used, up to a size of BYTES and at least one.
@@ -102,7 +103,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
-        metric=find_inference(source.task.name).REPORT.ranks(source.task),
+        metric=find_inference(source.task.name).REPORT.ranking_score(source.task),
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
         edges=[key for key in best if _is_at_edge(key, best, grid, errors)],
@@ -126,7 +127,7 @@ def recall(
     """
     grid = _grid(method, given)
     tried = math.prod(len(values) for values in grid.values())
-    rank = find_inference(source.task.name).REPORT.ranks(find_task(source.task.name))
+    rank = find_inference(source.task.name).REPORT.ranking_score(find_task(source.task.name))
     asked = (name, method.version, source.manifest.root_digest, sorted(given), tried, rank)
     for stored in filter(None, map(_stored_predictions, places)):
         if (how := stored.tuning) is None:
@@ -201,8 +202,8 @@ def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tup
     task, window, samples = source.task, source.window(), len(next(iter(found.values())))
     truth = slices.fold(task, {name: block[name] for name in found}, samples)
     found = slices.fold(task, found, samples)
-    if report.ranks(task) != "nrms_aligned":
-        error = score(task.sliced, found, truth)[report.ranks(task)]
+    if report.ranking_score(task) != "nrms_aligned":
+        error = score(task.sliced, found, truth)[report.ranking_score(task)]
         return error, error
     target = next(iter(found))
     return nrms_aligned(task.sliced, found, truth, window), nrms(found[target], truth[target].astype(float), window)

@@ -32,10 +32,10 @@ def draw_activations(model: Path, source: Source, names: Sequence[str] | None, o
         UserError: there is no such layer, the network has no layers that give images, the model cannot read the
             dataset, or the file cannot be written.
     """
-    trained = load_model(model).fitted(source.manifest.sizes)
+    trained = load_model(model).adapt(source.manifest.sizes)
     if lacking := source.lacks(trained.inputs):
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which model {model} needs; give another --data")
-    if found := trained.accepts(source.task, source.manifest.sizes):
+    if found := trained.reasons_to_refuse(source.task, source.manifest.sizes):
         raise UserError(f"{model}: cannot read {source.path}: {'; '.join(found)}")
     known = activations(trained, source.read(trained.inputs, 0, min(MAX_SAMPLES, source.samples)))
     chosen = _choose_layers(known, names)

@@ -66,7 +66,7 @@ def doubts(result: Result) -> Iterator[str]:
     if seen := "; ".join(run.predictions.seen for run in result.runs if run.predictions.seen):
         yield f"{seen}; these scores are not an independent test"
     for run in result.runs:
-        if count := result.broken(run):
+        if count := result.count_not_finite(run):
             yield f"{count} predictions of {run.name} contain NaN or infinite values and are left out of its scores"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
     if not result.report.measures and all(mean is None or float(mean) > USELESS_SHARE * result.zero for mean in means):
@@ -168,7 +168,7 @@ def worst(result: Result, field: Field) -> Figure:
 
 
 def _draw_samples(result: Result, target: Field | View, chosen: Sequence[int], places: Sequence[str] = ()) -> Figure:
-    names = [result.source.named(index) for index in chosen]
+    names = [result.source.row_text(index) for index in chosen]
     names = [f"{place}\n{name}" for place, name in zip(places, names, strict=False)] or names
     return sample_images.draw_samples(result, target, chosen, names)
 

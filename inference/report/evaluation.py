@@ -78,14 +78,14 @@ class Result:
     @property
     def rank(self) -> str:
         """Key of the score by which methods are ranked and compared."""
-        return self.report.ranks(self.task)
+        return self.report.ranking_score(self.task)
 
     @property
     def published(self) -> str | None:
         """Key of the same score before alignment; None if alignment changes nothing or the task has its own scores."""
         return "nrms" if self.rank == "nrms_aligned" and self.task.ambiguities.free else None
 
-    def broken(self, run: ScoredPredictions) -> int:
+    def count_not_finite(self, run: ScoredPredictions) -> int:
         """Return the number of predictions that contain NaN or infinite values, and so have no score."""
         scores = self.scores[run.name]
         errors = next((scores[name] for name in ("rms", "absolute_error") if name in scores), np.zeros(0))
@@ -119,7 +119,7 @@ class Result:
         names = {field.name for field in fields} | {shown.field for shown in self.report.inputs}
         values = self.source.read(sorted(names - set(self.source.lacks(names))), index, index + 1)
         truth, window = {field.name: values[field.name] for field in fields}, self.source.window()
-        found = {run.name: self.source.predicted(run.path, run.predictions, index, index + 1) for run in self.runs}
+        found = {run.name: self.source.read_predicted(run.path, run.predictions, index, index + 1) for run in self.runs}
         return values, {name: align(self.task, one, truth, window) for name, one in found.items()}
 
 
@@ -190,7 +190,8 @@ def _score_split(source: Rows, runs: Sequence[ScoredPredictions], methods: Seque
     report = report.without_targets if source.target else report
     scores, frequency, correlation, zero = _score_samples(source, runs, report)
     stores = {run.name: run.path for run in runs}
-    sections = {one.title: found for one in (*report.sections, SECTION) if (found := one.of(source.whole, stores))}
+    samples, known = source.samples_source, (*report.sections, SECTION)
+    sections = {section.title: content for section in known if (content := section.of(samples, stores))}
     return Result(source, report, tuple(runs), tuple(methods), scores, frequency, correlation, zero, sections)
 
 
@@ -267,10 +268,10 @@ def _score_samples(
         for start, stop in shard_ranges(source.samples, BLOCK_SAMPLES):
             fields = source.read([*targets, *(name for name in report.needs if not source.lacks([name]))], start, stop)
             truth = {name: fields[name] for name in targets}
-            if not report.measures and report.ranks(source.task) == "nrms_aligned":
+            if not report.measures and report.ranking_score(source.task) == "nrms_aligned":
                 zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
             for run in runs:
-                predicted = source.predicted(run.path, run.predictions, start, stop)
+                predicted = source.read_predicted(run.path, run.predictions, start, stop)
                 found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
                 measured = report.measures.of(fields, predicted) if report.measures else {}
                 scores[run.name].append({**measured, **found})

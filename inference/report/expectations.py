@@ -27,7 +27,7 @@ class Expectation(BaseModel):
     times: str | None = None  # another method: the bound is then a multiple of its score
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _check_bound(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("give one of at_most and at_least")
         return self

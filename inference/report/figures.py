@@ -76,7 +76,7 @@ def against_exact(result: Result, field: Field) -> Figure:
     exact = result.source.read([field.name], 0, rows)[field.name].ravel()
     axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
     for run in result.runs:
-        found = result.source.predicted(run.path, run.predictions, 0, rows)[field.name].ravel()
+        found = result.source.read_predicted(run.path, run.predictions, 0, rows)[field.name].ravel()
         axis.plot(exact, found, ".", color=colour(result, run), markersize=4, label=label(run))
     name = f"{plain(field.name)}{unit(field.units)}"
     axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")

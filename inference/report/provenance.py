@@ -78,10 +78,7 @@ def provenance(found: Evaluation) -> list[Sequence[Cell]]:
     return [
         ["dataset", f"{result.source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
         *(["split", _split_text(result.source)] for result in found.results),
-        [
-            "made with",
-            f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions_text(manifest)}",
-        ],
+        ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_packages(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
         ["ambiguities", ", ".join(manifest.task.ambiguities.free) or "none"],
@@ -96,7 +93,7 @@ def _split_text(source: Source) -> str:
 def _origin_text(result: Result, run: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
     found = run.predictions
-    said = _versions_text(found)
+    said = _packages(found)
     if found.weights is None:
         return said
     same = found.weights.trained_on == result.source.manifest.root_digest
@@ -104,5 +101,5 @@ def _origin_text(result: Result, run: ScoredPredictions) -> str:
     return f"weights {found.weights.sha256}, trained on {found.weights.samples:,} samples of {data}; {said}"
 
 
-def _versions_text(made: Any) -> str:
+def _packages(made: Any) -> str:
     return ", ".join(f"{name} {version}" for name, version in made.packages.items())

@@ -21,7 +21,7 @@ from schemas.task import Field
 
 ERROR_FACTOR = 5  # factor by which errors are multiplied
 MIN_LOG_SHARE = 1e-3  # lowest value on a logarithmic scale, relative to the highest
-CELL_WIDTH = 1.35  # width of a picture [inch]
+WIDTH = 1.35  # width of a picture [inch]
 MAX_TITLE_LETTERS = 17  # number of letters that fit above a picture
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
 INPUT_SCALE, ERROR_SCALE = "input ", "error x"  # names of scales; their spaces keep them apart from names of fields
@@ -51,9 +51,7 @@ def draw_samples(result: Result, target: Field | View, indices: Sequence[int], n
     """
     columns = _make_columns(result, target, indices)
     rank = columns[-1].images[0].ndim
-    drawn = figure(
-        CELL_WIDTH * len(columns) + 0.4, CELL_WIDTH * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed"
-    )
+    drawn = figure(WIDTH * len(columns) + 0.4, WIDTH * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
     axes = drawn.subplots(len(indices), len(columns), squeeze=False)
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=7.5)
@@ -75,7 +73,7 @@ def _make_columns(result: Result, target: Field | View, indices: Sequence[int]) 
         notes = [_score_note(result, run, target, index) for index in indices]
         title, ink = "\n".join(wrap(label(run), MAX_TITLE_LETTERS)), colour(result, run)
         found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
-        errors.append(_error_column(title, ink, target, predicted, truth))
+        errors.append(_errors(title, ink, target, predicted, truth))
     return [*(column for column in inputs if column), exact, *found, *errors]
 
 
@@ -86,18 +84,15 @@ def _bar_label(target: Field | View) -> str:
     return f"{target.name}{unit(target.units)}"
 
 
-def _error_column(
-    title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]
-) -> Column:
+def _errors(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
     """Return the column of multiplied errors; for classes, of wrong pixels, without those whose class is ignored."""
     pairs, notes = list(zip(predicted, truth, strict=True)), [""] * len(truth)
     if isinstance(target, Field) and target.classes:
         wrong = [np.isin(t, target.counted) * (p != t) * 1.0 for p, t in pairs]
         return Column(f"{title}\nwrong", ERROR_SCALE, "1 where the class is wrong", wrong, notes, ink)
     bar = f"{ERROR_FACTOR} × error{unit(target.units)}"
-    return Column(
-        f"{title}\nerror × {ERROR_FACTOR}", ERROR_SCALE, bar, [ERROR_FACTOR * (p - t) for p, t in pairs], notes, ink
-    )
+    images = [ERROR_FACTOR * (p - t) for p, t in pairs]
+    return Column(f"{title}\nerror × {ERROR_FACTOR}", ERROR_SCALE, bar, images, notes, ink)
 
 
 def _input_column(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
@@ -108,13 +103,11 @@ def _input_column(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndar
     count = field.shape(result.source.manifest.sizes)
     places = zip(field.dims[1:], shown.index, count, strict=False)
     index = ", ".join(f"{dim} {i % n}" for dim, i, n in places)
-    images = [picture(values[field.name][0][shown.index]) for values in rows]
+    images, notes = [picture(values[field.name][0][shown.index]) for values in rows], [""] * len(rows)
     bar = f"{field.name}{unit(field.units)}"
     if shown.logarithm:
         images, bar = [_log_image(image) for image in images], f"log10 {bar}"
-    return Column(
-        f"{plain(field.name)}\n{plain(index)}".strip(), INPUT_SCALE + field.name, bar, images, [""] * len(rows)
-    )
+    return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT_SCALE + field.name, bar, images, notes)
 
 
 def _log_image(image: np.ndarray) -> np.ndarray:

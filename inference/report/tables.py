@@ -94,7 +94,7 @@ def _method_entry(result: Result, run: ScoredPredictions) -> dict[str, Any]:
         "method": found.method,
         "settings": found.settings,
         "samples": found.samples,
-        "not_finite": result.broken(run),
+        "not_finite": result.count_not_finite(run),
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,
@@ -215,7 +215,7 @@ def show(found: Evaluation) -> None:
 
     several = len(found.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = found.main.report.printed(found.main.summaries[found.main.runs[0].name])
+    keys = found.main.report.printed_scores(found.main.summaries[found.main.runs[0].name])
     for key in keys:
         unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
         table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")

@@ -124,12 +124,9 @@ class WholeScans:
 
     def meaning(self, key: str) -> Score:
         """Return the meaning of a score by its key in `SCAN_SCORES`."""
-        score = (
-            SCAN_SCORES[key]
-            if self.how.free
-            else replace(SCAN_SCORES[key], about=SCAN_SCORES[key].about.replace(ALIGNED_TERM, ""))
-        )
-        return replace(score, unit=self.units) if score.unit == "field" else score
+        score = SCAN_SCORES[key]
+        about = score.about if self.how.free else score.about.replace(ALIGNED_TERM, "")
+        return replace(score, about=about, unit=self.units if score.unit == "field" else score.unit)
 
 
 def section(title: str, how: Stitch) -> Section:
@@ -248,13 +245,11 @@ def _scan_scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.
     for scale in how.scales:
         if not source.lacks(scale.needs):
             fields = source.read(scale.needs, 0, source.samples)
-            found[scale.name] = np.array(
-                [scale.of(_select_samples(source.task, fields, scan == n)) for n in np.unique(scan)]
-            )
+            found[scale.name] = np.array([scale.of(_select(source.task, fields, scan == n)) for n in np.unique(scan)])
     return found
 
 
-def _select_samples(task: Task, fields: Arrays, which: np.ndarray) -> Arrays:
+def _select(task: Task, fields: Arrays, which: np.ndarray) -> Arrays:
     return {name: values[which] if task[name].per_sample else values for name, values in fields.items()}
 
 

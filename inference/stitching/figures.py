@@ -14,9 +14,9 @@ from schemas.scores import RESOLVED
 
 IMAGE_WIDTH = 1.9  # width of an image [inch]
 PANEL_WIDTH = 3.4  # width of one of several plots in a row [inch]
-THRESHOLD_GREY = "0.25"  # grey level of thresholds
+GREY = "0.25"  # grey level of thresholds
 UNKNOWN_GREY = "0.85"  # grey level of unknown pixels
-MAX_TITLE_LETTERS = 20  # letters that fit above an image
+MAX_LETTERS = 20  # letters that fit above an image
 NO_BRACKETS = str.maketrans("", "", "[]")
 
 
@@ -59,9 +59,7 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
     axes = drawn.subplots(1, len(rows), squeeze=False, sharey=True)[0]
     for axis, row in zip(axes, rows, strict=True):
         _draw_correlation(axis, result, scans, row)
-        axis.set(
-            xlabel="spatial frequency [1/nm]", title="\n".join(wrap(scan_title(scans, row), 2 * MAX_TITLE_LETTERS))
-        )
+        axis.set(xlabel="spatial frequency [1/nm]", title="\n".join(wrap(scan_title(scans, row), 2 * MAX_LETTERS)))
     axes[0].set(ylabel="ring correlation with the object", ylim=(_lower_limit(axes), 1.05))
     handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     drawn.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=6)
@@ -76,17 +74,10 @@ def _draw_correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -
         points = np.flatnonzero(worth.counts).tolist()
         axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
     first = compared[0][1]
-    axis.plot(
-        first.frequency,
-        first.threshold,
-        color=THRESHOLD_GREY,
-        linewidth=0.9,
-        linestyle="-.",
-        label="half-bit threshold",
-    )
+    axis.plot(first.frequency, first.threshold, color=GREY, linewidth=0.9, linestyle="-.", label="half-bit threshold")
     axis.axhline(
         RESOLVED,
-        color=THRESHOLD_GREY,
+        color=GREY,
         linewidth=0.9,
         linestyle=":",
         label="threshold 1/2 (equivalent to 1/7 between two half data sets)",
@@ -121,10 +112,10 @@ def pictures(result: Result, scans: WholeScans) -> Figure | None:
             cell.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             cell.set(xticks=[], yticks=[], facecolor=UNKNOWN_GREY)
             cell.grid(False)
-        cells[0].set_ylabel("\n".join(wrap(scan_title(scans, row), MAX_TITLE_LETTERS)), fontsize=7.5)
+        cells[0].set_ylabel("\n".join(wrap(scan_title(scans, row), MAX_LETTERS)), fontsize=7.5)
     axes[0, 0].set_title("object", fontsize=8)
     for cell, run in zip(axes[0, 1:], runs, strict=True):
-        cell.set_title("\n".join(wrap(label(run), MAX_TITLE_LETTERS)), fontsize=8, color=colour(result, run))
+        cell.set_title("\n".join(wrap(label(run), MAX_LETTERS)), fontsize=8, color=colour(result, run))
     colour_bar(drawn, axes, f"{plain(scans.how.target)}{unit(scans.units)}")
     return drawn
 

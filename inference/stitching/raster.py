@@ -28,7 +28,7 @@ class Raster:
         down, across = np.linalg.norm(self.axes, axis=1).tolist()
         return down, across
 
-    def along(self, vectors: np.ndarray) -> np.ndarray:
+    def along_axes(self, vectors: np.ndarray) -> np.ndarray:
         """Return vectors (..., 2), given along y and x, as vectors along the two axes."""
         turned: np.ndarray = vectors @ (self.axes / np.array(self.steps)[:, None]).T
         return turned

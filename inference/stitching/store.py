@@ -104,7 +104,8 @@ METADATA = Metadata(
     command="infer --stitch ...",
 )
 
-type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # result, first pixel on the common grid, and image (y, x)
+# Result, first pixel on the common grid, and image (y, x).
+type PlacedImage = tuple[Stitched, tuple[int, int], np.ndarray]
 
 
 def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -> Images:
@@ -128,7 +129,9 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
     return job.about(found)
 
 
-def stitched_images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
+def stitched_images(
+    source: Path, scans: Scans, method: Blend, *, field: str
+) -> tuple[Iterator[PlacedImage], Path | None]:
     """Return the images that `write` would store, one after another, without writing them.
 
     Images are read from a store beside the predictions, if `write` stored them there from the same patches by the same
@@ -147,13 +150,13 @@ def stitched_images(source: Path, scans: Scans, method: Blend, *, field: str) ->
         UserError: patches and positions do not fit each other.
     """
     job = _make_job(source, scans, method, field)
-    if stored := job.stored():
+    if stored := job.find_stored():
         return read_stored(*stored, scans, field), stored[0]
-    patches, frame = job.laid()
+    patches, frame = job.place_patches()
     return ((one, frame.origin, image.values) for one, image in job.images(patches, frame)), None
 
 
-def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
+def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator[PlacedImage]:
     """Yield the images of a store.
 
     Args:
@@ -246,7 +249,7 @@ class _Job:
 
     def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
         """Yield all objects of the store, the root metadata last, and append the result of each scan to `found`."""
-        patches, frame = self.laid()
+        patches, frame = self.place_patches()
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), [])
         yield from encoded(described, 0, self._coordinates(frame, numbers))
@@ -262,7 +265,7 @@ class _Job:
             image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
             yield _scan_result(int(number), len(rows), image), image
 
-    def stored(self) -> tuple[Path, Images] | None:
+    def find_stored(self) -> tuple[Path, Images] | None:
         """Return a store beside the predictions that holds the images of this job, with its metadata; None if none."""
         for path in entries(self.source.absolute().parent):
             with suppress(UserError, OSError):
@@ -294,7 +297,7 @@ class _Job:
             stitched_from=self.digest,
         )
 
-    def laid(self) -> tuple[Patches, Canvas]:
+    def place_patches(self) -> tuple[Patches, Canvas]:
         """Return the patches of all scans on the grid of their images, and the frame that holds them."""
         scans, weight = self.scans, relative_weights(self.scans.weight)
         size = (weight.shape[1], weight.shape[2])

@@ -72,12 +72,10 @@ def _random_turns(shape: tuple[int, int], number: int) -> np.ndarray:
 
 def _centre_waves(waves: np.ndarray) -> np.ndarray:
     """Shift waves cyclically until the circular mean of |wave|^2 along each axis is nearest to pixel N//2."""
-    return np.stack(
-        [np.roll(wave, [_shift_to_middle(abs(wave) ** 2, axis) for axis in (0, 1)], (0, 1)) for wave in waves]
-    )
+    return np.stack([np.roll(wave, [_shift(abs(wave) ** 2, axis) for axis in (0, 1)], (0, 1)) for wave in waves])
 
 
-def _shift_to_middle(power: np.ndarray, axis: int) -> int:
+def _shift(power: np.ndarray, axis: int) -> int:
     return int(power.shape[axis] // 2 - round(cyclic_middle(power.sum(axis=1 - axis, dtype=float))))
 
 
@@ -183,7 +181,7 @@ SETTINGS = {
 }
 
 
-def _iterative_method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+def _projections(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
     """Return an iterative method with its settings."""
     return Method(
         about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
@@ -196,13 +194,13 @@ def _iterative_method(algorithm: str, about: str, beta: float = PUBLISHED.beta) 
 
 
 METHODS: Mapping[str, Method] = {
-    "hio": _iterative_method(
+    "hio": _projections(
         "hio", "hybrid input-output alternating with error reduction (Fienup 1982; Cherukara et al. 2018)"
     ),
-    "raar": _iterative_method(
+    "raar": _projections(
         "raar", "relaxed averaged alternating reflections, alternating with error reduction (Luke 2005)", 0.97
     ),
-    "er": _iterative_method("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
+    "er": _projections("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
 }
 
 FINISH = Finish(

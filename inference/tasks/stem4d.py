@@ -59,7 +59,7 @@ def _read_scan(fields: Arrays) -> ScanData:
     return ScanData(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][0]))
 
 
-def _patch_grid(scanned: ScanData) -> np.ndarray:
+def _patches(scanned: ScanData) -> np.ndarray:
     """Return the places (2, n, y, x) [pixel] of the central n/4 x n/4 pixels of the probe at each position."""
     y, x = scanned.places.T[:, :, None, None]
     away = offsets(scanned.probe.shape[-1])
@@ -92,9 +92,8 @@ def ptychography(
     probe = _probe_modes(scanned, int(modes), source)
     found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
     light = illumination(start.shape, probe, scanned.places)
-    return _phase_target(
-        fields, phase_at(_patch_grid(scanned), found.transmission, light > MIN_DOSE_SHARE * light.max())
-    )
+    seen = light > MIN_DOSE_SHARE * light.max()
+    return _phase_target(fields, phase_at(_patches(scanned), found.transmission, seen))
 
 
 def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -152,9 +151,9 @@ def contrast(fields: Arrays) -> dict[str, np.ndarray]:
     scanned = _read_scan(fields)
     raster = find_raster(scanned.places)
     vacuum = centre_of_mass(intensity(far_field(scanned.probe))[None])
-    slopes = raster.image(raster.along(centre_of_mass(scanned.counts) - vacuum))
+    slopes = raster.image(raster.along_axes(centre_of_mass(scanned.counts) - vacuum))
     image = integrate(slopes, raster.steps)
-    return _phase_target(fields, _interpolate(image, raster, _patch_grid(scanned)))
+    return _phase_target(fields, _interpolate(image, raster, _patches(scanned)))
 
 
 def _interpolate(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray:

@@ -154,7 +154,7 @@ def test_a_stream_holds_two_windows_and_reads_each_block_once(
 
     def watch(self: batches._Blocks, wanted: set[tuple[int, int]]) -> None:
         ahead(self, wanted)
-        held.append(len(self._held))
+        held.append(len(self._loading))
 
     def count(self: Split, rows: slice) -> dict[str, np.ndarray]:
         reads.append(rows.start)
@@ -174,10 +174,10 @@ def test_a_stream_that_starts_amid_an_epoch_reads_what_is_left_and_drops_it(stor
     with ThreadPoolExecutor(1) as readers:
         blocks = batches._Blocks(all_of(stores["toy"]), plan, {}, readers, 7, plan.steps)
         left = {int(i) // 2 for step in range(7, plan.steps) for i in plan.ids(step)[0]}
-        assert sorted(block for (_, block), _ in blocks._needs(7, plan.steps)) == sorted(left)
+        assert sorted(block for (_, block), _ in blocks._plan_blocks(7, plan.steps)) == sorted(left)
         for step in range(7, plan.steps):
             blocks.rows(step)
-        assert not blocks._held
+        assert not blocks._loading
 
 
 def test_of_several_processes_each_reads_its_rows(stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_random_parts_begin_everywhere_on_the_coarse_grid_and_cover_ends() -> No
     assert len({tuple(row) for row in drawn}) == 9
     np.testing.assert_array_equal(crop.corners(7, np.arange(8)), crop.corners(7, np.arange(8)[::-1]))
     covered = np.zeros((12, 15), int)
-    for y, x in replace(crop, seed=None).cover:
+    for y, x in replace(crop, seed=None).cover_corners:
         covered[y : y + 6, x : x + 9] += 1
     assert covered.min() == 1
 

@@ -95,7 +95,7 @@ def test_numbers_and_constants_fill_their_channels() -> None:
     x = np.asarray(made.encode(fields))
     assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)  # last, height, noisy; tilts and dose are told
     assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5))
-    told = made.inputs.parted(made.encode(fields))[1]
+    told = made.inputs.split_scalars(made.encode(fields))[1]
     expected = [(fields["tilts"] - MOMENTS["tilts"].mean) / MOMENTS["tilts"].std, x[:, 0, 0, -1:]]
     np.testing.assert_allclose(told, np.concatenate(expected, axis=1), atol=1e-6)
     raw = [x[..., i] for i in range(x.shape[-1])]
@@ -188,7 +188,7 @@ def test_computed_channels_have_the_moments_of_the_first_samples(
     monkeypatch.setattr(dataset_moments, "SAMPLES", 5)
     made, fields = features_for(stores["toy_scan"], "input=back"), rows_of(stores["toy_scan"])
     part = made.derived["back[0]"]
-    values = np.asarray(made.made(part, {name: fields[name] for name in part.fields}))
+    values = np.asarray(made.compute_channels(part, {name: fields[name] for name in part.fields}))
     known = made.moments["back[0]"]
     assert isinstance(known, Moments)
     mean, std = values[:5].mean(dtype=float), values[:5].std(dtype=float)
@@ -277,7 +277,7 @@ def test_stored_fields_have_mean_0_and_deviation_1(stores: dict[str, Path], task
         x: Any = np.asarray(made.encode(fields), np.float64)
         start = 0
         for part in (*parts, *learn.scalars):
-            width = made._derived(part) if isinstance(part, Derived) else made._width(made.task[part])
+            width = made._count_derived(part) if isinstance(part, Derived) else made._count_channels(made.task[part])
             values = x[..., start : start + width]
             start += width
             if isinstance(part, str):

@@ -104,9 +104,7 @@ def load_model(path: Path) -> Predictor:
     except (KeyError, TypeError, StopIteration, OverflowError) as error:  # the task or the sizes make no sense
         raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
     arrays = load_arrays(weights)
-    parameters, rest = (
-        _select_arrays(arrays, f"{part}/", like) for part, like in zip(PREFIXES, network.shapes, strict=True)
-    )
+    parameters, rest = (_select(arrays, f"{part}/", like) for part, like in zip(PREFIXES, network.shapes, strict=True))
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
     return Predictor(card, features, network, parameters, rest)
@@ -213,7 +211,7 @@ def _refuse_incomplete(path: Path, card: ModelCard, recipe: Recipe) -> None:
         raise UserError(f"{path}/model.json: damaged: moments of {', '.join(missing)} missing; copy the model again")
 
 
-def _select_arrays(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
+def _select(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
     """Return the arrays under a prefix, or None if their names, shapes or dtypes are not those expected."""
     found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
     return found if same_structure(found, like) else None

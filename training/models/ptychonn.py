@@ -42,7 +42,7 @@ class Config(Settings):
     )
 
     @model_validator(mode="after")
-    def _as_far_up_as_down(self) -> Self:
+    def _check_levels(self) -> Self:
         if len(self.encoder) != len(self.decoder):
             raise ValueError(f"decoder must be {len(self.encoder)} values, one for each of encoder")
         return self

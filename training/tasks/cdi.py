@@ -32,17 +32,17 @@ def _autocorrelation(fields: Arrays) -> Array:
     return jnp.stack([found.real, found.imag], axis=-1)
 
 
-def _polar_head(output: Array) -> Arrays:
+def _polar(output: Array) -> Arrays:
     shape, cosine, sine = jnp.moveaxis(output, -1, 0)
     return {"shape": jax.nn.sigmoid(shape), "phase": jnp.arctan2(sine, away_from_zero(cosine, sine))}
 
 
-def _sigmoid_head(output: Array) -> Arrays:
+def _sigmoid(output: Array) -> Arrays:
     shape, phase = jnp.moveaxis(jax.nn.sigmoid(output), -1, 0)
     return {"shape": shape, "phase": (2 * phase - 1) * jnp.pi}
 
 
-def _tanh_head(output: Array) -> Arrays:
+def _tanh(output: Array) -> Arrays:
     shape, phase = jnp.moveaxis(output, -1, 0)
     return {"shape": jax.nn.sigmoid(shape), "phase": jnp.pi * jnp.tanh(phase)}
 
@@ -67,7 +67,7 @@ def _circular_error(prediction: Arrays, truth: Arrays) -> Array:
     return jnp.sum(exact * (1 - jnp.cos(prediction["phase"] - truth["phase"])), (1, 2)) / weight
 
 
-def _cross_entropies(prediction: Arrays, truth: Arrays) -> Array:
+def _entropies(prediction: Arrays, truth: Arrays) -> Array:
     """Cross entropy of the shape plus that of (phase + pi) / 2 pi, both values from 0 to 1."""
     p, t = (values["phase"] / (2 * jnp.pi) + 0.5 for values in (prediction, truth))
     of_shape = jnp.mean(cross_entropy(prediction["shape"], truth["shape"]), (1, 2))
@@ -86,16 +86,12 @@ LEARN = Learn(
         "amplitude": ("amplitude",),
     },
     heads={
-        "polar": Head("shape: sigmoid of channel 0; phase: angle of the point (channel 1, channel 2)", 3, _polar_head),
-        "sigmoid": Head(
-            "shape: sigmoid of channel 0; phase: 2 pi sigmoid - pi of channel 1 (CDI NN)", 2, _sigmoid_head
-        ),
-        "tanh": Head("shape: sigmoid of channel 0; phase: pi tanh of channel 1 (PtychoNN)", 2, _tanh_head),
+        "polar": Head("shape: sigmoid of channel 0; phase: angle of the point (channel 1, channel 2)", 3, _polar),
+        "sigmoid": Head("shape: sigmoid of channel 0; phase: 2 pi sigmoid - pi of channel 1 (CDI NN)", 2, _sigmoid),
+        "tanh": Head("shape: sigmoid of channel 0; phase: pi tanh of channel 1 (PtychoNN)", 2, _tanh),
     },
     losses={
-        "cross_entropy": Loss(
-            "weight of the cross entropy of shape and (phase + pi) / 2 pi, both 0 to 1", _cross_entropies
-        ),
+        "cross_entropy": Loss("weight of the cross entropy of shape and (phase + pi) / 2 pi, both 0 to 1", _entropies),
         "wave": Loss("weight of sqrt(sum |error|^2 / sum |truth|^2) of the wave shape exp(i phase)", _wave_error),
         "circular": Loss("weight of 1 - cos(phase error), averaged with the exact shape as weight", _circular_error),
     },
