@@ -40,8 +40,8 @@ class Setting:
     about: str
     unit: str
     values: tuple[Value, ...]  # the values tried in tuning, in rising order; for words, all that are allowed
-    least: float = -math.inf  # smallest value allowed
-    most: float = math.inf  # largest value allowed
+    minimum: float = -math.inf  # smallest value allowed
+    maximum: float = math.inf  # largest value allowed
     whole: bool = False  # True: a whole number, at most a million
 
 
@@ -158,7 +158,7 @@ class Scale:
     units: str
     about: str  # formula
     needs: tuple[str, ...]  # fields of the dataset; without them the quantity is unknown
-    of: Callable[[Arrays], float]  # function of the needed fields of all samples of one scan
+    compute: Callable[[Arrays], float]  # function of the needed fields of all samples of one scan
     logarithm: bool = False  # drawn on a logarithmic axis
 
 
@@ -184,7 +184,9 @@ class View:
 
     name: str
     units: str
-    of: Callable[[Arrays], np.ndarray]  # function from targets (sample, ...), exact or predicted, to (sample, y, x)
+    compute: Callable[
+        [Arrays], np.ndarray
+    ]  # function from targets (sample, ...), exact or predicted, to (sample, y, x)
     logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
@@ -196,15 +198,17 @@ class Measures:
     rank: str  # the score by which methods are tuned, ranked and compared; lower is better
     needs: tuple[str, ...]  # fields that the scores are computed from, besides targets and predictions
     histograms: tuple[str, ...]  # further scores, besides `rank`, whose histograms the report shows
-    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # function from fields and predictions to scores (sample,)
+    compute: Callable[
+        [Arrays, Arrays], Mapping[str, np.ndarray]
+    ]  # function from fields and predictions to scores (sample,)
 
 
 @dataclass(frozen=True)
 class SectionContent:
-    """Content of a section of the report for one split. Keys are names of runs; a run may be missing."""
+    """Content of a section of the report for one split. Keys are names of predictions, some of which may be missing."""
 
     scores: "Mapping[str, Summary]"  # written to `metrics.json` beside the means over samples; for `--expect`, too
-    data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
+    data: Mapping[str, dict[str, Any]]  # further entries of these predictions in `metrics.json`
     html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted unchanged, plain text is escaped
     lines: tuple[str, ...]  # lines printed on the terminal
 
@@ -213,12 +217,12 @@ class SectionContent:
 class Section:
     """Section of the report about something else than single samples, whose scores are `Measures`.
 
-    `of(source, stores)` computes its content from a split and its stores of predictions, whose keys are names of runs.
-    It returns None if the dataset lacks the fields that the section needs; the section is then left out.
+    `compute(source, stores)` returns its content from a split and its stores of predictions by name. It returns None
+    if the dataset lacks the fields that the section needs; the section is then left out.
     """
 
     title: str
-    of: "Callable[[Source, Mapping[str, Path]], SectionContent | None]"
+    compute: "Callable[[Source, Mapping[str, Path]], SectionContent | None]"
 
 
 @dataclass(frozen=True)
@@ -338,8 +342,10 @@ def _task_mistakes(module: ModuleType) -> Iterator[str]:
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
-            yield f"REPORT.sections: {section!r} must be a Section(title, of)"
-        yield from plugins.call_mistakes(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
+            yield f"REPORT.sections: {section!r} must be a Section(title, compute)"
+        yield from plugins.call_mistakes(
+            f"REPORT.sections: {section.title!r}: compute", section.compute, "source", "stores"
+        )
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:

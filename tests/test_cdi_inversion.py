@@ -78,7 +78,7 @@ def test_terms_of_waves_are_their_definitions(term: str, store: Path) -> None:
         "shape": rng.uniform(0, 1, fields["shape"].shape).astype(np.float32),
         "phase": rng.uniform(-3, 3, fields["shape"].shape).astype(np.float32),
     }
-    found = find_learn("cdi").losses[term].of(guess, fields)
+    found = find_learn("cdi").losses[term].compute(guess, fields)
     for row, loss in enumerate(np.asarray(found)):
         (m, p), (em, ep) = ((v["shape"][row].astype(float), v["phase"][row].astype(float)) for v in (guess, fields))
         if term == "wave":

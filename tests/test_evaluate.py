@@ -102,7 +102,7 @@ def test_numbers_are_those_of_the_arrays(
         guess, fact = (fold(known, values, 6) for values in (predicted, exact))
         expected = dict(score(known.sliced, guess, fact, truth[window].values if window else None))
         if measures:
-            expected |= measures.of(exact | {n: truth[n].values for n in measures.needs if n in truth}, predicted)
+            expected |= measures.compute(exact | {n: truth[n].values for n in measures.needs if n in truth}, predicted)
         found = metrics()["methods"][name]
         assert found["kind"] == "classical"
         assert found["samples"] == 6

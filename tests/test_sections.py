@@ -20,7 +20,7 @@ def _counted(source: Source, stores: Mapping[str, Path]) -> SectionContent:
     """Samples and stores, of all runs but one."""
 
     def html(result: Result) -> str:
-        return Markup("<p>{} runs of {} samples</p>").format(len(result.runs), source.samples)
+        return Markup("<p>{} runs of {} samples</p>").format(len(result.stores), source.samples)
 
     score: Summary = {"count": {"mean": 3.0, "std": 0.0, "n": 1, "unit": "1"}}
     named = {name: {"store": str(path)} for name, path in stores.items() if name != "identity"}

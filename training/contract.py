@@ -121,7 +121,7 @@ class Loss:
     """A loss that a task defines itself. The setting `loss.<name>` is its weight, 0 unless a recipe says otherwise."""
 
     about: str
-    of: Callable[[Arrays, Arrays], Array]  # predicted targets, exact targets -> (sample,)
+    compute: Callable[[Arrays, Arrays], Array]  # predicted targets, exact targets -> (sample,)
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,7 @@ def _learn_mistakes(module: ModuleType) -> Iterator[str]:
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
     for name, loss in learn.losses.items():
         if not isinstance(loss, Loss):
-            yield f"LEARN.losses[{name!r}]: must be a Loss(about, of)"
+            yield f"LEARN.losses[{name!r}]: must be a Loss(about, compute)"
     yield from _normalise_mistakes(task, learn)
     if learn.operator:
         yield from wrong_references(

@@ -200,7 +200,7 @@ def loss(
                 total += weight * compare(seen)
     for name, own in features.learn.losses.items():
         if weight := known.get(name, 0.0):
-            total += weight * own.of(prediction, truth)
+            total += weight * own.compute(prediction, truth)
     for name, values in further.items():
         total += known[name] * values
     return total

@@ -61,9 +61,9 @@ def _parse_value(key: str, setting: Setting, text: str) -> Value:
         number = math.nan
     if not math.isfinite(number):
         raise UserError(f"--set {key}={text}: must be a finite number [{setting.unit}]")
-    most = min(setting.most, MAX_COUNT) if setting.whole else setting.most
-    if not setting.least <= number <= most or (setting.whole and number != round(number)):
-        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}] from {setting.least:g} to {most:g}"
+    maximum = min(setting.maximum, MAX_COUNT) if setting.whole else setting.maximum
+    if not setting.minimum <= number <= maximum or (setting.whole and number != round(number)):
+        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}] from {setting.minimum:g} to {maximum:g}"
         raise UserError(f"--set {key}={text}: must be {rule}")
     return int(number) if setting.whole else number
 
@@ -196,7 +196,7 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
 def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Return the errors of each sample: by the score that ranks methods, and before alignment."""
     if report.measures:
-        error = report.measures.of(block, found)[report.measures.rank]
+        error = report.measures.compute(block, found)[report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
     task, window, samples = source.task, source.window(), len(next(iter(found.values())))

@@ -42,32 +42,30 @@ def by_split(found: Evaluation) -> Table:
     """Return a table of the mean errors of each method in each split, and of their ratios."""
     main = found.main
     shown = {main.rank, main.published}
-    keys = [key for key in main.summaries[main.runs[0].name] if key.rpartition(".")[2] in shown]
+    keys = [key for key in main.summaries[main.stores[0].name] if key.rpartition(".")[2] in shown]
     splits = [result.source.split for result in found.results]
     shares = [f"{main.source.split} / {other.source.split}" for other in found.others]
     header = [text for key in keys for text in (*(f"{key}, {split}" for split in splits), *shares)]
-    rows = [
-        [run.name, *(number(text) for key in keys for text in _split_cells(found, run, key))] for run in main.methods
-    ]
-    return ["method", *map(number, header)], rows
+    cells = {store.name: [cell for key in keys for cell in _split_cells(found, store, key)] for store in main.methods}
+    return ["method", *map(number, header)], [[name, *map(number, row)] for name, row in cells.items()]
 
 
-def _split_cells(found: Evaluation, run: ScoredPredictions, key: str) -> Iterator[str]:
+def _split_cells(found: Evaluation, store: ScoredPredictions, key: str) -> Iterator[str]:
     for result in found.results:
-        values = result.summaries.get(run.name, {}).get(key)
+        values = result.summaries.get(store.name, {}).get(key)
         yield mean_and_deviation(values) if values else ""
     for other in found.others:
-        pair = ratio_of_splits(found.main, other, run.name, key)
+        pair = ratio_of_splits(found.main, other, store.name, key)
         yield f"{pair[0]:.3g} ± {pair[1]:.1g}" if pair else ""
 
 
 def doubts(result: Result) -> Iterator[str]:
     """Yield the reasons to doubt the scores of a split, as warnings for the reader of the report."""
-    if seen := "; ".join(run.predictions.seen for run in result.runs if run.predictions.seen):
+    if seen := "; ".join(store.metadata.seen for store in result.stores if store.metadata.seen):
         yield f"{seen}; these scores are not an independent test"
-    for run in result.runs:
-        if count := result.count_not_finite(run):
-            yield f"{count} predictions of {run.name} contain NaN or infinite values and are left out of its scores"
+    for store in result.stores:
+        if count := result.count_not_finite(store):
+            yield f"{count} predictions of {store.name} contain NaN or infinite values and are left out of its scores"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
     if not result.report.measures and all(mean is None or float(mean) > USELESS_SHARE * result.zero for mean in means):
         yield "no method does better than a prediction of 0 everywhere"
@@ -80,8 +78,8 @@ def comparison(result: Result, key: str | None) -> str:
         result: the scores of one split.
         key: the score that is compared; None: an empty text is returned.
     """
-    others = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
-    shares = {run.name: ratio(result, result.best, run, key) for run in others} if key else {}
+    others = [store for store in result.stores if store.metadata.kind == "classical" and store is not result.best]
+    shares = {store.name: ratio(result, result.best, store, key) for store in others} if key else {}
     return ", ".join(f"{one[0]:.3g} ± {one[1]:.1g} times that of {name}" for name, one in shares.items() if one)
 
 
@@ -93,15 +91,15 @@ def scores(result: Result) -> Table:
     numbers += [f"{result.rank} / {reference.name}"] if reference else []
     columns = [_score_column(result, key) for key in keys]
     if reference:
-        shares = [ratio(result, run, reference, result.rank) for run in result.runs]
+        shares = [ratio(result, store, reference, result.rank) for store in result.stores]
         columns.append([number(f"{share[0]:.3g}" if share else "undefined") for share in shares])
-    return ["method", *map(number, numbers)], zip([run.name for run in result.runs], *columns, strict=True)
+    return ["method", *map(number, numbers)], zip([store.name for store in result.stores], *columns, strict=True)
 
 
 def _score_column(result: Result, key: str) -> list[Cell]:
     """Return one column of the table of scores."""
     sign = 1 if result.report.meaning(key).better == "lower" else -1
-    values = [result.summaries[run.name][key] for run in result.runs]
+    values = [result.summaries[store.name][key] for store in result.stores]
     means = [None if one["mean"] is None else sign * float(one["mean"]) for one in values]
     return mark_lowest([mean_and_deviation(one) for one in values], means)
 
@@ -117,7 +115,7 @@ def by_region(result: Result) -> list[Sequence[Cell]]:
 
     The lowest error of each row is bold.
     """
-    found, names = regions(result), [run.name for run in result.runs]
+    found, names = regions(result), [store.name for store in result.stores]
     rows: list[Sequence[Cell]] = []
     for one in found:
         ends = [number(f"{float(f'{value:.3g}'):g}") for value in (one.low, one.high)]  # 12300, not 1.23e+04

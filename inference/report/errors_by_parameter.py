@@ -48,7 +48,7 @@ def regions(result: Result) -> list[Region]:
     for name, values in varying_parameters(result).items():
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
         for here in (third == one for one in np.unique(third)):
-            means = {run.name: _mean_error(result.scores[run.name][result.rank][here]) for run in result.runs}
+            means = {store.name: _mean_error(result.scores[store.name][result.rank][here]) for store in result.stores}
             ends = float(values[here].min()), float(values[here].max())
             found.append(Region(name, result.task[name].units, *ends, int(here.sum()), means))
     return found

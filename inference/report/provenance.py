@@ -14,23 +14,23 @@ from schemas.runtime.settings import flat
 def methods(result: Result) -> Table:
     """Return a table of the methods: their settings, how these were found, and the time that they take."""
     header = ["method", "description", "settings", "tuning", number("s per sample"), "hardware"]
-    return header, [_method_row(result, run) for run in result.methods]
+    return header, [_method_row(result, store) for store in result.methods]
 
 
-def _method_row(result: Result, run: ScoredPredictions) -> list[Cell]:
+def _method_row(result: Result, store: ScoredPredictions) -> list[Cell]:
     """Return the row of one method."""
-    found = run.predictions
-    settings = [_setting_text(result, run, key, value) for key, value in found.settings.items()]
+    found = store.metadata
+    settings = [_setting_text(result, store, key, value) for key, value in found.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
     settings += [f"tiles of {tiles}, overlap {found.overlap:g}"] if tiles else []
     prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning_text(found.tuning))]
     seconds = "unknown" if found.seconds_per_sample is None else f"{found.seconds_per_sample:.2g}"
-    return [run.name, *prose, number(seconds), found.hardware]
+    return [store.name, *prose, number(seconds), found.hardware]
 
 
-def _setting_text(result: Result, run: ScoredPredictions, key: str, value: float | str) -> str:
+def _setting_text(result: Result, store: ScoredPredictions, key: str, value: float | str) -> str:
     """Return a setting in words, with unit and meaning if this program still knows the method."""
-    method = find_inference(result.task.name).METHODS.get(run.predictions.method)
+    method = find_inference(result.task.name).METHODS.get(store.metadata.method)
     known: Setting | None = method.settings.get(key) if method else None
     if known is None:
         return f"{key} = {value}"
@@ -82,7 +82,7 @@ def provenance(found: Evaluation) -> list[Sequence[Cell]]:
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
         ["ambiguities", ", ".join(manifest.task.ambiguities.free) or "none"],
-        *([run.name, _origin_text(result, run)] for run in result.methods),
+        *([store.name, _origin_text(result, store)] for store in result.methods),
     ]
 
 
@@ -90,9 +90,9 @@ def _split_text(source: Source) -> str:
     return f"{source.split}, {source.samples:,} samples, digest {source.manifest.split_digests.get(source.split)}"
 
 
-def _origin_text(result: Result, run: ScoredPredictions) -> str:
+def _origin_text(result: Result, store: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
-    found = run.predictions
+    found = store.metadata
     said = _packages(found)
     if found.weights is None:
         return said

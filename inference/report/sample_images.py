@@ -68,10 +68,10 @@ def _make_columns(result: Result, target: Field | View, indices: Sequence[int]) 
     inputs = [_input_column(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
     exact = Column("exact", target.name, _bar_label(target), truth, [""] * len(rows))
     found, errors = [], []
-    for run in result.runs:
-        predicted = [_target_picture(target, values[run.name]) for _, values in rows]
-        notes = [_score_note(result, run, target, index) for index in indices]
-        title, ink = "\n".join(wrap(label(run), MAX_TITLE_LETTERS)), colour(result, run)
+    for store in result.stores:
+        predicted = [_target_picture(target, values[store.name]) for _, values in rows]
+        notes = [_score_note(result, store, target, index) for index in indices]
+        title, ink = "\n".join(wrap(label(store), MAX_TITLE_LETTERS)), colour(result, store)
         found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
         errors.append(_errors(title, ink, target, predicted, truth))
     return [*(column for column in inputs if column), exact, *found, *errors]
@@ -129,14 +129,14 @@ def _target_picture(target: Field | View, values: Arrays) -> np.ndarray:
     """Return the picture of one sample: that of a target, or of a view."""
     if not isinstance(target, View):
         return picture(values[target.name][0])
-    seen = picture(target.of(values)[0])
+    seen = picture(target.compute(values)[0])
     return _log_image(seen) if target.logarithm else seen
 
 
-def _score_note(result: Result, run: ScoredPredictions, target: Field | View, index: int) -> str:
+def _score_note(result: Result, store: ScoredPredictions, target: Field | View, index: int) -> str:
     if isinstance(target, View):
-        return f"{result.scores[run.name][result.rank][index]:.2g}"
-    return f"{result.scores[run.name][ranked(result.task, target)][index]:.2g}"
+        return f"{result.scores[store.name][result.rank][index]:.2g}"
+    return f"{result.scores[store.name][ranked(result.task, target)][index]:.2g}"
 
 
 def _scale_limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:

@@ -53,7 +53,7 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
         raise UserError(
             f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"
         ) from None
-    ours = {(result.source.split, run.name) for result in found.results for run in result.runs} if same else set()
+    ours = {(result.source.split, store.name) for result in found.results for store in result.stores} if same else set()
     if (lost := held - ours) and not overwrite:
         elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
@@ -77,34 +77,37 @@ def metrics(found: Evaluation) -> dict[str, Any]:
 
 
 def _split_entry(result: Result) -> dict[str, Any]:
-    return {"samples": result.source.samples, "methods": {run.name: _method_entry(result, run) for run in result.runs}}
+    return {
+        "samples": result.source.samples,
+        "methods": {store.name: _method_entry(result, store) for store in result.stores},
+    }
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
     """Return the mean error of each method in the main split relative to that in another, with its standard error."""
-    found = {run.name: ratio_of_splits(main, other, run.name, main.rank) for run in main.runs}
+    found = {store.name: ratio_of_splits(main, other, store.name, main.rank) for store in main.stores}
     return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
-def _method_entry(result: Result, run: ScoredPredictions) -> dict[str, Any]:
+def _method_entry(result: Result, store: ScoredPredictions) -> dict[str, Any]:
     """Return the entry of one method in `metrics.json`."""
-    found, sections = run.predictions, result.sections.values()
+    found, sections = store.metadata, result.sections.values()
     return {
         "kind": found.kind,
         "method": found.method,
         "settings": found.settings,
         "samples": found.samples,
-        "not_finite": result.count_not_finite(run),
+        "not_finite": result.count_not_finite(store),
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,
-        "metrics": dict(ChainMap(*(one.scores.get(run.name, {}) for one in sections), result.summaries[run.name])),
-        **ChainMap(*(one.data.get(run.name, {}) for one in sections)),
+        "metrics": dict(ChainMap(*(one.scores.get(store.name, {}) for one in sections), result.summaries[store.name])),
+        **ChainMap(*(one.data.get(store.name, {}) for one in sections)),
     }
 
 
 def csv_text(found: Evaluation) -> str:
-    """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<run>.<metric>`.
+    """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<name>.<metric>`.
 
     Values have all their digits. With several splits, the first column is `split`, and cells without a value in a split
     are empty. A parameter with several values takes several columns: defocus.0, defocus.1, ...
@@ -132,7 +135,9 @@ def _csv_columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | 
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
     return columns | {
-        f"{run.name}.{metric}": values for run in result.runs for metric, values in result.scores[run.name].items()
+        f"{store.name}.{metric}": values
+        for store in result.stores
+        for metric, values in result.scores[store.name].items()
     }
 
 
@@ -153,21 +158,23 @@ def unit_of(values: dict[str, Any]) -> str:
     return "" if values["unit"] == "1" else f" [{values['unit']}]"
 
 
-def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, key: str) -> tuple[float, float] | None:
-    """Return the ratio of the mean scores of two runs over the samples that both have, and its standard error.
+def ratio(
+    result: Result, store: ScoredPredictions, reference: ScoredPredictions, key: str
+) -> tuple[float, float] | None:
+    """Return the ratio of the mean scores of two predictions over the samples that both have, and its standard error.
 
     The standard error is computed for mean(a - r b) / mean(b), with scores a and b and ratio r = mean(a) / mean(b).
 
     Args:
         result: the scores of one split.
-        run: the run with scores a.
-        reference: the run with scores b.
+        store: the predictions with scores a.
+        reference: the predictions with scores b.
         key: the score.
 
     Returns:
         Ratio and standard error; None if no sample has both scores, or mean(b) is 0.
     """
-    a, b = (result.scores[one.name][key] for one in (run, reference))
+    a, b = (result.scores[one.name][key] for one in (store, reference))
     known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     if not len(a) or not b.mean():
@@ -215,13 +222,13 @@ def show(found: Evaluation) -> None:
 
     several = len(found.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = found.main.report.printed_scores(found.main.summaries[found.main.runs[0].name])
+    keys = found.main.report.printed_scores(found.main.summaries[found.main.stores[0].name])
     for key in keys:
-        unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
+        unit = unit_of(found.main.summaries[found.main.stores[0].name][key])
         table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
-    for result, run in by_method(found):
-        cells = [mean_and_deviation(result.summaries[run.name][key]) for key in keys]
-        table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
+    for result, store in by_method(found):
+        cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
+        table.add_row(escape(store.name), *([result.source.split] if several else []), *cells)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
@@ -229,6 +236,6 @@ def show(found: Evaluation) -> None:
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:
-    """Yield all runs method by method, so that the splits of one method follow one another."""
+    """Yield all predictions method by method, so that the splits of one method follow one another."""
     for method in found.main.methods:
-        yield from ((result, run) for result in found.results for run in result.runs if run.name == method.name)
+        yield from ((result, store) for result in found.results for store in result.stores if store.name == method.name)

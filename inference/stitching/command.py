@@ -28,9 +28,9 @@ SETTINGS = {
     "method": Setting(
         "least squares over all overlaps, or iterative sweeps as published", "1", ("least_squares", "iterative")
     ),
-    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), least=0, most=2),
-    "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), least=1, whole=True),
-    "seed": Setting("iterative: seed of the order of patches", "1", (Iterative.seed,), least=0, whole=True),
+    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), minimum=0, maximum=2),
+    "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), minimum=1, whole=True),
+    "seed": Setting("iterative: seed of the order of patches", "1", (Iterative.seed,), minimum=0, whole=True),
 }
 
 

@@ -245,7 +245,9 @@ def _scan_scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.
     for scale in how.scales:
         if not source.lacks(scale.needs):
             fields = source.read(scale.needs, 0, source.samples)
-            found[scale.name] = np.array([scale.of(_select(source.task, fields, scan == n)) for n in np.unique(scan)])
+            found[scale.name] = np.array(
+                [scale.compute(_select(source.task, fields, scan == n)) for n in np.unique(scan)]
+            )
     return found
 
 

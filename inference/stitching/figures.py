@@ -21,8 +21,8 @@ NO_BRACKETS = str.maketrans("", "", "[]")
 
 
 def with_images(result: Result, scans: WholeScans) -> list[ScoredPredictions]:
-    """Return the runs that have stitched images."""
-    return [run for run in result.runs if run.name in scans.outcomes]
+    """Return the predictions that have stitched images."""
+    return [store for store in result.stores if store.name in scans.outcomes]
 
 
 def scale_text(scans: WholeScans, scale: Scale, row: int) -> str:
@@ -51,8 +51,8 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
     Returns:
         The figure; None if no image could be compared with its object.
     """
-    runs = with_images(result, scans)
-    rows = [row for row in scans.shown if any(scans.outcomes[run.name][row].resolution.frequency for run in runs)]
+    stores = with_images(result, scans)
+    rows = [row for row in scans.shown if any(scans.outcomes[store.name][row].resolution.frequency for store in stores)]
     if not rows:
         return None
     drawn = figure(max(6.4, PANEL_WIDTH * len(rows)), 3.4)
@@ -68,11 +68,13 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
 
 def _draw_correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
     """Draw one panel. Markers show the rings that are used for the resolution."""
-    found = [(run, scans.outcomes[run.name][row].resolution) for run in with_images(result, scans)]
-    compared = [(run, worth) for run, worth in found if worth.frequency]
-    for run, worth in compared:
+    found = [(store, scans.outcomes[store.name][row].resolution) for store in with_images(result, scans)]
+    compared = [(store, worth) for store, worth in found if worth.frequency]
+    for store, worth in compared:
         points = np.flatnonzero(worth.counts).tolist()
-        axis.plot(worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, run))
+        axis.plot(
+            worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, store)
+        )
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=GREY, linewidth=0.9, linestyle="-.", label="half-bit threshold")
     axis.axhline(
@@ -100,22 +102,22 @@ def pictures(result: Result, scans: WholeScans) -> Figure | None:
     Returns:
         The figure; None if no pixels are known.
     """
-    rows, runs = [row for row in scans.shown if scans.objects.get(row, np.empty(0)).size], with_images(result, scans)
+    rows, stores = [row for row in scans.shown if scans.objects.get(row, np.empty(0)).size], with_images(result, scans)
     if not rows:
         return None
-    drawn = figure(IMAGE_WIDTH * (len(runs) + 1) + 0.4, IMAGE_WIDTH * len(rows) + 1.0, "compressed")
-    axes = drawn.subplots(len(rows), len(runs) + 1, squeeze=False)
+    drawn = figure(IMAGE_WIDTH * (len(stores) + 1) + 0.4, IMAGE_WIDTH * len(rows) + 1.0, "compressed")
+    axes = drawn.subplots(len(rows), len(stores) + 1, squeeze=False)
     low, high = np.percentile(np.concatenate([scans.objects[row].ravel() for row in rows]), [0.1, 99.9])
     for cells, row in zip(axes, rows, strict=True):
-        columns = [scans.objects[row], *(scans.pictures[run.name][row] for run in runs)]
+        columns = [scans.objects[row], *(scans.pictures[store.name][row] for store in stores)]
         for cell, values in zip(cells, columns, strict=True):
             cell.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             cell.set(xticks=[], yticks=[], facecolor=UNKNOWN_GREY)
             cell.grid(False)
         cells[0].set_ylabel("\n".join(wrap(scan_title(scans, row), MAX_LETTERS)), fontsize=7.5)
     axes[0, 0].set_title("object", fontsize=8)
-    for cell, run in zip(axes[0, 1:], runs, strict=True):
-        cell.set_title("\n".join(wrap(label(run), MAX_LETTERS)), fontsize=8, color=colour(result, run))
+    for cell, store in zip(axes[0, 1:], stores, strict=True):
+        cell.set_title("\n".join(wrap(label(store), MAX_LETTERS)), fontsize=8, color=colour(result, store))
     colour_bar(drawn, axes, f"{plain(scans.how.target)}{unit(scans.units)}")
     return drawn
 
@@ -135,9 +137,9 @@ def against_scales(result: Result, scans: WholeScans) -> Figure | None:
     for cells, scale in zip(axes, varying, strict=True):
         order = np.argsort(scans.scales[scale.name], kind="stable")
         for axis, key in zip(cells, keys, strict=True):
-            for run in with_images(result, scans):
-                how = line(result, run) | ({"linestyle": ""} if len(varying) > 1 else {})
-                values = scans.values(run.name, key)
+            for store in with_images(result, scans):
+                how = line(result, store) | ({"linestyle": ""} if len(varying) > 1 else {})
+                values = scans.values(store.name, key)
                 axis.plot(scans.scales[scale.name][order], values[order], marker="o", markersize=4, **how)
             axis.set(xlabel=f"{plain(scale.name)}{unit(scale.units)}", ylabel=f"{key}{unit(scans.meaning(key).unit)}")
             axis.set_ylim(0, 1.08 * axis.dataLim.ymax if axis.dataLim.ymax > 0 else None)

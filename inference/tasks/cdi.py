@@ -173,10 +173,10 @@ SETTINGS = {
         f"cycles of {PUBLISHED.feedback} iterations and {PUBLISHED.reduction} of error reduction",
         "1",
         (PUBLISHED.cycles,),
-        least=1,
+        minimum=1,
         whole=True,
     ),
-    "starts": Setting("random starts; the result nearest to the pattern is kept", "1", (1,), least=1, whole=True),
+    "starts": Setting("random starts; the result nearest to the pattern is kept", "1", (1,), minimum=1, whole=True),
     "threshold": Setting("the support ends at this share of the maximum modulus", "1", (0.05, 0.1, 0.2), 0, 1),
 }
 
@@ -189,7 +189,7 @@ def _projections(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Me
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
         version=3,  # 1 began with the frame where pixels were hidden; 2 brightened pixels that rounding had left
-        settings={**SETTINGS, "beta": Setting("strength of the feedback", "1", (beta,), least=0, most=2)},
+        settings={**SETTINGS, "beta": Setting("strength of the feedback", "1", (beta,), minimum=0, maximum=2)},
     )
 
 
@@ -209,8 +209,8 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), least=0, most=1),
-        "refine": Setting("iterations that start from the prediction of the network", "1", (0,), least=0, whole=True),
+        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), minimum=0, maximum=1),
+        "refine": Setting("iterations that start from the prediction of the network", "1", (0,), minimum=0, whole=True),
     },
 )
 
@@ -243,7 +243,7 @@ REPORT = Report(
         scores=SCORES,
         rank="wave_error",
         needs=("amplitude", "amplitude_oversampled", "seen", "seen_oversampled"),
-        of=measures,
+        compute=measures,
         histograms=("chi2", "phase_error"),
     ),
     views=(View("diffraction", "1", diffraction, logarithm=True),),

@@ -189,7 +189,7 @@ METHODS: Mapping[str, Method] = {
         solve=misell,
         prepare=register_fields,
         settings={
-            "iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100), least=0, whole=True)
+            "iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100), minimum=0, whole=True)
         },
     ),
     "single_material": Method(
