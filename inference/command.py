@@ -16,6 +16,7 @@ from schemas.predictions import Predictions
 from schemas.runtime.destinations import output, refuse_store
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import claimed, sweep
+from schemas.runtime.terminal import count_text
 
 DEFAULT_BATCH = 32
 DEFAULT_OVERLAP = 0.5
@@ -88,7 +89,7 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
             for line in lines:
                 say(line)
             predictions, made, broken = inversion.run(job, overwrite=options.overwrite)
-            for line in _summary_lines(job.out, predictions, made, broken, first=job is jobs[0]):
+            for line in _summary_lines(job, predictions, made, broken, first=job is jobs[0]):
                 say(line)
             if stitching is not None and options.stitch is not None:
                 from inference.stitching.command import stitch
@@ -219,20 +220,24 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
     return inverters.classical(source, options.method, options.set, options.name, places)
 
 
-def _summary_lines(out: Path, predictions: Predictions, made: int, broken: int, *, first: bool) -> Iterator[str]:
+def _summary_lines(
+    job: inversion.Inversion, predictions: Predictions, made: int, broken: int, *, first: bool
+) -> Iterator[str]:
     """Yield the lines that inform the user about new predictions."""
     if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
-        yield f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
+        samples = count_text(tuned.samples, "sample")
+        yield f"tuned on {samples} of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
         if tuned.samples < MIN_TUNING_SAMPLES:
-            yield f"warning: {tuned.samples} samples are few to tune on; generate more with --validation N"
+            yield f"warning: tuned on only {samples}; generate more with --validation N"
         for key in tuned.edges:
             beyond = "is the smallest or largest value tried, so a value beyond it may be better"
             yield f"the best {key} {beyond}: --set {key}=..."
     if predictions.seen:
         yield f"warning: {predictions.seen}; scores of these samples are not an independent test"
     if broken:
-        yield f"warning: {broken:,} of these predictions contain NaN or infinite values"
-    speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
-    yield f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}"
+        yield f"warning: {count_text(broken, 'prediction')} with NaN or infinite values"
+    timed = " without the first batch" if job.first_batch_untimed else ""
+    speed = f"{predictions.seconds_per_sample:.2g} s per sample{timed} ({predictions.hardware})"
+    yield f"{job.out}: {count_text(predictions.samples, 'sample')} complete, {made:,} made now, {speed}"

@@ -144,7 +144,7 @@ def test_scores_depend_on_neither_units_nor_blocks(
     first = result_of("toy.zarr", "a.zarr")
     generate(*TOY_TASK, "--n", 20, "--test", 20, "--shard-samples", 5, "--out", "other.zarr")
     infer("--method", "wiener", "--data", "other.zarr", "--out", "c.zarr", "--batch-size", 3)
-    monkeypatch.setattr(evaluation, "BLOCK", 3)
+    monkeypatch.setattr(evaluation, "BLOCK_SAMPLES", 3)
     second = result_of("other.zarr", "c.zarr")
     assert tables.csv_text(Evaluation((first,))) == tables.csv_text(Evaluation((second,)))
     assert first.summaries == second.summaries

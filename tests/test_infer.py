@@ -114,7 +114,7 @@ def test_predictions_say_when_their_samples_were_seen(toy: Path, infer: Command)
 
 
 def test_few_samples_to_tune_on_are_said(toy: Path, infer: Command) -> None:
-    assert "warning: 4 samples are few to tune on" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+    assert "warning: tuned on only 4 samples" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
 
 
 def test_time_hardware_and_versions_belong_together(toy: Path, infer: Command) -> None:
@@ -377,4 +377,4 @@ def test_predictions_that_are_no_numbers_are_counted(generate: Command, infer: C
     assert generate("--task", "tie", "--n", 2, "--test", 3, "--set", "image_size=16", "defocus=100", "noise=0")[0] == 0
     code, out, err = infer("--method", "absorption", "--data", "tie.zarr", "--set", "ratio=1e39")
     assert (code, err) == (0, "")
-    assert "warning: 3 of these predictions contain NaN or infinite values" in out
+    assert "warning: 3 predictions with NaN or infinite values" in out

@@ -156,7 +156,7 @@ def test_misfit_is_what_patches_and_image_differ_by() -> None:
 
 def test_with_nothing_free_patches_are_averaged_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks, and a border of weight 0 that holds something else: no constant is fitted, where there is one or not."""
-    monkeypatch.setattr("inference.stitching.stitched_image.solve", None)
+    monkeypatch.setattr("inference.stitching.stitched_image.solve_offsets", None)
     corner = raster(counts=(3, 4))
     weight = np.pad(np.array([[[1, 2, 4], [4, 2, 1]]], np.float32), ((0, 0), (5, 5), (3, 3)))
     labels = np.random.default_rng(6).integers(0, 3, (len(corner), *SIZE)).astype(np.uint8)
@@ -301,7 +301,7 @@ def test_positions_become_corners_on_the_grid() -> None:
         (lambda: choose_method(["alpha=0.2"], ""), "--stitch-set alpha=0.2: these patches are averaged"),
         (lambda: relative_weights(-np.ones((1, 2, 2))), "at least 0"),
         (lambda: relative_weights(np.full((1, 2, 2), np.nan)), "finite"),
-        (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patches is finite"),
+        (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patch is finite"),
     ],
 )
 def test_mistakes_are_told_in_one_line(call: Any, said: str) -> None:

@@ -4,7 +4,7 @@ A task says how it is learned in `training/tasks/<name>.py`, and a model is defi
 functions at the end find these files by name and check them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
@@ -222,6 +222,11 @@ def find_learn(task: str) -> Learn:
     """
     unknown = f"task {task}: cannot be learned; a file training/tasks/{task}.py with LEARN is missing"
     return cast(Learn, plugins.find("training.tasks", task, _learn_mistakes, unknown).LEARN)
+
+
+def fields_read(parts: Iterable[Channels]) -> list[str]:
+    """Return the names of the fields that some channels are made from."""
+    return [name for part in parts for name in ((part,) if isinstance(part, str) else part.fields)]
 
 
 def versions(task: str, model: str) -> dict[str, str]:

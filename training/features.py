@@ -24,7 +24,19 @@ import numpy as np
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
-from training.contract import Array, Arrays, Channels, Derived, Fit, Inputs, Learn, Operator, Shape, SizedOperator
+from training.contract import (
+    Array,
+    Arrays,
+    Channels,
+    Derived,
+    Fit,
+    Inputs,
+    Learn,
+    Operator,
+    Shape,
+    SizedOperator,
+    fields_read,
+)
 from training.moments import IDENTITY, Each, Moments, Normalised, Own, Scale, mean_and_std
 
 
@@ -50,11 +62,10 @@ class Features:
     @property
     def reads(self) -> tuple[str, ...]:
         """Fields of the dataset from which the input is made, or that decoding needs."""
-        names = [name for part in self.channels for name in ((part,) if isinstance(part, str) else part.fields)]
         window = [self.task.window] if self.task.window else []
         inside = self.operator.fields if self.operator else ()
         owners = [known.of for known in self.moments.values() if isinstance(known, Own)]
-        return tuple(dict.fromkeys([*names, *window, *inside, *owners]))
+        return tuple(dict.fromkeys([*fields_read(self.channels), *window, *inside, *owners]))
 
     @property
     def input_grid(self) -> tuple[str, ...]:
@@ -295,10 +306,7 @@ class Features:
         """Return whether the input or the operator depends on whole samples, which therefore must not be cut."""
         near = self.task.related("same", "coarser")
         grids = {near.get(dim, dim) for dim in self.input_grid} | {
-            near.get(dim, dim)
-            for part in self.channels
-            for name in ([part] if isinstance(part, str) else part.fields)
-            for dim in self.task.spatial(self.task[name])
+            near.get(dim, dim) for name in fields_read(self.channels) for dim in self.task.spatial(self.task[name])
         }
         derived = [part for part in self.channels if isinstance(part, Derived) and not part.local]
         own = any(isinstance(known, Own) for known in self.moments.values())  # normalised as whole samples

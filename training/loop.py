@@ -20,6 +20,7 @@ from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import resumable
+from schemas.runtime.terminal import count_text
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
 from training.augmentation import refuse_asymmetric_constants
 from training.batches import BatchSource, Resident, Split, Stream
@@ -113,10 +114,9 @@ def _claim_for_all(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 def _summary(m: Machinery) -> str:
     origin = f", started from {m.run.start.card.name}" if m.run.start else ""
-    return (
-        f"{m.run.recipe.network}{origin}: {m.network.parameters:,} parameters; {_count_samples(m):,} samples, "
-        f"{m.run.recipe.epochs:,} epochs of {m.per_epoch:,} steps, {m.training.order.batch} per step; {hardware()}"
-    )
+    size = f"{count_text(m.network.parameters, 'parameter')}; {count_text(_count_samples(m), 'sample')}"
+    course = f"{count_text(m.run.recipe.epochs, 'epoch')} of {count_text(m.per_epoch, 'step')}"
+    return f"{m.run.recipe.network}{origin}: {size}, {course}, {m.training.order.batch} per step; {hardware()}"
 
 
 def _count_samples(m: Machinery) -> int:

@@ -112,7 +112,8 @@ class Recipe(Settings):
     crop: Annotated[int, Field(ge=0), AfterValidator(lambda length: length or None)] | None = Field(
         None,
         **setting(
-            "side of the random parts to learn from; none or 0: whole samples; not set: the task decides", "pixel"
+            "side of the random parts to learn from; none or 0: whole samples; if not set, the task may choose it",
+            "pixel",
         ),
     )
     normalisation: Normalisation = Field("standard", **setting("scaling of training data to mean 0, deviation 1"))

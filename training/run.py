@@ -19,7 +19,7 @@ from schemas.digest import canonical
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parsed
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.runtime.machine import processor
 from schemas.runtime.publish import (
     REMOVED,
@@ -176,7 +176,7 @@ def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
-            raise UserError(f"{option} {unknown[0]}: unknown to {task.name}; there are: {', '.join(known) or 'none'}")
+            raise UserError(f"{option} {unknown[0]}: unknown to {task.name}{suggestion(unknown[0], known)}")
     if recipe.target and recipe.target in recipe.scalars:
         raise UserError(f"--target {recipe.target}: is also in scalars, which the network receives; remove it there")
 
@@ -232,7 +232,7 @@ def _loss_problems(features: Features, recipe: Recipe) -> Iterator[str]:
             yield "loss.classes: the weight of at least one class that is not ignored must be above 0"
     scores = ["loss", *losses.score_names(features)]
     if recipe.best not in scores:
-        yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
+        yield f"best = {recipe.best}: must be one of {', '.join(scores)}{nearest(recipe.best, scores)}"
 
 
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:

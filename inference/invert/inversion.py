@@ -141,6 +141,11 @@ class Inversion:
         """Number of samples read at once, whose images or tiles make a batch."""
         return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
 
+    @property
+    def first_batch_untimed(self) -> bool:
+        """Return whether the first batch does not count in the time per sample, because others follow it."""
+        return self.inverter.scope != "group" and self.source.samples > self.block
+
     def invert(self, block: Block) -> Block:
         """Return the targets of a block of samples, as they are stored."""
         task, sizes = self.inverter.task, self.source.manifest.sizes

@@ -15,6 +15,7 @@ from schemas.predictions import Weights
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import processor
+from schemas.runtime.terminal import count_text
 from schemas.task import Task, find_import, find_task
 
 
@@ -91,7 +92,7 @@ def network(
         kind="network",
         name=label or _run_name(path) + (f"@{checkpoint}" if checkpoint is not None else ""),
         method=model,
-        about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
+        about=f"{model}, {count_text(card.parameters, 'parameter')}, trained with {count_text(card.samples, 'sample')}",
         task=trained.task,
         inputs=tuple(dict.fromkeys([*trained.inputs, *finished.reads])),
         predict=lambda fields: finished.apply(fields, trained.predict(fields)),
@@ -168,7 +169,9 @@ def _outside_warning(source: Source, name: str, known: np.ndarray) -> str:
     rows = Rows(source.path, source.manifest, source.split)
     values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
     if values.shape[1] != len(known):
-        return f"warning: {name} has {values.shape[1]} values per sample, but had {len(known)} in training"
+        return (
+            f"warning: {name} has {count_text(values.shape[1], 'value')} per sample, but had {len(known)} in training"
+        )
     low, high = known.T
     margin = 0.05 * (high - low) + 1e-5 * np.maximum(abs(low), abs(high))  # drawn samples do not reach the ends
     outside = (values < low - margin) | (values > high + margin)
@@ -218,4 +221,6 @@ def _device_name() -> str:
     import jax
 
     device = jax.devices()[0]
-    return processor() if device.platform == "cpu" else f"{device.device_kind}, {jax.device_count()} devices"
+    return (
+        processor() if device.platform == "cpu" else f"{device.device_kind}, {count_text(jax.device_count(), 'device')}"
+    )

@@ -11,7 +11,7 @@ from inference.contract import Arrays, Method, Report, Setting, Settings, Value,
 from inference.invert.split_reader import Source
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.runtime.errors import UserError, suggestion
+from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
@@ -20,7 +20,6 @@ MAX_SAMPLES = 256  # maximum number of samples used for tuning
 MAX_GROUP_BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
 BLOCK_SAMPLES = 64  # samples inverted at once
 MAX_COUNT = 10**6  # maximum of whole-number settings; larger numbers are taken for typing errors
-MIN_GAIN = 0.01  # minimum relative decrease of the error for which a value beyond the values tried is recommended
 EQUAL_TOLERANCE = 1e-6  # relative difference below which means are equal up to rounding
 
 type Errors = Mapping[tuple[Value, ...], float]  # mean error for each combination of values of the settings
@@ -52,8 +51,9 @@ def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict
 def _parse_value(key: str, setting: Setting, text: str) -> Value:
     """Return the value of a setting from its text. Raise UserError if it is not allowed."""
     if any(isinstance(value, str) for value in setting.values):
-        if text not in setting.values:
-            raise UserError(f"--set {key}={text}: must be one of: {', '.join(map(str, setting.values))}")
+        words = [str(value) for value in setting.values]
+        if text not in words:
+            raise UserError(f"--set {key}={text}: must be one of: {', '.join(words)}{nearest(text, words)}")
         return text
     try:
         number = float(text)
@@ -222,4 +222,4 @@ def _is_at_edge(key: str, best: Settings, grid: Grid, errors: Errors) -> bool:
         return False
     within = values[1] if best[key] == values[0] else values[-2]
     here, inside = (errors[tuple({**best, key: value}.values())] for value in (best[key], within))
-    return inside > (1 + MIN_GAIN) * here
+    return inside > (1 + EQUAL_TOLERANCE) * here

@@ -15,6 +15,7 @@ from inference.report.html import Cell, Table, mark_lowest, number, render
 from inference.report.style import styled, unit
 from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
 from schemas.runtime.publish import publish
+from schemas.runtime.terminal import count_text
 from schemas.target_kinds import ranked
 from schemas.task import Field
 
@@ -65,7 +66,7 @@ def doubts(result: Result) -> Iterator[str]:
         yield f"{seen}; these scores are not an independent test"
     for store in result.stores:
         if count := result.count_not_finite(store):
-            yield f"{count} predictions of {store.name} contain NaN or infinite values and are left out of its scores"
+            yield f"{store.name}: scores leave out {count_text(count, 'prediction')} with NaN or infinite values"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
     if not result.report.measures and all(mean is None or float(mean) > USELESS_SHARE * result.zero for mean in means):
         yield "no method does better than a prediction of 0 everywhere"
@@ -193,7 +194,7 @@ def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
         result: the scores of one split.
         whole: False leaves out the learning curves, which the section of the main split shows.
     """
-    seen = min(MAX_CURVES, result.source.samples)
+    averaged = count_text(min(MAX_CURVES, result.source.samples), "sample")
     captions: dict[Callable[[Result], Figure | None], str] = {
         figures.histogram: "Histogram of the errors of all samples.",
         **{
@@ -201,7 +202,7 @@ def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
             for key in result.report.histograms
         },
         figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
-        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {seen:,} samples.",
+        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {averaged}.",
         figures.cost: "Error against time per sample. The hardware is listed below, under Methods.",
         **({figures.learning_curves: "Learning curves: loss after each epoch."} if whole else {}),
     }

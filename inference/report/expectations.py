@@ -2,7 +2,7 @@
 
 A file of expectations holds lists of bounds by case:
 
-{"tiny": [{"method": "unet", "metric": "nrms_aligned", "at_most": 0.5, "times": "tie"}, ...], ...}
+{"tiny": [{"method": "network", "metric": "nrms", "at_most": 0.5, "times": "classical"}, ...], ...}
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from schemas.runtime.errors import UserError, rule
+from schemas.runtime.terminal import count_text
 
 
 class Expectation(BaseModel):
@@ -78,7 +79,7 @@ def _missed_text(one: Expectation, methods: Mapping[str, Any]) -> str:
     if value is None:
         return f"{said}: there is no such score"
     if broken := sum(methods[name]["not_finite"] for name in (one.method, one.times) if name):
-        return f"{said}: {broken} predictions contain NaN or infinite values"
+        return f"{said}: {count_text(broken, 'prediction')} with NaN or infinite values"
     if one.at_most is not None and not value <= one.at_most:
         return f"{said} is {value:.4g}{unit}, expected at most {one.at_most:g}"
     if one.at_least is not None and not value >= one.at_least:

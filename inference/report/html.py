@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from inference.report.style import png
-from schemas.runtime.terminal import printable
+from schemas.runtime.terminal import count_text, printable
 
 type Cell = str | tuple[str, str]  # text, or text and the CSS class of its cell
 type Table = tuple[Sequence[Cell], Iterable[Sequence[Cell]]]  # header and rows
@@ -48,7 +48,7 @@ _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
     finalize=_printable_text,
 )
-_ENVIRONMENT.filters["png"] = _data_address
+_ENVIRONMENT.filters |= {"png": _data_address, "counted": count_text}
 
 
 def render(template: str, **content: Any) -> Markup:

@@ -9,6 +9,7 @@ from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning
 from schemas.runtime.settings import flat
+from schemas.runtime.terminal import count_text, unit_of
 
 
 def methods(result: Result) -> Table:
@@ -34,7 +35,8 @@ def _setting_text(result: Result, store: ScoredPredictions, key: str, value: flo
     known: Setting | None = method.settings.get(key) if method else None
     if known is None:
         return f"{key} = {value}"
-    return f"{key} = {value}{'' if known.unit == '1' else ' ' + known.unit} ({known.about})"
+    unit = unit_of(value, known.unit)
+    return f"{key} = {value}{'' if unit in ('', '1') else ' ' + unit} ({known.about})"
 
 
 def _tuning_text(tuning: Tuning | None) -> str:
@@ -44,9 +46,10 @@ def _tuning_text(tuning: Tuning | None) -> str:
     fixed = f"; fixed by the user: {', '.join(tuning.fixed)}" if tuning.fixed else ""
     beyond = "is the smallest or largest value tried, so a value beyond it may be better"
     edges = f"; the best {', '.join(tuning.edges)} {beyond}" if tuning.edges else ""
+    combinations = count_text(tuning.combinations, "combination")
     return (
-        f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {tuning.combinations} combinations of settings on "
-        f"{tuning.samples} samples of {tuning.split}{fixed}{edges}"
+        f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {combinations} of settings on "
+        f"{count_text(tuning.samples, 'sample')} of {tuning.split}{fixed}{edges}"
     )
 
 
@@ -60,7 +63,12 @@ def recipe(result: Result) -> Table:
 
 
 def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
-    return [name, _value_text(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
+    return [
+        name,
+        _value_text(value),
+        unit_of(value, str(known.get("unit", ""))),
+        (str(known.get("about", "")), "prose"),
+    ]
 
 
 def _value_text(value: Any) -> str:
@@ -87,7 +95,8 @@ def provenance(found: Evaluation) -> list[Sequence[Cell]]:
 
 
 def _split_text(source: Source) -> str:
-    return f"{source.split}, {source.samples:,} samples, digest {source.manifest.split_digests.get(source.split)}"
+    digest = source.manifest.split_digests.get(source.split)
+    return f"{source.split}, {count_text(source.samples, 'sample')}, digest {digest}"
 
 
 def _origin_text(result: Result, store: ScoredPredictions) -> str:
@@ -98,7 +107,8 @@ def _origin_text(result: Result, store: ScoredPredictions) -> str:
         return said
     same = found.weights.trained_on == result.source.manifest.root_digest
     data = "this dataset" if same else f"dataset {found.weights.trained_on}"
-    return f"weights {found.weights.sha256}, trained on {found.weights.samples:,} samples of {data}; {said}"
+    samples = count_text(found.weights.samples, "sample")
+    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {said}"
 
 
 def _packages(made: Any) -> str:

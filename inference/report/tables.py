@@ -16,6 +16,7 @@ from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
+from schemas.runtime.terminal import console
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
@@ -77,10 +78,8 @@ def metrics(found: Evaluation) -> dict[str, Any]:
 
 
 def _split_entry(result: Result) -> dict[str, Any]:
-    return {
-        "samples": result.source.samples,
-        "methods": {store.name: _method_entry(result, store) for store in result.stores},
-    }
+    methods = {store.name: _method_entry(result, store) for store in result.stores}
+    return {"samples": result.source.samples, "methods": methods}
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
@@ -214,10 +213,6 @@ def _mean_and_error(result: Result, name: str, key: str) -> tuple[float, float] 
 
 def show(found: Evaluation) -> None:
     """Print a table of the means and standard deviations of the scores, and the lines of all sections."""
-    import sys
-
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     several = len(found.results) > 1
@@ -225,14 +220,14 @@ def show(found: Evaluation) -> None:
     keys = found.main.report.printed_scores(found.main.summaries[found.main.stores[0].name])
     for key in keys:
         unit = unit_of(found.main.summaries[found.main.stores[0].name][key])
-        table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
+        table.add_column(f"{key}{unit} {arrow(found.main, key)}")
     for result, store in by_method(found):
         cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
-        table.add_row(escape(store.name), *([result.source.split] if several else []), *cells)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+        table.add_row(store.name, *([result.source.split] if several else []), *cells)
+    printer = console(160)
+    printer.print(table)
     for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
-        console.print(escape(line), highlight=False)
+        printer.print(line)
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:

@@ -20,13 +20,14 @@ from inference.stitching.resolution import Resolution
 from inference.stitching.stitched_image import Blend, Iterative, default_method
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
+from schemas.runtime.terminal import count_text
 from schemas.task import find_task
 
 MAX_PICTURES = 16  # maximum number of scans that are drawn as PNG files
 
 SETTINGS = {
     "method": Setting(
-        "least squares over all overlaps, or iterative sweeps as published", "1", ("least_squares", "iterative")
+        "least squares over all overlaps, or iterative sweeps as published", "", ("least_squares", "iterative")
     ),
     "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), minimum=0, maximum=2),
     "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), minimum=1, whole=True),
@@ -138,7 +139,7 @@ def _png_picture(image: np.ndarray) -> bytes:
 
 
 def _scan_text(one: store.Stitched, unit: str) -> str:
-    parts = [f"{one.patches:,} patches"]
+    parts = [count_text(one.patches, "patch")]
     parts += [f"{one.left_out:,} left out"] if one.left_out else []
     parts += [f"{one.components:,} parts without overlap"] if one.components > 1 else []
     parts += [f"misfit {one.misfit:.3g}{unit}"] if one.misfit is not None else []

@@ -26,6 +26,7 @@ from inference.stitching.offsets import LeastSquares, solve_offsets
 from inference.stitching.patches import Canvas, Patches
 from physics import stitching_kernels
 from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import count_text
 
 type Window = tuple[slice, slice]  # rows and columns of a patch
 type Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # numbers of patches, and their values (patch, y, x)
@@ -115,7 +116,9 @@ def _order_usable(patches: Patches, sums: np.ndarray) -> np.ndarray:
     """
     kept = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
     if not len(kept):
-        raise UserError(f"none of {len(sums):,} patches is finite where it has weight; check the predictions")
+        raise UserError(
+            f"none of {count_text(len(sums), 'patch')} is finite where it has weight; check the predictions"
+        )
     y, x = patches.corner[kept].T
     return kept[np.lexsort((sums[kept, 1], sums[kept, 0], y * (x.max() + 1) + x))]
 

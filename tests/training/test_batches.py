@@ -34,7 +34,7 @@ KINDS: dict[str, Callable[..., BatchSource]] = {"resident": Resident, "stream": 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several windows in a small dataset."""
-    monkeypatch.setattr(sample_order, "WINDOW", 2)
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", 2)
     sample_order._epoch_rows.cache_clear()
     yield
     sample_order._epoch_rows.cache_clear()
@@ -231,7 +231,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return read(self, rows)
 
     monkeypatch.setattr(Split, "read", late)
-    monkeypatch.setattr(sample_order, "WINDOW", 64)
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", 64)
     return reads
 
 

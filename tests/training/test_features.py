@@ -185,7 +185,7 @@ def test_moments_of_each_sample_come_from_its_input_alone(stores: dict[str, Path
 def test_computed_channels_have_the_moments_of_the_first_samples(
     stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_moments, "SAMPLES", 5)
+    monkeypatch.setattr(dataset_moments, "MAX_SAMPLES", 5)
     made, fields = features_for(stores["toy_scan"], "input=back"), rows_of(stores["toy_scan"])
     part = made.derived["back[0]"]
     values = np.asarray(made.compute_channels(part, {name: fields[name] for name in part.fields}))

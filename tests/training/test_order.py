@@ -14,7 +14,7 @@ CASES = [(1, 1, 1), (5, 8, 3), (8, 8, 3), (41, 8, 5), (100, 7, 4), (1000, 64, 1)
 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sample_order, "WINDOW", 3)
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", 3)
     sample_order._epoch_rows.cache_clear()
     yield
     sample_order._epoch_rows.cache_clear()
@@ -130,7 +130,7 @@ def test_a_block_holds_about_four_megabytes(nbytes: int, length: int) -> None:
 )
 def test_windows_hold_so_many_bytes(nbytes: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to 4 MB a sample the order is what it always was; read-ahead of larger samples takes no more memory."""
-    monkeypatch.setattr(sample_order, "WINDOW", RECORDED[0])
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", RECORDED[0])
     monkeypatch.setattr(sample_order, "BLOCK_BYTES", RECORDED[1])
     plan = Order(200, 7, 5, block_length(nbytes), 0, nbytes)
     assert plan.window == window
