@@ -27,7 +27,7 @@ MAX_PICTURES = 16  # maximum number of scans that are drawn as PNG files
 
 SETTINGS = {
     "method": Setting(
-        "least squares over all overlaps, or iterative sweeps as published", "", ("least_squares", "iterative")
+        "least squares over all overlaps, or iterative sweeps as published", "1", ("least_squares", "iterative")
     ),
     "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), minimum=0, maximum=2),
     "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), minimum=1, whole=True),

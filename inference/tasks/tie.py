@@ -170,7 +170,7 @@ TRANSPORT = Method(
         "floor": Setting(
             "division by lower intensities is damped", "mean intensity", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
         ),
-        "offset": Setting("the phase is 0 on average (none) or in vacuum (annulus)", "", ("none", "annulus")),
+        "offset": Setting("the phase is 0 on average (none) or in vacuum (annulus)", "1", ("none", "annulus")),
     },
 )
 

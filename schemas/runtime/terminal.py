@@ -164,16 +164,16 @@ def count_text(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
-def console(width: int = 140) -> "Console":
+def console(width: int | None = None) -> "Console":
     """Return a console that prints texts as they are: `[...]` is no markup, and `:x:` no emoji.
 
     Args:
-        width: number of columns where the output is no terminal and COLUMNS is not set.
+        width: number of columns where the output is no terminal; None: COLUMNS, or 140.
     """
     from rich.console import Console
 
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else width, markup=False, emoji=False, highlight=False)
+    width = width or (None if "COLUMNS" in os.environ else 140)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
 
 
 def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:

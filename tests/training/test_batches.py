@@ -279,7 +279,7 @@ import tests.conftest
 from training import batches
 from training import sample_order
 from tests.training import test_batches as t
-sample_order.WINDOW = 2
+sample_order.WINDOW_BLOCKS = 2
 store = Path(sys.argv[1])
 assert len(jax.devices()) == 2
 for kind in t.KINDS:
