@@ -28,9 +28,9 @@ from schemas.fields.object_phases import SUPPORT
 from schemas.runtime.settings import make_settings
 from schemas.task import find_task
 from training.contract import find_learn, find_model
-from training.model_building import assemble, features_of
+from training.model_building import build_network, features_of
 from training.moments import Moments
-from training.recipe import recipe_of
+from training.recipe import recipe_type
 from training.run import hardware
 
 SIDE, BLOCK, ROUNDS = 32, 8, 5
@@ -117,11 +117,11 @@ def _network(given: Sequence[str]) -> Predict:
     """Return the untrained CDI NN as a function from patterns to shape and phase."""
     task = find_task("cdi").select(frozenset({"amplitude_oversampled"}))
     recipe = make_settings(
-        recipe_of("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["published"], given
+        recipe_type("cdinn", find_model("cdinn"), find_learn("cdi")), find_learn("cdi").recipes["published"], given
     )
     raw = {"amplitude": Moments(mean=0, std=1)}
     features = features_of(task, recipe, raw, dict.fromkeys(("y", "x", "qy", "qx"), SIDE))
-    network = assemble(recipe, features)
+    network = build_network(recipe, features)
     parameters, rest = network.initial
 
     @jax.jit

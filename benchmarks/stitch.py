@@ -28,7 +28,7 @@ import numpy as np
 import scipy.fft
 
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import tapered
+from inference.stitching.patches import tapered_weights
 from inference.stitching.store import Scans, write
 from schemas.grids import Ambiguities
 from schemas.predictions import FORMAT, Predictions, metadata, objects
@@ -245,7 +245,7 @@ def _peak() -> int:
 
 
 def _scans(position: np.ndarray) -> Scans:
-    return Scans(position, tapered(mask()[None]), np.zeros(len(position), np.int64), 1.0)
+    return Scans(position, tapered_weights(mask()[None]), np.zeros(len(position), np.int64), 1.0)
 
 
 def error(image: np.ndarray, truth: np.ndarray, known: np.ndarray) -> float:

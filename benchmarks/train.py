@@ -25,8 +25,8 @@ from schemas.runtime.settings import make_settings
 from training import devices, model_building, optimizers, steps
 from training.batches import Batch, Resident, Stream
 from training.contract import find_model
-from training.loop import samples_of
-from training.recipe import recipe_of
+from training.loop import plan_reading
+from training.recipe import recipe_type
 from training.run import Run, hardware, prepare
 
 ROUNDS = 40  # steps that are timed; their median is reported
@@ -46,7 +46,7 @@ def measure(n: int, torch_python: str | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "tie.zarr"
         _command("generators", "--task", "tie", "--n", n, "--out", data)
-        recipe = make_settings(recipe_of("unet", find_model("unet")), {}, ["loss.mse=1", "loss.relative=0"])
+        recipe = make_settings(recipe_type("unet", find_model("unet")), {}, ["loss.mse=1", "loss.relative=0"])
         run = prepare(data, Path(folder) / "run", recipe)
         turns = [(_step(run), _peer(run, torch_python)) for _ in range(TURNS)]
         loader, raw = _loader(run), _raw(data)
@@ -76,11 +76,11 @@ def _command(room: str, *args: object) -> None:
 def _step(run: Run) -> float:
     """Return the samples per second of training, with data on the device."""
     mesh = devices.mesh(run.recipe.batch_size)
-    network = model_building.assemble(run.recipe, run.features)
-    rule = optimizers.build(run.recipe, 10**6)
-    learn = steps.learn(network, run.features, rule, run.recipe.model_copy(update={"augment": False}), mesh)
-    state = steps.start(network, rule, run.recipe, mesh)
-    data, order, _ = samples_of(run, "train", 0)
+    network = model_building.build_network(run.recipe, run.features)
+    rule = optimizers.build_optimizer(run.recipe, 10**6)
+    learn = steps.learning_step(network, run.features, rule, run.recipe.model_copy(update={"augment": False}), mesh)
+    state = steps.initial_state(network, rule, run.recipe, mesh)
+    data, order, _ = plan_reading(run, "train", 0)
     batches = list(Resident(data, order, mesh).batches(0, 4))
     times = []
     for number in range(ROUNDS + 5):
@@ -109,7 +109,7 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
     done = subprocess.run([python or sys.executable, script, json.dumps(spec)], capture_output=True, text=True)
     found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     if found is not None:
-        own = model_building.assemble(run.recipe, run.features).parameters
+        own = model_building.build_network(run.recipe, run.features).parameters
         assert found["parameters"] == own, (found["parameters"], own)
     return found
 
@@ -117,7 +117,7 @@ def _peer(run: Run, python: str | None) -> dict[str, Any] | None:
 def _loader(run: Run) -> dict[str, float]:
     """Return samples and decoded bytes per second of a stream, from its first batch on."""
     mesh = devices.mesh(run.recipe.batch_size)
-    data, order, _ = samples_of(run, "train", 0)
+    data, order, _ = plan_reading(run, "train", 0)
     stream = Stream(data, order, mesh).batches(0, 2 * order.steps)
     next(stream)
     start = time.perf_counter()

@@ -150,8 +150,8 @@ class Model:
             raise UserError(f"the model also needs {', '.join(lacking)}; it reads {', '.join(self.inputs)}")
         arrays = {name: self._array(name, given[name]) for name in self.inputs}
         sizes = self._sizes({name: array.shape for name, array in arrays.items()})
-        fitted = self.trained.fitted(sizes)
-        if problems := fitted.accepts(fitted.card.task, sizes):
+        fitted = self.trained.adapt(sizes)
+        if problems := fitted.reasons_to_refuse(fitted.card.task, sizes):
             raise UserError(f"the model cannot read these arrays: {problems[0]}")
         return fitted.predict(arrays)
 

@@ -25,8 +25,8 @@ REQUIRED = {  # options that have an effect only together with another one
 }
 _count = whole_number(1, 10**9)
 _fraction = share("a tile", 0.9, zero=True)
-SPLITS = "SPLIT[,SPLIT]"
-SPLIT = "train, validation or test; several are separated by commas"
+SPLITS_METAVAR = "SPLIT[,SPLIT]"
+SPLITS_HELP = "train, validation or test; several are separated by commas"
 
 
 def infer(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def infer_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the checked arguments of `infer`. UserError: an option is wrong, or has no effect beside the others."""
     parser = _infer_parser()
     args = parser.parse_args(argv)
-    _refuse_idle(args, {name for name, value in vars(args).items() if value != parser.get_default(name)})
+    _refuse_ineffective(args, {name for name, value in vars(args).items() if value != parser.get_default(name)})
     return args
 
 
@@ -59,7 +59,7 @@ def _infer(argv: Sequence[str] | None) -> int:
     from inference.command import InferOptions, infer
 
     if args.activations:
-        return _activations(args)
+        return _draw_activations(args)
     infer(options(InferOptions, args))
     return 0
 
@@ -80,9 +80,9 @@ def _evaluate(argv: Sequence[str] | None) -> int:
     return int(bool(missed))
 
 
-def _refuse_idle(args: argparse.Namespace, given: set[str]) -> None:
+def _refuse_ineffective(args: argparse.Namespace, given: set[str]) -> None:
     """Raise UserError for an option that has no effect together with the others that are given."""
-    shown = {name: f"{_option(name)}{_value(getattr(args, name))}" for name in sorted(given)}
+    shown = {name: f"{_option(name)}{_value_text(getattr(args, name))}" for name in sorted(given)}
     for name in shown:
         if (needed := REQUIRED.get(name)) and needed not in given:
             raise UserError(f"{shown[name]}: is for {_option(needed)}; give {_option(needed)} as well, or leave it out")
@@ -97,13 +97,13 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _value(value: object) -> str:
+def _value_text(value: object) -> str:
     """Return a value as it follows its option on a command line: the first of several; nothing for a switch."""
     value = ",".join(value) if isinstance(value, tuple) else value[0] if isinstance(value, list) else value
     return "" if value is True else f" {value}"
 
 
-def _activations(args: argparse.Namespace) -> int:
+def _draw_activations(args: argparse.Namespace) -> int:
     if len(args.split) > 1:
         raise UserError(f"--split {','.join(args.split)}: --activations draws samples of one split; give only one")
     if args.activations.suffix != ".png":
@@ -122,11 +122,11 @@ def _activations(args: argparse.Namespace) -> int:
 def _describe(args: argparse.Namespace) -> int:
     from inference.methods import describe
 
-    describe.show(describe.chosen(_task(args), args.method), args.json)
+    describe.show(describe.choose_methods(_described_task(args), args.method), args.json)
     return 0
 
 
-def _task(args: argparse.Namespace) -> str | None:
+def _described_task(args: argparse.Namespace) -> str | None:
     """Return the task of the dataset if there is one, otherwise the task that `--task` names."""
     from schemas.manifest import read_manifest
 
@@ -141,7 +141,7 @@ def _infer_parser() -> Parser:
     add("--checkpoint", type=_count, metavar="N", help="take the network as it was after N steps (default: the best)")
     add("--method", metavar="NAME", help="a classical method, for example tie; its settings are tuned on validation")
     add("--data", type=local, metavar="STORE", help="the dataset")
-    add("--split", type=_splits, default=("test",), metavar=SPLITS, help=f"{SPLIT} (default: test)")
+    add("--split", type=_splits, default=("test",), metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: test)")
     where = "where the predictions are stored (default: predictions-<dataset>-<name>.zarr)"
     add("--out", type=local, metavar="STORE", help=f"{where}; with several splits, each goes to <out>-<split>.zarr")
     fixed = "fix settings instead of tuning them; with --model: settings of the step that follows the network"
@@ -184,11 +184,11 @@ def _tile(text: str) -> int | str:
     return text if text == "none" else _count(text)
 
 
-def _store(text: str) -> tuple[str | None, Path]:
+def _parse_store(text: str) -> tuple[str | None, Path]:
     label, equals, path = text.partition("=")
     if not equals or exists(Path(text)):
         return None, local(text)
-    from inference.command import label as named
+    from inference.command import checked_label as named
 
     return named("--predictions", label), local(path)
 
@@ -199,10 +199,10 @@ def _evaluate_parser() -> Parser:
     add = parser.add_argument
     add("--data", type=local, required=True, metavar="STORE", help="the dataset")
     stores = "predictions made by infer; the label is their name in tables and plots"
-    several(parser, "--predictions", "[LABEL=]STORE", stores, type=_store, required=True)
+    several(parser, "--predictions", "[LABEL=]STORE", stores, type=_parse_store, required=True)
     folder = "folder for the three files (default: report)"
     add("--out", type=local, default=Path("report"), metavar="FOLDER", help=folder)
-    add("--split", type=_splits, metavar=SPLITS, help=f"{SPLIT} (default: that of the first predictions)")
+    add("--split", type=_splits, metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: that of the first store)")
     add("--overwrite", action="store_true", help="replace a report of other predictions")
     add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")
     return parser

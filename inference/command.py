@@ -17,10 +17,11 @@ from schemas.runtime.destinations import output, refuse_store
 from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed
 from schemas.runtime.publish import sweep
+from schemas.runtime.terminal import count_text
 
-BATCH = 32
-OVERLAP = 0.5
-FEW = 16  # settings that were tuned on fewer samples cause a warning
+DEFAULT_BATCH = 32
+DEFAULT_OVERLAP = 0.5
+MIN_TUNING_SAMPLES = 16  # settings that were tuned on fewer samples cause a warning
 
 type Say = Callable[[str], None]
 
@@ -74,20 +75,22 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if (options.model is None) == (options.method is None):
         raise UserError("give either --model RUN (a trained network) or --method NAME (a classical method)")
-    data, options = options.data, _refined(options)
+    data, options = options.data, _expand_refine(options)
     sources = [open_source(data, split) for split in options.split]
-    options, stitching = _stitching(options, sources)
-    inverter = _inverter(options, sources)
-    jobs = [_job(options, source, inverter, _out(options, inverter.name, source, sources)) for source in sources]
+    options, stitching = _check_stitching(options, sources)
+    inverter = _open_inverter(options, sources)
+    jobs = [
+        _make_job(options, source, inverter, _out_path(options, inverter.name, source, sources)) for source in sources
+    ]
     for job in jobs:  # all splits, before anything is written for the first of them
         inversion.refuse(job, overwrite=options.overwrite)
-    beyond = [inverters.outside_training(job.source, inverter) for job in jobs]
+    beyond = [inverters.outside_warnings(job.source, inverter) for job in jobs]
     with inversion.reserve(jobs):
         for job, lines in zip(jobs, beyond, strict=True):
             for line in lines:
                 say(line)
             predictions, made, broken = inversion.run(job, overwrite=options.overwrite)
-            for line in _said(job.out, predictions, made, broken, first=job is jobs[0]):
+            for line in _summary_lines(job, predictions, made, broken, first=job is jobs[0]):
                 say(line)
             if stitching is not None and options.stitch is not None:
                 from inference.stitching.command import stitch
@@ -129,7 +132,7 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
     return expectations.missed(expected, tables.metrics(found)["methods"])
 
 
-def label(option: str, text: str) -> str:
+def checked_label(option: str, text: str) -> str:
     """Return a name for tables, plots and files as it was given.
 
     Args:
@@ -144,7 +147,7 @@ def label(option: str, text: str) -> str:
     return text
 
 
-def _refined(options: InferOptions) -> InferOptions:
+def _expand_refine(options: InferOptions) -> InferOptions:
     if options.refine is None:
         return options
     if any(text.startswith("refine=") for text in options.set):
@@ -152,7 +155,7 @@ def _refined(options: InferOptions) -> InferOptions:
     return replace(options, set=[*options.set, f"refine={options.refine}"])
 
 
-def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferOptions, Blend | None]:
+def _check_stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferOptions, Blend | None]:
     """Return the options with a checked place for stitched images, and the stitching method; None if not asked for.
 
     Mistakes are refused here, before anything is inferred.
@@ -161,7 +164,7 @@ def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferO
         return options, None
     if len(sources) > 1:
         raise UserError(f"--stitch {options.stitch}: can stitch one split only; give one with --split")
-    from inference.stitching.command import chosen, refuse_pictures, required_stitch
+    from inference.stitching.command import choose_method, refuse_pictures, required_stitch
     from inference.stitching.store import refuse_taken
 
     how = required_stitch(sources[0])
@@ -170,10 +173,10 @@ def _stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[InferO
         raise UserError(f"--stitch {options.stitch}: lies at or inside --out {options.out}; choose another place")
     refuse_taken(place, how.target)
     refuse_pictures(place)
-    return replace(options, stitch=place), chosen(options.stitch_set, how.free)
+    return replace(options, stitch=place), choose_method(options.stitch_set, how.free)
 
 
-def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
+def _out_path(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
     """Return the place of the predictions of a split, named after the dataset and the method.
 
     If there are several splits, the name of the split is appended.
@@ -187,10 +190,10 @@ def _out(options: InferOptions, name: str, source: Source, sources: Sequence[Sou
     return out
 
 
-def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> inversion.Inversion:
+def _make_job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -> inversion.Inversion:
     """Return the inversion of one split into its own store."""
     tiles = inversion.choose_tiles(
-        source, inverter, options.tile, OVERLAP if options.overlap is None else options.overlap
+        source, inverter, options.tile, DEFAULT_OVERLAP if options.overlap is None else options.overlap
     )
     if options.overlap is not None and not tiles.lengths:
         raise UserError(
@@ -202,36 +205,40 @@ def _job(options: InferOptions, source: Source, inverter: Inverter, out: Path) -
             f"{inverter.name} inverts whole groups: leave it out"
         )
     return inversion.Inversion(
-        source, inverter, tiles, options.batch_size or BATCH, output("--out", out), options.probabilities
+        source, inverter, tiles, options.batch_size or DEFAULT_BATCH, output("--out", out), options.probabilities
     )
 
 
-def _inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter:
+def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter:
     source = sources[0]
     if options.name is not None:
-        label("--name", options.name)
+        checked_label("--name", options.name)
     if options.model is not None:
         return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
     assert options.method is not None
     name = options.name or options.method
-    places = [] if options.overwrite else [_out(options, name, one, sources) for one in sources]
+    places = [] if options.overwrite else [_out_path(options, name, one, sources) for one in sources]
     return inverters.classical(source, options.method, options.set, options.name, places)
 
 
-def _said(out: Path, predictions: Predictions, made: int, broken: int, *, first: bool) -> Iterator[str]:
+def _summary_lines(
+    job: inversion.Inversion, predictions: Predictions, made: int, broken: int, *, first: bool
+) -> Iterator[str]:
     """Yield the lines that inform the user about new predictions."""
     if predictions.tuning and first:
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
-        yield f"tuned on {tuned.samples} samples of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
-        if tuned.samples < FEW:
-            yield f"warning: {tuned.samples} samples are few to tune on; generate more with --validation N"
+        samples = count_text(tuned.samples, "sample")
+        yield f"tuned on {samples} of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
+        if tuned.samples < MIN_TUNING_SAMPLES:
+            yield f"warning: tuned on only {samples}; generate more with --validation N"
         for key in tuned.edges:
             beyond = "is the smallest or largest value tried, so a value beyond it may be better"
             yield f"the best {key} {beyond}: --set {key}=..."
     if predictions.seen:
         yield f"warning: {predictions.seen}; scores of these samples are not an independent test"
     if broken:
-        yield f"warning: {broken:,} of these predictions contain NaN or infinite values"
-    speed = f"{predictions.seconds_per_sample:.2g} s per sample without the first batch ({predictions.hardware})"
-    yield f"{out}: {predictions.samples:,} samples complete, {made:,} made now, {speed}"
+        yield f"warning: {count_text(broken, 'prediction')} with NaN or infinite values"
+    timed = " without the first batch" if job.first_batch_untimed else ""
+    speed = f"{predictions.seconds_per_sample:.2g} s per sample{timed} ({predictions.hardware})"
+    yield f"{job.out}: {count_text(predictions.samples, 'sample')} complete, {made:,} made now, {speed}"

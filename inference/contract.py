@@ -40,8 +40,8 @@ class Setting:
     about: str
     unit: str
     values: tuple[Value, ...]  # the values tried in tuning, in rising order; for words, all that are allowed
-    least: float = -math.inf  # smallest value allowed
-    most: float = math.inf  # largest value allowed
+    minimum: float = -math.inf  # smallest value allowed
+    maximum: float = math.inf  # largest value allowed
     whole: bool = False  # True: a whole number, at most a million
 
 
@@ -66,7 +66,7 @@ class Method:
     scope: Scope = "sample"
     group: str = ""  # the integer parameter that numbers the groups; without one, a split is one group
 
-    def ready(self, fields: Arrays) -> Arrays:
+    def prepare_fields(self, fields: Arrays) -> Arrays:
         """Return the fields that this method reads, after `prepare`."""
         read = {name: fields[name] for name in self.reads(fields)}
         with plugins.calling(*plugins.origin(self.prepare), tuple(read)):
@@ -76,13 +76,13 @@ class Method:
         """Return the names of the fields that this method reads from a dataset with the fields `present`."""
         return self.needs + tuple(name for name in self.uses if name in present)
 
-    def invert(self, task: Task, settings: Settings, ready: Arrays) -> dict[str, np.ndarray]:
+    def invert(self, task: Task, settings: Settings, prepared: Arrays) -> dict[str, np.ndarray]:
         """Return all targets of a block of samples, after checking their shapes, dtypes and labels.
 
         Args:
             task: the task whose targets are computed.
             settings: a value for each setting of the method.
-            ready: fields as `ready` returns them.
+            prepared: fields as `prepare_fields` returns them.
 
         Raises:
             UserError: `solve` fails, or returns something that does not fit the targets.
@@ -90,10 +90,10 @@ class Method:
         # NumPy need not warn of values that are not finite: they are counted and reported later (`invert.run.Clock`).
         with (
             np.errstate(divide="ignore", invalid="ignore", over="ignore"),
-            plugins.calling(*plugins.origin(self.solve), tuple(ready)),
+            plugins.calling(*plugins.origin(self.solve), tuple(prepared)),
         ):
-            solved = self.solve(ready, **settings)
-        sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, ready[name].shape, strict=True)}
+            solved = self.solve(prepared, **settings)
+        sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, prepared[name].shape, strict=True)}
         module, name = plugins.origin(self.solve)
         where = f"{plugins.path(module)}: {name}"
         for target in task.of("target"):
@@ -118,12 +118,12 @@ class Method:
             fields: fields of the block, as the dataset stores them.
         """
         if self.scope != "slice" or not task.slices:
-            ready = self.ready(fields)
-            return lambda settings: self.invert(task, settings, ready)
+            prepared = self.prepare_fields(fields)
+            return lambda settings: self.invert(task, settings, prepared)
         known = slices.lengths(task, fields)
         samples = next(len(values) for name, values in fields.items() if task[name].per_sample)
-        ready = self.ready(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
-        return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, ready), known)
+        prepared = self.prepare_fields(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
+        return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, prepared), known)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Scale:
     units: str
     about: str  # formula
     needs: tuple[str, ...]  # fields of the dataset; without them the quantity is unknown
-    of: Callable[[Arrays], float]  # function of the needed fields of all samples of one scan
+    compute: Callable[[Arrays], float]  # function of the needed fields of all samples of one scan
     logarithm: bool = False  # drawn on a logarithmic axis
 
 
@@ -184,7 +184,9 @@ class View:
 
     name: str
     units: str
-    of: Callable[[Arrays], np.ndarray]  # function from targets (sample, ...), exact or predicted, to (sample, y, x)
+    compute: Callable[
+        [Arrays], np.ndarray
+    ]  # function from targets (sample, ...), exact or predicted, to (sample, y, x)
     logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
@@ -196,15 +198,17 @@ class Measures:
     rank: str  # the score by which methods are tuned, ranked and compared; lower is better
     needs: tuple[str, ...]  # fields that the scores are computed from, besides targets and predictions
     histograms: tuple[str, ...]  # further scores, besides `rank`, whose histograms the report shows
-    of: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # function from fields and predictions to scores (sample,)
+    compute: Callable[
+        [Arrays, Arrays], Mapping[str, np.ndarray]
+    ]  # function from fields and predictions to scores (sample,)
 
 
 @dataclass(frozen=True)
-class Found:
-    """Content of a section of the report for one split. Keys are names of runs; a run may be missing."""
+class SectionContent:
+    """Content of a section of the report for one split. Keys are names of predictions, some of which may be missing."""
 
     scores: "Mapping[str, Summary]"  # written to `metrics.json` beside the means over samples; for `--expect`, too
-    data: Mapping[str, dict[str, Any]]  # further entries of a run in `metrics.json`
+    data: Mapping[str, dict[str, Any]]  # further entries of these predictions in `metrics.json`
     html: "Callable[[Result], str]"  # content of `report.html`: Markup is inserted unchanged, plain text is escaped
     lines: tuple[str, ...]  # lines printed on the terminal
 
@@ -213,12 +217,12 @@ class Found:
 class Section:
     """Section of the report about something else than single samples, whose scores are `Measures`.
 
-    `of(source, stores)` computes its content from a split and its stores of predictions, whose keys are names of runs.
-    It returns None if the dataset lacks the fields that the section needs; the section is then left out.
+    `compute(source, stores)` returns its content from a split and its stores of predictions by name. It returns None
+    if the dataset lacks the fields that the section needs; the section is then left out.
     """
 
     title: str
-    of: "Callable[[Source, Mapping[str, Path]], Found | None]"
+    compute: "Callable[[Source, Mapping[str, Path]], SectionContent | None]"
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,7 @@ class Report:
     sections: tuple[Section, ...] = ()
     finer: int = 1  # pixels of a target per pixel of width `sampling`, along each side
 
-    def ranks(self, task: Task) -> str:
+    def ranking_score(self, task: Task) -> str:
         """Return the score by which methods are tuned, ranked and compared; it ignores the ambiguities of the task."""
         return self.measures.rank if self.measures else rank(task)
 
@@ -251,7 +255,7 @@ class Report:
         """Return the further scores, besides that of rank, that are drawn as histograms."""
         return self.measures.histograms if self.measures else ()
 
-    def printed(self, keys: Iterable[str]) -> list[str]:
+    def printed_scores(self, keys: Iterable[str]) -> list[str]:
         """Return the scores that are printed on the terminal: those of the task's `Measures`, or all without them."""
         return [key for key in keys if not self.measures or key in self.measures.scores]
 
@@ -287,10 +291,10 @@ class Inverter:
     history: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] | None = None  # sizes of the training images
     ranges: Mapping[str, Ranges] = field(default_factory=dict)  # ranges of parameters in the training data
-    whole: bool = False  # True: images must not be cut into tiles
+    needs_whole_images: bool = False  # True: images must not be cut into tiles
     scope: Scope = "sample"  # the same as in Method
     group: str = ""
-    accepts: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
+    reasons_to_refuse: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
 
 
 def inference_names() -> list[str]:
@@ -304,15 +308,15 @@ def find_inference(name: str) -> Inference:
     Raises:
         UserError: there is no such module, or it is mistaken.
     """
-    return cast(Inference, _file(name))
+    return cast(Inference, _find_module(name))
 
 
-def _file(name: str) -> ModuleType:
+def _find_module(name: str) -> ModuleType:
     unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
-    return plugins.find("inference.tasks", name, _mistakes, unknown)
+    return plugins.find("inference.tasks", name, _task_mistakes, unknown)
 
 
-def _mistakes(module: ModuleType) -> Iterator[str]:
+def _task_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
     task = find_task(plugins.task_of(module))
@@ -338,8 +342,10 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
-            yield f"REPORT.sections: {section!r} must be a Section(title, of)"
-        yield from plugins.call_mistakes(f"REPORT.sections: {section.title!r}: of", section.of, "source", "stores")
+            yield f"REPORT.sections: {section!r} must be a Section(title, compute)"
+        yield from plugins.call_mistakes(
+            f"REPORT.sections: {section.title!r}: compute", section.compute, "source", "stores"
+        )
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
@@ -380,12 +386,12 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
 
 def find_finish(task: str) -> Finish | None:
     """Return the finishing step for networks of a task, if it has one."""
-    return plugins.optional(_file(task), "FINISH", Finish)
+    return plugins.optional(_find_module(task), "FINISH", Finish)
 
 
 def find_stitch(task: str) -> Stitch | None:
     """Return the rule by which targets of a task are stitched to larger images, if there is one."""
-    return plugins.optional(_file(task), "STITCH", Stitch)
+    return plugins.optional(_find_module(task), "STITCH", Stitch)
 
 
 def find_method(task: str, name: str) -> Method:

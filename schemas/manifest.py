@@ -7,7 +7,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstrain
 
 from schemas.digest import canonical
 from schemas.runtime.documents import Metadata
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, nearest
 from schemas.runtime.publish import inside, is_folder, read, sha256
 from schemas.task import SAMPLE, SPLITS, Task
 
@@ -108,7 +108,10 @@ class Manifest(BaseModel):
         """
         if not self.samples.get(split):
             there = ", ".join(f"{name} ({n:,})" for name, n in self.samples.items() if n) or "none"
-            raise UserError(f"--split {split}: {path} has no samples in this split; samples are in: {there}")
+            raise UserError(
+                f"--split {split}: {path} has no samples in this split; samples are in: {there}"
+                f"{nearest(split, self.samples)}"
+            )
 
     @property
     def first_split(self) -> str:

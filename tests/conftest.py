@@ -139,7 +139,7 @@ def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `train` draw no picture at its end, because that takes as long as training a small network."""
     from training import metrics_log
 
-    monkeypatch.setattr(metrics_log, "curves", lambda rows: b"")
+    monkeypatch.setattr(metrics_log, "draw_curves", lambda rows: b"")
 
 
 @pytest.fixture
@@ -162,8 +162,8 @@ def brief_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the report of `evaluate` show few samples, because its pictures take as long as everything else."""
     from inference.report import document
 
-    monkeypatch.setattr(document, "EXAMPLES", {"median": 0.5, "worst 5 %": 0.95})
-    monkeypatch.setattr(document, "WORST", 2)
+    monkeypatch.setattr(document, "EXAMPLE_PLACES", {"median": 0.5, "worst 5 %": 0.95})
+    monkeypatch.setattr(document, "MAX_WORST", 2)
 
 
 @pytest.fixture

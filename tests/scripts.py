@@ -107,7 +107,7 @@ class Rehearsal:
 
     def train(self, args: list[str]) -> None:
         given = training_cli._parser().parse_args(args)
-        training_command.chosen(training_cli.options(given), self.tasks[given.data])
+        training_command.choose_recipe(training_cli.options(given), self.tasks[given.data])
         given.out.mkdir()
 
     def infer(self, args: list[str]) -> None:
@@ -120,7 +120,7 @@ class Rehearsal:
             options = inference_cli.options(inference_command.InferOptions, given)
             sources: Any = [SimpleNamespace(split=split, path=given.data) for split in given.split]
             for source in sources:
-                inference_command._out(options, "", source, sources).mkdir(parents=True)
+                inference_command._out_path(options, "", source, sources).mkdir(parents=True)
         if given.stitch:
             place = given.stitch.with_name(f"{given.stitch.stem}-resolution.json")
             place.write_text(json.dumps({"scans": [{"mean": 1.0, "rms": 1.0}]}))

@@ -10,8 +10,8 @@ import pytest
 
 from generators.random_streams import Streams
 from generators.tasks import cdi
-from inference.report.sample_images import _shown
-from inference.tasks.cdi import FINISH, METHODS, OF_OBJECT, REPORT, diffraction, finish, measures
+from inference.report.sample_images import _target_picture
+from inference.tasks.cdi import FINISH, METHODS, OBJECT_SCORES, REPORT, diffraction, finish, measures
 from physics.diffraction import near_field
 from schemas.runtime.settings import make_settings
 from schemas.tasks.cdi import TASK
@@ -78,7 +78,7 @@ def test_terms_of_waves_are_their_definitions(term: str, store: Path) -> None:
         "shape": rng.uniform(0, 1, fields["shape"].shape).astype(np.float32),
         "phase": rng.uniform(-3, 3, fields["shape"].shape).astype(np.float32),
     }
-    found = find_learn("cdi").losses[term].of(guess, fields)
+    found = find_learn("cdi").losses[term].compute(guess, fields)
     for row, loss in enumerate(np.asarray(found)):
         (m, p), (em, ep) = ((v["shape"][row].astype(float), v["phase"][row].astype(float)) for v in (guess, fields))
         if term == "wave":
@@ -214,7 +214,7 @@ def test_a_view_is_the_far_field_three_decades_down() -> None:
     values = samples(2, *CLEAN)
     assert np.allclose(diffraction(values), values["amplitude"], atol=1e-4)
     (view,) = REPORT.views
-    shown = [_shown(view, {name: values[name][i : i + 1] for name in ("shape", "phase")}) for i in range(2)]
+    shown = [_target_picture(view, {name: values[name][i : i + 1] for name in ("shape", "phase")}) for i in range(2)]
     assert np.ptp(shown[0]) == pytest.approx(3, abs=1e-6)
     assert 10 ** shown[1].max() == pytest.approx(values["amplitude"][1].max(), rel=1e-4)
 
@@ -267,7 +267,7 @@ def test_no_ambiguity_changes_a_score_of_the_object(ambiguities: tuple[str, ...]
     found = {name: array.astype(float) for name, array in poor(values).items()}
     moved = dict(zip(found, planted((found["shape"], found["phase"]), ambiguities, seed=2), strict=True))
     expected, scores = (measures(values, wave) for wave in (found, moved))
-    for name in OF_OBJECT:
+    for name in OBJECT_SCORES:
         np.testing.assert_allclose(scores[name], expected[name], rtol=1e-7, atol=1e-9, err_msg=name)
 
 

@@ -120,9 +120,9 @@ def test_a_death_between_checkpoint_and_export_leaves_the_right_best(
             raise RuntimeError("killed")
         original(m, state, memory)
 
-    original = loop._export
+    original = loop._export_best
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_export", dies)
+        patch.setattr(loop, "_export_best", dies)
         with pytest.raises(RuntimeError, match="killed"):
             train(*command, "--out", "r")
     assert card("r")["step"] == 3

@@ -19,7 +19,7 @@ from schemas.runtime.settings import all_settings, make_settings
 from schemas.store import is_simulated
 from schemas.task import Task, problems, task_names
 from training.contract import Symmetry, find_learn, find_model, model_names
-from training.recipe import recipe_of
+from training.recipe import recipe_type
 
 TASKS = task_names()
 GOLDEN = Path(__file__).parent / "golden"
@@ -200,13 +200,13 @@ def test_named_recipes_of_training_are_recipes(name: str) -> None:
     assert "default" in recipes
     for recipe in recipes.values():
         model = recipe.get("model", {}).get("name", "unet")
-        kind = recipe_of(model, find_model(model), find_learn(name))
+        kind = recipe_type(model, find_model(model), find_learn(name))
         assert make_settings(kind, recipe, []).model_dump()["model"]["name"] == model
 
 
 @pytest.mark.parametrize("model", model_names())
 def test_every_setting_of_training_says_its_unit_and_meaning(model: str) -> None:
-    for key, info in all_settings(recipe_of(model, find_model(model))):
+    for key, info in all_settings(recipe_type(model, find_model(model))):
         assert info.description, key
         assert isinstance(info.json_schema_extra, dict), key
         assert info.json_schema_extra["unit"], key

@@ -16,7 +16,7 @@ import zarr
 from inference.contract import find_inference, find_stitch, inference_names
 from inference.report import document, errors_by_parameter, evaluation, style, tables
 from inference.report.evaluation import Evaluation, Result
-from inference.stitching.comparison import SCANNED
+from inference.stitching.comparison import SCAN_SCORES
 from schemas.scores import ring_correlation, score
 from schemas.slices import count, fold
 from schemas.target_kinds import kind
@@ -102,11 +102,11 @@ def test_numbers_are_those_of_the_arrays(
         guess, fact = (fold(known, values, 6) for values in (predicted, exact))
         expected = dict(score(known.sliced, guess, fact, truth[window].values if window else None))
         if measures:
-            expected |= measures.of(exact | {n: truth[n].values for n in measures.needs if n in truth}, predicted)
+            expected |= measures.compute(exact | {n: truth[n].values for n in measures.needs if n in truth}, predicted)
         found = metrics()["methods"][name]
         assert found["kind"] == "classical"
         assert found["samples"] == 6
-        assert found["metrics"].keys() == expected.keys() | (SCANNED.keys() if find_stitch(task) else set())
+        assert found["metrics"].keys() == expected.keys() | (SCAN_SCORES.keys() if find_stitch(task) else set())
         for metric, values in expected.items():
             finite = values[np.isfinite(values)]
             assert found["metrics"][metric]["n"] == len(finite)
@@ -144,9 +144,9 @@ def test_scores_depend_on_neither_units_nor_blocks(
     first = result_of("toy.zarr", "a.zarr")
     generate(*TOY_TASK, "--n", 20, "--test", 20, "--shard-samples", 5, "--out", "other.zarr")
     infer("--method", "wiener", "--data", "other.zarr", "--out", "c.zarr", "--batch-size", 3)
-    monkeypatch.setattr(evaluation, "BLOCK", 3)
+    monkeypatch.setattr(evaluation, "BLOCK_SAMPLES", 3)
     second = result_of("other.zarr", "c.zarr")
-    assert tables.rows(Evaluation((first,))) == tables.rows(Evaluation((second,)))
+    assert tables.csv_text(Evaluation((first,))) == tables.csv_text(Evaluation((second,)))
     assert first.summaries == second.summaries
 
 
@@ -308,7 +308,7 @@ def test_every_task_ranks_without_what_no_measurement_reveals(task: str) -> None
     by_kind = {"images": "nrms_aligned", "classes": "jaccard_distance"}[
         kind(find_task(task), find_task(task).of("target")[0])
     ]
-    assert report.ranks(find_task(task)) == (report.measures.rank if report.measures else by_kind)
+    assert report.ranking_score(find_task(task)) == (report.measures.rank if report.measures else by_kind)
 
 
 def test_where_all_is_revealed_nothing_stands_beside(toy: list[str], evaluate: Command) -> None:
@@ -319,8 +319,8 @@ def test_where_all_is_revealed_nothing_stands_beside(toy: list[str], evaluate: C
 
 
 def test_a_parameter_of_several_values_is_shown_by_its_largest_modulus() -> None:
-    assert errors_by_parameter.largest(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
-    assert errors_by_parameter.largest(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
+    assert errors_by_parameter.largest_modulus(np.array([[-3.0, 2.0], [1.0, 0.5]])).tolist() == [3.0, 1.0]
+    assert errors_by_parameter.largest_modulus(np.array([-3.0, 2.0])).tolist() == [-3.0, 2.0]
 
 
 EXPECTED = {

@@ -115,7 +115,7 @@ def test_a_method_has_one_colour_in_all_splits(infer: Command) -> None:
     infer(*DATA, "--method", "identity", "--split", "train,test", "--out", "same.zarr")
     stores = [(None, Path(name)) for name in ("wiener-test.zarr", "same-test.zarr", "same-train.zarr")]
     found = evaluation.evaluate(Path("toy.zarr"), stores, ["train", "test"])
-    colours = [{run.name: style.colour(result, run) for run in result.runs} for result in found.results]
+    colours = [{store.name: style.colour(result, store) for store in result.stores} for result in found.results]
     assert colours[0]["identity"] == colours[1]["identity"] != colours[1]["wiener"]
 
 

@@ -112,8 +112,8 @@ def test_tuning_takes_the_whole_groups_that_fit(
     source = open_source(Path("stem4d.zarr"), "test")
     read = [source.task[name] for name in (*FIELDS, "phase")]
     sample = sum(field.nbytes(source.manifest.sizes) for field in read if field.per_sample)
-    monkeypatch.setattr(tuning, "BYTES", budget * sample)
-    monkeypatch.setattr(tuning, "_split", lambda source: "test")  # recipes make scans of no other
+    monkeypatch.setattr(tuning, "MAX_GROUP_BYTES", budget * sample)
+    monkeypatch.setattr(tuning, "_tuning_split", lambda source: "test")  # recipes make scans of no other
     factor = Setting("", "1", (0.01, 0.02, 0.04))
     found = tuning.tune(replace(METHODS["shared"], settings={"factor": factor}), source, {})[1]
     assert [len(call.args[0]["amplitude"]) for call in solve.call_args_list] == [6] * 3 * groups

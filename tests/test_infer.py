@@ -55,7 +55,7 @@ class Network:
     def __init__(self, task: Task, size: int, sha: str = "ab") -> None:
         self.calls: list[tuple[int, ...]] = []
         self.now = 0.0  # seconds
-        self.whole = False
+        self.needs_whole_images = False
         self.identity = sha * 32
         self.task = task
         self.features = SimpleNamespace(sizes={"x": size, "edge": 2})
@@ -71,10 +71,10 @@ class Network:
             ranges={},
         )
 
-    def fitted(self, sizes: Mapping[str, int]) -> "Network":
+    def adapt(self, sizes: Mapping[str, int]) -> "Network":
         return self
 
-    def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
+    def reasons_to_refuse(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         return ["it wants more edges"] if sizes["edge"] != 2 else []
 
     def predict(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,7 +101,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_first_batch_of_each_length_is_not_timed() -> None:
     clock = Clock([(9.0, 32), (1.0, 32), (3.0, 32), (7.0, 8)])
     assert clock.seconds == 4 / 64
-    assert not Clock([(9.0, 32), (7.0, 8)]).timed
+    assert not Clock([(9.0, 32), (7.0, 8)]).timed_batches
     assert Clock([(9.0, 32), (1.0, 8)], groups=True).seconds == 10 / 40
 
 
@@ -114,7 +114,7 @@ def test_predictions_say_when_their_samples_were_seen(toy: Path, infer: Command)
 
 
 def test_few_samples_to_tune_on_are_said(toy: Path, infer: Command) -> None:
-    assert "warning: 4 samples are few to tune on" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
+    assert "warning: tuned on only 4 samples" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
 
 
 def test_time_hardware_and_versions_belong_together(toy: Path, infer: Command) -> None:
@@ -138,7 +138,7 @@ def test_parameters_that_a_network_never_saw_are_named_value_by_value(
     generate("--task", "tie", "--n", 1, "--validation", 0, "--test", 6, "--set", f"defocus={planes}", "image_size=16")
     source = open_source(Path("tie.zarr"), "test")
     known = {"defocus": [(-12e3, -8e3), (0.0, 0.0), (8e3, 12e3)]}
-    found = inverters.outside_training(source, SimpleNamespace(ranges=known))  # type: ignore[arg-type]
+    found = inverters.outside_warnings(source, SimpleNamespace(ranges=known))  # type: ignore[arg-type]
     assert len(found) == bool(said)
     assert said in "".join(found)
 
@@ -290,7 +290,7 @@ def test_images_larger_than_in_training_are_cut(toy: Path, infer: Command, netwo
     whole, *others = (xr.open_zarr(f"{name}.zarr").line.values for name in "bac")
     for other in others:
         np.testing.assert_allclose(other, whole, rtol=3e-7, atol=1e-7)
-    model.whole = True
+    model.needs_whole_images = True
     refused(infer("--model", "net", "--data", toy, "--out", "d.zarr"), "needs whole images", "--tile none")
     assert infer("--model", "net", "--data", toy, "--out", "d.zarr", "--tile", "none")[0] == 0
 
@@ -304,7 +304,7 @@ def test_networks_that_do_not_fit_are_refused(toy: Path, generate: Command, infe
     lacking.inputs = ("blurred", "expected")
     refused(infer("--model", "net", "--data", toy), "toy.zarr: lacks expected, which model net needs")
     wrong = network(Network(task, 33))
-    wrong.accepts = lambda task, sizes: ["schema 9.0 is newer than this program's"]
+    wrong.reasons_to_refuse = lambda task, sizes: ["schema 9.0 is newer than this program's"]
     refused(infer("--model", "net", "--data", toy), "cannot read toy.zarr: schema 9.0 is newer")
     network(Network(find_task("tie"), 33))
     refused(infer("--model", "net", "--data", toy), "was trained for task tie", "but toy.zarr is of task toy")
@@ -377,4 +377,4 @@ def test_predictions_that_are_no_numbers_are_counted(generate: Command, infer: C
     assert generate("--task", "tie", "--n", 2, "--test", 3, "--set", "image_size=16", "defocus=100", "noise=0")[0] == 0
     code, out, err = infer("--method", "absorption", "--data", "tie.zarr", "--set", "ratio=1e39")
     assert (code, err) == (0, "")
-    assert "warning: 3 of these predictions contain NaN or infinite values" in out
+    assert "warning: 3 predictions with NaN or infinite values" in out

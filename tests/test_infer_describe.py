@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inference.contract import find_inference, inference_names
-from inference.methods.describe import LISTED, tried
+from inference.methods.describe import MAX_LISTED, values_text
 
 from .conftest import TOY_TASK, Command, refused
 
@@ -52,6 +52,6 @@ def test_the_task_is_that_of_the_dataset(generate: Command, infer: Command) -> N
 
 
 def test_long_lists_are_shown_by_their_ends() -> None:
-    assert tried(tuple(range(LISTED))) == ", ".join(map(str, range(LISTED)))
-    assert tried((*range(LISTED), 10.5)) == "0, 1, ..., 10.5 (11 values)"
-    assert tried(("none", "annulus")) == "none, annulus"
+    assert values_text(tuple(range(MAX_LISTED))) == ", ".join(map(str, range(MAX_LISTED)))
+    assert values_text((*range(MAX_LISTED), 10.5)) == "0, 1, ..., 10.5 (11 values)"
+    assert values_text(("none", "annulus")) == "none, annulus"

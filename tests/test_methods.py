@@ -10,7 +10,7 @@ import xarray as xr
 from inference.contract import Method, Setting, find_inference, inference_names
 from inference.invert.split_reader import Source, open_source
 from inference.methods import tuning
-from inference.tasks.tie import absorption, registered, transport
+from inference.tasks.tie import absorption, register_fields, transport
 from physics import optics
 from physics.electron import wavelength
 from schemas.predictions import read_predictions
@@ -205,7 +205,7 @@ def test_images_are_registered_to_the_one_in_focus_through_three_fresnel_lengths
         "sampling": np.array([2.0]),
         "window": np.ones((8, 8)),
     }
-    registered(fields)
+    register_fields(fields)
     assert len(asked) == 1
     assert asked[0][0] == reference
     assert asked[0][1] == pytest.approx(3 * np.sqrt(1.96875e-3 * 9e3) / 2, rel=1e-4)

@@ -23,7 +23,7 @@ from schemas.task import find_task
 from tests.conftest import ROOT, TOY, Command, refused
 from training.contract import find_learn, find_model
 from training.features import Features
-from training.moments import AS_IT_IS
+from training.moments import IDENTITY
 from training.network import Network
 
 PACKAGES = (schemas.tasks, generators.tasks, training.tasks, inference.tasks, training.models)
@@ -226,7 +226,7 @@ TRAINING = [
         '("flip_x",), grids={"line": ("z",)}',
         "LEARN.grids['line']: must name one of LEARN.inputs and spatial dimensions",
     ),
-    ('("flip_x",)', '("flip_x",), losses={"a": 1}', "LEARN.losses['a']: must be a Loss(about, of)"),
+    ('("flip_x",)', '("flip_x",), losses={"a": 1}', "LEARN.losses['a']: must be a Loss(about, compute)"),
     ('("flip_x",)', '"flip_x"', "LEARN.symmetries = 'flip_x': must be a tuple"),
     ('{"line": ("blurred",)}', "{}", "LEARN.inputs: must name at least one"),
     ('("blurred",)', '"blurred"', "LEARN.inputs['line'] = 'blurred': must be a tuple"),
@@ -255,7 +255,7 @@ def test_a_derived_input_reads_its_fields_alone(author: Author) -> None:
     computed = (DERIVED % ('("blurred",)', '"line"')).replace('fields["blurred"]', 'fields["height"]')
     author("training/tasks", PLAIN, computed)
     told(
-        lambda name: Features(find_task(name), find_learn(name), "line", (), {"line": AS_IT_IS}, {"x": 33}).inputs,
+        lambda name: Features(find_task(name), find_learn(name), "line", (), {"line": IDENTITY}, {"x": 33}).inputs,
         "training/tasks",
         "in <lambda>: KeyError: 'height'; it receives blurred",
     )
@@ -267,7 +267,7 @@ def test_what_is_computed_must_lie_on_the_grid_of_the_targets(shape: str, author
     computed = (DERIVED % ('("blurred",)', '"line"')).replace("[..., None]", shape)
     author("training/tasks", PLAIN, computed)
     sizes = {"x": 33, "edge": 2}
-    features = Features(find_task("mine"), find_learn("mine"), "line", (), {"line": AS_IT_IS}, sizes)
+    features = Features(find_task("mine"), find_learn("mine"), "line", (), {"line": IDENTITY}, sizes)
     with pytest.raises(UserError, match=r"must be \(33, 1\)|must be \(sample, \*spatial, channel\)"):
         features.refuse_misfit()
 
@@ -296,7 +296,7 @@ INFERENCE = [
     ("REPORT = Report(", MEASURED % '"line"', "REPORT.measures.needs: field line has the role target"),
     ("REPORT = Report(", MEASURED % "", "REPORT.measures: rank = 'worst' must be one of scores"),
     ("REPORT = Report(", 'REPORT = Report(sections=("x",), ', "REPORT.sections: 'x' must be a Section"),
-    ("REPORT = Report(", SECTION, "of is called as REPORT.sections: 'Lines': of(source, stores)"),
+    ("REPORT = Report(", SECTION, "compute is called as REPORT.sections: 'Lines': compute(source, stores)"),
     ('"identity": Method(', '"identity": dict(', "METHODS['identity']: must be a Method(...)"),
     ('(Shown("blurred"),)', '("blurred",)', "REPORT.inputs: 'blurred' must be a Shown"),
     ('Shown("blurred")', 'Shown("blured")', "REPORT.inputs: the schema has no field 'blured'"),
@@ -337,7 +337,7 @@ def test_a_method_sees_what_it_needs_alone(author: Author) -> None:
     """In tuning the truth is at hand, too."""
     author("inference/tasks", "REPORT", "REPORT")  # nothing is wrong
     fields = {name: np.zeros((4, 33), np.float32) for name in ("blurred", "line")}
-    assert find_method("mine", "identity").ready(fields).keys() == {"blurred"}
+    assert find_method("mine", "identity").prepare_fields(fields).keys() == {"blurred"}
 
 
 MODEL = [

@@ -18,7 +18,7 @@ import xarray as xr
 from benchmarks.stitch import publish_patches
 from inference.stitching import store
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Patches, corners, frame_of, relative, tapered
+from inference.stitching.patches import Patches, first_pixels, frame_of, relative_weights, tapered_weights
 from inference.stitching.stitched_image import Iterative, stitch
 from inference.stitching.store import Scans, read_images
 from schemas.runtime.errors import Interrupted, UserError
@@ -42,12 +42,12 @@ def scans(count: int = COUNT) -> Scans:
     jitter = np.random.default_rng(1).uniform(-0.03, 0.03, (count, 2))
     position = np.stack([-1 + index // 10 * 0.11, 2 + index % 10 * 0.14], axis=1) + jitter
     mask = np.pad(np.ones(np.subtract(SIZE, 2)), 1)[None]
-    return Scans(position, tapered(mask), np.zeros(count, np.int64), SAMPLING)
+    return Scans(position, tapered_weights(mask), np.zeros(count, np.int64), SAMPLING)
 
 
 def patches_of(where: Scans) -> np.ndarray:
     rng = np.random.default_rng(2)
-    first = corners(where.position, SAMPLING, SIZE)
+    first = first_pixels(where.position, SAMPLING, SIZE)
     y, x = ((first[:, axis, None] + np.arange(SIZE[axis])) * SAMPLING for axis in (0, 1))
     values = truth(y[:, :, None], x[:, None, :]) + rng.normal(size=(len(first), 1, 1))
     return values.astype(np.float32)
@@ -92,7 +92,7 @@ def test_from_store_to_store_it_is_the_image_of_memory(where: Scans, method: Any
     values[17] = np.nan
     publish_patches(SOURCE, values, unit)
     images = write(SOURCE, where, OUT, method)
-    patches = Patches(corners(where.position, SAMPLING, SIZE), relative(where.weight))
+    patches = Patches(first_pixels(where.position, SAMPLING, SIZE), relative_weights(where.weight))
     frame = frame_of(patches.corner, SIZE)
     expected = stitch(lambda window: [(np.arange(COUNT), values[:, *window])], patches, frame, method)
     with xr.open_zarr(OUT) as found:
@@ -115,7 +115,7 @@ def test_each_scan_has_an_image_of_its_own(where: Scans) -> None:
         assert found.scan.values.tolist() == [0, 3, 7]
         for place, one in enumerate((0, 3, 7)):
             rows = np.flatnonzero(number == one)
-            patches = Patches(corners(where.position, SAMPLING, SIZE), relative(where.weight))
+            patches = Patches(first_pixels(where.position, SAMPLING, SIZE), relative_weights(where.weight))
             values, frame = patches_of(where), frame_of(patches.corner, SIZE)
 
             def read(window: Any, values: Any = values, rows: Any = rows) -> Any:

@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
-from inference.contract import Found, Section, find_inference
+from inference.contract import Section, SectionContent, find_inference
 from inference.invert.split_reader import Source
 from inference.report.evaluation import Result, Summary
 
 from .conftest import TOY_TASK, Command
 
 
-def _counted(source: Source, stores: Mapping[str, Path]) -> Found:
+def _counted(source: Source, stores: Mapping[str, Path]) -> SectionContent:
     """Samples and stores, of all runs but one."""
 
     def html(result: Result) -> str:
-        return Markup("<p>{} runs of {} samples</p>").format(len(result.runs), source.samples)
+        return Markup("<p>{} runs of {} samples</p>").format(len(result.stores), source.samples)
 
     score: Summary = {"count": {"mean": 3.0, "std": 0.0, "n": 1, "unit": "1"}}
     named = {name: {"store": str(path)} for name, path in stores.items() if name != "identity"}
-    return Found({"wiener": score}, named, html, (f"{len(stores)} stores were counted",))
+    return SectionContent({"wiener": score}, named, html, (f"{len(stores)} stores were counted",))
 
 
 @pytest.mark.usefixtures("brief_report")

@@ -14,9 +14,9 @@ import xarray as xr
 from scipy import ndimage
 
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Patches, corners, frame_of, relative
+from inference.stitching.patches import Patches, first_pixels, frame_of, relative_weights
 from inference.stitching.raster import find_raster
-from inference.stitching.resolution import Resolution, laid_over, resolution
+from inference.stitching.resolution import Resolution, lay_over_object, resolution
 from inference.stitching.stitched_image import stitch
 from inference.tasks.stem4d import METHODS, patch_places, phase_at
 from physics import pie
@@ -46,7 +46,7 @@ def invert(name: str, fields: dict[str, np.ndarray], **given: float) -> np.ndarr
     for number in np.unique(fields["scan"]):
         rows = fields["scan"] == number
         one = {key: values[rows] if TASK[key].per_sample else values for key, values in fields.items()}
-        found[rows] = method.invert(TASK, settings(name, **given), method.ready(one))["phase"]
+        found[rows] = method.invert(TASK, settings(name, **given), method.prepare_fields(one))["phase"]
     return found
 
 
@@ -133,7 +133,7 @@ def test_a_raster_is_found_turned_and_jittered() -> None:
         exact = find_raster(places)
         assert np.allclose(exact.indices(places.T), index.T)
         assert exact.steps == pytest.approx((1.5, 0.8))
-        assert np.allclose(exact.along(axes), np.diag(exact.steps), atol=1e-9)
+        assert np.allclose(exact.along_axes(axes), np.diag(exact.steps), atol=1e-9)
 
 
 @pytest.mark.parametrize("places", ["random", "line", "cut", "skew"])
@@ -203,13 +203,13 @@ def test_exact_targets_are_stitched_to_the_object() -> None:
     for size in ((), ("pattern=36",)):
         fields = scanned("noise=0", "scan.step=0.0285", *size)
         scans = patch_places(fields)
-        weight = relative(scans.weight)
-        corner = corners(scans.position - scans.zero, scans.sampling, weight.shape[1:])
+        weight = relative_weights(scans.weight)
+        corner = first_pixels(scans.position - scans.zero, scans.sampling, weight.shape[1:])
         frame = frame_of(corner, weight.shape[1:])
         patches = fields["phase"] + fields["mask"] * np.random.default_rng(0).normal(size=(30, 1, 1))
         image = stitch(partial(_blocks, patches.astype(np.float32)), Patches(corner, weight), frame, LeastSquares())
         exact = fields["object"][0]
-        found = resolution(laid_over(image.values, frame.origin, exact.shape, 4), exact, 0.0285)
+        found = resolution(lay_over_object(image.values, frame.origin, exact.shape, 4), exact, 0.0285)
         assert found.rms is not None
         assert found.rms < 1e-6
         assert found.seventh == max(f for f, counts in zip(found.frequency, found.counts, strict=True) if counts)
@@ -225,7 +225,7 @@ def test_a_resolution_is_that_of_the_noise() -> None:
     image = np.kron(low.real + 5, np.ones((3, 3)))
 
     def compared(image: np.ndarray, first: tuple[int, int]) -> Resolution:
-        return resolution(laid_over(image, first, (40, 44), 3), truth, 0.1)
+        return resolution(lay_over_object(image, first, (40, 44), 3), truth, 0.1)
 
     found = compared(image, (0, 0))
     assert found.pixels == (40, 44)

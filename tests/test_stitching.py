@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.stitching.command import chosen
+from inference.stitching.command import choose_method
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative, tapered
+from inference.stitching.patches import Canvas, Patches, first_pixels, frame_of, relative_weights, tapered_weights
 from inference.stitching.stitched_image import Average, Image, Iterative, Read, default_method, stitch
 from physics import stitching_kernels
 from schemas.runtime.errors import UserError
@@ -59,7 +59,7 @@ def scene(noise: float = 0.0, **options: Any) -> tuple[np.ndarray, np.ndarray, P
     """truth, values, patches."""
     corner = raster(**options)
     truth = smooth(frame_of(corner, SIZE).shape)
-    weight = relative(tapered(ellipse())[None])
+    weight = relative_weights(tapered_weights(ellipse())[None])
     return truth, cut_from(truth, corner, noise=noise), Patches(corner, weight)
 
 
@@ -95,7 +95,7 @@ def test_an_image_comes_back_from_patches_with_any_constants(counts: tuple[int, 
 def test_masks_may_differ_from_patch_to_patch() -> None:
     truth, values, patches = scene()
     masks = np.random.default_rng(3).uniform(size=values.shape) < 0.7
-    found = stitched(np.where(masks, values, 1e3), replace(patches, weight=relative(masks)))
+    found = stitched(np.where(masks, values, 1e3), replace(patches, weight=relative_weights(masks)))
     assert abs(error(found, truth)).max() < 1e-6
     expected = np.zeros(truth.shape)
     for (y, x), mask in zip(patches.corner - patches.corner.min(axis=0), masks, strict=True):
@@ -109,7 +109,7 @@ def test_no_bit_depends_on_the_order_of_patches_or_on_blocks(method: Any, shared
     _, values, patches = scene(noise=0.2)
     corner = patches.corner.copy()
     corner[50:60] = corner[50]  # the same place, ten times
-    weight = patches.weight if shared else relative(np.random.default_rng(4).uniform(size=values.shape))
+    weight = patches.weight if shared else relative_weights(np.random.default_rng(4).uniform(size=values.shape))
     first = stitched(values, Patches(corner, weight), method)
     mixed = np.random.default_rng(5).permutation(len(values))
     same(first, stitched(values[mixed], Patches(corner, weight).select(mixed), method))
@@ -156,11 +156,11 @@ def test_misfit_is_what_patches_and_image_differ_by() -> None:
 
 def test_with_nothing_free_patches_are_averaged_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks, and a border of weight 0 that holds something else: no constant is fitted, where there is one or not."""
-    monkeypatch.setattr("inference.stitching.stitched_image.solve", None)
+    monkeypatch.setattr("inference.stitching.stitched_image.solve_offsets", None)
     corner = raster(counts=(3, 4))
     weight = np.pad(np.array([[[1, 2, 4], [4, 2, 1]]], np.float32), ((0, 0), (5, 5), (3, 3)))
     labels = np.random.default_rng(6).integers(0, 3, (len(corner), *SIZE)).astype(np.uint8)
-    found = stitched(labels, Patches(corner, relative(weight)), default_method(""))
+    found = stitched(labels, Patches(corner, relative_weights(weight)), default_method(""))
     total, cover = np.zeros((2, *found.values.shape))
     for (y, x), patch in zip(corner - corner.min(axis=0), labels, strict=True):
         total[y : y + SIZE[0], x : x + SIZE[1]] += weight[0] * patch
@@ -203,7 +203,7 @@ def test_noise_falls_with_the_root_of_the_overlap() -> None:
 def test_components_have_constants_of_their_own_and_are_counted() -> None:
     corner = np.concatenate([raster(counts=(6, 7)), raster(counts=(5, 4)) + np.array([0, 60]), [[100, 40], [140, -50]]])
     truth = smooth(frame_of(corner, SIZE).shape)
-    found = stitched(cut_from(truth, corner), Patches(corner, relative(tapered(ellipse())[None])))
+    found = stitched(cut_from(truth, corner), Patches(corner, relative_weights(tapered_weights(ellipse())[None])))
     assert np.unique(found.component).tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(found.component > 0, np.isfinite(found.values))
     for number in range(1, 5):
@@ -213,7 +213,7 @@ def test_components_have_constants_of_their_own_and_are_counted() -> None:
 def test_the_mean_offset_of_each_component_is_0() -> None:
     corner = np.concatenate([raster(counts=(6, 7)), raster(counts=(5, 4)) + np.array([0, 60]), [[140, -50]]])
     values = cut_from(smooth(frame_of(corner, SIZE).shape), corner)
-    found = stitched(values, Patches(corner, relative(np.ones((1, *SIZE)))))
+    found = stitched(values, Patches(corner, relative_weights(np.ones((1, *SIZE)))))
     first = corner - corner.min(axis=0)
     offset = [
         found.values[y : y + SIZE[0], x : x + SIZE[1]].mean() - a.mean()
@@ -243,7 +243,7 @@ def test_a_patch_whose_mask_is_empty_is_left_out() -> None:
     truth, values, patches = scene()
     masks = np.broadcast_to(ellipse(), values.shape).copy()
     masks[5] = 0
-    found = stitched(values, replace(patches, weight=relative(masks)))
+    found = stitched(values, replace(patches, weight=relative_weights(masks)))
     assert found.left_out == 1
     assert abs(error(found, truth)).max() < 1e-6
 
@@ -263,7 +263,9 @@ def test_patches_of_unit_overlap_far_apart_converge_soon() -> None:
     """A chain of hundreds of patches, barely overlapping: the longest wave of offsets is the last to be found."""
     corner = np.stack([np.zeros(600, int), np.arange(600) * 7], axis=1)
     truth = smooth(frame_of(corner, SIZE).shape)
-    found = stitched(cut_from(truth, corner), Patches(corner, relative(np.ones((1, *SIZE)))), LeastSquares(steps=25))
+    found = stitched(
+        cut_from(truth, corner), Patches(corner, relative_weights(np.ones((1, *SIZE)))), LeastSquares(steps=25)
+    )
     assert abs(error(found, truth)).max() < 1e-5, "float32 holds 50 rad no better"
 
 
@@ -278,14 +280,14 @@ def test_weights_fall_towards_the_edge_of_a_mask() -> None:
     mask = np.zeros((7, 9))
     mask[1:6, 1:8] = 1
     expected = [[0] * 9, [0, *[1] * 7, 0], [0, 1, *[2] * 5, 1, 0], [0, 1, 2, 3, 3, 3, 2, 1, 0]]
-    np.testing.assert_allclose(3 * tapered(mask)[:4], expected)
-    np.testing.assert_allclose(tapered(np.ones((2, 1, 1))), 1)
-    assert not tapered(np.zeros((1, 4, 4))).any()
+    np.testing.assert_allclose(3 * tapered_weights(mask)[:4], expected)
+    np.testing.assert_allclose(tapered_weights(np.ones((2, 1, 1))), 1)
+    assert not tapered_weights(np.zeros((1, 4, 4))).any()
 
 
 def test_positions_become_corners_on_the_grid() -> None:
     """Pixel N//2 of a patch lies at its position."""
-    found = corners(np.array([[0.0, 1.26], [-0.3, 0.11]]), 0.25, (4, 5))
+    found = first_pixels(np.array([[0.0, 1.26], [-0.3, 0.11]]), 0.25, (4, 5))
     assert found.tolist() == [[-2, 3], [-3, -2]]
     assert frame_of(found, (4, 5)) == Canvas((-3, -2), (5, 10))
 
@@ -293,13 +295,13 @@ def test_positions_become_corners_on_the_grid() -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: corners(np.array([[0.0, 1.0], [np.nan, 0.0]]), 1.0, SIZE), "position of sample 1"),
+        (lambda: first_pixels(np.array([[0.0, 1.0], [np.nan, 0.0]]), 1.0, SIZE), "position of sample 1"),
         (lambda: frame_of(np.array([[0, 0], [10**6, 10**6]]), SIZE), "the limit is 268,435,456; check positions"),
-        (lambda: relative(np.zeros((1, 2, 2))), "not all 0"),
-        (lambda: chosen(["alpha=0.2"], ""), "--stitch-set alpha=0.2: these patches are averaged"),
-        (lambda: relative(-np.ones((1, 2, 2))), "at least 0"),
-        (lambda: relative(np.full((1, 2, 2), np.nan)), "finite"),
-        (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patches is finite"),
+        (lambda: relative_weights(np.zeros((1, 2, 2))), "not all 0"),
+        (lambda: choose_method(["alpha=0.2"], ""), "--stitch-set alpha=0.2: these patches are averaged"),
+        (lambda: relative_weights(-np.ones((1, 2, 2))), "at least 0"),
+        (lambda: relative_weights(np.full((1, 2, 2), np.nan)), "finite"),
+        (lambda: stitched(np.full((1, *SIZE), np.nan), scene(counts=(1, 1))[2]), "none of 1 patch is finite"),
     ],
 )
 def test_mistakes_are_told_in_one_line(call: Any, said: str) -> None:
@@ -320,5 +322,5 @@ def test_a_frame_that_does_not_hold_all_patches_is_refused() -> None:
 def test_sums_are_kept_where_many_large_phases_lie_over_one_another() -> None:
     """2,000 patches of the largest phase accepted at one place: no integer overflows."""
     values = np.full((2000, *SIZE), stitching_kernels.LARGEST, np.float32)
-    found = stitched(values, Patches(np.zeros((2000, 2), np.int64), relative(np.ones((1, *SIZE)))))
+    found = stitched(values, Patches(np.zeros((2000, 2), np.int64), relative_weights(np.ones((1, *SIZE)))))
     np.testing.assert_array_equal(found.values, stitching_kernels.LARGEST)

@@ -286,4 +286,4 @@ def test_no_link_out_of_a_model_is_followed(monkeypatch: pytest.MonkeyPatch) -> 
     card = SimpleNamespace(weights_sha256=sha256(b"{}"))
     monkeypatch.setattr(models, "load_card", lambda path: (path, card))
     with pytest.raises(UserError, match=r"best/model.safetensors: leads out of best"):
-        models.load_whole(Path("best"))
+        models.load_card_and_weights(Path("best"))

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from inference.contract import find_inference
-from inference.tasks.tie import misell, registered, transport
+from inference.tasks.tie import misell, register_fields, transport
 from physics.electron import wavelength
 from physics.optics import exit_wave, intensity, propagate
 
@@ -170,7 +170,7 @@ def test_the_flipped_series_is_registered_to_the_same_frame() -> None:
     method = find_inference("tie").METHODS["tie_registered"]
     assert method.reads(values.keys()) == (*method.needs[:4], "window", "intensity_flipped")
     fields = {**values, "window": np.ones((64, 64), np.float32)}
-    moved = registered({name: fields[name] for name in method.reads(fields)})
+    moved = register_fields({name: fields[name] for name in method.reads(fields)})
     still = samples(3, "noise=0", "padding=1", MOVED[0], recipe="magnetic")["intensity_flipped"]
     before, after = (rms(images["intensity_flipped"][:, 1] - still[:, 1]) for images in (values, moved))
     assert after < before / 3

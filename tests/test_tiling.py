@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.contract import Arrays
-from inference.invert.tiling import Tiles, as_stored, spatial, starts, steps, weights
+from inference.invert.tiling import Tiles, cut_steps, dims_to_cut, starts, to_stored, weights
 from schemas.grids import Grid
 from schemas.task import Field, Task
 
@@ -115,19 +115,19 @@ def test_results_do_not_depend_on_batches() -> None:
 
 
 def test_only_what_inputs_and_targets_share_is_cut() -> None:
-    assert spatial(task_of(2), ("image", "window")) == ("y", "x")
+    assert dims_to_cut(task_of(2), ("image", "window")) == ("y", "x")
     fields = (
         Field("pattern", ("sample", "qy", "qx"), "float32", "1", "input", "of diffraction"),
         Field("phase", ("sample", "y", "x"), "float32", "rad", "target", "of the object"),
     )
     assert (
-        spatial(Task("far", "1.0", "far", "F", fields, grids=(Grid(("y", "x")), Grid(("qy", "qx")))), ("pattern",))
+        dims_to_cut(Task("far", "1.0", "far", "F", fields, grids=(Grid(("y", "x")), Grid(("qy", "qx")))), ("pattern",))
         == ()
     )
 
 
 def test_classes_are_rounded_and_complex_values_stay_complex() -> None:
-    assert as_stored(task_of(1, "uint8")["truth"], np.array([0.9999, 2.0])).tolist() == [1, 2]
+    assert to_stored(task_of(1, "uint8")["truth"], np.array([0.9999, 2.0])).tolist() == [1, 2]
     task = task_of(1, "complex64")
     block = block_of(task, 1)
     found = Tiles({"x": 16}, 0.5).apply(
@@ -177,7 +177,7 @@ def test_classes_are_blended_by_their_probabilities() -> None:
 
 def test_of_equal_probabilities_the_lower_class_is_stored() -> None:
     field = classes_of("a", "b", "c")["mask"]
-    assert as_stored(field, np.array([[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]])).tolist() == [[0, 1]]
+    assert to_stored(field, np.array([[[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]])).tolist() == [[0, 1]]
 
 
 def test_tiles_of_a_coarser_grid_hold_what_lies_under_them() -> None:
@@ -188,8 +188,8 @@ def test_tiles_of_a_coarser_grid_hold_what_lies_under_them() -> None:
     )
     grids = (Grid(("x",)), Grid(("xlow",), of=("x",), how="coarser"))
     task, sizes = Task("cut", "1.0", "cut", "none", fields, grids=grids), {"x": 30, "xlow": 10}
-    assert spatial(task, ("low",)) == ("x",)
-    assert steps(task, sizes, ("x",)) == {"x": 3}
+    assert dims_to_cut(task, ("low",)) == ("x",)
+    assert cut_steps(task, sizes, ("x",)) == {"x": 3}
     block = {"low": np.random.default_rng(0).random((2, 10)).astype(np.float32)}
     tiles = Tiles({"x": 12}, 0.4, {"x": 3})
     found = tiles.apply(lambda f: {"high": np.repeat(f["low"], 3, 1)}, task, sizes, block, 3)["high"]

@@ -175,15 +175,17 @@ def test_a_rechunked_dataset_teaches_the_same(data: Path, generate: Command, tra
 def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batch: int) -> None:
     from schemas.runtime.settings import make_settings
     from training.contract import find_model
-    from training.recipe import recipe_of
+    from training.recipe import recipe_type
     from training.run import prepare
 
     def scores(size: int) -> dict[str, float]:
-        recipe = make_settings(recipe_of("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
+        recipe = make_settings(recipe_type("mlp", find_model("mlp")), {}, [f"batch_size={size}", "epochs=1"])
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
-        machinery = loop._build(run, mesh, model_building.assemble(recipe, run.features), *loop._sources(run, mesh))
-        state = steps.start(machinery.network, machinery.rule, recipe, mesh)
+        machinery = loop._compile(
+            run, mesh, model_building.build_network(recipe, run.features), *loop._open_sources(run, mesh)
+        )
+        state = steps.initial_state(machinery.network, machinery.rule, recipe, mesh)
         assert machinery.validation
         return loop.validate(machinery, state, machinery.validation)
 

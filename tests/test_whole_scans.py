@@ -82,7 +82,7 @@ def test_scans_are_scored_with_all_methods(found: Evaluation) -> None:
     methods = tables.metrics(found)["methods"]
     for name, method in methods.items():
         assert [scan["scan"] for scan in method["scans"]] == [0, 1, 2]
-        for key in comparison.SCANNED:
+        for key in comparison.SCAN_SCORES:
             values = [scan[key] for scan in method["scans"]]
             assert method["metrics"][key]["mean"] == pytest.approx(np.mean(values), rel=1e-12)
             assert method["metrics"][key]["std"] == pytest.approx(np.std(values), rel=1e-9)
@@ -105,7 +105,7 @@ def test_what_infer_stitches_is_worth_the_same(infer: Command, found: Evaluation
     stitched = json.loads(Path("image-resolution.json").read_text())["scans"]
     for one, other in zip(stitched, tables.metrics(found)["methods"]["idpc"]["scans"], strict=True):
         names = ("scan", "rms", "half_bit", "seventh", "mean", "pixels")
-        assert [one[name] for name in names] == [other[name] for name in ("scan", *comparison.SCANNED, "pixels")]
+        assert [one[name] for name in names] == [other[name] for name in ("scan", *comparison.SCAN_SCORES, "pixels")]
 
 
 def test_images_that_infer_stitched_are_read_and_no_others(
@@ -252,7 +252,7 @@ def test_memory_does_not_grow_with_methods() -> None:
 def test_a_planted_feature_lies_where_the_images_say() -> None:
     """A blob of which each pattern sees its part: its centre by the coordinates of the image, and over the object."""
     from inference.stitching.offsets import LeastSquares
-    from inference.stitching.store import images, write
+    from inference.stitching.store import stitched_images, write
 
     n, wide = 16, 0.0285
     centre = np.array([11.6, 12.3]) * wide  # y, x in the object [nm]
@@ -273,7 +273,7 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     for name, axis in (("y", 0), ("x", 1)):
         place = (image.sum(axis=1 - axis) * np.asarray(found[name])).sum() / image.sum()
         assert place == pytest.approx(centre[axis], abs=0.1 * wide)  # they were 0.375 off
-    placed, stored = images(Path("blob.zarr"), scans, LeastSquares(), field="phase")
+    placed, stored = stitched_images(Path("blob.zarr"), scans, LeastSquares(), field="phase")
     assert stored == Path("image.zarr").absolute()
     _, first, again = next(placed)
     grid = np.meshgrid(*(wide * np.arange(40) for _ in range(2)), indexing="ij")

@@ -11,7 +11,7 @@ import tifffile
 import xarray as xr
 from PIL import Image
 
-from inference.invert.tiling import Tiles, as_stored, steps
+from inference.invert.tiling import Tiles, cut_steps, to_stored
 from schemas.grids import Grid
 from schemas.scores import score
 from schemas.task import Field, Task, find_task, problems
@@ -78,7 +78,7 @@ def test_tiles_of_angles_meet_across_the_turn() -> None:
 def test_a_target_coarser_than_the_input_is_tiled() -> None:
     """Pixels of the target are three of the input: tiles may begin at any of its pixels."""
     task, sizes = angles_of(coarse=True), {"y": 6, "x": 30, "v": 2, "u": 10}
-    assert steps(task, sizes, ("u",)) == {"u": 1}
+    assert cut_steps(task, sizes, ("u",)) == {"u": 1}
     image = np.repeat(np.arange(10.0) / 10, 3)[None, None].repeat(6, 1).astype(np.float32)
     found = Tiles({"u": 4}, 0.5, {"u": 1}).apply(
         lambda f: {"angle": f["image"][:, ::3, ::3]}, task, sizes, {"image": image}, 2
@@ -99,8 +99,8 @@ def test_dice_of_a_class_that_does_not_weigh_still_counts_what_is_taken_from_it(
 
 def test_values_are_stored_within_their_dtype() -> None:
     counts = Field("n", ("sample",), "uint16", "1", "target", "")
-    assert as_stored(counts, np.array([-0.7, 70000.0, 2.6])).tolist() == [0, 65535, 3]
-    assert as_stored(Field("b", ("sample",), "bool", "1", "target", ""), np.array([0.1, 0.9])).tolist() == [False, True]
+    assert to_stored(counts, np.array([-0.7, 70000.0, 2.6])).tolist() == [0, 65535, 3]
+    assert to_stored(Field("b", ("sample",), "bool", "1", "target", ""), np.array([0.1, 0.9])).tolist() == [False, True]
 
 
 def test_labels_beyond_the_classes_are_told() -> None:

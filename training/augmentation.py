@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from schemas.runtime.errors import UserError
-from training.batches import WEIGHT, Batch, per_row
+from training.batches import WEIGHT, Batch, expand_to_batch
 from training.contract import Array, Symmetry
 from training.features import Features
 
@@ -22,7 +22,7 @@ from training.features import Features
 def augment(features: Features, batch: Batch, key: Array) -> Batch:
     """Return the batch after symmetries that are drawn for each sample.
 
-    Constants, which all samples share, are not changed; `refuse_changed` checks that they are symmetric.
+    Constants, which all samples share, are not changed; `refuse_asymmetric_constants` checks that they are symmetric.
 
     Args:
         features: conversion of fields.
@@ -32,13 +32,13 @@ def augment(features: Features, batch: Batch, key: Array) -> Batch:
     for number, symmetry in enumerate(symmetries(features)):
         count = len(batch["weight"])
         chosen = jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,))
-        for name, moved in _moved(features, batch, symmetry).items():
+        for name, moved in _change(features, batch, symmetry).items():
             if features.task[name].per_sample:
-                batch = {**batch, name: jnp.where(per_row(chosen, moved), moved, batch[name])}
+                batch = {**batch, name: jnp.where(expand_to_batch(chosen, moved), moved, batch[name])}
     return batch
 
 
-def refuse_changed(features: Features, constants: Mapping[str, np.ndarray]) -> None:
+def refuse_asymmetric_constants(features: Features, constants: Mapping[str, np.ndarray]) -> None:
     """Refuse a symmetry that would change a constant, which all samples share.
 
     Args:
@@ -49,26 +49,26 @@ def refuse_changed(features: Features, constants: Mapping[str, np.ndarray]) -> N
         UserError: a symmetry would change one of them.
     """
     for symmetry in symmetries(features):
-        for name, moved in _moved(features, {k: jnp.asarray(v) for k, v in constants.items()}, symmetry).items():
+        for name, moved in _change(features, {k: jnp.asarray(v) for k, v in constants.items()}, symmetry).items():
             if not np.array_equal(moved, constants[name]):
                 word = symmetry.name if isinstance(symmetry, Symmetry) else symmetry
                 raise UserError(f"augment: {word} would change {name}, which all samples share; set augment=false")
 
 
-def _moved(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
+def _change(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch:
     """Return the fields that a symmetry changes, after the change."""
     fields = {name: values for name, values in batch.items() if name != WEIGHT}
     if isinstance(symmetry, Symmetry):
         known = set(symmetry.fields)
         return symmetry.apply({name: fields[name] for name in known}) if known <= fields.keys() else {}
-    placed = {name: axes for name in fields if (axes := _axes(features, name, symmetry))}
+    placed = {name: axes for name in fields if (axes := _symmetry_axes(features, name, symmetry))}
     return {
-        name: _reverse(features, fields[name], axes[0]) if len(axes) == 1 else jnp.swapaxes(fields[name], *axes)
+        name: _reverse_axis(features, fields[name], axes[0]) if len(axes) == 1 else jnp.swapaxes(fields[name], *axes)
         for name, axes in placed.items()
     }
 
 
-def _reverse(features: Features, values: Array, axis: int) -> Array:
+def _reverse_axis(features: Features, values: Array, axis: int) -> Array:
     even = values.shape[axis] % 2 == 0
     flipped = jnp.flip(values, axis)
     relations = {grid.how for grid in features.task.grids if grid.of}
@@ -79,18 +79,18 @@ def _reverse(features: Features, values: Array, axis: int) -> Array:
 def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
     """Return the symmetries that the sizes of this dataset allow."""
     roots = features.task.related("same", "coarser", "reciprocal")
-    last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.out[-2:]]
+    last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.target_grid[-2:]]
     square = len(last) == 2 and all(features.sizes[a] == features.sizes[b] for a, b in zip(*last, strict=False))
     return tuple(one for one in features.learn.symmetries if square or one != "transpose")
 
 
-def _axes(features: Features, name: str, symmetry: str) -> list[int]:
+def _symmetry_axes(features: Features, name: str, symmetry: str) -> list[int]:
     """Return the axes of a field that a symmetry acts on; none if the field lacks one of them."""
     task = features.task
     if name not in {field.name for field in task.fields}:
         return []
     roots = task.related("same", "coarser", "reciprocal")
     dims = [roots.get(dim, dim) for dim in task[name].dims]
-    wanted = features.out[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
+    wanted = features.target_grid[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
     places = [roots.get(dim, dim) for dim in wanted]
     return [dims.index(dim) for dim in places] if set(places) <= set(dims) else []

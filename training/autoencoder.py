@@ -25,19 +25,19 @@ type Counts = tuple[Count, ...]
 type Upsampling = Literal["nearest", "bilinear"]
 
 
-def _bilinear(x: Array) -> Array:
+def _enlarge_bilinear(x: Array) -> Array:
     size = (len(x), *(2 * n for n in x.shape[1:-1]), x.shape[-1])
     return jnp.asarray(jax.image.resize(x, size, "linear"))
 
 
-UPSAMPLING: Mapping[str, Callable[[Array], Array]] = {"nearest": enlarge, "bilinear": _bilinear}
+UPSAMPLING: Mapping[str, Callable[[Array], Array]] = {"nearest": enlarge, "bilinear": _enlarge_bilinear}
 
 
 class Encoder(nnx.Module):
     """Encoder, as the module describes it."""
 
     def __init__(self, rank: int, inputs: int, filters: Counts, rngs: nnx.Rngs, dtype: Any) -> None:
-        self.pairs = _pairs(rank, inputs, filters, rngs, dtype)
+        self.pairs = _convolution_pairs(rank, inputs, filters, rngs, dtype)
 
     def __call__(self, x: Array) -> Array:
         """Return (sample, *(spatial / 2^levels), filters[-1]) for (sample, *spatial, inputs)."""
@@ -53,7 +53,7 @@ class Decoder(nnx.Module):
         self, rank: int, inputs: int, filters: Counts, outputs: int, upsampling: Upsampling, rngs: nnx.Rngs, dtype: Any
     ) -> None:
         self.upsampling = upsampling
-        self.pairs = _pairs(rank, inputs, filters, rngs, dtype)
+        self.pairs = _convolution_pairs(rank, inputs, filters, rngs, dtype)
         self.head = _conv(rank, filters[-1], outputs, rngs, jnp.float32)
 
     def __call__(self, x: Array) -> Array:
@@ -64,7 +64,7 @@ class Decoder(nnx.Module):
         return y
 
 
-def _pairs(rank: int, inputs: int, filters: Counts, rngs: nnx.Rngs, dtype: Any) -> Any:
+def _convolution_pairs(rank: int, inputs: int, filters: Counts, rngs: nnx.Rngs, dtype: Any) -> Any:
     return nnx.List(
         nnx.List([_conv(rank, a, b, rngs, dtype), _conv(rank, b, b, rngs, dtype)])
         for a, b in pairwise([inputs, *filters])
@@ -75,7 +75,7 @@ def _conv(rank: int, inputs: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> A
     return Conv(inputs, outputs, (3,) * rank, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs, dtype=dtype)
 
 
-def grouped(groups: Counts | None, channels: int) -> Counts:
+def branch_channels(groups: Counts | None, channels: int) -> Counts:
     """Return the number of channels of each output branch.
 
     Args:

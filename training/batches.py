@@ -25,12 +25,12 @@ from schemas.store import open_split
 from schemas.task import Task
 from training.contract import Array
 from training.crop import Crop
-from training.devices import everywhere, own_rows, split
+from training.devices import own_rows, put_everywhere, sharded
 from training.sample_order import Order
 
 WEIGHT = "weight"
-AHEAD = 2  # number of batches that are put on the device in advance
-READERS = 4  # number of threads that read and decode
+QUEUED_BATCHES = 2  # number of batches that are put on the device in advance
+READER_THREADS = 4  # number of threads that read and decode
 
 type Batch = dict[str, Array]
 
@@ -69,7 +69,7 @@ class Split:
             UserError: an object of the store is missing or damaged.
         """
         samples = slice(rows.start // self.slices, rows.stop // self.slices)
-        found = self._load(self.fields, samples, f"samples {samples.start}:{samples.stop}")
+        found = self._read_fields(self.fields, samples, f"samples {samples.start}:{samples.stop}")
         return fold(self.task, found, samples.stop - samples.start)
 
     @property
@@ -79,13 +79,13 @@ class Split:
 
     def read_constants(self) -> dict[str, np.ndarray]:
         """Return the fields without a sample axis."""
-        return self._load(self.constants, ..., ", ".join(self.constants))
+        return self._read_fields(self.constants, ..., ", ".join(self.constants))
 
     def cuts(self, name: str) -> bool:
         """Return whether parts of samples hold only parts of a field."""
         return self.crop is not None and self.crop.cuts(self.crop.task[name])
 
-    def _load(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
+    def _read_fields(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
         remedy = "find damage with `dataset verify`, repair it with the same `generate` command"
         with reading(f"{self.path}/{self.name} {what}", remedy):
             group = open_split(self.path, self.name)
@@ -98,11 +98,11 @@ class Resident:
 
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
-        constants = {k: everywhere(v, mesh) for k, v in data.read_constants().items()}
+        constants = {k: put_everywhere(v, mesh) for k, v in data.read_constants().items()}
         self._constants = {k: v for k, v in constants.items() if not data.cuts(k)}
         self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
-        self._arrays = {k: everywhere(v, mesh) for k, v in _whole(data, order).items()}
-        self._take = jax.jit(partial(_take, data), out_shardings=split(mesh))
+        self._arrays = {k: put_everywhere(v, mesh) for k, v in _read_split(data, order).items()}
+        self._take = jax.jit(partial(_take_rows, data), out_shardings=sharded(mesh))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of the steps start ... stop - 1."""
@@ -110,20 +110,20 @@ class Resident:
             ids, weight = self.order.ids(step)
             rows = (ids - self.order.first) // self._data.parts
             corners = self._data.crop.corners(step, ids) if self._data.crop else ids
-            placed = (everywhere(values, self._mesh) for values in (rows, corners))
+            placed = (put_everywhere(values, self._mesh) for values in (rows, corners))
             taken: Batch = self._take(self._arrays, self._cut, *placed)
-            yield {**taken, **self._constants, WEIGHT: _shared(weight, self._mesh)}
+            yield {**taken, **self._constants, WEIGHT: _distribute_rows(weight, self._mesh)}
 
 
-def _whole(data: Split, order: Order) -> dict[str, np.ndarray]:
+def _read_split(data: Split, order: Order) -> dict[str, np.ndarray]:
     """Read all samples in blocks, so that they are read in parallel and a message about damage can name samples."""
-    rows = [rows_of(data, order, block) for block in order.everything]
-    with ThreadPoolExecutor(READERS) as readers:
+    rows = [rows_of_block(data, order, block) for block in order.all_blocks]
+    with ThreadPoolExecutor(READER_THREADS) as readers:
         pieces = list(readers.map(data.read, rows))
     return {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in data.fields}
 
 
-def rows_of(data: Split, order: Order, block: int) -> slice:
+def rows_of_block(data: Split, order: Order, block: int) -> slice:
     """Return the rows of a block of samples.
 
     Args:
@@ -135,7 +135,7 @@ def rows_of(data: Split, order: Order, block: int) -> slice:
     return slice(ids.start // data.parts, ids.stop // data.parts)
 
 
-def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
+def _take_rows(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Array) -> Batch:
     """Return some rows, whole or cut, and the same parts of constants."""
     found = {name: values[rows] for name, values in arrays.items() if not data.cuts(name)}
     if data.crop is None:
@@ -150,7 +150,7 @@ def _take(data: Split, arrays: Batch, constants: Batch, rows: Array, corners: Ar
     return found
 
 
-def per_row(values: Array, like: Array) -> Array:
+def expand_to_batch(values: Array, like: Array) -> Array:
     """Return one value per sample, shaped to be multiplied with a batch.
 
     Args:
@@ -166,14 +166,14 @@ class Stream:
     def __init__(self, data: Split, order: Order, mesh: Mesh) -> None:
         self.order, self._mesh, self._data = order, mesh, data
         constants = data.read_constants()
-        self._constants = {k: everywhere(v, mesh) for k, v in constants.items() if not data.cuts(k)}
+        self._constants = {k: put_everywhere(v, mesh) for k, v in constants.items() if not data.cuts(k)}
         self._cut = {k: v for k, v in constants.items() if data.cuts(k)}
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of the steps start ... stop - 1."""
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
-        over = threading.Event()
-        worker = threading.Thread(target=self._fill, args=(ready, over, start, stop), daemon=True)
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(QUEUED_BATCHES)
+        stopped = threading.Event()
+        worker = threading.Thread(target=self._fill, args=(ready, stopped, start, stop), daemon=True)
         worker.start()
         try:
             while (batch := ready.get()) is not None:
@@ -181,34 +181,34 @@ class Stream:
                     raise batch
                 yield batch
         finally:
-            over.set()
+            stopped.set()
             with suppress(queue.Empty):
                 while True:
                     ready.get_nowait()
             worker.join()
 
-    def _fill(self, ready: "queue.Queue[Batch | BaseException | None]", over: threading.Event, *steps: int) -> None:
+    def _fill(self, ready: "queue.Queue[Batch | BaseException | None]", stopped: threading.Event, *steps: int) -> None:
         """Put the batches of some steps into the queue, then None, or the error that stopped it."""
-        put = partial(_put, ready, over)
-        readers = ThreadPoolExecutor(READERS)
+        put = partial(_put_unless_stopped, ready, stopped)
+        readers = ThreadPoolExecutor(READER_THREADS)
         try:
             blocks = _Blocks(self._data, self.order, self._cut, readers, *steps)
-            if all(put(self._place(blocks.rows(step), step)) for step in range(*steps)):
+            if all(put(self._put_on_devices(blocks.rows(step), step)) for step in range(*steps)):
                 put(None)
         except BaseException as error:  # the reader of the queue raises it
             put(error)
         finally:
             readers.shutdown(cancel_futures=True)
 
-    def _place(self, rows: Mapping[str, np.ndarray], step: int) -> Batch:
+    def _put_on_devices(self, rows: Mapping[str, np.ndarray], step: int) -> Batch:
         _, weight = self.order.ids(step)
-        placed = {k: jax.make_array_from_process_local_data(split(self._mesh), v) for k, v in rows.items()}
-        return {**placed, **self._constants, WEIGHT: _shared(weight, self._mesh)}
+        placed = {k: jax.make_array_from_process_local_data(sharded(self._mesh), v) for k, v in rows.items()}
+        return {**placed, **self._constants, WEIGHT: _distribute_rows(weight, self._mesh)}
 
 
-def _put[T](ready: "queue.Queue[T]", over: threading.Event, item: T) -> bool:
+def _put_unless_stopped[T](ready: "queue.Queue[T]", stopped: threading.Event, item: T) -> bool:
     """Put an item into the queue unless the reader has stopped; return whether it was put."""
-    while not over.is_set():
+    while not stopped.is_set():
         with suppress(queue.Full):
             ready.put(item, timeout=0.1)
             return True
@@ -229,75 +229,75 @@ class _Blocks:
     ) -> None:
         """constants: the fields without a sample axis that are cut like samples."""
         self._data, self._order, self._constants, self._readers = data, order, constants, readers
-        self._mine = own_rows(order.batch)
-        self._held: dict[tuple[int, int], Future[dict[str, np.ndarray]]] = {}
-        self._left: dict[tuple[int, int], int] = {}
-        self._plan = self._needs(start, stop)
+        self._own_rows = own_rows(order.batch)
+        self._loading: dict[tuple[int, int], Future[dict[str, np.ndarray]]] = {}
+        self._rows_left: dict[tuple[int, int], int] = {}
+        self._plan = self._plan_blocks(start, stop)
 
-    def _needs(self, start: int, stop: int) -> Iterator[tuple[tuple[int, int], int]]:
+    def _plan_blocks(self, start: int, stop: int) -> Iterator[tuple[tuple[int, int], int]]:
         """Yield the blocks of each epoch in order, and how many samples of each this process still needs."""
         order = self._order
         for epoch in range(start // order.steps, -(-stop // order.steps)):
             first = max(start, epoch * order.steps)
             last = min(stop, (epoch + 1) * order.steps)
-            found, times = np.unique([self._wanted(step)[0] for step in range(first, last)], return_counts=True)
+            found, times = np.unique([self._locate_rows(step)[0] for step in range(first, last)], return_counts=True)
             counts = dict(zip(found.tolist(), times.tolist(), strict=True))
             yield from (((epoch, block), counts[block]) for block in order.blocks(epoch) if block in counts)
 
-    def _wanted(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def _locate_rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the block of each row of this process, and the place within the block."""
         ids, _ = self._order.ids(step)
-        blocks = ids[self._mine] // self._order.block
+        blocks = ids[self._own_rows] // self._order.block
         first = np.maximum(blocks * self._order.block, self._order.first)
-        return blocks, (ids[self._mine] - first) // self._data.parts
+        return blocks, (ids[self._own_rows] - first) // self._data.parts
 
     def rows(self, step: int) -> dict[str, np.ndarray]:
         """Return this process's rows of a batch."""
         epoch = step // self._order.steps
-        blocks, places = self._wanted(step)
+        blocks, places = self._locate_rows(step)
         self._read_ahead({(epoch, int(block)) for block in blocks})
         rows: dict[str, np.ndarray] = {}
         corners = self._corners(step)
         for block in np.unique(blocks):
-            values = self._held[epoch, int(block)].result()
+            values = self._loading[epoch, int(block)].result()
             chosen = blocks == block
             for name, value in values.items():
                 if self._data.cuts(name):
                     pairs = zip(places[chosen], corners[chosen], strict=True)
-                    taken = np.stack([self._part(name, value[place], corner) for place, corner in pairs])
+                    taken = np.stack([self._cut_row(name, value[place], corner) for place, corner in pairs])
                 else:
                     taken = value[places[chosen]]
                 rows.setdefault(name, np.empty((len(blocks), *taken.shape[1:]), value.dtype))[chosen] = taken
-            self._serve((epoch, int(block)), int(chosen.sum()))
-        parts = {name: [self._part(name, value, one) for one in corners] for name, value in self._constants.items()}
+            self._count_used((epoch, int(block)), int(chosen.sum()))
+        parts = {name: [self._cut_row(name, value, one) for one in corners] for name, value in self._constants.items()}
         return rows | {name: np.stack(part) for name, part in parts.items()}
 
     def _corners(self, step: int) -> np.ndarray:
         """Return the corners of this process's rows; if rows are not cut, the values have no meaning."""
         ids, _ = self._order.ids(step)
-        return (self._data.crop.corners(step, ids) if self._data.crop else ids)[self._mine]
+        return (self._data.crop.corners(step, ids) if self._data.crop else ids)[self._own_rows]
 
-    def _part(self, name: str, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    def _cut_row(self, name: str, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
         """Return a part of one row of a field."""
         crop = self._data.crop
         return crop.part(crop.task[name], values, corner) if crop and crop.cuts(crop.task[name]) else values
 
     def _read_ahead(self, wanted: set[tuple[int, int]]) -> None:
         """Begin to read blocks until those that are wanted and two windows of blocks are held."""
-        while wanted - self._held.keys() or len(self._held) < 2 * self._order.window:
+        while wanted - self._loading.keys() or len(self._loading) < 2 * self._order.window:
             needed = next(self._plan, None)
             if needed is None:
                 return
             key, count = needed
-            self._held[key] = self._readers.submit(self._data.read, rows_of(self._data, self._order, key[1]))
-            self._left[key] = count
+            self._loading[key] = self._readers.submit(self._data.read, rows_of_block(self._data, self._order, key[1]))
+            self._rows_left[key] = count
 
-    def _serve(self, key: tuple[int, int], count: int) -> None:
-        self._left[key] -= count
-        if not self._left[key]:
-            del self._held[key], self._left[key]
+    def _count_used(self, key: tuple[int, int], count: int) -> None:
+        self._rows_left[key] -= count
+        if not self._rows_left[key]:
+            del self._loading[key], self._rows_left[key]
 
 
-def _shared(values: np.ndarray, mesh: Mesh) -> Array:
+def _distribute_rows(values: np.ndarray, mesh: Mesh) -> Array:
     """Return an array that every process holds, distributed over the devices along its first axis."""
-    return jax.make_array_from_callback(values.shape, split(mesh), lambda index: values[index])
+    return jax.make_array_from_callback(values.shape, sharded(mesh), lambda index: values[index])

@@ -23,10 +23,10 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.publish import entries, move
-from training.devices import all_processes_agree, first, replicated
+from training.devices import all_processes_agree, is_first_process, replicated
 from training.steps import State
 
-READ = ("parameters", "rest", "average")  # parts of a state that predictions need
+PREDICTION_PARTS = ("parameters", "rest", "average")  # parts of a state that predictions need
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every step; failures are raised as well
 
 
@@ -63,8 +63,8 @@ class Checkpoints:
         keep_every: also keep the checkpoints of multiples of this step.
         """
         self._folder, self._run = folder.absolute(), run
-        self._kept = _Kept(keep_every)
-        options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, cleanup_tmp_directories=True)
+        self._policy = _KeepPolicy(keep_every)
+        options = ocp.CheckpointManagerOptions(preservation_policy=self._policy, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, state: State, memory: Memory) -> None:
@@ -80,13 +80,13 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        self._kept.best = memory.best_step
+        self._policy.best = memory.best_step
         known: dict[str, Any] = {
             "memory": memory.model_dump(mode="json"),
             "checksums": _checksums(state),
             "run": self._run,
         }
-        known["seal"] = _seal(known)
+        known["seal"] = _seal_checksum(known)
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), known=ocp.args.JsonSave(known))
         with self._resumable():
             self._manager.save(step, args=args)
@@ -110,7 +110,7 @@ class Checkpoints:
             found = self.read(step, like, mesh)
             if all_processes_agree(found is not None):
                 return found
-            self._put_aside(step)
+            self._move_aside(step)
         if steps:
             raise UserError(f"{self._folder}: no checkpoint can be read; give --overwrite to start again")
         return None
@@ -145,9 +145,9 @@ class Checkpoints:
     def _read(self, step: int, like: State, mesh: Mesh) -> tuple[State, Memory]:
         """Read a checkpoint and compare its checksums."""
         known = self._manager.restore(step, args=ocp.args.Composite(known=ocp.args.JsonRestore()))["known"]
-        if known.get("seal") != _seal(known):
+        if known.get("seal") != _seal_checksum(known):
             raise ValueError("not what was written")
-        if known["run"] != self._run or known["checksums"].keys() != _names(like).keys():
+        if known["run"] != self._run or known["checksums"].keys() != _arrays_by_name(like).keys():
             raise UserError(
                 f"{self._folder}/{step}: written by another run, or by another version of this program or its "
                 "libraries; continue with that version, or give --overwrite to start again"
@@ -158,9 +158,9 @@ class Checkpoints:
             raise ValueError("not the numbers that were written")
         return state, Memory.model_validate(known["memory"])
 
-    def _put_aside(self, step: int) -> None:
+    def _move_aside(self, step: int) -> None:
         """Move a checkpoint out of the way. It is never deleted. One process does this for all."""
-        if first():
+        if is_first_process():
             print(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before", flush=True)
             aside = self._folder.with_name("damaged") / f"{step}-{time.time_ns()}"
             move(self._folder / str(step), aside)
@@ -220,11 +220,11 @@ def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
             found = reader.restore(folder.absolute() / str(step), args=args)
         state, known = jax.tree.map(np.asarray, found["state"]), found["known"]
         memory = Memory.model_validate(known["memory"])
-        sums = _checksums({name: state[name] for name in READ})
-        whole = known["seal"] == _seal(known) and sums.items() <= known["checksums"].items()
+        sums = _checksums({name: state[name] for name in PREDICTION_PARTS})
+        intact = known["seal"] == _seal_checksum(known) and sums.items() <= known["checksums"].items()
     except Exception:  # orbax and its store raise exceptions of any kind for a damaged file
-        whole = False
-    if not whole:
+        intact = False
+    if not intact:
         raise UserError(f"{folder}/{step}: damaged; take another checkpoint of {', '.join(map(str, steps))}")
     if known["run"] != run:
         raise UserError(f"{folder}/{step}: belongs to another run than the model beside it; copy the whole run again")
@@ -232,7 +232,7 @@ def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
 
 
 @dataclass
-class _Kept:
+class _KeepPolicy:
     """The rule by which orbax keeps checkpoints: the latest two, the best, and multiples of `every`."""
 
     every: int | None
@@ -247,15 +247,15 @@ class _Kept:
 
 def _checksums(state: State) -> dict[str, int]:
     """CRC-32 of each array, because the store under orbax does not notice a flipped bit."""
-    return {name: zlib.crc32(np.asarray(value).tobytes()) for name, value in _names(state).items()}
+    return {name: zlib.crc32(np.asarray(value).tobytes()) for name, value in _arrays_by_name(state).items()}
 
 
-def _seal(known: Mapping[str, Any]) -> int:
+def _seal_checksum(known: Mapping[str, Any]) -> int:
     """CRC-32 of everything that is written beside the arrays."""
     rest = {name: value for name, value in known.items() if name != "seal"}
     return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
-def _names(state: State) -> dict[str, Any]:
+def _arrays_by_name(state: State) -> dict[str, Any]:
     paths, _ = jax.tree_util.tree_flatten_with_path(state)
     return {jax.tree_util.keystr(path): value for path, value in paths}

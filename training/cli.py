@@ -10,6 +10,7 @@ from schemas.runtime.destinations import local
 from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_settings, whole_number
 
 if TYPE_CHECKING:
+    from schemas.task import Task
     from training.checkpoints import Memory
     from training.command import Options
 
@@ -68,29 +69,32 @@ def _parser() -> Parser:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    from schemas.manifest import read_manifest
     from schemas.runtime.settings import describe
-    from training.command import chosen, task_of
+    from training.command import choose_recipe
 
-    task = task_of(options(args))
-    recipe = chosen(options(args), task)
+    task = read_manifest(args.data).task if args.data else None
+    recipe = choose_recipe(options(args), task.name if task else None)
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
-        print("\n".join(_choices(task)))
+        print("\n".join(_list_choices(task)))
     return 0
 
 
-def _choices(task: str | None) -> Iterator[str]:
-    """Yield one line for each kind of name that may be given: models, inputs, scalars and recipes."""
-    from training.contract import find_learn, model_names
+def _list_choices(task: "Task | None") -> Iterator[str]:
+    """Yield the models, and the inputs, scalars, recipes and crop that this dataset allows."""
+    from training.contract import fields_read, find_learn, model_names
 
     yield f"models: {', '.join(model_names())}"
     if task:
-        learn = find_learn(task)
+        learn, present = find_learn(task.name), {field.name for field in task.fields}
         for name, parts in learn.inputs.items():
-            yield f"input {name}: {', '.join(part if isinstance(part, str) else part.about for part in parts)}"
-        yield f"scalars of {task}: {', '.join(learn.scalars)}"
-        yield f"recipes of {task}: {', '.join(learn.recipes)}"
-        yield from [f"crop of {task}: {learn.crop} pixels, for larger samples that may be cut"] if learn.crop else []
+            if present.issuperset(fields_read(parts)):
+                yield f"input {name}: {', '.join(part if isinstance(part, str) else part.about for part in parts)}"
+        yield f"scalars of {task.name}: {', '.join(name for name in learn.scalars if name in present) or 'none'}"
+        yield f"recipes of {task.name}: {', '.join(learn.recipes)}"
+        crop = f"parts of {learn.crop} pixels of larger samples that may be cut" if learn.crop else "whole samples"
+        yield f"crop of {task.name}, unless it is set: {crop}"
 
 
 def _train(args: argparse.Namespace) -> int:

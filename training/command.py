@@ -14,8 +14,8 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.settings import load, make_settings, recipe_name
 from schemas.task import find_task
 from training.contract import find_learn, find_model
-from training.pretrained import KEPT, adopt, open_start, read_recipe
-from training.recipe import Recipe, recipe_of
+from training.pretrained import MODEL_SETTINGS, open_start, read_recipe, recipe_from_model
+from training.recipe import Recipe, recipe_type
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
@@ -48,7 +48,7 @@ class Options:
     process: int | None = None
 
 
-SHORT = {  # options that are short forms of a setting of the recipe
+OPTION_SETTINGS = {  # options that are short forms of a setting of the recipe
     "target": "target",
     "input": "input",
     "samples": "samples",
@@ -90,17 +90,17 @@ def train(options: Options) -> TrainedRun:
     from training.loop import train
 
     devices.connect(options.coordinator, options.processes, options.process)
-    run = devices.in_all_processes(lambda: _settled(options))
-    return TrainedRun(run.out, train(run, overwrite=options.overwrite), devices.first())
+    run = devices.in_all_processes(lambda: _prepare_run(options))
+    return TrainedRun(run.out, train(run, overwrite=options.overwrite), devices.is_first_process())
 
 
-def _settled(options: Options) -> "Run":
+def _prepare_run(options: Options) -> "Run":
     """Return the run that the options ask for, with everything checked before training begins."""
     from training.run import prepare
 
     assert options.data is not None
-    task = task_of(options)
-    recipe = chosen(options, task)
+    task = dataset_task(options)
+    recipe = choose_recipe(options, task)
     out = options.out or Path("runs") / "-".join(filter(None, [task, recipe.target, recipe.network]))
     if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
         raise UserError(f"--from {options.start}: lies in {out}, the folder of the new run; give another --out")
@@ -109,12 +109,12 @@ def _settled(options: Options) -> "Run":
     return prepare(options.data, place, recipe, start, mode=options.mode, keep_every=options.keep_every)
 
 
-def task_of(options: Options) -> str | None:
+def dataset_task(options: Options) -> str | None:
     """Return the name of the dataset's task, or None if no dataset is given."""
     return read_manifest(options.data).task.name if options.data else None
 
 
-def chosen(options: Options, task: str | None) -> Recipe:
+def choose_recipe(options: Options, task: str | None) -> Recipe:
     """Return the recipe that the options ask for.
 
     A named recipe or a file comes first. Options and `--set` then change single settings of it. With `--from`, the
@@ -132,7 +132,7 @@ def chosen(options: Options, task: str | None) -> Recipe:
     """
     learn = find_learn(task) if task else None
     target = options.target or ((read_recipe(options.start).target or None) if options.start else None)
-    base = dict(_base(options, task, target))
+    base = dict(_base_settings(options, task, target))
     inner = base.pop("model", {})
     if not isinstance(inner, dict):
         raise UserError(f'recipe: model = {inner!r}: must be an object of settings, such as {{"name": "unet"}}')
@@ -141,25 +141,25 @@ def chosen(options: Options, task: str | None) -> Recipe:
     model = options.model or default
     if inner and model == default:
         base["model"] = inner
-    short = {setting: target if name == "target" else getattr(options, name) for name, setting in SHORT.items()}
-    settings = [*(f"{setting}={value}" for setting, value in short.items() if value is not None), *options.set]
+    given = {key: target if name == "target" else getattr(options, name) for name, key in OPTION_SETTINGS.items()}
+    settings = [*(f"{key}={value}" for key, value in given.items() if value is not None), *options.set]
     if options.start:
-        asked = base if options.recipe else {setting: value for setting, value in base.items() if setting not in KEPT}
+        asked = base if options.recipe else {key: value for key, value in base.items() if key not in MODEL_SETTINGS}
         named = model if options.model or options.recipe else None
-        return adopt(options.start, named, asked, settings, learn)
+        return recipe_from_model(options.start, named, asked, settings, learn)
     model = model or ("convnet" if target else "unet")
-    return make_settings(recipe_of(model, find_model(model), learn), base, settings)
+    return make_settings(recipe_type(model, find_model(model), learn), base, settings)
 
 
-def _base(options: Options, task: str | None, target: str | None) -> Mapping[str, Any]:
+def _base_settings(options: Options, task: str | None, target: str | None) -> Mapping[str, Any]:
     recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
     name = recipe_name(options.recipe or "default", recipes)
     if name in recipes:
-        return _for_target(target, task, recipes[name]) if target else recipes[name]
+        return _adapt_to_target(target, task, recipes[name]) if target else recipes[name]
     return load(name, recipes)
 
 
-def _for_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
+def _adapt_to_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a recipe for one of the task's parameters as the target, with a loss that suits it."""
     known = {field.name: field for field in find_task(task).fields} if task else {}
     field = known.get(target)

@@ -4,7 +4,7 @@ A task says how it is learned in `training/tasks/<name>.py`, and a model is defi
 functions at the end find these files by name and check them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
@@ -24,7 +24,7 @@ type Fit = Literal["kept", "enlarged", "any", "operator"]
 type By = Literal["field", "channel", "sample", "none"]
 
 FITS = ("kept", "enlarged", "any", "operator")
-BYS = ("field", "channel", "sample", "none")
+MOMENT_SCOPES = ("field", "channel", "sample", "none")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Applied:
+class SizedOperator:
     """An operator with the sizes of the arrays filled in."""
 
     measured: str
@@ -61,7 +61,7 @@ class Inputs:
     spatial: Shape  # spatial shape of the training data
     channels: int  # number of channels: those of images, then those of scalars
     scalars: int = 0  # number of scalars; each is a channel with the same value at every pixel
-    operator: Applied | None = None  # the task's operator, for models that are called with fields
+    operator: SizedOperator | None = None  # the task's operator, for models that are called with fields
     moments: tuple[float, float] = (0.0, 1.0)  # mean and deviation by which the first target is normalised
 
     @property
@@ -74,7 +74,7 @@ class Inputs:
         """Number of the channels that vary over the image. They come first."""
         return self.channels - self.scalars
 
-    def parted(self, x: Array) -> tuple[Array, Array]:
+    def split_scalars(self, x: Array) -> tuple[Array, Array]:
         """Separate the images from the scalars, for dense layers, which take each scalar once.
 
         Args:
@@ -121,7 +121,7 @@ class Loss:
     """A loss that a task defines itself. The setting `loss.<name>` is its weight, 0 unless a recipe says otherwise."""
 
     about: str
-    of: Callable[[Arrays, Arrays], Array]  # predicted targets, exact targets -> (sample,)
+    compute: Callable[[Arrays, Arrays], Array]  # predicted targets, exact targets -> (sample,)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,12 @@ def find_learn(task: str) -> Learn:
         UserError: there is no file for the task in `training/tasks/`, or the file breaks the interface.
     """
     unknown = f"task {task}: cannot be learned; a file training/tasks/{task}.py with LEARN is missing"
-    return cast(Learn, plugins.find("training.tasks", task, _mistakes, unknown).LEARN)
+    return cast(Learn, plugins.find("training.tasks", task, _learn_mistakes, unknown).LEARN)
+
+
+def fields_read(parts: Iterable[Channels]) -> list[str]:
+    """Return the names of the fields that some channels are made from."""
+    return [name for part in parts for name in ((part,) if isinstance(part, str) else part.fields)]
 
 
 def versions(task: str, model: str) -> dict[str, str]:
@@ -254,7 +259,7 @@ def _model_mistakes(module: ModuleType) -> Iterator[str]:
     )
 
 
-def _mistakes(module: ModuleType) -> Iterator[str]:
+def _learn_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
@@ -277,7 +282,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             read = part.fields if isinstance(part, Derived) else (part,)
             yield from wrong_references(task, where, read, "input", "parameter")
             if isinstance(part, str):
-                yield from _off_grid(task, where, part, learn.grids.get(name, grid))
+                yield from _grid_mistakes(task, where, part, learn.grids.get(name, grid))
             if isinstance(part, Derived):
                 like = (part.like,) if part.like else ()
                 yield from wrong_references(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
@@ -286,7 +291,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
     for name, loss in learn.losses.items():
         if not isinstance(loss, Loss):
-            yield f"LEARN.losses[{name!r}]: must be a Loss(about, of)"
+            yield f"LEARN.losses[{name!r}]: must be a Loss(about, compute)"
     yield from _normalise_mistakes(task, learn)
     if learn.operator:
         yield from wrong_references(
@@ -310,8 +315,8 @@ def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
         yield from wrong_references(task, where, (name,), *(("target",) if isinstance(by, Like) else roles))
         if isinstance(by, Like):
             yield from wrong_references(task, where, (by.field,), "input")
-        elif by not in BYS:
-            yield f"{where} = {by!r}: must be one of {', '.join(BYS)}, or Like(input)"
+        elif by not in MOMENT_SCOPES:
+            yield f"{where} = {by!r}: must be one of {', '.join(MOMENT_SCOPES)}, or Like(input)"
         elif by != "none" and (task[name].classes or task[name].period):
             yield f"{where}: {name} holds classes or angles, which are not normalised"
     for part in (part for parts in learn.inputs.values() for part in parts if isinstance(part, Derived)):
@@ -319,7 +324,7 @@ def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
             yield f"LEARN.inputs, {part.about}: by = {part.by!r}: must be field, channel or none; with `like`, none"
 
 
-def _off_grid(task: Task, where: str, name: str, grid: tuple[str, ...]) -> Iterator[str]:
+def _grid_mistakes(task: Task, where: str, name: str, grid: tuple[str, ...]) -> Iterator[str]:
     """Yield a message if a measured field does not lie on the grid of the network."""
     field = next((field for field in task.of("input") if field.name == name), None)
     if field is None:

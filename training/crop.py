@@ -18,7 +18,7 @@ from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.features import Features
 
-DRAWN = 1  # word of the Philox counter that is reserved for corners
+CORNER_STREAM = 1  # word of the Philox counter that is reserved for corners
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Crop:
     seed: int | None = None  # seed of random parts; None: the parts that cover a sample, one after another
 
     @cached_property
-    def factors(self) -> dict[str, str]:
+    def target_dims(self) -> dict[str, str]:
         """For each dimension that is cut, the dimension of the targets to which it relates."""
         roots = self.task.related("same", "coarser")
         known = {roots[dim]: dim for dim in self.lengths}
@@ -40,32 +40,33 @@ class Crop:
     @cached_property
     def steps(self) -> dict[str, int]:
         """Distance [pixel of the targets] between the places at which all grids can be cut."""
-        least = {d: self.sizes[t] // math.gcd(self.sizes[t], self.sizes[d]) for d, t in self.factors.items()}
-        return {dim: math.lcm(*(n for d, n in least.items() if self.factors[d] == dim)) for dim in self.lengths}
+        shortest = {d: self.sizes[t] // math.gcd(self.sizes[t], self.sizes[d]) for d, t in self.target_dims.items()}
+        return {dim: math.lcm(*(n for d, n in shortest.items() if self.target_dims[d] == dim)) for dim in self.lengths}
 
     @property
     def cut_sizes(self) -> dict[str, int]:
         """Lengths of all dimensions for a part."""
-        return {**self.sizes, **{dim: self._own(dim, self.lengths[target]) for dim, target in self.factors.items()}}
+        cut = {dim: self._in_pixels_of(dim, self.lengths[target]) for dim, target in self.target_dims.items()}
+        return {**self.sizes, **cut}
 
-    def _own(self, dim: str, place: Any) -> Any:
+    def _in_pixels_of(self, dim: str, place: Any) -> Any:
         """Return a place or a length of the targets in pixels of another dimension."""
-        return place * self.sizes[dim] // self.sizes[self.factors[dim]]
+        return place * self.sizes[dim] // self.sizes[self.target_dims[dim]]
 
     @property
     def cut_task(self) -> Task:
         """Task of parts. Constants that are cut have a sample axis, because each part holds another part of them."""
-        return replace(self.task, fields=tuple(map(self._cut, self.task.fields)))
+        return replace(self.task, fields=tuple(map(self._cut_field, self.task.fields)))
 
-    def _cut(self, field: Field) -> Field:
+    def _cut_field(self, field: Field) -> Field:
         return replace(field, dims=(SAMPLE, *field.dims)) if self.cuts(field) and not field.per_sample else field
 
     def cuts(self, field: Field) -> bool:
         """Return whether a part of a sample holds only a part of the field."""
-        return bool(self.factors.keys() & set(field.dims))
+        return bool(self.target_dims.keys() & set(field.dims))
 
     @cached_property
-    def cover(self) -> np.ndarray:
+    def cover_corners(self) -> np.ndarray:
         """Corners (part, dimension) of parts that cover a sample.
 
         The last part along each dimension ends where the sample ends.
@@ -79,7 +80,7 @@ class Crop:
     @property
     def parts(self) -> int:
         """Number of parts of a sample in an epoch."""
-        return 1 if self.seed is not None else len(self.cover)
+        return 1 if self.seed is not None else len(self.cover_corners)
 
     def corners(self, step: int, ids: np.ndarray) -> np.ndarray:
         """Return the corners of the parts of a batch.
@@ -92,9 +93,9 @@ class Crop:
             Corners (row, dimension) [pixel of the targets].
         """
         if self.seed is None:
-            covered: np.ndarray = self.cover[ids % self.parts]
+            covered: np.ndarray = self.cover_corners[ids % self.parts]
             return covered
-        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, DRAWN, step]))
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, CORNER_STREAM, step]))
         places = [(self.sizes[dim] - length) // self.steps[dim] + 1 for dim, length in self.lengths.items()]
         drawn: np.ndarray = rng.integers(0, places, (len(ids), len(places))) * list(self.steps.values())
         return drawn
@@ -108,7 +109,7 @@ class Crop:
         """
         place = {dim: corner[..., i] for i, dim in enumerate(self.lengths)}
         dims = [dim for dim in field.dims if dim != SAMPLE]
-        return [self._own(dim, place[self.factors[dim]]) if dim in self.factors else 0 for dim in dims]
+        return [self._in_pixels_of(dim, place[self.target_dims[dim]]) if dim in self.target_dims else 0 for dim in dims]
 
     def part(self, field: Field, values: np.ndarray, corner: np.ndarray) -> np.ndarray:
         """Return a part of the values of one sample.
@@ -122,20 +123,20 @@ class Crop:
         return values[tuple(slice(int(a), int(a) + n) for a, n in zip(self.starts(field, corner), shape, strict=True))]
 
 
-def _uncut(features: Features, lengths: Mapping[str, int], length: int, whole: bool) -> str:
+def _why_whole(features: Features, lengths: Mapping[str, int], length: int, whole: bool) -> str:
     """Return the reason why samples are not cut; empty if they may be, or if they are as long as a part."""
-    if not features.out:
+    if not features.target_grid:
         return "the target is one value of a whole sample"
     if not lengths:
-        smaller = any(features.sizes[dim] != length for dim in features.out)
-        shown = ", ".join(f"{dim} {features.sizes[dim]}" for dim in features.out)
+        smaller = any(features.sizes[dim] != length for dim in features.target_grid)
+        shown = ", ".join(f"{dim} {features.sizes[dim]}" for dim in features.target_grid)
         return f"samples are smaller ({shown})" if smaller else ""
     if features.task.window:
         return f"the window {features.task.window} belongs to whole samples"
-    return "the network's input or output depends on whole samples" if features.whole or whole else ""
+    return "the network's input or output depends on whole samples" if features.needs_whole_samples or whole else ""
 
 
-def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True) -> Crop | None:
+def plan_crop(features: Features, length: int, *, whole: bool, asked: bool = True) -> Crop | None:
     """Return a plan for parts of one length along each dimension of the targets.
 
     Args:
@@ -150,8 +151,8 @@ def crop_of(features: Features, length: int, *, whole: bool, asked: bool = True)
     Raises:
         UserError: the recipe asks for parts of samples that must not be cut, or the length does not suit the grids.
     """
-    lengths = {dim: length for dim in features.out if features.sizes[dim] > length}
-    if why := _uncut(features, lengths, length, whole):
+    lengths = {dim: length for dim in features.target_grid if features.sizes[dim] > length}
+    if why := _why_whole(features, lengths, length, whole):
         if asked:
             raise UserError(f"crop = {length}: {why}; give crop=none")
         return None

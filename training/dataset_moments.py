@@ -20,19 +20,19 @@ from schemas.task import Field, Task
 from training.batches import Split
 from training.contract import Derived, Like
 from training.features import Features
-from training.moments import AS_IT_IS, CONSTANT, Each, Moments, Normalised, Own
+from training.moments import IDENTITY, MIN_RELATIVE_STD, Each, Moments, Normalised, Own
 
-SAMPLES = 64
+MAX_SAMPLES = 64
 
 
-def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: bool) -> dict[str, Normalised]:
+def moments_of(data: Path, manifest: Manifest, features: Features, *, unnormalised: bool) -> dict[str, Normalised]:
     """Return the moments of the fields and computed channels that a task normalises.
 
     Args:
         data: the dataset.
         manifest: its metadata.
         features: conversion of fields; its own moments are not used.
-        as_it_is: whether nothing is normalised.
+        unnormalised: whether nothing is normalised.
 
     Returns:
         Moments by the name of the field or of the computed channels.
@@ -40,13 +40,13 @@ def moments_of(data: Path, manifest: Manifest, features: Features, *, as_it_is: 
     Raises:
         UserError: a field is missing.
     """
-    if as_it_is:
-        return dict.fromkeys((*features.normalised, *features.derived), AS_IT_IS)
-    found = {name: _of_field(data, manifest, features, name) for name in features.normalised}
-    return found | {name: _of_derived(data, manifest, features, part) for name, part in features.derived.items()}
+    if unnormalised:
+        return dict.fromkeys((*features.normalised, *features.derived), IDENTITY)
+    found = {name: _field_moments(data, manifest, features, name) for name in features.normalised}
+    return found | {name: _derived_moments(data, manifest, features, part) for name, part in features.derived.items()}
 
 
-def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> Normalised:
+def _field_moments(data: Path, manifest: Manifest, features: Features, name: str) -> Normalised:
     """Return the moments of one field, in the way that the task asks for."""
     how = features.learn.normalise
     by = how.get(name, "field")
@@ -55,25 +55,25 @@ def _of_field(data: Path, manifest: Manifest, features: Features, name: str) -> 
     if name not in {field.name for field in features.task.fields}:
         raise UserError(f"{data}: cannot be used for training: field {name} is missing")
     if by == "none":
-        return AS_IT_IS
+        return IDENTITY
     if by == "sample":
         return Own(of=name)
     if by == "channel":
-        field, found = features.task[name], rows(data, manifest, (name,))
-        return _of_rows((_channels_last(features.task, field, row[name]) for row in found), each=True)
+        field, found = features.task[name], read_samples(data, manifest, (name,))
+        return _row_moments((_channels_last(features.task, field, row[name]) for row in found), each=True)
     if known := manifest.statistics.get(name):
-        return Moments(mean=known.mean, std=_deviation(known.mean, known.std))
-    values = column(data, name)
-    return Moments(mean=float(values.mean()), std=_deviation(float(values.mean()), float(values.std())))
+        return Moments(mean=known.mean, std=_nonzero_deviation(known.mean, known.std))
+    values = read_column(data, name)
+    return Moments(mean=float(values.mean()), std=_nonzero_deviation(float(values.mean()), float(values.std())))
 
 
-def _of_derived(data: Path, manifest: Manifest, features: Features, part: Derived) -> Normalised:
-    make = jax.jit(lambda fields: features.made(part, fields))
-    made = (np.asarray(make(row)) for row in rows(data, manifest, part.fields))
-    return _of_rows((values.reshape(-1, values.shape[-1]) for values in made), each=part.by == "channel")
+def _derived_moments(data: Path, manifest: Manifest, features: Features, part: Derived) -> Normalised:
+    make = jax.jit(lambda fields: features.compute_channels(part, fields))
+    made = (np.asarray(make(row)) for row in read_samples(data, manifest, part.fields))
+    return _row_moments((values.reshape(-1, values.shape[-1]) for values in made), each=part.by == "channel")
 
 
-def column(data: Path, name: str) -> np.ndarray:
+def read_column(data: Path, name: str) -> np.ndarray:
     """Return all training values of a field as float64.
 
     Args:
@@ -83,7 +83,7 @@ def column(data: Path, name: str) -> np.ndarray:
     return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
 
 
-def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
+def read_samples(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
     """Yield fields of the first training samples, one sample at a time, because one may be large.
 
     Args:
@@ -95,7 +95,7 @@ def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dic
     per_sample = tuple(name for name in names if task[name].per_sample)
     split = Split(data, "train", per_sample, tuple(set(names) - set(per_sample)), task, count)
     constants = split.read_constants()
-    for sample in range(min(SAMPLES, manifest.samples["train"])):
+    for sample in range(min(MAX_SAMPLES, manifest.samples["train"])):
         yield constants | split.read(slice(sample * count, (sample + 1) * count))
 
 
@@ -105,7 +105,7 @@ def _channels_last(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values, axes, range(-len(axes), 0)).reshape(-1, prod(values.shape[axis] for axis in axes))
 
 
-def _of_rows(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
+def _row_moments(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
     """Return the moments of arrays (value, channel), for all channels together or for each.
 
     Sums are float64 and taken about the mean of the first array.
@@ -118,13 +118,13 @@ def _of_rows(rows: Iterable[np.ndarray], *, each: bool) -> Normalised:
         sums.append(((values - middle).mean(0), ((values - middle) ** 2).mean(0)))  # all rows have the same length
     shift, square = np.mean(sums, axis=0)
     mean, std = middle + shift, np.sqrt(np.maximum(square - shift**2, 0))
-    found = [Moments(mean=a, std=_deviation(a, b)) for a, b in zip(mean.tolist(), std.tolist(), strict=True)]
+    found = [Moments(mean=a, std=_nonzero_deviation(a, b)) for a, b in zip(mean.tolist(), std.tolist(), strict=True)]
     return Each(channels=tuple(found)) if each else found[0]
 
 
-def _deviation(mean: float, std: float) -> float:
+def _nonzero_deviation(mean: float, std: float) -> float:
     """Return the deviation to divide by. If values are constant up to rounding, it is their modulus, or 1.
 
     Otherwise a different value in other data would become huge after the division.
     """
-    return std if std > CONSTANT * abs(mean) else abs(mean) or 1.0
+    return std if std > MIN_RELATIVE_STD * abs(mean) else abs(mean) or 1.0

@@ -20,7 +20,7 @@ from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Shape
 
-SPREAD = 0.05  # standard deviation of the normal distribution, which is cut at twice this value
+RANDOM_STD = 0.05  # standard deviation of the normal distribution, which is cut at twice this value
 
 type Activation = Literal["tanh", "relu", "elu", "softplus", "softsign", "sigmoid", "linear"]
 type Initialisation = Literal["identity", "random", "randomised_identity", "ones", "zeros"]
@@ -48,21 +48,21 @@ class Dense(Settings):
     )
     initialisation: Initialisation = Field(
         "identity",
-        **setting(f"start of weights; random: normal, deviation {SPREAD}, cut at twice that; biases start at 0"),
+        **setting(f"start of weights; random: normal, deviation {RANDOM_STD}, cut at twice that; biases start at 0"),
     )
     scalar_initialisation: Annotated[float, within()] = Field(
         0.0, **setting("start of the weights of the given scalars in the first layer")
     )
 
     @model_validator(mode="after")
-    def _of_each_layer(self) -> Self:
+    def _check_activations(self) -> Self:
         layers = len(self.hidden or (0,))
         if len(self.activations) not in (1, layers):
             raise ValueError(f"activations must be one for all, or one for each of the {layers} hidden layers")
         return self
 
 
-def layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> Any:
+def make_layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rngs, dtype: Any) -> Any:
     """Return the layers.
 
     Args:
@@ -75,7 +75,7 @@ def layers(config: Dense, inputs: int, scalars: int, outputs: int, rngs: nnx.Rng
     """
     sizes = [inputs + scalars, *(config.hidden or (max(inputs, outputs),)), outputs]
     start = initialiser(config.initialisation)
-    starts = [_constant_last(start, scalars, config.scalar_initialisation), *(start for _ in sizes[2:])]
+    starts = [_start_scalars_constant(start, scalars, config.scalar_initialisation), *(start for _ in sizes[2:])]
     options: Any = {"rngs": rngs, "dtype": dtype}
     return nnx.List([nnx.Linear(*ab, kernel_init=s, **options) for ab, s in zip(pairwise(sizes), starts, strict=True)])
 
@@ -84,7 +84,7 @@ def apply_layers(layers: Any, config: Dense, images: Array, scalars: Array, outp
     """Apply the layers.
 
     Args:
-        layers: as returned by `layers`.
+        layers: as returned by `make_layers`.
         config: settings of the layers.
         images: (sample, *spatial, channel).
         scalars: (sample, scalar).
@@ -108,12 +108,12 @@ def initialiser(name: Initialisation) -> Initialiser:
         if name in ("ones", "zeros"):
             return jnp.full(shape, float(name == "ones"), dtype)
         eye = jnp.eye(shape[0], shape[1], dtype=dtype) if "identity" in name else jnp.zeros(shape, dtype)
-        return eye if name == "identity" else eye + SPREAD * jax.random.truncated_normal(key, -2, 2, shape, dtype)
+        return eye if name == "identity" else eye + RANDOM_STD * jax.random.truncated_normal(key, -2, 2, shape, dtype)
 
     return first
 
 
-def _constant_last(start: Initialiser, scalars: int, constant: float) -> Initialiser:
+def _start_scalars_constant(start: Initialiser, scalars: int, constant: float) -> Initialiser:
     """Return an initialisation that sets the last rows, those of the scalars, to a constant."""
 
     def first(key: Array, shape: Shape, dtype: Any) -> Array:

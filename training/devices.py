@@ -64,12 +64,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split(mesh: Mesh) -> NamedSharding:
+def sharded(mesh: Mesh) -> NamedSharding:
     """Return the sharding that distributes an array along its first axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
+def put_everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
     """Put an array that every process holds on every device.
 
     Args:
@@ -79,12 +79,12 @@ def everywhere(values: np.ndarray, mesh: Mesh) -> jax.Array:
     return jax.make_array_from_callback(values.shape, replicated(mesh), lambda index: values[index])
 
 
-def first() -> bool:
+def is_first_process() -> bool:
     """Return whether this process is the first one, which writes files for all."""
     return jax.process_index() == 0
 
 
-def agree(text: str) -> bool:
+def all_processes_have(text: str) -> bool:
     """Return whether every process has the same text. All processes must call this.
 
     Args:
@@ -96,13 +96,13 @@ def agree(text: str) -> bool:
     return bool(np.all(multihost_utils.process_allgather(own) == own))
 
 
-def all_processes_agree(says: bool) -> bool:
-    """Return whether `says` is true in every process. All processes must call this.
+def all_processes_agree(holds: bool) -> bool:
+    """Return whether `holds` is true in every process. All processes must call this.
 
     Args:
-        says: statement of this process.
+        holds: statement of this process.
     """
-    return says if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(says))))
+    return holds if jax.process_count() == 1 else bool(np.all(multihost_utils.process_allgather(np.asarray(holds))))
 
 
 def in_all_processes[T](work: Callable[[], T]) -> T:
@@ -139,7 +139,7 @@ def in_first_process(work: Callable[[], object]) -> None:
     Raises:
         UserError: the work failed; raised in every process.
     """
-    in_all_processes(lambda: work() if first() else None)
+    in_all_processes(lambda: work() if is_first_process() else None)
 
 
 def own_rows(batch: int) -> slice:
@@ -152,7 +152,7 @@ def own_rows(batch: int) -> slice:
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
-def fits(nbytes: int) -> bool:
+def fits_in_memory(nbytes: int) -> bool:
     """Return whether an array fits into the memory of every device.
 
     It may occupy half of the memory of a GPU, or a quarter of the memory of the host.

@@ -6,7 +6,7 @@
 Both directions are pure functions on arrays. mean and std are those of the training split
 (`training/dataset_moments.py`), of a whole field or of each of its channels, and are stored with the model. They may
 also be those of an input in each sample, so that targets follow its scale. A target has two forms: `decode` returns
-the one that losses compare, `stored` the one that is stored. They differ for classes: losses see logits (sample,
+the one that losses compare, `to_stored` the one that is stored. They differ for classes: losses see logits (sample,
 *dims, class), and probabilities are stored. A target with a period is an angle; the network gives its cosine and its
 sine. Slices are samples here: `task` is `Task.sliced`.
 """
@@ -25,7 +25,6 @@ from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.task import SAMPLE, Field, Task
 from training.contract import (
-    Applied,
     Array,
     Arrays,
     Channels,
@@ -35,8 +34,10 @@ from training.contract import (
     Learn,
     Operator,
     Shape,
+    SizedOperator,
+    fields_read,
 )
-from training.moments import AS_IT_IS, Each, Moments, Normalised, Own, Scale, scale_of
+from training.moments import IDENTITY, Each, Moments, Normalised, Own, Scale, mean_and_std
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Features:
     sizes: Mapping[str, int]
     head: str = ""  # empty: the output holds the normalised targets
     operator: Operator | None = None  # the task's operator, if the model applies it
-    parts: bool = False  # True: samples are parts of larger ones, which may be nearly empty
+    cut: bool = False  # True: samples are parts of larger ones, which may be nearly empty
 
     @property
     def channels(self) -> tuple[Channels, ...]:
@@ -61,24 +62,23 @@ class Features:
     @property
     def reads(self) -> tuple[str, ...]:
         """Fields of the dataset from which the input is made, or that decoding needs."""
-        names = [name for part in self.channels for name in ((part,) if isinstance(part, str) else part.fields)]
         window = [self.task.window] if self.task.window else []
         inside = self.operator.fields if self.operator else ()
         owners = [known.of for known in self.moments.values() if isinstance(known, Own)]
-        return tuple(dict.fromkeys([*names, *window, *inside, *owners]))
+        return tuple(dict.fromkeys([*fields_read(self.channels), *window, *inside, *owners]))
 
     @property
-    def grid(self) -> tuple[str, ...]:
+    def input_grid(self) -> tuple[str, ...]:
         """Dimensions of the grid on which the network sees its input."""
         if self.input in self.learn.grids:
             return self.learn.grids[self.input]
-        if self.out:
-            return self.out
+        if self.target_grid:
+            return self.target_grid
         fields = (self.task[name] for name in self.reads)
         return next((grid for field in fields if (grid := self.task.spatial(field))), ())
 
     @property
-    def out(self) -> tuple[str, ...]:
+    def target_grid(self) -> tuple[str, ...]:
         """Dimensions of the grid of the targets; empty if they are single values."""
         return self.task.spatial(self.targets[0])
 
@@ -119,21 +119,22 @@ class Features:
         if isinstance(part, str):
             known, values = self.moments[part], self._to_channels(self.task[part], fields[part])
         else:
-            known, values = self.moments.get(part.like or own.get(part, ""), AS_IT_IS), self.made(part, fields)
-        mean, std = scale_of(known, fields, values.ndim)
+            known = self.moments.get(part.like or own.get(part, ""), IDENTITY)
+            values = self.compute_channels(part, fields)
+        mean, std = mean_and_std(known, fields, values.ndim)
         encoded: Array = (values.astype(jnp.float32) - mean) / std
         return encoded
 
     def scale(self, field: Field, fields: Arrays) -> Scale:
         """Return mean and standard deviation of a target: numbers, or arrays that broadcast with (sample, *dims)."""
-        known = self.moments.get(field.name, AS_IT_IS)
-        mean, std = scale_of(known, fields, len(field.dims))
+        known = self.moments.get(field.name, IDENTITY)
+        mean, std = mean_and_std(known, fields, len(field.dims))
         if not isinstance(known, Each):
             return mean, std
-        one = (1, *(1 for _ in self.out), -1)
+        one = (1, *(1 for _ in self.target_grid), -1)
         return self._from_channels(field, mean.reshape(one)), self._from_channels(field, std.reshape(one))
 
-    def made(self, part: Derived, fields: Arrays) -> Array:
+    def compute_channels(self, part: Derived, fields: Arrays) -> Array:
         """Return computed channels (sample, *spatial, channel) in their own units."""
         sized: Any = part.channels
         with plugins.calling(*plugins.origin(part.channels), part.fields):
@@ -142,17 +143,17 @@ class Features:
 
     def _to_channels(self, field: Field, values: Array) -> Array:
         """Put spatial axes after the sample axis, of length 1 if a field lacks them. All other axes become channels."""
-        dims = self.placed(field)
+        dims = self.dims_on_grid(field)
         values, dims = (values, dims[1:]) if field.per_sample else (values[None], dims)
-        spatial = [1 + dims.index(name) for name in self.grid if name in dims]
-        rest = [1 + axis for axis, name in enumerate(dims) if name not in self.grid]
-        lengths = [values.shape[1 + dims.index(name)] if name in dims else 1 for name in self.grid]
+        spatial = [1 + dims.index(name) for name in self.input_grid if name in dims]
+        rest = [1 + axis for axis, name in enumerate(dims) if name not in self.input_grid]
+        lengths = [values.shape[1 + dims.index(name)] if name in dims else 1 for name in self.input_grid]
         return jnp.transpose(values, (0, *spatial, *rest)).reshape(len(values), *lengths, -1)
 
-    def placed(self, field: Field) -> tuple[str, ...]:
+    def dims_on_grid(self, field: Field) -> tuple[str, ...]:
         """Return the dimensions of a field. Those related to the input's grid (same, reciprocal) get its names."""
         roots = self.task.related("same", "reciprocal")
-        known = {roots.get(dim, dim): dim for dim in self.grid}
+        known = {roots.get(dim, dim): dim for dim in self.input_grid}
         return tuple(known.get(roots.get(name, name), name) for name in field.dims)
 
     def decode(self, output: Array, fields: Arrays) -> dict[str, Array]:
@@ -174,23 +175,23 @@ class Features:
             )
         if self.head:
             made = self.learn.heads[self.head].targets(output.astype(jnp.float32))
-            return {field.name: self._windowed(field, made[field.name], fields) for field in self.targets}
+            return {field.name: self._apply_window(field, made[field.name], fields) for field in self.targets}
         found, start = {}, 0
         for field in self.targets:
-            width = self._width(field) * _numbers(field)
+            width = self._count_channels(field) * _numbers_per_value(field)
             values = self._from_channels(field, output[..., start : start + width].astype(jnp.float32))
-            found[field.name] = self._windowed(field, self._valued(field, values, fields), fields)
+            found[field.name] = self._apply_window(field, self._in_units(field, values, fields), fields)
             start += width
         return found
 
-    def stored(self, decoded: Arrays) -> dict[str, Array]:
+    def to_stored(self, decoded: Arrays) -> dict[str, Array]:
         """Return decoded targets in the form that is stored; classes as probabilities (sample, *dims, class)."""
         return {
             name: _probabilities(self.task[name], values) if self.task[name].classes else values
             for name, values in decoded.items()
         }
 
-    def _valued(self, field: Field, values: Array, fields: Arrays) -> Array:
+    def _in_units(self, field: Field, values: Array, fields: Arrays) -> Array:
         """Return values in units of the field, from the output of the network."""
         if field.classes:
             return values
@@ -204,64 +205,66 @@ class Features:
     def _from_channels(self, field: Field, values: Array) -> Array:
         """Return (sample, *dims of the field). If each value needs several numbers, they form the last axis."""
         dims, spatial = field.dims[1:], values.shape[1:-1]
-        rest = [name for name in dims if name not in self.out]
-        several = (_numbers(field),) if _numbers(field) > 1 else ()
+        rest = [name for name in dims if name not in self.target_grid]
+        several = (_numbers_per_value(field),) if _numbers_per_value(field) > 1 else ()
         split = values.reshape(len(values), *spatial, *(self.sizes[name] for name in rest), *several)
-        order = [(*self.out, *rest).index(name) for name in dims]
+        order = [(*self.target_grid, *rest).index(name) for name in dims]
         return jnp.transpose(split, (0, *(1 + axis for axis in order), *range(1 + len(dims), split.ndim)))
 
-    def _windowed(self, field: Field, values: Array, fields: Arrays) -> Array:
+    def _apply_window(self, field: Field, values: Array, fields: Arrays) -> Array:
         if self.task.window is None:
             return values
-        return values * spread(fields[self.task.window], self.task[self.task.window], field)
+        return values * broadcast_to_field(fields[self.task.window], self.task[self.task.window], field)
 
     def _lengths(self, dims: tuple[str, ...]) -> Shape:
         return tuple(self.sizes[name] for name in dims)
 
-    def _width(self, field: Field) -> int:
-        grid = (SAMPLE, *self.grid, *self.out)
+    def _count_channels(self, field: Field) -> int:
+        grid = (SAMPLE, *self.input_grid, *self.target_grid)
         return prod(
             self.sizes[name]
-            for name, placed in zip(field.dims, self.placed(field), strict=True)
+            for name, placed in zip(field.dims, self.dims_on_grid(field), strict=True)
             if placed not in grid and name not in grid
         )
 
     def refuse_misfit(self) -> None:
         """Raise UserError unless `encode` and `decode` give the expected shapes, which are traced without computing."""
-        fields = {name: self._struct(self.task[name]) for name in self.reads}
-        dims = ", ".join((*self.grid, "channel"))
+        fields = {name: self._shape_struct(self.task[name]) for name in self.reads}
+        dims = ", ".join((*self.input_grid, "channel"))
         try:
             made = jax.eval_shape(self.encode, fields).shape
         except (TypeError, ValueError) as error:
-            raise UserError(f"--input {self.input}: its parts do not fit together ({error}); {self._mend}") from None
+            raise UserError(f"--input {self.input}: its parts do not fit together ({error}); {self._remedy}") from None
         if made[1:] != self.inputs.shape:
             raise UserError(
                 f"--input {self.input}: gives {made[1:]} per sample, must be {self.inputs.shape} ({dims}): every part "
-                f"must lie on the grid of the input; {self._mend}"
+                f"must lie on the grid of the input; {self._remedy}"
             )
         output = jax.ShapeDtypeStruct((1, *self.output_shape), jnp.float32)
-        decoded = jax.eval_shape(lambda x, fields: self.stored(self.decode(x, fields)), output, fields)
+        decoded = jax.eval_shape(lambda x, fields: self.to_stored(self.decode(x, fields)), output, fields)
         for field in self.targets:
             shape = (1, *field.shape(self.sizes), *([len(field.classes)] if field.classes else []))
             if decoded[field.name].shape != shape:
                 raise UserError(f"head {self.head}: gives {field.name} {decoded[field.name].shape}, must be {shape}")
 
     @property
-    def _mend(self) -> str:
+    def _remedy(self) -> str:
         name = self.task.name
         return f"correct LEARN in training/tasks/{name}.py, or TASK.grids in schemas/tasks/{name}.py"
 
-    def fits(self, fit: Fit) -> str:
+    def misfit(self, fit: Fit) -> str:
         """Return why a model of this kind cannot map the input's grid to that of the targets; empty if it can."""
-        seen, out = self.inputs.spatial, self.output_shape[:-1]
-        factors = {b / a for a, b in zip(seen, out, strict=False)}
+        lengths, target_lengths = self.inputs.spatial, self.output_shape[:-1]
+        factors = {b / a for a, b in zip(lengths, target_lengths, strict=False)}
         if fit == "operator" and not self.learn.operator:
             return f"has physics inside, but training/tasks/{self.task.name}.py has no LEARN.operator"
-        if fit == "operator" and self._unit is None:
+        if fit == "operator" and self._target_moments is None:
             return f"has physics inside, so LEARN.normalise must give {self.targets[0].name} one mean and deviation"
-        if fit in ("any", "operator") or (len(seen) == len(out) and (factors == {1} or _whole(factors, fit))):
+        same_rank = len(lengths) == len(target_lengths)
+        if fit in ("any", "operator") or (same_rank and (factors == {1} or _is_whole_factor(factors, fit))):
             return ""
-        grids = f"{_sizes(self.grid, seen)} of the input {self.input}, {_sizes(self.out, out)} of the targets"
+        targets = _grid_text(self.target_grid, target_lengths)
+        grids = f"{_grid_text(self.input_grid, lengths)} of the input {self.input}, {targets} of the targets"
         rule = "keeps the grid of its input" + (", or enlarges it by a whole factor" if fit == "enlarged" else "")
         return f"{rule}; here the grids are {grids}"
 
@@ -269,55 +272,56 @@ class Features:
     def inputs(self) -> Inputs:
         """Input of the network for one sample, as `encode` returns it."""
         images = sum(
-            self._width(self.task[part]) if isinstance(part, str) else self._derived(part)
+            self._count_channels(self.task[part]) if isinstance(part, str) else self._count_derived(part)
             for part in self.learn.inputs[self.input]
         )
-        scalars = sum(self._width(self.task[name]) for name in self.scalars)
-        return Inputs(self._lengths(self.grid), images + scalars, scalars, self._applied, self._unit or (0.0, 1.0))
+        scalars = sum(self._count_channels(self.task[name]) for name in self.scalars)
+        moments = self._target_moments or (0.0, 1.0)
+        return Inputs(self._lengths(self.input_grid), images + scalars, scalars, self._sized_operator, moments)
 
     @property
-    def _unit(self) -> tuple[float, float] | None:
+    def _target_moments(self) -> tuple[float, float] | None:
         """Mean and deviation of the first target, if they are the same for all values."""
-        known = self.moments.get(self.targets[0].name, AS_IT_IS)
+        known = self.moments.get(self.targets[0].name, IDENTITY)
         return (known.mean, known.std) if isinstance(known, Moments) else None
 
     @property
-    def _applied(self) -> Applied | None:
+    def _sized_operator(self) -> SizedOperator | None:
         if (op := self.operator) is None:
             return None
-        sizes = self.sizes
-        return Applied(op.measured, lambda u, of: op.forward(u, of, sizes), lambda f, of: op.adjoint(f, of, sizes))
+        return SizedOperator(
+            op.measured,
+            lambda image, fields: op.forward(image, fields, self.sizes),
+            lambda measured, fields: op.adjoint(measured, fields, self.sizes),
+        )
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the network's output for one sample, as `decode` takes it."""
-        widths = sum(self._width(field) * _numbers(field) for field in self.targets)
-        return (*self._lengths(self.out), self.learn.heads[self.head].channels if self.head else widths)
+        widths = sum(self._count_channels(field) * _numbers_per_value(field) for field in self.targets)
+        return (*self._lengths(self.target_grid), self.learn.heads[self.head].channels if self.head else widths)
 
     @property
-    def whole(self) -> bool:
+    def needs_whole_samples(self) -> bool:
         """Return whether the input or the operator depends on whole samples, which therefore must not be cut."""
         near = self.task.related("same", "coarser")
-        grids = {near.get(dim, dim) for dim in self.grid} | {
-            near.get(dim, dim)
-            for part in self.channels
-            for name in ([part] if isinstance(part, str) else part.fields)
-            for dim in self.task.spatial(self.task[name])
+        grids = {near.get(dim, dim) for dim in self.input_grid} | {
+            near.get(dim, dim) for name in fields_read(self.channels) for dim in self.task.spatial(self.task[name])
         }
         derived = [part for part in self.channels if isinstance(part, Derived) and not part.local]
         own = any(isinstance(known, Own) for known in self.moments.values())  # normalised as whole samples
-        return bool(derived or own or self.operator or grids - {near.get(dim, dim) for dim in self.out})
+        return bool(derived or own or self.operator or grids - {near.get(dim, dim) for dim in self.target_grid})
 
-    def _derived(self, part: Derived) -> int:
+    def _count_derived(self, part: Derived) -> int:
         """Return the number of computed channels, by tracing their function without computing."""
-        shapes = {name: self._struct(self.task[name]) for name in part.fields}
-        made = jax.eval_shape(lambda fields: self.made(part, fields), shapes).shape
-        if len(made) != 2 + len(self.grid):
+        shapes = {name: self._shape_struct(self.task[name]) for name in part.fields}
+        made = jax.eval_shape(lambda fields: self.compute_channels(part, fields), shapes).shape
+        if len(made) != 2 + len(self.input_grid):
             file = f"training/tasks/{self.task.name}.py"
             raise UserError(f"{file}: {part.about}: channels returns {made}, must be (sample, *spatial, channel)")
         return int(made[-1])
 
-    def _struct(self, field: Field) -> Any:
+    def _shape_struct(self, field: Field) -> Any:
         lead = (1,) if field.per_sample else ()
         return jax.ShapeDtypeStruct((*lead, *field.shape(self.sizes)), field.dtype)
 
@@ -338,17 +342,17 @@ class Features:
             mine = self.task[name]
             if name not in fields:
                 found.append(f"field {name} is missing")
-            elif _described(fields[name]) != _described(mine):
-                found.append(f"field {name} is {_shown(fields[name])}, must be {_shown(mine)}")
+            elif _signature(fields[name]) != _signature(mine):
+                found.append(f"field {name} is {_field_text(fields[name])}, must be {_field_text(mine)}")
             else:
                 found += [
                     f"{name} has {sizes[dim]} along {dim}, must be {self.sizes[dim]}"
                     for dim in self.task.channels(mine)
                     if sizes[dim] != self.sizes[dim]
                 ]
-        return found + self.other_factors(sizes)
+        return found + self.factor_problems(sizes)
 
-    def other_factors(self, sizes: Mapping[str, int]) -> list[str]:
+    def factor_problems(self, sizes: Mapping[str, int]) -> list[str]:
         """Return messages about grids that are finer or coarser than others by another factor than in training."""
         found = []
         for grid in self.task.grids:
@@ -362,22 +366,22 @@ class Features:
         return found
 
 
-def spread(values: Array, field: Field, other: Field) -> Array:
+def broadcast_to_field(values: Array, field: Field, other: Field) -> Array:
     """Return a field without a sample axis, shaped to be multiplied with a batch of `other`."""
     order = sorted(range(values.ndim), key=lambda axis: other.dims.index(field.dims[axis]))
     lengths = dict(zip(field.dims, values.shape, strict=True))
     return values.transpose(order).reshape([lengths.get(name, 1) for name in other.dims[1:]])
 
 
-def _shown(field: Field) -> str:
+def _field_text(field: Field) -> str:
     return f"({', '.join(field.dims)}) [{field.units}]"
 
 
-def _described(field: Field) -> tuple[Any, ...]:
+def _signature(field: Field) -> tuple[Any, ...]:
     return field.units, field.dims, field.classes
 
 
-def _numbers(field: Field) -> int:
+def _numbers_per_value(field: Field) -> int:
     """Return how many numbers a network outputs for one value of a target."""
     return len(field.classes) or (2 if field.period else 1)
 
@@ -388,11 +392,11 @@ def _probabilities(field: Field, logits: Array) -> Array:
     return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
 
 
-def _whole(factors: set[float], fit: Fit) -> bool:
+def _is_whole_factor(factors: set[float], fit: Fit) -> bool:
     return fit == "enlarged" and len(factors) == 1 and all(factor == int(factor) > 1 for factor in factors)
 
 
-def _sizes(dims: tuple[str, ...], lengths: Shape) -> str:
+def _grid_text(dims: tuple[str, ...], lengths: Shape) -> str:
     return " x ".join(f"{dim} {n}" for dim, n in zip(dims, lengths, strict=True)) or "a number"
 
 

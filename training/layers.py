@@ -83,22 +83,22 @@ class BatchNorm(nnx.Module):
             weight: (sample,), 0 for samples that only fill up the batch; None: 1 for all samples.
         """
         whole = x.astype(jnp.float32)
-        mean, variance = self._learned(whole, weight) if learning else (self.mean[...], self.variance[...])
+        mean, variance = self._batch_statistics(whole, weight) if learning else (self.mean[...], self.variance[...])
         scale = jax.lax.rsqrt(variance + 1e-3) * self.scale[...]
         return ((whole - mean) * scale + self.bias[...]).astype(self.dtype)
 
-    def _learned(self, x: Array, weight: Array | None) -> tuple[Array, Array]:
+    def _batch_statistics(self, x: Array, weight: Array | None) -> tuple[Array, Array]:
         """Return mean and variance of each channel, and update the running averages with them."""
         share = jnp.ones(len(x)) if weight is None else weight
         share = (share / jnp.sum(share))[:, None]
-        mean = jnp.sum(share * _over_space(x), 0)
-        variance = jnp.sum(share * _over_space((x - mean) ** 2), 0)
+        mean = jnp.sum(share * _spatial_mean(x), 0)
+        variance = jnp.sum(share * _spatial_mean((x - mean) ** 2), 0)
         self.mean[...] = 0.99 * self.mean[...] + 0.01 * mean
         self.variance[...] = 0.99 * self.variance[...] + 0.01 * variance
         return mean, variance
 
 
-def _over_space(x: Array) -> Array:
+def _spatial_mean(x: Array) -> Array:
     """Return the mean of each image, (sample, channel)."""
     return x.mean(range(1, x.ndim - 1))
 
@@ -187,10 +187,10 @@ class Transposed(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """Return (sample, *(2 spatial), outputs) for (sample, *spatial, inputs)."""
         x, kernel, rank = x.astype(self.dtype), self.kernel[...].astype(self.dtype), x.ndim - 2
-        parts = [self._part(x, kernel, parities) for parities in product((0, 1), repeat=rank)]
+        parts = [self._pixels_of_parity(x, kernel, parities) for parities in product((0, 1), repeat=rank)]
         return to_space(jnp.concatenate(parts, axis=-1), 2) + self.bias[...].astype(self.dtype)
 
-    def _part(self, x: Array, kernel: Array, parities: Shape) -> Array:
+    def _pixels_of_parity(self, x: Array, kernel: Array, parities: Shape) -> Array:
         """Return the pixels of these parities. Tap 2 meets the pixel before."""
         taps = jnp.flip(kernel[tuple(slice(p, None, 2) for p in parities)], range(len(parities)))
         letters = "DHW"[-len(parities) :]

@@ -20,8 +20,9 @@ from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.locks import resumable
 from schemas.runtime.machine import versions
+from schemas.runtime.terminal import count_text
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
-from training.augmentation import refuse_changed
+from training.augmentation import refuse_asymmetric_constants
 from training.batches import BatchSource, Resident, Split, Stream
 from training.checkpoints import Checkpoints, Memory, Place
 from training.contract import Symmetry
@@ -30,7 +31,7 @@ from training.export.card import ModelCard
 from training.metrics_log import Journal, Row
 from training.nan_watch import Watch
 from training.network import Network
-from training.progress import Progress, follow
+from training.progress import Progress, show_progress
 from training.run import Run, begin, claim, hardware
 from training.sample_order import Order, block_length
 from training.stop_signals import requested_stop
@@ -78,22 +79,22 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         UserError: the run does not suit the folder, the devices, the memory or the data.
         Interrupted: the run was asked to stop, or the disk is full; the same command resumes.
     """
-    if not devices.agree(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
+    if not devices.all_processes_have(f"{json.dumps(run.identity)} {run.mode} {run.keep_every} {overwrite}"):
         raise UserError("the processes were started with different commands; only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
-    network = model_building.assemble(run.recipe, run.features)
+    network = model_building.build_network(run.recipe, run.features)
     if run.start:
-        pretrained.arrays(run.start, network)  # refuse a misfit before a run is overwritten
-    with _claimed(run, overwrite=overwrite):
+        pretrained.initial_arrays(run.start, network)  # refuse a misfit before a run is overwritten
+    with _claim_for_all(run, overwrite=overwrite):
         # refuse samples that cannot be read before an old run is removed
-        sources = devices.in_all_processes(lambda: _sources(run, mesh))
+        sources = devices.in_all_processes(lambda: _open_sources(run, mesh))
         devices.in_first_process(lambda: begin(run, overwrite=overwrite))
-        machinery = _build(run, mesh, network, *sources)
-        if devices.first():
+        machinery = _compile(run, mesh, network, *sources)
+        if devices.is_first_process():
             print(_summary(machinery), flush=True)
         try:
             with resumable(run.out, "checkpoints"):
-                return _train(machinery)
+                return _run_to_end(machinery)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -104,7 +105,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
 
 
 @contextmanager
-def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
+def _claim_for_all(run: Run, *, overwrite: bool) -> Iterator[None]:
     """Let the first process claim the folder of the run for all."""
     with ExitStack() as stack:
         devices.in_first_process(lambda: stack.enter_context(claim(run, overwrite=overwrite)))
@@ -113,56 +114,57 @@ def _claimed(run: Run, *, overwrite: bool) -> Iterator[None]:
 
 def _summary(m: Machinery) -> str:
     origin = f", started from {m.run.start.card.name}" if m.run.start else ""
-    return (
-        f"{m.run.recipe.network}{origin}: {m.network.parameters:,} parameters; {_samples(m):,} samples, "
-        f"{m.run.recipe.epochs:,} epochs of {m.per_epoch:,} steps, {m.training.order.batch} per step; {hardware()}"
-    )
+    size = f"{count_text(m.network.parameters, 'parameter')}; {count_text(_count_samples(m), 'sample')}"
+    course = f"{count_text(m.run.recipe.epochs, 'epoch')} of {count_text(m.per_epoch, 'step')}"
+    return f"{m.run.recipe.network}{origin}: {size}, {course}, {m.training.order.batch} per step; {hardware()}"
 
 
-def _samples(m: Machinery) -> int:
+def _count_samples(m: Machinery) -> int:
     """Return the number of training samples."""
     return m.training.order.n // m.training.order.parts
 
 
-def _sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
+def _open_sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
     """Return the sources of the training and of the validation samples; None if there are no validation samples."""
-    training = _source(run, mesh, "train", run.recipe.seed)
-    return training, _source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
+    training = _open_source(run, mesh, "train", run.recipe.seed)
+    return training, _open_source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
 
 
-def _build(run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None) -> Machinery:
+def _compile(
+    run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None
+) -> Machinery:
     """Return the parts of a run, with compiled steps."""
     recipe, features = run.recipe, run.features
     count = recipe.epochs * training.order.steps
-    rule = optimizers.build(recipe, count)
+    rule = optimizers.build_optimizer(recipe, count)
     return Machinery(
         run,
         mesh,
         network,
         training,
         validation,
-        steps.learn(network, features, rule, recipe, mesh),
-        steps.evaluate(network, features, recipe, mesh),
+        steps.learning_step(network, features, rule, recipe, mesh),
+        steps.evaluation_step(network, features, recipe, mesh),
         optimizers.schedule(recipe.schedule, recipe.optimizer.learning_rate, count),
         rule,
         Checkpoints(run.out / "checkpoints", run.digest, run.keep_every),
     )
 
 
-def _source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
+def _open_source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
     """Return the batches of a split, from memory or from the store."""
-    data, order, nbytes = samples_of(run, split, seed)
+    data, order, nbytes = plan_reading(run, split, seed)
     if run.recipe.augment and seed is not None:
-        refuse_changed(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
+        refuse_asymmetric_constants(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
     whole = nbytes * (order.n // order.parts)
-    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits(whole))
+    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits_in_memory(whole))
     if resident:
         return Resident(data, order, mesh)
-    data.read(batches.rows_of(data, order, order.blocks(0)[0]))  # raises UserError if the first block is damaged
+    data.read(batches.rows_of_block(data, order, order.blocks(0)[0]))  # raises UserError if the first block is damaged
     return Stream(data, order, mesh)
 
 
-def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
+def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
     """Return the fields that a run reads from a split, and the order of its rows.
 
     Args:
@@ -183,26 +185,26 @@ def samples_of(run: Run, split: str, seed: int | None) -> tuple[Split, Order, in
     of_sample = slices.count(run.manifest.task, sizes)
     nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
     count = run.manifest.samples[split]
-    used = run.recipe.chosen(count) if split == "train" else range(count)
+    used = run.recipe.used_samples(count) if split == "train" else range(count)
     whole = (rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
     order = Order(*whole, rows)
     fields = tuple(field.name for field in per_row)
     return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop), order, nbytes
 
 
-def _train(m: Machinery) -> Memory:
+def _run_to_end(m: Machinery) -> Memory:
     """Restore the last checkpoint, learn to the end, and make sure that the best model is written."""
-    given = pretrained.arrays(m.run.start, m.network) if m.run.start else None
-    fresh = steps.start(m.network, m.rule, m.run.recipe, m.mesh, given)
+    given = pretrained.initial_arrays(m.run.start, m.network) if m.run.start else None
+    fresh = steps.initial_state(m.network, m.rule, m.run.recipe, m.mesh, given)
     state, memory = m.checkpoints.restore(fresh, m.mesh) or (fresh, Memory())
     del fresh
     first = int(state["step"])
     _remember_place(memory, first)
-    journal = Journal(m.run.out, first) if devices.first() else None
+    journal = Journal(m.run.out, first) if devices.is_first_process() else None
     try:
-        with follow(m.total, m.training.order) as progress, requested_stop() as stop:
-            if not _finished(m, memory, first):
-                state = _steps(m, state, memory, journal, progress, stop)
+        with show_progress(m.total, m.training.order) as progress, requested_stop() as stop:
+            if not _is_finished(m, memory, first):
+                state = _learn_steps(m, state, memory, journal, progress, stop)
         m.checkpoints.wait()
         _ensure_best(m, state, memory)
     finally:
@@ -217,12 +219,12 @@ def _remember_place(memory: Memory, step: int) -> None:
         memory.places.append(here)
 
 
-def _finished(m: Machinery, memory: Memory, step: int) -> bool:
+def _is_finished(m: Machinery, memory: Memory, step: int) -> bool:
     patience = m.run.recipe.patience
     return step >= m.total or (patience is not None and memory.worse >= patience)
 
 
-def _steps(
+def _learn_steps(
     m: Machinery,
     state: steps.State,
     memory: Memory,
@@ -241,18 +243,18 @@ def _steps(
         state, metrics = m.learn(state, batch)
         watch.follow(step, metrics)
         within = step % m.per_epoch
-        if within and within % recipe.log_every and within % recipe.save_every and not _kept(m, step):
+        if within and within % recipe.log_every and within % recipe.save_every and not _is_kept(m, step):
             continue
         row = watch.report(float(state["rate"]))
         memory.seconds += row["seconds"]
-        _write(journal, row)
+        _write_row(journal, row)
         progress(step, row)
         if within == 0 and (step // m.per_epoch % recipe.evaluate_every == 0 or step == m.total):
             state, saved = _evaluate(m, state, memory, journal, row), step
-            watch.begin()
-            if _finished(m, memory, step):
+            watch.restart_clock()
+            if _is_finished(m, memory, step):
                 break
-        elif step - saved >= recipe.save_every or _kept(m, step):
+        elif step - saved >= recipe.save_every or _is_kept(m, step):
             m.checkpoints.save(step, state, memory)
             saved = step
         if stop():
@@ -264,7 +266,7 @@ def _steps(
     return state
 
 
-def _kept(m: Machinery, step: int) -> bool:
+def _is_kept(m: Machinery, step: int) -> bool:
     return m.run.keep_every is not None and step % m.run.keep_every == 0
 
 
@@ -282,19 +284,19 @@ def _evaluate(m: Machinery, state: steps.State, memory: Memory, journal: Journal
         better = memory.best_loss is None or cost < memory.best_loss
         memory.worse = 0 if better else memory.worse + 1
         memory.best_loss = cost if better else memory.best_loss
-        _write(journal, row)
-        state = _plateau(m, state, memory)
+        _write_row(journal, row)
+        state = _lower_rate_on_plateau(m, state, memory)
     else:  # without validation samples the last network is kept
         better = True
     memory.best_step = step if better else memory.best_step
     memory.history.append({**row, "train/loss": learned["train/loss"]})
     m.checkpoints.save(step, state, memory)
     if better:
-        _export(m, state, memory)
+        _export_best(m, state, memory)
     return state
 
 
-def _plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
+def _lower_rate_on_plateau(m: Machinery, state: steps.State, memory: Memory) -> steps.State:
     """Lower the learning rate if the loss has not fallen for a while."""
     settings = m.run.recipe.schedule
     if settings.name != "plateau" or not memory.worse or memory.worse % settings.patience:
@@ -332,12 +334,12 @@ def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str,
     return {name: math.fsum(values) / len(values) for name, values in finite.items() if len(values)}
 
 
-def _export(m: Machinery, state: steps.State, memory: Memory) -> None:
-    if devices.first():
-        models.save(m.run.out / "best", _card(m, memory), steps.best_parameters(state), state["rest"])
+def _export_best(m: Machinery, state: steps.State, memory: Memory) -> None:
+    if devices.is_first_process():
+        models.save(m.run.out / "best", _make_card(m, memory), steps.best_parameters(state), state["rest"])
 
 
-def _card(m: Machinery, memory: Memory) -> ModelCard:
+def _make_card(m: Machinery, memory: Memory) -> ModelCard:
     """Return the card of the best model."""
     run, step = m.run, memory.best_step
     row = next(row for row in memory.history if row["step"] == step)
@@ -352,7 +354,7 @@ def _card(m: Machinery, memory: Memory) -> ModelCard:
         dataset_digest=run.manifest.root_digest or "",
         dataset_family=run.manifest.family,
         dataset_recipe=run.manifest.recipe,
-        samples=_samples(m),
+        samples=_count_samples(m),
         parameters=m.network.parameters,
         step=step,
         epoch=step // m.per_epoch,
@@ -370,7 +372,7 @@ def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
 
     It may hold an older model if the process was killed between two writes.
     """
-    if _exported(m, memory):
+    if _best_is_exported(m, memory):
         return
     if memory.best_step != int(state["step"]):
         found = m.checkpoints.read(memory.best_step, state, m.mesh)
@@ -380,18 +382,18 @@ def _ensure_best(m: Machinery, state: steps.State, memory: Memory) -> None:
                 "damaged; give --overwrite to start again"
             )
         state = found[0]
-    _export(m, state, memory)
+    _export_best(m, state, memory)
 
 
-def _exported(m: Machinery, memory: Memory) -> bool:
+def _best_is_exported(m: Machinery, memory: Memory) -> bool:
     """Return whether `best` holds the model of the best step with the whole history."""
     try:
-        card, _ = models.load_whole(m.run.out / "best")
+        card, _ = models.load_card_and_weights(m.run.out / "best")
     except UserError:
         return False
     return card.step == memory.best_step and len(card.history) == len(memory.history)
 
 
-def _write(journal: Journal | None, row: Row) -> None:
+def _write_row(journal: Journal | None, row: Row) -> None:
     if journal:
         journal.write(row)

@@ -19,15 +19,15 @@ import optax
 from schemas.ambiguities import align
 from schemas.task import Field, Task
 from training.contract import Array, Arrays
-from training.features import Features, spread
+from training.features import Features, broadcast_to_field
 from training.recipe import Loss
 
 type Term = Callable[[Compared], Array]  # function from one compared target to values (sample,)
 
-HIGHER = ("iou",)  # scores that are better when they are higher
-SURE = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
-NEVER = -1e9  # logit of an ignored class
-TINY = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
+HIGHER_IS_BETTER = ("iou",)  # scores that are better when they are higher
+MIN_PROBABILITY = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
+IGNORED_LOGIT = -1e9  # logit of an ignored class
+SCALE_FLOOR = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Compared:
     inside: Array  # 1 inside the window, else 0; broadcasts with a batch of the target
     scale: Any  # standard deviation: a number, or an array that broadcasts with a batch of the target
     weights: tuple[float, ...] = ()  # weights of classes; empty: all 1
-    part: bool = False  # True: samples are parts of larger ones
+    cut: bool = False  # True: samples are parts of larger ones
 
     @property
     def error(self) -> Array:
@@ -48,12 +48,12 @@ class Compared:
         return difference(self.field, self.prediction, self.truth)
 
     @property
-    def typical(self) -> Any:
+    def sample_scale(self) -> Any:
         """Scale of a sample as a whole: a number, or (sample,)."""
         return self.scale if isinstance(self.scale, float) else jnp.sqrt(jnp.mean(self.scale**2, _axes(self.scale)))
 
     @property
-    def counted(self) -> Array:
+    def weighted_classes(self) -> Array:
         """One-hot classes (sample, ..., class), times the weight of the class; 0 where pixels are left out."""
         known = np.array(self.weights or [1.0] * len(self.field.classes), np.float32)
         known[[i for i in range(len(known)) if i not in self.field.counted]] = 0
@@ -63,7 +63,7 @@ class Compared:
     def logarithms(self) -> Array:
         """Logarithms of the probabilities of the classes that are not ignored, (sample, ..., class)."""
         counted = np.isin(np.arange(len(self.field.classes)), self.field.counted)
-        return jax.nn.log_softmax(jnp.where(counted, self.prediction, NEVER), axis=-1)
+        return jax.nn.log_softmax(jnp.where(counted, self.prediction, IGNORED_LOGIT), axis=-1)
 
 
 def difference(field: Field, prediction: Array, truth: Array) -> Array:
@@ -87,31 +87,31 @@ def _relative(c: Compared) -> Array:
     larger weight than others.
     """
     inside = jnp.mean(c.inside * jnp.ones_like(c.truth), _axes(c.truth))
-    floor = inside * (TINY * c.typical) ** 2
+    floor = inside * (SCALE_FLOOR * c.sample_scale) ** 2
     error = jnp.mean(c.inside * c.error**2, _axes(c.truth))
     size = jnp.mean(c.inside * c.truth**2, _axes(c.truth))
-    return jnp.sqrt((error + floor) / (size + (inside * c.typical**2 if c.part else floor)))
+    return jnp.sqrt((error + floor) / (size + (inside * c.sample_scale**2 if c.cut else floor)))
 
 
-def _mean(values: Array, inside: Array) -> Array:
+def _mean_inside(values: Array, inside: Array) -> Array:
     weight = inside * jnp.ones_like(values)
     return jnp.sum(weight * values, _axes(values)) / jnp.sum(weight, _axes(values))
 
 
 def _mse(c: Compared) -> Array:
-    return _mean((c.error / c.scale) ** 2, c.inside)
+    return _mean_inside((c.error / c.scale) ** 2, c.inside)
 
 
 def _l1(c: Compared) -> Array:
-    return _mean(abs(c.error) / c.scale, c.inside)
+    return _mean_inside(abs(c.error) / c.scale, c.inside)
 
 
 def _huber(c: Compared) -> Array:
-    return _mean(optax.losses.huber_loss(c.error / c.scale), c.inside)
+    return _mean_inside(optax.losses.huber_loss(c.error / c.scale), c.inside)
 
 
-def _shares(c: Compared) -> Array:
-    return _mean(cross_entropy(c.prediction, c.truth), c.inside)
+def _value_cross_entropy(c: Compared) -> Array:
+    return _mean_inside(cross_entropy(c.prediction, c.truth), c.inside)
 
 
 def cross_entropy(prediction: Array, truth: Array) -> Array:
@@ -121,14 +121,15 @@ def cross_entropy(prediction: Array, truth: Array) -> Array:
         prediction: p; it is cut to SURE ... 1 - SURE.
         truth: t, same shape; it is cut to 0 ... 1.
     """
-    p, t = jnp.clip(prediction, SURE, 1 - SURE), jnp.clip(truth, 0, 1)
+    p, t = jnp.clip(prediction, MIN_PROBABILITY, 1 - MIN_PROBABILITY), jnp.clip(truth, 0, 1)
     return -t * jnp.log(p) - (1 - t) * jnp.log1p(-p)
 
 
-def _entropy(c: Compared) -> Array:
+def _class_cross_entropy(c: Compared) -> Array:
     """Mean of - log of the probability of the right class, weighted by class."""
-    weight = jnp.sum(c.counted, _axes(c.counted))
-    return -jnp.sum(c.counted * c.logarithms, _axes(c.counted)) / jnp.where(weight > 0, weight, 1)
+    classes, axes = c.weighted_classes, _axes(c.prediction)
+    weight = jnp.sum(classes, axes)
+    return -jnp.sum(classes * c.logarithms, axes) / jnp.where(weight > 0, weight, 1)
 
 
 def _dice(c: Compared) -> Array:
@@ -146,14 +147,14 @@ def _axes(array: Array) -> tuple[int, ...]:
     return tuple(range(1, array.ndim))
 
 
-OF_VALUES: Mapping[str, Term] = {
+VALUE_TERMS: Mapping[str, Term] = {
     "relative": _relative,
     "mse": _mse,
     "l1": _l1,
     "huber": _huber,
-    "cross_entropy": _shares,
+    "cross_entropy": _value_cross_entropy,
 }
-OF_CLASSES: Mapping[str, Term] = {"cross_entropy": _entropy, "dice": _dice}
+CLASS_TERMS: Mapping[str, Term] = {"cross_entropy": _class_cross_entropy, "dice": _dice}
 
 
 def terms(features: Features, field: Field) -> dict[str, Term]:
@@ -163,7 +164,7 @@ def terms(features: Features, field: Field) -> dict[str, Term]:
         features: conversion of fields.
         field: the target.
     """
-    general = OF_CLASSES if field.classes else OF_VALUES
+    general = CLASS_TERMS if field.classes else VALUE_TERMS
     return {name: term for name, term in general.items() if name not in features.learn.losses}
 
 
@@ -191,25 +192,25 @@ def loss(
         prediction = align(features.task, prediction, truth, window_of(features.task, fields))
     total, known = jnp.zeros(len(next(iter(truth.values())))), weights.weights
     for field in features.targets:
-        name, inside = field.name, inside_of(features, field.name, fields)
+        name, inside = field.name, inside_window(features, field.name, fields)
         _, scale = features.scale(field, fields)
-        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.parts)
+        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.cut)
         for term, compare in terms(features, field).items():
             if weight := known[term]:
                 total += weight * compare(seen)
     for name, own in features.learn.losses.items():
         if weight := known.get(name, 0.0):
-            total += weight * own.of(prediction, truth)
+            total += weight * own.compute(prediction, truth)
     for name, values in further.items():
         total += known[name] * values
     return total
 
 
-def scores_of(features: Features) -> tuple[str, ...]:
+def score_names(features: Features) -> tuple[str, ...]:
     """Return the names of the scores that `score` computes."""
     if features.targets[0].classes:
         return ("iou",)
-    return ("nrms",) if features.out else ("absolute_error",)
+    return ("nrms",) if features.target_grid else ("absolute_error",)
 
 
 def cost(name: str, scores: Mapping[str, float]) -> float:
@@ -220,7 +221,7 @@ def cost(name: str, scores: Mapping[str, float]) -> float:
         scores: mean scores by name.
     """
     value = scores.get(name, math.inf)
-    return -value if name in HIGHER and math.isfinite(value) else value
+    return -value if name in HIGHER_IS_BETTER and math.isfinite(value) else value
 
 
 def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, Array]:
@@ -238,7 +239,7 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
     guess, truth = prediction[field.name], fields[field.name]
     if field.classes:
         return {"iou": _iou(field, guess, truth)}
-    if not features.out:
+    if not features.target_grid:
         error = abs(difference(field, guess, truth))
         return {"absolute_error": error.reshape(len(error), -1).mean(-1)}
     error = jnp.sum(difference(field, guess, truth) ** 2, _axes(truth))
@@ -250,7 +251,7 @@ def _iou(field: Field, logits: Array, truth: Array) -> Array:
     """Intersection over union, averaged over the classes that are present or predicted."""
     counted = np.isin(np.arange(len(field.classes)), field.counted)
     inside = jnp.isin(truth, jnp.array(field.counted))[..., None]
-    labels = jnp.argmax(jnp.where(counted, logits, NEVER), axis=-1)
+    labels = jnp.argmax(jnp.where(counted, logits, IGNORED_LOGIT), axis=-1)
     p, t = (inside & (values[..., None] == jnp.array(field.counted)) for values in (labels, truth))
     axes = _axes(p)[:-1]
     both, either = jnp.sum(p & t, axes), jnp.sum(p | t, axes)
@@ -268,7 +269,7 @@ def window_of(task: Task, fields: Arrays) -> Array | None:
     return fields[task.window] if task.window else None
 
 
-def inside_of(features: Features, name: str, fields: Arrays) -> Array:
+def inside_window(features: Features, name: str, fields: Arrays) -> Array:
     """Return 1 where the window is not 0, else 0.
 
     Args:
@@ -282,4 +283,5 @@ def inside_of(features: Features, name: str, fields: Arrays) -> Array:
     window = window_of(features.task, fields)
     if window is None:
         return jnp.ones(())
-    return spread((window != 0).astype(jnp.float32), features.task[features.task.window or ""], features.task[name])
+    task, inside = features.task, (window != 0).astype(jnp.float32)
+    return broadcast_to_field(inside, task[task.window or ""], task[name])

@@ -29,22 +29,22 @@ class Journal:
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
-        rows = [row for row in read(folder) if row["step"] <= step]
+        rows = [row for row in read_journal(folder) if row["step"] <= step]
         publish(folder / "metrics.jsonl", "".join(_line(row) for row in rows).encode())
         self._file = (folder / "metrics.jsonl").open("a")
         for events in entries(folder / "tensorboard"):  # a killed process may have left their last record incomplete
             remove(events)
         self._board = Board(folder / "tensorboard")
         for row in rows:
-            self._show(row)
+            self._draw_row(row)
 
     def write(self, row: Row) -> None:
         """Write a line."""
         self._file.write(_line(row))
         self._file.flush()
-        self._show(row)
+        self._draw_row(row)
 
-    def _show(self, row: Row) -> None:
+    def _draw_row(self, row: Row) -> None:
         for name, value in row.items():
             if name not in ("step", "epoch"):
                 self._board.write(name, value, int(row["step"]))
@@ -53,9 +53,9 @@ class Journal:
         """Write the files that are made from the lines."""
         with closing(self._board), closing(self._file):
             pass
-        rows = read(self._folder)
-        publish(self._folder / "metrics.csv", _table(rows).encode())
-        publish(self._folder / "curves.png", curves(rows))
+        rows = read_journal(self._folder)
+        publish(self._folder / "metrics.csv", _csv_table(rows).encode())
+        publish(self._folder / "curves.png", draw_curves(rows))
 
 
 class Board:
@@ -69,7 +69,7 @@ class Board:
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / f"events.out.tfevents.{time.time():.0f}.{platform.node()}"
         self._file = place.open("wb", buffering=0)
-        self._record(file_version="brain.Event:2")
+        self._write_event(file_version="brain.Event:2")
 
     def write(self, name: str, value: float, step: int) -> None:
         """Write a point of a curve.
@@ -79,9 +79,9 @@ class Board:
             value: the value.
             step: step of the run.
         """
-        self._record(step=step, summary=scalar(name, value))
+        self._write_event(step=step, summary=scalar(name, value))
 
-    def _record(self, **content: Any) -> None:
+    def _write_event(self, **content: Any) -> None:
         data = Event(wall_time=time.time(), **content).SerializeToString()
         length = struct.pack("<Q", len(data))
         sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
@@ -92,7 +92,7 @@ class Board:
         self._file.close()
 
 
-def read(folder: Path) -> list[Row]:
+def read_journal(folder: Path) -> list[Row]:
     """Return the lines of a run's journal, without those that are incomplete or damaged.
 
     Args:
@@ -111,7 +111,7 @@ def _line(row: Row) -> str:
     return json.dumps(row) + "\n"
 
 
-def _table(rows: list[Row]) -> str:
+def _csv_table(rows: list[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names)
@@ -120,7 +120,7 @@ def _table(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def curves(rows: list[Row]) -> bytes:
+def draw_curves(rows: list[Row]) -> bytes:
     """Draw losses and learning rate against the step; return a PNG file.
 
     Args:

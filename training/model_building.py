@@ -35,7 +35,7 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
     return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
 
 
-def assemble(recipe: Recipe, features: Features) -> Network:
+def build_network(recipe: Recipe, features: Features) -> Network:
     """Return the network of a recipe.
 
     Args:
@@ -49,8 +49,8 @@ def assemble(recipe: Recipe, features: Features) -> Network:
     dtype = jnp.bfloat16 if recipe.precision == "bfloat16" else jnp.float32
     features.refuse_misfit()
     model, sizes = find_model(settings.name), (features.inputs, features.output_shape)
-    if reason := features.fits(model.FIT):
-        raise UserError(f"--model {settings.name}: {reason}; {_instead(features)}")
+    if reason := features.misfit(model.FIT):
+        raise UserError(f"--model {settings.name}: {reason}; {_alternatives(features)}")
     try:
         return Network(lambda: model.build(settings, *sizes, nnx.Rngs(recipe.seed), dtype), _grid(features, model.FIT))
     except ValueError as error:
@@ -65,11 +65,11 @@ def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
     return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, seen, out, strict=True))
 
 
-def _instead(features: Features) -> str:
+def _alternatives(features: Features) -> str:
     """Return the models and inputs that would fit, for a message."""
-    models = [name for name in model_names() if not features.fits(find_model(name).FIT)]
+    models = [name for name in model_names() if not features.misfit(find_model(name).FIT)]
     stored = {field.name for field in features.task.fields}
     inputs = [replace(features, input=name) for name in features.learn.inputs]
-    others = [one.input for one in inputs if {*one.reads} <= stored and not one.fits("kept")]
+    others = [one.input for one in inputs if {*one.reads} <= stored and not one.misfit("kept")]
     hint = f"; inputs on the grid of the targets: {', '.join(others)}" if others else ""
     return f"models that can: {', '.join(models) or 'none'}{hint}"

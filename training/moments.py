@@ -36,11 +36,11 @@ class Own(BaseModel):
 
 type Normalised = Moments | Each | Own
 type Scale = tuple[Any, Any]  # mean and deviation: numbers, or arrays that broadcast
-AS_IT_IS = Moments(mean=0, std=1)
-CONSTANT = 1e-6  # a deviation below this share of the mean is taken as a rounding error
+IDENTITY = Moments(mean=0, std=1)
+MIN_RELATIVE_STD = 1e-6  # a deviation below this share of the mean is taken as a rounding error
 
 
-def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:
+def mean_and_std(known: Normalised, fields: Arrays, rank: int) -> Scale:
     """Return mean and deviation in a form that broadcasts with an array.
 
     Args:
@@ -50,7 +50,7 @@ def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:
     """
     if isinstance(known, Own):
         one = (-1, *(1 for _ in range(rank - 1)))
-        mean, std = (values.reshape(one) for values in of_each(fields[known.of]))
+        mean, std = (values.reshape(one) for values in sample_moments(fields[known.of]))
         return mean, std
     if isinstance(known, Moments):
         return known.mean, known.std
@@ -58,7 +58,7 @@ def scale_of(known: Normalised, fields: Arrays, rank: int) -> Scale:
     return both[:, 0], both[:, 1]
 
 
-def of_each(values: Array) -> tuple[Array, Array]:
+def sample_moments(values: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of each sample.
 
     Args:
@@ -70,4 +70,4 @@ def of_each(values: Array) -> tuple[Array, Array]:
     rows = jnp.reshape(values, (len(values), -1)).astype(jnp.float32)
     mean, size = jnp.mean(rows, 1), jnp.mean(abs(rows), 1)
     std = jnp.sqrt(jnp.mean((rows - mean[:, None]) ** 2, 1))
-    return mean, jnp.where(std > CONSTANT * size, std, jnp.where(size > 0, size, 1.0))
+    return mean, jnp.where(std > MIN_RELATIVE_STD * size, std, jnp.where(size > 0, size, 1.0))

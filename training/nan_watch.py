@@ -25,7 +25,7 @@ class Watch:
     order: Order
     rate: Callable[[int], Any]  # learning rate as a function of the step
     _waiting: tuple[int, Metrics] | None = None
-    _seen: dict[str, list[float]] = field(default_factory=dict)
+    _values: dict[str, list[float]] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
 
     def follow(self, step: int, metrics: Metrics) -> None:
@@ -38,23 +38,23 @@ class Watch:
         Raises:
             UserError: the loss or the gradient of the step before is not finite.
         """
-        self._look()
+        self._check_waiting()
         self._waiting = (step, metrics)
 
-    def _look(self) -> None:
+    def _check_waiting(self) -> None:
         """Read the metrics of the waiting step. Raise UserError if its loss or gradient is not finite."""
         if self._waiting is None:
             return
         step, metrics = self._waiting
-        found = {name: float(value) for name, value in metrics.items() if name != "each"}
+        found = {name: float(value) for name, value in metrics.items() if name != "losses"}
         if not (math.isfinite(found["loss"]) and math.isfinite(found["gradient_norm"])):
-            each = np.asarray(metrics["each"])
-            raise UserError(_not_finite(self.data, self.order, step, each, found["gradient_norm"]))
+            each = np.asarray(metrics["losses"])
+            raise UserError(_not_finite_message(self.data, self.order, step, each, found["gradient_norm"]))
         for name, value in found.items():
-            self._seen.setdefault(name, []).append(value)
+            self._values.setdefault(name, []).append(value)
         self._waiting = None
 
-    def begin(self) -> None:
+    def restart_clock(self) -> None:
         """Start the clock anew, because the time since the last line was not spent in learning."""
         self._since = time.perf_counter()
 
@@ -69,9 +69,9 @@ class Watch:
         """
         assert self._waiting is not None
         step = self._waiting[0]
-        self._look()
-        count, now = len(self._seen["loss"]), time.perf_counter()
-        means = {name: math.fsum(values) / count for name, values in sorted(self._seen.items())}
+        self._check_waiting()
+        count, now = len(self._values["loss"]), time.perf_counter()
+        means = {name: math.fsum(values) / count for name, values in sorted(self._values.items())}
         loss, norm = means.pop("loss"), means.pop("gradient_norm")
         row: Row = {
             "step": step,
@@ -83,11 +83,11 @@ class Watch:
             "seconds": round(now - self._since, 4),
             "samples_per_second": round(count * self.order.batch / (now - self._since), 1),
         }
-        self._seen, self._since = {}, now
+        self._values, self._since = {}, now
         return row
 
 
-def _not_finite(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
+def _not_finite_message(data: str, order: Order, step: int, each: np.ndarray, norm: float) -> str:
     """Return a message that names the samples whose loss is not finite."""
     ids, weight = order.ids(step - 1)
     ids = ids // order.parts

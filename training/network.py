@@ -33,12 +33,13 @@ class Network:
         module = nnx.eval_shape(build)
         if not isinstance(module, nnx.Module):
             raise ValueError(f"build returned a {type(module).__name__}; it must return a flax.nnx.Module")
-        self._takes = {"weight", "fields"} & inspect.signature(module.__call__).parameters.keys()
-        if mistake := next(call_mistakes("__call__", module.__call__, "x", "key", **dict.fromkeys(self._takes)), None):
+        self._optional = {"weight", "fields"} & inspect.signature(module.__call__).parameters.keys()
+        names = dict.fromkeys(self._optional)
+        if mistake := next(call_mistakes("__call__", module.__call__, "x", "key", **names), None):
             raise ValueError(mistake)
-        self.graph, parameters, rest = _split(module)
-        self._learned = _Names(parameters)
-        self._rest = _Names(rest)
+        self.graph, parameters, rest = _split_module(module)
+        self._learned = _NamedTree(parameters)
+        self._rest = _NamedTree(rest)
         self.shapes: tuple[Named, Named] = (self._learned.named(parameters), self._rest.named(rest))
 
     @property
@@ -53,7 +54,7 @@ class Network:
         They are compiled as a whole and without optimisation: this runs once, and one by one the arrays of a U-Net take
         8 s.
         """
-        made = jax.jit(lambda: _split(self._build())[1:], compiler_options={"xla_backend_optimization_level": 0})
+        made = jax.jit(lambda: _split_module(self._build())[1:], compiler_options={"xla_backend_optimization_level": 0})
         parameters, rest = made()
         return self._learned.named(parameters), self._rest.named(rest)
 
@@ -67,9 +68,9 @@ class Network:
         return nnx.merge(self.graph, self._learned.tree(parameters), self._rest.tree(rest))
 
     @property
-    def operates(self) -> bool:
+    def applies_operator(self) -> bool:
         """Return whether the module has the task's physics inside; it is then called with fields."""
-        return "fields" in self._takes
+        return "fields" in self._optional
 
     def __call__(
         self,
@@ -98,7 +99,7 @@ class Network:
         """
         module = self.module(parameters, rest)
         known = {"weight": weight, "fields": fields}
-        made = module(x, key, **{name: known[name] for name in self._takes})
+        made = module(x, key, **{name: known[name] for name in self._optional})
         output, further = made if isinstance(made, tuple) else (made, {})
         expected = (len(x), *self._grid(x.shape[1:-1]))
         if output.shape[:-1] != expected:
@@ -107,12 +108,12 @@ class Network:
         return output, self._rest.named(nnx.state(module, nnx.Not(nnx.Param))), further
 
 
-def _split(module: Any) -> tuple[Any, Any, Any]:
+def _split_module(module: Any) -> tuple[Any, Any, Any]:
     graph, parameters, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
     return graph, parameters, rest
 
 
-class _Names:
+class _NamedTree:
     """Conversion between a tree of arrays and a dict by dotted path."""
 
     def __init__(self, tree: Any) -> None:

@@ -11,10 +11,10 @@ from training import proximal
 from training.network import Named
 from training.recipe import Optimizer, Recipe, Schedule
 
-SCHEDULE_FREE = 0.9  # weight b of the average; the parameters of the base optimizer have the weight 1 - b
+SCHEDULE_FREE_WEIGHT = 0.9  # weight b of the average; the parameters of the base optimizer have the weight 1 - b
 
 
-def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+def build_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
     """Return the optimizer of a run.
 
     Args:
@@ -22,7 +22,7 @@ def build(recipe: Recipe, steps: int) -> optax.GradientTransformation:
         steps: number of steps of the run.
     """
     rate = schedule(recipe.schedule, recipe.optimizer.learning_rate, steps)
-    rule = _rule(recipe.optimizer, rate)
+    rule = _base_rule(recipe.optimizer, rate)
     clip = recipe.optimizer.clip
     return rule if clip is None else optax.chain(optax.clip_by_global_norm(clip), rule)
 
@@ -47,7 +47,7 @@ def schedule(settings: Schedule, highest: float, steps: int) -> optax.Schedule:
     return optax.schedules.join_schedules([rise, rest], [warmup])
 
 
-def averages(settings: Optimizer) -> bool:
+def keeps_average(settings: Optimizer) -> bool:
     """Return whether the optimizer itself keeps an average of the parameters that is to be evaluated."""
     return settings.name == "schedule_free"
 
@@ -60,10 +60,10 @@ def average(parameters: Named, optimizer: Any) -> Named:
         optimizer: state of the optimizer, which holds z, the parameters of the base optimizer.
     """
     z = optax.tree.get(optimizer, "z")
-    return {name: (y - (1 - SCHEDULE_FREE) * z[name]) / SCHEDULE_FREE for name, y in parameters.items()}
+    return {name: (y - (1 - SCHEDULE_FREE_WEIGHT) * z[name]) / SCHEDULE_FREE_WEIGHT for name, y in parameters.items()}
 
 
-def _rule(settings: Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
+def _base_rule(settings: Optimizer, rate: optax.Schedule) -> optax.GradientTransformation:
     momentum, l1, l2 = settings.momentum or None, settings.l1, settings.l2
     base = optax.adam(rate, b1=0)
     rules: Mapping[str, Callable[[], optax.GradientTransformation]] = {
@@ -77,13 +77,13 @@ def _rule(settings: Optimizer, rate: optax.Schedule) -> optax.GradientTransforma
         "proximal_adagrad": lambda: proximal.proximal_adagrad(rate, l1, l2),
         "adagrad_da": lambda: proximal.adagrad_da(rate, l1, l2),
         "ftrl": lambda: proximal.ftrl(rate, l1, l2),
-        "muon": lambda: muon(rate, weight_decay=settings.weight_decay, muon_weight_dimension_numbers=_matrices),
-        "schedule_free": lambda: schedule_free(base, rate, b1=SCHEDULE_FREE),  # Defazio et al., arXiv:2405.15682
+        "muon": lambda: muon(rate, weight_decay=settings.weight_decay, muon_weight_dimension_numbers=_muon_dimensions),
+        "schedule_free": lambda: schedule_free(base, rate, b1=SCHEDULE_FREE_WEIGHT),  # Defazio et al., arXiv:2405.15682
     }
     return rules[settings.name]()
 
 
-def _matrices(parameters: Named) -> Any:
+def _muon_dimensions(parameters: Named) -> Any:
     """Treat kernels (*, inputs, outputs) as matrices of outputs, and leave vectors to Adam (Jordan, 2024)."""
     return jax.tree.map(
         lambda w: MuonDimensionNumbers(tuple(range(w.ndim - 1)), w.ndim - 1) if w.ndim > 1 else None, parameters

@@ -14,10 +14,10 @@ from training.contract import Learn, find_model
 from training.export.predictor import Predictor
 from training.export.store import load_model, load_recipe
 from training.network import Named, Network
-from training.recipe import Recipe, recipe_of
+from training.recipe import Recipe, recipe_type
 
-KEPT = ("model", "target", "input", "head", "scalars", "normalisation")  # settings that are taken from the model
-FORGETFUL = ("adagrad_da",)  # optimizers whose first step does not depend on where it starts
+MODEL_SETTINGS = ("model", "target", "input", "head", "scalars", "normalisation")  # these are taken from the model
+START_INDEPENDENT = ("adagrad_da",)  # optimizers whose first step does not depend on where it starts
 
 
 def open_start(path: Path) -> Predictor:
@@ -29,7 +29,7 @@ def open_start(path: Path) -> Predictor:
     Raises:
         UserError: the model is missing, damaged, or newer than this program.
     """
-    return _read(load_model, path)
+    return _load_start(load_model, path)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -41,10 +41,10 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: the model is missing, damaged, or newer than this program.
     """
-    return _read(load_recipe, path)
+    return _load_start(load_recipe, path)
 
 
-def adopt(
+def recipe_from_model(
     path: Path, model: str | None, base: Mapping[str, Any], settings: Sequence[str], learn: Learn | None
 ) -> Recipe:
     """Return the recipe of a run that starts from a model. No device is used.
@@ -63,23 +63,23 @@ def adopt(
         UserError: a setting differs from that of the model (the first one is named), or the first step of the optimizer
             does not depend on where it starts.
     """
-    kept = read_recipe(path).model_dump(mode="json", include=set(KEPT))
+    kept = read_recipe(path).model_dump(mode="json", include=set(MODEL_SETTINGS))
     name = kept["model"]["name"]
     if model not in (None, name):
-        raise _refused(path, "model", model, name)
-    kind = recipe_of(name, find_model(name), learn)
-    asked = make_settings(kind, base, settings).model_dump(mode="json", include=set(KEPT), exclude_unset=True)
+        raise _conflict_error(path, "model", model, name)
+    kind = recipe_type(name, find_model(name), learn)
+    asked = make_settings(kind, base, settings).model_dump(mode="json", include=set(MODEL_SETTINGS), exclude_unset=True)
     for setting, value, mine in _conflicts(asked, kept):
-        raise _refused(path, setting, value, mine)
+        raise _conflict_error(path, setting, value, mine)
     recipe = make_settings(kind, {**base, **kept}, settings)
-    if recipe.optimizer.name in FORGETFUL:
+    if recipe.optimizer.name in START_INDEPENDENT:
         raise UserError(
             f"optimizer.name = {recipe.optimizer.name}: its first step ignores the start; change it, or omit --from"
         )
     return recipe
 
 
-def _read[T](load: Callable[[Path], T], path: Path) -> T:
+def _load_start[T](load: Callable[[Path], T], path: Path) -> T:
     try:
         return load(path)
     except UserError as error:
@@ -95,18 +95,18 @@ def _conflicts(asked: Mapping[str, Any], kept: Mapping[str, Any], prefix: str = 
             yield prefix + name, value, kept[name]
 
 
-def _refused(path: Path, setting: str, asked: Any, mine: Any) -> UserError:
+def _conflict_error(path: Path, setting: str, asked: Any, mine: Any) -> UserError:
     return UserError(
-        f"--from {path}: {setting} = {_shown(asked)}: this model has {_shown(mine)}, which cannot change; "
-        f"leave {setting} out, or train a new network without --from"
+        f"--from {path}: {setting} = {_setting_text(asked)}: this model has {_setting_text(mine)}, which cannot "
+        f"change; leave {setting} out, or train a new network without --from"
     )
 
 
-def _shown(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def arrays(start: Predictor, network: Network) -> tuple[Named, Named]:
+def initial_arrays(start: Predictor, network: Network) -> tuple[Named, Named]:
     """Return the parameters and the rest to start from.
 
     Args:
@@ -120,6 +120,6 @@ def arrays(start: Predictor, network: Network) -> tuple[Named, Named]:
     shapes, mine = ([{k: v.shape for k, v in part.items()} for part in parts] for parts in (network.shapes, found))
     if shapes != mine:
         name = start.card.recipe["model"]["name"]
-        sizes = ", ".join(f"{dim} {start.card.sizes[dim]}" for dim in start.features.grid)
+        sizes = ", ".join(f"{dim} {start.card.sizes[dim]}" for dim in start.features.input_grid)
         raise UserError(f"--from: this {name} was made for images of {sizes}; give a dataset of that size")
     return found

@@ -11,7 +11,7 @@ type Progress = Callable[[int, Row], None]
 
 
 @contextmanager
-def follow(total: int, order: Order) -> Iterator[Progress]:
+def show_progress(total: int, order: Order) -> Iterator[Progress]:
     """Show progress while the context is entered.
 
     Args:
@@ -21,17 +21,17 @@ def follow(total: int, order: Order) -> Iterator[Progress]:
     Yields:
         A function that takes the number of steps done and the last line of the journal.
     """
-    with progress(_samples(order, total)) as show:
+    with progress(_samples_done(order, total)) as show:
 
         def say(step: int, row: Row) -> None:
             left = (total - step) * order.batch / row["samples_per_second"]
             loss = f"epoch {row['epoch']:.1f}, loss {row['train/loss']:.4g}"
-            show(_samples(order, step), f"{loss}, {row['samples_per_second']:,.0f} samples/s, {left:,.0f} s left")
+            show(_samples_done(order, step), f"{loss}, {row['samples_per_second']:,.0f} samples/s, {left:,.0f} s left")
 
         yield say
 
 
-def _samples(order: Order, step: int) -> int:
+def _samples_done(order: Order, step: int) -> int:
     """Return how many samples were learned from after `step` steps. The last batch of an epoch may be partly empty."""
     epochs, within = divmod(step, order.steps)
     return epochs * order.n + min(within * order.batch, order.n)

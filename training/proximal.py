@@ -17,7 +17,7 @@ import optax
 
 from training.contract import Array
 
-INITIAL = 0.1
+INITIAL_SQUARES = 0.1
 
 type Leaf = dict[str, Array]
 # A function of g, memory, w, a, t that returns w_new and the new memory.
@@ -28,9 +28,9 @@ def proximal_sgd(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTr
     """Gradient descent w_new = S(w - a g, a l1, a l2). Duchi and Singer, J. Mach. Learn. Res. 10 (2009) 2899."""
 
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
-        return _threshold(w - a * g, a * l1, a * l2), memory
+        return _soft_threshold(w - a * g, a * l1, a * l2), memory
 
-    return _rule(rate, step)
+    return _extend(rate, step)
 
 
 def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -42,9 +42,9 @@ def proximal_adagrad(rate: optax.Schedule, l1: float, l2: float) -> optax.Gradie
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
         total = memory["square"] + g**2
         own = a / jnp.sqrt(total)
-        return _threshold(w - own * g, own * l1, own * l2), {"square": total}
+        return _soft_threshold(w - own * g, own * l1, own * l2), {"square": total}
 
-    return _rule(rate, step, square=_full(INITIAL))
+    return _extend(rate, step, square=_fill(INITIAL_SQUARES))
 
 
 def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -56,10 +56,10 @@ def adagrad_da(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTran
 
     def step(g: Array, memory: Leaf, w: Array, a: Array, t: Array) -> tuple[Array, Leaf]:
         total, square = memory["total"] + g, memory["square"] + g**2
-        new = -a * _threshold(total, t * l1, 0.0) / (jnp.sqrt(square) + a * t * l2)
+        new = -a * _soft_threshold(total, t * l1, 0.0) / (jnp.sqrt(square) + a * t * l2)
         return new, {"total": total, "square": square}
 
-    return _rule(rate, step, total=_full(0.0), square=_full(INITIAL))
+    return _extend(rate, step, total=_fill(0.0), square=_fill(INITIAL_SQUARES))
 
 
 def ftrl(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransformation:
@@ -74,21 +74,21 @@ def ftrl(rate: optax.Schedule, l1: float, l2: float) -> optax.GradientTransforma
         square = memory["square"] + g**2
         pull = jnp.sqrt(square) / a
         z = memory["z"] + g - w * (pull - memory["pull"])
-        return -_threshold(z, l1, 0.0) / (pull + 2 * l2), {"z": z, "square": square, "pull": pull}
+        return -_soft_threshold(z, l1, 0.0) / (pull + 2 * l2), {"z": z, "square": square, "pull": pull}
 
-    pull = INITIAL**0.5 / rate(0)
-    return _rule(rate, step, z=lambda w: -w * pull, square=_full(INITIAL), pull=_full(pull))
+    pull = INITIAL_SQUARES**0.5 / rate(0)
+    return _extend(rate, step, z=lambda w: -w * pull, square=_fill(INITIAL_SQUARES), pull=_fill(pull))
 
 
-def _threshold(v: Array, l1: Array | float, l2: Array | float) -> Array:
+def _soft_threshold(v: Array, l1: Array | float, l2: Array | float) -> Array:
     return jnp.sign(v) * jnp.maximum(jnp.abs(v) - l1, 0) / (1 + l2)
 
 
-def _full(value: Any) -> Callable[[Array], Array]:
+def _fill(value: Any) -> Callable[[Array], Array]:
     return lambda w: jnp.full_like(w, value)
 
 
-def _rule(rate: optax.Schedule, step: Step, **initial: Callable[[Array], Array]) -> optax.GradientTransformation:
+def _extend(rate: optax.Schedule, step: Step, **initial: Callable[[Array], Array]) -> optax.GradientTransformation:
     """Extend a step of single arrays to all parameters. initial: the first memory of each array, by name."""
 
     def init(parameters: Any) -> Any:

@@ -29,7 +29,7 @@ type Normalisation = Literal["standard", "none"]
 type Weight = Annotated[float, within(0)]
 
 
-def _range(text: str) -> str:
+def _check_range(text: str) -> str:
     if text and not re.fullmatch(r"\d{1,18}:\d{1,18}", text):
         raise ValueError("must be A:B, two whole numbers, such as 0:1000 for the first thousand")
     return text
@@ -51,7 +51,7 @@ class Optimizer(Settings):
     )
 
     @model_validator(mode="after")
-    def _moves(self) -> Self:
+    def _check_rate(self) -> Self:
         """Refuse the rate 0 for two rules that compute the parameters anew in each step.
 
         They set them in proportion to the rate or to its inverse.
@@ -93,7 +93,7 @@ class Loss(Settings):
         return self.model_dump(exclude={"classes", "aligned"})
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_weights(self) -> Self:
         if not any(self.weights.values()):
             raise ValueError(f"one of {', '.join(self.weights)} must be above 0")
         return self
@@ -106,13 +106,14 @@ class Recipe(Settings):
     input: str = Field("", **setting("which of the task's inputs the network receives; empty: the first"))
     head: str = Field("", **setting("which of the task's heads turns the output into targets; empty: the first"))
     scalars: tuple[str, ...] = Field((), **setting("parameters given to the network as further inputs, e.g. defocus"))
-    samples: Annotated[str, AfterValidator(_range)] = Field(
+    samples: Annotated[str, AfterValidator(_check_range)] = Field(
         "", **setting("A:B trains only on the samples A to B - 1; empty: on all")
     )
     crop: Annotated[int, Field(ge=0), AfterValidator(lambda length: length or None)] | None = Field(
         None,
         **setting(
-            "side of the random parts to learn from; none or 0: whole samples; not set: the task decides", "pixel"
+            "side of the random parts to learn from; none or 0: whole samples; if not set, the task may choose it",
+            "pixel",
         ),
     )
     normalisation: Normalisation = Field("standard", **setting("scaling of training data to mean 0, deviation 1"))
@@ -139,7 +140,7 @@ class Recipe(Settings):
         name: str = self.model.name  # type: ignore[attr-defined]
         return name
 
-    def chosen(self, n: int) -> range:
+    def used_samples(self, n: int) -> range:
         """Return the indices of the training samples that are used.
 
         Args:
@@ -154,14 +155,14 @@ class Recipe(Settings):
         return range(first, last)
 
     @model_validator(mode="after")
-    def _schedule_free(self) -> Self:
+    def _check_schedule_free(self) -> Self:
         """Refuse a schedule or an average with `schedule_free`, which needs neither."""
         if self.optimizer.name == "schedule_free" and (self.schedule.name != "constant" or self.ema is not None):
             raise ValueError("optimizer.name = schedule_free: needs schedule.name=constant and ema=none")
         return self
 
 
-def recipe_of(name: str, model: Model, learn: Learn | None = None) -> type[Recipe]:
+def recipe_type(name: str, model: Model, learn: Learn | None = None) -> type[Recipe]:
     """Return the type of recipe for one network: its settings under `model`, all losses under `loss`.
 
     Args:

@@ -19,7 +19,7 @@ from schemas.digest import canonical
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parsed
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import processor
 from schemas.runtime.publish import (
@@ -38,23 +38,24 @@ from schemas.runtime.publish import (
 from schemas.task import Task
 from training import losses
 from training.contract import find_learn, find_model
-from training.crop import Crop, crop_of
-from training.dataset_moments import column, moments_of, rows
+from training.crop import Crop, plan_crop
+from training.dataset_moments import moments_of, read_column, read_samples
 from training.export.predictor import Predictor
 from training.features import Features
 from training.model_building import features_of
 from training.recipe import Recipe
 
-MODELS = {"best", ".best.new", ".best.old"}
-REPORTS = {"metrics.jsonl", "metrics.csv", "curves.png", "tensorboard"}
-WRITTEN = {  # names that may stand in the folders that are replaced as a whole
-    **dict.fromkeys(sorted(MODELS), r"model\.safetensors|model\.json|README\.md"),
+MODEL_FOLDERS = {"best", ".best.new", ".best.old"}
+REPORT_FILES = {"metrics.jsonl", "metrics.csv", "curves.png", "tensorboard"}
+WRITTEN_NAMES = {  # names that may stand in the folders that are replaced as a whole
+    **dict.fromkeys(sorted(MODEL_FOLDERS), r"model\.safetensors|model\.json|README\.md"),
     "tensorboard": r"events\.out\.tfevents\..*",
     "checkpoints": r"\d+(\..*)?|_.*",
     "damaged": r"\d.*",
 }
-OURS = {"run.json", "checkpoints", "damaged"} | MODELS | REPORTS  # names that may stand in a run's folder
-IMPULSES, ROUNDING = 16, 1e-5  # number of pixels whose projections are checked; relative rounding that is allowed
+RUN_NAMES = {"run.json", "checkpoints", "damaged"} | MODEL_FOLDERS | REPORT_FILES  # all that a run's folder may hold
+CHECKED_PIXELS = 16  # number of pixels whose projections are checked
+MAX_ROUNDING = 1e-5  # relative rounding error that is allowed in these projections
 VERSION = 1  # raised when the same recipe would lead to another result
 
 
@@ -79,7 +80,7 @@ class Run:
         manifest = self.manifest
         data = {"task": manifest.task.name, "schema": manifest.task.version, "digest": manifest.root_digest}
         known = {"version": VERSION, "data": data, "recipe": self.recipe.model_dump(mode="json")}
-        return known if self.start is None else known | {"from": _origin(self.start)}
+        return known if self.start is None else known | {"from": _start_identity(self.start)}
 
     @property
     def digest(self) -> str:
@@ -88,7 +89,7 @@ class Run:
         return sha256(canonical(json.loads(stored) if stored else self.identity))
 
 
-def _origin(start: Predictor) -> dict[str, str]:
+def _start_identity(start: Predictor) -> dict[str, str]:
     """Return those properties of the model to start from on which the result depends, besides those in the recipe."""
     moments = start.card.model_dump(mode="json", include={"moments"})
     return {"weights_sha256": start.card.weights_sha256, "moments_sha256": sha256(canonical(moments))}
@@ -108,84 +109,84 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
         UserError: the message lists what the dataset lacks for the recipe, or for the model to start from.
     """
     manifest = read_manifest(data)
-    if start and (found := start.fitted(manifest.sizes).accepts(manifest.task, manifest.sizes)):
+    if start and (found := start.adapt(manifest.sizes).reasons_to_refuse(manifest.task, manifest.sizes)):
         raise UserError(f"{data}: the model to start from cannot read it: {'; '.join(found)}")
     if not manifest.task.of("target"):
         raise UserError(f"{data}: cannot be used for training: it holds measurements, without targets")
-    _refuse_unknown(manifest.task, recipe)
+    _refuse_unknown_names(manifest.task, recipe)
     features = features_of(manifest.task, recipe, {}, manifest.sizes)
     recipe = recipe.model_copy(update={"input": features.input, "head": features.head})
-    if found := _problems(manifest, features, recipe):
+    if found := _dataset_problems(manifest, features, recipe):
         raise UserError(f"{data}: cannot be used for training: {'; '.join(found)}")
     try:
-        recipe.chosen(manifest.samples["train"])
+        recipe.used_samples(manifest.samples["train"])
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
-    crop, recipe = _crop(features, recipe)
-    as_it_is = recipe.normalisation == "none"
-    moments = start.card.moments if start else moments_of(data, manifest, features, as_it_is=as_it_is)
+    crop, recipe = _choose_crop(features, recipe)
+    unnormalised = recipe.normalisation == "none"
+    moments = start.card.moments if start else moments_of(data, manifest, features, unnormalised=unnormalised)
     features = replace(features, moments=moments)
-    _refuse_negative(data, manifest, features)
+    _refuse_negative_weights(data, manifest, features)
     if crop:
-        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, parts=True)
-    ranges = _ranges(data, features, features.learn.scalars)
+        features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, cut=True)
+    ranges = _parameter_ranges(data, features, features.learn.scalars)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
 
 
-def _refuse_negative(data: Path, manifest: Manifest, features: Features) -> None:
+def _refuse_negative_weights(data: Path, manifest: Manifest, features: Features) -> None:
     """Raise UserError if the operator has negative weights.
 
     The weights of IMPULSES pixels are checked, with the fields of the first sample.
     """
     if (operator := features.operator) is None:
         return
-    task, row = features.task, next(rows(data, manifest, operator.fields))
-    fields: Any = {name: np.repeat(v[:1], IMPULSES, 0) if task[name].per_sample else v for name, v in row.items()}
+    task, row = features.task, next(read_samples(data, manifest, operator.fields))
+    fields: Any = {name: np.repeat(v[:1], CHECKED_PIXELS, 0) if task[name].per_sample else v for name, v in row.items()}
     shape = features.targets[0].shape(features.sizes)
-    places = np.random.default_rng(0).permutation(prod(shape))[:IMPULSES]
-    images: Any = np.zeros((IMPULSES, prod(shape)), np.float32)
+    places = np.random.default_rng(0).permutation(prod(shape))[:CHECKED_PIXELS]
+    images: Any = np.zeros((CHECKED_PIXELS, prod(shape)), np.float32)
     images[range(len(places)), places] = 1
     found = np.asarray(operator.forward(images.reshape(-1, *shape), fields, features.sizes))
-    if found.min() < -ROUNDING * abs(found).max():
+    if found.min() < -MAX_ROUNDING * abs(found).max():
         raise UserError(
             f"LEARN.operator of {task.name} has negative weights ({found.min():.2g}), but a network with physics "
             "inside divides by their sums, so there must be none; take another --model"
         )
 
 
-def _crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recipe]:
+def _choose_crop(features: Features, recipe: Recipe) -> tuple[Crop | None, Recipe]:
     """Return the plan for cutting samples, and the recipe with that length. If the recipe gives none, the task does."""
     asked = "crop" in recipe.model_fields_set
     if not (length := recipe.crop if asked else features.learn.crop):
         return None, recipe
     whole = find_model(recipe.network).FIT in ("any", "operator")
-    crop = crop_of(features, length, whole=whole, asked=asked)
+    crop = plan_crop(features, length, whole=whole, asked=asked)
     return crop, recipe if asked or not crop else recipe.model_copy(update={"crop": length})
 
 
-def _refuse_unknown(task: Task, recipe: Recipe) -> None:
+def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
     """Raise UserError if the recipe has a name that the task does not know."""
     learn = find_learn(task.name)
     named = {
         "--input": ((recipe.input,), learn.inputs),
         "head =": ((recipe.head,), () if recipe.target else learn.heads),
         "scalars =": (recipe.scalars, learn.scalars),
-        "--target": ((recipe.target,), _learnable(task)),
+        "--target": ((recipe.target,), _learnable_parameters(task)),
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
-            raise UserError(f"{option} {unknown[0]}: unknown to {task.name}; there are: {', '.join(known) or 'none'}")
+            raise UserError(f"{option} {unknown[0]}: unknown to {task.name}{suggestion(unknown[0], known)}")
     if recipe.target and recipe.target in recipe.scalars:
         raise UserError(f"--target {recipe.target}: is also in scalars, which the network receives; remove it there")
 
 
-def _learnable(task: Task) -> list[str]:
+def _learnable_parameters(task: Task) -> list[str]:
     """Return the parameters that may be targets: they lie on no grid, and each slice has its own value."""
     fields = (field for field in task.of("parameter") if not task.spatial(field))
     return [field.name for field in fields if set(task.slices) <= set(field.dims)]
 
 
-def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+def _parameter_ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
     """Return the smallest and largest value of each parameter that the dataset has.
 
     If a parameter has several values per sample or slice, each of them has its own range.
@@ -194,12 +195,12 @@ def _ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, l
     found = {}
     for name in names:
         if name in fields:
-            values = column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
+            values = read_column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
             found[name] = list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))
     return found
 
 
-def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
+def _dataset_problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[str]:
     """Return a message for each thing that the dataset lacks."""
     found = []
     fields = {field.name: field for field in manifest.task.fields}
@@ -209,14 +210,14 @@ def _problems(manifest: Manifest, features: Features, recipe: Recipe) -> list[st
         found.append("it has no validation samples, which patience and schedule.name=plateau need")
     needed = dict.fromkeys([*features.reads, *features.normalised])
     found += [f"field {name} is missing" for name in needed if name not in fields]
-    return found + list(_unsuited(features, recipe))
+    return found + list(_loss_problems(features, recipe))
 
 
-def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
+def _loss_problems(features: Features, recipe: Recipe) -> Iterator[str]:
     """Yield messages about losses, and about the choice of the best network, that do not suit the targets."""
     own, terms = features.learn.losses, [losses.terms(features, field) for field in features.targets]
     every = {*own, *(name for part in terms for name in part)}
-    general = [*losses.OF_VALUES, *losses.OF_CLASSES, *find_learn(features.task.name).losses]
+    general = [*losses.VALUE_TERMS, *losses.CLASS_TERMS, *find_learn(features.task.name).losses]
     for field in features.targets:
         known = {*losses.terms(features, field), *features.learn.losses}
         wrong = [name for name in general if recipe.loss.weights.get(name) and name not in every]
@@ -228,9 +229,9 @@ def _unsuited(features: Features, recipe: Recipe) -> Iterator[str]:
             yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
         elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):
             yield "loss.classes: the weight of at least one class that is not ignored must be above 0"
-    scores = ["loss", *losses.scores_of(features)]
+    scores = ["loss", *losses.score_names(features)]
     if recipe.best not in scores:
-        yield f"best = {recipe.best}: must be one of {', '.join(scores)}"
+        yield f"best = {recipe.best}: must be one of {', '.join(scores)}{nearest(recipe.best, scores)}"
 
 
 def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
@@ -247,8 +248,8 @@ def claim(run: Run, *, overwrite: bool) -> AbstractContextManager[None]:
     def refuse() -> None:
         destinations.refuse_store("--out", run.out)
         _refuse_foreign(run.out, overwrite=overwrite)
-        if _learned(run.out) and not overwrite:
-            _refuse_other(run)
+        if _holds_network(run.out) and not overwrite:
+            _refuse_other_run(run)
 
     return claimed("--out", run.out, refuse, by="another `train`")
 
@@ -271,18 +272,18 @@ def begin(run: Run, *, overwrite: bool) -> None:
             set_aside(run.out)
         sweep_removed(run.out)
         sweep(run.out)
-        if not _learned(run.out):
+        if not _holds_network(run.out):
             publish(run.out / "run.json", json.dumps(run.identity, indent=1).encode())
 
 
-def _refuse_other(run: Run) -> None:
+def _refuse_other_run(run: Run) -> None:
     """Raise UserError if the run in the folder differs from this one."""
     path = run.out / "run.json"
     neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
     stored = parsed(read(path))
     if stored is None:
         raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite")
-    differences = list(_differences(stored, json.loads(json.dumps(run.identity)), neutral))
+    differences = list(_identity_differences(stored, json.loads(json.dumps(run.identity)), neutral))
     if differences:
         raise UserError(
             f"{run.out}: holds another run ({'; '.join(differences[:4])}); "
@@ -298,8 +299,8 @@ def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
     there = {path.name for path in entries(out)}
     if there and not _is_run(out / "run.json"):
         raise UserError(f"{out}: is not empty, and no run (run.json is missing or not ours); give another --out")
-    ours = OURS | {left.name for word in (REMOVED, REPLACED) for left in set_aside_folders(out / "best", word)}
-    strangers = [*(sorted(there - ours) if overwrite else []), *_strangers(out)]
+    ours = RUN_NAMES | {left.name for word in (REMOVED, REPLACED) for left in set_aside_folders(out / "best", word)}
+    strangers = [*(sorted(there - ours) if overwrite else []), *_foreign_entries(out)]
     if strangers:
         raise UserError(
             f"{out}: holds {strangers[0]}, which `train` did not write; move it away, or give another --out"
@@ -311,20 +312,20 @@ def _is_run(path: Path) -> bool:
     return isinstance(found, dict) and {"version", "data", "recipe"} <= found.keys()
 
 
-def _strangers(out: Path) -> Iterator[str]:
+def _foreign_entries(out: Path) -> Iterator[str]:
     """Yield the entries that `train` did not write, in the folders that it replaces."""
-    for folder, known in WRITTEN.items():
+    for folder, known in WRITTEN_NAMES.items():
         for path in entries(out / folder):
             if not re.fullmatch(known, path.name):
                 yield f"{folder}/{path.name}"
 
 
-def _learned(out: Path) -> bool:
+def _holds_network(out: Path) -> bool:
     """Return whether the folder holds a model or a checkpoint, which could be lost."""
     return exists(out / "best") or any(entry.name.isdigit() for entry in entries(out / "checkpoints"))
 
 
-def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:
+def _identity_differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[str]:
     """Yield the differences between two identities.
 
     A setting that only one of them has is ignored if it changes nothing: if it has its default or is 0.
@@ -338,7 +339,7 @@ def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[s
         added, removed = key not in old and new[key] == plain.get(key), key not in new and not old[key]
         if not (name.startswith("recipe") and (added or removed)):
             path = f"{name}.{key}".removeprefix(".")
-            yield from _differences(old.get(key), new.get(key), plain.get(key), path)
+            yield from _identity_differences(old.get(key), new.get(key), plain.get(key), path)
 
 
 def hardware() -> str:

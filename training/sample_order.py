@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 BLOCK_BYTES = 4 << 20
-WINDOW = 64  # blocks per window, if a sample is not larger than BLOCK_BYTES
+WINDOW_BLOCKS = 64  # blocks per window, if a sample is not larger than BLOCK_BYTES
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Order:
 
         They hold about WINDOW * BLOCK_BYTES, also if a sample is large.
         """
-        return max(1, min(WINDOW, WINDOW * BLOCK_BYTES // max(self.nbytes, 1)))
+        return max(1, min(WINDOW_BLOCKS, WINDOW_BLOCKS * BLOCK_BYTES // max(self.nbytes, 1)))
 
     @property
-    def everything(self) -> range:
+    def all_blocks(self) -> range:
         """Indices of all blocks."""
         return range(self.first // self.block, -(-(self.first + self.n) // self.block))
 
@@ -64,7 +64,7 @@ class Order:
 
     def epoch(self, epoch: int) -> np.ndarray:
         """Return all rows in the order of an epoch, (n,) int64."""
-        return _epoch(self, epoch)
+        return _epoch_rows(self, epoch)
 
     def blocks(self, epoch: int) -> list[int]:
         """Return the blocks in the order in which an epoch first needs them."""
@@ -79,15 +79,15 @@ class Order:
 
 
 @lru_cache(maxsize=4)
-def _epoch(order: Order, epoch: int) -> np.ndarray:
+def _epoch_rows(order: Order, epoch: int) -> np.ndarray:
     if order.seed is None:
         return np.arange(order.first, order.first + order.n)
     rng = np.random.Generator(np.random.Philox(key=order.seed, counter=[0, 0, 0, epoch]))
-    blocks = rng.permutation(order.everything)
-    return np.concatenate(list(_windows(order, blocks, rng)))
+    blocks = rng.permutation(order.all_blocks)
+    return np.concatenate(list(_shuffle_windows(order, blocks, rng)))
 
 
-def _windows(order: Order, blocks: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _shuffle_windows(order: Order, blocks: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
     for start in range(0, len(blocks), order.window):
         rows = [np.r_[order.rows(block)] for block in blocks[start : start + order.window]]
         yield rng.permutation(np.concatenate(rows))

@@ -27,7 +27,7 @@ type State = dict[
 type Metrics = dict[str, Array]
 
 
-def start(
+def initial_state(
     network: Network,
     rule: optax.GradientTransformation,
     recipe: Recipe,
@@ -45,7 +45,7 @@ def start(
     """
 
     def initial(parameters: Named, rest: Named) -> State:
-        average = jax.tree.map(jnp.copy, parameters) if _averages(recipe) else {}
+        average = jax.tree.map(jnp.copy, parameters) if _keeps_average(recipe) else {}
         counters = {"step": jnp.zeros((), jnp.int32), "rate": jnp.ones(())}
         return {
             "parameters": parameters,
@@ -59,7 +59,7 @@ def start(
     return made
 
 
-def learn(
+def learning_step(
     network: Network, features: Features, rule: optax.GradientTransformation, recipe: Recipe, mesh: Mesh
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """Return the compiled step of learning.
@@ -97,23 +97,23 @@ def learn(
         update = jax.tree.map(lambda u: u * state["rate"], update)
         parameters = optax.apply_updates(state["parameters"], update)
         changed = {"parameters": parameters, "rest": rest, "optimizer": optimizer, "step": state["step"] + 1}
-        average = _average(recipe, {**state, **changed})
-        metrics = {"loss": loss, "each": each, "gradient_norm": optax.tree.norm(gradient), **further}
+        average = _next_average(recipe, {**state, **changed})
+        metrics = {"loss": loss, "losses": each, "gradient_norm": optax.tree.norm(gradient), **further}
         return {**state, **changed, "average": average}, metrics
 
     return step
 
 
-def _averages(recipe: Recipe) -> bool:
-    return recipe.ema is not None or optimizers.averages(recipe.optimizer)
+def _keeps_average(recipe: Recipe) -> bool:
+    return recipe.ema is not None or optimizers.keeps_average(recipe.optimizer)
 
 
-def _average(recipe: Recipe, state: State) -> Named:
+def _next_average(recipe: Recipe, state: State) -> Named:
     """Return the optimizer's own average, or the moving average.
 
     The moving average follows faster at first: its decay is at most step / (9 + step).
     """
-    if optimizers.averages(recipe.optimizer):
+    if optimizers.keeps_average(recipe.optimizer):
         return optimizers.average(state["parameters"], state["optimizer"])
     if recipe.ema is None:
         return {}
@@ -127,7 +127,7 @@ def best_parameters(state: State) -> Named:
     return chosen
 
 
-def evaluate(
+def evaluation_step(
     network: Network, features: Features, recipe: Recipe, mesh: Mesh
 ) -> Callable[[Named, Named, Batch], Metrics]:
     """Return the compiled evaluation of a batch. It learns nothing and draws nothing.

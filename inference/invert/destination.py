@@ -26,7 +26,7 @@ def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
     """
     _refuse_foreign(path, overwrite=overwrite)
     if not overwrite and read(path / "zarr.json") is not None:
-        _continued(path, asked)
+        _continued_metadata(path, asked)
 
 
 def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
@@ -49,7 +49,7 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
             set_aside(path)
         sweep_removed(path)
         if read(path / "zarr.json") is not None:
-            asked = _continued(path, asked)
+            asked = _continued_metadata(path, asked)
         objects = metadata(asked)
         publish_if_changed(inside(path, "zarr.json"), objects.pop("zarr.json"), durable=True)
         sweep(path)
@@ -71,7 +71,7 @@ def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
     return complete
 
 
-def _continued(path: Path, asked: Predictions) -> Predictions:
+def _continued_metadata(path: Path, asked: Predictions) -> Predictions:
     """Return the stored metadata with the new name. Raise UserError if other predictions are stored there."""
     stored = read_predictions(path, incomplete=True)
     if stored.dataset_digest != asked.dataset_digest:

@@ -11,7 +11,7 @@ import numpy as np
 from inference.contract import Inverter
 from inference.invert import destination
 from inference.invert.split_reader import Source
-from inference.invert.tiling import Tiles, all_stored, spatial, steps, tile_sizes
+from inference.invert.tiling import Tiles, cut_steps, dims_to_cut, stored_targets, tile_sizes
 from schemas.predictions import FORMAT, Predictions, objects, read_rows
 from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed, resumable
@@ -36,7 +36,7 @@ class Clock:
 
     batches: list[tuple[float, int]] = field(default_factory=list)  # seconds and number of samples
     groups: bool = False  # True: a batch is a group; nothing is compiled for it, so all batches are timed
-    broken: int = 0  # samples whose predictions contain NaN or infinite values
+    not_finite: int = 0  # samples whose predictions contain NaN or infinite values
 
     def time(self, work: Callable[[Block], Block], block: Block, samples: int) -> Block:
         """Do the work of one batch and measure its time.
@@ -53,11 +53,11 @@ class Clock:
         result = work(block)
         self.batches.append((time.perf_counter() - start, samples))
         finite = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in result.values()]
-        self.broken += int((~np.logical_and.reduce(finite)).sum())
+        self.not_finite += int((~np.logical_and.reduce(finite)).sum())
         return result
 
     @property
-    def timed(self) -> list[tuple[float, int]]:
+    def timed_batches(self) -> list[tuple[float, int]]:
         """Batches that are timed: without groups, not the first of each length."""
         lengths = [samples for _, samples in self.batches]
         if self.groups:
@@ -67,10 +67,10 @@ class Clock:
     @property
     def seconds(self) -> float:
         """Seconds per sample. At least one batch must have been timed."""
-        return sum(seconds for seconds, _ in self.timed) / sum(samples for _, samples in self.timed)
+        return sum(seconds for seconds, _ in self.timed_batches) / sum(samples for _, samples in self.timed_batches)
 
 
-def _predicted(task: Task, targets: tuple[Field, ...]) -> Task:
+def _predicted_task(task: Task, targets: tuple[Field, ...]) -> Task:
     """Return the task of a dataset with the targets that are predicted."""
     stored = {field.name: field.role for field in task.fields}
     if any(stored.get(field.name) == "parameter" for field in targets):
@@ -116,7 +116,7 @@ class Inversion:
             about=inverter.about,
             settings=dict(inverter.settings),
             weights=inverter.weights,
-            task=_predicted(source.task, targets),
+            task=_predicted_task(source.task, targets),
             sizes=sizes,
             dataset_digest=str(manifest.root_digest),
             family=manifest.family,
@@ -142,13 +142,18 @@ class Inversion:
         """Number of samples read at once, whose images or tiles make a batch."""
         return max(self.batch // self.tiles.count(self.source.manifest.sizes), 1)
 
+    @property
+    def first_batch_untimed(self) -> bool:
+        """Return whether the first batch does not count in the time per sample, because others follow it."""
+        return self.inverter.scope != "group" and self.source.samples > self.block
+
     def invert(self, block: Block) -> Block:
         """Return the targets of a block of samples, as they are stored."""
         task, sizes = self.inverter.task, self.source.manifest.sizes
         if self.tiles.lengths:
             cut = (self.inverter.predict, task, sizes, block, self.batch)
             return self.tiles.apply(*cut, probabilities=self.probabilities)
-        return all_stored(task, self.inverter.predict(block), probabilities=self.probabilities)
+        return stored_targets(task, self.inverter.predict(block), probabilities=self.probabilities)
 
 
 def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, overlap: float) -> Tiles:
@@ -166,9 +171,9 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
         UserError: images are smaller than those of training, the network cannot take this size, or images cannot be
             cut.
     """
-    dims, sizes = spatial(inverter.task, inverter.inputs), source.manifest.sizes
+    dims, sizes = dims_to_cut(inverter.task, inverter.inputs), source.manifest.sizes
     dims = tuple(dim for dim in dims if dim in sizes)
-    if inverter.whole and (found := inverter.accepts(source.task, sizes)):
+    if inverter.needs_whole_images and (found := inverter.reasons_to_refuse(source.task, sizes)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     trained = inverter.sizes or {}
     if asked not in (None, "none") and not dims:
@@ -184,16 +189,16 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
                 "give --tile none to try it nevertheless"
             )
         lengths = {dim: trained[dim] for dim in dims if sizes[dim] > trained.get(dim, sizes[dim])}
-    if lengths and inverter.whole:
+    if lengths and inverter.needs_whole_images:
         raise UserError(
             f"{inverter.name} needs whole images, but these are larger than those of training or cut by --tile; "
             "give --tile none"
         )
-    apart = steps(inverter.task, sizes, dims)
+    apart = cut_steps(inverter.task, sizes, dims)
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
         raise UserError(f"--tile: must be {rule}, because tiles must begin at whole pixels of the input")
-    if found := inverter.accepts(source.task, tile_sizes(inverter.task, sizes, lengths)):
+    if found := inverter.reasons_to_refuse(source.task, tile_sizes(inverter.task, sizes, lengths)):
         raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
@@ -210,7 +215,7 @@ def refuse(job: Inversion, *, overwrite: bool = False) -> None:
     """
     destination.refuse(job.out, job.predictions, overwrite=overwrite)
     if overwrite or not exists(job.out / "zarr.json"):
-        job.source.take(job.inverter.inputs, _first(job))
+        job.source.take(job.inverter.inputs, _first_block(job))
 
 
 @contextmanager
@@ -245,27 +250,27 @@ def run(job: Inversion, *, overwrite: bool = False) -> tuple[Predictions, int, i
         Interrupted: the disk is full.
     """
     with resumable(job.out, "finished shards"):
-        return _run(job, overwrite=overwrite)
+        return _invert_missing(job, overwrite=overwrite)
 
 
-def _run(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
+def _invert_missing(job: Inversion, *, overwrite: bool) -> tuple[Predictions, int, int]:
     """Invert the samples of all missing shards, and mark the predictions as complete."""
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
     n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
-    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _whole(job.out, predictions, *ends))
+    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _is_intact(job.out, predictions, *ends))
     made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
     with progress(n) as show:
-        for part in _invert(job, predictions, clock, missing):
+        for part in _invert_shards(job, predictions, clock, missing):
             made += part
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
-    broken = clock.broken  # read before `_seconds`, which may invert a batch again
+    broken = clock.not_finite  # read before `_seconds_per_sample`, which may invert a batch again
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
-        predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds(job, clock))
+        predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds_per_sample(job, clock))
     return predictions, made, broken
 
 
-def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
+def _is_intact(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     """Return True if a shard exists and its checksums hold."""
     try:
         read_rows(out, predictions, slice(start, stop), everything=True)
@@ -274,7 +279,7 @@ def _whole(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
     return True
 
 
-def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
+def _invert_shards(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
     """Invert the samples of missing shards (start to stop), and publish each shard after its last sample.
 
     Yields the number of samples done. A group that reaches into a missing shard is inverted as a whole, even if its
@@ -288,7 +293,7 @@ def _invert(job: Inversion, predictions: Predictions, clock: Clock, missing: Map
             parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
             yield len(rows[here])
             if sum(len(some) for some, _ in parts[start]) == missing[start] - start:
-                _publish(job, predictions, start, _joined(parts.pop(start)))
+                _publish(job, predictions, start, _join_blocks(parts.pop(start)))
 
 
 def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
@@ -303,7 +308,7 @@ def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
             yield from (np.arange(first, min(first + job.block, stop)) for first in range(start, stop, job.block))
 
 
-def _joined(parts: list[tuple[np.ndarray, Block]]) -> Block:
+def _join_blocks(parts: list[tuple[np.ndarray, Block]]) -> Block:
     """Return the samples of some blocks, in order."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
@@ -315,18 +320,18 @@ def _publish(job: Inversion, predictions: Predictions, start: int, values: Block
         publish(inside(job.out, key), data)
 
 
-def _first(job: Inversion) -> np.ndarray:
+def _first_block(job: Inversion) -> np.ndarray:
     """Return the samples of the first block."""
     if job.inverter.scope == "group":
         return job.source.groups(job.inverter.group)[0]
     return np.arange(job.source.samples)[: job.block]
 
 
-def _seconds(job: Inversion, clock: Clock) -> float:
+def _seconds_per_sample(job: Inversion, clock: Clock) -> float:
     """Return the seconds per sample, measured now. If no batch was timed, the first block is inverted again."""
-    if not clock.timed:
-        first = _first(job)
+    if not clock.timed_batches:
+        first = _first_block(job)
         block = job.source.take(job.inverter.inputs, first)
-    while not clock.timed:
+    while not clock.timed_batches:
         clock.time(job.invert, block, len(first))
     return clock.seconds

@@ -15,6 +15,7 @@ from schemas.predictions import Weights
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import processor
+from schemas.runtime.terminal import count_text
 from schemas.task import Task, find_import, find_task
 
 
@@ -51,7 +52,7 @@ def classical(
         hardware=processor(),
         settings=settings,
         tuning=tuned,
-        whole=method.scope == "group",
+        needs_whole_images=method.scope == "group",
         scope=method.scope,
         group=method.group,
     )
@@ -76,7 +77,7 @@ def network(
     from training.export.store import load_checkpoint, load_model
 
     loaded = load_model(path) if checkpoint is None else load_checkpoint(path, checkpoint)
-    trained = loaded.fitted(source.manifest.sizes)
+    trained = loaded.adapt(source.manifest.sizes)
     card = trained.card
     if card.task.name != source.task.name:
         raise UserError(
@@ -85,18 +86,18 @@ def network(
     _refuse_lacking(source, f"model {path}", trained.inputs)
     follows = trained.task == card.task  # the finishing step is for the task's own targets, not for parameters
     given = _finish_settings(source, trained.task, texts, follows=follows)
-    finished = _finished(source, f"model {path}", given) if follows else _Finished()
+    finished = _finishing_step(source, f"model {path}", given) if follows else _FinishingStep()
     model = str(card.recipe.get("model", {}).get("name", "network"))
     return Inverter(
         kind="network",
         name=label or _run_name(path) + (f"@{checkpoint}" if checkpoint is not None else ""),
         method=model,
-        about=f"{model}, {card.parameters:,} parameters, trained with {card.samples:,} samples",
+        about=f"{model}, {count_text(card.parameters, 'parameter')}, trained with {count_text(card.samples, 'sample')}",
         task=trained.task,
         inputs=tuple(dict.fromkeys([*trained.inputs, *finished.reads])),
         predict=lambda fields: finished.apply(fields, trained.predict(fields)),
         settings=finished.settings,
-        hardware=_device(),
+        hardware=_device_name(),
         weights=Weights(
             sha256=trained.identity,
             parameters=card.parameters,
@@ -105,16 +106,16 @@ def network(
             samples=card.samples,
             before=[known for model in card.ancestors for known in (model.dataset_digest, model.dataset_family)],
         ),
-        history=[{key: _plain(value) for key, value in row.items()} for row in card.history],
+        history=[{key: _json_value(value) for key, value in row.items()} for row in card.history],
         sizes=trained.features.sizes,
         ranges=card.ranges,
-        whole=trained.whole,
-        accepts=trained.accepts,
+        needs_whole_images=trained.needs_whole_images,
+        reasons_to_refuse=trained.reasons_to_refuse,
     )
 
 
 @dataclass(frozen=True)
-class _Finished:
+class _FinishingStep:
     """Finishing step of a network with all its settings; by default, one that changes nothing."""
 
     reads: tuple[str, ...] = ()
@@ -133,11 +134,11 @@ def _finish_settings(source: Source, task: Task, texts: Sequence[str], *, follow
     return tuning.parse("the finishing step of networks", after.settings if after else {}, texts)
 
 
-def _finished(source: Source, what: str, given: Settings) -> _Finished:
+def _finishing_step(source: Source, what: str, given: Settings) -> _FinishingStep:
     """Return the finishing step of the task with all its settings, given ones or defaults."""
     after = find_finish(source.task.name)
     if after is None:
-        return _Finished()
+        return _FinishingStep()
     settings = {key: given.get(key, setting.values[0]) for key, setting in after.settings.items()}
     _refuse_lacking(source, what, after.needs)
     reads = (*after.needs, *(name for name in after.uses if not source.lacks([name])))
@@ -146,10 +147,10 @@ def _finished(source: Source, what: str, given: Settings) -> _Finished:
         with plugins.calling(*plugins.origin(after.apply), tuple(fields)):
             return after.apply(fields, predicted, **settings)
 
-    return _Finished(reads, settings, apply)
+    return _FinishingStep(reads, settings, apply)
 
 
-def outside_training(source: Source, inverter: Inverter) -> list[str]:
+def outside_warnings(source: Source, inverter: Inverter) -> list[str]:
     """Return a warning for each parameter of these samples that lies outside of the training data of a network.
 
     Args:
@@ -157,10 +158,10 @@ def outside_training(source: Source, inverter: Inverter) -> list[str]:
         inverter: the network, with the ranges of its training data.
     """
     names = [name for name in inverter.ranges if not source.lacks([name])]
-    return [line for name in names if (line := _beyond(source, name, np.array(inverter.ranges[name])))]
+    return [line for name in names if (line := _outside_warning(source, name, np.array(inverter.ranges[name])))]
 
 
-def _beyond(source: Source, name: str, known: np.ndarray) -> str:
+def _outside_warning(source: Source, name: str, known: np.ndarray) -> str:
     """Return the warning for one parameter, or an empty string.
 
     known: (value, 2), minimum and maximum in the training data, for each value that a sample has.
@@ -168,7 +169,9 @@ def _beyond(source: Source, name: str, known: np.ndarray) -> str:
     rows = Rows(source.path, source.manifest, source.split)
     values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
     if values.shape[1] != len(known):
-        return f"warning: {name} has {values.shape[1]} values per sample, but had {len(known)} in training"
+        return (
+            f"warning: {name} has {count_text(values.shape[1], 'value')} per sample, but had {len(known)} in training"
+        )
     low, high = known.T
     margin = 0.05 * (high - low) + 1e-5 * np.maximum(abs(low), abs(high))  # drawn samples do not reach the ends
     outside = (values < low - margin) | (values > high + margin)
@@ -176,15 +179,15 @@ def _beyond(source: Source, name: str, known: np.ndarray) -> str:
         return ""
     worst = int(outside.mean(axis=0).argmax())
     share, column = f"{max(outside.any(axis=1).mean(), 0.01):.0%}", values[:, worst]
-    found, trained = _span(column.min(), column.max()), _span(low[worst], high[worst])
+    found, trained = _range_text(column.min(), column.max()), _range_text(low[worst], high[worst])
     return f"warning: {share} of the samples lie outside of the training data: {name} {found}, trained with {trained}"
 
 
-def _span(low: float, high: float) -> str:
+def _range_text(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g}:{high:g}"
 
 
-def _plain(value: object) -> float | int | str | None:
+def _json_value(value: object) -> float | int | str | None:
     """Return a value that JSON can hold: None for NaN and infinite numbers."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -200,11 +203,11 @@ def _run_name(path: Path) -> str:
 def _refuse_lacking(source: Source, what: str, names: Sequence[str]) -> None:
     if lacking := source.lacks(names):
         measured = source.manifest.origin == "measured"
-        remedy = f"import it with {_options(source.task.name, lacking)}" if measured else "give another --data"
+        remedy = f"import it with {_import_options(source.task.name, lacking)}" if measured else "give another --data"
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which {what} needs; {remedy}")
 
 
-def _options(name: str, lacking: Sequence[str]) -> str:
+def _import_options(name: str, lacking: Sequence[str]) -> str:
     """Return the options of `dataset import` that supply the fields a measurement lacks."""
     task, follows = find_task(name), find_import(name).follows
     given = dict.fromkeys(follows.get(field, field) for field in lacking)
@@ -214,8 +217,10 @@ def _options(name: str, lacking: Sequence[str]) -> str:
     return " ".join([*inputs, *(["--set", *numbers] if numbers else []), *(["--with", *files] if files else [])])
 
 
-def _device() -> str:
+def _device_name() -> str:
     import jax
 
     device = jax.devices()[0]
-    return processor() if device.platform == "cpu" else f"{device.device_kind}, {jax.device_count()} devices"
+    return (
+        processor() if device.platform == "cpu" else f"{device.device_kind}, {count_text(jax.device_count(), 'device')}"
+    )

@@ -58,7 +58,7 @@ class Source:
         Raises:
             UserError: the dataset is damaged.
         """
-        return {name: self._read(self.task[name], start, stop) for name in names}
+        return {name: self._read_field(self.task[name], start, stop) for name in names}
 
     def take(self, names: Iterable[str], rows: np.ndarray) -> Arrays:
         """Read some samples.
@@ -76,9 +76,9 @@ class Source:
         parts = np.split(rows, np.flatnonzero(np.diff(rows // self.shard)) + 1)  # each shard is read once
         fields = [self.task[name] for name in names]
         return {
-            field.name: np.concatenate([self._read(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])
+            field.name: np.concatenate([self._read_field(field, int(p[0]), int(p[-1]) + 1)[p - p[0]] for p in parts])
             if field.per_sample
-            else self._read(field, 0, 0)
+            else self._read_field(field, 0, 0)
             for field in fields
         }
 
@@ -97,17 +97,17 @@ class Source:
     def window(self) -> np.ndarray | None:
         """Return the field that multiplies the targets, or None if the dataset has none."""
         name = self.task.window
-        return None if name is None or self.lacks([name]) else self._read(self.task[name], 0, 0)
+        return None if name is None or self.lacks([name]) else self._read_field(self.task[name], 0, 0)
 
     @cached_property
     def _group(self) -> zarr.Group:
         return open_split(self.path, self.split)
 
-    def _read(self, field: Field, start: int, stop: int) -> np.ndarray:
+    def _read_field(self, field: Field, start: int, stop: int) -> np.ndarray:
         rows: Any = slice(start, stop) if field.per_sample else ...
         expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)
-        mend = "repair the dataset: run its `generate` command again"
-        with reading(f"{self.path}/{self.split}/{field.name}", mend):
+        remedy = "repair the dataset: run its `generate` command again"
+        with reading(f"{self.path}/{self.split}/{field.name}", remedy):
             values = np.asarray(self._group[field.name][rows])
             if values.shape != expected:
                 raise ValueError(f"shape {values.shape}, must be {expected}")
@@ -118,7 +118,7 @@ class Rows(Source):
     """One split of a dataset whose rows are slices, as scores need it: `task` is `Task.sliced`."""
 
     @property
-    def whole(self) -> Source:
+    def samples_source(self) -> Source:
         """The same split, whose rows are whole samples."""
         return Source(self.path, self.manifest, self.split, self.target)
 
@@ -130,12 +130,12 @@ class Rows(Source):
     @property
     def samples(self) -> int:
         """Number of slices of all samples."""
-        return self.whole.samples * self.slices
+        return self.samples_source.samples * self.slices
 
     @property
     def task(self) -> Task:
         """Task of a slice."""
-        return self.whole.task.sliced
+        return self.samples_source.task.sliced
 
     def read(self, names: Iterable[str], start: int, stop: int) -> Arrays:
         """Read consecutive slices.
@@ -149,9 +149,9 @@ class Rows(Source):
             UserError: the dataset is damaged.
         """
         first, last = start // self.slices, -(-stop // self.slices)
-        return self._rows(self.whole.task, self.whole.read(names, first, last), start, stop)
+        return self._select_slices(self.samples_source.task, self.samples_source.read(names, first, last), start, stop)
 
-    def predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
+    def read_predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
         """Read the predictions for consecutive slices.
 
         Args:
@@ -164,15 +164,15 @@ class Rows(Source):
             UserError: the predictions are damaged.
         """
         first, last = start // self.slices, -(-stop // self.slices)
-        return self._rows(predictions.task, read_rows(path, predictions, slice(first, last)), start, stop)
+        return self._select_slices(predictions.task, read_rows(path, predictions, slice(first, last)), start, stop)
 
-    def _rows(self, task: Task, found: Arrays, start: int, stop: int) -> Arrays:
+    def _select_slices(self, task: Task, found: Arrays, start: int, stop: int) -> Arrays:
         first, last = start // self.slices, -(-stop // self.slices)
         inside = slice(start - first * self.slices, stop - first * self.slices)
         folded = slices.fold(task, found, last - first, self.manifest.sizes)
         return {name: v[inside] if task.sliced[name].per_sample else v for name, v in folded.items()}
 
-    def named(self, row: int) -> str:
+    def row_text(self, row: int) -> str:
         """Return the number of the sample and the slice of a row in words, such as `sample 3, tilt 5`."""
         sample, part = divmod(row, self.slices)
         task, sizes = self.manifest.task, self.manifest.sizes

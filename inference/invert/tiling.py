@@ -70,7 +70,7 @@ def weights(length: int, tile: int, overlap: float, step: int = 1) -> dict[int, 
     return {start: window / total[start : start + tile] for start in starts(length, tile, overlap, step)}
 
 
-def spatial(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def dims_to_cut(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Return the dimensions of the targets along which images can be cut.
 
     All inputs must have this dimension, or a coarser one that covers the same length.
@@ -79,12 +79,12 @@ def spatial(task: Task, inputs: tuple[str, ...]) -> tuple[str, ...]:
         task: the task.
         inputs: the fields that the network or method reads.
     """
-    roots, fields = _roots(task), [task[name] for name in inputs if task[name].role == "input"]
+    roots, fields = _related_dims(task), [task[name] for name in inputs if task[name].role == "input"]
     common = [{roots.get(dim, dim) for dim in field.dims} for field in fields]
     return tuple(dim for dim in task.spatial(task.of("target")[0]) if all(roots[dim] in dims for dims in common))
 
 
-def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[str, int]:
+def cut_steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[str, int]:
     """Return the distance [pixel of the targets] of places where all grids can be cut, along each dimension.
 
     Args:
@@ -92,8 +92,8 @@ def steps(task: Task, sizes: Mapping[str, int], dims: tuple[str, ...]) -> dict[s
         sizes: lengths of all dimensions.
         dims: the dimensions of the targets that are cut.
     """
-    roots = _roots(task)
-    others = {dim: [sizes[other] for other in _alike(roots, dim) if other in sizes] for dim in dims}
+    roots = _related_dims(task)
+    others = {dim: [sizes[other] for other in _dims_of_root(roots, dim) if other in sizes] for dim in dims}
     return {dim: math.lcm(*(sizes[dim] // math.gcd(sizes[dim], n) for n in found)) for dim, found in others.items()}
 
 
@@ -105,21 +105,21 @@ def tile_sizes(task: Task, sizes: Mapping[str, int], lengths: Mapping[str, int])
         sizes: lengths of all dimensions in whole images.
         lengths: lengths of a tile along the dimensions of the targets that are cut.
     """
-    roots = _roots(task)
+    roots = _related_dims(task)
     known = {roots[dim]: dim for dim in lengths}
     cut = {dim: known[root] for dim, root in roots.items() if root in known and dim in sizes}
     return {**sizes, **{dim: lengths[target] * sizes[dim] // sizes[target] for dim, target in cut.items()}}
 
 
-def _roots(task: Task) -> dict[str, str]:
+def _related_dims(task: Task) -> dict[str, str]:
     return task.related("same", "coarser")
 
 
-def _alike(roots: Mapping[str, str], dim: str) -> list[str]:
+def _dims_of_root(roots: Mapping[str, str], dim: str) -> list[str]:
     return [other for other, root in roots.items() if root == roots[dim]]
 
 
-def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
+def to_stored(field: Field, values: np.ndarray) -> np.ndarray:
     """Return values in the dtype of a field.
 
     Values of integer fields are rounded. Of probabilities (..., class), the class with the highest one is returned, and
@@ -135,12 +135,12 @@ def as_stored(field: Field, values: np.ndarray) -> np.ndarray:
     if field.period and values.dtype.kind == "c":
         values = np.angle(values) * (field.period / (2 * np.pi))
     if kind.kind in "iub" and values.dtype.kind == "f":
-        least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
-        values = np.clip(np.rint(values), least, most)
+        lowest, highest = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        values = np.clip(np.rint(values), lowest, highest)
     return values.astype(kind, copy=False)
 
 
-def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, np.ndarray]:
+def stored_targets(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, np.ndarray]:
     """Return all targets as they are stored, and the probabilities of their classes if asked for.
 
     Args:
@@ -150,14 +150,14 @@ def all_stored(task: Task, values: Arrays, *, probabilities: bool) -> dict[str, 
     """
     found = {}
     for field in task.of("target"):
-        found[field.name] = as_stored(field, values[field.name])
+        found[field.name] = to_stored(field, values[field.name])
         if probabilities and field.classes:
-            each = _blended(field, values[field.name])
+            each = _blendable_values(field, values[field.name])
             found[probability(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
     return found
 
 
-def _blended(field: Field, values: np.ndarray) -> np.ndarray:
+def _blendable_values(field: Field, values: np.ndarray) -> np.ndarray:
     """Return the values that are blended: probabilities of classes (sample, *dims, class), or the values themselves.
 
     Values of a periodic field are blended as complex numbers exp(2 pi i value / period).
@@ -177,9 +177,9 @@ class Tiles:
 
     def count(self, sizes: Mapping[str, int]) -> int:
         """Return the number of tiles of an image with these lengths; 1 if it is not cut."""
-        return prod(len(starts(sizes[dim], *self._along(dim))) for dim in self.lengths)
+        return prod(len(starts(sizes[dim], *self._axis_arguments(dim))) for dim in self.lengths)
 
-    def _along(self, dim: str) -> tuple[int, float, int]:
+    def _axis_arguments(self, dim: str) -> tuple[int, float, int]:
         return self.lengths[dim], self.overlap, self.steps.get(dim, 1)
 
     def apply(
@@ -204,22 +204,22 @@ class Tiles:
             batch: number of tiles predicted at once.
             probabilities: also return the probability of each class.
         """
-        grid = {dim: weights(sizes[dim], *self._along(dim)) for dim in self.lengths}
+        grid = {dim: weights(sizes[dim], *self._axis_arguments(dim)) for dim in self.lengths}
         samples = len(next(values for name, values in block.items() if task[name].per_sample))
-        targets, cut = task.of("target"), _Cut(task, self.lengths, sizes)
+        targets, cut = task.of("target"), _TileIndex(task, self.lengths, sizes)
         out = {
-            f.name: np.zeros((samples, *f.shape(sizes), *([len(f.classes)] if f.classes else [])), _sum(f))
+            f.name: np.zeros((samples, *f.shape(sizes), *([len(f.classes)] if f.classes else [])), _sum_dtype(f))
             for f in targets
         }
         for group in self._groups(cut, block, grid):
             for part in batched(product(group, range(samples)), batch):
                 predicted = predict(self._stack(cut, block, part))
                 for field in targets:
-                    _add(cut, out[field.name], field, grid, part, _blended(field, predicted[field.name]))
-        return all_stored(task, out, probabilities=probabilities)
+                    _add_tiles(cut, out[field.name], field, grid, part, _blendable_values(field, predicted[field.name]))
+        return stored_targets(task, out, probabilities=probabilities)
 
     def _groups(
-        self, cut: "_Cut", block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]
+        self, cut: "_TileIndex", block: Arrays, grid: Mapping[str, Mapping[int, np.ndarray]]
     ) -> Iterator[list[Corner]]:
         """Yield groups of tiles in which all constants have the same values; usually, one group holds all tiles.
 
@@ -232,7 +232,7 @@ class Tiles:
             groups.setdefault(sha256(b"".join(part.tobytes() for part in parts)), []).append(corner)
         yield from groups.values()
 
-    def _stack(self, cut: "_Cut", block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
+    def _stack(self, cut: "_TileIndex", block: Arrays, part: tuple[tuple[Corner, int], ...]) -> dict[str, np.ndarray]:
         """Return the fields of several tiles, stacked along the sample axis; constants are those of the first tile."""
         first, _ = part[0]
         return {
@@ -244,7 +244,7 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class _Cut:
+class _TileIndex:
     """Place of a tile in the fields of a task."""
 
     task: Task
@@ -258,7 +258,7 @@ class _Cut:
             field: the field.
             corner: first pixel of the tile on the grid of the targets.
         """
-        roots = _roots(self.task)
+        roots = _related_dims(self.task)
         place = {roots[dim]: (start, dim) for dim, start in zip(self.lengths, corner, strict=True)}
         return tuple(
             self._slice(dim, *place[roots[dim]]) if roots.get(dim) in place else slice(None) for dim in field.dims
@@ -269,13 +269,13 @@ class _Cut:
         return slice(*(place * self.sizes[dim] // self.sizes[cut] for place in places))
 
 
-def _sum(field: Field) -> Any:
+def _sum_dtype(field: Field) -> Any:
     """Return the dtype in which tiles are added."""
     return np.result_type(complex if field.period else field.dtype, float)
 
 
-def _add(
-    cut: _Cut,
+def _add_tiles(
+    cut: _TileIndex,
     out: np.ndarray,
     field: Field,
     grid: Mapping[str, Mapping[int, np.ndarray]],

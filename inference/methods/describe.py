@@ -1,20 +1,19 @@
 """Print the classical methods and their settings (`infer --describe`)."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import console, unit_of
 
-LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
+MAX_LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
 
 type Methods = Mapping[str, Mapping[str, Method]]  # methods by task and name
 
 
-def chosen(task: str | None, name: str | None) -> Methods:
+def choose_methods(task: str | None, name: str | None) -> Methods:
     """Return classical methods by task and name.
 
     Args:
@@ -35,12 +34,12 @@ def chosen(task: str | None, name: str | None) -> Methods:
     raise UserError(f"--method {name}: no task has such a method; the methods by task are {there}")
 
 
-def rows(methods: Methods) -> dict[str, dict[str, Any]]:
+def methods_data(methods: Methods) -> dict[str, dict[str, Any]]:
     """Return methods as plain data for JSON: about, needs, uses, version, settings (about, unit, values tried)."""
-    return {task: {name: _row(method) for name, method in found.items()} for task, found in methods.items()}
+    return {task: {name: _method_data(method) for name, method in found.items()} for task, found in methods.items()}
 
 
-def _row(method: Method) -> dict[str, Any]:
+def _method_data(method: Method) -> dict[str, Any]:
     settings = {
         key: {"about": setting.about, "unit": setting.unit, "tried": list(setting.values)}
         for key, setting in method.settings.items()
@@ -59,46 +58,45 @@ def show(methods: Methods, as_json: bool) -> None:
     """Print methods and their settings.
 
     Args:
-        methods: as `chosen` returns them.
+        methods: as `choose_methods` returns them.
         as_json: print JSON instead of tables.
     """
     if as_json:
-        print(json.dumps(rows(methods), indent=2))
+        print(json.dumps(methods_data(methods), indent=2))
         return
     for task, found in methods.items():
         for name, method in found.items():
-            _show(f"{name} (task {task})", method)
+            _show_method(f"{name} (task {task})", method)
     print("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
 
 
-def _show(title: str, method: Method) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _show_method(title: str, method: Method) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
-    console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
+    printer = console()
+    printer.print(Text.assemble((title, "bold"), f": {method.about}"))
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
-    console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
+    printer.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
-        table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))
-    console.print(table if method.settings else "no settings")
-    console.print()
+        table.add_row(key, values_text(setting.values), unit_of(setting.values, setting.unit), setting.about)
+    printer.print(table if method.settings else "no settings")
+    printer.print()
 
 
-def tried(values: tuple[Value, ...]) -> str:
+def values_text(values: tuple[Value, ...]) -> str:
     """Return values in words, such as `1, 3, 10`; for a long list, its ends and its length.
 
     >>> tried(tuple(range(12)))
     '0, 1, ..., 11 (12 values)'
     """
-    if len(values) <= LISTED:
-        return ", ".join(map(_written, values))
-    first, second, *_, last = map(_written, values)
+    if len(values) <= MAX_LISTED:
+        return ", ".join(map(_value_text, values))
+    first, second, *_, last = map(_value_text, values)
     return f"{first}, {second}, ..., {last} ({len(values)} values)"
 
 
-def _written(value: Value) -> str:
+def _value_text(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:g}"

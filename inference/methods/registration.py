@@ -20,12 +20,12 @@ from scipy import ndimage
 
 from physics.transport_of_intensity import unwindowed
 
-STEPS = 20  # maximum number of Gauss-Newton steps
-CLOSE = 1e-3  # the iteration ends when a step is shorter [pixel]
+MAX_STEPS = 20  # maximum number of Gauss-Newton steps
+MIN_STEP = 1e-3  # the iteration ends when a step is shorter [pixel]
 # Motions that change the images by less than this, relative to the motion with the largest change, cannot be determined
 # and are left out, such as the rotation of a disc.
-CLEAR = 1e-4
-MODE: Final = "grid-wrap"
+MIN_EFFECT = 1e-4
+BOUNDARY: Final = "grid-wrap"
 
 
 def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.ndarray) -> np.ndarray:
@@ -41,50 +41,50 @@ def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.nd
         The registered images, multiplied by the window, of the same shape and dtype.
     """
     bare = unwindowed(images, window)
-    out = np.stack([_series(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
+    out = np.stack([_register(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
     out[:, reference] = images[:, reference]
     return out.astype(images.dtype)  # type: ignore[no-any-return]
 
 
-def _series(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
-    smooth: np.ndarray = ndimage.gaussian_filter(series, (0, blur, blur), mode=MODE)
-    slopes = _slopes(smooth[reference])
-    solve = np.linalg.pinv(slopes @ slopes.T, CLEAR, hermitian=True) @ slopes
-    poses = [_pose(image, smooth[reference], solve) for image in smooth]
-    return np.stack([image if k == reference else _moved(image, *poses[k]) for k, image in enumerate(series)])
+def _register(series: np.ndarray, reference: int, blur: float) -> np.ndarray:
+    smooth: np.ndarray = ndimage.gaussian_filter(series, (0, blur, blur), mode=BOUNDARY)
+    slopes = _motion_derivatives(smooth[reference])
+    solve = np.linalg.pinv(slopes @ slopes.T, MIN_EFFECT, hermitian=True) @ slopes
+    poses = [_find_motion(image, smooth[reference], solve) for image in smooth]
+    return np.stack([image if k == reference else _warp(image, *poses[k]) for k, image in enumerate(series)])
 
 
-def _slopes(image: np.ndarray) -> np.ndarray:
+def _motion_derivatives(image: np.ndarray) -> np.ndarray:
     """Return the derivatives (4, pixels) of an image by shift y, x, rotation and magnification.
 
     All four motions are measured in pixels at the edge of the image.
     """
     dy, dx = ((np.roll(image, -1, axis) - np.roll(image, 1, axis)) / 2 for axis in (0, 1))
-    y, x = ((p - n // 2) / _edge(image) for p, n in zip(np.indices(image.shape), image.shape, strict=True))
+    y, x = ((p - n // 2) / _half_width(image) for p, n in zip(np.indices(image.shape), image.shape, strict=True))
     return np.stack([dy, dx, x * dy - y * dx, y * dy + x * dx]).reshape(4, -1)
 
 
-def _edge(image: np.ndarray) -> float:
+def _half_width(image: np.ndarray) -> float:
     return float(max(image.shape)) / 2
 
 
-def _pose(image: np.ndarray, reference: np.ndarray, solve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_motion(image: np.ndarray, reference: np.ndarray, solve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return m A (2, 2) and d (2,) [pixel] of W, which is composed with the inverse of each step."""
     matrix, shift = np.eye(2), np.zeros(2)
-    for _ in range(STEPS):
-        step = solve @ (_moved(image, matrix, shift) - reference).ravel()
-        turn, scale = step[2:] / _edge(image)
+    for _ in range(MAX_STEPS):
+        step = solve @ (_warp(image, matrix, shift) - reference).ravel()
+        turn, scale = step[2:] / _half_width(image)
         back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / (1 + scale)
         matrix = matrix @ back
         shift = shift - matrix @ step[:2]
-        if np.abs(step).max() < CLOSE:
+        if np.abs(step).max() < MIN_STEP:
             break
     return matrix, shift
 
 
-def _moved(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def _warp(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return the image at W(x)."""
     middle = np.array(image.shape) // 2
     offset = middle + shift - matrix @ middle
-    found: np.ndarray = ndimage.affine_transform(image, matrix, offset, output=np.float64, mode=MODE)
+    found: np.ndarray = ndimage.affine_transform(image, matrix, offset, output=np.float64, mode=BOUNDARY)
     return found

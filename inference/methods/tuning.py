@@ -11,17 +11,16 @@ from inference.contract import Arrays, Method, Report, Setting, Settings, Value,
 from inference.invert.split_reader import Source
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.runtime.errors import UserError, suggestion
+from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
 
-SAMPLES = 256  # maximum number of samples used for tuning
-BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
-BLOCK = 64  # samples inverted at once
-COUNT = 10**6  # maximum of whole-number settings; larger numbers are taken for typing errors
-GAIN = 0.01  # minimum relative decrease of the error for which a value beyond the values tried is recommended
-EQUAL = 1e-6  # relative difference below which means are equal up to rounding
+MAX_SAMPLES = 256  # maximum number of samples used for tuning
+MAX_GROUP_BYTES = 2**29  # maximum size of all groups used for tuning; the first group is used even if it is larger
+BLOCK_SAMPLES = 64  # samples inverted at once
+MAX_COUNT = 10**6  # maximum of whole-number settings; larger numbers are taken for typing errors
+EQUAL_TOLERANCE = 1e-6  # relative difference below which means are equal up to rounding
 
 type Errors = Mapping[tuple[Value, ...], float]  # mean error for each combination of values of the settings
 type Grid = Mapping[str, tuple[Value, ...]]
@@ -45,15 +44,16 @@ def parse(name: str, known: Mapping[str, Setting], texts: Sequence[str]) -> dict
             raise UserError(f"--set {key}: {name} has no such setting{suggestion(key, known)}")
         if not equals:
             raise UserError(f"--set {text}: has no value; write key=value without spaces, for example {key}=...")
-        given[key] = _value(key, known[key], value)
+        given[key] = _parse_value(key, known[key], value)
     return given
 
 
-def _value(key: str, setting: Setting, text: str) -> Value:
+def _parse_value(key: str, setting: Setting, text: str) -> Value:
     """Return the value of a setting from its text. Raise UserError if it is not allowed."""
     if any(isinstance(value, str) for value in setting.values):
-        if text not in setting.values:
-            raise UserError(f"--set {key}={text}: must be one of: {', '.join(map(str, setting.values))}")
+        words = [str(value) for value in setting.values]
+        if text not in words:
+            raise UserError(f"--set {key}={text}: must be one of: {', '.join(words)}{nearest(text, words)}")
         return text
     try:
         number = float(text)
@@ -61,9 +61,9 @@ def _value(key: str, setting: Setting, text: str) -> Value:
         number = math.nan
     if not math.isfinite(number):
         raise UserError(f"--set {key}={text}: must be a finite number [{setting.unit}]")
-    most = min(setting.most, COUNT) if setting.whole else setting.most
-    if not setting.least <= number <= most or (setting.whole and number != round(number)):
-        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}] from {setting.least:g} to {most:g}"
+    maximum = min(setting.maximum, MAX_COUNT) if setting.whole else setting.maximum
+    if not setting.minimum <= number <= maximum or (setting.whole and number != round(number)):
+        rule = f"a {'whole ' if setting.whole else ''}number [{setting.unit}] from {setting.minimum:g} to {maximum:g}"
         raise UserError(f"--set {key}={text}: must be {rule}")
     return int(number) if setting.whole else number
 
@@ -71,8 +71,9 @@ def _value(key: str, setting: Setting, text: str) -> Value:
 def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
     """Return all settings: those given, and for the others the combination with the lowest mean error.
 
-    The error is the score by which methods are ranked (`Report.ranks`). Some combinations may be equal in it, because
-    they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is chosen.
+    The error is the score by which methods are ranked (`Report.ranking_score`). Some combinations may be equal in it,
+    because they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is
+    chosen.
 
     The first 256 validation samples are used, or training samples if there are none, but never test samples. For
     methods that invert groups, whole groups are used, up to a size of BYTES and at least one.
@@ -91,7 +92,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     grid = _grid(method, given)
     if all(len(values) == 1 for values in grid.values()):
         return {key: values[0] for key, values in grid.items()}, None
-    split = _split(source)
+    split = _tuning_split(source)
     if split is None:
         missing = " ".join(f"{key}=..." for key, values in grid.items() if len(values) > 1)
         raise UserError(
@@ -102,10 +103,10 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
-        metric=find_inference(source.task.name).REPORT.ranks(source.task),
+        metric=find_inference(source.task.name).REPORT.ranking_score(source.task),
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
-        edges=[key for key in best if _at_edge(key, best, grid, errors)],
+        edges=[key for key in best if _is_at_edge(key, best, grid, errors)],
     )
 
 
@@ -126,9 +127,9 @@ def recall(
     """
     grid = _grid(method, given)
     tried = math.prod(len(values) for values in grid.values())
-    rank = find_inference(source.task.name).REPORT.ranks(find_task(source.task.name))
+    rank = find_inference(source.task.name).REPORT.ranking_score(find_task(source.task.name))
     asked = (name, method.version, source.manifest.root_digest, sorted(given), tried, rank)
-    for stored in filter(None, map(_stored, places)):
+    for stored in filter(None, map(_stored_predictions, places)):
         if (how := stored.tuning) is None:
             continue
         said = (stored.method, stored.version, stored.dataset_digest, how.fixed, how.combinations, how.metric)
@@ -138,7 +139,7 @@ def recall(
     return None
 
 
-def _stored(place: Path) -> Predictions | None:
+def _stored_predictions(place: Path) -> Predictions | None:
     """Return the predictions at a place, or None. Damage is reported later, by the code that writes there."""
     try:
         return read_predictions(place, incomplete=True)
@@ -150,21 +151,21 @@ def _grid(method: Method, given: Settings) -> Grid:
     return {key: (given[key],) if key in given else setting.values for key, setting in method.settings.items()}
 
 
-def _split(source: Source) -> str | None:
+def _tuning_split(source: Source) -> str | None:
     """Return validation if it has samples, otherwise train, never test; None if no samples with targets remain."""
     if not source.task.of("target"):
         return None
     return next((split for split in ("validation", "train") if source.manifest.samples.get(split)), None)
 
 
-def _blocks(method: Method, source: Source, names: Iterable[str]) -> list[np.ndarray]:
+def _tuning_blocks(method: Method, source: Source, names: Iterable[str]) -> list[np.ndarray]:
     """Return the samples used for tuning, in blocks that the method can take. names: the fields that are read."""
     if method.scope != "group":
-        return [np.arange(*ends) for ends in shard_ranges(min(source.samples, SAMPLES), BLOCK)]
+        return [np.arange(*ends) for ends in shard_ranges(min(source.samples, MAX_SAMPLES), BLOCK_SAMPLES)]
     groups, fields = source.groups(method.group), [source.task[name] for name in names]
     sample = sum(field.nbytes(source.manifest.sizes) for field in fields if field.per_sample)
     ends = np.cumsum([len(rows) for rows in groups]) * sample
-    return groups[: max(1, int(np.searchsorted(ends, BYTES, side="right")))]
+    return groups[: max(1, int(np.searchsorted(ends, MAX_GROUP_BYTES, side="right")))]
 
 
 def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value], Errors, int]:
@@ -178,14 +179,14 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
     scored = [name for name in report.needs if not source.lacks([name])]
     names = dict.fromkeys([*method.reads({field.name for field in source.task.fields}), *scored, *targets])
     parts = []
-    for rows in _blocks(method, source, names):
+    for rows in _tuning_blocks(method, source, names):
         block = source.take(names, rows)
         inverted = map(method.inverter(source.task, block), combinations)
         parts.append([_errors(report, source, block, found) for found in inverted])
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
-    means = [_mean(row) for row in errors]
-    equal = np.flatnonzero(np.array(means) <= (1 + EQUAL) * min(means))
-    best = int(min(equal, key=lambda row: _mean(published[row])))
+    means = [_mean_error(row) for row in errors]
+    equal = np.flatnonzero(np.array(means) <= (1 + EQUAL_TOLERANCE) * min(means))
+    best = int(min(equal, key=lambda row: _mean_error(published[row])))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no settings give a finite error on {source.split}; give all with --set")
     of_all = {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
@@ -195,30 +196,30 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
 def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Return the errors of each sample: by the score that ranks methods, and before alignment."""
     if report.measures:
-        error = report.measures.of(block, found)[report.measures.rank]
+        error = report.measures.compute(block, found)[report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
     task, window, samples = source.task, source.window(), len(next(iter(found.values())))
     truth = slices.fold(task, {name: block[name] for name in found}, samples)
     found = slices.fold(task, found, samples)
-    if report.ranks(task) != "nrms_aligned":
-        error = score(task.sliced, found, truth)[report.ranks(task)]
+    if report.ranking_score(task) != "nrms_aligned":
+        error = score(task.sliced, found, truth)[report.ranking_score(task)]
         return error, error
     target = next(iter(found))
     return nrms_aligned(task.sliced, found, truth, window), nrms(found[target], truth[target].astype(float), window)
 
 
-def _mean(errors: np.ndarray) -> float:
+def _mean_error(errors: np.ndarray) -> float:
     """Return the mean over samples whose truth is not 0; infinite if a prediction is not finite."""
     defined = errors[~np.isnan(errors)]
     return float(defined.mean()) if len(defined) else math.inf
 
 
-def _at_edge(key: str, best: Settings, grid: Grid, errors: Errors) -> bool:
+def _is_at_edge(key: str, best: Settings, grid: Grid, errors: Errors) -> bool:
     """Return True if a number is the first or last of the values tried, and the error still falls towards it."""
     values = grid[key]
     if len(values) < 3 or isinstance(best[key], str) or best[key] not in (values[0], values[-1]):
         return False
     within = values[1] if best[key] == values[0] else values[-2]
     here, inside = (errors[tuple({**best, key: value}.values())] for value in (best[key], within))
-    return inside > (1 + GAIN) * here
+    return inside > (1 + EQUAL_TOLERANCE) * here

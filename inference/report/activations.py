@@ -15,8 +15,8 @@ from schemas.runtime.errors import UserError, suggestion
 from training.activations import activations
 from training.export.store import load_model
 
-SAMPLES = 4
-LAYERS = 12  # number of layers drawn unless some are asked for by name
+MAX_SAMPLES = 4
+MAX_LAYERS = 12  # number of layers drawn unless some are asked for by name
 
 
 def draw_activations(model: Path, source: Source, names: Sequence[str] | None, out: Path) -> Iterator[str]:
@@ -32,23 +32,23 @@ def draw_activations(model: Path, source: Source, names: Sequence[str] | None, o
         UserError: there is no such layer, the network has no layers that give images, the model cannot read the
             dataset, or the file cannot be written.
     """
-    trained = load_model(model).fitted(source.manifest.sizes)
+    trained = load_model(model).adapt(source.manifest.sizes)
     if lacking := source.lacks(trained.inputs):
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which model {model} needs; give another --data")
-    if found := trained.accepts(source.task, source.manifest.sizes):
+    if found := trained.reasons_to_refuse(source.task, source.manifest.sizes):
         raise UserError(f"{model}: cannot read {source.path}: {'; '.join(found)}")
-    known = activations(trained, source.read(trained.inputs, 0, min(SAMPLES, source.samples)))
-    chosen = _chosen(known, names)
+    known = activations(trained, source.read(trained.inputs, 0, min(MAX_SAMPLES, source.samples)))
+    chosen = _choose_layers(known, names)
     if not known:
         raise UserError(f"--activations {out}: model {model} is all dense and has no layers that give images")
-    _drawn({name: known[name] for name in chosen}, out)
+    _draw_layers({name: known[name] for name in chosen}, out)
     yield f"{out}: {len(chosen)} of {len(known)} layers; all layers: {', '.join(known)}"
 
 
-def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[str]:
+def _choose_layers(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[str]:
     """Return the names of the layers to draw. Raise UserError if there is no such layer."""
     if names is None:
-        places = np.unique(np.linspace(0, len(known) - 1, min(LAYERS, len(known))).round().astype(int))
+        places = np.unique(np.linspace(0, len(known) - 1, min(MAX_LAYERS, len(known))).round().astype(int))
         return [list(known)[place] for place in places]
     for name in names:
         if name not in known:
@@ -56,7 +56,7 @@ def _chosen(known: dict[str, np.ndarray], names: Sequence[str] | None) -> list[s
     return list(dict.fromkeys(names))
 
 
-def _drawn(layers: dict[str, np.ndarray], out: Path) -> None:
+def _draw_layers(layers: dict[str, np.ndarray], out: Path) -> None:
     """Draw a row for each sample and a column for each layer, each picture in the range of its own values."""
     rows = len(next(iter(layers.values())))
     with styled():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.contract import Found, Section
+from inference.contract import Section, SectionContent
 from inference.invert.split_reader import Source
 from schemas.predictions import read_predictions, read_rows
 from schemas.store import shard_ranges
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
 type Counts = Mapping[str, Mapping[str, np.ndarray]]  # array (exact class, predicted class) by field and method
 
 
-def _found(source: Source, stores: Mapping[str, Path]) -> Found | None:
+def _section_content(source: Source, stores: Mapping[str, Path]) -> SectionContent | None:
     """Return the content of the section for one split; None if no target has classes."""
     fields = [field for field in source.task.of("target") if field.classes]
-    counts = {field.name: {name: _counted(source, field, path) for name, path in stores.items()} for field in fields}
+    counts = {
+        field.name: {name: _count_classes(source, field, path) for name, path in stores.items()} for field in fields
+    }
     if not fields:
         return None
-    tables = {f.name: {name: by_class(f, found) for name, found in counts[f.name].items()} for f in fields}
-    data = {name: {"classes": {f.name: _data(f, counts[f.name][name]) for f in fields}} for name in stores}
+    tables = {f.name: {name: class_scores(f, found) for name, found in counts[f.name].items()} for f in fields}
+    data = {name: {"classes": {f.name: _metrics_entry(f, counts[f.name][name]) for f in fields}} for name in stores}
     lines = (
-        f"{name}, {field}: iou {', '.join(f'{label} {_written(one["iou"])}' for label, one in rows.items())}"
+        f"{name}, {field}: iou {', '.join(f'{label} {_score_text(one["iou"])}' for label, one in rows.items())}"
         for field, methods in tables.items()
         for name, rows in methods.items()
     )
-    return Found({}, data, partial(_html, counts=counts, tables=tables), tuple(lines))
+    return SectionContent({}, data, partial(_render_html, counts=counts, tables=tables), tuple(lines))
 
 
-SECTION = Section("Classes", _found)
+SECTION = Section("Classes", _section_content)
 
 
-def _counted(source: Source, field: Field, path: Path) -> np.ndarray:
+def _count_classes(source: Source, field: Field, path: Path) -> np.ndarray:
     """Count the values of all samples by exact and predicted class, shard by shard."""
     predictions, total = read_predictions(path), np.zeros((len(field.classes), len(field.classes) + 1), np.int64)
     for start, stop in shard_ranges(source.samples, source.shard):
@@ -48,7 +50,7 @@ def _counted(source: Source, field: Field, path: Path) -> np.ndarray:
     return total
 
 
-def by_class(field: Field, counts: np.ndarray) -> dict[str, dict[str, float | None]]:
+def class_scores(field: Field, counts: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Return the scores of each class that is not ignored, over the values of all samples together.
 
     With tp values of a class found, fn values missed, and fp values of other classes predicted as this class:
@@ -69,21 +71,21 @@ def by_class(field: Field, counts: np.ndarray) -> dict[str, dict[str, float | No
     return found
 
 
-def _data(field: Field, counts: np.ndarray) -> dict[str, Any]:
+def _metrics_entry(field: Field, counts: np.ndarray) -> dict[str, Any]:
     """Return the entry of a target in `metrics.json`."""
     return {
         "names": list(field.classes),
         "confusion": counts[:, : len(field.classes)].tolist(),
-        "scores": by_class(field, counts),
+        "scores": class_scores(field, counts),
     }
 
 
-def _html(result: "Result", counts: Counts, tables: Mapping[str, Any]) -> str:
+def _render_html(result: "Result", counts: Counts, tables: Mapping[str, Any]) -> str:
     from inference.report.html import render  # imported here, because it loads Matplotlib
 
     fields = [result.task[name] for name in counts]
-    return render("classes.html", fields=fields, counts=counts, tables=tables, written=_written)
+    return render("classes.html", fields=fields, counts=counts, tables=tables, written=_score_text)
 
 
-def _written(value: float | None) -> str:
+def _score_text(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4g}"

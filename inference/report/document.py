@@ -9,20 +9,21 @@ from matplotlib.figure import Figure
 
 from inference.contract import View
 from inference.report import figures, provenance, sample_images
-from inference.report.errors_by_parameter import regions, title
-from inference.report.evaluation import CURVES, Evaluation, Result, ScoredPredictions
-from inference.report.html import Cell, Table, least, number, render
+from inference.report.errors_by_parameter import parameter_title, regions
+from inference.report.evaluation import MAX_CURVES, Evaluation, Result, ScoredPredictions
+from inference.report.html import Cell, Table, mark_lowest, number, render
 from inference.report.style import styled, unit
 from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
 from schemas.runtime.publish import publish
+from schemas.runtime.terminal import count_text
 from schemas.target_kinds import ranked
 from schemas.task import Field
 
-EXAMPLES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
-WORST = 8
-EXTREME = 5  # number of best samples that are drawn, and number of worst samples
-WIDE = 8.0  # figures that are wider [inch] fill the whole width of the page
-USELESS = 0.95  # share of the error of predicting 0 everywhere; methods with larger errors are no better
+EXAMPLE_PLACES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
+MAX_WORST = 8
+MAX_EXTREMES = 5  # number of best samples that are drawn, and number of worst samples
+MAX_HALF_WIDTH = 8.0  # figures that are wider [inch] fill the whole width of the page
+USELESS_SHARE = 0.95  # share of the error of predicting 0 everywhere; methods with larger errors are no better
 
 
 def write(found: Evaluation, folder: Path) -> None:
@@ -32,54 +33,54 @@ def write(found: Evaluation, folder: Path) -> None:
 
 def page(found: Evaluation) -> str:
     """Return the report as HTML, whose order and prose are in `templates/report.html`."""
-    functions = (by_region, by_split, compared, curves, doubts, examples, extremes, meanings, parameters, ranking)
+    functions = (by_region, by_split, comparison, curves, doubts, examples, extremes, meanings, parameters, ranking)
     named = {function.__name__: function for function in (*functions, scores, worst)}
     with styled():
-        return render("report.html", found=found, details=provenance, figures=figures, wide=WIDE, **named)
+        return render("report.html", found=found, details=provenance, figures=figures, wide=MAX_HALF_WIDTH, **named)
 
 
 def by_split(found: Evaluation) -> Table:
     """Return a table of the mean errors of each method in each split, and of their ratios."""
     main = found.main
     shown = {main.rank, main.published}
-    keys = [key for key in main.summaries[main.runs[0].name] if key.rpartition(".")[2] in shown]
+    keys = [key for key in main.summaries[main.stores[0].name] if key.rpartition(".")[2] in shown]
     splits = [result.source.split for result in found.results]
     shares = [f"{main.source.split} / {other.source.split}" for other in found.others]
     header = [text for key in keys for text in (*(f"{key}, {split}" for split in splits), *shares)]
-    rows = [[run.name, *(number(text) for key in keys for text in _by_split(found, run, key))] for run in main.methods]
-    return ["method", *map(number, header)], rows
+    cells = {store.name: [cell for key in keys for cell in _split_cells(found, store, key)] for store in main.methods}
+    return ["method", *map(number, header)], [[name, *map(number, row)] for name, row in cells.items()]
 
 
-def _by_split(found: Evaluation, run: ScoredPredictions, key: str) -> Iterator[str]:
+def _split_cells(found: Evaluation, store: ScoredPredictions, key: str) -> Iterator[str]:
     for result in found.results:
-        values = result.summaries.get(run.name, {}).get(key)
+        values = result.summaries.get(store.name, {}).get(key)
         yield mean_and_deviation(values) if values else ""
     for other in found.others:
-        pair = ratio_of_splits(found.main, other, run.name, key)
+        pair = ratio_of_splits(found.main, other, store.name, key)
         yield f"{pair[0]:.3g} ± {pair[1]:.1g}" if pair else ""
 
 
 def doubts(result: Result) -> Iterator[str]:
     """Yield the reasons to doubt the scores of a split, as warnings for the reader of the report."""
-    if seen := "; ".join(run.predictions.seen for run in result.runs if run.predictions.seen):
+    if seen := "; ".join(store.metadata.seen for store in result.stores if store.metadata.seen):
         yield f"{seen}; these scores are not an independent test"
-    for run in result.runs:
-        if count := result.broken(run):
-            yield f"{count} predictions of {run.name} contain NaN or infinite values and are left out of its scores"
+    for store in result.stores:
+        if count := result.count_not_finite(store):
+            yield f"{store.name}: scores leave out {count_text(count, 'prediction')} with NaN or infinite values"
     means = [summary[result.rank]["mean"] for summary in result.summaries.values()]
-    if not result.report.measures and all(mean is None or float(mean) > USELESS * result.zero for mean in means):
+    if not result.report.measures and all(mean is None or float(mean) > USELESS_SHARE * result.zero for mean in means):
         yield "no method does better than a prediction of 0 everywhere"
 
 
-def compared(result: Result, key: str | None) -> str:
+def comparison(result: Result, key: str | None) -> str:
     """Return in words the mean error of the best method relative to those of the other classical methods.
 
     Args:
         result: the scores of one split.
         key: the score that is compared; None: an empty text is returned.
     """
-    others = [run for run in result.runs if run.predictions.kind == "classical" and run is not result.best]
-    shares = {run.name: ratio(result, result.best, run, key) for run in others} if key else {}
+    others = [store for store in result.stores if store.metadata.kind == "classical" and store is not result.best]
+    shares = {store.name: ratio(result, result.best, store, key) for store in others} if key else {}
     return ", ".join(f"{one[0]:.3g} ± {one[1]:.1g} times that of {name}" for name, one in shares.items() if one)
 
 
@@ -89,19 +90,19 @@ def scores(result: Result) -> Table:
     keys = list(summaries[result.best.name])
     numbers = [f"{key}{unit_of(summaries[result.best.name][key])} {arrow(result, key)}" for key in keys]
     numbers += [f"{result.rank} / {reference.name}"] if reference else []
-    columns = [_score(result, key) for key in keys]
+    columns = [_score_column(result, key) for key in keys]
     if reference:
-        shares = [ratio(result, run, reference, result.rank) for run in result.runs]
+        shares = [ratio(result, store, reference, result.rank) for store in result.stores]
         columns.append([number(f"{share[0]:.3g}" if share else "undefined") for share in shares])
-    return ["method", *map(number, numbers)], zip([run.name for run in result.runs], *columns, strict=True)
+    return ["method", *map(number, numbers)], zip([store.name for store in result.stores], *columns, strict=True)
 
 
-def _score(result: Result, key: str) -> list[Cell]:
+def _score_column(result: Result, key: str) -> list[Cell]:
     """Return one column of the table of scores."""
     sign = 1 if result.report.meaning(key).better == "lower" else -1
-    values = [result.summaries[run.name][key] for run in result.runs]
+    values = [result.summaries[store.name][key] for store in result.stores]
     means = [None if one["mean"] is None else sign * float(one["mean"]) for one in values]
-    return least([mean_and_deviation(one) for one in values], means)
+    return mark_lowest([mean_and_deviation(one) for one in values], means)
 
 
 def meanings(result: Result) -> list[tuple[str, str]]:
@@ -115,13 +116,13 @@ def by_region(result: Result) -> list[Sequence[Cell]]:
 
     The lowest error of each row is bold.
     """
-    found, names = regions(result), [run.name for run in result.runs]
+    found, names = regions(result), [store.name for store in result.stores]
     rows: list[Sequence[Cell]] = []
     for one in found:
         ends = [number(f"{float(f'{value:.3g}'):g}") for value in (one.low, one.high)]  # 12300, not 1.23e+04
         means = [one.means[name] for name in names]
-        cells = least(["undefined" if mean is None else f"{mean:.4g}" for mean in means], means)
-        name = f"{title(result.task[one.parameter])}{unit(one.unit)}"
+        cells = mark_lowest(["undefined" if mean is None else f"{mean:.4g}" for mean in means], means)
+        name = f"{parameter_title(result.task[one.parameter])}{unit(one.unit)}"
         rows.append([name, *ends, number(str(one.samples)), *cells])
     return [["parameter", *map(number, ("from", "to", "samples", *names))], *rows] if rows else []
 
@@ -139,8 +140,8 @@ def examples(result: Result, field: Field) -> Figure:
         result: the scores of one split.
         field: the target that is drawn.
     """
-    chosen = sample_images.choices(_errors(result, field), list(EXAMPLES.values()))
-    return _drawn(result, field, chosen, list(EXAMPLES))
+    chosen = sample_images.choose_samples(_best_errors(result, field), list(EXAMPLE_PLACES.values()))
+    return _draw_samples(result, field, chosen, list(EXAMPLE_PLACES))
 
 
 def extremes(result: Result, view: View) -> Figure:
@@ -150,9 +151,9 @@ def extremes(result: Result, view: View) -> Figure:
         result: the scores of one split.
         view: the image computed from the targets that is drawn.
     """
-    order = sample_images.ranking(result.scores[result.best.name][result.rank])
-    best, worst = order[:EXTREME], order[::-1][:EXTREME]
-    return _drawn(result, view, [*best, *worst], ["best"] * len(best) + ["worst"] * len(worst))
+    order = sample_images.rank_samples(result.scores[result.best.name][result.rank])
+    best, worst = order[:MAX_EXTREMES], order[::-1][:MAX_EXTREMES]
+    return _draw_samples(result, view, [*best, *worst], ["best"] * len(best) + ["worst"] * len(worst))
 
 
 def worst(result: Result, field: Field) -> Figure:
@@ -162,16 +163,16 @@ def worst(result: Result, field: Field) -> Figure:
         result: the scores of one split.
         field: the target that is drawn.
     """
-    return _drawn(result, field, sample_images.ranking(-_errors(result, field))[:WORST])
+    return _draw_samples(result, field, sample_images.rank_samples(-_best_errors(result, field))[:MAX_WORST])
 
 
-def _drawn(result: Result, target: Field | View, chosen: Sequence[int], places: Sequence[str] = ()) -> Figure:
-    names = [result.source.named(index) for index in chosen]
+def _draw_samples(result: Result, target: Field | View, chosen: Sequence[int], places: Sequence[str] = ()) -> Figure:
+    names = [result.source.row_text(index) for index in chosen]
     names = [f"{place}\n{name}" for place, name in zip(places, names, strict=False)] or names
-    return sample_images.samples(result, target, chosen, names)
+    return sample_images.draw_samples(result, target, chosen, names)
 
 
-def _errors(result: Result, field: Field) -> np.ndarray:
+def _best_errors(result: Result, field: Field) -> np.ndarray:
     """Return the errors (sample,) of the best method, by which samples are ranked."""
     return result.scores[result.best.name][ranking(result, field)]
 
@@ -193,7 +194,7 @@ def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
         result: the scores of one split.
         whole: False leaves out the learning curves, which the section of the main split shows.
     """
-    seen = min(CURVES, result.source.samples)
+    averaged = count_text(min(MAX_CURVES, result.source.samples), "sample")
     captions: dict[Callable[[Result], Figure | None], str] = {
         figures.histogram: "Histogram of the errors of all samples.",
         **{
@@ -201,8 +202,8 @@ def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
             for key in result.report.histograms
         },
         figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
-        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {seen:,} samples.",
+        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {averaged}.",
         figures.cost: "Error against time per sample. The hardware is listed below, under Methods.",
-        **({figures.learning: "Learning curves: loss after each epoch."} if whole else {}),
+        **({figures.learning_curves: "Learning curves: loss after each epoch."} if whole else {}),
     }
     return ((drawn, caption) for draw, caption in captions.items() if (drawn := draw(result)) is not None)

@@ -22,19 +22,19 @@ class Region:
     means: dict[str, float | None]  # mean error by method, over the samples that have one
 
 
-def varying(result: Result) -> dict[str, Real]:
+def varying_parameters(result: Result) -> dict[str, Real]:
     """Return the parameters of the report that differ between samples, (sample,) each."""
     present = [name for name in result.report.parameters if name in result.parameters]
-    columns = {name: largest(result.parameters[name]) for name in present}
+    columns = {name: largest_modulus(result.parameters[name]) for name in present}
     return {name: values for name, values in columns.items() if np.ptp(values) > 0}
 
 
-def largest(values: Real) -> Real:
+def largest_modulus(values: Real) -> Real:
     """Return one value per sample, (sample,): of several values, the largest modulus."""
     return values if values.ndim == 1 else abs(values).reshape(len(values), -1).max(axis=1)
 
 
-def title(field: Field) -> str:
+def parameter_title(field: Field) -> str:
     """Return the name of a parameter in tables and plots."""
     return field.name if len(field.dims) == 1 else f"largest |{field.name}|"
 
@@ -45,15 +45,15 @@ def regions(result: Result) -> list[Region]:
     Equal values fall into the same third.
     """
     found = []
-    for name, values in varying(result).items():
+    for name, values in varying_parameters(result).items():
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
         for here in (third == one for one in np.unique(third)):
-            means = {run.name: _mean(result.scores[run.name][result.rank][here]) for run in result.runs}
+            means = {store.name: _mean_error(result.scores[store.name][result.rank][here]) for store in result.stores}
             ends = float(values[here].min()), float(values[here].max())
             found.append(Region(name, result.task[name].units, *ends, int(here.sum()), means))
     return found
 
 
-def _mean(errors: Real) -> float | None:
+def _mean_error(errors: Real) -> float | None:
     known = errors[np.isfinite(errors)]
     return float(known.mean()) if len(known) else None

@@ -2,7 +2,7 @@
 
 A file of expectations holds lists of bounds by case:
 
-{"tiny": [{"method": "unet", "metric": "nrms_aligned", "at_most": 0.5, "times": "tie"}, ...], ...}
+{"tiny": [{"method": "network", "metric": "nrms", "at_most": 0.5, "times": "classical"}, ...], ...}
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from schemas.runtime.errors import UserError, rule
+from schemas.runtime.terminal import count_text
 
 
 class Expectation(BaseModel):
@@ -27,7 +28,7 @@ class Expectation(BaseModel):
     times: str | None = None  # another method: the bound is then a multiple of its score
 
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _check_bound(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("give one of at_most and at_least")
         return self
@@ -65,20 +66,20 @@ def missed(expected: Sequence[Expectation], methods: Mapping[str, Any]) -> list[
         expected: the bounds.
         methods: the entry `methods` of metrics.json.
     """
-    return [line for one in expected if (line := _missed(one, methods))]
+    return [line for one in expected if (line := _missed_text(one, methods))]
 
 
-def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
+def _missed_text(one: Expectation, methods: Mapping[str, Any]) -> str:
     """Return a line that says how one expectation is missed; empty if it holds."""
-    value, unit = _mean(methods, one.method, one.metric), ""
+    value, unit = _mean_score(methods, one.method, one.metric), ""
     if one.times is not None:
-        other = _mean(methods, one.times, one.metric)
+        other = _mean_score(methods, one.times, one.metric)
         value, unit = (value / other if value is not None and other else None), f" times that of {one.times}"
     said = f"{one.method}: {one.metric}"
     if value is None:
         return f"{said}: there is no such score"
     if broken := sum(methods[name]["not_finite"] for name in (one.method, one.times) if name):
-        return f"{said}: {broken} predictions contain NaN or infinite values"
+        return f"{said}: {count_text(broken, 'prediction')} with NaN or infinite values"
     if one.at_most is not None and not value <= one.at_most:
         return f"{said} is {value:.4g}{unit}, expected at most {one.at_most:g}"
     if one.at_least is not None and not value >= one.at_least:
@@ -86,6 +87,6 @@ def _missed(one: Expectation, methods: Mapping[str, Any]) -> str:
     return ""
 
 
-def _mean(methods: Mapping[str, Any], method: str, metric: str) -> float | None:
+def _mean_score(methods: Mapping[str, Any], method: str, metric: str) -> float | None:
     value: float | None = methods.get(method, {}).get("metrics", {}).get(metric, {}).get("mean")
     return value

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inference.report.errors_by_parameter import title, varying
+from inference.report.errors_by_parameter import parameter_title, varying_parameters
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
 from schemas.scores import RESOLVED
 from schemas.task import Field
 
-BINS = 8  # maximum number of equally filled bins of a parameter
-SHOWN = 4096  # maximum number of predicted values that are drawn against the exact values
-LEAST = 4  # minimum number of samples in a bin
+MAX_BINS = 8  # maximum number of equally filled bins of a parameter
+MAX_POINTS = 4096  # maximum number of predicted values that are drawn against the exact values
+MIN_BIN_SAMPLES = 4  # minimum number of samples in a bin
 
 
 def histogram(result: Result, key: str = "") -> Figure | None:
@@ -28,17 +28,17 @@ def histogram(result: Result, key: str = "") -> Figure | None:
         key: the score; empty for the one by which methods are ranked.
     """
     key = key or result.rank
-    found = [(run, _positive(result.scores[run.name][key])) for run in result.runs]
+    found = [(store, _positive_values(result.scores[store.name][key])) for store in result.stores]
     everything = np.concatenate([values for _, values in found])
     if not len(everything):
         return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     edges = np.geomspace(everything.min() / 1.02, everything.max() * 1.02, 49)
-    for run, values in found:
-        ink = colour(result, run)
+    for store, values in found:
+        ink = colour(result, store)
         axis.hist(values, bins=list(edges), color=ink, alpha=0.25)
-        axis.hist(values, bins=list(edges), color=ink, histtype="step", linewidth=1.2, label=label(run))
+        axis.hist(values, bins=list(edges), color=ink, histtype="step", linewidth=1.2, label=label(store))
         if len(values):
             axis.axvline(float(np.median(values)), color=ink, linestyle=":", linewidth=1.4)
     axis.set(xscale="log", xlabel=f"{key} of a sample (dotted: median)", ylabel="samples")
@@ -49,15 +49,15 @@ def histogram(result: Result, key: str = "") -> Figure | None:
 
 def against_parameters(result: Result) -> Figure | None:
     """Draw medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
-    found = varying(result)
-    if not found or not any(len(_positive(result.scores[run.name][result.rank])) for run in result.runs):
+    found = varying_parameters(result)
+    if not found or not any(len(_positive_values(result.scores[store.name][result.rank])) for store in result.stores):
         return None
     drawn = figure(max(6.4, 3.4 * len(found) + 0.6), 3.2)
     axes = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
     for axis, (name, values) in zip(axes, found.items(), strict=True):
-        for run in result.runs:
-            _binned(axis, values, result.scores[run.name][result.rank], line(result, run))
-        axis.set(xlabel=f"{plain(title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
+        for store in result.stores:
+            _draw_binned(axis, values, result.scores[store.name][result.rank], line(result, store))
+        axis.set(xlabel=f"{plain(parameter_title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
         decimal(axis.yaxis)
     axes[0].set_ylabel(f"{result.rank}: median, quartiles")
     legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
@@ -71,24 +71,24 @@ def against_exact(result: Result, field: Field) -> Figure:
         result: the scores of one split.
         field: the target.
     """
-    drawn, rows = figure(4.2, 4.0), min(result.source.samples, SHOWN)
+    drawn, rows = figure(4.2, 4.0), min(result.source.samples, MAX_POINTS)
     axis = drawn.subplots()
     exact = result.source.read([field.name], 0, rows)[field.name].ravel()
     axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
-    for run in result.runs:
-        found = result.source.predicted(run.path, run.predictions, 0, rows)[field.name].ravel()
-        axis.plot(exact, found, ".", color=colour(result, run), markersize=4, label=label(run))
+    for store in result.stores:
+        found = result.source.read_predicted(store.path, store.metadata, 0, rows)[field.name].ravel()
+        axis.plot(exact, found, ".", color=colour(result, store), markersize=4, label=label(store))
     name = f"{plain(field.name)}{unit(field.units)}"
     axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")
     legend_above(drawn, axis, columns=4)
     return drawn
 
 
-def _binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
+def _draw_binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
     """Draw the median of the errors, and the area between their quartiles, in equally filled bins of values."""
     known = np.flatnonzero(np.isfinite(errors) & (errors > 0))
     order = known[np.argsort(values[known], kind="stable")]
-    parts = [part for part in np.array_split(order, min(BINS, max(len(order) // LEAST, 1))) if len(part)]
+    parts = [part for part in np.array_split(order, min(MAX_BINS, max(len(order) // MIN_BIN_SAMPLES, 1))) if len(part)]
     middle = [float(np.median(values[part])) for part in parts]
     quartiles = np.array([np.percentile(errors[part], [25, 50, 75]) for part in parts]).reshape(-1, 3)
     axis.fill_between(middle, quartiles[:, 0], quartiles[:, 2], color=how["color"], alpha=0.15, linewidth=0)
@@ -101,8 +101,8 @@ def ring_correlation(result: Result) -> Figure | None:
         return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
-    for run in result.runs:
-        axis.plot(result.frequency, result.correlation[run.name], **line(result, run))
+    for store in result.stores:
+        axis.plot(result.frequency, result.correlation[store.name], **line(result, store))
     axis.axhline(RESOLVED, color="0.4", linewidth=0.8)
     axis.annotate(f"{RESOLVED:g}", (0.0, RESOLVED), xytext=(3, 3), textcoords="offset points", fontsize=8, color="0.3")
     axis.set(xlim=(0, 0.5), xlabel="spatial frequency [1/pixel]", ylabel="mean ring correlation")
@@ -119,11 +119,11 @@ def _add_lengths(axis: Axes, result: Result) -> None:
         return
     axis.spines["top"].set_visible(True)
     width = float(sampling[0]) / result.report.finer
-    top = axis.secondary_xaxis("top", functions=(partial(_times, 1 / width), partial(_times, width)))
+    top = axis.secondary_xaxis("top", functions=(partial(_multiply, 1 / width), partial(_multiply, width)))
     top.set_xlabel(f"[1/{plain(result.task['sampling'].units)}]", fontsize=8)
 
 
-def _times(factor: float, values: Any) -> Any:
+def _multiply(factor: float, values: Any) -> Any:
     return values * factor
 
 
@@ -131,14 +131,14 @@ def cost(result: Result) -> Figure | None:
     """Draw the median error, with quartiles, against the seconds per sample; None if no error is positive."""
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
-    points = list(_points(result))
+    points = list(_cost_points(result))
     if not points:
         return None
-    for run, seconds, median, low, high in points:
-        marker = "o" if run.predictions.kind == "network" else "s"
-        ink = colour(result, run)
+    for store, seconds, median, low, high in points:
+        marker = "o" if store.metadata.kind == "network" else "s"
+        ink = colour(result, store)
         axis.errorbar(seconds, median, [[median - low], [high - median]], fmt=marker, color=ink, capsize=3)
-        axis.plot([], [], marker, color=ink, label=label(run))
+        axis.plot([], [], marker, color=ink, label=label(store))
     times, errors = [point[1] for point in points], [value for point in points for value in point[2:]]
     axis.set(xscale="log", yscale="log", xlim=(min(times) / 3, max(times) * 3))
     legend_above(drawn, axis, columns=4)
@@ -149,27 +149,27 @@ def cost(result: Result) -> Figure | None:
     return drawn
 
 
-def _points(result: Result) -> Iterator[tuple[ScoredPredictions, float, float, float, float]]:
-    for run in result.runs:
-        errors, seconds = _positive(result.scores[run.name][result.rank]), run.predictions.seconds_per_sample
+def _cost_points(result: Result) -> Iterator[tuple[ScoredPredictions, float, float, float, float]]:
+    for store in result.stores:
+        errors, seconds = _positive_values(result.scores[store.name][result.rank]), store.metadata.seconds_per_sample
         if len(errors) and seconds:
             low, median, high = map(float, np.percentile(errors, [25, 50, 75]))
-            yield run, seconds, median, low, high
+            yield store, seconds, median, low, high
 
 
-def learning(result: Result) -> Figure | None:
+def learning_curves(result: Result) -> Figure | None:
     """Draw the losses of training and validation against the epoch; None without networks."""
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
-    for run in result.runs:
+    for store in result.stores:
         for key, style in (("train/loss", ":"), ("validation/loss", "-")):
-            points = [(row.get("epoch"), row.get(key)) for row in run.predictions.history]
+            points = [(row.get("epoch"), row.get(key)) for row in store.metadata.history]
             known = [(x, y) for x, y in points if isinstance(x, int | float) and isinstance(y, int | float) and y > 0]
             if known:
-                name = f"{label(run)}, {key.partition('/')[0]}"
+                name = f"{label(store)}, {key.partition('/')[0]}"
                 marker = "o" if len(known) == 1 else None
                 axis.plot(
-                    *zip(*known, strict=True), color=colour(result, run), linestyle=style, marker=marker, label=name
+                    *zip(*known, strict=True), color=colour(result, store), linestyle=style, marker=marker, label=name
                 )
     if not axis.lines:
         return None
@@ -179,5 +179,5 @@ def learning(result: Result) -> Figure | None:
     return drawn
 
 
-def _positive(values: np.ndarray) -> np.ndarray:
+def _positive_values(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values) & (values > 0)]

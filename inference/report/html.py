@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from inference.report.style import png
-from schemas.runtime.terminal import printable
+from schemas.runtime.terminal import count_text, printable
 
 type Cell = str | tuple[str, str]  # text, or text and the CSS class of its cell
 type Table = tuple[Sequence[Cell], Iterable[Sequence[Cell]]]  # header and rows
@@ -20,7 +20,7 @@ def number(text: str) -> Cell:
     return text, "number"
 
 
-def least(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell]:
+def mark_lowest(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell]:
     """Return cells for numbers, with the lowest value in bold if there are several.
 
     Args:
@@ -32,11 +32,11 @@ def least(texts: Sequence[str], values: Sequence[float | None]) -> list[Cell]:
     return [(text, "number best" if i == best else "number") for i, text in enumerate(texts)]
 
 
-def _text(value: object) -> object:
+def _printable_text(value: object) -> object:
     return value if isinstance(value, Markup) else printable(str(value))
 
 
-def _address(drawn: Figure) -> str:
+def _data_address(drawn: Figure) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(drawn)).decode()}"
 
 
@@ -46,9 +46,9 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=StrictUndefined,
-    finalize=_text,
+    finalize=_printable_text,
 )
-_ENVIRONMENT.filters["png"] = _address
+_ENVIRONMENT.filters |= {"png": _data_address, "counted": count_text}
 
 
 def render(template: str, **content: Any) -> Markup:

@@ -9,44 +9,47 @@ from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning
 from schemas.runtime.settings import flat
+from schemas.runtime.terminal import count_text, unit_of
 
 
 def methods(result: Result) -> Table:
     """Return a table of the methods: their settings, how these were found, and the time that they take."""
     header = ["method", "description", "settings", "tuning", number("s per sample"), "hardware"]
-    return header, [_method(result, run) for run in result.methods]
+    return header, [_method_row(result, store) for store in result.methods]
 
 
-def _method(result: Result, run: ScoredPredictions) -> list[Cell]:
+def _method_row(result: Result, store: ScoredPredictions) -> list[Cell]:
     """Return the row of one method."""
-    found = run.predictions
-    settings = [_setting(result, run, key, value) for key, value in found.settings.items()]
+    found = store.metadata
+    settings = [_setting_text(result, store, key, value) for key, value in found.settings.items()]
     tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
     settings += [f"tiles of {tiles}, overlap {found.overlap:g}"] if tiles else []
-    prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning(found.tuning))]
+    prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning_text(found.tuning))]
     seconds = "unknown" if found.seconds_per_sample is None else f"{found.seconds_per_sample:.2g}"
-    return [run.name, *prose, number(seconds), found.hardware]
+    return [store.name, *prose, number(seconds), found.hardware]
 
 
-def _setting(result: Result, run: ScoredPredictions, key: str, value: float | str) -> str:
+def _setting_text(result: Result, store: ScoredPredictions, key: str, value: float | str) -> str:
     """Return a setting in words, with unit and meaning if this program still knows the method."""
-    method = find_inference(result.task.name).METHODS.get(run.predictions.method)
+    method = find_inference(result.task.name).METHODS.get(store.metadata.method)
     known: Setting | None = method.settings.get(key) if method else None
     if known is None:
         return f"{key} = {value}"
-    return f"{key} = {value}{'' if known.unit == '1' else ' ' + known.unit} ({known.about})"
+    unit = unit_of(value, known.unit)
+    return f"{key} = {value}{'' if unit in ('', '1') else ' ' + unit} ({known.about})"
 
 
-def _tuning(tuning: Tuning | None) -> str:
+def _tuning_text(tuning: Tuning | None) -> str:
     """Return in words how settings were tuned; empty if they were not."""
     if tuning is None:
         return ""
     fixed = f"; fixed by the user: {', '.join(tuning.fixed)}" if tuning.fixed else ""
     beyond = "is the smallest or largest value tried, so a value beyond it may be better"
     edges = f"; the best {', '.join(tuning.edges)} {beyond}" if tuning.edges else ""
+    combinations = count_text(tuning.combinations, "combination")
     return (
-        f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {tuning.combinations} combinations of settings on "
-        f"{tuning.samples} samples of {tuning.split}{fixed}{edges}"
+        f"lowest mean {tuning.metric} ({tuning.nrms:.4g}) of {combinations} of settings on "
+        f"{count_text(tuning.samples, 'sample')} of {tuning.split}{fixed}{edges}"
     )
 
 
@@ -60,10 +63,15 @@ def recipe(result: Result) -> Table:
 
 
 def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
-    return [name, _shown(value), str(known.get("unit", "")), (str(known.get("about", "")), "prose")]
+    return [
+        name,
+        _value_text(value),
+        unit_of(value, str(known.get("unit", ""))),
+        (str(known.get("about", "")), "prose"),
+    ]
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     """Return a value in words: a range as low to high, a long list by its length."""
     if not isinstance(value, list):
         return "none" if value is None else str(value)
@@ -77,29 +85,31 @@ def provenance(found: Evaluation) -> list[Sequence[Cell]]:
     result, manifest = found.main, found.main.source.manifest
     return [
         ["dataset", f"{result.source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
-        *(["split", _split(result.source)] for result in found.results),
-        ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_versions(manifest)}"],
+        *(["split", _split_text(result.source)] for result in found.results),
+        ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_packages(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
         ["ambiguities", ", ".join(manifest.task.ambiguities.free) or "none"],
-        *([run.name, _origin(result, run)] for run in result.methods),
+        *([store.name, _origin_text(result, store)] for store in result.methods),
     ]
 
 
-def _split(source: Source) -> str:
-    return f"{source.split}, {source.samples:,} samples, digest {source.manifest.split_digests.get(source.split)}"
+def _split_text(source: Source) -> str:
+    digest = source.manifest.split_digests.get(source.split)
+    return f"{source.split}, {count_text(source.samples, 'sample')}, digest {digest}"
 
 
-def _origin(result: Result, run: ScoredPredictions) -> str:
+def _origin_text(result: Result, store: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
-    found = run.predictions
-    said = _versions(found)
+    found = store.metadata
+    said = _packages(found)
     if found.weights is None:
         return said
     same = found.weights.trained_on == result.source.manifest.root_digest
     data = "this dataset" if same else f"dataset {found.weights.trained_on}"
-    return f"weights {found.weights.sha256}, trained on {found.weights.samples:,} samples of {data}; {said}"
+    samples = count_text(found.weights.samples, "sample")
+    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {said}"
 
 
-def _versions(made: Any) -> str:
+def _packages(made: Any) -> str:
     return ", ".join(f"{name} {version}" for name, version in made.packages.items())

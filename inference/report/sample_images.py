@@ -19,12 +19,12 @@ from inference.report.style import colour, colour_bar, figure, label, plain, uni
 from schemas.target_kinds import ranked
 from schemas.task import Field
 
-ENLARGED = 5  # factor by which errors are multiplied
-DIM = 1e-3  # lowest value on a logarithmic scale, relative to the highest
-CELL = 1.35  # width of a picture [inch]
-LETTERS = 17  # number of letters that fit above a picture
+ERROR_FACTOR = 5  # factor by which errors are multiplied
+MIN_LOG_SHARE = 1e-3  # lowest value on a logarithmic scale, relative to the highest
+WIDTH = 1.35  # width of a picture [inch]
+MAX_TITLE_LETTERS = 17  # number of letters that fit above a picture
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
-INPUT, ERROR = "input ", "error x"  # names of scales; their spaces keep them apart from names of fields
+INPUT_SCALE, ERROR_SCALE = "input ", "error x"  # names of scales; their spaces keep them apart from names of fields
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Column:
     behind: list[np.ndarray] | None = None  # exact lines, drawn behind the predicted lines; None for images
 
 
-def samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
+def draw_samples(result: Result, target: Field | View, indices: Sequence[int], names: Sequence[str]) -> Figure:
     """Draw one row per sample. Predictions are shown after alignment with the truth.
 
     Args:
@@ -49,52 +49,53 @@ def samples(result: Result, target: Field | View, indices: Sequence[int], names:
         indices: numbers of the samples.
         names: labels of the rows.
     """
-    columns = _columns(result, target, indices)
+    columns = _make_columns(result, target, indices)
     rank = columns[-1].images[0].ndim
-    drawn = figure(CELL * len(columns) + 0.4, CELL * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
+    drawn = figure(WIDTH * len(columns) + 0.4, WIDTH * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
     axes = drawn.subplots(len(indices), len(columns), squeeze=False)
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=7.5)
-    for scale, limits in _limits(columns, target).items():
+    for scale, limits in _scale_limits(columns, target).items():
         chosen = [i for i, column in enumerate(columns) if column.scale == scale]
-        _draw(drawn, axes[:, chosen], [columns[i] for i in chosen], limits)
+        _draw_columns(drawn, axes[:, chosen], [columns[i] for i in chosen], limits)
     return drawn
 
 
-def _columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
+def _make_columns(result: Result, target: Field | View, indices: Sequence[int]) -> list[Column]:
     """Return the columns of inputs, exact target, and prediction and error of each method."""
     rows = [result.sample(index) for index in indices]
-    truth = [_shown(target, values) for values, _ in rows]
-    inputs = [_input(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
-    exact = Column("exact", target.name, _bar(target), truth, [""] * len(rows))
+    truth = [_target_picture(target, values) for values, _ in rows]
+    inputs = [_input_column(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
+    exact = Column("exact", target.name, _bar_label(target), truth, [""] * len(rows))
     found, errors = [], []
-    for run in result.runs:
-        predicted = [_shown(target, values[run.name]) for _, values in rows]
-        notes = [_note(result, run, target, index) for index in indices]
-        title, ink = "\n".join(wrap(label(run), LETTERS)), colour(result, run)
+    for store in result.stores:
+        predicted = [_target_picture(target, values[store.name]) for _, values in rows]
+        notes = [_score_note(result, store, target, index) for index in indices]
+        title, ink = "\n".join(wrap(label(store), MAX_TITLE_LETTERS)), colour(result, store)
         found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
-        errors.append(_wrong(title, ink, target, predicted, truth))
+        errors.append(_errors(title, ink, target, predicted, truth))
     return [*(column for column in inputs if column), exact, *found, *errors]
 
 
-def _bar(target: Field | View) -> str:
+def _bar_label(target: Field | View) -> str:
     """Return the label of the colour bar of a target; for classes, their numbers and names."""
     if isinstance(target, Field) and target.classes:
         return f"{target.name}: " + ", ".join(f"{i} {name}" for i, name in enumerate(target.classes))
     return f"{target.name}{unit(target.units)}"
 
 
-def _wrong(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
+def _errors(title: str, ink: str, target: Field | View, predicted: list[np.ndarray], truth: list[np.ndarray]) -> Column:
     """Return the column of multiplied errors; for classes, of wrong pixels, without those whose class is ignored."""
     pairs, notes = list(zip(predicted, truth, strict=True)), [""] * len(truth)
     if isinstance(target, Field) and target.classes:
         wrong = [np.isin(t, target.counted) * (p != t) * 1.0 for p, t in pairs]
-        return Column(f"{title}\nwrong", ERROR, "1 where the class is wrong", wrong, notes, ink)
-    bar = f"{ENLARGED} × error{unit(target.units)}"
-    return Column(f"{title}\nerror × {ENLARGED}", ERROR, bar, [ENLARGED * (p - t) for p, t in pairs], notes, ink)
+        return Column(f"{title}\nwrong", ERROR_SCALE, "1 where the class is wrong", wrong, notes, ink)
+    bar = f"{ERROR_FACTOR} × error{unit(target.units)}"
+    images = [ERROR_FACTOR * (p - t) for p, t in pairs]
+    return Column(f"{title}\nerror × {ERROR_FACTOR}", ERROR_SCALE, bar, images, notes, ink)
 
 
-def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
+def _input_column(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) -> Column | None:
     """Return the column of an input; None if the dataset does not have this field."""
     if shown.field not in rows[0]:
         return None
@@ -102,16 +103,16 @@ def _input(result: Result, shown: Shown, rows: Sequence[dict[str, np.ndarray]]) 
     count = field.shape(result.source.manifest.sizes)
     places = zip(field.dims[1:], shown.index, count, strict=False)
     index = ", ".join(f"{dim} {i % n}" for dim, i, n in places)
-    images = [picture(values[field.name][0][shown.index]) for values in rows]
+    images, notes = [picture(values[field.name][0][shown.index]) for values in rows], [""] * len(rows)
     bar = f"{field.name}{unit(field.units)}"
     if shown.logarithm:
-        images, bar = [_decades(image) for image in images], f"log10 {bar}"
-    return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT + field.name, bar, images, [""] * len(rows))
+        images, bar = [_log_image(image) for image in images], f"log10 {bar}"
+    return Column(f"{plain(field.name)}\n{plain(index)}".strip(), INPUT_SCALE + field.name, bar, images, notes)
 
 
-def _decades(image: np.ndarray) -> np.ndarray:
+def _log_image(image: np.ndarray) -> np.ndarray:
     """Return log10 of an image, cut off at DIM times its highest value."""
-    faintest = max(DIM * float(np.nanmax(image, initial=0)), float(np.finfo(np.float32).tiny))
+    faintest = max(MIN_LOG_SHARE * float(np.nanmax(image, initial=0)), float(np.finfo(np.float32).tiny))
     shown: np.ndarray = np.log10(np.maximum(image, faintest))
     return shown
 
@@ -124,35 +125,35 @@ def picture(values: np.ndarray) -> np.ndarray:
     return real.reshape(1) if real.ndim == 0 else real
 
 
-def _shown(target: Field | View, values: Arrays) -> np.ndarray:
+def _target_picture(target: Field | View, values: Arrays) -> np.ndarray:
     """Return the picture of one sample: that of a target, or of a view."""
     if not isinstance(target, View):
         return picture(values[target.name][0])
-    seen = picture(target.of(values)[0])
-    return _decades(seen) if target.logarithm else seen
+    seen = picture(target.compute(values)[0])
+    return _log_image(seen) if target.logarithm else seen
 
 
-def _note(result: Result, run: ScoredPredictions, target: Field | View, index: int) -> str:
+def _score_note(result: Result, store: ScoredPredictions, target: Field | View, index: int) -> str:
     if isinstance(target, View):
-        return f"{result.scores[run.name][result.rank][index]:.2g}"
-    return f"{result.scores[run.name][ranked(result.task, target)][index]:.2g}"
+        return f"{result.scores[store.name][result.rank][index]:.2g}"
+    return f"{result.scores[store.name][ranked(result.task, target)][index]:.2g}"
 
 
-def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:
+def _scale_limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:
     """Return the range of each scale.
 
     Exact images determine the range of all methods. Multiplied errors have a range of twice this width about 0.
     """
     exact = next(column for column in columns if column.scale == target.name)
-    low, high = _range(exact.images)
+    low, high = _value_range(exact.images)
     inputs = {column.scale: [i for c in columns if c.scale == column.scale for i in c.images] for column in columns}
-    return {scale: _range(images) for scale, images in inputs.items()} | {
+    return {scale: _value_range(images) for scale, images in inputs.items()} | {
         target.name: (low, high),
-        ERROR: (-1.0, 1.0) if isinstance(target, Field) and target.classes else (low - high, high - low),
+        ERROR_SCALE: (-1.0, 1.0) if isinstance(target, Field) and target.classes else (low - high, high - low),
     }
 
 
-def _range(images: Sequence[np.ndarray]) -> tuple[float, float]:
+def _value_range(images: Sequence[np.ndarray]) -> tuple[float, float]:
     values = np.concatenate([image.ravel() for image in images])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -161,14 +162,14 @@ def _range(images: Sequence[np.ndarray]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _draw(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tuple[float, float]) -> None:
+def _draw_columns(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tuple[float, float]) -> None:
     """Draw the columns of one scale, with one colour bar."""
     for cells, column in zip(axes.T, columns, strict=True):
         cells[0].set_title(column.title, fontsize=8, color=column.ink)
         for i, cell in enumerate(cells):
             cell.set(xticks=[], yticks=[])
             cell.grid(False)
-            (_image if column.images[i].ndim == 2 else _line)(cell, column, i, limits)
+            (_draw_image if column.images[i].ndim == 2 else _draw_line)(cell, column, i, limits)
     if axes[0, 0].images:
         colour_bar(drawn, axes, columns[0].bar)
     else:
@@ -178,14 +179,14 @@ def _draw(drawn: Figure, axes: np.ndarray, columns: Sequence[Column], limits: tu
             cell.tick_params(labelsize=6)
 
 
-def _image(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
-    colours = "RdBu_r" if column.scale == ERROR else "gray" if column.scale.startswith(INPUT) else "viridis"
+def _draw_image(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
+    colours = "RdBu_r" if column.scale == ERROR_SCALE else "gray" if column.scale.startswith(INPUT_SCALE) else "viridis"
     cell.imshow(column.images[row], cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
     cell.spines[:].set_visible(False)
     cell.text(0.04, 0.05, column.notes[row], transform=cell.transAxes, fontsize=7, color="w", path_effects=HALO)
 
 
-def _line(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
+def _draw_line(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> None:
     room = 0.15 * (limits[1] - limits[0])
     cell.set_ylim(limits[0] - room, limits[1] + room)
     if column.behind:
@@ -194,18 +195,18 @@ def _line(cell: Axes, column: Column, row: int, limits: tuple[float, float]) -> 
     cell.text(0.98, 0.98, column.notes[row], transform=cell.transAxes, fontsize=7, ha="right", va="top")
 
 
-def choices(values: np.ndarray, shares: Sequence[float]) -> list[int]:
+def choose_samples(values: np.ndarray, shares: Sequence[float]) -> list[int]:
     """Return the samples at some places of the ranking by error, each at most once.
 
     Args:
         values: errors (sample,).
         shares: places in the ranking, from 0 for the lowest error to 1 for the highest.
     """
-    order = ranking(values)
+    order = rank_samples(values)
     return list(dict.fromkeys(order[round(share * (len(order) - 1))] for share in shares))
 
 
-def ranking(values: np.ndarray) -> list[int]:
+def rank_samples(values: np.ndarray) -> list[int]:
     """Return the samples from lowest to highest error, those without a score last."""
     keys = np.where(np.isnan(values), np.inf, values)
     return [int(index) for index in np.argsort(keys, kind="stable")]

@@ -18,7 +18,7 @@ from schemas.runtime.terminal import printable
 NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
-LONGEST = 32  # maximum number of letters of a name that are shown
+MAX_LETTERS = 32  # maximum number of letters of a name that are shown
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -42,7 +42,7 @@ RC: dict[Any, Any] = {
 def plain(text: str) -> str:
     """Return text from files as Matplotlib may draw it: printable, short, and not read as a formula."""
     shown = printable(text).replace("\n", " ")
-    return (shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…").replace("$", r"\$")
+    return (shown if len(shown) <= MAX_LETTERS else shown[: MAX_LETTERS - 1] + "…").replace("$", r"\$")
 
 
 def unit(text: str) -> str:
@@ -50,35 +50,35 @@ def unit(text: str) -> str:
     return "" if text == "1" else f" [{plain(text)}]"
 
 
-def colour(result: Result, run: ScoredPredictions) -> str:
+def colour(result: Result, store: ScoredPredictions) -> str:
     """Return the colour of a method, which is the same in all figures.
 
     Args:
         result: the scores of any split of the evaluation.
-        run: predictions of the method.
+        store: predictions of the method.
     """
-    kin = [other.name for other in result.methods if other.predictions.kind == run.predictions.kind]
-    palette = NETWORKS if run.predictions.kind == "network" else CLASSICAL
-    return palette[kin.index(run.name) % len(palette)]
+    kin = [other.name for other in result.methods if other.metadata.kind == store.metadata.kind]
+    palette = NETWORKS if store.metadata.kind == "network" else CLASSICAL
+    return palette[kin.index(store.name) % len(palette)]
 
 
-def line(result: Result, run: ScoredPredictions) -> dict[str, Any]:
+def line(result: Result, store: ScoredPredictions) -> dict[str, Any]:
     """Return colour, dashes and label of a method as keywords for `Axes.plot`.
 
     Args:
         result: the scores of any split of the evaluation.
-        run: predictions of the method.
+        store: predictions of the method.
     """
-    dashes = "-" if run.predictions.kind == "network" else "--"
-    return {"color": colour(result, run), "linestyle": dashes, "linewidth": 1.6, "label": label(run)}
+    dashes = "-" if store.metadata.kind == "network" else "--"
+    return {"color": colour(result, store), "linestyle": dashes, "linewidth": 1.6, "label": label(store)}
 
 
-def label(run: ScoredPredictions) -> str:
+def label(store: ScoredPredictions) -> str:
     """Return the name of a method for a legend.
 
     Matplotlib leaves out names that start with an underscore; such names are given an invisible first letter.
     """
-    return plain(run.name) if not run.name.startswith("_") else f"\u200b{plain(run.name)}"
+    return plain(store.name) if not store.name.startswith("_") else f"\u200b{plain(store.name)}"
 
 
 def figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:

@@ -16,15 +16,16 @@ from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
+from schemas.runtime.terminal import console
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
-BESIDE = ("metrics.csv", "report.html")  # files written after metrics.json
+LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
 
 
 def write(found: Evaluation, folder: Path) -> None:
     """Write `metrics.json` and `metrics.csv` to a folder, each either completely or not at all."""
     publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
-    publish(folder / "metrics.csv", rows(found).encode())
+    publish(folder / "metrics.csv", csv_text(found).encode())
 
 
 def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
@@ -41,7 +42,7 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
     """
     data = read(folder / "metrics.json")  # this file is written first
     if data is None:
-        if other := next((name for name in BESIDE if exists(folder / name)), None):
+        if other := next((name for name in LATER_FILES if exists(folder / name)), None):
             raise UserError(f"{folder}/{other}: `evaluate` did not write this file; move it away or give another --out")
         return
     try:
@@ -53,7 +54,7 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
         raise UserError(
             f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"
         ) from None
-    ours = {(result.source.split, run.name) for result in found.results for run in result.runs} if same else set()
+    ours = {(result.source.split, store.name) for result in found.results for store in result.stores} if same else set()
     if (lost := held - ours) and not overwrite:
         elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
@@ -69,48 +70,49 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "task": main.task.name,
         "split": main.source.split,
         "dataset_digest": main.source.manifest.root_digest,
-        **_split(main),
+        **_split_entry(main),
         "regions": [asdict(one) for one in regions(main)],
     }
-    others = {result.source.split: _split(result) | {"ratios": _ratios(main, result)} for result in found.others}
+    others = {result.source.split: _split_entry(result) | {"ratios": _ratios(main, result)} for result in found.others}
     return content | ({"splits": others} if others else {})
 
 
-def _split(result: Result) -> dict[str, Any]:
-    return {"samples": result.source.samples, "methods": {run.name: _method(result, run) for run in result.runs}}
+def _split_entry(result: Result) -> dict[str, Any]:
+    methods = {store.name: _method_entry(result, store) for store in result.stores}
+    return {"samples": result.source.samples, "methods": methods}
 
 
 def _ratios(main: Result, other: Result) -> dict[str, Any]:
     """Return the mean error of each method in the main split relative to that in another, with its standard error."""
-    found = {run.name: ratio_of_splits(main, other, run.name, main.rank) for run in main.runs}
+    found = {store.name: ratio_of_splits(main, other, store.name, main.rank) for store in main.stores}
     return {name: {main.rank: pair[0], "standard_error": pair[1]} for name, pair in found.items() if pair}
 
 
-def _method(result: Result, run: ScoredPredictions) -> dict[str, Any]:
+def _method_entry(result: Result, store: ScoredPredictions) -> dict[str, Any]:
     """Return the entry of one method in `metrics.json`."""
-    found, sections = run.predictions, result.sections.values()
+    found, sections = store.metadata, result.sections.values()
     return {
         "kind": found.kind,
         "method": found.method,
         "settings": found.settings,
         "samples": found.samples,
-        "not_finite": result.broken(run),
+        "not_finite": result.count_not_finite(store),
         "seconds_per_sample": found.seconds_per_sample,
         "hardware": found.hardware,
         "parameters": found.weights.parameters if found.weights else None,
-        "metrics": dict(ChainMap(*(one.scores.get(run.name, {}) for one in sections), result.summaries[run.name])),
-        **ChainMap(*(one.data.get(run.name, {}) for one in sections)),
+        "metrics": dict(ChainMap(*(one.scores.get(store.name, {}) for one in sections), result.summaries[store.name])),
+        **ChainMap(*(one.data.get(store.name, {}) for one in sections)),
     }
 
 
-def rows(found: Evaluation) -> str:
-    """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<run>.<metric>`.
+def csv_text(found: Evaluation) -> str:
+    """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<name>.<metric>`.
 
     Values have all their digits. With several splits, the first column is `split`, and cells without a value in a split
     are empty. A parameter with several values takes several columns: defocus.0, defocus.1, ...
     """
     several = len(found.results) > 1
-    parts = [_columns(result, several=several) for result in found.results]
+    parts = [_csv_columns(result, several=several) for result in found.results]
     header = list(dict.fromkeys(name for part in parts for name in part))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -121,7 +123,7 @@ def rows(found: Evaluation) -> str:
     return text.getvalue()
 
 
-def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
+def _csv_columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:
     """Return the columns of `metrics.csv` for one split."""
     count = result.source.samples
     columns: dict[str, Sequence[Any] | np.ndarray] = {"split": [result.source.split] * count} if several else {}
@@ -132,7 +134,9 @@ def _columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.n
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
     return columns | {
-        f"{run.name}.{metric}": values for run in result.runs for metric, values in result.scores[run.name].items()
+        f"{store.name}.{metric}": values
+        for store in result.stores
+        for metric, values in result.scores[store.name].items()
     }
 
 
@@ -153,21 +157,23 @@ def unit_of(values: dict[str, Any]) -> str:
     return "" if values["unit"] == "1" else f" [{values['unit']}]"
 
 
-def ratio(result: Result, run: ScoredPredictions, reference: ScoredPredictions, key: str) -> tuple[float, float] | None:
-    """Return the ratio of the mean scores of two runs over the samples that both have, and its standard error.
+def ratio(
+    result: Result, store: ScoredPredictions, reference: ScoredPredictions, key: str
+) -> tuple[float, float] | None:
+    """Return the ratio of the mean scores of two predictions over the samples that both have, and its standard error.
 
     The standard error is computed for mean(a - r b) / mean(b), with scores a and b and ratio r = mean(a) / mean(b).
 
     Args:
         result: the scores of one split.
-        run: the run with scores a.
-        reference: the run with scores b.
+        store: the predictions with scores a.
+        reference: the predictions with scores b.
         key: the score.
 
     Returns:
         Ratio and standard error; None if no sample has both scores, or mean(b) is 0.
     """
-    a, b = (result.scores[one.name][key] for one in (run, reference))
+    a, b = (result.scores[one.name][key] for one in (store, reference))
     known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     if not len(a) or not b.mean():
@@ -191,14 +197,14 @@ def ratio_of_splits(main: Result, other: Result, name: str, key: str) -> tuple[f
     Returns:
         Ratio and standard error; None if a split has no such score, or its mean is 0.
     """
-    ours, theirs = (_moments(result, name, key) for result in (main, other))
+    ours, theirs = (_mean_and_error(result, name, key) for result in (main, other))
     if ours is None or theirs is None:
         return None
     share = ours[0] / theirs[0]
     return share, share * math.hypot(ours[1], theirs[1])
 
 
-def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
+def _mean_and_error(result: Result, name: str, key: str) -> tuple[float, float] | None:
     """Return a mean and its relative standard error; None if no sample has the score, or the mean is 0."""
     values = result.summaries.get(name, {}).get(key, {})
     mean, deviation, count = (float(values.get(part) or 0) for part in ("mean", "std", "n"))
@@ -207,28 +213,24 @@ def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
 
 def show(found: Evaluation) -> None:
     """Print a table of the means and standard deviations of the scores, and the lines of all sections."""
-    import sys
-
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     several = len(found.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = found.main.report.printed(found.main.summaries[found.main.runs[0].name])
+    keys = found.main.report.printed_scores(found.main.summaries[found.main.stores[0].name])
     for key in keys:
-        unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
-        table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
-    for result, run in by_method(found):
-        cells = [mean_and_deviation(result.summaries[run.name][key]) for key in keys]
-        table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+        unit = unit_of(found.main.summaries[found.main.stores[0].name][key])
+        table.add_column(f"{key}{unit} {arrow(found.main, key)}")
+    for result, store in by_method(found):
+        cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
+        table.add_row(store.name, *([result.source.split] if several else []), *cells)
+    printer = console(160)
+    printer.print(table)
     for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
-        console.print(escape(line), highlight=False)
+        printer.print(line)
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:
-    """Yield all runs method by method, so that the splits of one method follow one another."""
+    """Yield all predictions method by method, so that the splits of one method follow one another."""
     for method in found.main.methods:
-        yield from ((result, run) for result in found.results for run in result.runs if run.name == method.name)
+        yield from ((result, store) for result in found.results for store in result.stores if store.name == method.name)

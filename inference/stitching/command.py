@@ -20,21 +20,22 @@ from inference.stitching.resolution import Resolution
 from inference.stitching.stitched_image import Blend, Iterative, default_method
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
+from schemas.runtime.terminal import count_text
 from schemas.task import find_task
 
-DRAWN = 16  # maximum number of scans that are drawn as PNG files
+MAX_PICTURES = 16  # maximum number of scans that are drawn as PNG files
 
 SETTINGS = {
     "method": Setting(
         "least squares over all overlaps, or iterative sweeps as published", "1", ("least_squares", "iterative")
     ),
-    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), least=0, most=2),
-    "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), least=1, whole=True),
-    "seed": Setting("iterative: seed of the order of patches", "1", (Iterative.seed,), least=0, whole=True),
+    "alpha": Setting("iterative: step of a patch", "1", (Iterative.alpha,), minimum=0, maximum=2),
+    "sweeps": Setting("iterative: sweeps through all patches", "1", (Iterative.sweeps,), minimum=1, whole=True),
+    "seed": Setting("iterative: seed of the order of patches", "1", (Iterative.seed,), minimum=0, whole=True),
 }
 
 
-def chosen(texts: Sequence[str], free: str) -> Blend:
+def choose_method(texts: Sequence[str], free: str) -> Blend:
     """Return the stitching method that the user chose.
 
     Args:
@@ -114,14 +115,14 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     unit = "" if units == "1" else f" {units}"
     lines: list[str] = []
     rows: list[dict[str, Any]] = []
-    for one, first, image in store.read_each(out, images, where, how.target):
-        if len(lines) < DRAWN:
-            publish_alone(out.with_name(f"{stem}-{one.scan}.png"), _picture(image))
-        lines.append(f"scan {one.scan}: {_about(one, unit)}")
+    for one, first, image in store.read_stored(out, images, where, how.target):
+        if len(lines) < MAX_PICTURES:
+            publish_alone(out.with_name(f"{stem}-{one.scan}.png"), _png_picture(image))
+        lines.append(f"scan {one.scan}: {_scan_text(one, unit)}")
         if truth is not None:
             found = resolution_of(how, image, first, truth[one.scan], where.sampling)[1]
             rows.append({"scan": one.scan, **asdict(found)})
-            lines[-1] += f"; {_worth(found, unit)}"
+            lines[-1] += f"; {_resolution_text(found, unit)}"
     if truth is not None:
         place = out.with_name(f"{stem}-resolution.json")
         publish_alone(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
@@ -129,7 +130,7 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     return lines
 
 
-def _picture(image: np.ndarray) -> bytes:
+def _png_picture(image: np.ndarray) -> bytes:
     """Return an image as PNG, pixel for pixel. The middle 99 % of values span the grey scale; NaN is transparent."""
     drawn = BytesIO()
     low, high = np.nanquantile(image, (0.005, 0.995))
@@ -137,15 +138,15 @@ def _picture(image: np.ndarray) -> bytes:
     return drawn.getvalue()
 
 
-def _about(one: store.Stitched, unit: str) -> str:
-    parts = [f"{one.patches:,} patches"]
+def _scan_text(one: store.Stitched, unit: str) -> str:
+    parts = [count_text(one.patches, "patch")]
     parts += [f"{one.left_out:,} left out"] if one.left_out else []
     parts += [f"{one.components:,} parts without overlap"] if one.components > 1 else []
     parts += [f"misfit {one.misfit:.3g}{unit}"] if one.misfit is not None else []
     return ", ".join(parts)
 
 
-def _worth(row: Resolution, unit: str) -> str:
+def _resolution_text(row: Resolution, unit: str) -> str:
     if row.rms is None:
         return "too small to be compared with its object"
     half, seventh = ("undefined" if end is None else f"{end:.3g} / nm" for end in (row.half_bit, row.seventh))

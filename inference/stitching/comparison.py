@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from inference.contract import Arrays, Found, Scale, Section, Stitch
+from inference.contract import Arrays, Scale, Section, SectionContent, Stitch
 from inference.invert.split_reader import Source
 from inference.report.tables import mean_and_deviation, unit_of
-from inference.stitching.resolution import Resolution, filled, laid_over, resolution
+from inference.stitching.resolution import Resolution, filled_rectangle, lay_over_object, resolution
 from inference.stitching.stitched_image import default_method
-from inference.stitching.store import Scans, Stitched, images
+from inference.stitching.store import Scans, Stitched, stitched_images
 from schemas.runtime.errors import UserError
 from schemas.scores import summary
 from schemas.target_kinds import Score
 from schemas.task import Task
 
-SHOWN = 3  # maximum number of scans that are shown
-SIDE = 96  # maximum number of pixels of an object that are shown along each side
-ALIKE = 0.01  # if a quantity varies by less than this share of its maximum, scans are not plotted against it
+MAX_SHOWN_SCANS = 3  # maximum number of scans that are shown
+MAX_SIDE = 96  # maximum number of pixels of an object that are shown along each side
+MIN_VARIATION = 0.01  # if a quantity varies by less than this share of its maximum, scans are not plotted against it
 
-ALIGNED = " - mean difference"  # this part of the formula is left out if patches have no unknown constant
+ALIGNED_TERM = " - mean difference"  # this part of the formula is left out if patches have no unknown constant
 
-SCANNED: Mapping[str, Score] = MappingProxyType(
+SCAN_SCORES: Mapping[str, Score] = MappingProxyType(
     {
-        "stitched_rms": Score("field", f"sqrt(mean (image - object{ALIGNED})^2) of a stitched scan", "lower"),
+        "stitched_rms": Score("field", f"sqrt(mean (image - object{ALIGNED_TERM})^2) of a stitched scan", "lower"),
         "frc_half_bit": Score(
             "1/nm",
             "frequency where the ring correlation of image and object first falls below the half-bit threshold (van "
@@ -59,9 +59,9 @@ class StitchedScan:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """Scores of the image by the keys of `SCANNED`."""
+        """Scores of the image by the keys of `SCAN_SCORES`."""
         found = self.resolution
-        return dict(zip(SCANNED, (found.rms, found.half_bit, found.seventh, found.mean), strict=True))
+        return dict(zip(SCAN_SCORES, (found.rms, found.half_bit, found.seventh, found.mean), strict=True))
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ class WholeScans:
 
         Args:
             name: the method.
-            key: the score, as in `SCANNED`.
+            key: the score, as in `SCAN_SCORES`.
         """
         return np.array([one.scores[key] for one in self.outcomes.get(name, ())], float)
 
     def summary(self, name: str) -> dict[str, dict[str, float | int | str | None]]:
         """Return mean and standard deviation over scans, number and unit of each score of a method."""
-        values = {key: self.values(name, key) for key in SCANNED}
+        values = {key: self.values(name, key) for key in SCAN_SCORES}
         return summary(self.task, values, self.meaning)
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
@@ -123,9 +123,10 @@ class WholeScans:
             yield f"{name}: there are no images of whole scans: {reason}"
 
     def meaning(self, key: str) -> Score:
-        """Return the meaning of a score by its key in `SCANNED`."""
-        score = SCANNED[key] if self.how.free else replace(SCANNED[key], about=SCANNED[key].about.replace(ALIGNED, ""))
-        return replace(score, unit=self.units) if score.unit == "field" else score
+        """Return the meaning of a score by its key in `SCAN_SCORES`."""
+        score = SCAN_SCORES[key]
+        about = score.about if self.how.free else score.about.replace(ALIGNED_TERM, "")
+        return replace(score, about=about, unit=self.units if score.unit == "field" else score.unit)
 
 
 def section(title: str, how: Stitch) -> Section:
@@ -135,17 +136,17 @@ def section(title: str, how: Stitch) -> Section:
         title: heading of the section.
         how: the rule by which targets are stitched.
     """
-    return Section(title, partial(_found, how))
+    return Section(title, partial(_section_content, how))
 
 
-def _found(how: Stitch, source: Source, stores: Mapping[str, Path]) -> Found | None:
+def _section_content(how: Stitch, source: Source, stores: Mapping[str, Path]) -> SectionContent | None:
     """Return the content of the section for one split; None if there are no scans or no objects."""
     scans = compare(how, source, stores)
     if scans is None:
         return None
     from inference.stitching import report_section  # imported here, because it loads Matplotlib
 
-    return Found(
+    return SectionContent(
         scores={name: scans.summary(name) for name in stores},
         data={name: {"scans": list(scans.rows(name))} for name in stores},
         html=partial(report_section.html, scans=scans),
@@ -169,8 +170,8 @@ def compare(how: Stitch, source: Source, stores: Mapping[str, Path]) -> WholeSca
     where = how.scans(source.read(how.needs, 0, source.samples))
     truth = source.read([how.truth], 0, 0)[how.truth]
     numbers = np.unique(where.scan)
-    scales = _scales(source, how, where.scan)
-    scene = _Scene(how, where, truth, _chosen(how, scales), {})
+    scales = _scan_scales(source, how, where.scan)
+    scene = _ScansAndObjects(how, where, truth, _choose_shown(how, scales), {})
     outcomes: dict[str, tuple[StitchedScan, ...]] = {}
     pictures: dict[str, Mapping[int, np.ndarray]] = {}
     stored: dict[str, Path | None] = {}
@@ -196,12 +197,12 @@ def resolution_of(
         truth: the object (y, x).
         sampling: pixel of the image [nm].
     """
-    laid = laid_over(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
+    laid = lay_over_object(image.astype(np.float32), first, (truth.shape[0], truth.shape[1]), how.pixels)
     return laid, resolution(laid, truth, sampling * how.pixels, how.free)
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _ScansAndObjects:
     """Scans and objects of a split, which are the same for all methods."""
 
     how: Stitch
@@ -213,50 +214,52 @@ class _Scene:
     def stitched(self, store: Path) -> tuple[tuple[StitchedScan, ...], dict[int, np.ndarray], Path | None]:
         """Return the outcomes of one method, its pictures by row, and the store that its images were read from."""
         outcomes, pictures = [], {}
-        placed, stored = images(store, self.where, default_method(self.how.free), field=self.how.target)
+        placed, stored = stitched_images(store, self.where, default_method(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
             laid, found = resolution_of(self.how, image, first, exact, self.where.sampling)
             outcomes.append(StitchedScan(one, found))
-            if row in self.shown and (part := self.parts.setdefault(row, _middle(laid))):
-                pictures[row] = _with_mean(laid[part], exact[part]) if self.how.free else laid[part]
+            if row in self.shown and (part := self.parts.setdefault(row, _middle_part(laid))):
+                pictures[row] = _shift_to_mean(laid[part], exact[part]) if self.how.free else laid[part]
         return tuple(outcomes), pictures, stored
 
 
-def _middle(laid: np.ndarray) -> tuple[slice, slice]:
+def _middle_part(laid: np.ndarray) -> tuple[slice, slice]:
     """Return the middle of the known part of an image, at most SIDE pixels along each side."""
     rows, columns = (
-        slice(max(part.start, middle - SIDE // 2), min(part.stop, middle - SIDE // 2 + SIDE))
-        for part in filled(np.isfinite(laid))
+        slice(max(part.start, middle - MAX_SIDE // 2), min(part.stop, middle - MAX_SIDE // 2 + MAX_SIDE))
+        for part in filled_rectangle(np.isfinite(laid))
         for middle in [(part.start + part.stop) // 2]
     )
     return rows, columns
 
 
-def _with_mean(image: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def _shift_to_mean(image: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """Return an image shifted by a constant so that its known pixels have the mean of the object."""
     known = np.isfinite(image)
     return image - (image - exact)[known].mean() if known.any() else image
 
 
-def _scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.ndarray]:
+def _scan_scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.ndarray]:
     found = {}
     for scale in how.scales:
         if not source.lacks(scale.needs):
             fields = source.read(scale.needs, 0, source.samples)
-            found[scale.name] = np.array([scale.of(_rows(source.task, fields, scan == n)) for n in np.unique(scan)])
+            found[scale.name] = np.array(
+                [scale.compute(_select(source.task, fields, scan == n)) for n in np.unique(scan)]
+            )
     return found
 
 
-def _rows(task: Task, fields: Arrays, which: np.ndarray) -> Arrays:
+def _select(task: Task, fields: Arrays, which: np.ndarray) -> Arrays:
     return {name: values[which] if task[name].per_sample else values for name, values in fields.items()}
 
 
 def _varies(values: np.ndarray | None) -> bool:
-    return values is not None and bool(np.ptp(values) > ALIKE * abs(values).max())
+    return values is not None and bool(np.ptp(values) > MIN_VARIATION * abs(values).max())
 
 
-def _chosen(how: Stitch, scales: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+def _choose_shown(how: Stitch, scales: Mapping[str, np.ndarray]) -> tuple[int, ...]:
     """Return the rows of the scans that are shown: lowest, middle and highest in the first quantity that varies.
 
     If no quantity varies, only the first scan is shown.
@@ -265,5 +268,5 @@ def _chosen(how: Stitch, scales: Mapping[str, np.ndarray]) -> tuple[int, ...]:
     if along is None:
         return (0,)
     order = np.argsort(along, kind="stable")
-    places = np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))
+    places = np.unique(np.linspace(0, len(order) - 1, min(MAX_SHOWN_SCANS, len(order))).round().astype(int))
     return tuple(int(order[place]) for place in places)

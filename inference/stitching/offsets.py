@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from inference.stitching.patches import Patches
 from physics import stitching_kernels
 
-CLOSE = 1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `mosaic.add`
+OFFSET_ACCURACY = 1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `mosaic.add`
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LeastSquares:
     steps: int = 500  # maximum number of steps of conjugate gradients
 
 
-def solve(
+def solve_offsets(
     sums: np.ndarray, mean: np.ndarray, inverse: np.ndarray, patches: Patches, member: np.ndarray, method: LeastSquares
 ) -> tuple[np.ndarray, float]:
     """Return the offsets of patches, and the residual of their linear system divided by its residual without offsets.
@@ -46,7 +46,7 @@ def solve(
         The offsets (patch,), whose mean is 0 in each component, and the relative residual.
     """
     mass, blended = patches.mass, np.empty_like(mean)
-    right = _centred(stitching_kernels.collect(mean, patches.weight, patches.corner) - sums, member)
+    right = _subtract_means(stitching_kernels.collect(mean, patches.weight, patches.corner) - sums, member)
 
     def overlaps(offset: np.ndarray) -> np.ndarray:
         blended.fill(0)
@@ -56,14 +56,14 @@ def solve(
         return coupled
 
     shape = (len(mass), len(mass))
-    matrix, nearly = (LinearOperator(shape, matvec=one, dtype=float) for one in (overlaps, _even(patches)))
-    floor = CLOSE * float(np.linalg.norm(mass))
+    matrix, nearly = (LinearOperator(shape, matvec=one, dtype=float) for one in (overlaps, _preconditioner(patches)))
+    floor = OFFSET_ACCURACY * float(np.linalg.norm(mass))
     offset, _ = cg(matrix, right, rtol=method.tolerance, atol=floor, maxiter=method.steps, M=nearly)
     left = np.linalg.norm(right - matrix @ offset) / max(np.linalg.norm(right), floor)
-    return _centred(offset, member), float(left)
+    return _subtract_means(offset, member), float(left)
 
 
-def _even(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
+def _preconditioner(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
     """Return a preconditioner: the inverse of the matrix for evenly spread patches, where it is exact for long waves.
 
     For evenly spread patches of mass d = sum_x w, the matrix multiplies a wave of offsets with frequency k [rad/pixel]
@@ -80,7 +80,7 @@ def _even(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
     ny, nx = (int(n) + 1 for n in place.max(axis=0))
     index = place[:, 0] * nx + place[:, 1]
     mass = patches.mass
-    filtered = _long_waves(variance / cell**2, (ny, nx)) * (ny * nx / mass.sum())
+    filtered = _wave_gain(variance / cell**2, (ny, nx)) * (ny * nx / mass.sum())
 
     def inverse(right: np.ndarray) -> np.ndarray:
         image = np.bincount(index, right, ny * nx).reshape(ny, nx)
@@ -98,7 +98,7 @@ def _variances(weight: np.ndarray) -> np.ndarray:
     return np.array([share @ x**2 - (share @ x) ** 2 for share, x in zip(along, places, strict=True)])
 
 
-def _long_waves(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _wave_gain(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return s / (1 - s) at the frequencies of a cosine transform; 0 for the constant. variance: in cells squared."""
     fy, fx = (np.pi * np.arange(n) / n for n in shape)
     exponent = variance[0] * fy[:, None] ** 2 + variance[1] * fx**2
@@ -106,7 +106,7 @@ def _long_waves(variance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return gain
 
 
-def _centred(values: np.ndarray, member: np.ndarray) -> np.ndarray:
+def _subtract_means(values: np.ndarray, member: np.ndarray) -> np.ndarray:
     """Subtract the mean of each component."""
     mean = np.bincount(member, values) / np.bincount(member)
     centred: np.ndarray = values - mean[member]

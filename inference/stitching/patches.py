@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from schemas.runtime.errors import UserError
 
-PIXELS = 2**28  # maximum number of pixels of an image, because stitching needs 50 bytes of memory per pixel
+MAX_PIXELS = 2**28  # maximum number of pixels of an image, because stitching needs 50 bytes of memory per pixel
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Patches:
     """Places and weights of patches."""
 
     corner: np.ndarray  # (patch, 2), y and x of the first pixel on a common grid
-    weight: np.ndarray  # (1 or patch, y, x), as `relative` returns it
+    weight: np.ndarray  # (1 or patch, y, x), as `relative_weights` returns it
 
     def select(self, which: np.ndarray) -> "Patches":
         """Return some patches, in the order of their numbers in `which`."""
@@ -36,7 +36,7 @@ class Patches:
         return np.broadcast_to(sums, len(self.corner))
 
 
-def relative(weight: np.ndarray) -> np.ndarray:
+def relative_weights(weight: np.ndarray) -> np.ndarray:
     """Return weights relative to the largest, in float32.
 
     Args:
@@ -52,7 +52,7 @@ def relative(weight: np.ndarray) -> np.ndarray:
     return (weight / weight.max()).astype(np.float32, copy=False)  # type: ignore[no-any-return]
 
 
-def tapered(mask: np.ndarray) -> np.ndarray:
+def tapered_weights(mask: np.ndarray) -> np.ndarray:
     """Return weights for masks: the distance to the nearest pixel outside, relative to the largest distance.
 
     Patches then have no visible edge in the image, and their middle, which is best illuminated, has the largest weight.
@@ -69,7 +69,7 @@ def tapered(mask: np.ndarray) -> np.ndarray:
     return (depth / np.maximum(largest, 1)).reshape(mask.shape)
 
 
-def corners(position: np.ndarray, sampling: float, size: tuple[int, int]) -> np.ndarray:
+def first_pixels(position: np.ndarray, sampling: float, size: tuple[int, int]) -> np.ndarray:
     """Return the first pixel (patch, 2) of each patch, rounded to the grid of pixels.
 
     Args:
@@ -98,8 +98,8 @@ def frame_of(corner: np.ndarray, size: tuple[int, int]) -> Canvas:
     """
     low, high = corner.min(axis=0), corner.max(axis=0)
     shape = (int(high[0] - low[0]) + size[0], int(high[1] - low[1]) + size[1])
-    if shape[0] * shape[1] > PIXELS:
+    if shape[0] * shape[1] > MAX_PIXELS:
         raise UserError(
-            f"an image of {shape[0]:,} x {shape[1]:,} pixels: the limit is {PIXELS:,}; check positions and sampling"
+            f"an image of {shape[0]:,} x {shape[1]:,} pixels: the limit is {MAX_PIXELS:,}; check positions and sampling"
         )
     return Canvas((int(low[0]), int(low[1])), shape)

@@ -6,8 +6,8 @@ import numpy as np
 
 from schemas.runtime.errors import UserError
 
-LOOSE = 0.35  # maximum rms distance of the positions from the raster, relative to a step
-SQUARE = 0.05  # maximum modulus of the cosine of the angle between rows and columns
+MAX_JITTER = 0.35  # maximum rms distance of the positions from the raster, relative to a step
+MAX_COSINE = 0.05  # maximum modulus of the cosine of the angle between rows and columns
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Raster:
         down, across = np.linalg.norm(self.axes, axis=1).tolist()
         return down, across
 
-    def along(self, vectors: np.ndarray) -> np.ndarray:
+    def along_axes(self, vectors: np.ndarray) -> np.ndarray:
         """Return vectors (..., 2), given along y and x, as vectors along the two axes."""
         turned: np.ndarray = vectors @ (self.axes / np.array(self.steps)[:, None]).T
         return turned
@@ -53,7 +53,7 @@ def find_raster(places: np.ndarray) -> Raster:
     Raises:
         UserError: the positions do not lie on a raster of whole rows, at right angles, with 2 x 2 positions or more.
     """
-    columns = _columns(places)
+    columns = _count_columns(places)
     if columns < 2 or len(places) % columns or len(places) < 2 * columns:
         raise UserError(f"{len(places)} positions lie on no raster of whole rows; use a method that needs no raster")
     index = np.arange(len(places))
@@ -61,14 +61,14 @@ def find_raster(places: np.ndarray) -> Raster:
     (origin, down, across), *_ = np.linalg.lstsq(basis, places, rcond=None)
     raster = Raster(len(places) // columns, columns, origin, np.stack([down, across]))
     away = places - basis @ np.stack([origin, down, across])
-    if np.sqrt((away**2).sum(axis=1).mean()) > LOOSE * min(raster.steps):
+    if np.sqrt((away**2).sum(axis=1).mean()) > MAX_JITTER * min(raster.steps):
         raise UserError(f"{len(places)} positions lie too far from a raster; use a method that needs no raster")
-    if abs(down @ across) > SQUARE * np.prod(raster.steps):
+    if abs(down @ across) > MAX_COSINE * np.prod(raster.steps):
         raise UserError("rows and columns of the raster are not at right angles; use a method that needs no raster")
     return raster
 
 
-def _columns(places: np.ndarray) -> int:
+def _count_columns(places: np.ndarray) -> int:
     """Return the number of positions before the first step that differs from the typical step."""
     steps = np.diff(places, axis=0)
     usual = np.median(steps, axis=0)

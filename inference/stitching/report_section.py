@@ -9,9 +9,9 @@ from inference.report.html import Cell, Table, number, render
 from inference.report.style import unit
 from inference.report.tables import ARROWS, mean_and_deviation
 from inference.stitching import figures
-from inference.stitching.comparison import SCANNED, SIDE, StitchedScan, WholeScans
+from inference.stitching.comparison import MAX_SIDE, SCAN_SCORES, StitchedScan, WholeScans
 
-LISTED = 60  # maximum number of rows of a table; metrics.json holds all
+MAX_ROWS = 60  # maximum number of rows of a table; metrics.json holds all
 
 
 def html(result: Result, scans: WholeScans) -> Markup:
@@ -24,32 +24,32 @@ def html(result: Result, scans: WholeScans) -> Markup:
     return render(
         "scans.html",
         scans=scans,
-        means=_means(scans),
-        same=_same(scans),
-        scored=list(SCANNED),
+        means=_mean_table(scans),
+        same=_constant_scales(scans),
+        scored=list(SCAN_SCORES),
         stored=[f"{name} ({store.name})" for name, store in scans.stored.items() if store],
         anew=[name for name, store in scans.stored.items() if not store],
         pictures=figures.pictures(result, scans),
         correlations=figures.correlations(result, scans),
         along=figures.against_scales(result, scans),
-        each=_each(scans),
-        side=SIDE,
-        listed=LISTED,
+        each=_scan_table(scans),
+        side=MAX_SIDE,
+        listed=MAX_ROWS,
     )
 
 
-def _means(scans: WholeScans) -> Table:
+def _mean_table(scans: WholeScans) -> Table:
     """Return a table of mean scores, one row per method."""
-    rows = [[name, *(number(_mean(scans, name, key)) for key in SCANNED)] for name in scans.outcomes]
-    return ["method", *_titles(scans)], rows
+    rows = [[name, *(number(_mean_text(scans, name, key)) for key in SCAN_SCORES)] for name in scans.outcomes]
+    return ["method", *_score_titles(scans)], rows
 
 
-def _titles(scans: WholeScans) -> list[Cell]:
-    meanings = {key: scans.meaning(key) for key in SCANNED}
+def _score_titles(scans: WholeScans) -> list[Cell]:
+    meanings = {key: scans.meaning(key) for key in SCAN_SCORES}
     return [number(f"{key}{unit(one.unit)} {ARROWS[one.better]}") for key, one in meanings.items()]
 
 
-def _mean(scans: WholeScans, name: str, key: str) -> str:
+def _mean_text(scans: WholeScans, name: str, key: str) -> str:
     """Return the mean of a score over scans in words; for a frequency, also the resolution."""
     values = scans.summary(name)[key]
     said = mean_and_deviation(values) if values["n"] != 1 else f"{values['mean']:.4g}"
@@ -57,23 +57,23 @@ def _mean(scans: WholeScans, name: str, key: str) -> str:
     return f"{said} ({1 / mean:.3g} nm)" if values["unit"] == "1/nm" and mean > 0 else said
 
 
-def _same(scans: WholeScans) -> list[str]:
+def _constant_scales(scans: WholeScans) -> list[str]:
     """Return in words the quantities in which scans do not differ."""
     known = [scale for scale in scans.how.scales if scale.name in scans.scales and scale not in scans.varying]
-    return [f"{figures.value(scans, scale, 0)} ({scale.about})" for scale in known]
+    return [f"{figures.scale_text(scans, scale, 0)} ({scale.about})" for scale in known]
 
 
-def _each(scans: WholeScans) -> tuple[Sequence[Cell], list[Sequence[Cell]]]:
+def _scan_table(scans: WholeScans) -> tuple[Sequence[Cell], list[Sequence[Cell]]]:
     """Return a table of scores, one row per scan and method."""
     header = ["scan", *(number(f"{scale.name}{unit(scale.units)}") for scale in scans.varying), "method"]
     rows: list[Sequence[Cell]] = []
     for row, scan in enumerate(scans.numbers):
         about = [str(scan), *(number(f"{scans.scales[scale.name][row]:.3g}") for scale in scans.varying)]
-        rows += [[*about, name, *_numbers(outcomes[row])] for name, outcomes in scans.outcomes.items()]
-    return [*header, number("patches"), *_titles(scans)], rows
+        rows += [[*about, name, *_scan_cells(outcomes[row])] for name, outcomes in scans.outcomes.items()]
+    return [*header, number("patches"), *_score_titles(scans)], rows
 
 
-def _numbers(one: StitchedScan) -> list[Cell]:
+def _scan_cells(one: StitchedScan) -> list[Cell]:
     lost = f" ({one.stitched.left_out:,} left out)" if one.stitched.left_out else ""
     values = ["undefined" if value is None else f"{value:.4g}" for value in one.scores.values()]
     return [number(text) for text in (f"{one.stitched.patches:,}{lost}", *values)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
 
-EMPTY = 1e-3  # rings with less mean power, relative to the strongest ring of the object, are taken as empty
+MIN_RING_POWER = 1e-3  # rings with less mean power, relative to the strongest ring of the object, are taken as empty
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
         sampling: pixel of both [nm].
         free: as in `Stitch`.
     """
-    rows, columns = filled(np.isfinite(image))
+    rows, columns = filled_rectangle(np.isfinite(image))
     found, truth = image[rows, columns], truth[rows, columns]
     pixels = (found.shape[0], found.shape[1])
     if min(pixels) < 4:
@@ -47,9 +47,9 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
     away = found - truth
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
-    there, limit = _power(truth, window) > EMPTY, half_bit(independent_counts(window))
+    there, limit = _ring_power(truth, window) > MIN_RING_POWER, half_bit(independent_counts(window))
     there[0] = False
-    ends = (_end(frequency[there], curves[0][there], one) for one in (limit[there], RESOLVED))
+    ends = (_end_frequency(frequency[there], curves[0][there], one) for one in (limit[there], RESOLVED))
     half, seventh = (None if end is None else end / sampling for end in ends)
     curve = np.nan_to_num(curves[0])  # a constant object gives NaN
     return Resolution(
@@ -65,7 +65,7 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
     )
 
 
-def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float) -> float | None:
+def _end_frequency(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float) -> float | None:
     """Return the frequency [1/pixel] where a curve crosses a threshold; None if there is no curve.
 
     If the curve never crosses it, the frequency of its last ring is returned: no resolution is claimed beyond it.
@@ -74,7 +74,7 @@ def _end(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarray | float
     return min(end, float(frequency[-1])) if math.isfinite(end) else None
 
 
-def laid_over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:
+def lay_over_object(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int], pixels: int) -> np.ndarray:
     """Lay a stitched image over its object, whose pixels are larger.
 
     Each pixel of the result is the mean of the image pixels in it, or NaN unless all of them are known.
@@ -93,7 +93,7 @@ def laid_over(image: np.ndarray, first: tuple[int, int], shape: tuple[int, int],
     return known.reshape(shape[0], pixels, shape[1], pixels).mean(axis=(1, 3), dtype=float)
 
 
-def _power(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+def _ring_power(image: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Return the mean power of an image in each ring, without its mean, relative to the strongest ring, (ring,)."""
     image, counts = (image - (image * window).sum() / window.sum()) * window, ring_counts(window.shape)
     radius = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, image.shape), indexing="ij"))
@@ -103,7 +103,7 @@ def _power(image: np.ndarray, window: np.ndarray) -> np.ndarray:
     return np.asarray(mean / max(mean.max(), np.finfo(float).tiny))
 
 
-def filled(known: np.ndarray) -> tuple[slice, slice]:
+def filled_rectangle(known: np.ndarray) -> tuple[slice, slice]:
     """Return the rows and columns of a large rectangle in which all pixels are known.
 
     It is found by moving sides inwards, the emptiest side first.

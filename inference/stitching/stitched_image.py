@@ -22,10 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.stitching.offsets import LeastSquares, solve
+from inference.stitching.offsets import LeastSquares, solve_offsets
 from inference.stitching.patches import Canvas, Patches
 from physics import stitching_kernels
 from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import count_text
 
 type Window = tuple[slice, slice]  # rows and columns of a patch
 type Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # numbers of patches, and their values (patch, y, x)
@@ -82,13 +83,13 @@ def stitch(read: Read, patches: Patches, frame: Canvas, method: Blend) -> Image:
     Raises:
         UserError: no patch is left.
     """
-    lying, window = _lay(patches, frame)
+    lying, window = _place_in_frame(patches, frame)
     if isinstance(method, Iterative):
-        return _swept(read(window), lying, frame.shape, method)
-    return _fitted(read(window), lying, frame.shape, method)
+        return _stitch_by_sweeps(read(window), lying, frame.shape, method)
+    return _stitch_by_sums(read(window), lying, frame.shape, method)
 
 
-def _lay(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
+def _place_in_frame(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
     """Return two things.
 
     1. The patches, cropped to the rows and columns where any weight is above 0 and placed in the frame.
@@ -98,29 +99,31 @@ def _lay(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
     if (first < 0).any() or (first + patches.weight.shape[1:] > frame.shape).any():
         raise ValueError(f"{frame} does not hold all patches")  # otherwise compiled code writes beyond the image
     seen = patches.weight.any(axis=0)
-    window = (_extent(seen.any(axis=1)), _extent(seen.any(axis=0)))
+    window = (_true_range(seen.any(axis=1)), _true_range(seen.any(axis=0)))
     weight = np.ascontiguousarray(patches.weight[:, *window])
     return Patches(first + [part.start for part in window], weight), window
 
 
-def _extent(seen: np.ndarray) -> slice:
+def _true_range(seen: np.ndarray) -> slice:
     found = np.flatnonzero(seen)
     return slice(int(found[0]), int(found[-1]) + 1)
 
 
-def _order(patches: Patches, sums: np.ndarray) -> np.ndarray:
+def _order_usable(patches: Patches, sums: np.ndarray) -> np.ndarray:
     """Return the indices of the usable patches (finite, total weight above 0), sorted by position.
 
     Patches at the same position are sorted by their sums.
     """
     kept = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
     if not len(kept):
-        raise UserError(f"none of {len(sums):,} patches is finite where it has weight; check the predictions")
+        raise UserError(
+            f"none of {count_text(len(sums), 'patch')} is finite where it has weight; check the predictions"
+        )
     y, x = patches.corner[kept].T
     return kept[np.lexsort((sums[kept, 1], sums[kept, 0], y * (x.max() + 1) + x))]
 
 
-def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares | Average) -> Image:
+def _stitch_by_sums(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares | Average) -> Image:
     """Stitch by `LeastSquares` or `Average`.
 
     Only sums of the patches are kept: sums of w_i a_i in each pixel of the image, and of w_i a_i and w_i a_i^2 in each
@@ -131,26 +134,26 @@ def _fitted(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Le
     for which, values in blocks:
         part = patches.select(which)
         sums[which] = stitching_kernels.accumulate(np.ascontiguousarray(values), part.weight, part.corner, total)
-    order = _order(patches, sums)
+    order = _order_usable(patches, sums)
     left_out = len(sums) - len(order)
-    return _blended(total, sums[order], patches.select(order), left_out, method)
+    return _blend(total, sums[order], patches.select(order), left_out, method)
 
 
-def _blended(
+def _blend(
     total: np.ndarray, sums: np.ndarray, patches: Patches, left_out: int, method: LeastSquares | Average
 ) -> Image:
     """Return the weighted mean of the patches plus their offsets, which are 0 if the patches have no unknown constant.
 
     total: sum of w_i a_i in each pixel, in units of 1 / ONE.
     """
-    cover = _spread(np.ones(len(sums)), patches, total.shape)
+    cover = _spread_values(np.ones(len(sums)), patches, total.shape)
     inverse = np.divide(1.0, cover, out=np.zeros_like(cover), where=cover > 0)
     image = total * (inverse / stitching_kernels.ONE)
     component, member = _components(patches, total.shape)
     offset, residual = np.zeros(len(sums)), None
     if isinstance(method, LeastSquares):
-        offset, residual = solve(sums[:, 0], image, inverse, patches, member, method)
-    image += _spread(offset, patches, total.shape) * inverse
+        offset, residual = solve_offsets(sums[:, 0], image, inverse, patches, member, method)
+    image += _spread_values(offset, patches, total.shape) * inverse
     squares = (sums[:, 1] + offset * (2 * sums[:, 0] + offset * patches.mass)).sum() - (cover * image**2).sum()
     misfit = float(np.sqrt(max(squares, 0.0) / cover.sum()))
     return Image(np.where(cover > 0, image, np.nan), cover, component, left_out, misfit, residual)
@@ -163,16 +166,16 @@ def _components(patches: Patches, shape: tuple[int, ...]) -> tuple[np.ndarray, n
     return np.where(owner < 0, 0, member[owner] + 1).astype(np.uint32), member
 
 
-def _spread(values: np.ndarray, patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
+def _spread_values(values: np.ndarray, patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
     return stitching_kernels.spread(values, patches.weight, patches.corner, np.zeros(shape))
 
 
-def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Iterative) -> Image:
+def _stitch_by_sweeps(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Iterative) -> Image:
     """Stitch by `Iterative`. As published, all sweeps visit the patches in the same random order."""
     values = np.full((len(patches.corner), *patches.weight.shape[1:]), np.nan, np.float32)
     for which, part in blocks:
         values[which] = part
-    order = _order(
+    order = _order_usable(
         patches, stitching_kernels.accumulate(values, patches.weight, patches.corner, np.zeros(shape, np.int64))
     )
     left_out = len(values) - len(order)
@@ -181,6 +184,6 @@ def _swept(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: Ite
     image = np.zeros(shape)
     for _ in range(method.sweeps):
         stitching_kernels.relax(values, patches.weight > 0, patches.corner, shuffled, method.alpha, image)
-    cover = _spread(np.ones(len(values)), patches, shape)
+    cover = _spread_values(np.ones(len(values)), patches, shape)
     component, _ = _components(patches, shape)
     return Image(np.where(cover > 0, image, np.nan), cover, component, left_out, None, None)

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from inference.stitching.offsets import LeastSquares
-from inference.stitching.patches import Canvas, Patches, corners, frame_of, relative
+from inference.stitching.patches import Canvas, Patches, first_pixels, frame_of, relative_weights
 from inference.stitching.stitched_image import Average, Blend, Image, Iterative, Read, Window, stitch
 from schemas.predictions import Predictions, read_predictions, read_target
 from schemas.runtime.destinations import refuse_strangers
@@ -33,9 +33,9 @@ from schemas.store import Array, describe, encoded, open_split, shard_ranges
 from schemas.task import Field
 
 FORMAT = 1
-BESIDE = ("scan", "y", "x", "weight", "component")  # arrays beside the images
-CHUNK = 1024  # maximum number of pixels of a chunk along each side
-NAMES: Mapping[type, Literal["least_squares", "iterative", "average"]] = {
+OTHER_ARRAYS = ("scan", "y", "x", "weight", "component")  # arrays beside the images
+MAX_CHUNK = 1024  # maximum number of pixels of a chunk along each side
+METHOD_NAMES: Mapping[type, Literal["least_squares", "iterative", "average"]] = {
     LeastSquares: "least_squares",
     Iterative: "iterative",
     Average: "average",
@@ -96,7 +96,8 @@ METADATA = Metadata(
     command="infer --stitch ...",
 )
 
-type Placed = tuple[Stitched, tuple[int, int], np.ndarray]  # result, first pixel on the common grid, and image (y, x)
+# Result, first pixel on the common grid, and image (y, x).
+type PlacedImage = tuple[Stitched, tuple[int, int], np.ndarray]
 
 
 def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -> Images:
@@ -113,14 +114,16 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
         UserError: `out` holds something else, or patches and positions do not fit each other.
     """
     refuse_taken(out, field)
-    job = _job(source, scans, method, field)
+    job = _make_job(source, scans, method, field)
     found: list[Stitched] = []
     with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field), by="another `infer`"):
         publish_folder(out, job.objects(found))
     return job.about(found)
 
 
-def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
+def stitched_images(
+    source: Path, scans: Scans, method: Blend, *, field: str
+) -> tuple[Iterator[PlacedImage], Path | None]:
     """Return the images that `write` would store, one after another, without writing them.
 
     Images are read from a store beside the predictions, if `write` stored them there from the same patches by the same
@@ -138,14 +141,14 @@ def images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[It
     Raises:
         UserError: patches and positions do not fit each other.
     """
-    job = _job(source, scans, method, field)
-    if stored := job.stored():
-        return read_each(*stored, scans, field), stored[0]
-    patches, frame = job.laid()
+    job = _make_job(source, scans, method, field)
+    if stored := job.find_stored():
+        return read_stored(*stored, scans, field), stored[0]
+    patches, frame = job.place_patches()
     return ((one, frame.origin, image.values) for one, image in job.images(patches, frame)), None
 
 
-def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
+def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator[PlacedImage]:
     """Yield the images of a store.
 
     Args:
@@ -164,10 +167,10 @@ def read_each(path: Path, found: Images, scans: Scans, field: str) -> Iterator[P
             yield one, (y, x), np.asarray(group[field][row])
 
 
-def _job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
+def _make_job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
     predictions = read_predictions(source)
-    target = _target(source, predictions, field)
-    _refuse_unlike(source, predictions, scans)
+    target = _patch_field(source, predictions, field)
+    _refuse_mismatch(source, predictions, scans)
     return _Job(source, predictions, target, scans, method)
 
 
@@ -199,18 +202,18 @@ def refuse_taken(out: Path, field: str) -> None:
         read_images(out)
     except (UserError, OSError):
         raise UserError(f"--out {out}: holds something else than stitched images; choose another place") from None
-    written = {f"{name}/zarr.json" for name in (*BESIDE, field)}
+    written = {f"{name}/zarr.json" for name in (*OTHER_ARRAYS, field)}
     refuse_strangers("--out", out, {"zarr.json", *written}, "infer --stitch")
 
 
-def _target(source: Path, predictions: Predictions, name: str) -> Field:
+def _patch_field(source: Path, predictions: Predictions, name: str) -> Field:
     patches = {field.name: field for field in predictions.targets if field.dims[1:] == ("y", "x")}
     if name not in patches:
         raise UserError(f"{source}: holds no predicted patches (sample, y, x) of {name!r}{suggestion(name, patches)}")
     return patches[name]
 
 
-def _refuse_unlike(source: Path, predictions: Predictions, scans: Scans) -> None:
+def _refuse_mismatch(source: Path, predictions: Predictions, scans: Scans) -> None:
     """Raise UserError if positions, weights or sampling do not fit the predictions."""
     n = predictions.samples
     if scans.position.shape != (n, 2) or scans.scan.shape != (n,):
@@ -238,7 +241,7 @@ class _Job:
 
     def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
         """Yield all objects of the store, the root metadata last, and append the result of each scan to `found`."""
-        patches, frame = self.laid()
+        patches, frame = self.place_patches()
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), [])
         yield from encoded(described, 0, self._coordinates(frame, numbers))
@@ -252,9 +255,9 @@ class _Job:
         for number in np.unique(self.scans.scan):
             rows = np.flatnonzero(self.scans.scan == number)
             image = stitch(self._reader(rows), patches.select(rows), frame, self.method)
-            yield _stitched(int(number), len(rows), image), image
+            yield _scan_result(int(number), len(rows), image), image
 
-    def stored(self) -> tuple[Path, Images] | None:
+    def find_stored(self) -> tuple[Path, Images] | None:
         """Return a store beside the predictions that holds the images of this job, with its metadata; None if none."""
         for path in entries(self.source.absolute().parent):
             with suppress(UserError, OSError):
@@ -276,7 +279,7 @@ class _Job:
         return Images(
             format=FORMAT,
             name=self.predictions.name,
-            method=NAMES[type(self.method)],
+            method=METHOD_NAMES[type(self.method)],
             settings=asdict(self.method),
             sampling=self.scans.sampling,
             dataset_digest=self.predictions.dataset_digest,
@@ -286,15 +289,15 @@ class _Job:
             stitched_from=self.digest,
         )
 
-    def laid(self) -> tuple[Patches, Canvas]:
+    def place_patches(self) -> tuple[Patches, Canvas]:
         """Return the patches of all scans on the grid of their images, and the frame that holds them."""
-        scans, weight = self.scans, relative(self.scans.weight)
+        scans, weight = self.scans, relative_weights(self.scans.weight)
         size = (weight.shape[1], weight.shape[2])
-        patches = Patches(corners(scans.position - scans.zero, scans.sampling, size), weight)
+        patches = Patches(first_pixels(scans.position - scans.zero, scans.sampling, size), weight)
         return patches, frame_of(patches.corner, size)
 
     def _reader(self, rows: np.ndarray) -> Read:
-        return lambda window: _ahead(self._blocks(rows, window))
+        return lambda window: _prefetch(self._blocks(rows, window))
 
     def _blocks(self, rows: np.ndarray, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the patches of these samples, which are in order, reading only shards that hold some of them."""
@@ -331,12 +334,12 @@ class _Job:
         arrays = []
         for field in self._fields():
             shape = field.shape(sizes)
-            chunks = (1, *(min(n, CHUNK) for n in shape[1:])) if len(shape) > 1 else shape
+            chunks = (1, *(min(n, MAX_CHUNK) for n in shape[1:])) if len(shape) > 1 else shape
             arrays.append(Array(field, shape, chunks))
         return describe(METADATA.attributes(self.about(found)), {"": arrays})
 
 
-def _ahead[T](items: Iterator[T]) -> Iterator[T]:
+def _prefetch[T](items: Iterator[T]) -> Iterator[T]:
     """Yield the same items, while a thread prepares the next one."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, None)
@@ -345,7 +348,7 @@ def _ahead[T](items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _stitched(number: int, patches: int, image: Image) -> Stitched:
+def _scan_result(number: int, patches: int, image: Image) -> Stitched:
     """Return the result of stitching one scan, without the image."""
     return Stitched(
         scan=number,

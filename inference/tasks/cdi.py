@@ -20,7 +20,7 @@ from schemas.wave_ambiguities import align_wave, canonical
 
 SEED = 1  # seed of the random starts; they are the same for every sample, so results do not depend on the block
 PUBLISHED = phase_retrieval.PUBLISHED
-OF_OBJECT = ("wave_error", "phase_error", "iou", "wraps")  # scores that are computed object by object
+OBJECT_SCORES = ("wave_error", "phase_error", "iou", "wraps")  # scores that are computed object by object
 
 
 def retrieve(
@@ -38,7 +38,7 @@ def retrieve(
         beta: strength of the feedback.
         threshold: modulus relative to its maximum at which the support ends.
     """
-    pattern, seen = finest(fields)
+    pattern, seen = finest_pattern(fields)
     schedule = Schedule(cycles=int(cycles), beta=beta, threshold=threshold)
     solve = partial(
         phase_retrieval.reconstruct,
@@ -46,40 +46,40 @@ def retrieve(
         measured=seen,
         algorithm=ALGORITHMS[algorithm],
     )
-    found = [solve(pattern, _start(pattern, number)) for number in range(int(starts))]
+    found = [solve(pattern, _random_start(pattern, number)) for number in range(int(starts))]
     waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
-    there = _targets(_centred(best), fields["amplitude"].shape[-2:])
+    there = _wave_targets(_centre_waves(best), fields["amplitude"].shape[-2:])
     return dict(zip(("shape", "phase"), canonical(there["shape"], there["phase"]), strict=True))
 
 
-def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
+def finest_pattern(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the oversampled pattern if there is one, else `amplitude`; and its measured pixels (None: all)."""
     name = "_oversampled" if "amplitude_oversampled" in fields else ""
     seen = fields.get(f"seen{name}")
     return np.asarray(fields[f"amplitude{name}"]), None if seen is None else seen != 0
 
 
-def _start(pattern: np.ndarray, number: int) -> np.ndarray:
-    started: np.ndarray = phase_retrieval.start_with(pattern, _turns(pattern.shape[-2:], number))
+def _random_start(pattern: np.ndarray, number: int) -> np.ndarray:
+    started: np.ndarray = phase_retrieval.start_with(pattern, _random_turns(pattern.shape[-2:], number))
     return started
 
 
 @cache
-def _turns(shape: tuple[int, int], number: int) -> np.ndarray:
+def _random_turns(shape: tuple[int, int], number: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox([SEED, number])).random(shape, np.float32)
 
 
-def _centred(waves: np.ndarray) -> np.ndarray:
+def _centre_waves(waves: np.ndarray) -> np.ndarray:
     """Shift waves cyclically until the circular mean of |wave|^2 along each axis is nearest to pixel N//2."""
-    return np.stack([np.roll(wave, [_to_middle(abs(wave) ** 2, axis) for axis in (0, 1)], (0, 1)) for wave in waves])
+    return np.stack([np.roll(wave, [_shift(abs(wave) ** 2, axis) for axis in (0, 1)], (0, 1)) for wave in waves])
 
 
-def _to_middle(power: np.ndarray, axis: int) -> int:
+def _shift(power: np.ndarray, axis: int) -> int:
     return int(power.shape[axis] // 2 - round(cyclic_middle(power.sum(axis=1 - axis, dtype=float))))
 
 
-def _targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def _wave_targets(waves: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """Return modulus and phase of the middle of waves."""
     inner = crop_middle(waves, shape)
     return {"shape": abs(inner), "phase": np.where(inner == 0, 0, np.angle(inner)).astype(np.float32)}
@@ -98,13 +98,13 @@ def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float
     bounded = np.where(shape >= threshold, shape, 0), np.where(shape >= threshold, phase, 0)
     if not refine:
         return dict(zip(("shape", "phase"), bounded, strict=True))
-    return _refined(fields, bounded[0] * np.exp(1j * bounded[1]), int(refine))
+    return _refine(fields, bounded[0] * np.exp(1j * bounded[1]), int(refine))
 
 
-def _refined(fields: Arrays, guess: np.ndarray, iterations: int) -> dict[str, np.ndarray]:
-    pattern, seen = finest(fields)
+def _refine(fields: Arrays, guess: np.ndarray, iterations: int) -> dict[str, np.ndarray]:
+    pattern, seen = finest_pattern(fields)
     found: Reconstruction = phase_retrieval.refine(pattern, embed(guess, pattern.shape[-2:]), iterations, measured=seen)
-    return _targets(found.wave, guess.shape[-2:])
+    return _wave_targets(found.wave, guess.shape[-2:])
 
 
 def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
@@ -119,21 +119,21 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
     with np.errstate(all="ignore"):
         found = align_wave(shape, phase, exact, exact_phase, TASK.ambiguities.free)
         rows = zip(found.modulus, found.phase, found.beside, exact, exact_phase, strict=True)
-        objects = [_of_object(*row) for row in rows]
-        chi2 = _misfit(fields, shape * np.exp(1j * phase))
-    scores = {name: np.array([one[name] for one in objects]) for name in OF_OBJECT}
+        objects = [_object_scores(*row) for row in rows]
+        chi2 = _pattern_misfit(fields, shape * np.exp(1j * phase))
+    scores = {name: np.array([one[name] for one in objects]) for name in OBJECT_SCORES}
     twin = np.where(np.isfinite(scores["wave_error"]), found.twin, np.nan)
     return scores | {"chi2": chi2, "twin": twin}
 
 
-def _of_object(
+def _object_scores(
     shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
 ) -> dict[str, float]:
-    """Return the scores `OF_OBJECT` of one aligned prediction; NaN if it is not finite or the object is empty."""
+    """Return the scores `OBJECT_SCORES` of one aligned prediction; NaN if it is not finite or the object is empty."""
     inside, predicted = exact >= SUPPORT, shape >= SUPPORT
     broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
     if broken or not inside.any():
-        return dict.fromkeys(OF_OBJECT, np.nan)
+        return dict.fromkeys(OBJECT_SCORES, np.nan)
     error = abs(shape * np.exp(1j * phase) - exact * np.exp(1j * exact_phase)) ** 2
     both = inside & predicted
     away, turns = (values[both] for values in (phase - exact_phase, (beside - exact_phase) / (2 * np.pi)))
@@ -141,11 +141,11 @@ def _of_object(
         "wave_error": float(np.sqrt(error.sum() / (exact**2).sum())),
         "phase_error": float(np.sqrt((np.angle(np.exp(1j * away)) ** 2).mean())) if both.any() else np.pi,
         "iou": float(both.sum() / (inside | predicted).sum()),
-        "wraps": _wrapped(np.rint(turns)) if both.any() else 1.0,
+        "wraps": _wrapped_share(np.rint(turns)) if both.any() else 1.0,
     }
 
 
-def _wrapped(turns: np.ndarray) -> float:
+def _wrapped_share(turns: np.ndarray) -> float:
     """Return the share of pixels whose number of turns is not the most frequent one.
 
     The most frequent number itself is no error, because the constant of the phase is known only up to whole turns.
@@ -154,9 +154,9 @@ def _wrapped(turns: np.ndarray) -> float:
     return float((turns != values[counts.argmax()]).mean())
 
 
-def _misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
+def _pattern_misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
     """Return sum (sqrt I_t - sqrt I_p)^2 / sum I_t over the measured pixels of the finest pattern, (sample,)."""
-    measured, seen = finest(fields)
+    measured, seen = finest_pattern(fields)
     seen = np.ones(measured.shape[1:], bool) if seen is None else seen
     rows = zip(measured.astype(float), amplitude(embed(waves, measured.shape[1:])), strict=True)
     return np.array([(seen * (t - p) ** 2).sum() / (seen * t**2).sum() for t, p in rows])
@@ -173,15 +173,15 @@ SETTINGS = {
         f"cycles of {PUBLISHED.feedback} iterations and {PUBLISHED.reduction} of error reduction",
         "1",
         (PUBLISHED.cycles,),
-        least=1,
+        minimum=1,
         whole=True,
     ),
-    "starts": Setting("random starts; the result nearest to the pattern is kept", "1", (1,), least=1, whole=True),
+    "starts": Setting("random starts; the result nearest to the pattern is kept", "1", (1,), minimum=1, whole=True),
     "threshold": Setting("the support ends at this share of the maximum modulus", "1", (0.05, 0.1, 0.2), 0, 1),
 }
 
 
-def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+def _projections(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
     """Return an iterative method with its settings."""
     return Method(
         about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
@@ -189,16 +189,18 @@ def _method(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),
         version=3,  # 1 began with the frame where pixels were hidden; 2 brightened pixels that rounding had left
-        settings={**SETTINGS, "beta": Setting("strength of the feedback", "1", (beta,), least=0, most=2)},
+        settings={**SETTINGS, "beta": Setting("strength of the feedback", "1", (beta,), minimum=0, maximum=2)},
     )
 
 
 METHODS: Mapping[str, Method] = {
-    "hio": _method("hio", "hybrid input-output alternating with error reduction (Fienup 1982; Cherukara et al. 2018)"),
-    "raar": _method(
+    "hio": _projections(
+        "hio", "hybrid input-output alternating with error reduction (Fienup 1982; Cherukara et al. 2018)"
+    ),
+    "raar": _projections(
         "raar", "relaxed averaged alternating reflections, alternating with error reduction (Luke 2005)", 0.97
     ),
-    "er": _method("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
+    "er": _projections("er", "error reduction (Gerchberg and Saxton; Fienup 1982)"),
 }
 
 FINISH = Finish(
@@ -207,8 +209,8 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), least=0, most=1),
-        "refine": Setting("iterations that start from the prediction of the network", "1", (0,), least=0, whole=True),
+        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), minimum=0, maximum=1),
+        "refine": Setting("iterations that start from the prediction of the network", "1", (0,), minimum=0, whole=True),
     },
 )
 
@@ -241,7 +243,7 @@ REPORT = Report(
         scores=SCORES,
         rank="wave_error",
         needs=("amplitude", "amplitude_oversampled", "seen", "seen_oversampled"),
-        of=measures,
+        compute=measures,
         histograms=("chi2", "phase_error"),
     ),
     views=(View("diffraction", "1", diffraction, logarithm=True),),

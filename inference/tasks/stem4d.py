@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from inference.contract import Arrays, Method, Report, Scale, Setting, Shown, Stitch
 from inference.stitching.comparison import section
-from inference.stitching.patches import tapered
+from inference.stitching.patches import tapered_weights
 from inference.stitching.raster import Raster, find_raster
 from inference.stitching.store import Scans
 from physics import pie
@@ -25,13 +25,13 @@ from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
 from schemas.runtime.errors import UserError
 
-OVERLAP = "1 - step / d, d the diameter of a disc with the area in which |probe|^2 exceeds 0.16 of its maximum"
+OVERLAP_FORMULA = "1 - step / d, d the diameter of a disc with the area in which |probe|^2 exceeds 0.16 of its maximum"
 SEED = 1  # seed of the order of positions in each sweep
-SEEN = 0.01  # minimum dose at a seen pixel of the object, relative to the pixel with the maximum dose
+MIN_DOSE_SHARE = 0.01  # minimum dose at a seen pixel of the object, relative to the pixel with the maximum dose
 
 
 @dataclass(frozen=True)
-class Scanned:
+class ScanData:
     """Patterns of one scan with their positions and the probe."""
 
     counts: np.ndarray  # (n, qy, qx)
@@ -46,20 +46,20 @@ class Scanned:
         return int(y), int(x)
 
 
-def _targets(fields: Arrays, quarters: np.ndarray) -> dict[str, np.ndarray]:
+def _phase_target(fields: Arrays, quarters: np.ndarray) -> dict[str, np.ndarray]:
     """Return the targets: the phase [rad] in the central region about each position, enlarged, where it is bright."""
     return {"phase": (repeated(quarters) * fields["mask"]).astype(np.float32)}
 
 
-def _scanned(fields: Arrays) -> Scanned:
+def _read_scan(fields: Arrays) -> ScanData:
     """Return the scan with positions relative to the first pixel of an object that is just large enough."""
     counts, probe = fields["amplitude"] ** 2, fields["probe"]
     places = fields["position"].astype(float) / fields["sampling"][:, None].astype(float)
     first = np.floor(places.min(axis=0)) - np.array(probe.shape) // 2
-    return Scanned(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][0]))
+    return ScanData(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][0]))
 
 
-def _grid(scanned: Scanned) -> np.ndarray:
+def _patches(scanned: ScanData) -> np.ndarray:
     """Return the places (2, n, y, x) [pixel] of the central n/4 x n/4 pixels of the probe at each position."""
     y, x = scanned.places.T[:, :, None, None]
     away = offsets(scanned.probe.shape[-1])
@@ -86,13 +86,14 @@ def ptychography(
         UserError: the source is too wide for this probe.
     """
     engines: Mapping[str, Callable[..., Reconstruction]] = {"epie": pie.epie, "rpie": pie.rpie}
-    scanned, rng = _scanned(fields), np.random.Generator(np.random.Philox(SEED))
+    scanned, rng = _read_scan(fields), np.random.Generator(np.random.Philox(SEED))
     orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
     start = np.ones(scanned.shape, np.complex64)
-    probe = _mixed(scanned, int(modes), source)
+    probe = _probe_modes(scanned, int(modes), source)
     found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
     light = illumination(start.shape, probe, scanned.places)
-    return _targets(fields, phase_at(_grid(scanned), found.transmission, light > SEEN * light.max()))
+    seen = light > MIN_DOSE_SHARE * light.max()
+    return _phase_target(fields, phase_at(_patches(scanned), found.transmission, seen))
 
 
 def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray
     return wrapped + 2 * np.pi * turns
 
 
-def _mixed(scanned: Scanned, modes: int, source: float) -> np.ndarray:
+def _probe_modes(scanned: ScanData, modes: int, source: float) -> np.ndarray:
     """Return the known probe (mode, y, x); of several modes, the strongest orthogonal ones of an extended source.
 
     The source has this rms size [nm]. The modes hold the dose together. For a small source they are the probe, its
@@ -147,15 +148,15 @@ def contrast(fields: Arrays) -> dict[str, np.ndarray]:
     Raises:
         UserError: the positions do not lie on a raster.
     """
-    scanned = _scanned(fields)
+    scanned = _read_scan(fields)
     raster = find_raster(scanned.places)
     vacuum = centre_of_mass(intensity(far_field(scanned.probe))[None])
-    slopes = raster.image(raster.along(centre_of_mass(scanned.counts) - vacuum))
+    slopes = raster.image(raster.along_axes(centre_of_mass(scanned.counts) - vacuum))
     image = integrate(slopes, raster.steps)
-    return _targets(fields, _read_off(image, raster, _grid(scanned)))
+    return _phase_target(fields, _interpolate(image, raster, _patches(scanned)))
 
 
-def _read_off(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray:
+def _interpolate(image: np.ndarray, raster: Raster, grid: np.ndarray) -> np.ndarray:
     """Interpolate an image on a raster (row, column) at places (2, ...) [pixel]; beyond its edge, take the edge."""
     return ndimage.map_coordinates(image, raster.indices(grid), order=1, mode="nearest")
 
@@ -181,7 +182,7 @@ def patch_places(fields: Arrays) -> Scans:
     fine, n = wide / ENLARGED, window.shape[0]
     zero = -(ENLARGED - 1) / 2 * fine
     position = fields["position"].astype(float) + (n // 2 - first(n)) * fine + zero
-    return Scans(position, tapered(window)[None], fields["scan"], fine, zero)
+    return Scans(position, tapered_weights(window)[None], fields["scan"], fine, zero)
 
 
 def fluence(fields: Arrays) -> float:
@@ -198,8 +199,8 @@ def overlap(fields: Arrays) -> float:
     return 1 - float(fields["step"][0]) / (2 * math.sqrt(area / math.pi))
 
 
-MODES = "incoherent modes of the probe (mixed state, Thibault and Menzel 2013); 3 or 6 for an extended source"
-SOURCE = "rms size of the source that several modes start from; beta > 0 improves them"
+MODES_ABOUT = "incoherent modes of the probe (mixed state, Thibault and Menzel 2013); 3 or 6 for an extended source"
+SOURCE_ABOUT = "rms size of the source that several modes start from; beta > 0 improves them"
 NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
@@ -213,8 +214,8 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
             "sweeps": Setting("sweeps through all positions, each in a new random order", "1", (30,), 1, whole=True),
             "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), 1e-6, most),
             "beta": Setting("as alpha, for the probe; 0 keeps the known probe", "1", (0.0,), 0, most),
-            "modes": Setting(MODES, "1", (1,), 1, NODES**2, whole=True),
-            "source": Setting(SOURCE, "nm", (0.02,), 1e-6),
+            "modes": Setting(MODES_ABOUT, "1", (1,), 1, NODES**2, whole=True),
+            "source": Setting(SOURCE_ABOUT, "nm", (0.02,), 1e-6),
         },
         version=3,  # 1 wrapped strong phases; 2 gave dark fields of vacuum the phase of rounding errors
         scope="group",
@@ -243,7 +244,7 @@ STITCH = Stitch(
     free="constant",
     scales=(
         Scale("fluence", "electron/nm^2", "mean dose / step^2", ("dose", "step"), fluence, logarithm=True),
-        Scale("overlap", "1", OVERLAP, ("step", "mask", "sampling"), overlap),
+        Scale("overlap", "1", OVERLAP_FORMULA, ("step", "mask", "sampling"), overlap),
     ),
 )
 

@@ -18,12 +18,12 @@ from physics.transport_of_intensity import in_focus, unwindowed
 from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
-FRESNEL = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
-DARKEST = 1e-3  # lower bound of an intensity, relative to the incident beam, before its logarithm is taken
+BLUR = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
+MIN_INTENSITY = 1e-3  # lower bound of an intensity, relative to the incident beam, before its logarithm is taken
 SERIES = ("intensity", "intensity_flipped")
 
 
-def of_component(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> dict[str, np.ndarray]:
+def component_phase(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) -> dict[str, np.ndarray]:
     """Return the phase that the dataset asks for: the total, the electrostatic or the magnetic one.
 
     The last two need a series of the specimen turned over: the electrostatic phase is half the sum of both phases, the
@@ -59,13 +59,13 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
-        found = transport_of_intensity.transport(fields["intensity"], *_lens(fields), cutoff=cutoff, floor=floor)
+        found = transport_of_intensity.transport(fields["intensity"], *_optics(fields), cutoff=cutoff, floor=floor)
         return found - transport_of_intensity.vacuum(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
 
-    return of_component(fields, retrieve)
+    return component_phase(fields, retrieve)
 
 
-def registered(fields: Arrays) -> dict[str, np.ndarray]:
+def register_fields(fields: Arrays) -> dict[str, np.ndarray]:
     """Return the fields after all images are registered with the image in focus, or the underfocused one of two.
 
     Images of the specimen turned over are registered with the same image, because in focus it looks the same.
@@ -75,7 +75,7 @@ def registered(fields: Arrays) -> dict[str, np.ndarray]:
     names = [name for name in SERIES if name in fields]
     planes = fields["intensity"].shape[1]
     images = np.concatenate([fields[name] for name in names], axis=1)
-    found = register(images, (planes - 1) // 2, fields["window"], FRESNEL * fresnel / sampling)
+    found = register(images, (planes - 1) // 2, fields["window"], BLUR * fresnel / sampling)
     return {**fields, **dict(zip(names, np.split(found, len(names), axis=1), strict=True))}
 
 
@@ -96,11 +96,11 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
     def retrieve(fields: Arrays) -> np.ndarray:
         window = fields["window"]
         found = focal_series.misell_from_transport(
-            fields["intensity"], *_lens(fields), window=window, iterations=int(iterations)
+            fields["intensity"], *_optics(fields), window=window, iterations=int(iterations)
         )
         return found - transport_of_intensity.vacuum(found, window)  # type: ignore[no-any-return]
 
-    return of_component(fields, retrieve)
+    return component_phase(fields, retrieve)
 
 
 def _refuse_magnetic(fields: Arrays) -> None:
@@ -124,10 +124,10 @@ def single_material(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     """
     _refuse_magnetic(fields)
     images = unwindowed(fields["intensity"], fields["window"])
-    return {"phase": focal_series.single_material(images, *_lens(fields), ratio=ratio) * fields["window"]}
+    return {"phase": focal_series.single_material(images, *_optics(fields), ratio=ratio) * fields["window"]}
 
 
-def _lens(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _optics(fields: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return defocus, wavelength and sampling [nm]."""
     return fields["defocus"], wavelength(fields["voltage"].astype(float)), fields["sampling"].astype(float)
 
@@ -153,7 +153,7 @@ def absorption(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
     _refuse_magnetic(fields)
     window = fields["window"]
     safe = np.where(window > 0, window, 1)
-    image = np.maximum(in_focus(fields["intensity"]) / safe, np.float32(DARKEST))
+    image = np.maximum(in_focus(fields["intensity"]) / safe, np.float32(MIN_INTENSITY))
     return {"phase": np.float32(-ratio / 2) * np.log(image) * window}
 
 
@@ -179,7 +179,7 @@ METHODS: Mapping[str, Method] = {
     "tie_registered": replace(
         TRANSPORT,
         about=f"registration of the images (shift, rotation, magnification), then the {TRANSPORT.about}",
-        prepare=registered,
+        prepare=register_fields,
     ),
     "misell": Method(
         about="registration of the images, then projection onto one plane after another (Gerchberg and Saxton; "
@@ -187,9 +187,9 @@ METHODS: Mapping[str, Method] = {
         needs=TRANSPORT.needs,
         uses=TRANSPORT.uses,
         solve=misell,
-        prepare=registered,
+        prepare=register_fields,
         settings={
-            "iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100), least=0, whole=True)
+            "iterations": Setting("sweeps through the planes and back", "1", (1, 3, 10, 30, 100), minimum=0, whole=True)
         },
     ),
     "single_material": Method(
@@ -198,7 +198,7 @@ METHODS: Mapping[str, Method] = {
         needs=TRANSPORT.needs,
         uses=("phase_component",),
         solve=single_material,
-        prepare=registered,
+        prepare=register_fields,
         settings={"ratio": RATIO},
     ),
     "absorption": Method(

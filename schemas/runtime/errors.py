@@ -30,9 +30,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         known: the known names.
     """
     there = list(known)
-    if close := get_close_matches(name, there, n=1):
-        return f"; did you mean {close[0]}?"
-    return f"; there are: {', '.join(there[:MANY]) or 'none'}"
+    return nearest(name, there) or f"; there are: {', '.join(there[:MANY]) or 'none'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message that lists the known names: the most similar one, or nothing.
+
+    Args:
+        name: the unknown name.
+        known: the known names.
+    """
+    close = get_close_matches(name, list(known), n=1) or get_close_matches(name.lower(), list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 WORDS = (  # wording of pydantic, and its replacement
@@ -55,8 +64,7 @@ def rule(error: Mapping[str, Any]) -> str:
     """
     if error["type"] == "literal_error":
         words = re.findall(r"'([^']+)'", error["ctx"]["expected"])
-        close = get_close_matches(str(error["input"]).lower(), words, n=1)
-        return f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
+        return f"must be one of {', '.join(words)}{nearest(str(error['input']), words)}"
     said: str = error["msg"]
     for theirs, ours in WORDS:
         said = re.sub(theirs, ours, said)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from schemas.runtime.errors import UserError, rule
+from schemas.runtime.errors import UserError, rule, suggestion
 from schemas.runtime.ranges import Range
 
 ALIASES = {"seed": "published"}  # former names of recipes
@@ -142,7 +142,7 @@ def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
     try:
         data = json.loads(Path(name).read_text())
     except FileNotFoundError:
-        raise UserError(f"--recipe {name}: no such recipe or file; there are: {', '.join(recipes)}") from None
+        raise UserError(f"--recipe {name}: no such recipe or file{suggestion(str(name), recipes)}") from None
     except OSError as error:
         raise UserError(f"--recipe {name}: {error.strerror}; give a recipe's name or a readable JSON file") from None
     except ValueError as error:
@@ -284,6 +284,9 @@ def _value(info: FieldInfo, text: str) -> Any:
 
 def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
     by_last = {name.split(".")[-1]: name for name in reversed(list(known))}
+    by_initials = {"".join(word[0] for word in last.split("_")): name for last, name in by_last.items() if "_" in last}
+    if key in by_initials:  # such as lr for learning_rate
+        return f"; did you mean {by_initials[key]}?"
     found = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
     return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
 

@@ -14,9 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
+from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
@@ -29,7 +32,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError, where argparse would print two lines and exit."""
-        raise UserError(f"{message}; see {self.prog} --help")
+        chosen, _, listed = message.partition("(choose from ")
+        word = chosen.rpartition("invalid choice: ")[2].strip(" '") if listed else ""
+        raise UserError(f"{message}{nearest(word, re.findall(r'[\w.-]+', listed))}; see {self.prog} --help")
 
 
 def several(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
@@ -149,6 +154,28 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
+def count_text(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> count_text(1, "sample"), count_text(2000, "sample"), count_text(2, "patch")
+    ('1 sample', '2,000 samples', '2 patches')
+    """
+    plural = "es" if noun.endswith(("ch", "s", "x")) else "s"
+    return f"{count:,} {noun}{'' if count == 1 else plural}"
+
+
+def console(width: int | None = None) -> "Console":
+    """Return a console that prints texts as they are: `[...]` is no markup, and `:x:` no emoji.
+
+    Args:
+        width: number of columns where the output is no terminal; None: COLUMNS, or 140.
+    """
+    from rich.console import Console
+
+    width = width or (None if "COLUMNS" in os.environ else 140)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
+
+
 def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     """Print every setting with its value, unit and meaning.
 
@@ -159,14 +186,26 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
-        table.add_row(name, _written(row), row["unit"], row["about"])
-    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
+        value = row["default"] if row["value"] is None else row["value"]
+        table.add_row(name, _written(row), unit_of(value, row["unit"]), row["about"])
+    console().print(table)
     print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
+
+
+def unit_of(value: Any, unit: str) -> str:
+    """Return the unit of a setting; empty for a pure number whose value is a word, a switch or none.
+
+    Args:
+        value: value of the setting.
+        unit: its unit; 1: a pure number, or no unit.
+    """
+    parts = value if isinstance(value, list | tuple) else [value]
+    numbers = all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts)
+    return unit if numbers or unit != "1" else ""
 
 
 def _written(row: Mapping[str, Any]) -> str:

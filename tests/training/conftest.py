@@ -16,7 +16,7 @@ from schemas.store import open_split
 from tests.shared import Made
 from training.contract import find_model
 from training.features import Features
-from training.recipe import Recipe, recipe_of
+from training.recipe import Recipe, recipe_type
 from training.run import prepare
 
 TIE = ("image_size=16", "field_of_view=40", "supersampling=1", "defocus=300:900")
@@ -60,7 +60,7 @@ def stores(toy: Path, made_once: Made) -> dict[str, Path]:
 
 
 def recipe_for(model: str = "mlp", *settings: str) -> Recipe:
-    return make_settings(recipe_of(model, find_model(model)), {}, list(settings))
+    return make_settings(recipe_type(model, find_model(model)), {}, list(settings))
 
 
 def features_for(store: Path, *settings: str) -> Features:

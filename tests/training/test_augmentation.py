@@ -13,7 +13,7 @@ from physics.electron import wavelength
 from physics.optics import exit_wave, intensity, propagate
 from schemas.runtime.errors import UserError
 from tests.training.conftest import columns, features_for
-from training.augmentation import augment, refuse_changed, symmetries
+from training.augmentation import augment, refuse_asymmetric_constants, symmetries
 from training.features import Features
 
 
@@ -131,7 +131,7 @@ def test_lines_are_turned_with_what_belongs_to_them(toy: Path) -> None:
 
 def test_a_symmetry_that_would_change_a_constant_is_refused(tie: Path) -> None:
     features, window = features_for(tie), columns(tie)["window"]
-    refuse_changed(features, {"window": window})
+    refuse_asymmetric_constants(features, {"window": window})
     tilted = window * np.linspace(0.5, 1, window.shape[1], dtype=np.float32)
     with pytest.raises(UserError, match="flip_x would change window, which all samples share; set augment=false"):
-        refuse_changed(features, {"window": tilted})
+        refuse_asymmetric_constants(features, {"window": tilted})

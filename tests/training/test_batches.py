@@ -34,10 +34,10 @@ KINDS: dict[str, Callable[..., BatchSource]] = {"resident": Resident, "stream": 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several windows in a small dataset."""
-    monkeypatch.setattr(sample_order, "WINDOW", 2)
-    sample_order._epoch.cache_clear()
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", 2)
+    sample_order._epoch_rows.cache_clear()
     yield
-    sample_order._epoch.cache_clear()
+    sample_order._epoch_rows.cache_clear()
 
 
 def all_of(store: Path) -> Split:
@@ -154,7 +154,7 @@ def test_a_stream_holds_two_windows_and_reads_each_block_once(
 
     def watch(self: batches._Blocks, wanted: set[tuple[int, int]]) -> None:
         ahead(self, wanted)
-        held.append(len(self._held))
+        held.append(len(self._loading))
 
     def count(self: Split, rows: slice) -> dict[str, np.ndarray]:
         reads.append(rows.start)
@@ -165,7 +165,7 @@ def test_a_stream_holds_two_windows_and_reads_each_block_once(
     epochs, made_by = 3, source("stream", stores["toy"], batch=2, block=2)
     for _ in made_by.batches(0, epochs * made_by.order.steps):
         pass
-    assert max(held) == 2 * sample_order.WINDOW
+    assert max(held) == 2 * sample_order.WINDOW_BLOCKS
     assert sorted(reads) == sorted([*range(0, 41, 2)] * epochs)
 
 
@@ -174,10 +174,10 @@ def test_a_stream_that_starts_amid_an_epoch_reads_what_is_left_and_drops_it(stor
     with ThreadPoolExecutor(1) as readers:
         blocks = batches._Blocks(all_of(stores["toy"]), plan, {}, readers, 7, plan.steps)
         left = {int(i) // 2 for step in range(7, plan.steps) for i in plan.ids(step)[0]}
-        assert sorted(block for (_, block), _ in blocks._needs(7, plan.steps)) == sorted(left)
+        assert sorted(block for (_, block), _ in blocks._plan_blocks(7, plan.steps)) == sorted(left)
         for step in range(7, plan.steps):
             blocks.rows(step)
-        assert not blocks._held
+        assert not blocks._loading
 
 
 def test_of_several_processes_each_reads_its_rows(stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return read(self, rows)
 
     monkeypatch.setattr(Split, "read", late)
-    monkeypatch.setattr(sample_order, "WINDOW", 64)
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", 64)
     return reads
 
 
@@ -279,7 +279,7 @@ import tests.conftest
 from training import batches
 from training import sample_order
 from tests.training import test_batches as t
-sample_order.WINDOW = 2
+sample_order.WINDOW_BLOCKS = 2
 store = Path(sys.argv[1])
 assert len(jax.devices()) == 2
 for kind in t.KINDS:

@@ -18,7 +18,7 @@ from tests.training.conftest import made, recipe_for
 from training import devices, model_building
 from training.batches import Batch, BatchSource, Resident, Split, Stream
 from training.contract import Derived, Learn, find_learn
-from training.crop import Crop, crop_of
+from training.crop import Crop, plan_crop
 from training.features import Features
 from training.nan_watch import Watch
 from training.run import Run, prepare
@@ -71,7 +71,7 @@ def test_random_parts_begin_everywhere_on_the_coarse_grid_and_cover_ends() -> No
     assert len({tuple(row) for row in drawn}) == 9
     np.testing.assert_array_equal(crop.corners(7, np.arange(8)), crop.corners(7, np.arange(8)[::-1]))
     covered = np.zeros((12, 15), int)
-    for y, x in replace(crop, seed=None).cover:
+    for y, x in replace(crop, seed=None).cover_corners:
         covered[y : y + 6, x : x + 9] += 1
     assert covered.min() == 1
 
@@ -94,7 +94,7 @@ def test_what_needs_whole_samples_is_not_cut(fusion: Path, train: Command) -> No
     series = Task("t", "1", "", "", FUSION.fields, grids=FUSION.grids)
     whole = Learn({"both": (Derived(("low",), lambda fields: fields["low"], "", "from all of it"), "guide")})
     with pytest.raises(UserError, match="whole samples"):
-        crop_of(Features(series, whole, "both", (), {}, read_manifest(fusion).sizes), 6, whole=False)
+        plan_crop(Features(series, whole, "both", (), {}, read_manifest(fusion).sizes), 6, whole=False)
 
 
 def run_of(store: Path, *settings: str, model: str = "unet") -> Run:

@@ -49,7 +49,7 @@ def _scalars(recipe: Recipe) -> str:
 
 @cache
 def identity(store: Path) -> tuple[Named, Named]:
-    return model_building.assemble(recipe_for("mlp"), features_for(store)).initial
+    return model_building.build_network(recipe_for("mlp"), features_for(store)).initial
 
 
 def write(folder: Path, store: Path, scale: float = 1.0) -> Path:
@@ -191,10 +191,12 @@ def test_an_operator_has_a_version() -> None:
 def test_another_task_or_schema_is_not_accepted(model: Path, toy: Path, tie: Path) -> None:
     trained = load_model(model)
     mine, other = read_manifest(toy), read_manifest(tie)
-    assert trained.accepts(mine.task, mine.sizes) == []
-    assert trained.accepts(other.task, other.sizes) == ["it was trained for the task toy, but the dataset is of tie"]
+    assert trained.reasons_to_refuse(mine.task, mine.sizes) == []
+    assert trained.reasons_to_refuse(other.task, other.sizes) == [
+        "it was trained for the task toy, but the dataset is of tie"
+    ]
     newer = replace(mine.task, version="2.0")
-    assert trained.accepts(newer, mine.sizes) == ["it was trained on schema 1.0, but the dataset has 2.0"]
+    assert trained.reasons_to_refuse(newer, mine.sizes) == ["it was trained on schema 1.0, but the dataset has 2.0"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 64, 65, 130])

@@ -20,7 +20,7 @@ from tests.training.conftest import QUICK, columns, features_for, rows_of
 from training import contract, dataset_moments
 from training.contract import Derived, Inputs, Learn, Like, find_learn
 from training.features import Features
-from training.moments import AS_IT_IS, Each, Moments, Own
+from training.moments import IDENTITY, Each, Moments, Own
 from training.tasks.tie import CUTOFF, FLOOR
 
 SIZES = {"tilt": 3, "energy": 2, "y": 5, "x": 8}  # never square
@@ -95,7 +95,7 @@ def test_numbers_and_constants_fill_their_channels() -> None:
     x = np.asarray(made.encode(fields))
     assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)  # last, height, noisy; tilts and dose are told
     assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5))
-    told = made.inputs.parted(made.encode(fields))[1]
+    told = made.inputs.split_scalars(made.encode(fields))[1]
     expected = [(fields["tilts"] - MOMENTS["tilts"].mean) / MOMENTS["tilts"].std, x[:, 0, 0, -1:]]
     np.testing.assert_allclose(told, np.concatenate(expected, axis=1), atol=1e-6)
     raw = [x[..., i] for i in range(x.shape[-1])]
@@ -111,7 +111,7 @@ def test_a_scalar_is_one_number_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> 
     module = ModuleType("training.tasks.mine")
     module.LEARN = LEARN  # type: ignore[attr-defined]
     said = "LEARN.scalars: dose varies along x; put it into LEARN.inputs instead"
-    assert said in list(contract._mistakes(module))
+    assert said in list(contract._learn_mistakes(module))
 
 
 def test_the_window_multiplies_the_targets_along_its_own_axes() -> None:
@@ -185,10 +185,10 @@ def test_moments_of_each_sample_come_from_its_input_alone(stores: dict[str, Path
 def test_computed_channels_have_the_moments_of_the_first_samples(
     stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_moments, "SAMPLES", 5)
+    monkeypatch.setattr(dataset_moments, "MAX_SAMPLES", 5)
     made, fields = features_for(stores["toy_scan"], "input=back"), rows_of(stores["toy_scan"])
     part = made.derived["back[0]"]
-    values = np.asarray(made.made(part, {name: fields[name] for name in part.fields}))
+    values = np.asarray(made.compute_channels(part, {name: fields[name] for name in part.fields}))
     known = made.moments["back[0]"]
     assert isinstance(known, Moments)
     mean, std = values[:5].mean(dtype=float), values[:5].std(dtype=float)
@@ -199,7 +199,7 @@ def test_computed_channels_have_the_moments_of_the_first_samples(
 def test_nothing_is_normalised_if_the_recipe_says_so(stores: dict[str, Path]) -> None:
     for task in ("toy_fusion", "toy_series", "toy_scan"):
         made = features_for(stores[task], "normalisation=none")
-        assert set(made.moments.values()) == {AS_IT_IS}
+        assert set(made.moments.values()) == {IDENTITY}
 
 
 NORMALISED: list[tuple[dict[str, Any], str]] = [
@@ -216,7 +216,7 @@ def test_a_wrong_normalisation_is_told(normalise: Any, said: str, monkeypatch: p
     monkeypatch.setattr(contract, "find_task", lambda _: TASK)
     module = ModuleType("training.tasks.mine")
     module.LEARN = replace(LEARN, normalise=normalise)  # type: ignore[attr-defined]
-    assert said in " ".join(contract._mistakes(module))
+    assert said in " ".join(contract._learn_mistakes(module))
 
 
 # --- what a dataset lacks
@@ -277,7 +277,7 @@ def test_stored_fields_have_mean_0_and_deviation_1(stores: dict[str, Path], task
         x: Any = np.asarray(made.encode(fields), np.float64)
         start = 0
         for part in (*parts, *learn.scalars):
-            width = made._derived(part) if isinstance(part, Derived) else made._width(made.task[part])
+            width = made._count_derived(part) if isinstance(part, Derived) else made._count_channels(made.task[part])
             values = x[..., start : start + width]
             start += width
             if isinstance(part, str):

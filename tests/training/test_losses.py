@@ -16,7 +16,7 @@ from training.features import Features
 from training.moments import Moments
 from training.recipe import Loss
 
-TERMS = tuple(losses.OF_VALUES)
+TERMS = tuple(losses.VALUE_TERMS)
 
 
 def only(term: str, *, aligned: bool = False) -> Loss:

@@ -20,7 +20,7 @@ from training.dense import ACTIVATIONS, Activation, Initialisation
 from training.export import store as models
 from training.export.predictor import Predictor
 from training.network import Named, Network
-from training.optimizers import build as build_rule
+from training.optimizers import build_optimizer as build_rule
 
 SMALL: dict[str, dict[str, Any]] = {  # others: as they come
     "unet": {"width": 4, "widening": (1, 1.5), "groups": 2},
@@ -179,8 +179,8 @@ def test_a_saved_model_predicts_the_same_wherever_it_lies(name: str, tie: Path, 
         *(f"model.{k}={_plain(v)}" for k, v in SMALL.get(name, {}).items()),
     )
     recipe, features = recipe_for(name, *settings), features_for(tie, *settings[:2])
-    parameters, rest = shaken(model_building.assemble(recipe, features))
-    live = Predictor(card(tie, recipe), features, model_building.assemble(recipe, features), parameters, rest)
+    parameters, rest = shaken(model_building.build_network(recipe, features))
+    live = Predictor(card(tie, recipe), features, model_building.build_network(recipe, features), parameters, rest)
     models.save(tmp_path / "run" / "best", live.card, parameters, rest)
     shutil.copytree(tmp_path / "run" / "best", tmp_path / "elsewhere" / "copy")
     shutil.rmtree(tmp_path / "run")

@@ -61,7 +61,7 @@ def test_the_adjoint_is_the_transpose(name: str, scan: Path) -> None:
 def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> None:
     """SIRT, each sample with angles of its own, in float64."""
     features, fields = features_of(name, scan), columns(scan)
-    network = model_building.assemble(recipe_for(name, "input=sinogram"), features)
+    network = model_building.build_network(recipe_for(name, "input=sinogram"), features)
     parameters, rest = network.initial
     output, _, _ = network(parameters, rest, features.encode(fields), fields=fields)
     a, f = rays(fields, features.sizes), fields["sinogram"].astype(float).reshape(len(fields["angle"]), -1)
@@ -76,7 +76,7 @@ def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> No
 
 def test_all_its_parameters_learn(name: str, scan: Path) -> None:
     features, fields = features_of(name, scan), columns(scan)
-    network = model_building.assemble(recipe_for(name, "input=sinogram"), features)
+    network = model_building.build_network(recipe_for(name, "input=sinogram"), features)
     parameters, rest = shaken(network)
 
     @partial(jax.jit, **QUICK)
@@ -94,7 +94,7 @@ def test_all_its_parameters_learn(name: str, scan: Path) -> None:
 def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None:
     recipe, features = recipe_for(name), features_for(toy)
     with pytest.raises(UserError, match=r"has no LEARN\.operator; models that can: .*unet"):
-        model_building.assemble(
+        model_building.build_network(
             recipe, model_building.features_of(features.task, recipe, features.moments, features.sizes)
         )
 

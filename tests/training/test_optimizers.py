@@ -12,7 +12,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.settings import make_settings
 from training import optimizers, proximal
 from training.contract import find_model
-from training.recipe import Optimizer, Optimizers, Recipe, Schedule, recipe_of
+from training.recipe import Optimizer, Optimizers, Recipe, Schedule, recipe_type
 
 NAMES = get_args(Optimizers.__value__)
 RATES = {
@@ -29,7 +29,7 @@ A, L1, L2 = 0.3, 0.02, 0.1
 
 def rule_of(name: str, **settings: Any) -> optax.GradientTransformation:
     optimizer = Optimizer(name=name, learning_rate=RATES.get(name, 0.05), **settings)
-    return optimizers.build(Recipe(optimizer=optimizer, schedule=Schedule(name="constant", warmup=0)), 100)
+    return optimizers.build_optimizer(Recipe(optimizer=optimizer, schedule=Schedule(name="constant", warmup=0)), 100)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,7 +125,7 @@ def test_without_l1_and_l2_they_are_the_plain_rules_under_any_schedule(name: str
 
 
 def test_schedule_free_refuses_a_schedule() -> None:
-    kind = recipe_of("mlp", find_model("mlp"))
+    kind = recipe_type("mlp", find_model("mlp"))
     with pytest.raises(UserError, match=r"schedule_free: needs schedule\.name=constant"):
         make_settings(kind, {"optimizer": {"name": "schedule_free"}}, [])
     make_settings(kind, {"optimizer": {"name": "schedule_free"}, "schedule": {"name": "constant"}}, [])

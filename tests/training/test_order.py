@@ -8,16 +8,16 @@ import pytest
 from training import sample_order
 from training.sample_order import Order, block_length
 
-RECORDED = (sample_order.WINDOW, sample_order.BLOCK_BYTES)
+RECORDED = (sample_order.WINDOW_BLOCKS, sample_order.BLOCK_BYTES)
 CASES = [(1, 1, 1), (5, 8, 3), (8, 8, 3), (41, 8, 5), (100, 7, 4), (1000, 64, 1)]  # n, batch, block
 
 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sample_order, "WINDOW", 3)
-    sample_order._epoch.cache_clear()
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", 3)
+    sample_order._epoch_rows.cache_clear()
     yield
-    sample_order._epoch.cache_clear()
+    sample_order._epoch_rows.cache_clear()
 
 
 def seen(plan: Order, epoch: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_seed_and_step_alone_decide() -> None:
     """Not what was asked before: neither the order of questions nor what is remembered."""
     plan, steps = Order(100, 7, 5, 4), [0, 44, 3, 200, 3]
     first = [plan.ids(step)[0] for step in steps]
-    sample_order._epoch.cache_clear()
+    sample_order._epoch_rows.cache_clear()
     for step, ids in reversed(list(zip(steps, first, strict=True))):
         np.testing.assert_array_equal(Order(100, 7, 5, 4).ids(step)[0], ids)
 
@@ -70,12 +70,12 @@ def test_a_window_holds_few_blocks_and_they_come_one_after_the_other(seed: int) 
     served, windows, start = Order(n, 10, seed, block).epoch(1), [], 0
     while start < n:
         lengths = np.cumsum(
-            [min(block, n - b * block) for b in dict.fromkeys(served[start:] // block)][: sample_order.WINDOW]
+            [min(block, n - b * block) for b in dict.fromkeys(served[start:] // block)][: sample_order.WINDOW_BLOCKS]
         )
         stop = start + int(lengths[-1])
         windows.append(set(served[start:stop] // block))
         start = stop
-    assert all(len(window) <= sample_order.WINDOW for window in windows)
+    assert all(len(window) <= sample_order.WINDOW_BLOCKS for window in windows)
     assert sum(map(len, windows)) == len(set.union(*windows)) == -(-n // block)
 
 
@@ -130,7 +130,7 @@ def test_a_block_holds_about_four_megabytes(nbytes: int, length: int) -> None:
 )
 def test_windows_hold_so_many_bytes(nbytes: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to 4 MB a sample the order is what it always was; read-ahead of larger samples takes no more memory."""
-    monkeypatch.setattr(sample_order, "WINDOW", RECORDED[0])
+    monkeypatch.setattr(sample_order, "WINDOW_BLOCKS", RECORDED[0])
     monkeypatch.setattr(sample_order, "BLOCK_BYTES", RECORDED[1])
     plan = Order(200, 7, 5, block_length(nbytes), 0, nbytes)
     assert plan.window == window

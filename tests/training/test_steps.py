@@ -20,9 +20,12 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
         recipe_for("mlp", "ema=0.2", "optimizer.learning_rate=0.05", "schedule.warmup=0"),
         features_for(toy),
     )
-    network, mesh = model_building.assemble(recipe, features), devices.mesh(8)
-    rule = optimizers.build(recipe, 100)
-    learn, state = steps.learn(network, features, rule, recipe, mesh), steps.start(network, rule, recipe, mesh)
+    network, mesh = model_building.build_network(recipe, features), devices.mesh(8)
+    rule = optimizers.build_optimizer(recipe, 100)
+    learn, state = (
+        steps.learning_step(network, features, rule, recipe, mesh),
+        steps.initial_state(network, rule, recipe, mesh),
+    )
     expected = jax.tree.map(np.asarray, state["parameters"])
     data = Split(toy, "train", ("blurred", "line"), ("position",), find_task("toy"))
     for k, batch in enumerate(Resident(data, Order(41, 8, 0, 8), mesh).batches(0, 4), 1):
@@ -40,15 +43,15 @@ def test_the_average_follows_the_parameters_after_each_step(toy: Path) -> None:
 def test_what_fills_up_a_batch_teaches_nothing(toy: Path) -> None:
     """Rows of weight 0 may hold anything: neither parameters nor running averages of the batch's statistics feel it."""
     recipe, features = recipe_for("dledi", "model.filters=3,4"), features_for(toy)
-    network, mesh = model_building.assemble(recipe, features), devices.mesh(8)
-    rule = optimizers.build(recipe, 100)
-    learn = steps.learn(network, features, rule, recipe, mesh)
+    network, mesh = model_building.build_network(recipe, features), devices.mesh(8)
+    rule = optimizers.build_optimizer(recipe, 100)
+    learn = steps.learning_step(network, features, rule, recipe, mesh)
     data = Split(toy, "train", ("blurred", "line"), ("position",), find_task("toy"))
     order = Order(41, 8, 0, 8)
     batch = next(Resident(data, order, mesh).batches(5, 6))
     assert [*map(float, batch["weight"])] == [1, 0, 0, 0, 0, 0, 0, 0]
     other = {**batch, **{name: batch[name].at[1:].multiply(-3) for name in data.fields}}
-    first, second = (learn(steps.start(network, rule, recipe, mesh), each)[0] for each in (batch, other))
+    first, second = (learn(steps.initial_state(network, rule, recipe, mesh), each)[0] for each in (batch, other))
     for part in ("parameters", "rest"):
         assert all(np.array_equal(first[part][name], second[part][name]) for name in first[part])
     start = network.initial[1]

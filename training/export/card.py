@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import make_settings, refuse_paths
+from schemas.runtime.terminal import count_text
 from schemas.task import Task
 from training.checkpoints import Place
 from training.contract import find_learn, find_model
 from training.moments import Normalised
-from training.recipe import Recipe, recipe_of
+from training.recipe import Recipe, recipe_type
 
 FORMAT = 2  # format of model.json; a reader refuses a newer one
 
@@ -69,10 +70,11 @@ def readme(card: ModelCard) -> str:
     scores = "".join(f"| {name} | {value:.5g} |\n" for name, value in card.scores.items())
     inputs = card.recipe["input"]
     places = ", then ".join(place.hardware for place in card.places)
-    sizes = ", ".join(f"{name} {value}" for name, value in card.sizes.items())
+    dims = dict.fromkeys(dim for role in ("input", "target") for field in card.task.of(role) for dim in field.dims)
+    sizes = ", ".join(f"{dim} {card.sizes[dim]}" for dim in dims if dim in card.sizes)
     ancestors = "".join(
         f"| started from | {model.name}, step {model.step:,}, weights `{model.weights_sha256[:16]}`, trained on "
-        f"{model.samples:,} samples of the dataset with digest `{model.dataset_digest}` |\n"
+        f"{count_text(model.samples, 'sample')} of the dataset with digest `{model.dataset_digest}` |\n"
         for model in card.ancestors
     )
     return f"""# {card.name}
@@ -82,8 +84,8 @@ def readme(card: ModelCard) -> str:
 | | |
 |---|---|
 | task | {card.task.name} {card.task.version} |
-| network | {card.recipe["model"]["name"]}, {card.parameters:,} parameters, input: {inputs} |
-| trained on | {card.samples:,} samples of the dataset with digest `{card.dataset_digest}` |
+| network | {card.recipe["model"]["name"]}, {count_text(card.parameters, "parameter")}, input: {inputs} |
+| trained on | {count_text(card.samples, "sample")} of the dataset with digest `{card.dataset_digest}` |
 {ancestors}| training | to step {card.step:,}, epoch {card.epoch}; {card.seconds:,.0f} s on {places} |
 | sizes of the training data | {sizes} |
 {scores}
@@ -104,7 +106,7 @@ def stored_recipe(path: Path, card: ModelCard) -> Recipe:
         UserError: the recipe does not suit this program, or names a file.
     """
     name = card.recipe["model"]["name"]
-    kind = recipe_of(name, find_model(name), find_learn(card.task.name))
+    kind = recipe_type(name, find_model(name), find_learn(card.task.name))
     refuse_paths(kind, card.recipe, f"{path}/model.json")
     loss = card.recipe.get("loss")
     if isinstance(loss, dict):  # older programs stored losses of other tasks, with weight 0

@@ -16,10 +16,10 @@ from schemas.task import Task
 from training.contract import find_model
 from training.export.card import ModelCard, stored_recipe
 from training.features import Features
-from training.model_building import assemble
+from training.model_building import build_network
 from training.network import Named, Network
 
-BATCH = 64  # maximum number of samples that are predicted at once
+MAX_BATCH = 64  # maximum number of samples that are predicted at once
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,30 @@ class Predictor:
         return sha256(canonical([parts, self.card.task.identity()]))
 
     @property
-    def whole(self) -> bool:
+    def needs_whole_images(self) -> bool:
         """Return whether images must not be cut for this model."""
-        return self.features.whole or self._fit in ("any", "operator")
+        return self.features.needs_whole_samples or self._fit in ("any", "operator")
 
-    def fitted(self, sizes: Mapping[str, int]) -> "Predictor":
+    def adapt(self, sizes: Mapping[str, int]) -> "Predictor":
         """Return the model for data of other sizes, if its input or operator is computed from whole samples.
 
-        If its weights are bound to the sizes of training, the same model is returned, and `accepts` refuses the other
-        sizes.
+        If its weights are bound to the sizes of training, the same model is returned, and `reasons_to_refuse` names the
+        other sizes.
 
         Args:
             sizes: lengths of the dimensions of the data.
         """
         own = self.features.sizes
         known = {dim: sizes.get(dim, n) if dim in self.task.dims else n for dim, n in own.items()}
-        if known == own or not self.whole or self._fit == "any" or self.features.other_factors(sizes):
+        if known == own or not self.needs_whole_images or self._fit == "any" or self.features.factor_problems(sizes):
             return self
         features = replace(self.features, sizes=known)
-        network = assemble(stored_recipe(Path(self.card.name), self.card), features)
-        if not all(alike(*both) for both in zip((self.parameters, self.rest), network.shapes, strict=True)):
+        network = build_network(stored_recipe(Path(self.card.name), self.card), features)
+        if not all(same_structure(*both) for both in zip((self.parameters, self.rest), network.shapes, strict=True)):
             return self
         return replace(self, features=features, network=network)
 
-    def accepts(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
+    def reasons_to_refuse(self, task: Task, sizes: Mapping[str, int]) -> list[str]:
         """Return the reasons why the model cannot read a dataset; empty if it can.
 
         Spatial sizes are checked only if the model is bound to them; otherwise the caller cuts large images.
@@ -89,7 +89,7 @@ class Predictor:
         found = self.features.problems(task.sliced, sizes)
         if self._fit not in ("any", "operator"):
             return found
-        bound = [dim for dim in (*self.features.grid, *self.features.out) if dim in sizes]
+        bound = [dim for dim in (*self.features.input_grid, *self.features.target_grid) if dim in sizes]
         wrong = [dim for dim in dict.fromkeys(bound) if sizes[dim] != self.features.sizes[dim]]
         return found + [
             f"{dim} has {sizes[dim]}, must be {self.features.sizes[dim]}: it takes one size only" for dim in wrong
@@ -111,17 +111,17 @@ class Predictor:
         """
         task = self.task
         samples = len(next(fields[name] for name in self.inputs if task[name].per_sample))
-        found = self._rows(slices.fold(task, {name: fields[name] for name in self.inputs}, samples))
+        found = self._predict_rows(slices.fold(task, {name: fields[name] for name in self.inputs}, samples))
         return slices.unfold(task, found, slices.lengths(task, fields)) if task.slices else found
 
-    def _rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _predict_rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict the targets of slices."""
         count = len(next(fields[name] for name in self.inputs if self.features.task[name].per_sample))
-        length = min(BATCH, 1 << (count - 1).bit_length())  # few different lengths need few compilations
-        pieces = [self._piece(fields, slice(start, start + length)) for start in range(0, count, length)]
+        length = min(MAX_BATCH, 1 << (count - 1).bit_length())  # few different lengths need few compilations
+        pieces = [self._predict_piece(fields, slice(start, start + length)) for start in range(0, count, length)]
         return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in pieces[0]}
 
-    def _piece(self, fields: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+    def _predict_piece(self, fields: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
         """Predict the targets of some rows. Fields are padded to the length of the piece."""
         length = rows.stop - rows.start
         batch = {}
@@ -131,14 +131,14 @@ class Predictor:
                 batch[name] = np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)], mode="edge")
             else:
                 batch[name] = fields[name]
-        return {name: np.asarray(values) for name, values in self._predict(self.parameters, self.rest, batch).items()}
+        return {name: np.asarray(values) for name, values in self._compiled(self.parameters, self.rest, batch).items()}
 
     @cached_property
-    def _predict(self) -> Any:
+    def _compiled(self) -> Any:
         @jax.jit
         def predict(parameters: Named, rest: Named, batch: Mapping[str, Any]) -> dict[str, Any]:
             output, _, _ = self.network(parameters, rest, self.features.encode(batch), fields=batch)
-            return self.features.stored(self.features.decode(output, batch))
+            return self.features.to_stored(self.features.decode(output, batch))
 
         return predict
 
@@ -148,7 +148,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def alike(one: Named, other: Named) -> bool:
+def same_structure(one: Named, other: Named) -> bool:
     """Return whether two sets of arrays have the same names, shapes and dtypes.
 
     Args:

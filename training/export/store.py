@@ -19,13 +19,13 @@ from schemas.task import find_task, task_names
 from training import checkpoints
 from training.contract import find_learn, model_names, versions
 from training.export.card import FORMAT, ModelCard, readme, stored_recipe
-from training.export.predictor import Predictor, alike, version_numbers
-from training.model_building import assemble, features_of
+from training.export.predictor import Predictor, same_structure, version_numbers
+from training.model_building import build_network, features_of
 from training.network import Named
 from training.recipe import Recipe
 from training.steps import best_parameters
 
-PARTS = ("parameters", "rest")  # prefixes of the names of arrays in a file
+PREFIXES = ("parameters", "rest")  # prefixes of the names of arrays in a file
 
 
 def save(folder: Path, card: ModelCard, parameters: Named, rest: Named) -> None:
@@ -39,14 +39,14 @@ def save(folder: Path, card: ModelCard, parameters: Named, rest: Named) -> None:
         parameters: learned arrays by name.
         rest: other arrays by name.
     """
-    weights = _packed(parameters, rest)
+    weights = _encode_arrays(parameters, rest)
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
     files = {"model.json": card.model_dump_json(indent=1), "README.md": readme(card)}
     encoded = ((name, text.encode()) for name, text in files.items())
     publish_folder(folder, [("model.safetensors", weights), *encoded])
 
 
-def _packed(parameters: Named, rest: Named) -> bytes:
+def _encode_arrays(parameters: Named, rest: Named) -> bytes:
     arrays = {f"parameters/{k}": np.asarray(v) for k, v in parameters.items()}
     return save_arrays(arrays | {f"rest/{k}": np.asarray(v) for k, v in rest.items()})
 
@@ -63,7 +63,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
     Raises:
         UserError: there is no model, or its card is damaged or newer than this program.
     """
-    folder = next((f for f in _places(path) if is_folder(f)), path)
+    folder = next((f for f in _possible_folders(path) if is_folder(f)), path)
     if folder.parent == path:
         inside(path, folder.name)
     data = read(inside(folder, "model.json"))
@@ -74,7 +74,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
     return folder, document(ModelCard, parsed(data), FORMAT, f"{folder}/model.json", "copy the model again")
 
 
-def _places(path: Path) -> tuple[Path, ...]:
+def _possible_folders(path: Path) -> tuple[Path, ...]:
     """Return the folders where a model may lie.
 
     These are the folder `best` of a run, a separate folder, or one beside these if a `save` was killed. Older
@@ -94,17 +94,17 @@ def load_model(path: Path) -> Predictor:
     Raises:
         UserError: the model is missing, damaged, or newer than this program.
     """
-    card, weights = load_whole(path)
-    _known(path, card)
+    card, weights = load_card_and_weights(path)
+    _refuse_unknown(path, card)
     recipe = stored_recipe(path, card)
-    _complete(path, card, recipe)
+    _refuse_incomplete(path, card, recipe)
     features = features_of(card.task, recipe, card.moments, card.sizes)
     try:
-        network = assemble(recipe, features)
+        network = build_network(recipe, features)
     except (KeyError, TypeError, StopIteration, OverflowError) as error:  # the task or the sizes make no sense
         raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
     arrays = load_arrays(weights)
-    parameters, rest = (_part(arrays, f"{part}/", like) for part, like in zip(PARTS, network.shapes, strict=True))
+    parameters, rest = (_select(arrays, f"{part}/", like) for part, like in zip(PREFIXES, network.shapes, strict=True))
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
     return Predictor(card, features, network, parameters, rest)
@@ -120,7 +120,7 @@ def load_recipe(path: Path) -> Recipe:
         UserError: the model is missing, damaged, or newer than this program.
     """
     _, card = load_card(path)
-    _known(path, card)
+    _refuse_unknown(path, card)
     return stored_recipe(path, card)
 
 
@@ -146,12 +146,12 @@ def load_checkpoint(run: Path, step: int) -> Predictor:
         "history": memory.history,
         "seconds": round(memory.seconds, 1),
         "places": memory.places,
-        "weights_sha256": sha256(_packed(parameters, rest)),
+        "weights_sha256": sha256(_encode_arrays(parameters, rest)),
     }
     return replace(best, card=best.card.model_copy(update=known), parameters=parameters, rest=rest)
 
 
-def load_whole(path: Path) -> tuple[ModelCard, bytes]:
+def load_card_and_weights(path: Path) -> tuple[ModelCard, bytes]:
     """Read the card and the weights of a model.
 
     Args:
@@ -168,7 +168,7 @@ def load_whole(path: Path) -> tuple[ModelCard, bytes]:
     return card, weights
 
 
-def _known(path: Path, card: ModelCard) -> None:
+def _refuse_unknown(path: Path, card: ModelCard) -> None:
     """Raise UserError if this program lacks the task or the network of a model, or has incompatible versions."""
     if card.task.name not in task_names():
         raise UserError(f"{path}: unknown task {card.task.name}; there are: {', '.join(task_names())}")
@@ -190,7 +190,7 @@ def _known(path: Path, card: ModelCard) -> None:
             )
 
 
-def _complete(path: Path, card: ModelCard, recipe: Recipe) -> None:
+def _refuse_incomplete(path: Path, card: ModelCard, recipe: Recipe) -> None:
     """Refuse a recipe that asks for names which are unknown here, or for fields without moments."""
     task, learn = card.task, find_learn(card.task.name)
     if recipe.target and recipe.target not in [field.name for field in task.of("parameter")]:
@@ -211,7 +211,7 @@ def _complete(path: Path, card: ModelCard, recipe: Recipe) -> None:
         raise UserError(f"{path}/model.json: damaged: moments of {', '.join(missing)} missing; copy the model again")
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
+def _select(arrays: Mapping[str, np.ndarray], prefix: str, like: Named) -> Named | None:
     """Return the arrays under a prefix, or None if their names, shapes or dtypes are not those expected."""
     found = {name.removeprefix(prefix): jnp.asarray(v) for name, v in arrays.items() if name.startswith(prefix)}
-    return found if alike(found, like) else None
+    return found if same_structure(found, like) else None

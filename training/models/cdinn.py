@@ -17,7 +17,7 @@ from flax import nnx
 from pydantic import Field
 
 from schemas.runtime.settings import Settings, setting
-from training.autoencoder import Count, Decoder, Encoder, grouped
+from training.autoencoder import Count, Decoder, Encoder, branch_channels
 from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to
 
@@ -51,7 +51,7 @@ class CDINN(nnx.Module):
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.multiple = 2 ** len(config.filters)
         rank, down, up = len(inputs.spatial), config.filters, config.filters[::-1]
-        groups = grouped(config.groups, outputs[-1])
+        groups = branch_channels(config.groups, outputs[-1])
         self.encoders = nnx.List([Encoder(rank, inputs.channels, down, rngs, dtype) for _ in groups])
         self.decoders = nnx.List([Decoder(rank, down[-1], up, n, "nearest", rngs, dtype) for n in groups])
 

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
-from training.dense import Dense, apply_layers, initialiser, layers
+from training.dense import Dense, apply_layers, initialiser, make_layers
 from training.layers import Conv, max_pool
 
 type Count = Annotated[int, Field(ge=1, le=4096)]
@@ -42,7 +42,7 @@ class Config(Settings):
     dense: Dense = Field(Dense(), **setting("dense layers after the convolutions"))
 
     @model_validator(mode="after")
-    def _of_each_convolution(self) -> Self:
+    def _check_kernels(self) -> Self:
         if len(self.filters) != len(self.kernels):
             raise ValueError(f"kernels must be {len(self.filters)} values, one for each of filters")
         return self
@@ -62,11 +62,11 @@ class ConvNet(nnx.Module):
         sizes = zip(pairwise([inputs.images, *config.filters]), config.kernels, strict=True)
         self.convolutions = nnx.List([Conv(a, b, (k,) * len(inputs.spatial), **options) for (a, b), k in sizes])
         pooled = prod(-(-n // 2 ** len(config.filters)) for n in inputs.spatial)
-        self.layers = layers(config.dense, pooled * config.filters[-1], inputs.scalars, prod(outputs), rngs, dtype)
+        self.layers = make_layers(config.dense, pooled * config.filters[-1], inputs.scalars, prod(outputs), rngs, dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """Return (sample, *outputs) for (sample, *inputs.shape)."""
-        y, scalars = self.inputs.parted(x)
+        y, scalars = self.inputs.split_scalars(x)
         for convolution in self.convolutions:
             y = jax.nn.relu(max_pool(convolution(y)))
         return apply_layers(self.layers, self.dense, y, scalars, self.outputs)

@@ -113,10 +113,10 @@ class Spectral(nnx.Module):
         steps = list(enumerate(zip(spatial, modes, real, strict=True), 1))
         y = x.astype(self.dtype)[..., None]
         for axis, (n, m, is_real) in reversed(steps):
-            y = _along(y, analysis(n, m, real=is_real), axis)
+            y = _multiply_along(y, analysis(n, m, real=is_real), axis)
         y = jnp.einsum("s...ap,...apbq->s...bq", y, self._matrices(modes))
         for axis, (n, m, is_real) in steps:
-            y = _along(y, synthesis(n, m, real=is_real), axis)
+            y = _multiply_along(y, synthesis(n, m, real=is_real), axis)
         return y[..., 0]
 
     def _matrices(self, modes: list[int]) -> Array:
@@ -130,7 +130,7 @@ class Spectral(nnx.Module):
         return jnp.stack([jnp.stack([r, i], axis=-1), jnp.stack([-i, r], axis=-1)], axis=-3)
 
 
-def _along(x: Array, basis: np.ndarray, axis: int) -> Array:
+def _multiply_along(x: Array, basis: np.ndarray, axis: int) -> Array:
     """Return the matrix product along an axis and the last axis, which holds the parts."""
     y = jnp.tensordot(x, jnp.asarray(basis, x.dtype), axes=((axis, x.ndim - 1), (0, 1)))
     return jnp.moveaxis(y, -2, axis)

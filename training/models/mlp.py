@@ -16,7 +16,7 @@ from typing import Any
 from flax import nnx
 
 from training.contract import Array, Inputs, Shape
-from training.dense import Dense, apply_layers, layers
+from training.dense import Dense, apply_layers, make_layers
 
 Config = Dense
 
@@ -35,9 +35,9 @@ class MLP(nnx.Module):
     def __init__(self, config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> None:
         self.config, self.inputs, self.outputs = config, inputs, outputs
         numbers = prod(inputs.spatial) * inputs.images
-        self.layers = layers(config, numbers, inputs.scalars, prod(outputs), rngs, dtype)
+        self.layers = make_layers(config, numbers, inputs.scalars, prod(outputs), rngs, dtype)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         """Return (sample, *outputs) for (sample, *inputs.shape)."""
-        images, scalars = self.inputs.parted(x)
+        images, scalars = self.inputs.split_scalars(x)
         return apply_layers(self.layers, self.config, images, scalars, self.outputs)

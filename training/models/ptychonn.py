@@ -19,7 +19,7 @@ from flax import nnx
 from pydantic import Field, model_validator
 
 from schemas.runtime.settings import Settings, setting
-from training.autoencoder import Count, Decoder, Encoder, Upsampling, grouped
+from training.autoencoder import Count, Decoder, Encoder, Upsampling, branch_channels
 from training.contract import Array, Inputs, Shape
 from training.layers import crop, pad_to
 
@@ -42,7 +42,7 @@ class Config(Settings):
     )
 
     @model_validator(mode="after")
-    def _as_far_up_as_down(self) -> Self:
+    def _check_levels(self) -> Self:
         if len(self.encoder) != len(self.decoder):
             raise ValueError(f"decoder must be {len(self.encoder)} values, one for each of encoder")
         return self
@@ -64,7 +64,7 @@ class PtychoNN(nnx.Module):
         rank, before, how = len(inputs.spatial), config.encoder[-1], config.upsampling
         self.multiple = 2 ** len(config.encoder)
         self.encoder = Encoder(rank, inputs.channels, config.encoder, rngs, dtype)
-        groups = grouped(config.groups, outputs[-1])
+        groups = branch_channels(config.groups, outputs[-1])
         self.decoders = nnx.List([Decoder(rank, before, config.decoder, n, how, rngs, dtype) for n in groups])
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:

@@ -95,14 +95,14 @@ class UNet(nnx.Module):
         x = self.stem(to_depth(pad_to(x, self.patch * 2 ** (self.levels - 1)), self.patch))
         skips = []
         for level, stage in enumerate(self.down):
-            x = _run(stage, to_depth(x, 2) if level else x)
+            x = _apply(stage, to_depth(x, 2) if level else x)
             skips.append(x)
         for level in reversed(range(self.levels - 1)):
-            x = _run(self.join[level], jnp.concatenate([skips[level], to_space(self.up[level](x), 2)], axis=-1))
+            x = _apply(self.join[level], jnp.concatenate([skips[level], to_space(self.up[level](x), 2)], axis=-1))
         return crop(to_space(self.head(x), self.patch * self.factor), tuple(self.factor * n for n in spatial))
 
 
-def _run(stage: Any, x: Array) -> Array:
+def _apply(stage: Any, x: Array) -> Array:
     for block in stage:
         x = block(x)
     return x

@@ -17,7 +17,7 @@ from flax import nnx
 from pydantic import Field
 
 from schemas.runtime.settings import Settings, setting
-from training.contract import Applied, Array, Arrays, Inputs, Shape
+from training.contract import Array, Arrays, Inputs, Shape, SizedOperator
 from training.layers import Conv
 
 FIT = "operator"
@@ -63,7 +63,7 @@ class Unrolled(nnx.Module):
 
     def __init__(self, config: Config, inputs: Inputs, rank: int, rngs: nnx.Rngs, dtype: Any) -> None:
         assert inputs.operator is not None
-        self.operator: Applied = inputs.operator
+        self.operator: SizedOperator = inputs.operator
         self.mean, self.std = inputs.moments
         self.steps = nnx.Param(jnp.ones(config.iterations))
         self.corrections = nnx.List([Correction(rank, config.width, rngs, dtype) for _ in range(config.iterations)])
@@ -81,11 +81,11 @@ class Unrolled(nnx.Module):
         rows = self.operator.forward(jnp.ones_like(columns), fields)
         u = jnp.zeros_like(columns)
         for step, correct in zip(self.steps[...], self.corrections, strict=True):
-            residual = _over(measured - self.operator.forward(u, fields), rows)
-            g = _over(self.operator.adjoint(residual, fields), columns)
+            residual = _divide_where_positive(measured - self.operator.forward(u, fields), rows)
+            g = _divide_where_positive(self.operator.adjoint(residual, fields), columns)
             u = u + step * g + self.std * correct(u / self.std, g / self.std)
         return ((u - self.mean) / self.std)[..., None]
 
 
-def _over(values: Array, sums: Array) -> Array:
+def _divide_where_positive(values: Array, sums: Array) -> Array:
     return jnp.where(sums > 0, values / jnp.where(sums > 0, sums, 1), 0)

@@ -8,16 +8,16 @@ from training.contract import Array, Arrays, Derived, Head, Learn, Loss
 from training.features import away_from_zero
 from training.losses import cross_entropy
 
-TINY = 1e-30  # keeps an empty pattern finite
-SMALL = 1e-3  # keeps the relative error of an empty object finite
-FAINT = 0.01  # share of the rms amplitude below which the logarithm is nearly linear
+EMPTY_FLOOR = 1e-30  # keeps an empty pattern finite
+OBJECT_FLOOR = 1e-3  # keeps the relative error of an empty object finite
+FAINT_SHARE = 0.01  # share of the rms amplitude below which the logarithm is nearly linear
 
 
-def _relative(fields: Arrays) -> Array:
+def _relative_amplitude(fields: Arrays) -> Array:
     """log(1 + A / (FAINT rms A)), (sample, qy, qx, 1). It does not depend on the scale of the exposure."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
-    faint = FAINT * rms + TINY
+    faint = FAINT_SHARE * rms + EMPTY_FLOOR
     return jnp.log1p(amplitude / faint)[..., None]
 
 
@@ -28,7 +28,7 @@ def _autocorrelation(fields: Arrays) -> Array:
     10,000 patterns the loss of a U-Net is 0.52 with it and 0.60 without it.
     """
     intensity = fields["amplitude"] ** 2
-    found = near_field(intensity) / (jnp.mean(intensity, axis=(1, 2), keepdims=True) + TINY)
+    found = near_field(intensity) / (jnp.mean(intensity, axis=(1, 2), keepdims=True) + EMPTY_FLOOR)
     return jnp.stack([found.real, found.imag], axis=-1)
 
 
@@ -47,7 +47,7 @@ def _tanh(output: Array) -> Arrays:
     return {"shape": jax.nn.sigmoid(shape), "phase": jnp.pi * jnp.tanh(phase)}
 
 
-def _wave(prediction: Arrays, truth: Arrays) -> Array:
+def _wave_error(prediction: Arrays, truth: Arrays) -> Array:
     """sqrt(sum |p - t|^2 / sum |t|^2) of the waves p, t = shape exp(i phase).
 
     SMALL^2 per pixel is added to each sum.
@@ -57,24 +57,24 @@ def _wave(prediction: Arrays, truth: Arrays) -> Array:
     cosine = jnp.cos(prediction["phase"] - truth["phase"])
     error = jnp.mean(modulus**2 + exact**2 - 2 * modulus * exact * cosine, (1, 2))
     size = jnp.mean(exact**2, (1, 2))
-    return jnp.sqrt((jnp.maximum(error, 0) + SMALL**2) / (size + SMALL**2))
+    return jnp.sqrt((jnp.maximum(error, 0) + OBJECT_FLOOR**2) / (size + OBJECT_FLOOR**2))
 
 
-def _circular(prediction: Arrays, truth: Arrays) -> Array:
+def _circular_error(prediction: Arrays, truth: Arrays) -> Array:
     """Mean of 1 - cos(phase error), weighted with the exact shape. The predicted shape is not used."""
     exact = truth["shape"]
-    weight = jnp.sum(exact, (1, 2)) + SMALL
+    weight = jnp.sum(exact, (1, 2)) + OBJECT_FLOOR
     return jnp.sum(exact * (1 - jnp.cos(prediction["phase"] - truth["phase"])), (1, 2)) / weight
 
 
-def _shares(prediction: Arrays, truth: Arrays) -> Array:
+def _entropies(prediction: Arrays, truth: Arrays) -> Array:
     """Cross entropy of the shape plus that of (phase + pi) / 2 pi, both values from 0 to 1."""
     p, t = (values["phase"] / (2 * jnp.pi) + 0.5 for values in (prediction, truth))
     of_shape = jnp.mean(cross_entropy(prediction["shape"], truth["shape"]), (1, 2))
     return of_shape + jnp.mean(cross_entropy(p, t), (1, 2))
 
 
-RELATIVE = Derived(("amplitude",), _relative, "", "logarithm of the amplitude, independent of its scale")
+RELATIVE = Derived(("amplitude",), _relative_amplitude, "", "logarithm of the amplitude, independent of its scale")
 AUTOCORRELATION = Derived(
     ("amplitude",), _autocorrelation, "", "complex autocorrelation of the object (Fourier transform of the intensity)"
 )
@@ -91,9 +91,9 @@ LEARN = Learn(
         "tanh": Head("shape: sigmoid of channel 0; phase: pi tanh of channel 1 (PtychoNN)", 2, _tanh),
     },
     losses={
-        "cross_entropy": Loss("weight of the cross entropy of shape and (phase + pi) / 2 pi, both 0 to 1", _shares),
-        "wave": Loss("weight of sqrt(sum |error|^2 / sum |truth|^2) of the wave shape exp(i phase)", _wave),
-        "circular": Loss("weight of 1 - cos(phase error), averaged with the exact shape as weight", _circular),
+        "cross_entropy": Loss("weight of the cross entropy of shape and (phase + pi) / 2 pi, both 0 to 1", _entropies),
+        "wave": Loss("weight of sqrt(sum |error|^2 / sum |truth|^2) of the wave shape exp(i phase)", _wave_error),
+        "circular": Loss("weight of 1 - cos(phase error), averaged with the exact shape as weight", _circular_error),
     },
     scalars=("noise", "coherence", "edge"),
     symmetries=("flip_x",),  # other symmetries would change the canonical orientation of an object

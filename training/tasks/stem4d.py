@@ -4,19 +4,19 @@ import jax.numpy as jnp
 
 from training.contract import Array, Arrays, Derived, Learn
 
-TINY = 1e-30  # keeps an empty pattern finite
+EMPTY_FLOOR = 1e-30  # keeps an empty pattern finite
 
 
-def _relative(fields: Arrays) -> Array:
+def _relative_amplitude(fields: Arrays) -> Array:
     """Amplitude A / rms A, (sample, qy, qx, 1). It depends neither on the dose nor on the unit of counts."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
-    return (amplitude / (rms + TINY))[..., None]
+    return (amplitude / (rms + EMPTY_FLOOR))[..., None]
 
 
 LEARN = Learn(
     inputs={
-        "relative": (Derived(("amplitude",), _relative, "", "amplitude divided by its root mean square"),),
+        "relative": (Derived(("amplitude",), _relative_amplitude, "", "amplitude divided by its root mean square"),),
         "amplitude": ("amplitude",),
     },
     scalars=("dose", "voltage", "sampling"),

@@ -13,30 +13,30 @@ from training.contract import Array, Arrays, Derived, Learn
 CUTOFF, FLOOR = 0.004, 0.1  # [1/nm], [1]: near the best values for both recipes; inference tunes other values
 
 
-def _retrieved(fields: Arrays) -> Array:
+def _tie_phase(fields: Arrays) -> Array:
     """Phase by the TIE, (sample, y, x, 1)."""
-    return _transport(fields, "intensity")[..., None]
+    return _solve_tie(fields, "intensity")[..., None]
 
 
-def _components(fields: Arrays) -> Array:
+def _tie_components(fields: Arrays) -> Array:
     """Electrostatic and magnetic phase by the TIE, from both series, (sample, y, x, 2)."""
-    parts = separate(_transport(fields, "intensity"), _transport(fields, "intensity_flipped"))
+    parts = separate(_solve_tie(fields, "intensity"), _solve_tie(fields, "intensity_flipped"))
     return jnp.stack(parts, axis=-1)
 
 
-def _transport(fields: Arrays, series: str) -> Array:
+def _solve_tie(fields: Arrays, series: str) -> Array:
     electrons, sampling = wavelength(fields["voltage"]), fields["sampling"]
     found = transport(fields[series], fields["defocus"], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
     return jnp.asarray(found)
 
 
 RETRIEVED = Derived(
-    ("intensity", "defocus", "voltage", "sampling"), _retrieved, "phase", "phase by the TIE, regularised, mean 0"
+    ("intensity", "defocus", "voltage", "sampling"), _tie_phase, "phase", "phase by the TIE, regularised, mean 0"
 )
 
 COMPONENTS = Derived(
     ("intensity", "intensity_flipped", "defocus", "voltage", "sampling"),
-    _components,
+    _tie_components,
     "phase",
     "electrostatic and magnetic phase by the TIE, from series of the specimen before and after turning it over",
 )

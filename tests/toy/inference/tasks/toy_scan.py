@@ -24,7 +24,7 @@ METHODS: Mapping[str, Method] = {
         about="a uniform image with the right mean",
         needs=("sinogram", "angle"),
         solve=spread,
-        settings={"size": Setting("pixels along y", "pixel", (12,), least=1, whole=True)},
+        settings={"size": Setting("pixels along y", "pixel", (12,), minimum=1, whole=True)},
     )
 }
 
