@@ -93,7 +93,7 @@ def _check_source(settings: Probe, wave: np.ndarray, sampling: float) -> None:
     if settings.source / sampling > (most := probe.widest_source(wave)):
         raise UserError(
             f"probe.source = {settings.source:g} nm: must be at most {most * sampling:.3g} nm for this aperture "
-            f"({probe.MOST}x{probe.MOST} moved probes); lower it, or narrow the aperture"
+            f"({probe.MAX_NODES}x{probe.MAX_NODES} moved probes); lower it, or narrow the aperture"
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from physics import focal_series
-from physics.transport_of_intensity import transport, vacuum
+from physics.transport_of_intensity import retrieve_from_series, vacuum_phase
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
@@ -50,7 +50,7 @@ class Retrieval(Settings):
         """
         series = (images * window, defocus, wavelength, sampling)
         if self.method == "tie":
-            return transport(*series, cutoff=self.cutoff, floor=self.floor)  # type: ignore[no-any-return]
+            return retrieve_from_series(*series, cutoff=self.cutoff, floor=self.floor)  # type: ignore[no-any-return]
         return focal_series.misell_from_transport(*series, window=window, iterations=self.iterations)  # type: ignore[no-any-return]
 
     def adjusted(self, phase: np.ndarray, exact: np.ndarray, window: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ class Retrieval(Settings):
             window: weights (y, x)
         """
         if self.offset == "annulus":
-            phase = phase - vacuum(phase, window)
+            phase = phase - vacuum_phase(phase, window)
         elif self.offset == "mean_error":
             phase = phase - np.mean(phase - exact, where=window > 0)
         out: np.ndarray = (phase * window).astype(np.float32)

@@ -223,7 +223,7 @@ def _counted(intensity: np.ndarray, level: float, rng: Streams) -> np.ndarray:
     peak = intensity.max()
     if not level or not peak:
         return intensity
-    return noise.shot(intensity / peak, noise.electrons_at(level), rng.noise) * peak  # type: ignore[no-any-return]
+    return noise.add_shot_noise(intensity / peak, noise.electrons_at(level), rng.noise) * peak  # type: ignore[no-any-return]
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:

@@ -342,7 +342,7 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
         measured["amplitude_expected"] = np.sqrt(expected)
     counted = recipe.noise and recipe.store != "expectation"
     rows = zip(expected, rngs, strict=True)
-    counts = np.stack([noise.shot(row, 1.0, rng.noise) for row, rng in rows]) if counted else expected
+    counts = np.stack([noise.add_shot_noise(row, 1.0, rng.noise) for row, rng in rows]) if counted else expected
     return measured | {"amplitude": np.sqrt(counts)}
 
 

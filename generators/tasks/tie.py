@@ -49,7 +49,7 @@ from generators.specimens.particles.projection import thickness
 from generators.specimens.random_values import columns
 from physics import noise, optics
 from physics.electron import wavelength
-from physics.magnetics import separate
+from physics.magnetics import separate_phases
 from schemas.fields import films, particles
 from schemas.runtime.ranges import Range, power_of_two, within
 from schemas.runtime.settings import between, setting
@@ -462,7 +462,7 @@ def _retrieved(
     found = [recipe.retrieval.retrieve(images, *lens, shape) for images in series]
     phase = found[0]
     if recipe.component != "total" and len(found) == 2:
-        phase = separate(*found)[recipe.component == "magnetic"]
+        phase = separate_phases(*found)[recipe.component == "magnetic"]
     return recipe.retrieval.adjusted(phase, exact, shape)
 
 

@@ -145,7 +145,7 @@ def _blended(
     """
     cover = _spread(np.ones(len(sums)), patches, total.shape)
     inverse = np.divide(1.0, cover, out=np.zeros_like(cover), where=cover > 0)
-    image = total * (inverse / stitching_kernels.ONE)
+    image = total * (inverse / stitching_kernels.FIXED_POINT_ONE)
     component, member = _components(patches, total.shape)
     offset, residual = np.zeros(len(sums)), None
     if isinstance(method, LeastSquares):
