@@ -73,7 +73,7 @@ class Sliced:
             for name, values in one(index).items():
                 axes = self._axes(name)
                 if name not in arrays:
-                    arrays[name] = _empty_with_axes(values, {axis: lengths[k] for k, axis in axes.items()})
+                    arrays[name] = _allocate_slices(values, {axis: lengths[k] for k, axis in axes.items()})
                 part = np.moveaxis(arrays[name], list(axes.values()), range(len(axes)))[tuple(index[k] for k in axes)]
                 if part.shape != values.shape:
                     raise UserError(
@@ -90,7 +90,7 @@ class Sliced:
         return {k: dims.index(dim) for k, dim in enumerate(self.task.slices) if dim in dims}
 
 
-def _empty_with_axes(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
+def _allocate_slices(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
     """Return an empty array with the shape of one slice and further axes, by position and length."""
     shape = list(values.shape)
     for axis in sorted(lengths):

@@ -24,7 +24,7 @@ from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
 MAX_OBJECT_SIZE = 8192  # pixels of an object along each side
-GOLDEN_RATIO = (5**0.5 - 1) / 2
+GOLDEN_FRACTION = (5**0.5 - 1) / 2
 
 
 class Positions(ArrayFile):
@@ -151,7 +151,7 @@ def _raster(scan: Scan, step: float) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _shuffled_order(n: int) -> np.ndarray:
     """Return the numbers 0 to n - 1 in an order that is not correlated with their size."""
-    return np.argsort(np.argsort(np.arange(n) * GOLDEN_RATIO % 1))
+    return np.argsort(np.argsort(np.arange(n) * GOLDEN_FRACTION % 1))
 
 
 def _value_of_scan(span: Range, rank: int, n: int, rng: Streams, stream: str) -> float:

@@ -131,8 +131,8 @@ class Recipe(recipe.Recipe, ThinObjects):
         scan = self.scan
         if scan and scan.positions:
             scan = scan.model_copy(update={"positions": scan.positions.bind(inputs)})
-        found = {"pictures": self.pictures.bind(inputs)} if self.pictures else {}
-        bound = self.model_copy(update={**found, "probe": self.probe.bind(inputs), "scan": scan})
+        bound_pictures = {"pictures": self.pictures.bind(inputs)} if self.pictures else {}
+        bound = self.model_copy(update={**bound_pictures, "probe": self.probe.bind(inputs), "scan": scan})
         bound.probe.wave(self.pattern, self.sampling)
         try:
             _ = bound.object_shape
@@ -284,12 +284,13 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
         phases [rad] (sample, y, x); electrons (sample, qy, qx), which `measure` replaces by amplitudes
     """
     patches = np.stack([_phase_under_probe(recipe, p) for p in block])
-    probe, light = (of(recipe.pattern, recipe.sampling) for of in (recipe.probe.wave, recipe.probe.modes))
+    grid = (recipe.pattern, recipe.sampling)
+    probe, modes = recipe.probe.wave(*grid), recipe.probe.modes(*grid)
     target = np.stack([_interpolated_target(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
     waves = np.stack([transmission(*row) for row in zip(patches, _absorptions(block), strict=True)])
     dose = np.array([p.dose for p in block])[:, None, None]
     arrays = {"phase_patch": patches} if recipe.phase_patch else {}
-    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _expected_patterns(recipe, block, waves, light)}
+    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _expected_patterns(recipe, block, waves, modes)}
 
 
 def _absorptions(block: Sequence[Parameters]) -> list[float]:
@@ -319,13 +320,13 @@ def _spline_coefficients(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
     return ndimage.spline_filter(recipe.phase(drawn).astype(np.float64), order=3, mode="mirror")
 
 
-def _expected_patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, probe: np.ndarray) -> np.ndarray:
+def _expected_patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, modes: np.ndarray) -> np.ndarray:
     """Return |F (P O)|^2 (sample, qy, qx), summed over the modes (mode, y, x) of the probe; scans move the probe."""
     if recipe.scan is None:
-        return np.stack([intensity(far_field(probe * wave)).sum(axis=0) for wave in waves])
+        return np.stack([intensity(far_field(modes * wave)).sum(axis=0) for wave in waves])
     middle = recipe.pattern // 2
     rows = zip(waves, block, strict=True)
-    return np.concatenate([patterns(wave, probe, middle + np.array([p.shift])) for wave, p in rows])
+    return np.concatenate([patterns(wave, modes, middle + np.array([p.shift])) for wave, p in rows])
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:

@@ -163,9 +163,8 @@ class Recipe(recipe.Recipe, SeriesSettings):
             () if self.pool else {field.name for field in particles.FIELDS},
             {field.name for field in films.FIELDS} if self.film else (),
             {"phase_exit"} if self.waves or self.slices > 1 else (),
-            {"phase_total", "phase_magnetic", "phase_component", "mass_magnetisation", "density"}
-            if self.magnetic
-            else (),
+            {"phase_total", "phase_magnetic", "phase_component"} if self.magnetic else (),
+            {"mass_magnetisation", "density"} if self.magnetic else (),
             {"magnetisation_direction"} if self.magnetic and not self._has_moments else (),
             {"intensity_flipped", *(f"{name}_flipped" for name in POSE_FIELDS)} if self.flipped else (),
             {"phase_retrieved"} if self.retrieval else (),
@@ -351,12 +350,12 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
     series = [name for name in ("intensity", "intensity_flipped") if name in arrays]
     measured = {name: image * weights if name.startswith("phase") else image for name, image in arrays.items()}
     if recipe.store == "both":
-        measured["intensity_expected"] = _with_averaged_focus(recipe, arrays["intensity"]) * weights
+        measured["intensity_expected"] = _average_in_focus(recipe, arrays["intensity"]) * weights
     for name in series:
         images = arrays[name]
         if recipe.store != "expectation":
             images = np.stack([_add_shot_noise(*row) for row in zip(images, block, rngs, strict=True)])
-        measured[name] = _with_averaged_focus(recipe, images)
+        measured[name] = _average_in_focus(recipe, images)
     if recipe.retrieval:
         rows = zip(block, measured["phase"], *(measured[name] for name in series), strict=True)
         measured["phase_retrieved"] = np.stack([_retrieve_phase(recipe, weights, *row) for row in rows])
@@ -368,7 +367,7 @@ def _add_shot_noise(images: np.ndarray, parameters: Parameters, rng: Streams) ->
     return noise.detect(images, rng.noise, electrons=electrons)  # type: ignore[no-any-return]
 
 
-def _with_averaged_focus(recipe: Recipe, images: np.ndarray) -> np.ndarray:
+def _average_in_focus(recipe: Recipe, images: np.ndarray) -> np.ndarray:
     """Return images (sample, plane, y, x), the in-focus one as measured or as the mean of the two others."""
     if recipe.in_focus == "measured":
         return images

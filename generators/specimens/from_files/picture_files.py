@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 from PIL import Image
 
 from schemas.formats import reading
 from schemas.runtime.errors import UserError
 
-NUMPY_MAGIC = b"\x93NUMPY"
 PILLOW_FORMATS = {b"\x89PNG": (".png",), b"\xff\xd8\xff": (".jpg", ".jpeg"), b"BM": (".bmp",)}  # first bytes, and names
 SUFFIXES = {suffix for suffixes in PILLOW_FORMATS.values() for suffix in suffixes} | {
     suffix for suffixes in reading.SUFFIXES.values() for suffix in suffixes
@@ -133,7 +133,7 @@ def _open_array(path: Path) -> Any:
 
         return zarr.open_array(Confined(path), mode="r")
     head = _read_magic(path)
-    if head.startswith(NUMPY_MAGIC):
+    if head.startswith(MAGIC_PREFIX):
         return np.load(path, mmap_mode="r", allow_pickle=False)
     if head.startswith(tuple(PILLOW_FORMATS)):
         return _read_with_pillow(path)

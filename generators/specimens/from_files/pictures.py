@@ -26,7 +26,7 @@ from generators.specimens.random_values import round_to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
-SYMMETRIES = 8  # number of symmetries of a square: four rotations, each with and without mirroring
+SYMMETRY_COUNT = 8  # number of symmetries of a square: four rotations, each with and without mirroring
 
 type Pair = tuple[float, float]
 type Picture = NDArray[np.float32]
@@ -107,7 +107,7 @@ class Pictures(Pool):
 
     def draw(self, rng: Streams) -> DrawnPicture:
         """Draw the picture of a sample and its part. Every call consumes as much of the stream `specimen`."""
-        symmetry = int(SYMMETRIES * rng.specimen.random())
+        symmetry = int(SYMMETRY_COUNT * rng.specimen.random())
         part, y, x = round_to_float32(self.part.draw(rng.specimen), *rng.specimen.random(2))
         return DrawnPicture(self.choose_item(rng), symmetry if self.orientation == "square" else 0, part, y, x)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -22,7 +23,6 @@ from schemas.runtime.errors import UserError
 type Mask = NDArray[np.bool_]
 type Floats = NDArray[np.float64]
 
-NUMPY_MAGIC = b"\x93NUMPY"
 MAX_BYTES = 2**28  # bytes, more than the 512^3 voxels of a boolean array
 IS_SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
 TEXT_RULE = "write rows of 0 and 1 separated by spaces, and a blank line after each slice"
@@ -35,7 +35,7 @@ def read_mask(path: Path) -> Mask:
         UserError: the file cannot be read, or is not a mask
     """
     data = read_content(path)
-    mask = _read_numpy_mask(path) if data.startswith(NUMPY_MAGIC) else _parse_text_mask(path, data)
+    mask = _read_numpy_mask(path) if data.startswith(MAGIC_PREFIX) else _parse_text_mask(path, data)
     if not mask.any():
         raise UserError(f"{path}: no voxel is 1; a specimen must fill at least one")
     return mask

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 from pydantic import Field
 from skimage.restoration import unwrap_phase
@@ -81,11 +82,8 @@ class WaveFiles(NumberedFiles):
 def _read_wave(path: Path, digest: str) -> Wave:
     """Return the complex wave (y, x) of a NumPy or text file."""
     data = voxel_files.read_content(verified_path(path, digest))
-    wave = (
-        voxel_files.load_array(path, "a complex array (y, x)")
-        if data.startswith(voxel_files.NUMPY_MAGIC)
-        else _parse_text_wave(path, data)
-    )
+    is_numpy = data.startswith(MAGIC_PREFIX)
+    wave = voxel_files.load_array(path, "a complex array (y, x)") if is_numpy else _parse_text_wave(path, data)
     if wave.ndim != 2 or wave.dtype.kind != "c" or not np.isfinite(wave).all():
         raise UserError(f"{path}: {wave.dtype} of shape {wave.shape}, must be complex (y, x) and finite; {TEXT_RULE}")
     return np.array(wave, np.complex64)

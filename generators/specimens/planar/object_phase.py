@@ -332,12 +332,12 @@ def _screw_phase(y: Floats, x: Floats, order: float, y0: float, x0: float, angle
 def _inclusion_phase(dimensions: int) -> Callable[..., Floats]:
     """Return the function for the phase of a cylinder (2 dimensions) or sphere (3 dimensions)."""
 
-    def at(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
+    def phase(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
         _, along = inclusion(*_rotated_coordinates(y - y0, x - x0, angle), radius, dimensions)
         out: Floats = rim * along
         return out
 
-    return at
+    return phase
 
 
 _TERM_PHASES: Mapping[str, Callable[..., Floats]] = {

@@ -41,10 +41,10 @@ from schemas.runtime.settings import Settings, between, setting
 
 EDGE_WIDTHS = 4  # distance from the outline in widths w of the edge; beyond it the modulus is 0 or 1 except for 3e-5
 USED_SHARE = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
-MAX_REDRAWS = 20  # maximum number of hulls that are drawn in place of one that is too narrow
-MAX_BITE_CORNERS = 5  # maximum number of corners of a bite, besides the innermost and the outermost one
-SYMMETRIES = (3, 4, 6)  # symmetries of crystals in the plane
-MAX_FACETS = 2 * max(SYMMETRIES)  # maximum number of facets
+MAX_REDRAWS = 20  # hulls that are drawn in place of one that is too narrow
+MAX_BITE_CORNERS = 5  # corners of a bite besides the innermost and the outermost one
+ROTATION_ORDERS = (3, 4, 6)  # symmetries of crystals in the plane
+MAX_FACETS = 2 * max(ROTATION_ORDERS)  # maximum number of facets
 
 type Kind = Literal["hull", "bitten", "faceted", "mixed"]
 type Corners = tuple[Point, ...]
@@ -296,7 +296,7 @@ def _draw_facet_distances(outline: Outline, rng: np.random.Generator) -> list[fl
 
     Two families alternate, each with as many facets as the symmetry. Every call consumes 2 + MAX_FACETS random numbers.
     """
-    fold = SYMMETRIES[int(len(SYMMETRIES) * rng.random())]
+    fold = ROTATION_ORDERS[int(len(ROTATION_ORDERS) * rng.random())]
     regular = rng.random() < outline.regular
     low, high = outline.facet.low, outline.facet.high
     distances = [low + (high - low) * u for u in rng.random(MAX_FACETS).tolist()]
