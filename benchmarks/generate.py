@@ -99,8 +99,8 @@ def _bare_cdi() -> dict[str, float]:
     """Return the time [s] of each library call that a sample of `cdi` cannot do without."""
     recipe = cdi.RECIPES["default"]
     rng = np.random.default_rng(0)
-    wave = rng.normal(size=recipe.finest).astype(np.complex64)
-    counts = np.full(recipe.finest, 100.0)
+    wave = rng.normal(size=recipe.finest_shape).astype(np.complex64)
+    counts = np.full(recipe.finest_shape, 100.0)
     place = rng.normal(size=(recipe.image_size, recipe.image_size))
     terms = (recipe.displacement.gratings, recipe.displacement.gaussians)
     gratings, gaussians = ((term.low + term.high) / 2 for term in terms)

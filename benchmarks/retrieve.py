@@ -23,7 +23,7 @@ import numpy as np
 from inference.tasks.cdi import finish
 from physics.diffraction import amplitude, embed, subsample
 from physics.fourier import fft2, ifft2
-from physics.phase_retrieval import PUBLISHED, Schedule, reconstruct, start_with
+from physics.phase_retrieval import PUBLISHED, Schedule, initial_guess, reconstruct
 from schemas.fields.object_phases import SUPPORT
 from schemas.runtime.settings import make_settings
 from schemas.task import find_task
@@ -106,7 +106,7 @@ def _patterns(n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     wave = (disc * np.exp(1j * rng.uniform(-1, 1, (n, SIDE, SIDE)))).astype(np.complex64)
     pattern = amplitude(embed(wave, (2 * SIDE, 2 * SIDE)))
     fields = {"amplitude": np.ascontiguousarray(subsample(pattern, 2)), "amplitude_oversampled": pattern}
-    return fields, start_with(pattern, rng.random(pattern.shape, np.float32))
+    return fields, initial_guess(pattern, rng.random(pattern.shape, np.float32))
 
 
 def _rows(fields: Fields, rows: slice) -> Fields:

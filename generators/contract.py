@@ -33,7 +33,7 @@ class Sliced:
     # `TASK.slices`. Arrays are as in `TASK.sliced`: (len(block), ...) without the dimensions of slices. A field without
     # these dimensions must be the same for all slices. In an array that is not a field, the slices become the axes
     # after the first.
-    of: Callable[[Any, Sequence[Any], tuple[int, ...]], Arrays]
+    simulate_slice: Callable[[Any, Sequence[Any], tuple[int, ...]], Arrays]
 
     def __call__(self, recipe: Any, block: Sequence[Any]) -> Arrays:
         """Return the expectations of a block, as `Generator.simulate` does."""
@@ -50,7 +50,7 @@ class Sliced:
         Raises:
             UserError: the task's function fails, or does not return a dict of arrays
         """
-        return arrays_of(self.task.name, "simulate_slice", self.of, recipe, block, index)
+        return arrays_of(self.task.name, "simulate_slice", self.simulate_slice, recipe, block, index)
 
     def indices(self, recipe: recipe.Recipe) -> list[tuple[int, ...]]:
         """Return the index of every slice of a sample, in the order in which they are simulated."""
@@ -68,20 +68,20 @@ class Sliced:
             UserError: slices differ in shape
         """
         lengths = [recipe.sizes()[dim] for dim in self.task.slices]
-        whole: Arrays = {}
+        arrays: Arrays = {}
         for index in self.indices(recipe):
             for name, values in one(index).items():
                 axes = self._axes(name)
-                if name not in whole:
-                    whole[name] = _with_axes(values, {axis: lengths[k] for k, axis in axes.items()})
-                place = np.moveaxis(whole[name], list(axes.values()), range(len(axes)))[tuple(index[k] for k in axes)]
-                if place.shape != values.shape:
+                if name not in arrays:
+                    arrays[name] = _allocate_slices(values, {axis: lengths[k] for k, axis in axes.items()})
+                part = np.moveaxis(arrays[name], list(axes.values()), range(len(axes)))[tuple(index[k] for k in axes)]
+                if part.shape != values.shape:
                     raise UserError(
                         f"generators/tasks/{self.task.name}.py: simulate_slice returned {name} of shape {values.shape} "
-                        f"for slice {index} and {place.shape} for the first slice; all slices must have one shape"
+                        f"for slice {index} and {part.shape} for the first slice; all slices must have one shape"
                     )
-                place[...] = values
-        return whole
+                part[...] = values
+        return arrays
 
     def _axes(self, name: str) -> dict[int, int]:
         """Return which axis of an array holds each dimension of `TASK.slices`, by the number of that dimension."""
@@ -90,7 +90,7 @@ class Sliced:
         return {k: dims.index(dim) for k, dim in enumerate(self.task.slices) if dim in dims}
 
 
-def _with_axes(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
+def _allocate_slices(values: np.ndarray, lengths: Mapping[int, int]) -> np.ndarray:
     """Return an empty array with the shape of one slice and further axes, by position and length."""
     shape = list(values.shape)
     for axis in sorted(lengths):
@@ -111,22 +111,22 @@ def calling(task: str, function: str) -> AbstractContextManager[None]:
     return plugins.calling(f"generators.tasks.{task}", function)
 
 
-def arrays_of(task: str, function: str, of: Callable[..., Arrays], *arguments: Any) -> Arrays:
+def arrays_of(task: str, name: str, function: Callable[..., Arrays], *arguments: Any) -> Arrays:
     """Call a function of a task's file and return its arrays.
 
     Args:
         task: name of the task
-        function: name of the function, for messages
-        of: the function
+        name: name of the function, for messages
+        function: the function
         arguments: its arguments
 
     Raises:
         UserError: the function fails, or does not return a dict of arrays
     """
-    with calling(task, function):
-        values: Any = of(*arguments)
+    with calling(task, name):
+        values: Any = function(*arguments)
     if not isinstance(values, dict) or not all(isinstance(value, np.ndarray) for value in values.values()):
-        raise UserError(f"generators/tasks/{task}.py: {function} must return a dict of arrays by field")
+        raise UserError(f"generators/tasks/{task}.py: {name} must return a dict of arrays by field")
     return values
 
 
@@ -188,10 +188,10 @@ def find_generator(name: str) -> tuple[Task, Generator]:
     """
     task = find_task(name)
     unknown = f"--task {name}: it has a schema but no generator (generators/tasks/{name}.py)"
-    return task, cast(Generator, plugins.find("generators.tasks", name, _mistakes, unknown))
+    return task, cast(Generator, plugins.find("generators.tasks", name, _contract_mistakes, unknown))
 
 
-def _mistakes(module: ModuleType) -> Iterator[str]:
+def _contract_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes of a task's file in `generators/tasks/`, one line each."""
     yield from plugins.missing_objects(module, {"VERSION": int, "Recipe": type, "RECIPES": Mapping})
     if not issubclass(module.Recipe, recipe.Recipe):
@@ -199,8 +199,8 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from undescribed_settings(module.Recipe)
     if "default" not in module.RECIPES:
         yield "RECIPES: one must be named default"
-    for name, made in module.RECIPES.items():
-        if not isinstance(made, module.Recipe):
+    for name, preset in module.RECIPES.items():
+        if not isinstance(preset, module.Recipe):
             yield f"RECIPES[{name!r}]: must be a Recipe(...)"
     arguments = {
         "draw": ("recipe", "rng"),
@@ -211,7 +211,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     for name, names in arguments.items():
         yield from plugins.call_mistakes(name, getattr(module, name, None), *names)
     if isinstance(module.simulate, Sliced):
-        yield from plugins.call_mistakes("simulate_slice", module.simulate.of, "recipe", "block", "index")
+        yield from plugins.call_mistakes("simulate_slice", module.simulate.simulate_slice, "recipe", "block", "index")
         if module.simulate.task.name != plugins.task_of(module) or not module.simulate.task.slices:
             yield "simulate: Sliced(TASK, simulate_slice) needs the TASK of this file, with TASK.slices"
 

@@ -33,7 +33,7 @@ class Streams:
         self.split = split
         self.sample = sample
         self._seed = seed
-        self._key = _key(seed, split)
+        self._key = _philox_key(seed, split)
 
     def group(self, number: int, split: str | None = None) -> "Streams":
         """Return the streams that the samples of a group share; they differ from the streams of each sample.
@@ -42,25 +42,25 @@ class Streams:
             number: index of the group
             split: split of the group; None: the split of this sample
         """
-        found = Streams(self._seed, split or self.split, number)
-        found._key = _key(self._seed, f"{found.split}/group")
-        return found
+        streams = Streams(self._seed, split or self.split, number)
+        streams._key = _philox_key(self._seed, f"{streams.split}/group")
+        return streams
 
     def __getattr__(self, name: str) -> np.random.Generator:
         """Return the stream of that name, which is made at its first use."""
         if name.startswith("_"):
             raise AttributeError(name)
-        counter = np.array([0, 0, self.sample, _stream(name)], dtype=np.uint64)
+        counter = np.array([0, 0, self.sample, _stream_number(name)], dtype=np.uint64)
         generator = np.random.Generator(np.random.Philox(counter=counter, key=self._key))
         setattr(self, name, generator)
         return generator
 
 
 @cache
-def _key(seed: int, split: str) -> np.ndarray:
+def _philox_key(seed: int, split: str) -> np.ndarray:
     return np.random.SeedSequence(seed, spawn_key=tuple(split.encode())).generate_state(2, np.uint64)
 
 
 @cache
-def _stream(name: str) -> int:
+def _stream_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")

@@ -13,6 +13,8 @@ import numpy as np
 
 type Array = Any  # NumPy or JAX, also under jit; a number where the docstring says so
 
+MIN_DIVISOR = 1e-20  # lower bound of a divisor, which keeps a quotient finite; far below all values of images
+
 
 def module(*values: Array) -> Array:
     """Return the array module of the first value that is neither a number nor a NumPy array; otherwise return NumPy."""

@@ -17,18 +17,18 @@ def compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
 
 
-class _Compiling(event.Listener):
+class _CompilationNotice(event.Listener):
     """Tell the user once that functions are being compiled, which takes half a minute. Worker processes stay silent."""
 
-    said = False
+    announced = False
 
     def on_start(self, _: Any) -> None:
-        if not self.said and parent_process() is None:
-            self.said = True
+        if not self.announced and parent_process() is None:
+            self.announced = True
             logging.getLogger(__name__).warning("compiling kernels, once on this machine ...")
 
     def on_end(self, _: Any) -> None:
         pass
 
 
-event.register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
+event.register("numba:compile", _CompilationNotice())  # type: ignore[no-untyped-call]

@@ -34,7 +34,7 @@ def far_field(wave: Array) -> Array:
     return xp.fft.fftshift(fft2(xp.fft.ifftshift(wave, AXES)), AXES)
 
 
-def near_field(pattern: Array) -> Array:
+def inverse_far_field(pattern: Array) -> Array:
     """Return the wave psi that has the given far field; this is the inverse of `far_field`.
 
     Args:
@@ -129,8 +129,9 @@ def disk(pattern: Array, levels: tuple[float, ...]) -> tuple[float, ...]:
     Returns:
         The brightness, then one radius [pixel] per level.
     """
-    bright = _brightness(pattern)
-    return bright, *(float((_above(pattern, level * bright, bright).sum() / np.pi) ** 0.5) for level in levels)
+    brightness = _median_brightness(pattern)
+    areas = [_shares_above(pattern, level * brightness, brightness).sum() for level in levels]
+    return brightness, *(float((area / np.pi) ** 0.5) for area in areas)
 
 
 def disk_centre(pattern: Array) -> Array:
@@ -138,19 +139,20 @@ def disk_centre(pattern: Array) -> Array:
 
     The position is cyclic, and 0 is pixel 0.
     """
-    bright = _brightness(pattern)
-    area = _above(pattern, bright / 2, bright)
+    brightness = _median_brightness(pattern)
+    area = _shares_above(pattern, brightness / 2, brightness)
     return np.array([cyclic_middle(area.sum(axis=1 - axis)) for axis in (0, 1)])
 
 
-def _brightness(pattern: Array) -> float:
+def _median_brightness(pattern: Array) -> float:
     values = np.sort(pattern, axis=None)
     sums = values.cumsum()
     return float(values[np.searchsorted(sums, sums[-1] / 2)])
 
 
-def _above(pattern: Array, level: float, bright: float) -> Array:
-    return np.clip(4 * (pattern - level) / bright + 0.5, 0, 1)
+def _shares_above(pattern: Array, level: float, brightness: float) -> Array:
+    """Return the part of each pixel that counts as above the level, 0 to 1."""
+    return np.clip(4 * (pattern - level) / brightness + 0.5, 0, 1)
 
 
 def partially_coherent(intensity: Array, width: float) -> Array:

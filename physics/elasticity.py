@@ -66,5 +66,5 @@ def inclusion(y: Array, x: Array, radius: float, dimensions: int) -> tuple[Array
     """
     xp = module(y, x)
     square = xp.maximum((y * y + x * x) / radius**2, 1.0)
-    fall = 1 / (radius * square ** (dimensions / 2))
-    return y * fall, x * fall
+    decay = 1 / (radius * square ** (dimensions / 2))
+    return y * decay, x * decay

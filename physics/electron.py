@@ -15,7 +15,7 @@ CHARGE = 1.602176634e-19  # C
 LIGHT = 299_792_458.0  # m/s
 MASS = 9.1093837139e-31  # kg
 
-REST = MASS * LIGHT**2 / CHARGE  # V: the rest energy per charge, 510999
+REST_VOLTAGE = MASS * LIGHT**2 / CHARGE  # V: the rest energy per charge, 510999
 HC = 1e9 * PLANCK * LIGHT / CHARGE  # V nm: 1239.84
 
 
@@ -35,7 +35,7 @@ def wavelength(voltage: Array) -> Array:
     >>> round(wavelength(300e3) * 1e3, 5)  # pm
     1.96875
     """
-    return HC / (voltage * (2 * REST + voltage)) ** 0.5
+    return HC / (voltage * (2 * REST_VOLTAGE + voltage)) ** 0.5
 
 
 def interaction(voltage: Array) -> Array:
@@ -57,4 +57,4 @@ def interaction(voltage: Array) -> Array:
     >>> round(interaction(300e3) * 1e2, 6)  # mrad/(V A)
     0.652616
     """
-    return 2 * pi * wavelength(voltage) * (REST + voltage) / HC**2
+    return 2 * pi * wavelength(voltage) * (REST_VOLTAGE + voltage) / HC**2

@@ -9,12 +9,12 @@ from math import pi
 
 from physics.arrays import Array, as_leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
-from physics.moduli import bright
+from physics.moduli import bright_pixels
 from physics.optics import exit_wave, phasor, propagate
-from physics.transport_of_intensity import in_focus, transport, unwindowed, vacuum
+from physics.transport_of_intensity import in_focus, remove_window, retrieve_from_series, vacuum_phase
 
-GENTLE = 0.01  # regularisation of the division in the TIE that gives the first phase
-DARKEST = 1e-3  # minimum intensity before the logarithm, relative to the incident beam; smaller values are set to it
+START_FLOOR = 0.01  # `floor` of the transport of intensity that gives the first phase
+MIN_INTENSITY = 1e-3  # relative to the incident beam; smaller values are set to it before the logarithm is taken
 
 
 def misell(
@@ -49,13 +49,13 @@ def misell(
     xp = images.__array_namespace__()
     amplitude = xp.sqrt(xp.maximum(images, 0))
     planes = images.shape[-3]
-    wave, place = exit_wave(start, xp.sqrt(xp.maximum(in_focus(images), 0))), 0 * defocus[..., 0]
+    wave, position = exit_wave(start, xp.sqrt(xp.maximum(in_focus(images), 0))), 0 * defocus[..., 0]
     for k in [*range(planes), *range(planes - 2, 0, -1)] * iterations:
-        wave = propagate(wave, wavelength, defocus[..., k] - place, sampling)
-        size = abs(wave)
-        wave, place = amplitude[..., k, :, :] * wave / xp.where(bright(size), size, 1), defocus[..., k]
-    wave = propagate(wave, wavelength, -place, sampling) * phasor(-start)
-    return start + xp.where(bright(abs(wave)), xp.atan2(wave.imag, wave.real), 0)
+        wave = propagate(wave, wavelength, defocus[..., k] - position, sampling)
+        modulus = abs(wave)
+        wave, position = amplitude[..., k, :, :] * wave / xp.where(bright_pixels(modulus), modulus, 1), defocus[..., k]
+    wave = propagate(wave, wavelength, -position, sampling) * phasor(-start)
+    return start + xp.where(bright_pixels(abs(wave)), xp.atan2(wave.imag, wave.real), 0)
 
 
 def misell_from_transport(
@@ -64,7 +64,7 @@ def misell_from_transport(
     """Run `misell` from the solution of the transport-of-intensity equation. NumPy.
 
     The constant of the first phase is chosen so that the vacuum around the specimen has phase 0
-    (`physics.transport_of_intensity.vacuum`).
+    (`physics.transport_of_intensity.vacuum_phase`).
 
     Args:
         images: I_k (..., plane, y, x), multiplied by the window; pixels that the window hides are taken for vacuum.
@@ -78,9 +78,9 @@ def misell_from_transport(
         Phase (..., y, x) [rad].
     """
     series = (defocus, wavelength, sampling)
-    start = transport(images, *series, floor=GENTLE)
-    start = (start - vacuum(start, window)) * window
-    return misell(unwindowed(images, window), *series, start=start, iterations=iterations)
+    start = retrieve_from_series(images, *series, floor=START_FLOOR)
+    start = (start - vacuum_phase(start, window)) * window
+    return misell(remove_window(images, window), *series, start=start, iterations=iterations)
 
 
 def single_material(images: Array, defocus: Array, wavelength: Array, sampling: Array, ratio: Array) -> Array:
@@ -109,5 +109,5 @@ def single_material(images: Array, defocus: Array, wavelength: Array, sampling: 
     step = pi * as_leading(wavelength * ratio, xp)[..., None, :, :] * defocus[..., None, None]
     transfer = (1 - step * square).astype(images.dtype)
     total = (transfer * fft2(images)).sum(axis=-3) / (transfer**2).sum(axis=-3)
-    focus = xp.maximum(ifft2(total).real, DARKEST)
+    focus = xp.maximum(ifft2(total).real, MIN_INTENSITY)
     return -as_leading(ratio, xp).astype(images.dtype) / 2 * xp.log(focus)

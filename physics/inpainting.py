@@ -11,17 +11,17 @@ pattern has the most compact autocorrelation.
 NumPy or JAX. NumPy's bits do not depend on the other images.
 """
 
+from functools import partial
 from typing import Any
 
-from physics.arrays import Array, module, pixel_sum
+from physics.arrays import MIN_DIVISOR, Array, module, pixel_sum
 from physics.fourier import frequencies, irfft2, rfft2
-from physics.iteration import Repeat, in_turn
+from physics.iteration import Repeat, python_loop
 
-STEPS = 50  # enough for holes 20 pixels wide; the middle of wider holes stays too even
-TINY = 1e-20  # squared error, relative to the maximum, below which nothing is left to correct
+ITERATIONS = 50  # steps of the iteration: enough for holes 20 pixels wide; the middle of wider holes stays too even
 
 
-def inpaint(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
+def inpaint(image: Array, measured: Array, repeat: Repeat = python_loop) -> Array:
     """Fill in the hidden pixels of images by conjugate gradients (Hestenes and Stiefel 1952).
 
     The iteration starts with the mean of the measured pixels in the holes.
@@ -37,15 +37,16 @@ def inpaint(image: Array, measured: Array, repeat: Repeat = in_turn) -> Array:
     xp = module(image)
     hidden = xp.broadcast_to(~measured, image.shape)
     known = xp.where(hidden, 0, image)
-    scale = xp.maximum(abs(known).max(axis=(-2, -1), keepdims=True), TINY)
+    scale = xp.maximum(abs(known).max(axis=(-2, -1), keepdims=True), MIN_DIVISOR)
     mean = pixel_sum(known / scale) / xp.maximum(pixel_sum(xp.where(hidden, 0, 1)), 1)
     start = xp.where(hidden, mean, known / scale).astype(image.dtype)
-    rest = -_within(hidden, start)
-    found, *_ = repeat(lambda state: _step(hidden, *state), (start, rest, rest), STEPS)
-    return xp.where(hidden, found * scale, known)
+    residual = -_hidden_laplacian(hidden, start)
+    step = partial(_conjugate_gradient_step, hidden)
+    filled, *_ = repeat(lambda state: step(*state), (start, residual, residual), ITERATIONS)
+    return xp.where(hidden, filled * scale, known)
 
 
-def _within(hidden: Array, image: Array) -> Array:
+def _hidden_laplacian(hidden: Array, image: Array) -> Array:
     """Return H K a."""
     xp, shape = module(image), image.shape[-2:]
     fy, fx = frequencies(shape, 1.0, xp)
@@ -53,16 +54,17 @@ def _within(hidden: Array, image: Array) -> Array:
     return xp.where(hidden, irfft2(rfft2(image, shape) * square, shape), 0)
 
 
-def _step(hidden: Array, image: Array, rest: Array, way: Array) -> tuple[Any, Any, Any]:
+def _conjugate_gradient_step(hidden: Array, image: Array, residual: Array, direction: Array) -> tuple[Any, Any, Any]:
     """Take one step of conjugate gradients.
 
     Args:
         hidden: H.
         image: a.
-        rest: r = -H K a.
-        way: p, the direction along which a moves to the smallest value; the next direction is conjugate to it.
+        residual: r = -H K a.
+        direction: p, the direction along which a moves to the smallest value; the next direction is conjugate to it.
     """
-    xp, curved, before = module(image), _within(hidden, way), pixel_sum(rest**2)
-    length = before / xp.maximum(pixel_sum(way * curved), TINY)
-    rest = rest - length * curved
-    return image + length * way, rest, rest + pixel_sum(rest**2) / xp.maximum(before, TINY) * way
+    xp, laplacian, square = module(image), _hidden_laplacian(hidden, direction), pixel_sum(residual**2)
+    length = square / xp.maximum(pixel_sum(direction * laplacian), MIN_DIVISOR)
+    residual = residual - length * laplacian
+    ratio = pixel_sum(residual**2) / xp.maximum(square, MIN_DIVISOR)
+    return image + length * direction, residual, residual + ratio * direction

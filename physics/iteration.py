@@ -9,7 +9,7 @@ from typing import Any
 type Repeat = Callable[[Callable[[Any], Any], Any, int], Any]
 
 
-def in_turn(step: Callable[[Any], Any], state: Any, count: int) -> Any:
+def python_loop(step: Callable[[Any], Any], state: Any, count: int) -> Any:
     """Apply `step` to the state `count` times, in a Python loop, and return the last state."""
     for _ in range(count):
         state = step(state)

@@ -21,8 +21,8 @@ from physics.arrays import Array, pair
 from physics.electron import CHARGE, PLANCK
 from physics.fourier import irfft2, rfft2
 
-VACUUM = 1.25663706127e-6  # N/A^2: the magnetic constant mu_0, CODATA 2022
-RATE = 1e-18 * 2 * pi * CHARGE / PLANCK * VACUUM  # e mu_0 / hbar in rad per (A/m nm^2)
+MAGNETIC_CONSTANT = 1.25663706127e-6  # N/A^2: the magnetic constant mu_0, CODATA 2022
+PHASE_RATE = 1e-18 * 2 * pi * CHARGE / PLANCK * MAGNETIC_CONSTANT  # e mu_0 / hbar in rad per (A/m nm^2)
 
 type Kernel = tuple[Array, Array]
 
@@ -60,11 +60,11 @@ def kernel(shape: tuple[int, int], sampling: float | tuple[float, float]) -> Ker
     y, x = (np.fft.ifftshift(np.arange(2 * n) - n) * d for n, d in zip(shape, (dy, dx), strict=True))
     square = y[:, None] ** 2 + x**2
     square[0, 0] = np.inf
-    scale = RATE / (2 * pi) * dy * dx / square
-    found = rfft2(y[:, None] * scale, square.shape), rfft2(x * scale, square.shape)
-    for spectrum in found:
+    scale = PHASE_RATE / (2 * pi) * dy * dx / square
+    spectra = rfft2(y[:, None] * scale, square.shape), rfft2(x * scale, square.shape)
+    for spectrum in spectra:
         spectrum.flags.writeable = False  # the cache returns the same array to every caller
-    return found
+    return spectra
 
 
 def phase(projected_y: Array, projected_x: Array, sampling: float | tuple[float, float]) -> Array:
@@ -81,9 +81,9 @@ def phase(projected_y: Array, projected_x: Array, sampling: float | tuple[float,
         phi_m (..., y, x) [rad].
     """
     shape = projected_y.shape[-2:]
-    double = (2 * shape[0], 2 * shape[1])
+    doubled = (2 * shape[0], 2 * shape[1])
     ky, kx = kernel(shape, sampling)
-    return _back(rfft2(projected_y, double) * kx - rfft2(projected_x, double) * ky, projected_y)
+    return _transform_back(rfft2(projected_y, doubled) * kx - rfft2(projected_x, doubled) * ky, projected_y)
 
 
 def uniform_phase(
@@ -102,17 +102,17 @@ def uniform_phase(
     """
     shape = thickness.shape[-2:]
     ky, kx = kernel(shape, sampling)
-    double = (2 * shape[0], 2 * shape[1])
-    return _back(rfft2(thickness, double) * (magnetisation_y * kx - magnetisation_x * ky), thickness)
+    doubled = (2 * shape[0], 2 * shape[1])
+    return _transform_back(rfft2(thickness, doubled) * (magnetisation_y * kx - magnetisation_x * ky), thickness)
 
 
-def _back(spectrum: Array, image: Array) -> Array:
+def _transform_back(spectrum: Array, image: Array) -> Array:
     """Return the part of the doubled grid that the image covers, in its dtype."""
     ny, nx = image.shape[-2:]
     return irfft2(spectrum, (2 * ny, 2 * nx))[..., :ny, :nx].astype(image.dtype)
 
 
-def separate(forward: Array, flipped: Array) -> tuple[Array, Array]:
+def separate_phases(forward: Array, flipped: Array) -> tuple[Array, Array]:
     """Separate the electrostatic and the magnetic phase of a specimen that was measured from both sides.
 
         phi_e = (phi + phi') / 2,   phi_m = (phi - phi') / 2

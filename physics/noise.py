@@ -19,7 +19,7 @@ from numpy.random import Generator
 from physics.arrays import Array
 from physics.fourier import fft2, frequencies, ifft2
 
-COUNTABLE = 1e15  # electrons per pixel: NumPy cannot count more, and their noise, 3e-8, is lost in float32
+MAX_COUNTS = 1e15  # electrons per pixel: NumPy cannot count more, and their noise, 3e-8, is lost in float32
 
 
 def electrons_at(level: float) -> float:
@@ -38,7 +38,7 @@ def electrons_at(level: float) -> float:
     return 1 / level**2 if level else inf
 
 
-def shot(image: Array, electrons: float, rng: Generator) -> Array:
+def add_shot_noise(image: Array, electrons: float, rng: Generator) -> Array:
     """Add the shot noise of independent electrons.
 
         I' = Poisson(N I) / N
@@ -58,7 +58,7 @@ def shot(image: Array, electrons: float, rng: Generator) -> Array:
     """
     if not electrons > 0:
         raise ValueError(f"a dose of {electrons} electrons per pixel must be positive: inf for no noise")
-    if electrons > COUNTABLE:
+    if electrons > MAX_COUNTS:
         return image
     if not image.min() >= 0:
         raise ValueError(f"intensity {image.min()} must be 0 or more before shot noise: clip it where it was made")
@@ -155,11 +155,11 @@ def detect(
         I', of the shape and dtype of `image`.
 
     Raises:
-        ValueError: as for `shot` and `add_read_noise`.
+        ValueError: as for `add_shot_noise` and `add_read_noise`.
     """
     measured = np.empty_like(image)
     for index in np.ndindex(image.shape[:-2]):
-        one = shot(image[index], electrons, rng)
-        one = one if mtf is None else modulate(one, mtf)
-        measured[index] = np.minimum(add_read_noise(one * gain, read_noise, rng), saturation)
+        counted = add_shot_noise(image[index], electrons, rng)
+        blurred = counted if mtf is None else modulate(counted, mtf)
+        measured[index] = np.minimum(add_read_noise(blurred * gain, read_noise, rng), saturation)
     return measured

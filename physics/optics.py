@@ -35,7 +35,7 @@ def phase_shift(thickness: Array, potential: Array, voltage: Array) -> Array:
     Returns:
         phi (..., y, x) [rad].
     """
-    return _per_length(thickness, potential, voltage) * thickness
+    return _phase_per_length(thickness, potential, voltage) * thickness
 
 
 def attenuation(thickness: Array, absorption: Array, voltage: Array) -> Array:
@@ -53,11 +53,11 @@ def attenuation(thickness: Array, absorption: Array, voltage: Array) -> Array:
     Returns:
         |psi| (..., y, x).
     """
-    exponent = -_per_length(thickness, absorption, voltage) * thickness
+    exponent = -_phase_per_length(thickness, absorption, voltage) * thickness
     return exponent.__array_namespace__().exp(exponent)
 
 
-def _per_length(thickness: Array, potential: Array, voltage: Array) -> Array:
+def _phase_per_length(thickness: Array, potential: Array, voltage: Array) -> Array:
     """Return sigma V [rad/nm] in the dtype and over the leading axes of `thickness`."""
     xp = module(potential, voltage)
     rate = interaction(xp.asarray(voltage, dtype=float)) * potential
@@ -179,7 +179,7 @@ def aberration(
     """
     xp = module(fy, wavelength, defocus, spherical, astigmatism, azimuth)
     lam, c1, c3 = (as_leading(value, xp) for value in (wavelength, defocus, spherical))
-    along, across = _twofold(astigmatism, azimuth, xp)
+    along, across = _astigmatism_components(astigmatism, azimuth, xp)
     quadratic = (c1 + along) * fx**2 + (c1 - along) * fy**2 + 2 * across * fx * fy
     return lam / 2 * quadratic + c3 * lam**3 / 4 * (fy**2 + fx**2) ** 2
 
@@ -201,12 +201,12 @@ def displacement(
     """
     xp = module(fy, wavelength, defocus, spherical, astigmatism, azimuth)
     lam, c1, c3 = (as_leading(value, xp) for value in (wavelength, defocus, spherical))
-    along, across = _twofold(astigmatism, azimuth, xp)
+    along, across = _astigmatism_components(astigmatism, azimuth, xp)
     cubic = c1 + c3 * lam**2 * (fy**2 + fx**2)
     return lam * ((cubic - along) * fy + across * fx), lam * ((cubic + along) * fx + across * fy)
 
 
-def _twofold(astigmatism: Array, azimuth: Array, xp: Array) -> tuple[Array, Array]:
+def _astigmatism_components(astigmatism: Array, azimuth: Array, xp: Array) -> tuple[Array, Array]:
     """Return A1 cos 2 phi_A and A1 sin 2 phi_A. They avoid the azimuth of f, which is undefined at f = 0."""
     size, angle = as_leading(astigmatism, xp), 2 * as_leading(azimuth, xp)
     return size * xp.cos(angle), size * xp.sin(angle)
@@ -321,14 +321,14 @@ def transfer_function(
     transfer = phasor_of_cycles(-aberration(fy, fx, *lens), dtype)
     if aperture is not None:
         transfer = transfer * pupil(fy, fx, wavelength, aperture, edge)
-    if not _absent(source_angle):
+    if not _is_zero(source_angle):
         transfer = transfer * spatial_envelope(wavelength, displacement(fy, fx, *lens), source_angle)
-    if not _absent(focal_spread):
+    if not _is_zero(focal_spread):
         transfer = transfer * temporal_envelope(fy, fx, wavelength, focal_spread)
     return transfer if dtype is None else transfer.astype(dtype)
 
 
-def _absent(value: Array) -> bool:
+def _is_zero(value: Array) -> bool:
     """Return True if a parameter is the number 0. A tracer or an array is never taken for 0."""
     return isinstance(value, int | float) and value == 0
 

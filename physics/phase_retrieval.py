@@ -1,27 +1,12 @@
 """Phase retrieval by iterated projections: a wave from the amplitude of its far field.
 
-Lengths are in pixels, phases in rad.
-
-    A     the measured amplitude (sample, qy, qx), q = 0 at N//2, of a wave among zeros: oversampled by 2 or more
-    g     the guess of the wave psi, complex (sample, y, x), on the grid of A; G = F g is its far field
-    S     the support: where the wave may differ from 0, bool (sample, y, x) or (y, x)
-    P_M   g -> F^-1 [ A G / |G| ]      the nearest wave with the measured amplitude, where G is not dark
-    P_S   g -> g within S, 0 outside   the nearest wave within the support
-
-    error reduction        g' = P_S P_M g
-    hybrid input-output    g' = P_M g within S,   g - beta P_M g                   outside
-    RAAR                   g' = P_M g within S,   beta g + (1 - 2 beta) P_M g      outside
-
-RAAR is beta/2 (R_S R_M + 1) + (1 - beta) P_M with the reflections R = 2 P - 1. With beta = 1, RAAR and hybrid
-input-output are both the averaged alternating reflections (R_S R_M + 1) / 2. A wave with this amplitude and support is
-a fixed point of all three. A shift of g changes only the phase of G, so only A is brought into the order of the
-transform, once.
+Lengths are in pixels, phases in rad. The amplitude A (sample, qy, qx), the guess g and the support S are those of
+`physics.projections`.
 
 The amplitude |F psi| does not determine the phase of psi (a constant) or its position, and does not distinguish psi(r)
 from its twin conj psi(-r). A result is any one of these, and a support found from the amplitude does not choose between
 them. Compare waves after alignment.
 
-Fienup, Appl. Opt. 21 (1982) 2758 (error reduction, hybrid input-output); Luke, Inverse Problems 21 (2005) 37 (RAAR);
 Marchesini et al., Phys. Rev. B 68 (2003) 140101 (shrink-wrap); Cherukara et al., Sci. Rep. 8 (2018) 16520 (620
 iterations).
 
@@ -37,116 +22,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from physics.arrays import Array, module, pixel_sum
-from physics.diffraction import AXES, near_field
-from physics.fourier import blurred, fft2, ifft2
+from physics.arrays import MIN_DIVISOR, Array, module, pixel_sum
+from physics.diffraction import AXES, inverse_far_field
+from physics.fourier import blurred
 from physics.inpainting import inpaint
-from physics.iteration import Repeat, in_turn
-from physics.moduli import bright_ratio
+from physics.iteration import Repeat, python_loop
 from physics.optics import phasor
+from physics.projections import (
+    Projection,
+    Step,
+    error_reduction,
+    hybrid_input_output,
+    modulus_projection,
+    residual,
+    scale_to_amplitude,
+)
 
-TINY = 1e-20  # keeps a quotient finite
-IN_CACHE = 2**15  # pixels of one slab of patterns: measured; all arrays of an iteration then fit into the cache
-
-type Projection = Callable[[Array], Array]
-type Step = Callable[[Array, Projection, Array, float], Array]
-
-
-def modulus_projection(amplitude: Array, measured: Array = None) -> Projection:
-    """Return the projection P_M onto the waves that have the measured amplitude.
-
-    Pixels that were not measured keep the far field of the guess, whatever A holds there. Pixels where the far field is
-    below 1e-6 of its maximum modulus are not brightened, since rounding decides its phase there (`physics.moduli`).
-
-    Args:
-        amplitude: A (sample, qy, qx).
-        measured: bool, where the detector has measured, or None for everywhere.
-    """
-    xp = module(amplitude)
-    target = xp.fft.ifftshift(amplitude, AXES)
-    seen = None if measured is None else xp.fft.ifftshift(xp.broadcast_to(measured, amplitude.shape), AXES)
-
-    def project(guess: Array) -> Array:
-        spectrum = fft2(guess)
-        scale = bright_ratio(target, abs(spectrum))
-        return ifft2(spectrum * (scale if seen is None else xp.where(seen, scale, 1)))
-
-    return project
-
-
-def support_projection(guess: Array, support: Array) -> Array:
-    """Apply P_S: keep the guess within the support, and set it to 0 outside."""
-    return module(guess).where(support, guess, 0)
-
-
-def error_reduction(guess: Array, project: Projection, support: Array, beta: float = 1.0) -> Array:
-    """Take one step P_S P_M g of error reduction.
-
-    The misfit sum (|G| - A)^2 over the measured pixels never rises, with or without noise (Fienup). Its minimum may be
-    local.
-
-    Args:
-        guess: g (sample, y, x).
-        project: P_M.
-        support: S.
-        beta: not used.
-    """
-    return support_projection(project(guess), support)
-
-
-def hybrid_input_output(guess: Array, project: Projection, support: Array, beta: float = 0.9) -> Array:
-    """Take one step of hybrid input-output: P_M g within the support, g - beta P_M g outside.
-
-    The iteration can leave local minima; the misfit may rise. beta is the strength of the feedback; the other arguments
-    are those of `error_reduction`.
-    """
-    inside = project(guess)
-    return module(guess).where(support, inside, guess - beta * inside)
-
-
-def raar(guess: Array, project: Projection, support: Array, beta: float = 0.97) -> Array:
-    """Take one step of RAAR: P_M g within the support, beta g + (1 - 2 beta) P_M g outside.
-
-    The nearer beta is to 1, the less often RAAR stays in a local minimum. With exact data and support, 22 of 36 random
-    objects were found at 0.9 after 1,500 steps, and all of them at 0.97 after 600. The arguments are those of
-    `error_reduction`.
-    """
-    inside = project(guess)
-    return module(guess).where(support, inside, beta * guess + (1 - 2 * beta) * inside)
-
-
-ALGORITHMS: dict[str, Step] = {"er": error_reduction, "hio": hybrid_input_output, "raar": raar}
-
-
-def residual(guess: Array, amplitude: Array, measured: Array = None) -> Array:
-    """Relative misfit sum (|G| - A)^2 / sum A^2 over the measured pixels.
-
-    Args:
-        guess: g (sample, y, x).
-        amplitude: A (sample, qy, qx).
-        measured: bool, where the detector has measured, or None for everywhere.
-
-    Returns:
-        One number per sample, (sample,). It is 0 if nothing was measured and nothing is expected.
-    """
-    found, target = _seen(guess, amplitude, measured)
-    return (pixel_sum((found - target) ** 2) / module(found).maximum(pixel_sum(target**2), TINY))[:, 0, 0]
-
-
-def scaled(guess: Array, amplitude: Array, measured: Array = None) -> Array:
-    """Multiply the guess by the number c >= 0, per sample, that minimises `residual`: c = sum A |G| / sum |G|^2."""
-    found, target = _seen(guess, amplitude, measured)
-    return guess * (pixel_sum(found * target) / module(found).maximum(pixel_sum(found**2), TINY))
-
-
-def _seen(guess: Array, amplitude: Array, measured: Array) -> tuple[Array, Array]:
-    """Return |G| and A in the order of the transform, with 0 where nothing was measured."""
-    xp = module(amplitude)
-    found, target = abs(fft2(guess)), xp.fft.ifftshift(amplitude, AXES)
-    if measured is None:
-        return found, target
-    seen = xp.fft.ifftshift(xp.broadcast_to(measured, amplitude.shape), AXES)
-    return xp.where(seen, found, 0), xp.where(seen, target, 0)
+SLAB_PIXELS = 2**15  # pixels of one slab of patterns: measured; all arrays of an iteration then fit into the cache
 
 
 def shrink_wrap(guess: Array, sigma: float, threshold: float) -> Array:
@@ -166,7 +58,7 @@ def shrink_wrap(guess: Array, sigma: float, threshold: float) -> Array:
 
 
 def autocorrelation_support(
-    amplitude: Array, threshold: float = 0.04, *, measured: Array = None, repeat: Repeat = in_turn
+    amplitude: Array, threshold: float = 0.04, *, measured: Array = None, repeat: Repeat = python_loop
 ) -> Array:
     """Return a first support: the pixels where the autocorrelation is at least `threshold` of its maximum.
 
@@ -186,11 +78,11 @@ def autocorrelation_support(
         The support (sample, y, x), bool.
     """
     intensity = amplitude**2 if measured is None else inpaint(amplitude**2, measured, repeat)
-    size = abs(near_field(intensity))
-    return size >= threshold * size.max(axis=AXES, keepdims=True)
+    modulus = abs(inverse_far_field(intensity))
+    return modulus >= threshold * modulus.max(axis=AXES, keepdims=True)
 
 
-def start_with(amplitude: Array, turns: Array) -> Array:
+def initial_guess(amplitude: Array, turns: Array) -> Array:
     """Return a first guess F^-1 [ A exp(2 pi i u) ].
 
     Args:
@@ -200,7 +92,7 @@ def start_with(amplitude: Array, turns: Array) -> Array:
     Returns:
         g (sample, y, x), complex.
     """
-    return near_field(amplitude * phasor(2 * pi * turns))
+    return inverse_far_field(amplitude * phasor(2 * pi * turns))
 
 
 @dataclass(frozen=True)
@@ -212,12 +104,12 @@ class Schedule:
     reduction: int = 20  # iterations of error reduction at its end
     average: int = 20  # iterations of error reduction after all cycles, at least 1; their guesses are averaged
     beta: float = 0.9  # strength of the feedback; RAAR needs 0.97
-    every: int = 20  # the support shrinks after so many iterations of the cycles; 0 keeps the first support
+    shrink_every: int = 20  # the support shrinks after so many iterations of the cycles; 0 keeps the first support
     sigma: tuple[float, float] = (2.0, 0.5)  # first and last width of the blur [pixel], linear between them
     threshold: float = 0.1  # the support is where the blurred modulus is at least this part of its maximum
 
     def __post_init__(self) -> None:
-        counts = (self.cycles, self.feedback, self.reduction, self.every)
+        counts = (self.cycles, self.feedback, self.reduction, self.shrink_every)
         if min(counts) < 0 or self.average < 1:
             raise ValueError(f"{self} has a count below 0, or no average: give counts >= 0 and average >= 1")
 
@@ -226,10 +118,10 @@ class Schedule:
         """Number of iterations of all cycles and the average."""
         return self.cycles * (self.reduction + self.feedback) + self.average
 
-    def runs(self) -> Iterator[tuple[bool, int, float | None]]:
-        """Yield sequences of equal iterations: (feedback, number, width of the blur if the support then shrinks)."""
+    def stages(self) -> Iterator[tuple[bool, int, float | None]]:
+        """Yield stages of equal iterations: (feedback, number, width of the blur if the support then shrinks)."""
         kinds = ([True] * self.feedback + [False] * self.reduction) * self.cycles
-        every = self.every or len(kinds) + 1
+        every = self.shrink_every or len(kinds) + 1
         shrinks, done = len(kinds) // every, 0
         for (_, feedback), steps in groupby(enumerate(kinds), key=lambda step: (step[0] // every, step[1])):
             count = len(list(steps))
@@ -264,7 +156,7 @@ def reconstruct(
     support: Array = None,
     measured: Array = None,
     algorithm: Step = hybrid_input_output,
-    repeat: Repeat = in_turn,
+    repeat: Repeat = python_loop,
 ) -> Reconstruction:
     """Reconstruct the waves of a block of patterns, from one start each.
 
@@ -272,10 +164,10 @@ def reconstruct(
 
     Args:
         amplitude: A (sample, qy, qx), floats.
-        start: g (sample, y, x), see `start_with`.
+        start: g (sample, y, x), see `initial_guess`.
         schedule: the order of the iterations.
         support: the first support, bool (sample, y, x) or (y, x); None takes that of the autocorrelation.
-        measured: bool (sample, qy, qx) or (qy, qx), see `modulus_projection`.
+        measured: bool (sample, qy, qx) or (qy, qx), see `projections.modulus_projection`.
         algorithm: the step of the feedback.
         repeat: the loop that runs the steps. Under jit, `lambda step, state, n: jax.lax.fori_loop(0, n, lambda _, s:
             step(s), state)` keeps the compiled program small.
@@ -292,22 +184,22 @@ def reconstruct(
     start = start.astype(xp.result_type(amplitude.dtype, np.complex64))
     if measured is not None:
         amplitude = xp.where(measured, amplitude, 0)
-    solve = partial(_solve, schedule=schedule, algorithm=algorithm, repeat=repeat)
+    solve = partial(_run_schedule, schedule=schedule, algorithm=algorithm, repeat=repeat)
     arrays = (amplitude, start, support, measured)
-    return _in_slabs(solve, *arrays) if xp is np else solve(*arrays)
+    return _solve_in_slabs(solve, *arrays) if xp is np else solve(*arrays)
 
 
-def _in_slabs(solve: Callable[..., Reconstruction], *arrays: Array) -> Reconstruction:
+def _solve_in_slabs(solve: Callable[..., Reconstruction], *arrays: Array) -> Reconstruction:
     """Run `solve` on a few samples at a time; all arrays are broadcast to the shape of the first."""
     shape = arrays[0].shape
-    whole = [array if array is None else np.broadcast_to(array, shape) for array in arrays]
-    size = max(1, IN_CACHE // prod(shape[1:]))
+    broadcast = [array if array is None else np.broadcast_to(array, shape) for array in arrays]
+    size = max(1, SLAB_PIXELS // prod(shape[1:]))
     firsts = range(0, max(shape[0], 1), size)
-    parts = [solve(*[array if array is None else array[i : i + size] for array in whole]) for i in firsts]
+    parts = [solve(*[array if array is None else array[i : i + size] for array in broadcast]) for i in firsts]
     return Reconstruction(*[np.concatenate(part) for part in zip(*parts, strict=True)])
 
 
-def _solve(
+def _run_schedule(
     amplitude: Array,
     guess: Array,
     support: Array,
@@ -320,31 +212,32 @@ def _solve(
     project = modulus_projection(amplitude, measured)
     if support is None:
         support = autocorrelation_support(amplitude, measured=measured, repeat=repeat)
-    for feedback, count, sigma in schedule.runs():
-        step = _closed(algorithm if feedback else error_reduction, project, support, schedule.beta)
+    for feedback, count, sigma in schedule.stages():
+        step = _bind_step(algorithm if feedback else error_reduction, project, support, schedule.beta)
         guess = repeat(step, guess, count)
         support = support if sigma is None else shrink_wrap(guess, sigma, schedule.threshold)
-    wave = _mean(_closed(error_reduction, project, support, 1.0), guess, schedule.average, repeat)
+    wave = _mean_guess(_bind_step(error_reduction, project, support, 1.0), guess, schedule.average, repeat)
     support = module(wave).broadcast_to(support, wave.shape)
     return Reconstruction(wave, support, residual(wave, amplitude, measured))
 
 
-def _closed(step: Step, project: Projection, support: Array, beta: float) -> Projection:
+def _bind_step(step: Step, project: Projection, support: Array, beta: float) -> Projection:
+    """Return the step as a function of the guess alone."""
     return lambda guess: step(guess, project, support, beta)
 
 
-def _mean(step: Projection, guess: Array, count: int, repeat: Repeat) -> Array:
+def _mean_guess(step: Projection, guess: Array, count: int, repeat: Repeat) -> Array:
     """Return the mean of the next `count` guesses, each brought into the constant phase of the sum before it."""
 
     def add(state: tuple[Array, Array]) -> tuple[Array, Array]:
         guess, total = step(state[0]), state[1]
-        return guess, total + in_phase(guess, total)
+        return guess, total + align_phase(guess, total)
 
     first = step(guess)
     return repeat(add, (first, first), count - 1)[1] / count
 
 
-def in_phase(wave: Array, reference: Array) -> Array:
+def align_phase(wave: Array, reference: Array) -> Array:
     """Multiply the wave by the constant exp(i c), per sample, that brings it nearest to the reference.
 
     Args:
@@ -352,7 +245,7 @@ def in_phase(wave: Array, reference: Array) -> Array:
         reference: (sample, y, x), complex.
     """
     overlap = pixel_sum(wave.conj() * reference)
-    return wave * (overlap / module(wave).maximum(abs(overlap), TINY))
+    return wave * (overlap / module(wave).maximum(abs(overlap), MIN_DIVISOR))
 
 
 def refine(
@@ -364,7 +257,7 @@ def refine(
     measured: Array = None,
     sigma: float = 1.0,
     threshold: float = 0.1,
-    repeat: Repeat = in_turn,
+    repeat: Repeat = python_loop,
 ) -> Reconstruction:
     """Improve a good guess, for instance that of a network, by a few iterations.
 
@@ -380,9 +273,9 @@ def refine(
         sigma: as for `shrink_wrap`, like `threshold`.
     """
     feedback = 3 * iterations // 5
-    schedule = Schedule(cycles=1, feedback=feedback, reduction=0, average=iterations - feedback, every=0)
+    schedule = Schedule(cycles=1, feedback=feedback, reduction=0, average=iterations - feedback, shrink_every=0)
     support = shrink_wrap(guess, sigma, threshold) if support is None else support
-    guess = scaled(guess, amplitude, measured)
+    guess = scale_to_amplitude(guess, amplitude, measured)
     return reconstruct(amplitude, guess, schedule, support=support, measured=measured, repeat=repeat)
 
 

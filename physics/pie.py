@@ -17,8 +17,8 @@ the bright field shapes, sends light there.
 
 The patterns do not determine a constant phase. If the probe is unknown, they do not determine a factor between it and
 the object, a phase ramp of the one against the other, or a common shift either. With several modes, any unitary mixture
-of them gives the same patterns. Results have the factor, the constant phase and the modes fixed (`without_ambiguities`,
-`orthogonal`).
+of them gives the same patterns. Results have the factor, the constant phase and the modes fixed (`remove_ambiguities`,
+`orthogonal_modes`).
 
 NumPy, in the precision of the object. Errors are ValueErrors of one line.
 """
@@ -28,14 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from physics import pie_compiled
-from physics.arrays import Array, real_dtype
+from physics.arrays import MIN_DIVISOR, Array, real_dtype
 from physics.fourier import fft2, ifft2
-from physics.moduli import DARK, bright_ratio
-from physics.ptychography import illumination, locate, modes
+from physics.moduli import DARK_LEVEL, replacement_factor
+from physics.ptychography import as_modes, illumination, locate_windows
 
 AXES = (-2, -1)
-FAINT = 1e-20  # minimum amplitude in a denominator
-SMALL = 32  # pixels along the longer axis of the probe: compiled sweeps of larger probes would be slower
+MAX_COMPILED_PROBE = 32  # pixels along the longer axis of a probe; compiled sweeps of larger probes would be slower
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def epie(
 ) -> Reconstruction:
     """Reconstruct object and probe by ePIE.
 
-    The probe is used as given: `dosed` scales a probe of unknown power. The factor and the constant phase of the
-    results are fixed by `without_ambiguities`.
+    The probe is used as given; `scale_to_dose` scales a probe of unknown power. `remove_ambiguities` fixes the factor
+    and the constant phase of the results.
 
     Args:
         intensity: I (n, qy, qx) >= 0, counts.
@@ -96,7 +95,7 @@ def epie(
     Raises:
         ValueError: if the arrays do not fit together, an intensity is negative, or a step is not positive.
     """
-    _positive(alpha, beta)
+    _check_steps(alpha, beta)
     rule = _Rule(alpha, 1.0, beta or 0.0, 1.0)
     return _reconstruct(intensity, positions, transmission, probe, orders, rule)
 
@@ -125,12 +124,12 @@ def rpie(
     Raises:
         ValueError: as for `epie`, or if alpha or beta is above 1.
     """
-    _positive(alpha, beta, most=1.0)
+    _check_steps(alpha, beta, maximum=1.0)
     rule = _Rule(1.0, alpha, 0.0 if beta is None else 1.0, 1.0 if beta is None else beta)
     return _reconstruct(intensity, positions, transmission, probe, orders, rule)
 
 
-def dosed(probe: Array, intensity: Array) -> Array:
+def scale_to_dose(probe: Array, intensity: Array) -> Array:
     """Scale the probe to the mean dose of the patterns.
 
         N sum |P|^2 = mean of sum I,   N the number of pixels of a pattern
@@ -144,7 +143,7 @@ def dosed(probe: Array, intensity: Array) -> Array:
     return (probe * (counts / power) ** 0.5).astype(probe.dtype)
 
 
-def orthogonal(probe: Array) -> Array:
+def orthogonal_modes(probe: Array) -> Array:
     """Return the same mixed state in orthogonal modes, the strongest first, with the brightest pixel of each real.
 
     Any unitary mixture of the modes makes the same patterns. This one is unique, up to modes of equal power.
@@ -155,15 +154,15 @@ def orthogonal(probe: Array) -> Array:
     Returns:
         The modes (mode, y, x).
     """
-    flat = modes(probe).reshape(len(modes(probe)), -1)
+    flat = as_modes(probe).reshape(len(as_modes(probe)), -1)
     mixture = np.linalg.eigh(flat @ flat.conj().T)[1][:, ::-1]
     flat = mixture.conj().T @ flat
     peak = np.take_along_axis(flat, abs(flat).argmax(axis=1)[:, None], axis=1)
-    phase = peak / np.maximum(abs(peak), FAINT)
-    return (flat * phase.conj()).reshape(modes(probe).shape)
+    phase = peak / np.maximum(abs(peak), MIN_DIVISOR)
+    return (flat * phase.conj()).reshape(as_modes(probe).shape)
 
 
-def without_ambiguities(transmission: Array, light: Array) -> tuple[Array, complex]:
+def remove_ambiguities(transmission: Array, light: Array) -> tuple[Array, complex]:
     """Divide the object by the factor c that leaves mean phase 0 and rms modulus 1 in the illuminated area.
 
         O' = O / c,   c = sqrt(sum L |O|^2 / sum L) exp(i arg sum L O)
@@ -190,34 +189,34 @@ def _reconstruct(
         raise ValueError(
             f"the first object is {transmission.dtype}: it must be complex64 or complex128; give ones if it is unknown"
         )
-    probe = np.asarray(modes(probe), transmission.dtype)
-    _check(intensity, positions, probe, orders)
-    scan = _scan(intensity, positions, transmission.shape, probe)
+    probe = np.asarray(as_modes(probe), transmission.dtype)
+    _check_arrays(intensity, positions, probe, orders)
+    scan = _prepare_scan(intensity, positions, transmission.shape, probe)
     transmission, spectrum = transmission.copy(), np.fft.fftshift(fft2(probe), AXES)
     counts = intensity.sum(dtype=float)
-    one = _compiled if max(probe.shape[1:]) <= SMALL and probe.dtype == np.complex64 else _sweep
-    error = [one(scan, order, transmission, spectrum, rule) / counts for order in orders]
+    sweep = _compiled_sweep if max(probe.shape[1:]) <= MAX_COMPILED_PROBE and probe.dtype == np.complex64 else _sweep
+    error = [sweep(scan, order, transmission, spectrum, rule) / counts for order in orders]
     light = illumination(transmission.shape, probe, positions)
-    transmission, factor = without_ambiguities(transmission, light)
+    transmission, factor = remove_ambiguities(transmission, light)
     if not rule.probe_step:  # a known probe keeps its power, so the object keeps its modulus
         return Reconstruction(transmission * abs(factor), probe, np.array(error))
     probe = ifft2(np.fft.ifftshift(spectrum, AXES))
-    return Reconstruction(transmission, orthogonal(probe * factor), np.array(error))
+    return Reconstruction(transmission, orthogonal_modes(probe * factor), np.array(error))
 
 
 def _sweep(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule: _Rule) -> float:
     """Update transmission and spectrum in place by one sweep, and return sum_j sum_q (sqrt I - sqrt I_model)^2."""
-    return sum(_visit(scan, j, transmission, spectrum, rule) for j in order)
+    return sum(_update_at(scan, j, transmission, spectrum, rule) for j in order)
 
 
-def _compiled(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule: _Rule) -> float:
+def _compiled_sweep(scan: _Scan, order: Array, transmission: Array, spectrum: Array, rule: _Rule) -> float:
     """Do the same as `_sweep` in machine code, for small probes in complex64."""
-    numbers = np.array([rule.step, rule.floor, rule.probe_step, rule.probe_floor, DARK], scan.intensity.dtype)
+    numbers = np.array([rule.step, rule.floor, rule.probe_step, rule.probe_floor, DARK_LEVEL], scan.intensity.dtype)
     along = pie_compiled.matrices(spectrum.shape[-2:], spectrum.dtype)
     return pie_compiled.sweep(scan.intensity, scan.starts, *scan.ramps, order, transmission, spectrum, *along, numbers)
 
 
-def _visit(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rule) -> float:
+def _update_at(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rule) -> float:
     """Update transmission and spectrum in place at position j, and return the squared error of its pattern."""
     (row, column), (ny, nx) = scan.starts[j], spectrum.shape[-2:]
     patch = transmission[row : row + ny, column : column + nx]
@@ -225,18 +224,18 @@ def _visit(scan: _Scan, j: int, transmission: Array, spectrum: Array, rule: _Rul
     shifted = ifft2(spectrum * ramp)
     fields = fft2(shifted * patch)
     measured, model = np.sqrt(scan.intensity[j]), np.sqrt(_power(fields))
-    change = ifft2(fields * (bright_ratio(measured, model) - 1))
-    step = _step((shifted.conj() * change).sum(axis=0), _power(shifted), rule.step, rule.floor)
+    change = ifft2(fields * (replacement_factor(measured, model) - 1))
+    step = _weighted_step((shifted.conj() * change).sum(axis=0), _power(shifted), rule.step, rule.floor)
     if rule.probe_step:
-        update = _step(patch.conj() * change, _power(patch[None]), rule.probe_step, rule.probe_floor)
+        update = _weighted_step(patch.conj() * change, _power(patch[None]), rule.probe_step, rule.probe_floor)
         spectrum += fft2(update) * ramp.conj()
     patch += step
     return float(((measured - model) ** 2).sum())
 
 
-def _step(gradient: Array, weight: Array, size: float, floor: float) -> Array:
+def _weighted_step(gradient: Array, weight: Array, size: float, floor: float) -> Array:
     """Return size times gradient / ((1 - floor) weight + floor max weight)."""
-    return gradient * (size / np.maximum((1 - floor) * weight + floor * weight.max(), FAINT))
+    return gradient * (size / np.maximum((1 - floor) * weight + floor * weight.max(), MIN_DIVISOR))
 
 
 def _power(waves: Array) -> Array:
@@ -244,14 +243,14 @@ def _power(waves: Array) -> Array:
     return (waves.real**2 + waves.imag**2).sum(axis=0)
 
 
-def _scan(intensity: Array, positions: Array, shape: tuple[int, ...], probe: Array) -> _Scan:
-    (rows, columns), ramps = locate(shape, probe.shape[-2:], positions)
+def _prepare_scan(intensity: Array, positions: Array, shape: tuple[int, ...], probe: Array) -> _Scan:
+    (rows, columns), ramps = locate_windows(shape, probe.shape[-2:], positions)
     starts = np.stack([rows[:, 0], columns[:, 0]], axis=1)
     ky, kx = (np.fft.fftshift(ramp, -1).astype(probe.dtype) for ramp in ramps)
     return _Scan(np.ascontiguousarray(intensity, real_dtype(probe.dtype)), starts, (ky, kx))
 
 
-def _check(intensity: Array, positions: Array, probe: Array, orders: Array) -> None:
+def _check_arrays(intensity: Array, positions: Array, probe: Array, orders: Array) -> None:
     """Refuse arrays that do not fit together, negative intensities, and orders that are no permutations."""
     n = len(positions)
     if intensity.ndim != 3 or intensity.shape[1:] != probe.shape[1:]:
@@ -269,8 +268,8 @@ def _check(intensity: Array, positions: Array, probe: Array, orders: Array) -> N
         raise ValueError(f"orders of shape {orders.shape} must be (sweep, {n}), each a permutation of the positions")
 
 
-def _positive(alpha: float, beta: float | None, most: float = np.inf) -> None:
+def _check_steps(alpha: float, beta: float | None, maximum: float = np.inf) -> None:
     for name, value in (("alpha", alpha), ("beta", beta)):
-        if value is not None and not 0 < value <= most:
-            end = f" and at most {most:g}" if most < np.inf else ""
-            raise ValueError(f"{name} {value} must be above 0{end}" + (": None for a known probe" * (name == "beta")))
+        if value is not None and not 0 < value <= maximum:
+            limit = f" and at most {maximum:g}" if maximum < np.inf else ""
+            raise ValueError(f"{name} {value} must be above 0{limit}" + (": None for a known probe" * (name == "beta")))

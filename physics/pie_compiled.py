@@ -7,10 +7,8 @@ slower for larger probes.
 
 import numpy as np
 
-from physics.arrays import Array
+from physics.arrays import MIN_DIVISOR, Array
 from physics.compiled import compiled
-
-FAINT = 1e-20  # minimum amplitude in a denominator
 
 
 def matrices(shape: tuple[int, int], dtype: Array) -> tuple[Array, Array]:
@@ -53,39 +51,39 @@ def sweep(
         along_y: from `matrices`.
         along_x: from `matrices`.
         rule: five numbers in the precision of intensity: step and floor of the object update, step and floor of the
-            probe update (`pie._Rule`), and `moduli.DARK`.
+            probe update (`pie._Rule`), and `moduli.DARK_LEVEL`.
     """
     modes, ny, nx = spectrum.shape
-    shifted, changes, half = np.empty_like(spectrum), np.empty_like(spectrum), np.empty_like(spectrum[0])
-    ratio, light, o = np.empty_like(intensity[0]), np.empty_like(intensity[0]), np.empty_like(spectrum[0])
+    shifted, changes, buffer = np.empty_like(spectrum), np.empty_like(spectrum), np.empty_like(spectrum[0])
+    ratio, light, patch_copy = np.empty_like(intensity[0]), np.empty_like(intensity[0]), np.empty_like(spectrum[0])
     ramp, error = np.empty_like(spectrum[0]), 0.0
     for j in order:
         row, column = starts[j]
         patch = transmission[row : row + ny, column : column + nx]
         for y in range(ny):
             for x in range(nx):
-                o[y, x], ramp[y, x] = patch[y, x], ramp_y[j, y] * ramp_x[j, x]
-        _propagate(spectrum, ramp, o, along_y, along_x, half, shifted, changes)
-        error += _compare(intensity[j], changes, ratio, rule[4])
+                patch_copy[y, x], ramp[y, x] = patch[y, x], ramp_y[j, y] * ramp_x[j, x]
+        _propagate(spectrum, ramp, patch_copy, along_y, along_x, buffer, shifted, changes)
+        error += _compare_amplitudes(intensity[j], changes, ratio, rule[4])
         _multiply(changes, ratio, changes)
-        _transform(changes, along_y[1], along_x[1], half)
+        _transform(changes, along_y[1], along_x[1], buffer)
         _power(shifted, light)
-        _weigh(light, rule[0], rule[1])
+        _set_weights(light, rule[0], rule[1])
         for m in range(modes):
             for y in range(ny):
                 for x in range(nx):
                     patch[y, x] += shifted[m, y, x].conjugate() * changes[m, y, x] * light[y, x]
         if rule[2] > 0:
-            _improve(spectrum, changes, o, ramp, along_y[0], along_x[0], half, light, rule)
+            _update_probe(spectrum, changes, patch_copy, ramp, along_y[0], along_x[0], buffer, light, rule)
     return error
 
 
 @compiled
-def _transform(waves: Array, left: Array, right: Array, half: Array) -> None:
+def _transform(waves: Array, left: Array, right: Array, buffer: Array) -> None:
     """Transform the waves in place, mode by mode."""
     for m in range(len(waves)):
-        np.dot(left, waves[m], half)
-        np.dot(half, right, waves[m])
+        np.dot(left, waves[m], buffer)
+        np.dot(buffer, right, waves[m])
 
 
 @compiled
@@ -99,13 +97,13 @@ def _multiply(waves: Array, factor: Array, product: Array) -> None:
 
 @compiled
 def _propagate(
-    spectrum: Array, ramp: Array, o: Array, along_y: Array, along_x: Array, half: Array, shifted: Array, fields: Array
+    spectrum: Array, ramp: Array, o: Array, along_y: Array, along_x: Array, buffer: Array, shifted: Array, fields: Array
 ) -> None:
     """Compute the shifted probe p_m, and the far fields of p_m o."""
     _multiply(spectrum, ramp, shifted)
-    _transform(shifted, along_y[1], along_x[1], half)
+    _transform(shifted, along_y[1], along_x[1], buffer)
     _multiply(shifted, o, fields)
-    _transform(fields, along_y[0], along_x[0], half)
+    _transform(fields, along_y[0], along_x[0], buffer)
 
 
 @compiled
@@ -119,37 +117,37 @@ def _power(waves: Array, power: Array) -> None:
 
 
 @compiled
-def _compare(intensity: Array, fields: Array, ratio: Array, dark: float) -> float:
-    """Set `ratio` to `moduli.ratio` of the amplitudes, less 1, and return the sum of their squared differences."""
+def _compare_amplitudes(intensity: Array, fields: Array, ratio: Array, dark: float) -> float:
+    """Set `ratio` to `moduli.replacement_factor` less 1, and return the sum of the squared differences."""
     _power(fields, ratio)
-    least, error = dark * np.sqrt(ratio.max()), 0.0
+    threshold, error = dark * np.sqrt(ratio.max()), 0.0
     for y in range(ratio.shape[0]):
         for x in range(ratio.shape[1]):
             measured, model = np.sqrt(intensity[y, x]), np.sqrt(ratio[y, x])
             error += (measured - model) ** 2
-            found = measured / (model + FAINT)
-            ratio[y, x] = (found if model > least else min(found, 1.0)) - 1
+            factor = measured / (model + MIN_DIVISOR)
+            ratio[y, x] = (factor if model > threshold else min(factor, 1.0)) - 1
     return error
 
 
 @compiled
-def _weigh(power: Array, size: float, floor: float) -> None:
+def _set_weights(power: Array, size: float, floor: float) -> None:
     """Replace `power` by size / ((1 - floor) power + floor max power), in place."""
     top = floor * power.max()
     for y in range(power.shape[0]):
         for x in range(power.shape[1]):
-            power[y, x] = size / max((1 - floor) * power[y, x] + top, FAINT)
+            power[y, x] = size / max((1 - floor) * power[y, x] + top, MIN_DIVISOR)
 
 
 @compiled
-def _improve(
+def _update_probe(
     spectrum: Array,
     changes: Array,
     o: Array,
     ramp: Array,
     left: Array,
     right: Array,
-    half: Array,
+    buffer: Array,
     weight: Array,
     rule: Array,
 ) -> None:
@@ -157,12 +155,12 @@ def _improve(
     for y in range(weight.shape[0]):
         for x in range(weight.shape[1]):
             weight[y, x] = o[y, x].real ** 2 + o[y, x].imag ** 2
-    _weigh(weight, rule[2], rule[3])
+    _set_weights(weight, rule[2], rule[3])
     for m in range(len(spectrum)):
         for y in range(weight.shape[0]):
             for x in range(weight.shape[1]):
                 changes[m, y, x] *= o[y, x].conjugate() * weight[y, x]
-    _transform(changes, left, right, half)
+    _transform(changes, left, right, buffer)
     for m in range(len(spectrum)):
         for y in range(weight.shape[0]):
             for x in range(weight.shape[1]):

@@ -23,8 +23,8 @@ from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import aberration, intensity, phasor_of_cycles, pupil
 
 AXES = (-2, -1)
-NODES, MOST = 7, 25  # minimum and maximum number of nodes along each axis of the quadrature over a source
-MISSED = 1e-3  # maximum error of that quadrature, for each frequency of the shift in the pattern
+MIN_NODES, MAX_NODES = 7, 25  # number of nodes along each axis of the quadrature over a source
+MAX_QUADRATURE_ERROR = 1e-3  # for each frequency of the shift in the pattern
 
 
 def probe(
@@ -57,9 +57,9 @@ def probe(
         spherical: C3 [nm].
         astigmatism: A1 [nm], as for `optics.aberration`.
         azimuth: phi_A [rad], as for `optics.aberration`.
-        coma: B2 [nm], as for `cubic`.
+        coma: B2 [nm], as for `third_order_aberration`.
         coma_azimuth: phi_B [rad].
-        threefold: A2 [nm], as for `cubic`.
+        threefold: A2 [nm], as for `third_order_aberration`.
         threefold_azimuth: phi_A [rad].
         power: sum |P|^2. A pattern of `diffraction.far_field` then holds ny nx times as much.
 
@@ -70,15 +70,15 @@ def probe(
         ValueError: if the aperture exceeds the frequencies of the pixels, or is narrower than one pixel of the pattern.
     """
     lam = de_broglie(voltage)
-    edge = _edge(shape, sampling, lam)
-    _check(semi_angle, edge, sampling, lam)
+    edge = _pixel_angle(shape, sampling, lam)
+    _check_semi_angle(semi_angle, edge, sampling, lam)
     fy, fx = frequencies(shape, sampling, module(voltage, semi_angle, defocus))
     cycles = aberration(fy, fx, lam, defocus, spherical, astigmatism, azimuth)
-    cycles = cycles + cubic(fy, fx, lam, coma, coma_azimuth, threefold, threefold_azimuth)
-    return _centred(pupil(fy, fx, lam, semi_angle, edge) * phasor_of_cycles(-cycles), power)
+    cycles = cycles + third_order_aberration(fy, fx, lam, coma, coma_azimuth, threefold, threefold_azimuth)
+    return _wave_of_spectrum(pupil(fy, fx, lam, semi_angle, edge) * phasor_of_cycles(-cycles), power)
 
 
-def cubic(
+def third_order_aberration(
     fy: Array,
     fx: Array,
     wavelength: Array,
@@ -111,7 +111,7 @@ def cubic(
     return lam**2 * (b2 * along + a2 / 3 * trefoil)
 
 
-def shifted(wave: Array, shift: Array) -> Array:
+def shift_wave(wave: Array, shift: Array) -> Array:
     """Shift a wave by Fourier's shift theorem: P(r - s). Boundaries are periodic, and the power is conserved.
 
     Args:
@@ -133,8 +133,8 @@ def source_modes(wave: Array, width: float) -> Array:
         I = integral G(s) |F[P(r - s) O]|^2 ds  ~  sum_jk w_j w_k |F[P(r - a (x_j, x_k)) O]|^2,   a = sqrt(2) width
 
     x_j and w_j are nodes and weights (of sum 1) of Gauss-Hermite quadrature with m nodes along each axis. The mode of
-    j, k is sqrt(w_j w_k) P(r - a (x_j, x_k)). The power is conserved. m is the smallest number, from `NODES` on, with
-    an error of at most `MISSED` for each frequency of s in the pattern (`widest_source`).
+    j, k is sqrt(w_j w_k) P(r - a (x_j, x_k)). The power is conserved. m is the smallest number, from `MIN_NODES` on,
+    with an error of at most `MAX_QUADRATURE_ERROR` for each frequency of s in the pattern (`widest_source`).
 
     Args:
         wave: P (y, x).
@@ -145,51 +145,51 @@ def source_modes(wave: Array, width: float) -> Array:
         The modes (mode, y, x), complex128.
 
     Raises:
-        ValueError: if more than `MOST` nodes are needed.
+        ValueError: if more than `MAX_NODES` nodes are needed.
     """
     if not width:
         return wave[None].astype(np.complex128)
-    place, weight = np.polynomial.hermite.hermgauss(_nodes(wave, width))
-    shifts = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2) * 2**0.5 * width
+    node, weight = np.polynomial.hermite.hermgauss(_count_nodes(wave, width))
+    shifts = np.stack(np.meshgrid(node, node, indexing="ij"), axis=-1).reshape(-1, 2) * 2**0.5 * width
     share = np.outer(weight, weight).reshape(-1, 1, 1) / np.pi
-    return share**0.5 * shifted(wave, shifts)
+    return share**0.5 * shift_wave(wave, shifts)
 
 
 def widest_source(wave: Array) -> float:
-    """Return the widest source [pixel, standard deviation] that `source_modes` can sum over, with `MOST` nodes.
+    """Return the widest source [pixel, standard deviation] that `source_modes` can sum over, with `MAX_NODES` nodes.
 
     A pattern holds frequencies f of s up to the diameter k of the aperture [cycles/pixel], which is that of the bright
     disk in P's far field. The source leaves exp(-t^2 / 2), t = 2 pi f width, of a frequency, and the sum over nodes
     leaves sum_j w_j cos(sqrt(2) t x_j). 7 nodes suffice for t up to 2.2 (34.6 mrad, 80 kV, 0.02 nm: 2.1), 25 for t up
     to 6.6.
     """
-    return _steepest(MOST) / _fastest(wave)
+    return _quadrature_limit(MAX_NODES) / _highest_frequency(wave)
 
 
-def _nodes(wave: Array, width: float) -> int:
+def _count_nodes(wave: Array, width: float) -> int:
     """Return the number of nodes along each axis that a source of this width [pixel] needs."""
-    t = width * _fastest(wave)
-    found = next((m for m in range(NODES, MOST + 1) if _steepest(m) >= t), None)
-    if found is None:
+    t = width * _highest_frequency(wave)
+    nodes = next((m for m in range(MIN_NODES, MAX_NODES + 1) if _quadrature_limit(m) >= t), None)
+    if nodes is None:
         raise ValueError(
             f"a source of {width:.3g} pixels rms: it must be at most {widest_source(wave):.3g} for this aperture"
         )
-    return found
+    return nodes
 
 
-def _fastest(wave: Array) -> float:
+def _highest_frequency(wave: Array) -> float:
     """Return 2 pi k [rad/pixel], k the diameter of the aperture."""
     ny, nx = wave.shape
     return 4 * pi * disk(intensity(far_field(wave)), (0.5,))[1] / max(int(ny), int(nx))
 
 
 @cache
-def _steepest(nodes: int) -> float:
-    """Return the t up to which the error of the quadrature of exp(-t^2 / 2) is at most `MISSED`."""
-    place, weight = np.polynomial.hermite.hermgauss(nodes)
+def _quadrature_limit(nodes: int) -> float:
+    """Return the t up to which the error of the quadrature of exp(-t^2 / 2) is at most `MAX_QUADRATURE_ERROR`."""
+    node, weight = np.polynomial.hermite.hermgauss(nodes)
     t = np.arange(0, 20, 0.01)
-    left = np.cos(2**0.5 * np.outer(t, place)) @ weight / np.pi**0.5
-    return float(t[np.argmax(abs(left - np.exp(-(t**2) / 2)) > MISSED)])
+    damping = np.cos(2**0.5 * np.outer(t, node)) @ weight / np.pi**0.5
+    return float(t[np.argmax(abs(damping - np.exp(-(t**2) / 2)) > MAX_QUADRATURE_ERROR)])
 
 
 def illuminated(probe: Array, level: float = 0.16) -> Array:
@@ -202,24 +202,24 @@ def illuminated(probe: Array, level: float = 0.16) -> Array:
     Returns:
         The mask (..., y, x), bool.
     """
-    bright = intensity(probe)
-    return bright > level * bright.max(axis=AXES, keepdims=True)
+    brightness = intensity(probe)
+    return brightness > level * brightness.max(axis=AXES, keepdims=True)
 
 
-def _centred(spectrum: Array, power: Array) -> Array:
+def _wave_of_spectrum(spectrum: Array, power: Array) -> Array:
     """Return the wave of a spectrum (zero frequency first), its origin at N//2, with the given sum of |P|^2."""
     xp = module(spectrum, power)
     wave = xp.fft.fftshift(ifft2(spectrum), AXES)
     return wave * (as_leading(power, xp) / intensity(wave).sum(axis=AXES, keepdims=True)) ** 0.5
 
 
-def _edge(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:
+def _pixel_angle(shape: tuple[int, int], sampling: Array, wavelength: Array) -> Array:
     """Return the angle [rad] of one pixel of the pattern, along the axis where it is larger."""
     dy, dx = pair(sampling)
     return wavelength * np.maximum(1 / (shape[0] * np.asarray(dy)), 1 / (shape[1] * np.asarray(dx)))
 
 
-def _check(semi_angle: Array, edge: Array, sampling: Array, wavelength: Array) -> None:
+def _check_semi_angle(semi_angle: Array, edge: Array, sampling: Array, wavelength: Array) -> None:
     """Refuse a semi-angle that the pixels cannot hold, or that is below one pixel of the pattern."""
     dy, dx = pair(sampling)
     widest = wavelength / (2 * np.maximum(dy, dx)) - edge / 2

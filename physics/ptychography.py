@@ -25,7 +25,7 @@ from physics.diffraction import far_field
 from physics.fourier import fft2, frequencies, ifft2
 from physics.optics import intensity, phasor_of_cycles
 
-BLOCK = 1 << 22  # complex numbers held at a time: 32 MB in complex64
+MAX_BLOCK = 1 << 22  # complex numbers in memory at a time: 32 MB in complex64
 
 
 def patterns(transmission: Array, probe: Array, positions: Array) -> Array:
@@ -44,18 +44,18 @@ def patterns(transmission: Array, probe: Array, positions: Array) -> Array:
     Raises:
         ValueError: if a position puts the probe over the edge of the object.
     """
-    probe = np.asarray(modes(probe), transmission.dtype)
-    spectrum, (rows, columns), ramps = fft2(probe), *locate(transmission.shape, probe.shape[-2:], positions)
-    found = np.empty((len(positions), *probe.shape[-2:]), probe.real.dtype)
-    for part in _blocks(len(positions), probe.size):
+    probe = np.asarray(as_modes(probe), transmission.dtype)
+    spectrum, (rows, columns), ramps = fft2(probe), *locate_windows(transmission.shape, probe.shape[-2:], positions)
+    intensities = np.empty((len(positions), *probe.shape[-2:]), probe.real.dtype)
+    for part in _position_blocks(len(positions), probe.size):
         ky, kx = (np.asarray(ramp[part], probe.dtype) for ramp in ramps)
         shifted = ifft2(spectrum * (ky[:, None, :, None] * kx[:, None, None, :]))
-        cut = transmission[rows[part, :, None], columns[part, None, :]]
-        found[part] = intensity(far_field(shifted * cut[:, None])).sum(axis=1)
-    return found
+        patch = transmission[rows[part, :, None], columns[part, None, :]]
+        intensities[part] = intensity(far_field(shifted * patch[:, None])).sum(axis=1)
+    return intensities
 
 
-def modes(probe: Array) -> Array:
+def as_modes(probe: Array) -> Array:
     """Return the probe as (mode, y, x).
 
     Raises:
@@ -66,7 +66,9 @@ def modes(probe: Array) -> Array:
     return probe if probe.ndim == 3 else probe[None]
 
 
-def locate(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> tuple[tuple[Array, Array], ...]:
+def locate_windows(
+    shape: tuple[int, ...], window: tuple[int, ...], positions: Array
+) -> tuple[tuple[Array, Array], ...]:
     """Return the pixels of the object under the probe at each position, and the ramps that shift the probe.
 
     Args:
@@ -79,17 +81,17 @@ def locate(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) ->
         probe's spectrum, zero frequency first: exp(-2 pi i f s) with the rest s in [-1/2, 1/2).
 
     Raises:
-        ValueError: as for `split`.
+        ValueError: as for `round_positions`.
     """
-    whole = split(shape, window, positions)
-    rest = positions - whole
-    starts = whole - np.array(window) // 2
-    cuts = tuple(starts[:, i, None] + np.arange(n) for i, n in enumerate(window))
-    ramps = tuple(phasor_of_cycles(-rest[:, i, None] * np.fft.fftfreq(n)) for i, n in enumerate(window))
-    return (cuts[0], cuts[1]), (ramps[0], ramps[1])
+    pixels = round_positions(shape, window, positions)
+    remainder = positions - pixels
+    starts = pixels - np.array(window) // 2
+    indices = tuple(starts[:, i, None] + np.arange(n) for i, n in enumerate(window))
+    ramps = tuple(phasor_of_cycles(-remainder[:, i, None] * np.fft.fftfreq(n)) for i, n in enumerate(window))
+    return (indices[0], indices[1]), (ramps[0], ramps[1])
 
 
-def split(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> Array:
+def round_positions(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> Array:
     """Round the positions to whole pixels of the object.
 
     Args:
@@ -107,9 +109,9 @@ def split(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> 
         raise ValueError(f"positions of shape {positions.shape} must be (n, 2): (row, column) in pixels of the object")
     if not np.isfinite(positions).all():
         raise ValueError("a position is not finite: give (row, column) in pixels of the object")
-    whole = np.floor(positions + 0.5).astype(np.int64)
+    pixels = np.floor(positions + 0.5).astype(np.int64)
     half = np.array(window) // 2
-    outside = ((whole < half) | (whole + np.array(window) - half > shape[-2:])).any(axis=1)
+    outside = ((pixels < half) | (pixels + np.array(window) - half > shape[-2:])).any(axis=1)
     if outside.any():
         j = int(np.argmax(outside))
         y, x = positions[j]
@@ -117,7 +119,7 @@ def split(shape: tuple[int, ...], window: tuple[int, ...], positions: Array) -> 
             f"position {j} at ({y:.6g}, {x:.6g}) puts the {window[0]}x{window[1]} probe outside the object of "
             f"{shape[-2]}x{shape[-1]} pixels: shift the positions, or take a larger object"
         )
-    return whole
+    return pixels
 
 
 def illumination(shape: tuple[int, ...], probe: Array, positions: Array) -> Array:
@@ -134,17 +136,17 @@ def illumination(shape: tuple[int, ...], probe: Array, positions: Array) -> Arra
     Raises:
         ValueError: as for `patterns`.
     """
-    bright = intensity(modes(probe)).sum(axis=0)
-    ny, nx = bright.shape
-    light = np.zeros(shape, bright.dtype)
-    for row, column in split(shape, (ny, nx), positions) - (ny // 2, nx // 2):
-        light[row : row + ny, column : column + nx] += bright
+    brightness = intensity(as_modes(probe)).sum(axis=0)
+    ny, nx = brightness.shape
+    light = np.zeros(shape, brightness.dtype)
+    for row, column in round_positions(shape, (ny, nx), positions) - (ny // 2, nx // 2):
+        light[row : row + ny, column : column + nx] += brightness
     return light
 
 
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    """Yield ranges of consecutive positions that hold at most `BLOCK` numbers, but at least one position."""
-    step = max(1, BLOCK // size)
+def _position_blocks(count: int, size: int) -> Iterator[slice]:
+    """Yield ranges of consecutive positions that hold at most `MAX_BLOCK` numbers, but at least one position."""
+    step = max(1, MAX_BLOCK // size)
     return (slice(start, start + step) for start in range(0, count, step))
 
 
@@ -192,20 +194,20 @@ def integrate(com: Array, step: Array, *, periodic: bool = False) -> Array:
     Lazic, Bosch and Lazar, Ultramicroscopy 160 (2016) 265.
     """
     if not periodic:
-        return integrate(_mirrored(com), step, periodic=True)[: com.shape[0], : com.shape[1]]
-    fy, fx = (_sloped(f) for f in frequencies(com.shape[:2], step, np))
+        return integrate(_mirror_gradient(com), step, periodic=True)[: com.shape[0], : com.shape[1]]
+    fy, fx = (_zero_nyquist(f) for f in frequencies(com.shape[:2], step, np))
     slope = fy * fft2(com[..., 0]) + fx * fft2(com[..., 1])
     square = fy**2 + fx**2
     return ifft2(-1j * slope / np.where(square == 0, np.inf, square)).real
 
 
-def _sloped(frequency: Array) -> Array:
+def _zero_nyquist(frequency: Array) -> Array:
     """Return the frequencies of one axis, with 0 for Nyquist's: a wave +1, -1, +1 ... has no slope at its pixels."""
     n = frequency.size
     return frequency if n % 2 else np.where(np.arange(n).reshape(frequency.shape) == n // 2, 0, frequency)
 
 
-def _mirrored(com: Array) -> Array:
+def _mirror_gradient(com: Array) -> Array:
     """Mirror a gradient at its last row and column; the component across a mirror changes sign."""
     down = np.concatenate([com, com[::-1] * np.array([-1, 1])], axis=0)
     return np.concatenate([down, down[:, ::-1] * np.array([1, -1])], axis=1)

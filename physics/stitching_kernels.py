@@ -15,8 +15,8 @@ import numpy as np
 
 from physics.compiled import compiled
 
-ONE = 2.0**32  # the integer that represents 1 in `accumulate`
-LARGEST = 2.0**15  # limit of |a|: 2^16 patches may then overlap before a sum exceeds 63 bits
+FIXED_POINT_ONE = 2.0**32  # the integer that represents 1 in `accumulate`
+MAX_MODULUS = 2.0**15  # of a value a: 2^16 patches may then overlap before a sum exceeds 63 bits
 
 
 @compiled
@@ -24,13 +24,13 @@ def accumulate(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total
     """Add w_i a_i of each patch to the image `total`, in place.
 
     Integers have the same sum in any order, so the image has the same bits, however the patches are ordered or read. A
-    patch is left out if a pixel with w_i > 0 is not a number, or has a modulus above LARGEST.
+    patch is left out if a pixel with w_i > 0 is not a number, or has a modulus above MAX_MODULUS.
 
     Args:
         values: a_i (patch, y, x).
         weight: w_i (patch, y, x) or (1, y, x).
         corner: (patch, 2).
-        total: int64 (y, x), in units of 1 / ONE; changed in place.
+        total: int64 (y, x), in units of 1 / FIXED_POINT_ONE; changed in place.
 
     Returns:
         The sums over x of w_i a_i and of w_i a_i^2, (patch, 2); NaN for patches that were left out.
@@ -42,7 +42,7 @@ def accumulate(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total
         for y in range(ny):
             for x in range(nx):
                 if w[y, x] > 0:
-                    a = np.float64(values[i, y, x]) if abs(values[i, y, x]) <= LARGEST else np.nan
+                    a = np.float64(values[i, y, x]) if abs(values[i, y, x]) <= MAX_MODULUS else np.nan
                     sums[i, 0] += w[y, x] * a
                     sums[i, 1] += w[y, x] * a * a
         if not np.isnan(sums[i, 0]):
@@ -50,7 +50,7 @@ def accumulate(values: np.ndarray, weight: np.ndarray, corner: np.ndarray, total
                 row = total[corner[i, 0] + y, corner[i, 1] : corner[i, 1] + nx]
                 for x in range(nx):
                     if w[y, x] > 0:
-                        row[x] += np.int64(np.rint(w[y, x] * np.float64(values[i, y, x]) * ONE))
+                        row[x] += np.int64(np.rint(w[y, x] * np.float64(values[i, y, x]) * FIXED_POINT_ONE))
     return sums
 
 
@@ -90,7 +90,7 @@ def collect(image: np.ndarray, weight: np.ndarray, corner: np.ndarray) -> np.nda
         One sum per patch, (patch,).
     """
     _, ny, nx = weight.shape
-    found = np.empty(len(corner))
+    sums = np.empty(len(corner))
     for i in range(len(corner)):
         w = weight[min(i, len(weight) - 1)]
         columns = np.zeros(nx)  # one sum per column, so that the compiler can add several at once
@@ -98,8 +98,8 @@ def collect(image: np.ndarray, weight: np.ndarray, corner: np.ndarray) -> np.nda
             row = image[corner[i, 0] + y, corner[i, 1] : corner[i, 1] + nx]
             for x in range(nx):
                 columns[x] += w[y, x] * row[x]
-        found[i] = columns.sum()
-    return found
+        sums[i] = columns.sum()
+    return sums
 
 
 @compiled
@@ -127,21 +127,21 @@ def link(weight: np.ndarray, corner: np.ndarray, owner: np.ndarray) -> np.ndarra
                         row[x] = i
                     if row[x] != joined:
                         joined = row[x]
-                        _join(parent, i, joined)
+                        _join_groups(parent, i, joined)
     for i in range(len(corner)):
-        parent[i] = _root(parent, i)
+        parent[i] = _find_root(parent, i)
     return parent
 
 
 @compiled
-def _join(parent: np.ndarray, i: int, j: int) -> None:
+def _join_groups(parent: np.ndarray, i: int, j: int) -> None:
     """Attach the later root of the two patches to the earlier one."""
-    a, b = _root(parent, i), _root(parent, j)
+    a, b = _find_root(parent, i), _find_root(parent, j)
     parent[max(a, b)] = min(a, b)
 
 
 @compiled
-def _root(parent: np.ndarray, i: int) -> int:
+def _find_root(parent: np.ndarray, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]

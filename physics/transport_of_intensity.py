@@ -20,8 +20,8 @@ import numpy as np
 from physics.arrays import Array, as_leading, module, pair
 from physics.fourier import fft2, frequencies, ifft2
 
-FAINT = 0.1  # minimum value of a window by which images are divided; less would amplify noise more than tenfold
-ANNULUS = (0.45, 0.50)  # radii of the annulus of `vacuum`, relative to the width
+MIN_WINDOW = 0.1  # minimum value of a window by which images are divided; less would amplify noise more than tenfold
+ANNULUS = (0.45, 0.50)  # radii of the annulus of `vacuum_phase`, relative to the width
 
 
 def in_focus(images: Array) -> Array:
@@ -93,8 +93,8 @@ def reciprocal(intensity: Array, floor: Array = 0.0) -> Array:
         R (..., y, x), in the unit of 1 / I.
     """
     mean = intensity.mean(axis=(-2, -1), keepdims=True)
-    small = as_leading(floor, module(intensity, floor)).astype(intensity.dtype) * mean
-    return intensity / (intensity**2 + small**2)
+    offset = as_leading(floor, module(intensity, floor)).astype(intensity.dtype) * mean
+    return intensity / (intensity**2 + offset**2)
 
 
 def retrieve_uniform(
@@ -122,7 +122,7 @@ def retrieve_uniform(
     """
     fy, fx = _frequencies(derivative, sampling)
     filtered = ifft2(fft2(derivative) * inverse_square(fy, fx, cutoff)).real
-    return filtered * _scale(derivative, wavelength, intensity)
+    return filtered * _phase_scale(derivative, wavelength, intensity)
 
 
 def retrieve(
@@ -161,10 +161,10 @@ def retrieve(
     fy, fx = _frequencies(derivative, sampling)
     inverse, slope = inverse_square(fy, fx, cutoff), fy + 1j * fx
     gradient = ifft2(fft2(derivative) * (inverse * slope)) * reciprocal(intensity, floor)
-    return ifft2(fft2(gradient) * (inverse * slope.conj())).real * _scale(derivative, wavelength)
+    return ifft2(fft2(gradient) * (inverse * slope.conj())).real * _phase_scale(derivative, wavelength)
 
 
-def transport(
+def retrieve_from_series(
     images: Array, defocus: Array, wavelength: Array, sampling: Array, *, cutoff: Array = 0.0, floor: Array = 0.0
 ) -> Array:
     """Phase [rad] from a through-focus series by `retrieve`: dI/dz from all planes, I from the middle plane.
@@ -184,12 +184,12 @@ def transport(
     return retrieve(slope, in_focus(images), wavelength, sampling, cutoff=cutoff, floor=floor)
 
 
-def unwindowed(images: Array, window: Array) -> Array:
+def remove_window(images: Array, window: Array) -> Array:
     """Divide images by the window that multiplied them; where it is below FAINT, they become vacuum (1). NumPy."""
-    return np.where(window < FAINT, 1.0, images / np.maximum(window, FAINT))
+    return np.where(window < MIN_WINDOW, 1.0, images / np.maximum(window, MIN_WINDOW))
 
 
-def vacuum(phase: Array, window: Array) -> Array:
+def vacuum_phase(phase: Array, window: Array) -> Array:
     """Mean phase [rad] of the vacuum around a specimen, in an annulus where the specimen should have ended. NumPy.
 
     The radii of the annulus are 0.45 and 0.50 of the smaller width of the image.
@@ -217,7 +217,7 @@ def _frequencies(image: Array, sampling: Array) -> tuple[Array, Array]:
     return fy.astype(image.dtype), fx.astype(image.dtype)
 
 
-def _scale(derivative: Array, wavelength: Array, intensity: Array = 1.0) -> Array:
+def _phase_scale(derivative: Array, wavelength: Array, intensity: Array = 1.0) -> Array:
     """Return 1 / (2 pi lambda I_0) in the dtype of the derivative."""
     xp = module(wavelength, intensity)
     return (1 / (2 * pi * as_leading(wavelength, xp) * as_leading(intensity, xp))).astype(derivative.dtype)

@@ -173,7 +173,7 @@ def test_a_wide_source_blurs_the_finest_pattern_and_keeps_its_counts() -> None:
 def test_what_the_detector_does_not_see_is_0_and_said() -> None:
     settings = ("detector.beamstop=2.5", "detector.gaps.module=20", "detector.gaps.width=3")
     made = make_settings(cdi.Recipe, {}, [*settings, *CLEAN])
-    seen = made.detector.seen((64, 64)) if made.detector else np.ones((64, 64))
+    seen = made.detector.mask((64, 64)) if made.detector else np.ones((64, 64))
     whole, found = (samples(2, *CLEAN, *extra)["amplitude_oversampled"] for extra in ((), settings))
     assert np.array_equal(found, whole * seen)
     y, x = np.indices((64, 64)) - 32
@@ -186,7 +186,7 @@ def test_what_the_detector_does_not_see_is_0_and_said() -> None:
 
 
 def test_gaps_move_by_shares_of_a_module() -> None:
-    seen = Detector(gaps=Gaps(module=20, width=4), beside=0.25).seen((64, 64))
+    seen = Detector(gaps=Gaps(module=20, width=4), beside=0.25).mask((64, 64))
     first = 32 - 10 + 5  # the module about q = 0 begins a quarter of its side later
     assert seen[32, first : first + 20].all()
     assert not seen[32, first - 4 : first].any()

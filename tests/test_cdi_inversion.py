@@ -12,7 +12,7 @@ from generators.random_streams import Streams
 from generators.tasks import cdi
 from inference.report.sample_images import _target_picture
 from inference.tasks.cdi import FINISH, METHODS, OBJECT_SCORES, REPORT, diffraction, finish, measures
-from physics.diffraction import near_field
+from physics.diffraction import inverse_far_field
 from schemas.runtime.settings import make_settings
 from schemas.tasks.cdi import TASK
 from schemas.wave_ambiguities import canonical
@@ -145,7 +145,7 @@ def test_a_right_pattern_on_the_coarse_grid_alone_is_no_right_object() -> None:
     """Any phase of a pattern sampled once gives an object that fills the frame: the finest one tells."""
     values = samples(4, *CLEAN)
     turns = np.random.default_rng(0).uniform(0, 2 * np.pi, values["amplitude"].shape)
-    wave = near_field(values["amplitude"] * np.exp(1j * turns))
+    wave = inverse_far_field(values["amplitude"] * np.exp(1j * turns))
     assert measures(values, {"shape": abs(wave), "phase": np.angle(wave)})["chi2"].min() > 0.1
 
 

@@ -75,6 +75,15 @@ def test_shared_code_names_no_task(path: Path) -> None:
     assert [(word, line) for word, line in words(path) if word in named] == []
 
 
+PARTS = sorted(path for folder in ("instruments", "specimens") for path in (ROOT / "generators" / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: module(path))
+def test_specimens_and_instruments_name_no_task(path: Path) -> None:
+    """They serve several tasks, or may do so: a task passes on what is its own."""
+    assert [(word, line) for word, line in words(path) if word in REAL] == []
+
+
 def test_the_words_of_tasks_would_be_seen() -> None:
     assert {"tie", "cdi", "stem4d", "defocus", "probe", "phase_patch"} <= own()
     assert ROOT / "schemas" / "task.py" in SHARED

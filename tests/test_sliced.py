@@ -29,7 +29,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         indices.append(index)
         return toy.simulate_slice(recipe, block, index)
 
-    monkeypatch.setattr(toy, "simulate", replace(toy.simulate, of=noted))
+    monkeypatch.setattr(toy, "simulate", replace(toy.simulate, simulate_slice=noted))
     return indices
 
 

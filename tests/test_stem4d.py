@@ -142,8 +142,8 @@ def test_targets_of_a_scan_are_the_object_about_each_position() -> None:
     drawn = thin_objects.draw(made.recipe, Streams(0, "test", 0).group(0)).image
     assert isinstance(drawn, lattice.DrawnLattice)
     for i in (1, 12, 29):
-        origin = made.recipe.frame[0] // 2 - found["position"][i].astype(float) / 0.0285 + 4
-        points = interaction(80e3) * lattice.projected(drawn, (8, 8), (0.0285, 0.0285), origin=tuple(origin))
+        origin = made.recipe.object_shape[0] // 2 - found["position"][i].astype(float) / 0.0285 + 4
+        points = interaction(80e3) * lattice.projected_potential(drawn, (8, 8), (0.0285, 0.0285), origin=tuple(origin))
         error = found["phase"][i] - found["mask"] * np.kron(points, np.ones((4, 4)))
         assert abs(error).max() < 2e-3 * np.ptp(found["object"])
 
@@ -163,7 +163,7 @@ def test_positions_are_a_raster_with_jitter_turned_and_within_the_object() -> No
         places = found["position"] / 0.0285
         least, most = places.min(axis=0), places.max(axis=0)
         assert (np.floor(least + 0.5) >= 16).all()
-        assert (np.floor(most + 0.5) + 16 <= made.recipe.frame).all()
+        assert (np.floor(most + 0.5) + 16 <= made.recipe.object_shape).all()
     turned = plan(*SCAN, "scan.rotation=0.3", recipe="hbn_scan", train=0, test=30)
     there = shards.make(turned, "test", range(6))["position"]
     assert np.allclose(there[1] - there[0], 0.0248 * np.array([np.sin(0.3), np.cos(0.3)]), atol=1e-6)

@@ -321,6 +321,6 @@ def test_a_frame_that_does_not_hold_all_patches_is_refused() -> None:
 
 def test_sums_are_kept_where_many_large_phases_lie_over_one_another() -> None:
     """2,000 patches of the largest phase accepted at one place: no integer overflows."""
-    values = np.full((2000, *SIZE), stitching_kernels.LARGEST, np.float32)
+    values = np.full((2000, *SIZE), stitching_kernels.MAX_MODULUS, np.float32)
     found = stitched(values, Patches(np.zeros((2000, 2), np.int64), relative_weights(np.ones((1, *SIZE)))))
-    np.testing.assert_array_equal(found.values, stitching_kernels.LARGEST)
+    np.testing.assert_array_equal(found.values, stitching_kernels.MAX_MODULUS)

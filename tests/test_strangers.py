@@ -273,7 +273,7 @@ def test_no_link_out_of_an_array_of_pictures_is_followed() -> None:
     Path("pictures.zarr/c/0/0/0").rename("secret")
     Path("pictures.zarr/c/0/0/0").symlink_to(Path("secret").absolute())
     with pytest.raises(UserError, match=r"pictures.zarr/c/0/0/0: leads out of pictures"):
-        picture_files.picture_at(Path("pictures.zarr"), picture_files.stack(Path("pictures.zarr")), 0)
+        picture_files.read_picture(Path("pictures.zarr"), picture_files.open_stack(Path("pictures.zarr")), 0)
 
 
 def test_no_link_out_of_a_model_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:

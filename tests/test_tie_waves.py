@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from generators.specimens.from_files import voxel_files
-from generators.specimens.from_files.wavefields import unwrapped
-from generators.specimens.particles.mesh import rotation
+from generators.specimens.from_files.wavefields import unwrapped_phase
+from generators.specimens.particles.mesh import rotation_matrix
 from inference.tasks.tie import misell, transport
 from physics.optics import exit_wave
 
@@ -96,8 +96,8 @@ def test_a_steep_phase_is_unwrapped_and_its_cycles_are_those_of_a_known_one() ->
     phase = (9 * np.exp(-(y**2 + 2 * x**2) / 300)).astype(np.float32)
     wave = exit_wave(phase, 1.0)
     assert np.max(abs(np.angle(wave) - phase)) > 6
-    assert np.allclose(unwrapped(wave), phase, atol=1e-5)
-    assert np.allclose(unwrapped(wave, phase + 12.5), phase + 4 * np.pi, atol=1e-5)
+    assert np.allclose(unwrapped_phase(wave), phase, atol=1e-5)
+    assert np.allclose(unwrapped_phase(wave, phase + 12.5), phase + 4 * np.pi, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_uniform_field_of_vectors_is_a_uniform_magnetisation(
         one = field.isel(sample=i)
         matrix = voxel_files.cube_rotations()[int(one.turn)]
         if orientation == "free":
-            matrix = rotation(one.orientation.values)
+            matrix = rotation_matrix(one.orientation.values)
         turned = matrix @ vector
         direction = ",".join(f"{part:.9g}" for part in turned)
         uniform = made(generate, *settings, f"magnetic.direction={direction}", out=f"{i}.zarr").isel(sample=i)

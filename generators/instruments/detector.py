@@ -28,21 +28,21 @@ class Detector(Settings):
         0.0, ge=-0.5, le=0.5, **setting("distance of the middle of a module from q = 0, in module sides")
     )
 
-    def seen(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    def mask(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
         """Return a mask (qy, qx) that is 1 where a pattern is measured and 0 elsewhere.
 
         Args:
             shape: pixels (qy, qx) of the pattern; q = 0 lies at pixel N//2
         """
         y, x = (np.arange(n) - n // 2 for n in shape)
-        seen = np.hypot(y[:, None], x) >= self.beamstop if self.beamstop else np.ones(shape, bool)
-        return (seen & self._module(y)[:, None] & self._module(x)).astype(np.uint8)
+        mask = np.hypot(y[:, None], x) >= self.beamstop if self.beamstop else np.ones(shape, bool)
+        return (mask & self._is_in_module(y)[:, None] & self._is_in_module(x)).astype(np.uint8)
 
-    def _module(self, place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _is_in_module(self, position: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return True for pixels at these distances from q = 0 that lie in a module."""
         if self.gaps is None:
-            return np.ones(len(place), bool)
+            return np.ones(len(position), bool)
         module, width = self.gaps.module, self.gaps.width
         first = module // 2 - round(self.beside * module)
-        inside: NDArray[np.bool_] = (place + first) % (module + width) < module
+        inside: NDArray[np.bool_] = (position + first) % (module + width) < module
         return inside

@@ -16,7 +16,7 @@ from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
 type Mode = Literal["uniform", "gaussian"]
-MODE = "distribution: uniform within +- the magnitude, or gaussian with it as standard deviation"
+MODE_ABOUT = "distribution: uniform within +- the magnitude, or gaussian with it as standard deviation"
 
 
 class Misalignment(Settings):
@@ -28,11 +28,11 @@ class Misalignment(Settings):
     rotation: Annotated[float, within(0, np.pi)] = Field(
         np.deg2rad(3.0), **setting("magnitude of the rotation about the centre", "rad")
     )
-    rotation_mode: Mode = Field("uniform", **setting(MODE))
+    rotation_mode: Mode = Field("uniform", **setting(MODE_ABOUT))
     scale: Annotated[float, within(0, 0.5)] = Field(
         0.02, **setting("magnitude of the deviation of the magnification from 1")
     )
-    scale_mode: Mode = Field("uniform", **setting(MODE))
+    scale_mode: Mode = Field("uniform", **setting(MODE_ABOUT))
     shift: Annotated[float, within(0, 0.5)] = Field(
         0.01, **setting("magnitude of the displacement, which has a random direction", "fraction of the field of view")
     )
@@ -62,16 +62,16 @@ def draw(recipe: Misalignment, field_of_view: float, rng: np.random.Generator) -
         field_of_view: [nm]
         rng: random numbers
     """
-    rotation = _spread(recipe.rotation, recipe.rotation_mode, rng)
-    scale = 1 + _spread(recipe.scale, recipe.scale_mode, rng)
-    length = abs(_spread(recipe.shift, recipe.shift_mode, rng)) * field_of_view
+    rotation = _draw_deviation(recipe.rotation, recipe.rotation_mode, rng)
+    scale = 1 + _draw_deviation(recipe.scale, recipe.scale_mode, rng)
+    length = abs(_draw_deviation(recipe.shift, recipe.shift_mode, rng)) * field_of_view
     direction = rng.uniform(0, 2 * np.pi)
     # The tails of a gaussian must not shrink an image to nothing.
     numbers = (rotation, max(scale, 0.1), length * np.sin(direction), length * np.cos(direction))
     return Pose(*(float(np.float32(number)) for number in numbers))
 
 
-def _spread(magnitude: float, mode: Mode, rng: np.random.Generator) -> float:
+def _draw_deviation(magnitude: float, mode: Mode, rng: np.random.Generator) -> float:
     """Draw a number of the given distribution: uniform within +- magnitude, or gaussian of this deviation."""
     unit = rng.uniform(-1, 1) if mode == "uniform" else rng.standard_normal()
     return magnitude * float(unit)
@@ -92,5 +92,5 @@ def misalign(image: np.ndarray, pose: Pose, sampling: float, centre: tuple[float
     cosine, sine = np.cos(pose.rotation), np.sin(pose.rotation)
     matrix = np.array([[cosine, -sine], [sine, cosine]]) / pose.scale
     middle = np.array(centre)
-    moved = middle + np.array([pose.shift_y, pose.shift_x]) / sampling
-    return affine(image, matrix, middle - matrix @ moved)
+    shifted = middle + np.array([pose.shift_y, pose.shift_x]) / sampling
+    return affine(image, matrix, middle - matrix @ shifted)

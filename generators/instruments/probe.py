@@ -13,7 +13,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import setting
 
-OPTICS = (
+OPTICS_SETTINGS = (
     "defocus",
     "spherical",
     "astigmatism",
@@ -28,8 +28,8 @@ OPTICS = (
 class Probe(ArrayFile):
     """Settings of the probe of a whole dataset. For a probe from a file, only voltage and source are used."""
 
-    held: ClassVar[str] = "probe"
-    wanted: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
+    setting_name: ClassVar[str] = "probe"
+    valid_file: ClassVar[str] = "a complex array (y, x), its origin at pixel N//2, as .npy"
 
     voltage: Annotated[float, within(1e3, 1e7)] = Field(80e3, **setting("accelerating voltage", "V"))
     semi_angle: Annotated[float, within(0, 1, above=True)] = Field(34.6e-3, **setting("convergence semi-angle", "rad"))
@@ -61,7 +61,7 @@ class Probe(ArrayFile):
                 too wide
             ValueError: the optics do not give a probe on this grid
         """
-        return _wave(self, n, sampling)
+        return _normalised_wave(self, n, sampling)
 
     def modes(self, n: int, sampling: float) -> np.ndarray:
         """Return the mutually incoherent modes (mode, n, n) of the probe, as `probe.source_modes` returns them.
@@ -73,13 +73,13 @@ class Probe(ArrayFile):
         Returns:
             modes (mode, n, n), complex64
         """
-        return _modes(self, n, sampling)
+        return _source_modes(self, n, sampling)
 
 
 @lru_cache(maxsize=4)
-def _wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
+def _normalised_wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
     """Return the normalised probe; refuse one that is dark in its central region or has too wide a source."""
-    wave = _from_file(settings, n) if settings.from_file else _from_optics(settings, n, sampling)
+    wave = _wave_from_file(settings, n) if settings.from_file else _wave_from_optics(settings, n, sampling)
     if not mask(wave).any():
         raise UserError(
             f"probe: is dark in the middle {central_shape(n)} of its {n}x{n} pixels; centre it on pixel N//2"
@@ -90,38 +90,38 @@ def _wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
 
 
 def _check_source(settings: Probe, wave: np.ndarray, sampling: float) -> None:
-    if settings.source / sampling > (most := probe.widest_source(wave)):
+    if settings.source / sampling > (maximum := probe.widest_source(wave)):
         raise UserError(
-            f"probe.source = {settings.source:g} nm: must be at most {most * sampling:.3g} nm for this aperture "
-            f"({probe.MOST}x{probe.MOST} moved probes); lower it, or narrow the aperture"
+            f"probe.source = {settings.source:g} nm: must be at most {maximum * sampling:.3g} nm for this aperture "
+            f"({probe.MAX_NODES}x{probe.MAX_NODES} moved probes); lower it, or narrow the aperture"
         )
 
 
 @lru_cache(maxsize=4)
-def _modes(settings: Probe, n: int, sampling: float) -> np.ndarray:
-    found: np.ndarray = probe.source_modes(_wave(settings, n, sampling), settings.source / sampling).astype(
+def _source_modes(settings: Probe, n: int, sampling: float) -> np.ndarray:
+    modes: np.ndarray = probe.source_modes(_normalised_wave(settings, n, sampling), settings.source / sampling).astype(
         np.complex64
     )
-    found.flags.writeable = False
-    return found
+    modes.flags.writeable = False
+    return modes
 
 
-def _from_optics(settings: Probe, n: int, sampling: float) -> np.ndarray:
-    optics = {name: getattr(settings, name) for name in OPTICS}
+def _wave_from_optics(settings: Probe, n: int, sampling: float) -> np.ndarray:
+    optics = {name: getattr(settings, name) for name in OPTICS_SETTINGS}
     wave = probe.probe((n, n), sampling, settings.voltage, settings.semi_angle, power=1 / n**2, **optics)
     return wave.astype(np.complex64)  # type: ignore[no-any-return]
 
 
-def _from_file(settings: Probe, n: int) -> np.ndarray:
+def _wave_from_file(settings: Probe, n: int) -> np.ndarray:
     """Return the probe of a file, normalised to sum |F P|^2 = 1."""
     wave = settings.array()
     if wave.dtype.kind != "c" or wave.ndim != 2:
-        raise settings.refused(f"holds {wave.dtype} of shape {wave.shape}")
+        raise settings.refusal(f"holds {wave.dtype} of shape {wave.shape}")
     if wave.shape != (n, n):
-        raise settings.refused(
+        raise settings.refusal(
             f"has {wave.shape[0]}x{wave.shape[1]} pixels, patterns have {n}x{n}; set pattern to the size of the probe"
         )
     power = (abs(wave) ** 2).sum()
     if not power:
-        raise settings.refused("holds a probe without intensity")
+        raise settings.refusal("holds a probe without intensity")
     return (wave / np.sqrt(power * n**2)).astype(np.complex64)  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from physics import focal_series
-from physics.transport_of_intensity import transport, vacuum
+from physics.transport_of_intensity import retrieve_from_series, vacuum_phase
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
@@ -14,15 +14,15 @@ type Offset = Literal["none", "annulus", "mean_error"]
 
 
 class Retrieval(Settings):
-    """Settings of the method; `--set retrieval=tie` is short for retrieval.method=tie."""
+    """Base of the settings of a method that retrieves phases; the task names the methods, `misell` among them."""
 
-    method: Literal["tie", "misell"] = Field(
-        "tie", **setting("transport of intensity, or the algorithm of Gerchberg, Saxton and Misell, started from it")
-    )
+    method: str
     cutoff: Annotated[float, within(0)] = Field(
-        0.004, **setting("spatial frequency below which tie damps the phase", "1/nm")
+        0.004, **setting("spatial frequency below which the transport of intensity damps the phase", "1/nm")
     )
-    floor: Annotated[float, within(0)] = Field(0.1, **setting("intensity below which tie damps its division"))
+    floor: Annotated[float, within(0)] = Field(
+        0.1, **setting("intensity below which the transport of intensity damps its division")
+    )
     iterations: int = Field(10, ge=1, le=10_000, **setting("number of sweeps of misell through the planes and back"))
     offset: Offset = Field(
         "none",
@@ -33,7 +33,7 @@ class Retrieval(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _expand_short_form(cls, value: Any) -> Any:
         return {"method": value} if isinstance(value, str) else value
 
     def retrieve(
@@ -49,11 +49,11 @@ class Retrieval(Settings):
             window: weights (y, x); pixels where they are 0 are not used
         """
         series = (images * window, defocus, wavelength, sampling)
-        if self.method == "tie":
-            return transport(*series, cutoff=self.cutoff, floor=self.floor)  # type: ignore[no-any-return]
-        return focal_series.misell_from_transport(*series, window=window, iterations=self.iterations)  # type: ignore[no-any-return]
+        if self.method == "misell":
+            return focal_series.misell_from_transport(*series, window=window, iterations=self.iterations)  # type: ignore[no-any-return]
+        return retrieve_from_series(*series, cutoff=self.cutoff, floor=self.floor)  # type: ignore[no-any-return]
 
-    def adjusted(self, phase: np.ndarray, exact: np.ndarray, window: np.ndarray) -> np.ndarray:
+    def remove_offset(self, phase: np.ndarray, exact: np.ndarray, window: np.ndarray) -> np.ndarray:
         """Return the phase (y, x) [rad] under the window, its offset removed.
 
         Args:
@@ -62,7 +62,7 @@ class Retrieval(Settings):
             window: weights (y, x)
         """
         if self.offset == "annulus":
-            phase = phase - vacuum(phase, window)
+            phase = phase - vacuum_phase(phase, window)
         elif self.offset == "mean_error":
             phase = phase - np.mean(phase - exact, where=window > 0)
         out: np.ndarray = (phase * window).astype(np.float32)

@@ -23,28 +23,28 @@ from generators.specimens.from_files.arrays import ArrayFile
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-LARGEST = 8192  # pixels of an object along each side
-GOLDEN = (5**0.5 - 1) / 2
+MAX_OBJECT_SIZE = 8192  # pixels of an object along each side
+GOLDEN_FRACTION = (5**0.5 - 1) / 2
 
 
 class Positions(ArrayFile):
     """Positions from a file."""
 
-    held: ClassVar[str] = "scan.positions"
-    wanted: ClassVar[str] = "an array (position, 2) of (row, column) in pixels of the object, as .npy"
+    setting_name: ClassVar[str] = "scan.positions"
+    valid_file: ClassVar[str] = "an array (position, 2) of (row, column) in pixels of the object, as .npy"
 
-    def places(self) -> np.ndarray:
+    def coordinates(self) -> np.ndarray:
         """Return the positions (position, 2), (row, column) [pixel].
 
         Raises:
             UserError: the file does not hold positions
         """
-        found = self.array()
-        if found.ndim != 2 or found.shape[1] != 2 or not len(found) or found.dtype.kind not in "iuf":
-            raise self.refused(f"holds {found.dtype} of shape {found.shape}")
-        if len(found) > 1 and np.ptp(found, axis=0).max() < 1:
-            raise self.refused(f"holds positions within {np.ptp(found, axis=0).max():.3g} pixels of one another")
-        return found.astype(np.float64)
+        positions = self.array()
+        if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions) or positions.dtype.kind not in "iuf":
+            raise self.refusal(f"holds {positions.dtype} of shape {positions.shape}")
+        if len(positions) > 1 and np.ptp(positions, axis=0).max() < 1:
+            raise self.refusal(f"holds positions within {np.ptp(positions, axis=0).max():.3g} pixels of one another")
+        return positions.astype(np.float64)
 
 
 class Scan(Settings):
@@ -72,7 +72,7 @@ class Scan(Settings):
     )
 
     @model_validator(mode="after")
-    def _a_raster_has_a_step(self) -> Self:
+    def _check_fluence(self) -> Self:
         if self.fluence is not None and self.positions is not None:
             raise ValueError(
                 "scan.fluence: only a raster has a step; for positions of a file, give scan.fluence=none and a dose, "
@@ -83,7 +83,7 @@ class Scan(Settings):
     @property
     def count(self) -> int:
         """Number of positions of one scan."""
-        return len(self.positions.places()) if self.positions else self.rows * self.columns
+        return len(self.positions.coordinates()) if self.positions else self.rows * self.columns
 
     def step_of(self, number: int, rng: Streams) -> float:
         """Return the step [nm] of a scan.
@@ -92,7 +92,7 @@ class Scan(Settings):
             number: index of the scan
             rng: the streams that all scans share
         """
-        return _spaced(self.step, int(_mixed(self.scans)[number]), self.scans, rng, "step")
+        return _value_of_scan(self.step, int(_shuffled_order(self.scans)[number]), self.scans, rng, "step")
 
     def fluence_of(self, number: int, rng: Streams) -> float | None:
         """Return the fluence [electron / nm^2] of a scan; None if the dose is set instead.
@@ -101,9 +101,9 @@ class Scan(Settings):
             number: index of the scan
             rng: the streams that all scans share
         """
-        return None if self.fluence is None else _spaced(self.fluence, number, self.scans, rng, "fluence")
+        return None if self.fluence is None else _value_of_scan(self.fluence, number, self.scans, rng, "fluence")
 
-    def places(self, n: int, sampling: float, step: float) -> np.ndarray:
+    def coordinates(self, n: int, sampling: float, step: float) -> np.ndarray:
         """Return the positions (position, 2) without jitter, y and x [pixel of the object].
 
         Args:
@@ -111,9 +111,9 @@ class Scan(Settings):
             sampling: width of a pixel of the object [nm]
             step: step of this scan [nm]; positions from a file do not depend on it
         """
-        return _places(self, n, sampling, step)
+        return _scan_coordinates(self, n, sampling, step)
 
-    def frame(self, n: int, sampling: float) -> tuple[int, int]:
+    def object_shape(self, n: int, sampling: float) -> tuple[int, int]:
         """Return the pixels (y, x) of an object that holds the probe at all positions of the largest step.
 
         Args:
@@ -123,22 +123,22 @@ class Scan(Settings):
         Raises:
             ValueError: the object would be larger than LARGEST
         """
-        last = self.places(n, sampling, self.step.high).max(axis=0) + self.jitter / sampling
+        last = self.coordinates(n, sampling, self.step.high).max(axis=0) + self.jitter / sampling
         y, x = (ceil(end) + n - n // 2 for end in last.tolist())
-        if max(y, x) > LARGEST:
+        if max(y, x) > MAX_OBJECT_SIZE:
             raise ValueError(
-                f"the scan needs an object of {y}x{x} pixels, at most {LARGEST}; lower rows, columns or step"
+                f"the scan needs an object of {y}x{x} pixels, at most {MAX_OBJECT_SIZE}; lower rows, columns or step"
             )
         return y, x
 
 
 @lru_cache(maxsize=4)
-def _places(scan: Scan, n: int, sampling: float, step: float) -> np.ndarray:
+def _scan_coordinates(scan: Scan, n: int, sampling: float, step: float) -> np.ndarray:
     """Return positions, shifted so that the smallest ones are as far from pixel 0 as probe and jitter reach."""
-    places = scan.positions.places() if scan.positions else _raster(scan, step) / sampling
-    places = places - places.min(axis=0) + n // 2 + ceil(scan.jitter / sampling)
-    places.flags.writeable = False
-    return places
+    coordinates = scan.positions.coordinates() if scan.positions else _raster(scan, step) / sampling
+    coordinates = coordinates - coordinates.min(axis=0) + n // 2 + ceil(scan.jitter / sampling)
+    coordinates.flags.writeable = False
+    return coordinates
 
 
 def _raster(scan: Scan, step: float) -> np.ndarray:
@@ -149,13 +149,13 @@ def _raster(scan: Scan, step: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _mixed(n: int) -> np.ndarray:
+def _shuffled_order(n: int) -> np.ndarray:
     """Return the numbers 0 to n - 1 in an order that is not correlated with their size."""
-    return np.argsort(np.argsort(np.arange(n) * GOLDEN % 1))
+    return np.argsort(np.argsort(np.arange(n) * GOLDEN_FRACTION % 1))
 
 
-def _spaced(span: Range, place: int, n: int, rng: Streams, stream: str) -> float:
-    """Return the value of a range for scan `place` of n, from the stream of that name."""
+def _value_of_scan(span: Range, rank: int, n: int, rng: Streams, stream: str) -> float:
+    """Return the value of a range for scan `rank` of n, from the stream of that name."""
     if span.low == span.high:
         return span.low
-    return float(span.low * (span.high / span.low) ** ((place + float(getattr(rng, stream).random())) / n))
+    return float(span.low * (span.high / span.low) ** ((rank + float(getattr(rng, stream).random())) / n))

@@ -11,7 +11,7 @@ from physics.compiled import compiled
 
 POLE = np.sqrt(3.0) - 2.0  # pole of the inverse filter of the cubic B-spline
 SIXTH, FOUR_SIXTHS = 1 / 6, 4 / 6  # factors, since a division takes as long as ten products
-HORIZON = 28  # |POLE|^28 < 1e-15
+SERIES_TERMS = 28  # |POLE|^28 < 1e-15
 
 
 def affine(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -43,17 +43,17 @@ def _filter(rows: np.ndarray) -> np.ndarray:
     """
     n = len(rows)
     out = rows.copy()
-    steps = min(n, HORIZON)
-    closed = 1 / (1 - POLE**n) if steps == n else 1.0
+    steps = min(n, SERIES_TERMS)
+    period_factor = 1 / (1 - POLE**n) if steps == n else 1.0
     for k in range(1, steps):
         out[0] += POLE**k * rows[n - k]
-    out[0] *= closed
+    out[0] *= period_factor
     for k in range(1, n):
         out[k] += POLE * out[k - 1]
     last = out[n - 1].copy()
     for k in range(steps - 1):
         last += POLE ** (k + 1) * out[k]
-    out[n - 1] = -6 * POLE * closed * last
+    out[n - 1] = -6 * POLE * period_factor * last
     for k in range(n - 2, -1, -1):
         out[k] = POLE * (out[k + 1] - 6 * out[k])
     return out
@@ -63,18 +63,18 @@ def _filter(rows: np.ndarray) -> np.ndarray:
 def _sample(coefficients: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Return the values of a periodic spline at matrix @ (i, j) + offset, for each pixel (i, j)."""
     ny, nx = coefficients.shape
-    wrapped = _wrapped(coefficients)
+    wrapped = _pad_periodically(coefficients)
     image = np.empty((ny, nx), np.float32)
     for i in range(ny):
         for j in range(nx):
             y = matrix[0, 0] * i + matrix[0, 1] * j + offset[0]
             x = matrix[1, 0] * i + matrix[1, 1] * j + offset[1]
-            image[i, j] = _at(wrapped, _into(y, ny), _into(x, nx))
+            image[i, j] = _interpolate(wrapped, _wrap_position(y, ny), _wrap_position(x, nx))
     return image
 
 
 @compiled
-def _wrapped(values: np.ndarray) -> np.ndarray:
+def _pad_periodically(values: np.ndarray) -> np.ndarray:
     """Return the array with one row and column before it and three after it, repeated from the other side."""
     ny, nx = values.shape
     out = np.empty((ny + 4, nx + 4))
@@ -85,7 +85,7 @@ def _wrapped(values: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _into(position: float, length: int) -> float:
+def _wrap_position(position: float, length: int) -> float:
     """Return the position modulo the length, in [0, length]."""
     if 0 <= position < length:
         return position
@@ -93,7 +93,7 @@ def _into(position: float, length: int) -> float:
 
 
 @compiled
-def _at(wrapped: np.ndarray, y: float, x: float) -> float:
+def _interpolate(wrapped: np.ndarray, y: float, x: float) -> float:
     """Return the spline at 0 <= y <= ny, 0 <= x <= nx."""
     top, left = int(y), int(x)
     ay, by, cy, dy = _weights(y - top)

@@ -21,7 +21,7 @@ class Window(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _expand_short_form(cls, value: Any) -> Any:
         return {"radius": value} if isinstance(value, str | float | int) else value
 
 
@@ -38,5 +38,5 @@ def window(recipe: Window | None, size: int) -> np.ndarray:
     radius = np.sqrt(axis[:, None] ** 2 + axis**2) / size
     if not recipe.edge:
         return (radius <= recipe.radius).astype(np.float32)
-    inside = np.clip((recipe.radius - radius) / recipe.edge, 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * inside)).astype(np.float32)
+    depth = np.clip((recipe.radius - radius) / recipe.edge, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * depth)).astype(np.float32)

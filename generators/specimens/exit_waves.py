@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from generators.specimens.from_files.wavefields import unwrapped
+from generators.specimens.from_files.wavefields import unwrapped_phase
 from physics import multislice, optics
 from physics.electron import wavelength
 
@@ -40,13 +40,13 @@ class Body:
             sign: 1, or -1 for the body turned over, with its image mirrored back
         """
         slabs = zip(self.phases[::sign], self.amplitudes[::sign], strict=True)
-        share = 0 if self.magnetic is None else np.float32(sign / len(self.phases)) * self.magnetic
-        waves = (optics.exit_wave(phase + share, amplitude) for phase, amplitude in slabs)
+        magnetic = 0 if self.magnetic is None else np.float32(sign / len(self.phases)) * self.magnetic
+        waves = (optics.exit_wave(phase + magnetic, amplitude) for phase, amplitude in slabs)
         return multislice.exit_wave(waves, wavelength(self.voltage), self.height, self.sampling)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
-class Exit:
+class ExitWaves:
     """The phases, the amplitude and the waves behind the specimen."""
 
     total: np.ndarray  # projected phase (y, x) [rad]
@@ -66,7 +66,7 @@ class Exit:
         return self.magnetic if name == "magnetic" else self.total - self.magnetic
 
 
-def exit_waves_of(body: Body, *, flipped: bool) -> Exit:
+def simulate_exit(body: Body, *, flipped: bool) -> ExitWaves:
     """Return the phases, the amplitude and the waves behind a body.
 
     Args:
@@ -77,11 +77,11 @@ def exit_waves_of(body: Body, *, flipped: bool) -> Exit:
     total = electrostatic if body.magnetic is None else electrostatic + body.magnetic
     waves = [body.wave(sign) for sign in ((1, -1) if flipped else (1,))]
     if len(body.phases) == 1:
-        return Exit(total, body.magnetic, body.amplitudes[0], waves)
-    return Exit(total, body.magnetic, abs(waves[0]), waves, unwrapped(waves[0], total))
+        return ExitWaves(total, body.magnetic, body.amplitudes[0], waves)
+    return ExitWaves(total, body.magnetic, abs(waves[0]), waves, unwrapped_phase(waves[0], total))
 
 
-def on_film(body: Body, phase: np.ndarray, amplitude: np.ndarray) -> Body:
+def add_film(body: Body, phase: np.ndarray, amplitude: np.ndarray) -> Body:
     """Return the body with a support film in its last slab.
 
     Args:
@@ -95,12 +95,12 @@ def on_film(body: Body, phase: np.ndarray, amplitude: np.ndarray) -> Body:
     )
 
 
-def imported(exit_wave: np.ndarray, projected: np.ndarray) -> Exit:
+def import_exit(exit_wave: np.ndarray, projected: np.ndarray) -> ExitWaves:
     """Return the phases, the amplitude and the wave that another program has simulated.
 
     Args:
         exit_wave: exit wave (y, x)
         projected: wave of the same specimen in the projection approximation (y, x)
     """
-    total = unwrapped(projected)
-    return Exit(total, None, abs(exit_wave), [exit_wave], unwrapped(exit_wave, total))
+    total = unwrapped_phase(projected)
+    return ExitWaves(total, None, abs(exit_wave), [exit_wave], unwrapped_phase(exit_wave, total))

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from generators.specimens.planar import random_field
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import stored
+from generators.specimens.random_values import round_to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
-ROUNDING = 1e-3  # rings of waves: a rounding error of the grid width up to this does not add a ring
-FINEST = 1000  # correlation lengths in a field of view: 2 million waves, half a second
+RING_TOLERANCE = 1e-3  # a rounding error of the grid width up to this part of a ring of waves does not add a ring
+MAX_LENGTHS = 1000  # correlation lengths in a field of view; these make 2 million waves, which take half a second
 
 type Pair = tuple[float, float]
 
@@ -57,7 +57,7 @@ class DrawnFilm:
     seed: int
 
 
-def check(film: Film, field_of_view: float) -> None:
+def check_correlation(film: Film, field_of_view: float) -> None:
     """Refuse a film that would need more waves than can be summed.
 
     Args:
@@ -67,10 +67,10 @@ def check(film: Film, field_of_view: float) -> None:
     Raises:
         ValueError: the correlation length is too short for the field
     """
-    if film.roughness.high and field_of_view > FINEST * film.correlation.low:
+    if film.roughness.high and field_of_view > MAX_LENGTHS * film.correlation.low:
         raise ValueError(
-            f"film.correlation = {film.correlation.low:g} nm: must be at least field_of_view / {FINEST} = "
-            f"{field_of_view / FINEST:g} nm; or set film.roughness=0"
+            f"film.correlation = {film.correlation.low:g} nm: must be at least field_of_view / {MAX_LENGTHS} = "
+            f"{field_of_view / MAX_LENGTHS:g} nm; or set film.roughness=0"
         )
 
 
@@ -82,7 +82,7 @@ def draw(film: Film, rng: np.random.Generator) -> DrawnFilm:
         rng: random numbers
     """
     settings = (film.thickness, film.potential, film.absorption, film.roughness, film.correlation)
-    numbers: tuple[float, float, float, float, float] = stored(*(setting.draw(rng) for setting in settings))
+    numbers: tuple[float, float, float, float, float] = round_to_float32(*(setting.draw(rng) for setting in settings))
     return DrawnFilm(*numbers, int(2**32 * rng.random()))
 
 
@@ -98,21 +98,20 @@ def thickness(
         origin: fractional index of the pixel on the axis, the point that all grids share; N//2 if None (see
         `projection.fine_origin`)
     """
-    centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
+    axis_pixel = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     strength = np.sqrt(np.log1p(film.roughness**2))
-    g = _field(film, shape, sampling, centre) if film.roughness else np.zeros(shape)
+    g = _roughness_field(film, shape, sampling, axis_pixel) if film.roughness else np.zeros(shape)
     out: NDArray[np.float32] = (film.thickness * np.exp(strength * g - strength**2 / 2)).astype(np.float32)
     return out
 
 
-def _field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
+def _roughness_field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, origin: Pair) -> Floats:
     """Return g at each pixel centre, from waves of the frequencies f [1/nm], whose power ~ exp(-2 pi^2 l^2 f^2)."""
     lengths = shape[0] * sampling[0], shape[1] * sampling[1]
-    ky, kx = random_field.waves(max(int(np.ceil(max(lengths) / film.correlation - ROUNDING)), 1))
+    ky, kx = random_field.waves(max(int(np.ceil(max(lengths) / film.correlation - RING_TOLERANCE)), 1))
     fy, fx = ky / lengths[0], kx / lengths[1]
     square = fy**2 + fx**2
-    slowest = np.min(
-        square, where=square > 0, initial=np.inf
-    )  # relative to it, since no power may be left where l exceeds the field
-    power = np.exp(-2 * (np.pi * film.correlation) ** 2 * np.maximum(square - slowest, 0))
-    return random_field.field(random_field.amplitudes(film.seed, power, fy, fx), ky, kx, shape, origin)
+    # Relative to the lowest frequency, since no power would be left where l exceeds the field.
+    lowest = np.min(square, where=square > 0, initial=np.inf)
+    power = np.exp(-2 * (np.pi * film.correlation) ** 2 * np.maximum(square - lowest, 0))
+    return random_field.sum_waves(random_field.draw_amplitudes(film.seed, power, fy, fx), ky, kx, shape, origin)

@@ -12,11 +12,11 @@ import numpy as np
 
 from schemas.runtime.ranges import Range
 
-type Three = tuple[float, float, float]
+type Vector = tuple[float, float, float]
 type Quaternion = tuple[float, float, float, float]
 
 
-def require_whole_numbers(value: Range) -> Range:
+def check_whole_numbers(value: Range) -> Range:
     """Check that a setting for a number of things is a range of whole numbers.
 
     Args:
@@ -30,7 +30,7 @@ def require_whole_numbers(value: Range) -> Range:
     return value
 
 
-def shares(weights: tuple[float, ...]) -> tuple[float, ...]:
+def check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
     """Check that a setting holds the weights of a mixture.
 
     Args:
@@ -44,21 +44,21 @@ def shares(weights: tuple[float, ...]) -> tuple[float, ...]:
     return weights
 
 
-def choose(words: Sequence[str], word: str, weights: Sequence[float], rng: np.random.Generator) -> str:
-    """Return the word if it is among `words`, else ("mixed") one of them, drawn by weight; consumes one random number.
+def choose_kind(kinds: Sequence[str], kind: str, weights: Sequence[float], rng: np.random.Generator) -> str:
+    """Return the word if it is among `kinds`, else ("mixed") one of them, drawn by weight; consumes one random number.
 
     Args:
-        words: the kinds
-        word: a kind, or another word for a mixture
+        kinds: the kinds
+        kind: a kind, or another word for a mixture
         weights: weight of each kind
         rng: random numbers
     """
     ends = list(accumulate(weights))
-    place = bisect_right(ends[:-1], ends[-1] * float(rng.random()))
-    return word if word in words else words[place]
+    position = bisect_right(ends[:-1], ends[-1] * float(rng.random()))
+    return kind if kind in kinds else kinds[position]
 
 
-def count(span: Range, rng: np.random.Generator) -> int:
+def draw_count(span: Range, rng: np.random.Generator) -> int:
     """Draw a whole number, uniform from low to high; consumes one random number.
 
     Args:
@@ -68,7 +68,7 @@ def count(span: Range, rng: np.random.Generator) -> int:
     return int(span.low + (span.high + 1 - span.low) * rng.random())
 
 
-def direction(u: float, v: float, length: float = 1) -> Three:
+def direction(u: float, v: float, length: float = 1) -> Vector:
     """Return a vector uniform on the sphere, as (z, y, x).
 
     Args:
@@ -98,11 +98,11 @@ def quaternion(u: float, v: float, w: float) -> Quaternion:
     """
     r, s = math.sqrt(1 - u), math.sqrt(u)
     a, b = 2 * math.pi * v, 2 * math.pi * w
-    turn: Quaternion = stored(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
-    return turn
+    rotation: Quaternion = round_to_float32(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
+    return rotation
 
 
-def stored(*numbers: float) -> Any:
+def round_to_float32(*numbers: float) -> Any:
     """Return the numbers rounded to float32, as they are stored."""
     form = f"{len(numbers)}f"
     return struct.unpack(form, struct.pack(form, *numbers))
@@ -115,4 +115,4 @@ def columns(prefix: str, drawn: Any) -> dict[str, Any]:
         prefix: the prefix
         drawn: the dataclass
     """
-    return {f"{prefix}{one.name}": getattr(drawn, one.name) for one in fields(drawn)}
+    return {f"{prefix}{field.name}": getattr(drawn, field.name) for field in fields(drawn)}

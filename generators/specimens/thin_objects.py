@@ -41,8 +41,8 @@ class ThinObject:
 
     def columns(self) -> dict[str, Any]:
         """Return the fields texture_..., picture_... or lattice_..., and object_..."""
-        kind = next(kind for kind, drawn in KINDS.items() if isinstance(self.image, drawn))
-        return columns(f"{kind}_", self.image) | columns("object_", self.strength)
+        name = next(name for name, drawn in KINDS.items() if isinstance(self.image, drawn))
+        return columns(f"{name}_", self.image) | columns("object_", self.strength)
 
 
 KINDS = {"texture": DrawnTexture, "picture": DrawnPicture, "lattice": DrawnLattice}
@@ -76,12 +76,12 @@ def phase(
         sampling: width of a pixel [nm], used by lattices only
         voltage: accelerating voltage [V], used by lattices only
     """
-    found = _phase(settings, drawn, shape, sampling, voltage)
-    found.flags.writeable = False
-    return found
+    values = _compute_phase(settings, drawn, shape, sampling, voltage)
+    values.flags.writeable = False
+    return values
 
 
-def _phase(
+def _compute_phase(
     settings: ThinObjects, drawn: ThinObject, shape: tuple[int, int], sampling: float, voltage: float
 ) -> np.ndarray:
     """Return the phase (y, x) [rad] of a drawn lattice, texture or picture."""

@@ -81,31 +81,31 @@ class Recipe(recipe.Recipe):
     detector: Detector | None = Field(None, **setting("beamstop and gaps of the detector; none: it sees every pixel"))
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_edge_and_detector(self) -> Self:
         """Refuse an edge that does not fit into the frame, and a detector that sees nothing."""
-        widest = self.reach * self.image_size / (2 * outline.SOFT)
-        if self.edge.high > widest:
+        limit = self.reach * self.image_size / (2 * outline.EDGE_WIDTHS)
+        if self.edge.high > limit:
             raise ValueError(
-                f"edge = {self.edge.high:g} pixel: must be at most {widest:g} for this image_size and oversampling; "
+                f"edge = {self.edge.high:g} pixel: must be at most {limit:g} for this image_size and oversampling; "
                 "lower the edge, or raise image_size"
             )
-        if self.detector and not self.detector.seen((self.image_size,) * 2).any():
+        if self.detector and not self.detector.mask((self.image_size,) * 2).any():
             raise ValueError("detector.beamstop and detector.gaps hide every pixel; make them smaller")
         return self
 
     def sizes(self) -> dict[str, int]:
         """Return the lengths of the dimensions."""
         image = dict.fromkeys(("y", "x", "qy", "qx"), self.image_size)
-        fine = dict.fromkeys(("fine_qy", "fine_qx"), self.finest[0])
+        fine = dict.fromkeys(("fine_qy", "fine_qx"), self.finest_shape[0])
         return image | fine | outline.sizes(self.outline) | object_phase.sizes(self.displacement)
 
     def optional(self) -> frozenset[str]:
         """Return the optional fields that are stored."""
         drawn = {field.name for field in (*outlines.FIELDS, *object_phases.FIELDS)}
-        fine = {"amplitude_oversampled"} if self.oversampling == 1 else set()
-        moved = set() if self.canonical else {"shape_canonical", "phase_canonical"}
-        seen = {name.replace("amplitude", "seen") for name in {"amplitude", *fine}} if self.detector else set()
-        return frozenset(drawn | fine | moved | seen)
+        oversampled = {"amplitude_oversampled"} if self.oversampling == 1 else set()
+        canonical_fields = set() if self.canonical else {"shape_canonical", "phase_canonical"}
+        masks = {name.replace("amplitude", "seen") for name in {"amplitude", *oversampled}} if self.detector else set()
+        return frozenset(drawn | oversampled | canonical_fields | masks)
 
     @property
     def reach(self) -> float:
@@ -113,7 +113,7 @@ class Recipe(recipe.Recipe):
         return 0.5 / self.oversampling
 
     @property
-    def finest(self) -> tuple[int, int]:
+    def finest_shape(self) -> tuple[int, int]:
         """Pixels (qy, qx) of the finest pattern."""
         return (self.image_size * 2 // self.oversampling,) * 2
 
@@ -162,7 +162,9 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         coherence=np.float32(recipe.coherence.draw(rng.optics)),
         edge=edge,
         outline=body,
-        displacement=object_phase.draw(recipe.displacement, rng.displacement, recipe.reach, outline.disc(body)),
+        displacement=object_phase.draw(
+            recipe.displacement, rng.displacement, recipe.reach, outline.bounding_disc(body)
+        ),
     )
 
 
@@ -183,13 +185,13 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     arrays = {} if recipe.canonical else dict(zip(("shape_canonical", "phase_canonical"), moved, strict=True))
     if recipe.canonical:
         shape, phase = moved
-    return arrays | {"shape": shape, "phase": phase, INTENSITY: _patterns(recipe, block, shape, phase)}
+    return arrays | {"shape": shape, "phase": phase, INTENSITY: _finest_patterns(recipe, block, shape, phase)}
 
 
-def _patterns(recipe: Recipe, block: Sequence[Parameters], shape: np.ndarray, phase: np.ndarray) -> np.ndarray:
+def _finest_patterns(recipe: Recipe, block: Sequence[Parameters], shape: np.ndarray, phase: np.ndarray) -> np.ndarray:
     """Return the intensities of the finest patterns, blurred by the source if it is extended."""
     wave = shape * (np.cos(phase) + 1j * np.sin(phase))
-    intensity = amplitude(embed(wave, recipe.finest)) ** 2
+    intensity = amplitude(embed(wave, recipe.finest_shape)) ** 2
     if not recipe.coherence.high:
         return intensity  # type: ignore[no-any-return]
     rows = zip(intensity, block, strict=True)
@@ -210,20 +212,23 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
     """
     expected = arrays[INTENSITY]
     rows = zip(expected, block, rngs, strict=True)
-    found = np.sqrt(np.stack([_counted(row, float(p.noise), rng) for row, p, rng in rows]))
+    amplitudes = np.sqrt(np.stack([_add_shot_noise(row, float(p.noise), rng) for row, p, rng in rows]))
     if recipe.detector:
-        found = found * recipe.detector.seen(recipe.finest)
-    kept = {name: values for name, values in arrays.items() if name != INTENSITY}
+        amplitudes = amplitudes * recipe.detector.mask(recipe.finest_shape)
+    stored = {name: values for name, values in arrays.items() if name != INTENSITY}
     if recipe.oversampling == 1:
-        return kept | {"amplitude_oversampled": found, "amplitude": np.ascontiguousarray(subsample(found, 2))}
-    return kept | {"amplitude": found}
+        return stored | {
+            "amplitude_oversampled": amplitudes,
+            "amplitude": np.ascontiguousarray(subsample(amplitudes, 2)),
+        }
+    return stored | {"amplitude": amplitudes}
 
 
-def _counted(intensity: np.ndarray, level: float, rng: Streams) -> np.ndarray:
+def _add_shot_noise(intensity: np.ndarray, level: float, rng: Streams) -> np.ndarray:
     peak = intensity.max()
     if not level or not peak:
         return intensity
-    return noise.shot(intensity / peak, noise.electrons_at(level), rng.noise) * peak  # type: ignore[no-any-return]
+    return noise.add_shot_noise(intensity / peak, noise.electrons_at(level), rng.noise) * peak  # type: ignore[no-any-return]
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
@@ -235,7 +240,7 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
     """
     if recipe.detector is None:
         return {}
-    seen = recipe.detector.seen(recipe.finest)
+    detector_mask = recipe.detector.mask(recipe.finest_shape)
     if recipe.oversampling == 2:
-        return {"seen": seen}
-    return {"seen_oversampled": seen, "seen": np.ascontiguousarray(subsample(seen, 2))}
+        return {"seen": detector_mask}
+    return {"seen_oversampled": detector_mask, "seen": np.ascontiguousarray(subsample(detector_mask, 2))}

@@ -46,7 +46,7 @@ from schemas.runtime.settings import between, setting
 
 VERSION = 1
 INTENSITY = "intensity"  # name of the intensity of the patterns, which is simulated and measured, but not stored
-SCANNED = "test"  # the split of whole scans
+SCAN_SPLIT = "test"  # the split of whole scans
 
 type Shape = tuple[int, int]
 
@@ -85,7 +85,7 @@ class Recipe(recipe.Recipe, ThinObjects):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_settings(self) -> Self:
         if self.pictures and self.lattice:
             raise ValueError("pictures and lattice: give only one of them")
         if self.object_size < self.pattern:
@@ -93,7 +93,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         if not self.probe.sha256 and self.probe.path is None:
             self.probe.wave(self.pattern, self.sampling)
         if self.scan and self.scan.positions is None:
-            self.scan.frame(self.pattern, self.sampling)
+            self.scan.object_shape(self.pattern, self.sampling)
         return self
 
     def sizes(self) -> dict[str, int]:
@@ -102,7 +102,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         if self.lattice:
             sizes |= lattice.sizes(self.lattice)
         if self.scan:
-            y, x = self.frame
+            y, x = self.object_shape
             sizes |= {"scan": self.scan.scans, "oy": y, "ox": x}
         return sizes
 
@@ -131,11 +131,11 @@ class Recipe(recipe.Recipe, ThinObjects):
         scan = self.scan
         if scan and scan.positions:
             scan = scan.model_copy(update={"positions": scan.positions.bind(inputs)})
-        found = {"pictures": self.pictures.bind(inputs)} if self.pictures else {}
-        bound = self.model_copy(update={**found, "probe": self.probe.bind(inputs), "scan": scan})
+        bound_pictures = {"pictures": self.pictures.bind(inputs)} if self.pictures else {}
+        bound = self.model_copy(update={**bound_pictures, "probe": self.probe.bind(inputs), "scan": scan})
         bound.probe.wave(self.pattern, self.sampling)
         try:
-            _ = bound.frame
+            _ = bound.object_shape
         except ValueError as error:
             raise UserError(str(error)) from None
         return bound
@@ -151,23 +151,23 @@ class Recipe(recipe.Recipe, ThinObjects):
             UserError: the split holds no scans, the scans have fewer positions, or no picture belongs to the split
         """
         if self.pictures:
-            self.pictures.serves(split)
+            self.pictures.check_split(split)
         if self.scan is None:
             return
-        if split != SCANNED:
+        if split != SCAN_SPLIT:
             raise UserError(
-                f"scan: whole scans belong to the split {SCANNED} alone; give --n 0 --validation 0 --test N"
+                f"scan: whole scans belong to the split {SCAN_SPLIT} alone; give --n 0 --validation 0 --test N"
             )
-        if samples > (most := self.scan.count * self.scan.scans):
+        if samples > (maximum := self.scan.count * self.scan.scans):
             raise UserError(
                 f"--test {samples}: there are only {self.scan.count} positions x {self.scan.scans} scans; "
-                f"give --test {most}, or raise scan.scans"
+                f"give --test {maximum}, or raise scan.scans"
             )
 
     @property
-    def frame(self) -> Shape:
+    def object_shape(self) -> Shape:
         """Pixels (y, x) of an object."""
-        return self.scan.frame(self.pattern, self.sampling) if self.scan else (self.object_size,) * 2
+        return self.scan.object_shape(self.pattern, self.sampling) if self.scan else (self.object_size,) * 2
 
     @property
     def group(self) -> int:
@@ -180,7 +180,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         Args:
             drawn: the object
         """
-        return thin_objects.phase(self, drawn, self.frame, self.sampling, self.probe.voltage)
+        return thin_objects.phase(self, drawn, self.object_shape, self.sampling, self.probe.voltage)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -213,7 +213,7 @@ class Parameters:
     scan: np.int32
     step: np.float32  # step of the scan [nm]; 0 for a single pattern
     pixel: tuple[int, int]  # pixel of the object at which pixel N//2 of the probe lies
-    rest: tuple[float, float]  # shift of the probe from there [pixel]
+    shift: tuple[float, float]  # shift of the probe from there [pixel]
     drawn: ThinObject
 
     def columns(self) -> dict[str, Any]:
@@ -222,7 +222,7 @@ class Parameters:
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """Draw one sample: from the streams `optics` and `place`, and its object from the streams of its group.
+    """Draw one sample: from the streams `optics` and `pixels`, and its object from the streams of its group.
 
     Args:
         recipe: the recipe of the dataset
@@ -234,43 +234,43 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
     number, index = divmod(rng.sample, recipe.group)
     scan, shared = recipe.scan, rng.group(0)
     step = scan.step_of(number, shared) if scan else 0.0
-    place = _scanned(recipe, index, step, rng) if scan else _anywhere(recipe, rng)
+    pixels = _scan_position(recipe, index, step, rng) if scan else _draw_pixel(recipe, rng)
     sampling = np.float32(recipe.sampling)
-    position = (place * recipe.sampling).astype(np.float32)
-    exact = position.astype(float) / float(sampling) if scan else place
-    pixel = np.floor(exact + 0.5).astype(int)
+    position = (pixels * recipe.sampling).astype(np.float32)
+    exact_pixels = position.astype(float) / float(sampling) if scan else pixels
+    pixel = np.floor(exact_pixels + 0.5).astype(int)
     fluence = scan.fluence_of(number, shared) if scan else None
     return Parameters(
-        dose=np.float32(_dose(recipe, rng) if fluence is None else fluence * step**2),
+        dose=np.float32(_draw_dose(recipe, rng) if fluence is None else fluence * step**2),
         voltage=np.float32(recipe.probe.voltage),
         sampling=sampling,
         position=position,
         scan=np.int32(number),
         step=np.float32(step),
         pixel=tuple(pixel.tolist()),
-        rest=tuple((exact - pixel).tolist()),
+        shift=tuple((exact_pixels - pixel).tolist()),
         drawn=thin_objects.draw(recipe, rng.group(number)),
     )
 
 
-def _dose(recipe: Recipe, rng: Streams) -> float:
+def _draw_dose(recipe: Recipe, rng: Streams) -> float:
     """Draw the dose [electron] of a single pattern; its logarithm is uniform."""
     share, span = float(rng.optics.random()), recipe.dose
     return float(span.low * (span.high / span.low) ** share)
 
 
-def _anywhere(recipe: Recipe, rng: Streams) -> np.ndarray:
+def _draw_pixel(recipe: Recipe, rng: Streams) -> np.ndarray:
     """Draw a pixel of the object around which the whole probe lies inside the object."""
-    room = recipe.object_size - recipe.pattern + 1
-    return recipe.pattern // 2 + np.floor(room * rng.place.random(2))
+    choices = recipe.object_size - recipe.pattern + 1
+    return recipe.pattern // 2 + np.floor(choices * rng.place.random(2))
 
 
-def _scanned(recipe: Recipe, index: int, step: float, rng: Streams) -> np.ndarray:
+def _scan_position(recipe: Recipe, index: int, step: float, rng: Streams) -> np.ndarray:
     """Return the jittered position (y, x) [pixel] of a pattern in a scan with this step [nm]."""
     assert recipe.scan is not None
     reach = recipe.scan.jitter / recipe.sampling
-    place: np.ndarray = recipe.scan.places(recipe.pattern, recipe.sampling, step)[index]
-    return place + np.asarray(reach * (2 * rng.place.random(2) - 1))
+    coordinates: np.ndarray = recipe.scan.coordinates(recipe.pattern, recipe.sampling, step)[index]
+    return coordinates + np.asarray(reach * (2 * rng.place.random(2) - 1))
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
@@ -283,45 +283,50 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     Returns:
         phases [rad] (sample, y, x); electrons (sample, qy, qx), which `measure` replaces by amplitudes
     """
-    patches = np.stack([_patch(recipe, p) for p in block])
-    probe, light = (of(recipe.pattern, recipe.sampling) for of in (recipe.probe.wave, recipe.probe.modes))
-    target = np.stack([_between(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
-    waves = np.stack([transmission(*row) for row in zip(patches, _absorption(block), strict=True)])
+    patches = np.stack([_phase_under_probe(recipe, p) for p in block])
+    grid = (recipe.pattern, recipe.sampling)
+    probe, modes = recipe.probe.wave(*grid), recipe.probe.modes(*grid)
+    target = np.stack([_interpolated_target(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
+    waves = np.stack([transmission(*row) for row in zip(patches, _absorptions(block), strict=True)])
     dose = np.array([p.dose for p in block])[:, None, None]
     arrays = {"phase_patch": patches} if recipe.phase_patch else {}
-    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _patterns(recipe, block, waves, light)}
+    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _expected_patterns(recipe, block, waves, modes)}
 
 
-def _absorption(block: Sequence[Parameters]) -> list[float]:
+def _absorptions(block: Sequence[Parameters]) -> list[float]:
     return [p.drawn.strength.absorption for p in block]
 
 
-def _patch(recipe: Recipe, parameters: Parameters) -> np.ndarray:
+def _phase_under_probe(recipe: Recipe, parameters: Parameters) -> np.ndarray:
     """Return the phase (y, x) [rad] under the whole probe."""
-    n, (y, x) = recipe.pattern, (place - recipe.pattern // 2 for place in parameters.pixel)
+    n, (y, x) = recipe.pattern, (pixel - recipe.pattern // 2 for pixel in parameters.pixel)
     return recipe.phase(parameters.drawn)[y : y + n, x : x + n]
 
 
-def _between(recipe: Recipe, parameters: Parameters) -> np.ndarray:
+def _interpolated_target(recipe: Recipe, parameters: Parameters) -> np.ndarray:
     """Return the enlarged central part of the phase [rad] about a position between pixels."""
-    places = [at + rest + offsets(recipe.pattern) for at, rest in zip(parameters.pixel, parameters.rest, strict=True)]
-    grid = np.meshgrid(*places, indexing="ij")
-    found = ndimage.map_coordinates(_spline(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False)
-    return repeated(found.astype(np.float32))
+    axes = [
+        pixel + shift + offsets(recipe.pattern) for pixel, shift in zip(parameters.pixel, parameters.shift, strict=True)
+    ]
+    grid = np.meshgrid(*axes, indexing="ij")
+    values = ndimage.map_coordinates(
+        _spline_coefficients(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False
+    )
+    return repeated(values.astype(np.float32))
 
 
 @lru_cache(maxsize=2)
-def _spline(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
+def _spline_coefficients(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
     return ndimage.spline_filter(recipe.phase(drawn).astype(np.float64), order=3, mode="mirror")
 
 
-def _patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, probe: np.ndarray) -> np.ndarray:
+def _expected_patterns(recipe: Recipe, block: Sequence[Parameters], waves: np.ndarray, modes: np.ndarray) -> np.ndarray:
     """Return |F (P O)|^2 (sample, qy, qx), summed over the modes (mode, y, x) of the probe; scans move the probe."""
     if recipe.scan is None:
-        return np.stack([intensity(far_field(probe * wave)).sum(axis=0) for wave in waves])
+        return np.stack([intensity(far_field(modes * wave)).sum(axis=0) for wave in waves])
     middle = recipe.pattern // 2
     rows = zip(waves, block, strict=True)
-    return np.concatenate([patterns(wave, probe, middle + np.array([p.rest])) for wave, p in rows])
+    return np.concatenate([patterns(wave, modes, middle + np.array([p.shift])) for wave, p in rows])
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
@@ -342,7 +347,7 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
         measured["amplitude_expected"] = np.sqrt(expected)
     counted = recipe.noise and recipe.store != "expectation"
     rows = zip(expected, rngs, strict=True)
-    counts = np.stack([noise.shot(row, 1.0, rng.noise) for row, rng in rows]) if counted else expected
+    counts = np.stack([noise.add_shot_noise(row, 1.0, rng.noise) for row, rng in rows]) if counted else expected
     return measured | {"amplitude": np.sqrt(counts)}
 
 
@@ -354,8 +359,8 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
         rng: the streams of the dataset
     """
     probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
-    found = {"probe": probe, "mask": mask(probe)}
+    arrays = {"probe": probe, "mask": mask(probe)}
     if recipe.scan is None:
-        return found
-    groups = (rng.group(number, SCANNED) for number in range(recipe.scan.scans))
-    return found | {"object": np.stack([recipe.phase(thin_objects.draw(recipe, group)) for group in groups])}
+        return arrays
+    groups = (rng.group(number, SCAN_SPLIT) for number in range(recipe.scan.scans))
+    return arrays | {"object": np.stack([recipe.phase(thin_objects.draw(recipe, group)) for group in groups])}

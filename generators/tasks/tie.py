@@ -21,73 +21,54 @@ network that estimates this one ratio from the series could do without the fring
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from generators import recipe
 from generators.contract import Arrays
-from generators.instruments import misalignment
-from generators.instruments.image_formation import Frame
+from generators.instruments import misalignment, retrieved_phase
+from generators.instruments.image_formation import SeriesSettings
 from generators.instruments.misalignment import Misalignment, Pose
-from generators.instruments.retrieved_phase import Retrieval
 from generators.instruments.window import Window, window
 from generators.random_streams import Streams
 from generators.specimens import film
-from generators.specimens.exit_waves import Body, Exit, exit_waves_of, imported, on_film
-from generators.specimens.film import DrawnFilm, Film
-from generators.specimens.from_files.voxels import Item, SpecimenFiles
-from generators.specimens.from_files.wavefields import WaveFiles, WaveItem
+from generators.specimens.film import Film
+from generators.specimens.from_files.voxels import SpecimenFiles
+from generators.specimens.from_files.wavefields import WaveFiles
 from generators.specimens.particles import magnetised, nanoparticle
-from generators.specimens.particles.magnetised import Magnet, Magnetisation
-from generators.specimens.particles.mesh import reach
-from generators.specimens.particles.nanoparticle import Nanoparticle, Particle
-from generators.specimens.particles.projection import thickness
+from generators.specimens.particles.magnetised import Magnetisation
+from generators.specimens.particles.nanoparticle import Nanoparticle
 from generators.specimens.random_values import columns
-from physics import noise, optics
+from generators.specimens.thick_specimens import ThickSpecimen, exit_waves
+from physics import noise
 from physics.electron import wavelength
-from physics.magnetics import separate
+from physics.magnetics import separate_phases
 from schemas.fields import films, particles
-from schemas.runtime.ranges import Range, power_of_two, within
+from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 from schemas.tasks.tie import COMPONENTS
 
 VERSION = 3
 
-MAGNET = ("magnetisation_direction", "mass_magnetisation", "density")
-POSE = ("rotation", "scale", "shift_y", "shift_x")
+POSE_FIELDS = ("rotation", "scale", "shift_y", "shift_x")
 
-type Store = Literal["measurement", "expectation", "both"]
 type Component = Literal["total", "electrostatic", "magnetic"]
-type Specimen = Particle | Item | WaveItem
 
 
-def _odd(images: int) -> int:
-    if images != 2 and images % 2 == 0:
-        raise ValueError("must be 2 or odd (3, 5, ...), with the in-focus image in the middle")
-    return images
+class Retrieval(retrieved_phase.Retrieval):
+    """Settings of the method; `--set retrieval=tie` is short for retrieval.method=tie."""
+
+    method: Literal["tie", "misell"] = Field(
+        "tie", **setting("transport of intensity, or the algorithm of Gerchberg, Saxton and Misell, started from it")
+    )
 
 
-class Recipe(recipe.Recipe):
+class Recipe(recipe.Recipe, SeriesSettings):
     """Every setting of the task."""
 
-    images: Annotated[int, AfterValidator(_odd)] = Field(
-        3,
-        ge=2,
-        le=1001,
-        **setting("number of images: 2 (under- and overfocus), or an odd number with the in-focus image in the middle"),
-    )
-    image_size: int = Field(64, ge=8, le=4096, **setting("width and height of the image", "pixel"))
-    field_of_view: Annotated[float, within(0, above=True)] = Field(150.0, **setting("width of the image", "nm"))
-    supersampling: Annotated[int, power_of_two()] = Field(
-        4, ge=1, le=64, **setting("simulation points per pixel along each side; a power of two")
-    )
-    padding: int = Field(
-        1, ge=1, le=8, **setting("width of the simulated field relative to the image; 1: the image is periodic")
-    )
     slices: int = Field(
         1, ge=1, le=4096, **setting("number of slices along the beam, for multislice; 1: projection approximation")
     )
@@ -122,29 +103,23 @@ class Recipe(recipe.Recipe):
     retrieval: Retrieval | None = Field(
         None, **setting("phase retrieved by a classical method and stored as phase_retrieved; none: no such field")
     )
-    store: Store = Field(
+    store: Literal["measurement", "expectation", "both"] = Field(
         "measurement", **setting("stored images: with noise, without noise, or both (adds intensity_expected)")
     )
 
     @model_validator(mode="after")
-    def _sampled(self) -> Self:
-        """Refuse a defocus at which waves leave the periodic field, and a film with too many waves to be summed."""
+    def _check_sampling(self) -> Self:
+        """Refuse a film with too many waves to be summed, and a defocus at which waves leave the periodic field."""
         if self.film is not None:
-            film.check(self.film, self.field_of_view * self.padding)
-        limit = self.frame.farthest(wavelength(self.voltage.low))
-        if self.defocus.high > limit:
-            raise ValueError(
-                f"defocus = {self.defocus.high:g} nm spreads detail beyond the field of view; must be at most "
-                f"{limit:.4g} nm for this field_of_view, image_size and supersampling: lower the defocus, or widen "
-                "the field_of_view (or set padding=2)"
-            )
+            film.check_correlation(self.film, self.field_of_view * self.padding)
+        self.simulation_grid.check_defocus(self.defocus.high, wavelength(self.voltage.low))
         return self
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_combinations(self) -> Self:
         magnetised = self.magnetic is not None
-        apart = magnetised and self.component != "total"
-        for wrong, said in (
+        one_component = magnetised and self.component != "total"
+        for is_wrong, message in (
             (self.files and self.waves, "files and waves: give only one of them"),
             (
                 self.waves and (magnetised or self.film or self.slices > 1),
@@ -159,19 +134,19 @@ class Recipe(recipe.Recipe):
                 self.component == "magnetic" and not magnetised,
                 "component = magnetic: needs a magnetic specimen; give magnetic.mass=80",
             ),
-            (self._moments and not magnetised, "files.moments: needs a magnetic specimen; give magnetic.mass=80"),
+            (self._has_moments and not magnetised, "files.moments: needs a magnetic specimen; give magnetic.mass=80"),
             (
-                self._moments and self.magnetic and self.magnetic.direction,
+                self._has_moments and self.magnetic and self.magnetic.direction,
                 "files.moments: gives the directions; leave magnetic.direction out",
             ),
             (
-                apart and self.retrieval and not self.flipped,
+                one_component and self.retrieval and not self.flipped,
                 "retrieval of one component: needs both series; set flipped=true",
             ),
             (self.in_focus == "averaged" and self.images != 3, "in_focus = averaged: needs three images; set images=3"),
         ):
-            if wrong:
-                raise ValueError(said)
+            if is_wrong:
+                raise ValueError(message)
         return self
 
     def sizes(self) -> dict[str, int]:
@@ -185,16 +160,18 @@ class Recipe(recipe.Recipe):
             {"intensity_expected"} if self.store == "both" else (),
             {"item"} if self.waves else {"potential", "absorption"},
             {"item", "turn", "orientation"} if self.files else (),
-            () if self.files or self.waves else {field.name for field in particles.FIELDS},
+            () if self.pool else {field.name for field in particles.FIELDS},
             {field.name for field in films.FIELDS} if self.film else (),
             {"phase_exit"} if self.waves or self.slices > 1 else (),
-            {"phase_total", "phase_magnetic", "phase_component", *MAGNET[self._moments :]} if self.magnetic else (),
-            {"intensity_flipped", *(f"{name}_flipped" for name in POSE)} if self.flipped else (),
+            {"phase_total", "phase_magnetic", "phase_component"} if self.magnetic else (),
+            {"mass_magnetisation", "density"} if self.magnetic else (),
+            {"magnetisation_direction"} if self.magnetic and not self._has_moments else (),
+            {"intensity_flipped", *(f"{name}_flipped" for name in POSE_FIELDS)} if self.flipped else (),
             {"phase_retrieved"} if self.retrieval else (),
         )
 
     @property
-    def _moments(self) -> bool:
+    def _has_moments(self) -> bool:
         """True if directions of magnetisation come from files."""
         return bool(self.files and self.files.moments)
 
@@ -220,23 +197,18 @@ class Recipe(recipe.Recipe):
         Raises:
             UserError: no file of the pool belongs to the split
         """
-        if pool := self.files or self.waves:
-            pool.serves(split)
+        if self.pool:
+            self.pool.check_split(split)
 
     @property
-    def sampling(self) -> float:
-        """Width of a pixel [nm]."""
-        return self.field_of_view / self.image_size
+    def pool(self) -> SpecimenFiles | WaveFiles | None:
+        """Files in place of random nanoparticles."""
+        return self.files or self.waves
 
     @property
     def reference(self) -> int:
         """Index of the image that defines the frame of the targets: in focus, or the underfocused one of two."""
         return self.images // 2 if self.images > 2 and self.in_focus == "measured" else 0
-
-    @property
-    def frame(self) -> Frame:
-        """Size of the images, and the grid on which they are simulated."""
-        return Frame(self.image_size, self.sampling, self.supersampling, self.padding)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -277,23 +249,18 @@ class Parameters:
     voltage: np.float32
     sampling: np.float32
     noise: np.float32
-    potential: np.float32
-    absorption: np.float32
     defocus: np.ndarray  # a value per image of the series [nm]
     poses: tuple[Pose, ...]  # pose of each image, then of each image of the flipped series
-    specimen: Specimen
-    magnet: Magnet | None
-    film: DrawnFilm | None
+    specimen: ThickSpecimen
 
     def columns(self) -> dict[str, Any]:
-        """Return all parameters by field, with those of poses, magnet, film and specimen."""
+        """Return all parameters by field, with those of poses and specimen."""
         planes = len(self.defocus)
-        series = {"": self.poses[:planes], "_flipped": self.poses[planes:]}
-        found = columns("", self) | columns("particle_" if isinstance(self.specimen, Particle) else "", self.specimen)
-        for end, poses in series.items():
-            found |= {f"{name}{end}": np.array([getattr(pose, name) for pose in poses], np.float32) for name in POSE}
-        found |= columns("", self.magnet) if self.magnet else {}
-        return found | (columns("film_", self.film) if self.film else {})
+        found = columns("", self) | self.specimen.columns()
+        for suffix, poses in {"": self.poses[:planes], "_flipped": self.poses[planes:]}.items():
+            for name in POSE_FIELDS:
+                found[f"{name}{suffix}"] = np.array([getattr(pose, name) for pose in poses], np.float32)
+        return found
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
@@ -306,20 +273,22 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
     Returns:
         the parameters of the sample
     """
-    lens, pool = rng.optics, recipe.files or recipe.waves
+    lens = rng.optics
     outermost = recipe.defocus.draw(lens)
     planes = [*range(recipe.images)] * (2 if recipe.flipped else 1)
     return Parameters(
         poses=tuple(_draw_pose(recipe, k, plane, rng.misalignment) for k, plane in enumerate(planes)),
         defocus=np.linspace(-outermost, outermost, recipe.images).astype(np.float32),
         voltage=np.float32(recipe.voltage.draw(lens)),
-        sampling=np.float32(recipe.sampling),
+        sampling=np.float32(recipe.simulation_grid.sampling),
         noise=np.float32(recipe.noise.draw(lens)),
-        potential=np.float32(recipe.potential.draw(lens)),
-        absorption=np.float32(recipe.absorption.draw(lens)),
-        specimen=pool.draw(rng) if pool else nanoparticle.draw(recipe.specimen, rng.specimen),
-        magnet=magnetised.draw(recipe.magnetic, rng.magnetisation) if recipe.magnetic else None,
-        film=film.draw(recipe.film, rng.film) if recipe.film else None,
+        specimen=ThickSpecimen(
+            potential=np.float32(recipe.potential.draw(lens)),
+            absorption=np.float32(recipe.absorption.draw(lens)),
+            shape=recipe.pool.draw(rng) if recipe.pool else nanoparticle.draw(recipe.specimen, rng.specimen),
+            magnet=magnetised.draw(recipe.magnetic, rng.magnetisation) if recipe.magnetic else None,
+            film=film.draw(recipe.film, rng.film) if recipe.film else None,
+        ),
     )
 
 
@@ -344,72 +313,25 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     Returns:
         intensities (sample, plane, y, x), phases [rad] and amplitude (sample, y, x), all float32
     """
-    rows = [_simulate(recipe, parameters) for parameters in block]
+    rows = [_simulate_sample(recipe, parameters) for parameters in block]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def _simulate(recipe: Recipe, parameters: Parameters) -> Arrays:
+def _simulate_sample(recipe: Recipe, parameters: Parameters) -> Arrays:
     """Return the images of one sample: phases, amplitude, and one or two focal series."""
-    frame, found = recipe.frame, _exit(recipe, parameters)
-    images = {"phase": found.component(recipe.component), "amplitude": found.amplitude}
-    if found.phase is not None:
-        images["phase_exit"] = found.phase
-    if found.magnetic is not None:
-        images |= {"phase_total": found.total, "phase_magnetic": found.magnetic}
-    arrays = {name: frame.image(image) for name, image in images.items()}
-    for k, wave in enumerate(found.waves):
+    grid, voltage = recipe.simulation_grid, float(parameters.voltage)
+    exits = exit_waves(parameters.specimen, recipe.pool, grid, voltage, recipe.slices, flipped=recipe.flipped)
+    images = {"phase": exits.component(recipe.component), "amplitude": exits.amplitude}
+    if exits.phase is not None:
+        images["phase_exit"] = exits.phase
+    if exits.magnetic is not None:
+        images |= {"phase_total": exits.total, "phase_magnetic": exits.magnetic}
+    arrays = {name: grid.image(image) for name, image in images.items()}
+    for k, wave in enumerate(exits.waves):
         poses = parameters.poses[k * recipe.images : (k + 1) * recipe.images]
-        series = frame.series(wave, parameters.defocus, float(parameters.voltage), poses)
+        series = grid.focal_series(wave, parameters.defocus, voltage, poses)
         arrays["intensity_flipped" if k else "intensity"] = series
     return arrays
-
-
-def _exit(recipe: Recipe, parameters: Parameters) -> Exit:
-    """Return the phases, amplitude and waves behind the specimen, on the simulation grid."""
-    specimen, voltage = parameters.specimen, float(parameters.voltage)
-    if isinstance(specimen, WaveItem):
-        assert recipe.waves is not None
-        return imported(*recipe.waves.waves(specimen, recipe.frame.size))
-    slabs, height = _slabs(recipe, specimen)
-    body = Body(
-        phases=optics.phase_shift(slabs, float(parameters.potential), voltage),
-        amplitudes=optics.attenuation(slabs, float(parameters.absorption), voltage),
-        magnetic=_magnetic(recipe, parameters, slabs),
-        height=height,
-        voltage=voltage,
-        sampling=recipe.frame.pitch,
-    )
-    if parameters.film:
-        drawn, frame = parameters.film, recipe.frame
-        support = film.thickness(drawn, *frame.grid, origin=frame.origin(frame.supersampling))
-        phase = optics.phase_shift(support, drawn.potential, voltage)
-        body = on_film(body, phase, optics.attenuation(support, drawn.absorption, voltage))
-    return exit_waves_of(body, flipped=recipe.flipped)
-
-
-def _slabs(recipe: Recipe, specimen: Particle | Item) -> tuple[np.ndarray, float]:
-    """Return the thickness [nm] within each slab of the specimen, (slab, y, x) float32, and the slab height [nm]."""
-    frame = recipe.frame
-    if isinstance(specimen, Item):
-        assert recipe.files is not None
-        found, height = recipe.files.slabs(specimen, frame.grid, recipe.field_of_view, frame.middle, recipe.slices)
-        return found.astype(np.float32), height
-    mesh = nanoparticle.build(specimen, recipe.field_of_view)
-    edges = np.linspace(-reach(mesh, (-1, 0, 0)), reach(mesh, (1, 0, 0)), recipe.slices + 1)
-    origin = frame.origin(frame.supersampling)
-    slabs = [thickness(mesh, *frame.grid, z_range=pair, origin=origin) for pair in pairwise(edges.tolist())]
-    return np.stack(slabs).astype(np.float32), float(edges[1] - edges[0])
-
-
-def _magnetic(recipe: Recipe, parameters: Parameters, slabs: np.ndarray) -> np.ndarray | None:
-    """Return the phase (y, x) [rad] due to the magnetisation; None if the specimen is not magnetic."""
-    magnet, specimen, frame = parameters.magnet, parameters.specimen, recipe.frame
-    if magnet is None:
-        return None
-    if isinstance(specimen, Item) and recipe.files and recipe.files.moments:
-        moment = recipe.files.moment(specimen, frame.grid, recipe.field_of_view, frame.middle)
-        return magnet.along(moment, frame.pitch)
-    return magnet.uniform(slabs.sum(axis=0), frame.pitch)
 
 
 def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
@@ -424,28 +346,28 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
     Returns:
         all fields with a sample axis that are not parameters
     """
-    shape = window(recipe.window, recipe.image_size)
+    weights = window(recipe.window, recipe.image_size)
     series = [name for name in ("intensity", "intensity_flipped") if name in arrays]
-    measured = {name: image * shape if name.startswith("phase") else image for name, image in arrays.items()}
+    measured = {name: image * weights if name.startswith("phase") else image for name, image in arrays.items()}
     if recipe.store == "both":
-        measured["intensity_expected"] = _averaged(recipe, arrays["intensity"]) * shape
+        measured["intensity_expected"] = _average_in_focus(recipe, arrays["intensity"]) * weights
     for name in series:
         images = arrays[name]
         if recipe.store != "expectation":
-            images = np.stack([_noisy(*row) for row in zip(images, block, rngs, strict=True)])
-        measured[name] = _averaged(recipe, images)
+            images = np.stack([_add_shot_noise(*row) for row in zip(images, block, rngs, strict=True)])
+        measured[name] = _average_in_focus(recipe, images)
     if recipe.retrieval:
         rows = zip(block, measured["phase"], *(measured[name] for name in series), strict=True)
-        measured["phase_retrieved"] = np.stack([_retrieved(recipe, shape, *row) for row in rows])
-    return measured | {name: measured[name] * shape for name in series}
+        measured["phase_retrieved"] = np.stack([_retrieve_phase(recipe, weights, *row) for row in rows])
+    return measured | {name: measured[name] * weights for name in series}
 
 
-def _noisy(images: np.ndarray, parameters: Parameters, rng: Streams) -> np.ndarray:
+def _add_shot_noise(images: np.ndarray, parameters: Parameters, rng: Streams) -> np.ndarray:
     electrons = noise.electrons_at(float(parameters.noise))
     return noise.detect(images, rng.noise, electrons=electrons)  # type: ignore[no-any-return]
 
 
-def _averaged(recipe: Recipe, images: np.ndarray) -> np.ndarray:
+def _average_in_focus(recipe: Recipe, images: np.ndarray) -> np.ndarray:
     """Return images (sample, plane, y, x), the in-focus one as measured or as the mean of the two others."""
     if recipe.in_focus == "measured":
         return images
@@ -453,17 +375,17 @@ def _averaged(recipe: Recipe, images: np.ndarray) -> np.ndarray:
     return np.stack([under, (under + over) / 2, over], axis=1)
 
 
-def _retrieved(
-    recipe: Recipe, shape: np.ndarray, parameters: Parameters, exact: np.ndarray, *series: np.ndarray
+def _retrieve_phase(
+    recipe: Recipe, weights: np.ndarray, parameters: Parameters, exact: np.ndarray, *series: np.ndarray
 ) -> np.ndarray:
     """Return the retrieved phase (y, x) [rad] of the target component, from one series, or from both if flipped."""
     assert recipe.retrieval is not None
-    lens = (parameters.defocus, wavelength(float(parameters.voltage)), recipe.sampling)
-    found = [recipe.retrieval.retrieve(images, *lens, shape) for images in series]
-    phase = found[0]
-    if recipe.component != "total" and len(found) == 2:
-        phase = separate(*found)[recipe.component == "magnetic"]
-    return recipe.retrieval.adjusted(phase, exact, shape)
+    lens = (parameters.defocus, wavelength(float(parameters.voltage)), recipe.simulation_grid.sampling)
+    phases = [recipe.retrieval.retrieve(images, *lens, weights) for images in series]
+    phase = phases[0]
+    if recipe.component != "total" and len(phases) == 2:
+        phase = separate_phases(*phases)[recipe.component == "magnetic"]
+    return recipe.retrieval.remove_offset(phase, exact, weights)
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
-from physics.transport_of_intensity import unwindowed
+from physics.transport_of_intensity import remove_window
 
 MAX_STEPS = 20  # maximum number of Gauss-Newton steps
 MIN_STEP = 1e-3  # the iteration ends when a step is shorter [pixel]
@@ -40,7 +40,7 @@ def register(images: np.ndarray, reference: int, window: np.ndarray, blur: np.nd
     Returns:
         The registered images, multiplied by the window, of the same shape and dtype.
     """
-    bare = unwindowed(images, window)
+    bare = remove_window(images, window)
     out = np.stack([_register(series, reference, width) for series, width in zip(bare, blur, strict=True)]) * window
     out[:, reference] = images[:, reference]
     return out.astype(images.dtype)  # type: ignore[no-any-return]

@@ -148,7 +148,7 @@ def _blend(
     """
     cover = _spread_values(np.ones(len(sums)), patches, total.shape)
     inverse = np.divide(1.0, cover, out=np.zeros_like(cover), where=cover > 0)
-    image = total * (inverse / stitching_kernels.ONE)
+    image = total * (inverse / stitching_kernels.FIXED_POINT_ONE)
     component, member = _components(patches, total.shape)
     offset, residual = np.zeros(len(sums)), None
     if isinstance(method, LeastSquares):

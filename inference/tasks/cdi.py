@@ -12,7 +12,8 @@ from inference.contract import Arrays, Finish, Measures, Method, Report, Setting
 from physics import phase_retrieval
 from physics.arrays import cyclic_middle
 from physics.diffraction import amplitude, crop_middle, embed
-from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
+from physics.phase_retrieval import Reconstruction, Schedule
+from physics.projections import ALGORITHMS
 from schemas.fields.object_phases import SUPPORT
 from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
@@ -61,7 +62,7 @@ def finest_pattern(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _random_start(pattern: np.ndarray, number: int) -> np.ndarray:
-    started: np.ndarray = phase_retrieval.start_with(pattern, _random_turns(pattern.shape[-2:], number))
+    started: np.ndarray = phase_retrieval.initial_guess(pattern, _random_turns(pattern.shape[-2:], number))
     return started
 
 

@@ -20,7 +20,7 @@ from physics import pie
 from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.pie import Reconstruction
-from physics.probe import NODES, source_modes, widest_source
+from physics.probe import MIN_NODES, source_modes, widest_source
 from physics.ptychography import centre_of_mass, illumination, integrate
 from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
 from schemas.runtime.errors import UserError
@@ -56,7 +56,7 @@ def _read_scan(fields: Arrays) -> ScanData:
     counts, probe = fields["amplitude"] ** 2, fields["probe"]
     places = fields["position"].astype(float) / fields["sampling"][:, None].astype(float)
     first = np.floor(places.min(axis=0)) - np.array(probe.shape) // 2
-    return ScanData(counts, places - first, pie.dosed(probe, counts), float(fields["sampling"][0]))
+    return ScanData(counts, places - first, pie.scale_to_dose(probe, counts), float(fields["sampling"][0]))
 
 
 def _patches(scanned: ScanData) -> np.ndarray:
@@ -132,8 +132,8 @@ def _probe_modes(scanned: ScanData, modes: int, source: float) -> np.ndarray:
         raise UserError(
             f"--set source={source:g}: must be at most {most * scanned.sampling:.3g} nm for this probe; give less"
         )
-    parts = pie.orthogonal(source_modes(scanned.probe, width))[:modes]
-    mixed: np.ndarray = pie.dosed(parts, scanned.counts).astype(np.complex64)
+    parts = pie.orthogonal_modes(source_modes(scanned.probe, width))[:modes]
+    mixed: np.ndarray = pie.scale_to_dose(parts, scanned.counts).astype(np.complex64)
     return mixed
 
 
@@ -214,7 +214,7 @@ def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
             "sweeps": Setting("sweeps through all positions, each in a new random order", "1", (30,), 1, whole=True),
             "alpha": Setting("ePIE: step of the object; rPIE: floor of its weight", "1", (alpha,), 1e-6, most),
             "beta": Setting("as alpha, for the probe; 0 keeps the known probe", "1", (0.0,), 0, most),
-            "modes": Setting(MODES_ABOUT, "1", (1,), 1, NODES**2, whole=True),
+            "modes": Setting(MODES_ABOUT, "1", (1,), 1, MIN_NODES**2, whole=True),
             "source": Setting(SOURCE_ABOUT, "nm", (0.02,), 1e-6),
         },
         version=3,  # 1 wrapped strong phases; 2 gave dark fields of vacuum the phase of rounding errors

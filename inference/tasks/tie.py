@@ -13,8 +13,8 @@ from inference.contract import Arrays, Method, Report, Setting, Shown
 from inference.methods.registration import register
 from physics import focal_series, transport_of_intensity
 from physics.electron import wavelength
-from physics.magnetics import separate
-from physics.transport_of_intensity import in_focus, unwindowed
+from physics.magnetics import separate_phases
+from physics.transport_of_intensity import in_focus, remove_window
 from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
@@ -37,7 +37,7 @@ def component_phase(fields: Arrays, retrieve: Callable[[Arrays], np.ndarray]) ->
     wanted = COMPONENTS[int(fields.get("phase_component", np.array(0)))]
     if wanted != "total" and "intensity_flipped" in fields:
         flipped = retrieve({**fields, "intensity": fields["intensity_flipped"]})
-        found = separate(found, flipped)[wanted == "magnetic"]
+        found = separate_phases(found, flipped)[wanted == "magnetic"]
     return {"phase": found * fields["window"]}
 
 
@@ -59,8 +59,10 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
-        found = transport_of_intensity.transport(fields["intensity"], *_optics(fields), cutoff=cutoff, floor=floor)
-        return found - transport_of_intensity.vacuum(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
+        found = transport_of_intensity.retrieve_from_series(
+            fields["intensity"], *_optics(fields), cutoff=cutoff, floor=floor
+        )
+        return found - transport_of_intensity.vacuum_phase(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
 
     return component_phase(fields, retrieve)
 
@@ -98,7 +100,7 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
         found = focal_series.misell_from_transport(
             fields["intensity"], *_optics(fields), window=window, iterations=int(iterations)
         )
-        return found - transport_of_intensity.vacuum(found, window)  # type: ignore[no-any-return]
+        return found - transport_of_intensity.vacuum_phase(found, window)  # type: ignore[no-any-return]
 
     return component_phase(fields, retrieve)
 
@@ -123,7 +125,7 @@ def single_material(fields: Arrays, *, ratio: float) -> dict[str, np.ndarray]:
         UserError: the target is the magnetic phase.
     """
     _refuse_magnetic(fields)
-    images = unwindowed(fields["intensity"], fields["window"])
+    images = remove_window(fields["intensity"], fields["window"])
     return {"phase": focal_series.single_material(images, *_optics(fields), ratio=ratio) * fields["window"]}
 
 

@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 
 from physics.diffraction import disk, disk_centre, far_field
 from physics.optics import intensity
-from physics.ptychography import split
+from physics.ptychography import round_positions
 from schemas.runtime.errors import UserError
 
 STATED = 0.01  # relative difference below which pixel sizes are taken as equal
@@ -128,6 +128,6 @@ def refuse_outside(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray,
     if len(strange := np.setdiff1d(scan, np.arange(len(objects)))):
         raise UserError(f"scan {strange[0]}: object holds {len(objects)}, counted from 0; give an object for each scan")
     try:
-        split(objects.shape, (n, n), position.astype(float) / sampling[:, None].astype(float))
+        round_positions(objects.shape, (n, n), position.astype(float) / sampling[:, None].astype(float))
     except ValueError as error:
         raise UserError(f"position / sampling and object: {error}") from None

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import j1, jn_zeros
 
-from physics.diffraction import amplitude, crop_middle, embed, far_field, near_field, partially_coherent, subsample
+from physics.diffraction import (
+    amplitude,
+    crop_middle,
+    embed,
+    far_field,
+    inverse_far_field,
+    partially_coherent,
+    subsample,
+)
 from physics.fourier import blurred
 
 type Shape = tuple[int, int]
@@ -38,8 +46,8 @@ def inverted(image: Any) -> Any:
 @grids
 def test_near_and_far_field_are_inverse_and_parseval_holds(shape: Shape) -> None:
     psi = wave(shape)
-    np.testing.assert_allclose(near_field(far_field(psi)), psi, atol=1e-12)
-    np.testing.assert_allclose(far_field(near_field(psi)), psi, atol=1e-12)
+    np.testing.assert_allclose(inverse_far_field(far_field(psi)), psi, atol=1e-12)
+    np.testing.assert_allclose(far_field(inverse_far_field(psi)), psi, atol=1e-12)
     total = np.sum(amplitude(psi) ** 2, axis=(1, 2))
     np.testing.assert_allclose(total, np.prod(shape) * np.sum(abs(psi) ** 2, axis=(1, 2)), rtol=1e-12)
 
@@ -60,7 +68,7 @@ def test_a_flat_wave_is_one_pixel_in_the_middle(shape: Shape) -> None:
     expected = np.zeros(shape)
     expected[shape[0] // 2, shape[1] // 2] = np.prod(shape)
     np.testing.assert_allclose(far_field(np.ones(shape)), expected, atol=1e-9)
-    np.testing.assert_allclose(near_field(expected), np.ones(shape), atol=1e-12)
+    np.testing.assert_allclose(inverse_far_field(expected), np.ones(shape), atol=1e-12)
 
 
 @grids
@@ -219,7 +227,7 @@ def test_blurred_is_a_convolution_with_a_normalised_gaussian(shape: Shape) -> No
     "formula",
     [
         far_field,
-        near_field,
+        inverse_far_field,
         amplitude,
         lambda psi: embed(psi, (70, 71)),
         lambda psi: crop_middle(psi, (9, 10)),

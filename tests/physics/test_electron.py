@@ -55,7 +55,7 @@ def test_slow_electrons_obey_newton() -> None:
         newton = PLANCK / (2 * MASS * CHARGE * voltage) ** 0.5 * 1e9
         return float(newton / wavelength(voltage) - 1)
 
-    assert error(10.0) == pytest.approx(10.0 / (4 * electron.REST), rel=1e-3)
+    assert error(10.0) == pytest.approx(10.0 / (4 * electron.REST_VOLTAGE), rel=1e-3)
     assert error(20.0) / error(10.0) == pytest.approx(2, rel=1e-3)
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from physics.diffraction import near_field
+from physics.diffraction import inverse_far_field
 from physics.inpainting import inpaint
 
 from .test_reconstructions import compiled
@@ -29,7 +29,7 @@ def noise(shape: tuple[int, int], count: int = 3) -> Any:
 def roughness(pattern: Any) -> Any:
     """sum |r|^2 |F^-1 a|^2 with r = 0 at N//2, in units of the frame."""
     y, x = ((np.arange(n) - n // 2) / n for n in pattern.shape[-2:])
-    return ((y[:, None] ** 2 + x**2) * abs(near_field(pattern)) ** 2).sum(axis=(-2, -1))
+    return ((y[:, None] ** 2 + x**2) * abs(inverse_far_field(pattern)) ** 2).sum(axis=(-2, -1))
 
 
 @grids

@@ -10,10 +10,10 @@ from physics.diffraction import amplitude
 from physics.electron import wavelength
 from physics.focal_series import misell
 from physics.fourier import fft2, ifft2
-from physics.moduli import DARK, bright, bright_ratio
+from physics.moduli import DARK_LEVEL, bright_pixels, replacement_factor
 from physics.optics import intensity, propagate
-from physics.phase_retrieval import modulus_projection
 from physics.probe import probe
+from physics.projections import modulus_projection
 
 LAMBDA = wavelength(200e3)
 SHAPES = [(24, 18), (21, 27), (25, 25)]
@@ -31,12 +31,12 @@ def test_dark_is_relative_to_each_image() -> None:
     """Also under JAX; an image of nothing is dark, and no factor is infinite. The dark is dimmed, never brightened."""
     modulus = np.array([[[1.0, 2e-6, 0.5e-6, 0]], [[1e-9, 1e-12, 1e-16, 0]], [[0, 0, 0, 0]]])
     known = np.array([[[1, 1, 0, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 0]]], bool)
-    assert DARK == 1e-6
+    assert DARK_LEVEL == 1e-6
     for array in (modulus, jnp.asarray(modulus)):
-        np.testing.assert_array_equal(bright(array), known)
+        np.testing.assert_array_equal(bright_pixels(array), known)
         expected = np.where(known, 3 / np.where(known, modulus, 1), 1)
-        np.testing.assert_allclose(bright_ratio(0 * array + 3, array), expected, rtol=1e-5)
-        assert not bright_ratio(0 * array, array).any()
+        np.testing.assert_allclose(replacement_factor(0 * array + 3, array), expected, rtol=1e-5)
+        assert not replacement_factor(0 * array, array).any()
 
 
 @shapes
@@ -50,7 +50,7 @@ def test_vacuum_is_dark_beside_the_aperture_in_either_precision(shape: Any, defo
     spectrum = fft2(wave.astype(dtype))
     left, right = (np.fft.fft(np.eye(n)).astype(dtype) for n in shape)
     for found in (fft2(ifft2(spectrum)), left @ ifft2(spectrum) @ right):
-        np.testing.assert_array_equal(bright(abs(found)), inside)
+        np.testing.assert_array_equal(bright_pixels(abs(found)), inside)
 
 
 @shapes
@@ -60,7 +60,7 @@ def test_rounding_decides_nothing_in_the_modulus_projection(shape: Any) -> None:
     high, wide = (n // next(d for d in (3, 5) if n % d == 0) for n in shape)
     guess[:, :high, :wide] = 1
     pattern = amplitude(np.random.default_rng(0).standard_normal(guess.shape))
-    dark = ~bright(abs(fft2(guess)))
+    dark = ~bright_pixels(abs(fft2(guess)))
     assert 0.1 < dark.mean() < 0.9
     found, other = (modulus_projection(pattern)(unsure(guess, seed)) for seed in (0, 1))
     np.testing.assert_allclose(found, other, atol=1e-6)
@@ -79,7 +79,7 @@ def test_rounding_decides_nothing_in_a_focal_series(shape: Any) -> None:
     start = np.where(wave < 0, np.pi, 0.0)
     images = np.stack([np.ones_like(wave), intensity(wave), np.ones_like(wave)])
     defocus = np.array([-300.0, 0, 300])
-    assert (~bright(abs(propagate(wave + 0j, LAMBDA, 300.0, 0.2)))).sum() == 2 * ny
+    assert (~bright_pixels(abs(propagate(wave + 0j, LAMBDA, 300.0, 0.2)))).sum() == 2 * ny
     noise = 1e-12 * np.random.default_rng(0).standard_normal((2, *start.shape))
     found, other = (misell(images, defocus, LAMBDA, 0.2, start=start + one, iterations=2) for one in noise)
     np.testing.assert_allclose(found, other, atol=1e-6)

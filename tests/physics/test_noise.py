@@ -12,7 +12,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from physics.fourier import fft2, ifft2
-from physics.noise import add_read_noise, detect, electrons_at, modulate, modulation_transfer, shot
+from physics.noise import add_read_noise, add_shot_noise, detect, electrons_at, modulate, modulation_transfer
 
 SHAPE = (210, 251)
 PIXELS = 210 * 251
@@ -34,21 +34,21 @@ def test_the_noise_level_of_the_seed_is_a_dose() -> None:
     """5 % is 400 electrons; the relative standard deviation of vacuum is the level itself."""
     assert electrons_at(0.05) == pytest.approx(400)
     assert electrons_at(0) == inf
-    deviation = np.std(shot(np.ones(SHAPE), electrons_at(0.05), default_rng(0)))
+    deviation = np.std(add_shot_noise(np.ones(SHAPE), electrons_at(0.05), default_rng(0)))
     assert deviation == pytest.approx(0.05, abs=5 * 0.05 / (2 * PIXELS) ** 0.5)
 
 
 @pytest.mark.parametrize("electrons", [0.7, 30.0, 1e6])
 def test_shot_noise_has_the_mean_and_variance_of_poisson(electrons: float) -> None:
     expected = ramp()
-    pull = (shot(expected, electrons, default_rng(1)) - expected) / np.sqrt(expected / electrons)
+    pull = (add_shot_noise(expected, electrons, default_rng(1)) - expected) / np.sqrt(expected / electrons)
     assert abs(pull.mean()) < 5 / PIXELS**0.5
     kurtosis = np.mean(1 / (electrons * expected))  # a Poisson variable of mean m has mu_4 = 3 m^2 + m
     assert abs(np.mean(pull**2) - 1) < 5 * ((2 + kurtosis) / PIXELS) ** 0.5
 
 
 def test_shot_noise_counts_electrons_pixel_by_pixel() -> None:
-    counts = 30 * shot(ramp(), 30.0, default_rng(0))
+    counts = 30 * add_shot_noise(ramp(), 30.0, default_rng(0))
     np.testing.assert_allclose(counts, np.round(counts), atol=1e-9)
     residual = counts / 30 - ramp()
     neighbours = np.mean(residual[:, 1:] * residual[:, :-1])
@@ -116,7 +116,7 @@ def test_saturation_cuts_last() -> None:
 
 def test_the_chain_is_its_links_in_order() -> None:
     rng, image = default_rng(6), ramp()
-    expected = add_read_noise(3.0 * modulate(shot(image, 50.0, rng), CHAIN["mtf"]), 0.2, rng)
+    expected = add_read_noise(3.0 * modulate(add_shot_noise(image, 50.0, rng), CHAIN["mtf"]), 0.2, rng)
     np.testing.assert_array_equal(detect(image, default_rng(6), **CHAIN), np.minimum(expected, 3.9))
 
 
@@ -130,7 +130,7 @@ def test_neutral_values_change_no_bit_and_draw_nothing(dtype: type) -> None:
     np.testing.assert_array_equal(detect(image, used, electrons=inf, mtf=ones, gain=1.0, saturation=inf), image)
     assert used.bit_generator.state == fresh.bit_generator.state
     alone: tuple[tuple[dict[str, Any], Callable[[Any, Generator], Any]], ...] = (
-        ({"electrons": 9.0, "mtf": ones}, lambda one, rng: shot(one, 9.0, rng)),
+        ({"electrons": 9.0, "mtf": ones}, lambda one, rng: add_shot_noise(one, 9.0, rng)),
         ({"read_noise": 0.1, "mtf": ones}, lambda one, rng: add_read_noise(one, 0.1, rng)),
     )
     for chain, link in alone:
@@ -140,7 +140,7 @@ def test_neutral_values_change_no_bit_and_draw_nothing(dtype: type) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_is_kept(dtype: type) -> None:
     image = ramp().astype(dtype)
-    assert shot(image, 50.0, default_rng(0)).dtype == dtype
+    assert add_shot_noise(image, 50.0, default_rng(0)).dtype == dtype
     assert modulate(image, CHAIN["mtf"]).dtype == dtype
     assert add_read_noise(image, 0.1, default_rng(0)).dtype == dtype
     assert detect(image, default_rng(0), **CHAIN).dtype == dtype
@@ -167,10 +167,10 @@ def test_impossible_values_are_refused() -> None:
     with pytest.raises(ValueError, match=r"noise level -0\.1 must be 0"):
         electrons_at(-0.1)
     with pytest.raises(ValueError, match="a dose of 0 electrons per pixel must be positive"):
-        shot(np.ones((2, 2)), 0, rng)
+        add_shot_noise(np.ones((2, 2)), 0, rng)
     with pytest.raises(ValueError, match=r"intensity -1\.0 must be 0 or more"):
-        shot(-np.ones((2, 2)), 5.0, rng)
+        add_shot_noise(-np.ones((2, 2)), 5.0, rng)
     with pytest.raises(ValueError, match="intensity nan must be 0 or more"):
-        shot(np.full((2, 2), np.nan), 5.0, rng)
+        add_shot_noise(np.full((2, 2), np.nan), 5.0, rng)
     with pytest.raises(ValueError, match=r"read noise -0\.1 must be 0 or more"):
         add_read_noise(np.ones((2, 2)), -0.1, rng)

@@ -8,25 +8,27 @@ import pytest
 
 from physics.diffraction import amplitude, embed, far_field
 from physics.phase_retrieval import (
-    ALGORITHMS,
     Schedule,
+    align_phase,
     autocorrelation_support,
+    initial_guess,
+    reconstruct,
+    shrink_wrap,
+)
+from physics.projections import (
+    ALGORITHMS,
     error_reduction,
     hybrid_input_output,
-    in_phase,
     modulus_projection,
     raar,
-    reconstruct,
     residual,
-    shrink_wrap,
-    start_with,
     support_projection,
 )
 
 type Shape = tuple[int, int]
 
 GRIDS = [(32, 24), (17, 26), (21, 15)]  # of the object; the pattern is twice as large, or that and one more
-SHORT = Schedule(cycles=2, feedback=7, reduction=4, average=3, every=5)
+SHORT = Schedule(cycles=2, feedback=7, reduction=4, average=3, shrink_every=5)
 
 grids = pytest.mark.parametrize("shape", GRIDS)
 steps = pytest.mark.parametrize("step", ALGORITHMS.values(), ids=ALGORITHMS.keys())
@@ -52,7 +54,7 @@ def objects(shape: Shape, count: int = 3, seed: int = 0, dtype: Any = np.complex
 
 
 def random_start(pattern: Any, seed: int = 7) -> Any:
-    return start_with(pattern, np.random.default_rng(seed).random(pattern.shape).astype(pattern.dtype))
+    return initial_guess(pattern, np.random.default_rng(seed).random(pattern.shape).astype(pattern.dtype))
 
 
 def noisy(pattern: Any) -> Any:
@@ -62,7 +64,7 @@ def noisy(pattern: Any) -> Any:
 
 def distance(found: Any, truth: Any) -> Any:
     """Relative, per sample, at the best constant phase."""
-    off = in_phase(found, truth) - truth
+    off = align_phase(found, truth) - truth
     return np.sqrt(np.sum(np.abs(off) ** 2, axis=(1, 2)) / np.sum(np.abs(truth) ** 2, axis=(1, 2)))
 
 
@@ -217,4 +219,6 @@ def test_a_beamstop_and_gaps_hardly_change_the_autocorrelation(shape: Shape) -> 
 def test_a_start_has_the_measured_amplitude() -> None:
     pattern = amplitude(objects((9, 12))[0])
     turns = np.random.default_rng(0).random(pattern.shape)
-    np.testing.assert_allclose(far_field(start_with(pattern, turns)), pattern * np.exp(2j * np.pi * turns), atol=1e-9)
+    np.testing.assert_allclose(
+        far_field(initial_guess(pattern, turns)), pattern * np.exp(2j * np.pi * turns), atol=1e-9
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from physics import pie
-from physics.pie import Reconstruction, dosed, epie, orthogonal, rpie, without_ambiguities
+from physics.pie import Reconstruction, epie, orthogonal_modes, remove_ambiguities, rpie, scale_to_dose
 from physics.probe import probe
 from physics.ptychography import illumination, patterns
 
@@ -62,13 +62,15 @@ class Scan:
 )
 def test_the_exact_object_and_probe_stay(window: tuple[int, int], engine: Any, steps: dict[str, float]) -> None:
     scan, rng = Scan(window, 4), np.random.default_rng(5)
-    two = orthogonal(rng.standard_normal((2, *window)) + 1j * rng.standard_normal((2, *window)))  # of all frequencies
+    two = orthogonal_modes(
+        rng.standard_normal((2, *window)) + 1j * rng.standard_normal((2, *window))
+    )  # of all frequencies
     found = engine(scan.seen(two), scan.positions, scan.transmission, two, scan.orders(2), **steps)
     assert found.error == pytest.approx([0, 0], abs=1e-20)
     light = illumination(scan.empty.shape, two, scan.positions)
-    exact, factor = without_ambiguities(scan.transmission, light)
+    exact, factor = remove_ambiguities(scan.transmission, light)
     assert np.allclose(found.transmission, exact)
-    assert np.allclose(found.probe, orthogonal(two * factor))
+    assert np.allclose(found.probe, orthogonal_modes(two * factor))
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -92,7 +94,13 @@ def test_object_and_probe_come_back_together() -> None:
     """From a probe at a wrong focus and of a wrong dose. A phase ramp and a shift between them are left over."""
     scan, p = Scan((24, 26), 3, (9, 10), strength=3), 40 * electrons((24, 26))
     seen = scan.seen(p)
-    arguments = seen, scan.positions, scan.single, dosed(electrons((24, 26), defocus=7.0), seen), scan.orders(60)
+    arguments = (
+        seen,
+        scan.positions,
+        scan.single,
+        scale_to_dose(electrons((24, 26), defocus=7.0), seen),
+        scan.orders(60),
+    )
     fixed, found = epie(*arguments), epie(*arguments, beta=0.5)
     assert found.error[-1] < 0.1 * fixed.error[-1]
     assert scan.rms(found, p) < 0.1 < 0.2 < scan.rms(fixed, p)
@@ -103,7 +111,7 @@ def test_two_known_modes_explain_what_one_cannot() -> None:
     scan, p = Scan((24, 25), 3, (8, 8)), electrons((24, 25))
     two = np.stack([p, 0.5 * np.roll(p, (3, 1), (0, 1))])
     seen, orders = scan.seen(two), scan.orders(60)
-    one, both = (rpie(seen, scan.positions, scan.single, q, orders) for q in (dosed(p, seen), two))
+    one, both = (rpie(seen, scan.positions, scan.single, q, orders) for q in (scale_to_dose(p, seen), two))
     assert scan.rms(both, two) < 0.005 < 0.03 < scan.rms(one, two)
 
 
@@ -111,10 +119,10 @@ def test_two_modes_come_back() -> None:
     scan, p = Scan((24, 25), 3, (8, 8), strength=3), electrons((24, 25))
     two = np.stack([p, 0.5 * np.roll(p, (3, 1), (0, 1))])
     seen, orders = scan.seen(two), scan.orders(60)
-    start = dosed(np.stack([p, 0.2 * np.roll(p, (1, 1), (0, 1))]), seen)
+    start = scale_to_dose(np.stack([p, 0.2 * np.roll(p, (1, 1), (0, 1))]), seen)
     one, both = (rpie(seen, scan.positions, scan.single, q, orders, beta=1.0) for q in (start[0], start))
     assert both.error[-1] < 0.1 * one.error[-1]
-    found, known = (np.sum(abs(orthogonal(q)) ** 2, axis=(1, 2)) for q in (both.probe, two))
+    found, known = (np.sum(abs(orthogonal_modes(q)) ** 2, axis=(1, 2)) for q in (both.probe, two))
     assert np.allclose(found, known, rtol=0.02)
 
 
@@ -153,7 +161,7 @@ def test_the_compiled_sweep_is_the_plain_one(
     start = scan.single if vacuum else texture(scan.empty.shape, 0.5, 9).astype(np.complex64)
     arguments = scan.seen(modes), scan.positions, start, modes, scan.orders(1)
     machine = rpie(*arguments, alpha=0.2, beta=beta)
-    monkeypatch.setattr(pie, "SMALL", 0)
+    monkeypatch.setattr(pie, "MAX_COMPILED_PROBE", 0)
     plain = rpie(*arguments, alpha=0.2, beta=beta)
     assert np.allclose(machine.transmission, plain.transmission, atol=2e-5)
     assert np.allclose(machine.probe, plain.probe, atol=2e-5)
@@ -192,7 +200,7 @@ def test_in_vacuum_the_bright_field_alone_moves_the_object(window: tuple[int, in
     change = np.fft.ifft2(np.where(inside, (measured / np.where(inside, abs(field), 1) - 1) * field, 0))
     new = scan.empty.copy()
     new[: window[0], : window[1]] += p.conj() * change / np.max(abs(p)) ** 2
-    exact = without_ambiguities(new, illumination(new.shape, p, scan.positions))
+    exact = remove_ambiguities(new, illumination(new.shape, p, scan.positions))
     np.testing.assert_allclose(found.transmission, exact[0] * abs(exact[1]), atol=1e-6)
     assert abs(new - 1).max() > 0.1
 
@@ -217,12 +225,12 @@ def test_one_visit_is_as_published(engine: str, alpha: float, beta: float, dtype
     arguments = np.fft.fftshift(count)[None], np.array([[ny // 2, nx // 2]]), o, p, np.zeros((1, 1), int)
     found = {"epie": epie, "rpie": rpie}[engine](*arguments, alpha=alpha, beta=beta)
     new = visited(engine, count, o.astype(complex), p.astype(complex), alpha, beta)
-    exact, factor = without_ambiguities(new[0], illumination(o.shape, p, arguments[1]))
-    exact_probe = orthogonal(new[1] * factor)
+    exact, factor = remove_ambiguities(new[0], illumination(o.shape, p, arguments[1]))
+    exact_probe = orthogonal_modes(new[1] * factor)
     tolerance = 1e-12 if dtype is np.complex128 else 3e-5
     assert np.allclose(found.transmission, exact, atol=tolerance)
     assert np.allclose(found.probe, exact_probe, atol=tolerance)
-    assert abs(exact - without_ambiguities(o, abs(p) ** 2)[0]).max() > 0.1
+    assert abs(exact - remove_ambiguities(o, abs(p) ** 2)[0]).max() > 0.1
     assert abs(new[1] - p).max() > 0.1
 
 
@@ -247,9 +255,9 @@ def test_an_object_shifted_with_its_positions() -> None:
 def test_the_ambiguities() -> None:
     rng = np.random.default_rng(0)
     light, o = rng.uniform(0, 1, (9, 12)), texture((9, 12)) * (1 + rng.uniform(0, 0.3, (9, 12)))
-    bare, factor = without_ambiguities(3 * np.exp(2j) * o, light)
+    bare, factor = remove_ambiguities(3 * np.exp(2j) * o, light)
     assert np.allclose(bare * factor, 3 * np.exp(2j) * o)
-    assert np.allclose(bare, without_ambiguities(o, light)[0])
+    assert np.allclose(bare, remove_ambiguities(o, light)[0])
     assert np.angle((light * bare).sum()) == pytest.approx(0, abs=1e-12)
     assert (light * abs(bare) ** 2).sum() == pytest.approx(light.sum())
 
@@ -258,7 +266,7 @@ def test_mixtures_of_modes_are_one_state() -> None:
     rng = np.random.default_rng(0)
     two = rng.standard_normal((2, 7, 6)) + 1j * rng.standard_normal((2, 7, 6))
     unitary = np.linalg.qr(rng.standard_normal((2, 2)) + 1j * rng.standard_normal((2, 2)))[0]
-    first, second = orthogonal(two), orthogonal(np.einsum("ab,byx->ayx", unitary, two))
+    first, second = orthogonal_modes(two), orthogonal_modes(np.einsum("ab,byx->ayx", unitary, two))
     assert np.allclose(first, second)
     assert np.vdot(first[0], first[1]) == pytest.approx(0, abs=1e-12)
     assert np.sum(abs(first[0]) ** 2) > np.sum(abs(first[1]) ** 2)

@@ -8,7 +8,7 @@ from scipy.special import j1
 from physics.diffraction import far_field
 from physics.electron import wavelength
 from physics.optics import propagate
-from physics.probe import cubic, illuminated, probe, shifted, source_modes, widest_source
+from physics.probe import illuminated, probe, shift_wave, source_modes, third_order_aberration, widest_source
 
 KV80, ALPHA = 80e3, 0.03
 LAMBDA = wavelength(KV80)
@@ -143,8 +143,8 @@ def test_the_cubic_aberrations_along_their_azimuths() -> None:
     """B2 alpha^3 / lambda and A2 alpha^3 / 3 lambda."""
     fy, fx = 3.0 * np.sin(0.4), 3.0 * np.cos(0.4)
     size = 70 * (3 * LAMBDA) ** 3 / LAMBDA
-    assert cubic(fy, fx, LAMBDA, coma=70.0, coma_azimuth=0.4) == pytest.approx(size)
-    assert cubic(fy, fx, LAMBDA, threefold=70.0, threefold_azimuth=0.4) == pytest.approx(size / 3)
+    assert third_order_aberration(fy, fx, LAMBDA, coma=70.0, coma_azimuth=0.4) == pytest.approx(size)
+    assert third_order_aberration(fy, fx, LAMBDA, threefold=70.0, threefold_azimuth=0.4) == pytest.approx(size / 3)
 
 
 def test_parameters_over_leading_axes() -> None:
@@ -172,11 +172,11 @@ def test_a_probe_is_moved_by_any_shift(grid_: tuple[tuple[int, int], tuple[float
     """By whole pixels as np.roll, in parts as at once; the power stays."""
     shape, sampling = grid_
     wave = probe(shape, sampling, KV80, ALPHA, **LENS)
-    assert np.allclose(shifted(wave, np.array([[3, -2]]))[0], np.roll(wave, (3, -2), (0, 1)), atol=1e-12)
+    assert np.allclose(shift_wave(wave, np.array([[3, -2]]))[0], np.roll(wave, (3, -2), (0, 1)), atol=1e-12)
     shift = np.array([[0.3, -0.7], [1.7, 0.7]])
-    there = shifted(wave, shift)
+    there = shift_wave(wave, shift)
     assert np.allclose((abs(there) ** 2).sum(axis=(1, 2)), 1, rtol=1e-12)
-    assert np.allclose(shifted(there[0], shift[1:])[0], np.roll(wave, 2, 0), atol=1e-12)
+    assert np.allclose(shift_wave(there[0], shift[1:])[0], np.roll(wave, 2, 0), atol=1e-12)
 
 
 def test_a_source_that_is_no_point_blurs_what_the_object_does_to_patterns() -> None:
@@ -201,7 +201,7 @@ def patterns_of(wave: np.ndarray, width: float, nodes: int, phase: np.ndarray) -
     place, weight = np.polynomial.hermite.hermgauss(nodes)
     found = np.zeros(wave.shape)
     for y, v in zip(place, weight / np.pi**0.5, strict=True):
-        there = shifted(wave, 2**0.5 * width * np.stack([np.full(nodes, y), place], axis=-1))
+        there = shift_wave(wave, 2**0.5 * width * np.stack([np.full(nodes, y), place], axis=-1))
         light = abs(far_field(there * np.exp(1j * phase))) ** 2
         found += v * np.tensordot(weight / np.pi**0.5, light, 1)
     return found

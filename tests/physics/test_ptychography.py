@@ -103,7 +103,7 @@ def test_patterns_do_not_depend_on_how_many_are_made_at_once(monkeypatch: pytest
     transmission, p = np.exp(2j * smooth(SHAPE)).astype(np.complex64), electrons((26, 27))
     whole = patterns(transmission, p, somewhere((26, 27)))
     assert whole.dtype == np.float32
-    monkeypatch.setattr(ptychography, "BLOCK", 3 * 26 * 27)
+    monkeypatch.setattr(ptychography, "MAX_BLOCK", 3 * 26 * 27)
     assert np.array_equal(whole, patterns(transmission, p, somewhere((26, 27))))
 
 

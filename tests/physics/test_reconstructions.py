@@ -8,20 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from physics.diffraction import amplitude, far_field, near_field
-from physics.phase_retrieval import (
-    ALGORITHMS,
-    PUBLISHED,
-    Schedule,
-    best_of,
-    hybrid_input_output,
-    raar,
-    reconstruct,
-    refine,
-    residual,
-    scaled,
-    shrink_wrap,
-)
+from physics.diffraction import amplitude, far_field, inverse_far_field
+from physics.phase_retrieval import PUBLISHED, Schedule, best_of, reconstruct, refine, shrink_wrap
+from physics.projections import ALGORITHMS, hybrid_input_output, raar, residual, scale_to_amplitude
 from tests.physics.test_phase_retrieval import SHORT, Shape, distance, grids, noisy, objects, random_start, whole
 
 
@@ -32,24 +21,24 @@ def compiled(step: Callable[[Any], Any], state: Any, count: int) -> Any:
 def test_the_published_schedule_has_620_iterations_and_averages_20() -> None:
     assert PUBLISHED.iterations == 620
     assert PUBLISHED.average == 20
-    runs = list(PUBLISHED.runs())
-    assert sum(count for _, count, _ in runs) == 600
-    assert {feedback for feedback, _, _ in runs} == {True, False}
-    widths = [sigma for _, _, sigma in runs if sigma is not None]
-    assert len(widths) == 600 // PUBLISHED.every
+    stages = list(PUBLISHED.stages())
+    assert sum(count for _, count, _ in stages) == 600
+    assert {feedback for feedback, _, _ in stages} == {True, False}
+    widths = [sigma for _, _, sigma in stages if sigma is not None]
+    assert len(widths) == 600 // PUBLISHED.shrink_every
     assert (widths[0], widths[-1]) == PUBLISHED.sigma
     np.testing.assert_allclose(np.diff(widths), widths[1] - widths[0])
 
 
-def test_a_schedule_shrinks_amid_a_run_and_across_two() -> None:
-    schedule = Schedule(cycles=2, feedback=3, reduction=2, average=1, every=4, sigma=(3.0, 1.0))
+def test_a_support_shrinks_within_a_stage_and_between_two() -> None:
+    schedule = Schedule(cycles=2, feedback=3, reduction=2, average=1, shrink_every=4, sigma=(3.0, 1.0))
     expected = [(True, 3, None), (False, 1, 3.0), (False, 1, None), (True, 3, 1.0), (False, 2, None)]
-    assert list(schedule.runs()) == expected
-    never = Schedule(cycles=1, feedback=2, reduction=1, every=0)
-    assert list(never.runs()) == [(True, 2, None), (False, 1, None)]
+    assert list(schedule.stages()) == expected
+    never = Schedule(cycles=1, feedback=2, reduction=1, shrink_every=0)
+    assert list(never.stages()) == [(True, 2, None), (False, 1, None)]
 
 
-@pytest.mark.parametrize("wrong", [{"average": 0}, {"cycles": -1}, {"every": -2}])
+@pytest.mark.parametrize("wrong", [{"average": 0}, {"cycles": -1}, {"shrink_every": -2}])
 def test_a_schedule_that_cannot_be_run_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="give counts >= 0 and average >= 1"):
         Schedule(**wrong)  # type: ignore[arg-type]
@@ -70,7 +59,7 @@ def test_a_random_object_comes_back_from_its_amplitude_and_support(
     """A tight support leaves neither shift nor twin: only the constant."""
     truth, support = objects(shape, 4, seed)
     pattern = amplitude(truth)
-    schedule = Schedule(cycles=1, feedback=600, reduction=0, every=0, beta=beta)
+    schedule = Schedule(cycles=1, feedback=600, reduction=0, shrink_every=0, beta=beta)
     found = reconstruct(pattern, random_start(pattern, seed + 10), schedule, support=support, algorithm=step)
     assert np.max(distance(found.wave, truth)) < 1e-3
     assert np.max(found.residual) < 1e-6
@@ -91,7 +80,7 @@ def test_nothing_known_but_the_amplitude_the_published_schedule_finds_the_shape(
     assert np.sum(support) == pytest.approx(np.sum(shrink_wrap(truth, 0.5, 0.1)), rel=0.15)  # with its last blur
     likeness = []
     for candidate in (wave, np.flip(wave, (1, 2)).conj()):
-        overlap = near_field(far_field(truth) * far_field(candidate).conj())
+        overlap = inverse_far_field(far_field(truth) * far_field(candidate).conj())
         likeness.append(np.max(abs(overlap)) / np.sqrt(np.sum(abs(truth) ** 2) * np.sum(abs(wave) ** 2)))
     assert max(likeness) > 0.97
 
@@ -132,8 +121,8 @@ def test_refinement_mends_a_guess_whatever_its_scale(shape: Shape) -> None:
 def test_the_scale_of_a_guess_is_that_of_least_squares(shape: Shape) -> None:
     truth, _ = objects(shape)
     pattern = noisy(amplitude(truth))
-    best = scaled(truth, pattern)
-    np.testing.assert_allclose(scaled(3j * truth, pattern), 1j * best, atol=1e-12)
+    best = scale_to_amplitude(truth, pattern)
+    np.testing.assert_allclose(scale_to_amplitude(3j * truth, pattern), 1j * best, atol=1e-12)
     for factor in (0.99, 1.01):
         assert np.all(residual(factor * best, pattern) > residual(best, pattern))
 
@@ -175,7 +164,7 @@ def test_an_empty_block_is_empty() -> None:
 def test_jax_agrees_compiled(algorithm: str) -> None:
     """Supports are thresholds: few iterations, or rounding would choose other ones."""
     truth, _ = objects((12, 15), dtype=np.complex64)
-    pattern, schedule = amplitude(truth), Schedule(cycles=1, feedback=3, reduction=2, average=3, every=4)
+    pattern, schedule = amplitude(truth), Schedule(cycles=1, feedback=3, reduction=2, average=3, shrink_every=4)
     measured = np.random.default_rng(6).random(whole((12, 15))) > 0.05
     start, step = random_start(pattern), ALGORITHMS[algorithm]
     expected = reconstruct(pattern, start, schedule, measured=measured, algorithm=step)

@@ -36,7 +36,9 @@ def test_sums_are_those_of_plain_loops(shared: bool) -> None:
     total = np.zeros(SHAPE, np.int64)
     sums = stitching_kernels.accumulate(values, weight, corner, total)
     np.testing.assert_allclose(
-        total / stitching_kernels.ONE, spread_plainly(full * values, corner), atol=COUNT / stitching_kernels.ONE
+        total / stitching_kernels.FIXED_POINT_ONE,
+        spread_plainly(full * values, corner),
+        atol=COUNT / stitching_kernels.FIXED_POINT_ONE,
     )
     np.testing.assert_allclose(sums[:, 0], (full * values).sum((1, 2)), atol=1e-12)
     np.testing.assert_allclose(sums[:, 1], (full * values.astype(float) ** 2).sum((1, 2)), atol=1e-12)
@@ -61,7 +63,7 @@ def test_the_image_of_sums_has_the_same_bits_in_any_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [np.nan, np.inf, -np.inf, 2 * stitching_kernels.LARGEST, -2 * stitching_kernels.LARGEST]
+    "bad", [np.nan, np.inf, -np.inf, 2 * stitching_kernels.MAX_MODULUS, -2 * stitching_kernels.MAX_MODULUS]
 )
 def test_a_patch_without_numbers_is_left_out_whole(bad: float) -> None:
     values, weight, corner = patches(True)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.particles.mesh import Mesh, rotate, rotation
+from generators.specimens.particles.mesh import Mesh, rotate, rotation_matrix
 from generators.specimens.particles.solids import cuboid
 
 type Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ class Box:
 
     def __init__(self, half: tuple[float, ...], quaternion: tuple[float, ...]) -> None:
         self.half = np.array(half)
-        self.axes = rotation(quaternion).T  # rows: the directions of its axes
+        self.axes = rotation_matrix(quaternion).T  # rows: the directions of its axes
         self.mesh = rotate(cuboid(half), quaternion)
 
     def holds(self, points: Floats) -> NDArray[np.bool_]:

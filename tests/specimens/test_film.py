@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generators.specimens.film import DrawnFilm, Film, check, draw, thickness
+from generators.specimens.film import DrawnFilm, Film, check_correlation, draw, thickness
 from generators.specimens.particles.projection import fine_origin
 from schemas.fields import films
 from schemas.runtime.ranges import Range
@@ -148,10 +148,10 @@ def test_bad_settings(settings: dict[str, object], rule: str) -> None:
 
 
 def test_a_film_too_fine_for_its_field_is_refused() -> None:
-    check(Film(), 1000.0)
-    check(Film(roughness=Range(low=0, high=0)), 5000.0)
+    check_correlation(Film(), 1000.0)
+    check_correlation(Film(roughness=Range(low=0, high=0)), 5000.0)
     with pytest.raises(ValueError, match=r"film.correlation = 1 nm: must be at least field_of_view / 1000 = 5 nm; or"):
-        check(Film(), 5000.0)
+        check_correlation(Film(), 5000.0)
 
 
 @pytest.mark.parametrize("rounded", [1 - 1e-9, 1 + 1e-9])

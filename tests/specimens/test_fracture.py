@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from generators.specimens.particles import fracture
-from generators.specimens.particles.mesh import Mesh, displace, reach, rotate, subdivide, surface, twist, volume
+from generators.specimens.particles.mesh import (
+    Mesh,
+    displace,
+    rotate,
+    subdivide,
+    support,
+    surface_distance,
+    twist,
+    volume,
+)
 from generators.specimens.particles.nanoparticle import Nanoparticle, build, draw
 from generators.specimens.particles.projection import occupancy
 from generators.specimens.particles.solids import KINDS, Kind, cuboid, solid
@@ -34,7 +43,7 @@ def body(request: pytest.FixtureRequest) -> Mesh:
 @pytest.mark.parametrize("kind", KINDS)
 def test_pieces_without_gap_are_the_body(kind: Kind) -> None:
     whole = solid(kind, 1.0)
-    pieces = fracture.pieces(whole, POINTS, KEPT, 0.0)
+    pieces = fracture.break_body(whole, POINTS, KEPT, 0.0)
     assert all(is_closed(piece) for piece in pieces)
     assert min(map(volume, pieces)) > 0.1
     assert sum(map(volume, pieces)) == pytest.approx(volume(whole), rel=1e-12)
@@ -44,16 +53,16 @@ def test_every_voxel_belongs_to_the_nearest_point(body: Mesh) -> None:
     """The definition of a Voronoi cell, of a body that is not convex."""
     axes = [(np.arange(n) - n // 2) * step for n, step in zip(*VOXELS, strict=True)]
     places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    points = fracture.points(body, POINTS)
+    points = fracture.points_within(body, POINTS)
     nearest = np.argmin([np.sum((places - point) ** 2, axis=-1) for point in points], axis=0)
     whole = occupancy(body, *VOXELS)
-    for k, piece in enumerate(fracture.pieces(body, POINTS, KEPT, 0.0)):
+    for k, piece in enumerate(fracture.break_body(body, POINTS, KEPT, 0.0)):
         assert np.array_equal(occupancy(piece, *VOXELS), whole & (nearest == k))
 
 
 def test_gaps_keep_the_volume_and_never_overlap(body: Mesh) -> None:
     for gap in (0.02, 0.3):
-        pieces = fracture.pieces(body, POINTS, KEPT, gap)
+        pieces = fracture.break_body(body, POINTS, KEPT, gap)
         assert sum(map(volume, pieces)) == pytest.approx(volume(body), rel=1e-12)
         filled = np.sum([occupancy(piece, *VOXELS) for piece in pieces], axis=0)
         assert filled.max() == 1
@@ -61,38 +70,38 @@ def test_gaps_keep_the_volume_and_never_overlap(body: Mesh) -> None:
 
 
 def test_a_crack_opens_as_wide_as_was_drawn(body: Mesh) -> None:
-    points, gap = fracture.points(body, POINTS), 0.15
-    pieces = fracture.pieces(body, POINTS, KEPT, gap)
+    points, gap = fracture.points_within(body, POINTS), 0.15
+    pieces = fracture.break_body(body, POINTS, KEPT, gap)
     for i, j in combinations(range(len(POINTS)), 2):
         distance = float(np.linalg.norm(points[j] - points[i]))
         normal = (points[j] - points[i]) / distance
-        assert -reach(pieces[j], -normal) - reach(pieces[i], normal) >= gap * distance - 1e-12
-    two = fracture.pieces(body, POINTS[:2], KEPT, gap)
+        assert -support(pieces[j], -normal) - support(pieces[i], normal) >= gap * distance - 1e-12
+    two = fracture.break_body(body, POINTS[:2], KEPT, gap)
     distance = float(np.linalg.norm(points[1] - points[0]))
     normal = (points[1] - points[0]) / distance
-    assert -reach(two[1], -normal) - reach(two[0], normal) == pytest.approx(gap * distance, rel=1e-12)
+    assert -support(two[1], -normal) - support(two[0], normal) == pytest.approx(gap * distance, rel=1e-12)
 
 
 def test_lost_pieces_are_not_there(body: Mesh) -> None:
-    every = fracture.pieces(body, POINTS, KEPT, 0.1)
-    some = fracture.pieces(body, POINTS, (0, 1, 0, 1), 0.1)
+    every = fracture.break_body(body, POINTS, KEPT, 0.1)
+    some = fracture.break_body(body, POINTS, (0, 1, 0, 1), 0.1)
     assert [piece.tobytes() for piece in some] == [every[1].tobytes(), every[3].tobytes()]
 
 
 def test_rays_leave_a_box_at_its_sides() -> None:
     box = Box((5.0, 8.0, 11.0), (0.31, -0.83, 0.42, 0.59))
     for ray in np.random.default_rng(0).normal(size=(50, 3)):
-        assert surface(box.mesh, ray) == pytest.approx(np.min(box.half / abs(box.axes @ ray)), rel=1e-12)
+        assert surface_distance(box.mesh, ray) == pytest.approx(np.min(box.half / abs(box.axes @ ray)), rel=1e-12)
     for corner in cuboid(1.0).reshape(-1, 3):  # through vertices, edges and middles of faces, too
         for ray in (corner, corner * (1, 1, 0), corner * (0, 0, 1)):
-            assert surface(cuboid(1.0), ray) == pytest.approx(1, rel=1e-15)
+            assert surface_distance(cuboid(1.0), ray) == pytest.approx(1, rel=1e-15)
 
 
 def test_points_lie_within_their_body() -> None:
     for kind in KINDS:
         far = tuple(tuple(0.999 * row) for row in np.random.default_rng(1).normal(size=(20, 3)))
         relative = tuple((z / r, y / r, x / r) for z, y, x in far for r in [1.001 * (z * z + y * y + x * x) ** 0.5])
-        for point in fracture.points(wavy(kind), relative):
+        for point in fracture.points_within(wavy(kind), relative):
             assert occupancy(rotate(wavy(kind) - point, (1.0, 0, 0, 0)), (1, 1, 1), (1.0, 1.0, 1.0)).all()
 
 

@@ -10,18 +10,18 @@ from pydantic import ValidationError
 
 from generators.specimens.planar.lattice import (
     CRYSTALS,
+    CUTOFF_WIDTHS,
     GAUSSIANS,
-    REACH,
+    CrystalName,
     DrawnLattice,
     Lattice,
-    Name,
     add_gaussians,
     atoms,
-    check,
+    check_atom_count,
     density,
     draw,
     phase,
-    projected,
+    projected_potential,
     sizes,
 )
 from physics.diffraction import crop_middle, far_field
@@ -49,7 +49,7 @@ PENG_FAR = {
 }
 
 
-def one(crystal: Name, turn: float = 0.0, **changes: object) -> DrawnLattice:
+def one(crystal: CrystalName, turn: float = 0.0, **changes: object) -> DrawnLattice:
     """A single layer, an atom of the first kind at pixel N//2."""
     plain = DrawnLattice(crystal, CRYSTALS[crystal].constant, 0.01, 0.0, (1,), (turn,), (0.0,), (0.0,), 0)
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -103,10 +103,10 @@ def test_atoms_scatter_as_stated(atom: str, near: float, far: float, beyond: tup
 
 @pytest.mark.parametrize("crystal", CRYSTALS)
 @pytest.mark.parametrize("rotation", [0.0, 0.4])
-def test_spots_lie_where_the_lattice_says_with_its_structure_factor(crystal: Name, rotation: float) -> None:
+def test_spots_lie_where_the_lattice_says_with_its_structure_factor(crystal: CrystalName, rotation: float) -> None:
     """F(g) = density / 2 (f_1 + f_2 exp(-2 pi i g.bond)): fixes radius, angle, sense, origin and strength."""
     lattice, sampling = one(crystal, rotation), (0.021, 0.019)
-    image = projected(lattice, (501, 540), sampling)
+    image = projected_potential(lattice, (501, 540), sampling)
     a = lattice.constant
     bond = a / sqrt(3) * np.array([np.sin(rotation + pi / 6), np.cos(rotation + pi / 6)])
     for order in (1, 2):
@@ -129,7 +129,7 @@ def test_a_twisted_bilayer_shows_two_sets_of_six_spots() -> None:
     both = one("hbn", layers=(1, 1), rotation=(0.1, 0.1 + twist), shift_y=(0.0, 0.05), shift_x=(0.0, 0.11))
     n, step = 720, 0.03
     window = np.blackman(n)[:, None] * np.blackman(n)
-    spectrum = abs(np.fft.fft2(projected(both, (n, n), (step, step)) * window))
+    spectrum = abs(np.fft.fft2(projected_potential(both, (n, n), (step, step)) * window))
     f = np.fft.fftfreq(n, step)
     ring = abs(np.hypot(f[:, None], f) - 2 / (sqrt(3) * both.constant)) < 0.3
     found = []
@@ -148,14 +148,16 @@ def test_sheets_add_up() -> None:
     every = one("hbn", layers=(1, 1, 1), rotation=rotation, shift_y=shifts[0], shift_x=shifts[1])
     single = [one("hbn", rotation[k], shift_y=(shifts[0][k],), shift_x=(shifts[1][k],)) for k in range(3)]
     grid = (50, 61), (0.03, 0.02)
-    assert projected(every, *grid) == pytest.approx(sum(projected(sheet, *grid) for sheet in single), abs=1e-12)
+    assert projected_potential(every, *grid) == pytest.approx(
+        sum(projected_potential(sheet, *grid) for sheet in single), abs=1e-12
+    )
     none = replace(every, layers=(1, 0, 0))
-    assert np.array_equal(projected(none, *grid), projected(single[0], *grid))
+    assert np.array_equal(projected_potential(none, *grid), projected_potential(single[0], *grid))
 
 
 @pytest.mark.parametrize("crystal", CRYSTALS)
 @pytest.mark.parametrize("layers", [1, 3])
-def test_density_of_atoms_and_mean_phase(crystal: Name, layers: int) -> None:
+def test_density_of_atoms_and_mean_phase(crystal: CrystalName, layers: int) -> None:
     """The mean is the density times the strengths of the atoms; 38.2 atoms/nm^2 in graphene."""
     lattice = one(crystal, 0.3, layers=(layers,))
     places = [place for _, part in atoms(lattice, ((-20.0, 20.0), (-15.0, 15.0))) for place in part]
@@ -172,9 +174,11 @@ def test_density_of_atoms_and_mean_phase(crystal: Name, layers: int) -> None:
 def test_a_finer_grid_shows_the_same_atoms(grid: Grid, factor: int) -> None:
     lattice = one("hbn", 0.2, vacancies=0.2, layers=(2,), shift_y=(0.07,), shift_x=(0.05,))
     shape, sampling = grid
-    fine = projected(lattice, (shape[0] * factor, shape[1] * factor), (sampling[0] / factor, sampling[1] / factor))
+    fine = projected_potential(
+        lattice, (shape[0] * factor, shape[1] * factor), (sampling[0] / factor, sampling[1] / factor)
+    )
     first = [n * factor // 2 - n // 2 * factor for n in shape]
-    assert fine[first[0] :: factor, first[1] :: factor] == pytest.approx(projected(lattice, *grid), abs=1e-9)
+    assert fine[first[0] :: factor, first[1] :: factor] == pytest.approx(projected_potential(lattice, *grid), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +206,7 @@ def test_patterns_miss_what_is_stated(sampling: float, n: int, vibration: float,
 
 def test_a_part_of_the_field_shows_the_same_atoms() -> None:
     lattice = one("graphene", 0.2, vacancies=0.2)
-    whole, part = (projected(lattice, shape, (0.03, 0.03)) for shape in ((120, 90), (60, 50)))
+    whole, part = (projected_potential(lattice, shape, (0.03, 0.03)) for shape in ((120, 90), (60, 50)))
     assert whole[30:90, 20:70] == pytest.approx(part, abs=1e-9)
 
 
@@ -211,7 +215,7 @@ def test_a_lattice_repeats_itself() -> None:
     lattice = one("hbn", 0.0)
     a = lattice.constant
     sampling = (a * sqrt(3) / 2 / 20, a / 2 / 10)
-    image = projected(lattice, (90, 80), sampling)
+    image = projected_potential(lattice, (90, 80), sampling)
     for dy, dx in ((0, 20), (20, 10), (20, -10)):
         moved = image[10 + dy : 60 + dy, 15 + dx : 55 + dx]
         assert moved == pytest.approx(image[10:60, 15:55], abs=1e-4)
@@ -219,10 +223,12 @@ def test_a_lattice_repeats_itself() -> None:
 
 
 @pytest.mark.parametrize(("crystal", "symmetric"), [("graphene", True), ("hbn", False)])
-def test_only_equal_atoms_leave_the_centre_of_a_bond_a_centre_of_symmetry(crystal: Name, symmetric: bool) -> None:
+def test_only_equal_atoms_leave_the_centre_of_a_bond_a_centre_of_symmetry(
+    crystal: CrystalName, symmetric: bool
+) -> None:
     middle = CRYSTALS[crystal].constant / (2 * sqrt(3))
     lattice = one(crystal, -pi / 6, shift_x=(-middle,))
-    image = projected(lattice, (61, 81), (0.02, 0.02))
+    image = projected_potential(lattice, (61, 81), (0.02, 0.02))
     difference = image - image[::-1, ::-1]
     if symmetric:
         assert difference == pytest.approx(np.zeros(image.shape), abs=1e-4)
@@ -234,15 +240,15 @@ def test_only_equal_atoms_leave_the_centre_of_a_bond_a_centre_of_symmetry(crysta
 def test_stacking() -> None:
     """hBN AA': every second layer swaps boron and nitrogen; graphene AB: it is shifted by a bond."""
     grid = (70, 80), (0.02, 0.02)
-    hbn = projected(one("hbn", layers=(2,)), *grid)
+    hbn = projected_potential(one("hbn", layers=(2,)), *grid)
     middle = CRYSTALS["hbn"].constant / (2 * sqrt(3))
-    swapped = projected(one("hbn", pi, shift_y=(middle,), shift_x=(CRYSTALS["hbn"].constant / 2,)), *grid)
-    assert hbn == pytest.approx(projected(one("hbn"), *grid) + swapped, abs=1e-3)
-    graphene, bond = projected(one("graphene", layers=(3,)), *grid), 0.246 / sqrt(3)
-    shifted = projected(one("graphene", shift_y=(bond / 2,), shift_x=(0.123,)), *grid)
-    assert graphene == pytest.approx(2 * projected(one("graphene"), *grid) + shifted, abs=1e-4)
+    swapped = projected_potential(one("hbn", pi, shift_y=(middle,), shift_x=(CRYSTALS["hbn"].constant / 2,)), *grid)
+    assert hbn == pytest.approx(projected_potential(one("hbn"), *grid) + swapped, abs=1e-3)
+    graphene, bond = projected_potential(one("graphene", layers=(3,)), *grid), 0.246 / sqrt(3)
+    shifted = projected_potential(one("graphene", shift_y=(bond / 2,), shift_x=(0.123,)), *grid)
+    assert graphene == pytest.approx(2 * projected_potential(one("graphene"), *grid) + shifted, abs=1e-4)
     for crystal in CRYSTALS:
-        first, two, four, five = (projected(one(crystal, layers=(n,)), *grid) for n in (1, 2, 4, 5))
+        first, two, four, five = (projected_potential(one(crystal, layers=(n,)), *grid) for n in (1, 2, 4, 5))
         assert four == pytest.approx(2 * two, abs=1e-9), crystal
         assert five == pytest.approx(2 * two + first, abs=1e-9), crystal
 
@@ -270,7 +276,7 @@ def test_the_kernel_adds_gaussians() -> None:
     expected = 0.3 / (2 * pi * width**2) * np.exp(-square / (2 * width**2)).sum(axis=-1)
     out = np.zeros(shape)
     add_gaussians(out, places, 0.3, width, dy, dx, shape[0] // 2, shape[1] // 2)
-    assert out == pytest.approx(expected, abs=10 * 0.3 / (2 * pi * width**2) * np.exp(-(REACH**2) / 2))
+    assert out == pytest.approx(expected, abs=10 * 0.3 / (2 * pi * width**2) * np.exp(-(CUTOFF_WIDTHS**2) / 2))
 
 
 def test_lattices_follow_the_recipe_and_are_stored_exactly() -> None:
@@ -334,6 +340,6 @@ def test_bad_settings(settings: dict[str, object], rule: str) -> None:
 
 
 def test_a_field_of_too_many_atoms_is_refused() -> None:
-    check(Lattice(), (70.0, 70.0))
+    check_atom_count(Lattice(), (70.0, 70.0))
     with pytest.raises(ValueError, match=r"7\.4e\+07 atoms in a field of 1000 x 1000 nm: must be at most 2e\+07"):
-        check(Lattice(), (1000.0, 1000.0))
+        check_atom_count(Lattice(), (1000.0, 1000.0))

@@ -7,11 +7,11 @@ from generators.specimens.particles.mesh import (
     clip,
     displace,
     inflate,
-    reach,
     rotate,
-    rotation,
+    rotation_matrix,
     sine,
     subdivide,
+    support,
     transform,
     translate,
     twist,
@@ -43,8 +43,8 @@ def test_sine() -> None:
 
 def test_rotation_is_that_of_the_quaternion() -> None:
     w, *axis = TURN
-    assert rotation(TURN) == pytest.approx(Rotation.from_quat([*axis, w]).as_matrix(), abs=1e-15)
-    assert rotation((1.0, 0.0, 0.0, 0.0)) == pytest.approx(np.eye(3), abs=0)
+    assert rotation_matrix(TURN) == pytest.approx(Rotation.from_quat([*axis, w]).as_matrix(), abs=1e-15)
+    assert rotation_matrix((1.0, 0.0, 0.0, 0.0)) == pytest.approx(np.eye(3), abs=0)
 
 
 def test_moving_keeps_the_volume() -> None:
@@ -56,7 +56,7 @@ def test_moving_keeps_the_volume() -> None:
 
 def test_turning_back() -> None:
     mesh = pebble()
-    assert transform(rotate(mesh, TURN), rotation(TURN).T) == pytest.approx(mesh, abs=1e-14)
+    assert transform(rotate(mesh, TURN), rotation_matrix(TURN).T) == pytest.approx(mesh, abs=1e-14)
 
 
 def test_subdividing_leaves_the_body() -> None:
@@ -78,7 +78,7 @@ def test_the_two_sides_of_a_cut_are_the_whole(body: Mesh, offset: float) -> None
     assert volume(below) > 0.1
     assert volume(above) > 0.1
     assert volume(below) + volume(above) == pytest.approx(volume(body), rel=1e-12)
-    assert reach(below, normal) <= offset + 1e-12
+    assert support(below, normal) <= offset + 1e-12
 
 
 def test_a_cut_box_has_the_volume_of_a_box() -> None:
@@ -111,7 +111,7 @@ def test_nested_cuts() -> None:
 def test_cuts_through_vertices_edges_and_faces(kind: Kind) -> None:
     body = solid(kind, 1.0)
     for normal in ([1.0, 0, 0], [1, 1, 0], [1, -1, 0], [1, 1, 1], [0, 1, -1], *(v for v in body[:3, 0])):
-        for offset in (0.0, reach(body, normal), reach(body, normal) * (1 - 1e-15)):
+        for offset in (0.0, support(body, normal), support(body, normal) * (1 - 1e-15)):
             below, above = clip(body, normal, offset), clip(body, -np.array(normal), -offset)
             assert is_closed(below)
             assert is_closed(above)

@@ -13,13 +13,13 @@ from generators.specimens.planar.object_phase import (
     DrawnDisplacement,
     Kind,
     draw,
-    field,
     render,
     sizes,
+    sum_of_terms,
 )
 from generators.specimens.planar.outline import Outline
-from generators.specimens.planar.pixel_centres import places
-from generators.specimens.random_values import stored
+from generators.specimens.planar.pixel_centres import pixel_centres
+from generators.specimens.random_values import round_to_float32
 from schemas.fields import object_phases
 from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range
@@ -48,7 +48,7 @@ def modulus(seed: int, shape: tuple[int, int] = (32, 32)) -> NDArray[np.float32]
 
 def one(kind: str, *numbers: float, span: float = 0.0, seed: int = 0) -> DrawnDisplacement:
     """A single term."""
-    row: tuple[float, ...] = stored(*numbers, *[0.0] * (NUMBERS - len(numbers)))
+    row: tuple[float, ...] = round_to_float32(*numbers, *[0.0] * (NUMBERS - len(numbers)))
     return DrawnDisplacement(KINDS.index("defects"), span, 1, (TERMS.index(kind),), (row,), seed)
 
 
@@ -144,7 +144,7 @@ def test_the_peak_to_peak_is_the_span_and_its_middle_0(name: str) -> None:
 def test_phases_with_dislocations_are_wrapped_and_not_scaled() -> None:
     for seed, drawn in enumerate(population(DISLOCATED, 50)):
         wave = modulus(seed)
-        phase, total = render(drawn, wave), field(drawn, 32, 32)
+        phase, total = render(drawn, wave), sum_of_terms(drawn, 32, 32)
         inside = wave >= SUPPORT
         assert drawn.dislocated
         assert drawn.span == 0
@@ -179,7 +179,7 @@ def test_exp_i_phase_goes_on_across_the_cut(kind: str) -> None:
     steps = []
     for n in (128, 256):
         wave = np.exp(1j * render(one(kind, 1.0, 0.0, 0.0, 2.1, 0.4, 0.3), np.ones((n, n), np.float32)).astype(float))
-        far = np.hypot(places(n)[:, None], places(n)) > 0.1
+        far = np.hypot(pixel_centres(n)[:, None], pixel_centres(n)) > 0.1
         steps.append(max(np.max(abs(wave[1:] - wave[:-1])[far[1:]]), np.max(abs(wave.T[1:] - wave.T[:-1])[far[1:]])))
     assert steps[0] / steps[1] == pytest.approx(2, rel=0.1)
     assert steps[1] < 0.1
@@ -197,7 +197,7 @@ def test_the_phase_rises_about_a_screw_from_its_direction() -> None:
 def test_an_inclusion_pushes_outwards_along_q() -> None:
     """Q.u is what was said at the rim, falls as 1/r (a cylinder) or 1/r^2 (a sphere), and is odd about the middle."""
     for kind, power in (("cylinder", 1), ("sphere", 2)):
-        total = field(one(kind, 2.0, 0.0, 0.0, np.pi / 2, 0.125), 32, 32)
+        total = sum_of_terms(one(kind, 2.0, 0.0, 0.0, np.pi / 2, 0.125), 32, 32)
         assert total[16 + 4, 16] == pytest.approx(2)
         assert total[16 + 2, 16] == pytest.approx(1)
         assert total[16 + 8, 16] == pytest.approx(2 / 2**power)
@@ -211,8 +211,8 @@ def test_an_inclusion_pushes_outwards_along_q() -> None:
 def test_a_finer_grid_shows_the_same_phase(name: str, shape: tuple[int, int], factor: int) -> None:
     first = [n * factor // 2 - n // 2 * factor for n in shape]
     for drawn in population(ALL[name], 5):
-        fine = field(drawn, shape[0] * factor, shape[1] * factor)[first[0] :: factor, first[1] :: factor]
-        assert fine == pytest.approx(field(drawn, *shape), abs=1e-9)
+        fine = sum_of_terms(drawn, shape[0] * factor, shape[1] * factor)[first[0] :: factor, first[1] :: factor]
+        assert fine == pytest.approx(sum_of_terms(drawn, *shape), abs=1e-9)
 
 
 @pytest.mark.parametrize(("length", "slope"), [(0.1, 3.0), (0.15, 5.0)])
@@ -220,7 +220,7 @@ def test_random_fields_have_the_stated_covariance(length: float, slope: float) -
     """Mean 0, variance 1, and the autocorrelation that belongs to the power, the same along y and x."""
     n, count = 32, 300
     term = one("field", 1.0, length, slope)
-    power = np.mean([abs(np.fft.fft2(field(replace(term, seed=k), n, n))) ** 2 for k in range(count)], axis=0)
+    power = np.mean([abs(np.fft.fft2(sum_of_terms(replace(term, seed=k), n, n))) ** 2 for k in range(count)], axis=0)
     covariance = np.fft.ifft2(power).real / n**2
     k = np.arange(-np.ceil(1 / np.float32(length)), np.ceil(1 / np.float32(length)) + 1)
     model = (1 + (2 * np.pi * length) ** 2 * (k[:, None] ** 2 + k**2)) ** (-slope / 2)
@@ -236,7 +236,7 @@ def test_random_fields_have_the_stated_covariance(length: float, slope: float) -
 def test_the_power_of_a_random_field_falls_with_its_slope(slope: float) -> None:
     """Far above 1 / (2 pi l), and within half of what waves there are: a straight line in logarithms."""
     n, term = 64, one("field", 1.0, 0.05, slope)
-    power = np.mean([abs(np.fft.fft2(field(replace(term, seed=k), n, n))) ** 2 for k in range(200)], axis=0)
+    power = np.mean([abs(np.fft.fft2(sum_of_terms(replace(term, seed=k), n, n))) ** 2 for k in range(200)], axis=0)
     f = np.hypot(np.fft.fftfreq(n, 1 / n)[:, None], np.fft.fftfreq(n, 1 / n))
     fit = (f > 9) & (f < 20)
     assert np.polyfit(np.log(f[fit]), np.log(power[fit]), 1)[0] == pytest.approx(-slope, rel=0.1)

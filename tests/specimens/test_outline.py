@@ -11,17 +11,17 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
 from generators.specimens.planar.outline import (
-    SOFT,
+    EDGE_WIDTHS,
     DrawnOutline,
     Kind,
     Outline,
-    disc,
+    bounding_disc,
     draw,
     largest_corner_radius,
     render,
     sizes,
 )
-from generators.specimens.planar.pixel_centres import places
+from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.polygon import signed_distance, width
 from schemas.fields import outlines
 from schemas.fields.outlines import KINDS
@@ -80,7 +80,7 @@ def test_the_edge_of_a_half_plane_is_a_blurred_step(edge: float, axis: int) -> N
     half: Corners = ((-0.1, -5.0), (5.0, -5.0), (5.0, 5.0), (-0.1, 5.0))
     corners = half if axis == 0 else tuple((y, x) for x, y in reversed(half))
     image = np.moveaxis(render(polygon(corners), 65, 64, edge), axis, 0)
-    y = places(image.shape[0])
+    y = pixel_centres(image.shape[0])
     step = np.arange(-1, 1, 1e-4) + 5e-5
     weights = np.exp(-((y[:, None] - step) ** 2) / (2 * edge**2)) * 1e-4 / (edge * np.sqrt(2 * np.pi))
     expected = (weights * (step > -0.1)).sum(axis=1)
@@ -123,14 +123,14 @@ def test_a_finer_grid_shows_the_same_object(shape: tuple[int, int], factor: int)
 def test_objects_stay_within_reach(kind: Kind, reach: float, edge: float) -> None:
     """Edge and all, in a thousand draws of the largest objects."""
     large = Outline(kind=kind, size=Range(low=0.9, high=1), aspect=Range(low=1, high=1))
-    distance = np.hypot(places(32)[:, None], places(32))
+    distance = np.hypot(pixel_centres(32)[:, None], pixel_centres(32))
     farthest = 0.0
     for drawn in population(large, 1000, reach, edge):
         image = render(drawn, 32, 32, edge)
         assert image.min() >= 0
         assert not image[distance > reach].any()
         farthest = max(farthest, float(np.hypot(*drawn.body.T).max()))
-    assert largest_corner_radius(reach, edge) * 0.95 < farthest <= reach - SOFT * edge
+    assert largest_corner_radius(reach, edge) * 0.95 < farthest <= reach - EDGE_WIDTHS * edge
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -219,7 +219,9 @@ def test_hulls_are_those_of_points_in_the_disc() -> None:
 
 
 def test_the_disc_about_an_object() -> None:
-    assert disc(polygon(((-0.2, 0.1), (0.1, 0.1), (0.1, 0.2), (-0.2, 0.2)))) == pytest.approx((-0.05, 0.15, 0.15))
+    assert bounding_disc(polygon(((-0.2, 0.1), (0.1, 0.1), (0.1, 0.2), (-0.2, 0.2)))) == pytest.approx(
+        (-0.05, 0.15, 0.15)
+    )
 
 
 def test_columns_hold_outlines_exactly() -> None:

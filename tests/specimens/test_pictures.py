@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from generators.random_streams import Streams
 from generators.specimens.from_files import picture_files
-from generators.specimens.from_files.pictures import DrawnPicture, Pictures, shown, turned
+from generators.specimens.from_files.pictures import DrawnPicture, Pictures, apply_symmetry, resample_part
 from schemas.fields import picture_views
 from schemas.runtime.errors import UserError
 from schemas.task import SPLITS
@@ -67,9 +67,9 @@ def test_colours_become_grey() -> None:
     colours = np.random.default_rng(0).integers(0, 255, (6, 7, 4)).astype(np.uint8)
     expected = (0.2126 * colours[..., 0] + 0.7152 * colours[..., 1] + 0.0722 * colours[..., 2]) / 255
     path = Path("a.png")
-    assert picture_files.grey(path, colours, "type") == pytest.approx(expected, abs=1e-6)
-    assert picture_files.grey(path, np.repeat(GREY[..., None], 3, axis=2), "type") == pytest.approx(GREY / 255)
-    assert picture_files.grey(path, GREY[..., None], "type") == pytest.approx(GREY / 255)
+    assert picture_files.to_grey(path, colours, "type") == pytest.approx(expected, abs=1e-6)
+    assert picture_files.to_grey(path, np.repeat(GREY[..., None], 3, axis=2), "type") == pytest.approx(GREY / 255)
+    assert picture_files.to_grey(path, GREY[..., None], "type") == pytest.approx(GREY / 255)
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16, np.int16, np.float32, np.float64])
@@ -78,19 +78,19 @@ def test_levels(dtype: type) -> None:
     most = 1 if dtype in (np.bool_, np.float32, np.float64) else np.iinfo(dtype).max
     values: np.ndarray = np.array([[0, 1], [1, 0]] if most == 1 else [[0, 50], [100, 20]]).astype(dtype)
     path = Path("a.npy")
-    assert picture_files.grey(path, values, "type") == pytest.approx(values.astype(float) / most)
-    stretched = picture_files.grey(path, values, "image")
+    assert picture_files.to_grey(path, values, "type") == pytest.approx(values.astype(float) / most)
+    stretched = picture_files.to_grey(path, values, "image")
     assert [stretched.min(), stretched.max()] == pytest.approx([0, 1])
-    assert not picture_files.grey(path, np.full((3, 3), 7.5), "image").any()
+    assert not picture_files.to_grey(path, np.full((3, 3), 7.5), "image").any()
 
 
 def test_symmetries_are_those_stated() -> None:
     y, x = np.indices((5, 5)) - 2
-    seen = {turned(GREY[:5, :5].astype(np.float32), k).tobytes() for k in range(8)}
+    seen = {apply_symmetry(GREY[:5, :5].astype(np.float32), k).tobytes() for k in range(8)}
     assert len(seen) == 8
     point = ((y == 1) & (x == 2)).astype(np.float32)
     for symmetry, place in ((0, (1, 2)), (1, (2, -1)), (2, (-1, -2)), (4, (1, -2)), (5, (-2, -1))):
-        image = turned(point, symmetry)
+        image = apply_symmetry(point, symmetry)
         assert (int(y[image == 1][0]), int(x[image == 1][0])) == place
 
 
@@ -105,7 +105,7 @@ def test_the_part_lies_where_it_is_said(shape: tuple[int, int], part: float) -> 
         ramp = np.broadcast_to((np.arange(size[axis]) + 0.5).reshape((-1, 1) if axis == 0 else (1, -1)), size)
         for place in (0.0, 0.4, 1.0):
             drawn = DrawnPicture(0, 0, part, place, place)
-            image = shown(ramp.astype(np.float32), drawn, shape, shape[0] / shape[1]).mean(axis=1 - axis)
+            image = resample_part(ramp.astype(np.float32), drawn, shape, shape[0] / shape[1]).mean(axis=1 - axis)
             step = sides[axis] / shape[axis]
             expected = (size[axis] - sides[axis]) * place + (np.arange(shape[axis]) + 0.5) * step
             inner = slice(2, -2)  # at the border there is no picture beyond
@@ -114,7 +114,7 @@ def test_the_part_lies_where_it_is_said(shape: tuple[int, int], part: float) -> 
 
 def test_a_coarser_grid_shows_means() -> None:
     noise = np.random.default_rng(0).random((120, 160)).astype(np.float32)
-    image = shown(noise, WHOLE, (12, 16), 0.75)
+    image = resample_part(noise, WHOLE, (12, 16), 0.75)
     blocks = noise.reshape(12, 10, 16, 10).mean(axis=(1, 3))
     assert np.corrcoef(image.ravel(), blocks.ravel())[0, 1] > 0.8
     assert image.std() < 1.2 * blocks.std()
@@ -127,7 +127,7 @@ def test_every_picture_serves_one_split_and_the_same_everywhere(tmp_path: Path) 
         write(tmp_path / f"{i}.png", rng.integers(0, 255, (8, 9)).astype(np.uint8))
     write(tmp_path / "stack.npy", rng.random((200, 8, 9)))
     found = pool(tmp_path)
-    members = {split: found.members(split) for split in SPLITS}
+    members = {split: found.items_of(split) for split in SPLITS}
     assert sorted(item for items in members.values() for item in items) == list(range(230))
     assert [len(members[split]) / 230 for split in SPLITS] == pytest.approx([0.8, 0.1, 0.1], abs=0.08)
     moved = tmp_path / "moved" / "within"
@@ -136,15 +136,15 @@ def test_every_picture_serves_one_split_and_the_same_everywhere(tmp_path: Path) 
         shutil.move(tmp_path / f"{i}.png", moved / f"z{99 - i}.png")
     again = pool(tmp_path)
     for split in SPLITS:
-        assert {found.keys[i] for i in members[split]} == {again.keys[i] for i in again.members(split)}
+        assert {found.keys[i] for i in members[split]} == {again.keys[i] for i in again.items_of(split)}
     assert found.keys[:1] == found.sha256[:1]  # a picture alone: the hash of its file
 
 
 def test_a_stack_deals_its_pictures_as_it_always_did() -> None:
     """Fixed numbers: what served a split yesterday must not serve another tomorrow."""
     found = Pictures(sha256=("ab" * 32, "cd" * 32), counts=(20, 1))
-    assert found.members("validation") == STACK["validation"]
-    assert found.members("test") == STACK["test"]
+    assert found.items_of("validation") == STACK["validation"]
+    assert found.items_of("test") == STACK["test"]
 
 
 STACK = {"validation": (5, 11, 12, 13, 20), "test": (1,)}
@@ -201,7 +201,7 @@ def test_a_damaged_picture_is_told_in_one_line(suffix: str, share: float, tmp_pa
     noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     path = cut(write(tmp_path / f"a{suffix}", noise), share)
     with pytest.raises(UserError, match=f"a{suffix}") as caught:
-        picture_files.stack(path)
+        picture_files.open_stack(path)
     assert "\n" not in str(caught.value)
 
 
@@ -245,7 +245,7 @@ def test_a_damaged_chunk_is_told_in_one_line(tmp_path: Path) -> None:
 )
 def test_values_without_a_scale(values: np.ndarray, rule: str) -> None:
     with pytest.raises(UserError) as caught:
-        picture_files.grey(Path("a.npy"), values, "type")
+        picture_files.to_grey(Path("a.npy"), values, "type")
     assert rule in str(caught.value)
 
 
@@ -254,7 +254,7 @@ def test_no_pickle_is_opened(tmp_path: Path) -> None:
     (tmp_path / "b.npy").write_bytes(pickle.dumps(GREY))
     for name in ("a.npy", "b.npy"):
         with pytest.raises(UserError, match=name):
-            picture_files.stack(tmp_path / name)
+            picture_files.open_stack(tmp_path / name)
 
 
 def test_folders(tmp_path: Path) -> None:
@@ -267,11 +267,11 @@ def test_folders(tmp_path: Path) -> None:
         pool(tmp_path)
     write(tmp_path / "a.png", GREY)
     found = pool(tmp_path)
-    splits = [split for split in SPLITS if found.members(split)]
+    splits = [split for split in SPLITS if found.items_of(split)]
     assert len(splits) == 1
     other = next(split for split in SPLITS if split not in splits)
     with pytest.raises(UserError, match=f"pictures: none of the 1 pictures belongs to {other}.*pictures.shared=true"):
-        found.serves(other)
+        found.check_split(other)
 
 
 def test_a_picture_that_changes_is_noticed(tmp_path: Path) -> None:

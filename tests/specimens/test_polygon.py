@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from generators.specimens.planar.polygon import boundary, hull, plain_distance, signed_distance, width
+from generators.specimens.planar.polygon import boundary, hull, signed_distance, signed_distance_numpy, width
 
 type Floats = NDArray[np.float64]
 
@@ -89,7 +89,9 @@ def test_the_compiled_distance_is_the_plain_one() -> None:
     y, x = np.linspace(-2, 2, 23), np.linspace(-2.5, 2, 38)
     for body, bite in [*((BODY, bite) for bite in BITES.values()), *pairs(100)]:
         if len(boundary(body, bite)):
-            assert signed_distance(body, bite, y, x) == pytest.approx(plain_distance(body, bite, y, x), abs=1e-14)
+            assert signed_distance(body, bite, y, x) == pytest.approx(
+                signed_distance_numpy(body, bite, y, x), abs=1e-14
+            )
 
 
 @pytest.mark.parametrize("name", BITES)

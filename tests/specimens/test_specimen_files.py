@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from generators.specimens.from_files.numbered_files import list_numbered_files
 from generators.specimens.from_files.voxel_files import (
-    cube_rotated,
     cube_rotations,
-    freely_rotated,
-    listed,
-    read,
+    read_mask,
+    rotate_by_matrix,
+    rotate_by_number,
     thickness,
 )
 from schemas.runtime.errors import UserError
@@ -40,14 +40,14 @@ def test_text_gives_the_mask_back(shape: tuple[int, ...], ending: int, tmp_path:
     body, file = mask(*shape), tmp_path / "particle(0)"
     written = text(body, "\r\n" if ending == 1 else "\n")
     file.write_bytes((written + "\n\n" if ending else written.rstrip()).replace(" ", "\t " if ending else " ").encode())
-    assert np.array_equal(read(file), body)
+    assert np.array_equal(read_mask(file), body)
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float32])
 def test_numpy_gives_the_mask_back(dtype: type, tmp_path: Path) -> None:
     body = mask(5, 9, 6)
     np.save(tmp_path / "any.npy", body.astype(dtype))
-    again = read(tmp_path / "any.npy")
+    again = read_mask(tmp_path / "any.npy")
     assert again.dtype == np.bool_
     assert np.array_equal(again, body)
 
@@ -59,7 +59,7 @@ def test_a_text_is_read_as_a_whole_not_line_by_line(tmp_path: Path) -> None:
         body, file = mask(size, size, size), tmp_path / f"particle({size}).txt"
         file.write_text(text(body))
         with cProfile.Profile() as profile:
-            found = read(file)
+            found = read_mask(file)
         assert np.array_equal(found, body)
         calls.append(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
     assert calls[0] == calls[1]
@@ -67,7 +67,7 @@ def test_a_text_is_read_as_a_whole_not_line_by_line(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not SEED.exists(), reason="the published specimen lies in ../shared/data, which is absent")
 def test_the_published_specimen() -> None:
-    body = read(SEED)
+    body = read_mask(SEED)
     assert body.shape == (64, 64, 64)
     assert body.sum() == 7237
     assert max(body.sum(axis=axis).max() for axis in range(3)) == 28
@@ -97,7 +97,7 @@ def test_text_that_is_no_mask(content: str, message: str, tmp_path: Path) -> Non
     file = tmp_path / "particle(0)"
     file.write_text(content)
     with pytest.raises(UserError, match=r"particle\(0\): " + message) as caught:
-        read(file)
+        read_mask(file)
     assert "\n" not in str(caught.value)
 
 
@@ -116,7 +116,7 @@ def test_text_that_is_no_mask(content: str, message: str, tmp_path: Path) -> Non
 def test_arrays_that_are_no_mask(array: np.ndarray, message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=message) as caught:
-        read(tmp_path / "a.npy")
+        read_mask(tmp_path / "a.npy")
     assert "\n" not in str(caught.value)
 
 
@@ -124,50 +124,50 @@ def test_pickles_and_broken_arrays_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.npy"
     file.write_bytes(pickle.dumps(mask(4, 4, 4)))
     with pytest.raises(UserError, match="in line 1"):
-        read(file)
+        read_mask(file)
     np.save(file, mask(8, 8, 8))
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
     with pytest.raises(UserError, match="not a NumPy array"):
-        read(file)
+        read_mask(file)
     file.write_bytes(whole.replace(b"(8, 8, 8)", b"(9999999, 9999999, 9)")[: len(whole)])
     with pytest.raises(UserError, match="not a NumPy array"):
-        read(file)
+        read_mask(file)
     file.write_bytes(whole[:8])
     with pytest.raises(UserError, match="not a NumPy array"):
-        read(file)
+        read_mask(file)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file or directory; give a readable specimen file"):
-        read(tmp_path / "absent")
+        read_mask(tmp_path / "absent")
     with pytest.raises(UserError, match="Is a directory; give a readable"):
-        read(tmp_path)
+        read_mask(tmp_path)
     huge = tmp_path / "huge"
     with huge.open("wb") as file:
         file.truncate(2**28 + 1)
     with pytest.raises(UserError, match="268435457 bytes; a specimen may have 268435456"):
-        read(huge)
+        read_mask(huge)
 
 
 def test_specimens_are_listed_by_number(tmp_path: Path) -> None:
     for name in ("particle(10)", "particle(9).txt", "particle(2).npy", "particle(0)", "particle(3).png", "notes"):
         (tmp_path / name).write_text("0")
-    assert [file.name for file in listed(tmp_path)] == [
+    assert [file.name for file in list_numbered_files(tmp_path, "particle")] == [
         "particle(0)",
         "particle(2).npy",
         "particle(9).txt",
         "particle(10)",
     ]
-    assert [file.name for file in listed(tmp_path, 9)] == ["particle(9).txt", "particle(10)"]
-    assert listed(tmp_path / "notes") == (tmp_path / "notes",)
+    assert [file.name for file in list_numbered_files(tmp_path, "particle", 9)] == ["particle(9).txt", "particle(10)"]
+    assert list_numbered_files(tmp_path / "notes", "particle") == (tmp_path / "notes",)
     with pytest.raises(UserError, match=r"no specimen particle\(11\) or later; name them"):
-        listed(tmp_path, 11)
+        list_numbered_files(tmp_path, "particle", 11)
     with pytest.raises(UserError, match="No such file or directory; give a folder"):
-        listed(tmp_path / "absent")
+        list_numbered_files(tmp_path / "absent", "particle")
     (tmp_path / "particle(9).npy").write_text("0")
     with pytest.raises(UserError, match=r"particle\(9\)\.npy and particle\(9\)\.txt are both specimen 9; keep one"):
-        listed(tmp_path)
+        list_numbered_files(tmp_path, "particle")
 
 
 SHAPES = [((64, 64), (1.5, 1.5)), ((33, 50), (96 / 33, 96 / 50)), ((128, 7), (0.75, 96 / 7)), ((131, 96), (1.0, 1.1))]
@@ -219,15 +219,15 @@ def test_turning_moves_voxels_by_the_matrix(n: int) -> None:
         places = np.argwhere(body) - middle
         expected = np.zeros_like(body)
         expected[tuple((places @ matrix.T + middle).astype(int).T)] = True
-        assert np.array_equal(cube_rotated(body, number), expected)
-        assert np.array_equal(freely_rotated(body, matrix), expected)
-    assert np.array_equal(cube_rotated(body, 0), body)
+        assert np.array_equal(rotate_by_number(body, number), expected)
+        assert np.array_equal(rotate_by_matrix(body, matrix), expected)
+    assert np.array_equal(rotate_by_number(body, 0), body)
 
 
 def test_turning_a_mask_of_unequal_sides() -> None:
     body = mask(5, 8, 11)
     for number, matrix in enumerate(cube_rotations()):
-        image = cube_rotated(body, number)
+        image = rotate_by_number(body, number)
         assert image.shape == tuple(abs(matrix) @ body.shape)
         assert image.sum() == body.sum()
 
@@ -237,7 +237,7 @@ def test_free_rotation_keeps_volume_and_turns_the_centre_of_mass() -> None:
     grid = np.stack(np.meshgrid(*(np.arange(40) - 19.5,) * 3, indexing="ij"), axis=-1)
     centre = (grid * body[..., None]).sum((0, 1, 2)) / body.sum()
     for matrix in Rotation.random(5, rng=np.random.default_rng(0)).as_matrix():
-        image = freely_rotated(body, matrix)
+        image = rotate_by_matrix(body, matrix)
         assert image.sum(dtype=np.float64) == pytest.approx(body.sum(), rel=0.01)
         assert (grid * image[..., None]).sum((0, 1, 2)) / image.sum() == pytest.approx(matrix @ centre, abs=0.05)
         assert image.min() >= 0

@@ -129,7 +129,7 @@ def test_leaves_are_seen_as_the_rule_says() -> None:
         edges = along * np.cos(angle) + across * np.sin(angle)
         inside = (along**2 + across**2 < 1) & (edges < leaves.apothem[n]).all(axis=0)
         expected[inside] = n
-    assert np.array_equal(dead_leaves.seen(leaves, shape, field), expected)
+    assert np.array_equal(dead_leaves.visible_leaves(leaves, shape, field), expected)
     assert set(np.unique(leaves.corners)) == {0, 4, 5, 6}
 
 
@@ -146,7 +146,7 @@ def test_leaves_have_the_law_of_their_radii_whatever_their_form(polygons: float)
     for r in (0.015, 0.02, 0.04):
         expected = (r**-2 - high**-2) / (low**-2 - high**-2)
         assert np.mean(radius > r) == pytest.approx(expected, abs=4 * np.sqrt(expected / len(radius)))
-    assert area.sum() == pytest.approx(dead_leaves.COVER, rel=0.2)
+    assert area.sum() == pytest.approx(dead_leaves.COVERAGE, rel=0.2)
 
 
 def test_one_leaf_covers_its_area() -> None:
@@ -154,7 +154,7 @@ def test_one_leaf_covers_its_area() -> None:
         leaves = dead_leaves.draw_leaves((1.0, 1.0), (0.2, 0.2), float(corners > 0), np.random.default_rng(corners))
         first = int(np.flatnonzero(leaves.corners == corners)[0])
         one = dead_leaves.Leaves(*(getattr(leaves, f.name)[[first, -1]] for f in fields(leaves)))
-        top = dead_leaves.seen(one, (600, 500), (1.0, 1.0))
+        top = dead_leaves.visible_leaves(one, (600, 500), (1.0, 1.0))
         assert np.mean(top == 0) == pytest.approx(np.pi * 0.2**2, rel=0.01)
 
 

@@ -6,8 +6,8 @@ A network receives the images, the phase that the transport-of-intensity equatio
 import jax.numpy as jnp
 
 from physics.electron import wavelength
-from physics.magnetics import separate
-from physics.transport_of_intensity import transport
+from physics.magnetics import separate_phases
+from physics.transport_of_intensity import retrieve_from_series
 from training.contract import Array, Arrays, Derived, Learn
 
 CUTOFF, FLOOR = 0.004, 0.1  # [1/nm], [1]: near the best values for both recipes; inference tunes other values
@@ -20,13 +20,13 @@ def _tie_phase(fields: Arrays) -> Array:
 
 def _tie_components(fields: Arrays) -> Array:
     """Electrostatic and magnetic phase by the TIE, from both series, (sample, y, x, 2)."""
-    parts = separate(_solve_tie(fields, "intensity"), _solve_tie(fields, "intensity_flipped"))
+    parts = separate_phases(_solve_tie(fields, "intensity"), _solve_tie(fields, "intensity_flipped"))
     return jnp.stack(parts, axis=-1)
 
 
 def _solve_tie(fields: Arrays, series: str) -> Array:
     electrons, sampling = wavelength(fields["voltage"]), fields["sampling"]
-    found = transport(fields[series], fields["defocus"], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
+    found = retrieve_from_series(fields[series], fields["defocus"], electrons, sampling, cutoff=CUTOFF, floor=FLOOR)
     return jnp.asarray(found)
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 from PIL import Image
 
 from schemas.formats import reading
 from schemas.runtime.errors import UserError
 
-NUMPY = b"\x93NUMPY"
-PILLOW = {b"\x89PNG": (".png",), b"\xff\xd8\xff": (".jpg", ".jpeg"), b"BM": (".bmp",)}  # first bytes, and names
-SUFFIXES = {suffix for suffixes in PILLOW.values() for suffix in suffixes} | {
+PILLOW_FORMATS = {b"\x89PNG": (".png",), b"\xff\xd8\xff": (".jpg", ".jpeg"), b"BM": (".bmp",)}  # first bytes, and names
+SUFFIXES = {suffix for suffixes in PILLOW_FORMATS.values() for suffix in suffixes} | {
     suffix for suffixes in reading.SUFFIXES.values() for suffix in suffixes
 }
-COLOURS = (1, 3, 4)  # lengths of a last axis: grey; red, green, blue; the same and alpha, which is ignored
+COLOUR_COUNTS = (1, 3, 4)  # lengths of a last axis: grey; red, green, blue; the same and alpha, which is ignored
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709, of the values as they are stored
 
 type Picture = NDArray[np.float32]
@@ -40,24 +40,24 @@ def list_picture_files(path: Path) -> tuple[Path, ...]:
     Raises:
         UserError: there are no pictures
     """
-    if path.is_file() or is_array(path):
+    if path.is_file() or is_zarr_array(path):
         return (path,)
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder; give a folder of pictures, or one file")
-    if found := tuple(sorted(_below(path))):
-        return found
+    if paths := tuple(sorted(_walk_pictures(path))):
+        return paths
     raise UserError(f"{path}: no pictures; these can be read: {' '.join(sorted(SUFFIXES))}, Zarr arrays")
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _walk_pictures(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if is_array(path) or (path.is_file() and path.suffix.lower() in SUFFIXES):
+        if is_zarr_array(path) or (path.is_file() and path.suffix.lower() in SUFFIXES):
             yield path
         elif path.is_dir():
-            yield from _below(path)
+            yield from _walk_pictures(path)
 
 
-def is_array(path: Path) -> bool:
+def is_zarr_array(path: Path) -> bool:
     """Return True if a folder is a Zarr array, of version 2 or 3."""
     if (path / ".zarray").is_file():
         return True
@@ -73,26 +73,26 @@ def count_pictures(path: Path) -> int:
     Raises:
         UserError: the file holds no pictures
     """
-    with _readable(path):
-        if path.is_file() and _head(path).startswith(tuple(PILLOW)):
+    with _reader_errors(path):
+        if path.is_file() and _read_magic(path).startswith(tuple(PILLOW_FORMATS)):
             Image.open(path).close()
             return 1
-    return int(stack(path).shape[0])
+    return int(open_stack(path).shape[0])
 
 
-def stack(path: Path) -> Any:
+def open_stack(path: Path) -> Any:
     """Return the pictures in a file, (item, y, x) or (item, y, x, colour), as they are stored.
 
     Raises:
         UserError: the file holds no pictures
     """
-    with _readable(path):
-        values = _open(path)
+    with _reader_errors(path):
+        values = _open_array(path)
     return _as_stack(path, values)
 
 
-def picture_at(path: Path, pictures: Any, item: int) -> NDArray[Any]:
-    """Return one picture of a `stack`.
+def read_picture(path: Path, pictures: Any, item: int) -> NDArray[Any]:
+    """Return one picture of a `open_stack`.
 
     Args:
         path: the file, for messages
@@ -102,12 +102,12 @@ def picture_at(path: Path, pictures: Any, item: int) -> NDArray[Any]:
     Raises:
         UserError: the file is damaged
     """
-    with _readable(path):
+    with _reader_errors(path):
         return np.asarray(pictures[item])
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _reader_errors(path: Path) -> Iterator[None]:
     """Turn each error or warning that a damaged file causes in a reader into a UserError."""
     try:
         with warnings.catch_warnings(action="error"):
@@ -119,12 +119,12 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read as pictures ({reason}); get another copy") from None
 
 
-def _head(path: Path) -> bytes:
+def _read_magic(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(8)
 
 
-def _open(path: Path) -> Any:
+def _open_array(path: Path) -> Any:
     """Return the array in a file or folder. NumPy and Zarr arrays are opened without reading their values."""
     if path.is_dir():
         import zarr  # imported here, since it starts threads, and workers are forked
@@ -132,16 +132,16 @@ def _open(path: Path) -> Any:
         from schemas.store import Confined
 
         return zarr.open_array(Confined(path), mode="r")
-    head = _head(path)
-    if head.startswith(NUMPY):
+    head = _read_magic(path)
+    if head.startswith(MAGIC_PREFIX):
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    if head.startswith(tuple(PILLOW)):
-        return _by_pillow(path)
+    if head.startswith(tuple(PILLOW_FORMATS)):
+        return _read_with_pillow(path)
     picture = reading.read(str(path))[1]
     return np.moveaxis(picture.values, -1, 0) if picture.matlab and picture.values.ndim == 3 else picture.values
 
 
-def _by_pillow(path: Path) -> NDArray[Any]:
+def _read_with_pillow(path: Path) -> NDArray[Any]:
     with Image.open(path) as image:
         plain = image.mode in ("L", "RGB", "RGBA", "F") or image.mode.startswith("I;16")
         return np.asarray(image if plain else image.convert("RGB"))
@@ -149,7 +149,7 @@ def _by_pillow(path: Path) -> NDArray[Any]:
 
 def _as_stack(path: Path, values: Any) -> Any:
     """Return values with an axis of items; lazy arrays stay lazy."""
-    shape, colours = values.shape, values.ndim > 2 and values.shape[-1] in COLOURS
+    shape, colours = values.shape, values.ndim > 2 and values.shape[-1] in COLOUR_COUNTS
     sides = shape[-3:-1] if colours else shape[-2:]
     if values.dtype.kind not in "buif" or values.ndim - colours not in (2, 3) or 0 in shape or min(sides) < 2:
         raise UserError(
@@ -159,7 +159,7 @@ def _as_stack(path: Path, values: Any) -> Any:
     return values if values.ndim - colours == 3 else np.asarray(values)[None]
 
 
-def grey(path: Path, values: Any, levels: Levels) -> Picture:
+def to_grey(path: Path, values: Any, levels: Levels) -> Picture:
     """Return one picture as grey values (y, x), float32 in 0..1.
 
     Args:
@@ -174,7 +174,7 @@ def grey(path: Path, values: Any, levels: Levels) -> Picture:
     numbers = np.asarray(values)
     if not np.isfinite(numbers).all():
         raise UserError(f"{path}: not all values are finite; replace missing ones by numbers")
-    picture = _scaled(path, numbers) if levels == "type" else numbers.astype(np.float64)
+    picture = _scale_by_type(path, numbers) if levels == "type" else numbers.astype(np.float64)
     if picture.ndim == 3:
         picture = picture[..., :3] @ LUMA if picture.shape[-1] > 1 else picture[..., 0]
     if levels == "image":
@@ -183,13 +183,13 @@ def grey(path: Path, values: Any, levels: Levels) -> Picture:
     return np.clip(picture, 0, 1).astype(np.float32)
 
 
-def _scaled(path: Path, numbers: NDArray[Any]) -> NDArray[np.float64]:
+def _scale_by_type(path: Path, numbers: NDArray[Any]) -> NDArray[np.float64]:
     """Return the values in 0..1, divided by the maximum of their type."""
     kind, size = numbers.dtype.kind, numbers.dtype.itemsize
-    most = 1.0 if kind in "bf" else float(np.iinfo(numbers.dtype).max)
-    if (kind in "iu" and size > 2) or numbers.min() < 0 or numbers.max() > most:
+    maximum = 1.0 if kind in "bf" else float(np.iinfo(numbers.dtype).max)
+    if (kind in "iu" and size > 2) or numbers.min() < 0 or numbers.max() > maximum:
         raise UserError(
             f"{path}: {numbers.dtype} from {numbers.min():g} to {numbers.max():g}: must be 8 or 16 bit, or floats "
             "from 0 to 1; or set pictures.levels=image"
         )
-    return numbers.astype(np.float64) / most
+    return numbers.astype(np.float64) / maximum

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,12 @@ from pydantic import Field
 from generators.random_streams import Streams
 from generators.specimens.from_files import picture_files
 from generators.specimens.from_files.picture_files import Levels
-from generators.specimens.from_files.pool import Pool, unchanged
-from generators.specimens.random_values import stored
+from generators.specimens.from_files.pool import Pool, cached_by_size
+from generators.specimens.random_values import round_to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
-SMALL = 1 << 20  # bytes; many files up to this size are kept open, but only one larger file
-SYMMETRIES = 8  # number of symmetries of a square: four rotations, each with and without mirroring
+SYMMETRY_COUNT = 8  # number of symmetries of a square: four rotations, each with and without mirroring
 
 type Pair = tuple[float, float]
 type Picture = NDArray[np.float32]
@@ -47,8 +46,8 @@ class DrawnPicture:
 class Pictures(Pool):
     """Settings of a folder of pictures, a stack, or one picture."""
 
-    held: ClassVar[str] = "pictures"
-    things: ClassVar[str] = "pictures"
+    setting_name: ClassVar[str] = "pictures"
+    contents: ClassVar[str] = "pictures"
 
     path: Path | None = Field(
         None,
@@ -72,11 +71,11 @@ class Pictures(Pool):
         return ("picture",)
 
     @property
-    def wanted(self) -> str:
+    def valid_path(self) -> str:
         """Description of a valid `path`, for messages."""
         return "a folder of pictures, or one file"
 
-    def listed(self, path: Path) -> tuple[Path, ...]:
+    def list_files(self, path: Path) -> tuple[Path, ...]:
         """Return the files of pictures.
 
         Args:
@@ -104,13 +103,13 @@ class Pictures(Pool):
     @property
     def keys(self) -> tuple[str, ...]:
         """Hash of each picture."""
-        return _keys(self.sha256, self.counts)
+        return _picture_keys(self.sha256, self.counts)
 
     def draw(self, rng: Streams) -> DrawnPicture:
         """Draw the picture of a sample and its part. Every call consumes as much of the stream `specimen`."""
-        symmetry = int(SYMMETRIES * rng.specimen.random())
-        part, y, x = stored(self.part.draw(rng.specimen), *rng.specimen.random(2))
-        return DrawnPicture(self.choose(rng), symmetry if self.orientation == "square" else 0, part, y, x)
+        symmetry = int(SYMMETRY_COUNT * rng.specimen.random())
+        part, y, x = round_to_float32(self.part.draw(rng.specimen), *rng.specimen.random(2))
+        return DrawnPicture(self.choose_item(rng), symmetry if self.orientation == "square" else 0, part, y, x)
 
     def render(self, drawn: DrawnPicture, shape: tuple[int, int], sampling: Pair = (1.0, 1.0)) -> Picture:
         """Return the part of a picture on a grid (y, x), float32 in 0..1.
@@ -120,12 +119,12 @@ class Pictures(Pool):
             shape: pixels (y, x) of the grid
             sampling: (y, x), in any unit, since only the aspect ratio of the field is used
         """
-        file, number = _place(self.counts, drawn.item)
-        picture = turned(_grey(*self.place(file), number, self.levels), drawn.symmetry)
-        return shown(picture, drawn, shape, shape[0] * sampling[0] / (shape[1] * sampling[1]))
+        file, number = _locate_item(self.counts, drawn.item)
+        picture = apply_symmetry(_read_grey(*self.file_at(file), number, self.levels), drawn.symmetry)
+        return resample_part(picture, drawn, shape, shape[0] * sampling[0] / (shape[1] * sampling[1]))
 
 
-def turned(picture: Picture, symmetry: int) -> Picture:
+def apply_symmetry(picture: Picture, symmetry: int) -> Picture:
     """Return the picture (y, x) in one of the symmetries of a square.
 
     Args:
@@ -136,7 +135,7 @@ def turned(picture: Picture, symmetry: int) -> Picture:
     return np.rot90(mirrored, -(symmetry % 4))
 
 
-def shown(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: float) -> Picture:
+def resample_part(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: float) -> Picture:
     """Return a part of a picture, resampled with a triangle two pixels wide (source pixels where these are larger).
 
     Args:
@@ -154,40 +153,31 @@ def shown(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: 
     return np.array(source.resize(shape[::-1], Image.Resampling.BILINEAR, box=box), np.float32)
 
 
-def _place(counts: tuple[int, ...], item: int) -> tuple[int, int]:
+def _locate_item(counts: tuple[int, ...], item: int) -> tuple[int, int]:
     """Return the file of an item, and the item's number in the file."""
-    ends = _ends(counts)
+    ends = _cumulative_counts(counts)
     file = bisect_right(ends, item)
     return file, item - (ends[file - 1] if file else 0)
 
 
 @lru_cache(maxsize=4)
-def _ends(counts: tuple[int, ...]) -> tuple[int, ...]:
+def _cumulative_counts(counts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(accumulate(counts))
 
 
 @lru_cache(maxsize=4)
-def _keys(digests: tuple[str, ...], counts: tuple[int, ...]) -> tuple[str, ...]:
+def _picture_keys(digests: tuple[str, ...], counts: tuple[int, ...]) -> tuple[str, ...]:
     """Return the hash of each picture; that of the file if the picture is alone in it."""
     files = zip(digests, counts, strict=True)
-    return tuple(digest if n == 1 else _key(digest, i) for digest, n in files for i in range(n))
+    return tuple(digest if n == 1 else _picture_key(digest, i) for digest, n in files for i in range(n))
 
 
-def _key(digest: str, number: int) -> str:
+def _picture_key(digest: str, number: int) -> str:
     return hashlib.sha256(f"{digest}:{number}".encode()).hexdigest()
 
 
-def _grey(path: Path, digest: str, number: int, levels: Levels) -> Picture:
-    small = path.is_file() and path.stat().st_size <= SMALL
-    stack = (_small_stack if small else _large_stack)(path, digest)
-    return picture_files.grey(path, picture_files.picture_at(path, stack, number), levels)
+def _read_grey(path: Path, digest: str, number: int, levels: Levels) -> Picture:
+    return picture_files.to_grey(path, picture_files.read_picture(path, _open_stack(path, digest), number), levels)
 
 
-@lru_cache(maxsize=256)
-def _small_stack(path: Path, digest: str) -> Any:
-    return picture_files.stack(unchanged(path, digest))
-
-
-@lru_cache(maxsize=1)
-def _large_stack(path: Path, digest: str) -> Any:
-    return picture_files.stack(unchanged(path, digest))
+_open_stack = cached_by_size(picture_files.open_stack)

@@ -5,7 +5,7 @@ each to validation and test. Sample i of a split takes the file at position i mo
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
@@ -13,24 +13,25 @@ from typing import ClassVar, Self
 from pydantic import Field
 
 from generators.random_streams import Streams
-from generators.specimens.from_files.picture_files import is_array
+from generators.specimens.from_files.picture_files import is_zarr_array
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of, sha256_of_folder
 from schemas.runtime.settings import Settings, setting
 
-SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+SMALL_FILE = 1 << 20  # bytes; many files up to this size are kept in memory or open, but only one larger file
+SPLIT_SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
 class Pool(Settings, ABC):
     """Base of the settings of a pool: files, each with companions if needed."""
 
-    held: ClassVar[str]  # name of the setting that holds this pool
-    things: ClassVar[str] = "specimen files"
+    setting_name: ClassVar[str]  # name of the setting that holds this pool
+    contents: ClassVar[str] = "specimen files"  # what it holds, for messages
 
     path: Path | None = Field(None, exclude=True, **setting("folder with files name(N), or one file", "path"))
     shared: bool = Field(False, **setting("true: all splits use all files, so scores do not hold for new specimens"))
     sha256: tuple[str, ...] = Field((), **setting("sha256 of each file, then of companions; filled in automatically"))
-    paths: tuple[Path, ...] = Field((), exclude=True)  # present places of the files, which are never stored
+    paths: tuple[Path, ...] = Field((), exclude=True)  # where the files are at present; never stored
 
     @property
     @abstractmethod
@@ -38,7 +39,7 @@ class Pool(Settings, ABC):
         """Names of the files, and of their companions if they have any."""
 
     @abstractmethod
-    def listed(self, path: Path) -> tuple[Path, ...]:
+    def list_files(self, path: Path) -> tuple[Path, ...]:
         """Return the files of the first name, then all companions of the next name, and so on.
 
         Args:
@@ -49,7 +50,7 @@ class Pool(Settings, ABC):
         """
 
     @property
-    def wanted(self) -> str:
+    def valid_path(self) -> str:
         """Description of a valid `path`, for messages."""
         return f"a folder or file of {self.names[0]}(N)"
 
@@ -63,20 +64,22 @@ class Pool(Settings, ABC):
             UserError: files are missing, or no place is given
         """
         if self.path is not None:
-            paths = tuple(path.absolute() for path in self.listed(self.path))
-            return self.model_copy(update={"paths": paths, "sha256": tuple(map(fingerprint, paths))})
+            paths = tuple(path.absolute() for path in self.list_files(self.path))
+            return self.model_copy(update={"paths": paths, "sha256": tuple(map(sha256_of_input, paths))})
         if not self.sha256:
-            raise UserError(f"{self.held}.path is missing: give {self.wanted}, --set {self.held}.path=DIR")
-        if inputs is None:
-            raise UserError(f"this recipe needs {len(self.sha256)} {self.things}; give their folder, --inputs DIR")
-        found = {fingerprint(path): path.absolute() for path in files_in(inputs)}
-        if missing := [digest for digest in self.sha256 if digest not in found]:
             raise UserError(
-                f"--inputs {inputs}: {len(missing)} of the {self.things} are missing, first sha256 {missing[0]}"
+                f"{self.setting_name}.path is missing: give {self.valid_path}, --set {self.setting_name}.path=DIR"
             )
-        return self.model_copy(update={"paths": tuple(found[digest] for digest in self.sha256)})
+        if inputs is None:
+            raise UserError(f"this recipe needs {len(self.sha256)} {self.contents}; give their folder, --inputs DIR")
+        known = {sha256_of_input(path): path.absolute() for path in list_input_files(inputs)}
+        if missing := [digest for digest in self.sha256 if digest not in known]:
+            raise UserError(
+                f"--inputs {inputs}: {len(missing)} of the {self.contents} are missing, first sha256 {missing[0]}"
+            )
+        return self.model_copy(update={"paths": tuple(known[digest] for digest in self.sha256)})
 
-    def serves(self, split: str) -> None:
+    def check_split(self, split: str) -> None:
         """Refuse a split to which no file belongs.
 
         Args:
@@ -85,11 +88,11 @@ class Pool(Settings, ABC):
         Raises:
             UserError: no file belongs to the split
         """
-        if not self.members(split):
-            option = "" if split == "train" else f", give --{split} 0"
+        if not self.items_of(split):
+            name, option = self.setting_name, "" if split == "train" else f", give --{split} 0"
             raise UserError(
-                f"{self.held}: none of the {len(self.keys)} {self.things} belongs to {split} (by hash, so that "
-                f"no file is used in two splits): give more{option}, or share them with --set {self.held}.shared=true"
+                f"{name}: none of the {len(self.keys)} {self.contents} belongs to {split} (by hash, so that "
+                f"no file is used in two splits): give more{option}, or share them with --set {name}.shared=true"
             )
 
     @property
@@ -102,16 +105,16 @@ class Pool(Settings, ABC):
         """Hash of each item, which determines its split."""
         return self.sha256[: self.count]
 
-    def members(self, split: str) -> tuple[int, ...]:
+    def items_of(self, split: str) -> tuple[int, ...]:
         """Return the positions of the items of a split."""
-        return _members(self.keys, self.shared, split)
+        return _items_of_split(self.keys, self.shared, split)
 
-    def choose(self, rng: Streams) -> int:
+    def choose_item(self, rng: Streams) -> int:
         """Return the position of the item of a sample."""
-        members = self.members(rng.split)
-        return members[rng.sample % len(members)]
+        items = self.items_of(rng.split)
+        return items[rng.sample % len(items)]
 
-    def place(self, item: int, companion: int = 0) -> tuple[Path, str]:
+    def file_at(self, item: int, companion: int = 0) -> tuple[Path, str]:
         """Return path and sha256 of a file, or of one of its companions.
 
         Args:
@@ -123,12 +126,31 @@ class Pool(Settings, ABC):
 
 
 @lru_cache(maxsize=64)
-def _members(digests: tuple[str, ...], shared: bool, split: str) -> tuple[int, ...]:
-    low, high = (0.0, 1.0) if shared else SHARES[split]
+def _items_of_split(digests: tuple[str, ...], shared: bool, split: str) -> tuple[int, ...]:
+    low, high = (0.0, 1.0) if shared else SPLIT_SHARES[split]
     return tuple(i for i, digest in enumerate(digests) if low <= int(digest[:8], 16) / 2**32 < high)
 
 
-def unchanged(path: Path, digest: str) -> Path:
+def cached_by_size[T](read: Callable[[Path], T]) -> Callable[[Path, str], T]:
+    """Return a function of path and sha256 that reads unchanged files, and caches many small ones or one large one.
+
+    Args:
+        read: returns the content of a file
+    """
+
+    def read_verified(path: Path, digest: str) -> T:
+        return read(verified_path(path, digest))
+
+    read_small, read_large = lru_cache(maxsize=256)(read_verified), lru_cache(maxsize=1)(read_verified)
+
+    def read_cached(path: Path, digest: str) -> T:
+        is_small = path.is_file() and path.stat().st_size <= SMALL_FILE
+        return (read_small if is_small else read_large)(path, digest)
+
+    return read_cached
+
+
+def verified_path(path: Path, digest: str) -> Path:
     """Return the path of a file that must not have changed.
 
     Args:
@@ -138,12 +160,12 @@ def unchanged(path: Path, digest: str) -> Path:
     Raises:
         UserError: the file has another hash now
     """
-    if fingerprint(path) != digest:
+    if sha256_of_input(path) != digest:
         raise UserError(f"{path}: has changed since the run began; restore it, or choose another --out")
     return path
 
 
-def fingerprint(path: Path) -> str:
+def sha256_of_input(path: Path) -> str:
     """Return the sha256 of a file, or of a folder that is an array.
 
     Raises:
@@ -155,7 +177,7 @@ def fingerprint(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror}; give readable files") from None
 
 
-def files_in(folder: Path) -> Iterator[Path]:
+def list_input_files(folder: Path) -> Iterator[Path]:
     """Return all files in a folder, and sub-folders that are arrays.
 
     Raises:
@@ -163,4 +185,4 @@ def files_in(folder: Path) -> Iterator[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"--inputs {folder}: is not a folder; give the folder that holds the files")
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() or is_array(path))
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() or is_zarr_array(path))

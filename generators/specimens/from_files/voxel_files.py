@@ -8,13 +8,13 @@ A mask has z along the beam, and cubic voxels. Its longest side spans the field 
 middle of the field. (A mesh instead has its origin at pixel N//2; the half pixel between the two is only a shift.)
 """
 
-import re
 from functools import cache
-from itertools import pairwise, permutations, product
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -23,102 +23,38 @@ from schemas.runtime.errors import UserError
 type Mask = NDArray[np.bool_]
 type Floats = NDArray[np.float64]
 
-ENDING = r"\((\d+)\)(\.txt|\.npy)?"
-NUMPY = b"\x93NUMPY"
-LARGEST = 2**28  # bytes, more than the 512^3 voxels of a boolean array
-SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
-TEXT = "write rows of 0 and 1 separated by spaces, and a blank line after each slice"
+MAX_BYTES = 2**28  # bytes, more than the 512^3 voxels of a boolean array
+IS_SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
+TEXT_RULE = "write rows of 0 and 1 separated by spaces, and a blank line after each slice"
 
 
-def listed(path: Path, first: int = 0, name: str = "particle") -> tuple[Path, ...]:
-    """Return the files of a folder by rising number, from <name>(first) on; or the one file at `path`.
-
-    Args:
-        path: a folder, or one file
-        first: smallest number
-        name: name before the number
-
-    Raises:
-        UserError: there are no files, or two files have the same number
-    """
-    if path.is_file():
-        return (path,)
-    pattern = re.compile(re.escape(name) + ENDING)
-    try:
-        files = [(int(match[1]), file) for file in path.iterdir() if (match := pattern.fullmatch(file.name))]
-    except OSError as error:
-        raise UserError(f"{path}: {_reason(error)}; give a folder of specimens {name}(N), or one file") from None
-    found = sorted(pair for pair in files if pair[0] >= first)
-    if not found:
-        raise UserError(
-            f"{path}: no specimen {name}({first}) or later; name them, with brackets, such as {name}({first}).npy"
-        )
-    for (number, file), (other, following) in pairwise(found):
-        if number == other:
-            raise UserError(f"{path}: {file.name} and {following.name} are both specimen {number}; keep one of them")
-    return tuple(file for _, file in found)
-
-
-def with_companions(path: Path, first: int, names: tuple[str, ...]) -> tuple[Path, ...]:
-    """Return the files of the first name, as `listed`, then their companions of the second name, and so on.
-
-    Args:
-        path: a folder, or one file
-        first: smallest number
-        names: name of the files, then of each kind of companion
-
-    Raises:
-        UserError: a file or a companion is missing
-    """
-    main = listed(path, first, names[0])
-    return main + tuple(companion(file, name) for name in names[1:] for file in main)
-
-
-def companion(path: Path, name: str) -> Path:
-    """Return the file <name>(N) beside a file that ends with the same number (N).
-
-    Args:
-        path: the file
-        name: name of the companion
-
-    Raises:
-        UserError: there is no such file
-    """
-    match = re.fullmatch(".*" + ENDING, path.name)
-    found = [path.with_name(f"{name}({match[1]}){end}") for end in (".npy", ".txt", "")] if match else []
-    there = [file for file in found if file.is_file()]
-    if not there:
-        raise UserError(f"{path}: there is no {name}(N) beside it, of the same number N; add it, or leave {name} out")
-    return there[0]
-
-
-def read(path: Path) -> Mask:
+def read_mask(path: Path) -> Mask:
     """Return the mask (z, y, x) in a file, text or NumPy.
 
     Raises:
         UserError: the file cannot be read, or is not a mask
     """
-    data = content(path)
-    mask = _from_numpy(path) if data.startswith(NUMPY) else _from_text(path, data)
+    data = read_content(path)
+    mask = _read_numpy_mask(path) if data.startswith(MAGIC_PREFIX) else _parse_text_mask(path, data)
     if not mask.any():
         raise UserError(f"{path}: no voxel is 1; a specimen must fill at least one")
     return mask
 
 
-def content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
         UserError: the file cannot be read, or is too large
     """
     try:
-        if (size := path.stat().st_size) > LARGEST:
+        if (size := path.stat().st_size) > MAX_BYTES:
             raise UserError(
-                f"{path}: {size} bytes; a specimen may have {LARGEST}: coarsen it, or store it as bool .npy"
+                f"{path}: {size} bytes; a specimen may have {MAX_BYTES}: coarsen it, or store it as bool .npy"
             )
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {_reason(error)}; give a readable specimen file") from None
+        raise UserError(f"{path}: {error.strerror or error}; give a readable specimen file") from None
 
 
 def read_vectors(path: Path) -> NDArray[np.float32]:
@@ -127,7 +63,7 @@ def read_vectors(path: Path) -> NDArray[np.float32]:
     Raises:
         UserError: the file does not hold such a field
     """
-    array = load(path, "an array (z, y, x, component) of floats, components z, y, x")
+    array = load_array(path, "an array (z, y, x, component) of floats, components z, y, x")
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype.kind != "f":
         raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save floats (z, y, x, component)")
     if not np.isfinite(array).all():
@@ -135,7 +71,7 @@ def read_vectors(path: Path) -> NDArray[np.float32]:
     return np.array(array, np.float32)
 
 
-def load(path: Path, wanted: str) -> NDArray[Any]:
+def load_array(path: Path, wanted: str) -> NDArray[Any]:
     """Return the array in a NumPy file, memory-mapped.
 
     So a header with a false shape takes no memory, and pickled objects are never opened.
@@ -147,7 +83,7 @@ def load(path: Path, wanted: str) -> NDArray[Any]:
     Raises:
         UserError: the file does not hold an array of numbers
     """
-    content(path)
+    read_content(path)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except (ValueError, OSError, EOFError) as error:
@@ -197,25 +133,25 @@ def slabs(
         thickness (slab, y, x), and the height
     """
     voxel = field_of_view / max(mask.shape)
-    low, high = _filled(mask)
+    low, high = _filled_slices(mask)
     height = (high - low) / count  # voxels
-    share = height * _overlap(count, height, high - low, 1.0, count / 2)
+    share = height * _overlap_shares(count, height, high - low, 1.0, count / 2)
     lengths = voxel * np.einsum("kz,zab->kab", share, mask[low:high], dtype=np.float64)
     y, x = middle or (shape[0] / 2, shape[1] / 2)
-    rows = _overlap(shape[0], sampling[0], mask.shape[1], voxel, y)
-    columns = _overlap(shape[1], sampling[1], mask.shape[2], voxel, x)
+    rows = _overlap_shares(shape[0], sampling[0], mask.shape[1], voxel, y)
+    columns = _overlap_shares(shape[1], sampling[1], mask.shape[2], voxel, x)
     # einsum in place of @, since the bits of a BLAS product may depend on the number of threads.
-    out: Floats = np.einsum("jb,kib->kij", columns, np.einsum("ia,kab->kib", rows, lengths))
-    return out, height * voxel
+    thicknesses: Floats = np.einsum("jb,kib->kij", columns, np.einsum("ia,kab->kib", rows, lengths))
+    return thicknesses, height * voxel
 
 
-def _filled(mask: NDArray[Any]) -> tuple[int, int]:
+def _filled_slices(mask: NDArray[Any]) -> tuple[int, int]:
     """Return the first slice that holds something, and the one after the last; all slices if nothing is filled."""
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     return (int(slices[0]), int(slices[-1]) + 1) if len(slices) else (0, len(mask))
 
 
-def cube_rotated[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
+def rotate_by_number[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
     """Return the mask turned by one of the 24 rotations of a cube.
 
     Args:
@@ -228,7 +164,7 @@ def cube_rotated[T: np.generic](mask: NDArray[T], number: int) -> NDArray[T]:
     return np.flip(mask.transpose(axes.tolist()), tuple(backward))
 
 
-def freely_rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
+def rotate_by_matrix(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]:
     """Return the mask, or one component of a field, turned about its middle: p -> matrix @ p for p = (z, y, x).
 
     The result is a cube as wide as the longest side of the mask, by linear interpolation. For a mask it holds the
@@ -241,56 +177,56 @@ def freely_rotated(mask: NDArray[Any], matrix: ArrayLike) -> NDArray[np.float32]
     Raises:
         UserError: a filled voxel could leave the cube
     """
-    mask = _in_a_cube(mask)
-    reach, room = _reach(mask), (len(mask) - 1) / 2
+    mask = _pad_to_cube(mask)
+    reach, room = _filled_radius(mask), (len(mask) - 1) / 2
     if reach > room:
         raise UserError(
             f"the specimen reaches {reach:.1f} voxels from the middle of its box, {room:.1f} are free on each side: "
             "turned, it would be cut; leave more vacuum around it, or --set files.orientation=fixed (or cube)"
         )
-    backwards = np.asarray(matrix, dtype=np.float64).T
+    inverse = np.asarray(matrix, dtype=np.float64).T
     middle = (np.array(mask.shape) - 1) / 2
-    offset = middle - backwards @ middle
+    offset = middle - inverse @ middle
     return ndimage.affine_transform(
-        mask, backwards, offset, output=np.float32, order=1, mode="grid-constant", prefilter=False
+        mask, inverse, offset, output=np.float32, order=1, mode="grid-constant", prefilter=False
     )
 
 
-def turned_vectors(field: NDArray[np.float32], number: int) -> NDArray[np.float32]:
-    """Return a field of vectors turned like a mask in `cube_rotated`, its vectors turned with it.
+def rotate_vectors_by_number(field: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """Return a field of vectors turned like a mask in `rotate_by_number`, its vectors turned with it.
 
     Args:
         field: (z, y, x, component)
         number: number of the rotation
     """
-    return _mixed(cube_rotations()[number], [cube_rotated(field[..., k], number) for k in range(3)])
+    return _rotate_components(cube_rotations()[number], [rotate_by_number(field[..., k], number) for k in range(3)])
 
 
-def rotated_vectors(field: NDArray[np.float32], matrix: ArrayLike) -> NDArray[np.float32]:
-    """Return a field of vectors turned like a mask in `freely_rotated`, its vectors turned with it.
+def rotate_vectors_by_matrix(field: NDArray[np.float32], matrix: ArrayLike) -> NDArray[np.float32]:
+    """Return a field of vectors turned like a mask in `rotate_by_matrix`, its vectors turned with it.
 
     Args:
         field: (z, y, x, component)
         matrix: rotation matrix (3, 3)
     """
-    return _mixed(np.asarray(matrix), [freely_rotated(field[..., k], matrix) for k in range(3)])
+    return _rotate_components(np.asarray(matrix), [rotate_by_matrix(field[..., k], matrix) for k in range(3)])
 
 
-def _mixed(matrix: NDArray[Any], components: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _rotate_components(matrix: NDArray[Any], components: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     rows = [sum(weight * part for weight, part in zip(row, components, strict=True)) for row in matrix.tolist()]
     return np.stack(rows, axis=-1).astype(np.float32)
 
 
-def _in_a_cube(mask: NDArray[Any]) -> NDArray[Any]:
+def _pad_to_cube(mask: NDArray[Any]) -> NDArray[Any]:
     """Add empty voxels on both sides of the shorter axes; an odd one goes behind."""
     missing = [max(mask.shape) - length for length in mask.shape]
     return np.pad(mask, [(count // 2, count - count // 2) for count in missing])
 
 
-def _reach(mask: NDArray[Any]) -> float:
+def _filled_radius(mask: NDArray[Any]) -> float:
     """Return the distance [voxel] of the farthest filled voxel's centre from the middle of the box."""
-    places = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
-    return float(np.sqrt(np.max(np.sum(places**2, axis=1), initial=0)))
+    positions = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
+    return float(np.sqrt(np.max(np.sum(positions**2, axis=1), initial=0)))
 
 
 @cache
@@ -304,19 +240,19 @@ def cube_rotations() -> NDArray[np.int64]:
     return np.array([matrix for matrix in matrices if np.linalg.det(matrix) > 0])
 
 
-def _overlap(pixels: int, sampling: float, voxels: int, voxel: float, middle: float) -> Floats:
+def _overlap_shares(pixels: int, sampling: float, voxels: int, voxel: float, middle: float) -> Floats:
     """Return the fraction of each pixel that each voxel covers, (pixel, voxel). `middle`: pixels before the middle."""
     pixel_edges = (np.arange(pixels + 1) - middle)[:, None] * sampling
     voxel_edges = (np.arange(voxels + 1) - voxels / 2) * voxel
     upper = np.minimum(pixel_edges[1:], voxel_edges[1:])
     lower = np.maximum(pixel_edges[:-1], voxel_edges[:-1])
-    out: Floats = np.maximum(upper - lower, 0) / sampling
-    return out
+    shares: Floats = np.maximum(upper - lower, 0) / sampling
+    return shares
 
 
-def _from_numpy(path: Path) -> Mask:
+def _read_numpy_mask(path: Path) -> Mask:
     """Return the mask of a NumPy file, which must hold 0 and 1 only."""
-    array = load(path, "a boolean array (z, y, x)")
+    array = load_array(path, "a boolean array (z, y, x)")
     if array.ndim != 3 or array.dtype.kind not in "biuf":
         raise UserError(f"{path}: {array.dtype} of shape {array.shape}; save a boolean array (z, y, x)")
     mask = np.array(array == 1)
@@ -325,40 +261,40 @@ def _from_numpy(path: Path) -> Mask:
     return mask
 
 
-def _from_text(path: Path, data: bytes) -> Mask:
+def _parse_text_mask(path: Path, data: bytes) -> Mask:
     """Return the mask of a text of digits 0 and 1, in slices that empty lines separate."""
     letters = np.frombuffer(data, np.uint8)
     digits = (letters | 1) == ord("1")  # 0 and 1 differ in their last bit
     _refuse_words(path, data, letters, digits)
     if not digits.any():
-        raise UserError(f"{path}: empty; {TEXT}")
+        raise UserError(f"{path}: empty; {TEXT_RULE}")
     starts = np.flatnonzero(np.concatenate([[True], letters[:-1] == ord("\n")]))
     widths = np.add.reduceat(digits, starts, dtype=np.int64)
     filled = widths > 0
     width = int(widths[filled][0])
     if (ragged := np.flatnonzero(filled & (widths != width))).size:
-        raise UserError(f"{path}: {widths[ragged[0]]} numbers in line {ragged[0] + 1}, {width} in the first; {TEXT}")
+        raise UserError(
+            f"{path}: {widths[ragged[0]]} numbers in line {ragged[0] + 1}, {width} in the first; {TEXT_RULE}"
+        )
     first = filled & ~np.concatenate([[False], filled[:-1]])
     heights = np.bincount(np.cumsum(first)[filled])[1:]
     if len(heights) < 2:
-        raise UserError(f"{path}: a single slice of {heights[0]} rows; {TEXT}")
+        raise UserError(f"{path}: a single slice of {heights[0]} rows; {TEXT_RULE}")
     if (other := np.flatnonzero(heights != heights[0])).size:
-        raise UserError(f"{path}: {heights[other[0]]} rows in slice {other[0] + 1}, {heights[0]} in the first; {TEXT}")
+        raise UserError(
+            f"{path}: {heights[other[0]]} rows in slice {other[0] + 1}, {heights[0]} in the first; {TEXT_RULE}"
+        )
     mask: Mask = letters[digits] == ord("1")
     return mask.reshape(len(heights), heights[0], width).transpose(1, 2, 0)
 
 
 def _refuse_words(path: Path, data: bytes, letters: NDArray[np.uint8], digits: Mask) -> None:
     """Refuse a text at its first word that is neither 0 nor 1."""
-    wrong = ~(digits | SPACE[letters])
+    wrong = ~(digits | IS_SPACE[letters])
     wrong[1:] |= digits[1:] & digits[:-1]
     if not wrong.any():
         return
-    place = int(np.argmax(wrong))
-    line = 1 + data.count(b"\n", 0, place)
-    word = data[max(place - 12, 0) : place].split(b" ")[-1] + data[place : place + 12].split()[0]
-    raise UserError(f"{path}: {word.decode('ascii', 'backslashreplace')!r} in line {line}; {TEXT}")
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    position = int(np.argmax(wrong))
+    line = 1 + data.count(b"\n", 0, position)
+    word = data[max(position - 12, 0) : position].split(b" ")[-1] + data[position : position + 12].split()[0]
+    raise UserError(f"{path}: {word.decode('ascii', 'backslashreplace')!r} in line {line}; {TEXT_RULE}")

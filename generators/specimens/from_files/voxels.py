@@ -10,20 +10,19 @@ from pydantic import Field
 
 from generators.random_streams import Streams
 from generators.specimens.from_files import voxel_files
-from generators.specimens.from_files.pool import Pool, unchanged
-from generators.specimens.particles.mesh import rotation
+from generators.specimens.from_files.numbered_files import NumberedFiles
+from generators.specimens.from_files.pool import cached_by_size, verified_path
+from generators.specimens.particles.mesh import rotation_matrix
 from generators.specimens.random_values import draw_quaternion
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import setting
-
-SMALL = 1 << 20  # bytes; many files up to this size are kept in memory, but only one larger file
 
 type Pair = tuple[float, float]
 type Grid = tuple[tuple[int, int], Pair]  # (y, x): shape, sampling [nm]
 
 
 @dataclass(frozen=True)
-class Item:
+class DrawnVoxels:
     """A file drawn from a pool, by its position in the recipe, and its orientation."""
 
     item: int
@@ -31,12 +30,11 @@ class Item:
     orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)  # quaternion (w, z, y, x), applied to the specimen
 
 
-class SpecimenFiles(Pool):
+class SpecimenFiles(NumberedFiles):
     """Settings of voxel masks named `particle(N)`, text or .npy, their longest side as wide as the image."""
 
-    held: ClassVar[str] = "files"
+    setting_name: ClassVar[str] = "files"
 
-    first: int = Field(0, ge=0, **setting("number N of the first file to use"))
     orientation: Literal["fixed", "cube", "free"] = Field(
         "free",
         **setting("beam along z of the file (as phase-ret-dl), one of the 24 rotations of a cube, or any rotation"),
@@ -54,27 +52,16 @@ class SpecimenFiles(Pool):
         """Names of the masks, and of the fields of magnetisation if there are any."""
         return ("particle",) if self.moments is None else ("particle", self.moments)
 
-    def listed(self, path: Path) -> tuple[Path, ...]:
-        """Return files by rising number, from `first`, then their companions.
-
-        Args:
-            path: a folder, or one file
-
-        Raises:
-            UserError: files or companions are missing
-        """
-        return voxel_files.with_companions(path, self.first, self.names)
-
-    def draw(self, rng: Streams) -> Item:
+    def draw(self, rng: Streams) -> DrawnVoxels:
         """Draw the file and the orientation of a sample, from the stream `specimen`."""
-        item = self.choose(rng)
+        item = self.choose_item(rng)
         if self.orientation == "cube":
-            return Item(item, turn=int(rng.specimen.integers(len(voxel_files.cube_rotations()))))
+            return DrawnVoxels(item, turn=int(rng.specimen.integers(len(voxel_files.cube_rotations()))))
         if self.orientation == "free":
-            return Item(item, orientation=draw_quaternion(rng.specimen))
-        return Item(item)
+            return DrawnVoxels(item, orientation=draw_quaternion(rng.specimen))
+        return DrawnVoxels(item)
 
-    def slabs(self, item: Item, grid: Grid, width: float, middle: Pair, count: int) -> tuple[np.ndarray, float]:
+    def slabs(self, item: DrawnVoxels, grid: Grid, width: float, middle: Pair, count: int) -> tuple[np.ndarray, float]:
         """Return the thickness in each slab of a specimen, (slab, y, x) [nm], and the height of a slab [nm].
 
         Args:
@@ -87,11 +74,15 @@ class SpecimenFiles(Pool):
         Raises:
             UserError: the file is damaged, has changed, or the turned specimen would be cut
         """
-        mask = voxel_files.cube_rotated(_mask(*self.place(item.item)), item.turn)
-        turned = mask if self.orientation != "free" else voxel_files.freely_rotated(mask, rotation(item.orientation))
+        mask = voxel_files.rotate_by_number(_read_mask(*self.file_at(item.item)), item.turn)
+        turned = (
+            mask
+            if self.orientation != "free"
+            else voxel_files.rotate_by_matrix(mask, rotation_matrix(item.orientation))
+        )
         return voxel_files.slabs(turned, *grid, width, count, middle)
 
-    def moment(self, item: Item, grid: Grid, width: float, middle: Pair) -> tuple[np.ndarray, np.ndarray]:
+    def moment(self, item: DrawnVoxels, grid: Grid, width: float, middle: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Return the y and x components of the magnetisation, integrated along the beam, (y, x) [nm].
 
         Args:
@@ -103,31 +94,20 @@ class SpecimenFiles(Pool):
         Raises:
             UserError: the field does not match its mask, or as in `slabs`
         """
-        path, digest = self.place(item.item, 1)
-        field, mask = _moments(path, digest), _mask(*self.place(item.item))
+        path, digest = self.file_at(item.item, 1)
+        field, mask = _read_moments(path, digest), _read_mask(*self.file_at(item.item))
         if field.shape[:3] != mask.shape:
             raise UserError(f"{path}: of shape {field.shape}, but its mask is {mask.shape}; save one vector per voxel")
-        field = voxel_files.turned_vectors(field, item.turn)
+        field = voxel_files.rotate_vectors_by_number(field, item.turn)
         if self.orientation == "free":
-            field = voxel_files.rotated_vectors(field, rotation(item.orientation))
+            field = voxel_files.rotate_vectors_by_matrix(field, rotation_matrix(item.orientation))
         y, x = (voxel_files.thickness(field[..., k], *grid, width, middle) for k in (1, 2))
         return y, x
 
 
-def _mask(path: Path, digest: str) -> Any:
-    return (_small_mask if path.stat().st_size <= SMALL else _large_mask)(path, digest)
-
-
-@lru_cache(maxsize=256)
-def _small_mask(path: Path, digest: str) -> Any:
-    return voxel_files.read(unchanged(path, digest))
+_read_mask = cached_by_size(voxel_files.read_mask)
 
 
 @lru_cache(maxsize=1)
-def _large_mask(path: Path, digest: str) -> Any:
-    return voxel_files.read(unchanged(path, digest))
-
-
-@lru_cache(maxsize=1)
-def _moments(path: Path, digest: str) -> Any:
-    return voxel_files.read_vectors(unchanged(path, digest))
+def _read_moments(path: Path, digest: str) -> Any:
+    return voxel_files.read_vectors(verified_path(path, digest))

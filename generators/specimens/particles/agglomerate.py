@@ -12,10 +12,10 @@ import numpy as np
 
 from generators.specimens.particles.contact import clearance
 from generators.specimens.particles.mesh import Floats, Mesh, translate
-from generators.specimens.random_values import Quaternion, Three, direction, quaternion, stored
+from generators.specimens.random_values import Quaternion, Vector, direction, quaternion, round_to_float32
 from schemas.runtime.ranges import Range
 
-APART = 2e-6  # fields of view: several times the distance that rounding to float32 may take away
+MIN_GAP = 2e-6  # fields of view: several times the distance that rounding to float32 may take away
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +25,23 @@ class Copy:
     quaternion: Quaternion
     scale: float
     parent: int  # index among the bodies that are placed before it
-    direction: Three
+    direction: Vector
 
 
-def draw(copies: int, most: int, scale: Range, rng: np.random.Generator) -> list[Copy]:
+def draw(copies: int, max_copies: int, scale: Range, rng: np.random.Generator) -> list[Copy]:
     """Draw the copies of a body. Every call consumes 7 * most random numbers.
 
     Args:
         copies: number of copies
-        most: maximum number of copies of the recipe
+        max_copies: maximum number of copies of the recipe
         scale: size of a copy relative to the body
         rng: random numbers
     """
-    rows: list[list[float]] = rng.random((most, 7))[:copies].tolist()
+    rows: list[list[float]] = rng.random((max_copies, 7))[:copies].tolist()
     return [
         Copy(
             quaternion(*row[:3]),
-            stored(scale.low + (scale.high - scale.low) * row[3])[0],
+            round_to_float32(scale.low + (scale.high - scale.low) * row[3])[0],
             int((k + 1) * row[4]),
             direction(*row[5:]),
         )
@@ -49,7 +49,7 @@ def draw(copies: int, most: int, scale: Range, rng: np.random.Generator) -> list
     ]
 
 
-def place(bodies: Sequence[Mesh], copies: Sequence[Copy]) -> Floats:
+def place_copies(bodies: Sequence[Mesh], copies: Sequence[Copy]) -> Floats:
     """Return the shift of each body, (body, coordinate), that makes the copies touch.
 
     Args:
@@ -58,16 +58,16 @@ def place(bodies: Sequence[Mesh], copies: Sequence[Copy]) -> Floats:
     """
     placed, shifts = [bodies[0]], [np.zeros(3)]
     for body, copy in zip(bodies[1:], copies, strict=True):
-        along = np.array(copy.direction)
-        start = _middle(placed[copy.parent]) - _middle(body)
-        waiting = translate(body, start)
-        way = max(clearance(other, waiting, along) for other in placed) + APART
-        shifts.append(start + way * along)
+        direction = np.array(copy.direction)
+        start = _mean_vertex(placed[copy.parent]) - _mean_vertex(body)
+        started = translate(body, start)
+        distance = max(clearance(other, started, direction) for other in placed) + MIN_GAP
+        shifts.append(start + distance * direction)
         placed.append(translate(body, shifts[-1]))
     return np.array(shifts)
 
 
-def fitted(bodies: Sequence[Mesh], shifts: Floats, middle: Three, margin: float) -> tuple[float, Floats]:
+def fit_into_field(bodies: Sequence[Mesh], shifts: Floats, middle: Vector, margin: float) -> tuple[float, Floats]:
     """Return the factor that keeps placed bodies in the field, and the middle of each body, (body, coordinate).
 
     The factor is at most 1. The box about all bodies has its middle at `middle`, and stays `margin` away from the
@@ -75,7 +75,7 @@ def fitted(bodies: Sequence[Mesh], shifts: Floats, middle: Three, margin: float)
 
     Args:
         bodies: meshes
-        shifts: shift of each body, from `place`
+        shifts: shift of each body, from `place_copies`
         middle: (z, y, x)
         margin: free margin along the border
     """
@@ -86,7 +86,7 @@ def fitted(bodies: Sequence[Mesh], shifts: Floats, middle: Three, margin: float)
     return scale, middle + scale * (shifts - (low + high) / 2)
 
 
-def _middle(mesh: Mesh) -> Floats:
+def _mean_vertex(mesh: Mesh) -> Floats:
     """Return a point within the convex hull, whatever has been cut away."""
     out: Floats = mesh.mean(axis=(0, 1))
     return out

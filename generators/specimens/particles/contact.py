@@ -13,10 +13,10 @@ from generators.specimens.particles.mesh import Floats, Mesh
 from physics.compiled import compiled
 
 PRECISION = 1e-9  # error of the shift, relative to the extent of the bodies
-MOST = 200  # maximum number of portals; bodies of thousands of triangles need about twenty
-# Distance and radius of the first portal [extents]. If the line misses D by more than about WIDE / BEHIND = 1e-5
-# extents, the portal keeps a corner of this first triangle, and the shift is large and negative.
-BEHIND, WIDE = 1e3, 0.01
+MAX_PORTALS = 200  # maximum number of portals; bodies of thousands of triangles need about twenty
+# Distance and radius of the first portal [extents]. If the line misses D by more than about PORTAL_RADIUS /
+# PORTAL_DISTANCE = 1e-5 extents, the portal keeps a corner of this first triangle, and the shift is large and negative.
+PORTAL_DISTANCE, PORTAL_RADIUS = 1e3, 0.01
 
 
 @compiled
@@ -37,19 +37,19 @@ def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
     extent = max(np.max(np.abs(fixed)), np.max(np.abs(moving)))
     a, b, c = _first_portal(along, extent)
     shift = np.inf
-    for _ in range(MOST):
+    for _ in range(MAX_PORTALS):
         normal = np.cross(b - a, c - a)
         speed = _dot(normal, along)
         if speed <= 0:
             break
-        d = _farthest(fixed, normal) - _farthest(moving, -normal)
+        d = _support_point(fixed, normal) - _support_point(moving, -normal)
         # From this shift on, a plane with this normal separates the bodies.
         shift = min(shift, _dot(normal, d) / speed)
         if _dot(normal, d - a) <= PRECISION * extent * speed:
             break
-        if _turns(along, b, d) >= 0 and _turns(along, d, a) >= 0:
+        if _turn_about(along, b, d) >= 0 and _turn_about(along, d, a) >= 0:
             c = d
-        elif _turns(along, c, d) >= 0 and _turns(along, d, b) >= 0:
+        elif _turn_about(along, c, d) >= 0 and _turn_about(along, d, b) >= 0:
             a = d
         else:
             b = d
@@ -59,30 +59,34 @@ def clearance(fixed: Mesh, moving: Mesh, along: Floats) -> float:
 @compiled
 def _first_portal(along: Floats, extent: float) -> tuple[Floats, Floats, Floats]:
     """Return a triangle around the line, counterclockwise, far behind D: the first portal."""
-    least = np.zeros(3)
-    least[np.argmin(np.abs(along))] = 1.0
-    v = np.cross(along, least)
+    axis = np.zeros(3)
+    axis[np.argmin(np.abs(along))] = 1.0
+    v = np.cross(along, axis)
     v = v / np.sqrt(_dot(v, v))
     w = np.cross(along, v)
-    behind, wide = -BEHIND * extent * along, WIDE * extent
-    return behind + wide * v, behind + wide * (0.75**0.5 * w - 0.5 * v), behind + wide * (-(0.75**0.5) * w - 0.5 * v)
+    middle, radius = -PORTAL_DISTANCE * extent * along, PORTAL_RADIUS * extent
+    return (
+        middle + radius * v,
+        middle + radius * (0.75**0.5 * w - 0.5 * v),
+        middle + radius * (-(0.75**0.5) * w - 0.5 * v),
+    )
 
 
 @compiled
-def _farthest(mesh: Mesh, normal: Floats) -> Floats:
+def _support_point(mesh: Mesh, normal: Floats) -> Floats:
     """Return the vertex with the largest normal . p, the support point of a mesh in a direction."""
-    best, where = -np.inf, np.zeros(3)
+    highest, vertex = -np.inf, np.zeros(3)
     for t in range(mesh.shape[0]):
         for v in range(3):
             height = normal[0] * mesh[t, v, 0] + normal[1] * mesh[t, v, 1] + normal[2] * mesh[t, v, 2]
-            if height > best:
-                best = height
-                where[:] = mesh[t, v]
-    return where
+            if height > highest:
+                highest = height
+                vertex[:] = mesh[t, v]
+    return vertex
 
 
 @compiled
-def _turns(along: Floats, a: Floats, b: Floats) -> float:
+def _turn_about(along: Floats, a: Floats, b: Floats) -> float:
     """Return u . (a x b), which is positive if b lies counterclockwise of a about the line along u."""
     return _dot(along, np.cross(a, b))
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.specimens.particles.mesh import Floats, Mesh, clip, surface, translate
-from generators.specimens.random_values import Three, direction, stored
+from generators.specimens.particles.mesh import Floats, Mesh, clip, surface_distance, translate
+from generators.specimens.random_values import Vector, direction, round_to_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,40 +20,41 @@ class Fracture:
 
     pieces: int
     gap: float
-    point: tuple[Three, ...]
+    point: tuple[Vector, ...]
     kept: tuple[int, ...]
 
 
-def draw(pieces: int, most: int, gap: float, lost: float, rng: np.random.Generator) -> Fracture:
+def draw(pieces: int, max_pieces: int, gap: float, lost: float, rng: np.random.Generator) -> Fracture:
     """Draw points uniform in the unit ball, and the pieces that stay, each with probability 1 - lost, at least one.
 
-    Every call consumes 4 * most random numbers. Rows from `pieces` on are 0. Gap and points of a whole body are 0.
+    Every call consumes 4 * max_pieces random numbers. Rows from `pieces` on are 0. Gap and points of a whole body are
+    0.
 
     Args:
         pieces: number of pieces; 1: the body is whole
-        most: maximum number of pieces of the recipe
+        max_pieces: maximum number of pieces of the recipe
         gap: shift of a piece, relative to the distance of its point from the origin
         lost: probability that a piece is lost
         rng: random numbers
     """
-    numbers = rng.random((most, 4))
+    numbers = rng.random((max_pieces, 4))
     if pieces == 1:
-        return Fracture(1, 0.0, ((0.0, 0.0, 0.0),) * most, (1, *(0,) * (most - 1)))
+        return Fracture(1, 0.0, ((0.0, 0.0, 0.0),) * max_pieces, (1, *(0,) * (max_pieces - 1)))
     rows: list[list[float]] = numbers[:pieces].tolist()
     points = [direction(u, v, w ** (1 / 3)) for u, v, w, _ in rows]
-    luck = [row[3] for row in rows]
-    kept = [int(number >= lost or number == max(luck)) for number in luck]
-    unused = most - pieces
-    (gap,) = stored(gap)
+    chances = [row[3] for row in rows]
+    kept = [int(chance >= lost or chance == max(chances)) for chance in chances]
+    unused = max_pieces - pieces
+    (gap,) = round_to_float32(gap)
     return Fracture(
         pieces,
         gap,
-        (*(stored(*point) for point in points), *((0.0, 0.0, 0.0),) * unused),
+        (*(round_to_float32(*point) for point in points), *((0.0, 0.0, 0.0),) * unused),
         (*kept, *(0,) * unused),
     )
 
 
-def points(body: Mesh, relative: tuple[Three, ...]) -> Floats:
+def points_within(body: Mesh, relative: tuple[Vector, ...]) -> Floats:
     """Return points (piece, coordinate) within a body.
 
     Args:
@@ -61,12 +62,12 @@ def points(body: Mesh, relative: tuple[Three, ...]) -> Floats:
         relative: vectors (z, y, x), their lengths relative to the distance of the surface
     """
     vectors = np.array(relative)
-    lengths = [np.sqrt(z * z + y * y + x * x) * surface(body, (z, y, x)) for z, y, x in relative]
+    lengths = [np.sqrt(z * z + y * y + x * x) * surface_distance(body, (z, y, x)) for z, y, x in relative]
     out: Floats = np.array(lengths)[:, None] * vectors
     return out
 
 
-def cell(body: Mesh, points: Floats, piece: int) -> Mesh:
+def voronoi_cell(body: Mesh, points: Floats, piece: int) -> Mesh:
     """Return the part of a body that is nearer to one of the points than to any other.
 
     The bisecting plane of s_i and s_j is (s_j - s_i) . p = (s_j^2 - s_i^2) / 2. Exchanging i and j changes the signs of
@@ -84,14 +85,14 @@ def cell(body: Mesh, points: Floats, piece: int) -> Mesh:
     return body
 
 
-def pieces(body: Mesh, relative: tuple[Three, ...], kept: tuple[int, ...], gap: float) -> list[Mesh]:
+def break_body(body: Mesh, relative: tuple[Vector, ...], kept: tuple[int, ...], gap: float) -> list[Mesh]:
     """Return the remaining pieces of a body about the origin, moved apart.
 
     Args:
         body: closed mesh [nm]
-        relative: point of each piece, as in `points`
+        relative: point of each piece, as in `points_within`
         kept: 1 for pieces that stay, 0 for those that are lost
         gap: shift of a piece, relative to its point
     """
-    own = points(body, relative)
-    return [translate(cell(body, own, k), gap * own[k]) for k in range(len(own)) if kept[k]]
+    centres = points_within(body, relative)
+    return [translate(voronoi_cell(body, centres, k), gap * centres[k]) for k in range(len(centres)) if kept[k]]

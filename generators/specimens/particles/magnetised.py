@@ -22,9 +22,9 @@ class Magnetisation(Settings):
     )
 
     @model_validator(mode="after")
-    def _vector(self) -> Self:
-        given = self.direction
-        if given is not None and (len(given) != 3 or not 0 < math.hypot(*given) < math.inf):
+    def _check_direction(self) -> Self:
+        vector = self.direction
+        if vector is not None and (len(vector) != 3 or not 0 < math.hypot(*vector) < math.inf):
             raise ValueError("direction must be three numbers z,y,x, not all 0")
         return self
 
@@ -38,11 +38,11 @@ class Magnet:
     magnetisation_direction: np.ndarray  # (z, y, x)
 
     @property
-    def size(self) -> float:
+    def magnetisation(self) -> float:
         """Magnetisation |M| [A/m]."""
         return float(magnetics.magnetisation(float(self.mass_magnetisation), float(self.density)))
 
-    def uniform(self, thickness: np.ndarray, sampling: float) -> np.ndarray:
+    def uniform_phase(self, thickness: np.ndarray, sampling: float) -> np.ndarray:
         """Return the phase (y, x) [rad] of a body magnetised in one direction.
 
         Args:
@@ -50,16 +50,16 @@ class Magnet:
             sampling: width of a pixel [nm]
         """
         _, y, x = self.magnetisation_direction.tolist()
-        return magnetics.uniform_phase(thickness, self.size * y, self.size * x, sampling)  # type: ignore[no-any-return]
+        return magnetics.uniform_phase(thickness, self.magnetisation * y, self.magnetisation * x, sampling)  # type: ignore[no-any-return]
 
-    def along(self, moment: tuple[np.ndarray, np.ndarray], sampling: float) -> np.ndarray:
+    def phase_of_moment(self, moment: tuple[np.ndarray, np.ndarray], sampling: float) -> np.ndarray:
         """Return the phase (y, x) [rad] of a field of magnetisation directions.
 
         Args:
             moment: y and x components of the field, integrated along the beam, (y, x) [nm]
             sampling: width of a pixel [nm]
         """
-        y, x = (self.size * part for part in moment)
+        y, x = (self.magnetisation * part for part in moment)
         return magnetics.phase(y, x, sampling).astype(np.float32)  # type: ignore[no-any-return]
 
 
@@ -71,11 +71,12 @@ def draw(recipe: Magnetisation, rng: np.random.Generator) -> Magnet:
         rng: random numbers
     """
     z, azimuth = 2 * rng.random() - 1, 2 * math.pi * rng.random()
-    flat = math.sqrt(1 - z * z)
-    vector = (z, flat * math.sin(azimuth), flat * math.cos(azimuth))
-    given: Any = vector if recipe.direction is None else np.array(recipe.direction) / math.hypot(*recipe.direction)
+    radius = math.sqrt(1 - z * z)
+    direction: Any = (z, radius * math.sin(azimuth), radius * math.cos(azimuth))
+    if recipe.direction is not None:
+        direction = np.array(recipe.direction) / math.hypot(*recipe.direction)
     return Magnet(
         mass_magnetisation=np.float32(recipe.mass.draw(rng)),
         density=np.float32(recipe.density.draw(rng)),
-        magnetisation_direction=np.array(given, np.float32),
+        magnetisation_direction=np.array(direction, np.float32),
     )

@@ -19,7 +19,8 @@ from physics.compiled import compiled
 type Mesh = NDArray[np.float64]
 type Floats = NDArray[np.float64]
 
-SERIES = np.array([(-1) ** k / math.factorial(2 * k + 1) for k in range(9)])  # the next term is 5e-14 at a quarter turn
+# At a quarter turn, the next term of the series is 5e-14.
+SINE_SERIES = np.array([(-1) ** k / math.factorial(2 * k + 1) for k in range(9)])
 
 
 def volume(mesh: Mesh) -> float:
@@ -60,10 +61,10 @@ def rotate(mesh: Mesh, quaternion: ArrayLike) -> Mesh:
         mesh: mesh [nm]
         quaternion: (w, z, y, x) of any length but 0
     """
-    return transform(mesh, rotation(quaternion))
+    return transform(mesh, rotation_matrix(quaternion))
 
 
-def rotation(quaternion: ArrayLike) -> Floats:
+def rotation_matrix(quaternion: ArrayLike) -> Floats:
     """Return the rotation matrix (3, 3) of a quaternion.
 
     Args:
@@ -94,7 +95,7 @@ def clip(mesh: Mesh, normal: ArrayLike, offset: float) -> Mesh:
     return _clip(mesh, np.ascontiguousarray(normal, np.float64), float(offset))
 
 
-def reach(mesh: Mesh, normal: ArrayLike) -> float:
+def support(mesh: Mesh, normal: ArrayLike) -> float:
     """Return the largest normal . p in the mesh, its support in this direction.
 
     Args:
@@ -105,14 +106,14 @@ def reach(mesh: Mesh, normal: ArrayLike) -> float:
     return float(np.max(mesh[..., 0] * z + mesh[..., 1] * y + mesh[..., 2] * x))
 
 
-def surface(mesh: Mesh, direction: ArrayLike) -> float:
+def surface_distance(mesh: Mesh, direction: ArrayLike) -> float:
     """Return the first t > 0 at which t `direction` lies on the surface.
 
     Args:
         mesh: closed mesh [nm] about the origin
         direction: (z, y, x)
     """
-    return _surface(mesh, np.ascontiguousarray(direction, np.float64))
+    return _surface_distance(mesh, np.ascontiguousarray(direction, np.float64))
 
 
 @compiled
@@ -217,9 +218,9 @@ def sine(turns: float) -> float:
     u = min(max(u, -0.5 - u), 0.5 - u)  # uses sin(pi - a) = sin a, so that |u| <= 1/4
     a = 2 * np.pi * u
     s = a * a
-    series = SERIES[8]
+    series = SINE_SERIES[8]
     for k in range(7, -1, -1):
-        series = SERIES[k] + s * series
+        series = SINE_SERIES[k] + s * series
     return float(a * series)
 
 
@@ -235,7 +236,7 @@ def _transform(mesh: Mesh, matrix: Floats, shift: Floats) -> Mesh:
 
 
 @compiled
-def _surface(mesh: Mesh, ray: Floats) -> float:
+def _surface_distance(mesh: Mesh, ray: Floats) -> float:
     """Return the first t at which t times the ray meets a triangle, whose edges then all turn the same way about it.
 
     The two triangles of an edge compute the same bits for its turn, so no ray slips between them.
@@ -262,30 +263,30 @@ def _clip(mesh: Mesh, normal: Floats, offset: float) -> Mesh:
     out = np.empty((3 * mesh.shape[0], 3, 3))
     rim = np.empty((mesh.shape[0], 2, 3))  # segments of the cut, in the direction of the edges of the cap
     height, corner = np.empty(3), np.empty((4, 3))
-    kept = cuts = 0
+    written = cuts = 0
     for t in range(mesh.shape[0]):
         inside = 0
         for v in range(3):
             height[v] = normal[0] * mesh[t, v, 0] + normal[1] * mesh[t, v, 1] + normal[2] * mesh[t, v, 2] - offset
             inside += height[v] <= 0
         if inside == 3:
-            out[kept] = mesh[t]
-            kept += 1
+            out[written] = mesh[t]
+            written += 1
         elif inside > 0:
-            corners = _cut(mesh[t], height, corner, rim[cuts])
+            corners = _cut_triangle(mesh[t], height, corner, rim[cuts])
             cuts += 1
             for v in range(2, corners):
-                kept += _put(out, kept, corner[0], corner[v - 1], corner[v])
+                written += _write_triangle(out, written, corner[0], corner[v - 1], corner[v])
     centre = np.zeros(3)
     for cut in range(cuts):
         centre += rim[cut, 0] / cuts
     for cut in range(cuts):
-        kept += _put(out, kept, centre, rim[cut, 0], rim[cut, 1])
-    return out[:kept].copy()
+        written += _write_triangle(out, written, centre, rim[cut, 0], rim[cut, 1])
+    return out[:written].copy()
 
 
 @compiled
-def _cut(triangle: Floats, height: Floats, corner: Floats, rim: Floats) -> int:
+def _cut_triangle(triangle: Floats, height: Floats, corner: Floats, rim: Floats) -> int:
     """Write the corners of the part of a triangle with height <= 0, and its edge at height 0; return their number."""
     n = 0
     for v in range(3):
@@ -297,21 +298,21 @@ def _cut(triangle: Floats, height: Floats, corner: Floats, rim: Floats) -> int:
         if inside != (height[w] <= 0):
             # Always computed from inside to outside, so the neighbour, which runs the other way, gets the same bits.
             a, b = (v, w) if inside else (w, v)
-            along = height[a] / (height[a] - height[b])
+            share = height[a] / (height[a] - height[b])
             for k in range(3):
-                corner[n, k] = triangle[a, k] + along * (triangle[b, k] - triangle[a, k])
+                corner[n, k] = triangle[a, k] + share * (triangle[b, k] - triangle[a, k])
             rim[1 if inside else 0] = corner[n]
             n += 1
     return n
 
 
 @compiled
-def _put(out: Mesh, place: int, a: Floats, b: Floats, c: Floats) -> int:
+def _write_triangle(out: Mesh, index: int, a: Floats, b: Floats, c: Floats) -> int:
     """Write a triangle and return 1; return 0 if two vertices are equal, since its edges cancel among themselves."""
-    out[place, 0], out[place, 1], out[place, 2] = a, b, c
-    return 0 if _same(a, b) or _same(b, c) or _same(c, a) else 1
+    out[index, 0], out[index, 1], out[index, 2] = a, b, c
+    return 0 if _are_equal(a, b) or _are_equal(b, c) or _are_equal(c, a) else 1
 
 
 @compiled
-def _same(a: Floats, b: Floats) -> bool:
+def _are_equal(a: Floats, b: Floats) -> bool:
     return bool(a[0] == b[0] and a[1] == b[1] and a[2] == b[2])

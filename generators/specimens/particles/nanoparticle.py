@@ -17,28 +17,28 @@ from generators.specimens.particles.mesh import (
     clip,
     displace,
     inflate,
-    reach,
-    rotation,
+    rotation_matrix,
     subdivide,
+    support,
     transform,
     twist,
 )
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
 from generators.specimens.random_values import (
     Quaternion,
-    Three,
-    count,
+    Vector,
+    check_whole_numbers,
     direction,
+    draw_count,
     draw_quaternion,
-    require_whole_numbers,
-    stored,
+    round_to_float32,
 )
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-WAVES = 4
-SPHERE: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
-FINE = 700  # triangles; a body with fewer is subdivided before it is deformed
+WAVES = 4  # number of plane waves that displace a wavy surface
+SPHERE_RADIUS: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
+MIN_TRIANGLES = 700  # a body with fewer is subdivided before it is deformed
 
 
 def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
@@ -63,7 +63,7 @@ class Nanoparticle(Settings):
     margin: Annotated[float, within(-10, 0.5)] = _setting(
         0.02, "free margin along the border; bodies that might reach into it are made smaller", "field of view"
     )
-    cuts: Annotated[Range, within(0, 32), AfterValidator(require_whole_numbers)] = between(
+    cuts: Annotated[Range, within(0, 32), AfterValidator(check_whole_numbers)] = between(
         0, 5, "number of plane cuts, in random directions"
     )
     cut_depth: Annotated[Range, within(0, 0.9)] = between(
@@ -86,7 +86,7 @@ class Nanoparticle(Settings):
         -0.8, 0.8, "rate of twist about the z axis of the body", "rad/half extent"
     )
     fractured: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies that are broken")
-    pieces: Annotated[Range, within(2, 32), AfterValidator(require_whole_numbers)] = between(
+    pieces: Annotated[Range, within(2, 32), AfterValidator(check_whole_numbers)] = between(
         2, 5, "number of pieces of a broken body, Voronoi cells of random points in it"
     )
     gap: Annotated[Range, within(0, 2)] = between(
@@ -94,13 +94,13 @@ class Nanoparticle(Settings):
     )
     lost: Annotated[float, within(0, 1)] = _setting(0.1, "probability that a piece is lost; at least one stays")
     agglomerated: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies with copies that touch them")
-    copies: Annotated[Range, within(1, 32), AfterValidator(require_whole_numbers)] = between(
+    copies: Annotated[Range, within(1, 32), AfterValidator(check_whole_numbers)] = between(
         1, 4, "number of copies in an agglomerate, besides the body itself"
     )
     copy_scale: Annotated[Range, within(0.05, 1)] = between(0.5, 1, "size of a copy relative to the body")
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_offset(self) -> Self:
         if self.offset.magnitude + self.margin >= 0.5:
             raise ValueError(
                 f"offset ({self.offset.magnitude:g}) and margin ({self.margin:g}): the sum must be below 0.5; lower one"
@@ -136,26 +136,26 @@ class Particle:
     """
 
     kind: int
-    half: Three
-    middle: Three
+    half: Vector
+    middle: Vector
     quaternion: Quaternion
     cuts: int
-    cut_normal: tuple[Three, ...]
+    cut_normal: tuple[Vector, ...]
     cut_depth: tuple[float, ...]
     rounding: float
     growth: float
     waviness: float
-    wave: tuple[Three, ...]
+    wave: tuple[Vector, ...]
     wave_phase: tuple[float, ...]
     twist: float
     pieces: int
-    piece_point: tuple[Three, ...]
+    piece_point: tuple[Vector, ...]
     piece_kept: tuple[int, ...]
     gap: float
     copies: int
     copy_quaternion: tuple[Quaternion, ...]
     copy_scale: tuple[float, ...]
-    copy_middle: tuple[Three, ...]
+    copy_middle: tuple[Vector, ...]
 
 
 def sizes(recipe: Nanoparticle) -> dict[str, int]:
@@ -184,7 +184,7 @@ def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
         recipe: the settings
         rng: random numbers
     """
-    return _agglomerated(recipe, _draw_body(recipe, rng), rng)
+    return _add_copies(recipe, _draw_body(recipe, rng), rng)
 
 
 def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
@@ -200,33 +200,35 @@ def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
     waviness = recipe.waviness.draw(rng) * (rng.random() < recipe.wavy)
     waves = [direction(u, v, 1 / recipe.wavelength.draw(rng)) for u, v in rng.random((WAVES, 2)).tolist()]
     phases = rng.random(WAVES).tolist()
-    turn = recipe.twist.draw(rng) * (rng.random() < recipe.twisted)
-    broken, most = _draw_fracture(recipe, rng), int(recipe.copies.high)
+    twist = recipe.twist.draw(rng) * (rng.random() < recipe.twisted)
+    drawn_fracture, max_copies = _draw_fracture(recipe, rng), int(recipe.copies.high)
     room = 0.5 - recipe.margin - max(abs(middle[1]), abs(middle[2]))
-    scale = min(1.0, room / (_farthest(KINDS[kind], rounding, growth, waviness) * (1 + broken.gap) * max(half)))
-    rounding, growth, waviness, turn = stored(rounding, growth, waviness, turn)
+    scale = min(
+        1.0, room / (_max_radius(KINDS[kind], rounding, growth, waviness) * (1 + drawn_fracture.gap) * max(half))
+    )
+    rounding, growth, waviness, twist = round_to_float32(rounding, growth, waviness, twist)
     return Particle(
         kind=kind,
-        half=stored(*(scale * length for length in half)),
-        middle=stored(*middle),
+        half=round_to_float32(*(scale * length for length in half)),
+        middle=round_to_float32(*middle),
         quaternion=quaternion,
         cuts=cuts,
-        cut_normal=tuple(stored(*normal) for normal in normals),
-        cut_depth=stored(*depths),
+        cut_normal=tuple(round_to_float32(*normal) for normal in normals),
+        cut_depth=round_to_float32(*depths),
         rounding=rounding,
         growth=growth,
         waviness=waviness,
-        wave=tuple(stored(*wave) for wave in waves),
-        wave_phase=stored(*phases),
-        twist=turn,
-        pieces=broken.pieces,
-        piece_point=broken.point,
-        piece_kept=broken.kept,
-        gap=broken.gap,
+        wave=tuple(round_to_float32(*wave) for wave in waves),
+        wave_phase=round_to_float32(*phases),
+        twist=twist,
+        pieces=drawn_fracture.pieces,
+        piece_point=drawn_fracture.point,
+        piece_kept=drawn_fracture.kept,
+        gap=drawn_fracture.gap,
         copies=0,
-        copy_quaternion=((0.0, 0.0, 0.0, 0.0),) * most,
-        copy_scale=(0.0,) * most,
-        copy_middle=((0.0, 0.0, 0.0),) * most,
+        copy_quaternion=((0.0, 0.0, 0.0, 0.0),) * max_copies,
+        copy_scale=(0.0,) * max_copies,
+        copy_middle=((0.0, 0.0, 0.0),) * max_copies,
     )
 
 
@@ -247,82 +249,84 @@ def bodies(particle: Particle, field_of_view: float) -> list[Mesh]:
         particle: the particle
         field_of_view: width of the field [nm]
     """
-    shape = _shape(particle)
+    shape = _build_shape(particle)
     size = field_of_view * np.array(particle.half)
-    places = zip(particle.copy_quaternion, particle.copy_scale, particle.copy_middle, strict=True)
-    poses = [(particle.quaternion, 1.0, particle.middle), *places][: 1 + particle.copies]
+    copies = zip(particle.copy_quaternion, particle.copy_scale, particle.copy_middle, strict=True)
+    poses = [(particle.quaternion, 1.0, particle.middle), *copies][: 1 + particle.copies]
     return [
-        transform(shape, rotation(turn) * (scale * size), field_of_view * np.array(middle))
-        for turn, scale, middle in poses
+        transform(shape, rotation_matrix(quaternion) * (scale * size), field_of_view * np.array(middle))
+        for quaternion, scale, middle in poses
     ]
 
 
-def _shape(particle: Particle) -> Mesh:
+def _build_shape(particle: Particle) -> Mesh:
     """Return the body about the origin, in units of its half extents."""
     body = solid(KINDS[particle.kind], 1.0)
     for normal, depth in zip(particle.cut_normal[: particle.cuts], particle.cut_depth, strict=False):
-        body = clip(body, normal, (1 - depth) * reach(body, normal))
+        body = clip(body, normal, (1 - depth) * support(body, normal))
     if particle.rounding or particle.growth or particle.waviness or particle.twist:
-        body = _deformed(body, particle)
+        body = _deform(body, particle)
     if particle.pieces > 1:
         points = particle.piece_point[: particle.pieces]
-        body = np.concatenate(fracture.pieces(body, points, particle.piece_kept, particle.gap))
+        body = np.concatenate(fracture.break_body(body, points, particle.piece_kept, particle.gap))
     return body
 
 
-def _deformed(body: Mesh, particle: Particle) -> Mesh:
+def _deform(body: Mesh, particle: Particle) -> Mesh:
     """Return the body with enough triangles, rounded, grown, wavy and twisted as drawn."""
-    while len(body) < FINE:
+    while len(body) < MIN_TRIANGLES:
         body = subdivide(body)
     if particle.rounding or particle.growth:
-        body = inflate(body, 1 - particle.rounding, particle.rounding * SPHERE + particle.growth)
+        body = inflate(body, 1 - particle.rounding, particle.rounding * SPHERE_RADIUS + particle.growth)
     if particle.waviness:
         body = displace(body, particle.waviness, np.array(particle.wave), np.array(particle.wave_phase))
     return twist(body, particle.twist) if particle.twist else body
 
 
-def _farthest(kind: Kind, rounding: float, growth: float, waviness: float) -> float:
+def _max_radius(kind: Kind, rounding: float, growth: float, waviness: float) -> float:
     """Return an upper bound of the distance of the surface from the middle [half extents]."""
-    return ((1 - rounding) * radius(kind) + rounding * SPHERE + growth) * (1 + waviness)
+    return ((1 - rounding) * radius(kind) + rounding * SPHERE_RADIUS + growth) * (1 + waviness)
 
 
-def _draw_cuts(recipe: Nanoparticle, rng: np.random.Generator) -> tuple[int, list[Three], list[float]]:
+def _draw_cuts(recipe: Nanoparticle, rng: np.random.Generator) -> tuple[int, list[Vector], list[float]]:
     """Draw number, directions and depths of the cuts; unused rows are 0."""
-    cuts = count(recipe.cuts, rng)
-    most = max(int(recipe.cuts.high), 1)  # a column without rows could not be stored
-    normals = [direction(u, v) for u, v in rng.random((most, 2)).tolist()]
-    depths = [recipe.cut_depth.draw(rng) for _ in range(most)]
-    unused = most - cuts
+    cuts = draw_count(recipe.cuts, rng)
+    rows = max(int(recipe.cuts.high), 1)  # a column without rows could not be stored
+    normals = [direction(u, v) for u, v in rng.random((rows, 2)).tolist()]
+    depths = [recipe.cut_depth.draw(rng) for _ in range(rows)]
+    unused = rows - cuts
     return cuts, normals[:cuts] + [(0.0, 0.0, 0.0)] * unused, depths[:cuts] + [0.0] * unused
 
 
 def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.Fracture:
-    broken = rng.random() < recipe.fractured
-    pieces, gap = count(recipe.pieces, rng), recipe.gap.draw(rng)
-    return fracture.draw(pieces if broken else 1, int(recipe.pieces.high), gap, recipe.lost, rng)
+    is_broken = rng.random() < recipe.fractured
+    pieces, gap = draw_count(recipe.pieces, rng), recipe.gap.draw(rng)
+    return fracture.draw(pieces if is_broken else 1, int(recipe.pieces.high), gap, recipe.lost, rng)
 
 
-def _agglomerated(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
+def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
     """Add copies to the body, if it gets any: all are scaled down if need be, and moved to stay in the field."""
-    touching = rng.random() < recipe.agglomerated
-    number, most = count(recipe.copies, rng), int(recipe.copies.high)
-    copies = agglomerate.draw(number if touching else 0, most, recipe.copy_scale, rng)
+    has_copies = rng.random() < recipe.agglomerated
+    number, max_copies = draw_count(recipe.copies, rng), int(recipe.copies.high)
+    copies = agglomerate.draw(number if has_copies else 0, max_copies, recipe.copy_scale, rng)
     if not copies:
         return body
-    unused = most - number
-    loose = replace(
+    unused = max_copies - number
+    unplaced = replace(
         body,
         middle=(0.0, 0.0, 0.0),
         copies=number,
         copy_quaternion=(*(copy.quaternion for copy in copies), *body.copy_quaternion[:unused]),
         copy_scale=(*(copy.scale for copy in copies), *body.copy_scale[:unused]),
     )
-    meshes = bodies(loose, 1.0)
-    scale, middles = agglomerate.fitted(meshes, agglomerate.place(meshes, copies), body.middle, recipe.margin)
-    middle, *others = (stored(*row) for row in middles.tolist())
+    meshes = bodies(unplaced, 1.0)
+    scale, middles = agglomerate.fit_into_field(
+        meshes, agglomerate.place_copies(meshes, copies), body.middle, recipe.margin
+    )
+    middle, *others = (round_to_float32(*row) for row in middles.tolist())
     return replace(
-        loose,
-        half=stored(*(scale * length for length in body.half)),
+        unplaced,
+        half=round_to_float32(*(scale * length for length in body.half)),
         middle=middle,
         copy_middle=(*others, *body.copy_middle[:unused]),
     )

@@ -38,7 +38,7 @@ def thickness(
     """
     low, high = z_range if z_range is not None else (-np.inf, np.inf)
     y, x = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
-    _check(mesh, (*shape, *sampling))
+    _check_arguments(mesh, (*shape, *sampling))
     dy, dx = sampling
     return _thickness(mesh, *shape, float(dy), float(dx), float(y), float(x), float(low), float(high))
 
@@ -64,12 +64,12 @@ def occupancy(mesh: Mesh, shape: tuple[int, int, int], sampling: tuple[float, fl
         shape: voxels (z, y, x); voxel N//2 of each axis lies at 0
         sampling: (z, y, x) [nm]
     """
-    _check(mesh, (*shape, *sampling))
+    _check_arguments(mesh, (*shape, *sampling))
     dz, dy, dx = sampling
     return _occupancy(mesh, *shape, float(dz), float(dy), float(dx))
 
 
-def _check(mesh: Mesh, positive: tuple[float, ...]) -> None:
+def _check_arguments(mesh: Mesh, positive: tuple[float, ...]) -> None:
     if not all(number > 0 for number in positive):
         raise ValueError(f"shape and sampling must be positive, not {positive}")
     if not np.isfinite(mesh).all():
@@ -109,29 +109,31 @@ def _crossings(mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: 
     count = 0
     for t in range(mesh.shape[0]):
         a, b, c = mesh[t, 0], mesh[t, 1], mesh[t, 2]
-        low, middle, high, sign = _sorted(_seen(a, dy, dx, y, x), _seen(b, dy, dx, y, x), _seen(c, dy, dx, y, x))
-        first, half, last = _ceil(low[0], ny), _ceil(middle[0], ny), _ceil(high[0], ny)
+        low, middle, high, sign = _sort_corners(
+            _grid_coordinates(a, dy, dx, y, x), _grid_coordinates(b, dy, dx, y, x), _grid_coordinates(c, dy, dx, y, x)
+        )
+        first, half, last = _first_pixel(low[0], ny), _first_pixel(middle[0], ny), _first_pixel(high[0], ny)
         if first == last:
             continue
-        most = (last - first) * nx
-        if count + most > pixels.shape[0]:
-            pixels, heights, signs = _longer(pixels, most), _longer(heights, most), _longer(signs, most)
+        maximum = (last - first) * nx
+        if count + maximum > pixels.shape[0]:
+            pixels, heights, signs = _enlarge(pixels, maximum), _enlarge(heights, maximum), _enlarge(signs, maximum)
         out = pixels[count:], heights[count:], signs[count:]
-        lower = _fill((low, middle), (low, high), first, half, nx, sign, out)
+        lower = _write_crossings((low, middle), (low, high), first, half, nx, sign, out)
         count += lower
         out = pixels[count:], heights[count:], signs[count:]
-        count += _fill((middle, high), (low, high), half, last, nx, sign, out)
+        count += _write_crossings((middle, high), (low, high), half, last, nx, sign, out)
     return pixels[:count], heights[:count], signs[:count]
 
 
 @compiled
-def _seen(vertex: Floats, dy: float, dx: float, y: float, x: float) -> Point:
+def _grid_coordinates(vertex: Floats, dy: float, dx: float, y: float, x: float) -> Point:
     """Return the coordinates of a vertex in the grid: y, x [pixels], z [nm]."""
     return vertex[1] / dy + y, vertex[2] / dx + x, vertex[0]
 
 
 @compiled
-def _sorted(a: Point, b: Point, c: Point) -> tuple[Point, Point, Point, float]:
+def _sort_corners(a: Point, b: Point, c: Point) -> tuple[Point, Point, Point, float]:
     """Sort a triangle's corners by y; return them, and the sign of its crossings if its long edge has larger x."""
     sign = 1.0
     if b[0] < a[0]:
@@ -144,7 +146,7 @@ def _sorted(a: Point, b: Point, c: Point) -> tuple[Point, Point, Point, float]:
 
 
 @compiled
-def _fill(
+def _write_crossings(
     short: tuple[Point, Point], long: tuple[Point, Point], first: int, last: int, nx: int, sign: float, out: Crossings
 ) -> int:
     """Write the crossings of the rows first to last between two edges, and return their number.
@@ -155,11 +157,11 @@ def _fill(
     pixels, heights, signs = out
     count = 0
     for i in range(first, last):
-        x0, x1 = _along(short, 1, i), _along(long, 1, i)
-        left, right = _ceil(x0, nx), _ceil(x1, nx)
+        x0, x1 = _edge_coordinate(short, 1, i), _edge_coordinate(long, 1, i)
+        left, right = _first_pixel(x0, nx), _first_pixel(x1, nx)
         if left == right:
             continue
-        z0, z1 = _along(short, 2, i), _along(long, 2, i)
+        z0, z1 = _edge_coordinate(short, 2, i), _edge_coordinate(long, 2, i)
         for j in range(min(left, right), max(left, right)):
             pixels[count] = i * nx + j
             heights[count] = z0 + (j - x0) / (x1 - x0) * (z1 - z0)
@@ -169,20 +171,20 @@ def _fill(
 
 
 @compiled
-def _along(edge: tuple[Point, Point], axis: int, i: int) -> float:
+def _edge_coordinate(edge: tuple[Point, Point], axis: int, i: int) -> float:
     """Return a coordinate of an edge (lower end, upper end) in row i; the bound keeps level edges finite."""
     low, high = edge
     return low[axis] + (i - low[0]) * ((high[axis] - low[axis]) * (1 / max(high[0] - low[0], 1e-200)))
 
 
 @compiled
-def _ceil(place: float, size: int) -> int:
+def _first_pixel(position: float, size: int) -> int:
     """Return the first pixel at or after a position, within the grid."""
-    return int(min(max(np.ceil(place), 0.0), float(size)))
+    return int(min(max(np.ceil(position), 0.0), float(size)))
 
 
 @compiled
-def _longer[T: np.generic](values: NDArray[T], more: int) -> NDArray[T]:
-    out = np.empty(2 * values.shape[0] + more, values.dtype)
+def _enlarge[T: np.generic](values: NDArray[T], added: int) -> NDArray[T]:
+    out = np.empty(2 * values.shape[0] + added, values.dtype)
     out[: values.shape[0]] = values
     return out

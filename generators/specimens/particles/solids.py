@@ -28,9 +28,9 @@ type Kind = Literal[
 
 KINDS: tuple[Kind, ...] = get_args(Kind.__value__)  # datasets store the position of a kind: append, never reorder
 
-CUBE = 8.0
-GOLDEN = (1 + 5**0.5) / 2
-LEVEL = 3  # 1280 triangles: the rms error of the thickness is 0.4 % of the radius
+CUBE_VOLUME = 8.0
+GOLDEN_RATIO = (1 + 5**0.5) / 2
+SUBDIVISIONS = 3  # 1280 triangles: the rms error of the thickness is 0.4 % of the radius
 
 
 def solid(kind: Kind, half: ArrayLike) -> Mesh:
@@ -42,8 +42,8 @@ def solid(kind: Kind, half: ArrayLike) -> Mesh:
         kind: one of `KINDS`
         half: stretch (z, y, x) [nm]
     """
-    body = _sphere(LEVEL) if kind == "ellipsoid" else _polyhedron(kind)
-    return _stretched(body, half)
+    body = _sphere(SUBDIVISIONS) if kind == "ellipsoid" else _polyhedron(kind)
+    return _stretch(body, half)
 
 
 def cuboid(half: ArrayLike) -> Mesh:
@@ -55,7 +55,7 @@ def cuboid(half: ArrayLike) -> Mesh:
     return solid("cuboid", half)
 
 
-def ellipsoid(half: ArrayLike, level: int = LEVEL) -> Mesh:
+def ellipsoid(half: ArrayLike, level: int = SUBDIVISIONS) -> Mesh:
     """Return an ellipsoid of 20 * 4**level triangles.
 
     Its volume is exactly 4/3 pi z y x: vertices lie a little outside of the true surface, faces a little inside.
@@ -64,7 +64,7 @@ def ellipsoid(half: ArrayLike, level: int = LEVEL) -> Mesh:
         half: semi-axes (z, y, x) [nm]
         level: number of subdivisions
     """
-    return _stretched(_sphere(level), np.asarray(half) * (4 / 3 * np.pi / CUBE) ** (1 / 3))
+    return _stretch(_sphere(level), np.asarray(half) * (4 / 3 * np.pi / CUBE_VOLUME) ** (1 / 3))
 
 
 @cache
@@ -88,7 +88,7 @@ def hull(corners: ArrayLike) -> Mesh:
     points = np.asarray(corners, dtype=np.float64)
     triangles: list[NDArray[np.float64]] = []
     for normal, face in _faces(points):
-        ring = points[_ring(points[face], normal, face)]
+        ring = points[_order_corners(points[face], normal, face)]
         if len(ring) > 4:
             triangles += [np.array([ring.mean(0), ring[k - 1], ring[k]]) for k in range(len(ring))]
         else:
@@ -110,7 +110,7 @@ def _faces(points: NDArray[np.float64]) -> Iterable[tuple[NDArray[np.float64], l
     return [(faces[face], [int(k) for k in face]) for face in sorted(faces)]
 
 
-def _ring(corners: NDArray[np.float64], normal: NDArray[np.float64], names: list[int]) -> list[int]:
+def _order_corners(corners: NDArray[np.float64], normal: NDArray[np.float64], names: list[int]) -> list[int]:
     """Return the corners of a face in the order that turns about its normal."""
     spokes = corners - corners.mean(0)
     angles = np.arctan2(spokes @ np.cross(normal, spokes[0]), spokes @ spokes[0])
@@ -119,7 +119,7 @@ def _ring(corners: NDArray[np.float64], normal: NDArray[np.float64], names: list
 
 @cache
 def _polyhedron(kind: Kind) -> Mesh:
-    return _normalised(hull(CORNERS[kind]))
+    return _normalise_volume(hull(CORNERS[kind]))
 
 
 @cache
@@ -129,33 +129,33 @@ def _sphere(level: int) -> Mesh:
     for _ in range(level):
         mesh = subdivide(mesh)
         mesh = mesh / np.sqrt(mesh[..., :1] ** 2 + mesh[..., 1:2] ** 2 + mesh[..., 2:] ** 2)
-    return _normalised(mesh)
+    return _normalise_volume(mesh)
 
 
-def _normalised(mesh: Mesh) -> Mesh:
-    return _stretched(mesh, (CUBE / volume(mesh)) ** (1 / 3))
+def _normalise_volume(mesh: Mesh) -> Mesh:
+    return _stretch(mesh, (CUBE_VOLUME / volume(mesh)) ** (1 / 3))
 
 
-def _stretched(mesh: Mesh, half: ArrayLike) -> Mesh:
+def _stretch(mesh: Mesh, half: ArrayLike) -> Mesh:
     out: Mesh = mesh * np.asarray(half, dtype=np.float64)
     return out
 
 
-def _signed(z: float, y: float, x: float) -> set[Corner]:
+def _all_signs(z: float, y: float, x: float) -> set[Corner]:
     return {(i * z, j * y, k * x) for i, j, k in product((-1, 1), repeat=3)}
 
 
-def _permuted(z: float, y: float, x: float) -> list[Corner]:
+def _all_permutations(z: float, y: float, x: float) -> list[Corner]:
     """Return the points with all signs and orders of the coordinates."""
-    return sorted(set().union(*(_signed(*order) for order in permutations((z, y, x)))))
+    return sorted(set().union(*(_all_signs(*order) for order in permutations((z, y, x)))))
 
 
-def _cyclic(z: float, y: float, x: float) -> list[Corner]:
+def _cyclic_permutations(z: float, y: float, x: float) -> list[Corner]:
     """Return the points with all signs and cyclic orders of the coordinates."""
-    return sorted(_signed(z, y, x) | _signed(y, x, z) | _signed(x, z, y))
+    return sorted(_all_signs(z, y, x) | _all_signs(y, x, z) | _all_signs(x, z, y))
 
 
-def _polygon(sides: int, z: float) -> list[Corner]:
+def _regular_polygon(sides: int, z: float) -> list[Corner]:
     angles = [2 * np.pi * k / sides for k in range(sides)]
     return [(z, float(np.sin(angle)), float(np.cos(angle))) for angle in angles]
 
@@ -164,15 +164,18 @@ def _polygon(sides: int, z: float) -> list[Corner]:
 # tetrahedra about one edge, as in multiply twinned gold. Its edge is 2 sin(36 deg); its height over the pentagon
 # follows from Pythagoras' theorem.
 CORNERS: dict[Kind, list[Corner]] = {
-    "cuboid": _permuted(1, 1, 1),
+    "cuboid": _all_permutations(1, 1, 1),
     "tetrahedron": [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)],
-    "octahedron": _permuted(1, 0, 0),
-    "dodecahedron": _permuted(1, 1, 1) + _cyclic(0, 1 / GOLDEN, GOLDEN),
-    "icosahedron": _cyclic(0, 1, GOLDEN),
-    "cuboctahedron": _permuted(1, 1, 0),
-    "truncated_octahedron": _permuted(2, 1, 0),
-    "truncated_cube": _permuted(1, 1, 2**0.5 - 1),
-    "decahedron": [*_polygon(5, 0), *((sign * (4 * np.sin(np.pi / 5) ** 2 - 1) ** 0.5, 0.0, 0.0) for sign in (-1, 1))],
-    "hexagonal_prism": _polygon(6, -0.5) + _polygon(6, 0.5),
-    "triangular_prism": _polygon(3, -(0.75**0.5)) + _polygon(3, 0.75**0.5),
+    "octahedron": _all_permutations(1, 0, 0),
+    "dodecahedron": _all_permutations(1, 1, 1) + _cyclic_permutations(0, 1 / GOLDEN_RATIO, GOLDEN_RATIO),
+    "icosahedron": _cyclic_permutations(0, 1, GOLDEN_RATIO),
+    "cuboctahedron": _all_permutations(1, 1, 0),
+    "truncated_octahedron": _all_permutations(2, 1, 0),
+    "truncated_cube": _all_permutations(1, 1, 2**0.5 - 1),
+    "decahedron": [
+        *_regular_polygon(5, 0),
+        *((sign * (4 * np.sin(np.pi / 5) ** 2 - 1) ** 0.5, 0.0, 0.0) for sign in (-1, 1)),
+    ],
+    "hexagonal_prism": _regular_polygon(6, -0.5) + _regular_polygon(6, 0.5),
+    "triangular_prism": _regular_polygon(3, -(0.75**0.5)) + _regular_polygon(3, 0.75**0.5),
 }

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from physics.compiled import compiled
 
-COVER = 8.0  # how often the leaves cover the field; the last one is visible in exp(-8) of it
-CORNERS = 6  # maximum number of corners of a polygon; the minimum is 4
-STRETCH = 2.0  # largest ratio of the long axis of a leaf to its short one
+COVERAGE = 8.0  # how often the leaves cover the field; the last one is visible in exp(-8) of it
+MAX_CORNERS = 6  # maximum number of corners of a polygon; the minimum is 4
+MAX_STRETCH = 2.0  # largest ratio of the long axis of a leaf to its short one
 
 # Normal (cosine, sine) of each edge of a polygon, by its number of corners.
-_ANGLES = [[(2 * k + 1) * np.pi / max(corners, 1) for k in range(CORNERS)] for corners in range(CORNERS + 1)]
+_ANGLES = [[(2 * k + 1) * np.pi / max(corners, 1) for k in range(MAX_CORNERS)] for corners in range(MAX_CORNERS + 1)]
 NORMALS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)
 
 type Floats = NDArray[np.float64]
@@ -46,29 +46,28 @@ def draw_leaves(field: Pair, radii: Pair, polygons: float, rng: np.random.Genera
         polygons: fraction of leaves that are polygons
         rng: random numbers
     """
-    count = _count(field, radii)
+    count = _count_leaves(field, radii)
     u = rng.random((count, 7))
-    square = radii[0] ** -2 - u[:, 0] * (radii[0] ** -2 - radii[1] ** -2)
-    corners = np.where(u[:, 1] < polygons, 4 + (u[:, 2] * (CORNERS - 3)).astype(np.int64), 0)
+    inverse_square = radii[0] ** -2 - u[:, 0] * (radii[0] ** -2 - radii[1] ** -2)
+    corners = np.where(u[:, 1] < polygons, 4 + (u[:, 2] * (MAX_CORNERS - 3)).astype(np.int64), 0)
     half = np.pi / np.maximum(corners, 3)
-    wider = np.where(
-        corners > 0, np.sqrt(half / (np.sin(half) * np.cos(half))), 1.0
-    )  # factor that gives a polygon the area of the disc
-    stretch = STRETCH ** (u[:, 3] / 2)
-    radius = (wider / np.sqrt(square))[:, None] * np.stack([stretch, 1 / stretch], axis=1)
+    # Polygons get the area of the disc.
+    area_factor = np.where(corners > 0, np.sqrt(half / (np.sin(half) * np.cos(half))), 1.0)
+    stretch = MAX_STRETCH ** (u[:, 3] / 2)
+    radius = (area_factor / np.sqrt(inverse_square))[:, None] * np.stack([stretch, 1 / stretch], axis=1)
     angle = 2 * np.pi * u[:, 4]
     axes = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return Leaves(u[:, 5:] * field, axes, radius, np.where(corners > 0, np.cos(half), 1.0), corners)
 
 
-def _count(field: Pair, radii: Pair) -> int:
-    """Return the number of leaves whose areas sum to COVER fields; <r^2> = 2 ln(b/a) / (a^-2 - b^-2)."""
+def _count_leaves(field: Pair, radii: Pair) -> int:
+    """Return the number of leaves whose areas sum to COVERAGE fields; <r^2> = 2 ln(b/a) / (a^-2 - b^-2)."""
     low, high = radii
     square = 2 * np.log(high / low) / (low**-2 - high**-2) if high > low else low**2
-    return int(np.ceil(COVER * field[0] * field[1] / (np.pi * square)))
+    return int(np.ceil(COVERAGE * field[0] * field[1] / (np.pi * square)))
 
 
-def seen(leaves: Leaves, shape: tuple[int, int], field: Pair) -> NDArray[np.int32]:
+def visible_leaves(leaves: Leaves, shape: tuple[int, int], field: Pair) -> NDArray[np.int32]:
     """Return the number of the leaf that is visible at the middle of each pixel (y, x).
 
     Args:
@@ -76,16 +75,16 @@ def seen(leaves: Leaves, shape: tuple[int, int], field: Pair) -> NDArray[np.int3
         shape: pixels (y, x), which fill the field
         field: height and width, relative to the longer one
     """
-    return _seen(leaves.middle, leaves.axes, leaves.radius, leaves.apothem, leaves.corners, *shape, *field)
+    return _visible_leaves(leaves.middle, leaves.axes, leaves.radius, leaves.apothem, leaves.corners, *shape, *field)
 
 
 @compiled
-def means(values: Floats, top: NDArray[np.int32], points: int) -> Floats:
+def mean_values(values: Floats, top: NDArray[np.int32], points: int) -> Floats:
     """Return the mean of the leaves' values over pixels of points x points places.
 
     Args:
         values: (leaf,)
-        top: the visible leaf at each place (y, x), from `seen`
+        top: the visible leaf at each place (y, x), from `visible_leaves`
         points: places per pixel along each side
     """
     ny, nx = top.shape[0] // points, top.shape[1] // points
@@ -97,7 +96,7 @@ def means(values: Floats, top: NDArray[np.int32], points: int) -> Floats:
 
 
 @compiled
-def _seen(
+def _visible_leaves(
     middle: Floats,
     axes: Floats,
     radius: Floats,
@@ -113,21 +112,21 @@ def _seen(
     free = np.arange(nx + 1).astype(np.int32) + np.zeros((ny, 1), np.int32)
     dy, dx = height / ny, width / nx
     for n in range(radius.shape[0]):
-        first, last = _span(middle[n, 0] / dy, 0.0, radius[n, 0] / dy, ny)
+        first, last = _pixel_range(middle[n, 0] / dy, 0.0, radius[n, 0] / dy, ny)
         for i in range(first, last):
             row, y = i % ny, (i + 0.5) * dy - middle[n, 0]
             shift, half = _chord(y, axes[n, 0], axes[n, 1], radius[n, 0], radius[n, 1])
-            left, right = _span(middle[n, 1] / dx, shift / dx, half / dx, nx)
+            left, right = _pixel_range(middle[n, 1] / dx, shift / dx, half / dx, nx)
             j = left
             while j < right:
-                covered = _next(free[row], j % nx) - j % nx
+                covered = _next_free(free[row], j % nx) - j % nx
                 if covered:
                     j += covered
                     continue
                 x = (j + 0.5) * dx - middle[n, 1]
                 along = (x * axes[n, 0] + y * axes[n, 1]) / radius[n, 0]
                 across = (y * axes[n, 0] - x * axes[n, 1]) / radius[n, 1]
-                if _inside(along, across, apothem[n], corners[n]):
+                if _is_inside(along, across, apothem[n], corners[n]):
                     out[row, j % nx] = n
                     free[row, j % nx] = j % nx + 1
                 j += 1
@@ -135,7 +134,7 @@ def _seen(
 
 
 @compiled
-def _span(middle: float, shift: float, reach: float, count: int) -> tuple[int, int]:
+def _pixel_range(middle: float, shift: float, reach: float, count: int) -> tuple[int, int]:
     """Return the pixels within reach of a shifted middle, plus one on each side, within half a period of the middle."""
     first = max(np.floor(middle + shift - reach - 1.0), np.ceil(middle - count / 2 - 0.5))
     last = min(np.ceil(middle + shift + reach + 1.0), first + count, np.ceil(middle + count / 2 - 0.5))
@@ -152,7 +151,7 @@ def _chord(y: float, cos: float, sin: float, long: float, short: float) -> Pair:
 
 
 @compiled
-def _next(free: NDArray[np.int32], j: int) -> int:
+def _next_free(free: NDArray[np.int32], j: int) -> int:
     """Return the first free pixel from j on, or the end of the row; shorten the way there for later calls."""
     while free[j] != j:
         free[j] = free[free[j]]
@@ -161,7 +160,7 @@ def _next(free: NDArray[np.int32], j: int) -> int:
 
 
 @compiled
-def _inside(along: float, across: float, apothem: float, corners: int) -> bool:
+def _is_inside(along: float, across: float, apothem: float, corners: int) -> bool:
     """Return True if a place lies in the disc or regular polygon that the unit circle encloses."""
     square = along * along + across * across
     if square >= 1.0 or corners == 0:

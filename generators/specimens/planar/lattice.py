@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from generators.specimens.random_values import count, require_whole_numbers, stored
+from generators.specimens.random_values import check_whole_numbers, draw_count, round_to_float32
 from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-REACH = 5.0  # widths beyond which a Gaussian is left out, at 4e-6 of its height
-MOST = 20_000_000  # maximum number of atoms in a field; these take some seconds
+CUTOFF_WIDTHS = 5.0  # widths beyond which a Gaussian is left out, at 4e-6 of its height
+MAX_ATOMS = 20_000_000  # maximum number of atoms in a field; these take some seconds
 GAUSSIANS = {  # strength [V nm^3] and width [nm], for each atom
     "B": ((0.01302, 0.01145), (0.04656, 0.03232), (0.07262, 0.06371)),
     "C": ((0.01451, 0.01107), (0.04792, 0.02968), (0.05670, 0.05754)),
@@ -40,8 +40,8 @@ GAUSSIANS = {  # strength [V nm^3] and width [nm], for each atom
 type Pair = tuple[float, float]
 type Box = tuple[Pair, Pair]  # limits (from, to) along y and x [nm]
 type Floats = NDArray[np.float64]
-type Whole = NDArray[np.int64]
-type Name = Literal["graphene", "hbn"]
+type Integers = NDArray[np.int64]
+type CrystalName = Literal["graphene", "hbn"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Crystal:
     change: Literal["shifted", "swapped"]  # change of every second layer relative to the first
 
 
-CRYSTALS: dict[Name, Crystal] = {
+CRYSTALS: dict[CrystalName, Crystal] = {
     "graphene": Crystal(0.246, ("C", "C"), "shifted"),
     "hbn": Crystal(0.2504, ("B", "N"), "swapped"),
 }
@@ -62,11 +62,11 @@ CRYSTALS: dict[Name, Crystal] = {
 class Lattice(Settings):
     """Settings of random lattices."""
 
-    crystal: Name = Field("hbn", **setting("crystal of the sheets"))
-    sheets: Annotated[Range, within(1, 8), AfterValidator(require_whole_numbers)] = between(
+    crystal: CrystalName = Field("hbn", **setting("crystal of the sheets"))
+    sheets: Annotated[Range, within(1, 8), AfterValidator(check_whole_numbers)] = between(
         1, 2, "number of sheets on top of one another"
     )
-    layers: Annotated[Range, within(1, 255), AfterValidator(require_whole_numbers)] = between(
+    layers: Annotated[Range, within(1, 255), AfterValidator(check_whole_numbers)] = between(
         1, 1, "number of layers of each sheet"
     )
     orientation: Annotated[Range, within()] = between(
@@ -87,7 +87,7 @@ class DrawnLattice:
     Absent sheets have no layers.
     """
 
-    crystal: Name
+    crystal: CrystalName
     constant: float  # [nm]
     vibration: float  # [nm]
     vacancies: float
@@ -107,7 +107,7 @@ def sizes(lattice: Lattice) -> dict[str, int]:
     return {"sheet": int(lattice.sheets.high)}
 
 
-def check(lattice: Lattice, field_of_view: Pair) -> None:
+def check_atom_count(lattice: Lattice, field_of_view: Pair) -> None:
     """Refuse a field of view that would hold more atoms than can be summed.
 
     Args:
@@ -115,14 +115,14 @@ def check(lattice: Lattice, field_of_view: Pair) -> None:
         field_of_view: (y, x) [nm]
 
     Raises:
-        ValueError: there would be more than MOST atoms
+        ValueError: there would be more than MAX_ATOMS atoms
     """
     a = CRYSTALS[lattice.crystal].constant * lattice.stretch.low
     atoms = field_of_view[0] * field_of_view[1] * density(a) * lattice.sheets.high * lattice.layers.high
-    if atoms > MOST:
+    if atoms > MAX_ATOMS:
         raise ValueError(
             f"lattice: {atoms:.2g} atoms in a field of {field_of_view[0]:g} x {field_of_view[1]:g} nm: must be at most "
-            f"{MOST:g}; make the field smaller, or set lattice.layers=1"
+            f"{MAX_ATOMS:g}; make the field smaller, or set lattice.layers=1"
         )
 
 
@@ -145,18 +145,18 @@ def draw(lattice: Lattice, rng: np.random.Generator) -> DrawnLattice:
     crystal = CRYSTALS[lattice.crystal]
     settings = (lattice.stretch, lattice.vibration, lattice.vacancies)
     stretch, vibration, vacancies = (setting.draw(rng) for setting in settings)
-    there, most = count(lattice.sheets, rng), int(lattice.sheets.high)
-    layers = [count(lattice.layers, rng) for _ in range(most)]
-    rotation = np.cumsum([lattice.orientation.draw(rng), *(lattice.twist.draw(rng) for _ in range(most - 1))])
-    places = [rng.random(2) @ _basis(crystal.constant * stretch, turn) for turn in rotation]  # uniform over a cell
-    numbers: tuple[float, float, float] = stored(crystal.constant * stretch, vibration, vacancies)
+    sheets, max_sheets = draw_count(lattice.sheets, rng), int(lattice.sheets.high)
+    layers = [draw_count(lattice.layers, rng) for _ in range(max_sheets)]
+    rotation = np.cumsum([lattice.orientation.draw(rng), *(lattice.twist.draw(rng) for _ in range(max_sheets - 1))])
+    shifts = [rng.random(2) @ _basis(crystal.constant * stretch, turn) for turn in rotation]  # uniform over a cell
+    numbers: tuple[float, float, float] = round_to_float32(crystal.constant * stretch, vibration, vacancies)
     return DrawnLattice(
         lattice.crystal,
         *numbers,
-        layers=tuple(n if sheet < there else 0 for sheet, n in enumerate(layers)),
-        rotation=stored(*rotation),
-        shift_y=stored(*(y for y, _ in places)),
-        shift_x=stored(*(x for _, x in places)),
+        layers=tuple(n if sheet < sheets else 0 for sheet, n in enumerate(layers)),
+        rotation=round_to_float32(*rotation),
+        shift_y=round_to_float32(*(y for y, _ in shifts)),
+        shift_x=round_to_float32(*(x for _, x in shifts)),
         seed=int(2**32 * rng.random()),
     )
 
@@ -170,11 +170,13 @@ def phase(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, voltage
         sampling: (y, x) [nm]
         voltage: accelerating voltage [V]
     """
-    out: NDArray[np.float32] = (interaction(voltage) * projected(lattice, shape, sampling)).astype(np.float32)
+    out: NDArray[np.float32] = (interaction(voltage) * projected_potential(lattice, shape, sampling)).astype(np.float32)
     return out
 
 
-def projected(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, *, origin: Pair | None = None) -> Floats:
+def projected_potential(
+    lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, *, origin: Pair | None = None
+) -> Floats:
     """Return the projected potential V_z [V nm] at each pixel centre, (y, x).
 
     Values are those at points, not means over pixels, so structure finer than two pixels is aliased to slower waves. An
@@ -192,16 +194,16 @@ def projected(lattice: DrawnLattice, shape: tuple[int, int], sampling: Pair, *, 
     """
     centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     out = np.zeros(shape)
-    for atom, places in atoms(lattice, _box(shape, sampling, centre, _margin(lattice))):
+    for atom, positions in atoms(lattice, _box(shape, sampling, centre, _margin(lattice))):
         for strength, width in GAUSSIANS[atom]:
-            add_gaussians(out, places, strength, hypot(width, lattice.vibration), *sampling, *centre)
+            add_gaussians(out, positions, strength, hypot(width, lattice.vibration), *sampling, *centre)
     return out
 
 
 def _margin(lattice: DrawnLattice) -> float:
     """Return the distance outside the field up to which an atom is still visible in it [nm]."""
     widest = max(width for atom in CRYSTALS[lattice.crystal].atoms for _, width in GAUSSIANS[atom])
-    return REACH * hypot(widest, lattice.vibration)
+    return CUTOFF_WIDTHS * hypot(widest, lattice.vibration)
 
 
 def _box(shape: tuple[int, int], sampling: Pair, origin: Pair, margin: float) -> Box:
@@ -229,9 +231,9 @@ def atoms(lattice: DrawnLattice, box: Box) -> Iterator[tuple[str, Floats]]:
             names = crystal.atoms[::-1] if odd and crystal.change == "swapped" else crystal.atoms
             offset = start + bond if odd and crystal.change == "shifted" else start
             for site, name in enumerate(names):
-                cells, places = _sites(basis, offset + site * bond, box)
-                number = _number(lattice.seed, sheet, layer, site, *cells)
-                yield name, places[number >= lattice.vacancies]
+                cells, positions = _sites_in_box(basis, offset + site * bond, box)
+                number = _hash_numbers(lattice.seed, sheet, layer, site, *cells)
+                yield name, positions[number >= lattice.vacancies]
 
 
 def _basis(constant: float, rotation: float) -> Floats:
@@ -240,7 +242,7 @@ def _basis(constant: float, rotation: float) -> Floats:
     return constant * np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
 
-def _sites(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Whole, Whole], Floats]:
+def _sites_in_box(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Integers, Integers], Floats]:
     """Return the cells (n1, n2) whose site lies in a box, and the positions of the sites (site, (y, x)) [nm]."""
     corners = np.array([(y, x) for y in box[0] for x in box[1]])
     cells = (corners - start) @ np.linalg.inv(basis)
@@ -251,7 +253,7 @@ def _sites(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Whole, Whole],
     return (n1[inside], n2[inside]), np.stack([y[inside], x[inside]], axis=1)
 
 
-def _number(seed: int, sheet: int, layer: int, site: int, n1: Whole, n2: Whole) -> Floats:
+def _hash_numbers(seed: int, sheet: int, layer: int, site: int, n1: Integers, n2: Integers) -> Floats:
     """Return a number in [0, 1) for each atom, whatever the field: splitmix64 over the identity of the atom."""
     mixed = np.full(n1.shape, seed, np.uint64)
     for part in (sheet, layer, site, n1, n2):
@@ -265,13 +267,13 @@ def _number(seed: int, sheet: int, layer: int, site: int, n1: Whole, n2: Whole) 
 
 @compiled
 def add_gaussians(
-    out: Floats, places: Floats, strength: float, width: float, dy: float, dx: float, oy: float, ox: float
+    out: Floats, positions: Floats, strength: float, width: float, dy: float, dx: float, oy: float, ox: float
 ) -> None:
-    """Add the Gaussians of atoms to each pixel, up to REACH widths.
+    """Add the Gaussians of atoms to each pixel, up to CUTOFF_WIDTHS widths.
 
     Args:
         out: image (y, x), changed in place
-        places: positions (atom, (y, x)) [nm]
+        positions: positions (atom, (y, x)) [nm]
         strength: integral of a Gaussian [V nm^3]
         width: standard deviation [nm]
         dy: height of a pixel [nm]
@@ -279,11 +281,11 @@ def add_gaussians(
         oy: fractional row of the origin
         ox: fractional column of the origin
     """
-    peak, rate, reach = strength / (2 * np.pi * width**2), -1 / (2 * width**2), REACH * width
+    peak, rate, reach = strength / (2 * np.pi * width**2), -1 / (2 * width**2), CUTOFF_WIDTHS * width
     ny, nx = out.shape
     row = np.empty(nx)
-    for n in range(places.shape[0]):
-        y, x = places[n, 0], places[n, 1]
+    for n in range(positions.shape[0]):
+        y, x = positions[n, 0], positions[n, 1]
         left, right = max(int(np.ceil((x - reach) / dx + ox)), 0), min(int(np.floor((x + reach) / dx + ox)) + 1, nx)
         for j in range(left, right):
             row[j] = peak * np.exp(rate * ((j - ox) * dx - x) ** 2)

@@ -31,15 +31,21 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from generators.specimens.planar import random_field
-from generators.specimens.planar.pixel_centres import places
+from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
+from generators.specimens.random_values import (
+    check_weights,
+    check_whole_numbers,
+    choose_kind,
+    draw_count,
+    round_to_float32,
+)
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-CORE = 1e-3  # radius about the line of an edge dislocation [frame width] within which elasticity does not hold
+CORE_RADIUS = 1e-3  # radius about the line of an edge dislocation [frame width] within which elasticity does not hold
 
 type Kind = Literal["gratings", "defects", "random", "mixed"]
 type Defect = Literal["edge", "screw", "cylinder", "sphere"]
@@ -59,16 +65,16 @@ class Displacement(Settings):
         "gratings",
         "kind of phase; gratings includes Gaussians, defects are dislocations and inclusions; mixed: any kind",
     )
-    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _setting(
+    weights: Annotated[tuple[float, float, float], AfterValidator(check_weights)] = _setting(
         (1.0, 1.0, 1.0), "relative weights of gratings, defects and random if kind=mixed"
     )
     span: Annotated[Range, within(0, 2 * math.pi)] = between(
         0.0, 2 * math.pi, "peak-to-peak range of the phase; no effect with dislocations", "rad"
     )
-    gratings: Annotated[Range, within(0, 16), AfterValidator(require_whole_numbers)] = between(
+    gratings: Annotated[Range, within(0, 16), AfterValidator(check_whole_numbers)] = between(
         1, 4, "number of sine gratings, in random directions"
     )
-    gaussians: Annotated[Range, within(0, 16), AfterValidator(require_whole_numbers)] = between(
+    gaussians: Annotated[Range, within(0, 16), AfterValidator(check_whole_numbers)] = between(
         0, 4, "number of Gaussians"
     )
     weight: Annotated[Range, within(-1, 1)] = between(-1, 1, "weight of each grating and Gaussian")
@@ -81,7 +87,7 @@ class Displacement(Settings):
     place: Annotated[Range, within(0, 2)] = between(
         0.0, 0.8, "distance of Gaussians and defects from the middle of the object, relative to its radius"
     )
-    defects: Annotated[Range, within(1, 16), AfterValidator(require_whole_numbers)] = between(
+    defects: Annotated[Range, within(1, 16), AfterValidator(check_whole_numbers)] = between(
         1, 2, "number of dislocations and inclusions"
     )
     defect_kinds: tuple[Defect, ...] = _setting(
@@ -90,7 +96,7 @@ class Displacement(Settings):
         min_length=1,
     )
     poisson: Annotated[Range, within(-0.9, 0.5)] = between(0.2, 0.45, "Poisson's ratio of the crystal")
-    order: Annotated[Range, within(0, 4), AfterValidator(require_whole_numbers)] = between(
+    order: Annotated[Range, within(0, 4), AfterValidator(check_whole_numbers)] = between(
         1, 1, "order of a dislocation, Q.b / 2 pi apart from its sign"
     )
     across: Annotated[Range, within(-4, 4)] = between(
@@ -110,7 +116,7 @@ class Displacement(Settings):
     )
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_terms(self) -> Self:
         if self.gratings.low + self.gaussians.low < 1:
             raise ValueError("gratings and gaussians must not both be 0; for a flat phase, set span=0")
         return self
@@ -143,12 +149,12 @@ def sizes(displacement: Displacement) -> dict[str, int]:
     Args:
         displacement: the settings
     """
-    most = {
+    rows = {
         "gratings": int(displacement.gratings.high + displacement.gaussians.high),
         "defects": int(displacement.defects.high),
         "random": 1,
     }
-    return {"term": most.get(displacement.kind, max(most.values())), "number": NUMBERS}
+    return {"term": rows.get(displacement.kind, max(rows.values())), "number": NUMBERS}
 
 
 def draw(displacement: Displacement, rng: np.random.Generator, reach: float, disc: Disc) -> DrawnDisplacement:
@@ -162,24 +168,24 @@ def draw(displacement: Displacement, rng: np.random.Generator, reach: float, dis
         reach: largest distance of the object from the origin [frame width]
         disc: middle (y, x) and radius of the disc about the object [frame width]
     """
-    kind = choose(KINDS, displacement.kind, displacement.weights, rng)
+    kind = choose_kind(KINDS, displacement.kind, displacement.weights, rng)
     span = displacement.span.draw(rng)
     drawn = {
-        "gratings": _gratings(displacement, rng, 2 * reach, disc),
-        "defects": _defects(displacement, rng, 2 * reach, disc),
-        "random": _random(displacement, rng, 2 * reach),
+        "gratings": _draw_gratings(displacement, rng, 2 * reach, disc),
+        "defects": _draw_defects(displacement, rng, 2 * reach, disc),
+        "random": _draw_random_field(displacement, rng, 2 * reach),
     }
     seed, terms = int(2**32 * rng.random()), drawn[kind]
     unused = sizes(displacement)["term"] - len(terms)
-    found = DrawnDisplacement(
+    result = DrawnDisplacement(
         KINDS.index(kind),
-        stored(span)[0],
+        round_to_float32(span)[0],
         len(terms),
         (*(TERMS.index(name) for name, _ in terms), *(0,) * unused),
-        (*(_row(numbers) for _, numbers in terms), *(_row(()),) * unused),
+        (*(_padded_row(numbers) for _, numbers in terms), *(_padded_row(()),) * unused),
         seed if kind == "random" else 0,
     )
-    return replace(found, span=0.0) if found.dislocated else found
+    return replace(result, span=0.0) if result.dislocated else result
 
 
 def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -190,17 +196,17 @@ def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np
         modulus: modulus of the object (y, x), which fills the frame
     """
     n_y, n_x = modulus.shape
-    values = field(drawn, n_y, n_x)
+    values = sum_of_terms(drawn, n_y, n_x)
     if drawn.dislocated:
-        phase = _wrapped(values)
+        phase = _wrap(values)
     elif (modulus >= SUPPORT).any():
-        phase = _scaled(values, values[modulus >= SUPPORT], drawn.span)
+        phase = _scale_to_span(values, values[modulus >= SUPPORT], drawn.span)
     else:
         phase = np.zeros(modulus.shape)
     return np.where(modulus > 0, phase, 0).astype(np.float32)
 
 
-def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
+def sum_of_terms(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
     """Return the sum of the terms (y, x) [rad], neither scaled nor wrapped, at the pixel centres of the frame, float64.
 
     Args:
@@ -208,17 +214,17 @@ def field(drawn: DrawnDisplacement, n_y: int, n_x: int) -> Floats:
         n_y: number of rows
         n_x: number of columns
     """
-    y, x = places(n_y)[:, None], places(n_x)
+    y, x = pixel_centres(n_y)[:, None], pixel_centres(n_x)
     out = np.zeros((n_y, n_x))
     for kind, numbers in zip(drawn.term_kind[: drawn.terms], drawn.term, strict=False):
         if TERMS[kind] == "field":
-            out += _field(drawn.seed, numbers, (n_y, n_x))
+            out += _random_field(drawn.seed, numbers, (n_y, n_x))
         else:
-            out += _VALUES[TERMS[kind]](y, x, *numbers)
+            out += _TERM_PHASES[TERMS[kind]](y, x, *numbers)
     return out
 
 
-def _scaled(values: Floats, inside: Floats, span: float) -> Floats:
+def _scale_to_span(values: Floats, inside: Floats, span: float) -> Floats:
     """Scale values to -span/2..span/2 over the values inside; the others are cut to that."""
     low, high = inside.min(), inside.max()
     if high == low:
@@ -227,46 +233,50 @@ def _scaled(values: Floats, inside: Floats, span: float) -> Floats:
     return out
 
 
-def _wrapped(values: Floats) -> Floats:
+def _wrap(values: Floats) -> Floats:
     out: Floats = values - 2 * np.pi * np.rint(values / (2 * np.pi))
     return out
 
 
-def _row(numbers: Numbers) -> Numbers:
+def _padded_row(numbers: Numbers) -> Numbers:
     """Return the numbers of a term, rounded to float32; unused ones are 0."""
-    row: Numbers = stored(*numbers, *(0.0,) * (NUMBERS - len(numbers)))
+    row: Numbers = round_to_float32(*numbers, *(0.0,) * (NUMBERS - len(numbers)))
     return row
 
 
-def _gratings(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
+def _draw_gratings(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
     """Draw gratings and Gaussians; consumes 2 + 4 (gratings.high + gaussians.high) random numbers."""
-    gratings, gaussians = count(settings.gratings, rng), count(settings.gaussians, rng)
-    waves = [_grating(settings, rng, unit) for _ in range(int(settings.gratings.high))]
-    hills = [_gaussian(settings, rng, unit, disc) for _ in range(int(settings.gaussians.high))]
+    gratings, gaussians = draw_count(settings.gratings, rng), draw_count(settings.gaussians, rng)
+    waves = [_draw_grating(settings, rng, unit) for _ in range(int(settings.gratings.high))]
+    hills = [_draw_gaussian(settings, rng, unit, disc) for _ in range(int(settings.gaussians.high))]
     return waves[:gratings] + hills[:gaussians]
 
 
-def _grating(settings: Displacement, rng: np.random.Generator, unit: float) -> Term:
-    weight, frequency, angle = settings.weight.draw(rng), 1 / (unit * settings.period.draw(rng)), _angle(rng)
+def _draw_grating(settings: Displacement, rng: np.random.Generator, unit: float) -> Term:
+    weight, frequency, angle = settings.weight.draw(rng), 1 / (unit * settings.period.draw(rng)), _draw_angle(rng)
     return "grating", (weight, frequency * math.sin(angle), frequency * math.cos(angle), float(rng.random()))
 
 
-def _gaussian(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> Term:
-    return "gaussian", (settings.weight.draw(rng), *_place(settings, rng, disc), unit * settings.width.draw(rng))
+def _draw_gaussian(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> Term:
+    return "gaussian", (
+        settings.weight.draw(rng),
+        *_draw_position(settings, rng, disc),
+        unit * settings.width.draw(rng),
+    )
 
 
-def _defects(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
+def _draw_defects(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
     """Draw defects of one crystal, so of one Poisson's ratio; consumes 2 + 9 defects.high random numbers."""
-    number, poisson = count(settings.defects, rng), settings.poisson.draw(rng)
-    return [_defect(settings, rng, unit, disc, poisson) for _ in range(int(settings.defects.high))][:number]
+    number, poisson = draw_count(settings.defects, rng), settings.poisson.draw(rng)
+    return [_draw_defect(settings, rng, unit, disc, poisson) for _ in range(int(settings.defects.high))][:number]
 
 
-def _defect(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
+def _draw_defect(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc, poisson: float) -> Term:
     """Draw one dislocation or inclusion. Every kind consumes the same random numbers."""
     kind = settings.defect_kinds[int(len(settings.defect_kinds) * rng.random())]
-    y, x = _place(settings, rng, disc)
-    angle, sign = _angle(rng), 1 if rng.random() < 0.5 else -1
-    order, across = sign * count(settings.order, rng), settings.across.draw(rng)
+    y, x = _draw_position(settings, rng, disc)
+    angle, sign = _draw_angle(rng), 1 if rng.random() < 0.5 else -1
+    order, across = sign * draw_count(settings.order, rng), settings.across.draw(rng)
     misfit, radius = sign * settings.misfit.draw(rng), unit * settings.radius.draw(rng)
     numbers: Mapping[str, Numbers] = {
         "edge": (order, y, x, angle, across, poisson),
@@ -275,77 +285,77 @@ def _defect(settings: Displacement, rng: np.random.Generator, unit: float, disc:
     return kind, numbers.get(kind, (misfit, y, x, angle, radius))
 
 
-def _random(settings: Displacement, rng: np.random.Generator, unit: float) -> list[Term]:
+def _draw_random_field(settings: Displacement, rng: np.random.Generator, unit: float) -> list[Term]:
     return [("field", (1.0, unit * settings.correlation.draw(rng), settings.slope.draw(rng)))]
 
 
-def _place(settings: Displacement, rng: np.random.Generator, disc: Disc) -> tuple[float, float]:
+def _draw_position(settings: Displacement, rng: np.random.Generator, disc: Disc) -> tuple[float, float]:
     """Draw a position in a random direction from the middle of the object."""
-    distance, angle = disc[2] * settings.place.draw(rng), _angle(rng)
+    distance, angle = disc[2] * settings.place.draw(rng), _draw_angle(rng)
     return disc[0] + distance * math.sin(angle), disc[1] + distance * math.cos(angle)
 
 
-def _angle(rng: np.random.Generator) -> float:
+def _draw_angle(rng: np.random.Generator) -> float:
     """Draw an angle from +x towards +y [rad]."""
     return 2 * math.pi * float(rng.random())
 
 
-def _turned(y: Floats, x: Floats, angle: float) -> tuple[Floats, Floats]:
+def _rotated_coordinates(y: Floats, x: Floats, angle: float) -> tuple[Floats, Floats]:
     """Return the coordinates across and along a direction, of points given by their y and x."""
     sine, cosine = math.sin(angle), math.cos(angle)
     return cosine * y - sine * x, sine * y + cosine * x
 
 
-def _grating_at(y: Floats, x: Floats, weight: float, fy: float, fx: float, cycles: float, *_: float) -> Floats:
+def _grating_phase(y: Floats, x: Floats, weight: float, fy: float, fx: float, cycles: float, *_: float) -> Floats:
     out: Floats = weight * np.sin(2 * np.pi * (fy * y + fx * x + cycles))
     return out
 
 
-def _gaussian_at(y: Floats, x: Floats, weight: float, y0: float, x0: float, width: float, *_: float) -> Floats:
+def _gaussian_phase(y: Floats, x: Floats, weight: float, y0: float, x0: float, width: float, *_: float) -> Floats:
     out: Floats = weight * np.exp(-((y - y0) ** 2 + (x - x0) ** 2) / (2 * width**2))
     return out
 
 
-def _edge_at(
+def _edge_phase(
     y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, across: float, poisson: float
 ) -> Floats:
-    u_across, u_along = edge_dislocation(*_turned(y - y0, x - x0, angle), poisson, CORE)
+    u_across, u_along = edge_dislocation(*_rotated_coordinates(y - y0, x - x0, angle), poisson, CORE_RADIUS)
     out: Floats = 2 * np.pi * (order * u_along + across * u_across)
     return out
 
 
-def _screw_at(y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, *_: float) -> Floats:
-    out: Floats = 2 * np.pi * order * screw_dislocation(*_turned(y - y0, x - x0, angle))
+def _screw_phase(y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, *_: float) -> Floats:
+    out: Floats = 2 * np.pi * order * screw_dislocation(*_rotated_coordinates(y - y0, x - x0, angle))
     return out
 
 
-def _inclusion_at(dimensions: int) -> Callable[..., Floats]:
+def _inclusion_phase(dimensions: int) -> Callable[..., Floats]:
     """Return the function for the phase of a cylinder (2 dimensions) or sphere (3 dimensions)."""
 
-    def at(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
-        _, along = inclusion(*_turned(y - y0, x - x0, angle), radius, dimensions)
+    def phase(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
+        _, along = inclusion(*_rotated_coordinates(y - y0, x - x0, angle), radius, dimensions)
         out: Floats = rim * along
         return out
 
-    return at
+    return phase
 
 
-_VALUES: Mapping[str, Callable[..., Floats]] = {
-    "grating": _grating_at,
-    "gaussian": _gaussian_at,
-    "edge": _edge_at,
-    "screw": _screw_at,
-    "cylinder": _inclusion_at(2),
-    "sphere": _inclusion_at(3),
+_TERM_PHASES: Mapping[str, Callable[..., Floats]] = {
+    "grating": _grating_phase,
+    "gaussian": _gaussian_phase,
+    "edge": _edge_phase,
+    "screw": _screw_phase,
+    "cylinder": _inclusion_phase(2),
+    "sphere": _inclusion_phase(3),
 }
 
 
-def _field(seed: int, numbers: Numbers, shape: tuple[int, int]) -> Floats:
+def _random_field(seed: int, numbers: Numbers, shape: tuple[int, int]) -> Floats:
     """Return a field periodic over the frame. A slope above 2 leaves out about 40^(1 - slope / 2) of the variance."""
     weight, correlation, slope, *_ = numbers
     ky, kx = random_field.waves(math.ceil(1 / correlation))
     fy, fx = ky.astype(float), kx.astype(float)
     power = (1 + (2 * np.pi * correlation) ** 2 * (fy**2 + fx**2)) ** (-slope / 2)
-    amplitudes = random_field.amplitudes(seed, power, fy, fx)
-    out: Floats = weight * random_field.field(amplitudes, ky, kx, shape, (shape[0] // 2, shape[1] // 2))
+    amplitudes = random_field.draw_amplitudes(seed, power, fy, fx)
+    out: Floats = weight * random_field.sum_waves(amplitudes, ky, kx, shape, (shape[0] // 2, shape[1] // 2))
     return out

@@ -4,8 +4,8 @@
 
 d is the distance from the outline, positive inside; w, the edge, is a standard deviation. This is a straight outline
 blurred by a Gaussian of that width; at corners, a blurred object would be rounder. With w = 0 a pixel is 1 if its
-centre lies inside the outline, else 0. Farther than SOFT w from the outline, where 3e-5 are left, the modulus is set to
-0 or 1. So an object has an end, and fits with its edge into a circle of the radius `reach`.
+centre lies inside the outline, else 0. Farther than EDGE_WIDTHS w from the outline, where 3e-5 are left, the modulus is
+set to 0 or 1. So an object has an end, and fits with its edge into a circle of the radius `reach`.
 
 Lengths are in frame widths (`generators.specimens.planar.pixel_centres`). Settings are relative to the room that
 reach and edge leave, so a recipe works for any size of the image, and for objects that take half the frame
@@ -26,19 +26,25 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from scipy.special import erf
 
-from generators.specimens.planar.pixel_centres import places
+from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.polygon import Floats, Point, hull, signed_distance, width
-from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
+from generators.specimens.random_values import (
+    check_weights,
+    check_whole_numbers,
+    choose_kind,
+    draw_count,
+    round_to_float32,
+)
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-SOFT = 4  # distance from the outline, in units of the edge, where the modulus is 0 or 1 except for 3e-5
-ROUNDED = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
-AGAIN = 20  # maximum number of hulls that are drawn in place of one that is too narrow
-BITE = 5  # maximum number of corners of a bite, besides the innermost and the outermost one
-FOLDS = (3, 4, 6)  # symmetries of crystals in the plane
-MOST = 2 * max(FOLDS)  # maximum number of facets
+EDGE_WIDTHS = 4  # distance from the outline in widths w of the edge; beyond it the modulus is 0 or 1 except for 3e-5
+USED_SHARE = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
+MAX_REDRAWS = 20  # hulls that are drawn in place of one that is too narrow
+MAX_BITE_CORNERS = 5  # corners of a bite besides the innermost and the outermost one
+ROTATION_ORDERS = (3, 4, 6)  # symmetries of crystals in the plane
+MAX_FACETS = 2 * max(ROTATION_ORDERS)  # maximum number of facets
 
 type Kind = Literal["hull", "bitten", "faceted", "mixed"]
 type Corners = tuple[Point, ...]
@@ -55,7 +61,7 @@ class Outline(Settings):
         "hull",
         "shape; hull: of random points; bitten: a hull with a bite taken off; faceted: Wulff shape; mixed: any kind",
     )
-    weights: Annotated[tuple[float, float, float], AfterValidator(shares)] = _setting(
+    weights: Annotated[tuple[float, float, float], AfterValidator(check_weights)] = _setting(
         (1.0, 1.0, 1.0), "relative weights of hull, bitten and faceted if kind=mixed"
     )
     size: Annotated[Range, within(0.05, 1)] = between(
@@ -64,7 +70,7 @@ class Outline(Settings):
         "radius of the disc that holds the points, or of the farthest corner of facets; 1: all the room",
         "room",
     )
-    points: Annotated[Range, within(3, 64), AfterValidator(require_whole_numbers)] = between(
+    points: Annotated[Range, within(3, 64), AfterValidator(check_whole_numbers)] = between(
         5, 20, "number of points of a hull, uniform in the disc"
     )
     aspect: Annotated[Range, within(0.05, 1)] = between(
@@ -112,7 +118,11 @@ def sizes(outline: Outline) -> dict[str, int]:
         outline: the settings
     """
     scattered, faceted = int(outline.points.high), outline.kind in ("faceted", "mixed")
-    return {"corner": max(scattered, MOST) if faceted else scattered, "bite_corner": BITE + 2, "coordinate": 2}
+    return {
+        "corner": max(scattered, MAX_FACETS) if faceted else scattered,
+        "bite_corner": MAX_BITE_CORNERS + 2,
+        "coordinate": 2,
+    }
 
 
 def largest_corner_radius(reach: float, edge: float) -> float:
@@ -125,12 +135,13 @@ def largest_corner_radius(reach: float, edge: float) -> float:
     Raises:
         ValueError: the edge is too wide
     """
-    if not 0 <= 2 * SOFT * edge <= reach:
+    limit = reach / (2 * EDGE_WIDTHS)
+    if not 0 <= edge <= limit:
         raise ValueError(
-            f"edge = {edge:g} frame widths: must be from 0 to {reach / (2 * SOFT):g} where objects may reach {reach:g} "
+            f"edge = {edge:g} frame widths: must be from 0 to {limit:g} where objects may reach {reach:g} "
             "from the origin; take a sharper edge"
         )
-    return (reach - SOFT * edge) * ROUNDED
+    return (reach - EDGE_WIDTHS * edge) * USED_SHARE
 
 
 def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, narrowest: float = 0.0) -> DrawnOutline:
@@ -150,26 +161,29 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, 
     Raises:
         ValueError: the edge is too wide
     """
-    kind = choose(KINDS, outline.kind, outline.weights, rng)
+    kind = choose_kind(KINDS, outline.kind, outline.weights, rng)
     size = largest_corner_radius(reach, edge) * outline.size.draw(rng)
     aspect, turn, depth = outline.aspect.draw(rng), 2 * math.pi * float(rng.random()), outline.bite.draw(rng)
-    number = count(outline.points, rng)
-    scattered, bitten = rng.random((int(outline.points.high), 2)), rng.random(BITE).tolist()
-    where, facets = float(rng.random()), _facets(outline, rng)
+    points = draw_count(outline.points, rng)
+    scattered, bite_turns = rng.random((int(outline.points.high), 2)), rng.random(MAX_BITE_CORNERS).tolist()
+    bite_place, facets = float(rng.random()), _draw_facet_distances(outline, rng)
     if kind == "faceted":
-        body = _faceted(facets, size, turn)
+        body = _wulff_shape(facets, size, turn)
     else:
-        tries = chain([scattered], (rng.random(scattered.shape) for _ in range(AGAIN)))
-        hulls = (_hull([_scattered(u, v, size, aspect, turn) for u, v in uv[:number].tolist()]) for uv in tries)
-        body = _wide(hulls, narrowest)
-    bite = _bite(body, where, depth, bitten) if kind == "bitten" else []
+        attempts = chain([scattered], (rng.random(scattered.shape) for _ in range(MAX_REDRAWS)))
+        hulls = (
+            _rounded_hull([_point_in_ellipse(u, v, size, aspect, turn) for u, v in uv[:points].tolist()])
+            for uv in attempts
+        )
+        body = _choose_wide_hull(hulls, narrowest)
+    bite = _bite_polygon(body, bite_place, depth, bite_turns) if kind == "bitten" else []
     lengths = sizes(outline)
     return DrawnOutline(
         KINDS.index(kind),
         len(body),
-        _padded(body, lengths["corner"]),
+        _pad_corners(body, lengths["corner"]),
         len(bite),
-        _padded(bite, lengths["bite_corner"]),
+        _pad_corners(bite, lengths["bite_corner"]),
     )
 
 
@@ -183,19 +197,21 @@ def render(drawn: DrawnOutline, n_y: int, n_x: int, edge: float) -> NDArray[np.f
         edge: w [frame width]
     """
     body, out = drawn.body, np.zeros((n_y, n_x), np.float32)
-    rows, columns = (_span(body[:, axis], places(n), SOFT * edge) for axis, n in enumerate((n_y, n_x)))
-    distance = signed_distance(body, drawn.bite, places(n_y)[rows], places(n_x)[columns])
-    out[rows, columns] = profile(distance, edge)
+    rows, columns = (
+        _pixel_slice(body[:, axis], pixel_centres(n), EDGE_WIDTHS * edge) for axis, n in enumerate((n_y, n_x))
+    )
+    distance = signed_distance(body, drawn.bite, pixel_centres(n_y)[rows], pixel_centres(n_x)[columns])
+    out[rows, columns] = edge_profile(distance, edge)
     return out
 
 
-def _span(corners: Floats, centres: Floats, margin: float) -> slice:
+def _pixel_slice(corners: Floats, centres: Floats, margin: float) -> slice:
     """Return the pixels of an axis that the object may meet; elsewhere the modulus is 0 and needs no distance."""
     first, last = np.searchsorted(centres, (corners.min() - margin, corners.max() + margin))
     return slice(int(first), int(last) + 1)
 
 
-def profile(distance: Floats, edge: float) -> NDArray[np.float32]:
+def edge_profile(distance: Floats, edge: float) -> NDArray[np.float32]:
     """Return the modulus at distances from the outline.
 
     Args:
@@ -203,12 +219,12 @@ def profile(distance: Floats, edge: float) -> NDArray[np.float32]:
         edge: w, in the same unit
     """
     out = (distance >= 0).astype(np.float32)
-    soft = abs(distance) < SOFT * edge
+    soft = abs(distance) < EDGE_WIDTHS * edge
     out[soft] = (1 + erf(distance[soft] / (math.sqrt(2) * edge))) / 2
     return out
 
 
-def disc(drawn: DrawnOutline) -> tuple[float, float, float]:
+def bounding_disc(drawn: DrawnOutline) -> tuple[float, float, float]:
     """Return the middle (y, x) of the box about an outline, and the radius of the disc about it: half the longer side.
 
     Args:
@@ -219,38 +235,38 @@ def disc(drawn: DrawnOutline) -> tuple[float, float, float]:
     return middle[0], middle[1], float(np.max(high - low)) / 2
 
 
-def _hull(points: list[Point]) -> list[Point]:
+def _rounded_hull(points: list[Point]) -> list[Point]:
     """Return the hull of the points after rounding to float32, so that rounding cannot make it concave."""
-    return hull([stored(*point) for point in points])
+    return hull([round_to_float32(*point) for point in points])
 
 
-def _wide(hulls: Iterable[list[Point]], least: float) -> list[Point]:
+def _choose_wide_hull(hulls: Iterable[list[Point]], min_width: float) -> list[Point]:
     """Return the first hull that is wide enough, or the widest of all."""
     widest: list[Point] = []
     for corners in hulls:
         widest = max(widest, corners, key=width)
-        if width(widest) >= least:
+        if width(widest) >= min_width:
             break
     return widest
 
 
-def _padded(corners: list[Point], most: int) -> Corners:
-    return (*corners, *((0.0, 0.0),) * (most - len(corners)))
+def _pad_corners(corners: list[Point], count: int) -> Corners:
+    return (*corners, *((0.0, 0.0),) * (count - len(corners)))
 
 
-def _scattered(u: float, v: float, size: float, aspect: float, turn: float) -> Point:
+def _point_in_ellipse(u: float, v: float, size: float, aspect: float, turn: float) -> Point:
     """Return a point uniform in an ellipse, from two numbers uniform in [0, 1)."""
     radius, angle = size * math.sqrt(u), 2 * math.pi * v
-    return _turned(aspect * radius * math.sin(angle), radius * math.cos(angle), turn)
+    return _rotate_point(aspect * radius * math.sin(angle), radius * math.cos(angle), turn)
 
 
-def _turned(y: float, x: float, angle: float) -> Point:
+def _rotate_point(y: float, x: float, angle: float) -> Point:
     """Return a point turned about the origin, from +x towards +y."""
     sine, cosine = math.sin(angle), math.cos(angle)
     return cosine * y + sine * x, cosine * x - sine * y
 
 
-def _bite(body: list[Point], where: float, depth: float, turns: list[float]) -> list[Point]:
+def _bite_polygon(body: list[Point], place: float, depth: float, turns: list[float]) -> list[Point]:
     """Return a convex polygon to take off a body: it opens outwards, and leaves a corner that points into the body.
 
     Its corners lie on a circle about a place on the outline; among them are the innermost and the outermost point. The
@@ -258,36 +274,36 @@ def _bite(body: list[Point], where: float, depth: float, turns: list[float]) -> 
     left.
     """
     middle_y, middle_x = (sum(values) / len(body) for values in zip(*body, strict=True))
-    y, x = _along(body, where)
+    y, x = _point_on_outline(body, place)
     radius, inwards = depth * math.hypot(middle_y - y, middle_x - x), math.atan2(middle_y - y, middle_x - x)
     angles = [inwards + 2 * math.pi * turn for turn in (0, 0.5, *turns)]
-    return _hull([(y + radius * math.sin(angle), x + radius * math.cos(angle)) for angle in angles])
+    return _rounded_hull([(y + radius * math.sin(angle), x + radius * math.cos(angle)) for angle in angles])
 
 
-def _along(body: list[Point], where: float) -> Point:
+def _point_on_outline(body: list[Point], place: float) -> Point:
     """Return the place on a polygon's outline at a share of its length from the first corner."""
     lines = list(zip(body, body[1:] + body[:1], strict=True))
     lengths = [math.dist(*line) for line in lines]
     ends = list(accumulate(lengths))
-    k = bisect_right(ends[:-1], where * ends[-1])
+    k = bisect_right(ends[:-1], place * ends[-1])
     (ay, ax), (by, bx) = lines[k]
-    share = 1 - (ends[k] - where * ends[-1]) / lengths[k]
+    share = 1 - (ends[k] - place * ends[-1]) / lengths[k]
     return ay + share * (by - ay), ax + share * (bx - ax)
 
 
-def _facets(outline: Outline, rng: np.random.Generator) -> list[float]:
+def _draw_facet_distances(outline: Outline, rng: np.random.Generator) -> list[float]:
     """Return the distances of the facets in equal steps of angle.
 
-    Two families alternate, each with as many facets as the symmetry. Every call consumes 2 + MOST random numbers.
+    Two families alternate, each with as many facets as the symmetry. Every call consumes 2 + MAX_FACETS random numbers.
     """
-    fold = FOLDS[int(len(FOLDS) * rng.random())]
+    fold = ROTATION_ORDERS[int(len(ROTATION_ORDERS) * rng.random())]
     regular = rng.random() < outline.regular
     low, high = outline.facet.low, outline.facet.high
-    distances = [low + (high - low) * u for u in rng.random(MOST).tolist()]
+    distances = [low + (high - low) * u for u in rng.random(MAX_FACETS).tolist()]
     return distances[:2] * fold if regular else distances[: 2 * fold]
 
 
-def _faceted(distances: list[float], size: float, turn: float) -> list[Point]:
+def _wulff_shape(distances: list[float], size: float, turn: float) -> list[Point]:
     """Return the points n_k . p <= h_k for all facets, the farthest of them at `size`.
 
     This is Wulff's construction (Z. Kristallogr. 34 (1901) 449). The shape is the dual of the hull of n_k / h_k: each
@@ -295,12 +311,12 @@ def _faceted(distances: list[float], size: float, turn: float) -> list[Point]:
     """
     angles = [2 * math.pi * k / len(distances) for k in range(len(distances))]
     facets = hull([(math.sin(angle) / h, math.cos(angle) / h) for angle, h in zip(angles, distances, strict=True)])
-    corners = [_meet(*pair) for pair in zip(facets, facets[1:] + facets[:1], strict=True)]
+    corners = [_intersection(*pair) for pair in zip(facets, facets[1:] + facets[:1], strict=True)]
     scale = size / max(math.hypot(*corner) for corner in corners)
-    return _hull([_turned(scale * y, scale * x, turn) for y, x in corners])
+    return _rounded_hull([_rotate_point(scale * y, scale * x, turn) for y, x in corners])
 
 
-def _meet(m: Point, n: Point) -> Point:
+def _intersection(m: Point, n: Point) -> Point:
     """Return the point where the lines m . p = 1 and n . p = 1 cross."""
     area = m[0] * n[1] - m[1] * n[0]
     return (n[1] - m[1]) / area, (m[0] - n[0]) / area

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def places(n: int) -> NDArray[np.float64]:
+def pixel_centres(n: int) -> NDArray[np.float64]:
     """Return the positions of the n pixel centres of a row or column [frame width].
 
     Args:

@@ -26,20 +26,20 @@ def hull(points: Sequence[Point]) -> list[Point]:
         points: points (y, x)
     """
     ordered = sorted(set(points))
-    return _chain(ordered)[:-1] + _chain(ordered[::-1])[:-1]
+    return _half_hull(ordered)[:-1] + _half_hull(ordered[::-1])[:-1]
 
 
-def _chain(ordered: list[Point]) -> list[Point]:
+def _half_hull(ordered: list[Point]) -> list[Point]:
     """Return the points that are left after each turn that is straight or in the wrong direction has been cut off."""
     chain: list[Point] = []
     for point in ordered:
-        while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
+        while len(chain) > 1 and _cross_product(chain[-2], chain[-1], point) <= 0:
             chain.pop()
         chain.append(point)
     return chain
 
 
-def _turn(a: Point, b: Point, c: Point) -> float:
+def _cross_product(a: Point, b: Point, c: Point) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
@@ -53,7 +53,9 @@ def width(corners: Sequence[Point]) -> float:
         corners: corners of the polygon
     """
     edges = zip(corners, (*corners[1:], *corners[:1]), strict=True)
-    return min((max(_turn(a, b, p) for p in corners) / math.dist(a, b) for a, b in edges if a != b), default=0.0)
+    return min(
+        (max(_cross_product(a, b, p) for p in corners) / math.dist(a, b) for a, b in edges if a != b), default=0.0
+    )
 
 
 @compiled
@@ -69,19 +71,19 @@ def boundary(body: Floats, bite: Floats) -> Floats:
     out = np.empty((2 * body.shape[0] + bite.shape[0], 2, 2))
     count = 0
     for k in range(body.shape[0]):
-        enter, leave = _stay(body, k, bite)
-        count += _add(out, count, body, k, 0.0, enter)
-        count += _add(out, count, body, k, leave, 1.0)
+        enter, leave = _shares_inside(body, k, bite)
+        count += _write_segment(out, count, body, k, 0.0, enter)
+        count += _write_segment(out, count, body, k, leave, 1.0)
     for k in range(bite.shape[0]):
-        enter, leave = _stay(bite, k, body)
-        count += _add(out, count, bite, k, enter, leave)
+        enter, leave = _shares_inside(bite, k, body)
+        count += _write_segment(out, count, bite, k, enter, leave)
     return out[:count]
 
 
 def signed_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
     """Return the distance of points from the outline of `body` without `bite`, positive inside: (y, x), float64.
 
-    This is the compiled form of `plain_distance`.
+    This is the compiled form of `signed_distance_numpy`.
 
     Args:
         body: polygon
@@ -92,7 +94,7 @@ def signed_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
     return _signed_distance(boundary(body, bite), body, bite, y, x)
 
 
-def plain_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
+def signed_distance_numpy(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
     """Return `signed_distance` by NumPy alone: the minimum distance from a segment, whose nearest point is
 
         a + t (b - a),   t = (p - a).(b - a) / |b - a|^2 within 0..1
@@ -105,21 +107,21 @@ def plain_distance(body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
     """
     points = np.stack(np.broadcast_arrays(y[:, None], x), axis=-1)[..., None, :]
     segments = boundary(body, bite)
-    start, way = segments[:, 0], segments[:, 1] - segments[:, 0]
-    share = np.sum((points - start) * way, axis=-1) / np.sum(way**2, axis=-1)
-    rest = points - start - np.clip(share, 0, 1)[..., None] * way
-    distance = np.sqrt(np.min(np.sum(rest**2, axis=-1), axis=-1))
-    return np.where(_plainly_within(body, points) & ~_plainly_within(bite, points), distance, -distance)
+    start, edge = segments[:, 0], segments[:, 1] - segments[:, 0]
+    share = np.sum((points - start) * edge, axis=-1) / np.sum(edge**2, axis=-1)
+    offset = points - start - np.clip(share, 0, 1)[..., None] * edge
+    distance = np.sqrt(np.min(np.sum(offset**2, axis=-1), axis=-1))
+    return np.where(_contains_numpy(body, points) & ~_contains_numpy(bite, points), distance, -distance)
 
 
-def _plainly_within(polygon: Floats, points: Floats) -> Mask:
-    along, to = np.roll(polygon, -1, axis=0) - polygon, points - polygon
-    inside: Mask = np.all(along[:, 0] * to[..., 1] - along[:, 1] * to[..., 0] >= 0, axis=-1)
+def _contains_numpy(polygon: Floats, points: Floats) -> Mask:
+    edges, offsets = np.roll(polygon, -1, axis=0) - polygon, points - polygon
+    inside: Mask = np.all(edges[:, 0] * offsets[..., 1] - edges[:, 1] * offsets[..., 0] >= 0, axis=-1)
     return inside if len(polygon) else np.zeros_like(inside)
 
 
 @compiled
-def _stay(polygon: Floats, edge: int, other: Floats) -> Point:
+def _shares_inside(polygon: Floats, edge: int, other: Floats) -> Point:
     """Return the shares of its length between which an edge is inside the other polygon; (1, 1) if nowhere.
 
     After Cyrus and Beck, Computers & Graphics 3 (1978) 23: it crosses the line from a to b at t = -side / rate.
@@ -140,14 +142,14 @@ def _stay(polygon: Floats, edge: int, other: Floats) -> Point:
 
 
 @compiled
-def _add(out: Floats, place: int, polygon: Floats, edge: int, first: float, last: float) -> int:
+def _write_segment(out: Floats, index: int, polygon: Floats, edge: int, first: float, last: float) -> int:
     """Write an edge between two shares of its length as a segment, if it has any length; return the number written."""
     if first >= last:
         return 0
     start, end = polygon[edge], polygon[(edge + 1) % polygon.shape[0]]
     for axis in range(2):
-        out[place, 0, axis] = start[axis] + first * (end[axis] - start[axis])
-        out[place, 1, axis] = start[axis] + last * (end[axis] - start[axis])
+        out[index, 0, axis] = start[axis] + first * (end[axis] - start[axis])
+        out[index, 1, axis] = start[axis] + last * (end[axis] - start[axis])
     return 1
 
 
@@ -155,17 +157,17 @@ def _add(out: Floats, place: int, polygon: Floats, edge: int, first: float, last
 def _signed_distance(segments: Floats, body: Floats, bite: Floats, y: Floats, x: Floats) -> Floats:
     """Return the distance of each pixel from the outline, negative outside of the body and within the bite."""
     out = np.empty((y.shape[0], x.shape[0]))
-    slopes = _slopes(segments)
+    slopes = _inverse_edges(segments)
     for i in range(y.shape[0]):
         for j in range(x.shape[0]):
-            distance = np.sqrt(_least_square(segments, slopes, y[i], x[j]))
-            inside = _within(body, y[i], x[j]) and not _within(bite, y[i], x[j])
+            distance = np.sqrt(_min_square_distance(segments, slopes, y[i], x[j]))
+            inside = _contains(body, y[i], x[j]) and not _contains(bite, y[i], x[j])
             out[i, j] = distance if inside else -distance
     return out
 
 
 @compiled
-def _slopes(segments: Floats) -> Floats:
+def _inverse_edges(segments: Floats) -> Floats:
     """Return (b - a) / |b - a|^2 of each segment; the bound keeps the result for a tiny one finite."""
     out = np.empty((segments.shape[0], 2))
     for k in range(segments.shape[0]):
@@ -176,20 +178,20 @@ def _slopes(segments: Floats) -> Floats:
 
 
 @compiled
-def _least_square(segments: Floats, slopes: Floats, y: float, x: float) -> float:
+def _min_square_distance(segments: Floats, slopes: Floats, y: float, x: float) -> float:
     """Return the square of the minimum distance of a point from a segment."""
-    least = np.inf
+    minimum = np.inf
     for k in range(segments.shape[0]):
         v, u = y - segments[k, 0, 0], x - segments[k, 0, 1]
         share = min(max(v * slopes[k, 0] + u * slopes[k, 1], 0.0), 1.0)
         v -= share * (segments[k, 1, 0] - segments[k, 0, 0])
         u -= share * (segments[k, 1, 1] - segments[k, 0, 1])
-        least = min(least, v * v + u * u)
-    return least
+        minimum = min(minimum, v * v + u * u)
+    return minimum
 
 
 @compiled
-def _within(polygon: Floats, y: float, x: float) -> bool:
+def _contains(polygon: Floats, y: float, x: float) -> bool:
     """Return True if a point is on no edge's wrong side."""
     count = polygon.shape[0]
     inside: bool = count > 0

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from physics.fourier import ifft2
 
 type Floats = NDArray[np.float64]
-type Whole = NDArray[np.int64]
+type Integers = NDArray[np.int64]
 type Waves = NDArray[np.complex128]
 
 
-def waves(rings: int) -> tuple[Whole, Whole]:
+def waves(rings: int) -> tuple[Integers, Integers]:
     """Return whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx).
 
     The waves of fewer rings come first, in the same order.
@@ -33,13 +33,13 @@ def waves(rings: int) -> tuple[Whole, Whole]:
 
 
 @cache
-def _sorted_waves(rings: int) -> tuple[Whole, Whole]:
+def _sorted_waves(rings: int) -> tuple[Integers, Integers]:
     ky, kx = (k.ravel() for k in np.mgrid[-rings : rings + 1, : rings + 1])
     order = np.lexsort((kx, ky, np.maximum(abs(ky), kx)))
     return ky[order], kx[order]
 
 
-def amplitudes(seed: int, power: Floats, fy: Floats, fx: Floats) -> Waves:
+def draw_amplitudes(seed: int, power: Floats, fy: Floats, fx: Floats) -> Waves:
     """Draw the amplitudes a_k from a seed; the constant wave is left out.
 
     Args:
@@ -55,7 +55,9 @@ def amplitudes(seed: int, power: Floats, fy: Floats, fx: Floats) -> Waves:
     return out
 
 
-def field(amplitudes: Waves, ky: Whole, kx: Whole, shape: tuple[int, int], origin: tuple[float, float]) -> Floats:
+def sum_waves(
+    amplitudes: Waves, ky: Integers, kx: Integers, shape: tuple[int, int], origin: tuple[float, float]
+) -> Floats:
     """Return g at each pixel centre (y, x) of a grid that spans the field of view.
 
     Args:
@@ -67,8 +69,8 @@ def field(amplitudes: Waves, ky: Whole, kx: Whole, shape: tuple[int, int], origi
     """
     waves = amplitudes * np.exp(-2j * np.pi * (ky * (origin[0] / shape[0]) + kx * (origin[1] / shape[1])))
     # At the points of a grid, a wave too fast for it equals a slower one. So points are exact on every grid.
-    place = (ky % shape[0]) * shape[1] + kx % shape[1]
+    index = (ky % shape[0]) * shape[1] + kx % shape[1]
     size = shape[0] * shape[1]
-    spectrum = np.bincount(place, waves.real, size) + 1j * np.bincount(place, waves.imag, size)
+    spectrum = np.bincount(index, waves.real, size) + 1j * np.bincount(index, waves.imag, size)
     out: Floats = size * ifft2(spectrum.reshape(shape)).real
     return out

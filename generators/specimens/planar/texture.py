@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.specimens.planar import dead_leaves, random_field
-from generators.specimens.random_values import stored
+from generators.specimens.random_values import round_to_float32
 from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
-POINTS = 3  # points per pixel along each side, at which the visible leaf is determined
-UNIFORM = 12**0.5  # factor that gives numbers uniform in 0..1 the variance 1
+POINTS_PER_PIXEL = 3  # points per pixel along each side, at which the visible leaf is determined
+UNIT_VARIANCE = 12**0.5  # factor that gives numbers uniform in 0..1 the variance 1
 
 type Pair = tuple[float, float]
 type Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ def draw(texture: Texture, rng: np.random.Generator) -> DrawnTexture:
         texture: the settings
         rng: random numbers
     """
-    numbers = stored(*(getattr(texture, name).draw(rng) for name in Texture.model_fields))
+    numbers = round_to_float32(*(getattr(texture, name).draw(rng) for name in Texture.model_fields))
     seed = int(2**32 * rng.random())
     return DrawnTexture(**dict(zip(Texture.model_fields, numbers, strict=True)), seed=seed)
 
@@ -92,27 +92,31 @@ def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0,
         shape: pixels (y, x) of the grid, which must be at least two pixels wide
         sampling: (y, x), in any unit, since only the aspect ratio of the field is used
     """
-    field = _field(shape, sampling)
-    image = shaped(_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
+    field = _relative_size(shape, sampling)
+    image = set_power_spectrum(_render_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
     return to_unit_range(image, texture.saturated)
 
 
-def _field(shape: tuple[int, int], sampling: Pair) -> Pair:
+def _relative_size(shape: tuple[int, int], sampling: Pair) -> Pair:
     """Return height and width, relative to the longer one."""
     height, width = shape[0] * sampling[0], shape[1] * sampling[1]
     return height / max(height, width), width / max(height, width)
 
 
-def _leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Floats:
+def _render_leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Floats:
     """Return leaves with their grey levels, and the field on them, as means over each pixel."""
     rng = np.random.Generator(np.random.Philox(texture.seed))
     radii = texture.smallest, max(texture.smallest, texture.largest)
     leaves = dead_leaves.draw_leaves(field, radii, texture.polygons, rng)
-    grey, contrast = UNIFORM * (rng.random((2, len(leaves.radius))) - 0.5)
-    top = dead_leaves.seen(leaves, (POINTS * shape[0], POINTS * shape[1]), field)
-    image = dead_leaves.means(grey, top, POINTS)
+    grey, contrast = UNIT_VARIANCE * (rng.random((2, len(leaves.radius))) - 0.5)
+    visible = dead_leaves.visible_leaves(leaves, (POINTS_PER_PIXEL * shape[0], POINTS_PER_PIXEL * shape[1]), field)
+    image = dead_leaves.mean_values(grey, visible, POINTS_PER_PIXEL)
     if texture.grain:
-        image += texture.grain * dead_leaves.means(contrast, top, POINTS) * _grain(texture.smallest, shape, field, rng)
+        image += (
+            texture.grain
+            * dead_leaves.mean_values(contrast, visible, POINTS_PER_PIXEL)
+            * _grain(texture.smallest, shape, field, rng)
+        )
     return image
 
 
@@ -128,10 +132,10 @@ def _grain(finest: float, shape: tuple[int, int], field: Pair, rng: np.random.Ge
     total = 2 * np.pi * field[0] * field[1] * (np.log(1 / finest) + 1)  # power of the whole sum, as an integral
     numbers = rng.standard_normal((len(ky), 2))
     amplitudes = np.sqrt(power / total) * (numbers[:, 0] + 1j * numbers[:, 1])
-    return random_field.field(amplitudes, ky, kx, shape, (-0.5, -0.5))
+    return random_field.sum_waves(amplitudes, ky, kx, shape, (-0.5, -0.5))
 
 
-def shaped(image: Floats, slope: float, field: Pair) -> Floats:
+def set_power_spectrum(image: Floats, slope: float, field: Pair) -> Floats:
     """Return the image with the power |f|^-slope in each ring of frequencies, averaged over directions, and the mean 0.
 
     Phases are kept.
@@ -147,8 +151,8 @@ def shaped(image: Floats, slope: float, field: Pair) -> Floats:
     law[0, 0] = 0
     ring = np.rint(f).astype(np.int64)
     spectrum = fft2(image)
-    wanted, there = (np.bincount(ring.ravel(), values.ravel()) for values in (law, abs(spectrum) ** 2))
-    gain = np.sqrt(wanted / np.maximum(there, np.finfo(np.float64).tiny))
+    target, power = (np.bincount(ring.ravel(), values.ravel()) for values in (law, abs(spectrum) ** 2))
+    gain = np.sqrt(target / np.maximum(power, np.finfo(np.float64).tiny))
     out: Floats = ifft2(spectrum * gain[ring]).real
     return out
 
