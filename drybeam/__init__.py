@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from drybeam.arguments import argv
+from drybeam.arguments import command_words
 from drybeam.results import Dataset, Model, Predictions, Report, Run
 from schemas.runtime.errors import Interrupted, UserError
 
@@ -107,7 +107,7 @@ def generate(
         "out": out,
     }
     options |= {"from": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
-    words = argv(options | {"shard_samples": shard_samples}, settings)
+    words = command_words(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
         made = command.generate(cli.options(cli.arguments(words)))
     print(command.summary(made))
@@ -151,10 +151,10 @@ def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "F
         UserError: there is no such dataset, split or sample.
     """
     from schemas.manifest import read_manifest
-    from schemas.preview import draw
+    from schemas.preview import draw_contact_sheet
 
     place = Path(path)
-    figure, _ = draw(place, split or read_manifest(place, incomplete=True).first_split, samples)
+    figure, _ = draw_contact_sheet(place, split or read_manifest(place, incomplete=True).first_split, samples)
     return figure
 
 
@@ -224,7 +224,7 @@ def train(
         parts = dict(value) if isinstance(value, Mapping) else {"name": value}
         options[name] = parts.pop("name", None)
         settings |= {f"{name}.{key}": part for key, part in parts.items()}
-    run = command.train(cli.options(cli.arguments(argv(options, settings))))
+    run = command.train(cli.options(cli.arguments(command_words(options, settings))))
     print(cli.summary(run.out, run.memory))
     return Run(_absolute(run.out))
 
@@ -293,8 +293,8 @@ def infer(
         "probabilities": probabilities,
         "refine": refine,
     }
-    words = argv(options | {"stitch": stitch, "overwrite": overwrite}, settings)
-    words += argv({}, stitch_settings, "stitch_set")
+    words = command_words(options | {"stitch": stitch, "overwrite": overwrite}, settings)
+    words += command_words({}, stitch_settings, "stitch_set")
     found = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
     return Predictions(_absolute(found[0]))
 
@@ -326,7 +326,11 @@ def evaluate(
     if not predictions:
         raise UserError("--predictions is missing: name what infer made")
     stores = [f"{one[0]}={os.fspath(one[1])}" if isinstance(one, tuple) else os.fspath(one) for one in predictions]
-    words = [*argv({"data": data, "out": out, "split": split, "overwrite": overwrite}), "--predictions", *stores]
+    words = [
+        *command_words({"data": data, "out": out, "split": split, "overwrite": overwrite}),
+        "--predictions",
+        *stores,
+    ]
     command.evaluate(cli.options(command.EvaluateOptions, cli.evaluate_arguments(words)))
     return Report(_absolute(Path(out)))
 

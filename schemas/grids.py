@@ -77,7 +77,7 @@ def as_images(grids: Iterable[Grid], dims: Sequence[str], values: Array) -> Arra
     return values.transpose(sorted(range(len(dims)), key=lambda axis: dims[axis] in spatial))
 
 
-def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, str]:
+def group_dimensions(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, str]:
     """Group the dimensions of grids that are linked by certain relations.
 
     Args:

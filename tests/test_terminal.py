@@ -4,13 +4,13 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from schemas.runtime.terminal import LINE, one_line, share, whole_number
+from schemas.runtime.terminal import MAX_MESSAGE_LENGTH, one_line, share, whole_number
 
 
 def test_a_message_is_one_printable_line_of_bounded_length() -> None:
     line = one_line("a.zarr: \x1b[31mred\n" + "x" * 100_000 + "\u202e; give another path")
     assert line.isprintable()
-    assert len(line) <= LINE
+    assert len(line) <= MAX_MESSAGE_LENGTH
     assert line.startswith("a.zarr: ?[31mred ")
     assert line.endswith("?; give another path")
 

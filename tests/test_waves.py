@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from physics.diffraction import amplitude
+from physics.wave_ambiguities import align_wave
 from schemas.ambiguities import align
 from schemas.grids import Ambiguities, Freedom, Grid
 from schemas.task import Field, Task
-from schemas.wave_ambiguities import align_wave
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (8, 9, 6)]
 KINDS: tuple[Freedom, ...] = ("constant", "shift", "twin")

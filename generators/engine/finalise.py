@@ -50,7 +50,7 @@ def _leaves(plan: Plan, split: str) -> str:
     pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
 
     def written() -> Iterator[bytes]:
-        for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
+        for index, block in enumerate(_blocks(pieces, rows * digest.LEAF_BYTES)):
             leaves = {f"{split}/{LEAF.name}": digest.as_array(block)}
             for key, data in encoded(shards.described(plan), index * rows, leaves):
                 publish_if_changed(inside(plan.out, key), data)

@@ -20,9 +20,9 @@ from generators.engine.plan import Plan
 from generators.engine.progress import follow
 from generators.engine.provenance import packages, platform_class
 from generators.recipe import Recipe
-from schemas.layout import choose
+from schemas.layout import choose_layout
 from schemas.manifest import FORMAT, Layout, Manifest
-from schemas.runtime.destinations import output
+from schemas.runtime.destinations import output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import cores
 from schemas.runtime.publish import exists, nbytes, read, resumable, writable
@@ -83,7 +83,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         packages=packages(),
         layout=Layout(shard=1, block=1, chunks={}),
     )
-    return Plan(Path(os.path.abspath(output("--out", out))), manifest, recipe)
+    return Plan(Path(os.path.abspath(output_path("--out", out))), manifest, recipe)
 
 
 def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
@@ -106,7 +106,7 @@ def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
         seconds = _seconds(plan, split, 1)  # compiles or loads kernels
         if seconds < LONG:
             seconds = _seconds(plan, split, most if seconds < SLOW else 1)
-    layout = choose(plan.task, plan.manifest.sizes, seconds, shard_samples)
+    layout = choose_layout(plan.task, plan.manifest.sizes, seconds, shard_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
 
 

@@ -41,7 +41,7 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that the bits of a sample depend on."""
-        return hashlib.sha256(digest.canonical(self.manifest.identity)).hexdigest()
+        return hashlib.sha256(digest.canonical_json(self.manifest.identity)).hexdigest()
 
     def jobs(self) -> Iterator["Job"]:
         """Yield all jobs: parameters first, whose blocks are long, so that no worker is left with one at the end."""
@@ -60,7 +60,7 @@ class Plan:
     def nbytes(self) -> int:
         """Return the bytes of all samples before compression; images with noise hardly shrink."""
         sample = sum(field.nbytes(self.manifest.sizes) for field in self.task.fields if field.per_sample)
-        return (sample + digest.LEAF) * sum(self.manifest.samples.values())
+        return (sample + digest.LEAF_BYTES) * sum(self.manifest.samples.values())
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,13 @@ from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.ptychography import patterns
 from schemas.fields import lattices, picture_views, textures
-from schemas.fields.illuminated_patches import ENLARGED, enlarged, mask, offsets, repeated
+from schemas.fields.illuminated_patches import (
+    ENLARGEMENT,
+    enlarge_middle,
+    illuminated_mask,
+    pixel_offsets,
+    repeat_pixels,
+)
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
@@ -58,7 +64,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         32,
         ge=8,
         le=512,
-        multiple_of=ENLARGED,
+        multiple_of=ENLARGEMENT,
         **setting("width and height of a pattern; a multiple of 4", "pixel"),
     )
     sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **setting("width of a pixel of the object", "nm"))
@@ -285,11 +291,14 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     """
     patches = np.stack([_patch(recipe, p) for p in block])
     probe, light = (of(recipe.pattern, recipe.sampling) for of in (recipe.probe.wave, recipe.probe.modes))
-    target = np.stack([_between(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
+    target = np.stack([_between(recipe, p) for p in block]) if recipe.scan else enlarge_middle(patches)
     waves = np.stack([transmission(*row) for row in zip(patches, _absorption(block), strict=True)])
     dose = np.array([p.dose for p in block])[:, None, None]
     arrays = {"phase_patch": patches} if recipe.phase_patch else {}
-    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _patterns(recipe, block, waves, light)}
+    return arrays | {
+        "phase": target * illuminated_mask(probe),
+        INTENSITY: dose * _patterns(recipe, block, waves, light),
+    }
 
 
 def _absorption(block: Sequence[Parameters]) -> list[float]:
@@ -304,10 +313,12 @@ def _patch(recipe: Recipe, parameters: Parameters) -> np.ndarray:
 
 def _between(recipe: Recipe, parameters: Parameters) -> np.ndarray:
     """Return the enlarged central part of the phase [rad] about a position between pixels."""
-    places = [at + rest + offsets(recipe.pattern) for at, rest in zip(parameters.pixel, parameters.rest, strict=True)]
+    places = [
+        at + rest + pixel_offsets(recipe.pattern) for at, rest in zip(parameters.pixel, parameters.rest, strict=True)
+    ]
     grid = np.meshgrid(*places, indexing="ij")
     found = ndimage.map_coordinates(_spline(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False)
-    return repeated(found.astype(np.float32))
+    return repeat_pixels(found.astype(np.float32))
 
 
 @lru_cache(maxsize=2)
@@ -354,7 +365,7 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
         rng: the streams of the dataset
     """
     probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
-    found = {"probe": probe, "mask": mask(probe)}
+    found = {"probe": probe, "mask": illuminated_mask(probe)}
     if recipe.scan is None:
         return found
     groups = (rng.group(number, SCANNED) for number in range(recipe.scan.scans))

@@ -143,7 +143,7 @@ def _finished(source: Source, what: str, given: Settings) -> _Finished:
     reads = (*after.needs, *(name for name in after.uses if not source.lacks([name])))
 
     def apply(fields: Arrays, predicted: Arrays) -> Arrays:
-        with plugins.calling(*plugins.origin(after.apply), tuple(fields)):
+        with plugins.reporting_errors(*plugins.function_origin(after.apply), tuple(fields)):
             return after.apply(fields, predicted, **settings)
 
     return _Finished(reads, settings, apply)

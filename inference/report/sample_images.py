@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from inference.contract import Arrays, Shown, View
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, figure, label, plain, unit
-from schemas.target_kinds import ranked
+from schemas.target_kinds import ranking_key
 from schemas.task import Field
 
 ENLARGED = 5  # factor by which errors are multiplied
@@ -135,7 +135,7 @@ def _shown(target: Field | View, values: Arrays) -> np.ndarray:
 def _note(result: Result, run: ScoredPredictions, target: Field | View, index: int) -> str:
     if isinstance(target, View):
         return f"{result.scores[run.name][result.rank][index]:.2g}"
-    return f"{result.scores[run.name][ranked(result.task, target)][index]:.2g}"
+    return f"{result.scores[run.name][ranking_key(result.task, target)][index]:.2g}"
 
 
 def _limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:

@@ -10,7 +10,7 @@ from inference.contract import Scale
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
 from inference.stitching.comparison import WholeScans
-from schemas.scores import RESOLVED
+from physics.ring_correlation import RESOLUTION_THRESHOLD
 
 CELL = 1.9  # width of an image [inch]
 PANEL = 3.4  # width of one of several plots in a row [inch]
@@ -76,7 +76,7 @@ def _correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> Non
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=LIMIT, linewidth=0.9, linestyle="-.", label="half-bit threshold")
     axis.axhline(
-        RESOLVED,
+        RESOLUTION_THRESHOLD,
         color=LIMIT,
         linewidth=0.9,
         linestyle=":",

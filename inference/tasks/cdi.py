@@ -13,10 +13,10 @@ from physics import phase_retrieval
 from physics.arrays import cyclic_middle
 from physics.diffraction import amplitude, crop_middle, embed
 from physics.phase_retrieval import ALGORITHMS, Reconstruction, Schedule
-from schemas.fields.object_phases import SUPPORT
+from physics.wave_ambiguities import align_wave, canonical_form
+from schemas.fields.object_phases import MIN_MODULUS
 from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
-from schemas.wave_ambiguities import align_wave, canonical
 
 SEED = 1  # seed of the random starts; they are the same for every sample, so results do not depend on the block
 PUBLISHED = phase_retrieval.PUBLISHED
@@ -50,7 +50,7 @@ def retrieve(
     waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
     there = _targets(_centred(best), fields["amplitude"].shape[-2:])
-    return dict(zip(("shape", "phase"), canonical(there["shape"], there["phase"]), strict=True))
+    return dict(zip(("shape", "phase"), canonical_form(there["shape"], there["phase"]), strict=True))
 
 
 def finest(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
@@ -130,7 +130,7 @@ def _of_object(
     shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
 ) -> dict[str, float]:
     """Return the scores `OF_OBJECT` of one aligned prediction; NaN if it is not finite or the object is empty."""
-    inside, predicted = exact >= SUPPORT, shape >= SUPPORT
+    inside, predicted = exact >= MIN_MODULUS, shape >= MIN_MODULUS
     broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
     if broken or not inside.any():
         return dict.fromkeys(OF_OBJECT, np.nan)
@@ -207,7 +207,7 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), least=0, most=1),
+        "threshold": Setting("there is no object where the shape is below", "1", (MIN_MODULUS,), least=0, most=1),
         "refine": Setting("iterations that start from the prediction of the network", "1", (0,), least=0, whole=True),
     },
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.runtime.errors import UserError, rule
+from schemas.runtime.errors import UserError, broken_rule
 from schemas.runtime.publish import inside, read
 
 
@@ -38,7 +38,7 @@ class Metadata[M: BaseModel]:
         Raises:
             UserError: a link leads out of the store.
         """
-        return self.key in _attributes(parsed(read(inside(path, "zarr.json"))))
+        return self.key in _attributes_of(parse_json(read(inside(path, "zarr.json"))))
 
     def read(self, path: Path, mend: str, *, incomplete: bool = True) -> M:
         """Read the metadata of a store.
@@ -55,23 +55,23 @@ class Metadata[M: BaseModel]:
         data = read(inside(path, "zarr.json"))
         if data is None:
             raise UserError(f"{path}: no {self.what} here (no zarr.json); make it with: {self.command} --out {path}")
-        if (root := parsed(data)) is None:
+        if (root := parse_json(data)) is None:
             raise UserError(f"{path}/zarr.json: damaged metadata; {mend}")
-        if self.key not in (attributes := _attributes(root)):
+        if self.key not in (attributes := _attributes_of(root)):
             raise UserError(f"{path}: no {self.what} here (its zarr.json has no {self.key!r}); give another path")
-        found = document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", mend)
+        found = parse_document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", mend)
         if not incomplete and getattr(found, "status", "complete") != "complete":
             program = self.command.split()[0]
             raise UserError(f"{path}: incomplete; run the same `{program}` command again to finish it")
         return found
 
 
-def _attributes(root: Any) -> Mapping[str, Any]:
+def _attributes_of(root: Any) -> Mapping[str, Any]:
     found = root.get("attributes") if isinstance(root, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def parsed(data: bytes | None) -> Any:
+def parse_json(data: bytes | None) -> Any:
     """Return the content of a JSON text; None if it is damaged or missing."""
     try:
         return json.loads(data or b"")
@@ -79,7 +79,7 @@ def parsed(data: bytes | None) -> Any:
         return None
 
 
-def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, mend: str) -> M:
+def parse_document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, mend: str) -> M:
     """Return the content of a document as its model.
 
     Args:
@@ -100,4 +100,4 @@ def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, 
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(f"{where}: damaged: {at}: {rule(first)}; {mend}") from None
+        raise UserError(f"{where}: damaged: {at}: {broken_rule(first)}; {mend}") from None

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
-MANY = 12  # maximum number of names listed in a message
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
+MAX_LISTED_NAMES = 12  # maximum number of names listed in a message
 TRACEBACK = "DRYBEAM_TRACEBACK"  # environment variable: print tracebacks of user errors, for developers
 
 
@@ -32,10 +32,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     there = list(known)
     if close := get_close_matches(name, there, n=1):
         return f"; did you mean {close[0]}?"
-    return f"; there are: {', '.join(there[:MANY]) or 'none'}"
+    return f"; there are: {', '.join(there[:MAX_LISTED_NAMES]) or 'none'}"
 
 
-WORDS = (  # wording of pydantic, and its replacement
+REWORDINGS = (  # wording of pydantic, and its replacement
     (r"^(Value error|Assertion failed), ", ""),
     (r", unable to parse.*| after validation|, got a number with a fractional part", ""),
     (r"^(Input|String|Tuple|List|Dictionary|Value|Data) should (not )?(be |have |match )", r"must \2\3"),
@@ -47,7 +47,7 @@ WORDS = (  # wording of pydantic, and its replacement
 )
 
 
-def rule(error: Mapping[str, Any]) -> str:
+def broken_rule(error: Mapping[str, Any]) -> str:
     """Return the rule that a value breaks, as a phrase for a message.
 
     Args:
@@ -58,12 +58,12 @@ def rule(error: Mapping[str, Any]) -> str:
         close = get_close_matches(str(error["input"]).lower(), words, n=1)
         return f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
     said: str = error["msg"]
-    for theirs, ours in WORDS:
+    for theirs, ours in REWORDINGS:
         said = re.sub(theirs, ours, said)
     return said
 
 
-def assigned[T](
+def split_assignments[T](
     option: str, texts: Iterable[str], known: Mapping[str, T], kind: str, form: str
 ) -> Iterator[tuple[T, str]]:
     """Split the `name=value` texts of an option.
@@ -99,9 +99,9 @@ def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator
     """
     for key in dict.fromkeys([*stored, *asked]):
         if stored.get(key) != asked.get(key):
-            yield f"{key} is {_short(stored.get(key))}, asked {_short(asked.get(key))}"
+            yield f"{key} is {_shorten(stored.get(key))}, asked {_shorten(asked.get(key))}"
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
+from schemas.runtime.errors import DISK_FULL_ERRORS, TRACEBACK, Interrupted, UserError
 
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
-LINE = 480  # maximum number of characters of a message
-MOST = (1 << 63) - 1  # maximum whole number that options accept
+MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
+MAX_WHOLE_NUMBER = (1 << 63) - 1  # maximum whole number that options accept
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def several(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
+def add_repeatable_option(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
     """Add an option that takes several values and may be given several times.
 
     Args:
@@ -53,13 +53,13 @@ def number(text: str) -> float:
         return math.nan
 
 
-def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
+def whole_number(least: int, most: int = MAX_WHOLE_NUMBER) -> Callable[[str], int]:
     """Return a type for argparse that accepts whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else least - 1
         if not least <= found <= most:
-            limit = f" and at most {most}" if most < MOST or found > most else ""
+            limit = f" and at most {most}" if most < MAX_WHOLE_NUMBER or found > most else ""
             raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least}{limit}")
         return found
 
@@ -85,7 +85,7 @@ def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], 
     return read
 
 
-def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
+def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
     """Run a command line and return its exit code. A UserError becomes one line on stderr.
 
     Ctrl-C and SIGTERM end the process at once.
@@ -97,29 +97,29 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
-            signal.signal(number, partial(_leave, interrupted))
+            signal.signal(number, partial(_exit_at_once, interrupted))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would log interrupted reads
     try:
         return main(argv)
     except UserError as error:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
-        return _say(error, MISTAKE)
+        return _report_error(error, MISTAKE)
     except Interrupted as error:
-        return _say(error, RESUMABLE)
+        return _report_error(error, RESUMABLE)
     except KeyboardInterrupt:
-        return _say(interrupted, RESUMABLE)
+        return _report_error(interrupted, RESUMABLE)
     except (MemoryError, RecursionError) as error:
-        return _say(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
+        return _report_error(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno in FULL:
-            return _say(
+        if error.errno in DISK_FULL_ERRORS:
+            return _report_error(
                 f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again", RESUMABLE
             )
-        return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
+        return _report_error(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
 
 
 def on_huge_pages() -> None:
@@ -133,7 +133,7 @@ def on_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _say(message: object, code: int) -> int:
+def _report_error(message: object, code: int) -> int:
     print(one_line(str(message)), file=sys.stderr)
     return code
 
@@ -141,7 +141,7 @@ def _say(message: object, code: int) -> int:
 def one_line(text: str) -> str:
     """Return a message as one printable line. If it is long, its middle is left out."""
     line = printable(" ".join(text.split()))
-    return line if len(line) <= LINE else f"{line[: LINE - 200]} ... {line[-195:]}"
+    return line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[: MAX_MESSAGE_LENGTH - 200]} ... {line[-195:]}"
 
 
 def printable(text: str) -> str:
@@ -164,16 +164,16 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
 
     table = Table("setting", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
-        table.add_row(name, _written(row), row["unit"], row["about"])
+        table.add_row(name, _format_value(row), row["unit"], row["about"])
     Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
     print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
-def _written(row: Mapping[str, Any]) -> str:
+def _format_value(row: Mapping[str, Any]) -> str:
     """Return a value in the form for `--set setting=`."""
     value, default = row["value"], row["default"]
     if value is None and default is not None:
-        return f"({_written({'value': default, 'default': None})})"
+        return f"({_format_value({'value': default, 'default': None})})"
     if isinstance(value, dict):
         return "..."
     if isinstance(value, list):
@@ -182,7 +182,7 @@ def _written(row: Mapping[str, Any]) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def _leave(said: str, *_: object) -> NoReturn:
+def _exit_at_once(said: str, *_: object) -> NoReturn:
     """Print a message and end the process at once.
 
     It raises no exception: libraries swallow exceptions or take seconds to clean up, and the files on disk survive any

@@ -35,7 +35,7 @@ from generators.specimens.planar.pixel_centres import places
 from generators.specimens.planar.random_field import Floats
 from generators.specimens.random_values import choose, count, require_whole_numbers, shares, stored
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
-from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
@@ -148,7 +148,7 @@ def sizes(displacement: Displacement) -> dict[str, int]:
         "defects": int(displacement.defects.high),
         "random": 1,
     }
-    return {"term": most.get(displacement.kind, max(most.values())), "number": NUMBERS}
+    return {"term": most.get(displacement.kind, max(most.values())), "number": NUMBERS_PER_TERM}
 
 
 def draw(displacement: Displacement, rng: np.random.Generator, reach: float, disc: Disc) -> DrawnDisplacement:
@@ -193,8 +193,8 @@ def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np
     values = field(drawn, n_y, n_x)
     if drawn.dislocated:
         phase = _wrapped(values)
-    elif (modulus >= SUPPORT).any():
-        phase = _scaled(values, values[modulus >= SUPPORT], drawn.span)
+    elif (modulus >= MIN_MODULUS).any():
+        phase = _scaled(values, values[modulus >= MIN_MODULUS], drawn.span)
     else:
         phase = np.zeros(modulus.shape)
     return np.where(modulus > 0, phase, 0).astype(np.float32)
@@ -234,7 +234,7 @@ def _wrapped(values: Floats) -> Floats:
 
 def _row(numbers: Numbers) -> Numbers:
     """Return the numbers of a term, rounded to float32; unused ones are 0."""
-    row: Numbers = stored(*numbers, *(0.0,) * (NUMBERS - len(numbers)))
+    row: Numbers = stored(*numbers, *(0.0,) * (NUMBERS_PER_TERM - len(numbers)))
     return row
 
 
