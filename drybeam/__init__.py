@@ -109,9 +109,9 @@ def generate(
     options |= {"from": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
     words = command_words(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
-        made = command.generate(cli.options(cli.arguments(words)))
-    print(command.summary(made))
-    return Dataset(_absolute(made.out))
+        generated = command.generate(cli.options(cli.arguments(words)))
+    print(command.summary(generated))
+    return Dataset(_absolute(generated.out))
 
 
 def open(path: PathLike) -> "xr.DataTree":
@@ -295,8 +295,8 @@ def infer(
     }
     words = command_words(options | {"stitch": stitch, "overwrite": overwrite}, settings)
     words += command_words({}, stitch_settings, "stitch_set")
-    found = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
-    return Predictions(_absolute(found[0]))
+    written = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
+    return Predictions(_absolute(written[0]))
 
 
 def evaluate(
@@ -325,7 +325,7 @@ def evaluate(
 
     if not predictions:
         raise UserError("--predictions is missing: name what infer made")
-    stores = [f"{one[0]}={os.fspath(one[1])}" if isinstance(one, tuple) else os.fspath(one) for one in predictions]
+    stores = [f"{item[0]}={os.fspath(item[1])}" if isinstance(item, tuple) else os.fspath(item) for item in predictions]
     words = [
         *command_words({"data": data, "out": out, "split": split, "overwrite": overwrite}),
         "--predictions",

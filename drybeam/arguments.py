@@ -22,8 +22,8 @@ def command_words(
         f"--{name.replace('_', '-')}{'' if value is True else f'={_value_text(value)}'}"
         for name, value in _given(options)
     ]
-    told = setting_texts(settings or {})
-    return [*words, *([f"--{option.replace('_', '-')}", *told] if told else [])]
+    assignments = setting_texts(settings or {})
+    return [*words, *([f"--{option.replace('_', '-')}", *assignments] if assignments else [])]
 
 
 def _given(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -150,20 +150,20 @@ class Model:
             raise UserError(f"the model also needs {', '.join(lacking)}; it reads {', '.join(self.inputs)}")
         arrays = {name: self._array(name, given[name]) for name in self.inputs}
         sizes = self._sizes({name: array.shape for name, array in arrays.items()})
-        fitted = self.trained.fitted(sizes)
-        if problems := fitted.accepts(fitted.card.task, sizes):
+        model = self.trained.fitted(sizes)
+        if problems := model.accepts(model.card.task, sizes):
             raise UserError(f"the model cannot read these arrays: {problems[0]}")
-        return fitted.predict(arrays)
+        return model.predict(arrays)
 
     def _array(self, name: str, value: Any) -> Any:
         """Return a field as an array whose axes are in the order of its dimensions, if it names them."""
         import numpy as np
 
         dims = self.trained.card.task[name].dims
-        named = getattr(value, "dims", dims)
-        if set(named) != set(dims):
-            raise UserError(f"{name} has the dimensions {', '.join(named)}; they must be {', '.join(dims)}")
-        array = np.asarray(value if named == dims else value.transpose(*dims))
+        value_dims = getattr(value, "dims", dims)
+        if set(value_dims) != set(dims):
+            raise UserError(f"{name} has the dimensions {', '.join(value_dims)}; they must be {', '.join(dims)}")
+        array = np.asarray(value if value_dims == dims else value.transpose(*dims))
         if array.dtype.kind not in "biufc":
             raise UserError(f"{name} holds {array.dtype}; it must hold numbers")
         return array

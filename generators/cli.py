@@ -103,8 +103,8 @@ def _generate(args: argparse.Namespace) -> int:
 
     if args.plan:
         return _print_plan(*estimate(options(args)), args.json)
-    found = generate(options(args))
-    print(summary(found))
+    generated = generate(options(args))
+    print(summary(generated))
     return 0
 
 

@@ -76,15 +76,15 @@ def independent_counts(window: np.ndarray) -> Real:
     """
     ring, frequency = _ring_indices(window.shape)
     spread = abs(scipy.fft.fftn(np.asarray(window, float) ** 2)) ** 2
-    falling = np.argsort(-spread, axis=None)
-    held = np.cumsum(spread.ravel()[falling])
-    largest = falling[: np.searchsorted(held, (1 - NEGLECTED_SHARE) * held[-1]) + 1]
+    descending = np.argsort(-spread, axis=None)
+    cumulative = np.cumsum(spread.ravel()[descending])
+    largest = descending[: np.searchsorted(cumulative, (1 - NEGLECTED_SHARE) * cumulative[-1]) + 1]
     pairs = np.zeros(len(frequency) + 1)
     for offset in zip(*np.unravel_index(largest, window.shape), strict=True):
-        both = ring[ring == np.roll(ring, offset, tuple(range(window.ndim)))]
-        pairs += spread[offset] * np.bincount(both, minlength=len(pairs))[: len(pairs)]
-    found: Real = ring_counts(window.shape) ** 2 * spread.flat[0] / pairs[1:]
-    return found
+        same_ring = ring[ring == np.roll(ring, offset, tuple(range(window.ndim)))]
+        pairs += spread[offset] * np.bincount(same_ring, minlength=len(pairs))[: len(pairs)]
+    counts: Real = ring_counts(window.shape) ** 2 * spread.flat[0] / pairs[1:]
+    return counts
 
 
 def half_bit_threshold(counts: Real) -> Real:
@@ -107,8 +107,8 @@ def half_bit_threshold(counts: Real) -> Real:
     signal, root = (2**0.5 - 1) / 2, np.sqrt(counts)
     noise = 2 * signal**0.5 / root
     halves = (signal + noise + 1 / root) / (signal + 1 + noise)
-    found: Real = np.sqrt(2 * halves / (1 + halves))
-    return found
+    threshold: Real = np.sqrt(2 * halves / (1 + halves))
+    return threshold
 
 
 def crossing_frequency(frequency: Real, correlation: Real, threshold: Real | float = RESOLUTION_THRESHOLD) -> float:
@@ -137,8 +137,8 @@ def _subtract_mean(images: Real, window: np.ndarray | None) -> Real:
     """Subtract the mean m w inside the window; the result is 0 outside, and 0 everywhere if an image is constant."""
     w = np.ones(images.shape[1:]) if window is None else np.asarray(window, float)
     images = np.where(w == 0, 0, images)
-    rest = [x - (x * w).sum() / nan_if_zero(float((w**2).sum())) * w for x in images]
-    rows = [0 * r if (r**2).sum() <= ROUNDING_POWER * (x**2).sum() else r for r, x in zip(rest, images, strict=True)]
+    centred = [x - (x * w).sum() / nan_if_zero(float((w**2).sum())) * w for x in images]
+    rows = [0 * r if (r**2).sum() <= ROUNDING_POWER * (x**2).sum() else r for r, x in zip(centred, images, strict=True)]
     return np.array(rows).reshape(images.shape)
 
 
@@ -155,8 +155,10 @@ def _correlate(prediction: Real, truth: Real, ring: np.ndarray, rings: int) -> R
     p, t = (scipy.fft.fftn(image, workers=1) for image in (prediction, truth))
     products = ((p * t.conj()).real, abs(p) ** 2, abs(t) ** 2)
     cross, power, true = (np.bincount(ring.ravel(), x.ravel(), rings + 1)[1 : rings + 1] for x in products)
-    held = (power > ROUNDING_POWER * products[1].sum()) & (true > ROUNDING_POWER * products[2].sum())
-    return np.where(held, cross / np.sqrt(power * true), 0 * products[1].sum() / nan_if_zero(float(products[2].sum())))
+    has_power = (power > ROUNDING_POWER * products[1].sum()) & (true > ROUNDING_POWER * products[2].sum())
+    return np.where(
+        has_power, cross / np.sqrt(power * true), 0 * products[1].sum() / nan_if_zero(float(products[2].sum()))
+    )
 
 
 def nan_if_zero(value: float) -> float:

@@ -26,7 +26,7 @@ class AlignedWave:
 
     modulus: Array  # (sample, *spatial)
     phase: Array  # (sample, *spatial) [rad], with whole turns added so that the error lies in [-pi, pi)
-    beside: Array  # (sample, *spatial) [rad]: the phase before whole turns are added
+    raw_phase: Array  # (sample, *spatial) [rad]: the phase before whole turns are added
     twin: Array  # (sample,): True where the twin is nearer
 
 
@@ -54,9 +54,9 @@ def align_wave(
         )
         twin = other_gain > gain
         m, p = (xp.where(_expand_like(twin, m), new, old) for new, old in ((other_m, m), (other_p, p)))
-    away = p - exact_phase
-    near = xp.where(m == 0, p, exact_phase + away - 2 * pi * xp.floor(away / (2 * pi) + 0.5))
-    return AlignedWave(m, near, p, twin)
+    error = p - exact_phase
+    nearest = xp.where(m == 0, p, exact_phase + error - 2 * pi * xp.floor(error / (2 * pi) + 0.5))
+    return AlignedWave(m, nearest, p, twin)
 
 
 def _wave(modulus: Array, phase: Array, xp: Array) -> Array:
@@ -176,12 +176,12 @@ def _canonical_sample(modulus: Array, phase: Array) -> tuple[Array, Array]:
 
 def _centring_shift(modulus: Array, axis: int) -> int:
     """Return the shift in pixels along an axis that centres the centroid but moves nothing across the border."""
-    line = modulus.sum(axis=1 - axis, dtype=float)
-    held = np.flatnonzero(line)
-    wanted = len(line) // 2 - math.floor(
-        float((line * np.arange(len(line))).sum() / line.sum()) + 0.5 + ROUNDING_TOLERANCE
+    profile = modulus.sum(axis=1 - axis, dtype=float)
+    occupied = np.flatnonzero(profile)
+    wanted = len(profile) // 2 - math.floor(
+        float((profile * np.arange(len(profile))).sum() / profile.sum()) + 0.5 + ROUNDING_TOLERANCE
     )
-    return int(np.clip(wanted, -held[0], len(line) - 1 - held[-1]))
+    return int(np.clip(wanted, -occupied[0], len(profile) - 1 - occupied[-1]))
 
 
 def _twin_asymmetry(modulus: Array, wave: Array) -> float:
@@ -190,7 +190,7 @@ def _twin_asymmetry(modulus: Array, wave: Array) -> float:
     total = modulus.sum()
     dy, dx = (y - (modulus.sum(axis=1) * y).sum() / total)[:, None], x - (modulus.sum(axis=0) * x).sum() / total
     square = dy**2 + dx**2
-    bent, leant = (wave * square).sum().imag, (wave * dy * square).sum().real
-    size, cubed = (modulus * square).sum(), (modulus * square**1.5).sum()
-    found = float(bent / size + leant / cubed) if size > 0 else 0.0
-    return found if abs(found) > ROUNDING_TOLERANCE else 0.0
+    curvature, lean = (wave * square).sum().imag, (wave * dy * square).sum().real
+    size, cubic = (modulus * square).sum(), (modulus * square**1.5).sum()
+    asymmetry = float(curvature / size + lean / cubic) if size > 0 else 0.0
+    return asymmetry if abs(asymmetry) > ROUNDING_TOLERANCE else 0.0

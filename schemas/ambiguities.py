@@ -99,17 +99,17 @@ def align_for_scores(
         return align(task, prediction, truth, window), dict(truth)
     modulus, (phase,) = ambiguities.modulus, ambiguities.phases
     exact = dict(truth) | {phase: fix_constant(truth[modulus], truth[phase], ambiguities.free)}
-    moved = align(task, prediction, exact, window)
-    return moved | {phase: fix_constant(moved[modulus], moved[phase], ())}, exact
+    aligned = align(task, prediction, exact, window)
+    return aligned | {phase: fix_constant(aligned[modulus], aligned[phase], ())}, exact
 
 
 def _align_wave_targets(
     ambiguities: Ambiguities, prediction: Mapping[str, Array], truth: Mapping[str, Array]
 ) -> dict[str, Array]:
     modulus, (phase,) = ambiguities.modulus, ambiguities.phases
-    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], ambiguities.free)
-    moved = dict(prediction) | {modulus: found.modulus, phase: found.phase}
-    return {name: values.astype(prediction[name].dtype) for name, values in moved.items()}
+    wave = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], ambiguities.free)
+    aligned = dict(prediction) | {modulus: wave.modulus, phase: wave.phase}
+    return {name: values.astype(prediction[name].dtype) for name, values in aligned.items()}
 
 
 def predicted_targets(
@@ -171,12 +171,12 @@ def _orthonormalise(vectors: list[Array], xp: Array) -> list[Array]:
     """Orthonormalise by Gram-Schmidt, twice against rounding. A vector that depends on earlier ones becomes 0."""
     basis: list[Array] = []
     for vector in vectors:
-        rest = vector
+        residual = vector
         for b in basis + basis:
-            rest = rest - (rest * b).sum() * b
-        norm, size = (rest**2).sum() ** 0.5, (vector**2).sum() ** 0.5
-        kept = norm > 100 * xp.finfo(vector.dtype).eps * size
-        basis.append(xp.where(kept, rest / xp.where(kept, norm, 1), 0))
+            residual = residual - (residual * b).sum() * b
+        norm, size = (residual**2).sum() ** 0.5, (vector**2).sum() ** 0.5
+        independent = norm > 100 * xp.finfo(vector.dtype).eps * size
+        basis.append(xp.where(independent, residual / xp.where(independent, norm, 1), 0))
     return basis
 
 

@@ -84,8 +84,8 @@ def _describe_dataset(path: Path, manifest: Any) -> Iterator[str]:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
         yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_describe_field(field)}"
     for name, value in flatten(manifest.recipe or {}):
-        long = isinstance(value, list) and len(value) > 12
-        yield f"recipe     {name} = {f'{len(value)} values' if long else json.dumps(value)}"
+        is_long = isinstance(value, list) and len(value) > 12
+        yield f"recipe     {name} = {f'{len(value)} values' if is_long else json.dumps(value)}"
 
 
 def _describe_field(field: Any) -> str:
@@ -95,22 +95,22 @@ def _describe_field(field: Any) -> str:
 
 def _describe_origin(manifest: Any) -> str:
     if manifest.origin == "measured":
-        named = [f"{source.name} (sha256 {source.sha256[:12]})" for source in manifest.sources[:12]]
-        more = len(manifest.sources) - len(named)
-        return f"measured: {', '.join(named)}{f' and {more} more' if more else ''}"
+        files = [f"{source.name} (sha256 {source.sha256[:12]})" for source in manifest.sources[:12]]
+        more = len(manifest.sources) - len(files)
+        return f"measured: {', '.join(files)}{f' and {more} more' if more else ''}"
     return f"{manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}"
 
 
 def _json_report(manifest: Any) -> dict[str, Any]:
     """Return the content of `dataset info --json`."""
     keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
-    named = {"task": manifest.task.name, "schema_version": manifest.task.version}
+    report = {"task": manifest.task.name, "schema_version": manifest.task.version}
     classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}
-    named |= {"classes": classes} if classes else {}
+    report |= {"classes": classes} if classes else {}
     rest: dict[str, Any] = manifest.model_dump(
         mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources"}
     )
-    return named | rest
+    return report | rest
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -122,16 +122,16 @@ def _validate(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from schemas.validation import verify
 
-    found = verify(args.path)
-    said, mend = "every sample matches its digest", _repair_advice(args.path)
-    if args.recompute and not found:
-        found, count = _load_command("recompute")(args.path, args.recompute, args.inputs)
-        said += f"; {count:,} simulated again, equal to the last bit"
-        mend = (
+    problems = verify(args.path)
+    success, remedy = "every sample matches its digest", _repair_advice(args.path)
+    if args.recompute and not problems:
+        problems, count = _load_command("recompute")(args.path, args.recompute, args.inputs)
+        success += f"; {count:,} simulated again, equal to the last bit"
+        remedy = (
             "the data are undamaged, but this installation simulates different samples from the same recipe: "
             "compare the versions in `dataset info --json`"
         )
-    return _print_verdict(args.path, found, said, mend)
+    return _print_verdict(args.path, problems, success, remedy)
 
 
 def _repair_advice(path: Path) -> str:
@@ -141,27 +141,27 @@ def _repair_advice(path: Path) -> str:
 
     if read_manifest(path).recipe is None:
         return "imported measurements cannot be repaired; get another copy"
-    kept = is_folder(receipts_of(path))
-    what = "repairs the damaged shards" if kept else "makes every sample again, since its receipts are gone"
-    return f"its `generate` command {what}; for a new copy: generate --from {path} --out ..."
+    has_receipts = is_folder(receipts_of(path))
+    effect = "repairs the damaged shards" if has_receipts else "makes every sample again, since its receipts are gone"
+    return f"its `generate` command {effect}; for a new copy: generate --from {path} --out ..."
 
 
 def _load_command(name: str) -> Any:
     """Load a command of a package that this one must not import."""
     from importlib.metadata import entry_points
 
-    found = list(entry_points(group="drybeam.commands", name=name))
-    if not found:
+    commands = list(entry_points(group="drybeam.commands", name=name))
+    if not commands:
         raise UserError(f"{name}: the generators are not installed; install all of drybeam (pip install -e .)")
-    return found[0].load()
+    return commands[0].load()
 
 
-def _print_verdict(path: Path, problems: list[str], said: str, mend: str) -> int:
+def _print_verdict(path: Path, problems: list[str], success: str, remedy: str) -> int:
     for problem in problems[:20]:
         print(f"{path}: {problem}")
     if len(problems) > 20:
         print(f"{path}: and {len(problems) - 20} more")
-    print(f"{path}: {mend if problems else said}")
+    print(f"{path}: {remedy if problems else success}")
     return int(bool(problems))
 
 

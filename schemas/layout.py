@@ -29,8 +29,8 @@ def choose_layout(task: Task, sizes: Mapping[str, int], seconds: float, shard: i
     fields = [field for field in task.fields if is_simulated(field)]
     largest = max(field.nbytes(sizes) for field in fields)
     length = shard or _power_of_two(min(MAX_OBJECT_BYTES / largest, MAX_SHARD_SECONDS / max(seconds, 1e-9)))
-    column = max((field.nbytes(sizes) for field in task.of("parameter")), default=1)
-    block = _power_of_two(min(MAX_BLOCK_SAMPLES, MAX_BLOCK_BYTES / max(column, 1)))
+    parameter_bytes = max((field.nbytes(sizes) for field in task.of("parameter")), default=1)
+    block = _power_of_two(min(MAX_BLOCK_SAMPLES, MAX_BLOCK_BYTES / max(parameter_bytes, 1)))
     return Layout(
         shard=length, block=block, chunks={field.name: _chunk_shape(field, sizes, length) for field in fields}
     )
@@ -43,12 +43,14 @@ def _power_of_two(limit: float) -> int:
 def _chunk_shape(field: Field, sizes: Mapping[str, int], shard: int) -> tuple[int, ...]:
     """Return the shape of a chunk: whole samples if they are small, otherwise samples cut along their leading axes."""
     nbytes = field.nbytes(sizes)
-    rest = CHUNK_BYTES / nbytes
-    chunk = [_nearest_divisor(shard, rest)]
+    samples_per_chunk = CHUNK_BYTES / nbytes
+    chunk = [_nearest_divisor(shard, samples_per_chunk)]
     remaining = nbytes
     for length in field.shape(sizes):
         remaining //= length
-        chunk.append(length if rest >= 1 else _nearest_divisor(length, min(length, CHUNK_BYTES / remaining)))
+        chunk.append(
+            length if samples_per_chunk >= 1 else _nearest_divisor(length, min(length, CHUNK_BYTES / remaining))
+        )
     return tuple(chunk)
 
 

@@ -38,11 +38,11 @@ def write_contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
         UserError: the split has no samples, or they cannot be read, or `out` is not a place for a PNG file.
     """
     _check_destination(out)
-    figure, shown = draw_contact_sheet(path, split, count)
+    figure, count_shown = draw_contact_sheet(path, split, count)
     picture = BytesIO()
     figure.savefig(picture, dpi=110, format="png")
     publish_alone(out, picture.getvalue())
-    return shown
+    return count_shown
 
 
 def draw_contact_sheet(path: Path, split: str, count: int) -> tuple[Figure, int]:
@@ -94,10 +94,10 @@ def _is_picture(path: Path) -> bool:
 
 
 def _read_samples(path: Path, split: str, task: Task, count: int) -> Values:
-    mend = "complete or repair the dataset: run its `generate` command again"
-    with reading(f"{path}: the first {count} samples of {split}", mend):
-        found = read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
-        return {name: as_images(task.grids, task[name].dims, values) for name, values in found.items()}
+    remedy = "complete or repair the dataset: run its `generate` command again"
+    with reading(f"{path}: the first {count} samples of {split}", remedy):
+        rows = read_rows(open_split(path, split), task.of("input", "target", "parameter"), slice(0, count))
+        return {name: as_images(task.grids, task[name].dims, values) for name, values in rows.items()}
 
 
 def _as_image_stack(values: np.ndarray) -> np.ndarray:
@@ -112,8 +112,8 @@ def _shown_indices(values: np.ndarray) -> list[int]:
     """Return the indices of the images that are shown: first, last, and some between, symmetric about the middle."""
     n = _as_image_stack(values).shape[1]
     steps = np.linspace(0, 1, min(MAX_IMAGES, n)) * (n - 1)
-    half = [int(np.floor(step)) for step in steps if step <= (n - 1) / 2]
-    return sorted({*half, *(n - 1 - index for index in half)})
+    first_half = [int(np.floor(step)) for step in steps if step <= (n - 1) / 2]
+    return sorted({*first_half, *(n - 1 - index for index in first_half)})
 
 
 def _draw_column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Task, values: Values) -> None:

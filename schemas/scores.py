@@ -101,7 +101,7 @@ def score_and_correlation(
     bare, known = ({n: np.where(inside[n], np.asarray(v[n], float), 0) for n in inside} for v in (prediction, truth))
     bare |= {f.name: _remove_whole_periods(bare[f.name], known[f.name], f.period) for f in fields if f.period}
     finite = np.all([_finite_samples(v) for v in [*bare.values(), *known.values()]], axis=0)
-    found: dict[str, Real] = {}
+    scores: dict[str, Real] = {}
     curves: dict[str, tuple[Real, Real]] = {}
     with np.errstate(all="ignore"):  # squares of values beyond 1e154 overflow: the error is then infinite
         aligned, exact = align_for_scores(task, bare, known, window)
@@ -111,38 +111,38 @@ def score_and_correlation(
             rows, curves[name] = _score_images(
                 images, with_one_channel_axis(task, field, inside[name][None])[0], window
             )
-            found |= {
+            scores |= {
                 score_key(task, name, metric): np.where(finite, values, np.nan) for metric, values in rows.items()
             }
     frequency, correlation = curves[fields[0].name]
-    return found, frequency, np.where(finite[:, None], correlation, np.nan)
+    return scores, frequency, np.where(finite[:, None], correlation, np.nan)
 
 
 def _remove_whole_periods(values: Real, truth: Real, period: float) -> Real:
     """Move values by whole periods to where they are nearest to the truth."""
-    found: Real = values - period * np.round((values - truth) / period)
-    return found
+    nearest: Real = values - period * np.round((values - truth) / period)
+    return nearest
 
 
 def _score_mixed_kinds(
     task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, Real]:
     """Score targets if not all of them are images. Images among them are scored one by one, without ambiguities."""
-    found: dict[str, Real] = {}
+    scores: dict[str, Real] = {}
     for field in fields:
         name = field.name
         if scorer := SCORERS.get(target_kind(task, field)):
             rows = scorer(field, prediction[name], truth[name])
-            found |= {score_key(task, name, metric): values for metric, values in rows.items()}
+            scores |= {score_key(task, name, metric): values for metric, values in rows.items()}
         else:
-            one = ({name: prediction[name]}, {name: truth[name]})
-            alone = replace(
+            arrays = ({name: prediction[name]}, {name: truth[name]})
+            single = replace(
                 task,
                 fields=tuple(f for f in task.fields if f.role != "target" or f == field),
                 ambiguities=Ambiguities(),
             )
-            found |= {score_key(task, name, metric): values for metric, values in score(alone, *one).items()}
-    return found
+            scores |= {score_key(task, name, metric): values for metric, values in score(single, *arrays).items()}
+    return scores
 
 
 def with_one_channel_axis(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
@@ -156,8 +156,8 @@ def with_one_channel_axis(task: Task, field: Field, values: np.ndarray) -> np.nd
     dims = field.dims[1:]
     order = (*task.channels(field), *task.spatial(field))
     moved = values.transpose(0, *(1 + dims.index(dim) for dim in order))
-    several = len(task.channels(field))
-    return moved.reshape(len(values), math.prod(moved.shape[1 : 1 + several]), *moved.shape[1 + several :])
+    channel_axes = len(task.channels(field))
+    return moved.reshape(len(values), math.prod(moved.shape[1 : 1 + channel_axes]), *moved.shape[1 + channel_axes :])
 
 
 def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -> Real:
@@ -175,8 +175,8 @@ def nrms(prediction: np.ndarray, truth: np.ndarray, window: np.ndarray | None) -
     difference, known = (np.where(inside, values, 0.0) for values in (prediction.astype(float) - truth, truth))
     power = (known**2).sum(axes)
     with np.errstate(all="ignore"):
-        found = np.sqrt((difference**2).sum(axes) / np.where(power > 0, power, np.nan))
-    return np.where(np.isfinite(difference).all(axes), found, np.inf)
+        errors = np.sqrt((difference**2).sum(axes) / np.where(power > 0, power, np.nan))
+    return np.where(np.isfinite(difference).all(axes), errors, np.inf)
 
 
 def nrms_aligned(
@@ -192,10 +192,12 @@ def nrms_aligned(
         truth: the same for the exact values.
         window: of the shape of one sample; None stands for 1.
     """
-    bare = {name: np.asarray(values, float) for name, values in prediction.items()}
-    moved, exact = align_for_scores(task, bare, {name: np.asarray(truth[name], float) for name in bare}, window)
-    first = next(field.name for field in task.of("target") if field.name in bare)
-    return nrms(moved[first], exact[first], window)
+    predicted = {name: np.asarray(values, float) for name, values in prediction.items()}
+    aligned, exact = align_for_scores(
+        task, predicted, {name: np.asarray(truth[name], float) for name in predicted}, window
+    )
+    first = next(field.name for field in task.of("target") if field.name in predicted)
+    return nrms(aligned[first], exact[first], window)
 
 
 def summarise(
@@ -236,12 +238,12 @@ def _score_images(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarr
     bare, known, aligned, exact = images
     aligned = np.where(inside, aligned, 0)  # the alignment may have shifted parts out of the window
     rows = [_score_one_sample(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
-    found = {metric: np.array([row[metric] for row in rows], float) for metric in IMAGE_SCORES if metric != "frc"}
+    scores = {metric: np.array([row[metric] for row in rows], float) for metric in IMAGE_SCORES if metric != "frc"}
     first, second = (values.reshape(math.prod(values.shape[:2]), *values.shape[2:]) for values in (aligned, exact))
-    frequency, each = ring_correlation(first, second, window)
-    correlation = each.reshape(*exact.shape[:2], len(frequency)).mean(axis=1)
+    frequency, correlations = ring_correlation(first, second, window)
+    correlation = correlations.reshape(*exact.shape[:2], len(frequency)).mean(axis=1)
     crossings = np.array([crossing_frequency(frequency, row) for row in correlation], float)
-    return {**found, "frc": crossings}, (frequency, correlation)
+    return {**scores, "frc": crossings}, (frequency, correlation)
 
 
 def _score_one_sample(bare: Real, known: Real, aligned: Real, exact: Real, inside: np.ndarray) -> dict[str, float]:
@@ -269,11 +271,11 @@ def _structural_similarity(prediction: Real, truth: Real, data_range: float, ins
     middle = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * (truth.ndim - 1)
     if min(truth.shape[1:]) <= 2 * SSIM_RADIUS or not inside[:, *middle].any() or not math.isfinite(data_range):
         return math.nan
-    found = []
+    means = []
     for p, t, within in zip(prediction, truth, inside, strict=True):
-        _, full = structural_similarity(t, p, data_range=data_range, **SSIM_SETTINGS)  # type: ignore[no-untyped-call]
-        found.append(full[middle][within[middle]].mean())
-    return float(np.mean(found))
+        _, similarity_map = structural_similarity(t, p, data_range=data_range, **SSIM_SETTINGS)  # type: ignore[no-untyped-call]
+        means.append(similarity_map[middle][within[middle]].mean())
+    return float(np.mean(means))
 
 
 def _mean_and_deviation(values: np.ndarray) -> dict[str, float | int | str | None]:

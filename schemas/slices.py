@@ -65,11 +65,11 @@ def _fold_field(task: Task, field: Field, known: Mapping[str, int], values: np.n
             return values
         values = np.broadcast_to(values, (samples, *values.shape))
     present = [dim for dim in task.slices if dim in dims]
-    rest = [dim for dim in dims if dim not in task.slices]
-    values = values.transpose(0, *(1 + dims.index(dim) for dim in (*present, *rest)))
-    for place, dim in enumerate(task.slices, 1):
+    other_dims = [dim for dim in dims if dim not in task.slices]
+    values = values.transpose(0, *(1 + dims.index(dim) for dim in (*present, *other_dims)))
+    for axis, dim in enumerate(task.slices, 1):
         if dim not in dims:
-            values = np.repeat(np.expand_dims(values, place), known[dim], place)
+            values = np.repeat(np.expand_dims(values, axis), known[dim], axis)
     return values.reshape(-1, *values.shape[1 + len(task.slices) :])
 
 
@@ -86,5 +86,5 @@ def unfold(task: Task, arrays: Arrays, known: Mapping[str, int]) -> dict[str, np
 
 def _unfold_field(task: Task, field: Field, known: Mapping[str, int], values: np.ndarray) -> np.ndarray:
     values = values.reshape(-1, *(known[dim] for dim in task.slices), *values.shape[1:])
-    now = [SAMPLE, *task.slices, *(dim for dim in field.dims if dim not in (SAMPLE, *task.slices))]
-    return values.transpose(*map(now.index, field.dims), *range(len(now), values.ndim))
+    present_dims = [SAMPLE, *task.slices, *(dim for dim in field.dims if dim not in (SAMPLE, *task.slices))]
+    return values.transpose(*map(present_dims.index, field.dims), *range(len(present_dims), values.ndim))

@@ -103,9 +103,9 @@ def confusion_matrix(field: Field, prediction: np.ndarray, truth: np.ndarray) ->
             one of the classes. Rows of ignored true classes are 0.
     """
     n = len(field.classes)
-    places = np.minimum(truth, n - 1).astype(int) * (n + 1) + np.minimum(prediction, n).astype(int)
+    cells = np.minimum(truth, n - 1).astype(int) * (n + 1) + np.minimum(prediction, n).astype(int)
     counted = np.isin(truth, field.counted)
-    return np.bincount(places[counted], minlength=n * (n + 1)).reshape(n, n + 1)
+    return np.bincount(cells[counted], minlength=n * (n + 1)).reshape(n, n + 1)
 
 
 def class_areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
@@ -115,19 +115,19 @@ def class_areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, fl
         field: the target.
         counts: the confusion matrix of `confusion_matrix`.
     """
-    found = ((counts[:, i].sum(), counts[i].sum(), counts[i, i]) for i in field.counted)
-    return [(float(taken), float(there), float(both)) for taken, there, both in found]
+    areas = ((counts[:, i].sum(), counts[i].sum(), counts[i, i]) for i in field.counted)
+    return [(float(predicted), float(true), float(both)) for predicted, true, both in areas]
 
 
 def _score_one_sample(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return the scores of one sample; NaN if no class is present or predicted."""
     counts = confusion_matrix(field, prediction, truth)
-    there = [(a, b, both) for a, b, both in class_areas(field, counts) if a + b]
-    if not there:
+    classes = [(a, b, both) for a, b, both in class_areas(field, counts) if a + b]
+    if not classes:
         return dict.fromkeys(CLASS_SCORES, np.nan)
-    iou = float(np.mean([both / (a + b - both) for a, b, both in there]))
-    dice = float(np.mean([2 * both / (a + b) for a, b, both in there]))
-    accuracy = float(sum(both for *_, both in there) / counts.sum())
+    iou = float(np.mean([both / (a + b - both) for a, b, both in classes]))
+    dice = float(np.mean([2 * both / (a + b) for a, b, both in classes]))
+    accuracy = float(sum(both for *_, both in classes) / counts.sum())
     return {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": accuracy}
 
 
@@ -142,10 +142,10 @@ def score_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> di
     Returns:
         By score, its values (sample,).
     """
-    away = np.asarray(prediction, float) - truth
+    difference = np.asarray(prediction, float) - truth
     if field.period is not None:
-        away = away - field.period * np.round(away / field.period)
-    rows = away.reshape(len(away), -1)
+        difference = difference - field.period * np.round(difference / field.period)
+    rows = difference.reshape(len(difference), -1)
     return {"absolute_error": abs(rows).mean(axis=1), "squared_error": (rows**2).mean(axis=1)}
 
 

@@ -209,8 +209,8 @@ class Task:
         """
         if self[name].role == "target":
             return self
-        kept = (field for field in self.fields if field.role != "target")
-        fields = tuple(replace(field, role="target") if field.name == name else field for field in kept)
+        others = (field for field in self.fields if field.role != "target")
+        fields = tuple(replace(field, role="target") if field.name == name else field for field in others)
         return replace(self, fields=fields, window=None, ambiguities=Ambiguities())
 
     def identity(self) -> list[Any]:
@@ -318,16 +318,16 @@ def _task_mistakes(module: ModuleType) -> Iterator[str]:
 def _grid_mistakes(task: Task) -> Iterator[str]:
     """Yield the mistakes in `grids` and `slices` of a task."""
     dims = {dim for field in task.fields for dim in field.dims} - {SAMPLE}
-    placed = [dim for grid in task.grids for dim in grid.dims]
+    grid_dims = [dim for grid in task.grids for dim in grid.dims]
     for grid in task.grids:
         yield from wrong_references(task, f"TASK.grids {grid.dims}: sampling", grid.sampling, "parameter", "auxiliary")
-        if lost := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
-            yield f"TASK.grids: no field has the dimension {', '.join(lost)}"
-        if lost := [dim for dim in grid.of if dim not in placed]:
-            yield f"TASK.grids {grid.dims}: of={grid.of}: {', '.join(lost)} must be a dimension of another grid"
-    if twice := {dim for dim in placed if placed.count(dim) > 1}:
-        yield f"TASK.grids: {', '.join(sorted(twice))} must belong to one grid only"
-    if wrong := [dim for dim in task.slices if dim in placed or dim not in dims]:
+        if missing := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
+            yield f"TASK.grids: no field has the dimension {', '.join(missing)}"
+        if missing := [dim for dim in grid.of if dim not in grid_dims]:
+            yield f"TASK.grids {grid.dims}: of={grid.of}: {', '.join(missing)} must be a dimension of another grid"
+    if repeated := {dim for dim in grid_dims if grid_dims.count(dim) > 1}:
+        yield f"TASK.grids: {', '.join(sorted(repeated))} must belong to one grid only"
+    if wrong := [dim for dim in task.slices if dim in grid_dims or dim not in dims]:
         yield f"TASK.slices: {', '.join(wrong)} must be a dimension of a field and must not belong to a grid"
     for field in task.of("target"):
         if task.slices and not set(task.slices) <= set(field.dims):
@@ -336,20 +336,20 @@ def _grid_mistakes(task: Task) -> Iterator[str]:
         yield f"TASK.grids: all targets must lie on one grid, not {[task.spatial(f) for f in task.of('target')]}"
 
 
-def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
+def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
     """Yield the references in IMPORT that do not fit the task."""
-    raster = (found.raster.position, found.raster.scan) if found.raster else ()
-    named: Mapping[tuple[str, Role], tuple[str, ...]] = {
-        ("needs", "parameter"): found.needs,
-        ("distinct", "parameter"): found.distinct,
-        ("usual", "parameter"): tuple(found.usual),
+    raster = (rules.raster.position, rules.raster.scan) if rules.raster else ()
+    references: Mapping[tuple[str, Role], tuple[str, ...]] = {
+        ("needs", "parameter"): rules.needs,
+        ("distinct", "parameter"): rules.distinct,
+        ("usual", "parameter"): tuple(rules.usual),
         ("raster", "parameter"): raster,
-        ("beam", "input"): (found.beam,) if found.beam else (),
-        ("roots", "input"): found.roots,
+        ("beam", "input"): (rules.beam,) if rules.beam else (),
+        ("roots", "input"): rules.roots,
     }
-    for (name, role), fields in named.items():
+    for (name, role), fields in references.items():
         yield from wrong_references(task, f"IMPORT.{name}", fields, role)
-    for name in (*found.follows, *found.follows.values()):
+    for name in (*rules.follows, *rules.follows.values()):
         yield from wrong_references(task, "IMPORT.follows", (name,), "input", "parameter", "auxiliary")
 
 

@@ -118,7 +118,7 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
     exact, exact_phase = (fields[name].astype(float) for name in ("shape", "phase"))
     with np.errstate(all="ignore"):
         found = align_wave(shape, phase, exact, exact_phase, TASK.ambiguities.free)
-        rows = zip(found.modulus, found.phase, found.beside, exact, exact_phase, strict=True)
+        rows = zip(found.modulus, found.phase, found.raw_phase, exact, exact_phase, strict=True)
         objects = [_of_object(*row) for row in rows]
         chi2 = _misfit(fields, shape * np.exp(1j * phase))
     scores = {name: np.array([one[name] for one in objects]) for name in OF_OBJECT}

@@ -46,8 +46,8 @@ def output_path(option: str, path: Path) -> Path:
     """
     for folder in (path, *path.parents):
         if folder.is_symlink() and not exists(folder):
-            what = "is" if folder == path else f"lies in {folder},"
-            raise UserError(f"{option} {path}: {what} a link to nowhere; choose another place")
+            relation = "is" if folder == path else f"lies in {folder},"
+            raise UserError(f"{option} {path}: {relation} a link to nowhere; choose another place")
     real = Path(os.path.realpath(path))
     if real == real.parent:
         raise UserError(f"{option} {path}: is the root of the file system; choose a place in a folder")
@@ -103,9 +103,9 @@ def refuse_foreign_files(option: str, path: Path, written: Collection[str], comm
     Raises:
         UserError: there is such a file.
     """
-    if stranger := next(foreign_keys(path, written), None):
+    if foreign := next(foreign_keys(path, written), None):
         raise UserError(
-            f"{option} {path}: holds {stranger}, which `{command}` did not write; move it away, or choose another place"
+            f"{option} {path}: holds {foreign}, which `{command}` did not write; move it away, or choose another place"
         )
 
 

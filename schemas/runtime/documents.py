@@ -40,12 +40,12 @@ class Metadata[M: BaseModel]:
         """
         return self.key in _attributes_of(parse_json(read(inside(path, "zarr.json"))))
 
-    def read(self, path: Path, mend: str, *, incomplete: bool = True) -> M:
+    def read(self, path: Path, remedy: str, *, incomplete: bool = True) -> M:
         """Read the metadata of a store.
 
         Args:
             path: the store.
-            mend: remedy for damaged metadata, for the message.
+            remedy: remedy for damaged metadata, for the message.
             incomplete: accept a store that is not finished.
 
         Raises:
@@ -56,19 +56,19 @@ class Metadata[M: BaseModel]:
         if data is None:
             raise UserError(f"{path}: no {self.what} here (no zarr.json); make it with: {self.command} --out {path}")
         if (root := parse_json(data)) is None:
-            raise UserError(f"{path}/zarr.json: damaged metadata; {mend}")
+            raise UserError(f"{path}/zarr.json: damaged metadata; {remedy}")
         if self.key not in (attributes := _attributes_of(root)):
             raise UserError(f"{path}: no {self.what} here (its zarr.json has no {self.key!r}); give another path")
-        found = parse_document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", mend)
-        if not incomplete and getattr(found, "status", "complete") != "complete":
+        content = parse_document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", remedy)
+        if not incomplete and getattr(content, "status", "complete") != "complete":
             program = self.command.split()[0]
             raise UserError(f"{path}: incomplete; run the same `{program}` command again to finish it")
-        return found
+        return content
 
 
 def _attributes_of(root: Any) -> Mapping[str, Any]:
-    found = root.get("attributes") if isinstance(root, dict) else None
-    return found if isinstance(found, dict) else {}
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def parse_json(data: bytes | None) -> Any:
@@ -79,7 +79,7 @@ def parse_json(data: bytes | None) -> Any:
         return None
 
 
-def parse_document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, mend: str) -> M:
+def parse_document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, remedy: str) -> M:
     """Return the content of a document as its model.
 
     Args:
@@ -87,17 +87,19 @@ def parse_document[M: BaseModel](kind: type[M], content: Any, known: int, where:
         content: the parsed JSON.
         known: the newest format that can be read.
         where: the file, for messages.
-        mend: remedy for a damaged document, for messages.
+        remedy: remedy for a damaged document, for messages.
 
     Raises:
         UserError: the document has a newer format, or does not match its own.
     """
-    found = content.get("format") if isinstance(content, dict) else None
-    if isinstance(found, int) and not 1 <= found <= known:
-        raise UserError(f"{where}: format {found}, this program reads up to {known}; install the version that wrote it")
+    version = content.get("format") if isinstance(content, dict) else None
+    if isinstance(version, int) and not 1 <= version <= known:
+        raise UserError(
+            f"{where}: format {version}, this program reads up to {known}; install the version that wrote it"
+        )
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        at = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(f"{where}: damaged: {at}: {broken_rule(first)}; {mend}") from None
+        name = ".".join(map(str, first["loc"])) or "it"
+        raise UserError(f"{where}: damaged: {name}: {broken_rule(first)}; {remedy}") from None

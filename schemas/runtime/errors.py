@@ -29,10 +29,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         name: the unknown name.
         known: the known names.
     """
-    there = list(known)
-    if close := get_close_matches(name, there, n=1):
+    names = list(known)
+    if close := get_close_matches(name, names, n=1):
         return f"; did you mean {close[0]}?"
-    return f"; there are: {', '.join(there[:MAX_LISTED_NAMES]) or 'none'}"
+    return f"; there are: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}"
 
 
 REWORDINGS = (  # wording of pydantic, and its replacement
@@ -57,10 +57,10 @@ def broken_rule(error: Mapping[str, Any]) -> str:
         words = re.findall(r"'([^']+)'", error["ctx"]["expected"])
         close = get_close_matches(str(error["input"]).lower(), words, n=1)
         return f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
-    said: str = error["msg"]
+    message: str = error["msg"]
     for theirs, ours in REWORDINGS:
-        said = re.sub(theirs, ours, said)
-    return said
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def split_assignments[T](

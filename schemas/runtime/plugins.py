@@ -42,9 +42,9 @@ def find_module(package: str, name: str, check: Check, unknown: str) -> ModuleTy
     if module not in sys.modules and name not in (known := module_names(package)):
         raise UserError(f"{unknown}{suggestion(name, known)}")
     with reporting_errors(module):
-        found = importlib.import_module(module)
-    _check_module(found, check)
-    return found
+        loaded = importlib.import_module(module)
+    _check_module(loaded, check)
+    return loaded
 
 
 @cache
@@ -56,13 +56,13 @@ def _check_module(module: ModuleType, check: Check) -> None:
 
 
 @contextmanager
-def reporting_errors(module: str, function: str = "", given: Sequence[str] | None = None) -> Iterator[None]:
+def reporting_errors(module: str, function: str = "", given_fields: Sequence[str] | None = None) -> Iterator[None]:
     """Report errors raised in a user's file in one line, with the file, its line and the function.
 
     Args:
         module: name of the module, such as `generators.tasks.tie`.
         function: name of the function that is called; empty while the file is imported.
-        given: fields that the function receives, if these depend on its author's declarations.
+        given_fields: fields that the function receives, if these depend on its author's declarations.
 
     Raises:
         UserError: in place of the error, which is its cause. The message says what to do.
@@ -72,20 +72,20 @@ def reporting_errors(module: str, function: str = "", given: Sequence[str] | Non
     except (UserError, Interrupted, OSError, MemoryError):
         raise
     except Exception as error:
-        said, remedy = _describe_error(error), "correct the file"
-        if given is not None and isinstance(error, KeyError) and error.args[0] not in given:
-            remedy = f"it receives {', '.join(given)}: name further fields in `needs` or `fields`"
+        mistake, remedy = _describe_error(error), "correct the file"
+        if given_fields is not None and isinstance(error, KeyError) and error.args[0] not in given_fields:
+            remedy = f"it receives {', '.join(given_fields)}: name further fields in `needs` or `fields`"
         elif function and isinstance(error, ValueError | ArithmeticError):
             remedy = "choose other settings (see --describe), or correct the file"
         where = ", ".join(filter(None, [module_path(module), _find_line(module, error), function and f"in {function}"]))
-        raise UserError(f"{where}: {said}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
+        raise UserError(f"{where}: {mistake}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
 
 
-def function_origin(of: Callable[..., Any]) -> tuple[str, str]:
+def function_origin(function: Callable[..., Any]) -> tuple[str, str]:
     """Return the module and the name of a function, also for a `functools.partial` of it."""
-    while isinstance(of, partial):
-        of = of.func
-    return of.__module__, getattr(of, "__name__", type(of).__name__)
+    while isinstance(function, partial):
+        function = function.func
+    return function.__module__, getattr(function, "__name__", type(function).__name__)
 
 
 def module_path(module: str) -> str:
@@ -136,8 +136,8 @@ def optional_object[T](module: ModuleType, name: str, kind: type[T]) -> T | None
         name: name of the object.
         kind: its type.
     """
-    found = vars(module).get(name)
-    return found if isinstance(found, kind) else None
+    value = vars(module).get(name)
+    return value if isinstance(value, kind) else None
 
 
 def mistyped_objects(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:

@@ -49,12 +49,12 @@ def _show_bar(total: int) -> Iterator[Show]:
 @contextmanager
 def _print_lines(total: int) -> Iterator[Show]:
     """Print a plain line every few seconds."""
-    said = time.monotonic()
+    last_time = time.monotonic()
 
     def show(done: int, pace: str) -> None:
-        nonlocal said
-        if time.monotonic() - said > LINE_INTERVAL:
-            said = time.monotonic()
+        nonlocal last_time
+        if time.monotonic() - last_time > LINE_INTERVAL:
+            last_time = time.monotonic()
             print(f"{done:,} of {total:,} samples" + (f", {pace}" if pace else ""), flush=True)
 
     yield show

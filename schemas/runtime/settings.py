@@ -79,9 +79,9 @@ def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) ->
     Raises:
         UserError: one of the settings names a file.
     """
-    if found := next(_find_excluded(kind, stored), None):
+    if path_setting := next(_find_excluded(kind, stored), None):
         raise UserError(
-            f"{where}: its recipe names a file of this machine, {found}; a stored recipe must hold only hashes "
+            f"{where}: its recipe names a file of this machine, {path_setting}; a stored recipe must hold only hashes "
             "(--inputs DIR finds the files); use only datasets and models that you trust"
         )
 
@@ -284,8 +284,8 @@ def _parse_value(info: FieldInfo, text: str) -> Any:
 
 def _suggest_setting(key: str, known: Mapping[str, FieldInfo]) -> str:
     by_last = {name.split(".")[-1]: name for name in reversed(list(known))}
-    found = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
-    return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
+    close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
+    return f"; did you mean {by_last.get(close[0], close[0])}?" if close else ""
 
 
 def _describe_error(kind: type[BaseModel], error: ValidationError) -> str:

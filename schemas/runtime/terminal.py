@@ -53,34 +53,34 @@ def number(text: str) -> float:
         return math.nan
 
 
-def whole_number(least: int, most: int = MAX_WHOLE_NUMBER) -> Callable[[str], int]:
-    """Return a type for argparse that accepts whole numbers from `least` to `most`."""
+def whole_number(minimum: int, maximum: int = MAX_WHOLE_NUMBER) -> Callable[[str], int]:
+    """Return a type for argparse that accepts whole numbers from `minimum` to `maximum`."""
 
     def read(text: str) -> int:
-        found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else least - 1
-        if not least <= found <= most:
-            limit = f" and at most {most}" if most < MAX_WHOLE_NUMBER or found > most else ""
-            raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least}{limit}")
-        return found
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else minimum - 1
+        if not minimum <= value <= maximum:
+            limit = f" and at most {maximum}" if maximum < MAX_WHOLE_NUMBER or value > maximum else ""
+            raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {minimum}{limit}")
+        return value
 
     return read
 
 
-def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], float]:
+def share(whole: str, maximum: float = 1.0, *, zero: bool = False) -> Callable[[str], float]:
     """Return a type for argparse that accepts a share, written as `1%` or `0.01`.
 
     Args:
-        of: the whole of which the share is given, for the message.
-        most: maximum share.
+        whole: the whole of which the share is given, for the message.
+        maximum: maximum share.
         zero: accept 0, too.
     """
 
     def read(text: str) -> float:
-        found = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        if not (0 < found <= most or (zero and found == 0)):
-            limit = f"{'' if zero else 'above '}0 to {most:g}"
-            raise argparse.ArgumentTypeError(f"{text}: must be a share of {of}, {limit}, such as 1% or 0.01")
-        return found
+        value = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        if not (0 < value <= maximum or (zero and value == 0)):
+            limit = f"{'' if zero else 'above '}0 to {maximum:g}"
+            raise argparse.ArgumentTypeError(f"{text}: must be a share of {whole}, {limit}, such as 1% or 0.01")
+        return value
 
     return read
 
@@ -95,9 +95,9 @@ def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
         argv: its arguments; None: those of the process.
         interrupted: the message on an interrupt.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
-            signal.signal(number, partial(_exit_at_once, interrupted))
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signal_number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
+            signal.signal(signal_number, partial(_exit_at_once, interrupted))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would log interrupted reads
     try:
         return main(argv)
@@ -182,7 +182,7 @@ def _format_value(row: Mapping[str, Any]) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def _exit_at_once(said: str, *_: object) -> NoReturn:
+def _exit_at_once(message: str, *_: object) -> NoReturn:
     """Print a message and end the process at once.
 
     It raises no exception: libraries swallow exceptions or take seconds to clean up, and the files on disk survive any
@@ -190,5 +190,5 @@ def _exit_at_once(said: str, *_: object) -> NoReturn:
     """
     if sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
-    os.write(sys.stderr.fileno(), f"{said}\n".encode())
+    os.write(sys.stderr.fileno(), f"{message}\n".encode())
     os._exit(RESUMABLE)

@@ -82,12 +82,12 @@ TASK = Task(
 )
 
 
-def _complete_measurement(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
+def _complete_measurement(arrays: Arrays, stated: Mapping[str, Known]) -> Arrays:
     """Return the arrays that a measurement lacks: the probe with total power 1, its mask, and the number of the scan.
 
     Args:
         arrays: the known arrays, by field.
-        beside: metadata of the files of the arrays that were given by name.
+        stated: metadata of the files of the arrays that were given by name.
 
     Raises:
         UserError: patterns, probe, positions and object do not fit together.
@@ -98,9 +98,9 @@ def _complete_measurement(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays
             f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, and a multiple of 4 wide; crop them"
         )
     for name in ("probe", "object"):
-        scan_checks.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
-    found = _normalise_probe(arrays, n) if "probe" in arrays else {}
-    return found | (_number_scans({**arrays, **found}, beside, n) if "position" in arrays else {})
+        scan_checks.refuse_stated_sampling(name, stated.get(name, {}).get("sampling"), arrays["sampling"])
+    probe = _normalise_probe(arrays, n) if "probe" in arrays else {}
+    return probe | (_number_scans({**arrays, **probe}, stated, n) if "position" in arrays else {})
 
 
 def _normalise_probe(arrays: Arrays, n: int) -> Arrays:
@@ -117,13 +117,13 @@ def _normalise_probe(arrays: Arrays, n: int) -> Arrays:
     return {"probe": scaled, "mask": window}
 
 
-def _number_scans(arrays: Arrays, beside: Mapping[str, Known], n: int) -> Arrays:
+def _number_scans(arrays: Arrays, stated: Mapping[str, Known], n: int) -> Arrays:
     """Return the number of the scan for each position, after checks of the positions."""
     position, sampling = arrays["position"], arrays["sampling"]
     if position.shape[1:] != (2,):
         raise UserError(f"position: shape {position.shape}, must be (sample, 2): y and x in nm")
     scan = arrays.get("scan", np.zeros(len(position), np.int32))
-    if "position" in beside:  # positions from a raster need no check: its file states their unit
+    if "position" in stated:  # positions from a raster need no check: its file states their unit
         scan_checks.refuse_apart(position, scan, sampling, _patch_width(arrays.get("mask"), n))
     if "object" in arrays:
         scan_checks.refuse_outside(position, scan, sampling, arrays["object"], n)
