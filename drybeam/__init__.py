@@ -1,7 +1,7 @@
 """Drybeam from Python: generate datasets, train networks, invert measurements and score the results.
 
 Each function does the same as the command line of its name, with the same options and defaults. A mistake raises
-`drybeam.UserError` with the one line that the command line would print. A function returns a result on disk, which a
+`drybeam.UserError` with one line that says what to do. A function returns a result on disk, which a
 notebook displays and which can be used wherever a path can.
 
     import drybeam
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drybeam.arguments import command_words
+from drybeam.messages import in_python_words
 from drybeam.results import Dataset, Model, Predictions, Report, Run
 from schemas.runtime.errors import Interrupted, UserError
 
@@ -49,6 +50,7 @@ __all__ = [
 type PathLike = str | os.PathLike[str]
 
 
+@in_python_words
 def generate(
     task: str | None = None,
     n: int | None = None,
@@ -106,7 +108,7 @@ def generate(
         "inputs": inputs,
         "out": out,
     }
-    options |= {"from": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
+    options |= {"source": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
     words = command_words(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
         generated = command.generate(cli.options(cli.arguments(words)))
@@ -114,6 +116,7 @@ def generate(
     return Dataset(_absolute(generated.out))
 
 
+@in_python_words
 def open(path: PathLike) -> "xr.DataTree":
     """Open a dataset, or predictions, lazily with xarray.
 
@@ -136,6 +139,7 @@ def open(path: PathLike) -> "xr.DataTree":
     return xr.open_datatree(place, engine="zarr")
 
 
+@in_python_words
 def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "Figure":
     """Draw a contact sheet: inputs, targets and their histograms.
 
@@ -158,6 +162,7 @@ def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "F
     return figure
 
 
+@in_python_words
 def train(
     data: PathLike,
     *,
@@ -218,7 +223,13 @@ def train(
         "input": input,
         "samples": samples,
     }
-    options |= {"from": start, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    options |= {
+        "start": start,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
     options |= {"overwrite": overwrite, "mode": mode, "keep_every": keep_every}
     for name, value in (("model", model), ("optimizer", optimizer)):
         parts = dict(value) if isinstance(value, Mapping) else {"name": value}
@@ -229,6 +240,7 @@ def train(
     return Run(_absolute(run.out))
 
 
+@in_python_words
 def infer(
     data: PathLike,
     *,
@@ -294,11 +306,12 @@ def infer(
         "refine": refine,
     }
     words = command_words(options | {"stitch": stitch, "overwrite": overwrite}, settings)
-    words += command_words({}, stitch_settings, "stitch_set")
+    words += command_words({}, stitch_settings, "stitch_settings")
     written = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
     return Predictions(_absolute(written[0]))
 
 
+@in_python_words
 def evaluate(
     data: PathLike,
     *predictions: PathLike | tuple[str, PathLike],
@@ -324,7 +337,7 @@ def evaluate(
     from inference import cli, command
 
     if not predictions:
-        raise UserError("--predictions is missing: name what infer made")
+        raise UserError("predictions are missing: drybeam.evaluate(data, predictions), with what drybeam.infer made")
     stores = [f"{item[0]}={os.fspath(item[1])}" if isinstance(item, tuple) else os.fspath(item) for item in predictions]
     words = [
         *command_words({"data": data, "out": out, "split": split, "overwrite": overwrite}),
@@ -335,6 +348,7 @@ def evaluate(
     return Report(_absolute(Path(out)))
 
 
+@in_python_words
 def load_model(path: PathLike) -> Model:
     """Load a trained model as a function of arrays.
 

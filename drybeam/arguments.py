@@ -4,30 +4,38 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+OPTIONS = {  # options of the command lines that have another name than the argument
+    "source": "from",
+    "start": "from",
+    "settings": "set",
+    "stitch_settings": "stitch-set",
+}
+
+
+def option_name(argument: str) -> str:
+    """Return the name of the option, without its dashes, that an argument of a function stands for."""
+    return OPTIONS.get(argument, argument.replace("_", "-"))
+
 
 def command_words(
-    options: Mapping[str, Any], settings: Mapping[str, Any] | None = None, option: str = "set"
+    arguments: Mapping[str, Any], settings: Mapping[str, Any] | None = None, settings_argument: str = "settings"
 ) -> list[str]:
-    """Return options and settings as the words of a command line.
+    """Return arguments and settings as the words of a command line.
 
     Args:
-        options: values by the names of the options. None and False leave an option out, True gives it without a value.
-        settings: values by the names of the settings, for `option`.
-        option: the option that takes settings.
+        arguments: values by name. None and False leave an option out, True gives it without a value.
+        settings: values by the names of the settings.
+        settings_argument: the argument that takes the settings.
 
-    >>> argv({"n": 5, "overwrite": True, "out": None}, {"defocus": (5000, 8000)})
+    >>> command_words({"n": 5, "overwrite": True, "out": None}, {"defocus": (5000, 8000)})
     ['--n=5', '--overwrite', '--set', 'defocus=5000:8000']
     """
+    given = {name: value for name, value in arguments.items() if value is not None and value is not False}
     words = [
-        f"--{name.replace('_', '-')}{'' if value is True else f'={_value_text(value)}'}"
-        for name, value in _given(options)
+        f"--{option_name(name)}{'' if value is True else f'={_value_text(value)}'}" for name, value in given.items()
     ]
     assignments = setting_texts(settings or {})
-    return [*words, *([f"--{option.replace('_', '-')}", *assignments] if assignments else [])]
-
-
-def _given(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in options.items() if value is not None and value is not False)
+    return [*words, *([f"--{option_name(settings_argument)}", *assignments] if assignments else [])]
 
 
 def setting_texts(settings: Mapping[str, Any], prefix: str = "") -> list[str]:

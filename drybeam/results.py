@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drybeam.messages import in_python_words
 from schemas.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
     type Fields = Mapping[str, Any] | xr.Dataset | xr.DataTree
 
 
+@in_python_words
+def _read_manifest(path: Path) -> "Manifest":
+    from schemas.manifest import read_manifest
+
+    return read_manifest(path)
+
+
 @dataclass(frozen=True)
-class Place:
+class StoredResult:
     """A result on disk, which can be used wherever a path can."""
 
     path: Path
@@ -32,15 +40,13 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Dataset(Place):
+class Dataset(StoredResult):
     """A dataset: a Zarr store with the splits train, validation and test."""
 
     @cached_property
     def manifest(self) -> "Manifest":
         """Metadata of the dataset: task, sizes, samples, recipe, seed, digest."""
-        from schemas.manifest import read_manifest
-
-        return read_manifest(self.path)
+        return _read_manifest(self.path)
 
     @property
     def digest(self) -> str:
@@ -64,7 +70,7 @@ class Dataset(Place):
 
 
 @dataclass(frozen=True)
-class Run(Place):
+class Run(StoredResult):
     """A training run: checkpoints, metrics, learning curves, and the best model in the folder `best`."""
 
     @property
@@ -84,7 +90,7 @@ class Run(Place):
 
 
 @dataclass(frozen=True)
-class Predictions(Place):
+class Predictions(StoredResult):
     """Predictions for one split of a dataset: a Zarr store of the task's targets."""
 
     def open(self) -> "xr.DataTree":
@@ -95,7 +101,7 @@ class Predictions(Place):
 
 
 @dataclass(frozen=True)
-class Report(Place):
+class Report(StoredResult):
     """An evaluation: `metrics.json`, `metrics.csv` and `report.html` in a folder."""
 
     @cached_property

@@ -124,6 +124,7 @@ def options(args: argparse.Namespace) -> "Options":
 def _print_plan(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     """Print the cost and layout of a plan, as text or JSON."""
     from generators.engine.pipeline import duration, size
+    from schemas.runtime.publish import exists
 
     layout = plan.manifest.layout
     if as_json:
@@ -131,9 +132,16 @@ def _print_plan(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return 0
     print(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
+    if not exists(plan.out.parent):
+        print(f"folder  {plan.out.parent} does not exist yet; `generate` creates it")
+    per_sample = (
+        f"{cost.seconds_per_sample * 1e3:,.3g} ms" if cost.seconds_per_sample < 1 else duration(cost.seconds_per_sample)
+    )
     print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet", end="")
-    print(f" ({cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once)")
+    print(f" ({per_sample} each on one core, {cost.workers} at once)")
+    print("        the first run on a machine also compiles, which takes half a minute")
     print(f"memory  {size(cost.memory)}")
     print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
-    print(f"layout  shards of {layout.shard} samples, chunks {layout.chunks}")
+    chunks = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in layout.chunks.items())
+    print(f"layout  shards of {layout.shard} samples, chunks: {chunks}")
     return 0

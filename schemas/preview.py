@@ -6,8 +6,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from schemas.grids import as_images
 from schemas.manifest import read_manifest
@@ -128,25 +129,44 @@ def _draw_column(figure: Figure, axes: np.ndarray, field: Field, index: int, tas
         axis.set(xticks=[], yticks=[])
         axis.set_title(_image_title(field, index, row, task, values), fontsize=6, pad=2)
     name = f"{field.name} {index}" if images.shape[1] > 1 else field.name
-    axes[0].set_title(f"{name} [{field.units}]\n{axes[0].get_title()}", fontsize=7, pad=2)
+    unit = "" if field.units == "1" else f" [{field.units}]"
+    axes[0].set_title(f"{name}{unit}\n{axes[0].get_title()}", fontsize=7, pad=2)
     bar = figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02)
     if field.classes:
         bar.set_ticks(range(len(field.classes)), labels=field.classes, rotation=90, parse_math=False)
+    else:
+        _format_axis(bar.ax.xaxis)
     bar.ax.tick_params(labelsize=6)
     _draw_histogram(axes[-1], shown)
+    axes[-1].set_xlabel(f"{name}{unit}", fontsize=7)
 
 
 def _image_title(field: Field, index: int, row: int, task: Task, values: Values) -> str:
     """Return a text with the first parameter that has one value per image, such as the defocus of a plane."""
     for parameter in task.of("parameter"):
         if len(field.dims) > 3 and parameter.dims == field.dims[:2]:
-            return f"{parameter.name} {values[parameter.name][row, index]:.4g} {parameter.units}"
+            unit = "" if parameter.units == "1" else f" {parameter.units}"
+            return f"{parameter.name} {_number_text(values[parameter.name][row, index])}{unit}"
     return ""
+
+
+def _number_text(value: float, _: object = None) -> str:
+    """Return a number with four digits, without an exponent if it has up to seven places."""
+    if value and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.4g}"
+    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
+
+
+def _format_axis(axis: Axis) -> None:
+    """Let an axis show a few numbers, in the same form as the titles."""
+    axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(FuncFormatter(_number_text))
 
 
 def _draw_histogram(axis: Axes, values: np.ndarray) -> None:
     axis.hist(values.ravel(), bins=64, color="0.3", log=True)
     axis.set_ylim(bottom=0.5)
     axis.tick_params(labelsize=6)
+    _format_axis(axis.xaxis)
     axis.yaxis.set_major_locator(NullLocator())
     axis.yaxis.set_minor_locator(NullLocator())

@@ -53,6 +53,22 @@ def test_bounds_hold_for_both_ends() -> None:
             positive.validate_python(text)
 
 
+@pytest.mark.parametrize(
+    ("setting", "end"),
+    [
+        ("voltage=3", "[V]"),
+        ("voltage=9e9", "[V]"),
+        ("image_size=1", "[pixel]"),
+        ("voltage=x", "low:high"),
+        ("noise=-1", "0"),
+    ],
+)
+def test_bounds_carry_the_unit_of_their_setting(setting: str, end: str) -> None:
+    with pytest.raises(UserError) as caught:
+        made(setting)
+    assert str(caught.value).endswith(end)
+
+
 def made(*settings: str) -> tie.Recipe:
     recipe = make_settings(tie.Recipe, tie.RECIPES["default"].model_dump(mode="json"), settings)
     assert isinstance(recipe, tie.Recipe)

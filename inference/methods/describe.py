@@ -1,13 +1,12 @@
 """Print the classical methods and their settings (`infer --describe`)."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import plain_console
 
 LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
 
@@ -72,18 +71,17 @@ def show(methods: Methods, as_json: bool) -> None:
 
 
 def _show(title: str, method: Method) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
-    console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
+    console = plain_console()
+    console.print(Text.assemble((title, "bold"), f": {method.about}"))
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
     console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
-        table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))
+        table.add_row(key, tried(setting.values), setting.unit, setting.about)
     console.print(table if method.settings else "no settings")
     console.print()
 

@@ -11,7 +11,7 @@ from inference.contract import Arrays, Method, Report, Setting, Settings, Value,
 from inference.invert.split_reader import Source
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.runtime.errors import UserError, suggestion
+from schemas.runtime.errors import UserError, rule_of_choice, suggestion
 from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
@@ -53,7 +53,7 @@ def _value(key: str, setting: Setting, text: str) -> Value:
     """Return the value of a setting from its text. Raise UserError if it is not allowed."""
     if any(isinstance(value, str) for value in setting.values):
         if text not in setting.values:
-            raise UserError(f"--set {key}={text}: must be one of: {', '.join(map(str, setting.values))}")
+            raise UserError(f"--set {key}={text}: {rule_of_choice(text, list(map(str, setting.values)))}")
         return text
     try:
         number = float(text)

@@ -12,7 +12,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.runtime.errors import UserError, broken_rule
-from schemas.runtime.publish import inside, read
+from schemas.runtime.publish import exists, inside, read
+
+FOLDERS = {  # a file that shows what a folder is, and the advice for somebody who takes it for a store
+    "model.json": ", but a trained network; apply it with: infer --model {path} --data STORE",
+    "run.json": ", but a training run; apply its network with: infer --model {path} --data STORE",
+    "metrics.json": ", but a report; open {path}/report.html in a browser",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Metadata[M: BaseModel]:
         """
         data = read(inside(path, "zarr.json"))
         if data is None:
-            raise UserError(f"{path}: no {self.what} here (no zarr.json); make it with: {self.command} --out {path}")
+            remedy = _advice(path) or f" (no zarr.json); make it with: {self.command} --out {path}"
+            raise UserError(f"{path}: no {self.what} here{remedy}")
         if (root := parse_json(data)) is None:
             raise UserError(f"{path}/zarr.json: damaged metadata; {remedy}")
         if self.key not in (attributes := _attributes_of(root)):
@@ -69,6 +76,14 @@ class Metadata[M: BaseModel]:
 def _attributes_of(root: Any) -> Mapping[str, Any]:
     attributes = root.get("attributes") if isinstance(root, dict) else None
     return attributes if isinstance(attributes, dict) else {}
+
+
+def _advice(path: Path) -> str:
+    """Return what a folder that is no store holds, and what to do with it; empty if it is not known."""
+    store = path.absolute().with_suffix("")
+    if path.suffix == ".run" and exists(store / "zarr.json"):
+        return f", but the receipts of {store.name}; give {path.with_suffix('')}"
+    return next((advice.format(path=path) for name, advice in FOLDERS.items() if exists(path / name)), "")
 
 
 def parse_json(data: bytes | None) -> Any:

@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -55,12 +55,22 @@ def broken_rule(error: Mapping[str, Any]) -> str:
     """
     if error["type"] == "literal_error":
         words = re.findall(r"'([^']+)'", error["ctx"]["expected"])
-        close = get_close_matches(str(error["input"]).lower(), words, n=1)
-        return f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
+        return rule_of_choice(str(error["input"]), words)
     message: str = error["msg"]
     for theirs, ours in REWORDINGS:
         message = re.sub(theirs, ours, message)
     return message
+
+
+def rule_of_choice(value: str, words: Sequence[str]) -> str:
+    """Return the rule of a value that must be one of some words, with the most similar word if there is one.
+
+    Args:
+        value: the value.
+        words: the words.
+    """
+    close = get_close_matches(value.lower(), words, n=1)
+    return f"must be one of {', '.join(words)}{f'; did you mean {close[0]}?' if close else ''}"
 
 
 def split_assignments[T](

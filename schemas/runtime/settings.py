@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -190,10 +191,12 @@ def undescribed_settings(kind: type[BaseModel]) -> Iterator[str]:
 
 
 def _names_a_file(info: FieldInfo) -> bool:
+    return Path in (info.annotation, *typing.get_args(info.annotation)) or _unit(info) == "path"
+
+
+def _unit(info: FieldInfo) -> str:
     extra = info.json_schema_extra
-    return Path in (info.annotation, *typing.get_args(info.annotation)) or (
-        isinstance(extra, dict) and extra.get("unit") == "path"
-    )
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
 
 
 def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]]:
@@ -206,10 +209,9 @@ def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]
     values = recipe.model_dump(mode="json")
     rows = {}
     for name, info in all_settings(kind):
-        extra = info.json_schema_extra
-        unit = extra.get("unit", "") if isinstance(extra, dict) else ""
         about = f"{info.description or ''}{_list_choices(info)}"
-        rows[name] = {"unit": unit, "about": about, "value": _lookup(values, name), "default": _default_value(info)}
+        value, default = _lookup(values, name), _default_value(info)
+        rows[name] = {"unit": _unit(info), "about": about, "value": value, "default": default}
     return rows
 
 
@@ -291,10 +293,13 @@ def _suggest_setting(key: str, known: Mapping[str, FieldInfo]) -> str:
 def _describe_error(kind: type[BaseModel], error: ValidationError) -> str:
     """Return a pydantic error as one line: the setting, its value, and the rule that it breaks."""
     first = error.errors()[0]
-    loc = [str(part) for part in first["loc"]]
-    name = ".".join(loc)
+    known = dict(all_settings(kind))
+    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"recipe: no such setting: {name}{_suggest_setting(name, dict(all_settings(kind)))}; see --describe"
+        return f"recipe: no such setting: {name}{_suggest_setting(name, known)}; see --describe"
     value = first["input"] if not isinstance(first["input"], dict) else ""
     shown = f" = {value}" if value != "" else ""
-    return f"{name}{shown}: {broken_rule(first)}" if name else f"recipe: {broken_rule(first)}"
+    rule = broken_rule(first)
+    unit = _unit(known[name]) if name in known else ""
+    bounds = f" [{unit}]" if unit not in ("", "1") and re.search("[0-9]$", rule) else ""
+    return f"{name}{shown}: {rule}{bounds}" if name else f"recipe: {rule}"

@@ -14,9 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from schemas.runtime.errors import DISK_FULL_ERRORS, TRACEBACK, Interrupted, UserError
+from schemas.runtime.errors import DISK_FULL_ERRORS, TRACEBACK, Interrupted, UserError, rule_of_choice, suggestion
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
@@ -24,11 +27,38 @@ MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
 MAX_WHOLE_NUMBER = (1 << 63) - 1  # maximum whole number that options accept
 
 
+REWORDINGS = (  # wording of argparse, and its replacement
+    (r"^argument (--[\w-]+)\S*: ", r"\1 "),
+    (r"^argument (path: )?", ""),
+    (r" ignored explicit argument '(.*)'$", r" \1: takes no value; leave it out"),
+    (r" expected (one|at least one) argument$", ": needs a value"),
+    (r" not allowed with argument (--[\w-]+)$", r": excludes \1; leave one of them out"),
+    (r"^the following arguments are required: ([^,]*)$", r"\1 is missing"),
+    (r"^the following arguments are required: (.*), (\S+)$", r"\1 and \2 are missing"),
+)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports an error in one line, without the usage."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments as `argparse` does, but refuse those that are not known, also those after a verb."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = re.findall(r"--[a-z][a-z-]*", self.format_help())
+            kind = "option" if unknown[0].startswith("-") else "argument"
+            close = suggestion(unknown[0], options) if kind == "option" else ""
+            self.error(f"{unknown[0]}: no such {kind}{close if 'mean' in close else ''}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         """Raise UserError, where argparse would print two lines and exit."""
+        choice = re.fullmatch(r"argument (\S+): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message)
+        if choice:
+            option = f"{choice[1]} " if choice[1].startswith("-") else ""
+            message = f"{option}{choice[3]}: {rule_of_choice(choice[3], re.findall(r'[\w-]+', choice[4]))}"
+        for theirs, ours in REWORDINGS:
+            message = re.sub(theirs, ours, message)
         raise UserError(f"{message}; see {self.prog} --help")
 
 
@@ -159,14 +189,25 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
         table.add_row(name, _format_value(row), row["unit"], row["about"])
-    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
+    plain_console().print(table)
     print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
+
+
+def plain_console(width: int = 140) -> "Console":
+    """Return a console for tables that prints every text as it is: brackets are no markup, `:x:` is no emoji.
+
+    Args:
+        width: width of the output if it is not shown on a terminal.
+    """
+    from rich.console import Console
+
+    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else width
+    return Console(width=fixed, markup=False, emoji=False, highlight=False)
 
 
 def _format_value(row: Mapping[str, Any]) -> str:
