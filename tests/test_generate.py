@@ -237,7 +237,7 @@ def test_plan_names_a_folder_that_is_missing_and_the_first_compilation(generate:
     [(0.0, "0"), (-8278.4, "-8278"), (-10832.1, "-10830"), (0.30000001, "0.3"), (300e3, "300000"), (1.5e-7, "1.5e-07")],
 )
 def test_numbers_of_a_preview_have_one_form(value: float, text: str) -> None:
-    assert preview._number_text(np.float32(value)) == text
+    assert preview._number_text(float(np.float32(value))) == text
 
 
 def test_preview(generate: Command, dataset: Command) -> None:
