@@ -24,7 +24,7 @@ from inference.tasks.cdi import finish
 from physics.diffraction import amplitude, embed, subsample
 from physics.fourier import fft2, ifft2
 from physics.phase_retrieval import PUBLISHED, Schedule, initial_guess, reconstruct
-from schemas.fields.object_phases import SUPPORT
+from schemas.fields.object_phases import MIN_MODULUS
 from schemas.runtime.settings import make_settings
 from schemas.task import find_task
 from training.contract import find_learn, find_model
@@ -132,7 +132,7 @@ def _network(given: Sequence[str]) -> Predict:
 
 
 def _refined(predict: Predict, fields: Fields) -> object:
-    return finish(fields, predict(fields), threshold=SUPPORT, refine=REFINED)
+    return finish(fields, predict(fields), threshold=MIN_MODULUS, refine=REFINED)
 
 
 def _transforms(waves: Any, iterations: int) -> None:

@@ -1,7 +1,7 @@
 """Drybeam from Python: generate datasets, train networks, invert measurements and score the results.
 
 Each function does the same as the command line of its name, with the same options and defaults. A mistake raises
-`drybeam.UserError` with the one line that the command line would print. A function returns a result on disk, which a
+`drybeam.UserError` with one line that says what to do. A function returns a result on disk, which a
 notebook displays and which can be used wherever a path can.
 
     import drybeam
@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from drybeam.arguments import argv
+from drybeam.arguments import command_words
+from drybeam.messages import in_python_words
 from drybeam.results import Dataset, Model, Predictions, Report, Run
 from schemas.runtime.errors import Interrupted, UserError
 
@@ -49,6 +50,7 @@ __all__ = [
 type PathLike = str | os.PathLike[str]
 
 
+@in_python_words
 def generate(
     task: str | None = None,
     n: int | None = None,
@@ -106,14 +108,15 @@ def generate(
         "inputs": inputs,
         "out": out,
     }
-    options |= {"from": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
-    words = argv(options | {"shard_samples": shard_samples}, settings)
+    options |= {"source": source, "overwrite": overwrite, "workers": workers, "scheduler": scheduler}
+    words = command_words(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
-        made = command.generate(cli.options(cli.arguments(words)))
-    print(command.summary(made))
-    return Dataset(_absolute(made.out))
+        generated = command.generate(cli.options(cli.arguments(words)))
+    print(command.summary(generated))
+    return Dataset(_absolute(generated.out))
 
 
+@in_python_words
 def open(path: PathLike) -> "xr.DataTree":
     """Open a dataset, or predictions, lazily with xarray.
 
@@ -136,6 +139,7 @@ def open(path: PathLike) -> "xr.DataTree":
     return xr.open_datatree(place, engine="zarr")
 
 
+@in_python_words
 def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "Figure":
     """Draw a contact sheet: inputs, targets and their histograms.
 
@@ -151,13 +155,14 @@ def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "F
         UserError: there is no such dataset, split or sample.
     """
     from schemas.manifest import read_manifest
-    from schemas.preview import draw
+    from schemas.preview import draw_contact_sheet
 
     place = Path(path)
-    figure, _ = draw(place, split or read_manifest(place, incomplete=True).first_split, samples)
+    figure, _ = draw_contact_sheet(place, split or read_manifest(place, incomplete=True).first_split, samples)
     return figure
 
 
+@in_python_words
 def train(
     data: PathLike,
     *,
@@ -218,17 +223,24 @@ def train(
         "input": input,
         "samples": samples,
     }
-    options |= {"from": start, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    options |= {
+        "start": start,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
     options |= {"overwrite": overwrite, "mode": mode, "keep_every": keep_every}
     for name, value in (("model", model), ("optimizer", optimizer)):
         parts = dict(value) if isinstance(value, Mapping) else {"name": value}
         options[name] = parts.pop("name", None)
         settings |= {f"{name}.{key}": part for key, part in parts.items()}
-    run = command.train(cli.options(cli.arguments(argv(options, settings))))
+    run = command.train(cli.options(cli.arguments(command_words(options, settings))))
     print(cli.summary(run.out, run.memory))
     return Run(_absolute(run.out))
 
 
+@in_python_words
 def infer(
     data: PathLike,
     *,
@@ -293,12 +305,13 @@ def infer(
         "probabilities": probabilities,
         "refine": refine,
     }
-    words = argv(options | {"stitch": stitch, "overwrite": overwrite}, settings)
-    words += argv({}, stitch_settings, "stitch_set")
-    found = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
-    return Predictions(_absolute(found[0]))
+    words = command_words(options | {"stitch": stitch, "overwrite": overwrite}, settings)
+    words += command_words({}, stitch_settings, "stitch_settings")
+    written = command.infer(cli.options(command.InferOptions, cli.infer_arguments(words)))
+    return Predictions(_absolute(written[0]))
 
 
+@in_python_words
 def evaluate(
     data: PathLike,
     *predictions: PathLike | tuple[str, PathLike],
@@ -324,13 +337,18 @@ def evaluate(
     from inference import cli, command
 
     if not predictions:
-        raise UserError("--predictions is missing: name what infer made")
-    stores = [f"{one[0]}={os.fspath(one[1])}" if isinstance(one, tuple) else os.fspath(one) for one in predictions]
-    words = [*argv({"data": data, "out": out, "split": split, "overwrite": overwrite}), "--predictions", *stores]
+        raise UserError("predictions are missing: drybeam.evaluate(data, predictions), with what drybeam.infer made")
+    stores = [f"{item[0]}={os.fspath(item[1])}" if isinstance(item, tuple) else os.fspath(item) for item in predictions]
+    words = [
+        *command_words({"data": data, "out": out, "split": split, "overwrite": overwrite}),
+        "--predictions",
+        *stores,
+    ]
     command.evaluate(cli.options(command.EvaluateOptions, cli.evaluate_arguments(words)))
     return Report(_absolute(Path(out)))
 
 
+@in_python_words
 def load_model(path: PathLike) -> Model:
     """Load a trained model as a function of arrays.
 

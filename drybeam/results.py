@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drybeam.messages import in_python_words
 from schemas.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
     type Fields = Mapping[str, Any] | xr.Dataset | xr.DataTree
 
 
+@in_python_words
+def _read_manifest(path: Path) -> "Manifest":
+    from schemas.manifest import read_manifest
+
+    return read_manifest(path)
+
+
 @dataclass(frozen=True)
-class Place:
+class StoredResult:
     """A result on disk, which can be used wherever a path can."""
 
     path: Path
@@ -32,15 +40,13 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Dataset(Place):
+class Dataset(StoredResult):
     """A dataset: a Zarr store with the splits train, validation and test."""
 
     @cached_property
     def manifest(self) -> "Manifest":
         """Metadata of the dataset: task, sizes, samples, recipe, seed, digest."""
-        from schemas.manifest import read_manifest
-
-        return read_manifest(self.path)
+        return _read_manifest(self.path)
 
     @property
     def digest(self) -> str:
@@ -64,7 +70,7 @@ class Dataset(Place):
 
 
 @dataclass(frozen=True)
-class Run(Place):
+class Run(StoredResult):
     """A training run: checkpoints, metrics, learning curves, and the best model in the folder `best`."""
 
     @property
@@ -84,7 +90,7 @@ class Run(Place):
 
 
 @dataclass(frozen=True)
-class Predictions(Place):
+class Predictions(StoredResult):
     """Predictions for one split of a dataset: a Zarr store of the task's targets."""
 
     def open(self) -> "xr.DataTree":
@@ -95,7 +101,7 @@ class Predictions(Place):
 
 
 @dataclass(frozen=True)
-class Report(Place):
+class Report(StoredResult):
     """An evaluation: `metrics.json`, `metrics.csv` and `report.html` in a folder."""
 
     @cached_property
@@ -150,20 +156,20 @@ class Model:
             raise UserError(f"the model also needs {', '.join(lacking)}; it reads {', '.join(self.inputs)}")
         arrays = {name: self._array(name, given[name]) for name in self.inputs}
         sizes = self._sizes({name: array.shape for name, array in arrays.items()})
-        fitted = self.trained.adapt(sizes)
-        if problems := fitted.reasons_to_refuse(fitted.card.task, sizes):
+        model = self.trained.adapt(sizes)
+        if problems := model.reasons_to_refuse(model.card.task, sizes):
             raise UserError(f"the model cannot read these arrays: {problems[0]}")
-        return fitted.predict(arrays)
+        return model.predict(arrays)
 
     def _array(self, name: str, value: Any) -> Any:
         """Return a field as an array whose axes are in the order of its dimensions, if it names them."""
         import numpy as np
 
         dims = self.trained.card.task[name].dims
-        named = getattr(value, "dims", dims)
-        if set(named) != set(dims):
-            raise UserError(f"{name} has the dimensions {', '.join(named)}; they must be {', '.join(dims)}")
-        array = np.asarray(value if named == dims else value.transpose(*dims))
+        value_dims = getattr(value, "dims", dims)
+        if set(value_dims) != set(dims):
+            raise UserError(f"{name} has the dimensions {', '.join(value_dims)}; they must be {', '.join(dims)}")
+        array = np.asarray(value if value_dims == dims else value.transpose(*dims))
         if array.dtype.kind not in "biufc":
             raise UserError(f"{name} holds {array.dtype}; it must hold numbers")
         return array

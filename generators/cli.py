@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, several, show_settings, whole_number
+from schemas.runtime.destinations import local_path
+from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, show_settings, whole_number
 
 if TYPE_CHECKING:
     from generators.command import Options
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0 done, 2 a mistake of the user, 75 interrupted
     """
-    return command(_main, argv, "interrupted; the same command resumes")
+    return run_command(_main, argv, "interrupted; the same command resumes")
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -49,15 +49,21 @@ def _parser() -> Parser:
         metavar="NAME|FILE",
         help="a named recipe: default, published (the published experiment), others (see --describe); or a JSON file",
     )
-    several(dataset, "--set", "SETTING=VALUE", "change settings; low:high draws from a range for each sample")
-    dataset.add_argument(
-        "--from", dest="source", type=local, metavar="STORE", help="take recipe, seed and numbers of samples from STORE"
+    add_repeatable_option(
+        dataset, "--set", "SETTING=VALUE", "change settings; low:high draws from a range for each sample"
     )
     dataset.add_argument(
-        "--inputs", type=local, metavar="DIR", help="folder with the input files that a recipe names by hash"
+        "--from",
+        dest="source",
+        type=local_path,
+        metavar="STORE",
+        help="take recipe, seed and numbers of samples from STORE",
+    )
+    dataset.add_argument(
+        "--inputs", type=local_path, metavar="DIR", help="folder with the input files that a recipe names by hash"
     )
     run = parser.add_argument_group("output and execution")
-    run.add_argument("--out", type=local, metavar="STORE", help="Zarr store to write (<task>.zarr)")
+    run.add_argument("--out", type=local_path, metavar="STORE", help="Zarr store to write (<task>.zarr)")
     run.add_argument("--overwrite", action="store_true", help="first remove the dataset that is there")
     run.add_argument("--workers", type=whole_number(1), metavar="N", help="number of local processes (one per core)")
     run.add_argument(
@@ -96,9 +102,9 @@ def _generate(args: argparse.Namespace) -> int:
     from generators.command import estimate, generate, summary
 
     if args.plan:
-        return _show(*estimate(options(args)), args.json)
-    found = generate(options(args))
-    print(summary(found))
+        return _print_plan(*estimate(options(args)), args.json)
+    generated = generate(options(args))
+    print(summary(generated))
     return 0
 
 
@@ -115,9 +121,10 @@ def options(args: argparse.Namespace) -> "Options":
     return Options(**{name: value for name, value in vars(args).items() if name in known})
 
 
-def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
+def _print_plan(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     """Print the cost and layout of a plan, as text or JSON."""
     from generators.engine.pipeline import duration, size
+    from schemas.runtime.publish import exists
 
     layout = plan.manifest.layout
     if as_json:
@@ -125,9 +132,16 @@ def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
         print(json.dumps(report, indent=2))
         return 0
     print(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
+    if not exists(plan.out.parent):
+        print(f"folder  {plan.out.parent} does not exist yet; `generate` creates it")
+    per_sample = (
+        f"{cost.seconds_per_sample * 1e3:,.3g} ms" if cost.seconds_per_sample < 1 else duration(cost.seconds_per_sample)
+    )
     print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet", end="")
-    print(f" ({cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once)")
+    print(f" ({per_sample} each on one core, {cost.workers} at once)")
+    print("        the first run on a machine also compiles, which takes half a minute")
     print(f"memory  {size(cost.memory)}")
     print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
-    print(f"layout  shards of {layout.shard} samples, chunks {layout.chunks}")
+    chunks = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in layout.chunks.items())
+    print(f"layout  shards of {layout.shard} samples, chunks: {chunks}")
     return 0

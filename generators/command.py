@@ -13,7 +13,7 @@ from generators.engine.plan import Plan
 from generators.recipe import Recipe
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load, make_settings, recipe_name, refuse_paths
+from schemas.runtime.settings import load_recipe, make_settings, recipe_name, refuse_paths
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _base(options: Options, source: Manifest | None, generator: Generator) -> di
     if name in generator.RECIPES:
         base: dict[str, Any] = generator.RECIPES[name].model_dump(mode="json")
         return base
-    return load(name, generator.RECIPES)
+    return load_recipe(name, generator.RECIPES)
 
 
 def _samples(options: Options, source: Manifest | None) -> dict[str, int]:

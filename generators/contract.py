@@ -108,7 +108,7 @@ def calling(task: str, function: str) -> AbstractContextManager[None]:
     Raises:
         UserError: on leaving the context, if the function failed
     """
-    return plugins.calling(f"generators.tasks.{task}", function)
+    return plugins.reporting_errors(f"generators.tasks.{task}", function)
 
 
 def arrays_of(task: str, name: str, function: Callable[..., Arrays], *arguments: Any) -> Arrays:
@@ -188,7 +188,7 @@ def find_generator(name: str) -> tuple[Task, Generator]:
     """
     task = find_task(name)
     unknown = f"--task {name}: it has a schema but no generator (generators/tasks/{name}.py)"
-    return task, cast(Generator, plugins.find("generators.tasks", name, _contract_mistakes, unknown))
+    return task, cast(Generator, plugins.find_module("generators.tasks", name, _contract_mistakes, unknown))
 
 
 def _contract_mistakes(module: ModuleType) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _contract_mistakes(module: ModuleType) -> Iterator[str]:
         yield from plugins.call_mistakes(name, getattr(module, name, None), *names)
     if isinstance(module.simulate, Sliced):
         yield from plugins.call_mistakes("simulate_slice", module.simulate.simulate_slice, "recipe", "block", "index")
-        if module.simulate.task.name != plugins.task_of(module) or not module.simulate.task.slices:
+        if module.simulate.task.name != plugins.last_name(module) or not module.simulate.task.slices:
             yield "simulate: Sliced(TASK, simulate_slice) needs the TASK of this file, with TASK.slices"
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from schemas.runtime.destinations import local, output
+from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists
-from schemas.runtime.terminal import Parser, command, several, share, whole_number
+from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, share, whole_number
 
 COMPATIBLE = {  # options that only show something, and the other options that may stand beside them
     "describe": {"data", "method", "task", "json"},
@@ -31,12 +31,12 @@ SPLITS_HELP = "train, validation or test; several are separated by commas"
 
 def infer(argv: Sequence[str] | None = None) -> int:
     """Run the console script `infer` and return its exit code."""
-    return command(_infer, argv, "interrupted; the same command resumes")
+    return run_command(_infer, argv, "interrupted; the same command resumes")
 
 
 def evaluate(argv: Sequence[str] | None = None) -> int:
     """Run the console script `evaluate` and return its exit code."""
-    return command(_evaluate, argv, "interrupted; nothing was written")
+    return run_command(_evaluate, argv, "interrupted; nothing was written")
 
 
 def infer_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -111,7 +111,7 @@ def _draw_activations(args: argparse.Namespace) -> int:
     from inference.invert.split_reader import open_source
     from inference.report import activations
 
-    output("--activations", args.activations)
+    output_path("--activations", args.activations)
     for line in activations.draw_activations(
         args.model, open_source(args.data, args.split[0]), args.layers, args.activations
     ):
@@ -137,15 +137,17 @@ def _infer_parser() -> Parser:
     about = "Invert the measurements of a dataset with a network or a classical method. The same command resumes."
     parser = Parser(prog="infer", description=about, allow_abbrev=False)
     add = parser.add_argument
-    add("--model", type=local, metavar="RUN", help="folder of a trained network: a run, or its best/")
+    add("--model", type=local_path, metavar="RUN", help="folder of a trained network: a run, or its best/")
     add("--checkpoint", type=_count, metavar="N", help="take the network as it was after N steps (default: the best)")
     add("--method", metavar="NAME", help="a classical method, for example tie; its settings are tuned on validation")
-    add("--data", type=local, metavar="STORE", help="the dataset")
+    add("--data", type=local_path, metavar="STORE", help="the dataset")
     add("--split", type=_splits, default=("test",), metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: test)")
     where = "where the predictions are stored (default: predictions-<dataset>-<name>.zarr)"
-    add("--out", type=local, metavar="STORE", help=f"{where}; with several splits, each goes to <out>-<split>.zarr")
+    add(
+        "--out", type=local_path, metavar="STORE", help=f"{where}; with several splits, each goes to <out>-<split>.zarr"
+    )
     fixed = "fix settings instead of tuning them; with --model: settings of the step that follows the network"
-    several(parser, "--set", "KEY=VALUE", fixed)
+    add_repeatable_option(parser, "--set", "KEY=VALUE", fixed)
     add("--refine", type=_count, metavar="N", help="N iterations that start from the network, for tasks that have them")
     add("--name", metavar="LABEL", help="name in tables and plots (default: the folder of the run, or the method)")
     add("--batch-size", type=_count, metavar="N", help="number of samples that are processed at once (default: 32)")
@@ -160,15 +162,17 @@ def _infer_parser() -> Parser:
         help="share of a tile that its neighbour covers, up to 0.9 (default: 0.5)",
     )
     add("--overwrite", action="store_true", help="first remove the predictions that are stored there")
-    add("--stitch", type=local, metavar="STORE", help="also stitch predicted patches to larger images, stored here")
+    add(
+        "--stitch", type=local_path, metavar="STORE", help="also stitch predicted patches to larger images, stored here"
+    )
     swept = "method=iterative alpha=0.1 sweeps=3: sweeps as in the published system"
-    several(parser, "--stitch-set", "KEY=VALUE", f"{swept} (default: least squares over all overlaps)")
+    add_repeatable_option(parser, "--stitch-set", "KEY=VALUE", f"{swept} (default: least squares over all overlaps)")
     show = parser.add_argument_group("show something instead of inverting").add_argument
     show("--describe", action="store_true", help="print the classical methods with formula, and settings with meaning")
     show("--task", metavar="NAME", help="the task that --describe prints without --data (default: all tasks)")
     show("--json", action="store_true", help="print the output of --describe as JSON")
     layers = "draw the outputs of layers of a network, averaged over channels"
-    show("--activations", type=local, metavar="PNG", help=layers)
+    show("--activations", type=local_path, metavar="PNG", help=layers)
     show("--layers", nargs="+", metavar="NAME", help="layers for --activations (default: twelve, from first to last)")
     return parser
 
@@ -187,21 +191,21 @@ def _tile(text: str) -> int | str:
 def _parse_store(text: str) -> tuple[str | None, Path]:
     label, equals, path = text.partition("=")
     if not equals or exists(Path(text)):
-        return None, local(text)
+        return None, local_path(text)
     from inference.command import checked_label as named
 
-    return named("--predictions", label), local(path)
+    return named("--predictions", label), local_path(path)
 
 
 def _evaluate_parser() -> Parser:
     about = "Score predictions against the truth, side by side. Writes metrics.json, metrics.csv and report.html."
     parser = Parser(prog="evaluate", description=about, allow_abbrev=False)
     add = parser.add_argument
-    add("--data", type=local, required=True, metavar="STORE", help="the dataset")
+    add("--data", type=local_path, required=True, metavar="STORE", help="the dataset")
     stores = "predictions made by infer; the label is their name in tables and plots"
-    several(parser, "--predictions", "[LABEL=]STORE", stores, type=_parse_store, required=True)
+    add_repeatable_option(parser, "--predictions", "[LABEL=]STORE", stores, type=_parse_store, required=True)
     folder = "folder for the three files (default: report)"
-    add("--out", type=local, default=Path("report"), metavar="FOLDER", help=folder)
+    add("--out", type=local_path, default=Path("report"), metavar="FOLDER", help=folder)
     add("--split", type=_splits, metavar=SPLITS_METAVAR, help=f"{SPLITS_HELP} (default: that of the first store)")
     add("--overwrite", action="store_true", help="replace a report of other predictions")
     add("--expect", metavar="FILE[:CASE]", help="bounds of scores in a JSON file; exit code 1 if one is missed")

@@ -13,7 +13,7 @@ from inference.invert import inversion, inverters
 from inference.invert.split_reader import Source, open_source
 from inference.stitching.stitched_image import Blend
 from schemas.predictions import Predictions
-from schemas.runtime.destinations import output, refuse_store
+from schemas.runtime.destinations import output_path, refuse_store
 from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed
 from schemas.runtime.publish import sweep
@@ -118,7 +118,7 @@ def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
     from inference.report import document, expectations, tables
     from inference.report.evaluation import evaluate as score
 
-    out = output("--out", options.out)
+    out = output_path("--out", options.out)
     expected = expectations.load(options.expect) if options.expect else []
     refuse_store("--out", out)
     found = score(options.data, options.predictions, options.split)
@@ -168,7 +168,7 @@ def _check_stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[
     from inference.stitching.store import refuse_taken
 
     how = required_stitch(sources[0])
-    place = output("--stitch", options.stitch)
+    place = output_path("--stitch", options.stitch)
     if options.out and options.out.resolve() in (place.resolve(), *place.resolve().parents):
         raise UserError(f"--stitch {options.stitch}: lies at or inside --out {options.out}; choose another place")
     refuse_taken(place, how.target)
@@ -205,7 +205,7 @@ def _make_job(options: InferOptions, source: Source, inverter: Inverter, out: Pa
             f"{inverter.name} inverts whole groups: leave it out"
         )
     return inversion.Inversion(
-        source, inverter, tiles, options.batch_size or DEFAULT_BATCH, output("--out", out), options.probabilities
+        source, inverter, tiles, options.batch_size or DEFAULT_BATCH, output_path("--out", out), options.probabilities
     )
 
 

@@ -17,8 +17,8 @@ from schemas import slices
 from schemas.predictions import Tuning, Weights
 from schemas.runtime import plugins
 from schemas.runtime.errors import UserError, suggestion
-from schemas.scores import SCORES, scores_of
-from schemas.target_kinds import Score, rank
+from schemas.scores import SCORES, score_names
+from schemas.target_kinds import Score, ranking_score
 from schemas.task import SAMPLE, Task, find_task, wrong_references
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Method:
     def prepare_fields(self, fields: Arrays) -> Arrays:
         """Return the fields that this method reads, after `prepare`."""
         read = {name: fields[name] for name in self.reads(fields)}
-        with plugins.calling(*plugins.origin(self.prepare), tuple(read)):
+        with plugins.reporting_errors(*plugins.function_origin(self.prepare), tuple(read)):
             return self.prepare(read)
 
     def reads(self, present: Container[str]) -> tuple[str, ...]:
@@ -90,12 +90,12 @@ class Method:
         # NumPy need not warn of values that are not finite: they are counted and reported later (`invert.run.Clock`).
         with (
             np.errstate(divide="ignore", invalid="ignore", over="ignore"),
-            plugins.calling(*plugins.origin(self.solve), tuple(prepared)),
+            plugins.reporting_errors(*plugins.function_origin(self.solve), tuple(prepared)),
         ):
             solved = self.solve(prepared, **settings)
         sizes = {dim: n for name in self.needs for dim, n in zip(task[name].dims, prepared[name].shape, strict=True)}
-        module, name = plugins.origin(self.solve)
-        where = f"{plugins.path(module)}: {name}"
+        module, name = plugins.function_origin(self.solve)
+        where = f"{plugins.module_path(module)}: {name}"
         for target in task.of("target"):
             array = solved.get(target.name) if isinstance(solved, dict) else None
             if not isinstance(array, np.ndarray):
@@ -120,7 +120,7 @@ class Method:
         if self.scope != "slice" or not task.slices:
             prepared = self.prepare_fields(fields)
             return lambda settings: self.invert(task, settings, prepared)
-        known = slices.lengths(task, fields)
+        known = slices.slice_lengths(task, fields)
         samples = next(len(values) for name, values in fields.items() if task[name].per_sample)
         prepared = self.prepare_fields(slices.fold(task, {name: fields[name] for name in self.reads(fields)}, samples))
         return lambda settings: slices.unfold(task, self.invert(task.sliced, settings, prepared), known)
@@ -238,7 +238,7 @@ class Report:
 
     def ranking_score(self, task: Task) -> str:
         """Return the score by which methods are tuned, ranked and compared; it ignores the ambiguities of the task."""
-        return self.measures.rank if self.measures else rank(task)
+        return self.measures.rank if self.measures else ranking_score(task)
 
     @property
     def without_targets(self) -> "Report":
@@ -299,7 +299,7 @@ class Inverter:
 
 def inference_names() -> list[str]:
     """Return the names of the tasks that have classical methods and a report."""
-    return plugins.names("inference.tasks")
+    return plugins.module_names("inference.tasks")
 
 
 def find_inference(name: str) -> Inference:
@@ -313,19 +313,19 @@ def find_inference(name: str) -> Inference:
 
 def _find_module(name: str) -> ModuleType:
     unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
-    return plugins.find("inference.tasks", name, _task_mistakes, unknown)
+    return plugins.find_module("inference.tasks", name, _task_mistakes, unknown)
 
 
 def _task_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
-    task = find_task(plugins.task_of(module))
+    task = find_task(plugins.last_name(module))
     for name, method in module.METHODS.items():
         yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
     yield from plugins.mistyped_objects(module, {"FINISH": Finish, "STITCH": Stitch})
-    if after := plugins.optional(module, "FINISH", Finish):
+    if after := plugins.optional_object(module, "FINISH", Finish):
         yield from _finish_mistakes(task, after)
-    if images := plugins.optional(module, "STITCH", Stitch):
+    if images := plugins.optional_object(module, "STITCH", Stitch):
         yield from _stitch_mistakes(task, images)
     for shown in module.REPORT.inputs:
         if not isinstance(shown, Shown):
@@ -337,7 +337,7 @@ def _task_mistakes(module: ModuleType) -> Iterator[str]:
     yield from wrong_references(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
     if found := module.REPORT.measures:
         yield from wrong_references(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
-        general = scores_of(task)
+        general = score_names(task)
         if found.rank not in found.scores or set(found.scores) & general:
             yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
     for section in module.REPORT.sections:
@@ -386,12 +386,12 @@ def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
 
 def find_finish(task: str) -> Finish | None:
     """Return the finishing step for networks of a task, if it has one."""
-    return plugins.optional(_find_module(task), "FINISH", Finish)
+    return plugins.optional_object(_find_module(task), "FINISH", Finish)
 
 
 def find_stitch(task: str) -> Stitch | None:
     """Return the rule by which targets of a task are stitched to larger images, if there is one."""
-    return plugins.optional(_find_module(task), "STITCH", Stitch)
+    return plugins.optional_object(_find_module(task), "STITCH", Stitch)
 
 
 def find_method(task: str, name: str) -> Method:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 type Array = Any  # NumPy or JAX, also under jit; a number where the docstring says so
+type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]  # NumPy, float64
 
 MIN_DIVISOR = 1e-20  # lower bound of a divisor, which keeps a quotient finite; far below all values of images
 

@@ -8,7 +8,7 @@
     twin        the targets at -x (index -> -index, cyclic), the phases negated
 
 Targets that are modulus and phase of one wave (`Ambiguities.modulus`) are aligned as a wave: see
-`schemas.wave_ambiguities`.
+`physics.wave_ambiguities`.
 
 The transformations are joint: several phases (`Ambiguities.phases`) share one c and one a, and all targets share s and
 the inversion. All targets of a task with ambiguities therefore lie on one grid.
@@ -20,9 +20,9 @@ from math import prod
 import numpy as np
 
 from physics.arrays import Array, module
+from physics.wave_ambiguities import align_wave, fix_constant, invert_indices, shift_cyclically
 from schemas.grids import Ambiguities
 from schemas.task import Field, Task
-from schemas.wave_ambiguities import align_wave, inverted, shifted, with_definite_constant
 
 
 def align(
@@ -33,7 +33,7 @@ def align(
         minimise over a, s and +-:   sum over targets and pixels of (p(+-x - s) + sum_j a_j w B_j - t)^2
 
     with B = 1 (constant), or 1 and the coordinates (ramp). The minimum over a is that of linear least squares. The best
-    s is found among all shifts, with the best a for each of them (see `_shift`), so it is exact to rounding.
+    s is found among all shifts, with the best a for each of them (see `_align_shift`), so it is exact to rounding.
 
     Pixels with w = 0 are set to 0 in both. Targets enter the sum in their own units. NumPy's bits do not depend on the
     batch; constant and ramp are differentiable. Without ambiguities the prediction is returned unchanged.
@@ -56,30 +56,33 @@ def align(
     Raises:
         ValueError: names or shapes do not belong together.
     """
-    fields = targets(task, prediction, truth, window)
+    fields = predicted_targets(task, prediction, truth, window)
     ambiguities = task.ambiguities.within(prediction)
     if not ambiguities.free:
         return dict(prediction)
     if ambiguities.modulus:
-        return _aligned_wave(ambiguities, prediction, truth)
+        return _align_wave_targets(ambiguities, prediction, truth)
     xp = module(*prediction.values(), *truth.values(), window)
-    moving, fixed = (_stack(values, fields, window, xp) for values in (prediction, truth))
+    moving, fixed = (_stack_targets(values, fields, window, xp) for values in (prediction, truth))
     fixed = fixed.astype(moving.dtype)
-    basis = [xp.asarray(b, dtype=moving.dtype) for b in _basis(ambiguities, fields, moving.shape[2:], window)]
-    candidates = [moving, _invert(moving, ambiguities, fields, xp)] if "twin" in ambiguities.free else [moving]
+    basis = [
+        xp.asarray(b, dtype=moving.dtype)
+        for b in _constant_and_ramp_basis(ambiguities, fields, moving.shape[2:], window)
+    ]
+    candidates = [moving, _make_twin(moving, ambiguities, fields, xp)] if "twin" in ambiguities.free else [moving]
     if "shift" in ambiguities.free:
-        candidates = [_shift(candidate, fixed, basis, xp) for candidate in candidates]
-    best = _nearest([_fit(candidate, fixed, basis) for candidate in candidates], fixed, xp)
+        candidates = [_align_shift(candidate, fixed, basis, xp) for candidate in candidates]
+    best = _choose_nearest([_fit_basis(candidate, fixed, basis) for candidate in candidates], fixed, xp)
     return {field.name: best[:, i].astype(prediction[field.name].dtype) for i, field in enumerate(fields)}
 
 
-def compared(
+def align_for_scores(
     task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return prediction and truth as scores compare them: the prediction aligned with the truth.
 
     Where the modulus of a wave (`Ambiguities.modulus`) is 0, the phase is undefined, and it is set to 0 in both. The
-    phase of the truth first gets a definite constant (`wave_ambiguities.with_definite_constant`). A part that is not
+    phase of the truth first gets a definite constant (`fix_constant`). A part that is not
     predicted then has the error of a constant phase, whatever constant the truth is stored with.
 
     Args:
@@ -95,21 +98,21 @@ def compared(
     if not ambiguities.modulus:
         return align(task, prediction, truth, window), dict(truth)
     modulus, (phase,) = ambiguities.modulus, ambiguities.phases
-    exact = dict(truth) | {phase: with_definite_constant(truth[modulus], truth[phase], ambiguities.free)}
-    moved = align(task, prediction, exact, window)
-    return moved | {phase: with_definite_constant(moved[modulus], moved[phase], ())}, exact
+    exact = dict(truth) | {phase: fix_constant(truth[modulus], truth[phase], ambiguities.free)}
+    aligned = align(task, prediction, exact, window)
+    return aligned | {phase: fix_constant(aligned[modulus], aligned[phase], ())}, exact
 
 
-def _aligned_wave(
+def _align_wave_targets(
     ambiguities: Ambiguities, prediction: Mapping[str, Array], truth: Mapping[str, Array]
 ) -> dict[str, Array]:
     modulus, (phase,) = ambiguities.modulus, ambiguities.phases
-    found = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], ambiguities.free)
-    moved = dict(prediction) | {modulus: found.modulus, phase: found.phase}
-    return {name: values.astype(prediction[name].dtype) for name, values in moved.items()}
+    wave = align_wave(prediction[modulus], prediction[phase], truth[modulus], truth[phase], ambiguities.free)
+    aligned = dict(prediction) | {modulus: wave.modulus, phase: wave.phase}
+    return {name: values.astype(prediction[name].dtype) for name, values in aligned.items()}
 
 
-def targets(
+def predicted_targets(
     task: Task, prediction: Mapping[str, Array], truth: Mapping[str, Array], window: Array = None
 ) -> list[Field]:
     """Return the targets of a task that are predicted, in order.
@@ -139,13 +142,15 @@ def targets(
     return fields
 
 
-def _stack(values: Mapping[str, Array], fields: list[Field], window: Array, xp: Array) -> Array:
+def _stack_targets(values: Mapping[str, Array], fields: list[Field], window: Array, xp: Array) -> Array:
     """Stack the targets as (sample, field, *spatial), with 0 where the window is 0."""
     stack = xp.stack([xp.asarray(values[field.name]) for field in fields], axis=1)
     return stack if window is None else xp.where(window == 0, 0, stack)
 
 
-def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...], window: Array) -> list[Array]:
+def _constant_and_ramp_basis(
+    ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...], window: Array
+) -> list[Array]:
     """Return orthonormal fields (field, *spatial) that span the constants, or the ramps, times the window.
 
     They are float64 in NumPy, and 0 outside the phases. An axis of one pixel, or a window too narrow for a ramp, adds a
@@ -159,29 +164,29 @@ def _basis(ambiguities: Ambiguities, fields: list[Field], shape: tuple[int, ...]
     xp = module(window)
     flat = phases * (xp.ones(shape) if window is None else xp.asarray(window, dtype=float))
     coordinates = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) / n for n in shape], indexing="ij", sparse=True)
-    return _orthonormal([flat, *[flat * x for x in coordinates if "ramp" in ambiguities.free]], xp)
+    return _orthonormalise([flat, *[flat * x for x in coordinates if "ramp" in ambiguities.free]], xp)
 
 
-def _orthonormal(vectors: list[Array], xp: Array) -> list[Array]:
+def _orthonormalise(vectors: list[Array], xp: Array) -> list[Array]:
     """Orthonormalise by Gram-Schmidt, twice against rounding. A vector that depends on earlier ones becomes 0."""
     basis: list[Array] = []
     for vector in vectors:
-        rest = vector
+        residual = vector
         for b in basis + basis:
-            rest = rest - (rest * b).sum() * b
-        norm, size = (rest**2).sum() ** 0.5, (vector**2).sum() ** 0.5
-        kept = norm > 100 * xp.finfo(vector.dtype).eps * size
-        basis.append(xp.where(kept, rest / xp.where(kept, norm, 1), 0))
+            residual = residual - (residual * b).sum() * b
+        norm, size = (residual**2).sum() ** 0.5, (vector**2).sum() ** 0.5
+        independent = norm > 100 * xp.finfo(vector.dtype).eps * size
+        basis.append(xp.where(independent, residual / xp.where(independent, norm, 1), 0))
     return basis
 
 
-def _invert(stack: Array, ambiguities: Ambiguities, fields: list[Field], xp: Array) -> Array:
+def _make_twin(stack: Array, ambiguities: Ambiguities, fields: list[Field], xp: Array) -> Array:
     """Return the twin: index -> -index along each spatial axis, cyclic, so that index 0 stays; phases negated."""
     sign = [-1 if field.name in ambiguities.phases else 1 for field in fields]
-    return inverted(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
+    return invert_indices(stack, 2, xp) * xp.asarray(sign, dtype=stack.dtype).reshape(-1, *[1] * (stack.ndim - 2))
 
 
-def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
+def _align_shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
     """Return `moving` at the shift with the minimum squared error after the fit of the orthonormal `basis` b_j.
 
         E(s) = |p|^2 + |t'|^2 - 2 <p_s, t'> - sum_j <p_s, b_j>^2,   t' = t - sum_j <t, b_j> b_j
@@ -189,39 +194,41 @@ def _shift(moving: Array, fixed: Array, basis: list[Array], xp: Array) -> Array:
     The correlation theorem gives the inner products of all shifts at once.
     """
     spectrum = _transform(moving, xp).conj()
-    gain = 2 * _correlation(spectrum, fixed - _fit(0 * fixed, fixed, basis), xp)
+    gain = 2 * _correlate_all_shifts(spectrum, fixed - _fit_basis(0 * fixed, fixed, basis), xp)
     for b in basis:
-        gain = gain + _correlation(spectrum, b[None], xp) ** 2
+        gain = gain + _correlate_all_shifts(spectrum, b[None], xp) ** 2
     shape = moving.shape[2:]
-    return shifted(moving, gain.reshape(len(gain), prod(shape)).argmax(axis=-1), 2, xp)
+    return shift_cyclically(moving, gain.reshape(len(gain), prod(shape)).argmax(axis=-1), 2, xp)
 
 
 def _transform(stack: Array, xp: Array) -> Array:
     return xp.fft.rfftn(stack, axes=tuple(range(2, stack.ndim)))
 
 
-def _correlation(spectrum: Array, fixed: Array, xp: Array) -> Array:
+def _correlate_all_shifts(spectrum: Array, fixed: Array, xp: Array) -> Array:
     """Return <p_s, t> (sample, *spatial) for all shifts s, summed over fields. `spectrum` is conj F p."""
     product = (spectrum * _transform(fixed, xp)).sum(axis=1)
     return xp.fft.irfftn(product, s=fixed.shape[2:], axes=tuple(range(1, product.ndim)))
 
 
-def _fit(moving: Array, fixed: Array, basis: list[Array]) -> Array:
+def _fit_basis(moving: Array, fixed: Array, basis: list[Array]) -> Array:
     """Add the combination of the orthonormal `basis` to `moving` that brings it nearest to `fixed`."""
     for b in basis:
-        moving = moving + _sum((fixed - moving) * b) * b
+        moving = moving + _sum_per_sample((fixed - moving) * b) * b
     return moving
 
 
-def _sum(stack: Array) -> Array:
+def _sum_per_sample(stack: Array) -> Array:
     """Return the sum per sample (sample, 1, ...), over one contiguous axis: its bits do not depend on the batch."""
     total = stack.reshape(len(stack), prod(stack.shape[1:])).sum(axis=-1)
     return total.reshape(-1, *[1] * (stack.ndim - 1))
 
 
-def _nearest(candidates: list[Array], fixed: Array, xp: Array) -> Array:
+def _choose_nearest(candidates: list[Array], fixed: Array, xp: Array) -> Array:
     """Return, per sample, the candidate with the minimum squared error, or the first of equal candidates."""
     best = candidates[0]
     for candidate in candidates[1:]:
-        best = xp.where(_sum((candidate - fixed) ** 2) < _sum((best - fixed) ** 2), candidate, best)
+        best = xp.where(
+            _sum_per_sample((candidate - fixed) ** 2) < _sum_per_sample((best - fixed) ** 2), candidate, best
+        )
     return best

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from schemas.exchange import cli
-from schemas.runtime.destinations import local, output
+from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, command, printable, share, whole_number
+from schemas.runtime.terminal import Parser, printable, run_command, share, whole_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    return command(_main, argv, "interrupted")
+    return run_command(_main, argv, "interrupted")
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -33,26 +33,28 @@ def _main(argv: Sequence[str] | None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="dataset", description=__doc__, allow_abbrev=False)
     verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=Parser)
-    info = _verb(verbs, "info", _info, "show the fields, sizes, recipe and digest of a dataset")
+    info = _add_verb(verbs, "info", _info, "show the fields, sizes, recipe and digest of a dataset")
     info.add_argument("--json", action="store_true", help="print JSON")
-    _verb(verbs, "validate", _validate, "check structure and values against the schema")
-    verify = _verb(verbs, "verify", _verify, "check every sample against its stored digest")
-    verify.add_argument("--inputs", type=local, metavar="DIR", help="folder with the recipe's files, for --recompute")
+    _add_verb(verbs, "validate", _validate, "check structure and values against the schema")
+    verify = _add_verb(verbs, "verify", _verify, "check every sample against its stored digest")
+    verify.add_argument(
+        "--inputs", type=local_path, metavar="DIR", help="folder with the recipe's files, for --recompute"
+    )
     verify.add_argument(
         "--recompute", type=share("the samples"), metavar="1%", help="also simulate this share again and compare"
     )
-    preview = _verb(verbs, "preview", _preview, "draw a contact sheet of samples (PNG)")
+    preview = _add_verb(verbs, "preview", _preview, "draw a contact sheet of samples (PNG)")
     preview.add_argument("--samples", type=whole_number(1), default=8, metavar="N", help="samples to draw (default: 8)")
     preview.add_argument("--split", help="train, validation or test (default: the first with samples)")
-    preview.add_argument("--out", type=local, metavar="PNG", help="file to write (default: <dataset>.png)")
+    preview.add_argument("--out", type=local_path, metavar="PNG", help="file to write (default: <dataset>.png)")
     cli.importing(verbs)
     cli.exporting(verbs)
     return parser
 
 
-def _verb(verbs: Any, name: str, run: Any, about: str) -> Parser:
+def _add_verb(verbs: Any, name: str, run: Any, about: str) -> Parser:
     parser: Parser = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
-    parser.add_argument("path", type=local, help="the store")
+    parser.add_argument("path", type=local_path, help="the store")
     parser.set_defaults(run=run)
     return parser
 
@@ -62,113 +64,113 @@ def _info(args: argparse.Namespace) -> int:
 
     manifest = read_manifest(args.path, incomplete=True)
     if args.json:
-        print(json.dumps(_report(manifest), indent=2))
+        print(json.dumps(_json_report(manifest), indent=2))
         return 0
-    print(printable("\n".join(_lines(args.path, manifest))))
+    print(printable("\n".join(_describe_dataset(args.path, manifest))))
     return 0
 
 
-def _lines(path: Path, manifest: Any) -> Iterator[str]:
+def _describe_dataset(path: Path, manifest: Any) -> Iterator[str]:
     """Yield the lines of `dataset info`."""
-    from schemas.runtime.settings import flat
+    from schemas.runtime.settings import flatten
 
     unfinished = "" if manifest.status == "complete" else ": run the same `generate` command again; gaps read as NaN"
     yield f"{path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}"
     yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
-    yield f"origin     {_origin(manifest)}"
+    yield f"origin     {_describe_origin(manifest)}"
     yield f"digest     {manifest.root_digest}"
     yield f"formula    {' '.join(manifest.task.formula.split())}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
-        yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_about(field)}"
-    for name, value in flat(manifest.recipe or {}):
-        long = isinstance(value, list) and len(value) > 12
-        yield f"recipe     {name} = {f'{len(value)} values' if long else json.dumps(value)}"
+        yield f"{field.role:<10} {field.name} ({shape}) {field.dtype} [{field.units}] {_describe_field(field)}"
+    for name, value in flatten(manifest.recipe or {}):
+        is_long = isinstance(value, list) and len(value) > 12
+        yield f"recipe     {name} = {f'{len(value)} values' if is_long else json.dumps(value)}"
 
 
-def _about(field: Any) -> str:
+def _describe_field(field: Any) -> str:
     names = ", ".join(f"{i} {name}" for i, name in enumerate(field.classes))
     return f"{field.about}; classes: {names}" if names else str(field.about)
 
 
-def _origin(manifest: Any) -> str:
+def _describe_origin(manifest: Any) -> str:
     if manifest.origin == "measured":
-        named = [f"{source.name} (sha256 {source.sha256[:12]})" for source in manifest.sources[:12]]
-        more = len(manifest.sources) - len(named)
-        return f"measured: {', '.join(named)}{f' and {more} more' if more else ''}"
+        files = [f"{source.name} (sha256 {source.sha256[:12]})" for source in manifest.sources[:12]]
+        more = len(manifest.sources) - len(files)
+        return f"measured: {', '.join(files)}{f' and {more} more' if more else ''}"
     return f"{manifest.origin}, seed {manifest.seed}, generator version {manifest.generator_version}"
 
 
-def _report(manifest: Any) -> dict[str, Any]:
+def _json_report(manifest: Any) -> dict[str, Any]:
     """Return the content of `dataset info --json`."""
     keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
-    named = {"task": manifest.task.name, "schema_version": manifest.task.version}
+    report = {"task": manifest.task.name, "schema_version": manifest.task.version}
     classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}
-    named |= {"classes": classes} if classes else {}
+    report |= {"classes": classes} if classes else {}
     rest: dict[str, Any] = manifest.model_dump(
         mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources"}
     )
-    return named | rest
+    return report | rest
 
 
 def _validate(args: argparse.Namespace) -> int:
     from schemas.validation import validate
 
-    return _verdict(args.path, validate(args.path), "valid", _mend(args.path))
+    return _print_verdict(args.path, validate(args.path), "valid", _repair_advice(args.path))
 
 
 def _verify(args: argparse.Namespace) -> int:
     from schemas.validation import verify
 
-    found = verify(args.path)
-    said, mend = "every sample matches its digest", _mend(args.path)
-    if args.recompute and not found:
-        found, count = _other_room("recompute")(args.path, args.recompute, args.inputs)
-        said += f"; {count:,} simulated again, equal to the last bit"
-        mend = (
+    problems = verify(args.path)
+    success, remedy = "every sample matches its digest", _repair_advice(args.path)
+    if args.recompute and not problems:
+        problems, count = _load_command("recompute")(args.path, args.recompute, args.inputs)
+        success += f"; {count:,} simulated again, equal to the last bit"
+        remedy = (
             "the data are undamaged, but this installation simulates different samples from the same recipe: "
             "compare the versions in `dataset info --json`"
         )
-    return _verdict(args.path, found, said, mend)
+    return _print_verdict(args.path, problems, success, remedy)
 
 
-def _mend(path: Path) -> str:
+def _repair_advice(path: Path) -> str:
     """Return the sentence that says how damage can be repaired."""
     from schemas.manifest import read_manifest, receipts_of
     from schemas.runtime.publish import is_folder
 
     if read_manifest(path).recipe is None:
         return "imported measurements cannot be repaired; get another copy"
-    kept = is_folder(receipts_of(path))
-    what = "repairs the damaged shards" if kept else "makes every sample again, since its receipts are gone"
-    return f"its `generate` command {what}; for a new copy: generate --from {path} --out ..."
+    has_receipts = is_folder(receipts_of(path))
+    effect = "repairs the damaged shards" if has_receipts else "makes every sample again, since its receipts are gone"
+    return f"its `generate` command {effect}; for a new copy: generate --from {path} --out ..."
 
 
-def _other_room(name: str) -> Any:
+def _load_command(name: str) -> Any:
     """Load a command of a package that this one must not import."""
     from importlib.metadata import entry_points
 
-    found = list(entry_points(group="drybeam.commands", name=name))
-    if not found:
+    commands = list(entry_points(group="drybeam.commands", name=name))
+    if not commands:
         raise UserError(f"{name}: the generators are not installed; install all of drybeam (pip install -e .)")
-    return found[0].load()
+    return commands[0].load()
 
 
-def _verdict(path: Path, problems: list[str], said: str, mend: str) -> int:
+def _print_verdict(path: Path, problems: list[str], success: str, remedy: str) -> int:
     for problem in problems[:20]:
         print(f"{path}: {problem}")
     if len(problems) > 20:
         print(f"{path}: and {len(problems) - 20} more")
-    print(f"{path}: {mend if problems else said}")
+    print(f"{path}: {remedy if problems else success}")
     return int(bool(problems))
 
 
 def _preview(args: argparse.Namespace) -> int:
     from schemas.manifest import read_manifest
-    from schemas.preview import contact_sheet
+    from schemas.preview import write_contact_sheet
 
     out = args.out or Path(args.path.name).with_suffix(".png")
     split = args.split or read_manifest(args.path, incomplete=True).first_split
-    count = contact_sheet(args.path, split, output("--out", out), args.samples)
+    count = write_contact_sheet(args.path, split, output_path("--out", out), args.samples)
     print(f"{out}: {count} samples of {args.path}/{split}")
     return 0

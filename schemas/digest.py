@@ -15,10 +15,10 @@ import numpy as np
 
 from schemas.task import Task
 
-LEAF = 32  # bytes of a leaf digest
+LEAF_BYTES = 32  # bytes of a leaf digest
 
 
-def canonical(data: object) -> bytes:
+def canonical_json(data: object) -> bytes:
     """Return data as JSON with sorted keys and no spaces.
 
     Raises:
@@ -55,7 +55,7 @@ def leaves(task: Task, values: Mapping[str, np.ndarray]) -> Iterator[bytes]:
 
 def as_array(leaves: bytes) -> np.ndarray:
     """Return the digests of samples as the array (sample, byte) in which they are stored."""
-    return np.frombuffer(leaves, np.uint8).reshape(-1, LEAF)
+    return np.frombuffer(leaves, np.uint8).reshape(-1, LEAF_BYTES)
 
 
 def split(n: int, leaves: Iterable[bytes]) -> str:
@@ -81,4 +81,4 @@ def root(task: str, version: str, constants: Mapping[str, np.ndarray], splits: M
         splits: by split, its digest.
     """
     hashes = {name: leaf({name: value}).hex() for name, value in constants.items()}
-    return hashlib.sha256(canonical([task, version, hashes, dict(splits)])).hexdigest()
+    return hashlib.sha256(canonical_json([task, version, hashes, dict(splits)])).hexdigest()

@@ -61,7 +61,7 @@ class Ambiguities:
             names: names of the targets that are present.
         """
         phases = tuple(name for name in self.phases if name in names)
-        free = tuple(one for one in self.free if phases or one not in ("constant", "ramp"))
+        free = tuple(freedom for freedom in self.free if phases or freedom not in ("constant", "ramp"))
         return Ambiguities(free, phases, self.modulus if self.modulus in names and phases else "")
 
 
@@ -77,7 +77,7 @@ def as_images(grids: Iterable[Grid], dims: Sequence[str], values: Array) -> Arra
     return values.transpose(sorted(range(len(dims)), key=lambda axis: dims[axis] in spatial))
 
 
-def related(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, str]:
+def group_dimensions(grids: Iterable[Grid], relations: Container[Relation]) -> dict[str, str]:
     """Group the dimensions of grids that are linked by certain relations.
 
     Args:
@@ -103,13 +103,13 @@ def size_mismatches(grids: Iterable[Grid], sizes: Mapping[str, int]) -> list[str
         grids: the grids of a task.
         sizes: length of each dimension. Dimensions without a length are not checked.
     """
-    found = []
+    mismatches = []
     for grid in grids:
         for dim, other in zip(grid.dims, grid.of, strict=False):
             if not {dim, other} <= sizes.keys():
                 continue
-            rest = sizes[other] % sizes[dim] if grid.how == "coarser" else sizes[other] - sizes[dim]
-            if rest:
+            difference = sizes[other] % sizes[dim] if grid.how == "coarser" else sizes[other] - sizes[dim]
+            if difference:
                 rule = "must divide" if grid.how == "coarser" else "must be"
-                found.append(f"{dim} = {sizes[dim]}: {rule} {other} = {sizes[other]}")
-    return found
+                mismatches.append(f"{dim} = {sizes[dim]}: {rule} {other} = {sizes[other]}")
+    return mismatches

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from schemas.digest import canonical
+from schemas.digest import canonical_json
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, nearest
 from schemas.runtime.publish import inside, is_folder, read, sha256
@@ -90,7 +90,7 @@ class Manifest(BaseModel):
     @property
     def family(self) -> str:
         """Hash shared by all datasets with the same samples, whatever their number; empty for measurements."""
-        return sha256(canonical(self.identity)) if self.origin == "simulated" else ""
+        return sha256(canonical_json(self.identity)) if self.origin == "simulated" else ""
 
     def same_plan(self, other: "Manifest") -> bool:
         """Return True if both manifests describe the same objects: same samples, same numbers, same layout."""

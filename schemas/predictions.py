@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from schemas.runtime.documents import Metadata
 from schemas.runtime.publish import reading
 from schemas.store import Array, describe, encoded, open_split
-from schemas.target_kinds import probability
+from schemas.target_kinds import probability_field
 from schemas.task import SAMPLE, SPLITS, Task
 from schemas.task import Field as ArrayField
 
@@ -104,7 +104,7 @@ class Predictions(BaseModel):
     def stored(self) -> tuple[ArrayField, ...]:
         """The stored fields: all targets, and the probabilities of their classes if these were asked for."""
         classes = [field for field in self.targets if field.classes and self.probabilities]
-        return (*self.targets, *map(probability, classes))
+        return (*self.targets, *map(probability_field, classes))
 
     @property
     def seen(self) -> str:

@@ -15,7 +15,7 @@ from schemas.task import SAMPLE, Field, Task
 type Arrays = Mapping[str, np.ndarray]
 
 
-def count(task: Task, sizes: Mapping[str, int]) -> int:
+def slices_per_sample(task: Task, sizes: Mapping[str, int]) -> int:
     """Return the number of slices of a sample; 1 if the task has no slices.
 
     Args:
@@ -25,7 +25,7 @@ def count(task: Task, sizes: Mapping[str, int]) -> int:
     return prod(sizes[dim] for dim in task.slices)
 
 
-def lengths(task: Task, arrays: Arrays) -> dict[str, int]:
+def slice_lengths(task: Task, arrays: Arrays) -> dict[str, int]:
     """Return the length of each dimension of slices that the given arrays have.
 
     Args:
@@ -53,11 +53,11 @@ def fold(
     """
     if not task.slices:
         return dict(arrays)
-    known = {**sizes, **lengths(task, arrays)}
-    return {name: _folded(task, task[name], known, values, samples) for name, values in arrays.items()}
+    known = {**sizes, **slice_lengths(task, arrays)}
+    return {name: _fold_field(task, task[name], known, values, samples) for name, values in arrays.items()}
 
 
-def _folded(task: Task, field: Field, known: Mapping[str, int], values: np.ndarray, samples: int) -> np.ndarray:
+def _fold_field(task: Task, field: Field, known: Mapping[str, int], values: np.ndarray, samples: int) -> np.ndarray:
     """Return one array with one row per (sample, slice)."""
     dims = [dim for dim in field.dims if dim != SAMPLE]
     if not field.per_sample:
@@ -65,11 +65,11 @@ def _folded(task: Task, field: Field, known: Mapping[str, int], values: np.ndarr
             return values
         values = np.broadcast_to(values, (samples, *values.shape))
     present = [dim for dim in task.slices if dim in dims]
-    rest = [dim for dim in dims if dim not in task.slices]
-    values = values.transpose(0, *(1 + dims.index(dim) for dim in (*present, *rest)))
-    for place, dim in enumerate(task.slices, 1):
+    other_dims = [dim for dim in dims if dim not in task.slices]
+    values = values.transpose(0, *(1 + dims.index(dim) for dim in (*present, *other_dims)))
+    for axis, dim in enumerate(task.slices, 1):
         if dim not in dims:
-            values = np.repeat(np.expand_dims(values, place), known[dim], place)
+            values = np.repeat(np.expand_dims(values, axis), known[dim], axis)
     return values.reshape(-1, *values.shape[1 + len(task.slices) :])
 
 
@@ -81,10 +81,10 @@ def unfold(task: Task, arrays: Arrays, known: Mapping[str, int]) -> dict[str, np
         arrays: by field; each field has all dimensions of slices. Axes beyond those of the field stay at the end.
         known: length of each dimension of slices.
     """
-    return {name: _unfolded(task, task[name], known, values) for name, values in arrays.items()}
+    return {name: _unfold_field(task, task[name], known, values) for name, values in arrays.items()}
 
 
-def _unfolded(task: Task, field: Field, known: Mapping[str, int], values: np.ndarray) -> np.ndarray:
+def _unfold_field(task: Task, field: Field, known: Mapping[str, int], values: np.ndarray) -> np.ndarray:
     values = values.reshape(-1, *(known[dim] for dim in task.slices), *values.shape[1:])
-    now = [SAMPLE, *task.slices, *(dim for dim in field.dims if dim not in (SAMPLE, *task.slices))]
-    return values.transpose(*map(now.index, field.dims), *range(len(now), values.ndim))
+    present_dims = [SAMPLE, *task.slices, *(dim for dim in field.dims if dim not in (SAMPLE, *task.slices))]
+    return values.transpose(*map(present_dims.index, field.dims), *range(len(present_dims), values.ndim))

@@ -77,7 +77,7 @@ def describe(
 
 def _array(manifest: Manifest, split: str, field: Field) -> Array:
     """Return shape, chunks and shards of a field's array in a split."""
-    shape = field.shape({**manifest.sizes, "byte": digest.LEAF})
+    shape = field.shape({**manifest.sizes, "byte": digest.LEAF_BYTES})
     if not field.per_sample:
         return Array(field, shape, shape)
     whole = (manifest.samples[split], *shape)

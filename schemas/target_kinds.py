@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from physics.arrays import Real
 from schemas.task import SAMPLE, Field, Task
 
 type Kind = Literal["images", "classes", "numbers"]
-type Real = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Score:
     better: Literal["lower", "higher"]
 
 
-OF_CLASSES: Mapping[str, Score] = MappingProxyType(
+CLASS_SCORES: Mapping[str, Score] = MappingProxyType(
     {
         "jaccard_distance": Score("1", "1 - iou", "lower"),
         "iou": Score("1", "intersection over union, mean over the classes that are present or predicted", "higher"),
@@ -30,27 +30,27 @@ OF_CLASSES: Mapping[str, Score] = MappingProxyType(
         "accuracy": Score("1", "share of the values whose class is predicted correctly", "higher"),
     }
 )
-OF_NUMBERS: Mapping[str, Score] = MappingProxyType(
+NUMBER_SCORES: Mapping[str, Score] = MappingProxyType(
     {
         "absolute_error": Score("field", "|truth - prediction|, mean over the values of a sample", "lower"),
         "squared_error": Score("field^2", "(truth - prediction)^2, mean over the values of a sample", "lower"),
     }
 )
-RANKS: Mapping[Kind, str] = MappingProxyType(
+RANKING_SCORES: Mapping[Kind, str] = MappingProxyType(
     {"images": "nrms_aligned", "classes": "jaccard_distance", "numbers": "absolute_error"}
 )
 
 
-def kind(task: Task, field: Field) -> Kind:
+def target_kind(task: Task, field: Field) -> Kind:
     """Return the kind of a target: "classes" if it has classes, "images" if it lies on a grid, else "numbers"."""
     if field.classes:
         return "classes"
     return "images" if task.spatial(field) else "numbers"
 
 
-def rank(task: Task) -> str:
+def ranking_score(task: Task) -> str:
     """Return the name of the score by which methods are ranked: that of the first target. The lower, the better."""
-    return RANKS[kind(task, task.of("target")[0])]
+    return RANKING_SCORES[target_kind(task, task.of("target")[0])]
 
 
 def score_key(task: Task, name: str, metric: str) -> str:
@@ -64,19 +64,19 @@ def score_key(task: Task, name: str, metric: str) -> str:
     return metric if name == task.of("target")[0].name else f"{name}.{metric}"
 
 
-def ranked(task: Task, field: Field) -> str:
+def ranking_key(task: Task, field: Field) -> str:
     """Return the key of the score of one target by which samples are ranked."""
-    return score_key(task, field.name, RANKS[kind(task, field)])
+    return score_key(task, field.name, RANKING_SCORES[target_kind(task, field)])
 
 
-def probability(field: Field) -> Field:
+def probability_field(field: Field) -> Field:
     """Return the field that holds the probability of each class of a target."""
     dims = (SAMPLE, f"{field.name}_class", *field.dims[1:])
     return Field(f"{field.name}_probability", dims, "float32", "1", "auxiliary", f"of {', '.join(field.classes)}")
 
 
-def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """Score predicted labels by all `OF_CLASSES`. Values whose true class is `ignore` are left out.
+def score_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
+    """Score predicted labels by all `CLASS_SCORES`. Values whose true class is `ignore` are left out.
 
     Args:
         field: the target.
@@ -86,11 +86,11 @@ def of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[
     Returns:
         By score, its values (sample,).
     """
-    rows = [_of_classes(field, *pair) for pair in zip(prediction, truth, strict=True)]
-    return {name: np.array([row[name] for row in rows], float) for name in OF_CLASSES}
+    rows = [_score_one_sample(field, *pair) for pair in zip(prediction, truth, strict=True)]
+    return {name: np.array([row[name] for row in rows], float) for name in CLASS_SCORES}
 
 
-def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def confusion_matrix(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Count how many values of each true class were predicted as each class.
 
     Args:
@@ -103,36 +103,36 @@ def confusion(field: Field, prediction: np.ndarray, truth: np.ndarray) -> np.nda
             one of the classes. Rows of ignored true classes are 0.
     """
     n = len(field.classes)
-    places = np.minimum(truth, n - 1).astype(int) * (n + 1) + np.minimum(prediction, n).astype(int)
+    cells = np.minimum(truth, n - 1).astype(int) * (n + 1) + np.minimum(prediction, n).astype(int)
     counted = np.isin(truth, field.counted)
-    return np.bincount(places[counted], minlength=n * (n + 1)).reshape(n, n + 1)
+    return np.bincount(cells[counted], minlength=n * (n + 1)).reshape(n, n + 1)
 
 
-def areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
+def class_areas(field: Field, counts: np.ndarray) -> list[tuple[float, float, float]]:
     """Return, for each class that is not ignored, how many values were predicted as it, belong to it, and do both.
 
     Args:
         field: the target.
-        counts: the confusion matrix of `confusion`.
+        counts: the confusion matrix of `confusion_matrix`.
     """
-    found = ((counts[:, i].sum(), counts[i].sum(), counts[i, i]) for i in field.counted)
-    return [(float(taken), float(there), float(both)) for taken, there, both in found]
+    areas = ((counts[:, i].sum(), counts[i].sum(), counts[i, i]) for i in field.counted)
+    return [(float(predicted), float(true), float(both)) for predicted, true, both in areas]
 
 
-def _of_classes(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def _score_one_sample(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return the scores of one sample; NaN if no class is present or predicted."""
-    counts = confusion(field, prediction, truth)
-    there = [(a, b, both) for a, b, both in areas(field, counts) if a + b]
-    if not there:
-        return dict.fromkeys(OF_CLASSES, np.nan)
-    iou = float(np.mean([both / (a + b - both) for a, b, both in there]))
-    dice = float(np.mean([2 * both / (a + b) for a, b, both in there]))
-    accuracy = float(sum(both for *_, both in there) / counts.sum())
+    counts = confusion_matrix(field, prediction, truth)
+    classes = [(a, b, both) for a, b, both in class_areas(field, counts) if a + b]
+    if not classes:
+        return dict.fromkeys(CLASS_SCORES, np.nan)
+    iou = float(np.mean([both / (a + b - both) for a, b, both in classes]))
+    dice = float(np.mean([2 * both / (a + b) for a, b, both in classes]))
+    accuracy = float(sum(both for *_, both in classes) / counts.sum())
     return {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": accuracy}
 
 
-def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
-    """Score predicted numbers by all `OF_NUMBERS`. If the field has a period, the smallest difference is used.
+def score_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:
+    """Score predicted numbers by all `NUMBER_SCORES`. If the field has a period, the smallest difference is used.
 
     Args:
         field: the target.
@@ -142,13 +142,13 @@ def of_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[
     Returns:
         By score, its values (sample,).
     """
-    away = np.asarray(prediction, float) - truth
+    difference = np.asarray(prediction, float) - truth
     if field.period is not None:
-        away = away - field.period * np.round(away / field.period)
-    rows = away.reshape(len(away), -1)
+        difference = difference - field.period * np.round(difference / field.period)
+    rows = difference.reshape(len(difference), -1)
     return {"absolute_error": abs(rows).mean(axis=1), "squared_error": (rows**2).mean(axis=1)}
 
 
 SCORERS: Mapping[Kind, Callable[[Field, np.ndarray, np.ndarray], dict[str, Real]]] = MappingProxyType(
-    {"classes": of_classes, "numbers": of_numbers}
+    {"classes": score_classes, "numbers": score_numbers}
 )

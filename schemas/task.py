@@ -14,7 +14,7 @@ from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
-from schemas.grids import Ambiguities, Grid, Relation, related
+from schemas.grids import Ambiguities, Grid, Relation, group_dimensions
 from schemas.runtime import plugins
 from schemas.runtime.errors import suggestion
 
@@ -50,7 +50,7 @@ class Field:
     @model_validator(mode="before")
     @classmethod
     def _from_older_format(cls, data: Any) -> Any:
-        return _without(data, "usual")
+        return _drop_keys(data, "usual")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -117,8 +117,8 @@ class Task:
         if not isinstance(data, dict) or "gauge" not in data:
             return data
         if "grids" in data:
-            return _without(data, "gauge") | {"ambiguities": data["gauge"]}
-        data = _without(data, "measured", "beam", "distinct", "roots", "alike", "wave", "gauge")
+            return _drop_keys(data, "gauge") | {"ambiguities": data["gauge"]}
+        data = _drop_keys(data, "measured", "beam", "distinct", "roots", "alike", "wave", "gauge")
         known = find_task(data["name"]) if data.get("name") in task_names() else None
         return data | ({"ambiguities": known.ambiguities, "grids": known.grids} if known else {})
 
@@ -169,7 +169,7 @@ class Task:
         Returns:
             By spatial dimension, the name of the dimension that represents its group.
         """
-        return related(self.grids, relations)
+        return group_dimensions(self.grids, relations)
 
     @property
     def sliced(self) -> "Task":
@@ -209,8 +209,8 @@ class Task:
         """
         if self[name].role == "target":
             return self
-        kept = (field for field in self.fields if field.role != "target")
-        fields = tuple(replace(field, role="target") if field.name == name else field for field in kept)
+        others = (field for field in self.fields if field.role != "target")
+        fields = tuple(replace(field, role="target") if field.name == name else field for field in others)
         return replace(self, fields=fields, window=None, ambiguities=Ambiguities())
 
     def identity(self) -> list[Any]:
@@ -218,12 +218,12 @@ class Task:
         return [self.name, self.version, *(field.identity for field in self.fields)]
 
 
-def _without(data: Any, *names: str) -> Any:
+def _drop_keys(data: Any, *names: str) -> Any:
     """Return a stored document without keys of older versions. Today a task's `IMPORT` holds their content."""
     return {key: value for key, value in data.items() if key not in names} if isinstance(data, dict) else data
 
 
-def columns(prefix: str, *rows: tuple[str, tuple[str, ...], DType, str, str]) -> tuple[Field, ...]:
+def drawn_parameters(prefix: str, *rows: tuple[str, tuple[str, ...], DType, str, str]) -> tuple[Field, ...]:
     """Return the optional parameters that describe a drawn object, as fields of a task.
 
     Args:
@@ -263,7 +263,7 @@ class Import:
 
 def task_names() -> list[str]:
     """Return the names of all tasks."""
-    return plugins.names("schemas.tasks")
+    return plugins.module_names("schemas.tasks")
 
 
 def find_task(name: str) -> Task:
@@ -272,12 +272,12 @@ def find_task(name: str) -> Task:
     Raises:
         UserError: there is no such task. The message suggests a similar name, or lists the existing ones.
     """
-    task: Task = _file(name).TASK
+    task: Task = _task_module(name).TASK
     return task
 
 
-def _file(name: str) -> ModuleType:
-    return plugins.find("schemas.tasks", name, _mistakes, f"--task {name}: no such task")
+def _task_module(name: str) -> ModuleType:
+    return plugins.find_module("schemas.tasks", name, _task_mistakes, f"--task {name}: no such task")
 
 
 def find_import(task: str) -> Import:
@@ -288,16 +288,16 @@ def find_import(task: str) -> Import:
     """
     if task not in task_names():
         return Import()
-    return plugins.optional(_file(task), "IMPORT", Import) or Import()
+    return plugins.optional_object(_task_module(task), "IMPORT", Import) or Import()
 
 
-def _mistakes(module: ModuleType) -> Iterator[str]:
+def _task_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"TASK": Task})
     yield from plugins.mistyped_objects(module, {"IMPORT": Import})
     task: Task = module.TASK
-    if task.name != plugins.task_of(module):
-        yield f"TASK.name = {task.name!r}: must be the name of the file, {plugins.task_of(module)!r}"
+    if task.name != plugins.last_name(module):
+        yield f"TASK.name = {task.name!r}: must be the name of the file, {plugins.last_name(module)!r}"
     for role in ("input", "target"):
         if not task.of(role):
             yield f"TASK.fields: at least one field must have the role {role}"
@@ -308,7 +308,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
     yield from wrong_references(
         task, "TASK.ambiguities.modulus", (task.ambiguities.modulus,) if task.ambiguities.modulus else (), "target"
     )
-    yield from _import_mistakes(task, plugins.optional(module, "IMPORT", Import) or Import())
+    yield from _import_mistakes(task, plugins.optional_object(module, "IMPORT", Import) or Import())
     yield from _grid_mistakes(task)
     grids = {field.dims[1:] for field in task.of("target")} | ({task[task.window].dims} if task.window else set())
     if len(grids) > 1 and (task.ambiguities.free or task.window):
@@ -318,16 +318,16 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 def _grid_mistakes(task: Task) -> Iterator[str]:
     """Yield the mistakes in `grids` and `slices` of a task."""
     dims = {dim for field in task.fields for dim in field.dims} - {SAMPLE}
-    placed = [dim for grid in task.grids for dim in grid.dims]
+    grid_dims = [dim for grid in task.grids for dim in grid.dims]
     for grid in task.grids:
         yield from wrong_references(task, f"TASK.grids {grid.dims}: sampling", grid.sampling, "parameter", "auxiliary")
-        if lost := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
-            yield f"TASK.grids: no field has the dimension {', '.join(lost)}"
-        if lost := [dim for dim in grid.of if dim not in placed]:
-            yield f"TASK.grids {grid.dims}: of={grid.of}: {', '.join(lost)} must be a dimension of another grid"
-    if twice := {dim for dim in placed if placed.count(dim) > 1}:
-        yield f"TASK.grids: {', '.join(sorted(twice))} must belong to one grid only"
-    if wrong := [dim for dim in task.slices if dim in placed or dim not in dims]:
+        if missing := [dim for dim in (*grid.dims, *grid.of) if dim not in dims]:
+            yield f"TASK.grids: no field has the dimension {', '.join(missing)}"
+        if missing := [dim for dim in grid.of if dim not in grid_dims]:
+            yield f"TASK.grids {grid.dims}: of={grid.of}: {', '.join(missing)} must be a dimension of another grid"
+    if repeated := {dim for dim in grid_dims if grid_dims.count(dim) > 1}:
+        yield f"TASK.grids: {', '.join(sorted(repeated))} must belong to one grid only"
+    if wrong := [dim for dim in task.slices if dim in grid_dims or dim not in dims]:
         yield f"TASK.slices: {', '.join(wrong)} must be a dimension of a field and must not belong to a grid"
     for field in task.of("target"):
         if task.slices and not set(task.slices) <= set(field.dims):
@@ -336,20 +336,20 @@ def _grid_mistakes(task: Task) -> Iterator[str]:
         yield f"TASK.grids: all targets must lie on one grid, not {[task.spatial(f) for f in task.of('target')]}"
 
 
-def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
+def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
     """Yield the references in IMPORT that do not fit the task."""
-    raster = (found.raster.position, found.raster.scan) if found.raster else ()
-    named: Mapping[tuple[str, Role], tuple[str, ...]] = {
-        ("needs", "parameter"): found.needs,
-        ("distinct", "parameter"): found.distinct,
-        ("usual", "parameter"): tuple(found.usual),
+    raster = (rules.raster.position, rules.raster.scan) if rules.raster else ()
+    references: Mapping[tuple[str, Role], tuple[str, ...]] = {
+        ("needs", "parameter"): rules.needs,
+        ("distinct", "parameter"): rules.distinct,
+        ("usual", "parameter"): tuple(rules.usual),
         ("raster", "parameter"): raster,
-        ("beam", "input"): (found.beam,) if found.beam else (),
-        ("roots", "input"): found.roots,
+        ("beam", "input"): (rules.beam,) if rules.beam else (),
+        ("roots", "input"): rules.roots,
     }
-    for (name, role), fields in named.items():
+    for (name, role), fields in references.items():
         yield from wrong_references(task, f"IMPORT.{name}", fields, role)
-    for name in (*found.follows, *found.follows.values()):
+    for name in (*rules.follows, *rules.follows.values()):
         yield from wrong_references(task, "IMPORT.follows", (name,), "input", "parameter", "auxiliary")
 
 
@@ -370,46 +370,3 @@ def wrong_references(task: Task, where: str, names: tuple[str, ...], *roles: Rol
             yield f"{where}: the schema has no field {name!r}{suggestion(str(name), known)}"
         elif known[name].role not in roles:
             yield f"{where}: field {name} has the role {known[name].role}, must be {' or '.join(roles)}"
-
-
-def problems(
-    task: Task, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray], *, samples: bool = True
-) -> list[str]:
-    """Check names, shapes, dtypes and values of a block of samples against a task.
-
-    Args:
-        task: the task.
-        sizes: length of each dimension.
-        arrays: by field, with a leading axis of samples where the field is per sample.
-        samples: if False, fields that have a value per sample may be missing.
-
-    Returns:
-        One line per problem; an empty list if there is none.
-    """
-    found = []
-    if missing := {f.name for f in task.fields if f.per_sample and samples} - arrays.keys():
-        found.append(f"missing fields: {', '.join(sorted(missing))}")
-    if unknown := arrays.keys() - {f.name for f in task.fields}:
-        found.append(f"unknown fields: {', '.join(sorted(unknown))}")
-    counts = {f.name: arrays[f.name].shape[:1] for f in task.fields if f.per_sample and f.name in arrays}
-    if len(set(counts.values())) > 1:
-        found.append(f"fields have different numbers of samples: {', '.join(f'{k} {n}' for k, n in counts.items())}")
-    for field in task.fields:
-        if field.name in arrays:
-            found += _array_problems(field, sizes, arrays[field.name])
-    return found
-
-
-def _array_problems(field: Field, sizes: Mapping[str, int], array: np.ndarray) -> list[str]:
-    """Return the problems of one array: shape, dtype, labels, values that are not finite."""
-    found = []
-    shape = array.shape[1:] if field.per_sample else array.shape
-    if shape != field.shape(sizes):
-        found.append(f"{field.name}: shape {shape} per sample, must be {field.shape(sizes)}")
-    if array.dtype != np.dtype(field.dtype):
-        found.append(f"{field.name}: dtype {array.dtype}, must be {field.dtype}")
-    if field.classes and array.size and array.dtype.kind in "iu" and int(array.max()) >= len(field.classes):
-        found.append(f"{field.name}: has the label {int(array.max())}, the classes are 0 to {len(field.classes) - 1}")
-    if array.dtype.kind in "fc" and not np.isfinite(array).all():
-        found.append(f"{field.name}: not all values are finite")
-    return found

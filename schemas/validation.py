@@ -8,12 +8,13 @@ import numpy as np
 import zarr
 
 from schemas import digest
+from schemas.array_checks import array_problems
 from schemas.manifest import Manifest, read_manifest
-from schemas.runtime.documents import parsed
+from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import inside, read
 from schemas.store import LEAF, open_split, read_rows, shard_ranges
-from schemas.task import Field, find_task, problems, task_names
+from schemas.task import Field, find_task, task_names
 
 type Progress = Callable[[int], None]
 
@@ -68,7 +69,7 @@ def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]
         except Exception as error:
             yield f"{split} samples {start}:{stop}: cannot be read ({_reason(error)})"
             continue
-        for problem in problems(manifest.task, manifest.sizes, values):
+        for problem in array_problems(manifest.task, manifest.sizes, values):
             yield f"{split} samples {start}:{stop}: {problem}"
 
 
@@ -79,7 +80,7 @@ def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: 
     except Exception as error:
         yield f"cannot be opened ({_reason(error)})"
         return
-    shape = field.shape({**manifest.sizes, "byte": digest.LEAF})
+    shape = field.shape({**manifest.sizes, "byte": digest.LEAF_BYTES})
     if field.per_sample:
         shape = (manifest.samples[split], *shape)
     if not isinstance(array, zarr.Array):
@@ -159,7 +160,7 @@ def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
 
 def _described(path: Path, name: str) -> Any:
     """Return the metadata of an array or a group ("" for the root); None if they are missing or damaged."""
-    return parsed(read(inside(path, Path(name, "zarr.json"))))
+    return parse_json(read(inside(path, Path(name, "zarr.json"))))
 
 
 def _essence(described: Any) -> Any:
@@ -193,7 +194,7 @@ def _constant_problems(path: Path, manifest: Manifest, split: str) -> list[str]:
         values = constants(path, manifest, split)
     except Exception as error:
         return [f"{split}: fields without samples cannot be read: {_reason(error)}"]
-    return [f"{split}: {problem}" for problem in problems(manifest.task, manifest.sizes, values, samples=False)]
+    return [f"{split}: {problem}" for problem in array_problems(manifest.task, manifest.sizes, values, samples=False)]
 
 
 def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarray]:

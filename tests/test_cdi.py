@@ -11,8 +11,8 @@ from generators.engine import pipeline, shards
 from generators.instruments.detector import Detector, Gaps
 from generators.random_streams import Streams
 from generators.tasks import cdi
+from physics.wave_ambiguities import canonical_form
 from schemas.runtime.settings import make_settings
-from schemas.wave_ambiguities import canonical
 
 from .conftest import Command, refused
 
@@ -88,7 +88,7 @@ def test_the_canonical_object_is_that_of_its_pattern(kind: str, displacement: st
     settings = ("canonical=false", f"image_size={size}", "outline.size=0.2:0.5", "outline.regular=1")
     found = samples(24, kind, f"displacement.kind={displacement}", *settings)
     shape, phase = found["shape"], found["phase"]
-    exact = canonical(shape, phase)
+    exact = canonical_form(shape, phase)
     assert np.array_equal(exact[0], found["shape_canonical"])
     assert np.array_equal(exact[1], found["phase_canonical"])
     for y, x, constant in ((3, -5, 0.7), (-4, 2, 2.5)):
@@ -96,11 +96,11 @@ def test_the_canonical_object_is_that_of_its_pattern(kind: str, displacement: st
         there = moved(shape, y, x), moved(np.where(shape > 0, turned, 0), y, x)
         twin = there[0][:, ::-1, ::-1], -there[1][:, ::-1, ::-1]
         for other in (there, twin):
-            again = canonical(*other)
+            again = canonical_form(*other)
             assert np.array_equal(again[0], exact[0])
             assert np.allclose(wave(again), wave(exact), atol=1e-5)
     assert not np.array_equal(shape, exact[0])
-    assert np.allclose(wave(canonical(*exact)), wave(exact), atol=1e-6)
+    assert np.allclose(wave(canonical_form(*exact)), wave(exact), atol=1e-6)
 
 
 def test_the_canonical_form_is_the_one_that_is_stated() -> None:
@@ -109,13 +109,13 @@ def test_the_canonical_form_is_the_one_that_is_stated() -> None:
     wedge = ((abs(x) <= (y + 10) / 2) & (abs(y) <= 9)).astype(np.float32)[None]
     flat = np.zeros_like(wedge)
     for shape in (wedge, wedge[:, ::-1]):
-        found = canonical(shape, flat)[0][0]
+        found = canonical_form(shape, flat)[0][0]
         dy = np.arange(33) - (found.sum(axis=1) * np.arange(33)).sum() / found.sum()
         assert (found.sum(axis=1) * dy**3).sum() > 0
     disc = (np.hypot(y, x) < 8).astype(np.float32)[None]
     bowl = np.where(disc > 0, 0.01 * (y**2 + x**2), 0)
     for phase in (bowl, -bowl):
-        found = canonical(disc, phase)[1][0]
+        found = canonical_form(disc, phase)[1][0]
         assert found[16, 16] < found[16, 22]  # rises outwards
         assert abs((disc * np.exp(1j * found)).sum().imag) < 1e-3
 
@@ -125,14 +125,14 @@ def test_which_twin_is_canonical_is_seldom_a_close_call(kind: str) -> None:
     """Two percent of noise on the modulus turn few: else networks would learn both answers."""
     values = samples(64, kind, "canonical=false")
     noise = 1 + 0.02 * np.random.default_rng(0).standard_normal(values["shape"].shape)
-    first, other = (canonical((values["shape"] * f).astype(np.float32), values["phase"]) for f in (1, noise))
+    first, other = (canonical_form((values["shape"] * f).astype(np.float32), values["phase"]) for f in (1, noise))
     same = [np.vdot(a, b).real / np.vdot(a, a).real for a, b in zip(wave(first), wave(other), strict=True)]
     assert (np.array(same) < 0.9).mean() < 0.1
 
 
 def test_targets_are_canonical_and_stay_in_the_frame() -> None:
     values = samples(48)
-    shape, phase = canonical(values["shape"], values["phase"])
+    shape, phase = canonical_form(values["shape"], values["phase"])
     assert np.array_equal(shape, values["shape"])
     assert np.allclose(phase, values["phase"], atol=1e-5)
     y = (values["shape"].sum(axis=2) * np.arange(32)).sum(axis=1) / values["shape"].sum(axis=(1, 2))
@@ -144,7 +144,7 @@ def test_targets_are_canonical_and_stay_in_the_frame() -> None:
 
 def test_an_empty_object_stays_empty() -> None:
     empty = np.zeros((1, 8, 9), np.float32)
-    assert all(np.array_equal(values, empty) for values in canonical(empty, empty))
+    assert all(np.array_equal(values, empty) for values in canonical_form(empty, empty))
 
 
 def test_counts_are_those_of_the_brightest_pixel() -> None:

@@ -13,9 +13,9 @@ from generators.tasks import cdi
 from inference.report.sample_images import _target_picture
 from inference.tasks.cdi import FINISH, METHODS, OBJECT_SCORES, REPORT, diffraction, finish, measures
 from physics.diffraction import inverse_far_field
+from physics.wave_ambiguities import canonical_form
 from schemas.runtime.settings import make_settings
 from schemas.tasks.cdi import TASK
-from schemas.wave_ambiguities import canonical
 from tests.training.conftest import columns, features_for, made
 from training.activations import activations
 from training.augmentation import augment
@@ -186,7 +186,7 @@ def test_of_several_starts_the_nearest_pattern_is_kept_and_the_object_is_canonic
     misfits = [measures(values, found)["chi2"] for found in (one, three)]
     assert (misfits[1] <= misfits[0] * 1.05 + 1e-6).all()
     assert misfits[1].mean() < misfits[0].mean()
-    again = canonical(three["shape"], three["phase"])
+    again = canonical_form(three["shape"], three["phase"])
     assert np.allclose(again[0], three["shape"])
     assert np.allclose(again[0] * np.exp(1j * again[1]), three["shape"] * np.exp(1j * three["phase"]), atol=1e-4)
 
@@ -196,7 +196,7 @@ def test_every_symmetry_leaves_objects_canonical() -> None:
     for symmetry in find_learn("cdi").symmetries:
         axis = {"flip_y": 1, "flip_x": 2}[str(symmetry)]
         turned = [np.roll(np.flip(values[name], axis), 1, axis) for name in ("shape", "phase")]
-        again = canonical(*turned)
+        again = canonical_form(*turned)
         kept = [np.allclose(a, b, atol=1e-4) for a, b in zip(again[0], turned[0], strict=True)]
         assert np.mean(kept) > 0.9  # those that had to be kept off the border may lie one pixel aside
 

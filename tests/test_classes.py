@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 from matplotlib.figure import Figure
 
-from schemas.target_kinds import confusion
+from schemas.target_kinds import confusion_matrix
 from schemas.task import find_task
 
 from .conftest import Command
@@ -55,7 +55,7 @@ def _cell(row: list[int], j: int) -> str:
 
 def test_labels_beyond_the_classes_are_wrong() -> None:
     field = find_task("toy_labels")["mask"]
-    found = confusion(field, np.array([0, 9, 1, 255], np.uint8), np.array([0, 0, 1, 2], np.uint8))
+    found = confusion_matrix(field, np.array([0, 9, 1, 255], np.uint8), np.array([0, 0, 1, 2], np.uint8))
     assert found.tolist() == [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 

@@ -14,10 +14,11 @@ from generators.engine import pipeline, shards
 from generators.random_streams import Streams
 from inference.contract import find_inference
 from schemas import digest
+from schemas.array_checks import array_problems
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import all_settings, make_settings
 from schemas.store import is_simulated
-from schemas.task import Task, problems, task_names
+from schemas.task import Task, task_names
 from training.contract import Symmetry, find_learn, find_model, model_names
 from training.recipe import recipe_type
 
@@ -81,7 +82,7 @@ def test_schema_has_an_input_a_target_a_formula_and_units(found: tuple[Task, Gen
 def test_a_changed_schema_has_another_version(name: str, found: tuple[Task, Generator]) -> None:
     """Readers trust the version: fields may not change without it."""
     known = json.loads((GOLDEN / "schemas.json").read_text())
-    key, fields = f"{name} {found[0].version}", hashlib.sha256(digest.canonical(found[0].identity())).hexdigest()
+    key, fields = f"{name} {found[0].version}", hashlib.sha256(digest.canonical_json(found[0].identity())).hexdigest()
     assert key not in known or known[key] == fields, "the fields have changed: raise the version of the task"
     assert key in known, f'a new task or version: add  "{key}": "{fields}"  to {GOLDEN / "schemas.json"}'
 
@@ -103,8 +104,8 @@ def test_every_named_recipe_makes_samples_that_keep_the_schema(name: str, found:
         plan = plan_of(name, recipe=recipe)
         split = next(split for split, n in plan.manifest.samples.items() if n)
         values = shards.make(plan, split, range(2))
-        assert problems(plan.task, plan.manifest.sizes, values) == []
-        assert problems(plan.task, plan.manifest.sizes, values | shards.constants(plan)) == []
+        assert array_problems(plan.task, plan.manifest.sizes, values) == []
+        assert array_problems(plan.task, plan.manifest.sizes, values | shards.constants(plan)) == []
 
 
 def test_a_sample_depends_on_seed_split_and_index_alone(name: str) -> None:

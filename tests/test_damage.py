@@ -112,7 +112,9 @@ def test_a_lost_root_is_made_again_from_the_receipts(generate: Command, monkeypa
     assert "delete this file" in err
     assert root.read_bytes() == b"{"
     root.unlink()
-    monkeypatch.setattr(layout, "SECONDS", layout.SECONDS / 1000)  # a machine so slow that it would cut otherwise
+    monkeypatch.setattr(
+        layout, "MAX_SHARD_SECONDS", layout.MAX_SHARD_SECONDS / 1000
+    )  # a machine so slow that it would cut otherwise
     code, _, err = generate(*command, "--shard-samples", 1)
     assert code == 2
     assert "omit it" in err

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -13,9 +14,14 @@ import numpy as np
 import pytest
 
 import drybeam
+import generators.cli
 import generators.command
+import inference.cli
 import inference.command
+import training.cli
 import training.command
+from drybeam.arguments import option_name
+from drybeam.messages import FUNCTIONS, translate
 from generators.engine import executors
 from tests.conftest import Command
 
@@ -111,23 +117,70 @@ def test_a_run_a_model_predictions_and_a_report(toy: drybeam.Dataset) -> None:
 
 
 MISTAKES: list[tuple[Any, str]] = [
-    (lambda: drybeam.generate(), "--task is missing"),
-    (lambda: drybeam.generate("toyy", 4), "toyy: no such task"),
-    (lambda: drybeam.generate("toy", 4, nosie=1), "no such setting; did you mean noise?"),
-    (lambda: drybeam.open("nowhere.zarr"), "no dataset here"),
-    (lambda: drybeam.preview("nowhere.zarr"), "no dataset here"),
-    (lambda: drybeam.train("nowhere.zarr"), "no dataset here"),
-    (lambda: drybeam.infer("nowhere.zarr", method="tie"), "no dataset here"),
-    (lambda: drybeam.infer("nowhere.zarr"), "give either --model RUN"),
-    (lambda: drybeam.evaluate("nowhere.zarr"), "--predictions is missing"),
+    (lambda: drybeam.generate(), 'task is missing: .* drybeam.generate(..., task="tie")'),
+    (lambda: drybeam.generate("toy"), "n is missing: .* drybeam.generate(..., n=5000)"),
+    (lambda: drybeam.generate("toyy", 4), 'task="toyy": no such task'),
+    (lambda: drybeam.generate("toy", 4, nosie=1), "nosie: no such setting; did you mean noise?"),
+    (lambda: drybeam.generate("toy", 0), "n=0: no sample is asked for; give n, validation or test"),
+    (
+        lambda: drybeam.generate(source="x", out="y"),
+        "x: no dataset here (no zarr.json); make it with: drybeam.generate(",
+    ),
+    (lambda: drybeam.open("nowhere.zarr"), 'make it with: drybeam.generate(task=..., out="nowhere.zarr", ...)'),
+    (lambda: drybeam.Dataset(Path("nowhere.zarr")).digest, "make it with: drybeam.generate(task=..., out="),
+    (lambda: drybeam.preview("nowhere.zarr"), 'make it with: drybeam.generate(task=..., out="nowhere.zarr", ...)'),
+    (lambda: drybeam.train("nowhere.zarr"), 'make it with: drybeam.generate(task=..., out="nowhere.zarr", ...)'),
+    (lambda: drybeam.train("x", mode="strem"), 'mode="strem": must be one of .*; see help(drybeam.train)'),  # type: ignore[arg-type]
+    (lambda: drybeam.train("x", keep_every=0), "keep_every=0: must be a whole number, at least 1"),
+    (lambda: drybeam.infer("nowhere.zarr", method="tie"), "make it with: drybeam.generate(task=..., out="),
+    (lambda: drybeam.infer("x"), "give either model=RUN (a trained network) or method=NAME"),
+    (lambda: drybeam.infer("x", method="tie", checkpoint=3), "checkpoint=3: is for model; give model as well"),
+    (lambda: drybeam.infer("x", model="y", stitch_settings={"a": 1}), 'stitch_settings="a=1": is for stitch'),
+    (lambda: drybeam.evaluate("nowhere.zarr"), "predictions are missing: drybeam.evaluate(data, predictions)"),
+    (lambda: drybeam.evaluate("x", "y", split=","), 'split=",": must be splits'),
     (lambda: drybeam.load_model("nowhere"), "no model here"),
 ]
 
 
 @pytest.mark.parametrize(("call", "said"), MISTAKES, ids=[said for _, said in MISTAKES])
-def test_mistakes_are_the_same_one_line(call: Any, said: str) -> None:
-    with pytest.raises(drybeam.UserError, match=said):
+def test_mistakes_name_the_arguments_of_python(call: Any, said: str) -> None:
+    with pytest.raises(drybeam.UserError, match=re.escape(said).replace(r"\.\*", ".*")) as caught:
         call()
+    assert "--" not in str(caught.value).replace("--describe` (in a shell)", "")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_option_of_a_command_is_told_as_its_argument(name: str) -> None:
+    """Whatever the place of the option in a message."""
+    parser = {"generate": generators.cli._parser, "train": training.cli._parser, "infer": inference.cli._infer_parser}
+    parser |= {"evaluate": inference.cli._evaluate_parser}
+    arguments = inspect.signature(getattr(drybeam, name, drybeam.open)).parameters
+    options = (
+        {option for action in parser[name]()._actions for option in action.option_strings} if name in parser else set()
+    )
+    for argument in arguments.values():
+        option = f"--{option_name(argument.name)}"
+        assert not options or option in options or argument.name == "input"
+        flag = argument.default is False
+        plain = f"{argument.name}=True" if flag else argument.name
+        assert translate(f"{option} is missing: give it", name).startswith(f"{plain} is missing")
+        assert translate(f"choose another {option}, or wait", name) == f"choose another {plain}, or wait"
+        if not flag and argument.kind is not argument.VAR_POSITIONAL:
+            assert translate(f"{option} a b: must be c", name) in (
+                f'{argument.name}="a b": must be c',
+                "a b: must be c",
+            )
+            assert translate(f"give {option} N", name) in (f"give {argument.name}=N", "give N")
+
+
+def test_commands_and_calls_that_resume_are_told_as_calls() -> None:
+    told = translate("run the same `generate` command again; or: infer --data a.zarr --split test ...", "open")
+    assert told == 'run the same call of drybeam.generate again; or: drybeam.infer(data="a.zarr", split="test", ...)'
+    assert translate("the same command resumes; see --describe", "train").endswith(
+        "see `train --describe` (in a shell)"
+    )
+    named = translate("give them different names: --predictions LABEL=STORE ...", "evaluate")
+    assert named == "give them different names: (LABEL, STORE) ..."
 
 
 def test_a_model_says_what_it_cannot_read(toy: drybeam.Dataset) -> None:
@@ -150,12 +203,12 @@ def test_a_model_heeds_the_names_of_dimensions(toy: drybeam.Dataset) -> None:
 
 
 VALUES: list[tuple[Any, str]] = [
-    ({"n": True}, "--n"),
-    ({"n": "x"}, "--n"),
-    ({"workers": -1}, "--workers"),
-    ({"shard_samples": 0}, "--shard-samples"),
-    ({"overwrite": "no"}, "--overwrite"),
-    ({"out": "s3://bucket/toy.zarr"}, "s3://bucket/toy.zarr"),
+    ({"n": True}, "^n: needs a value"),
+    ({"n": "x"}, '^n="x": must be a whole number'),
+    ({"workers": -1}, "^workers=-1: must be a whole number"),
+    ({"shard_samples": 0}, "^shard_samples=0: must be a whole number"),
+    ({"overwrite": "no"}, '^overwrite="no": takes no value'),
+    ({"out": "s3://bucket/toy.zarr"}, '^out="s3://bucket/toy.zarr": addresses are not supported'),
 ]
 
 

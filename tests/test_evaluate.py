@@ -17,9 +17,10 @@ from inference.contract import find_inference, find_stitch, inference_names
 from inference.report import document, errors_by_parameter, evaluation, style, tables
 from inference.report.evaluation import Evaluation, Result
 from inference.stitching.comparison import SCAN_SCORES
-from schemas.scores import ring_correlation, score
-from schemas.slices import count, fold
-from schemas.target_kinds import kind
+from physics.ring_correlation import ring_correlation
+from schemas.scores import score
+from schemas.slices import fold, slices_per_sample
+from schemas.target_kinds import target_kind
 from schemas.task import find_task
 
 from .conftest import TOY_TASK, Command, files, refused
@@ -92,7 +93,7 @@ def test_numbers_are_those_of_the_arrays(
     known, window = find_task(task), find_task(task).window
     with (Path("report") / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    slices = count(known, dict(truth.sizes))
+    slices = slices_per_sample(known, dict(truth.sizes))
     assert [row["sample"] for row in rows] == [str(i // slices) for i in range(6 * slices)]
     for name in names:
         opened = xr.open_zarr(f"p-{name}.zarr").load()
@@ -306,7 +307,7 @@ def test_what_is_no_better_than_nothing_is_told_after_alignment(
 def test_every_task_ranks_without_what_no_measurement_reveals(task: str) -> None:
     report = find_inference(task).REPORT
     by_kind = {"images": "nrms_aligned", "classes": "jaccard_distance"}[
-        kind(find_task(task), find_task(task).of("target")[0])
+        target_kind(find_task(task), find_task(task).of("target")[0])
     ]
     assert report.ranking_score(find_task(task)) == (report.measures.rank if report.measures else by_kind)
 

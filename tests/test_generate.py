@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from generators.engine import shards
+from schemas import preview
 
 from .conftest import TOY_TASK, Command, digest, files, refused, scaled
 
@@ -220,6 +221,23 @@ def test_statistics_are_those_of_the_first_training_samples(generate: Command, d
     assert (report["min"], report["max"]) == (values.min(), values.max())
     generate(*TOY_TASK, "--n", 1500, "--shard-samples", 512, "--out", "b.zarr")
     assert json.loads(dataset("info", "b.zarr", "--json")[1])["statistics"]["blurred"] == report
+
+
+def test_plan_names_a_folder_that_is_missing_and_the_first_compilation(generate: Command) -> None:
+    _, out, _ = generate(*TOY_TASK, "--n", 100, "--plan", "--out", "a/b/toy.zarr")
+    assert "a/b does not exist yet; `generate` creates it" in out
+    assert "the first run on a machine also compiles" in out
+    assert "e+" not in out
+    assert "does not exist" not in generate(*TOY_TASK, "--n", 100, "--plan")[1]
+    assert not Path("a").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (-8278.4, "-8278"), (-10832.1, "-10830"), (0.30000001, "0.3"), (300e3, "300000"), (1.5e-7, "1.5e-07")],
+)
+def test_numbers_of_a_preview_have_one_form(value: float, text: str) -> None:
+    assert preview._number_text(float(np.float32(value))) == text
 
 
 def test_preview(generate: Command, dataset: Command) -> None:

@@ -181,7 +181,7 @@ def test_counts_are_divided_by_the_beam(dataset: Command) -> None:
     assert arrays["intensity"].mean(axis=(-2, -1)) == pytest.approx(np.ones((1, 3)), rel=1e-5)
     refused(
         dataset("import", "--task", "tie", "--from", "a.npy", "--beam", "-1"),
-        "--beam: -1",
+        "--beam -1",
         "more than 0, or the word mean",
     )
     refused(dataset("import", "--task", "toy", "--from", "a.npy", "--beam", "1"), "toy", "relative to a beam")

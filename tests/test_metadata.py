@@ -1,6 +1,7 @@
 """Metadata of every kind of store: read whole, or refused in one way."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,28 @@ def test_what_is_no_metadata_of_a_kind_is_refused(kind: Metadata[Any], tmp_path:
         refused(other, f"no {kind.what} here (its zarr.json has no '{kind.key}')")
     for content, rule in ({"format": 99}, "format 99, this program reads up to"), ({"format": 1}, "damaged: "):
         refused(json.dumps({"attributes": {kind.key: content}}), rule)
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("model.json", "no dataset here, but a trained network; apply it with: infer --model {0} --data STORE"),
+        ("run.json", "no dataset here, but a training run; apply its network with: infer --model {0} --data STORE"),
+        ("metrics.json", "no dataset here, but a report; open {0}/report.html in a browser"),
+    ],
+)
+def test_other_folders_are_named_with_what_to_do(file: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / file).touch()
+    with pytest.raises(UserError, match=re.escape(advice.format(tmp_path))):
+        manifest.METADATA.read(tmp_path, "mend it")
+
+
+def test_receipts_are_named_with_their_dataset(tmp_path: Path) -> None:
+    for folder in ("x.zarr", "x.zarr.run"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "x.zarr" / "zarr.json").touch()
+    with pytest.raises(UserError, match=r"no dataset here, but the receipts of x\.zarr; give .*/x\.zarr$"):
+        manifest.METADATA.read(tmp_path / "x.zarr.run", "mend it")
 
 
 def test_kinds_do_not_take_one_another_for_their_own() -> None:

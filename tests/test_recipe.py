@@ -15,7 +15,7 @@ from generators.specimens.particles.nanoparticle import Nanoparticle
 from generators.tasks import tie
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import describe, load, make_settings
+from schemas.runtime.settings import describe, load_recipe, make_settings
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,22 @@ def test_bounds_hold_for_both_ends() -> None:
     for text in ("0:1", "1:6", "-1:2"):
         with pytest.raises(ValidationError, match="more than 0 and at most 5"):
             positive.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("setting", "end"),
+    [
+        ("voltage=3", "[V]"),
+        ("voltage=9e9", "[V]"),
+        ("image_size=1", "[pixel]"),
+        ("voltage=x", "low:high"),
+        ("noise=-1", "0"),
+    ],
+)
+def test_bounds_carry_the_unit_of_their_setting(setting: str, end: str) -> None:
+    with pytest.raises(UserError) as caught:
+        made(setting)
+    assert str(caught.value).endswith(end)
 
 
 def made(*settings: str) -> tie.Recipe:
@@ -108,14 +124,14 @@ def test_refusals_are_one_line_with_value_rule_and_remedy(setting: str, message:
 def test_recipe_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"images": 5}))
-    assert make_settings(tie.Recipe, load(path), ["image_size=32"]) == tie.Recipe(images=5, image_size=32)
+    assert make_settings(tie.Recipe, load_recipe(path), ["image_size=32"]) == tie.Recipe(images=5, image_size=32)
     for content, rule in (("{", "not JSON"), ("[1]", "JSON object")):
         path.write_text(content)
         with pytest.raises(UserError, match=rule):
-            load(path)
+            load_recipe(path)
     path.write_text(json.dumps({"imagse": 5}))
     with pytest.raises(UserError, match="no such setting: imagse; did you mean images"):
-        make_settings(tie.Recipe, load(path), [])
+        make_settings(tie.Recipe, load_recipe(path), [])
 
 
 def test_describe_names_every_setting_with_unit_and_value() -> None:

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 from inference.stitching.resolution import resolution
-from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
+from physics.ring_correlation import (
+    RESOLUTION_THRESHOLD,
+    crossing_frequency,
+    half_bit_threshold,
+    independent_counts,
+    ring_correlation,
+    ring_counts,
+)
 
 SHAPES = [(64, 64), (33, 50), (48, 27)]
-LARGE = half_bit(np.array([1e16]))[0]
+LARGE = half_bit_threshold(np.array([1e16]))[0]
 
 
 def hann(shape: tuple[int, int]) -> np.ndarray:
@@ -44,16 +51,16 @@ def test_half_a_bit_is_the_published_curve_for_an_exact_reference(pixels: float)
     root = pixels**0.5
     between_halves = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
     expected = (2 * between_halves / (1 + between_halves)) ** 0.5
-    assert half_bit(np.array([pixels])) == pytest.approx(expected, abs=1e-4)
+    assert half_bit_threshold(np.array([pixels])) == pytest.approx(expected, abs=1e-4)
 
 
 def test_half_a_bit_in_rings_of_known_size() -> None:
     """log2(1 + SNR) = 1/2 of the image, in large rings; a lone pixel always correlates."""
-    assert half_bit(np.array([8.0, 16.0, 32.0])) == pytest.approx([0.856, 0.804, 0.755], abs=5e-4)
-    assert half_bit(np.array([1.0])) == pytest.approx(1)
+    assert half_bit_threshold(np.array([8.0, 16.0, 32.0])) == pytest.approx([0.856, 0.804, 0.755], abs=5e-4)
+    assert half_bit_threshold(np.array([1.0])) == pytest.approx(1)
     signal = 2**0.5 - 1
     assert pytest.approx((signal / (signal + 1)) ** 0.5, abs=1e-6) == LARGE
-    assert (np.diff(half_bit(np.arange(1.0, 500))) < 0).all()
+    assert (np.diff(half_bit_threshold(np.arange(1.0, 500))) < 0).all()
 
 
 def test_the_curve_for_an_exact_reference_is_the_one_of_its_halves() -> None:
@@ -97,8 +104,8 @@ def test_noise_correlates_as_the_root_of_the_independent_pixels(shape: tuple[int
 def test_the_threshold_of_an_image_counts_the_pixels_that_its_window_leaves_independent(shape: tuple[int, int]) -> None:
     truth = np.random.default_rng(0).standard_normal(shape)
     found = resolution(truth, truth, 1.0)
-    assert found.threshold == pytest.approx(half_bit(independent_counts(hann(shape))))
-    assert (np.array(found.threshold)[1:] > half_bit(ring_counts(shape))[1:]).all()
+    assert found.threshold == pytest.approx(half_bit_threshold(independent_counts(hann(shape))))
+    assert (np.array(found.threshold)[1:] > half_bit_threshold(ring_counts(shape))[1:]).all()
 
 
 def test_without_a_window_all_pixels_are_independent() -> None:
@@ -109,13 +116,13 @@ def test_without_a_window_all_pixels_are_independent() -> None:
 
 def test_the_crossing_of_two_polygons() -> None:
     frequency = np.array([0.1, 0.2, 0.3, 0.4])
-    assert crossing(frequency, np.array([0.9, 0.8, 0.4, 0.6])) == pytest.approx(0.275)
-    assert crossing(frequency, np.array([0.9, 0.8, 0.4, 0.2]), 1 / 7) == 0.5
+    assert crossing_frequency(frequency, np.array([0.9, 0.8, 0.4, 0.6])) == pytest.approx(0.275)
+    assert crossing_frequency(frequency, np.array([0.9, 0.8, 0.4, 0.2]), 1 / 7) == 0.5
     falling = np.array([0.9, 0.6, 0.5, 0.4])
-    assert crossing(frequency, np.array([0.9, 0.7, 0.3, 0.9]), falling) == pytest.approx(0.2 + 0.1 / 3)
-    assert crossing(frequency, np.array([0.8, 0.7, 0.7, 0.7]), falling) == pytest.approx(0.1 / 2)
-    assert np.isnan(crossing(frequency, np.array([0.9, np.nan, 0.3, 0.9]), falling))
-    assert crossing(frequency, falling, RESOLVED) == crossing(frequency, falling)
+    assert crossing_frequency(frequency, np.array([0.9, 0.7, 0.3, 0.9]), falling) == pytest.approx(0.2 + 0.1 / 3)
+    assert crossing_frequency(frequency, np.array([0.8, 0.7, 0.7, 0.7]), falling) == pytest.approx(0.1 / 2)
+    assert np.isnan(crossing_frequency(frequency, np.array([0.9, np.nan, 0.3, 0.9]), falling))
+    assert crossing_frequency(frequency, falling, RESOLUTION_THRESHOLD) == crossing_frequency(frequency, falling)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -131,7 +138,7 @@ def test_half_a_bit_is_cautious_and_noise_does_not_reach_it(shape: tuple[int, in
         return np.fft.ifft2(strength * envelope * signal + noise).real, np.fft.ifft2(envelope * signal).real
 
     frequency, seen = ring_correlation(*images(1))
-    curve = half_bit(ring_counts(shape))
-    assert crossing(frequency, seen.mean(axis=0), LARGE) == pytest.approx(0.25, abs=0.03)
-    assert 0.1 < np.mean([crossing(frequency, row, curve) for row in seen]) < 0.25
+    curve = half_bit_threshold(ring_counts(shape))
+    assert crossing_frequency(frequency, seen.mean(axis=0), LARGE) == pytest.approx(0.25, abs=0.03)
+    assert 0.1 < np.mean([crossing_frequency(frequency, row, curve) for row in seen]) < 0.25
     assert np.mean(ring_correlation(*images(0))[1] > curve) < 0.05

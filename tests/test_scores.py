@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from physics.ring_correlation import ring_correlation
 from schemas.grids import Freedom, Grid
-from schemas.scores import OF_IMAGES, ring_correlation, score, summary
+from schemas.scores import IMAGE_SCORES, score, summarise
 from schemas.task import Field, Task
 from schemas.tasks.tie import TASK as TIE
 from tests.test_ambiguities import WINDOWS, noise, planted, ramp, soft, task_of, times
@@ -71,7 +72,7 @@ def test_the_formulas(shape: Shape, window: Any) -> None:
     assert np.all(once["nrms_aligned"] <= once["nrms"])
     more = scored(prediction + 5 * (1 if w is None else w), truth, w)
     assert np.all(more["nrms"] > 1.1 * once["nrms"])  # offset kept
-    for metric in OF_IMAGES.keys() - {"nrms"}:
+    for metric in IMAGE_SCORES.keys() - {"nrms"}:
         np.testing.assert_allclose(more[metric], once[metric], rtol=1e-9, err_msg=metric)
 
 
@@ -259,22 +260,22 @@ def test_keys_units_and_dtypes() -> None:
     task = Task(name="two", version="1.0", about="", formula="", fields=fields, grids=(Grid(("y", "x")),))
     mask = (images((12, 14)) > 0).astype(np.uint8)
     found = score(task, {"mask": 20 * (1 - mask), "height": mask}, {"mask": 20 * mask, "height": images((12, 14))})
-    assert list(found) == [*OF_IMAGES, *(f"height.{metric}" for metric in OF_IMAGES)]
+    assert list(found) == [*IMAGE_SCORES, *(f"height.{metric}" for metric in IMAGE_SCORES)]
     np.testing.assert_array_equal(found["rms"], 20)  # integers do not wrap
-    units = {key: row["unit"] for key, row in summary(task, found).items()}
+    units = {key: row["unit"] for key, row in summarise(task, found).items()}
     assert (units["rms"], units["height.rms"], units["height.psnr"]) == ("1", "nm", "dB")
-    assert score(task, {"height": mask}, {"height": mask}).keys() == {f"height.{metric}" for metric in OF_IMAGES}
+    assert score(task, {"height": mask}, {"height": mask}).keys() == {f"height.{metric}" for metric in IMAGE_SCORES}
 
 
 def test_a_summary_is_exact_and_fit_for_json() -> None:
     values = {"rms": np.array([1e50, 1e25, 5.0, np.nan, -1e50, -1e25, np.inf]), "psnr": np.array([np.nan])}
-    found = summary(TIE, values)
+    found = summarise(TIE, values)
     assert found["rms"]["mean"] == 1
     assert (found["rms"]["n"], found["rms"]["unit"]) == (5, "rad")
     assert found["psnr"] == {"mean": None, "std": None, "n": 0, "unit": "dB"}
     many = images((1000,), 1)[0]
-    one = summary(TIE, {"nrms": many})["nrms"]
-    assert one == summary(TIE, {"nrms": many[::-1]})["nrms"]
+    one = summarise(TIE, {"nrms": many})["nrms"]
+    assert one == summarise(TIE, {"nrms": many[::-1]})["nrms"]
     assert one["std"] == pytest.approx(np.std(many), rel=1e-12)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 

@@ -17,7 +17,7 @@ from generators.specimens import thin_objects
 from generators.specimens.planar import lattice
 from generators.tasks import stem4d
 from physics.electron import interaction
-from schemas.fields.illuminated_patches import enlarged, first, offsets
+from schemas.fields.illuminated_patches import enlarge_middle, first_origin_pixel, pixel_offsets
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import make_settings
 
@@ -84,9 +84,9 @@ def test_the_enlarged_pixel_of_the_origin_is_where_it_is_said_to_be() -> None:
     for n in (32, 36, 40, 44):
         patch = np.zeros((n, n))
         patch[n // 2, n // 2] = 1
-        rows = np.flatnonzero(enlarged(patch).any(axis=1))
-        assert rows.tolist() == [first(n) + k for k in range(4)]
-        assert offsets(n)[first(n) // 4] == 0
+        rows = np.flatnonzero(enlarge_middle(patch).any(axis=1))
+        assert rows.tolist() == [first_origin_pixel(n) + k for k in range(4)]
+        assert pixel_offsets(n)[first_origin_pixel(n) // 4] == 0
 
 
 @pytest.mark.parametrize(

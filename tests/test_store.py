@@ -13,11 +13,12 @@ import xarray as xr
 import zarr
 
 from schemas import digest
-from schemas.layout import choose
+from schemas.array_checks import array_problems
+from schemas.layout import choose_layout
 from schemas.manifest import FORMAT, Manifest, read_manifest
 from schemas.runtime.errors import UserError
 from schemas.store import encode, metadata
-from schemas.task import Field, Task, find_task, problems
+from schemas.task import Field, Task, find_task
 
 from .conftest import Command
 
@@ -38,7 +39,7 @@ def manifest(shard: int | None = None, **samples: int) -> Manifest:
         generator_version=1,
         platform="",
         packages={},
-        layout=choose(TIE, sizes, 1e-3, shard),
+        layout=choose_layout(TIE, sizes, 1e-3, shard),
     )
 
 
@@ -46,7 +47,7 @@ def manifest(shard: int | None = None, **samples: int) -> Manifest:
 @pytest.mark.parametrize("size", [16, 64, 250, 1024])
 def test_chunks_divide_shards_and_are_of_about_a_megabyte(shard: int, size: int) -> None:
     sizes = {"plane": 3, "y": size, "x": size}
-    layout = choose(TIE, sizes, 1e-3, shard)
+    layout = choose_layout(TIE, sizes, 1e-3, shard)
     for name, chunk in layout.chunks.items():
         shape = (shard, *TIE[name].shape(sizes))
         assert all(length % part == 0 for length, part in zip(shape, chunk, strict=True))
@@ -58,9 +59,9 @@ def test_chunks_divide_shards_and_are_of_about_a_megabyte(shard: int, size: int)
 
 def test_shards_end_at_32_megabytes_or_a_minute() -> None:
     sizes = {"plane": 3, "y": 64, "x": 64}
-    assert choose(TIE, sizes, 1e-3).shard == 512
-    assert choose(TIE, sizes, 1.0).shard == 32
-    assert choose(TIE, sizes, 1e3).shard == 1
+    assert choose_layout(TIE, sizes, 1e-3).shard == 512
+    assert choose_layout(TIE, sizes, 1.0).shard == 32
+    assert choose_layout(TIE, sizes, 1e3).shard == 1
 
 
 def test_metadata_open_without_a_warning(tmp_path: Path) -> None:
@@ -138,9 +139,9 @@ def test_problems_are_all_named() -> None:
         (Field("a", ("sample", "x"), "float32", "1", "input", ""), Field("b", ("sample",), "int32", "1", "target", "")),
     )
     good = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(2, np.int32)}
-    assert problems(task, {"x": 3}, good) == []
+    assert array_problems(task, {"x": 3}, good) == []
     bad = {"a": np.full((2, 4), np.nan), "c": np.zeros(2)}
-    text = "; ".join(problems(task, {"x": 3}, bad))
+    text = "; ".join(array_problems(task, {"x": 3}, bad))
     for part in ("missing fields: b", "unknown fields: c", "shape (4,)", "dtype float64", "not all values are finite"):
         assert part in text
 
@@ -174,5 +175,7 @@ def test_parameters_of_many_numbers_lie_in_smaller_objects() -> None:
     fields = (*TIE.fields, Field("atom", ("sample", "atom", "axis"), "float32", "nm", "parameter", "places"))
     sizes = {"x": 64, "y": 64, "plane": 3, "axis": 3}
     sizes |= dict.fromkeys({dim for field in TIE.fields for dim in field.dims} - {"sample"} - sizes.keys(), 4)
-    blocks = [choose(replace(TIE, fields=fields), {**sizes, "atom": atoms}, 1e-3).block for atoms in (10, 1000, 10**6)]
+    blocks = [
+        choose_layout(replace(TIE, fields=fields), {**sizes, "atom": atoms}, 1e-3).block for atoms in (10, 1000, 10**6)
+    ]
     assert blocks == [65_536, 8192, 8]

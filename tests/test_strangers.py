@@ -26,7 +26,7 @@ from generators.tasks import stem4d
 from schemas.manifest import METADATA
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import publish, sha256
-from schemas.runtime.settings import Settings, load, make_settings, refuse_paths, setting, undescribed_settings
+from schemas.runtime.settings import Settings, load_recipe, make_settings, refuse_paths, setting, undescribed_settings
 from schemas.store import Confined
 from schemas.task import find_task, task_names
 from tests.conftest import TOY_TASK, Command, files, refused
@@ -87,7 +87,7 @@ def test_no_stored_recipe_names_a_file(task: str, names: tuple[str, ...], genera
 def test_a_user_names_files_in_a_recipe_of_his_own(generate: Command) -> None:
     Path("recipe.json").write_text('{"probe": {"path": "here.npy"}}')
     refused(generate("--task", "stem4d", "--n", 2, "--recipe", "recipe.json"), "here.npy: No such file")
-    assert make_settings(stem4d.Recipe, load(Path("recipe.json")), []).probe.path == Path("here.npy")
+    assert make_settings(stem4d.Recipe, load_recipe(Path("recipe.json")), []).probe.path == Path("here.npy")
 
 
 class Files(Settings):

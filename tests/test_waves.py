@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from physics.diffraction import amplitude
+from physics.wave_ambiguities import align_wave
 from schemas.ambiguities import align
 from schemas.grids import Ambiguities, Freedom, Grid
 from schemas.task import Field, Task
-from schemas.wave_ambiguities import align_wave
 
 SHAPES = [(24,), (33,), (24, 32), (21, 27), (8, 9, 6)]
 KINDS: tuple[Freedom, ...] = ("constant", "shift", "twin")
@@ -117,7 +117,7 @@ def test_errors_of_whole_turns_are_none() -> None:
     turns = np.random.default_rng(0).integers(-2, 3, phase.shape) * 2 * np.pi
     found = align_wave(modulus, np.where(modulus > 0, phase + turns, 0), modulus, phase, ())
     assert np.allclose(found.phase, phase)
-    assert np.array_equal(found.beside, np.where(modulus > 0, phase + turns, 0))
+    assert np.array_equal(found.raw_phase, np.where(modulus > 0, phase + turns, 0))
 
 
 def test_where_nothing_is_predicted_there_is_no_phase() -> None:

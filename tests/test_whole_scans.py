@@ -22,7 +22,7 @@ from inference.stitching.comparison import WholeScans
 from inference.stitching.figures import against_scales, correlations, pictures
 from inference.stitching.stitched_image import stitch
 from inference.tasks.stem4d import STITCH, patch_places
-from schemas.fields.illuminated_patches import offsets, repeated
+from schemas.fields.illuminated_patches import pixel_offsets, repeat_pixels
 
 from .conftest import Command, files
 from .test_methods import TOGETHER
@@ -262,8 +262,8 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     def blob(y: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (2 * (1.2 * wide) ** 2)))
 
-    y, x = (fields["position"][:, axis, None] + wide * offsets(n) for axis in (0, 1))
-    values = repeated(blob(y[:, :, None], x[:, None, :])) * fields["mask"]
+    y, x = (fields["position"][:, axis, None] + wide * pixel_offsets(n) for axis in (0, 1))
+    values = repeat_pixels(blob(y[:, :, None], x[:, None, :])) * fields["mask"]
     predicted(Path("d.zarr"), Path("idpc.zarr"), Path("blob.zarr"), values.astype(np.float32))
     scans = patch_places(fields)
     write(Path("blob.zarr"), scans, Path("image.zarr"), LeastSquares(), field="phase")

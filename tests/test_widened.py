@@ -12,9 +12,10 @@ import xarray as xr
 from PIL import Image
 
 from inference.invert.tiling import Tiles, cut_steps, to_stored
+from schemas.array_checks import array_problems
 from schemas.grids import Grid
 from schemas.scores import score
-from schemas.task import Field, Task, find_task, problems
+from schemas.task import Field, Task, find_task
 from tests.conftest import Command, refused
 from tests.test_families import dataset_of, learned
 from tests.training.conftest import features_for
@@ -105,7 +106,7 @@ def test_values_are_stored_within_their_dtype() -> None:
 
 def test_labels_beyond_the_classes_are_told() -> None:
     task = find_task("toy_labels")
-    found = problems(task.holding((task["mask"],)), {"y": 2, "x": 2}, {"mask": np.full((1, 2, 2), 7, np.uint8)})
+    found = array_problems(task.holding((task["mask"],)), {"y": 2, "x": 2}, {"mask": np.full((1, 2, 2), 7, np.uint8)})
     assert found == ["mask: has the label 7, the classes are 0 to 2"]
 
 

@@ -6,8 +6,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_settings, whole_number
+from schemas.runtime.destinations import local_path
+from schemas.runtime.terminal import (
+    Parser,
+    add_repeatable_option,
+    on_huge_pages,
+    run_command,
+    show_settings,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from schemas.task import Task
@@ -19,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command `train` and return its exit code."""
     if argv is None:
         on_huge_pages()
-    return command(_main, argv, "interrupted; the same command resumes from the last checkpoint")
+    return run_command(_main, argv, "interrupted; the same command resumes from the last checkpoint")
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -30,13 +37,13 @@ def _main(argv: Sequence[str] | None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="train", description=__doc__, allow_abbrev=False)
     what = parser.add_argument_group("what to train")
-    what.add_argument("--data", type=local, metavar="STORE", help="dataset to learn from")
+    what.add_argument("--data", type=local_path, metavar="STORE", help="dataset to learn from")
     what.add_argument("--model", metavar="NAME", help="network (that of the recipe, else unet; with --target convnet)")
     what.add_argument("--recipe", metavar="NAME|FILE", help="named recipe (default, published), or a JSON file")
     what.add_argument(
         "--from",
         dest="start",
-        type=local,
+        type=local_path,
         metavar="RUN",
         help="start from the parameters of this trained run; its network, input, scalars and normalisation are kept",
     )
@@ -48,9 +55,11 @@ def _parser() -> Parser:
     what.add_argument("--optimizer", metavar="NAME", help="adam, sgd, muon, ...; --describe lists its settings")
     what.add_argument("--learning-rate", metavar="X", help="highest learning rate of the schedule")
     what.add_argument("--seed", metavar="N", help="seed of all random numbers of training")
-    several(what, "--set", "SETTING=VALUE", "change any setting that --describe lists")
+    add_repeatable_option(what, "--set", "SETTING=VALUE", "change any setting that --describe lists")
     where = parser.add_argument_group("where and how to run (the result does not depend on these)")
-    where.add_argument("--out", type=local, metavar="FOLDER", help="folder of the run (runs/<task>[-<target>]-<model>)")
+    where.add_argument(
+        "--out", type=local_path, metavar="FOLDER", help="folder of the run (runs/<task>[-<target>]-<model>)"
+    )
     where.add_argument("--overwrite", action="store_true", help="first remove the run that is in the folder")
     about = "hold the data in memory (resident), read them in each epoch (stream), or choose by their size (auto)"
     where.add_argument("--mode", choices=["auto", "resident", "stream"], default="auto", help=about)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.manifest import read_manifest
-from schemas.runtime.destinations import output
+from schemas.runtime.destinations import output_path
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load, make_settings, recipe_name
+from schemas.runtime.settings import load_recipe, make_settings, recipe_name
 from schemas.task import find_task
 from training.contract import find_learn, find_model
 from training.pretrained import MODEL_SETTINGS, open_start, read_recipe, recipe_from_model
@@ -105,7 +105,7 @@ def _prepare_run(options: Options) -> "Run":
     if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
         raise UserError(f"--from {options.start}: lies in {out}, the folder of the new run; give another --out")
     start = open_start(options.start) if options.start else None
-    place = output("--out", out)
+    place = output_path("--out", out)
     return prepare(options.data, place, recipe, start, mode=options.mode, keep_every=options.keep_every)
 
 
@@ -156,7 +156,7 @@ def _base_settings(options: Options, task: str | None, target: str | None) -> Ma
     name = recipe_name(options.recipe or "default", recipes)
     if name in recipes:
         return _adapt_to_target(target, task, recipes[name]) if target else recipes[name]
-    return load(name, recipes)
+    return load_recipe(name, recipes)
 
 
 def _adapt_to_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -196,7 +196,7 @@ class Model(Protocol):
 
 def model_names() -> list[str]:
     """Return the names of all models found."""
-    return plugins.names("training.models")
+    return plugins.module_names("training.models")
 
 
 def find_model(name: str) -> Model:
@@ -208,7 +208,7 @@ def find_model(name: str) -> Model:
     Raises:
         UserError: there is no such model (the message lists all), or its file breaks the interface.
     """
-    return cast(Model, plugins.find("training.models", name, _model_mistakes, f"--model {name}: no such model"))
+    return cast(Model, plugins.find_module("training.models", name, _model_mistakes, f"--model {name}: no such model"))
 
 
 def find_learn(task: str) -> Learn:
@@ -221,7 +221,7 @@ def find_learn(task: str) -> Learn:
         UserError: there is no file for the task in `training/tasks/`, or the file breaks the interface.
     """
     unknown = f"task {task}: cannot be learned; a file training/tasks/{task}.py with LEARN is missing"
-    return cast(Learn, plugins.find("training.tasks", task, _learn_mistakes, unknown).LEARN)
+    return cast(Learn, plugins.find_module("training.tasks", task, _learn_mistakes, unknown).LEARN)
 
 
 def fields_read(parts: Iterable[Channels]) -> list[str]:
@@ -263,7 +263,7 @@ def _learn_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"LEARN": Learn})
     learn: Learn = module.LEARN
-    task = find_task(plugins.task_of(module))
+    task = find_task(plugins.last_name(module))
     grid = task.spatial(task.of("target")[0])
     known = (*(f"flip_{dim}" for dim in grid), *(["transpose"] if len(grid) > 1 else []))
     words = learn.symmetries

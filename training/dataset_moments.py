@@ -91,7 +91,7 @@ def read_samples(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iter
         manifest: its metadata.
         names: names of the fields.
     """
-    task, count = manifest.task, slices.count(manifest.task, manifest.sizes)
+    task, count = manifest.task, slices.slices_per_sample(manifest.task, manifest.sizes)
     per_sample = tuple(name for name in names if task[name].per_sample)
     split = Split(data, "train", per_sample, tuple(set(names) - set(per_sample)), task, count)
     constants = split.read_constants()

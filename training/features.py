@@ -137,7 +137,7 @@ class Features:
     def compute_channels(self, part: Derived, fields: Arrays) -> Array:
         """Return computed channels (sample, *spatial, channel) in their own units."""
         sized: Any = part.channels
-        with plugins.calling(*plugins.origin(part.channels), part.fields):
+        with plugins.reporting_errors(*plugins.function_origin(part.channels), part.fields):
             made: Array = sized({name: fields[name] for name in part.fields}, *([self.sizes] if part.sized else []))
         return made
 

@@ -182,7 +182,7 @@ def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, 
     names = dict.fromkeys([*run.features.reads, *targets, *(moved if run.recipe.augment else [])])
     per_row = [task[name] for name in names if task[name].per_sample]
     constants = tuple(name for name in names if not task[name].per_sample)
-    of_sample = slices.count(run.manifest.task, sizes)
+    of_sample = slices.slices_per_sample(run.manifest.task, sizes)
     nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
     count = run.manifest.samples[split]
     used = run.recipe.used_samples(count) if split == "train" else range(count)

@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from schemas.digest import canonical
+from schemas.digest import canonical_json
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
-from schemas.runtime.documents import parsed
+from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import processor
@@ -86,13 +86,13 @@ class Run:
     def digest(self) -> str:
         """The sha256 of the identity under which the folder was begun, perhaps by a program with fewer settings."""
         stored = read(self.out / "run.json")
-        return sha256(canonical(json.loads(stored) if stored else self.identity))
+        return sha256(canonical_json(json.loads(stored) if stored else self.identity))
 
 
 def _start_identity(start: Predictor) -> dict[str, str]:
     """Return those properties of the model to start from on which the result depends, besides those in the recipe."""
     moments = start.card.model_dump(mode="json", include={"moments"})
-    return {"weights_sha256": start.card.weights_sha256, "moments_sha256": sha256(canonical(moments))}
+    return {"weights_sha256": start.card.weights_sha256, "moments_sha256": sha256(canonical_json(moments))}
 
 
 def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = None, **options: Any) -> Run:
@@ -280,7 +280,7 @@ def _refuse_other_run(run: Run) -> None:
     """Raise UserError if the run in the folder differs from this one."""
     path = run.out / "run.json"
     neutral = {"recipe": type(run.recipe)().model_dump(mode="json")}
-    stored = parsed(read(path))
+    stored = parse_json(read(path))
     if stored is None:
         raise UserError(f"{path}: damaged; delete the run's folder, or give --overwrite")
     differences = list(_identity_differences(stored, json.loads(json.dumps(run.identity)), neutral))
@@ -308,7 +308,7 @@ def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
 
 
 def _is_run(path: Path) -> bool:
-    found = parsed(read(path))
+    found = parse_json(read(path))
     return isinstance(found, dict) and {"version", "data", "recipe"} <= found.keys()
 
 

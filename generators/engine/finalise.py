@@ -8,7 +8,7 @@ from generators.engine.plan import SLICES, Plan
 from generators.engine.receipts import FieldSums, Receipt
 from schemas import digest
 from schemas.manifest import Manifest, Statistics
-from schemas.runtime.destinations import CHUNK
+from schemas.runtime.destinations import CHUNK_KEY
 from schemas.runtime.errors import Interrupted
 from schemas.runtime.publish import inside, keys, publish_if_changed, remove, sweep
 from schemas.store import LEAF, encoded, metadata
@@ -54,7 +54,7 @@ def _sweep_chunks(plan: Plan) -> None:
     own = {key for job in plan.jobs() for key in job.object_keys()}
     arrays = {key.partition("/c/")[0] for key in own}
     for key in keys(plan.out):
-        if key not in own and key.partition("/c/")[0] in arrays and CHUNK.fullmatch(key):
+        if key not in own and key.partition("/c/")[0] in arrays and CHUNK_KEY.fullmatch(key):
             remove(inside(plan.out, key))
 
 
@@ -64,7 +64,7 @@ def _leaves(plan: Plan, split: str) -> str:
     pieces = (bytes.fromhex(receipt.leaves) for receipt in _receipts(plan, split))
 
     def written() -> Iterator[bytes]:
-        for index, block in enumerate(_blocks(pieces, rows * digest.LEAF)):
+        for index, block in enumerate(_blocks(pieces, rows * digest.LEAF_BYTES)):
             leaves = {f"{split}/{LEAF.name}": digest.as_array(block)}
             for key, data in encoded(shards.described(plan), index * rows, leaves):
                 publish_if_changed(inside(plan.out, key), data)

@@ -38,7 +38,7 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
     def one(recipe: Any, block: Sequence[Any], index: tuple[int, ...]) -> Arrays:
         path = plan.run / SLICES / "-".join([_prefix(split, sample), *map(str, index)])
         path = path.with_suffix(".slice")
-        of = digest.canonical([plan.fingerprint, packages(), path.name])
+        of = digest.canonical_json([plan.fingerprint, packages(), path.name])
         data = read(path)
         content = None if data is None else unsealed(data, of)
         if content is None:

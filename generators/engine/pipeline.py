@@ -21,9 +21,9 @@ from generators.engine.progress import follow
 from generators.engine.provenance import packages, platform_class
 from generators.engine.shards import Outcome
 from generators.recipe import Recipe
-from schemas.layout import choose
+from schemas.layout import choose_layout
 from schemas.manifest import FORMAT, Layout, Manifest
-from schemas.runtime.destinations import output
+from schemas.runtime.destinations import output_path
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.locks import resumable, writable
 from schemas.runtime.machine import cores
@@ -86,7 +86,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         packages=packages(),
         layout=Layout(shard=1, block=1, chunks={}),
     )
-    return Plan(Path(os.path.abspath(output("--out", out))), manifest, recipe)
+    return Plan(Path(os.path.abspath(output_path("--out", out))), manifest, recipe)
 
 
 def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
@@ -109,7 +109,7 @@ def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
         seconds = _seconds(plan, split, 1)  # compiles or loads kernels
         if seconds < LONG:
             seconds = _seconds(plan, split, most if seconds < SLOW else 1)
-    layout = choose(plan.task, plan.manifest.sizes, seconds, shard_samples)
+    layout = choose_layout(plan.task, plan.manifest.sizes, seconds, shard_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
 
 

@@ -44,7 +44,7 @@ class Plan:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that the bits of a sample depend on."""
-        return hashlib.sha256(digest.canonical(self.manifest.identity)).hexdigest()
+        return hashlib.sha256(digest.canonical_json(self.manifest.identity)).hexdigest()
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -94,7 +94,7 @@ class Plan:
     def nbytes(self) -> int:
         """Return the bytes of all samples before compression; images with noise hardly shrink."""
         sample = sum(field.nbytes(self.manifest.sizes) for field in self.task.fields if field.per_sample)
-        return (sample + digest.LEAF) * sum(self.manifest.samples.values())
+        return (sample + digest.LEAF_BYTES) * sum(self.manifest.samples.values())
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Job:
     def receipt(self) -> Path:
         """Path of the receipt of this job. It names the job to the end, so that two plans never share a receipt."""
         identity = [self.plan.fingerprint, self.plan.manifest.layout.model_dump(mode="json"), self.start, self.stop]
-        mark = hashlib.sha256(digest.canonical(identity)).hexdigest()[:12]
+        mark = hashlib.sha256(digest.canonical_json(identity)).hexdigest()[:12]
         return self.plan.run / RECEIPTS / f"{self._name}-{mark}.json"
 
     @property

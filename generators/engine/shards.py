@@ -19,11 +19,12 @@ from generators.engine.provenance import platform_class
 from generators.engine.receipts import FieldSums, Receipt
 from generators.random_streams import Streams
 from schemas import digest
+from schemas.array_checks import array_problems
 from schemas.manifest import Manifest
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import create, exists, inside, sha256
 from schemas.store import encoded, is_simulated, metadata, shard_ranges
-from schemas.task import Field, problems
+from schemas.task import Field
 
 BLOCK = 16  # maximum number of samples simulated at once, so that their arrays stay in the cache of a core
 BUDGET = 64 << 20  # maximum bytes of the stored fields of a block
@@ -177,7 +178,7 @@ def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = Non
     simulate = simulate or _simulation(plan, split, indices)
     arrays = arrays_of(name, "simulate", simulate, plan.recipe, block)
     values = parameters | arrays_of(name, "measure", generator.measure, plan.recipe, block, arrays, streams)
-    if found := problems(plan.task, plan.manifest.sizes, values):
+    if found := array_problems(plan.task, plan.manifest.sizes, values):
         raise UserError(f"{_file(plan)}: {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
     return values
 
@@ -280,6 +281,6 @@ def constants(plan: Plan) -> Arrays:
         names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
         raise UserError(f"{_file(plan)}: constants must return the fields of the schema, not more or fewer: {names}")
     arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
-    if found := problems(plan.task, plan.manifest.sizes, arrays, samples=False):
+    if found := array_problems(plan.task, plan.manifest.sizes, arrays, samples=False):
         raise UserError(f"{_file(plan)}: constants: {'; '.join(found)}")
     return arrays

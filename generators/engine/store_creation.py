@@ -19,7 +19,7 @@ from generators.engine.provenance import packages
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
-from schemas.runtime.documents import parsed
+from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, differences
 from schemas.runtime.locks import Busy, claimed, writable
 from schemas.runtime.publish import (
@@ -34,7 +34,7 @@ from schemas.runtime.publish import (
     sweep,
     sweep_removed,
 )
-from schemas.runtime.settings import files_of, flat
+from schemas.runtime.settings import files_of, flatten
 from schemas.store import LEAF, encoded, metadata, open_split
 
 LOCK = "claim.lock"  # older versions may have left this file among the receipts
@@ -201,7 +201,7 @@ def _refuse_foreign(plan: Plan, *, overwrite: bool) -> None:
     if stored.origin != "simulated":
         raise UserError(f"--out {plan.out}: holds measurements, which cannot be made again; choose another place")
     if overwrite:
-        destinations.refuse_strangers("--out", plan.out, metadata(stored).keys(), COMMAND)
+        destinations.refuse_foreign_files("--out", plan.out, metadata(stored).keys(), COMMAND)
         _refuse_inputs(plan)
 
 
@@ -223,7 +223,7 @@ def _strangers(plan: Plan) -> Iterator[Path]:
 def _refuse_without_root(plan: Plan) -> None:
     """Refuse a folder without root metadata that holds anything but parts of this plan's dataset."""
     described = metadata(plan.manifest)
-    destinations.refuse_strangers("--out", plan.out, described.keys(), COMMAND)
+    destinations.refuse_foreign_files("--out", plan.out, described.keys(), COMMAND)
     found = {key: data for key in described if (data := read(plan.out / key)) is not None}
     other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
     chunks = any(is_folder((plan.out / key).with_name("c")) for key in described)
@@ -247,7 +247,7 @@ def _receipted(plan: Plan) -> bool:
 def _alike(found: bytes, ours: bytes) -> bool:
     """Return True if metadata may be those of our array or group; damaged metadata are written again later."""
     try:
-        content, expected = (parsed(data)["attributes"] for data in (found, ours))
+        content, expected = (parse_json(data)["attributes"] for data in (found, ours))
     except (KeyError, TypeError):
         return True
     return content == expected or set(content) == set(expected) == {"status"}
@@ -277,7 +277,7 @@ def _identity(manifest: Manifest) -> dict[str, Any]:
         "seed": manifest.seed,
         "generator version": manifest.generator_version,
         "platform": manifest.platform,
-        **dict(flat(manifest.recipe or {})),
+        **dict(flatten(manifest.recipe or {})),
     }
 
 
@@ -304,7 +304,7 @@ def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
     for job in before.jobs():
         receipt = receipts.load(job) if job.kind == "samples" else None
         if receipt:
-            yield job.split, job.start, bytes.fromhex(receipt.leaves)[: digest.LEAF]
+            yield job.split, job.start, bytes.fromhex(receipt.leaves)[: digest.LEAF_BYTES]
     for split, n in stored.samples.items():
         if n and stored.status == "complete":
             with suppress(KeyError, ValueError, OSError, ZarrError):  # a damaged sample will be made again

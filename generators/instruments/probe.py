@@ -8,7 +8,7 @@ from pydantic import Field
 
 from generators.specimens.from_files.arrays import ArrayFile
 from physics import probe
-from schemas.fields.illuminated_patches import central_shape, mask
+from schemas.fields.illuminated_patches import central_shape, illuminated_mask
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import setting
@@ -80,7 +80,7 @@ class Probe(ArrayFile):
 def _normalised_wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
     """Return the normalised probe; refuse one that is dark in its central region or has too wide a source."""
     wave = _wave_from_file(settings, n) if settings.from_file else _wave_from_optics(settings, n, sampling)
-    if not mask(wave).any():
+    if not illuminated_mask(wave).any():
         raise UserError(
             f"probe: is dark in the middle {central_shape(n)} of its {n}x{n} pixels; centre it on pixel N//2"
         )

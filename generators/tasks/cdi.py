@@ -11,7 +11,7 @@ iteration: it is every other pixel of `amplitude_oversampled`, from the same mea
 takes at most half of the image along each axis, and the pattern of the image is the finest.
 
 A far field determines an object except for a constant phase, a shift and the twin. With canonical=true, the targets are
-the one of these objects that `schemas.wave_ambiguities.canonical` selects, so that a pattern has one answer to be
+the one of these objects that `physics.wave_ambiguities.canonical_form` selects, so that a pattern has one answer to be
 learned. With canonical=false, the targets are the object as drawn, and the selected one is stored beside it.
 """
 
@@ -32,10 +32,10 @@ from generators.specimens.planar.outline import DrawnOutline, Outline
 from generators.specimens.random_values import columns
 from physics import noise
 from physics.diffraction import amplitude, embed, partially_coherent, subsample
+from physics.wave_ambiguities import canonical_form
 from schemas.fields import object_phases, outlines
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
-from schemas.wave_ambiguities import canonical
 
 VERSION = 2  # version 1 did not draw narrow hulls again
 INTENSITY = "intensity"  # name of the intensity of the patterns, which is simulated and measured, but not stored
@@ -181,7 +181,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     size = recipe.image_size
     shape = np.stack([outline.render(p.outline, size, size, float(p.edge)) for p in block])
     phase = np.stack([object_phase.render(p.displacement, row) for p, row in zip(block, shape, strict=True)])
-    moved = canonical(shape, phase)
+    moved = canonical_form(shape, phase)
     arrays = {} if recipe.canonical else dict(zip(("shape_canonical", "phase_canonical"), moved, strict=True))
     if recipe.canonical:
         shape, phase = moved

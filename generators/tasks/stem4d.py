@@ -39,7 +39,13 @@ from physics.diffraction import far_field
 from physics.optics import intensity
 from physics.ptychography import patterns
 from schemas.fields import lattices, picture_views, textures
-from schemas.fields.illuminated_patches import ENLARGED, enlarged, mask, offsets, repeated
+from schemas.fields.illuminated_patches import (
+    ENLARGEMENT,
+    enlarge_middle,
+    illuminated_mask,
+    pixel_offsets,
+    repeat_pixels,
+)
 from schemas.runtime.errors import UserError
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
@@ -58,7 +64,7 @@ class Recipe(recipe.Recipe, ThinObjects):
         32,
         ge=8,
         le=512,
-        multiple_of=ENLARGED,
+        multiple_of=ENLARGEMENT,
         **setting("width and height of a pattern; a multiple of 4", "pixel"),
     )
     sampling: Annotated[float, within(0, above=True)] = Field(0.0285, **setting("width of a pixel of the object", "nm"))
@@ -286,11 +292,14 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
     patches = np.stack([_phase_under_probe(recipe, p) for p in block])
     grid = (recipe.pattern, recipe.sampling)
     probe, modes = recipe.probe.wave(*grid), recipe.probe.modes(*grid)
-    target = np.stack([_interpolated_target(recipe, p) for p in block]) if recipe.scan else enlarged(patches)
+    target = np.stack([_interpolated_target(recipe, p) for p in block]) if recipe.scan else enlarge_middle(patches)
     waves = np.stack([transmission(*row) for row in zip(patches, _absorptions(block), strict=True)])
     dose = np.array([p.dose for p in block])[:, None, None]
     arrays = {"phase_patch": patches} if recipe.phase_patch else {}
-    return arrays | {"phase": target * mask(probe), INTENSITY: dose * _expected_patterns(recipe, block, waves, modes)}
+    return arrays | {
+        "phase": target * illuminated_mask(probe),
+        INTENSITY: dose * _expected_patterns(recipe, block, waves, modes),
+    }
 
 
 def _absorptions(block: Sequence[Parameters]) -> list[float]:
@@ -306,13 +315,14 @@ def _phase_under_probe(recipe: Recipe, parameters: Parameters) -> np.ndarray:
 def _interpolated_target(recipe: Recipe, parameters: Parameters) -> np.ndarray:
     """Return the enlarged central part of the phase [rad] about a position between pixels."""
     axes = [
-        pixel + shift + offsets(recipe.pattern) for pixel, shift in zip(parameters.pixel, parameters.shift, strict=True)
+        pixel + shift + pixel_offsets(recipe.pattern)
+        for pixel, shift in zip(parameters.pixel, parameters.shift, strict=True)
     ]
     grid = np.meshgrid(*axes, indexing="ij")
     values = ndimage.map_coordinates(
         _spline_coefficients(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False
     )
-    return repeated(values.astype(np.float32))
+    return repeat_pixels(values.astype(np.float32))
 
 
 @lru_cache(maxsize=2)
@@ -359,7 +369,7 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
         rng: the streams of the dataset
     """
     probe = recipe.probe.wave(recipe.pattern, recipe.sampling)
-    arrays = {"probe": probe, "mask": mask(probe)}
+    arrays = {"probe": probe, "mask": illuminated_mask(probe)}
     if recipe.scan is None:
         return arrays
     groups = (rng.group(number, SCAN_SPLIT) for number in range(recipe.scan.scans))

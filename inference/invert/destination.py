@@ -91,6 +91,6 @@ def _refuse_foreign(path: Path, *, overwrite: bool) -> None:
     if read(path / "zarr.json") is not None:
         stored = read_predictions(path, incomplete=True)
         if overwrite:
-            destinations.refuse_strangers("--out", path, metadata(stored).keys(), "infer")
+            destinations.refuse_foreign_files("--out", path, metadata(stored).keys(), "infer")
     elif entries(path):
         raise UserError(f"--out {path}: holds files that are not predictions; choose another place")

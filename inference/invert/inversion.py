@@ -19,7 +19,7 @@ from schemas.runtime.machine import versions
 from schemas.runtime.progress import pace, progress
 from schemas.runtime.publish import exists, inside, publish
 from schemas.store import shard_ranges
-from schemas.target_kinds import probability
+from schemas.target_kinds import probability_field
 from schemas.task import Field, Task
 
 PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # packages that affect predictions
@@ -105,8 +105,8 @@ class Inversion:
                 f"{source.path}: does not state the length of {', '.join(unknown)}, which are dimensions of the targets"
             )
         sizes = manifest.sizes | {dim: (inverter.sizes or {})[dim] for dim in lost}
-        sizes |= {probability(field).dims[1]: len(field.classes) for field in classes}
-        stored = (*targets, *map(probability, classes))
+        sizes |= {probability_field(field).dims[1]: len(field.classes) for field in classes}
+        stored = (*targets, *map(probability_field, classes))
         return Predictions(
             format=FORMAT,
             name=inverter.name,

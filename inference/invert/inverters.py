@@ -144,7 +144,7 @@ def _finishing_step(source: Source, what: str, given: Settings) -> _FinishingSte
     reads = (*after.needs, *(name for name in after.uses if not source.lacks([name])))
 
     def apply(fields: Arrays, predicted: Arrays) -> Arrays:
-        with plugins.calling(*plugins.origin(after.apply), tuple(fields)):
+        with plugins.reporting_errors(*plugins.function_origin(after.apply), tuple(fields)):
             return after.apply(fields, predicted, **settings)
 
     return _FinishingStep(reads, settings, apply)

@@ -125,7 +125,7 @@ class Rows(Source):
     @property
     def slices(self) -> int:
         """Number of slices of a sample."""
-        return slices.count(self.manifest.task, self.manifest.sizes)
+        return slices.slices_per_sample(self.manifest.task, self.manifest.sizes)
 
     @property
     def samples(self) -> int:

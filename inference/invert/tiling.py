@@ -27,7 +27,7 @@ import numpy as np
 
 from inference.contract import Arrays
 from schemas.runtime.publish import sha256
-from schemas.target_kinds import probability
+from schemas.target_kinds import probability_field
 from schemas.task import Field, Task
 
 type Predict = Callable[[Arrays], Arrays]
@@ -153,7 +153,7 @@ def stored_targets(task: Task, values: Arrays, *, probabilities: bool) -> dict[s
         found[field.name] = to_stored(field, values[field.name])
         if probabilities and field.classes:
             each = _blendable_values(field, values[field.name])
-            found[probability(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
+            found[probability_field(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import console, unit_of
+from schemas.runtime.terminal import plain_console, unit_of
 
 MAX_LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
 
@@ -74,7 +74,7 @@ def _show_method(title: str, method: Method) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    printer = console()
+    printer = plain_console()
     printer.print(Text.assemble((title, "bold"), f": {method.about}"))
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
@@ -89,7 +89,7 @@ def _show_method(title: str, method: Method) -> None:
 def values_text(values: tuple[Value, ...]) -> str:
     """Return values in words, such as `1, 3, 10`; for a long list, its ends and its length.
 
-    >>> tried(tuple(range(12)))
+    >>> values_text(tuple(range(12)))
     '0, 1, ..., 11 (12 values)'
     """
     if len(values) <= MAX_LISTED:

@@ -11,7 +11,7 @@ from inference.contract import Arrays, Method, Report, Setting, Settings, Value,
 from inference.invert.split_reader import Source
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
-from schemas.runtime.errors import UserError, nearest, suggestion
+from schemas.runtime.errors import UserError, rule_of_choice, suggestion
 from schemas.scores import nrms, nrms_aligned, score
 from schemas.store import shard_ranges
 from schemas.task import find_task
@@ -53,7 +53,7 @@ def _parse_value(key: str, setting: Setting, text: str) -> Value:
     if any(isinstance(value, str) for value in setting.values):
         words = [str(value) for value in setting.values]
         if text not in words:
-            raise UserError(f"--set {key}={text}: must be one of: {', '.join(words)}{nearest(text, words)}")
+            raise UserError(f"--set {key}={text}: {rule_of_choice(text, words)}")
         return text
     try:
         number = float(text)

@@ -11,7 +11,7 @@ from inference.contract import Section, SectionContent
 from inference.invert.split_reader import Source
 from schemas.predictions import read_predictions, read_rows
 from schemas.store import shard_ranges
-from schemas.target_kinds import areas, confusion
+from schemas.target_kinds import class_areas, confusion_matrix
 from schemas.task import Field
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _count_classes(source: Source, field: Field, path: Path) -> np.ndarray:
     predictions, total = read_predictions(path), np.zeros((len(field.classes), len(field.classes) + 1), np.int64)
     for start, stop in shard_ranges(source.samples, source.shard):
         exact = source.read([field.name], start, stop)[field.name]
-        total += confusion(field, read_rows(path, predictions, slice(start, stop))[field.name], exact)
+        total += confusion_matrix(field, read_rows(path, predictions, slice(start, stop))[field.name], exact)
     return total
 
 
@@ -64,7 +64,7 @@ def class_scores(field: Field, counts: np.ndarray) -> dict[str, dict[str, float 
         Scores by name of the class and of the score; None for an undefined score.
     """
     found = {}
-    for i, (taken, there, both) in zip(field.counted, areas(field, counts), strict=True):
+    for i, (taken, there, both) in zip(field.counted, class_areas(field, counts), strict=True):
         pairs = {"iou": (both, taken + there - both), "dice": (2 * both, taken + there)}
         pairs |= {"precision": (both, taken), "recall": (both, there)}
         found[field.classes[i]] = {name: float(a / b) if b else None for name, (a, b) in pairs.items()}

@@ -16,7 +16,7 @@ from inference.report.style import styled, unit
 from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
 from schemas.runtime.publish import publish
 from schemas.runtime.terminal import count_text
-from schemas.target_kinds import ranked
+from schemas.target_kinds import ranking_key
 from schemas.task import Field
 
 EXAMPLE_PLACES = {"best 5 %": 0.05, "best quarter": 0.25, "median": 0.5, "worst quarter": 0.75, "worst 5 %": 0.95}
@@ -184,7 +184,7 @@ def ranking(result: Result, field: Field) -> str:
         result: the scores of one split.
         field: the target whose score is used, unless the task has its own scores.
     """
-    return result.rank if result.report.measures else ranked(result.task, field)
+    return result.rank if result.report.measures else ranking_key(result.task, field)
 
 
 def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:

@@ -18,7 +18,7 @@ from schemas.ambiguities import align
 from schemas.predictions import Predictions, read_predictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.progress import pace, progress
-from schemas.scores import nrms_aligned, score_and_correlation, summary
+from schemas.scores import nrms_aligned, score_and_correlation, summarise
 from schemas.store import shard_ranges
 from schemas.task import SAMPLE, Task
 
@@ -67,7 +67,7 @@ class Result:
     @cached_property
     def summaries(self) -> dict[str, Summary]:
         """Mean, standard deviation, number and unit of the scores, by name and metric."""
-        return {name: summary(self.task, scores, self.report.meaning) for name, scores in self.scores.items()}
+        return {name: summarise(self.task, scores, self.report.meaning) for name, scores in self.scores.items()}
 
     @cached_property
     def parameters(self) -> Arrays:

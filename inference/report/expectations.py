@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from schemas.runtime.errors import UserError, rule
+from schemas.runtime.errors import UserError, broken_rule
 from schemas.runtime.terminal import count_text
 
 
@@ -54,7 +54,7 @@ def load(text: str) -> list[Expectation]:
         raise UserError(f"--expect {text}: no case {case!r} in the file; give one that it holds") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"--expect {text}: {'.'.join(map(str, first['loc']))}: {rule(first)}") from None
+        raise UserError(f"--expect {text}: {'.'.join(map(str, first['loc']))}: {broken_rule(first)}") from None
     except ValueError as error:
         raise UserError(f"--expect {name}: is not valid JSON ({error}); correct the file") from None
 

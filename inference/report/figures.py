@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from inference.report.errors_by_parameter import parameter_title, varying_parameters
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
-from schemas.scores import RESOLVED
+from physics.ring_correlation import RESOLUTION_THRESHOLD
 from schemas.task import Field
 
 MAX_BINS = 8  # maximum number of equally filled bins of a parameter
@@ -103,8 +103,15 @@ def ring_correlation(result: Result) -> Figure | None:
     axis = drawn.subplots()
     for store in result.stores:
         axis.plot(result.frequency, result.correlation[store.name], **line(result, store))
-    axis.axhline(RESOLVED, color="0.4", linewidth=0.8)
-    axis.annotate(f"{RESOLVED:g}", (0.0, RESOLVED), xytext=(3, 3), textcoords="offset points", fontsize=8, color="0.3")
+    axis.axhline(RESOLUTION_THRESHOLD, color="0.4", linewidth=0.8)
+    axis.annotate(
+        f"{RESOLUTION_THRESHOLD:g}",
+        (0.0, RESOLUTION_THRESHOLD),
+        xytext=(3, 3),
+        textcoords="offset points",
+        fontsize=8,
+        color="0.3",
+    )
     axis.set(xlim=(0, 0.5), xlabel="spatial frequency [1/pixel]", ylabel="mean ring correlation")
     axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.02)
     _add_lengths(axis, result)

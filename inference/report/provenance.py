@@ -8,7 +8,7 @@ from inference.invert.split_reader import Source
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, number
 from schemas.predictions import Tuning
-from schemas.runtime.settings import flat
+from schemas.runtime.settings import flatten
 from schemas.runtime.terminal import count_text, unit_of
 
 
@@ -57,7 +57,7 @@ def recipe(result: Result) -> Table:
     """Return a table of all settings in the recipe of the dataset."""
     settings = result.source.manifest.settings
     rows = [
-        _recipe_row(name, value, settings.get(name, {})) for name, value in flat(result.source.manifest.recipe or {})
+        _recipe_row(name, value, settings.get(name, {})) for name, value in flatten(result.source.manifest.recipe or {})
     ]
     return ["setting", "value", "unit", "meaning"], rows
 

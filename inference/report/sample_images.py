@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from inference.contract import Arrays, Shown, View
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, figure, label, plain, unit
-from schemas.target_kinds import ranked
+from schemas.target_kinds import ranking_key
 from schemas.task import Field
 
 ERROR_FACTOR = 5  # factor by which errors are multiplied
@@ -136,7 +136,7 @@ def _target_picture(target: Field | View, values: Arrays) -> np.ndarray:
 def _score_note(result: Result, store: ScoredPredictions, target: Field | View, index: int) -> str:
     if isinstance(target, View):
         return f"{result.scores[store.name][result.rank][index]:.2g}"
-    return f"{result.scores[store.name][ranked(result.task, target)][index]:.2g}"
+    return f"{result.scores[store.name][ranking_key(result.task, target)][index]:.2g}"
 
 
 def _scale_limits(columns: Sequence[Column], target: Field | View) -> dict[str, tuple[float, float]]:

@@ -20,7 +20,7 @@ from inference.stitching.resolution import Resolution, filled_rectangle, lay_ove
 from inference.stitching.stitched_image import default_method
 from inference.stitching.store import Scans, Stitched, stitched_images
 from schemas.runtime.errors import UserError
-from schemas.scores import summary
+from schemas.scores import summarise
 from schemas.target_kinds import Score
 from schemas.task import Task
 
@@ -101,7 +101,7 @@ class WholeScans:
     def summary(self, name: str) -> dict[str, dict[str, float | int | str | None]]:
         """Return mean and standard deviation over scans, number and unit of each score of a method."""
         values = {key: self.values(name, key) for key in SCAN_SCORES}
-        return summary(self.task, values, self.meaning)
+        return summarise(self.task, values, self.meaning)
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the entries of one method in `metrics.json`, one per scan; none if it has no images."""

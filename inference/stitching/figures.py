@@ -10,7 +10,7 @@ from inference.contract import Scale
 from inference.report.evaluation import Result, ScoredPredictions
 from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
 from inference.stitching.comparison import WholeScans
-from schemas.scores import RESOLVED
+from physics.ring_correlation import RESOLUTION_THRESHOLD
 
 IMAGE_WIDTH = 1.9  # width of an image [inch]
 PANEL_WIDTH = 3.4  # width of one of several plots in a row [inch]
@@ -78,7 +78,7 @@ def _draw_correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=GREY, linewidth=0.9, linestyle="-.", label="half-bit threshold")
     axis.axhline(
-        RESOLVED,
+        RESOLUTION_THRESHOLD,
         color=GREY,
         linewidth=0.9,
         linestyle=":",

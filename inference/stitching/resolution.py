@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.scores import RESOLVED, crossing, half_bit, independent_counts, ring_correlation, ring_counts
+from physics.ring_correlation import (
+    RESOLUTION_THRESHOLD,
+    crossing_frequency,
+    half_bit_threshold,
+    independent_counts,
+    ring_correlation,
+    ring_counts,
+)
 
 MIN_RING_POWER = 1e-3  # rings with less mean power, relative to the strongest ring of the object, are taken as empty
 
@@ -21,7 +28,7 @@ class Resolution:
 
     pixels: tuple[int, int]  # number of pixels of the object that were compared, along y and x
     rms: float | None  # rms difference [unit of the image], without its mean if patches have an unknown constant
-    half_bit: float | None  # frequency of the half-bit threshold (`schemas.scores`), with n reduced by the window
+    half_bit: float | None  # frequency of the half-bit threshold, with the number of pixels reduced by the window
     seventh: float | None  # frequency of the threshold 1/2, which corresponds to 1/7 between noisy halves
     mean: float | None  # mean correlation of the rings that are used
     frequency: list[float]
@@ -47,9 +54,9 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
     away = found - truth
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
-    there, limit = _ring_power(truth, window) > MIN_RING_POWER, half_bit(independent_counts(window))
+    there, limit = _ring_power(truth, window) > MIN_RING_POWER, half_bit_threshold(independent_counts(window))
     there[0] = False
-    ends = (_end_frequency(frequency[there], curves[0][there], one) for one in (limit[there], RESOLVED))
+    ends = (_end_frequency(frequency[there], curves[0][there], one) for one in (limit[there], RESOLUTION_THRESHOLD))
     half, seventh = (None if end is None else end / sampling for end in ends)
     curve = np.nan_to_num(curves[0])  # a constant object gives NaN
     return Resolution(
@@ -70,7 +77,7 @@ def _end_frequency(frequency: np.ndarray, curve: np.ndarray, threshold: np.ndarr
 
     If the curve never crosses it, the frequency of its last ring is returned: no resolution is claimed beyond it.
     """
-    end = crossing(frequency, curve, threshold)
+    end = crossing_frequency(frequency, curve, threshold)
     return min(end, float(frequency[-1])) if math.isfinite(end) else None
 
 

@@ -23,7 +23,7 @@ from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Canvas, Patches, first_pixels, frame_of, relative_weights
 from inference.stitching.stitched_image import Average, Blend, Image, Iterative, Read, Window, stitch
 from schemas.predictions import Predictions, read_predictions, read_target
-from schemas.runtime.destinations import refuse_strangers
+from schemas.runtime.destinations import refuse_foreign_files
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.locks import claimed, writable
@@ -203,7 +203,7 @@ def refuse_taken(out: Path, field: str) -> None:
     except (UserError, OSError):
         raise UserError(f"--out {out}: holds something else than stitched images; choose another place") from None
     written = {f"{name}/zarr.json" for name in (*OTHER_ARRAYS, field)}
-    refuse_strangers("--out", out, {"zarr.json", *written}, "infer --stitch")
+    refuse_foreign_files("--out", out, {"zarr.json", *written}, "infer --stitch")
 
 
 def _patch_field(source: Path, predictions: Predictions, name: str) -> Field:

@@ -14,10 +14,10 @@ from physics.arrays import cyclic_middle
 from physics.diffraction import amplitude, crop_middle, embed
 from physics.phase_retrieval import Reconstruction, Schedule
 from physics.projections import ALGORITHMS
-from schemas.fields.object_phases import SUPPORT
+from physics.wave_ambiguities import align_wave, canonical_form
+from schemas.fields.object_phases import MIN_MODULUS
 from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
-from schemas.wave_ambiguities import align_wave, canonical
 
 SEED = 1  # seed of the random starts; they are the same for every sample, so results do not depend on the block
 PUBLISHED = phase_retrieval.PUBLISHED
@@ -51,7 +51,7 @@ def retrieve(
     waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
     there = _wave_targets(_centre_waves(best), fields["amplitude"].shape[-2:])
-    return dict(zip(("shape", "phase"), canonical(there["shape"], there["phase"]), strict=True))
+    return dict(zip(("shape", "phase"), canonical_form(there["shape"], there["phase"]), strict=True))
 
 
 def finest_pattern(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
@@ -119,7 +119,7 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
     exact, exact_phase = (fields[name].astype(float) for name in ("shape", "phase"))
     with np.errstate(all="ignore"):
         found = align_wave(shape, phase, exact, exact_phase, TASK.ambiguities.free)
-        rows = zip(found.modulus, found.phase, found.beside, exact, exact_phase, strict=True)
+        rows = zip(found.modulus, found.phase, found.raw_phase, exact, exact_phase, strict=True)
         objects = [_object_scores(*row) for row in rows]
         chi2 = _pattern_misfit(fields, shape * np.exp(1j * phase))
     scores = {name: np.array([one[name] for one in objects]) for name in OBJECT_SCORES}
@@ -131,7 +131,7 @@ def _object_scores(
     shape: np.ndarray, phase: np.ndarray, beside: np.ndarray, exact: np.ndarray, exact_phase: np.ndarray
 ) -> dict[str, float]:
     """Return the scores `OBJECT_SCORES` of one aligned prediction; NaN if it is not finite or the object is empty."""
-    inside, predicted = exact >= SUPPORT, shape >= SUPPORT
+    inside, predicted = exact >= MIN_MODULUS, shape >= MIN_MODULUS
     broken = not (np.isfinite(shape).all() and np.isfinite(phase).all())
     if broken or not inside.any():
         return dict.fromkeys(OBJECT_SCORES, np.nan)
@@ -210,7 +210,7 @@ FINISH = Finish(
     uses=("amplitude_oversampled", "seen", "seen_oversampled"),
     apply=finish,
     settings={
-        "threshold": Setting("there is no object where the shape is below", "1", (SUPPORT,), minimum=0, maximum=1),
+        "threshold": Setting("there is no object where the shape is below", "1", (MIN_MODULUS,), minimum=0, maximum=1),
         "refine": Setting("iterations that start from the prediction of the network", "1", (0,), minimum=0, whole=True),
     },
 )

@@ -22,7 +22,7 @@ from physics.optics import intensity
 from physics.pie import Reconstruction
 from physics.probe import MIN_NODES, source_modes, widest_source
 from physics.ptychography import centre_of_mass, illumination, integrate
-from schemas.fields.illuminated_patches import ENLARGED, first, offsets, repeated
+from schemas.fields.illuminated_patches import ENLARGEMENT, first_origin_pixel, pixel_offsets, repeat_pixels
 from schemas.runtime.errors import UserError
 
 OVERLAP_FORMULA = "1 - step / d, d the diameter of a disc with the area in which |probe|^2 exceeds 0.16 of its maximum"
@@ -48,7 +48,7 @@ class ScanData:
 
 def _phase_target(fields: Arrays, quarters: np.ndarray) -> dict[str, np.ndarray]:
     """Return the targets: the phase [rad] in the central region about each position, enlarged, where it is bright."""
-    return {"phase": (repeated(quarters) * fields["mask"]).astype(np.float32)}
+    return {"phase": (repeat_pixels(quarters) * fields["mask"]).astype(np.float32)}
 
 
 def _read_scan(fields: Arrays) -> ScanData:
@@ -62,7 +62,7 @@ def _read_scan(fields: Arrays) -> ScanData:
 def _patches(scanned: ScanData) -> np.ndarray:
     """Return the places (2, n, y, x) [pixel] of the central n/4 x n/4 pixels of the probe at each position."""
     y, x = scanned.places.T[:, :, None, None]
-    away = offsets(scanned.probe.shape[-1])
+    away = pixel_offsets(scanned.probe.shape[-1])
     return np.stack(np.broadcast_arrays(y + away[:, None], x + away))
 
 
@@ -179,9 +179,9 @@ def patch_places(fields: Arrays) -> Scans:
     window, wide = fields["mask"], float(fields["sampling"][0])
     if (fields["sampling"] != fields["sampling"][0]).any():
         raise UserError("sampling: must be the same for all patterns that are stitched; stitch the scans separately")
-    fine, n = wide / ENLARGED, window.shape[0]
-    zero = -(ENLARGED - 1) / 2 * fine
-    position = fields["position"].astype(float) + (n // 2 - first(n)) * fine + zero
+    fine, n = wide / ENLARGEMENT, window.shape[0]
+    zero = -(ENLARGEMENT - 1) / 2 * fine
+    position = fields["position"].astype(float) + (n // 2 - first_origin_pixel(n)) * fine + zero
     return Scans(position, tapered_weights(window)[None], fields["scan"], fine, zero)
 
 
@@ -195,7 +195,7 @@ def overlap(fields: Arrays) -> float:
 
     It is 0 where the discs touch, and negative where there are gaps.
     """
-    area = fields["mask"].sum(dtype=float) * (float(fields["sampling"][0]) / ENLARGED) ** 2
+    area = fields["mask"].sum(dtype=float) * (float(fields["sampling"][0]) / ENLARGEMENT) ** 2
     return 1 - float(fields["step"][0]) / (2 * math.sqrt(area / math.pi))
 
 
@@ -240,7 +240,7 @@ STITCH = Stitch(
     needs=("position", "scan", "sampling", "mask"),
     scans=patch_places,
     truth="object",
-    pixels=ENLARGED,
+    pixels=ENLARGEMENT,
     free="constant",
     scales=(
         Scale("fluence", "electron/nm^2", "mean dose / step^2", ("dose", "step"), fluence, logarithm=True),
@@ -252,5 +252,5 @@ REPORT = Report(
     inputs=(Shown("amplitude", logarithm=True),),
     parameters=("dose", "object_range"),
     sections=(section("Images of whole scans", STITCH),),
-    finer=ENLARGED,
+    finer=ENLARGEMENT,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from schemas.formats import reading
 from schemas.formats.image import Known
 from schemas.manifest import SourceFile
-from schemas.runtime.errors import UserError, assigned
+from schemas.runtime.errors import UserError, split_assignments
 from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Task
 
@@ -36,7 +36,7 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
     """
     known = {one.name: one for one in task.of("parameter", "auxiliary")}
     found = Beside()
-    for one, file in assigned("--with", texts, known, "field", "name=file"):
+    for one, file in split_assignments("--with", texts, known, "field", "name=file"):
         path, picture = reading.read(file)
         found.arrays[one.name] = _fitting(one, str(path), picture.values, sizes, samples)
         found.known[one.name] = picture.known

@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from schemas.runtime.destinations import local, output
+from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, number, printable, several
+from schemas.runtime.terminal import Parser, add_repeatable_option, number, printable
 
 FORMATS = ("npy", "tiff", "mat", "png")
 
@@ -29,13 +29,13 @@ def importing(verbs: Any) -> None:
         help="files of one sample (TIFF, NPY, NPZ, HDF5, MRC, MAT, DM3, DM4, EMD ...): one image per file in the order "
         "of the planes, or one stack; repeat --from for each sample",
     )
-    several(
+    add_repeatable_option(
         parser,
         "--set",
         "NAME=VALUE",
         "parameters in the units of the task, for example defocus=-8000,0,8000 voltage=300e3 sampling=2.34",
     )
-    several(
+    add_repeatable_option(
         parser,
         "--with",
         "NAME=FILE",
@@ -52,7 +52,7 @@ def importing(verbs: Any) -> None:
     beam = "counts per pixel of the incident beam, by which intensities are divided; mean: each image by its own mean"
     parser.add_argument("--beam", type=_beam, metavar="N|mean", help=beam)
     out = "dataset to write (default: measured.zarr)"
-    parser.add_argument("--out", type=local, default=Path("measured.zarr"), metavar="STORE", help=out)
+    parser.add_argument("--out", type=local_path, default=Path("measured.zarr"), metavar="STORE", help=out)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier import of the same files")
     parser.set_defaults(run=_import)
 
@@ -61,14 +61,14 @@ def exporting(verbs: Any) -> None:
     """Add the command `export` to the parser of `dataset`."""
     about = "Write the images of a dataset, or of predictions from `infer`, to files: one per sample and field."
     parser: Parser = verbs.add_parser("export", help="write images to files", description=about, allow_abbrev=False)
-    parser.add_argument("path", type=local, help="the dataset or predictions")
+    parser.add_argument("path", type=local_path, help="the dataset or predictions")
     parser.add_argument("--format", required=True, choices=FORMATS, help="format of the files")
     parser.add_argument(
         "--fields", nargs="+", metavar="NAME", help="(default: inputs and targets; predictions: all, and their errors)"
     )
     parser.add_argument("--split", help="train, validation or test (default: test; predictions: their own)")
     parser.add_argument("--samples", type=_rows, default=(0, None), metavar="A:B", help="A to B-1 (default: all)")
-    several(
+    add_repeatable_option(
         parser,
         "--limits",
         "FIELD=LOW:HIGH",
@@ -77,11 +77,11 @@ def exporting(verbs: Any) -> None:
     )
     parser.add_argument(
         "--data",
-        type=local,
+        type=local_path,
         metavar="STORE",
         help="the dataset that these predictions belong to; needed to export error = prediction - truth",
     )
-    parser.add_argument("--out", type=local, metavar="FOLDER", help="folder to write (default: <store>-<format>)")
+    parser.add_argument("--out", type=local_path, metavar="FOLDER", help="folder to write (default: <store>-<format>)")
     parser.set_defaults(run=_export)
 
 
@@ -118,7 +118,7 @@ def _import(args: argparse.Namespace) -> int:
     task = find_task(args.task)
     if args.beam and find_import(task.name).beam is None:
         raise UserError(f"--beam {args.beam}: the inputs of task {task.name} are not relative to a beam; leave it out")
-    out = output("--out", args.out)
+    out = output_path("--out", args.out)
     measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
     manifest, written = store(measurement, out, overwrite=args.overwrite)
     for note in measurement.notes:
@@ -144,6 +144,6 @@ def _export(args: argparse.Namespace) -> int:
 
     gallery = open_gallery(args.path, args.split, args.data)
     out = args.out or Path(f"{args.path.absolute().name.removesuffix('.zarr')}-{args.format}")
-    count = export(gallery, output("--out", out), args.format, args.fields, args.samples, dict(args.limits))
+    count = export(gallery, output_path("--out", out), args.format, args.fields, args.samples, dict(args.limits))
     print(printable(f"{out}: {count:,} files, parameters.csv, export.json"))
     return 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from schemas.formats.image import Known
-from schemas.runtime.errors import UserError, assigned
+from schemas.runtime.errors import UserError, split_assignments
 from schemas.task import SAMPLE, Field, Task
 
 POSITIVE = ("sampling", "sampling_y", "sampling_x", "voltage")
@@ -71,7 +71,7 @@ def parse(task: Task, texts: Sequence[str]) -> Values:
     Raises:
         UserError: a parameter is unknown, or a value is not a finite number.
     """
-    pairs = assigned("--set", texts, settable(task), "parameter", "name=value")
+    pairs = split_assignments("--set", texts, settable(task), "parameter", "name=value")
     return {field.name: tuple(_number(field, part) for part in value.split(",")) for field, value in pairs}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schemas import digest
 from schemas.exchange.measurements import Measurement
-from schemas.layout import choose
+from schemas.layout import choose_layout
 from schemas.manifest import FORMAT, Manifest, read_manifest, receipts_of
 from schemas.runtime import destinations
 from schemas.runtime.errors import UserError
@@ -73,7 +73,7 @@ def _manifest(measurement: Measurement, leaves: bytes) -> Manifest:
         generator_version=None,
         platform="",
         packages=versions(PACKAGES),
-        layout=choose(task, measurement.sizes, 0.0),
+        layout=choose_layout(task, measurement.sizes, 0.0),
         status="complete",
         root_digest=digest.root(task.name, task.version, measurement.constants, splits),
         split_digests=splits,
@@ -122,4 +122,4 @@ def _refuse_loss(out: Path, stored: Manifest, asked: Manifest, *, overwrite: boo
         )
     if not overwrite:
         raise UserError(f"--out {out}: holds another import of these files; choose another place, or use --overwrite")
-    destinations.refuse_strangers("--out", out, metadata(stored).keys(), "dataset import")
+    destinations.refuse_foreign_files("--out", out, metadata(stored).keys(), "dataset import")

@@ -1,8 +1,8 @@
 """Fields that describe a support film (`generators.specimens.film`)."""
 
-from schemas.task import columns
+from schemas.task import drawn_parameters
 
-FIELDS = columns(
+FIELDS = drawn_parameters(
     "film",
     ("thickness", (), "float32", "nm", "mean thickness"),
     ("potential", (), "float32", "V", "mean inner potential V"),

@@ -10,25 +10,25 @@ import numpy as np
 from physics.diffraction import crop_middle
 from physics.probe import illuminated
 
-ENLARGED = 4  # pixels of a target per pixel of the object, along each side
+ENLARGEMENT = 4  # pixels of a target per pixel of the object, along each side
 
 
-def enlarged(patch: np.ndarray) -> np.ndarray:
+def enlarge_middle(patch: np.ndarray) -> np.ndarray:
     """Return the central n/4 x n/4 pixels of patches (..., n, n), each repeated along both axes: (..., n, n)."""
-    return repeated(crop_middle(patch, central_shape(patch.shape[-1])))
+    return repeat_pixels(crop_middle(patch, central_shape(patch.shape[-1])))
 
 
-def repeated(image: np.ndarray) -> np.ndarray:
+def repeat_pixels(image: np.ndarray) -> np.ndarray:
     """Repeat each pixel of (..., y, x) ENLARGED times along both axes."""
-    return image.repeat(ENLARGED, axis=-2).repeat(ENLARGED, axis=-1)
+    return image.repeat(ENLARGEMENT, axis=-2).repeat(ENLARGEMENT, axis=-1)
 
 
 def central_shape(n: int) -> tuple[int, int]:
     """Return the shape (n/4, n/4) of the central region of a patch of n x n pixels."""
-    return n // ENLARGED, n // ENLARGED
+    return n // ENLARGEMENT, n // ENLARGEMENT
 
 
-def offsets(n: int) -> np.ndarray:
+def pixel_offsets(n: int) -> np.ndarray:
     """Return the positions of the pixels of the central region along one axis, relative to the probe's origin.
 
     Args:
@@ -41,11 +41,11 @@ def offsets(n: int) -> np.ndarray:
     return np.arange(size) - size // 2
 
 
-def first(n: int) -> int:
+def first_origin_pixel(n: int) -> int:
     """Return the first pixel of the enlarged central region that shows the object at the probe's origin."""
-    return ENLARGED * (central_shape(n)[0] // 2)
+    return ENLARGEMENT * (central_shape(n)[0] // 2)
 
 
-def mask(probe: np.ndarray) -> np.ndarray:
+def illuminated_mask(probe: np.ndarray) -> np.ndarray:
     """Return 1 where the probe (n, n) is bright, else 0, enlarged: (n, n) float32."""
-    return enlarged(illuminated(probe)).astype(np.float32)
+    return enlarge_middle(illuminated(probe)).astype(np.float32)

@@ -1,8 +1,8 @@
 """Fields that describe an atomic lattice (`generators.specimens.planar.lattice`)."""
 
-from schemas.task import columns
+from schemas.task import drawn_parameters
 
-FIELDS = columns(
+FIELDS = drawn_parameters(
     "lattice",
     ("constant", (), "float32", "nm", "lattice constant a"),
     ("vibration", (), "float32", "nm", "standard deviation of an atom's position along one axis"),

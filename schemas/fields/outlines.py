@@ -1,10 +1,10 @@
 """Fields that describe the outline of a planar object (`generators.specimens.planar.outline`)."""
 
-from schemas.task import columns
+from schemas.task import drawn_parameters
 
 KINDS = ("hull", "bitten", "faceted")  # values 0, 1, 2 of the field `outline_kind`
 
-FIELDS = columns(
+FIELDS = drawn_parameters(
     "outline",
     ("kind", (), "uint8", "1", f"position in {KINDS}"),
     ("corners", (), "uint8", "1", "number of corners of the convex body"),

@@ -1,8 +1,8 @@
 """Fields that describe a procedural particle (`generators.specimens.particles.nanoparticle`)."""
 
-from schemas.task import columns
+from schemas.task import drawn_parameters
 
-FIELDS = columns(
+FIELDS = drawn_parameters(
     "particle",
     ("kind", (), "uint8", "1", "position of the body's kind in the list of kinds"),
     ("half", ("axis",), "float32", "field of view", "half extents along the body's axes (z, y, x)"),

@@ -1,8 +1,8 @@
 """Fields that describe the part of a picture that is shown (`generators.specimens.from_files.pictures`)."""
 
-from schemas.task import columns
+from schemas.task import drawn_parameters
 
-FIELDS = columns(
+FIELDS = drawn_parameters(
     "picture",
     ("item", (), "int64", "1", "position among the recipe's pictures"),
     ("symmetry", (), "uint8", "1", "symmetry of a square: quarter turns from x to y; plus 4: first mirrored in x"),

@@ -1,10 +1,10 @@
 """Fields that describe a procedural texture (`generators.specimens.planar.texture`)."""
 
-from schemas.task import columns
+from schemas.task import drawn_parameters
 
 _SIDE = "longer side of the field"
 
-FIELDS = columns(
+FIELDS = drawn_parameters(
     "texture",
     ("slope", (), "float32", "1", "slope of the power spectrum |f|^-slope, before it is flattened"),
     ("flatten", (), "float32", "1", "part of the slope that is removed; 1: white noise"),

@@ -13,11 +13,11 @@ from pathlib import Path
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, is_folder, is_partial, keys
 
-STORE = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # files that mark a Zarr store, version 3 or 2
-CHUNK = re.compile(r"(.*/)c(?:/\d+)*")  # key of a chunk; group 1: its array
+STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # files that mark a Zarr store, version 3 or 2
+CHUNK_KEY = re.compile(r"(.*/)c(?:/\d+)*")  # key of a chunk; group 1: its array
 
 
-def local(text: str) -> Path:
+def local_path(text: str) -> Path:
     """Return the path on this machine that an argument names, with `~` expanded. This function is a type for argparse.
 
     Raises:
@@ -33,7 +33,7 @@ def local(text: str) -> Path:
         ) from None
 
 
-def output(option: str, path: Path) -> Path:
+def output_path(option: str, path: Path) -> Path:
     """Return the place that an option names, with links followed. Nothing is created.
 
     Args:
@@ -46,8 +46,8 @@ def output(option: str, path: Path) -> Path:
     """
     for folder in (path, *path.parents):
         if folder.is_symlink() and not exists(folder):
-            what = "is" if folder == path else f"lies in {folder},"
-            raise UserError(f"{option} {path}: {what} a link to nowhere; choose another place")
+            relation = "is" if folder == path else f"lies in {folder},"
+            raise UserError(f"{option} {path}: {relation} a link to nowhere; choose another place")
     real = Path(os.path.realpath(path))
     if real == real.parent:
         raise UserError(f"{option} {path}: is the root of the file system; choose a place in a folder")
@@ -58,7 +58,7 @@ def output(option: str, path: Path) -> Path:
 
 def is_store(folder: Path) -> bool:
     """Return True if a folder is a Zarr store, or a group or an array of one."""
-    return any(os.path.isfile(folder / name) for name in STORE)
+    return any(os.path.isfile(folder / name) for name in STORE_FILES)
 
 
 def refuse_file(option: str, path: Path) -> None:
@@ -90,7 +90,7 @@ def refuse_store(option: str, path: Path) -> None:
         raise UserError(f"{option} {path}: is a Zarr store; choose another folder")
 
 
-def refuse_strangers(option: str, path: Path, written: Collection[str], command: str) -> None:
+def refuse_foreign_files(option: str, path: Path, written: Collection[str], command: str) -> None:
     """Refuse a store that holds a file which the command did not write.
 
     Args:
@@ -103,13 +103,13 @@ def refuse_strangers(option: str, path: Path, written: Collection[str], command:
     Raises:
         UserError: there is such a file.
     """
-    if stranger := next(strangers(path, written), None):
+    if foreign := next(foreign_keys(path, written), None):
         raise UserError(
-            f"{option} {path}: holds {stranger}, which `{command}` did not write; move it away, or choose another place"
+            f"{option} {path}: holds {foreign}, which `{command}` did not write; move it away, or choose another place"
         )
 
 
-def strangers(path: Path, written: Collection[str]) -> Iterator[str]:
+def foreign_keys(path: Path, written: Collection[str]) -> Iterator[str]:
     """Yield the keys in a store that are neither among given keys of metadata nor chunks of their arrays.
 
     Args:
@@ -118,6 +118,6 @@ def strangers(path: Path, written: Collection[str]) -> Iterator[str]:
     """
     arrays = {key.removesuffix("zarr.json") for key in written}
     for key in sorted(keys(path)):
-        chunk = CHUNK.fullmatch(key)
+        chunk = CHUNK_KEY.fullmatch(key)
         if key not in written and not (chunk and chunk[1] in arrays) and not is_partial(key.rpartition("/")[2]):
             yield key

@@ -11,8 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.runtime.errors import UserError, rule
-from schemas.runtime.publish import inside, read
+from schemas.runtime.errors import UserError, broken_rule
+from schemas.runtime.publish import exists, inside, read
+
+FOLDERS = {  # a file that shows what a folder is, and the advice for somebody who takes it for a store
+    "model.json": ", but a trained network; apply it with: infer --model {path} --data STORE",
+    "run.json": ", but a training run; apply its network with: infer --model {path} --data STORE",
+    "metrics.json": ", but a report; open {path}/report.html in a browser",
+}
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,14 @@ class Metadata[M: BaseModel]:
         Raises:
             UserError: a link leads out of the store.
         """
-        return self.key in _attributes(parsed(read(inside(path, "zarr.json"))))
+        return self.key in _attributes_of(parse_json(read(inside(path, "zarr.json"))))
 
-    def read(self, path: Path, mend: str, *, incomplete: bool = True) -> M:
+    def read(self, path: Path, remedy: str, *, incomplete: bool = True) -> M:
         """Read the metadata of a store.
 
         Args:
             path: the store.
-            mend: remedy for damaged metadata, for the message.
+            remedy: remedy for damaged metadata, for the message.
             incomplete: accept a store that is not finished.
 
         Raises:
@@ -54,24 +60,33 @@ class Metadata[M: BaseModel]:
         """
         data = read(inside(path, "zarr.json"))
         if data is None:
-            raise UserError(f"{path}: no {self.what} here (no zarr.json); make it with: {self.command} --out {path}")
-        if (root := parsed(data)) is None:
-            raise UserError(f"{path}/zarr.json: damaged metadata; {mend}")
-        if self.key not in (attributes := _attributes(root)):
+            remedy = _advice(path) or f" (no zarr.json); make it with: {self.command} --out {path}"
+            raise UserError(f"{path}: no {self.what} here{remedy}")
+        if (root := parse_json(data)) is None:
+            raise UserError(f"{path}/zarr.json: damaged metadata; {remedy}")
+        if self.key not in (attributes := _attributes_of(root)):
             raise UserError(f"{path}: no {self.what} here (its zarr.json has no {self.key!r}); give another path")
-        found = document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", mend)
-        if not incomplete and getattr(found, "status", "complete") != "complete":
+        content = parse_document(self.model, attributes[self.key], self.format, f"{path}/zarr.json", remedy)
+        if not incomplete and getattr(content, "status", "complete") != "complete":
             program = self.command.split()[0]
             raise UserError(f"{path}: incomplete; run the same `{program}` command again to finish it")
-        return found
+        return content
 
 
-def _attributes(root: Any) -> Mapping[str, Any]:
-    found = root.get("attributes") if isinstance(root, dict) else None
-    return found if isinstance(found, dict) else {}
+def _attributes_of(root: Any) -> Mapping[str, Any]:
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    return attributes if isinstance(attributes, dict) else {}
 
 
-def parsed(data: bytes | None) -> Any:
+def _advice(path: Path) -> str:
+    """Return what a folder that is no store holds, and what to do with it; empty if it is not known."""
+    store = path.absolute().with_suffix("")
+    if path.suffix == ".run" and exists(store / "zarr.json"):
+        return f", but the receipts of {store.name}; give {path.with_suffix('')}"
+    return next((advice.format(path=path) for name, advice in FOLDERS.items() if exists(path / name)), "")
+
+
+def parse_json(data: bytes | None) -> Any:
     """Return the content of a JSON text; None if it is damaged or missing."""
     try:
         return json.loads(data or b"")
@@ -79,7 +94,7 @@ def parsed(data: bytes | None) -> Any:
         return None
 
 
-def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, mend: str) -> M:
+def parse_document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, remedy: str) -> M:
     """Return the content of a document as its model.
 
     Args:
@@ -87,17 +102,19 @@ def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, 
         content: the parsed JSON.
         known: the newest format that can be read.
         where: the file, for messages.
-        mend: remedy for a damaged document, for messages.
+        remedy: remedy for a damaged document, for messages.
 
     Raises:
         UserError: the document has a newer format, or does not match its own.
     """
-    found = content.get("format") if isinstance(content, dict) else None
-    if isinstance(found, int) and not 1 <= found <= known:
-        raise UserError(f"{where}: format {found}, this program reads up to {known}; install the version that wrote it")
+    version = content.get("format") if isinstance(content, dict) else None
+    if isinstance(version, int) and not 1 <= version <= known:
+        raise UserError(
+            f"{where}: format {version}, this program reads up to {known}; install the version that wrote it"
+        )
     try:
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        at = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(f"{where}: damaged: {at}: {rule(first)}; {mend}") from None
+        name = ".".join(map(str, first["loc"])) or "it"
+        raise UserError(f"{where}: damaged: {name}: {broken_rule(first)}; {remedy}") from None

@@ -2,12 +2,12 @@
 
 import errno
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
-MANY = 12  # maximum number of names listed in a message
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
+MAX_LISTED_NAMES = 12  # maximum number of names listed in a message
 TRACEBACK = "DRYBEAM_TRACEBACK"  # environment variable: print tracebacks of user errors, for developers
 
 
@@ -29,8 +29,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         name: the unknown name.
         known: the known names.
     """
-    there = list(known)
-    return nearest(name, there) or f"; there are: {', '.join(there[:MANY]) or 'none'}"
+    names = list(known)
+    return nearest(name, names) or f"; there are: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -44,7 +44,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-WORDS = (  # wording of pydantic, and its replacement
+REWORDINGS = (  # wording of pydantic, and its replacement
     (r"^(Value error|Assertion failed), ", ""),
     (r", unable to parse.*| after validation|, got a number with a fractional part", ""),
     (r"^(Input|String|Tuple|List|Dictionary|Value|Data) should (not )?(be |have |match )", r"must \2\3"),
@@ -56,7 +56,7 @@ WORDS = (  # wording of pydantic, and its replacement
 )
 
 
-def rule(error: Mapping[str, Any]) -> str:
+def broken_rule(error: Mapping[str, Any]) -> str:
     """Return the rule that a value breaks, as a phrase for a message.
 
     Args:
@@ -64,14 +64,24 @@ def rule(error: Mapping[str, Any]) -> str:
     """
     if error["type"] == "literal_error":
         words = re.findall(r"'([^']+)'", error["ctx"]["expected"])
-        return f"must be one of {', '.join(words)}{nearest(str(error['input']), words)}"
-    said: str = error["msg"]
-    for theirs, ours in WORDS:
-        said = re.sub(theirs, ours, said)
-    return said
+        return rule_of_choice(str(error["input"]), words)
+    message: str = error["msg"]
+    for theirs, ours in REWORDINGS:
+        message = re.sub(theirs, ours, message)
+    return message
 
 
-def assigned[T](
+def rule_of_choice(value: str, words: Sequence[str]) -> str:
+    """Return the rule of a value that must be one of some words, with the most similar word if there is one.
+
+    Args:
+        value: the value.
+        words: the words.
+    """
+    return f"must be one of {', '.join(words)}{nearest(value, words)}"
+
+
+def split_assignments[T](
     option: str, texts: Iterable[str], known: Mapping[str, T], kind: str, form: str
 ) -> Iterator[tuple[T, str]]:
     """Split the `name=value` texts of an option.
@@ -107,9 +117,9 @@ def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator
     """
     for key in dict.fromkeys([*stored, *asked]):
         if stored.get(key) != asked.get(key):
-            yield f"{key} is {_short(stored.get(key))}, asked {_short(asked.get(key))}"
+            yield f"{key} is {_shorten(stored.get(key))}, asked {_shorten(asked.get(key))}"
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
-from schemas.runtime.errors import FULL, Interrupted, UserError
+from schemas.runtime.errors import DISK_FULL_ERRORS, Interrupted, UserError
 
 PATIENCE = 2.0  # seconds that a command waits for another one that holds the lock
 PAUSE = 0.05  # seconds between two attempts to get a lock
@@ -165,7 +165,7 @@ def writable(option: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL_ERRORS:
             raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
         raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
 
@@ -183,7 +183,7 @@ def resumable(path: Path, kept: str) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:  # the reader of a pipe has gone; `terminal.command` handles it
+    except BrokenPipeError:  # the reader of a pipe has gone; `terminal.run_command` handles it
         raise
     except OSError as error:
         raise Interrupted(

@@ -14,10 +14,10 @@ def cores() -> int:
 
 def processor() -> str:
     """Return the name of the processor and the number of cores that this process may use."""
-    return f"{_model() or platform.processor() or platform.machine()}, {cores()} cores"
+    return f"{_processor_model() or platform.processor() or platform.machine()}, {cores()} cores"
 
 
-def _model() -> str:
+def _processor_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -27,10 +27,10 @@ def _model() -> str:
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of these packages and of Python, by name."""
-    return {name: _version(name) for name in names} | {"python": platform.python_version()}
+    return {name: _installed_version(name) for name in names} | {"python": platform.python_version()}
 
 
-def _version(name: str) -> str:
+def _installed_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:

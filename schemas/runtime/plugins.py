@@ -16,17 +16,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, rule, suggestion
+from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, broken_rule, suggestion
 
 type Check = Callable[[ModuleType], Iterator[str]]  # yields mistakes in a file; only the first is used
 
 
-def names(package: str) -> list[str]:
+def module_names(package: str) -> list[str]:
     """Return the names of all modules in a package."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
 
 
-def find(package: str, name: str, check: Check, unknown: str) -> ModuleType:
+def find_module(package: str, name: str, check: Check, unknown: str) -> ModuleType:
     """Return the module of this name from a package, checked once.
 
     Args:
@@ -39,30 +39,30 @@ def find(package: str, name: str, check: Check, unknown: str) -> ModuleType:
         UserError: there is no such module; or it cannot be imported; or the check finds a mistake.
     """
     module = f"{package}.{name}"
-    if module not in sys.modules and name not in (known := names(package)):
+    if module not in sys.modules and name not in (known := module_names(package)):
         raise UserError(f"{unknown}{suggestion(name, known)}")
-    with calling(module):
-        found = importlib.import_module(module)
-    _check(found, check)
-    return found
+    with reporting_errors(module):
+        loaded = importlib.import_module(module)
+    _check_module(loaded, check)
+    return loaded
 
 
 @cache
-def _check(module: ModuleType, check: Check) -> None:
-    with calling(module.__name__):
+def _check_module(module: ModuleType, check: Check) -> None:
+    with reporting_errors(module.__name__):
         mistake = next(check(module), None)
     if mistake:
-        raise UserError(f"{path(module.__name__)}: {mistake}")
+        raise UserError(f"{module_path(module.__name__)}: {mistake}")
 
 
 @contextmanager
-def calling(module: str, function: str = "", given: Sequence[str] | None = None) -> Iterator[None]:
+def reporting_errors(module: str, function: str = "", given_fields: Sequence[str] | None = None) -> Iterator[None]:
     """Report errors raised in a user's file in one line, with the file, its line and the function.
 
     Args:
         module: name of the module, such as `generators.tasks.tie`.
         function: name of the function that is called; empty while the file is imported.
-        given: fields that the function receives, if these depend on its author's declarations.
+        given_fields: fields that the function receives, if these depend on its author's declarations.
 
     Raises:
         UserError: in place of the error, which is its cause. The message says what to do.
@@ -72,28 +72,28 @@ def calling(module: str, function: str = "", given: Sequence[str] | None = None)
     except (UserError, Interrupted, OSError, MemoryError):
         raise
     except Exception as error:
-        said, remedy = _said(error), "correct the file"
-        if given is not None and isinstance(error, KeyError) and error.args[0] not in given:
-            remedy = f"it receives {', '.join(given)}: name further fields in `needs` or `fields`"
+        mistake, remedy = _describe_error(error), "correct the file"
+        if given_fields is not None and isinstance(error, KeyError) and error.args[0] not in given_fields:
+            remedy = f"it receives {', '.join(given_fields)}: name further fields in `needs` or `fields`"
         elif function and isinstance(error, ValueError | ArithmeticError):
             remedy = "choose other settings (see --describe), or correct the file"
-        where = ", ".join(filter(None, [path(module), _line(module, error), function and f"in {function}"]))
-        raise UserError(f"{where}: {said}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
+        where = ", ".join(filter(None, [module_path(module), _find_line(module, error), function and f"in {function}"]))
+        raise UserError(f"{where}: {mistake}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
 
 
-def origin(of: Callable[..., Any]) -> tuple[str, str]:
+def function_origin(function: Callable[..., Any]) -> tuple[str, str]:
     """Return the module and the name of a function, also for a `functools.partial` of it."""
-    while isinstance(of, partial):
-        of = of.func
-    return of.__module__, getattr(of, "__name__", type(of).__name__)
+    while isinstance(function, partial):
+        function = function.func
+    return function.__module__, getattr(function, "__name__", type(function).__name__)
 
 
-def path(module: str) -> str:
+def module_path(module: str) -> str:
     """Return the path of a module from the root of the project."""
     return module.replace(".", "/") + ".py"
 
 
-def _line(module: str, error: Exception) -> str:
+def _find_line(module: str, error: Exception) -> str:
     """Return the line of a module from which an error comes; empty if it comes from elsewhere."""
     calls = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in calls if frame.f_globals.get("__name__") == module]
@@ -102,16 +102,16 @@ def _line(module: str, error: Exception) -> str:
     return f"line {lines[-1]}" if lines else ""
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"{type(error).__name__}: {error}"
     first = error.errors()[0]
     name = ".".join(part for part in first["loc"] if isinstance(part, str))
     value = f"{first['input']!r}" if isinstance(first["input"], str | int | float) else ""
-    return ": ".join(filter(None, [name, value, rule(first)]))
+    return ": ".join(filter(None, [name, value, broken_rule(first)]))
 
 
-def task_of(module: ModuleType) -> str:
+def last_name(module: ModuleType) -> str:
     """Return the name of the task, or model, that a file is for."""
     return module.__name__.rpartition(".")[2]
 
@@ -128,7 +128,7 @@ def missing_objects(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[s
             yield f"must hold {name} ({kind.__name__})"
 
 
-def optional[T](module: ModuleType, name: str, kind: type[T]) -> T | None:
+def optional_object[T](module: ModuleType, name: str, kind: type[T]) -> T | None:
     """Return an optional object of a module; None if it is missing or of another type.
 
     Args:
@@ -136,8 +136,8 @@ def optional[T](module: ModuleType, name: str, kind: type[T]) -> T | None:
         name: name of the object.
         kind: its type.
     """
-    found = vars(module).get(name)
-    return found if isinstance(found, kind) else None
+    value = vars(module).get(name)
+    return value if isinstance(value, kind) else None
 
 
 def mistyped_objects(module: ModuleType, kinds: Mapping[str, type]) -> Iterator[str]:

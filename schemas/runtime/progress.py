@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-SECONDS = 5.0  # minimum time between two plain lines [s]
+LINE_INTERVAL = 5.0  # minimum time between two plain lines [s]
 
 type Show = Callable[[int, str], None]
 
@@ -19,7 +19,7 @@ def progress(total: int) -> AbstractContextManager[Show]:
     Returns:
         A context manager. It gives a function that takes the number of finished samples and a text on the pace.
     """
-    return _bar(total) if sys.stdout.isatty() else _lines(total)
+    return _show_bar(total) if sys.stdout.isatty() else _print_lines(total)
 
 
 def pace(left: int, made: int, seconds: float) -> str:
@@ -37,7 +37,7 @@ def pace(left: int, made: int, seconds: float) -> str:
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[Show]:
+def _show_bar(total: int) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -48,14 +48,14 @@ def _bar(total: int) -> Iterator[Show]:
 
 
 @contextmanager
-def _lines(total: int) -> Iterator[Show]:
+def _print_lines(total: int) -> Iterator[Show]:
     """Print a plain line every few seconds."""
-    said = time.monotonic()
+    last_time = time.monotonic()
 
     def show(done: int, pace: str) -> None:
-        nonlocal said
-        if time.monotonic() - said > SECONDS:
-            said = time.monotonic()
+        nonlocal last_time
+        if time.monotonic() - last_time > LINE_INTERVAL:
+            last_time = time.monotonic()
             print(f"{done:,} of {total:,} samples" + (f", {pace}" if pace else ""), flush=True)
 
     yield show

@@ -40,7 +40,7 @@ class Range(BaseModel):
         if isinstance(value, list | tuple):
             if len(value) not in (1, 2):
                 raise ValueError("write a number or low:high")
-            return {"low": _number(value[0]), "high": _number(value[-1])}
+            return {"low": _as_number(value[0]), "high": _as_number(value[-1])}
         return value
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class Range(BaseModel):
         return max(abs(self.low), abs(self.high))
 
 
-def _number(value: Any) -> float:
+def _as_number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -87,7 +87,7 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
             if not math.isfinite(end):
                 raise ValueError("must be a finite number")
             if end < low or end > high or (above and end == low):
-                raise ValueError(_rule(low, high, above))
+                raise ValueError(_describe_bounds(low, high, above))
         return value
 
     return AfterValidator(check)
@@ -104,7 +104,7 @@ def power_of_two() -> AfterValidator:
     return AfterValidator(check)
 
 
-def _rule(low: float, high: float, above: bool) -> str:
+def _describe_bounds(low: float, high: float, above: bool) -> str:
     parts = []
     if math.isfinite(low):
         parts.append(f"{'more than' if above else 'at least'} {low:g}")

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from schemas.runtime.errors import UserError, rule, suggestion
+from schemas.runtime.errors import UserError, broken_rule, suggestion
 from schemas.runtime.ranges import Range
 
 ALIASES = {"seed": "published"}  # former names of recipes
@@ -58,11 +59,11 @@ def make_settings[K: Settings](kind: type[K], base: Mapping[str, Any], settings:
     """
     data = json.loads(json.dumps(base))
     for setting in settings:
-        _apply(kind, data, setting)
+        _apply_assignment(kind, data, setting)
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise UserError(_one_line(kind, error)) from None
+        raise UserError(_describe_error(kind, error)) from None
 
 
 def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) -> None:
@@ -79,14 +80,14 @@ def refuse_paths(kind: type[Settings], stored: Mapping[str, Any], where: str) ->
     Raises:
         UserError: one of the settings names a file.
     """
-    if found := next(_left_out(kind, stored), None):
+    if path_setting := next(_find_excluded(kind, stored), None):
         raise UserError(
-            f"{where}: its recipe names a file of this machine, {found}; a stored recipe must hold only hashes "
+            f"{where}: its recipe names a file of this machine, {path_setting}; a stored recipe must hold only hashes "
             "(--inputs DIR finds the files); use only datasets and models that you trust"
         )
 
 
-def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
+def _find_excluded(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
     """Yield the settings in stored data that are never stored by this project, at any depth.
 
     Args:
@@ -100,12 +101,12 @@ def _left_out(annotation: Any, data: Any, prefix: str = "") -> Iterator[str]:
                 continue
             if info.exclude:
                 yield f"{prefix}{name} = {data[name]}"
-            yield from _left_out(info.annotation, data[name], f"{prefix}{name}.")
+            yield from _find_excluded(info.annotation, data[name], f"{prefix}{name}.")
         return
     items = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()
     for part in typing.get_args(getattr(annotation, "__value__", annotation)):
         for item in (data, *items):
-            yield from _left_out(part, item, prefix)
+            yield from _find_excluded(part, item, prefix)
 
 
 def files_of(settings: Any) -> Iterator[Path]:
@@ -129,7 +130,7 @@ def recipe_name(name: str, recipes: Collection[str]) -> str:
     return name if name in recipes else ALIASES.get(name, name)
 
 
-def load(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
+def load_recipe(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:
     """Read a recipe file: a JSON object of settings.
 
     Args:
@@ -162,11 +163,11 @@ def all_settings(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
     for name, info in kind.model_fields.items():
         if not info.exclude or (info.json_schema_extra or {}):
             yield prefix + name, info
-            if inner := _inner(info):
+            if inner := _inner_model(info):
                 yield from all_settings(inner, f"{prefix}{name}.")
 
 
-def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the settings of a stored recipe with their dotted names.
 
     Args:
@@ -175,7 +176,7 @@ def flat(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     """
     for key, value in stored.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
@@ -190,10 +191,12 @@ def undescribed_settings(kind: type[BaseModel]) -> Iterator[str]:
 
 
 def _names_a_file(info: FieldInfo) -> bool:
+    return Path in (info.annotation, *typing.get_args(info.annotation)) or _unit(info) == "path"
+
+
+def _unit(info: FieldInfo) -> str:
     extra = info.json_schema_extra
-    return Path in (info.annotation, *typing.get_args(info.annotation)) or (
-        isinstance(extra, dict) and extra.get("unit") == "path"
-    )
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
 
 
 def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]]:
@@ -206,24 +209,23 @@ def describe(kind: type[Settings], recipe: Settings) -> dict[str, dict[str, Any]
     values = recipe.model_dump(mode="json")
     rows = {}
     for name, info in all_settings(kind):
-        extra = info.json_schema_extra
-        unit = extra.get("unit", "") if isinstance(extra, dict) else ""
-        about = f"{info.description or ''}{_words(info)}"
-        rows[name] = {"unit": unit, "about": about, "value": _lookup(values, name), "default": _default(info)}
+        about = f"{info.description or ''}{_list_choices(info)}"
+        value, default = _lookup(values, name), _default_value(info)
+        rows[name] = {"unit": _unit(info), "about": about, "value": value, "default": default}
     return rows
 
 
-def _words(info: FieldInfo) -> str:
+def _list_choices(info: FieldInfo) -> str:
     """Return the list of words that a setting accepts, as the end of its meaning; empty if it accepts other values."""
     annotation = getattr(info.annotation, "__value__", info.annotation)
     words = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
     return f": {' | '.join(words)}" if words else ""
 
 
-def _default(info: FieldInfo) -> Any:
+def _default_value(info: FieldInfo) -> Any:
     """Return the default of a setting; None for a setting that holds others."""
     default = info.get_default(call_default_factory=True)
-    return None if _inner(info) else json.loads(TypeAdapter(Any).dump_json(default))
+    return None if _inner_model(info) else json.loads(TypeAdapter(Any).dump_json(default))
 
 
 def _lookup(values: Any, name: str) -> Any:
@@ -232,7 +234,7 @@ def _lookup(values: Any, name: str) -> Any:
     return values
 
 
-def _inner(info: FieldInfo) -> type[BaseModel] | None:
+def _inner_model(info: FieldInfo) -> type[BaseModel] | None:
     """Return the model that a setting holds, also if it may be none. A Range is a value, not a set of settings."""
     options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
     models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel) and o is not Range]
@@ -243,38 +245,38 @@ def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def _apply(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
+def _apply_assignment(kind: type[Settings], data: dict[str, Any], setting: str) -> None:
     """Write the value of one `key=value` text into nested data."""
     key, equals, text = setting.partition("=")
     known = dict(all_settings(kind))
     if not equals:
         raise UserError(f"--set {setting}: write key=value without spaces, for example {next(iter(known))}=...")
     if key not in known:
-        raise UserError(f"--set {key}: no such setting{_nearest(key, known)}; see --describe")
+        raise UserError(f"--set {key}: no such setting{_suggest_setting(key, known)}; see --describe")
     *path, last = key.split(".")
     for depth, part in enumerate(path, 1):
-        data[part] = _members(known[".".join(path[:depth])], data.get(part))
+        data[part] = _inner_settings(known[".".join(path[:depth])], data.get(part))
         data = data[part]
-    value = _value(known[key], text)
-    inner = _inner(known[key])
+    value = _parse_value(known[key], text)
+    inner = _inner_model(known[key])
     if inner and isinstance(value, str) and isinstance(data.get(last), dict):  # a shorthand keeps other members
-        value = {**data[last], **_members(known[key], value)}
+        value = {**data[last], **_inner_settings(known[key], value)}
     data[last] = value
 
 
-def _members(info: FieldInfo, value: Any) -> dict[str, Any]:
+def _inner_settings(info: FieldInfo, value: Any) -> dict[str, Any]:
     """Return the members of a setting that holds others, also if it was given as a shorthand."""
-    inner = _inner(info)
+    inner = _inner_model(info)
     if isinstance(value, dict) or value is None or inner is None:
         return value or {}
     try:
         return inner.model_validate(value).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
-        raise UserError(_one_line(inner, error)) from None
+        raise UserError(_describe_error(inner, error)) from None
 
 
-def _value(info: FieldInfo, text: str) -> Any:
-    if text.lower() == "none" and (_is_union(info.annotation) or _inner(info)):
+def _parse_value(info: FieldInfo, text: str) -> Any:
+    if text.lower() == "none" and (_is_union(info.annotation) or _inner_model(info)):
         return None
     options = typing.get_args(info.annotation) if _is_union(info.annotation) else (info.annotation,)
     if any(typing.get_origin(option) is tuple for option in options):
@@ -282,22 +284,25 @@ def _value(info: FieldInfo, text: str) -> Any:
     return text
 
 
-def _nearest(key: str, known: Mapping[str, FieldInfo]) -> str:
+def _suggest_setting(key: str, known: Mapping[str, FieldInfo]) -> str:
     by_last = {name.split(".")[-1]: name for name in reversed(list(known))}
     by_initials = {"".join(word[0] for word in last.split("_")): name for last, name in by_last.items() if "_" in last}
     if key in by_initials:  # such as lr for learning_rate
         return f"; did you mean {by_initials[key]}?"
-    found = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
-    return f"; did you mean {by_last.get(found[0], found[0])}?" if found else ""
+    close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], by_last, n=1)
+    return f"; did you mean {by_last.get(close[0], close[0])}?" if close else ""
 
 
-def _one_line(kind: type[BaseModel], error: ValidationError) -> str:
+def _describe_error(kind: type[BaseModel], error: ValidationError) -> str:
     """Return a pydantic error as one line: the setting, its value, and the rule that it breaks."""
     first = error.errors()[0]
-    loc = [str(part) for part in first["loc"]]
-    name = ".".join(loc)
+    known = dict(all_settings(kind))
+    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"recipe: no such setting: {name}{_nearest(name, dict(all_settings(kind)))}; see --describe"
+        return f"recipe: no such setting: {name}{_suggest_setting(name, known)}; see --describe"
     value = first["input"] if not isinstance(first["input"], dict) else ""
     shown = f" = {value}" if value != "" else ""
-    return f"{name}{shown}: {rule(first)}" if name else f"recipe: {rule(first)}"
+    rule = broken_rule(first)
+    unit = _unit(known[name]) if name in known else ""
+    bounds = f" [{unit}]" if unit not in ("", "1") and re.search("[0-9]$", rule) else ""
+    return f"{name}{shown}: {rule}{bounds}" if name else f"recipe: {rule}"

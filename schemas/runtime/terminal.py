@@ -16,28 +16,53 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError, nearest
+from schemas.runtime.errors import DISK_FULL_ERRORS, TRACEBACK, Interrupted, UserError, rule_of_choice, suggestion
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
-LINE = 480  # maximum number of characters of a message
-MOST = (1 << 63) - 1  # maximum whole number that options accept
+MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
+MAX_WHOLE_NUMBER = (1 << 63) - 1  # maximum whole number that options accept
+
+
+REWORDINGS = (  # wording of argparse, and its replacement
+    (r"^argument (--[\w-]+)\S*: ", r"\1 "),
+    (r"^argument (path: )?", ""),
+    (r" ignored explicit argument '(.*)'$", r" \1: takes no value; leave it out"),
+    (r" expected (one|at least one) argument$", ": needs a value"),
+    (r" not allowed with argument (--[\w-]+)$", r": excludes \1; leave one of them out"),
+    (r"^the following arguments are required: ([^,]*)$", r"\1 is missing"),
+    (r"^the following arguments are required: (.*), (\S+)$", r"\1 and \2 are missing"),
+)
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports an error in one line, without the usage."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments as `argparse` does, but refuse those that are not known, also those after a verb."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = re.findall(r"--[a-z][a-z-]*", self.format_help())
+            kind = "option" if unknown[0].startswith("-") else "argument"
+            close = suggestion(unknown[0], options) if kind == "option" else ""
+            self.error(f"{unknown[0]}: no such {kind}{close if 'mean' in close else ''}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         """Raise UserError, where argparse would print two lines and exit."""
-        chosen, _, listed = message.partition("(choose from ")
-        word = chosen.rpartition("invalid choice: ")[2].strip(" '") if listed else ""
-        raise UserError(f"{message}{nearest(word, re.findall(r'[\w.-]+', listed))}; see {self.prog} --help")
+        choice = re.fullmatch(r"argument (\S+): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message)
+        if choice:
+            option = f"{choice[1]} " if choice[1].startswith("-") else ""
+            message = f"{option}{choice[3]}: {rule_of_choice(choice[3], re.findall(r'[\w-]+', choice[4]))}"
+        for theirs, ours in REWORDINGS:
+            message = re.sub(theirs, ours, message)
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
-def several(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
+def add_repeatable_option(parser: Any, option: str, metavar: str, about: str, **more: Any) -> None:
     """Add an option that takes several values and may be given several times.
 
     Args:
@@ -58,39 +83,39 @@ def number(text: str) -> float:
         return math.nan
 
 
-def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
-    """Return a type for argparse that accepts whole numbers from `least` to `most`."""
+def whole_number(minimum: int, maximum: int = MAX_WHOLE_NUMBER) -> Callable[[str], int]:
+    """Return a type for argparse that accepts whole numbers from `minimum` to `maximum`."""
 
     def read(text: str) -> int:
-        found = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else least - 1
-        if not least <= found <= most:
-            limit = f" and at most {most}" if most < MOST or found > most else ""
-            raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least}{limit}")
-        return found
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,4000}", text) else minimum - 1
+        if not minimum <= value <= maximum:
+            limit = f" and at most {maximum}" if maximum < MAX_WHOLE_NUMBER or value > maximum else ""
+            raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {minimum}{limit}")
+        return value
 
     return read
 
 
-def share(of: str, most: float = 1.0, *, zero: bool = False) -> Callable[[str], float]:
+def share(whole: str, maximum: float = 1.0, *, zero: bool = False) -> Callable[[str], float]:
     """Return a type for argparse that accepts a share, written as `1%` or `0.01`.
 
     Args:
-        of: the whole of which the share is given, for the message.
-        most: maximum share.
+        whole: the whole of which the share is given, for the message.
+        maximum: maximum share.
         zero: accept 0, too.
     """
 
     def read(text: str) -> float:
-        found = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        if not (0 < found <= most or (zero and found == 0)):
-            limit = f"{'' if zero else 'above '}0 to {most:g}"
-            raise argparse.ArgumentTypeError(f"{text}: must be a share of {of}, {limit}, such as 1% or 0.01")
-        return found
+        value = number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        if not (0 < value <= maximum or (zero and value == 0)):
+            limit = f"{'' if zero else 'above '}0 to {maximum:g}"
+            raise argparse.ArgumentTypeError(f"{text}: must be a share of {whole}, {limit}, such as 1% or 0.01")
+        return value
 
     return read
 
 
-def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
+def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, interrupted: str) -> int:
     """Run a command line and return its exit code. A UserError becomes one line on stderr.
 
     Ctrl-C and SIGTERM end the process at once.
@@ -100,31 +125,31 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
         argv: its arguments; None: those of the process.
         interrupted: the message on an interrupt.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
-            signal.signal(number, partial(_leave, interrupted))
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signal_number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
+            signal.signal(signal_number, partial(_exit_at_once, interrupted))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would log interrupted reads
     try:
         return main(argv)
     except UserError as error:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
-        return _say(error, MISTAKE)
+        return _report_error(error, MISTAKE)
     except Interrupted as error:
-        return _say(error, RESUMABLE)
+        return _report_error(error, RESUMABLE)
     except KeyboardInterrupt:
-        return _say(interrupted, RESUMABLE)
+        return _report_error(interrupted, RESUMABLE)
     except (MemoryError, RecursionError) as error:
-        return _say(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
+        return _report_error(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno in FULL:
-            return _say(
+        if error.errno in DISK_FULL_ERRORS:
+            return _report_error(
                 f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again", RESUMABLE
             )
-        return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
+        return _report_error(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
 
 
 def on_huge_pages() -> None:
@@ -138,7 +163,7 @@ def on_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _say(message: object, code: int) -> int:
+def _report_error(message: object, code: int) -> int:
     print(one_line(str(message)), file=sys.stderr)
     return code
 
@@ -146,7 +171,7 @@ def _say(message: object, code: int) -> int:
 def one_line(text: str) -> str:
     """Return a message as one printable line. If it is long, its middle is left out."""
     line = printable(" ".join(text.split()))
-    return line if len(line) <= LINE else f"{line[: LINE - 200]} ... {line[-195:]}"
+    return line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[: MAX_MESSAGE_LENGTH - 200]} ... {line[-195:]}"
 
 
 def printable(text: str) -> str:
@@ -164,18 +189,6 @@ def count_text(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
-def console(width: int | None = None) -> "Console":
-    """Return a console that prints texts as they are: `[...]` is no markup, and `:x:` no emoji.
-
-    Args:
-        width: number of columns where the output is no terminal; None: COLUMNS, or 140.
-    """
-    from rich.console import Console
-
-    width = width or (None if "COLUMNS" in os.environ else 140)
-    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
-
-
 def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     """Print every setting with its value, unit and meaning.
 
@@ -191,8 +204,8 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     table = Table("setting", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
         value = row["default"] if row["value"] is None else row["value"]
-        table.add_row(name, _written(row), unit_of(value, row["unit"]), row["about"])
-    console().print(table)
+        table.add_row(name, _format_value(row), unit_of(value, row["unit"]), row["about"])
+    plain_console().print(table)
     print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
@@ -208,11 +221,23 @@ def unit_of(value: Any, unit: str) -> str:
     return unit if numbers or unit != "1" else ""
 
 
-def _written(row: Mapping[str, Any]) -> str:
+def plain_console(width: int = 140) -> "Console":
+    """Return a console for tables that prints every text as it is: brackets are no markup, `:x:` is no emoji.
+
+    Args:
+        width: width of the output if it is not shown on a terminal.
+    """
+    from rich.console import Console
+
+    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else width
+    return Console(width=fixed, markup=False, emoji=False, highlight=False)
+
+
+def _format_value(row: Mapping[str, Any]) -> str:
     """Return a value in the form for `--set setting=`."""
     value, default = row["value"], row["default"]
     if value is None and default is not None:
-        return f"({_written({'value': default, 'default': None})})"
+        return f"({_format_value({'value': default, 'default': None})})"
     if isinstance(value, dict):
         return "..."
     if isinstance(value, list):
@@ -221,7 +246,7 @@ def _written(row: Mapping[str, Any]) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def _leave(said: str, *_: object) -> NoReturn:
+def _exit_at_once(message: str, *_: object) -> NoReturn:
     """Print a message and end the process at once.
 
     It raises no exception: libraries swallow exceptions or take seconds to clean up, and the files on disk survive any
@@ -229,5 +254,5 @@ def _leave(said: str, *_: object) -> NoReturn:
     """
     if sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
-    os.write(sys.stderr.fileno(), f"{said}\n".encode())
+    os.write(sys.stderr.fileno(), f"{message}\n".encode())
     os._exit(RESUMABLE)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from schemas.exchange import scan_checks
-from schemas.fields.illuminated_patches import ENLARGED, mask
+from schemas.fields.illuminated_patches import ENLARGEMENT, illuminated_mask
 from schemas.fields.lattices import FIELDS as LATTICE
 from schemas.fields.picture_views import FIELDS as PICTURE
 from schemas.fields.textures import FIELDS as TEXTURE
@@ -40,8 +40,8 @@ TASK = Task(
         "position / sampling lacks to the nearest whole pixel (halves upwards), at which phase_patch is cut from "
         "object with its pixel N//2; exact when noise=0. phase = mask times the middle quarter (n/4 of n pixels along "
         "each side, pixel N//2 on pixel N//2) of phase_patch, in scans of the cubic spline through object about "
-        f"position, each pixel repeated {ENLARGED} times along y and x; mask = 1 where |probe|^2 > 0.16 max, enlarged "
-        "likewise"
+        f"position, each pixel repeated {ENLARGEMENT} times along y and x; mask = 1 where |probe|^2 > 0.16 max, "
+        "enlarged likewise"
     ),
     ambiguities=Ambiguities(("constant",), phases=("phase",)),
     window="mask",
@@ -82,60 +82,60 @@ TASK = Task(
 )
 
 
-def _complete(arrays: Arrays, beside: Mapping[str, Known]) -> Arrays:
+def _complete_measurement(arrays: Arrays, stated: Mapping[str, Known]) -> Arrays:
     """Return the arrays that a measurement lacks: the probe with total power 1, its mask, and the number of the scan.
 
     Args:
         arrays: the known arrays, by field.
-        beside: metadata of the files of the arrays that were given by name.
+        stated: metadata of the files of the arrays that were given by name.
 
     Raises:
         UserError: patterns, probe, positions and object do not fit together.
     """
     n = arrays["amplitude"].shape[-1]
-    if arrays["amplitude"].shape[-2] != n or n % ENLARGED:
+    if arrays["amplitude"].shape[-2] != n or n % ENLARGEMENT:
         raise UserError(
             f"patterns of {arrays['amplitude'].shape[1:]} pixels: must be square, and a multiple of 4 wide; crop them"
         )
     for name in ("probe", "object"):
-        scan_checks.refuse_stated_sampling(name, beside.get(name, {}).get("sampling"), arrays["sampling"])
-    found = _lit(arrays, n) if "probe" in arrays else {}
-    return found | (_placed({**arrays, **found}, beside, n) if "position" in arrays else {})
+        scan_checks.refuse_stated_sampling(name, stated.get(name, {}).get("sampling"), arrays["sampling"])
+    probe = _normalise_probe(arrays, n) if "probe" in arrays else {}
+    return probe | (_number_scans({**arrays, **probe}, stated, n) if "position" in arrays else {})
 
 
-def _lit(arrays: Arrays, n: int) -> Arrays:
+def _normalise_probe(arrays: Arrays, n: int) -> Arrays:
     """Return the probe scaled to a total power of 1, and its mask."""
     probe = arrays["probe"]
     power = float((abs(probe.astype(complex)) ** 2).sum()) * n**2
     if not power:
         raise UserError("probe: is 0 everywhere; give a probe with its origin at pixel N//2")
     scaled = (probe / np.sqrt(power)).astype(np.complex64)
-    window = arrays.get("mask", mask(scaled))
+    window = arrays.get("mask", illuminated_mask(scaled))
     if not window.any():
         raise UserError("probe: is dark in the middle of the array; centre it on pixel N//2")
     scan_checks.refuse_other_disk(arrays["amplitude"], scaled)
     return {"probe": scaled, "mask": window}
 
 
-def _placed(arrays: Arrays, beside: Mapping[str, Known], n: int) -> Arrays:
+def _number_scans(arrays: Arrays, stated: Mapping[str, Known], n: int) -> Arrays:
     """Return the number of the scan for each position, after checks of the positions."""
     position, sampling = arrays["position"], arrays["sampling"]
     if position.shape[1:] != (2,):
         raise UserError(f"position: shape {position.shape}, must be (sample, 2): y and x in nm")
     scan = arrays.get("scan", np.zeros(len(position), np.int32))
-    if "position" in beside:  # positions from a raster need no check: its file states their unit
-        scan_checks.refuse_apart(position, scan, sampling, _width(arrays.get("mask"), n))
+    if "position" in stated:  # positions from a raster need no check: its file states their unit
+        scan_checks.refuse_apart(position, scan, sampling, _patch_width(arrays.get("mask"), n))
     if "object" in arrays:
         scan_checks.refuse_outside(position, scan, sampling, arrays["object"], n)
     return {"scan": scan}
 
 
-def _width(window: np.ndarray | None, n: int) -> int:
+def _patch_width(window: np.ndarray | None, n: int) -> int:
     """Return the width of a patch in pixels of the object: of the window if there is one."""
     if window is None:
-        return n // ENLARGED
+        return n // ENLARGEMENT
     sides = (np.flatnonzero(window.any(axis=axis)) for axis in (0, 1))
-    return int(max(np.ptp(side) + 1 for side in sides)) // ENLARGED
+    return int(max(np.ptp(side) + 1 for side in sides)) // ENLARGEMENT
 
 
 IMPORT = Import(
@@ -143,6 +143,6 @@ IMPORT = Import(
     roots=("amplitude",),
     usual={"voltage": (1e4, 1.3e6), "sampling": (2e-3, 2.0)},
     raster=Raster(position="position", scan="scan"),
-    complete=_complete,
+    complete=_complete_measurement,
     follows={"mask": "probe", "scan": "position"},
 )

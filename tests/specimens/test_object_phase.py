@@ -21,7 +21,7 @@ from generators.specimens.planar.outline import Outline
 from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.random_values import round_to_float32
 from schemas.fields import object_phases
-from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range
 
 type Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ def modulus(seed: int, shape: tuple[int, int] = (32, 32)) -> NDArray[np.float32]
 
 def one(kind: str, *numbers: float, span: float = 0.0, seed: int = 0) -> DrawnDisplacement:
     """A single term."""
-    row: tuple[float, ...] = round_to_float32(*numbers, *[0.0] * (NUMBERS - len(numbers)))
+    row: tuple[float, ...] = round_to_float32(*numbers, *[0.0] * (NUMBERS_PER_TERM - len(numbers)))
     return DrawnDisplacement(KINDS.index("defects"), span, 1, (TERMS.index(kind),), (row,), seed)
 
 
@@ -145,7 +145,7 @@ def test_phases_with_dislocations_are_wrapped_and_not_scaled() -> None:
     for seed, drawn in enumerate(population(DISLOCATED, 50)):
         wave = modulus(seed)
         phase, total = render(drawn, wave), sum_of_terms(drawn, 32, 32)
-        inside = wave >= SUPPORT
+        inside = wave >= MIN_MODULUS
         assert drawn.dislocated
         assert drawn.span == 0
         assert np.max(abs(phase)) <= np.float32(np.pi)

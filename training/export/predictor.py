@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from schemas import slices
-from schemas.digest import canonical
+from schemas.digest import canonical_json
 from schemas.runtime.publish import sha256
 from schemas.task import Task
 from training.contract import find_model
@@ -47,7 +47,7 @@ class Predictor:
     def identity(self) -> str:
         """The sha256 of everything on which its predictions depend."""
         parts = self.card.model_dump(mode="json", include={"weights_sha256", "recipe", "moments", "sizes"})
-        return sha256(canonical([parts, self.card.task.identity()]))
+        return sha256(canonical_json([parts, self.card.task.identity()]))
 
     @property
     def needs_whole_images(self) -> bool:
@@ -112,7 +112,7 @@ class Predictor:
         task = self.task
         samples = len(next(fields[name] for name in self.inputs if task[name].per_sample))
         found = self._predict_rows(slices.fold(task, {name: fields[name] for name in self.inputs}, samples))
-        return slices.unfold(task, found, slices.lengths(task, fields)) if task.slices else found
+        return slices.unfold(task, found, slices.slice_lengths(task, fields)) if task.slices else found
 
     def _predict_rows(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict the targets of slices."""

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from schemas.runtime.documents import document, parsed
+from schemas.runtime.documents import parse_document, parse_json
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import REPLACED, exists, inside, is_folder, publish_folder, read, set_aside_folders, sha256
 from schemas.task import find_task, task_names
@@ -71,7 +71,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
         if exists(path / "run.json"):
             raise UserError(f"{path}: this run has no model yet; continue training, the first evaluation writes one")
         raise UserError(f"{path}: no model here (no model.json); give a run's folder, or its best/")
-    return folder, document(ModelCard, parsed(data), FORMAT, f"{folder}/model.json", "copy the model again")
+    return folder, parse_document(ModelCard, parse_json(data), FORMAT, f"{folder}/model.json", "copy the model again")
 
 
 def _possible_folders(path: Path) -> tuple[Path, ...]:

@@ -41,7 +41,7 @@ from generators.specimens.random_values import (
     round_to_float32,
 )
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
-from schemas.fields.object_phases import KINDS, NUMBERS, SUPPORT, TERMS
+from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
@@ -154,7 +154,7 @@ def sizes(displacement: Displacement) -> dict[str, int]:
         "defects": int(displacement.defects.high),
         "random": 1,
     }
-    return {"term": rows.get(displacement.kind, max(rows.values())), "number": NUMBERS}
+    return {"term": rows.get(displacement.kind, max(rows.values())), "number": NUMBERS_PER_TERM}
 
 
 def draw(displacement: Displacement, rng: np.random.Generator, reach: float, disc: Disc) -> DrawnDisplacement:
@@ -199,8 +199,8 @@ def render(drawn: DrawnDisplacement, modulus: NDArray[np.float32]) -> NDArray[np
     values = sum_of_terms(drawn, n_y, n_x)
     if drawn.dislocated:
         phase = _wrap(values)
-    elif (modulus >= SUPPORT).any():
-        phase = _scale_to_span(values, values[modulus >= SUPPORT], drawn.span)
+    elif (modulus >= MIN_MODULUS).any():
+        phase = _scale_to_span(values, values[modulus >= MIN_MODULUS], drawn.span)
     else:
         phase = np.zeros(modulus.shape)
     return np.where(modulus > 0, phase, 0).astype(np.float32)
@@ -240,7 +240,7 @@ def _wrap(values: Floats) -> Floats:
 
 def _padded_row(numbers: Numbers) -> Numbers:
     """Return the numbers of a term, rounded to float32; unused ones are 0."""
-    row: Numbers = round_to_float32(*numbers, *(0.0,) * (NUMBERS - len(numbers)))
+    row: Numbers = round_to_float32(*numbers, *(0.0,) * (NUMBERS_PER_TERM - len(numbers)))
     return row
 
 
