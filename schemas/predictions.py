@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+from schemas import digest
 from schemas.runtime.documents import Metadata
+from schemas.runtime.errors import UserError
 from schemas.runtime.publish import reading
-from schemas.store import Array, describe, encoded, open_split
+from schemas.store import Array, describe, encoded, open_split, shard_ranges
 from schemas.target_kinds import probability_field
 from schemas.task import SAMPLE, SPLITS, Task
 from schemas.task import Field as ArrayField
@@ -83,6 +85,8 @@ class Predictions(BaseModel):
     hardware: str
     packages: dict[str, str]
     seconds_per_sample: float | None = None  # time of only the inversion, without the first (compiling) batch
+    # By first sample of a finished shard, the digest of its values; None: an older version wrote these predictions.
+    digests: dict[str, str] | None = None
     status: Literal["incomplete", "complete"] = "incomplete"
 
     @model_validator(mode="after")
@@ -163,6 +167,48 @@ def objects(predictions: Predictions, start: int, values: Arrays) -> dict[str, b
     """
     stored = {field.name: values[field.name] for field in predictions.stored}
     return dict(encoded(metadata(predictions), start, stored))
+
+
+def shard_digest(predictions: Predictions, values: Arrays) -> str:
+    """Return the digest of one shard, as hexadecimal text.
+
+    Args:
+        predictions: metadata of the store.
+        values: by field, the predicted values (sample, ...).
+    """
+    return digest.leaf({field.name: values[field.name].astype(field.dtype) for field in predictions.stored}).hex()
+
+
+def is_intact(path: Path, predictions: Predictions, start: int, stop: int) -> bool:
+    """Return True if a shard can be read and holds the values that were inferred.
+
+    Args:
+        path: the predictions.
+        predictions: their metadata.
+        start: first sample of the shard.
+        stop: end of the shard.
+    """
+    try:
+        values = read_rows(path, predictions, slice(start, stop), everything=True)
+    except UserError:
+        return False
+    return predictions.digests is None or predictions.digests.get(str(start)) == shard_digest(predictions, values)
+
+
+def verify(path: Path, predictions: Predictions) -> None:
+    """Check that every shard holds the values that were inferred.
+
+    Args:
+        path: the predictions.
+        predictions: their metadata.
+
+    Raises:
+        UserError: a shard is damaged, or comes from other predictions.
+    """
+    for start, stop in shard_ranges(predictions.samples, predictions.shard):
+        if not is_intact(path, predictions, start, stop):
+            what = f"{path}: samples {start}:{stop} are damaged, or were not inferred with the others"
+            raise UserError(f"{what}; run the same `infer` command again")
 
 
 def read_predictions(path: Path, *, incomplete: bool = False) -> Predictions:

@@ -278,6 +278,14 @@ def files(store: Path | str) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in sorted(Path(store).rglob("*")) if p.is_file()}
 
 
+def unsigned(store: Path | str) -> None:
+    """Take the digests out of predictions whose values a test has changed, as older versions wrote none."""
+    root = Path(store, "zarr.json")
+    content = json.loads(root.read_text())
+    content["attributes"]["drybeam_predictions"]["digests"] = None
+    root.write_text(json.dumps(content))
+
+
 def values(store: Path | str) -> dict[str, bytes]:
     """Return all objects of a store except the metadata of its root, which hold a time."""
     return {key: data for key, data in files(store).items() if key != "zarr.json"}

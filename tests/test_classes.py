@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from schemas.target_kinds import confusion_matrix
 from schemas.task import find_task
 
-from .conftest import Command
+from .conftest import Command, unsigned
 
 DATA = ("--task", "toy_labels", "--n", 2, "--validation", 0, "--test", 5, "--scheduler", "synchronous")
 
@@ -28,6 +28,7 @@ def test_scores_of_each_class_and_the_confusion_matrix_are_those_counted_by_hand
     exact = xr.open_zarr("d.zarr/test").mask.values
     predicted = np.random.default_rng(0).integers(0, 3, exact.shape).astype(np.uint8)
     zarr.open_array("p.zarr/mask", mode="r+")[...] = predicted
+    unsigned("p.zarr")
     code, out, err = evaluate("--data", "d.zarr", "--predictions", "net=p.zarr")
     assert (code, err) == (0, "")
     found = json.loads(Path("report/metrics.json").read_text())["methods"]["net"]["classes"]["mask"]

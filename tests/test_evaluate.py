@@ -23,7 +23,7 @@ from schemas.slices import fold, slices_per_sample
 from schemas.target_kinds import target_kind
 from schemas.task import find_task
 
-from .conftest import TOY_TASK, Command, files, refused
+from .conftest import TOY_TASK, Command, files, refused, unsigned
 from .test_methods import TOGETHER
 
 HOSTILE = "<script>alert('1')</script> $\\frac{_x\" & http://evil"
@@ -233,6 +233,8 @@ def test_exact_and_broken_predictions_have_a_report(toy: list[str], evaluate: Co
     """No error at all, no finite value at all: the numbers say so, and no plot fails."""
     zarr.open_array("a.zarr/line", mode="r+")[...] = xr.open_zarr("toy.zarr/test").line.values
     zarr.open_array("b.zarr/line", mode="r+", config={"write_empty_chunks": True})[...] = np.nan
+    unsigned("a.zarr")
+    unsigned("b.zarr")
     code, _, err = evaluate(*toy)
     assert (code, err) == (0, "")
     assert metrics()["methods"]["wiener"]["metrics"]["nrms"]["mean"] == 0
@@ -269,6 +271,7 @@ def test_the_aligned_error_leads_and_the_published_one_stands_beside_it(
             "--method", "absorption", "--set", "ratio=9", "--data", "tie.zarr", "--out", f"{name}.zarr", "--name", name
         )
         zarr.open_array(f"{name}.zarr/phase", mode="r+")[...] = values
+        unsigned(f"{name}.zarr")
     network("noisy.zarr", "noisy")
     assert evaluate("--data", "tie.zarr", "--predictions", "noisy.zarr", "moved.zarr")[0] == 0
     means = {name: one["metrics"] for name, one in metrics()["methods"].items()}
@@ -298,6 +301,7 @@ def test_what_is_no_better_than_nothing_is_told_after_alignment(
     exact, window = stored.phase.values, stored.window.values
     means = (exact * window).sum((1, 2), keepdims=True) / (window**2).sum()
     zarr.open_array("flat.zarr/phase", mode="r+")[...] = means * window
+    unsigned("flat.zarr")
     assert evaluate("--data", "tie.zarr", "--predictions", "flat.zarr")[0] == 0
     assert metrics()["methods"]["absorption"]["metrics"]["nrms"]["mean"] < 0.95
     assert "no method does better than a prediction of 0 everywhere" in page()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schemas.predictions import Predictions, metadata, read_predictions
 from schemas.runtime import destinations
-from schemas.runtime.errors import UserError, differences
+from schemas.runtime.errors import Interrupted, UserError, differences
 from schemas.runtime.locks import writable
 from schemas.runtime.publish import entries, inside, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
 
@@ -58,17 +58,33 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
     return asked
 
 
-def finish(path: Path, predictions: Predictions, seconds: float) -> Predictions:
-    """Mark predictions as complete.
+def record(path: Path, predictions: Predictions) -> None:
+    """Write the root metadata, which hold the digests of all finished shards.
 
     Args:
-        path: their store, which holds all shards.
-        predictions: their metadata.
-        seconds: measured seconds per sample.
+        path: the store.
+        predictions: its metadata.
+
+    Raises:
+        Interrupted: other predictions have taken the place meanwhile.
     """
-    complete = predictions.model_copy(update={"status": "complete", "seconds_per_sample": seconds})
-    publish(path / "zarr.json", metadata(complete)["zarr.json"], durable=True)
-    return complete
+    refuse_if_changed(path, predictions)
+    durable = predictions.status == "complete"  # while samples are inverted, the root is written often
+    publish(inside(path, "zarr.json"), metadata(predictions)["zarr.json"], durable=durable)
+
+
+def refuse_if_changed(path: Path, predictions: Predictions) -> None:
+    """Refuse to write if other predictions have taken the place.
+
+    Args:
+        path: the store.
+        predictions: metadata of the predictions to be written.
+
+    Raises:
+        Interrupted: other predictions have taken the place meanwhile.
+    """
+    if read_predictions(path, incomplete=True).fingerprint != predictions.fingerprint:
+        raise Interrupted(f"{path}: changed by another `infer` meanwhile; run the same command again")
 
 
 def _continued_metadata(path: Path, asked: Predictions) -> Predictions:

@@ -12,7 +12,7 @@ from inference.contract import Inverter
 from inference.invert import destination
 from inference.invert.split_reader import Source
 from inference.invert.tiling import Tiles, cut_steps, dims_to_cut, stored_targets, tile_sizes
-from schemas.predictions import FORMAT, Predictions, objects, read_rows
+from schemas.predictions import FORMAT, Predictions, is_intact, objects, read_predictions, shard_digest
 from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed, resumable
 from schemas.runtime.machine import versions
@@ -24,7 +24,10 @@ from schemas.task import Field, Task
 
 PACKAGES = ("drybeam", "numpy", "scipy", "zarr", "jax", "jaxlib", "flax")  # packages that affect predictions
 
+RECORD_PAUSE = 20  # time between two records of digests, relative to the time that one takes
+
 type Block = dict[str, np.ndarray]
+type FinishShard = Callable[[int, Block], None]  # writes the values of a shard, which begins at a sample
 
 
 @dataclass
@@ -132,6 +135,7 @@ class Inversion:
             history=[dict(row) for row in inverter.history],
             hardware=inverter.hardware,
             packages=versions(PACKAGES),
+            digests={},
         )
 
     def _chunks(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -257,30 +261,54 @@ def _invert_missing(job: Inversion, *, overwrite: bool) -> tuple[Predictions, in
     """Invert the samples of all missing shards, and mark the predictions as complete."""
     predictions = destination.claim(job.out, job.predictions, overwrite=overwrite)
     n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
-    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not _is_intact(job.out, predictions, *ends))
+    missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not is_intact(job.out, predictions, *ends))
     made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
-    with progress(n) as show:
-        for part in _invert_shards(job, predictions, clock, missing):
+    with progress(n) as show, _recorded(job, predictions) as finish_shard:
+        for part in _invert_shards(job, clock, missing, finish_shard):
             made += part
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
+    predictions = read_predictions(job.out, incomplete=True)
     broken = clock.not_finite  # read before `_seconds_per_sample`, which may invert a batch again
     if made or predictions.status != "complete":
         here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
-        predictions = destination.finish(job.out, predictions.model_copy(update=here), _seconds_per_sample(job, clock))
+        seconds = _seconds_per_sample(job, clock)
+        predictions = predictions.model_copy(update=here | {"seconds_per_sample": seconds, "status": "complete"})
+        destination.record(job.out, predictions)
     return predictions, made, broken
 
 
-def _is_intact(out: Path, predictions: Predictions, start: int, stop: int) -> bool:
-    """Return True if a shard exists and its checksums hold."""
+@contextmanager
+def _recorded(job: Inversion, predictions: Predictions) -> Iterator[FinishShard]:
+    """Yield a function that writes the objects of a shard. Its digest reaches the root soon, or at the end."""
+    digests = None if predictions.digests is None else dict(predictions.digests)
+    due = 0.0  # when the root is written next
+
+    def record() -> None:
+        nonlocal due
+        begin = time.monotonic()
+        if digests != predictions.digests:
+            destination.record(job.out, predictions.model_copy(update={"digests": digests, "status": "incomplete"}))
+        due = time.monotonic() + RECORD_PAUSE * (time.monotonic() - begin)
+
+    def finish_shard(start: int, values: Block) -> None:
+        destination.refuse_if_changed(job.out, predictions)
+        for key, data in objects(predictions, start, values).items():
+            publish(inside(job.out, key), data)
+        if digests is not None:
+            digests[str(start)] = shard_digest(predictions, values)
+        if time.monotonic() > due:
+            record()
+
     try:
-        read_rows(out, predictions, slice(start, stop), everything=True)
-    except UserError:
-        return False
-    return True
+        yield finish_shard
+    finally:
+        record()
 
 
-def _invert_shards(job: Inversion, predictions: Predictions, clock: Clock, missing: Mapping[int, int]) -> Iterator[int]:
-    """Invert the samples of missing shards (start to stop), and publish each shard after its last sample.
+def _invert_shards(
+    job: Inversion, clock: Clock, missing: Mapping[int, int], finish_shard: FinishShard
+) -> Iterator[int]:
+    """Invert the samples of missing shards (start to stop), and write each shard after its last sample.
 
     Yields the number of samples done. A group that reaches into a missing shard is inverted as a whole, even if its
     other samples are stored already.
@@ -288,12 +316,12 @@ def _invert_shards(job: Inversion, predictions: Predictions, clock: Clock, missi
     parts: dict[int, list[tuple[np.ndarray, Block]]] = {start: [] for start in missing}
     for rows in _blocks(job, missing):
         values = clock.time(job.invert, job.source.take(job.inverter.inputs, rows), len(rows))
-        for start in parts.keys() & set((rows // predictions.shard * predictions.shard).tolist()):
+        for start in parts.keys() & set((rows // job.source.shard * job.source.shard).tolist()):
             here = slice(*np.searchsorted(rows, (start, missing[start])))
             parts[start].append((rows[here], {name: array[here] for name, array in values.items()}))
             yield len(rows[here])
             if sum(len(some) for some, _ in parts[start]) == missing[start] - start:
-                _publish(job, predictions, start, _join_blocks(parts.pop(start)))
+                finish_shard(start, _join_blocks(parts.pop(start)))
 
 
 def _blocks(job: Inversion, missing: Mapping[int, int]) -> Iterator[np.ndarray]:
@@ -312,12 +340,6 @@ def _join_blocks(parts: list[tuple[np.ndarray, Block]]) -> Block:
     """Return the samples of some blocks, in order."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
     return {name: np.concatenate([values[name] for _, values in parts])[order] for name in parts[0][1]}
-
-
-def _publish(job: Inversion, predictions: Predictions, start: int, values: Block) -> None:
-    """Write the stored objects of a shard."""
-    for key, data in objects(predictions, start, values).items():
-        publish(inside(job.out, key), data)
 
 
 def _first_block(job: Inversion) -> np.ndarray:

@@ -15,7 +15,7 @@ from inference.contract import Report, SectionContent, find_inference
 from inference.invert.split_reader import Arrays, Rows, Source, open_source
 from inference.report.classes import SECTION
 from schemas.ambiguities import align
-from schemas.predictions import Predictions, read_predictions
+from schemas.predictions import Predictions, read_predictions, verify
 from schemas.runtime.errors import UserError
 from schemas.runtime.progress import pace, progress
 from schemas.scores import nrms_aligned, score_and_correlation, summarise
@@ -166,6 +166,8 @@ def evaluate(data: Path, given: Sequence[tuple[str | None, Path]], splits: Seque
     _refuse_different_methods(stores)
     if not sources[0].task.of("target"):
         raise UserError(f"{data}: holds measurements without targets; scores need a dataset with targets")
+    for store in stores:
+        verify(store.path, store.metadata)
     pairs = zip(sources, parts, strict=True)
     return Evaluation(tuple(_score_split(source, part, _unique_by_name(stores, part)) for source, part in pairs))
 

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict
 from inference.stitching.offsets import LeastSquares
 from inference.stitching.patches import Canvas, Patches, first_pixels, frame_of, relative_weights
 from inference.stitching.stitched_image import Average, Blend, Image, Iterative, Read, Window, stitch
-from schemas.predictions import Predictions, read_predictions, read_target
+from schemas.digest import leaf
+from schemas.predictions import Predictions, read_predictions, read_target, verify
 from schemas.runtime.destinations import refuse_foreign_files
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, suggestion
@@ -67,6 +68,7 @@ class Stitched(BaseModel):
     components: int  # number of connected groups of patches; each has its own unknown constant
     misfit: float | None  # root mean square difference of patches and image, in the unit of the patches
     residual: float | None  # residual of the linear system for the offsets, divided by that without offsets
+    digest: str = ""  # digest of the image; older versions did not write it
 
 
 class Images(BaseModel):
@@ -115,6 +117,7 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
     """
     refuse_taken(out, field)
     job = _make_job(source, scans, method, field)
+    verify(source, job.predictions)
     found: list[Stitched] = []
     with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field), by="another `infer`"):
         publish_folder(out, job.objects(found))
@@ -164,7 +167,10 @@ def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator
         group: Any = open_split(path, "")
         y, x = (round(float((group[name][0] - scans.zero) / scans.sampling)) for name in ("y", "x"))
         for row, one in enumerate(found.scans):
-            yield one, (y, x), np.asarray(group[field][row])
+            values = np.asarray(group[field][row])
+            if one.digest not in ("", _image_digest(values)):
+                raise ValueError(f"the image of scan {one.scan} is not the one that was stitched")
+            yield one, (y, x), values
 
 
 def _make_job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
@@ -357,4 +363,9 @@ def _scan_result(number: int, patches: int, image: Image) -> Stitched:
         components=int(image.component.max()),
         misfit=image.misfit,
         residual=image.residual,
+        digest=_image_digest(image.values),
     )
+
+
+def _image_digest(values: np.ndarray) -> str:
+    return leaf({"image": values.astype(np.float32)}).hex()

@@ -97,6 +97,7 @@ def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arr
 def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery:
     """Open predictions for export, with their errors if the dataset is given."""
     found = predictions.read_predictions(path)
+    predictions.verify(path, found)
     if split not in (None, found.split):
         raise UserError(f"--split {split}: {path} holds predictions of the split {found.split}; leave it out")
     numbers = tuple(field for field in found.targets if len(field.dims) == 1)  # columns of the table, not images

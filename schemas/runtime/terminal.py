@@ -221,16 +221,16 @@ def unit_of(value: Any, unit: str) -> str:
     return unit if numbers or unit != "1" else ""
 
 
-def plain_console(width: int = 140) -> "Console":
+def plain_console(width: int | None = None) -> "Console":
     """Return a console for tables that prints every text as it is: brackets are no markup, `:x:` is no emoji.
 
     Args:
-        width: width of the output if it is not shown on a terminal.
+        width: number of columns where the output is no terminal; None: COLUMNS, or 140.
     """
     from rich.console import Console
 
-    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else width
-    return Console(width=fixed, markup=False, emoji=False, highlight=False)
+    width = width or (None if "COLUMNS" in os.environ else 140)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
 
 
 def _format_value(row: Mapping[str, Any]) -> str:
