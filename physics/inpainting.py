@@ -11,7 +11,6 @@ pattern has the most compact autocorrelation.
 NumPy or JAX. NumPy's bits do not depend on the other images.
 """
 
-from functools import partial
 from typing import Any
 
 from physics.arrays import MIN_DIVISOR, Array, module, pixel_sum
@@ -41,8 +40,7 @@ def inpaint(image: Array, measured: Array, repeat: Repeat = python_loop) -> Arra
     mean = pixel_sum(known / scale) / xp.maximum(pixel_sum(xp.where(hidden, 0, 1)), 1)
     start = xp.where(hidden, mean, known / scale).astype(image.dtype)
     residual = -_hidden_laplacian(hidden, start)
-    step = partial(_conjugate_gradient_step, hidden)
-    filled, *_ = repeat(lambda state: step(*state), (start, residual, residual), ITERATIONS)
+    filled, *_ = repeat(lambda state: _conjugate_step(hidden, *state), (start, residual, residual), ITERATIONS)
     return xp.where(hidden, filled * scale, known)
 
 
@@ -54,7 +52,7 @@ def _hidden_laplacian(hidden: Array, image: Array) -> Array:
     return xp.where(hidden, irfft2(rfft2(image, shape) * square, shape), 0)
 
 
-def _conjugate_gradient_step(hidden: Array, image: Array, residual: Array, direction: Array) -> tuple[Any, Any, Any]:
+def _conjugate_step(hidden: Array, image: Array, residual: Array, direction: Array) -> tuple[Any, Any, Any]:
     """Take one step of conjugate gradients.
 
     Args:

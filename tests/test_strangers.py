@@ -52,7 +52,14 @@ PLACES = [(task, names) for task in task_names() for names in left_out(find_gene
 
 def test_places_are_found_in_all_tasks() -> None:
     found = {".".join(names) for _, names in PLACES}
-    assert {"files.path", "files.paths", "waves.path", "pictures.path", "probe.path", "scan.positions.place"} <= found
+    assert {
+        "files.path",
+        "files.paths",
+        "waves.path",
+        "pictures.path",
+        "probe.path",
+        "scan.positions.location",
+    } <= found
 
 
 def store_of(task: str, recipe: Mapping[str, Any]) -> Path:

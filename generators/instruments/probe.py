@@ -61,7 +61,7 @@ class Probe(ArrayFile):
                 too wide
             ValueError: the optics do not give a probe on this grid
         """
-        return _normalised_wave(self, n, sampling)
+        return _probe_wave(self, n, sampling)
 
     def modes(self, n: int, sampling: float) -> np.ndarray:
         """Return the mutually incoherent modes (mode, n, n) of the probe, as `probe.source_modes` returns them.
@@ -77,7 +77,7 @@ class Probe(ArrayFile):
 
 
 @lru_cache(maxsize=4)
-def _normalised_wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
+def _probe_wave(settings: Probe, n: int, sampling: float) -> np.ndarray:
     """Return the normalised probe; refuse one that is dark in its central region or has too wide a source."""
     wave = _wave_from_file(settings, n) if settings.from_file else _wave_from_optics(settings, n, sampling)
     if not illuminated_mask(wave).any():
@@ -99,7 +99,7 @@ def _check_source(settings: Probe, wave: np.ndarray, sampling: float) -> None:
 
 @lru_cache(maxsize=4)
 def _source_modes(settings: Probe, n: int, sampling: float) -> np.ndarray:
-    modes: np.ndarray = probe.source_modes(_normalised_wave(settings, n, sampling), settings.source / sampling).astype(
+    modes: np.ndarray = probe.source_modes(_probe_wave(settings, n, sampling), settings.source / sampling).astype(
         np.complex64
     )
     modes.flags.writeable = False

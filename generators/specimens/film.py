@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from generators.specimens.planar import random_field
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import round_to_float32
+from generators.specimens.random_values import to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
@@ -82,7 +82,7 @@ def draw(film: Film, rng: np.random.Generator) -> DrawnFilm:
         rng: random numbers
     """
     settings = (film.thickness, film.potential, film.absorption, film.roughness, film.correlation)
-    numbers: tuple[float, float, float, float, float] = round_to_float32(*(setting.draw(rng) for setting in settings))
+    numbers: tuple[float, float, float, float, float] = to_float32(*(setting.draw(rng) for setting in settings))
     return DrawnFilm(*numbers, int(2**32 * rng.random()))
 
 

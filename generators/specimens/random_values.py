@@ -45,7 +45,7 @@ def check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def choose_kind(kinds: Sequence[str], kind: str, weights: Sequence[float], rng: np.random.Generator) -> str:
-    """Return the word if it is among `kinds`, else ("mixed") one of them, drawn by weight; consumes one random number.
+    """Return the kind, or one of `kinds` drawn by weight if it is another word ("mixed"); consumes one random number.
 
     Args:
         kinds: the kinds
@@ -98,11 +98,11 @@ def quaternion(u: float, v: float, w: float) -> Quaternion:
     """
     r, s = math.sqrt(1 - u), math.sqrt(u)
     a, b = 2 * math.pi * v, 2 * math.pi * w
-    rotation: Quaternion = round_to_float32(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
+    rotation: Quaternion = to_float32(r * math.sin(a), r * math.cos(a), s * math.sin(b), s * math.cos(b))
     return rotation
 
 
-def round_to_float32(*numbers: float) -> Any:
+def to_float32(*numbers: float) -> Any:
     """Return the numbers rounded to float32, as they are stored."""
     form = f"{len(numbers)}f"
     return struct.unpack(form, struct.pack(form, *numbers))

@@ -83,7 +83,7 @@ class Recipe(recipe.Recipe):
     @model_validator(mode="after")
     def _check_edge_and_detector(self) -> Self:
         """Refuse an edge that does not fit into the frame, and a detector that sees nothing."""
-        limit = self.reach * self.image_size / (2 * outline.EDGE_WIDTHS)
+        limit = self.reach * self.image_size / (2 * outline.EDGE_REACH)
         if self.edge.high > limit:
             raise ValueError(
                 f"edge = {self.edge.high:g} pixel: must be at most {limit:g} for this image_size and oversampling; "
@@ -156,15 +156,14 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
     edge = np.float32(recipe.edge.draw(rng.optics) / recipe.image_size)
     narrowest = recipe.narrowest / recipe.image_size
     body = outline.draw(recipe.outline, rng.outline, recipe.reach, float(edge), narrowest)
+    disc = outline.bounding_disc(body)
     return Parameters(
         sampling=np.float32(recipe.sampling),
         noise=np.float32(recipe.noise.draw(rng.optics)),
         coherence=np.float32(recipe.coherence.draw(rng.optics)),
         edge=edge,
         outline=body,
-        displacement=object_phase.draw(
-            recipe.displacement, rng.displacement, recipe.reach, outline.bounding_disc(body)
-        ),
+        displacement=object_phase.draw(recipe.displacement, rng.displacement, recipe.reach, disc),
     )
 
 
@@ -217,10 +216,8 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
         amplitudes = amplitudes * recipe.detector.mask(recipe.finest_shape)
     stored = {name: values for name, values in arrays.items() if name != INTENSITY}
     if recipe.oversampling == 1:
-        return stored | {
-            "amplitude_oversampled": amplitudes,
-            "amplitude": np.ascontiguousarray(subsample(amplitudes, 2)),
-        }
+        coarse = np.ascontiguousarray(subsample(amplitudes, 2))
+        return stored | {"amplitude_oversampled": amplitudes, "amplitude": coarse}
     return stored | {"amplitude": amplitudes}
 
 

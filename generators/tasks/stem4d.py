@@ -228,7 +228,7 @@ class Parameters:
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
-    """Draw one sample: from the streams `optics` and `pixels`, and its object from the streams of its group.
+    """Draw one sample: from the streams `optics` and `place`, and its object from the streams of its group.
 
     Args:
         recipe: the recipe of the dataset
@@ -314,14 +314,10 @@ def _phase_under_probe(recipe: Recipe, parameters: Parameters) -> np.ndarray:
 
 def _interpolated_target(recipe: Recipe, parameters: Parameters) -> np.ndarray:
     """Return the enlarged central part of the phase [rad] about a position between pixels."""
-    axes = [
-        pixel + shift + pixel_offsets(recipe.pattern)
-        for pixel, shift in zip(parameters.pixel, parameters.shift, strict=True)
-    ]
-    grid = np.meshgrid(*axes, indexing="ij")
-    values = ndimage.map_coordinates(
-        _spline_coefficients(recipe, parameters.drawn), grid, order=3, mode="mirror", prefilter=False
-    )
+    moves = zip(parameters.pixel, parameters.shift, strict=True)
+    grid = np.meshgrid(*(pixel + shift + pixel_offsets(recipe.pattern) for pixel, shift in moves), indexing="ij")
+    coefficients = _spline_coefficients(recipe, parameters.drawn)
+    values = ndimage.map_coordinates(coefficients, grid, order=3, mode="mirror", prefilter=False)
     return repeat_pixels(values.astype(np.float32))
 
 

@@ -19,7 +19,7 @@ from generators.specimens.planar.object_phase import (
 )
 from generators.specimens.planar.outline import Outline
 from generators.specimens.planar.pixel_centres import pixel_centres
-from generators.specimens.random_values import round_to_float32
+from generators.specimens.random_values import to_float32
 from schemas.fields import object_phases
 from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range
@@ -48,7 +48,7 @@ def modulus(seed: int, shape: tuple[int, int] = (32, 32)) -> NDArray[np.float32]
 
 def one(kind: str, *numbers: float, span: float = 0.0, seed: int = 0) -> DrawnDisplacement:
     """A single term."""
-    row: tuple[float, ...] = round_to_float32(*numbers, *[0.0] * (NUMBERS_PER_TERM - len(numbers)))
+    row: tuple[float, ...] = to_float32(*numbers, *[0.0] * (NUMBERS_PER_TERM - len(numbers)))
     return DrawnDisplacement(KINDS.index("defects"), span, 1, (TERMS.index(kind),), (row,), seed)
 
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import ConvexHull
 
 from generators.specimens.planar.outline import (
-    EDGE_WIDTHS,
+    EDGE_REACH,
     DrawnOutline,
     Kind,
     Outline,
@@ -130,7 +130,7 @@ def test_objects_stay_within_reach(kind: Kind, reach: float, edge: float) -> Non
         assert image.min() >= 0
         assert not image[distance > reach].any()
         farthest = max(farthest, float(np.hypot(*drawn.body.T).max()))
-    assert largest_corner_radius(reach, edge) * 0.95 < farthest <= reach - EDGE_WIDTHS * edge
+    assert largest_corner_radius(reach, edge) * 0.95 < farthest <= reach - EDGE_REACH * edge
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -92,7 +92,7 @@ def open_stack(path: Path) -> Any:
 
 
 def read_picture(path: Path, pictures: Any, item: int) -> NDArray[Any]:
-    """Return one picture of a `open_stack`.
+    """Return one picture of a stack that `open_stack` has returned.
 
     Args:
         path: the file, for messages

@@ -22,7 +22,7 @@ from generators.random_streams import Streams
 from generators.specimens.from_files import picture_files
 from generators.specimens.from_files.picture_files import Levels
 from generators.specimens.from_files.pool import Pool, cached_by_size
-from generators.specimens.random_values import round_to_float32
+from generators.specimens.random_values import to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
@@ -108,7 +108,7 @@ class Pictures(Pool):
     def draw(self, rng: Streams) -> DrawnPicture:
         """Draw the picture of a sample and its part. Every call consumes as much of the stream `specimen`."""
         symmetry = int(SYMMETRY_COUNT * rng.specimen.random())
-        part, y, x = round_to_float32(self.part.draw(rng.specimen), *rng.specimen.random(2))
+        part, y, x = to_float32(self.part.draw(rng.specimen), *rng.specimen.random(2))
         return DrawnPicture(self.choose_item(rng), symmetry if self.orientation == "square" else 0, part, y, x)
 
     def render(self, drawn: DrawnPicture, shape: tuple[int, int], sampling: Pair = (1.0, 1.0)) -> Picture:

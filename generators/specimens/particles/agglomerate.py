@@ -12,7 +12,7 @@ import numpy as np
 
 from generators.specimens.particles.contact import clearance
 from generators.specimens.particles.mesh import Floats, Mesh, translate
-from generators.specimens.random_values import Quaternion, Vector, direction, quaternion, round_to_float32
+from generators.specimens.random_values import Quaternion, Vector, direction, quaternion, to_float32
 from schemas.runtime.ranges import Range
 
 MIN_GAP = 2e-6  # fields of view: several times the distance that rounding to float32 may take away
@@ -41,7 +41,7 @@ def draw(copies: int, max_copies: int, scale: Range, rng: np.random.Generator) -
     return [
         Copy(
             quaternion(*row[:3]),
-            round_to_float32(scale.low + (scale.high - scale.low) * row[3])[0],
+            to_float32(scale.low + (scale.high - scale.low) * row[3])[0],
             int((k + 1) * row[4]),
             direction(*row[5:]),
         )

@@ -65,11 +65,8 @@ def _first_portal(along: Floats, extent: float) -> tuple[Floats, Floats, Floats]
     v = v / np.sqrt(_dot(v, v))
     w = np.cross(along, v)
     middle, radius = -PORTAL_DISTANCE * extent * along, PORTAL_RADIUS * extent
-    return (
-        middle + radius * v,
-        middle + radius * (0.75**0.5 * w - 0.5 * v),
-        middle + radius * (-(0.75**0.5) * w - 0.5 * v),
-    )
+    left, right = 0.75**0.5 * w - 0.5 * v, -(0.75**0.5) * w - 0.5 * v
+    return middle + radius * v, middle + radius * left, middle + radius * right
 
 
 @compiled

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from generators.specimens.particles.mesh import Floats, Mesh, clip, surface_distance, translate
-from generators.specimens.random_values import Vector, direction, round_to_float32
+from generators.specimens.random_values import Vector, direction, to_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,9 @@ def draw(pieces: int, max_pieces: int, gap: float, lost: float, rng: np.random.G
     chances = [row[3] for row in rows]
     kept = [int(chance >= lost or chance == max(chances)) for chance in chances]
     unused = max_pieces - pieces
-    (gap,) = round_to_float32(gap)
+    (gap,) = to_float32(gap)
     return Fracture(
-        pieces,
-        gap,
-        (*(round_to_float32(*point) for point in points), *((0.0, 0.0, 0.0),) * unused),
-        (*kept, *(0,) * unused),
+        pieces, gap, (*(to_float32(*point) for point in points), *((0.0, 0.0, 0.0),) * unused), (*kept, *(0,) * unused)
     )
 
 

@@ -31,7 +31,7 @@ from generators.specimens.random_values import (
     direction,
     draw_count,
     draw_quaternion,
-    round_to_float32,
+    to_float32,
 )
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
@@ -206,20 +206,20 @@ def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
     scale = min(
         1.0, room / (_max_radius(KINDS[kind], rounding, growth, waviness) * (1 + drawn_fracture.gap) * max(half))
     )
-    rounding, growth, waviness, twist = round_to_float32(rounding, growth, waviness, twist)
+    rounding, growth, waviness, twist = to_float32(rounding, growth, waviness, twist)
     return Particle(
         kind=kind,
-        half=round_to_float32(*(scale * length for length in half)),
-        middle=round_to_float32(*middle),
+        half=to_float32(*(scale * length for length in half)),
+        middle=to_float32(*middle),
         quaternion=quaternion,
         cuts=cuts,
-        cut_normal=tuple(round_to_float32(*normal) for normal in normals),
-        cut_depth=round_to_float32(*depths),
+        cut_normal=tuple(to_float32(*normal) for normal in normals),
+        cut_depth=to_float32(*depths),
         rounding=rounding,
         growth=growth,
         waviness=waviness,
-        wave=tuple(round_to_float32(*wave) for wave in waves),
-        wave_phase=round_to_float32(*phases),
+        wave=tuple(to_float32(*wave) for wave in waves),
+        wave_phase=to_float32(*phases),
         twist=twist,
         pieces=drawn_fracture.pieces,
         piece_point=drawn_fracture.point,
@@ -320,13 +320,12 @@ def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) 
         copy_scale=(*(copy.scale for copy in copies), *body.copy_scale[:unused]),
     )
     meshes = bodies(unplaced, 1.0)
-    scale, middles = agglomerate.fit_into_field(
-        meshes, agglomerate.place_copies(meshes, copies), body.middle, recipe.margin
-    )
-    middle, *others = (round_to_float32(*row) for row in middles.tolist())
+    shifts = agglomerate.place_copies(meshes, copies)
+    scale, middles = agglomerate.fit_into_field(meshes, shifts, body.middle, recipe.margin)
+    middle, *others = (to_float32(*row) for row in middles.tolist())
     return replace(
         unplaced,
-        half=round_to_float32(*(scale * length for length in body.half)),
+        half=to_float32(*(scale * length for length in body.half)),
         middle=middle,
         copy_middle=(*others, *body.copy_middle[:unused]),
     )

@@ -110,7 +110,7 @@ def _crossings(mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: 
     for t in range(mesh.shape[0]):
         a, b, c = mesh[t, 0], mesh[t, 1], mesh[t, 2]
         low, middle, high, sign = _sort_corners(
-            _grid_coordinates(a, dy, dx, y, x), _grid_coordinates(b, dy, dx, y, x), _grid_coordinates(c, dy, dx, y, x)
+            _grid_position(a, dy, dx, y, x), _grid_position(b, dy, dx, y, x), _grid_position(c, dy, dx, y, x)
         )
         first, half, last = _first_pixel(low[0], ny), _first_pixel(middle[0], ny), _first_pixel(high[0], ny)
         if first == last:
@@ -127,7 +127,7 @@ def _crossings(mesh: Mesh, ny: int, nx: int, dy: float, dx: float, y: float, x: 
 
 
 @compiled
-def _grid_coordinates(vertex: Floats, dy: float, dx: float, y: float, x: float) -> Point:
+def _grid_position(vertex: Floats, dy: float, dx: float, y: float, x: float) -> Point:
     """Return the coordinates of a vertex in the grid: y, x [pixels], z [nm]."""
     return vertex[1] / dy + y, vertex[2] / dx + x, vertex[0]
 

@@ -155,7 +155,7 @@ def _cyclic_permutations(z: float, y: float, x: float) -> list[Corner]:
     return sorted(_all_signs(z, y, x) | _all_signs(y, x, z) | _all_signs(x, z, y))
 
 
-def _regular_polygon(sides: int, z: float) -> list[Corner]:
+def _polygon(sides: int, z: float) -> list[Corner]:
     angles = [2 * np.pi * k / sides for k in range(sides)]
     return [(z, float(np.sin(angle)), float(np.cos(angle))) for angle in angles]
 
@@ -172,10 +172,7 @@ CORNERS: dict[Kind, list[Corner]] = {
     "cuboctahedron": _all_permutations(1, 1, 0),
     "truncated_octahedron": _all_permutations(2, 1, 0),
     "truncated_cube": _all_permutations(1, 1, 2**0.5 - 1),
-    "decahedron": [
-        *_regular_polygon(5, 0),
-        *((sign * (4 * np.sin(np.pi / 5) ** 2 - 1) ** 0.5, 0.0, 0.0) for sign in (-1, 1)),
-    ],
-    "hexagonal_prism": _regular_polygon(6, -0.5) + _regular_polygon(6, 0.5),
-    "triangular_prism": _regular_polygon(3, -(0.75**0.5)) + _regular_polygon(3, 0.75**0.5),
+    "decahedron": [*_polygon(5, 0), *((sign * (4 * np.sin(np.pi / 5) ** 2 - 1) ** 0.5, 0.0, 0.0) for sign in (-1, 1))],
+    "hexagonal_prism": _polygon(6, -0.5) + _polygon(6, 0.5),
+    "triangular_prism": _polygon(3, -(0.75**0.5)) + _polygon(3, 0.75**0.5),
 }

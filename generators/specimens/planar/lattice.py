@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from generators.specimens.random_values import check_whole_numbers, draw_count, round_to_float32
+from generators.specimens.random_values import check_whole_numbers, draw_count, to_float32
 from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
@@ -149,14 +149,14 @@ def draw(lattice: Lattice, rng: np.random.Generator) -> DrawnLattice:
     layers = [draw_count(lattice.layers, rng) for _ in range(max_sheets)]
     rotation = np.cumsum([lattice.orientation.draw(rng), *(lattice.twist.draw(rng) for _ in range(max_sheets - 1))])
     shifts = [rng.random(2) @ _basis(crystal.constant * stretch, turn) for turn in rotation]  # uniform over a cell
-    numbers: tuple[float, float, float] = round_to_float32(crystal.constant * stretch, vibration, vacancies)
+    numbers: tuple[float, float, float] = to_float32(crystal.constant * stretch, vibration, vacancies)
     return DrawnLattice(
         lattice.crystal,
         *numbers,
         layers=tuple(n if sheet < sheets else 0 for sheet, n in enumerate(layers)),
-        rotation=round_to_float32(*rotation),
-        shift_y=round_to_float32(*(y for y, _ in shifts)),
-        shift_x=round_to_float32(*(x for _, x in shifts)),
+        rotation=to_float32(*rotation),
+        shift_y=to_float32(*(y for y, _ in shifts)),
+        shift_x=to_float32(*(x for _, x in shifts)),
         seed=int(2**32 * rng.random()),
     )
 

@@ -33,13 +33,7 @@ from pydantic import AfterValidator, Field, model_validator
 from generators.specimens.planar import random_field
 from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import (
-    check_weights,
-    check_whole_numbers,
-    choose_kind,
-    draw_count,
-    round_to_float32,
-)
+from generators.specimens.random_values import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range, within
@@ -179,7 +173,7 @@ def draw(displacement: Displacement, rng: np.random.Generator, reach: float, dis
     unused = sizes(displacement)["term"] - len(terms)
     result = DrawnDisplacement(
         KINDS.index(kind),
-        round_to_float32(span)[0],
+        to_float32(span)[0],
         len(terms),
         (*(TERMS.index(name) for name, _ in terms), *(0,) * unused),
         (*(_padded_row(numbers) for _, numbers in terms), *(_padded_row(()),) * unused),
@@ -240,7 +234,7 @@ def _wrap(values: Floats) -> Floats:
 
 def _padded_row(numbers: Numbers) -> Numbers:
     """Return the numbers of a term, rounded to float32; unused ones are 0."""
-    row: Numbers = round_to_float32(*numbers, *(0.0,) * (NUMBERS_PER_TERM - len(numbers)))
+    row: Numbers = to_float32(*numbers, *(0.0,) * (NUMBERS_PER_TERM - len(numbers)))
     return row
 
 
@@ -258,11 +252,8 @@ def _draw_grating(settings: Displacement, rng: np.random.Generator, unit: float)
 
 
 def _draw_gaussian(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> Term:
-    return "gaussian", (
-        settings.weight.draw(rng),
-        *_draw_position(settings, rng, disc),
-        unit * settings.width.draw(rng),
-    )
+    weight, position = settings.weight.draw(rng), _draw_position(settings, rng, disc)
+    return "gaussian", (weight, *position, unit * settings.width.draw(rng))
 
 
 def _draw_defects(settings: Displacement, rng: np.random.Generator, unit: float, disc: Disc) -> list[Term]:
@@ -300,7 +291,7 @@ def _draw_angle(rng: np.random.Generator) -> float:
     return 2 * math.pi * float(rng.random())
 
 
-def _rotated_coordinates(y: Floats, x: Floats, angle: float) -> tuple[Floats, Floats]:
+def _rotate(y: Floats, x: Floats, angle: float) -> tuple[Floats, Floats]:
     """Return the coordinates across and along a direction, of points given by their y and x."""
     sine, cosine = math.sin(angle), math.cos(angle)
     return cosine * y - sine * x, sine * y + cosine * x
@@ -319,13 +310,13 @@ def _gaussian_phase(y: Floats, x: Floats, weight: float, y0: float, x0: float, w
 def _edge_phase(
     y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, across: float, poisson: float
 ) -> Floats:
-    u_across, u_along = edge_dislocation(*_rotated_coordinates(y - y0, x - x0, angle), poisson, CORE_RADIUS)
+    u_across, u_along = edge_dislocation(*_rotate(y - y0, x - x0, angle), poisson, CORE_RADIUS)
     out: Floats = 2 * np.pi * (order * u_along + across * u_across)
     return out
 
 
 def _screw_phase(y: Floats, x: Floats, order: float, y0: float, x0: float, angle: float, *_: float) -> Floats:
-    out: Floats = 2 * np.pi * order * screw_dislocation(*_rotated_coordinates(y - y0, x - x0, angle))
+    out: Floats = 2 * np.pi * order * screw_dislocation(*_rotate(y - y0, x - x0, angle))
     return out
 
 
@@ -333,7 +324,7 @@ def _inclusion_phase(dimensions: int) -> Callable[..., Floats]:
     """Return the function for the phase of a cylinder (2 dimensions) or sphere (3 dimensions)."""
 
     def phase(y: Floats, x: Floats, rim: float, y0: float, x0: float, angle: float, radius: float, *_: float) -> Floats:
-        _, along = inclusion(*_rotated_coordinates(y - y0, x - x0, angle), radius, dimensions)
+        _, along = inclusion(*_rotate(y - y0, x - x0, angle), radius, dimensions)
         out: Floats = rim * along
         return out
 

@@ -4,7 +4,7 @@
 
 d is the distance from the outline, positive inside; w, the edge, is a standard deviation. This is a straight outline
 blurred by a Gaussian of that width; at corners, a blurred object would be rounder. With w = 0 a pixel is 1 if its
-centre lies inside the outline, else 0. Farther than EDGE_WIDTHS w from the outline, where 3e-5 are left, the modulus is
+centre lies inside the outline, else 0. Farther than EDGE_REACH w from the outline, where 3e-5 are left, the modulus is
 set to 0 or 1. So an object has an end, and fits with its edge into a circle of the radius `reach`.
 
 Lengths are in frame widths (`generators.specimens.planar.pixel_centres`). Settings are relative to the room that
@@ -28,18 +28,12 @@ from scipy.special import erf
 
 from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.polygon import Floats, Point, hull, signed_distance, width
-from generators.specimens.random_values import (
-    check_weights,
-    check_whole_numbers,
-    choose_kind,
-    draw_count,
-    round_to_float32,
-)
+from generators.specimens.random_values import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-EDGE_WIDTHS = 4  # distance from the outline in widths w of the edge; beyond it the modulus is 0 or 1 except for 3e-5
+EDGE_REACH = 4  # distance from the outline in widths w of the edge; beyond it the modulus is 0 or 1 except for 3e-5
 USED_SHARE = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
 MAX_REDRAWS = 20  # hulls that are drawn in place of one that is too narrow
 MAX_BITE_CORNERS = 5  # corners of a bite besides the innermost and the outermost one
@@ -118,11 +112,8 @@ def sizes(outline: Outline) -> dict[str, int]:
         outline: the settings
     """
     scattered, faceted = int(outline.points.high), outline.kind in ("faceted", "mixed")
-    return {
-        "corner": max(scattered, MAX_FACETS) if faceted else scattered,
-        "bite_corner": MAX_BITE_CORNERS + 2,
-        "coordinate": 2,
-    }
+    corners = max(scattered, MAX_FACETS) if faceted else scattered
+    return {"corner": corners, "bite_corner": MAX_BITE_CORNERS + 2, "coordinate": 2}
 
 
 def largest_corner_radius(reach: float, edge: float) -> float:
@@ -135,13 +126,13 @@ def largest_corner_radius(reach: float, edge: float) -> float:
     Raises:
         ValueError: the edge is too wide
     """
-    limit = reach / (2 * EDGE_WIDTHS)
+    limit = reach / (2 * EDGE_REACH)
     if not 0 <= edge <= limit:
         raise ValueError(
             f"edge = {edge:g} frame widths: must be from 0 to {limit:g} where objects may reach {reach:g} "
             "from the origin; take a sharper edge"
         )
-    return (reach - EDGE_WIDTHS * edge) * USED_SHARE
+    return (reach - EDGE_REACH * edge) * USED_SHARE
 
 
 def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, narrowest: float = 0.0) -> DrawnOutline:
@@ -166,16 +157,13 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, 
     aspect, turn, depth = outline.aspect.draw(rng), 2 * math.pi * float(rng.random()), outline.bite.draw(rng)
     points = draw_count(outline.points, rng)
     scattered, bite_turns = rng.random((int(outline.points.high), 2)), rng.random(MAX_BITE_CORNERS).tolist()
-    bite_place, facets = float(rng.random()), _draw_facet_distances(outline, rng)
+    bite_place, facets = float(rng.random()), _draw_facets(outline, rng)
     if kind == "faceted":
         body = _wulff_shape(facets, size, turn)
     else:
         attempts = chain([scattered], (rng.random(scattered.shape) for _ in range(MAX_REDRAWS)))
-        hulls = (
-            _rounded_hull([_point_in_ellipse(u, v, size, aspect, turn) for u, v in uv[:points].tolist()])
-            for uv in attempts
-        )
-        body = _choose_wide_hull(hulls, narrowest)
+        ellipses = ([_point_in_ellipse(u, v, size, aspect, turn) for u, v in uv[:points].tolist()] for uv in attempts)
+        body = _wide_hull(map(_rounded_hull, ellipses), narrowest)
     bite = _bite_polygon(body, bite_place, depth, bite_turns) if kind == "bitten" else []
     lengths = sizes(outline)
     return DrawnOutline(
@@ -197,10 +185,9 @@ def render(drawn: DrawnOutline, n_y: int, n_x: int, edge: float) -> NDArray[np.f
         edge: w [frame width]
     """
     body, out = drawn.body, np.zeros((n_y, n_x), np.float32)
-    rows, columns = (
-        _pixel_slice(body[:, axis], pixel_centres(n), EDGE_WIDTHS * edge) for axis, n in enumerate((n_y, n_x))
-    )
-    distance = signed_distance(body, drawn.bite, pixel_centres(n_y)[rows], pixel_centres(n_x)[columns])
+    y, x = pixel_centres(n_y), pixel_centres(n_x)
+    rows, columns = (_pixel_slice(body[:, axis], line, EDGE_REACH * edge) for axis, line in enumerate((y, x)))
+    distance = signed_distance(body, drawn.bite, y[rows], x[columns])
     out[rows, columns] = edge_profile(distance, edge)
     return out
 
@@ -219,7 +206,7 @@ def edge_profile(distance: Floats, edge: float) -> NDArray[np.float32]:
         edge: w, in the same unit
     """
     out = (distance >= 0).astype(np.float32)
-    soft = abs(distance) < EDGE_WIDTHS * edge
+    soft = abs(distance) < EDGE_REACH * edge
     out[soft] = (1 + erf(distance[soft] / (math.sqrt(2) * edge))) / 2
     return out
 
@@ -237,10 +224,10 @@ def bounding_disc(drawn: DrawnOutline) -> tuple[float, float, float]:
 
 def _rounded_hull(points: list[Point]) -> list[Point]:
     """Return the hull of the points after rounding to float32, so that rounding cannot make it concave."""
-    return hull([round_to_float32(*point) for point in points])
+    return hull([to_float32(*point) for point in points])
 
 
-def _choose_wide_hull(hulls: Iterable[list[Point]], min_width: float) -> list[Point]:
+def _wide_hull(hulls: Iterable[list[Point]], min_width: float) -> list[Point]:
     """Return the first hull that is wide enough, or the widest of all."""
     widest: list[Point] = []
     for corners in hulls:
@@ -291,7 +278,7 @@ def _point_on_outline(body: list[Point], place: float) -> Point:
     return ay + share * (by - ay), ax + share * (bx - ax)
 
 
-def _draw_facet_distances(outline: Outline, rng: np.random.Generator) -> list[float]:
+def _draw_facets(outline: Outline, rng: np.random.Generator) -> list[float]:
     """Return the distances of the facets in equal steps of angle.
 
     Two families alternate, each with as many facets as the symmetry. Every call consumes 2 + MAX_FACETS random numbers.

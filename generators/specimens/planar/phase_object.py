@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.random_values import round_to_float32
+from generators.specimens.random_values import to_float32
 from physics.optics import exit_wave
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
@@ -44,7 +44,7 @@ def draw(settings: PhaseObject, rng: np.random.Generator) -> DrawnObject:
         settings: the settings
         rng: random numbers
     """
-    return DrawnObject(*round_to_float32(settings.range.draw(rng), settings.absorption.draw(rng)))
+    return DrawnObject(*to_float32(settings.range.draw(rng), settings.absorption.draw(rng)))
 
 
 def phase(drawn: DrawnObject, image: NDArray[np.float32]) -> NDArray[np.float32]:

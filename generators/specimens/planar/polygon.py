@@ -33,13 +33,13 @@ def _half_hull(ordered: list[Point]) -> list[Point]:
     """Return the points that are left after each turn that is straight or in the wrong direction has been cut off."""
     chain: list[Point] = []
     for point in ordered:
-        while len(chain) > 1 and _cross_product(chain[-2], chain[-1], point) <= 0:
+        while len(chain) > 1 and _cross(chain[-2], chain[-1], point) <= 0:
             chain.pop()
         chain.append(point)
     return chain
 
 
-def _cross_product(a: Point, b: Point, c: Point) -> float:
+def _cross(a: Point, b: Point, c: Point) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
@@ -53,9 +53,7 @@ def width(corners: Sequence[Point]) -> float:
         corners: corners of the polygon
     """
     edges = zip(corners, (*corners[1:], *corners[:1]), strict=True)
-    return min(
-        (max(_cross_product(a, b, p) for p in corners) / math.dist(a, b) for a, b in edges if a != b), default=0.0
-    )
+    return min((max(_cross(a, b, p) for p in corners) / math.dist(a, b) for a, b in edges if a != b), default=0.0)
 
 
 @compiled

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from physics.fourier import ifft2
 
 type Floats = NDArray[np.float64]
-type Integers = NDArray[np.int64]
+type Ints = NDArray[np.int64]
 type Waves = NDArray[np.complex128]
 
 
-def waves(rings: int) -> tuple[Integers, Integers]:
+def waves(rings: int) -> tuple[Ints, Ints]:
     """Return whole numbers (ky, kx), kx >= 0, by rising max(|ky|, kx).
 
     The waves of fewer rings come first, in the same order.
@@ -33,7 +33,7 @@ def waves(rings: int) -> tuple[Integers, Integers]:
 
 
 @cache
-def _sorted_waves(rings: int) -> tuple[Integers, Integers]:
+def _sorted_waves(rings: int) -> tuple[Ints, Ints]:
     ky, kx = (k.ravel() for k in np.mgrid[-rings : rings + 1, : rings + 1])
     order = np.lexsort((kx, ky, np.maximum(abs(ky), kx)))
     return ky[order], kx[order]
@@ -55,9 +55,7 @@ def draw_amplitudes(seed: int, power: Floats, fy: Floats, fx: Floats) -> Waves:
     return out
 
 
-def sum_waves(
-    amplitudes: Waves, ky: Integers, kx: Integers, shape: tuple[int, int], origin: tuple[float, float]
-) -> Floats:
+def sum_waves(amplitudes: Waves, ky: Ints, kx: Ints, shape: tuple[int, int], origin: tuple[float, float]) -> Floats:
     """Return g at each pixel centre (y, x) of a grid that spans the field of view.
 
     Args:

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.specimens.planar import dead_leaves, random_field
-from generators.specimens.random_values import round_to_float32
+from generators.specimens.random_values import to_float32
 from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
-POINTS_PER_PIXEL = 3  # points per pixel along each side, at which the visible leaf is determined
+POINTS = 3  # points per pixel along each side, at which the visible leaf is determined
 UNIT_VARIANCE = 12**0.5  # factor that gives numbers uniform in 0..1 the variance 1
 
 type Pair = tuple[float, float]
@@ -79,7 +79,7 @@ def draw(texture: Texture, rng: np.random.Generator) -> DrawnTexture:
         texture: the settings
         rng: random numbers
     """
-    numbers = round_to_float32(*(getattr(texture, name).draw(rng) for name in Texture.model_fields))
+    numbers = to_float32(*(getattr(texture, name).draw(rng) for name in Texture.model_fields))
     seed = int(2**32 * rng.random())
     return DrawnTexture(**dict(zip(Texture.model_fields, numbers, strict=True)), seed=seed)
 
@@ -109,14 +109,11 @@ def _render_leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -
     radii = texture.smallest, max(texture.smallest, texture.largest)
     leaves = dead_leaves.draw_leaves(field, radii, texture.polygons, rng)
     grey, contrast = UNIT_VARIANCE * (rng.random((2, len(leaves.radius))) - 0.5)
-    visible = dead_leaves.visible_leaves(leaves, (POINTS_PER_PIXEL * shape[0], POINTS_PER_PIXEL * shape[1]), field)
-    image = dead_leaves.mean_values(grey, visible, POINTS_PER_PIXEL)
+    visible = dead_leaves.visible_leaves(leaves, (POINTS * shape[0], POINTS * shape[1]), field)
+    image = dead_leaves.mean_values(grey, visible, POINTS)
     if texture.grain:
-        image += (
-            texture.grain
-            * dead_leaves.mean_values(contrast, visible, POINTS_PER_PIXEL)
-            * _grain(texture.smallest, shape, field, rng)
-        )
+        strength = texture.grain * dead_leaves.mean_values(contrast, visible, POINTS)
+        image += strength * _grain(texture.smallest, shape, field, rng)
     return image
 
 
