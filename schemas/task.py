@@ -251,6 +251,7 @@ class Import:
     needs: tuple[str, ...] = ()  # parameters that every measurement must have
     beam: str | None = None  # the input that is stored relative to the incident beam
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
+    masks: Mapping[str, str] = dataclasses.field(default_factory=dict)  # input: field with 1 where it was measured
     distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
     # Usual range of the maximum absolute value of each parameter, by name; the import warns outside of it.
     usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
@@ -346,6 +347,8 @@ def _import_mistakes(task: Task, found: Import) -> Iterator[str]:
         ("raster", "parameter"): raster,
         ("beam", "input"): (found.beam,) if found.beam else (),
         ("roots", "input"): found.roots,
+        ("masks", "input"): tuple(found.masks),
+        ("masks", "auxiliary"): tuple(found.masks.values()),
     }
     for (name, role), fields in named.items():
         yield from wrong_references(task, f"IMPORT.{name}", fields, role)

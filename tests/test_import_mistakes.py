@@ -2,8 +2,8 @@
 
 import random
 import struct
-import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,7 @@ import tifffile
 import xarray as xr
 import zarr
 
+from schemas.formats import isolated_reader
 from tests import digital_micrograph
 from tests.conftest import Command, refused
 from tests.foreign import ALL, APART, PIXEL, SERIES, UNSAID, WRITERS, dm4, hdf5, mrc, tiff_tags
@@ -120,11 +121,23 @@ def test_pixels_that_are_missing_are_no_zeros(dataset: Command) -> None:
     )
 
 
-def test_a_library_that_crashes_takes_nothing_along(dataset: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def in_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Let a new process that reads files run some lines first."""
+
+    def start(lines: str) -> None:
+        Path("sitecustomize.py").write_text(f"import os, sys, time\nif '-P' in sys.orig_argv:\n {lines}")
+
+    isolated_reader.stop()
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    yield start
+    isolated_reader.stop()
+
+
+def test_a_library_that_crashes_takes_nothing_along(dataset: Command, in_reader: Callable[[str], None]) -> None:
     """As libhdf5 does on some damaged files."""
     hdf5("a.h5", SERIES)
-    Path("sitecustomize.py").write_text("import os, sys\nif '-P' in sys.orig_argv: os.abort()")
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    in_reader("os.abort()")
     result = dataset("import", "--task", "tie", "--from", "a.h5", *ALL)
     refused(result, "a.h5: cannot be read as HDF5", "crashed", "get another copy")
 
@@ -136,9 +149,9 @@ def test_values_in_other_files_are_not_followed(dataset: Command) -> None:
     refused(dataset("import", "--task", "tie", "--from", "a.h5", *ALL), "a.h5:images: its values lie in other files")
 
 
-def test_without_the_extra_one_line_says_what_to_install(dataset: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_one_line_says_what_to_install(dataset: Command, in_reader: Callable[[str], None]) -> None:
     dm4("a.dm4", SERIES)
-    monkeypatch.setitem(sys.modules, "rsciio.digitalmicrograph", None)
+    in_reader("sys.modules['rsciio'] = None")
     refused(dataset("import", "--task", "tie", "--from", "a.dm4", *ALL), "a.dm4", "pip install 'drybeam[microscopy]'")
 
 

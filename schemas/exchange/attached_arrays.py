@@ -20,6 +20,7 @@ class Beside:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # arrays by field
     known: dict[str, Known] = field(default_factory=dict)  # parameters that the file of each array states, by field
     sources: list[SourceFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # warnings for the user
 
 
 def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) -> Beside:
@@ -40,6 +41,7 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
         path, picture = reading.read(file)
         found.arrays[one.name] = _fitting(one, str(path), picture.values, sizes, samples)
         found.known[one.name] = picture.known
+        found.notes.extend(picture.notes)
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))
     return found
 
