@@ -3,7 +3,6 @@
 import random
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -13,10 +12,9 @@ import tifffile
 import xarray as xr
 import zarr
 
-from schemas.formats import isolated_reader
 from tests import digital_micrograph
 from tests.conftest import Command, refused
-from tests.foreign import ALL, APART, PIXEL, SERIES, UNSAID, WRITERS, dm4, hdf5, mrc, tiff_tags
+from tests.foreign import ALL, APART, PIXEL, SERIES, UNSAID, WRITERS, mrc, tiff_tags
 
 
 @pytest.mark.parametrize(
@@ -121,38 +119,11 @@ def test_pixels_that_are_missing_are_no_zeros(dataset: Command) -> None:
     )
 
 
-@pytest.fixture
-def in_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Let a new process that reads files run some lines first."""
-
-    def start(lines: str) -> None:
-        Path("sitecustomize.py").write_text(f"import os, sys, time\nif '-P' in sys.orig_argv:\n {lines}")
-
-    isolated_reader.stop()
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    yield start
-    isolated_reader.stop()
-
-
-def test_a_library_that_crashes_takes_nothing_along(dataset: Command, in_reader: Callable[[str], None]) -> None:
-    """As libhdf5 does on some damaged files."""
-    hdf5("a.h5", SERIES)
-    in_reader("os.abort()")
-    result = dataset("import", "--task", "tie", "--from", "a.h5", *ALL)
-    refused(result, "a.h5: cannot be read as HDF5", "crashed", "get another copy")
-
-
 def test_values_in_other_files_are_not_followed(dataset: Command) -> None:
     Path("secret.bin").write_bytes(SERIES.tobytes())
     with h5py.File("a.h5", "w") as file:
         file.create_dataset("images", SERIES.shape, "f4", external=[("secret.bin", 0, SERIES.nbytes)])
     refused(dataset("import", "--task", "tie", "--from", "a.h5", *ALL), "a.h5:images: its values lie in other files")
-
-
-def test_without_the_extra_one_line_says_what_to_install(dataset: Command, in_reader: Callable[[str], None]) -> None:
-    dm4("a.dm4", SERIES)
-    in_reader("sys.modules['rsciio'] = None")
-    refused(dataset("import", "--task", "tie", "--from", "a.dm4", *ALL), "a.dm4", "pip install 'drybeam[microscopy]'")
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -9,7 +9,7 @@ import numpy as np
 from schemas.formats.pixel_sizes import is_pattern
 
 SCAN = "r|real|scan|scanner|pos|position|stage|probe|nav|navigation"
-IMAGE = "q|k|f|det|detector|diff|diffraction|recip|reciprocal|freq|frequency"
+IMAGE = "q|k|f|d|det|detector|diff|diffraction|recip|reciprocal|freq|frequency"
 LETTER = re.compile(rf"(?:({SCAN})|({IMAGE}))?([xy])(?:({SCAN})|({IMAGE}))?(?:axis|direction|position)?")
 WORDS = {"row": "y", "rows": "y", "height": "y", "column": "x", "columns": "x", "col": "x", "cols": "x", "width": "x"}
 UNIFORM = 1e-3  # relative difference of steps below which an axis is uniform
@@ -58,7 +58,7 @@ def sorted_axes(axes: Sequence[Axis]) -> list[int] | None:
         letters = [letter for (letter, _), found in zip(described, groups, strict=True) if found == group]
         if len(letters) == 2 and sorted(letters) not in (["", ""], ["x", "y"]):
             return None
-    if groups.count(2) != 2 or groups.count(1) > 2:
+    if groups.count(2) != 2 or groups.count(1) > 2 or (len(axes) > 3 and not patterns):
         return None
     return sorted(range(len(axes)), key=lambda index: (groups[index], described[index][0] == "x"))
 

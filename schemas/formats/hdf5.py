@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,18 @@ def read(path: Path, inner: str) -> Stated:
         velox = isinstance(file.get("Version", getlink=True), h5py.HardLink) and "Data" in file
         if not velox:
             return read_dataset(path, file, inner)
-    return microscope.read_by("emd", path, inner, select_type="images")
+        notes = _notes_of_velox(path, file)
+    return replace(microscope.read_by("emd", path, inner, select_type="images"), notes=notes)
+
+
+def _notes_of_velox(path: Path, file: h5py.File) -> tuple[str, ...]:
+    """Return a warning if images beside spectra have several frames, of which RosettaSciIO reads the first."""
+    found = [
+        _here(group, "Data") for group in file["Data"].get("Image", {}).values() if "SpectrumImage" in file["Data"]
+    ]
+    if any(one is not None and one.ndim == 3 and one.shape[2] > 1 for one in found):
+        return (f"warning: {path}: images beside spectra have several frames; the first is read",)
+    return ()
 
 
 def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> Stated:

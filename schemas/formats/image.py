@@ -13,7 +13,7 @@ from schemas.runtime.errors import UserError, suggestion
 LIMIT = 4 << 30  # maximum number of uncompressed bytes of the images of one file
 SMALL = 64 << 20  # uncompressed bytes that any file may have
 COPIES = 4  # arrays of this size that readers hold at once, to convert and to transpose them
-PACKED = 2000  # maximum plausible compression ratio of larger files; deflate reaches 1032
+PACKED = 300  # maximum plausible compression ratio of larger files; only constant images reach more
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]
@@ -85,6 +85,7 @@ def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     found = images if len(shapes) > 1 else list(shapes)
     if len(found) != 1:
         there = ", ".join(found[:6] or list(shapes)[:6]) or "none"
-        rule = f"choose one, such as {path}:{found[0]}" if found else "give another file"
+        largest = max(found, key=lambda name: math.prod(shapes[name]), default="")
+        rule = f"choose one, such as {path}:{largest}" if found else "give another file"
         raise UserError(f"{path}: holds {len(found) or 'no'} images (arrays: {there}); {rule}")
     return found[0]

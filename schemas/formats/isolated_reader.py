@@ -27,7 +27,7 @@ from schemas.runtime.errors import UserError
 
 ERROR = "error"
 MEMORY = 1 << 30  # bytes that the process may use beside the images that a file states
-SECONDS = 120.0  # time limit for any file
+SECONDS = 300.0  # time limit for any file
 SPEED = 5e6  # [bytes/s], the slowest disk for which the time limit is extended
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -44,7 +44,7 @@ def read(kind: str, path: Path, inner: str) -> Picture:
         ValueError: the process died.
         UserError: the file cannot be read, or takes too long.
     """
-    request = json.dumps([str(Path.cwd()), kind, str(path), inner]).encode()
+    request = json.dumps([str(Path.cwd()), kind, str(path), inner, MEMORY]).encode()
     seconds = SECONDS + path.stat().st_size / SPEED
     with _LOCK:
         try:
@@ -119,9 +119,9 @@ def _answers(requests: IO[bytes], out: IO[bytes]) -> None:
     from schemas.formats.reading import read_as
 
     for line in requests:
-        folder, kind, path, inner = json.loads(line)
+        folder, kind, path, inner, memory = json.loads(line)
         os.chdir(folder)
-        _set_memory_limit(MEMORY)
+        _set_memory_limit(memory)
         try:
             picture = read_as(kind, Path(path), inner)
             values = np.ascontiguousarray(picture.values)

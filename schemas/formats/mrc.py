@@ -44,7 +44,8 @@ def read(path: Path, inner: str) -> Stated:
             if file.data is None:
                 raise UserError(f"{path}: damaged: its header states more data than the file holds; get another copy")
             header, values = file.header, np.array(file.data)
-    notes = dict.fromkeys(f"warning: {path}: {one.message}; it is read all the same" for one in told)
+    faults = dict.fromkeys(str(one.message) for one in told if one.category is RuntimeWarning)
+    notes = [f"warning: {path}: {fault}; it is read all the same" for fault in faults]
     if header.mode == BYTES:
         values = _bytes(path, header, values)
     return Stated(values, _axes(header, values.ndim), notes=tuple(notes))
