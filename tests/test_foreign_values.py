@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import xarray as xr
 
-from schemas.exchange.input_values import unmeasured
+from schemas.exchange.input_values import find_unmeasured
 from schemas.formats import reading
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
@@ -146,7 +146,7 @@ NOTHING: tuple[int, ...] = ()
     ],
 )
 def test_marks_stand_apart(values: np.ndarray, marked: list[int]) -> None:
-    assert np.flatnonzero(unmeasured(values)).tolist() == list(marked)
+    assert np.flatnonzero(find_unmeasured(values)).tolist() == list(marked)
 
 
 MARKS: list[Any] = [(np.float32, np.nan), (np.int32, -1), (np.uint32, 2**32 - 1), (np.float64, -999.0)]

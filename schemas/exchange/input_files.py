@@ -95,23 +95,23 @@ def samples_of(
         UserError: the arrays do not have the axes of the input, or do not fit together.
     """
     rank = len(field.dims) - 1
-    arrays = [_arranged(field, read, axes, asked, raster=how.raster is not None) for read in files]
+    arrays = [_order_axes(field, read, axes, asked, raster=how.raster is not None) for read in files]
     if rank > 2 and all(array.ndim == rank - 1 for array in arrays):
         apart = [axis for axis, dim in enumerate(field.dims[1:]) if dim not in task.dims]
-        return [_series(files, arrays, apart[0] if len(apart) == 1 else 0)]
+        return [_stack_series(files, arrays, apart[0] if len(apart) == 1 else 0)]
     pairs = enumerate(zip(files, arrays, strict=True))
-    return [one for number, (read, array) in pairs for one in _whole(field, how.raster, read, array, number)]
+    return [one for number, (read, array) in pairs for one in _split_samples(field, how.raster, read, array, number)]
 
 
-def _series(files: Sequence[Read], arrays: Sequence[np.ndarray], axis: int) -> Sample:
+def _stack_series(files: Sequence[Read], arrays: Sequence[np.ndarray], axis: int) -> Sample:
     for read, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape:
             first, other = (" x ".join(map(str, a.shape)) for a in (arrays[0], array))
             raise UserError(f"{read.path}: has {other} pixels, but {files[0].path} has {first}; crop them to one size")
-    return Sample(np.stack(arrays, axis), _agreed(files))
+    return Sample(np.stack(arrays, axis), _merge_known(files))
 
 
-def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
+def _split_samples(field: Field, raster: Raster | None, read: Read, array: np.ndarray, number: int) -> Iterator[Sample]:
     """Yield the samples of a file that holds one or several whole samples."""
     if array.ndim not in (len(field.dims) - 1, len(field.dims)):
         raise UserError(
@@ -119,10 +119,10 @@ def _whole(field: Field, raster: Raster | None, read: Read, array: np.ndarray, n
             f"without samples first; give {'one image per file' if len(field.dims) > 3 else 'another file'}"
         )
     for index, one in enumerate(array if array.ndim == len(field.dims) else (array,)):
-        yield Sample(one, {**read.known, **_place(raster, read.picture, index, number)})
+        yield Sample(one, {**read.known, **_raster_place(raster, read.picture, index, number)})
 
 
-def _place(raster: Raster | None, picture: Picture, index: int, number: int) -> Known:
+def _raster_place(raster: Raster | None, picture: Picture, index: int, number: int) -> Known:
     """Return the place of a pattern in a raster whose file states the step: each file is a separate scan."""
     if raster is None or picture.values.ndim != 4 or "step" not in picture.known:
         return {}
@@ -131,7 +131,7 @@ def _place(raster: Raster | None, picture: Picture, index: int, number: int) -> 
     return {raster.position: (row * y, column * x), raster.scan: (number,)}
 
 
-def _arranged(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int], *, raster: bool) -> np.ndarray:
+def _order_axes(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int], *, raster: bool) -> np.ndarray:
     """Return the values of a file with axes in the order of the schema, without leading axes of length 1."""
     values, order = _numbers(read, named=bool(axes)), tuple(axes) or read.picture.axes
     if order and sorted(order) in (sorted(field.dims), sorted(field.dims[1:]), sorted(field.dims[-2:])):
@@ -174,7 +174,7 @@ def _numbers(read: Read, *, named: bool) -> np.ndarray:
     return values
 
 
-def _agreed(files: Sequence[Read]) -> dict[str, tuple[float, ...]]:
+def _merge_known(files: Sequence[Read]) -> dict[str, tuple[float, ...]]:
     """Merge the parameters that the files of one sample state. Raise UserError if they contradict one another."""
     known: dict[str, tuple[float, ...]] = {}
     said: dict[str, Path] = {}

@@ -19,7 +19,7 @@ NEGATIVE = [-1.0, -2.0, -999.0, -9999.0, *(float(-(2**bits)) for bits in (15, 31
 type Held = Literal["counts", "amplitudes"]
 
 
-def unmasked(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | None, name: str) -> np.ndarray:
+def apply_mask(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | None, name: str) -> np.ndarray:
     """Return the images of all samples, with 0 where a mask is 0.
 
     Args:
@@ -34,7 +34,7 @@ def unmasked(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | Non
     values = np.stack(samples)
     if mask is not None:
         values[np.broadcast_to(mask == 0, values.shape)] = 0
-    missing = unmeasured(values)
+    missing = find_unmeasured(values)
     if not missing.any():
         return values
     shown = np.unique(values[missing])[:3]
@@ -46,7 +46,7 @@ def unmasked(field: Field, samples: Sequence[np.ndarray], mask: np.ndarray | Non
     raise UserError(f"{field.name}: {int(missing.sum()):,} {what}; {remedy}")
 
 
-def unmeasured(values: np.ndarray) -> np.ndarray:
+def find_unmeasured(values: np.ndarray) -> np.ndarray:
     """Return True at pixels without a measurement: NaN, infinities, and marks that stand apart from all other values.
 
     Marks are the largest number of an integer type and other customary numbers, at least twice as large as all other
@@ -79,7 +79,7 @@ def _large_marks(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return found if apart else np.zeros(values.shape, bool)
 
 
-def converted(field: Field, raw: np.ndarray, beam: str, notes: list[str], *, relative: bool) -> np.ndarray:
+def convert_input(field: Field, raw: np.ndarray, beam: str, notes: list[str], *, relative: bool) -> np.ndarray:
     """Return one input of all samples in its dtype, relative to the beam if the task stores it so.
 
     Args:
@@ -92,7 +92,7 @@ def converted(field: Field, raw: np.ndarray, beam: str, notes: list[str], *, rel
     Raises:
         UserError: a value is not finite in the dtype, or the beam is not positive.
     """
-    values = _divided(raw, beam if relative else "")
+    values = _divide_by_beam(raw, beam if relative else "")
     with np.errstate(over="ignore", invalid="ignore"):
         array = values.astype(field.dtype)
     if wrong := int((~np.isfinite(array)).sum()):
@@ -107,11 +107,13 @@ def converted(field: Field, raw: np.ndarray, beam: str, notes: list[str], *, rel
     if flat.any():
         notes.append(f"warning: {int(flat.sum())} of the {len(flat)} images of {field.name} are constant")
     if relative and not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
-        notes.append(f"warning: {field.name} has the median {median:.4g} relative to the beam: {_hint(median, beam)}")
+        notes.append(
+            f"warning: {field.name} has the median {median:.4g} relative to the beam: {_beam_hint(median, beam)}"
+        )
     return array
 
 
-def amplitudes(name: str, values: np.ndarray, raw: np.ndarray, holds: Held | None) -> np.ndarray:
+def to_amplitudes(name: str, values: np.ndarray, raw: np.ndarray, holds: Held | None) -> np.ndarray:
     """Return amplitudes: the values unchanged, or square roots of counts.
 
     Args:
@@ -135,13 +137,13 @@ def amplitudes(name: str, values: np.ndarray, raw: np.ndarray, holds: Held | Non
     return np.sqrt(values) if holds == "counts" else values
 
 
-def _hint(median: float, beam: str) -> str:
+def _beam_hint(median: float, beam: str) -> str:
     if beam:
         return f"is --beam {beam} right?"
     return "it looks like counts: give --beam" if median > 1 else "give --beam, unless the image is really so dark"
 
 
-def _divided(values: np.ndarray, beam: str) -> np.ndarray:
+def _divide_by_beam(values: np.ndarray, beam: str) -> np.ndarray:
     """Divide counts by the counts of the incident beam, or each image by its own mean."""
     if not beam:
         return values

@@ -9,7 +9,7 @@ import numpy as np
 from schemas.exchange import attached_arrays, given_parameters
 from schemas.exchange.given_parameters import Values
 from schemas.exchange.input_files import Sample, agree, read_inputs, samples_of
-from schemas.exchange.input_values import Held, amplitudes, converted, unmasked
+from schemas.exchange.input_values import Held, apply_mask, convert_input, to_amplitudes
 from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError
@@ -67,7 +67,7 @@ def measure(
     if holds and not how.roots:
         raise UserError(f"--{holds}: is for inputs that are roots of counts, not for task {task.name}; leave it out")
     given = given_parameters.parse(task, texts)
-    asked = _lengths(task, given)
+    asked = _implied_lengths(task, given)
     reads = [read for group in groups for read in read_inputs(task, how, group)]
     parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
     for name, files in reads:
@@ -92,11 +92,11 @@ def measure(
     inputs = {}
     for name, samples in parts.items():
         mask = how.masks.get(name, "")
-        raw = unmasked(task[name], [sample.values for sample in samples], found.arrays.get(mask), mask)
-        inputs[name] = converted(task[name], raw, beam, notes, relative=name == how.beam)
+        raw = apply_mask(task[name], [sample.values for sample in samples], found.arrays.get(mask), mask)
+        inputs[name] = convert_input(task[name], raw, beam, notes, relative=name == how.beam)
         if name in how.roots:
-            inputs[name] = amplitudes(name, inputs[name], raw, holds)
-    columns |= _placed(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
+            inputs[name] = to_amplitudes(name, inputs[name], raw, holds)
+    columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
     columns = inputs | columns | found.arrays
     columns |= how.complete(columns, found.known) if how.complete else {}
     sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
@@ -111,7 +111,7 @@ def measure(
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
 
 
-def _placed(
+def _raster_positions(
     task: Task, how: Import, rows: Sequence[Mapping[str, Sequence[float]]], given: Set[str], sizes: dict[str, int]
 ) -> Arrays:
     """Return the positions of patterns in a raster if all files state them, unless they are given."""
@@ -126,7 +126,7 @@ def _placed(
     return found
 
 
-def _lengths(task: Task, given: Values) -> dict[str, int]:
+def _implied_lengths(task: Task, given: Values) -> dict[str, int]:
     """Return the lengths of dimensions, such as the number of planes, that the set parameters imply."""
     known = given_parameters.settable(task)
     lists = {name: known[name].dims[1:] for name in given}
@@ -174,11 +174,11 @@ def _parameters(
     for name in names:
         values = given[name] if name in given else [value for one in stated[name] for value in one or ()]
         columns[name] = given_parameters.column(known[name], values, sizes, len(rows))
-        notes += _doubts(known[name], columns[name], how.usual.get(name))
+        notes += _warn_of_units(known[name], columns[name], how.usual.get(name))
         if name in how.distinct:
             _refuse_equal(name, columns[name])
         if name in given and known[name].per_sample:
-            notes += _differing(known[name], columns[name], stated[name])
+            notes += _warn_of_differences(known[name], columns[name], stated[name])
     return columns
 
 
@@ -190,7 +190,7 @@ def _refuse_equal(name: str, values: np.ndarray) -> None:
             raise UserError(f"{name} = {there}: must differ between a sample's images; give two or more values")
 
 
-def _doubts(field: Field, values: np.ndarray, usual: tuple[float, float] | None) -> Iterator[str]:
+def _warn_of_units(field: Field, values: np.ndarray, usual: tuple[float, float] | None) -> Iterator[str]:
     if usual is None:
         return
     size, (low, high) = float(abs(values).max()), usual
@@ -208,7 +208,7 @@ def _example(field: Field, sizes: Mapping[str, int]) -> str:
     return ",".join(["..."] * math.prod(field.shape(sizes)))
 
 
-def _differing(field: Field, column: np.ndarray, stated: Sequence[Sequence[float] | None]) -> Iterator[str]:
+def _warn_of_differences(field: Field, column: np.ndarray, stated: Sequence[Sequence[float] | None]) -> Iterator[str]:
     for number, (row, values) in enumerate(zip(column, stated, strict=True)):
         if values and not agree(row.ravel().tolist(), values, NEAR):
             there = ",".join(f"{value:.6g}" for value in values)

@@ -12,7 +12,7 @@ import numpy as np
 
 from schemas.formats import microscope
 from schemas.formats.axis_order import Axis, step_of
-from schemas.formats.hdf5_links import VALUES, elsewhere, find_dataset
+from schemas.formats.hdf5_links import VALUES, find_dataset, outside_error
 from schemas.formats.image import Shape, choose_array, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
@@ -44,9 +44,9 @@ def read(path: Path, inner: str) -> Stated:
 
 def _notes_of_velox(path: Path, file: h5py.File) -> tuple[str, ...]:
     """Return a warning if images beside spectra have several frames, of which RosettaSciIO reads the first."""
-    found = [
-        _here(group, "Data") for group in file["Data"].get("Image", {}).values() if "SpectrumImage" in file["Data"]
-    ]
+    data = file["Data"]
+    images = data.get("Image", {}).values() if "SpectrumImage" in data else ()
+    found = [_find_sibling(group, "Data") for group in images]
     if any(one is not None and one.ndim == 3 and one.shape[2] > 1 for one in found):
         return (f"warning: {path}: images beside spectra have several frames; the first is read",)
     return ()
@@ -72,7 +72,7 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         kind = "is a null dataset, without values" if item.shape is None else f"holds {item.dtype}"
         raise UserError(f"{path}:{name}: {kind}; give an array of numbers")
     if item.is_virtual or item.external:
-        raise elsewhere(path, name, VALUES)
+        raise outside_error(path, name, VALUES)
     refuse_large(path, item.shape, item.dtype.itemsize)
     _refuse_filters(path, name, item)
     scale, offset = (_scalar(item.attrs, key, plain) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
@@ -118,8 +118,8 @@ def _scalar(attributes: Mapping[str, Any], name: str, otherwise: float) -> float
 def _axes(item: h5py.Dataset) -> tuple[Axis, ...]:
     """Return the axes that the group of a dataset states: as in EMD, else as in NeXus."""
     group = item.parent
-    first = 0 if _here(group, "dim0") is not None else 1
-    scales = [_here(group, f"dim{first + index}") for index in range(item.ndim)]
+    first = 0 if _find_sibling(group, "dim0") is not None else 1
+    scales = [_find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
     if all(scale is not None for scale in scales):
         axes = [_axis(scale, _text(scale, "name")) for scale in scales]
         if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
@@ -132,12 +132,12 @@ def _axes(item: h5py.Dataset) -> tuple[Axis, ...]:
 
 
 def _signal(group: h5py.Group) -> h5py.Dataset | None:
-    return _here(group, str(group.attrs.get("signal", "data")))
+    return _find_sibling(group, str(group.attrs.get("signal", "data")))
 
 
 def _nexus_axes(group: h5py.Group, names: list[str]) -> Iterator[Axis]:
     for name in names:
-        scale = _here(group, name)
+        scale = _find_sibling(group, name)
         yield Axis("" if name == "." else name) if scale is None else _axis(scale, name)
 
 
@@ -146,7 +146,7 @@ def _axis(scale: h5py.Dataset, name: str) -> Axis:
     return Axis(name, step_of(places), _text(scale, "units"))
 
 
-def _here(group: h5py.Group, name: str) -> h5py.Dataset | None:
+def _find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
     """Return a small dataset of a group, unless it lies in another file."""
     link = group.get(name, getlink=True) if name in group else None
     item = group[name] if isinstance(link, h5py.HardLink) else None

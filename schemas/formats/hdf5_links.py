@@ -31,8 +31,8 @@ def refuse_elsewhere(path: Path) -> None:
         def visit(name: bytes, link: h5l.LinkInfo) -> UserError | None:
             if next(looked, None) is None:
                 return UserError(f"{path}: has more than {MOST:,} links; copy the data into a smaller file")
-            reason = _elsewhere(file, name, link)
-            return elsewhere(path, name.decode(errors="replace"), reason) if reason else None
+            reason = _describe_outside(file, name, link)
+            return outside_error(path, name.decode(errors="replace"), reason) if reason else None
 
         if error := file.id.links.visit(visit, info=True):
             raise error
@@ -55,7 +55,7 @@ def find_dataset(path: Path, file: h5py.File, inner: str) -> h5py.Dataset | None
         link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
         if isinstance(link, h5py.ExternalLink):
             there = f"{link.filename}:{link.path.strip('/')}"
-            raise elsewhere(path, f"{group.name}/{name}".strip("/"), LINK, there)
+            raise outside_error(path, f"{group.name}/{name}".strip("/"), LINK, there)
         if isinstance(link, h5py.HardLink):
             group = group[name]
         elif isinstance(link, h5py.SoftLink) and followed < HOPS:
@@ -67,7 +67,7 @@ def find_dataset(path: Path, file: h5py.File, inner: str) -> h5py.Dataset | None
     return group if isinstance(group, h5py.Dataset) else None
 
 
-def elsewhere(path: Path, name: str, reason: str, there: str = "") -> UserError:
+def outside_error(path: Path, name: str, reason: str, there: str = "") -> UserError:
     """Return the error for an object that leads into another file.
 
     Args:
@@ -80,17 +80,17 @@ def elsewhere(path: Path, name: str, reason: str, there: str = "") -> UserError:
     return UserError(f"{path}:{name}: {reason}; {remedy}")
 
 
-def _elsewhere(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
+def _describe_outside(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
     """Describe how a link, or the dataset behind it, leads into another file. Return an empty text if it does not."""
     if link.type == h5l.TYPE_SOFT:  # the target of a soft link is in this file, and is visited itself
         return ""
     if link.type != h5l.TYPE_HARD:
         return LINK
     item = h5o.open(file.id, name)  # twice as fast as file[name]
-    return VALUES if isinstance(item, h5d.DatasetID) and _stored_elsewhere(item) else ""
+    return VALUES if isinstance(item, h5d.DatasetID) and _has_outside_values(item) else ""
 
 
-def _stored_elsewhere(dataset: h5d.DatasetID) -> bool:
+def _has_outside_values(dataset: h5d.DatasetID) -> bool:
     made = dataset.get_create_plist()
     if made.get_layout() == h5d.VIRTUAL:
         return any(made.get_virtual_filename(index) != "." for index in range(made.get_virtual_count()))

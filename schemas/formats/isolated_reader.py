@@ -48,7 +48,7 @@ def read(kind: str, path: Path, inner: str) -> Picture:
     seconds = SECONDS + path.stat().st_size / SPEED
     with _LOCK:
         try:
-            answer = _answer(_running_process(), request, seconds)
+            answer = _ask(_start_process(), request, seconds)
         except TimeoutError:
             stop()
             raise UserError(f"{path}: took longer than {seconds:.0f} s to read; save it in another format") from None
@@ -67,7 +67,7 @@ _LOCK = threading.Lock()
 _RUNNING: dict[int, subprocess.Popen[bytes]] = {}  # by the process that started it: a fork starts its own
 
 
-def _running_process() -> subprocess.Popen[bytes]:
+def _start_process() -> subprocess.Popen[bytes]:
     """Return the process that reads files. Start it if there is none."""
     running = _RUNNING.get(os.getpid())
     if running is None or running.poll() is not None:
@@ -91,7 +91,7 @@ def stop() -> None:
             running.communicate()
 
 
-def _answer(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Picture | str:
+def _ask(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Picture | str:
     """Return the images of a file, or the reason why it cannot be read."""
     requests, answers = process.stdin, process.stdout
     assert requests is not None
@@ -101,10 +101,10 @@ def _answer(process: subprocess.Popen[bytes], request: bytes, seconds: float) ->
     if not select.select([answers], [], [], seconds)[0]:
         raise TimeoutError
     answer = json.loads(answers.readline())
-    return str(answer[ERROR]) if ERROR in answer else _received(answer, answers)
+    return str(answer[ERROR]) if ERROR in answer else _receive_picture(answer, answers)
 
 
-def _received(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
+def _receive_picture(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
     values = np.empty(answer.pop("shape"), np.dtype(answer.pop("dtype")))
     view = memoryview(values.reshape(-1).view(np.uint8))
     if stream.readinto(view) != len(view):  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def _received(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
     return Picture(values, known, **rest)
 
 
-def _answers(requests: IO[bytes], out: IO[bytes]) -> None:
+def _answer_requests(requests: IO[bytes], out: IO[bytes]) -> None:
     """Answer each request, until there are no more."""
     from schemas.formats.reading import read_as
 
@@ -149,4 +149,4 @@ def _set_memory_limit(size: int) -> None:
 
 if __name__ == "__main__":
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what libraries print is no answer
-    _answers(sys.stdin.buffer, answers)
+    _answer_requests(sys.stdin.buffer, answers)

@@ -48,7 +48,7 @@ def read(path: Path, inner: str) -> Stated:
     structs = [name for name, _, kind in listed if kind == "struct"]
     if CARD in texts:
         refuse_large(path, texts[CARD], UTF32)
-    card = _card(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
+    card = _read_export_metadata(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
     if card and not inner:
         inner = card.field
     if structs and inner not in found and (inner or not found):
@@ -81,7 +81,7 @@ def _load(path: Path, name: str) -> Any:
     return scipy.io.loadmat(str(path), appendmat=False, variable_names=[name])[name]
 
 
-def _card(path: Path) -> ExportMetadata | None:
+def _read_export_metadata(path: Path) -> ExportMetadata | None:
     text = _load(path, CARD)
     return ExportMetadata.parse(str(text[0])) if text.shape == (1,) else None
 

@@ -65,7 +65,7 @@ def read_by(name: str, path: Path, inner: str, **options: Any) -> Stated:
     if h5py.is_hdf5(path):
         refuse_elsewhere(path)  # the plugin may read any part of the file
     found = plugin.file_reader(str(path), lazy=True, **options)  # lazy: check sizes before values are read
-    signals = dict(_titled(found))
+    signals = dict(_signals_by_title(found))
     signal = signals[choose_array(path, inner, {name: _image_shape(one) for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
     data = signal["data"]
@@ -74,8 +74,8 @@ def read_by(name: str, path: Path, inner: str, **options: Any) -> Stated:
     return Stated(values, axes, _voltage(signal), *_calibration(signal))
 
 
-def _titled(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    titles = [str(_within(signal["metadata"], "General", "title") or "") for signal in signals]
+def _signals_by_title(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    titles = [str(_find_tag(signal["metadata"], "General", "title") or "") for signal in signals]
     for number, (title, signal) in enumerate(zip(titles, signals, strict=True)):
         yield title if title and titles.count(title) == 1 else str(number), signal
 
@@ -107,8 +107,8 @@ def _voltage(signal: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
 def _calibration(signal: Mapping[str, Any]) -> tuple[float, float]:
     """Return scale and offset of the values. DigitalMicrograph states scale * (stored value - origin)."""
     places = ("ImageList", "TagGroup0", "ImageData", "Calibrations", "Brightness")
-    brightness = _within(signal.get("original_metadata"), *places)
-    scale, origin = (_within(brightness, name) for name in ("Scale", "Origin"))
+    brightness = _find_tag(signal.get("original_metadata"), *places)
+    scale, origin = (_find_tag(brightness, name) for name in ("Scale", "Origin"))
     if not isinstance(scale, int | float) or not isinstance(origin, int | float) or scale == 0:
         return 1.0, 0.0
     return float(scale), -float(scale) * float(origin)
@@ -121,12 +121,12 @@ def _beam_energy(signal: Mapping[str, Any]) -> Any:
     """
     for name, (target, convert) in (signal.get("mapping") or {}).items():
         if target.endswith("TEM.beam_energy"):
-            value = _within(signal["original_metadata"], *name.split("."))
+            value = _find_tag(signal["original_metadata"], *name.split("."))
             return convert(value) if convert and value is not None else value
-    return _within(signal["metadata"], "Acquisition_instrument", "TEM", "beam_energy")
+    return _find_tag(signal["metadata"], "Acquisition_instrument", "TEM", "beam_energy")
 
 
-def _within(tree: Any, *names: str) -> Any:
+def _find_tag(tree: Any, *names: str) -> Any:
     for name in names:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     return tree

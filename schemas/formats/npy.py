@@ -40,7 +40,7 @@ def read(path: Path, inner: str) -> Stated:
         shape, dtype = _header(path, file)
         _refuse_short(path, shape, dtype, path.stat().st_size - file.tell())
     values = np.load(path, allow_pickle=False)
-    card = _beside(path)
+    card = _read_json_beside(path)
     return Stated(values, known=card.known(), exported=tuple(card.axes)) if card else Stated(values)
 
 
@@ -94,7 +94,7 @@ def _plain_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Shape | Non
     return None if dtype.hasobject else shape
 
 
-def _beside(path: Path) -> ExportMetadata | None:
+def _read_json_beside(path: Path) -> ExportMetadata | None:
     beside = path.with_suffix(".json")
     try:
         if not stat.S_ISREG(beside.stat().st_mode):

@@ -38,11 +38,11 @@ def nanometres(unit: object) -> float | None:
     >>> nanometres("Microns"), nanometres("[n_m]"), nanometres("1/nm")
     (1000.0, 1.0, None)
     """
-    name = _plain(unit)
+    name = _normalise_unit(unit)
     return NM.get(name, NM.get(name.removesuffix("s")))
 
 
-def _plain(unit: object) -> str:
+def _normalise_unit(unit: object) -> str:
     """Return a unit in small letters, without spaces, brackets and the underscores of Berkeley's EMD."""
     name = unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
     name = re.sub(r"[\s_\[\]()]", "", name).lower()
@@ -76,7 +76,7 @@ def frequency(unit: object, wavelength: float | None = None) -> float | None:
         unit: a reciprocal length or an angle, as the file writes it.
         wavelength: [nm], needed for angles.
     """
-    name = _plain(unit)
+    name = _normalise_unit(unit)
     angle = RADIANS.get(name, RADIANS.get(name.removesuffix("s")))
     if angle is not None:
         return None if wavelength is None else angle / wavelength

@@ -54,7 +54,7 @@ def read(text: str) -> tuple[Path, Picture]:
     Raises:
         UserError: the file is missing, empty, unreadable, damaged or too large, or holds no image, or several.
     """
-    path, inner = _place(text)
+    path, inner = _split_name(text)
     try:
         kind, head = _kind_and_head(path)
         if head.startswith(NUMPY):
@@ -78,7 +78,7 @@ def read_as(kind: str, path: Path, inner: str) -> Picture:
         UserError: as for `read`.
     """
     try:
-        with _quiet():
+        with _silence_readers():
             return to_picture(path, _reader(kind).read(path, inner))
     except (UserError, MemoryError):
         raise
@@ -101,7 +101,7 @@ def _unreadable(kind: str, path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); {remedy}")
 
 
-def _place(text: str) -> tuple[Path, str]:
+def _split_name(text: str) -> tuple[Path, str]:
     """Split a text into the file and the name after it: `file.h5:path/in/file`."""
     for index in [len(text), *(i for i, letter in enumerate(text) if letter == ":")]:
         path = Path(text[:index])
@@ -133,7 +133,7 @@ def _kind_and_head(path: Path) -> tuple[str, bytes]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_readers() -> Iterator[None]:
     """Silence warnings and logs of readers: the important ones are errors."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -45,7 +45,7 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     Raises:
         UserError: the values are a table, or their calibration is not finite.
     """
-    values = _calibrated(path, stated, _numbers(path, stated.values))
+    values = _calibrate(path, stated, _join_complex(path, stated.values))
     axes = stated.axes if len(stated.axes) == values.ndim else ()
     order = sorted_axes(axes) or list(range(values.ndim))
     values, axes = values.transpose(order), tuple(axes[index] for index in order) if axes else ()
@@ -54,7 +54,7 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     return Picture(values, known, stated.exported, stated.matlab, stated.colours, patterns, stated.notes, tuple(order))
 
 
-def _numbers(path: Path, values: np.ndarray) -> np.ndarray:
+def _join_complex(path: Path, values: np.ndarray) -> np.ndarray:
     """Return complex numbers if the values are pairs of real and imaginary parts. Refuse other tables."""
     if not values.dtype.names:
         return values
@@ -66,7 +66,7 @@ def _numbers(path: Path, values: np.ndarray) -> np.ndarray:
     raise UserError(f"{path}: holds {kind} ({columns}); give grey values (numbers)")
 
 
-def _calibrated(path: Path, stated: Stated, values: np.ndarray) -> np.ndarray:
+def _calibrate(path: Path, stated: Stated, values: np.ndarray) -> np.ndarray:
     """Return offset + scale * value in floating point, and NaN for undefined pixels; unchanged if neither is stated."""
     if not (math.isfinite(stated.scale) and math.isfinite(stated.offset)):
         raise UserError(f"{path}: its calibration of values, {stated.offset} + {stated.scale} v, is not finite")

@@ -57,7 +57,7 @@ def read(path: Path, inner: str) -> Stated:
         colours = chosen.axes.endswith("S")  # tifffile itself stores a stack of three images with S as the first axis
         if number is not None:
             values = values.reshape(-1, *chosen.keyframe.shape)[number]
-        card = _card(file)
+        card = _read_export_metadata(file)
         scale, offset = _calibration(path, file.imagej_metadata or {})
         return Stated(
             values,
@@ -134,7 +134,7 @@ def _undefined(page: Any) -> tuple[float, ...]:
         return ()
 
 
-def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
+def _read_export_metadata(file: tifffile.TiffFile) -> ExportMetadata | None:
     imagej = file.imagej_metadata or {}
     return ExportMetadata.parse(str(imagej.get("Info", ""))) or ExportMetadata.parse(
         str(file.pages.first.tags.valueof(270) or "")
@@ -143,10 +143,10 @@ def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
 
 def _sizes(file: tifffile.TiffFile, series: Series) -> tuple[Axis, Axis]:
     """Return the axes y and x with the pixel size of OME, of ImageJ or of the resolution tags."""
-    return (_ome(file, series) if file.is_ome else None) or _tagged(file, series.keyframe)
+    return (_ome_sizes(file, series) if file.is_ome else None) or _tagged_sizes(file, series.keyframe)
 
 
-def _tagged(file: tifffile.TiffFile, page: Any) -> tuple[Axis, Axis]:
+def _tagged_sizes(file: tifffile.TiffFile, page: Any) -> tuple[Axis, Axis]:
     """Return the axes y and x from the resolution tags, in the unit of ImageJ or of the tag."""
     y, x = (_width(page.tags.valueof(tag)) for tag in (283, 282))  # YResolution, XResolution: pixels per unit
     if imagej := file.imagej_metadata:
@@ -161,7 +161,7 @@ def _width(resolution: Any) -> float:
     return resolution[1] / resolution[0] if resolution and resolution[0] else 0.0
 
 
-def _ome(file: tifffile.TiffFile, series: Series) -> tuple[Axis, Axis] | None:
+def _ome_sizes(file: tifffile.TiffFile, series: Series) -> tuple[Axis, Axis] | None:
     """Return the axes y and x from the element Pixels of the series; the default unit is um."""
     try:
         images = ET.fromstring(file.ome_metadata or "").findall("{*}Image")
