@@ -8,6 +8,7 @@ read), followed by the bytes of the values.
 """
 
 import atexit
+import fcntl
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ ERROR = "error"
 MEMORY = 1 << 30  # bytes that the process may use beside the images that a file states
 SECONDS = 300.0  # time limit for any file
 SPEED = 5e6  # [bytes/s], the slowest disk for which the time limit is extended
+PIPE = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -78,6 +80,8 @@ def _start_process() -> subprocess.Popen[bytes]:
             stderr=subprocess.DEVNULL,
             env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
         )
+        with suppress(OSError, AttributeError):  # only Linux has it, and an administrator may forbid it
+            fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, PIPE)  # type: ignore[arg-type]
     return running
 
 
@@ -114,30 +118,30 @@ def _receive_picture(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
     return Picture(values, known, **rest)
 
 
-def _answer_requests(requests: IO[bytes], out: IO[bytes]) -> None:
-    """Answer each request, until there are no more."""
+def _answer_request(line: bytes, out: IO[bytes]) -> None:
+    """Read one file, and write its metadata and values, or the reason why it cannot be read."""
     from schemas.formats.reading import read_as
 
-    for line in requests:
-        folder, kind, path, inner, memory = json.loads(line)
-        os.chdir(folder)
-        _set_memory_limit(memory)
-        try:
-            picture = read_as(kind, Path(path), inner)
-            values = np.ascontiguousarray(picture.values)
-            if values.dtype.kind not in "biufc":
-                raise UserError(f"{path}: holds {values.dtype}; give grey values (numbers)")
-            rest = {one.name: getattr(picture, one.name) for one in fields(picture) if one.name != "values"}
-            rest |= {"known": dict(picture.known), "shape": picture.values.shape, "dtype": values.dtype.str}
-            data: Any = memoryview(values.reshape(-1).view(np.uint8))
-        except UserError as error:
-            rest, data = {ERROR: str(error)}, b""
-        except MemoryError:
-            reason = "unpacks to more than its header states, or than this machine's memory; get another copy"
-            rest, data = {ERROR: f"{path}: {reason}"}, b""
-        out.write(json.dumps(rest).encode() + b"\n")
-        out.write(data)
-        out.flush()
+    folder, kind, path, inner, memory = json.loads(line)
+    os.chdir(folder)
+    _set_memory_limit(memory)
+    data: Any = b""
+    try:
+        picture = read_as(kind, Path(path), inner)
+        values = np.ascontiguousarray(picture.values)
+        if values.dtype.kind not in "biufc":
+            raise UserError(f"{path}: holds {values.dtype}; give grey values (numbers)")
+        answer = {one.name: getattr(picture, one.name) for one in fields(picture) if one.name != "values"}
+        answer |= {"known": dict(picture.known), "shape": picture.values.shape, "dtype": values.dtype.str}
+        data = memoryview(values.reshape(-1).view(np.uint8))
+    except UserError as error:
+        answer = {ERROR: str(error)}
+    except MemoryError:
+        reason = "unpacks to more than its header states, or than this machine's memory; get another copy"
+        answer = {ERROR: f"{path}: {reason}"}
+    out.write(json.dumps(answer).encode() + b"\n")
+    out.write(data)
+    out.flush()
 
 
 def _set_memory_limit(size: int) -> None:
@@ -149,4 +153,5 @@ def _set_memory_limit(size: int) -> None:
 
 if __name__ == "__main__":
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what libraries print is no answer
-    _answer_requests(sys.stdin.buffer, answers)
+    for request in sys.stdin.buffer:
+        _answer_request(request, answers)
