@@ -134,6 +134,8 @@ NOTHING: tuple[int, ...] = ()
         (np.array([1, 9, 2**32 - 1, 2**32 - 2], np.uint32), [2, 3]),
         (np.array([1, 9, 2.0**32 - 1], np.float32), [2]),
         (np.array([1, 9, 65535], np.int32), [2]),
+        (np.array([1, 9, 32767], np.int16), [2]),
+        (np.array([1, 9, 32767], np.uint16), NOTHING),
         (np.array([1, 9, 1e20]), [2]),
         (np.array([1, 9, np.nan, np.inf, -np.inf]), [2, 3, 4]),
         (np.array([1, -1, 9, -2]), [1, 3]),

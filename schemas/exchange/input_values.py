@@ -67,7 +67,8 @@ def find_unmeasured(values: np.ndarray) -> np.ndarray:
 def _large_marks(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Return True at the largest values, as long as these are marks."""
     if values.dtype.kind in "iu":
-        marks = {float(mark) for mark in LARGEST if mark <= np.iinfo(values.dtype).max}
+        most = int(np.iinfo(values.dtype).max)
+        marks = {float(mark) for mark in (*LARGEST, most) if mark <= most}
     else:
         marks = {float(values.dtype.type(mark)) for mark in (*LARGEST, *FILLS) if mark < np.finfo(values.dtype).max}
     found, lowest = np.zeros(values.shape, bool), 0.0
