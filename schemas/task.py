@@ -251,6 +251,7 @@ class Import:
     needs: tuple[str, ...] = ()  # parameters that every measurement must have
     beam: str | None = None  # the input that is stored relative to the incident beam
     roots: tuple[str, ...] = ()  # inputs that are square roots of counts
+    masks: Mapping[str, str] = dataclasses.field(default_factory=dict)  # input: field with 1 where it was measured
     distinct: tuple[str, ...] = ()  # parameters that must differ between the images of a sample
     # Usual range of the maximum absolute value of each parameter, by name; the import warns outside of it.
     usual: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
@@ -346,6 +347,8 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
         ("raster", "parameter"): raster,
         ("beam", "input"): (rules.beam,) if rules.beam else (),
         ("roots", "input"): rules.roots,
+        ("masks", "input"): tuple(rules.masks),
+        ("masks", "auxiliary"): tuple(rules.masks.values()),
     }
     for (name, role), fields in references.items():
         yield from wrong_references(task, f"IMPORT.{name}", fields, role)

@@ -16,16 +16,24 @@ DTYPES = {"int16": 1, "float32": 2, "uint8": 6, "int32": 7, "uint16": 10, "uint3
 ELEMENTS = {"int16": 2, "int32": 3, "uint16": 4, "uint32": 5, "float32": 6, "float64": 7, "uint8": 10}
 
 
-def image(values: np.ndarray, pixel: float, units: str, voltage: float) -> bytes:
-    """A file with one image or stack; pixel: width in `units`; voltage [V]."""
-    return data(values, [(pixel, units)] * 2 + [(1.0, "")] * (values.ndim - 2), voltage)
+def image(
+    values: np.ndarray, pixel: float, units: str, voltage: float, brightness: tuple[float, float] = (0.0, 1.0)
+) -> bytes:
+    """A file with one image or stack; pixel: width in `units`; voltage [V]; brightness: origin and scale of values."""
+    return data(values, [(pixel, units)] * 2 + [(1.0, "")] * (values.ndim - 2), voltage, brightness)
 
 
-def data(values: np.ndarray, steps: Sequence[tuple[float, str]], voltage: float) -> bytes:
+def data(
+    values: np.ndarray,
+    steps: Sequence[tuple[float, str]],
+    voltage: float,
+    brightness: tuple[float, float] = (0.0, 1.0),
+) -> bytes:
     """A file with one array; steps: of its axes and their units, the last axis first; voltage [V]."""
     axes = [_axis(*step) for step in steps]
+    origin, scale = brightness
     content = {
-        "Calibrations": {"Brightness": {"Origin": 0.0, "Scale": 1.0, "Units": ""}, "Dimension": axes},
+        "Calibrations": {"Brightness": {"Origin": origin, "Scale": scale, "Units": ""}, "Dimension": axes},
         "Data": values.ravel(),
         "DataType": np.uint32(DTYPES[values.dtype.name]),
         "Dimensions": [np.uint32(length) for length in values.shape[::-1]],

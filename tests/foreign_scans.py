@@ -80,8 +80,21 @@ def hyperspy(path: str, counts: np.ndarray) -> None:
     write_hspy(path, _signal(counts, steps, ("nm", "nm", "mrad", "mrad")), show_progressbar=False)
 
 
+def ncem(path: str, counts: np.ndarray) -> None:
+    """EMD 0.2 as Berkeley's ncempy writes it: dim1 is the first axis of the array."""
+    names, units = ("Ry", "Rx", "Qy", "Qx"), ("n_m", "n_m", "n_m^-1", "n_m^-1")
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"version_major": 0, "version_minor": 2})
+        group = file.create_group("data/scan")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = counts
+        for number, (name, unit, step) in enumerate(zip(names, units, _steps(counts, 1.0), strict=True)):
+            group[f"dim{number + 1}"] = np.arange(counts.shape[number]) * step
+            group[f"dim{number + 1}"].attrs.update({"name": name, "units": unit})
+
+
 def berkeley(path: str, counts: np.ndarray) -> None:
-    """EMD 0.2."""
+    """EMD 0.2 as HyperSpy writes it: all axes are reversed."""
     write_emd(path, _signal(counts, _steps(counts, 1.0), ("nm", "nm", "1/nm", "1/nm")))
 
 
@@ -102,6 +115,7 @@ WRITERS: dict[str, Write] = {
     "py4dstem.h5": py4dstem,
     "py4dstem.emd": py4dstem,
     "scan.hspy": hyperspy,
+    "ncem.emd": ncem,
     "berkeley.emd": berkeley,
     "scan.dm4": digital_micrograph_scan,
     "patterns.dm4": digital_micrograph_patterns,

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from schemas.formats import tiff
+from schemas.formats import reading, tiff
 from schemas.formats.export_metadata import ExportMetadata
 from tests.conftest import TOY_TASK, Command, files, refused
 
@@ -82,7 +82,7 @@ def test_the_pixel_size_keeps_six_digits(step: float, dtype: str) -> None:
     """In the tags alone: this card knows no parameters."""
     card = ExportMetadata(task="tie", split="test", sample=0, field="phase", units="rad", axes=["y", "x"])
     Path("a.tif").write_bytes(tiff.write(np.zeros((4, 5), dtype), card, {"sampling": (step,)}))
-    (found,) = tiff.read(Path("a.tif"), "").known["sampling"]
+    (found,) = reading.read_as("tiff", Path("a.tif"), "").known["sampling"]
     assert found == pytest.approx(step, rel=1e-6)
     assert tiff.write(np.zeros((4, 5), dtype), card, {"sampling": (1e-6,)})
 

@@ -2,7 +2,6 @@
 
 import random
 import struct
-import sys
 import zipfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import zarr
 
 from tests import digital_micrograph
 from tests.conftest import Command, refused
-from tests.foreign import ALL, APART, PIXEL, SERIES, UNSAID, WRITERS, dm4, hdf5, mrc, tiff_tags
+from tests.foreign import ALL, APART, PIXEL, SERIES, UNSAID, WRITERS, mrc, tiff_tags
 
 
 @pytest.mark.parametrize(
@@ -120,26 +119,11 @@ def test_pixels_that_are_missing_are_no_zeros(dataset: Command) -> None:
     )
 
 
-def test_a_library_that_crashes_takes_nothing_along(dataset: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As libhdf5 does on some damaged files."""
-    hdf5("a.h5", SERIES)
-    Path("sitecustomize.py").write_text("import os, sys\nif '-P' in sys.orig_argv: os.abort()")
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    result = dataset("import", "--task", "tie", "--from", "a.h5", *ALL)
-    refused(result, "a.h5: cannot be read as HDF5", "crashed", "get another copy")
-
-
 def test_values_in_other_files_are_not_followed(dataset: Command) -> None:
     Path("secret.bin").write_bytes(SERIES.tobytes())
     with h5py.File("a.h5", "w") as file:
         file.create_dataset("images", SERIES.shape, "f4", external=[("secret.bin", 0, SERIES.nbytes)])
     refused(dataset("import", "--task", "tie", "--from", "a.h5", *ALL), "a.h5:images: its values lie in other files")
-
-
-def test_without_the_extra_one_line_says_what_to_install(dataset: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    dm4("a.dm4", SERIES)
-    monkeypatch.setitem(sys.modules, "rsciio.digitalmicrograph", None)
-    refused(dataset("import", "--task", "tie", "--from", "a.dm4", *ALL), "a.dm4", "pip install 'drybeam[microscopy]'")
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
-from schemas.formats.pixel_sizes import frequency, pattern
+from schemas.formats.axis_order import Axis
+from schemas.formats.pixel_sizes import frequency
+from schemas.formats.stated import Stated, to_picture
 
 from .conftest import Command, refused
 from .foreign_scans import SAMPLING, SAYING_VOLTAGE, STEP, WAVELENGTH, WRITERS, hyperspy, py4dstem
@@ -73,9 +76,10 @@ def test_each_file_is_a_scan_of_its_own(scan: dict[str, np.ndarray], dataset: Co
 def test_a_file_without_units_asks_for_the_pixel_and_has_no_places(
     scan: dict[str, np.ndarray], dataset: Command
 ) -> None:
-    py4dstem("a.h5", counted(scan))
-    refused(dataset(*IMPORT, "a.h5:datacube_root/datacube/data", *VOLTAGE), "sampling is missing")
-    found = imported(dataset, "a.h5:datacube_root/datacube/data", *VOLTAGE, "sampling=0.0285")
+    with h5py.File("a.h5", "w") as file:
+        file["datacube/data"] = counted(scan)
+    refused(dataset(*IMPORT, "a.h5:datacube/data", *VOLTAGE), "sampling is missing")
+    found = imported(dataset, "a.h5:datacube/data", *VOLTAGE, "sampling=0.0285")
     assert "position" not in found
     Path("a.zspy").mkdir()
     refused(dataset(*IMPORT, "a.zspy", *VOLTAGE), "a.zspy: is a folder; save it as .hspy")
@@ -108,8 +112,8 @@ def test_units_of_patterns() -> None:
     )
     assert [frequency(unit) for unit in ("nm", "mrad", "", None, "px", "1/px", "1/nm^-1")] == [None] * 7
     assert frequency("mrad", WAVELENGTH) == pytest.approx(1e-3 / WAVELENGTH)
-    assert pattern(0.5, 0.5, "1/nm", (7, 40, 50), None) == {
-        "sampling_y": pytest.approx((0.05,)),
-        "sampling_x": pytest.approx((0.04,)),
-    }
-    assert pattern(0.0, 1.0, "1/nm", (8, 8), None) == pattern(1.0, 1.0, "mrad", (8, 8), None) == {}
+    for axis, known in ((Axis("", 0.5, "1/nm"), {"sampling_y": 0.05, "sampling_x": 0.04}), (Axis("", 0.0, "1/nm"), {})):
+        picture = to_picture(Path("a"), Stated(np.zeros((7, 40, 50)), (Axis(), axis, axis)))
+        assert picture.patterns
+        assert {name: value for name, (value,) in picture.known.items()} == pytest.approx(known)
+    assert to_picture(Path("a"), Stated(np.zeros((8, 8)), (Axis("", 1.0, "mrad"),) * 2)).known == {}

@@ -14,15 +14,16 @@ from schemas.task import Field, Task
 
 
 @dataclass(frozen=True)
-class Beside:
+class AttachedArrays:
     """Arrays given by name, with the metadata of their files."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # arrays by field
     known: dict[str, Known] = field(default_factory=dict)  # parameters that the file of each array states, by field
     sources: list[SourceFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # warnings for the user
 
 
-def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) -> Beside:
+def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) -> AttachedArrays:
     """Read the arrays of `name=file` texts.
 
     Args:
@@ -35,16 +36,17 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
         UserError: a name is unknown, or an array does not fit the task or the images.
     """
     known = {one.name: one for one in task.of("parameter", "auxiliary")}
-    found = Beside()
+    found = AttachedArrays()
     for one, file in split_assignments("--with", texts, known, "field", "name=file"):
         path, picture = reading.read(file)
-        found.arrays[one.name] = _fitting(one, str(path), picture.values, sizes, samples)
+        found.arrays[one.name] = _fit_array(one, str(path), picture.values, sizes, samples)
         found.known[one.name] = picture.known
+        found.notes.extend(picture.notes)
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))
     return found
 
 
-def _fitting(one: Field, path: str, values: np.ndarray, sizes: dict[str, int], samples: int) -> np.ndarray:
+def _fit_array(one: Field, path: str, values: np.ndarray, sizes: dict[str, int], samples: int) -> np.ndarray:
     """Return an array in the dtype of its field. Raise UserError if shape or values do not fit."""
     lengths = {**sizes, "sample": samples}
     wanted = tuple(lengths.get(dim, n) for dim, n in zip(one.dims, values.shape, strict=False))

@@ -60,13 +60,13 @@ def open_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
         UserError: the path holds neither; or the split has no samples; or the predictions belong to another dataset.
     """
     if predictions.METADATA.stands_at(path):
-        return _of_predictions(path, split, data)
+        return _predictions_gallery(path, split, data)
     if data is not None:
         raise UserError(f"--data {data}: is for predictions, but {path} holds none; leave it out")
-    return _of_dataset(path, split or "test")
+    return _dataset_gallery(path, split or "test")
 
 
-def _of_dataset(path: Path, split: str) -> Gallery:
+def _dataset_gallery(path: Path, split: str) -> Gallery:
     """Open a split of a dataset for export."""
     manifest = read_manifest(path)
     manifest.refuse_empty(path, split)
@@ -94,7 +94,7 @@ def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arr
         return read_rows(group, fields, rows) | whole
 
 
-def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery:
+def _predictions_gallery(path: Path, split: str | None, data: Path | None) -> Gallery:
     """Open predictions for export, with their errors if the dataset is given."""
     found = predictions.read_predictions(path)
     predictions.verify(path, found)
@@ -113,12 +113,12 @@ def _of_predictions(path: Path, split: str | None, data: Path | None) -> Gallery
         fields=targets,
         default=list(targets),
         parameters=numbers,
-        rows=lambda rows, fields: _chosen(predictions.read_rows(path, found, rows), fields),
+        rows=lambda rows, fields: _select_fields(predictions.read_rows(path, found, rows), fields),
     )
     return alone if data is None else _with_truth(alone, found, data)
 
 
-def _chosen(values: Arrays, fields: tuple[Field, ...]) -> Arrays:
+def _select_fields(values: Arrays, fields: tuple[Field, ...]) -> Arrays:
     return {field.name: values[field.name] for field in fields}
 
 
@@ -127,7 +127,7 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
     manifest = read_manifest(data)
     if manifest.root_digest != found.dataset_digest:
         raise UserError(f"--data {data}: {alone.path} holds predictions for another dataset; give that dataset")
-    truth = _of_dataset(data, found.split)
+    truth = _dataset_gallery(data, found.split)
     errors = _errors({name: field for name, field in alone.fields.items() if name in truth.fields})
 
     def rows(rows: slice, fields: tuple[Field, ...]) -> Arrays:
@@ -136,7 +136,7 @@ def _with_truth(alone: Gallery, found: predictions.Predictions, data: Path) -> G
         true = truth.rows(rows, tuple(truth.fields[name] for name in asked.values()))
         made = {key: _difference(predicted[name], true[name]) for key, name in asked.items()}
         known = truth.rows(rows, tuple(field for field in fields if field in truth.parameters))
-        return _chosen(known | predicted | made, fields)
+        return _select_fields(known | predicted | made, fields)
 
     found_too = {field.name for field in alone.parameters}  # predicted numbers
     parameters = (*alone.parameters, *(field for field in truth.parameters if field.name not in found_too))

@@ -137,7 +137,7 @@ class _Export:
             "format": self.kind,
             "split": self.gallery.split,
             "samples": [self.first, self.last],
-            "fields": {one.name: _described(one, self.kind, self.scale.get(one.name)) for one in self.fields},
+            "fields": {one.name: _describe_field(one, self.kind, self.scale.get(one.name)) for one in self.fields},
         }
         return (json.dumps(content, indent=2) + "\n").encode()
 
@@ -149,11 +149,11 @@ class _Export:
                 if field.per_sample:
                     for index, value in enumerate(values[field.name]):
                         known = {p.name: _plain(values[p.name][index]) for p in parameters}
-                        yield from self._written(field, value, start + index, known)
+                        yield from self._files(field, value, start + index, known)
                 elif start == self.first:
-                    yield from self._written(field, values[field.name], None, {})
+                    yield from self._files(field, values[field.name], None, {})
 
-    def _written(self, field: Field, value: np.ndarray, sample: int | None, known: Known) -> Iterator[Named]:
+    def _files(self, field: Field, value: np.ndarray, sample: int | None, known: Known) -> Iterator[Named]:
         """Yield the files of one field of one sample."""
         stem = "_".join([self.gallery.split, *([] if sample is None else [f"{sample:04d}"]), field.name])
         if self.kind == "png":
@@ -198,7 +198,7 @@ class _Export:
         return text.getvalue().encode()
 
 
-def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
+def _describe_field(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
     """Return the entry of a field in export.json."""
     about: dict[str, object] = {"units": field.units, "about": field.about}
     if field.classes:

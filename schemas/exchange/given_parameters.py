@@ -86,10 +86,10 @@ def _number(field: Field, text: str) -> float:
             raise UserError(
                 f"--set {field.name}: {text!r} is not a finite number [{field.units}]; write {field.name}=1,2,3"
             )
-    return _checked(field, number)
+    return _check_number(field, number)
 
 
-def _checked(field: Field, number: float) -> float:
+def _check_number(field: Field, number: float) -> float:
     """Return the number. Raise UserError if it is not allowed for this parameter."""
     with np.errstate(over="ignore"):
         if not math.isfinite(np.float32(number)):
@@ -120,6 +120,6 @@ def column(field: Field, values: Sequence[float], sizes: Mapping[str, int], samp
         per = " x ".join(f"{dim} {sizes[dim]}" for dim in field.dims if dim != SAMPLE) or "one per sample"
         asked = f"{each}" + (f" or, for {samples} samples, {samples * each}" if samples > 1 else "")
         raise UserError(f"{field.name}: has {len(values)} values, but the images have {per}; give {asked}")
-    numbers = np.array([_checked(field, value) for value in values], dtype=field.dtype)
+    numbers = np.array([_check_number(field, value) for value in values], dtype=field.dtype)
     rows = np.array(np.broadcast_to(numbers.reshape(-1, *shape), (samples, *shape)))
     return rows if field.per_sample else rows[0, ...]

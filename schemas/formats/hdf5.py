@@ -1,5 +1,9 @@
-"""Reader of HDF5 files: the dataset named after the file, or the only one that looks like an image."""
+"""Reader of HDF5 files, with the axes that NeXus and EMD (of Berkeley, py4DSTEM and HyperSpy) state."""
 
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,56 +11,149 @@ import h5py
 import numpy as np
 
 from schemas.formats import microscope
-from schemas.formats.hdf5_links import VALUES, elsewhere, refuse_link
-from schemas.formats.image import Picture, choose_array, refuse_large
+from schemas.formats.axis_order import Axis, step_of
+from schemas.formats.hdf5_links import VALUES, find_dataset, outside_error
+from schemas.formats.image import Shape, choose_array, refuse_large
+from schemas.formats.stated import Stated
+from schemas.runtime.errors import UserError
 
 NAME = "HDF5"
+NUMBERS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers as pairs
+GZIP = "h5repack -f GZIP=4 OLD NEW"
+BUNDLED = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
+LONGEST = 1 << 24  # maximum length of an axis whose places are read
 
 
-def read(path: Path, inner: str) -> Picture:
-    """Read one dataset of an HDF5 file. For an EMD file of version 1 (written by py4DSTEM), also read metadata.
+def read(path: Path, inner: str) -> Stated:
+    """Read one dataset of an HDF5 file. Velox files are read by RosettaSciIO.
 
     Args:
         path: the file.
-        inner: path of the dataset in the file; empty: the only image.
+        inner: path of the dataset in the file, or a unique part of it; empty: the only image.
 
     Raises:
-        UserError: there is no such dataset, or more than one, or it lies in other files.
+        UserError: there is no such dataset, or more than one, or it lies in other files, or needs a filter.
     """
-    if not inner and _is_emd(path):
-        return microscope.read_by("emd", path, inner)
-    return Picture(read_dataset(path, inner))
-
-
-def _is_emd(path: Path) -> bool:
     with h5py.File(path, "r") as file:
-        return "emd_group_type" in file.attrs
+        velox = isinstance(file.get("Version", getlink=True), h5py.HardLink) and "Data" in file
+        if not velox:
+            return read_dataset(path, file, inner)
+        notes = _notes_of_velox(path, file)
+    return replace(microscope.read_by("emd", path, inner, select_type="images"), notes=notes)
 
 
-def read_dataset(path: Path, inner: str, hidden: str = "#") -> np.ndarray:
-    """Read the values of one dataset of numbers.
+def _notes_of_velox(path: Path, file: h5py.File) -> tuple[str, ...]:
+    """Return a warning if images beside spectra have several frames, of which RosettaSciIO reads the first."""
+    data = file["Data"]
+    images = data.get("Image", {}).values() if "SpectrumImage" in data else ()
+    found = [_find_sibling(group, "Data") for group in images]
+    if any(one is not None and one.ndim == 3 and one.shape[2] > 1 for one in found):
+        return (f"warning: {path}: images beside spectra have several frames; the first is read",)
+    return ()
+
+
+def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> Stated:
+    """Read one dataset of numbers, with its calibration and its axes.
 
     Args:
-        path: the file.
-        inner: path of the dataset in the file; empty: the only image.
+        path: the file, for messages.
+        file: the open file.
+        inner: path of the dataset in the file, or a unique part of it; empty: the only image.
         hidden: groups whose names begin with this are left out.
 
     Raises:
-        UserError: there is no such dataset, or more than one, or it lies in other files.
+        UserError: there is no such dataset, or more than one, or it lies in other files, or needs a filter.
     """
-    with h5py.File(path, "r") as file:
-        found: dict[str, h5py.Dataset] = {}
+    item = find_dataset(path, file, inner) if inner else None
+    if item is None:
+        item = file[choose_array(path, inner.strip("/"), _shapes(file, hidden))]
+    name = item.name.strip("/")
+    if item.shape is None or item.dtype.kind not in NUMBERS:
+        kind = "is a null dataset, without values" if item.shape is None else f"holds {item.dtype}"
+        raise UserError(f"{path}:{name}: {kind}; give an array of numbers")
+    if item.is_virtual or item.external:
+        raise outside_error(path, name, VALUES)
+    refuse_large(path, item.shape, item.dtype.itemsize)
+    _refuse_filters(path, name, item)
+    scale, offset = (_scalar(item.attrs, key, plain) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    undefined = [_scalar(item.attrs, key, np.nan) for key in ("_FillValue", "missing_value")]
+    marks = tuple(mark for mark in undefined if not np.isnan(mark))
+    return Stated(np.asarray(item[...]), _axes(item), {}, scale, offset, marks)
 
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in "biufc" and not name.startswith(hidden):
-                found[name] = item
 
-        file.visititems(visit)
-        if (wanted := inner.strip("/")) not in found:
-            refuse_link(path, file, wanted)
-        name = choose_array(path, wanted, {name: item.shape for name, item in found.items()})
-        item = found[name]
-        if item.is_virtual or item.external:
-            raise elsewhere(path, name, VALUES)
-        refuse_large(path, item.shape, item.dtype.itemsize)
-        return np.asarray(item[...])
+def _shapes(file: h5py.File, hidden: str) -> dict[str, Shape]:
+    """Return the shapes of all arrays of numbers, by path. Links to them are not listed a second time."""
+    found: dict[str, Shape] = {}
+
+    def visit(name: str, item: Any) -> None:
+        numbers = isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in NUMBERS
+        if numbers and not name.startswith(hidden):
+            found[name] = item.shape
+
+    file.visititems(visit)
+    return found
+
+
+def _refuse_filters(path: Path, name: str, item: h5py.Dataset) -> None:
+    """Refuse a dataset whose values pass through a filter that is not installed. Name the package that has it."""
+    made = item.id.get_create_plist()
+    filters = {made.get_filter(index)[0]: made.get_filter(index)[3] for index in range(made.get_nfilters())}
+    if not all(map(h5py.h5z.filter_avail, filters)) and importlib.util.find_spec("hdf5plugin"):
+        importlib.import_module("hdf5plugin")  # registers its filters
+    for number, title in filters.items():
+        if not h5py.h5z.filter_avail(number):
+            title = title.decode(errors="replace").split(";")[0].strip()
+            remedy = "pip install hdf5plugin" if number in BUNDLED or number == 307 else "install it"
+            needs = f"is compressed with the filter {number}{f' ({title})' if title else ''}, which is not installed"
+            raise UserError(f"{path}:{name}: {needs}: {remedy}, or write a copy with gzip where it is ({GZIP})")
+
+
+def _scalar(attributes: Mapping[str, Any], name: str, otherwise: float) -> float:
+    """Return an attribute that is one number."""
+    with suppress(TypeError, ValueError):
+        return float(np.asarray(attributes[name]).reshape(-1)[0]) if name in attributes else otherwise
+    return otherwise
+
+
+def _axes(item: h5py.Dataset) -> tuple[Axis, ...]:
+    """Return the axes that the group of a dataset states: as in EMD, else as in NeXus."""
+    group = item.parent
+    first = 0 if _find_sibling(group, "dim0") is not None else 1
+    scales = [_find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
+    if all(scale is not None for scale in scales):
+        axes = [_axis(scale, _text(scale, "name")) for scale in scales]
+        if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
+            return tuple(Axis("", axis.step, axis.unit) for axis in axes)
+        if not any(axis.name for axis in axes) and item.name.startswith("/signals/"):  # written by HyperSpy, reversed
+            return ()
+        return tuple(axes)
+    names = [str(name) for name in np.atleast_1d(group.attrs.get("axes", []))]
+    return tuple(_nexus_axes(group, names)) if len(names) == item.ndim and _signal(group) == item else ()
+
+
+def _signal(group: h5py.Group) -> h5py.Dataset | None:
+    return _find_sibling(group, str(group.attrs.get("signal", "data")))
+
+
+def _nexus_axes(group: h5py.Group, names: list[str]) -> Iterator[Axis]:
+    for name in names:
+        scale = _find_sibling(group, name)
+        yield Axis("" if name == "." else name) if scale is None else _axis(scale, name)
+
+
+def _axis(scale: h5py.Dataset, name: str) -> Axis:
+    places = scale[...] if scale.ndim == 1 and scale.size <= LONGEST else ()
+    return Axis(name, step_of(places), _text(scale, "units"))
+
+
+def _find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Return a small dataset of a group, unless it lies in another file."""
+    link = group.get(name, getlink=True) if name in group else None
+    item = group[name] if isinstance(link, h5py.HardLink) else None
+    plain = isinstance(item, h5py.Dataset) and item.shape is not None and not (item.is_virtual or item.external)
+    return item if plain else None
+
+
+def _text(item: h5py.Dataset, name: str) -> str:
+    value = item.attrs.get(name, "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

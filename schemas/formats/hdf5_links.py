@@ -4,7 +4,6 @@ HDF5 follows all three silently. A file from an untrusted source could therefore
 may read. These objects are found without following a link, and refused.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -13,6 +12,7 @@ from h5py import h5d, h5l, h5o
 from schemas.runtime.errors import UserError
 
 MOST = 1_000_000  # maximum number of links of a file that are checked
+HOPS = 16  # maximum number of soft links that are followed one after another
 LINK = "is a link to another file"
 VALUES = "its values lie in other files or datasets"
 
@@ -31,62 +31,66 @@ def refuse_elsewhere(path: Path) -> None:
         def visit(name: bytes, link: h5l.LinkInfo) -> UserError | None:
             if next(looked, None) is None:
                 return UserError(f"{path}: has more than {MOST:,} links; copy the data into a smaller file")
-            reason = _elsewhere(file, name, link)
-            return elsewhere(path, name.decode(errors="replace"), reason) if reason else None
+            reason = _describe_outside(file, name, link)
+            return outside_error(path, name.decode(errors="replace"), reason) if reason else None
 
         if error := file.id.links.visit(visit, info=True):
             raise error
 
 
-def refuse_link(path: Path, file: h5py.File, inner: str) -> None:
-    """Refuse the path of an array if it leads through a link to another file.
+def find_dataset(path: Path, file: h5py.File, inner: str) -> h5py.Dataset | None:
+    """Return the dataset at a path, through links within the file; None if there is no dataset.
 
     Args:
-        path: the file, for the message.
+        path: the file, for messages.
         file: the open file.
-        inner: path of the array in the file.
+        inner: path of the dataset in the file.
 
     Raises:
-        UserError: there is such a link.
+        UserError: a link leads to another file.
     """
-    for name, link in _links(file, inner):
+    names, group, followed = [name for name in inner.split("/") if name not in ("", ".")], file["/"], 0
+    while names:
+        name, *names = names
+        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
         if isinstance(link, h5py.ExternalLink):
-            raise elsewhere(path, name, LINK)
+            there = f"{link.filename}:{link.path.strip('/')}"
+            raise outside_error(path, f"{group.name}/{name}".strip("/"), LINK, there)
+        if isinstance(link, h5py.HardLink):
+            group = group[name]
+        elif isinstance(link, h5py.SoftLink) and followed < HOPS:
+            followed += 1
+            group = file["/"] if link.path.startswith("/") else group
+            names = [*(part for part in link.path.split("/") if part not in ("", ".")), *names]
+        else:
+            return None
+    return group if isinstance(group, h5py.Dataset) else None
 
 
-def elsewhere(path: Path, name: str, reason: str) -> UserError:
+def outside_error(path: Path, name: str, reason: str, there: str = "") -> UserError:
     """Return the error for an object that leads into another file.
 
     Args:
         path: the file.
         name: path of the object in the file.
         reason: the way in which it leads into another file.
+        there: the other file and the path in it, if they are known.
     """
-    return UserError(f"{path}:{name}: {reason}; copy the data into this file (h5copy, h5repack)")
+    remedy = "copy the data into this file (h5copy, h5repack)" + (f", or give {there}" if there else "")
+    return UserError(f"{path}:{name}: {reason}; {remedy}")
 
 
-def _links(group: h5py.Group, inner: str) -> Iterator[tuple[str, object]]:
-    """Yield the links along a path with their names, up to the first that is not a hard link."""
-    names = [name for name in inner.split("/") if name]
-    for depth, name in enumerate(names, 1):
-        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
-        yield "/".join(names[:depth]), link
-        if not isinstance(link, h5py.HardLink):
-            return
-        group = group[name]
-
-
-def _elsewhere(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
+def _describe_outside(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
     """Describe how a link, or the dataset behind it, leads into another file. Return an empty text if it does not."""
     if link.type == h5l.TYPE_SOFT:  # the target of a soft link is in this file, and is visited itself
         return ""
     if link.type != h5l.TYPE_HARD:
         return LINK
     item = h5o.open(file.id, name)  # twice as fast as file[name]
-    return VALUES if isinstance(item, h5d.DatasetID) and _stored_elsewhere(item) else ""
+    return VALUES if isinstance(item, h5d.DatasetID) and _has_outside_values(item) else ""
 
 
-def _stored_elsewhere(dataset: h5d.DatasetID) -> bool:
+def _has_outside_values(dataset: h5d.DatasetID) -> bool:
     made = dataset.get_create_plist()
     if made.get_layout() == h5d.VIRTUAL:
         return any(made.get_virtual_filename(index) != "." for index in range(made.get_virtual_count()))

@@ -1,6 +1,7 @@
 """Content of a file of images: values and metadata. Sizes are checked before any values are read."""
 
 import math
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from schemas.runtime.errors import UserError, suggestion
 
 LIMIT = 4 << 30  # maximum number of uncompressed bytes of the images of one file
 SMALL = 64 << 20  # uncompressed bytes that any file may have
-PACKED = 2000  # maximum plausible compression ratio of larger files; deflate reaches 1032
+COPIES = 4  # arrays of this size that readers hold at once, to convert and to transpose them
+PACKED = 300  # maximum plausible compression ratio of larger files; only constant images reach more
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]
@@ -26,6 +28,14 @@ class Picture:
     axes: tuple[str, ...] = ()  # names of the axes, if this project exported the file
     matlab: bool = False  # MATLAB's order of axes: (y, x) first, the axis of images last
     colours: bool = False  # the file states that its last axis holds colours
+    patterns: bool | None = None  # the units of its axes are those of diffraction patterns; None: not stated
+    notes: tuple[str, ...] = ()  # warnings for the user
+    order: tuple[int, ...] = ()  # places of these axes in the file; empty: as they are
+
+    @property
+    def stored(self) -> np.ndarray:
+        """Values with the axes in the order of the file."""
+        return self.values.transpose(np.argsort(self.order)) if self.order else self.values
 
 
 def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
@@ -44,6 +54,15 @@ def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
         raise UserError(f"{path}: {promised / 2**30:.1f} GiB of images; at most {LIMIT >> 30} GiB are read; split it")
     if promised > max(SMALL, PACKED * path.stat().st_size):
         raise UserError(f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; replace it")
+    _allow_memory(COPIES * promised)
+
+
+def _allow_memory(size: int) -> None:
+    """Raise the memory limit of a process that has one, as the process that reads files does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft != resource.RLIM_INFINITY:
+        soft += size
+        resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
@@ -51,20 +70,22 @@ def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
 
     Args:
         path: the file, for messages.
-        inner: the name that the user gave; empty: the only array that looks like an image.
+        inner: the name that the user gave, or one part of a path; empty: the only array that looks like an image.
         shapes: by name, the shape of each array in the file.
 
     Raises:
         UserError: there is no such array, or not exactly one image.
     """
     if inner:
-        if inner not in shapes:
+        close = [name for name in shapes if inner in name.split("/")]
+        if inner not in shapes and len(close) != 1:
             raise UserError(f"{path}:{inner}: no such array{suggestion(inner, shapes)}")
-        return inner
+        return inner if inner in shapes else close[0]
     images = [name for name, shape in shapes.items() if sum(length > 1 for length in shape) > 1]
     found = images if len(shapes) > 1 else list(shapes)
     if len(found) != 1:
         there = ", ".join(found[:6] or list(shapes)[:6]) or "none"
-        rule = f"choose one, such as {path}:{found[0]}" if found else "give another file"
+        largest = max(found, key=lambda name: math.prod(shapes[name]), default="")
+        rule = f"choose one, such as {path}:{largest}" if found else "give another file"
         raise UserError(f"{path}: holds {len(found) or 'no'} images (arrays: {there}); {rule}")
     return found[0]

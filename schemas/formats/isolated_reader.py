@@ -1,14 +1,25 @@
-"""Reading of a file in a separate process: libhdf5 can crash on a damaged file, which must not end the command.
+"""Reading of files in a separate process, with a limit on memory and on time.
 
-The process prints one line of JSON (metadata of the file, or the reason why it cannot be read) and saves the values as
-NPY.
+A library can crash on a damaged file, and a small file can unpack to many gigabytes; neither must end the command. One
+process reads all files of a command, one after another, and is started again after a crash.
+
+Each request is one line of JSON. The answer is one line of JSON (metadata of the file, or the reason why it cannot be
+read), followed by the bytes of the values.
 """
 
+import atexit
+import fcntl
 import json
+import os
+import resource
+import select
 import subprocess
 import sys
-import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -16,10 +27,15 @@ from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 
 ERROR = "error"
+MEMORY = 1 << 30  # bytes that the process may use beside the images that a file states
+SECONDS = 300.0  # time limit for any file
+SPEED = 5e6  # [bytes/s], the slowest disk for which the time limit is extended
+PIPE = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def read(kind: str, path: Path, inner: str) -> Picture:
-    """Return the result of `opening.read_as` in another process.
+    """Return the result of `reading.read_as` in another process.
 
     Args:
         kind: kind of the file, a module of `schemas.formats`.
@@ -28,32 +44,114 @@ def read(kind: str, path: Path, inner: str) -> Picture:
 
     Raises:
         ValueError: the process died.
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or takes too long.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        values = Path(folder, "values.npy")
-        command = [sys.executable, "-P", "-m", "schemas.formats.isolated_reader", kind, str(path), inner, str(values)]
-        child = subprocess.run(command, capture_output=True, text=True)  # -P: import no modules from the current folder
-        if child.returncode != 0:
-            raise ValueError("the library that reads it crashed")
-        said = json.loads(child.stdout)
-        if ERROR in said:
-            raise UserError(said[ERROR])
-        known = {name: tuple(numbers) for name, numbers in said["known"].items()}
-        return Picture(np.load(values, allow_pickle=False), known, tuple(said["axes"]), said["matlab"])
+    request = json.dumps([str(Path.cwd()), kind, str(path), inner, MEMORY]).encode()
+    seconds = SECONDS + path.stat().st_size / SPEED
+    with _LOCK:
+        try:
+            answer = _ask(_start_process(), request, seconds)
+        except TimeoutError:
+            stop()
+            raise UserError(f"{path}: took longer than {seconds:.0f} s to read; save it in another format") from None
+        except (OSError, ValueError):
+            stop()
+            raise ValueError("the library that reads it crashed") from None
+        except BaseException:  # interrupted: what follows in the pipe is the answer to this request
+            stop()
+            raise
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return answer
 
 
-def _save(kind: str, path: Path, inner: str, values: Path) -> dict[str, object]:
-    """Read the file in the other process, save the values and return the rest."""
+_LOCK = threading.Lock()
+_RUNNING: dict[int, subprocess.Popen[bytes]] = {}  # by the process that started it: a fork starts its own
+
+
+def _start_process() -> subprocess.Popen[bytes]:
+    """Return the process that reads files. Start it if there is none."""
+    running = _RUNNING.get(os.getpid())
+    if running is None or running.poll() is not None:
+        running = _RUNNING[os.getpid()] = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__],  # -P: import no modules from the current folder
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
+        )
+        with suppress(OSError, AttributeError):  # only Linux has it, and an administrator may forbid it
+            fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, PIPE)  # type: ignore[arg-type]
+    return running
+
+
+@atexit.register
+def stop() -> None:
+    """End the process that reads files, if there is one."""
+    running = _RUNNING.pop(os.getpid(), None)
+    if running is not None:
+        running.kill()
+        with suppress(OSError):  # an unfinished request cannot be flushed
+            running.communicate()
+
+
+def _ask(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Picture | str:
+    """Return the images of a file, or the reason why it cannot be read."""
+    requests, answers = process.stdin, process.stdout
+    assert requests is not None
+    assert answers is not None
+    requests.write(request + b"\n")
+    requests.flush()
+    if not select.select([answers], [], [], seconds)[0]:
+        raise TimeoutError
+    answer = json.loads(answers.readline())
+    return str(answer[ERROR]) if ERROR in answer else _receive_picture(answer, answers)
+
+
+def _receive_picture(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
+    values = np.empty(answer.pop("shape"), np.dtype(answer.pop("dtype")))
+    view = memoryview(values.reshape(-1).view(np.uint8))
+    if stream.readinto(view) != len(view):  # type: ignore[attr-defined]
+        raise ValueError("cut short")
+    known = {name: tuple(numbers) for name, numbers in answer.pop("known").items()}
+    rest: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()}
+    return Picture(values, known, **rest)
+
+
+def _answer_request(line: bytes, out: IO[bytes]) -> None:
+    """Read one file, and write its metadata and values, or the reason why it cannot be read."""
     from schemas.formats.reading import read_as
 
+    folder, kind, path, inner, memory = json.loads(line)
+    os.chdir(folder)
+    _set_memory_limit(memory)
+    data: Any = b""
     try:
-        picture = read_as(kind, path, inner)
-    except (UserError, MemoryError) as error:
-        return {ERROR: str(error) or type(error).__name__}
-    np.save(values, np.ascontiguousarray(picture.values), allow_pickle=False)
-    return {"known": dict(picture.known), "axes": picture.axes, "matlab": picture.matlab}
+        picture = read_as(kind, Path(path), inner)
+        values = np.ascontiguousarray(picture.values)
+        if values.dtype.kind not in "biufc":
+            raise UserError(f"{path}: holds {values.dtype}; give grey values (numbers)")
+        answer = {one.name: getattr(picture, one.name) for one in fields(picture) if one.name != "values"}
+        answer |= {"known": dict(picture.known), "shape": picture.values.shape, "dtype": values.dtype.str}
+        data = memoryview(values.reshape(-1).view(np.uint8))
+    except UserError as error:
+        answer = {ERROR: str(error)}
+    except MemoryError:
+        reason = "unpacks to more than its header states, or than this machine's memory; get another copy"
+        answer = {ERROR: f"{path}: {reason}"}
+    out.write(json.dumps(answer).encode() + b"\n")
+    out.write(data)
+    out.flush()
+
+
+def _set_memory_limit(size: int) -> None:
+    """Limit the memory of this process. `image.refuse_large` raises the limit by what a header states."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    soft = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 if __name__ == "__main__":
-    print(json.dumps(_save(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))))
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what libraries print is no answer
+    for request in sys.stdin.buffer:
+        _answer_request(request, answers)

@@ -5,6 +5,7 @@ MATLAB has the axis of images last, A(:, :, k). Users of a `Picture` from this m
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import scipy.io
 
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5 import read_dataset
-from schemas.formats.image import Known, Picture, choose_array, refuse_large
+from schemas.formats.image import Known, choose_array, refuse_large
+from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "MAT"
@@ -26,26 +28,31 @@ CARD = "drybeam"  # name of the variable that holds export metadata
 HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy's own header holds the time
 
 
-def read(path: Path, inner: str) -> Picture:
+def read(path: Path, inner: str) -> Stated:
     """Read one variable, in MATLAB's order of axes.
 
     Args:
         path: the file.
-        inner: name of the variable; empty: the exported field, or the only image.
+        inner: name of the variable, or `struct.field`; empty: the exported field, or the only image.
 
     Raises:
         UserError: there is no such variable, or more than one image, or the file is damaged.
     """
     if h5py.is_hdf5(path):
-        return Picture(read_dataset(path, inner).T, matlab=True)
+        with h5py.File(path, "r") as file:
+            stated = read_dataset(path, file, inner)
+        return Stated(stated.values.T, matlab=True)
     listed = scipy.io.whosmat(str(path), appendmat=False)
     found = {name: (shape, NUMBERS[kind]) for name, shape, kind in listed if kind in NUMBERS}
     texts = {name: shape for name, shape, kind in listed if kind == "char"}
+    structs = [name for name, _, kind in listed if kind == "struct"]
     if CARD in texts:
         refuse_large(path, texts[CARD], UTF32)
-    card = _card(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
+    card = _read_export_metadata(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
     if card and not inner:
         inner = card.field
+    if structs and inner not in found and (inner or not found):
+        return Stated(_in_struct(path, inner, structs), matlab=True)
     name = choose_array(path, inner, {name: shape for name, (shape, _) in found.items()})
     refuse_large(path, *found[name])
     values = np.asarray(_load(path, name))
@@ -53,15 +60,28 @@ def read(path: Path, inner: str) -> Picture:
         raise UserError(f"{path}:{name}: damaged: shorter than its header states; get another copy")
     if card and name == card.field:
         shape = values.shape[-len(card.axes) :]  # MATLAB has added a leading axis to arrays of one axis
-        return Picture(values.reshape(shape), card.known(), tuple(card.axes))
-    return Picture(values, matlab=True)
+        return Stated(values.reshape(shape), known=card.known(), exported=tuple(card.axes))
+    return Stated(values, matlab=True)
+
+
+def _in_struct(path: Path, inner: str, structs: Sequence[str]) -> np.ndarray:
+    """Return a numeric field of a struct, which is named `struct.field`."""
+    name = inner.partition(".")[0]
+    chosen = [name] if name in structs else [] if inner else list(structs)
+    found: dict[str, np.ndarray] = {}
+    for one in chosen:
+        values = _load(path, one)
+        if values.size == 1 and values.dtype.names:
+            fields = {f"{one}.{key}": np.asarray(values[key].item()) for key in values.dtype.names}
+            found |= {key: field for key, field in fields.items() if field.dtype.kind in "biufc"}
+    return found[choose_array(path, inner, {key: field.shape for key, field in found.items()})]
 
 
 def _load(path: Path, name: str) -> Any:
     return scipy.io.loadmat(str(path), appendmat=False, variable_names=[name])[name]
 
 
-def _card(path: Path) -> ExportMetadata | None:
+def _read_export_metadata(path: Path) -> ExportMetadata | None:
     text = _load(path, CARD)
     return ExportMetadata.parse(str(text[0])) if text.shape == (1,) else None
 

@@ -1,4 +1,4 @@
-"""Microscope files DM3, DM4, EMD, HSPY, SER, EMI and TVIPS, read by RosettaSciIO.
+"""Microscope files DM3, DM4, EMD of Velox, HSPY, SER, EMI and TVIPS, read by RosettaSciIO.
 
 RosettaSciIO is an optional dependency (the extra `microscopy`), because its licence is GPLv3.
 """
@@ -12,25 +12,26 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physics.electron import wavelength
+from schemas.formats.axis_order import Axis
 from schemas.formats.hdf5_links import refuse_elsewhere
-from schemas.formats.image import Picture, choose_array, refuse_large
-from schemas.formats.pixel_sizes import Known, is_pattern, nanometres, pattern, pixel
+from schemas.formats.image import Shape, choose_array, refuse_large
+from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "a microscope file"
 PLUGINS = {
     ".dm3": "digitalmicrograph",
     ".dm4": "digitalmicrograph",
-    ".emd": "emd",
     ".hspy": "hspy",
     ".ser": "tia",
     ".emi": "tia",
     ".tvips": "tvips",
 }
+NAMING = ("hspy", "emd")  # plugins that return the names of axes in the file; the others make them up
+ENERGY = ("ev", "kev", "mev")  # units of axes of spectra, in small letters
 
 
-def read(path: Path, inner: str) -> Picture:
+def read(path: Path, inner: str) -> Stated:
     """Read the only image or stack of a microscope's file, or the one with this title.
 
     Args:
@@ -43,13 +44,14 @@ def read(path: Path, inner: str) -> Picture:
     return read_by(PLUGINS[path.suffix.lower()], path, inner)
 
 
-def read_by(name: str, path: Path, inner: str) -> Picture:
+def read_by(name: str, path: Path, inner: str, **options: Any) -> Stated:
     """Read an image as `read` does, by a given plugin of RosettaSciIO.
 
     Args:
         name: name of the plugin.
         path: the file, of any suffix.
         inner: as for `read`.
+        options: options of the plugin.
 
     Raises:
         UserError: as for `read`.
@@ -62,50 +64,54 @@ def read_by(name: str, path: Path, inner: str) -> Picture:
         ) from None
     if h5py.is_hdf5(path):
         refuse_elsewhere(path)  # the plugin may read any part of the file
-    signals = dict(_titled(plugin.file_reader(str(path), lazy=True)))  # lazy: check sizes before values are read
-    signal = signals[choose_array(path, inner, {name: one["data"].shape for name, one in signals.items()})]
+    found = plugin.file_reader(str(path), lazy=True, **options)  # lazy: check sizes before values are read
+    signals = dict(_signals_by_title(found))
+    signal = signals[choose_array(path, inner, {name: _image_shape(one) for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
-    data, order = signal["data"], _order(signal)
-    values = np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "compute") else data).transpose(order)
-    return Picture(values, _known(signal, values.shape))
+    data = signal["data"]
+    values = np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "compute") else data)
+    axes = tuple(_axis(axis, named=name in NAMING) for axis in _sorted_axes(signal))
+    return Stated(values, axes, _voltage(signal), *_calibration(signal))
 
 
-def _titled(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    titles = [str(_within(signal["metadata"], "General", "title") or "") for signal in signals]
+def _signals_by_title(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    titles = [str(_find_tag(signal["metadata"], "General", "title") or "") for signal in signals]
     for number, (title, signal) in enumerate(zip(titles, signals, strict=True)):
         yield title if title and titles.count(title) == 1 else str(number), signal
 
 
-def _axes(signal: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _image_shape(signal: Mapping[str, Any]) -> Shape:
+    """Return the shape of an array; empty for spectra, which are read only if they are named."""
+    spectra = any(str(axis.get("units") or "").lower() in ENERGY for axis in signal["axes"])
+    return () if spectra else tuple(signal["data"].shape)
+
+
+def _sorted_axes(signal: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the axes in the order of the array."""
-    return sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))
+    return sorted(signal["axes"], key=lambda axis: axis.get("index_in_array") or 0)
 
 
-def _order(signal: Mapping[str, Any]) -> list[int]:
-    """Return the order of axes that puts the scan first. Some files have the patterns first; only the units show it."""
-    units = [axis.get("units") for axis in _axes(signal)]
-    scanned = len(units) == 4 and [is_pattern(unit) for unit in units] == [True, True, False, False]
-    return [2, 3, 0, 1] if scanned else list(range(len(units)))
+def _axis(axis: Mapping[str, Any], *, named: bool) -> Axis:
+    """Return an axis with what is stated. The places of an axis that is not uniform are left out."""
+    scale, units = axis.get("scale"), axis.get("units")
+    name = str(axis.get("name") or "") if named else ""
+    return Axis(name, float(scale) if isinstance(scale, int | float | np.number) else None, str(units or ""))
 
 
-def _known(signal: Mapping[str, Any], shape: tuple[int, ...]) -> Known:
-    """Return the parameters that the file states of the array in its new order, with this shape."""
-    axes = [_axes(signal)[axis] for axis in _order(signal)]
+def _voltage(signal: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     energy = _beam_energy(signal)
     usable = isinstance(energy, int | float) and math.isfinite(energy) and energy > 0
-    voltage = 1e3 * float(energy) if usable else None
-    known: Known = {} if voltage is None else {"voltage": (voltage,)}
-    if len(axes) < 2 or axes[-2].get("units") != axes[-1].get("units"):
-        return known
-    y, x, unit = float(axes[-2]["scale"]), float(axes[-1]["scale"]), axes[-1]["units"]
-    known |= pixel(y, x, unit) | pattern(y, x, unit, shape, wavelength(voltage) if voltage else None)
-    return known | (_step(axes[0], axes[1]) if len(axes) == 4 else {})
+    return {"voltage": (1e3 * float(energy),)} if usable else {}
 
 
-def _step(y: Mapping[str, Any], x: Mapping[str, Any]) -> Known:
-    """Return the step [nm] of a raster along both axes."""
-    steps = [float(axis["scale"]) * (nanometres(axis.get("units")) or math.nan) for axis in (y, x)]
-    return {"step": (steps[0], steps[1])} if all(math.isfinite(step) and step > 0 for step in steps) else {}
+def _calibration(signal: Mapping[str, Any]) -> tuple[float, float]:
+    """Return scale and offset of the values. DigitalMicrograph states scale * (stored value - origin)."""
+    places = ("ImageList", "TagGroup0", "ImageData", "Calibrations", "Brightness")
+    brightness = _find_tag(signal.get("original_metadata"), *places)
+    scale, origin = (_find_tag(brightness, name) for name in ("Scale", "Origin"))
+    if not isinstance(scale, int | float) or not isinstance(origin, int | float) or scale == 0:
+        return 1.0, 0.0
+    return float(scale), -float(scale) * float(origin)
 
 
 def _beam_energy(signal: Mapping[str, Any]) -> Any:
@@ -115,12 +121,12 @@ def _beam_energy(signal: Mapping[str, Any]) -> Any:
     """
     for name, (target, convert) in (signal.get("mapping") or {}).items():
         if target.endswith("TEM.beam_energy"):
-            value = _within(signal["original_metadata"], *name.split("."))
+            value = _find_tag(signal["original_metadata"], *name.split("."))
             return convert(value) if convert and value is not None else value
-    return _within(signal["metadata"], "Acquisition_instrument", "TEM", "beam_energy")
+    return _find_tag(signal["metadata"], "Acquisition_instrument", "TEM", "beam_energy")
 
 
-def _within(tree: Any, *names: str) -> Any:
+def _find_tag(tree: Any, *names: str) -> Any:
     for name in names:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     return tree

@@ -1,26 +1,34 @@
 """Reader of MRC files: an image or a stack, with voxel sizes in angstrom."""
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
 
-from schemas.formats.image import Picture, refuse_large
-from schemas.formats.pixel_sizes import pixel
+from schemas.formats.axis_order import Axis
+from schemas.formats.image import refuse_large
+from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "MRC"
+IMOD = 1146047817  # the number by which IMOD marks its headers
+STAMP, FLAGS = 152, 156  # places of that number and of IMOD's flags in the header
+SIGNED = 1  # IMOD's flag of signed bytes
+BYTES = 0  # the mode with 8-bit values
+TOP = 127  # the largest signed byte
 
 
-def read(path: Path, inner: str) -> Picture:
-    """Read all sections of an MRC file.
+def read(path: Path, inner: str) -> Stated:
+    """Read all sections of an MRC file. Faults of the header that readers can bear become warnings.
 
     Args:
         path: the file.
         inner: must be empty, because the file holds one array.
 
     Raises:
-        UserError: the file is damaged, or `inner` is not empty.
+        UserError: the file is damaged, or its values have a meaning that is not stated, or `inner` is not empty.
     """
     if inner:
         raise UserError(f"{path}:{inner}: an MRC file holds one array; leave out :{inner}")
@@ -28,12 +36,65 @@ def read(path: Path, inner: str) -> Picture:
         extended = raw.read(96)[92:]  # the size of an extended header, in either order of bytes
     if min(int.from_bytes(extended, order) for order in ("little", "big")) > path.stat().st_size:
         raise UserError(f"{path}: damaged: its header states more data than the file holds; get another copy")
-    with mrcfile.open(path, mode="r", header_only=True) as file:
-        header = file.header
-        shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
-        if min(shape) < 1:
-            raise UserError(f"{path}: damaged: its header states {shape} pixels; get another copy")
-        refuse_large(path, shape, mrcfile.utils.dtype_from_mode(header.mode).itemsize)
-    with mrcfile.open(path, mode="r") as file:
-        voxel = file.voxel_size
-        return Picture(np.array(file.data), pixel(float(voxel.y), float(voxel.x), "angstrom"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with mrcfile.open(path, mode="r", header_only=True, permissive=True) as file:
+            _refuse_header(path, file.header)
+        with mrcfile.open(path, mode="r", permissive=True) as file:
+            if file.data is None:
+                raise UserError(f"{path}: damaged: its header states more data than the file holds; get another copy")
+            header, values = file.header, np.array(file.data)
+    faults = dict.fromkeys(str(one.message) for one in told if one.category is RuntimeWarning)
+    notes = [f"warning: {path}: {fault}; it is read all the same" for fault in faults]
+    if header.mode == BYTES:
+        values = _bytes(path, header, values)
+    return Stated(values, _axes(header, values.ndim), notes=tuple(notes))
+
+
+def _refuse_header(path: Path, header: Any) -> None:
+    """Refuse modes that cannot be read, and sizes that are impossible or too large."""
+    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+    try:
+        dtype = mrcfile.utils.dtype_from_mode(header.mode)
+    except ValueError:
+        raise UserError(
+            f"{path}: mode {int(header.mode)} of MRC cannot be read; if the file is whole, convert it to mode 1, 2 or "
+            "6 (newstack -mode 2), else get another copy"
+        ) from None
+    if min(shape) < 1:
+        raise UserError(f"{path}: damaged: its header states {shape} pixels; get another copy")
+    refuse_large(path, shape, dtype.itemsize)
+
+
+def _bytes(path: Path, header: Any, values: np.ndarray) -> np.ndarray:
+    """Return 8-bit values as signed or unsigned, by IMOD's flag, or by the extremes that the header states."""
+    unsigned = values.view(np.uint8)
+    if int(unsigned.max()) <= TOP:
+        return unsigned
+    order = header.mode.dtype.byteorder.replace("=", "<").replace("|", "<")
+    stamp, flags = np.frombuffer(header.tobytes(), f"{order}i4", 2, STAMP)
+    low, high = float(header.dmin), float(header.dmax)
+    if stamp == IMOD:
+        return values.view(np.int8) if flags & SIGNED else unsigned
+    if low <= high and high > TOP:
+        return unsigned
+    if low <= high and low < 0:
+        return values.view(np.int8)
+    raise UserError(
+        f"{path}: holds bytes (mode 0) of which some are negative if signed, and above {TOP} if not, and the header "
+        "does not say which; convert it to mode 1 (newstack -mode 1)"
+    )
+
+
+def _axes(header: Any, rank: int) -> tuple[Axis, ...]:
+    """Return the axes in the order of the array: MAPC, MAPR and MAPS name the columns, rows and sections."""
+    stored = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    names = ["xyz"[number - 1] for number in stored] if sorted(stored) == [1, 2, 3] else ["z", "y", "x"]
+    axes = [Axis(name, _voxel(header, name), "angstrom") for name in names]
+    return (*[Axis()] * (rank - 3), *axes[-rank:])
+
+
+def _voxel(header: Any, name: str) -> float | None:
+    """Return the width of a voxel [angstrom] along one axis."""
+    intervals, length = int(header[f"m{name}"]), float(header.cella[name])
+    return length / intervals if intervals > 0 else None

@@ -1,6 +1,7 @@
 """Conversion of the pixel sizes that microscope files state to nm."""
 
 import math
+import re
 
 type Known = dict[str, tuple[float, ...]]
 
@@ -24,56 +25,45 @@ NM = {
     "m": 1e9,
     "meter": 1e9,
 }
-RADIANS = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3}
+RADIANS = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3, "µrad": 1e-6, "deg": math.pi / 180}
 PRINTED = 1e4  # wider pixels [nm] are printer dots (72 per inch), not pixels of a specimen
+
+
+SPELLINGS = {"\\u00b5": "µ", "\\xb5": "µ", "μ": "µ", "Å": "å", "⁻¹": "^-1", "**": "^", "metre": "meter"}
 
 
 def nanometres(unit: object) -> float | None:
     """Return the length of a unit in nm; None if it is not a unit of length.
 
-    >>> nanometres("Microns"), nanometres("1/nm")
-    (1000.0, None)
+    >>> nanometres("Microns"), nanometres("[n_m]"), nanometres("1/nm")
+    (1000.0, 1.0, None)
     """
-    name = (
-        str(unit).strip().replace("\\u00B5", "µ").replace("μ", "µ").replace("Å", "å").lower().replace("metre", "meter")
-    )
+    name = _normalise_unit(unit)
     return NM.get(name, NM.get(name.removesuffix("s")))
 
 
-def pixel(y: float, x: float, unit: object) -> Known:
-    """Return the parameters `sampling` [nm] of an image; empty if the file states no usable size.
+def _normalise_unit(unit: object) -> str:
+    """Return a unit in small letters, without spaces, brackets and the underscores of Berkeley's EMD."""
+    name = unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
+    name = re.sub(r"[\s_\[\]()]", "", name).lower()
+    for theirs, ours in SPELLINGS.items():
+        name = name.replace(theirs.lower(), ours.lower())
+    return name
+
+
+def pixel(y: float, x: float) -> Known:
+    """Return the parameters `sampling` [nm] of an image; empty if there is no usable size.
 
     Pixels are taken as square if their sides differ by less than 0.1 %.
 
     Args:
-        y: height of a pixel in `unit`.
-        x: width of a pixel in `unit`.
-        unit: unit of length, as the file writes it.
+        y: height of a pixel [nm].
+        x: width of a pixel [nm].
     """
-    scale = nanometres(unit)
-    if scale is None or not all(math.isfinite(length) and length > 0 for length in (y, x)):
+    if not all(math.isfinite(length) and length > 0 for length in (y, x)):
         return {}
-    y, x = y * scale, x * scale
     square = {"sampling": (x,)} if abs(y - x) < 1e-3 * x else {}
     return {**square, "sampling_y": (y,), "sampling_x": (x,)}
-
-
-def pattern(y: float, x: float, unit: object, shape: tuple[int, ...], wavelength: float | None) -> Known:
-    """Return the parameters `sampling` [nm] of the wave behind a diffraction pattern, as `pixel` does.
-
-        d = 1 / (n f) = wavelength / (n angle)
-
-    Args:
-        y: height of a pixel in `unit`.
-        x: width of a pixel in `unit`.
-        unit: a reciprocal length or an angle, as the file writes it.
-        shape: shape of the pattern (..., ny, nx).
-        wavelength: [nm], needed for angles.
-    """
-    scale = frequency(unit, wavelength)
-    if scale is None or not all(math.isfinite(width) and width > 0 for width in (y, x)):
-        return {}
-    return pixel(1 / (shape[-2] * y * scale), 1 / (shape[-1] * x * scale), "nm")
 
 
 def frequency(unit: object, wavelength: float | None = None) -> float | None:
@@ -86,14 +76,13 @@ def frequency(unit: object, wavelength: float | None = None) -> float | None:
         unit: a reciprocal length or an angle, as the file writes it.
         wavelength: [nm], needed for angles.
     """
-    name = str(unit).replace(" ", "")
-    if name.lower() in RADIANS:
-        return None if wavelength is None else RADIANS[name.lower()] / wavelength
-    length = (
-        nanometres(name.removeprefix("1/").removesuffix("^-1"))
-        if name.startswith("1/") != name.endswith("^-1")
-        else None
-    )
+    name = _normalise_unit(unit)
+    angle = RADIANS.get(name, RADIANS.get(name.removesuffix("s")))
+    if angle is not None:
+        return None if wavelength is None else angle / wavelength
+    below = name.removeprefix("1/")
+    above = re.sub(r"\^?-1$", "", name)
+    length = nanometres(below if above == name else above) if (below == name) != (above == name) else None
     return None if length is None else 1 / length
 
 

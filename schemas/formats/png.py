@@ -29,7 +29,7 @@ def write(values: np.ndarray, low: float, high: float) -> bytes:
         low: value that becomes black.
         high: value that becomes white.
     """
-    return _encoded(Image.fromarray(grey(np.atleast_2d(values), low, high)))
+    return _encode_png(Image.fromarray(grey(np.atleast_2d(values), low, high)))
 
 
 def labels(values: np.ndarray) -> bytes:
@@ -39,10 +39,10 @@ def labels(values: np.ndarray) -> bytes:
     """
     image = Image.fromarray(np.atleast_2d(values).astype(np.uint8), mode="P")
     image.putpalette(PALETTE)
-    return _encoded(image)
+    return _encode_png(image)
 
 
-def _encoded(image: Image.Image) -> bytes:
+def _encode_png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,33 +11,39 @@ from types import ModuleType
 
 from schemas.formats import isolated_reader
 from schemas.formats.image import Picture
+from schemas.formats.stated import to_picture
 from schemas.runtime.errors import UserError
 
 HEAD = 512  # bytes by which the kind of a file is recognised
+NUMPY = b"\x93NUMPY"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MAGIC = {
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
     b"II+\0": "tiff",
     b"MM\0+": "tiff",
-    b"\x93NUMPY": "npy",
+    NUMPY: "npy",
     b"PK\3\4": "npy",
     b"MATLAB": "mat",
     HDF5: "hdf5",
 }
 SUFFIXES = {
-    "microscope": (".dm3", ".dm4", ".emd", ".hspy", ".ser", ".emi", ".tvips"),
+    "microscope": (".dm3", ".dm4", ".hspy", ".ser", ".emi", ".tvips"),
     "mat": (".mat",),
     "tiff": (".tif", ".tiff"),
     "npy": (".npy", ".npz"),
-    "hdf5": (".h5", ".hdf5", ".hdf", ".nxs"),
+    "hdf5": (".h5", ".hdf5", ".hdf", ".nxs", ".emd"),
     "mrc": (".mrc", ".mrcs", ".rec", ".st", ".ali", ".map"),
 }
+MISSING = re.compile(r"(?:requires the|No module named|The) '(\w+)'(?: package| library was not found|$)")
+UNSUPPORTED = (NotImplementedError, ImportError)  # errors that say nothing about damage
 NAMED = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
 
 
 def read(text: str) -> tuple[Path, Picture]:
     """Read the images of a file, written `file`, or `file:array` if it holds several arrays.
+
+    The file is read in a separate process, except for a plain NPY file, whose size is known before it is read.
 
     Args:
         text: the file, as the user wrote it.
@@ -47,14 +54,16 @@ def read(text: str) -> tuple[Path, Picture]:
     Raises:
         UserError: the file is missing, empty, unreadable, damaged or too large, or holds no image, or several.
     """
-    path, inner = _place(text)
-    kind = _kind(path)
-    if not _is_hdf5(path):
-        return path, read_as(kind, path, inner)
+    path, inner = _split_name(text)
     try:
+        kind, head = _kind_and_head(path)
+        if head.startswith(NUMPY):
+            return path, read_as(kind, path, inner)
         return path, isolated_reader.read(kind, path, inner)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; give a readable file") from None
     except ValueError as error:
-        raise _damaged(kind, path, error) from None
+        raise _unreadable(kind, path, error) from None
 
 
 def read_as(kind: str, path: Path, inner: str) -> Picture:
@@ -69,38 +78,46 @@ def read_as(kind: str, path: Path, inner: str) -> Picture:
         UserError: as for `read`.
     """
     try:
-        with _quiet():
-            picture: Picture = _reader(kind).read(path, inner)
-            return picture
+        with _silence_readers():
+            return to_picture(path, _reader(kind).read(path, inner))
     except (UserError, MemoryError):
         raise
     except Exception as error:  # damaged files make readers raise errors of any kind
-        raise _damaged(kind, path, error) from None
+        raise _unreadable(kind, path, error) from None
 
 
 def _reader(kind: str) -> ModuleType:
     return importlib.import_module(f"schemas.formats.{kind}")
 
 
-def _damaged(kind: str, path: Path, error: Exception) -> UserError:
+def _unreadable(kind: str, path: Path, error: Exception) -> UserError:
+    """Return the error for a file that a library does not read: a package is missing, or the file is unusual."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); get another copy")
+    if match := MISSING.search(str(error)):
+        return UserError(f"{path}: needs the package {match[1]}, which is not installed: pip install {match[1]}")
+    if isinstance(error, UNSUPPORTED):
+        return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); save it in another format")
+    remedy = "get another copy, or save it in another format"
+    return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); {remedy}")
 
 
-def _place(text: str) -> tuple[Path, str]:
+def _split_name(text: str) -> tuple[Path, str]:
     """Split a text into the file and the name after it: `file.h5:path/in/file`."""
     for index in [len(text), *(i for i, letter in enumerate(text) if letter == ":")]:
         path = Path(text[:index])
         if text[:index] and path.is_file():
             return path, text[index + 1 :]
-    if Path(text).is_dir():
+    place = next((path for path in (Path(text), Path(text.rpartition(":")[0])) if path.exists()), Path(text))
+    if place.is_dir() and place == Path(text):
         remedy = "save it as .hspy" if text.rstrip("/").endswith(".zspy") else "give the files in it"
         raise UserError(f"--from {text}: is a folder; {remedy}")
+    if place.exists() and not place.is_dir():
+        raise UserError(f"--from {text}: is a device or a pipe; give a regular file")
     raise UserError(f"--from {text}: no such file; give a file, or file:array")
 
 
-def _kind(path: Path) -> str:
-    """Return the kind of a file from its first bytes and its suffix. Raise UserError if it is unknown."""
+def _kind_and_head(path: Path) -> tuple[str, bytes]:
+    """Return the kind of a file, from its first bytes and its suffix, and these bytes."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     if not head:
@@ -112,23 +129,11 @@ def _kind(path: Path) -> str:
     if kind is None:
         there = " ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         raise UserError(f"{path}: this kind of file cannot be read; give one of: {there}")
-    return kind
-
-
-def _is_hdf5(path: Path) -> bool:
-    """Return True if the HDF5 signature is at one of its possible places: byte 0, 512, 1024, 2048 ..."""
-    start, size = 0, path.stat().st_size
-    with path.open("rb") as file:
-        while start < size:
-            file.seek(start)
-            if file.read(len(HDF5)) == HDF5:
-                return True
-            start = max(2 * start, 512)
-    return False
+    return kind, head
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_readers() -> Iterator[None]:
     """Silence warnings and logs of readers: the important ones are errors."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -2,16 +2,19 @@
 
 import io
 import math
-import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from schemas.formats.axis_order import Axis
 from schemas.formats.export_metadata import ExportMetadata
-from schemas.formats.image import Known, Picture, refuse_large
-from schemas.formats.pixel_sizes import NM, PRINTED, pixel
+from schemas.formats.image import Known, choose_array, refuse_large
+from schemas.formats.pixel_sizes import NM, PRINTED
+from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "TIFF"
@@ -19,33 +22,80 @@ SUFFIX = ".tif"
 UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # values of the tag ResolutionUnit
 LARGEST = 2**32 - 1  # largest number in a tag
 IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
+REDUCED, MASK = 1, 4  # bits of the tag NewSubfileType
+STRAIGHT, UNCALIBRATED = 0, 20  # ImageJ's numbers of calibration functions
+NODATA = 42113  # tag of GDAL
+
+type Series = tifffile.TiffPageSeries
 
 
-def read(path: Path, _: str) -> Picture:
-    """Read all pages of a TIFF file, which must have one shape.
+def read(path: Path, inner: str) -> Stated:
+    """Read the only series of a TIFF file, the named one, or one image.
 
-    Of series that name other files (OME, NDTiff, Micro-Manager), only the pages of this file are read.
+    Thumbnails and other reduced images are left out, unless they are named. Of series that name other files (OME,
+    NDTiff, Micro-Manager), only the pages of this file are read.
 
     Args:
         path: the file.
-        _: not used, because the file holds one array.
+        inner: name of a series, or number of an image in the file, counted from 0; empty: the only series.
 
     Raises:
-        UserError: the pages have different shapes, or the file is truncated.
+        UserError: there is no such series, or more than one, or the file is truncated, or its grey values have a
+            meaning that is not understood.
     """
     with tifffile.TiffFile(path, _multifile=False, is_ndtiff=False, is_mmstack=False) as file:
-        if len(file.series) != 1:
-            raise UserError(f"{path}: holds {len(file.series)} series of pages of different shapes; save them singly")
-        series = file.series[0]
-        refuse_large(path, series.shape, series.dtype.itemsize)
-        _refuse_short(path, file, series)
-        card = _card(file)
-        axes = tuple(card.axes) if card else ()
-        colours = series.axes.endswith("S")  # tifffile itself stores a stack of three images with S as the first axis
-        return Picture(series.asarray(), _pixel(file) | (card.known() if card else {}), axes, colours=colours)
+        series = _named_series(file)
+        number = int(inner) if inner.isascii() and inner.isdigit() and inner not in series else None
+        if number is not None:
+            chosen, number = _series_of_image(path, file, number)
+        else:
+            chosen = series[choose_array(path, inner, {name: one.shape for name, one in series.items()})]
+        refuse_large(path, chosen.shape, chosen.dtype.itemsize)
+        _refuse_short(path, file, chosen)
+        _refuse_photometric(path, chosen.keyframe)
+        values = chosen.asarray()
+        colours = chosen.axes.endswith("S")  # tifffile itself stores a stack of three images with S as the first axis
+        if number is not None:
+            values = values.reshape(-1, *chosen.keyframe.shape)[number]
+        card = _read_export_metadata(file)
+        scale, offset = _calibration(path, file.imagej_metadata or {})
+        return Stated(
+            values,
+            (*[Axis()] * (values.ndim - 2), *_sizes(file, chosen)) if values.ndim > 1 and not colours else (),
+            card.known() if card else {},
+            scale,
+            offset,
+            _undefined(chosen.keyframe),
+            tuple(card.axes) if card and number is None else (),
+            colours=colours,
+        )
 
 
-def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+def _named_series(file: tifffile.TiffFile) -> dict[str, Series]:
+    """Return the series by name, or by number if names are missing or repeat; without reduced images and masks."""
+    full = [one for one in file.series if not one.keyframe.subfiletype & (REDUCED | MASK)] or list(file.series)
+    names = [one.name for one in full]
+    return {
+        one.name if one.name and names.count(one.name) == 1 and one.kind == "ome" else f"series{index}": one
+        for index, one in enumerate(full)
+    }
+
+
+def _series_of_image(path: Path, file: tifffile.TiffFile, number: int) -> tuple[Series, int]:
+    """Return the series that holds an image of the file, and the number of the image in this series."""
+    for one in file.series:
+        indices = [page.index for page in one.pages if page is not None]
+        if number in indices:
+            return one, indices.index(number)
+    one, count = file.series[0], sum(len(one.pages) for one in file.series)
+    if len(file.series) == 1:  # ImageJ may store all images of a stack behind one page
+        count = one.size // max(math.prod(one.keyframe.shape), 1)
+    if number < count and len(file.series) == 1:
+        return one, number
+    raise UserError(f"{path}:{number}: holds {count} images; give a number from 0 to {count - 1}")
+
+
+def _refuse_short(path: Path, file: tifffile.TiffFile, series: Series) -> None:
     """Refuse a file with missing pages, or pages beyond its end, which would be read as zeros."""
     size = path.stat().st_size
     promised = (file.imagej_metadata or {}).get("images", 1)
@@ -58,38 +108,83 @@ def _refuse_short(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPage
         raise UserError(f"{path}: truncated or damaged, pixels are missing; get another copy")
 
 
-def _card(file: tifffile.TiffFile) -> ExportMetadata | None:
+def _refuse_photometric(path: Path, page: Any) -> None:
+    """Refuse grey values that grow from white to black."""
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        raise UserError(f"{path}: its tags say that 0 is white; save it with 0 as black (MinIsBlack)")
+
+
+def _calibration(path: Path, imagej: Mapping[str, Any]) -> tuple[float, float]:
+    """Return scale and offset of the grey values, as ImageJ states them. Refuse functions that are not linear."""
+    if (function := imagej.get("cf", UNCALIBRATED)) == UNCALIBRATED:
+        return 1.0, 0.0
+    if function != STRAIGHT or not {"c0", "c1"} <= imagej.keys():
+        raise UserError(
+            f"{path}: its grey values are calibrated by ImageJ's function number {function}, which is not a straight "
+            "line; apply it in ImageJ (Process > Math > Macro), remove it (Analyze > Calibrate, None), and save again"
+        )
+    return float(imagej["c1"]), float(imagej["c0"])
+
+
+def _undefined(page: Any) -> tuple[float, ...]:
+    """Return the grey value of pixels without a measurement, if GDAL's tag states one."""
+    try:
+        return (float(str(page.tags.valueof(NODATA)).strip("\0 ")),)
+    except ValueError:
+        return ()
+
+
+def _read_export_metadata(file: tifffile.TiffFile) -> ExportMetadata | None:
     imagej = file.imagej_metadata or {}
     return ExportMetadata.parse(str(imagej.get("Info", ""))) or ExportMetadata.parse(
         str(file.pages.first.tags.valueof(270) or "")
     )
 
 
-def _pixel(file: tifffile.TiffFile) -> dict[str, tuple[float, ...]]:
-    """Return the pixel size from the metadata of OME or ImageJ, or from the resolution tags; empty if unknown."""
-    if file.ome_metadata:
-        return _ome(file.ome_metadata)
-    tags = file.pages.first.tags
-    widths = [_width(tags.valueof(tag)) for tag in (283, 282)]  # YResolution, XResolution: pixels per unit
-    if file.imagej_metadata:
-        return pixel(widths[0], widths[1], file.imagej_metadata.get("unit", ""))
-    unit = UNITS.get(tags.valueof(296) or 0, "")
-    return pixel(widths[0], widths[1], unit) if unit and widths[1] * NM[unit] < PRINTED else {}
+def _sizes(file: tifffile.TiffFile, series: Series) -> tuple[Axis, Axis]:
+    """Return the axes y and x with the pixel size of OME, of ImageJ or of the resolution tags."""
+    return (_ome_sizes(file, series) if file.is_ome else None) or _tagged_sizes(file, series.keyframe)
+
+
+def _tagged_sizes(file: tifffile.TiffFile, page: Any) -> tuple[Axis, Axis]:
+    """Return the axes y and x from the resolution tags, in the unit of ImageJ or of the tag."""
+    y, x = (_width(page.tags.valueof(tag)) for tag in (283, 282))  # YResolution, XResolution: pixels per unit
+    if imagej := file.imagej_metadata:
+        unit = str(imagej.get("unit", ""))
+        return Axis("", y, str(imagej.get("yunit", unit))), Axis("", x, unit)
+    unit = UNITS.get(page.tags.valueof(296) or 0, "")
+    usable = unit and x * NM[unit] < PRINTED
+    return Axis("", y if usable else None, unit), Axis("", x if usable else None, unit)
 
 
 def _width(resolution: Any) -> float:
     return resolution[1] / resolution[0] if resolution and resolution[0] else 0.0
 
 
-def _ome(xml: str) -> dict[str, tuple[float, ...]]:
-    """Return the pixel size from the attributes of the element Pixels, whose default unit is um."""
-    found = dict(re.findall(r'\b(PhysicalSize[XY](?:Unit)?)="([^"]*)"', xml))
+def _ome_sizes(file: tifffile.TiffFile, series: Series) -> tuple[Axis, Axis] | None:
+    """Return the axes y and x from the element Pixels of the series; the default unit is um."""
     try:
-        sizes = [float(found[f"PhysicalSize{axis}"]) for axis in "YX"]
-    except (KeyError, ValueError):
-        return {}
-    units = {found.get(f"PhysicalSize{axis}Unit", "um") for axis in "YX"}
-    return pixel(sizes[0], sizes[1], units.pop()) if len(units) == 1 else {}
+        images = ET.fromstring(file.ome_metadata or "").findall("{*}Image")
+    except ET.ParseError:
+        return None
+    index = next((i for i, one in enumerate(file.series) if one is series), 0)
+    named = [image for image in images if image.get("Name", "") == series.name]
+    image = named[0] if len(named) == 1 else images[index] if index < len(images) else None
+    pixels = image.find("{*}Pixels") if image is not None else None
+    if pixels is None:
+        return None
+    y, x = (
+        Axis("", _number(pixels.get(f"PhysicalSize{axis}")), pixels.get(f"PhysicalSize{axis}Unit", "um"))
+        for axis in "YX"
+    )
+    return y, x
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
 
 
 def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:

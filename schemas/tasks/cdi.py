@@ -54,4 +54,7 @@ TASK = Task(
     ),
 )
 
-IMPORT = Import(roots=("amplitude", "amplitude_oversampled"))
+IMPORT = Import(
+    roots=("amplitude", "amplitude_oversampled"),
+    masks={"amplitude": "seen", "amplitude_oversampled": "seen_oversampled"},
+)
