@@ -15,6 +15,7 @@ import numpy as np
 from schemas import slices
 from schemas.manifest import Manifest
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import reading
 from schemas.store import open_split
 from schemas.task import Field, Task
 from training.batches import Split
@@ -80,7 +81,8 @@ def column(data: Path, name: str) -> np.ndarray:
         data: the dataset.
         name: name of the field.
     """
-    return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
+    with reading(f"{data}/train/{name}", f"see: dataset verify {data}"):
+        return np.asarray(open_split(data, "train")[name][...], np.float64)
 
 
 def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:

@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.machine import memory
 
 AXIS = "data"
 
@@ -164,5 +165,4 @@ def fits(nbytes: int) -> bool:
     limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
     if limit:
         return bool(nbytes <= limit // 2)
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return nbytes * jax.local_device_count() <= host // 4
+    return nbytes * jax.local_device_count() <= memory() // 4

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.runtime.errors import UserError, rule
-from schemas.runtime.publish import inside, read
+from schemas.runtime.publish import DOCUMENT, inside, read
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Metadata[M: BaseModel]:
         Raises:
             UserError: a link leads out of the store.
         """
-        return self.key in _attributes(parsed(read(inside(path, "zarr.json"))))
+        return self.key in _attributes(parsed(read(inside(path, "zarr.json"), DOCUMENT)))
 
     def read(self, path: Path, mend: str, *, incomplete: bool = True) -> M:
         """Read the metadata of a store.
@@ -52,7 +52,7 @@ class Metadata[M: BaseModel]:
             UserError: there are no metadata, or of another kind; or they are damaged, or newer than this version; or
                 the store is not finished and `incomplete` is False.
         """
-        data = read(inside(path, "zarr.json"))
+        data = read(inside(path, "zarr.json"), DOCUMENT)
         if data is None:
             raise UserError(f"{path}: no {self.what} here (no zarr.json); make it with: {self.command} --out {path}")
         if (root := parsed(data)) is None:

@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import shutil
-import sys
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,14 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from schemas.runtime.errors import FULL, Interrupted, UserError
+from schemas.runtime.machine import memory
+from schemas.runtime.terminal import say
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
 REMOVED = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
 REPLACED = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
+DOCUMENT = 1 << 26  # maximum size of a file of JSON [bytes]
 STALE = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
 
 
@@ -122,7 +125,7 @@ def sweep_removed(path: Path) -> None:
     """
     for left in set_aside_folders(path, REMOVED):
         if reason := _remove(left):
-            print(f"{left}: cannot be removed ({reason}); remove it yourself", file=sys.stderr)
+            say(f"{left}: cannot be removed ({reason}); remove it yourself", error=True)
 
 
 def _remove(folder: Path) -> str | None:
@@ -181,12 +184,42 @@ def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> Non
         publish(path, data, durable=durable)
 
 
-def read(path: Path) -> bytes | None:
-    """Return the bytes of an object; None if there is none."""
+def read(path: Path, most: int | None = None) -> bytes | None:
+    """Return the bytes of an object; None if there is none.
+
+    Args:
+        path: place of the object.
+        most: maximum size; None: the memory of this machine.
+
+    Raises:
+        UserError: it is not a regular file, or too large.
+    """
     try:
+        refuse_irregular(path, most)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+
+
+def refuse_irregular(path: Path, most: int | None = None) -> None:
+    """Refuse to open anything but a regular file of bounded size: pipes and devices may never end.
+
+    Args:
+        path: place of the file. A folder, or nothing, is not refused.
+        most: maximum size; None: the memory of this machine.
+
+    Raises:
+        UserError: it is a pipe, a device or a socket, or too large.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise UserError(f"{path}: is not a regular file (a pipe, device or socket); replace it by the file itself")
+    most = memory() if most is None else most
+    if stat.S_ISREG(found.st_mode) and found.st_size > most:
+        raise UserError(f"{path}: has {found.st_size:,} bytes, at most {most:,} are read; get another copy")
 
 
 @contextmanager

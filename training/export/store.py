@@ -14,7 +14,17 @@ from safetensors.numpy import save as save_arrays
 
 from schemas.runtime.documents import document, parsed
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import REPLACED, exists, inside, is_folder, publish_folder, read, set_aside_folders, sha256
+from schemas.runtime.publish import (
+    DOCUMENT,
+    REPLACED,
+    exists,
+    inside,
+    is_folder,
+    publish_folder,
+    read,
+    set_aside_folders,
+    sha256,
+)
 from schemas.task import find_task, task_names
 from training import checkpoints
 from training.contract import find_learn, model_names, versions
@@ -66,7 +76,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
     folder = next((f for f in _places(path) if is_folder(f)), path)
     if folder.parent == path:
         inside(path, folder.name)
-    data = read(inside(folder, "model.json"))
+    data = read(inside(folder, "model.json"), DOCUMENT)
     if data is None:
         if exists(path / "run.json"):
             raise UserError(f"{path}: this run has no model yet; continue training, the first evaluation writes one")

@@ -129,9 +129,12 @@ def _open(path: Path) -> Any:
     if path.is_dir():
         import zarr  # imported here, since it starts threads, and workers are forked
 
+        from schemas.codecs import refuse_array
         from schemas.store import Confined
 
-        return zarr.open_array(Confined(path), mode="r")
+        array = zarr.open_array(Confined(path), mode="r")
+        refuse_array(array)
+        return array
     head = _head(path)
     if head.startswith(NUMPY):
         return np.load(path, mmap_mode="r", allow_pickle=False)
