@@ -66,6 +66,7 @@ class Manifest(BaseModel):
     layout: Layout
     status: Literal["incomplete", "complete"] = "incomplete"
     root_digest: str | None = None
+    metadata_digest: str | None = None  # older versions did not write it
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
     sources: list[SourceFile] = []  # files of a measurement, in the order of samples and planes
@@ -78,6 +79,7 @@ class Manifest(BaseModel):
             raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
         if not any(field.per_sample for field in self.task.fields):
             raise ValueError("at least one field must have a value per sample")
+        canonical(self.recipe)  # ValueError: a number is NaN or infinite
         if self.origin == "simulated" and (self.seed is None or self.recipe is None):
             raise ValueError("a simulated dataset must have a seed and a recipe")
         return self
@@ -86,6 +88,16 @@ class Manifest(BaseModel):
     def identity(self) -> list[Any]:
         """Everything that the bits of a sample depend on, besides its split and index."""
         return [self.recipe, self.seed, self.generator_version, self.task.identity(), self.platform]
+
+    def sealed(self) -> Self:
+        """Return the manifest with its metadata digest: the hash of everything but samples, layout and packages.
+
+        It covers the task with its units, formula and ambiguities, the recipe, the sources and the platform. Statistics
+        follow from the samples, which the root digest covers.
+        """
+        left_out = {"format", "layout", "packages", "status", "split_digests", "statistics", "metadata_digest"}
+        known = self.model_dump(mode="json", exclude=left_out)
+        return self.model_copy(update={"metadata_digest": sha256(canonical(known))})
 
     @property
     def family(self) -> str:
