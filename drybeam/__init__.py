@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from drybeam.arguments import argv
 from drybeam.results import Dataset, Model, Predictions, Report, Run
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.terminal import say
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,7 +111,7 @@ def generate(
     words = argv(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
         made = command.generate(cli.options(cli.arguments(words)))
-    print(command.summary(made))
+    say(command.summary(made))
     return Dataset(_absolute(made.out))
 
 
@@ -225,7 +226,7 @@ def train(
         options[name] = parts.pop("name", None)
         settings |= {f"{name}.{key}": part for key, part in parts.items()}
     run = command.train(cli.options(cli.arguments(argv(options, settings))))
-    print(cli.summary(run.out, run.memory))
+    say(cli.summary(run.out, run.memory))
     return Run(_absolute(run.out))
 
 

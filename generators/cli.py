@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, several, show_settings, whole_number
+from schemas.runtime.terminal import Parser, command, say, several, show_settings, whole_number
 
 if TYPE_CHECKING:
     from generators.command import Options
@@ -88,7 +88,7 @@ def _describe(args: argparse.Namespace) -> int:
     task, recipe = chosen(options(args))
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
-        print(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
+        say(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
     return 0
 
 
@@ -98,7 +98,7 @@ def _generate(args: argparse.Namespace) -> int:
     if args.plan:
         return _show(*estimate(options(args)), args.json)
     found = generate(options(args))
-    print(summary(found))
+    say(summary(found))
     return 0
 
 
@@ -122,12 +122,19 @@ def _show(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     layout = plan.manifest.layout
     if as_json:
         report = {"samples": plan.manifest.samples, **asdict(cost), "layout": layout.model_dump(mode="json")}
-        print(json.dumps(report, indent=2))
+        say(json.dumps(report, indent=2))
         return 0
-    print(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
-    print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet", end="")
-    print(f" ({cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once)")
-    print(f"memory  {size(cost.memory)}")
-    print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
-    print(f"layout  shards of {layout.shard} samples, chunks {layout.chunks}")
+    say(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
+    each = f"{cost.seconds_per_sample * 1e3:.2g} ms each on one core, {cost.workers} at once"
+    say(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet ({each})")
+    say(f"memory  {size(cost.memory)} of {size(_memory())}")
+    say(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
+    say(f"layout  shards of {layout.shard} samples, chunks {layout.chunks}")
     return 0
+
+
+def _memory() -> int:
+    """Return the memory that this process may use [bytes]."""
+    from schemas.runtime.machine import memory
+
+    return memory()

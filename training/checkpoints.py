@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.publish import entries, move
+from schemas.runtime.terminal import say
 from training.devices import all_processes_agree, first, replicated
 from training.steps import State
 
@@ -161,7 +162,7 @@ class Checkpoints:
     def _put_aside(self, step: int) -> None:
         """Move a checkpoint out of the way. It is never deleted. One process does this for all."""
         if first():
-            print(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before", flush=True)
+            say(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before")
             aside = self._folder.with_name("damaged") / f"{step}-{time.time_ns()}"
             move(self._folder / str(step), aside)
         if jax.process_count() > 1:

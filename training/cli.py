@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local
-from schemas.runtime.terminal import Parser, command, on_huge_pages, several, show_settings, whole_number
+from schemas.runtime.terminal import Parser, command, on_huge_pages, say, several, show_settings, whole_number
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
@@ -75,7 +75,7 @@ def _describe(args: argparse.Namespace) -> int:
     recipe = chosen(options(args), task)
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
-        print("\n".join(_choices(task)))
+        say("\n".join(_choices(task)))
     return 0
 
 
@@ -98,7 +98,7 @@ def _train(args: argparse.Namespace) -> int:
 
     found = train(options(args))
     if found.first:
-        print(summary(found.out, found.memory))
+        say(summary(found.out, found.memory))
     return 0
 
 

@@ -20,6 +20,7 @@ from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import resumable
+from schemas.runtime.terminal import say
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import BatchSource, Resident, Split, Stream
@@ -90,7 +91,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         devices.in_first_process(lambda: begin(run, overwrite=overwrite))
         machinery = _build(run, mesh, network, *sources)
         if devices.first():
-            print(_summary(machinery), flush=True)
+            say(_summary(machinery))
         try:
             with resumable(run.out, "checkpoints"):
                 return _train(machinery)

@@ -22,6 +22,7 @@ from generators.engine.plan import Job
 from generators.engine.shards import Outcome
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import cores
+from schemas.runtime.terminal import say
 
 AHEAD = 3  # jobs submitted per thread
 PATIENCE = 60  # seconds within which a scheduler must have a worker
@@ -97,7 +98,7 @@ def local(workers: int) -> Iterator[Run]:
     with (
         scratch,
         _without_main(),
-        dask.config.set({**WORKERS, "temporary-directory": scratch.name}),
+        dask.config.set({**dask.config.merge(*dask.config.defaults), **WORKERS, "temporary-directory": scratch.name}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=max(cores() // workers, 1),
@@ -158,7 +159,7 @@ def remote(address: str) -> Iterator[Run]:
             f"--scheduler {address}: {error}; give tcp://host:port or tls://host:port of a running scheduler"
         ) from None
     if _in_the_open(address):
-        print(
+        say(
             f"warning: --scheduler {address}: is not encrypted, so anybody who reaches it can run code as you; "
             "prefer tls:// with certificates of your own"
         )

@@ -1,13 +1,12 @@
 """Print the classical methods and their settings (`infer --describe`)."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
+from schemas.runtime.terminal import say, say_table
 
 LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
 
@@ -63,29 +62,26 @@ def show(methods: Methods, as_json: bool) -> None:
         as_json: print JSON instead of tables.
     """
     if as_json:
-        print(json.dumps(rows(methods), indent=2))
+        say(json.dumps(rows(methods), indent=2))
         return
     for task, found in methods.items():
         for name, method in found.items():
             _show(f"{name} (task {task})", method)
-    print("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
+    say("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
 
 
 def _show(title: str, method: Method) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140, highlight=False)
-    console.print(f"[bold]{escape(title)}[/bold]: {escape(method.about)}")
+    say(f"{title}: {method.about}")
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
-    console.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
+    say(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
-        table.add_row(key, tried(setting.values), escape(setting.unit), escape(setting.about))
-    console.print(table if method.settings else "no settings")
-    console.print()
+        table.add_row(key, tried(setting.values), setting.unit, setting.about)
+    say_table(table) if method.settings else say("no settings")
+    say("")
 
 
 def tried(values: tuple[Value, ...]) -> str:

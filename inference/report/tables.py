@@ -16,6 +16,7 @@ from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
+from schemas.runtime.terminal import say, say_table
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 BESIDE = ("metrics.csv", "report.html")  # files written after metrics.json
@@ -207,10 +208,6 @@ def _moments(result: Result, name: str, key: str) -> tuple[float, float] | None:
 
 def show(found: Evaluation) -> None:
     """Print a table of the means and standard deviations of the scores, and the lines of all sections."""
-    import sys
-
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     several = len(found.results) > 1
@@ -218,14 +215,13 @@ def show(found: Evaluation) -> None:
     keys = found.main.report.printed(found.main.summaries[found.main.runs[0].name])
     for key in keys:
         unit = unit_of(found.main.summaries[found.main.runs[0].name][key])
-        table.add_column(f"{key}{escape(unit)} {arrow(found.main, key)}")
+        table.add_column(f"{key}{unit} {arrow(found.main, key)}")
     for result, run in by_method(found):
         cells = [mean_and_deviation(result.summaries[run.name][key]) for key in keys]
-        table.add_row(escape(run.name), *([result.source.split] if several else []), *cells)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+        table.add_row(run.name, *([result.source.split] if several else []), *cells)
+    say_table(table)
     for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
-        console.print(escape(line), highlight=False)
+        say(line)
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:

@@ -4,24 +4,33 @@ Exit codes: 0 done; 1 a check ran and failed; 2 a mistake that the user can corr
 """
 
 import argparse
+import io
 import json
 import logging
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from schemas.runtime.errors import FULL, TRACEBACK, Interrupted, UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
 LINE = 480  # maximum number of characters of a message
+WIDTH = 140  # characters in a line of a table that is not shown on a terminal
 MOST = (1 << 63) - 1  # maximum whole number that options accept
+FOREIGN = ("ZARR_", "DASK_")  # settings of libraries, made for other programs
+FOLLOWED = ("DASK_CONFIG", "DASK_DISTRIBUTED__COMM__TLS")  # certificates for `--scheduler`
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,27 +108,55 @@ def command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | N
         if signal.getsignal(number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
             signal.signal(number, partial(_leave, interrupted))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would log interrupted reads
+    _settle_surroundings()
     try:
+        if sys.flags.optimize > 1:
+            raise UserError("python -OO removes the texts that explain tasks and settings; run it without -OO")
         return main(argv)
     except UserError as error:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
-        return _say(error, MISTAKE)
+        return _fail(error, MISTAKE)
     except Interrupted as error:
-        return _say(error, RESUMABLE)
+        return _fail(error, RESUMABLE)
     except KeyboardInterrupt:
-        return _say(interrupted, RESUMABLE)
+        return _fail(interrupted, RESUMABLE)
     except (MemoryError, RecursionError) as error:
-        return _say(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
+        return _fail(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno in FULL:
-            return _say(
+            return _fail(
                 f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again", RESUMABLE
             )
-        return _say(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
+        return _fail(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
+
+
+def _settle_surroundings() -> None:
+    """Make a command independent of settings that its user has made for other programs, before libraries are loaded.
+
+    A process without standard streams gets some that lead nowhere: otherwise the first file that it opens would take
+    their place. Warnings and logs of libraries are printed like all other messages.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # open as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for name in [name for name in os.environ if name.startswith(FOREIGN) and not name.startswith(FOLLOWED)]:
+        del os.environ[name]
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    warnings.showwarning = lambda message, *_: say(f"warning: {one_line(str(message))}", error=True)
+    logging.lastResort = _Messages(logging.WARNING)
+
+
+class _Messages(logging.Handler):
+    """Print the logs of libraries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(one_line(record.getMessage()), error=True)
 
 
 def on_huge_pages() -> None:
@@ -133,9 +170,34 @@ def on_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _say(message: object, code: int) -> int:
-    print(one_line(str(message)), file=sys.stderr)
+def _fail(message: object, code: int) -> int:
+    say(one_line(str(message)), error=True)
     return code
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print a text. All output of the commands passes through this function.
+
+    Names, units and digests may come from strangers, so characters that could control a terminal are replaced, as are
+    those that the encoding of the stream lacks.
+
+    Args:
+        text: one line or several.
+        error: print on stderr.
+    """
+    stream = sys.stderr if error else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(printable(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+
+
+def say_table(table: "Table") -> None:
+    """Print a table, as wide as the terminal."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    Console(file=text, width=width, markup=False, highlight=False, emoji=False).print(table)
+    say(text.getvalue().rstrip("\n"))
 
 
 def one_line(text: str) -> str:
@@ -157,16 +219,15 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
         as_json: print JSON instead of a table.
     """
     if as_json:
-        print(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "value", "unit", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
         table.add_row(name, _written(row), row["unit"], row["about"])
-    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)
-    print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
+    say_table(table)
+    say("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
 def _written(row: Mapping[str, Any]) -> str:
@@ -188,7 +249,7 @@ def _leave(said: str, *_: object) -> NoReturn:
     It raises no exception: libraries swallow exceptions or take seconds to clean up, and the files on disk survive any
     kill.
     """
-    if sys.stdout.isatty():
+    if sys.stdout and sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
-    os.write(sys.stderr.fileno(), f"{said}\n".encode())
+    os.write(2, f"{said}\n".encode())
     os._exit(RESUMABLE)
