@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.digest import canonical
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import inside, is_folder, read, sha256
+from schemas.runtime.terminal import one_line
 from schemas.task import SAMPLE, SPLITS, Task
 
 FORMAT = 2  # format of the manifest and of the layout; format 1 had other names for grids and ambiguities
@@ -42,7 +43,7 @@ class SourceFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, BeforeValidator(one_line)]  # names on disk may hold any bytes
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

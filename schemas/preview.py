@@ -13,13 +13,21 @@ from schemas.grids import as_images
 from schemas.manifest import read_manifest
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import publish_alone, reading
+from schemas.runtime.terminal import printable
 from schemas.store import open_split, read_rows
 from schemas.task import Field, Task
 
 type Values = dict[str, np.ndarray]
 
 PNG = b"\x89PNG\r\n\x1a\n"
+LONGEST = 32  # maximum number of letters of a name that are shown
 IMAGES = 5  # maximum number of images shown per field and sample
+
+
+def plain(text: str) -> str:
+    """Return text from files as Matplotlib may draw it: printable, short, and not read as a formula."""
+    shown = printable(text).replace("\n", " ")
+    return (shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
@@ -72,7 +80,7 @@ def draw(path: Path, split: str, count: int) -> tuple[Figure, int]:
     for row, axis in enumerate(axes[:-1, 0]):
         axis.set_ylabel(f"{split} {row}", fontsize=7)
     axes[-1, 0].set_ylabel("pixels, log", fontsize=7)
-    figure.suptitle(f"{path.name}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
+    figure.suptitle(f"{plain(path.name)}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
     return figure, count
 
 
@@ -126,10 +134,12 @@ def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Ta
         axis.set(xticks=[], yticks=[])
         axis.set_title(_parameter(field, index, row, task, values), fontsize=6, pad=2)
     name = f"{field.name} {index}" if images.shape[1] > 1 else field.name
-    axes[0].set_title(f"{name} [{field.units}]\n{axes[0].get_title()}", fontsize=7, pad=2)
+    axes[0].set_title(f"{plain(name)} [{plain(field.units)}]\n{axes[0].get_title()}", fontsize=7, pad=2)
     bar = figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02)
     if field.classes:
-        bar.set_ticks(range(len(field.classes)), labels=field.classes, rotation=90, parse_math=False)
+        bar.set_ticks(
+            range(len(field.classes)), labels=[printable(name) for name in field.classes], rotation=90, parse_math=False
+        )
     bar.ax.tick_params(labelsize=6)
     _histogram(axes[-1], shown)
 
@@ -138,7 +148,7 @@ def _parameter(field: Field, index: int, row: int, task: Task, values: Values) -
     """Return a text with the first parameter that has one value per image, such as the defocus of a plane."""
     for parameter in task.of("parameter"):
         if len(field.dims) > 3 and parameter.dims == field.dims[:2]:
-            return f"{parameter.name} {values[parameter.name][row, index]:.4g} {parameter.units}"
+            return f"{plain(parameter.name)} {values[parameter.name][row, index]:.4g} {plain(parameter.units)}"
     return ""
 
 

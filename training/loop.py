@@ -20,7 +20,7 @@ from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import resumable
-from schemas.runtime.terminal import say
+from schemas.runtime.terminal import one_line, say
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
 from training.augmentation import refuse_changed
 from training.batches import BatchSource, Resident, Split, Stream
@@ -343,7 +343,7 @@ def _card(m: Machinery, memory: Memory) -> ModelCard:
     run, step = m.run, memory.best_step
     row = next(row for row in memory.history if row["step"] == step)
     return ModelCard(
-        name=run.out.name,
+        name=one_line(run.out.name),
         task=run.manifest.task,
         sizes=dict(run.features.sizes),
         recipe=run.recipe.model_dump(mode="json"),

@@ -22,6 +22,7 @@ from schemas.grids import as_images
 from schemas.runtime.destinations import refuse_store
 from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.publish import entries, publish_if_changed, read, sweep, writable
+from schemas.runtime.terminal import printable
 from schemas.store import shard_ranges
 from schemas.task import Field
 
@@ -130,7 +131,7 @@ class _Export:
         """Return the content of export.json, which is the same for the same files."""
         content = {
             "drybeam_export": 1,
-            "of": self.gallery.path.name,
+            "of": printable(self.gallery.path.name),
             "task": self.gallery.task,
             "digest": self.gallery.digest,
             "format": self.kind,
@@ -194,7 +195,7 @@ class _Export:
             for index in range(min(self.gallery.shard, BLOCK, self.last - start)):
                 numbers = [f"{number:.9g}" for p in parameters for number in _plain(values[p.name][index])]
                 writer.writerow([self.gallery.split, start + index, *numbers])
-        return text.getvalue().encode()
+        return printable(text.getvalue()).encode()
 
 
 def _described(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:

@@ -96,7 +96,10 @@ def document[M: BaseModel](kind: type[M], content: Any, known: int, where: str, 
     if isinstance(found, int) and not 1 <= found <= known:
         raise UserError(f"{where}: format {found}, this program reads up to {known}; install the version that wrote it")
     try:
-        return kind.model_validate_json(json.dumps(content))
+        text = json.dumps(content, ensure_ascii=False).encode(
+            "utf-8", "replace"
+        )  # older versions stored names in any encoding
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"])) or "it"

@@ -25,6 +25,7 @@ from schemas.runtime.publish import (
     set_aside_folders,
     sha256,
 )
+from schemas.runtime.terminal import printable
 from schemas.task import find_task, task_names
 from training import checkpoints
 from training.contract import find_learn, model_names, versions
@@ -51,7 +52,7 @@ def save(folder: Path, card: ModelCard, parameters: Named, rest: Named) -> None:
     """
     weights = _packed(parameters, rest)
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
-    files = {"model.json": card.model_dump_json(indent=1), "README.md": readme(card)}
+    files = {"model.json": card.model_dump_json(indent=1), "README.md": printable(readme(card))}
     encoded = ((name, text.encode()) for name, text in files.items())
     publish_folder(folder, [("model.safetensors", weights), *encoded])
 
