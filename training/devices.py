@@ -38,8 +38,19 @@ def connect(coordinator: str | None, processes: int | None, process: int | None)
         jax.distributed.initialize(coordinator, processes, process)
     elif processes is not None or process is not None:
         raise UserError("--processes and --process need --coordinator HOST:PORT, the same for all processes")
-    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_ID" in os.environ:
+    elif _tasks_of_step() > 1:
         jax.distributed.initialize()
+
+
+def _tasks_of_step() -> int:
+    """Return the number of tasks that `srun` started together with this process; 1 outside of Slurm.
+
+    SLURM_NTASKS is that of the whole job in an interactive step, which has only one task.
+    """
+    if "SLURM_STEP_ID" not in os.environ:
+        return 1
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS") or "1"
+    return int(tasks) if tasks.isdigit() else 1
 
 
 def mesh(batch: int) -> Mesh:

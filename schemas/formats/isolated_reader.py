@@ -51,7 +51,11 @@ def _save(kind: str, path: Path, inner: str, values: Path) -> dict[str, object]:
         picture = read_as(kind, path, inner)
     except (UserError, MemoryError) as error:
         return {ERROR: str(error) or type(error).__name__}
-    np.save(values, np.ascontiguousarray(picture.values), allow_pickle=False)
+    try:
+        np.save(values, np.ascontiguousarray(picture.values), allow_pickle=False)
+    except OSError as error:
+        room = "set TMPDIR to a folder with more room"
+        return {ERROR: f"{values.parent}: no place for a copy of the images in {path} ({error}); {room}"}
     return {"known": dict(picture.known), "axes": picture.axes, "matlab": picture.matlab}
 
 
