@@ -137,9 +137,7 @@ def _column(figure: Figure, axes: np.ndarray, field: Field, index: int, task: Ta
     axes[0].set_title(f"{plain(name)} [{plain(field.units)}]\n{axes[0].get_title()}", fontsize=7, pad=2)
     bar = figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02)
     if field.classes:
-        bar.set_ticks(
-            range(len(field.classes)), labels=[printable(name) for name in field.classes], rotation=90, parse_math=False
-        )
+        bar.set_ticks(range(len(field.classes)), labels=list(map(plain, field.classes)), rotation=90)
     bar.ax.tick_params(labelsize=6)
     _histogram(axes[-1], shown)
 

@@ -79,6 +79,8 @@ def synchronous() -> Iterator[Run]:
 def local(workers: int) -> Iterator[Run]:
     """Run jobs in processes of this machine, on the loopback interface, without a dashboard.
 
+    Without shared memory (/dev/shm), processes cannot be joined; the jobs then run in this one.
+
     Anybody who can connect to a scheduler can run code as its user. Certificates that are made for this run, and known
     only to its processes, keep other users of the machine out.
 
@@ -89,6 +91,10 @@ def local(workers: int) -> Iterator[Run]:
     import distributed.utils
     from distributed import Client, LocalCluster, Security
 
+    if reason := _lacks_shared_memory():
+        say(f"warning: no shared memory for several processes (/dev/shm: {reason}); running in this one")
+        yield map
+        return
     _quiet()
     # Dask's default scratch folder is shared by all users, and on the search path of its processes.
     scratch = tempfile.TemporaryDirectory(prefix="generate-", ignore_cleanup_errors=True)
@@ -114,6 +120,17 @@ def local(workers: int) -> Iterator[Run]:
         Client(cluster) as client,
     ):
         yield partial(_distributed, client)
+
+
+def _lacks_shared_memory() -> str:
+    """Return the reason why processes cannot share locks on this machine; empty if they can."""
+    import multiprocessing
+
+    try:
+        multiprocessing.get_context("forkserver").Lock()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 @contextmanager

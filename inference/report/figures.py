@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from inference.report.errors_by_parameter import title, varying
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
+from inference.report.style import colour, decimal, figure, label, legend_above, line, unit
+from schemas.preview import plain
 from schemas.scores import RESOLVED
 from schemas.task import Field
 

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from inference.contract import Scale
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
+from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, unit
 from inference.stitching.comparison import WholeScans
+from schemas.preview import plain
 from schemas.scores import RESOLVED
 
 CELL = 1.9  # width of an image [inch]
