@@ -166,4 +166,4 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
 
 def receipts_of(path: Path) -> Path:
     """Return the folder beside a dataset in which `generate` keeps its receipts."""
-    return path.absolute().with_name(f"{path.absolute().name}.run")
+    return Path(f"{path.absolute()}.run")

@@ -32,13 +32,14 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every step; f
 
 
 class Place(BaseModel):
-    """The hardware and packages with which a run continued from a step."""
+    """The hardware, packages and arithmetic with which a run continued from a step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: int
     hardware: str
     packages: dict[str, str]
+    arithmetic: str = ""  # settings and instruction set that change rounding; older versions did not write it
 
 
 class Memory(BaseModel):

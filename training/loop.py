@@ -32,7 +32,7 @@ from training.metrics_log import Journal, Row
 from training.nan_watch import Watch
 from training.network import Network
 from training.progress import Progress, follow
-from training.run import Run, begin, claim, hardware
+from training.run import Run, arithmetic, begin, claim, hardware
 from training.sample_order import Order, block_length
 from training.stop_signals import requested_stop
 
@@ -213,9 +213,15 @@ def _train(m: Machinery) -> Memory:
 
 
 def _remember_place(memory: Memory, step: int) -> None:
-    here = Place(step=step, hardware=hardware(), packages=versions(PACKAGES))
-    if not memory.places or memory.places[-1].model_copy(update={"step": step}) != here:
-        memory.places.append(here)
+    """Record where the run continues, and tell if that is not the same as before."""
+    here = Place(step=step, hardware=hardware(), packages=versions(PACKAGES), arithmetic=arithmetic())
+    before = memory.places[-1].model_copy(update={"step": step}) if memory.places else None
+    if before == here:
+        return
+    memory.places.append(here)
+    if before and before.arithmetic not in ("", here.arithmetic) and devices.first():
+        changed = f"{before.arithmetic}, now {here.arithmetic}"
+        say(f"warning: this run was computed with {changed}: from step {step:,} on, weights differ by rounding")
 
 
 def _finished(m: Machinery, memory: Memory, step: int) -> bool:

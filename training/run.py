@@ -4,6 +4,7 @@ If they do not fit together, the run is refused here.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +21,7 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parsed
 from schemas.runtime.errors import UserError
-from schemas.runtime.machine import processor
+from schemas.runtime.machine import instructions, processor
 from schemas.runtime.publish import (
     REMOVED,
     REPLACED,
@@ -341,6 +342,13 @@ def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[s
         if not (name.startswith("recipe") and (added or removed)):
             path = f"{name}.{key}".removeprefix(".")
             yield from _differences(old.get(key), new.get(key), plain.get(key), path)
+
+
+def arithmetic() -> str:
+    """Return the settings of JAX and the instruction set of the processor, on which the rounding of weights depends."""
+    bits, precision = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    flags = os.environ.get("XLA_FLAGS", "")
+    return f"{64 if bits else 32} bits, matmul {precision or 'default'}, {flags}{' ' if flags else ''}{instructions()}"
 
 
 def hardware() -> str:

@@ -87,7 +87,7 @@ def local(workers: int) -> Iterator[Run]:
     Args:
         workers: number of processes
     """
-    import dask
+    dask = _load_dask()
     import distributed.utils
     from distributed import Client, LocalCluster, Security
 
@@ -166,6 +166,7 @@ def remote(address: str) -> Iterator[Run]:
     Raises:
         UserError: no scheduler answers at the address
     """
+    _load_dask()
     from distributed import Client
 
     _quiet()
@@ -215,6 +216,15 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
             f"the scheduler or its workers are gone ({type(error).__name__}: {str(error) or 'no answer'}); "
             "finished shards are kept: run the same command again"
         ) from None
+
+
+def _load_dask() -> Any:
+    """Return the module dask. Raise UserError if the user's settings of Dask cannot be read."""
+    try:
+        import dask
+    except ValueError as error:
+        raise UserError(f"{str(error).partition(',')[0]}; correct it, or unset DASK_CONFIG") from None
+    return dask
 
 
 def _quiet() -> None:

@@ -23,6 +23,14 @@ def _model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
+def instructions() -> str:
+    """Return the architecture and the instruction sets of the processor, by which NumPy chooses its kernels."""
+    import numpy as np
+
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    return f"{platform.machine()} {','.join([*simd.get('baseline', []), *simd.get('found', [])])}"
+
+
 def memory() -> int:
     """Return the memory that this process may use [bytes]: that of the machine, or less by a limit of its group.
 

@@ -114,7 +114,11 @@ def load_model(path: Path) -> Predictor:
         network = assemble(recipe, features)
     except (KeyError, TypeError, StopIteration, OverflowError) as error:  # the task or the sizes make no sense
         raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
-    arrays = load_arrays(weights)
+    try:
+        arrays = load_arrays(weights)
+    except Exception as error:  # the sha256 holds, but whoever wrote the model may have written anything
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise UserError(f"{path}/model.safetensors: damaged ({reason}); copy the model again") from None
     parameters, rest = (_part(arrays, f"{part}/", like) for part, like in zip(PARTS, network.shapes, strict=True))
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")
