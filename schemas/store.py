@@ -22,8 +22,9 @@ from zarr.core.buffer import Buffer, BufferPrototype, cpu
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
-from schemas import codecs, digest
+from schemas import digest
 from schemas.manifest import METADATA, Manifest, read_manifest
+from schemas.runtime import codecs
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import memory
 from schemas.runtime.publish import DOCUMENT, inside, refuse_irregular

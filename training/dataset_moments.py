@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from schemas import slices
+from schemas.layout import BLOCK
 from schemas.manifest import Manifest
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import reading
-from schemas.store import open_split
+from schemas.store import open_split, shard_ranges
 from schemas.task import Field, Task
 from training.batches import Split
 from training.contract import Derived, Like
@@ -82,7 +83,9 @@ def column(data: Path, name: str) -> np.ndarray:
         name: name of the field.
     """
     with reading(f"{data}/train/{name}", f"see: dataset verify {data}"):
-        return np.asarray(open_split(data, "train")[name][...], np.float64)
+        array = open_split(data, "train")[name]
+        parts = shard_ranges(len(array), BLOCK)  # one by one, so that samples which are not there take no memory
+        return np.concatenate([np.asarray(array[start:stop], np.float64) for start, stop in parts])
 
 
 def rows(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:

@@ -38,7 +38,7 @@ def memory() -> int:
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return min(machine, *([space] if space != resource.RLIM_INFINITY else []), *_group_limits())
+    return min([machine, *([space] if space != resource.RLIM_INFINITY else []), *_group_limits()])
 
 
 def _group_limits() -> Iterator[int]:

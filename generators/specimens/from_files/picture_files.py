@@ -129,7 +129,7 @@ def _open(path: Path) -> Any:
     if path.is_dir():
         import zarr  # imported here, since it starts threads, and workers are forked
 
-        from schemas.codecs import refuse_array
+        from schemas.runtime.codecs import refuse_array
         from schemas.store import Confined
 
         array = zarr.open_array(Confined(path), mode="r")
