@@ -10,6 +10,7 @@ tie.zarr/train/window/...        fields without a sample axis: one object
 import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from schemas.manifest import METADATA, Manifest, read_manifest
 from schemas.runtime import codecs
 from schemas.runtime.errors import UserError
 from schemas.runtime.machine import memory
-from schemas.runtime.publish import DOCUMENT, inside, refuse_irregular
+from schemas.runtime.publish import DOCUMENT, exists, inside, refuse_irregular
 from schemas.task import SAMPLE, Field
 
 LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
@@ -255,13 +256,27 @@ def open_split(path: Path, split: str, expected: Mapping[str, Array] | None = No
         expected: shape and dtype that arrays must have; None: those of the manifest if the store is a dataset.
 
     Raises:
-        UserError: a sample of the dataset does not fit into the memory of this machine.
+        UserError: a sample of the dataset does not fit into the memory of this machine, or the last samples
+            are missing.
     """
-    if expected is None and split:
-        manifest = read_manifest(path, incomplete=True)
-        _refuse_large(path, manifest)
-        expected = arrays_of(manifest, split)
-    return StoredArrays(path, split, expected)
+    if expected is not None or not split:
+        return StoredArrays(path, split, expected)
+    manifest = read_manifest(path, incomplete=True)
+    _refuse_large(path, manifest)
+    found = StoredArrays(path, split, arrays_of(manifest, split))
+    if manifest.status == "complete" and manifest.samples.get(split):
+        _refuse_promises(path / split, found)
+    return found
+
+
+def _refuse_promises(path: Path, arrays: StoredArrays) -> None:
+    """Raise UserError if the last digest of a complete split is missing: reading all samples could take for ever."""
+    with suppress(KeyError, ValueError):  # damage is reported by whoever reads this array
+        array: Any = arrays[LEAF.name]
+        objects = array.shards or array.chunks
+        last = tuple((length - 1) // step for length, step in zip(array.shape, objects, strict=True))
+        if not exists(path / LEAF.name / array.metadata.encode_chunk_key(last)):
+            raise UserError(f"{path}: the last of its {array.shape[0]:,} samples are missing; see: dataset verify")
 
 
 def _refuse_large(path: Path, manifest: Manifest) -> None:

@@ -13,7 +13,7 @@ from schemas.manifest import METADATA, Manifest, read_manifest
 from schemas.runtime.documents import parsed
 from schemas.runtime.errors import UserError, differences
 from schemas.runtime.publish import DOCUMENT, inside, read
-from schemas.store import LEAF, StoredArrays, metadata, open_split, read_rows, rows_at_once, shard_ranges
+from schemas.store import LEAF, StoredArrays, arrays_of, metadata, open_split, read_rows, rows_at_once, shard_ranges
 from schemas.task import Field, Task, find_task, problems, task_names
 
 type Progress = Callable[[int], None]
@@ -97,7 +97,7 @@ def _flat(described: dict[str, Any]) -> dict[str, Any]:
 def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:
     """Yield the problems of the arrays of a split, and of their values."""
     try:
-        group = open_split(path, split)
+        group = open_split(path, split, arrays_of(manifest, split))
     except Exception as error:
         yield f"{split}: the group cannot be read ({_reason(error)})"
         return
@@ -195,7 +195,7 @@ def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
     """Return a message if an array does not hold all samples. Reading past the end of an array raises no error."""
     n = manifest.samples[split]
     try:
-        group = open_split(path, split)
+        group = open_split(path, split, arrays_of(manifest, split))
         names = [field.name for field in (*manifest.task.fields, LEAF) if field.per_sample]
         wrong = [name for name in names if group[name].shape[0] != n]
     except Exception as error:
@@ -235,7 +235,7 @@ def _checked_shards(path: Path, manifest: Manifest, split: str) -> Iterator[tupl
         rows = slice(start, stop)
         computed = b""
         try:
-            group = open_split(path, split)
+            group = open_split(path, split, arrays_of(manifest, split))
             computed = b"".join(digest.leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
             stored = np.asarray(group[LEAF.name][rows]).tobytes()
             problem = "" if stored == computed else _differing(stored, computed, start)
@@ -266,7 +266,7 @@ def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
         manifest: its manifest.
         split: name of the split.
     """
-    group = open_split(path, split)
+    group = open_split(path, split, arrays_of(manifest, split))
     names = [field.name for field in manifest.task.fields if not field.per_sample]
     return {name: np.asarray(group[name][...]) for name in names}
 

@@ -84,7 +84,7 @@ def column(data: Path, name: str) -> np.ndarray:
     """
     with reading(f"{data}/train/{name}", f"see: dataset verify {data}"):
         array = open_split(data, "train")[name]
-        parts = shard_ranges(len(array), BLOCK)  # one by one, so that samples which are not there take no memory
+        parts = shard_ranges(array.shape[0], BLOCK)  # one by one, so that samples which are not there take no memory
         return np.concatenate([np.asarray(array[start:stop], np.float64) for start, stop in parts])
 
 

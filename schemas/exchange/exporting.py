@@ -174,6 +174,10 @@ class _Export:
 
     def _card(self, field: Field, sample: int | None, known: Known) -> ExportMetadata:
         """Return the metadata of an exported field."""
+        if wrong := next((name for name, values in known.items() if not np.isfinite(values).all()), None):
+            raise UserError(
+                f"{self.gallery.path}: {wrong} of sample {sample} is not a finite number; see: dataset validate"
+            )
         units_of = {parameter.name: parameter.units for parameter in self.gallery.parameters}
         return ExportMetadata(
             task=self.gallery.task,
