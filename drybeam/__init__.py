@@ -131,10 +131,11 @@ def open(path: PathLike) -> "xr.DataTree":
 
     from schemas.manifest import read_manifest
     from schemas.predictions import METADATA, read_predictions
+    from schemas.store import Confined
 
     place = Path(path)
     read_predictions(place) if METADATA.stands_at(place) else read_manifest(place)
-    return xr.open_datatree(place, engine="zarr")
+    return xr.open_datatree(Confined(place), engine="zarr")  # type: ignore[arg-type]  # a store of zarr is one, too
 
 
 def preview(path: PathLike, *, split: str | None = None, samples: int = 8) -> "Figure":

@@ -20,7 +20,8 @@ from schemas.runtime import machine
 from schemas.runtime.destinations import local
 from schemas.runtime.publish import locked
 from tests.conftest import TOY_TASK, Command, refused
-from training import devices
+from training import devices, loop
+from training.checkpoints import Memory, Place
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,32 @@ def test_a_store_with_a_name_of_any_encoding_is_read(generate: Command, dataset:
     root.write_text(root.read_text().replace('"sources": []', f'"sources": {source}'))
     assert dataset("info", "toy.zarr")[0] == 0
     assert read_manifest(Path("toy.zarr")).sources[0].name == "M?ller.npy"
+
+
+def test_a_run_that_goes_on_with_other_arithmetic_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = Memory(places=[Place(step=0, hardware="x", packages={})])  # an older version, without arithmetic
+    for step, name in enumerate(("AVX2", "AVX2", "AVX512")):
+        monkeypatch.setattr(loop, "arithmetic", lambda name=name: name)
+        loop._remember_place(memory, step)
+    assert [place.arithmetic for place in memory.places] == ["", "AVX2", "AVX512"]
+    said = "warning: this run was computed with AVX2, now AVX512: from step 2 on, weights differ by rounding\n"
+    assert capsys.readouterr().out == said
+
+
+def test_networks_are_trained_with_32_bits(train: Command) -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    try:
+        refused(train("--data", "x.zarr"), "jax_enable_x64 is on in this process")
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
+def test_checkpoints_need_a_name_in_utf_8(generate: Command, train: Command) -> None:
+    assert generate(*TOY_TASK, "--n", 8, "--validation", 2, "--test", 0)[0] == 0
+    name = os.fsdecode(b"\xfc")
+    refused(train("--data", "toy.zarr", "--model", "mlp", "--epochs", 1, "--out", name), "needs a path in UTF-8")
+    assert not Path(name).exists()

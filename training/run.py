@@ -346,9 +346,9 @@ def _differences(old: Any, new: Any, neutral: Any, name: str = "") -> Iterator[s
 
 def arithmetic() -> str:
     """Return the settings of JAX and the instruction set of the processor, on which the rounding of weights depends."""
-    bits, precision = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
     flags = os.environ.get("XLA_FLAGS", "")
-    return f"{64 if bits else 32} bits, matmul {precision or 'default'}, {flags}{' ' if flags else ''}{instructions()}"
+    precision = jax.config.jax_default_matmul_precision or "default"
+    return f"matmul {precision}, {flags}{' ' if flags else ''}{instructions()}"
 
 
 def hardware() -> str:

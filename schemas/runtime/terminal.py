@@ -29,7 +29,7 @@ RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
 LINE = 480  # maximum number of characters of a message
 WIDTH = 140  # characters in a line of a table that is not shown on a terminal
 MOST = (1 << 63) - 1  # maximum whole number that options accept
-FOREIGN = ("ZARR_", "DASK_")  # settings of libraries, made for other programs
+FOREIGN = ("ZARR_", "DASK_", "JAX_ENABLE_X64")  # settings of libraries, made for other programs
 FOLLOWED = ("DASK_CONFIG", "DASK_DISTRIBUTED__COMM__TLS")  # certificates for `--scheduler`
 
 
