@@ -64,7 +64,7 @@ def measure(n: int) -> dict[str, Any]:
         preparing, masked = mean_free(values)
         del values
         turns = [(seed_loop(masked, position), ours(Path(folder))) for _ in range(TURNS)]
-        image = np.asarray(open_split(Path(folder) / "scan.zarr", "")["phase"][0])  # type: ignore[index]
+        image = np.asarray(open_split(Path(folder) / "scan.zarr", "")["phase"][0])
     known = np.isfinite(image)
     seconds, busy = (
         {"seed": min(seed[key] for seed, _ in turns), "ours": min(own[key] for _, own in turns)}

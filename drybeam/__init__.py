@@ -25,6 +25,7 @@ from drybeam.arguments import command_words
 from drybeam.messages import in_python_words
 from drybeam.results import Dataset, Model, Predictions, Report, Run
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.terminal import say
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -112,7 +113,7 @@ def generate(
     words = command_words(options | {"shard_samples": shard_samples}, settings)
     with _unchanged_process():
         generated = command.generate(cli.options(cli.arguments(words)))
-    print(command.summary(generated))
+    say(command.summary(generated))
     return Dataset(_absolute(generated.out))
 
 
@@ -133,10 +134,11 @@ def open(path: PathLike) -> "xr.DataTree":
 
     from schemas.manifest import read_manifest
     from schemas.predictions import METADATA, read_predictions
+    from schemas.store import Confined
 
     place = Path(path)
     read_predictions(place) if METADATA.stands_at(place) else read_manifest(place)
-    return xr.open_datatree(place, engine="zarr")
+    return xr.open_datatree(Confined(place), engine="zarr")  # type: ignore[arg-type]  # a store of zarr is one, too
 
 
 @in_python_words
@@ -236,7 +238,7 @@ def train(
         options[name] = parts.pop("name", None)
         settings |= {f"{name}.{key}": part for key, part in parts.items()}
     run = command.train(cli.options(cli.arguments(command_words(options, settings))))
-    print(cli.summary(run.out, run.memory))
+    say(cli.summary(run.out, run.memory))
     return Run(_absolute(run.out))
 
 

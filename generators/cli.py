@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from schemas.runtime.destinations import local_path
-from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, show_settings, whole_number
+from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, say, show_settings, whole_number
 
 if TYPE_CHECKING:
     from generators.command import Options
@@ -94,7 +94,7 @@ def _describe(args: argparse.Namespace) -> int:
     task, recipe = chosen(options(args))
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
-        print(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
+        say(f"recipes: {', '.join(find_generator(task)[1].RECIPES)}")
     return 0
 
 
@@ -104,7 +104,7 @@ def _generate(args: argparse.Namespace) -> int:
     if args.plan:
         return _print_plan(*estimate(options(args)), args.json)
     generated = generate(options(args))
-    print(summary(generated))
+    say(summary(generated))
     return 0
 
 
@@ -129,19 +129,26 @@ def _print_plan(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     layout = plan.manifest.layout
     if as_json:
         report = {"samples": plan.manifest.samples, **asdict(cost), "layout": layout.model_dump(mode="json")}
-        print(json.dumps(report, indent=2))
+        say(json.dumps(report, indent=2))
         return 0
-    print(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
+    say(f"{plan.out}: {' + '.join(f'{n:,}' for n in plan.manifest.samples.values())} samples")
     if not exists(plan.out.parent):
-        print(f"folder  {plan.out.parent} does not exist yet; `generate` creates it")
+        say(f"folder  {plan.out.parent} does not exist yet; `generate` creates it")
     per_sample = (
         f"{cost.seconds_per_sample * 1e3:,.3g} ms" if cost.seconds_per_sample < 1 else duration(cost.seconds_per_sample)
     )
-    print(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet", end="")
-    print(f" ({per_sample} each on one core, {cost.workers} at once)")
-    print("        the first run on a machine also compiles, which takes half a minute")
-    print(f"memory  {size(cost.memory)}")
-    print(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
+    each = f"{per_sample} each on one core, {cost.workers} at once"
+    say(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet ({each})")
+    say("        the first run on a machine also compiles, which takes half a minute")
+    say(f"memory  {size(cost.memory)} of {size(_memory())}")
+    say(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
     chunks = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in layout.chunks.items())
-    print(f"layout  shards of {layout.shard} samples, chunks: {chunks}")
+    say(f"layout  shards of {layout.shard} samples, chunks: {chunks}")
     return 0
+
+
+def _memory() -> int:
+    """Return the memory that this process may use [bytes]."""
+    from schemas.runtime.machine import memory
+
+    return memory()

@@ -1,6 +1,5 @@
 """Run the command `generate`, from its options to a finished dataset. The command line and `drybeam` both call it."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from generators.engine.plan import Plan
 from generators.recipe import Recipe
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime.errors import UserError
+from schemas.runtime.machine import memory
 from schemas.runtime.settings import load_recipe, make_settings, recipe_name, refuse_paths
 
 
@@ -62,7 +62,7 @@ def generate(options: Options) -> Generated:
     if options.scheduler is None:
         executors.warm_up(f"generators.tasks.{source.task.name if source else options.task}")
     plan, cost, executor = _prepare(options, source)
-    pipeline.refuse_what_cannot_fit(plan, cost, _memory())
+    pipeline.refuse_what_cannot_fit(plan, cost, memory())
     manifest, made = pipeline.generate(plan, executor, shard_samples=options.shard_samples, overwrite=options.overwrite)
     return Generated(options.out or Path(plan.out.name), manifest, made)
 
@@ -168,8 +168,3 @@ def _samples(options: Options, source: Manifest | None) -> dict[str, int]:
     if not any(samples.values()):
         raise UserError("--n 0: no sample is asked for; give --n, --validation or --test")
     return samples
-
-
-def _memory() -> int:
-    """Return the memory of this machine [bytes]."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

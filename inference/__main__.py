@@ -3,12 +3,13 @@
 import sys
 
 from inference.cli import evaluate, infer
+from schemas.runtime.terminal import say
 
 COMMANDS = {"infer": infer, "evaluate": evaluate}
 
 if __name__ == "__main__":
     name, *argv = sys.argv[1:] or [""]
     if name not in COMMANDS:
-        print(f"give a command: {' or '.join(COMMANDS)}", file=sys.stderr)
+        say(f"give a command: {' or '.join(COMMANDS)}", error=True)
         sys.exit(2)
     sys.exit(COMMANDS[name](argv))

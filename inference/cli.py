@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists
-from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, share, whole_number
+from schemas.runtime.terminal import Parser, add_repeatable_option, run_command, say, share, whole_number
 
 COMPATIBLE = {  # options that only show something, and the other options that may stand beside them
     "describe": {"data", "method", "task", "json"},
@@ -76,7 +76,7 @@ def _evaluate(argv: Sequence[str] | None) -> int:
 
     missed = evaluate(options(EvaluateOptions, args))
     for line in missed:
-        print(line)
+        say(line)
     return int(bool(missed))
 
 
@@ -115,7 +115,7 @@ def _draw_activations(args: argparse.Namespace) -> int:
     for line in activations.draw_activations(
         args.model, open_source(args.data, args.split[0]), args.layers, args.activations
     ):
-        print(line)
+        say(line)
     return 0
 
 

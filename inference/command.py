@@ -13,6 +13,7 @@ from inference.invert import inversion, inverters
 from inference.invert.split_reader import Source, open_source
 from inference.stitching.stitched_image import Blend
 from schemas.predictions import Predictions
+from schemas.runtime import terminal
 from schemas.runtime.destinations import output_path, refuse_store
 from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed
@@ -60,7 +61,7 @@ class EvaluateOptions:
     expect: str | None = None
 
 
-def infer(options: InferOptions, say: Say = print) -> list[Path]:
+def infer(options: InferOptions, say: Say = terminal.say) -> list[Path]:
     """Invert the measurements of a dataset, and return the stores of predictions, one per split.
 
     Args:
@@ -100,7 +101,7 @@ def infer(options: InferOptions, say: Say = print) -> list[Path]:
     return [job.out for job in jobs]
 
 
-def evaluate(options: EvaluateOptions, say: Say = print) -> list[str]:
+def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     """Score predictions and write `metrics.json`, `metrics.csv` and `report.html`.
 
     Args:

@@ -12,9 +12,14 @@ from numba.core import event
 def compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` to machine code that is cached on disk and runs without the interpreter's lock.
 
-    The arithmetic is strict and runs on one thread, so the bits of a result depend on the arguments only.
+    Where no folder for the cache can be written, it is compiled anew by each process. The arithmetic
+    is strict and runs on one thread, so the bits of a result depend on the arguments only.
     """
-    return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
+    try:
+        made = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # no locator available: neither beside the source nor in the home can be written
+        made = numba.njit(nogil=True)(function)
+    return cast(Callable[P, R], made)
 
 
 class _CompilationNotice(event.Listener):

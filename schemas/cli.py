@@ -9,7 +9,7 @@ from typing import Any
 from schemas.exchange import cli
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, printable, run_command, share, whole_number
+from schemas.runtime.terminal import Parser, one_line, run_command, say, share, whole_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,9 +64,9 @@ def _info(args: argparse.Namespace) -> int:
 
     manifest = read_manifest(args.path, incomplete=True)
     if args.json:
-        print(json.dumps(_json_report(manifest), indent=2))
+        say(json.dumps(_json_report(manifest), indent=2))
         return 0
-    print(printable("\n".join(_describe_dataset(args.path, manifest))))
+    say("\n".join(_describe_dataset(args.path, manifest)))
     return 0
 
 
@@ -78,7 +78,8 @@ def _describe_dataset(path: Path, manifest: Any) -> Iterator[str]:
     yield f"{path}: {manifest.task.name} {manifest.task.version}, {manifest.status}{unfinished}"
     yield f"samples    {', '.join(f'{split} {n:,}' for split, n in manifest.samples.items())}"
     yield f"origin     {_describe_origin(manifest)}"
-    yield f"digest     {manifest.root_digest}"
+    yield f"digest     {manifest.root_digest} (samples)"
+    yield f"metadata   {manifest.sealed().metadata_digest} (digest of recipe, fields, units, formula and sources)"
     yield f"formula    {' '.join(manifest.task.formula.split())}"
     for field in manifest.task.fields:
         shape = ", ".join(f"{dim} {manifest.sizes[dim]}" for dim in field.dims if dim in manifest.sizes)
@@ -103,11 +104,12 @@ def _describe_origin(manifest: Any) -> str:
 
 def _json_report(manifest: Any) -> dict[str, Any]:
     """Return the content of `dataset info --json`."""
-    keys = ("status", "samples", "sizes", "root_digest", "split_digests", "seed", "generator_version", "origin")
+    digests = ("root_digest", "metadata_digest", "split_digests")
+    keys = ("status", "samples", "sizes", *digests, "seed", "generator_version", "origin")
     report = {"task": manifest.task.name, "schema_version": manifest.task.version}
     classes = {field.name: list(field.classes) for field in manifest.task.fields if field.classes}
     report |= {"classes": classes} if classes else {}
-    rest: dict[str, Any] = manifest.model_dump(
+    rest: dict[str, Any] = manifest.sealed().model_dump(
         mode="json", include={*keys, "recipe", "platform", "packages", "layout", "statistics", "sources"}
     )
     return report | rest
@@ -158,10 +160,10 @@ def _load_command(name: str) -> Any:
 
 def _print_verdict(path: Path, problems: list[str], success: str, remedy: str) -> int:
     for problem in problems[:20]:
-        print(f"{path}: {problem}")
+        say(f"{path}: {one_line(problem)}")
     if len(problems) > 20:
-        print(f"{path}: and {len(problems) - 20} more")
-    print(f"{path}: {remedy if problems else success}")
+        say(f"{path}: and {len(problems) - 20} more")
+    say(f"{path}: {remedy if problems else success}")
     return int(bool(problems))
 
 
@@ -172,5 +174,5 @@ def _preview(args: argparse.Namespace) -> int:
     out = args.out or Path(args.path.name).with_suffix(".png")
     split = args.split or read_manifest(args.path, incomplete=True).first_split
     count = write_contact_sheet(args.path, split, output_path("--out", out), args.samples)
-    print(f"{out}: {count} samples of {args.path}/{split}")
+    say(f"{out}: {count} samples of {args.path}/{split}")
     return 0

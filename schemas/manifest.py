@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.digest import canonical_json
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, nearest
 from schemas.runtime.publish import inside, is_folder, read, sha256
+from schemas.runtime.terminal import one_line
 from schemas.task import SAMPLE, SPLITS, Task
 
 FORMAT = 2  # format of the manifest and of the layout; format 1 had other names for grids and ambiguities
@@ -42,7 +43,7 @@ class SourceFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, BeforeValidator(one_line)]  # names on disk may hold any bytes
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -66,6 +67,7 @@ class Manifest(BaseModel):
     layout: Layout
     status: Literal["incomplete", "complete"] = "incomplete"
     root_digest: str | None = None
+    metadata_digest: str | None = None  # older versions did not write it
     split_digests: dict[str, str] = {}
     statistics: dict[str, Statistics] = {}
     sources: list[SourceFile] = []  # files of a measurement, in the order of samples and planes
@@ -78,6 +80,7 @@ class Manifest(BaseModel):
             raise ValueError(f"dimensions without a size: {', '.join(sorted(unknown))}")
         if not any(field.per_sample for field in self.task.fields):
             raise ValueError("at least one field must have a value per sample")
+        canonical_json(self.recipe)  # ValueError: a number is NaN or infinite
         if self.origin == "simulated" and (self.seed is None or self.recipe is None):
             raise ValueError("a simulated dataset must have a seed and a recipe")
         return self
@@ -86,6 +89,16 @@ class Manifest(BaseModel):
     def identity(self) -> list[Any]:
         """Everything that the bits of a sample depend on, besides its split and index."""
         return [self.recipe, self.seed, self.generator_version, self.task.identity(), self.platform]
+
+    def sealed(self) -> Self:
+        """Return the manifest with its metadata digest: the hash of everything but samples, layout and packages.
+
+        It covers the task with its units, formula and ambiguities, the recipe, the sources and the platform. Statistics
+        follow from the samples, which the root digest covers.
+        """
+        left_out = {"format", "layout", "packages", "status", "split_digests", "statistics", "metadata_digest"}
+        known = self.model_dump(mode="json", exclude=left_out)
+        return self.model_copy(update={"metadata_digest": sha256(canonical_json(known))})
 
     @property
     def family(self) -> str:
@@ -156,4 +169,4 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
 
 def receipts_of(path: Path) -> Path:
     """Return the folder beside a dataset in which `generate` keeps its receipts."""
-    return path.absolute().with_name(f"{path.absolute().name}.run")
+    return Path(f"{path.absolute()}.run")

@@ -265,7 +265,7 @@ def read_target(
     whole = np.broadcast_to(0, (rows.stop - rows.start, *field.shape(predictions.sizes)))
     expected = whole[:, *window].shape
     with reading(f"{path}: samples {rows.start}:{rows.stop}", "run the same `infer` command again"):
-        values = np.asarray(open_split(path, "")[field.name][rows, *window])  # type: ignore[index]
+        values = np.asarray(open_split(path, "", {field.name: _array(predictions, field)})[field.name][rows, *window])
         if values.shape != expected:
             raise ValueError(f"{field.name} has shape {values.shape}, not {expected}")
     return values

@@ -14,13 +14,21 @@ from schemas.grids import as_images
 from schemas.manifest import read_manifest
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import publish_alone, reading
+from schemas.runtime.terminal import printable
 from schemas.store import open_split, read_rows
 from schemas.task import Field, Task
 
 type Values = dict[str, np.ndarray]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_LETTERS = 32  # maximum number of letters of a name that are shown
 MAX_IMAGES = 5  # maximum number of images shown per field and sample
+
+
+def plain(text: str) -> str:
+    """Return text from files as Matplotlib may draw it: printable, short, and not read as a formula."""
+    shown = printable(text).replace("\n", " ")
+    return (shown if len(shown) <= MAX_LETTERS else shown[: MAX_LETTERS - 1] + "…").replace("$", r"\$")
 
 
 def write_contact_sheet(path: Path, split: str, out: Path, count: int) -> int:
@@ -75,7 +83,7 @@ def draw_contact_sheet(path: Path, split: str, count: int) -> tuple[Figure, int]
     for row, axis in enumerate(axes[:-1, 0]):
         axis.set_ylabel(f"{split} {row}", fontsize=7)
     axes[-1, 0].set_ylabel("pixels, log", fontsize=7)
-    figure.suptitle(f"{path.name}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
+    figure.suptitle(f"{plain(path.name)}: {manifest.task.name} {manifest.task.version}, {manifest.status}", fontsize=9)
     return figure, count
 
 
@@ -129,11 +137,11 @@ def _draw_column(figure: Figure, axes: np.ndarray, field: Field, index: int, tas
         axis.set(xticks=[], yticks=[])
         axis.set_title(_image_title(field, index, row, task, values), fontsize=6, pad=2)
     name = f"{field.name} {index}" if images.shape[1] > 1 else field.name
-    unit = "" if field.units == "1" else f" [{field.units}]"
-    axes[0].set_title(f"{name}{unit}\n{axes[0].get_title()}", fontsize=7, pad=2)
+    unit = "" if field.units == "1" else f" [{plain(field.units)}]"
+    axes[0].set_title(f"{plain(name)}{unit}\n{axes[0].get_title()}", fontsize=7, pad=2)
     bar = figure.colorbar(picture, ax=list(axes[:-1]), location="bottom", shrink=0.9, pad=0.02)
     if field.classes:
-        bar.set_ticks(range(len(field.classes)), labels=field.classes, rotation=90, parse_math=False)
+        bar.set_ticks(range(len(field.classes)), labels=list(map(plain, field.classes)), rotation=90)
     else:
         _format_axis(bar.ax.xaxis)
     bar.ax.tick_params(labelsize=6)
@@ -145,8 +153,8 @@ def _image_title(field: Field, index: int, row: int, task: Task, values: Values)
     """Return a text with the first parameter that has one value per image, such as the defocus of a plane."""
     for parameter in task.of("parameter"):
         if len(field.dims) > 3 and parameter.dims == field.dims[:2]:
-            unit = "" if parameter.units == "1" else f" {parameter.units}"
-            return f"{parameter.name} {_number_text(values[parameter.name][row, index])}{unit}"
+            unit = "" if parameter.units == "1" else f" {plain(parameter.units)}"
+            return f"{plain(parameter.name)} {_number_text(values[parameter.name][row, index])}{unit}"
     return ""
 
 

@@ -10,6 +10,7 @@ tie.zarr/train/window/...        fields without a sample axis: one object
 import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,18 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from schemas import digest
-from schemas.manifest import METADATA, Manifest
-from schemas.runtime.publish import inside
+from schemas.manifest import METADATA, Manifest, read_manifest
+from schemas.runtime import codecs
+from schemas.runtime.errors import UserError
+from schemas.runtime.machine import memory
+from schemas.runtime.publish import MAX_DOCUMENT, exists, inside, refuse_irregular
 from schemas.task import SAMPLE, Field
 
 LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
 COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
+READ = 1 << 30  # maximum number of bytes of a shard that are read at once
+
+codecs.register()
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,9 @@ class Array:
 
 def metadata(manifest: Manifest) -> dict[str, bytes]:
     """Return the content of every zarr.json of a dataset by key, with consolidated metadata."""
-    fields = (*manifest.task.fields, LEAF)
-    groups = {split: [_array(manifest, split, field) for field in fields] for split in manifest.splits}
-    return describe(METADATA.attributes(manifest), groups, {"status": manifest.status})
+    groups = {split: arrays_of(manifest, split).values() for split in manifest.splits}
+    written = manifest.sealed() if manifest.status == "complete" else manifest
+    return describe(METADATA.attributes(written), groups, {"status": manifest.status})
 
 
 def describe(
@@ -73,6 +80,11 @@ def describe(
     if complete:
         consolidate(store, [*filter(None, groups), ""])
     return {key: data.to_bytes() for key, data in objects.items()}
+
+
+def arrays_of(manifest: Manifest, split: str) -> dict[str, Array]:
+    """Return the arrays of a split of a dataset, by field, in the order of the task."""
+    return {field.name: _array(manifest, split, field) for field in (*manifest.task.fields, LEAF)}
 
 
 def _array(manifest: Manifest, split: str, field: Field) -> Array:
@@ -175,7 +187,7 @@ def encoded(
 
 
 class Confined(LocalStore):
-    """Read-only access to the objects of a folder that refuses links to places outside of it with UserError.
+    """Read-only access to the regular files of a folder. UserError: a link leads out of it, or to a pipe or device.
 
     Each object is checked once, before it is first read. A check takes about 50 us; reading and decoding an object of 1
     MB takes 3 ms. A check of the whole folder at the start would take 3 s for 100,000 objects, also for commands that
@@ -191,7 +203,7 @@ class Confined(LocalStore):
     ) -> Buffer | None:
         """Return the bytes of an object; None if there is none."""
         if key not in self._checked:
-            inside(self.root, key)
+            refuse_irregular(inside(self.root, key), MAX_DOCUMENT if key.endswith("zarr.json") else None)
             self._checked.add(key)
         return super().get_sync(key, prototype=prototype, byte_range=byte_range)
 
@@ -208,7 +220,32 @@ class Confined(LocalStore):
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
 
-def open_split(path: Path, split: str) -> zarr.Group:
+class StoredArrays:
+    """The arrays of a group of a store. Each is checked when it is taken, before any of its chunks is decoded."""
+
+    def __init__(self, path: Path, name: str, expected: Mapping[str, Array] | None) -> None:
+        zarr.config.set({"array.read_missing_chunks": False})
+        self._group = zarr.open_group(Confined(path), path=name, mode="r", use_consolidated=False, zarr_format=3)
+        self._expected = expected or {}
+
+    def __getitem__(self, name: str) -> zarr.Array[Any]:
+        """Return the array of a field.
+
+        Raises:
+            KeyError: there is none.
+            ValueError: its shape or dtype differs from the metadata of the store, or its chunks could not be read with
+                bounded memory.
+        """
+        found, expected = self._group[name], self._expected.get(name)
+        if expected is None:
+            codecs.refuse_array(found)
+        else:
+            codecs.refuse_array(found, expected.shape, expected.field.dtype)
+        assert isinstance(found, zarr.Array)
+        return found
+
+
+def open_split(path: Path, split: str, expected: Mapping[str, Array] | None = None) -> StoredArrays:
     """Open the arrays of a split for reading.
 
     A missing object raises an error of `zarr.errors` when it is read. It never reads as NaN.
@@ -216,12 +253,48 @@ def open_split(path: Path, split: str) -> zarr.Group:
     Args:
         path: the store.
         split: the group; `""` is the root.
+        expected: shape and dtype that arrays must have; None: those of the manifest if the store is a dataset.
+
+    Raises:
+        UserError: a sample of the dataset does not fit into the memory of this machine, or the last samples
+            are missing.
     """
-    zarr.config.set({"array.read_missing_chunks": False})
-    return zarr.open_group(Confined(path), path=split, mode="r", use_consolidated=False, zarr_format=3)
+    if expected is not None or not split:
+        return StoredArrays(path, split, expected)
+    manifest = read_manifest(path, incomplete=True)
+    _refuse_large(path, manifest)
+    found = StoredArrays(path, split, arrays_of(manifest, split))
+    if manifest.status == "complete" and manifest.samples.get(split):
+        _refuse_promises(path / split, found)
+    return found
 
 
-def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict[str, np.ndarray]:
+def _refuse_promises(path: Path, arrays: StoredArrays) -> None:
+    """Raise UserError if the last digest of a complete split is missing: reading all samples could take for ever."""
+    with suppress(KeyError, ValueError):  # damage is reported by whoever reads this array
+        array: Any = arrays[LEAF.name]
+        objects = array.shards or array.chunks
+        last = tuple((length - 1) // step for length, step in zip(array.shape, objects, strict=True))
+        if not exists(path / LEAF.name / array.metadata.encode_chunk_key(last)):
+            raise UserError(f"{path}: the last of its {array.shape[0]:,} samples are missing; see: dataset verify")
+
+
+def _refuse_large(path: Path, manifest: Manifest) -> None:
+    """Raise UserError if the fields of one sample exceed the memory of this machine."""
+    size = sum(field.nbytes(manifest.sizes) for field in manifest.task.fields)
+    if size > memory():
+        raise UserError(
+            f"{path}: one sample has {size:,} bytes, this machine has {memory():,}; use a machine with more memory"
+        )
+
+
+def rows_at_once(manifest: Manifest) -> int:
+    """Return the number of samples that are read at once: those of a shard, or fewer if it holds more than 1 GiB."""
+    sample = sum(field.nbytes(manifest.sizes) for field in manifest.task.fields if field.per_sample)
+    return max(min(manifest.layout.shard, READ // sample), 1)
+
+
+def read_rows(group: StoredArrays, fields: tuple[Field, ...], rows: slice) -> dict[str, np.ndarray]:
     """Read some rows of those fields that have a value per sample.
 
     Args:
@@ -232,7 +305,7 @@ def read_rows(group: zarr.Group, fields: tuple[Field, ...], rows: slice) -> dict
     Returns:
         By field, an array (sample, ...).
     """
-    return {field.name: np.asarray(group[field.name][rows]) for field in fields if field.per_sample}  # type: ignore[index]
+    return {field.name: np.asarray(group[field.name][rows]) for field in fields if field.per_sample}
 
 
 def shard_ranges(n: int, length: int) -> Iterator[tuple[int, int]]:

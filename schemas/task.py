@@ -4,6 +4,7 @@ Each task is declared once, as `TASK` in `schemas/tasks/<name>.py`. All other co
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -94,7 +95,7 @@ class Field:
         Args:
             sizes: length of each dimension.
         """
-        return int(np.prod(self.shape(sizes), dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape(sizes)) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, config=_STRICT)

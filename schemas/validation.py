@@ -1,69 +1,113 @@
-"""Checks of a stored dataset: structure and values (`validate`), and every bit against the digests (`verify`)."""
+"""Checks of a stored dataset: metadata and values (`validate`), and every bit against the digests (`verify`)."""
 
+import json
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from schemas import digest
 from schemas.array_checks import array_problems
-from schemas.manifest import Manifest, read_manifest
+from schemas.manifest import METADATA, Manifest, read_manifest
 from schemas.runtime.documents import parse_json
-from schemas.runtime.errors import UserError
-from schemas.runtime.publish import inside, read
-from schemas.store import LEAF, open_split, read_rows, shard_ranges
-from schemas.task import Field, find_task, task_names
+from schemas.runtime.errors import UserError, differences
+from schemas.runtime.publish import MAX_DOCUMENT, inside, read
+from schemas.store import LEAF, StoredArrays, arrays_of, metadata, open_split, read_rows, rows_at_once, shard_ranges
+from schemas.task import Field, Task, find_task, task_names
 
 type Progress = Callable[[int], None]
 
+MANY = 1000  # number of problems after which a check stops
+FREE = {"codecs", "chunk_grid", "chunk_key_encoding", "consolidated_metadata"}  # may differ in a re-chunked copy
+NAMES = {"data_type": "dtype", "dimension_names": "dimensions"}
+CLOSE = 1e-6  # relative difference of statistics that is rounding
+
 
 def validate(path: Path) -> list[str]:
-    """Check the structure and the values of a dataset.
+    """Check the metadata, the structure and the values of a dataset.
 
     Args:
         path: the dataset.
 
     Returns:
-        One line per problem; an empty list if there is none.
+        One line per problem, at most MANY; an empty list if there is none.
 
     Raises:
         UserError: the path holds no dataset.
     """
-    manifest = read_manifest(path)
-    found = _task_problems(manifest)
+    return list(islice(_problems(path, read_manifest(path)), MANY))
+
+
+def _problems(path: Path, manifest: Manifest) -> Iterator[str]:
+    yield from _task_problems(manifest)
+    yield from _metadata_problems(path, manifest)
     for split in manifest.splits:
-        found += _split_problems(path, manifest, split)
-        found += _constant_problems(path, manifest, split)
-    return found + list(_consolidated_problems(path, manifest))
+        yield from _split_problems(path, manifest, split)
+        yield from _constant_problems(path, manifest, split)
+    yield from _consolidated_problems(path, manifest)
 
 
-def _task_problems(manifest: Manifest) -> list[str]:
-    """Return the differences between the stored fields and the task of this version."""
+def _task_problems(manifest: Manifest) -> Iterator[str]:
+    """Yield the differences between the stored task and that of this version. Explanations (`about`) may differ."""
     task = manifest.task
     if task.name not in task_names():
-        return [f"task {task.name}: this version has no such task"]
+        yield f"task {task.name}: this version has no such task"
+        return
     known = find_task(task.name)
     if known.version.split(".")[0] != task.version.split(".")[0]:
-        return [f"task {task.name}: version {task.version}, but this version of drybeam has {known.version}"]
-    declared = [field.identity for field in known.fields]
-    return [f"{f.name}: differs from its declaration in the task" for f in task.fields if f.identity not in declared]
+        yield f"task {task.name}: version {task.version}, but this version of drybeam has {known.version}"
+        return
+    declared = {field.name: _meaning(field) for field in known.fields}
+    for field in task.fields:
+        if declared.get(field.name) != _meaning(field):
+            yield f"{field.name}: differs from its declaration in the task"
+    if known.version == task.version:
+        stored, ours = (_meaning(one) for one in (task, known.holding(task.fields)))
+        yield from (f"task {task.name}: {line} by its declaration" for line in differences(stored, ours))
+
+
+def _meaning(declared: Task | Field) -> dict[str, Any]:
+    """Return what a declaration says, without explanations and without fields."""
+    return {key: value for key, value in vars(declared).items() if key not in ("about", "fields", "optional")}
+
+
+def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[str]:
+    """Yield the differences between the stored metadata and those that the manifest would write."""
+    if manifest.metadata_digest not in (None, manifest.sealed().metadata_digest):
+        yield f"metadata digest {manifest.sealed().metadata_digest}, but the metadata say {manifest.metadata_digest}"
+    for key, data in metadata(manifest).items():
+        name = key.removesuffix("zarr.json").strip("/") or "root"
+        stored, ours = _described(path, key), _essence(json.loads(data))
+        if not isinstance(stored, dict):
+            yield f"{name}: cannot be opened (zarr.json is missing or damaged)"
+            continue
+        for line in differences(_flat(stored), _flat(ours)):
+            if line.partition(" ")[0] != METADATA.key:  # the manifest itself
+                yield f"{name}: {line.replace(', asked ', ', must be ')}"
+
+
+def _flat(described: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata by name, with attributes among them. Empty values count as missing."""
+    attributes = described.get("attributes")
+    known = described | (attributes if isinstance(attributes, dict) else {})
+    return {NAMES.get(k, k): v for k, v in known.items() if k not in {*FREE, "attributes"} and v not in (None, [], {})}
 
 
 def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:
     """Yield the problems of the arrays of a split, and of their values."""
     try:
-        group = open_split(path, split)
+        group = open_split(path, split, arrays_of(manifest, split))
     except Exception as error:
         yield f"{split}: the group cannot be read ({_reason(error)})"
         return
-    for field in (*manifest.task.fields, LEAF):
-        for problem in _array_problems(group, field, manifest, split):
-            yield f"{split}/{field.name}: {problem}"
-    if _length_problem(path, manifest, split):
+    wrong = list(_array_problems(group, manifest, split))
+    yield from wrong
+    if wrong:
         return
-    for start, stop in shard_ranges(manifest.samples[split], manifest.layout.shard):
+    sums: dict[str, list[np.ndarray]] = {}
+    for start, stop in shard_ranges(manifest.samples[split], rows_at_once(manifest)):
         try:
             values = read_rows(group, manifest.task.fields, slice(start, stop))
         except Exception as error:
@@ -71,31 +115,44 @@ def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]
             continue
         for problem in array_problems(manifest.task, manifest.sizes, values):
             yield f"{split} samples {start}:{stop}: {problem}"
+        if split == "train":
+            for name, known in manifest.statistics.items():
+                sums.setdefault(name, []).extend(map(_sums, values.get(name, ())[: max(known.samples - start, 0)]))
+    yield from (line for name, rows in sums.items() for line in _statistic_problems(manifest, name, np.array(rows)))
 
 
-def _array_problems(group: zarr.Group, field: Field, manifest: Manifest, split: str) -> Iterator[str]:
-    """Yield the problems of the metadata of one array."""
-    try:
-        array = group[field.name]
-    except Exception as error:
-        yield f"cannot be opened ({_reason(error)})"
-        return
-    shape = field.shape({**manifest.sizes, "byte": digest.LEAF_BYTES})
-    if field.per_sample:
-        shape = (manifest.samples[split], *shape)
-    if not isinstance(array, zarr.Array):
-        yield "is not an array"
-        return
-    if array.shape != shape:
-        yield f"shape {array.shape}, must be {shape}"
-    if array.dtype != np.dtype(field.dtype):
-        yield f"dtype {array.dtype}, must be {field.dtype}"
-    named = array.metadata.dimension_names or ()  # type: ignore[union-attr]  # a single value has none
-    if named != field.dims:
-        yield f"dimensions {named}, must be {field.dims}"
-    for key, value in {"units": field.units, "role": field.role}.items():
-        if array.attrs.get(key) != value:
-            yield f"{key} {array.attrs.get(key)!r}, must be {value!r}"
+def _array_problems(group: StoredArrays, manifest: Manifest, split: str) -> Iterator[str]:
+    """Yield the reasons why arrays of a split cannot be read."""
+    for field in (*manifest.task.fields, LEAF):
+        try:
+            group[field.name]
+        except Exception as error:
+            yield f"{split}/{field.name}: {_reason(error)}"
+
+
+def _sums(value: np.ndarray) -> np.ndarray:
+    """Return number, sum, sum of squares, minimum and maximum of the values of a sample."""
+    x = (abs(value) if value.dtype.kind == "c" else value).astype(np.float64)
+    return np.array([x.size, x.sum(), np.square(x).sum(), x.min(), x.max()])
+
+
+def _statistic_problems(manifest: Manifest, name: str, sums: np.ndarray) -> Iterator[str]:
+    """Yield the statistics of a field that differ from those of the samples."""
+    known = manifest.statistics[name]
+    if len(sums) != min(known.samples, manifest.samples["train"]) or not len(sums):
+        return  # some samples cannot be read
+    count, total, squares = sums[:, :3].sum(0)
+    mean = total / count
+    deviation, low, high = max(squares / count - mean**2, 0) ** 0.5, sums[:, 3].min(), sums[:, 4].max()
+    size = max(abs(low), abs(high))
+    for what, stored, found in zip(
+        ("mean", "std", "min", "max"),
+        (known.mean, known.std, known.min, known.max),
+        (mean, deviation, low, high),
+        strict=True,
+    ):
+        if not abs(stored - found) <= CLOSE * size:
+            yield f"statistics of {name}: {what} {stored:g}, but the samples have {found:g}"
 
 
 def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
@@ -106,7 +163,7 @@ def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
         progress: called with the number of samples after each shard.
 
     Returns:
-        One line per difference; an empty list if there is none.
+        One line per difference, at most about MANY; an empty list if there is none.
 
     Raises:
         UserError: the path holds no dataset.
@@ -125,6 +182,8 @@ def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
                 found.append(f"{split} samples {start}:{stop}: {problem}")
             leaves += computed
             progress(stop - start)
+            if len(found) >= MANY:
+                return found
         splits[split] = digest.split(manifest.samples[split], [bytes(leaves)])
         if splits[split] != manifest.split_digests.get(split) and not found:
             found.append(f"{split}: digest {splits[split]}, but the metadata say {manifest.split_digests.get(split)}")
@@ -137,9 +196,9 @@ def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
     """Return a message if an array does not hold all samples. Reading past the end of an array raises no error."""
     n = manifest.samples[split]
     try:
-        group = open_split(path, split)
+        group = open_split(path, split, arrays_of(manifest, split))
         names = [field.name for field in (*manifest.task.fields, LEAF) if field.per_sample]
-        wrong = [name for name in names if group[name].shape[0] != n]  # type: ignore[union-attr]
+        wrong = [name for name in names if group[name].shape[0] != n]
     except Exception as error:
         return f"{split}: cannot be opened ({_reason(error)})"
     return f"{split}: {', '.join(wrong)}: must have {n} samples" if wrong else ""
@@ -147,20 +206,23 @@ def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
 
 def _consolidated_problems(path: Path, manifest: Manifest) -> Iterator[str]:
     """Yield differences between consolidated metadata, which readers such as xarray trust, and those of the arrays."""
-    for group in ("", *manifest.splits):
-        try:
-            copies = _described(path, group)["consolidated_metadata"]["metadata"]
-        except (KeyError, TypeError) as error:
-            yield f"{group or 'root'}: consolidated metadata cannot be read ({_reason(error)})"
+    for key, data in metadata(manifest).items():
+        group, ours = key.removesuffix("zarr.json"), json.loads(data)
+        if ours["node_type"] != "group":
             continue
-        for key, copy in copies.items():
-            if _essence(copy) != _essence(_described(path, f"{group}/{key}".strip("/"))):
-                yield f"{group or 'root'}: consolidated metadata of {key} differ from those of the array"
+        try:
+            copies = dict(_described(path, key)["consolidated_metadata"]["metadata"])
+        except (KeyError, TypeError, ValueError) as error:
+            yield f"{group.strip('/') or 'root'}: consolidated metadata cannot be read ({_reason(error)})"
+            continue
+        for name in dict.fromkeys([*ours.get("consolidated_metadata", {}).get("metadata", ()), *copies]):
+            if _essence(copies.get(name)) != _essence(_described(path, f"{group}{name}/zarr.json")):
+                yield f"{group.strip('/') or 'root'}: consolidated metadata of {name} differ from those of the array"
 
 
-def _described(path: Path, name: str) -> Any:
-    """Return the metadata of an array or a group ("" for the root); None if they are missing or damaged."""
-    return parse_json(read(inside(path, Path(name, "zarr.json"))))
+def _described(path: Path, key: str) -> Any:
+    """Return the metadata at a key; None if they are missing or damaged."""
+    return parse_json(read(inside(path, key), MAX_DOCUMENT))
 
 
 def _essence(described: Any) -> Any:
@@ -169,14 +231,14 @@ def _essence(described: Any) -> Any:
 
 
 def _checked_shards(path: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, int, bytes, str]]:
-    """Yield start and stop of each shard, its computed digests, and a problem (empty if there is none)."""
-    for start, stop in shard_ranges(manifest.samples[split], manifest.layout.shard):
+    """Yield start and stop of each block, its computed digests, and a problem (empty if there is none)."""
+    for start, stop in shard_ranges(manifest.samples[split], rows_at_once(manifest)):
         rows = slice(start, stop)
         computed = b""
         try:
-            group = open_split(path, split)
+            group = open_split(path, split, arrays_of(manifest, split))
             computed = b"".join(digest.leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
-            stored = np.asarray(group[LEAF.name][rows]).tobytes()  # type: ignore[index]
+            stored = np.asarray(group[LEAF.name][rows]).tobytes()
             problem = "" if stored == computed else _differing(stored, computed, start)
         except Exception as error:  # damaged objects make codecs raise errors of any kind
             problem = f"cannot be read: {_reason(error)}"
@@ -205,9 +267,9 @@ def constants(path: Path, manifest: Manifest, split: str) -> dict[str, np.ndarra
         manifest: its manifest.
         split: name of the split.
     """
-    group = open_split(path, split)
+    group = open_split(path, split, arrays_of(manifest, split))
     names = [field.name for field in manifest.task.fields if not field.per_sample]
-    return {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
+    return {name: np.asarray(group[name][...]) for name in names}
 
 
 def _root_problems(path: Path, manifest: Manifest, splits: dict[str, str]) -> Iterator[str]:

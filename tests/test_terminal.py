@@ -1,7 +1,16 @@
 """What strangers' files say must not command a terminal, nor fill it."""
 
+import ast
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -11,7 +20,18 @@ import inference.cli
 import schemas.cli
 import training.cli
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import MAX_MESSAGE_LENGTH, Parser, one_line, plain_console, share, whole_number
+from schemas.runtime.terminal import (
+    MAX_MESSAGE_LENGTH,
+    Parser,
+    one_line,
+    run_command,
+    say,
+    say_table,
+    share,
+    whole_number,
+)
+from tests.conftest import ROOT, TOY_TASK, Command
+from tests.test_architecture import ROOMS, modules
 
 
 def test_a_message_is_one_printable_line_of_bounded_length() -> None:
@@ -118,6 +138,92 @@ def test_printed_texts_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> N
     text = "a :x: of [nm], [red]b[/red]"
     table = Table(text)
     table.add_row(text)
-    plain_console().print(table)
-    plain_console().print(text)
+    say_table(table)
+    say(text)
     assert capsys.readouterr().out.count(text) == 3
+
+
+PRINTING = {Path("schemas/runtime/terminal.py"), Path("schemas/formats/isolated_reader.py")}  # the second for a parent
+
+
+def test_one_function_prints_everything() -> None:
+    for path in (path for room in set(ROOMS) - {"benchmarks"} for path in modules(room)):
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not names & {"print", "Console"} or path.relative_to(ROOT) in PRINTING, path
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "\u00e4\u2192?"), ("latin-1", "\u00e4??"), ("ascii", "???")])
+def test_a_stream_gets_letters_that_it_can_hold(encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    say("\u00e4\u2192\udcfc")
+    assert stream.buffer.getvalue() == f"{shown}\n".encode(encoding)
+
+
+@pytest.mark.filterwarnings("always")
+def test_warnings_and_logs_of_libraries_are_printed_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(argv: object) -> int:
+        warnings.warn("\x1b[31mred", stacklevel=1)
+        logging.Handler.handle(logging.lastResort, logging.makeLogRecord({"msg": "\x1b[32mgreen"}))  # type: ignore[arg-type]
+        return 0
+
+    before = logging.lastResort, warnings.showwarning
+    try:
+        run_command(main, [], "")
+    finally:
+        logging.lastResort, warnings.showwarning = before
+    assert capsys.readouterr().err == "warning: ?[31mred\n?[32mgreen\n"
+
+
+def test_what_strangers_wrote_is_printed_and_exported_without_control_characters(
+    generate: Command, dataset: Command
+) -> None:
+    assert generate(*TOY_TASK, "--n", 4, "--validation", 0, "--test", 0)[0] == 0
+    root = json.loads(Path("toy.zarr/zarr.json").read_text())
+    own = root["attributes"]["drybeam"]
+    for field in own["task"]["fields"]:
+        field |= {"units": "\x1b]0;owned\x07", "about": "\x9b31m"}
+    own |= {"root_digest": "\x1b[2J", "platform": "\x1b[2J"}
+    Path("toy.zarr/zarr.json").write_text(json.dumps(root))
+    Path("\x1b[1m.zarr").symlink_to("toy.zarr")
+    for verb in (("info",), ("validate",), ("verify",), ("preview",), ("info", "--json")):
+        code, out, err = dataset(*verb, "\x1b[1m.zarr")
+        assert code in (0, 1, 2)
+        assert (out + err).replace("\n", "").isprintable()
+    assert dataset("export", "toy.zarr", "--format", "npy", "--split", "train", "--out", "e")[0] == 0
+    assert Path("e/parameters.csv").read_text().replace("\n", "").isprintable()
+
+
+HOSTILE = {  # settings that users make for other programs
+    "MPLBACKEND": "nonsense",
+    "MATPLOTLIBRC": "rc",
+    "ZARR_DEFAULT_ZARR_FORMAT": "2",
+    "ZARR_CODECS__BLOSC": "nonsense",
+    "ZARR_ARRAY__WRITE_EMPTY_CHUNKS": "false",
+    "DASK_DISTRIBUTED__NANNY__ENVIRON": "3",
+    "NUMBA_CACHE_DIR": "/proc/none",
+    "PYTHONIOENCODING": "latin-1",
+}
+
+
+@pytest.mark.slow(10)
+def test_settings_for_other_programs_change_nothing(generate: Command) -> None:
+    Path("rc").write_text("text.usetex: True\nsavefig.dpi: 1\n")
+    small = (*TOY_TASK, "--n", 4, "--validation", 0, "--test", 0, "--shard-samples", 4)
+    assert generate(*small)[0] == 0
+    script = "import tests.conftest, sys; from generators.cli import main as a; from schemas.cli import main as b; "
+    made = [str(word) for word in (*small, "--out", "b.zarr")]
+    script += f"sys.exit(a({made}) or b(['preview', 'b.zarr']))"
+    environment = {**os.environ, **HOSTILE, "PYTHONPATH": str(ROOT)}
+    closed = subprocess.run(["sh", "-c", f'"{sys.executable}" -c "{script}" >&-'], env=environment, capture_output=True)
+    assert (closed.returncode, closed.stderr) == (0, b"")
+    assert Path("b.zarr/zarr.json").read_bytes() == Path("toy.zarr/zarr.json").read_bytes()
+    assert Path("b.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("room", ["generators", "schemas", "training"])
+def test_without_docstrings_nothing_runs(room: str) -> None:
+    found = subprocess.run([sys.executable, "-OO", "-m", room, "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("python -OO removes the texts")
+    assert found.stderr.count("\n") == 1

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.publish import entries, move
+from schemas.runtime.terminal import say
 from training.devices import all_processes_agree, is_first_process, replicated
 from training.steps import State
 
@@ -31,13 +32,14 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every step; f
 
 
 class Place(BaseModel):
-    """The hardware and packages with which a run continued from a step."""
+    """The hardware, packages and arithmetic with which a run continued from a step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: int
     hardware: str
     packages: dict[str, str]
+    arithmetic: str = ""  # settings and instruction set that change rounding; older versions did not write it
 
 
 class Memory(BaseModel):
@@ -161,7 +163,7 @@ class Checkpoints:
     def _move_aside(self, step: int) -> None:
         """Move a checkpoint out of the way. It is never deleted. One process does this for all."""
         if is_first_process():
-            print(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before", flush=True)
+            say(f"checkpoint {step} cannot be read: moved to damaged/, continuing from the one before")
             aside = self._folder.with_name("damaged") / f"{step}-{time.time_ns()}"
             move(self._folder / str(step), aside)
         if jax.process_count() > 1:

@@ -12,6 +12,7 @@ from schemas.runtime.terminal import (
     add_repeatable_option,
     on_huge_pages,
     run_command,
+    say,
     show_settings,
     whole_number,
 )
@@ -86,7 +87,7 @@ def _describe(args: argparse.Namespace) -> int:
     recipe = choose_recipe(options(args), task.name if task else None)
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
-        print("\n".join(_list_choices(task)))
+        say("\n".join(_list_choices(task)))
     return 0
 
 
@@ -111,7 +112,7 @@ def _train(args: argparse.Namespace) -> int:
 
     found = train(options(args))
     if found.first:
-        print(summary(found.out, found.memory))
+        say(summary(found.out, found.memory))
     return 0
 
 

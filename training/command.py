@@ -86,8 +86,13 @@ def train(options: Options) -> TrainedRun:
         raise UserError("--data is missing: name the dataset, for example --data tie.zarr")
     if options.keep_every is not None and options.keep_every < 1:
         raise UserError(f"--keep-every {options.keep_every}: must be at least 1")
+    import jax
+
     from training import devices
     from training.loop import train
+
+    if jax.config.jax_enable_x64:  # checkpoints and weights have 32 bits
+        raise UserError("jax_enable_x64 is on in this process, but networks are trained with 32 bits; switch it off")
 
     devices.connect(options.coordinator, options.processes, options.process)
     run = devices.in_all_processes(lambda: _prepare_run(options))
@@ -106,7 +111,18 @@ def _prepare_run(options: Options) -> "Run":
         raise UserError(f"--from {options.start}: lies in {out}, the folder of the new run; give another --out")
     start = open_start(options.start) if options.start else None
     place = output_path("--out", out)
+    if not _is_text(place):
+        raise UserError(f"--out {out}: the library of checkpoints needs a path in UTF-8; choose another place")
     return prepare(options.data, place, recipe, start, mode=options.mode, keep_every=options.keep_every)
+
+
+def _is_text(path: Path) -> bool:
+    """Return True if a path is text in UTF-8; on disk, names may hold any bytes."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def dataset_task(options: Options) -> str | None:

@@ -13,9 +13,11 @@ import jax
 import numpy as np
 
 from schemas import slices
+from schemas.layout import MAX_BLOCK_SAMPLES
 from schemas.manifest import Manifest
 from schemas.runtime.errors import UserError
-from schemas.store import open_split
+from schemas.runtime.publish import reading
+from schemas.store import open_split, shard_ranges
 from schemas.task import Field, Task
 from training.batches import Split
 from training.contract import Derived, Like
@@ -80,7 +82,10 @@ def read_column(data: Path, name: str) -> np.ndarray:
         data: the dataset.
         name: name of the field.
     """
-    return np.asarray(open_split(data, "train")[name][...], np.float64)  # type: ignore[index]
+    with reading(f"{data}/train/{name}", f"see: dataset verify {data}"):
+        array = open_split(data, "train")[name]
+        parts = shard_ranges(array.shape[0], MAX_BLOCK_SAMPLES)  # one by one: promised samples take no memory
+        return np.concatenate([np.asarray(array[start:stop], np.float64) for start, stop in parts])
 
 
 def read_samples(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:

@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.machine import memory
 
 AXIS = "data"
 
@@ -37,8 +38,19 @@ def connect(coordinator: str | None, processes: int | None, process: int | None)
         jax.distributed.initialize(coordinator, processes, process)
     elif processes is not None or process is not None:
         raise UserError("--processes and --process need --coordinator HOST:PORT, the same for all processes")
-    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_ID" in os.environ:
+    elif _tasks_of_step() > 1:
         jax.distributed.initialize()
+
+
+def _tasks_of_step() -> int:
+    """Return the number of tasks that `srun` started together with this process; 1 outside of Slurm.
+
+    SLURM_NTASKS is that of the whole job in an interactive step, which has only one task.
+    """
+    if "SLURM_STEP_ID" not in os.environ:
+        return 1
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS") or "1"
+    return int(tasks) if tasks.isdigit() else 1
 
 
 def mesh(batch: int) -> Mesh:
@@ -164,5 +176,4 @@ def fits_in_memory(nbytes: int) -> bool:
     limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
     if limit:
         return bool(nbytes <= limit // 2)
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return nbytes * jax.local_device_count() <= host // 4
+    return nbytes * jax.local_device_count() <= memory() // 4

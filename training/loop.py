@@ -20,7 +20,7 @@ from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.locks import resumable
 from schemas.runtime.machine import versions
-from schemas.runtime.terminal import count_text
+from schemas.runtime.terminal import count_text, one_line, say
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
 from training.augmentation import refuse_asymmetric_constants
 from training.batches import BatchSource, Resident, Split, Stream
@@ -32,7 +32,7 @@ from training.metrics_log import Journal, Row
 from training.nan_watch import Watch
 from training.network import Network
 from training.progress import Progress, show_progress
-from training.run import Run, begin, claim, hardware
+from training.run import Run, arithmetic, begin, claim, hardware
 from training.sample_order import Order, block_length
 from training.stop_signals import requested_stop
 
@@ -91,7 +91,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         devices.in_first_process(lambda: begin(run, overwrite=overwrite))
         machinery = _compile(run, mesh, network, *sources)
         if devices.is_first_process():
-            print(_summary(machinery), flush=True)
+            say(_summary(machinery))
         try:
             with resumable(run.out, "checkpoints"):
                 return _run_to_end(machinery)
@@ -214,9 +214,15 @@ def _run_to_end(m: Machinery) -> Memory:
 
 
 def _remember_place(memory: Memory, step: int) -> None:
-    here = Place(step=step, hardware=hardware(), packages=versions(PACKAGES))
-    if not memory.places or memory.places[-1].model_copy(update={"step": step}) != here:
-        memory.places.append(here)
+    """Record where the run continues, and tell if that is not the same as before."""
+    here = Place(step=step, hardware=hardware(), packages=versions(PACKAGES), arithmetic=arithmetic())
+    before = memory.places[-1].model_copy(update={"step": step}) if memory.places else None
+    if before == here:
+        return
+    memory.places.append(here)
+    if before and before.arithmetic not in ("", here.arithmetic) and devices.is_first_process():
+        changed = f"{before.arithmetic}, now {here.arithmetic}"
+        say(f"warning: this run was computed with {changed}: from step {step:,} on, weights differ by rounding")
 
 
 def _is_finished(m: Machinery, memory: Memory, step: int) -> bool:
@@ -344,7 +350,7 @@ def _make_card(m: Machinery, memory: Memory) -> ModelCard:
     run, step = m.run, memory.best_step
     row = next(row for row in memory.history if row["step"] == step)
     return ModelCard(
-        name=run.out.name,
+        name=one_line(run.out.name),
         task=run.manifest.task,
         sizes=dict(run.features.sizes),
         recipe=run.recipe.model_dump(mode="json"),

@@ -4,6 +4,7 @@ If they do not fit together, the run is refused here.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from schemas.runtime import destinations
 from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.runtime.locks import claimed, writable
-from schemas.runtime.machine import processor
+from schemas.runtime.machine import instructions, processor
 from schemas.runtime.publish import (
     REMOVED,
     REPLACED,
@@ -340,6 +341,13 @@ def _identity_differences(old: Any, new: Any, neutral: Any, name: str = "") -> I
         if not (name.startswith("recipe") and (added or removed)):
             path = f"{name}.{key}".removeprefix(".")
             yield from _identity_differences(old.get(key), new.get(key), plain.get(key), path)
+
+
+def arithmetic() -> str:
+    """Return the settings of JAX and the instruction set of the processor, on which the rounding of weights depends."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    precision = jax.config.jax_default_matmul_precision or "default"
+    return f"matmul {precision}, {flags}{' ' if flags else ''}{instructions()}"
 
 
 def hardware() -> str:

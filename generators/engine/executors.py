@@ -22,6 +22,7 @@ from generators.engine.plan import Job
 from generators.engine.shards import Outcome
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import cores
+from schemas.runtime.terminal import say
 
 AHEAD = 3  # jobs submitted per thread
 PATIENCE = 60  # seconds within which a scheduler must have a worker
@@ -78,16 +79,22 @@ def synchronous() -> Iterator[Run]:
 def local(workers: int) -> Iterator[Run]:
     """Run jobs in processes of this machine, on the loopback interface, without a dashboard.
 
+    Without shared memory (/dev/shm), processes cannot be joined; the jobs then run in this one.
+
     Anybody who can connect to a scheduler can run code as its user. Certificates that are made for this run, and known
     only to its processes, keep other users of the machine out.
 
     Args:
         workers: number of processes
     """
-    import dask
+    dask = _load_dask()
     import distributed.utils
     from distributed import Client, LocalCluster, Security
 
+    if reason := _lacks_shared_memory():
+        say(f"warning: no shared memory for several processes (/dev/shm: {reason}); running in this one")
+        yield map
+        return
     _quiet()
     # Dask's default scratch folder is shared by all users, and on the search path of its processes.
     scratch = tempfile.TemporaryDirectory(prefix="generate-", ignore_cleanup_errors=True)
@@ -97,7 +104,7 @@ def local(workers: int) -> Iterator[Run]:
     with (
         scratch,
         _without_main(),
-        dask.config.set({**WORKERS, "temporary-directory": scratch.name}),
+        dask.config.set({**dask.config.merge(*dask.config.defaults), **WORKERS, "temporary-directory": scratch.name}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=max(cores() // workers, 1),
@@ -113,6 +120,17 @@ def local(workers: int) -> Iterator[Run]:
         Client(cluster) as client,
     ):
         yield partial(_distributed, client)
+
+
+def _lacks_shared_memory() -> str:
+    """Return the reason why processes cannot share locks on this machine; empty if they can."""
+    import multiprocessing
+
+    try:
+        multiprocessing.get_context("forkserver").Lock()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 @contextmanager
@@ -148,6 +166,7 @@ def remote(address: str) -> Iterator[Run]:
     Raises:
         UserError: no scheduler answers at the address
     """
+    _load_dask()
     from distributed import Client
 
     _quiet()
@@ -158,7 +177,7 @@ def remote(address: str) -> Iterator[Run]:
             f"--scheduler {address}: {error}; give tcp://host:port or tls://host:port of a running scheduler"
         ) from None
     if _in_the_open(address):
-        print(
+        say(
             f"warning: --scheduler {address}: is not encrypted, so anybody who reaches it can run code as you; "
             "prefer tls:// with certificates of your own"
         )
@@ -197,6 +216,15 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
             f"the scheduler or its workers are gone ({type(error).__name__}: {str(error) or 'no answer'}); "
             "finished shards are kept: run the same command again"
         ) from None
+
+
+def _load_dask() -> Any:
+    """Return the module dask. Raise UserError if the user's settings of Dask cannot be read."""
+    try:
+        import dask
+    except ValueError as error:
+        raise UserError(f"{str(error).partition(',')[0]}; correct it, or unset DASK_CONFIG") from None
+    return dask
 
 
 def _quiet() -> None:

@@ -1,10 +1,6 @@
 """The origin of samples: the platform class, which must be equal for equal bits, and versions of packages."""
 
-import platform
-
-import numpy as np
-
-from schemas.runtime.machine import versions
+from schemas.runtime.machine import instructions, versions
 
 PACKAGES = ("drybeam", "numpy", "scipy", "numba", "zarr", "numcodecs", "dask")
 
@@ -14,9 +10,7 @@ def platform_class() -> str:
 
     NumPy and numba compile or choose kernels by these features, and kernels differ in the last bit.
     """
-    simd = np.show_config(mode="dicts")["SIMD Extensions"]
-    features = ",".join([*simd.get("baseline", []), *simd.get("found", [])])
-    return f"{platform.machine()} {features}; cpu; scipy.fft"
+    return f"{instructions()}; cpu; scipy.fft"
 
 
 def packages() -> dict[str, str]:

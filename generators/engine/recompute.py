@@ -48,6 +48,6 @@ def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[lis
         for index in map(int, picks):
             values = shards.make(plan, split, range(index, index + 1))
             count += 1
-            if next(digest.leaves(plan.task, values)) != np.asarray(stored[index]).tobytes():  # type: ignore[index]
+            if next(digest.leaves(plan.task, values)) != np.asarray(stored[index]).tobytes():
                 found.append(f"{split} sample {index}: has other bits when made here ({platform_class()})")
     return found, count

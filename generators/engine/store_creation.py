@@ -308,7 +308,7 @@ def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
     for split, n in stored.samples.items():
         if n and stored.status == "complete":
             with suppress(KeyError, ValueError, OSError, ZarrError):  # a damaged sample will be made again
-                yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()  # type: ignore[index]
+                yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()
 
 
 def unfinished(plan: Plan) -> int:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from schemas import slices
 from schemas.manifest import Manifest, read_manifest
 from schemas.predictions import Predictions, read_rows
 from schemas.runtime.publish import reading
-from schemas.store import open_split
+from schemas.store import StoredArrays, open_split
 from schemas.task import Field, Task
 
 type Arrays = dict[str, np.ndarray]
@@ -100,7 +99,7 @@ class Source:
         return None if name is None or self.lacks([name]) else self._read_field(self.task[name], 0, 0)
 
     @cached_property
-    def _group(self) -> zarr.Group:
+    def _group(self) -> StoredArrays:
         return open_split(self.path, self.split)
 
     def _read_field(self, field: Field, start: int, stop: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 from inference.contract import Method, Value, find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import plain_console, unit_of
+from schemas.runtime.terminal import say, say_table, unit_of
 
 MAX_LISTED = 10  # maximum number of values of a setting that are listed; of more values, only the ends are shown
 
@@ -62,28 +62,26 @@ def show(methods: Methods, as_json: bool) -> None:
         as_json: print JSON instead of tables.
     """
     if as_json:
-        print(json.dumps(methods_data(methods), indent=2))
+        say(json.dumps(methods_data(methods), indent=2))
         return
     for task, found in methods.items():
         for name, method in found.items():
             _show_method(f"{name} (task {task})", method)
-    print("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
+    say("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
 
 
 def _show_method(title: str, method: Method) -> None:
     from rich.table import Table
-    from rich.text import Text
 
-    printer = plain_console()
-    printer.print(Text.assemble((title, "bold"), f": {method.about}"))
+    say(f"{title}: {method.about}")
     uses = f"; also uses, if present: {', '.join(method.uses)}" if method.uses else ""
     whole = "; inverts whole groups of samples" + (f", numbered by {method.group}" if method.group else "")
-    printer.print(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
+    say(f"needs: {', '.join(method.needs)}{uses}{whole if method.scope == 'group' else ''}")
     table = Table("setting", "tried", "unit", "meaning", box=None, pad_edge=False)
     for key, setting in method.settings.items():
         table.add_row(key, values_text(setting.values), unit_of(setting.values, setting.unit), setting.about)
-    printer.print(table if method.settings else "no settings")
-    printer.print()
+    say_table(table) if method.settings else say("no settings")
+    say("")
 
 
 def values_text(values: tuple[Value, ...]) -> str:

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from inference.report.errors_by_parameter import parameter_title, varying_parameters
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, decimal, figure, label, legend_above, line, plain, unit
+from inference.report.style import colour, decimal, figure, label, legend_above, line, unit
 from physics.ring_correlation import RESOLUTION_THRESHOLD
+from schemas.preview import plain
 from schemas.task import Field
 
 MAX_BINS = 8  # maximum number of equally filled bins of a parameter

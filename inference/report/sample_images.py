@@ -15,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from inference.contract import Arrays, Shown, View
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, colour_bar, figure, label, plain, unit
+from inference.report.style import colour, colour_bar, figure, label, unit
+from schemas.preview import plain
 from schemas.target_kinds import ranking_key
 from schemas.task import Field
 

@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from inference.report.evaluation import Result, ScoredPredictions
-from schemas.runtime.terminal import printable
+from schemas.preview import plain
 
 # Okabe and Ito, Color Universal Design (2008): colour-blind readers can distinguish these colours.
 NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
-MAX_LETTERS = 32  # maximum number of letters of a name that are shown
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -37,12 +36,6 @@ RC: dict[Any, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-
-
-def plain(text: str) -> str:
-    """Return text from files as Matplotlib may draw it: printable, short, and not read as a formula."""
-    shown = printable(text).replace("\n", " ")
-    return (shown if len(shown) <= MAX_LETTERS else shown[: MAX_LETTERS - 1] + "…").replace("$", r"\$")
 
 
 def unit(text: str) -> str:

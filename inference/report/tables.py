@@ -16,7 +16,7 @@ from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
-from schemas.runtime.terminal import plain_console
+from schemas.runtime.terminal import say, say_table
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
@@ -224,10 +224,9 @@ def show(found: Evaluation) -> None:
     for result, store in by_method(found):
         cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
         table.add_row(store.name, *([result.source.split] if several else []), *cells)
-    printer = plain_console(160)
-    printer.print(table)
+    say_table(table)
     for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
-        printer.print(line)
+        say(line)
 
 
 def by_method(found: Evaluation) -> Iterator[tuple[Result, ScoredPredictions]]:

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from inference.contract import Scale
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, plain, unit
+from inference.report.style import colour, colour_bar, decimal, figure, label, legend_above, line, unit
 from inference.stitching.comparison import WholeScans
 from physics.ring_correlation import RESOLUTION_THRESHOLD
+from schemas.preview import plain
 
 IMAGE_WIDTH = 1.9  # width of an image [inch]
 PANEL_WIDTH = 3.4  # width of one of several plots in a row [inch]

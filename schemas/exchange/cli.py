@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, add_repeatable_option, number, printable
+from schemas.runtime.terminal import Parser, add_repeatable_option, number, say
 
 FORMATS = ("npy", "tiff", "mat", "png")
 
@@ -122,8 +122,8 @@ def _import(args: argparse.Namespace) -> int:
     measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
     manifest, written = store(measurement, out, overwrite=args.overwrite)
     for note in measurement.notes:
-        print(printable(note))
-    print(printable(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; already imported'}"))
+        say(note)
+    say(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; already imported'}")
     return 0
 
 
@@ -145,5 +145,5 @@ def _export(args: argparse.Namespace) -> int:
     gallery = open_gallery(args.path, args.split, args.data)
     out = args.out or Path(f"{args.path.absolute().name.removesuffix('.zarr')}-{args.format}")
     count = export(gallery, output_path("--out", out), args.format, args.fields, args.samples, dict(args.limits))
-    print(printable(f"{out}: {count:,} files, parameters.csv, export.json"))
+    say(f"{out}: {count:,} files, parameters.csv, export.json")
     return 0

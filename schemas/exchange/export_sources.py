@@ -90,7 +90,7 @@ def _dataset_gallery(path: Path, split: str) -> Gallery:
 def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arrays:
     with reading(f"{path}: samples {rows.start}:{rows.stop} of {split}", f"see: dataset verify {path}"):
         group = open_split(path, split)
-        whole = {field.name: np.asarray(group[field.name][...]) for field in fields if not field.per_sample}  # type: ignore[index]
+        whole = {field.name: np.asarray(group[field.name][...]) for field in fields if not field.per_sample}
         return read_rows(group, fields, rows) | whole
 
 

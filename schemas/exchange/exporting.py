@@ -23,6 +23,7 @@ from schemas.runtime.destinations import refuse_store
 from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.locks import writable
 from schemas.runtime.publish import entries, publish_if_changed, read, sweep
+from schemas.runtime.terminal import printable
 from schemas.store import shard_ranges
 from schemas.task import Field
 
@@ -131,7 +132,7 @@ class _Export:
         """Return the content of export.json, which is the same for the same files."""
         content = {
             "drybeam_export": 1,
-            "of": self.gallery.path.name,
+            "of": printable(self.gallery.path.name),
             "task": self.gallery.task,
             "digest": self.gallery.digest,
             "format": self.kind,
@@ -174,6 +175,10 @@ class _Export:
 
     def _card(self, field: Field, sample: int | None, known: Known) -> ExportMetadata:
         """Return the metadata of an exported field."""
+        if wrong := next((name for name, values in known.items() if not np.isfinite(values).all()), None):
+            raise UserError(
+                f"{self.gallery.path}: {wrong} of sample {sample} is not a finite number; see: dataset validate"
+            )
         units_of = {parameter.name: parameter.units for parameter in self.gallery.parameters}
         return ExportMetadata(
             task=self.gallery.task,
@@ -195,7 +200,7 @@ class _Export:
             for index in range(min(self.gallery.shard, BLOCK, self.last - start)):
                 numbers = [f"{number:.9g}" for p in parameters for number in _plain(values[p.name][index])]
                 writer.writerow([self.gallery.split, start + index, *numbers])
-        return text.getvalue().encode()
+        return printable(text.getvalue()).encode()
 
 
 def _describe_field(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:

@@ -26,7 +26,8 @@ def local_path(text: str) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise argparse.ArgumentTypeError(f"{text}: addresses are not supported; give a path on this machine")
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
+        return path if path.name not in ("", "..") else Path(os.path.realpath(path))  # `.` has no name of its own
     except RuntimeError:
         raise argparse.ArgumentTypeError(
             f"{text}: the home folder of {Path(text).parts[0]} is not known; write the path without ~"

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.runtime.errors import UserError, broken_rule
-from schemas.runtime.publish import exists, inside, read
+from schemas.runtime.publish import MAX_DOCUMENT, exists, inside, read
 
 FOLDERS = {  # a file that shows what a folder is, and the advice for somebody who takes it for a store
     "model.json": ", but a trained network; apply it with: infer --model {path} --data STORE",
@@ -44,7 +44,7 @@ class Metadata[M: BaseModel]:
         Raises:
             UserError: a link leads out of the store.
         """
-        return self.key in _attributes_of(parse_json(read(inside(path, "zarr.json"))))
+        return self.key in _attributes_of(parse_json(read(inside(path, "zarr.json"), MAX_DOCUMENT)))
 
     def read(self, path: Path, remedy: str, *, incomplete: bool = True) -> M:
         """Read the metadata of a store.
@@ -58,7 +58,7 @@ class Metadata[M: BaseModel]:
             UserError: there are no metadata, or of another kind; or they are damaged, or newer than this version; or
                 the store is not finished and `incomplete` is False.
         """
-        data = read(inside(path, "zarr.json"))
+        data = read(inside(path, "zarr.json"), MAX_DOCUMENT)
         if data is None:
             remedy = _advice(path) or f" (no zarr.json); make it with: {self.command} --out {path}"
             raise UserError(f"{path}: no {self.what} here{remedy}")
@@ -113,7 +113,10 @@ def parse_document[M: BaseModel](kind: type[M], content: Any, known: int, where:
             f"{where}: format {version}, this program reads up to {known}; install the version that wrote it"
         )
     try:
-        return kind.model_validate_json(json.dumps(content))
+        text = json.dumps(content, ensure_ascii=False).encode(
+            "utf-8", "replace"
+        )  # older versions stored names in any encoding
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "it"

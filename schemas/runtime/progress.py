@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from schemas.runtime.terminal import say
+
 LINE_INTERVAL = 5.0  # minimum time between two plain lines [s]
 
 type Show = Callable[[int, str], None]
@@ -19,7 +21,7 @@ def progress(total: int) -> AbstractContextManager[Show]:
     Returns:
         A context manager. It gives a function that takes the number of finished samples and a text on the pace.
     """
-    return _show_bar(total) if sys.stdout.isatty() else _print_lines(total)
+    return _show_bar(total) if sys.stdout and sys.stdout.isatty() else _print_lines(total)
 
 
 def pace(left: int, made: int, seconds: float) -> str:
@@ -56,6 +58,6 @@ def _print_lines(total: int) -> Iterator[Show]:
         nonlocal last_time
         if time.monotonic() - last_time > LINE_INTERVAL:
             last_time = time.monotonic()
-            print(f"{done:,} of {total:,} samples" + (f", {pace}" if pace else ""), flush=True)
+            say(f"{done:,} of {total:,} samples" + (f", {pace}" if pace else ""))
 
     yield show

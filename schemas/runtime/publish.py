@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import shutil
-import sys
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -21,11 +21,14 @@ from functools import cache
 from pathlib import Path
 
 from schemas.runtime.errors import UserError
+from schemas.runtime.machine import memory
+from schemas.runtime.terminal import say
 
 PARTIAL = ".partial"
 OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
 REMOVED = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
 REPLACED = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
+MAX_DOCUMENT = 1 << 26  # maximum size of a file of JSON [bytes]
 STALE = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}  # of a file system without links
 
@@ -155,7 +158,7 @@ def sweep_removed(path: Path) -> None:
     """
     for left in set_aside_folders(path, REMOVED):
         if reason := _remove(left):
-            print(f"{left}: cannot be removed ({reason}); remove it yourself", file=sys.stderr)
+            say(f"{left}: cannot be removed ({reason}); remove it yourself", error=True)
 
 
 def _remove(folder: Path) -> str | None:
@@ -223,12 +226,42 @@ def publish_if_changed(path: Path, data: bytes, *, durable: bool = False) -> Non
         publish(path, data, durable=durable)
 
 
-def read(path: Path) -> bytes | None:
-    """Return the bytes of an object; None if there is none."""
+def read(path: Path, max_bytes: int | None = None) -> bytes | None:
+    """Return the bytes of an object; None if there is none.
+
+    Args:
+        path: place of the object.
+        max_bytes: maximum size; None: the memory of this machine.
+
+    Raises:
+        UserError: it is not a regular file, or too large.
+    """
     try:
+        refuse_irregular(path, max_bytes)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+
+
+def refuse_irregular(path: Path, max_bytes: int | None = None) -> None:
+    """Refuse to open anything but a regular file of bounded size: pipes and devices may never end.
+
+    Args:
+        path: place of the file. A folder, or nothing, is not refused.
+        max_bytes: maximum size; None: the memory of this machine.
+
+    Raises:
+        UserError: it is a pipe, a device or a socket, or too large.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise UserError(f"{path}: is not a regular file (a pipe, device or socket); replace it by the file itself")
+    limit = memory() if max_bytes is None else max_bytes
+    if stat.S_ISREG(status.st_mode) and status.st_size > limit:
+        raise UserError(f"{path}: has {status.st_size:,} bytes, at most {limit:,} are read; get another copy")
 
 
 @contextmanager

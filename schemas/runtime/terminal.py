@@ -4,14 +4,17 @@ Exit codes: 0 done; 1 a check ran and failed; 2 a mistake that the user can corr
 """
 
 import argparse
+import io
 import json
 import logging
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,11 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from schemas.runtime.errors import DISK_FULL_ERRORS, TRACEBACK, Interrupted, UserError, rule_of_choice, suggestion
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
 
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
 MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
+TABLE_WIDTH = 140  # characters in a line of a table that is not shown on a terminal
+FOREIGN_SETTINGS = ("ZARR_", "DASK_", "JAX_ENABLE_X64")  # settings of libraries, made for other programs
+FOLLOWED_SETTINGS = ("DASK_CONFIG", "DASK_DISTRIBUTED__COMM__TLS")  # certificates for `--scheduler`
 MAX_WHOLE_NUMBER = (1 << 63) - 1  # maximum whole number that options accept
 
 
@@ -129,7 +135,10 @@ def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
         if signal.getsignal(signal_number) != signal.SIG_IGN:  # shells set SIG_IGN for background jobs
             signal.signal(signal_number, partial(_exit_at_once, interrupted))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would log interrupted reads
+    _settle_surroundings()
     try:
+        if sys.flags.optimize > 1:
+            raise UserError("python -OO removes the texts that explain tasks and settings; run it without -OO")
         return main(argv)
     except UserError as error:
         if os.environ.get(TRACEBACK):
@@ -152,6 +161,33 @@ def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
         return _report_error(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
 
 
+def _settle_surroundings() -> None:
+    """Make a command independent of settings that its user has made for other programs, before libraries are loaded.
+
+    A process without standard streams gets some that lead nowhere: otherwise the first file that it opens would take
+    their place. Warnings and logs of libraries are printed like all other messages.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # open as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    foreign = [name for name in os.environ if name.startswith(FOREIGN_SETTINGS)]
+    for name in foreign:
+        if not name.startswith(FOLLOWED_SETTINGS):
+            del os.environ[name]
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    warnings.showwarning = lambda message, *_: say(f"warning: {one_line(str(message))}", error=True)
+    logging.lastResort = _LogPrinter(logging.WARNING)
+
+
+class _LogPrinter(logging.Handler):
+    """Print the logs of libraries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(one_line(record.getMessage()), error=True)
+
+
 def on_huge_pages() -> None:
     """Start this process again with glibc's large allocations on huge pages, if they are not on them yet.
 
@@ -164,7 +200,7 @@ def on_huge_pages() -> None:
 
 
 def _report_error(message: object, code: int) -> int:
-    print(one_line(str(message)), file=sys.stderr)
+    say(one_line(str(message)), error=True)
     return code
 
 
@@ -197,7 +233,7 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
         as_json: print JSON instead of a table.
     """
     if as_json:
-        print(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
         return
     from rich.table import Table
 
@@ -205,8 +241,8 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     for name, row in rows.items():
         value = row["default"] if row["value"] is None else row["value"]
         table.add_row(name, _format_value(row), unit_of(value, row["unit"]), row["about"])
-    plain_console().print(table)
-    print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
+    say_table(table)
+    say("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
 def unit_of(value: Any, unit: str) -> str:
@@ -221,16 +257,35 @@ def unit_of(value: Any, unit: str) -> str:
     return unit if numbers or unit != "1" else ""
 
 
-def plain_console(width: int | None = None) -> "Console":
-    """Return a console for tables that prints every text as it is: brackets are no markup, `:x:` is no emoji.
+def say(text: str, *, error: bool = False) -> None:
+    """Print a text. All output of the commands passes through this function.
+
+    Names, units and digests may come from strangers, so characters that could control a terminal are replaced, as are
+    those that the encoding of the stream lacks.
 
     Args:
-        width: number of columns where the output is no terminal; None: COLUMNS, or 140.
+        text: one line or several.
+        error: print on stderr.
+    """
+    stream = sys.stderr if error else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(printable(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+
+
+def say_table(table: "Table", width: int | None = None) -> None:
+    """Print a table, as wide as the terminal. Texts are printed as they are: `[...]` is no markup, and `:x:` no emoji.
+
+    Args:
+        table: the table.
+        width: number of columns where the output is no terminal; None: COLUMNS, or TABLE_WIDTH.
     """
     from rich.console import Console
 
-    width = width or (None if "COLUMNS" in os.environ else 140)
-    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
+    if width is None or sys.stdout.isatty():
+        width = shutil.get_terminal_size((TABLE_WIDTH, 0)).columns
+    text = io.StringIO()
+    Console(file=text, width=width, markup=False, highlight=False, emoji=False).print(table)
+    say(text.getvalue().rstrip("\n"))
 
 
 def _format_value(row: Mapping[str, Any]) -> str:
@@ -252,7 +307,7 @@ def _exit_at_once(message: str, *_: object) -> NoReturn:
     It raises no exception: libraries swallow exceptions or take seconds to clean up, and the files on disk survive any
     kill.
     """
-    if sys.stdout.isatty():
+    if sys.stdout and sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
-    os.write(sys.stderr.fileno(), f"{message}\n".encode())
+    os.write(2, f"{message}\n".encode())
     os._exit(RESUMABLE)

@@ -78,5 +78,4 @@ def rows_of(store: Path, split: str = "train") -> dict[str, Any]:
 def columns(store: Path, split: str = "train") -> dict[str, Any]:
     """All fields of a split, constants too."""
     group = open_split(store, split)
-    found: dict[str, Any] = dict(group.arrays())
-    return {name: np.asarray(values[...]) for name, values in found.items() if name != "leaf_digest"}
+    return {field.name: np.asarray(group[field.name][...]) for field in read_manifest(store).task.fields}

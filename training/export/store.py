@@ -14,7 +14,18 @@ from safetensors.numpy import save as save_arrays
 
 from schemas.runtime.documents import parse_document, parse_json
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import REPLACED, exists, inside, is_folder, publish_folder, read, set_aside_folders, sha256
+from schemas.runtime.publish import (
+    MAX_DOCUMENT,
+    REPLACED,
+    exists,
+    inside,
+    is_folder,
+    publish_folder,
+    read,
+    set_aside_folders,
+    sha256,
+)
+from schemas.runtime.terminal import printable
 from schemas.task import find_task, task_names
 from training import checkpoints
 from training.contract import find_learn, model_names, versions
@@ -41,7 +52,7 @@ def save(folder: Path, card: ModelCard, parameters: Named, rest: Named) -> None:
     """
     weights = _encode_arrays(parameters, rest)
     card = card.model_copy(update={"weights_sha256": sha256(weights)})
-    files = {"model.json": card.model_dump_json(indent=1), "README.md": readme(card)}
+    files = {"model.json": card.model_dump_json(indent=1), "README.md": printable(readme(card))}
     encoded = ((name, text.encode()) for name, text in files.items())
     publish_folder(folder, [("model.safetensors", weights), *encoded])
 
@@ -66,7 +77,7 @@ def load_card(path: Path) -> tuple[Path, ModelCard]:
     folder = next((f for f in _possible_folders(path) if is_folder(f)), path)
     if folder.parent == path:
         inside(path, folder.name)
-    data = read(inside(folder, "model.json"))
+    data = read(inside(folder, "model.json"), MAX_DOCUMENT)
     if data is None:
         if exists(path / "run.json"):
             raise UserError(f"{path}: this run has no model yet; continue training, the first evaluation writes one")
@@ -103,7 +114,11 @@ def load_model(path: Path) -> Predictor:
         network = build_network(recipe, features)
     except (KeyError, TypeError, StopIteration, OverflowError) as error:  # the task or the sizes make no sense
         raise UserError(f"{path}/model.json: damaged ({type(error).__name__}: {error}); copy the model again") from None
-    arrays = load_arrays(weights)
+    try:
+        arrays = load_arrays(weights)
+    except Exception as error:  # the sha256 holds, but whoever wrote the model may have written anything
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise UserError(f"{path}/model.safetensors: damaged ({reason}); copy the model again") from None
     parameters, rest = (_select(arrays, f"{part}/", like) for part, like in zip(PREFIXES, network.shapes, strict=True))
     if parameters is None or rest is None:
         raise UserError(f"{path}: the weights do not fit the model {card.recipe['model']['name']} of this program")

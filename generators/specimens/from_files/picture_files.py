@@ -129,9 +129,12 @@ def _open_array(path: Path) -> Any:
     if path.is_dir():
         import zarr  # imported here, since it starts threads, and workers are forked
 
+        from schemas.runtime.codecs import refuse_array
         from schemas.store import Confined
 
-        return zarr.open_array(Confined(path), mode="r")
+        array = zarr.open_array(Confined(path), mode="r")
+        refuse_array(array)
+        return array
     head = _read_magic(path)
     if head.startswith(MAGIC_PREFIX):
         return np.load(path, mmap_mode="r", allow_pickle=False)
