@@ -64,9 +64,9 @@ def class_scores(field: Field, counts: np.ndarray) -> dict[str, dict[str, float 
         Scores by name of the class and of the score; None for an undefined score.
     """
     found = {}
-    for i, (taken, there, both) in zip(field.counted, areas(field, counts), strict=True):
-        pairs = {"iou": (both, taken + there - both), "dice": (2 * both, taken + there)}
-        pairs |= {"precision": (both, taken), "recall": (both, there)}
+    for i, (predicted, exact, both) in zip(field.counted, areas(field, counts), strict=True):
+        pairs = {"iou": (both, predicted + exact - both), "dice": (2 * both, predicted + exact)}
+        pairs |= {"precision": (both, predicted), "recall": (both, exact)}
         found[field.classes[i]] = {name: float(a / b) if b else None for name, (a, b) in pairs.items()}
     return found
 

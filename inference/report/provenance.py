@@ -102,13 +102,13 @@ def _split_text(source: Source) -> str:
 def _origin_text(result: Result, store: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
     found = store.metadata
-    said = _packages(found)
+    packages = _packages(found)
     if found.weights is None:
-        return said
+        return packages
     same = found.weights.trained_on == result.source.manifest.root_digest
     data = "this dataset" if same else f"dataset {found.weights.trained_on}"
     samples = count_text(found.weights.samples, "sample")
-    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {said}"
+    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {packages}"
 
 
 def _packages(made: Any) -> str:
