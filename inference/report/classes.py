@@ -23,9 +23,7 @@ type Counts = Mapping[str, Mapping[str, np.ndarray]]  # array (exact class, pred
 def _section_content(source: Source, stores: Mapping[str, Path]) -> SectionContent | None:
     """Return the content of the section for one split; None if no target has classes."""
     fields = [field for field in source.task.of("target") if field.classes]
-    counts = {
-        field.name: {name: _count_classes(source, field, path) for name, path in stores.items()} for field in fields
-    }
+    counts = {f.name: {name: _count_classes(source, f, path) for name, path in stores.items()} for f in fields}
     if not fields:
         return None
     tables = {f.name: {name: class_scores(f, found) for name, found in counts[f.name].items()} for f in fields}

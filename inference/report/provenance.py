@@ -63,12 +63,8 @@ def recipe(result: Result) -> Table:
 
 
 def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
-    return [
-        name,
-        _value_text(value),
-        unit_of(value, str(known.get("unit", ""))),
-        (str(known.get("about", "")), "prose"),
-    ]
+    unit, about = (str(known.get(key, "")) for key in ("unit", "about"))
+    return [name, _value_text(value), unit_of(value, unit), (about, "prose")]
 
 
 def _value_text(value: Any) -> str:

@@ -134,9 +134,7 @@ def _csv_columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | 
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
     return columns | {
-        f"{store.name}.{metric}": values
-        for store in result.stores
-        for metric, values in result.scores[store.name].items()
+        f"{name}.{metric}": values for name, scores in result.scores.items() for metric, values in scores.items()
     }
 
 

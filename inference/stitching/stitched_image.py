@@ -116,9 +116,8 @@ def _order_usable(patches: Patches, sums: np.ndarray) -> np.ndarray:
     """
     usable = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
     if not len(usable):
-        raise UserError(
-            f"none of {count_text(len(sums), 'patch')} is finite where it has weight; check the predictions"
-        )
+        patches_read = count_text(len(sums), "patch")
+        raise UserError(f"none of {patches_read} is finite where it has weight; check the predictions")
     y, x = patches.corner[usable].T
     return usable[np.lexsort((sums[usable, 1], sums[usable, 0], y * (x.max() + 1) + x))]
 
