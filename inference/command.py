@@ -80,9 +80,8 @@ def infer(options: InferOptions, say: Say = terminal.say) -> list[Path]:
     sources = [open_source(data, split) for split in options.split]
     options, stitching = _check_stitching(options, sources)
     inverter = _open_inverter(options, sources)
-    jobs = [
-        _make_job(options, source, inverter, _out_path(options, inverter.name, source, sources)) for source in sources
-    ]
+    places = [_out_path(options, inverter.name, source, sources) for source in sources]
+    jobs = [_make_job(options, source, inverter, place) for source, place in zip(sources, places, strict=True)]
     for job in jobs:  # all splits, before anything is written for the first of them
         inversion.refuse(job, overwrite=options.overwrite)
     beyond = [inverters.outside_warnings(job.source, inverter) for job in jobs]

@@ -184,9 +184,7 @@ class View:
 
     name: str
     units: str
-    compute: Callable[
-        [Arrays], np.ndarray
-    ]  # function from targets (sample, ...), exact or predicted, to (sample, y, x)
+    compute: Callable[[Arrays], np.ndarray]  # function from targets (sample, ...) to images (sample, y, x)
     logarithm: bool = False  # shown as log10, from the maximum down by three decades
 
 
@@ -198,9 +196,7 @@ class Measures:
     rank: str  # the score by which methods are tuned, ranked and compared; lower is better
     needs: tuple[str, ...]  # fields that the scores are computed from, besides targets and predictions
     histograms: tuple[str, ...]  # further scores, besides `rank`, whose histograms the report shows
-    compute: Callable[
-        [Arrays, Arrays], Mapping[str, np.ndarray]
-    ]  # function from fields and predictions to scores (sample,)
+    compute: Callable[[Arrays, Arrays], Mapping[str, np.ndarray]]  # fields, predictions -> scores (sample,)
 
 
 @dataclass(frozen=True)
@@ -343,9 +339,8 @@ def _task_mistakes(module: ModuleType) -> Iterator[str]:
     for section in module.REPORT.sections:
         if not isinstance(section, Section):
             yield f"REPORT.sections: {section!r} must be a Section(title, compute)"
-        yield from plugins.call_mistakes(
-            f"REPORT.sections: {section.title!r}: compute", section.compute, "source", "stores"
-        )
+        where = f"REPORT.sections: {section.title!r}: compute"
+        yield from plugins.call_mistakes(where, section.compute, "source", "stores")
 
 
 def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:

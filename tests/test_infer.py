@@ -117,6 +117,15 @@ def test_few_samples_to_tune_on_are_said(toy: Path, infer: Command) -> None:
     assert "warning: tuned on only 4 samples" in infer("--method", "wiener", "--data", toy, "--out", "a.zarr")[1]
 
 
+@pytest.mark.parametrize(("batch", "told"), [(32, False), (1, True)])
+def test_the_first_batch_is_left_out_only_where_others_follow(
+    toy: Path, infer: Command, batch: int, told: bool
+) -> None:
+    said = infer("--method", "identity", "--data", toy, "--split", "validation", "--batch-size", batch)[1]
+    assert ("s per sample without the first batch (" in said) == told
+    assert "s per sample" in said
+
+
 def test_time_hardware_and_versions_belong_together(toy: Path, infer: Command) -> None:
     """After a resume elsewhere they are those of where the time was measured."""
     command = ("--method", "identity", "--data", toy, "--out", "p.zarr")
@@ -208,6 +217,7 @@ REFUSALS = [
     (("--data", "toy.zarr", "--method", "identity", "--tile", "some"), "must be a whole number"),
     (("--data", "toy.zarr", "--method", "identity", "--overlap", "1"), "0 to 0.9"),
     (("--data", "toy.zarr", "--method", "identity", "--name", "a\x1bb"), "must be printable"),
+    (("--data", "toy.zarr", "--method", "wiener", "--split", "tets"), "did you mean test?"),
     (("--data", "toy.zarr", "--model", "none"), "no model here"),
     (("--data", "toy.zarr", "--method", "wiener", "--refine", "5"), "--refine 5: is for --model"),
     (("--data", "toy.zarr", "--method", "wiener", "--layers", "a"), "--layers a: is for --activations"),

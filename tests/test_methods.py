@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inference.contract import Method, Setting, find_inference, inference_names
+from inference.contract import Method, Setting, Value, find_inference, inference_names
 from inference.invert.split_reader import Source, open_source
 from inference.methods import tuning
 from inference.tasks.tie import absorption, register_fields, transport
@@ -120,6 +120,17 @@ def test_tuning_uses_training_samples_where_there_is_no_validation_and_never_tes
     with pytest.raises(UserError, match=r"samples with targets to tune on; give --set noise=\.\.\.$"):
         tuning.tune(method, bare, {})
     assert tuning.tune(method, bare, {"noise": 0.1}) == ({"noise": 0.1}, None)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999])
+def test_the_end_of_the_values_tried_is_reported_if_the_error_falls_towards_it(share: float) -> None:
+    grid: tuning.Grid = {"size": (1, 10, 100), "word": ("a", "b")}
+    errors: tuning.Errors = {(size, word): share**i for i, size in enumerate(grid["size"]) for word in grid["word"]}
+    best: dict[str, Value] = {"size": 100, "word": "b"}
+    assert tuning._is_at_edge("size", best, grid, errors)
+    assert not tuning._is_at_edge("word", best, grid, errors)
+    assert not tuning._is_at_edge("size", {**best, "size": 10}, grid, errors)
+    assert not tuning._is_at_edge("size", best, grid, dict.fromkeys(errors, 1.0))
 
 
 def test_settings_can_be_given(generate: Command, infer: Command) -> None:

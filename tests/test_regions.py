@@ -25,7 +25,7 @@ def result(parameters: dict[str, np.ndarray], **scores: np.ndarray) -> Any:
         task=find_task("tie"),
         report=SimpleNamespace(parameters=("noise", "defocus", "particle_half")),
         parameters=parameters,
-        runs=tuple(SimpleNamespace(name=name) for name in scores),
+        stores=tuple(SimpleNamespace(name=name) for name in scores),
         scores={name: {"nrms": values} for name, values in scores.items()},
     )
 

@@ -23,11 +23,13 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import (
     MAX_MESSAGE_LENGTH,
     Parser,
+    count_text,
     one_line,
     run_command,
     say,
     say_table,
     share,
+    unit_of,
     whole_number,
 )
 from tests.conftest import ROOT, TOY_TASK, Command
@@ -44,6 +46,20 @@ def test_a_message_is_one_printable_line_of_bounded_length() -> None:
 
 def test_a_short_message_stays_whole() -> None:
     assert one_line("x: must be\n 1") == "x: must be 1"
+
+
+def test_counts_in_words() -> None:
+    counts = [count_text(n, noun) for noun in ("sample", "patch") for n in (0, 1, 2, 1000)]
+    assert counts[:4] == ["0 samples", "1 sample", "2 samples", "1,000 samples"]
+    assert counts[4:] == ["0 patches", "1 patch", "2 patches", "1,000 patches"]
+
+
+def test_words_have_no_unit_and_numbers_have() -> None:
+    words: list[object] = ["none", ["a", "b"], True, None, {}]
+    numbers: list[object] = [0, 0.5, [1, 2], ()]
+    assert {unit_of(value, "1") for value in words} == {""}
+    assert {unit_of(value, "1") for value in numbers} == {"1"}
+    assert unit_of(None, "pixel") == "pixel"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "1_0", "\u0661", "11", "9" * 40])

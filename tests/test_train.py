@@ -4,6 +4,7 @@ import fcntl
 import json
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from safetensors.numpy import load
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.event_pb2 import Event
 
+from schemas.task import find_task
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
 from training import devices, loop, metrics_log, model_building, steps
+from training.cli import _list_choices
 from training.cli import main as train_main
+from training.contract import fields_read, find_learn
 from training.nan_watch import Watch
 
 
@@ -267,6 +271,22 @@ def test_describe_prints_every_setting(data: Path, train: Command) -> None:
     assert code == 0
     assert rows["model.width"]["unit"] == "channel"
     assert all(row["about"] and row["unit"] for row in rows.values())
+
+
+def test_a_setting_is_found_by_its_initials(data: Path, train: Command) -> None:
+    refused(train("--data", data, "--set", "lr=1e-3"), "did you mean optimizer.learning_rate?")
+
+
+def test_describe_lists_what_the_dataset_has(data: Path, train: Command) -> None:
+    code, out, _ = train("--describe", "--data", data)
+    learn = find_learn("toy")
+    assert code == 0
+    for name, parts in learn.inputs.items():
+        assert f"input {name}: " in out
+        fields = fields_read(parts)
+        with_fewer = replace(find_task("toy"), fields=tuple(f for f in find_task("toy").fields if f.name not in fields))
+        assert not any(line.startswith(f"input {name}: ") for line in _list_choices(with_fewer))
+    assert "crop of toy, unless it is set: " in out
 
 
 def test_where_nothing_was_learned_another_run_may_begin(data: Path, train: Command, infer: Command) -> None:

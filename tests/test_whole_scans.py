@@ -253,7 +253,7 @@ def test_memory_does_not_grow_with_methods() -> None:
 def test_a_planted_feature_lies_where_the_images_say() -> None:
     """A blob of which each pattern sees its part: its centre by the coordinates of the image, and over the object."""
     from inference.stitching.offsets import LeastSquares
-    from inference.stitching.store import stitched_images, write
+    from inference.stitching.store import placed_images, write
 
     n, wide = 16, 0.0285
     centre = np.array([11.6, 12.3]) * wide  # y, x in the object [nm]
@@ -274,7 +274,7 @@ def test_a_planted_feature_lies_where_the_images_say() -> None:
     for name, axis in (("y", 0), ("x", 1)):
         place = (image.sum(axis=1 - axis) * np.asarray(found[name])).sum() / image.sum()
         assert place == pytest.approx(centre[axis], abs=0.1 * wide)  # they were 0.375 off
-    placed, stored = stitched_images(Path("blob.zarr"), scans, LeastSquares(), field="phase")
+    placed, stored = placed_images(Path("blob.zarr"), scans, LeastSquares(), field="phase")
     assert stored == Path("image.zarr").absolute()
     _, first, again = next(placed)
     grid = np.meshgrid(*(wide * np.arange(40) for _ in range(2)), indexing="ij")

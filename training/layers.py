@@ -82,10 +82,10 @@ class BatchNorm(nnx.Module):
             learning: whether to use the statistics of the batch and update the running averages.
             weight: (sample,), 0 for samples that only fill up the batch; None: 1 for all samples.
         """
-        whole = x.astype(jnp.float32)
-        mean, variance = self._batch_statistics(whole, weight) if learning else (self.mean[...], self.variance[...])
+        values = x.astype(jnp.float32)
+        mean, variance = self._batch_statistics(values, weight) if learning else (self.mean[...], self.variance[...])
         scale = jax.lax.rsqrt(variance + 1e-3) * self.scale[...]
-        return ((whole - mean) * scale + self.bias[...]).astype(self.dtype)
+        return ((values - mean) * scale + self.bias[...]).astype(self.dtype)
 
     def _batch_statistics(self, x: Array, weight: Array | None) -> tuple[Array, Array]:
         """Return mean and variance of each channel, and update the running averages with them."""

@@ -156,8 +156,8 @@ def _open_source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSou
     data, order, nbytes = plan_reading(run, split, seed)
     if run.recipe.augment and seed is not None:
         refuse_asymmetric_constants(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
-    whole = nbytes * (order.n // order.parts)
-    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits_in_memory(whole))
+    total_bytes = nbytes * (order.n // order.parts)
+    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits_in_memory(total_bytes))
     if resident:
         return Resident(data, order, mesh)
     data.read(batches.rows_of_block(data, order, order.blocks(0)[0]))  # raises UserError if the first block is damaged
@@ -186,8 +186,8 @@ def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, 
     nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
     count = run.manifest.samples[split]
     used = run.recipe.used_samples(count) if split == "train" else range(count)
-    whole = (rows * len(used), run.recipe.batch_size, seed, rows * block_length(nbytes), rows * used.start, nbytes)
-    order = Order(*whole, rows)
+    batch, block = run.recipe.batch_size, rows * block_length(nbytes)
+    order = Order(rows * len(used), batch, seed, block, rows * used.start, nbytes, rows)
     fields = tuple(field.name for field in per_row)
     return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop), order, nbytes
 

@@ -194,10 +194,10 @@ def loss(
     for field in features.targets:
         name, inside = field.name, inside_window(features, field.name, fields)
         _, scale = features.scale(field, fields)
-        seen = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.cut)
+        compared = Compared(field, prediction[name], truth[name], inside, scale, weights.classes, features.cut)
         for term, compare in terms(features, field).items():
             if weight := known[term]:
-                total += weight * compare(seen)
+                total += weight * compare(compared)
     for name, own in features.learn.losses.items():
         if weight := known.get(name, 0.0):
             total += weight * own.compute(prediction, truth)
@@ -255,8 +255,8 @@ def _iou(field: Field, logits: Array, truth: Array) -> Array:
     p, t = (inside & (values[..., None] == jnp.array(field.counted)) for values in (labels, truth))
     axes = _axes(p)[:-1]
     both, either = jnp.sum(p & t, axes), jnp.sum(p | t, axes)
-    there = either > 0
-    return jnp.sum(both / jnp.where(there, either, 1), -1) / jnp.sum(there, -1)
+    present = either > 0
+    return jnp.sum(both / jnp.where(present, either, 1), -1) / jnp.sum(present, -1)
 
 
 def window_of(task: Task, fields: Arrays) -> Array | None:

@@ -30,9 +30,9 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
         grid = task.spatial(task.of("target")[0])  # the grid of inputs that name no other
         grids = {**dict.fromkeys(learn.inputs, grid), **learn.grids}
         task, learn = task.targeting(recipe.target), replace(learn, grids=grids, heads={}, losses={}, symmetries=())
-    seen, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
+    input_name, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
     operator = learn.operator if find_model(recipe.network).FIT == "operator" else None
-    return Features(task.sliced, learn, seen, recipe.scalars, moments, sizes, head, operator)
+    return Features(task.sliced, learn, input_name, recipe.scalars, moments, sizes, head, operator)
 
 
 def build_network(recipe: Recipe, features: Features) -> Network:
@@ -59,10 +59,10 @@ def build_network(recipe: Recipe, features: Features) -> Network:
 
 def _grid(features: Features, fit: Fit) -> Callable[[Shape], Shape]:
     """Return a function from the spatial shape of an input to that of the output."""
-    seen, out = features.inputs.spatial, features.output_shape[:-1]
+    lengths, target_lengths = features.inputs.spatial, features.output_shape[:-1]
     if fit in ("any", "operator"):
-        return lambda spatial: out
-    return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, seen, out, strict=True))
+        return lambda spatial: target_lengths
+    return lambda spatial: tuple(n * b // a for n, a, b in zip(spatial, lengths, target_lengths, strict=True))
 
 
 def _alternatives(features: Features) -> str:

@@ -223,9 +223,9 @@ def _loss_problems(features: Features, recipe: Recipe) -> Iterator[str]:
         known = {*losses.terms(features, field), *features.learn.losses}
         wrong = [name for name in general if recipe.loss.weights.get(name) and name not in every]
         if wrong or not any(recipe.loss.weights.get(name) for name in known):
-            kind, there = "has classes" if field.classes else "holds values", ", ".join(sorted(known))
+            kind, listed = "has classes" if field.classes else "holds values", ", ".join(sorted(known))
             term = f"loss.{wrong[0]} cannot compare" if wrong else "none of the losses compares"
-            yield f"target {field.name} {kind}, which {term}; there are: {there}"
+            yield f"target {field.name} {kind}, which {term}; there are: {listed}"
         if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
             yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
         elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):
@@ -297,11 +297,11 @@ def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
 
     Files that `train` did not write are refused as well, in places that it replaces.
     """
-    there = {path.name for path in entries(out)}
-    if there and not _is_run(out / "run.json"):
+    names = {path.name for path in entries(out)}
+    if names and not _is_run(out / "run.json"):
         raise UserError(f"{out}: is not empty, and no run (run.json is missing or not ours); give another --out")
     ours = RUN_NAMES | {left.name for word in (REMOVED, REPLACED) for left in set_aside_folders(out / "best", word)}
-    strangers = [*(sorted(there - ours) if overwrite else []), *_foreign_entries(out)]
+    strangers = [*(sorted(names - ours) if overwrite else []), *_foreign_entries(out)]
     if strangers:
         raise UserError(
             f"{out}: holds {strangers[0]}, which `train` did not write; move it away, or give another --out"

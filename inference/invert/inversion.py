@@ -149,7 +149,7 @@ class Inversion:
     @property
     def first_batch_untimed(self) -> bool:
         """Return whether the first batch does not count in the time per sample, because others follow it."""
-        return self.inverter.scope != "group" and self.source.samples > self.block
+        return self.inverter.scope != "group" and self.source.samples > min(self.block, self.source.shard)
 
     def invert(self, block: Block) -> Block:
         """Return the targets of a block of samples, as they are stored."""

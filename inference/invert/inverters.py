@@ -169,9 +169,8 @@ def _outside_warning(source: Source, name: str, known: np.ndarray) -> str:
     rows = Rows(source.path, source.manifest, source.split)
     values = rows.read([name], 0, rows.samples)[name].reshape(rows.samples, -1)
     if values.shape[1] != len(known):
-        return (
-            f"warning: {name} has {count_text(values.shape[1], 'value')} per sample, but had {len(known)} in training"
-        )
+        values_here = count_text(values.shape[1], "value")
+        return f"warning: {name} has {values_here} per sample, but had {len(known)} in training"
     low, high = known.T
     margin = 0.05 * (high - low) + 1e-5 * np.maximum(abs(low), abs(high))  # drawn samples do not reach the ends
     outside = (values < low - margin) | (values > high + margin)
@@ -221,6 +220,5 @@ def _device_name() -> str:
     import jax
 
     device = jax.devices()[0]
-    return (
-        processor() if device.platform == "cpu" else f"{device.device_kind}, {count_text(jax.device_count(), 'device')}"
-    )
+    devices = count_text(jax.device_count(), "device")
+    return processor() if device.platform == "cpu" else f"{device.device_kind}, {devices}"

@@ -132,9 +132,9 @@ def recall(
     for stored in filter(None, map(_stored_predictions, places)):
         if (how := stored.tuning) is None:
             continue
-        said = (stored.method, stored.version, stored.dataset_digest, how.fixed, how.combinations, how.metric)
+        recorded = (stored.method, stored.version, stored.dataset_digest, how.fixed, how.combinations, how.metric)
         known = {key: [one for one in values if one == stored.settings.get(key)] for key, values in grid.items()}
-        if said == asked and all(known.values()):
+        if recorded == asked and all(known.values()):
             return {key: values[0] for key, values in known.items()}, how
     return None
 

@@ -23,9 +23,7 @@ type Counts = Mapping[str, Mapping[str, np.ndarray]]  # array (exact class, pred
 def _section_content(source: Source, stores: Mapping[str, Path]) -> SectionContent | None:
     """Return the content of the section for one split; None if no target has classes."""
     fields = [field for field in source.task.of("target") if field.classes]
-    counts = {
-        field.name: {name: _count_classes(source, field, path) for name, path in stores.items()} for field in fields
-    }
+    counts = {f.name: {name: _count_classes(source, f, path) for name, path in stores.items()} for f in fields}
     if not fields:
         return None
     tables = {f.name: {name: class_scores(f, found) for name, found in counts[f.name].items()} for f in fields}
@@ -64,9 +62,9 @@ def class_scores(field: Field, counts: np.ndarray) -> dict[str, dict[str, float 
         Scores by name of the class and of the score; None for an undefined score.
     """
     found = {}
-    for i, (taken, there, both) in zip(field.counted, class_areas(field, counts), strict=True):
-        pairs = {"iou": (both, taken + there - both), "dice": (2 * both, taken + there)}
-        pairs |= {"precision": (both, taken), "recall": (both, there)}
+    for i, (predicted, exact, both) in zip(field.counted, class_areas(field, counts), strict=True):
+        pairs = {"iou": (both, predicted + exact - both), "dice": (2 * both, predicted + exact)}
+        pairs |= {"precision": (both, predicted), "recall": (both, exact)}
         found[field.classes[i]] = {name: float(a / b) if b else None for name, (a, b) in pairs.items()}
     return found
 

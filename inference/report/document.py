@@ -62,8 +62,8 @@ def _split_cells(found: Evaluation, store: ScoredPredictions, key: str) -> Itera
 
 def doubts(result: Result) -> Iterator[str]:
     """Yield the reasons to doubt the scores of a split, as warnings for the reader of the report."""
-    if seen := "; ".join(store.metadata.seen for store in result.stores if store.metadata.seen):
-        yield f"{seen}; these scores are not an independent test"
+    if warnings := "; ".join(store.metadata.seen for store in result.stores if store.metadata.seen):
+        yield f"{warnings}; these scores are not an independent test"
     for store in result.stores:
         if count := result.count_not_finite(store):
             yield f"{store.name}: scores leave out {count_text(count, 'prediction')} with NaN or infinite values"

@@ -63,12 +63,8 @@ def recipe(result: Result) -> Table:
 
 
 def _recipe_row(name: str, value: Any, known: dict[str, Any]) -> list[Cell]:
-    return [
-        name,
-        _value_text(value),
-        unit_of(value, str(known.get("unit", ""))),
-        (str(known.get("about", "")), "prose"),
-    ]
+    unit, about = (str(known.get(key, "")) for key in ("unit", "about"))
+    return [name, _value_text(value), unit_of(value, unit), (about, "prose")]
 
 
 def _value_text(value: Any) -> str:
@@ -102,13 +98,13 @@ def _split_text(source: Source) -> str:
 def _origin_text(result: Result, store: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
     found = store.metadata
-    said = _packages(found)
+    packages = _packages(found)
     if found.weights is None:
-        return said
+        return packages
     same = found.weights.trained_on == result.source.manifest.root_digest
     data = "this dataset" if same else f"dataset {found.weights.trained_on}"
     samples = count_text(found.weights.samples, "sample")
-    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {said}"
+    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {packages}"
 
 
 def _packages(made: Any) -> str:

@@ -130,8 +130,8 @@ def _target_picture(target: Field | View, values: Arrays) -> np.ndarray:
     """Return the picture of one sample: that of a target, or of a view."""
     if not isinstance(target, View):
         return picture(values[target.name][0])
-    seen = picture(target.compute(values)[0])
-    return _log_image(seen) if target.logarithm else seen
+    image = picture(target.compute(values)[0])
+    return _log_image(image) if target.logarithm else image
 
 
 def _score_note(result: Result, store: ScoredPredictions, target: Field | View, index: int) -> str:

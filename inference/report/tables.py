@@ -46,16 +46,16 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
             raise UserError(f"{folder}/{other}: `evaluate` did not write this file; move it away or give another --out")
         return
     try:
-        there = json.loads(data)
-        held = {(there["split"], name) for name in there["methods"]}
-        held |= {(split, name) for split, part in there.get("splits", {}).items() for name in part["methods"]}
-        same = there["dataset_digest"] == found.main.source.manifest.root_digest
+        stored = json.loads(data)
+        scored = {(stored["split"], name) for name in stored["methods"]}
+        scored |= {(split, name) for split, part in stored.get("splits", {}).items() for name in part["methods"]}
+        same = stored["dataset_digest"] == found.main.source.manifest.root_digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"
         ) from None
     ours = {(result.source.split, store.name) for result in found.results for store in result.stores} if same else set()
-    if (lost := held - ours) and not overwrite:
+    if (lost := scored - ours) and not overwrite:
         elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
             f"{folder}: holds the report of {', '.join(sorted({str(name) for _, name in lost}))}"
@@ -134,9 +134,7 @@ def _csv_columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | 
         flat = values.reshape(len(values), -1)
         columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": part for i, part in enumerate(flat.T)}
     return columns | {
-        f"{store.name}.{metric}": values
-        for store in result.stores
-        for metric, values in result.scores[store.name].items()
+        f"{name}.{metric}": values for name, scores in result.scores.items() for metric, values in scores.items()
     }
 
 

@@ -18,7 +18,7 @@ from inference.invert.split_reader import Source
 from inference.report.tables import mean_and_deviation, unit_of
 from inference.stitching.resolution import Resolution, filled_rectangle, lay_over_object, resolution
 from inference.stitching.stitched_image import default_method
-from inference.stitching.store import Scans, Stitched, stitched_images
+from inference.stitching.store import Scans, Stitched, placed_images
 from schemas.runtime.errors import UserError
 from schemas.scores import summarise
 from schemas.target_kinds import Score
@@ -214,7 +214,7 @@ class _ScansAndObjects:
     def stitched(self, store: Path) -> tuple[tuple[StitchedScan, ...], dict[int, np.ndarray], Path | None]:
         """Return the outcomes of one method, its pictures by row, and the store that its images were read from."""
         outcomes, pictures = [], {}
-        placed, stored = stitched_images(store, self.where, default_method(self.how.free), field=self.how.target)
+        placed, stored = placed_images(store, self.where, default_method(self.how.free), field=self.how.target)
         for row, (one, first, image) in enumerate(placed):
             exact = self.truth[one.scan]
             laid, found = resolution_of(self.how, image, first, exact, self.where.sampling)
@@ -245,9 +245,8 @@ def _scan_scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.
     for scale in how.scales:
         if not source.lacks(scale.needs):
             fields = source.read(scale.needs, 0, source.samples)
-            found[scale.name] = np.array(
-                [scale.compute(_select(source.task, fields, scan == n)) for n in np.unique(scan)]
-            )
+            values = [scale.compute(_select(source.task, fields, scan == n)) for n in np.unique(scan)]
+            found[scale.name] = np.array(values)
     return found
 
 

@@ -73,9 +73,8 @@ def _draw_correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -
     compared = [(store, worth) for store, worth in found if worth.frequency]
     for store, worth in compared:
         points = np.flatnonzero(worth.counts).tolist()
-        axis.plot(
-            worth.frequency, worth.correlation, marker="o", markersize=2.5, markevery=points, **line(result, store)
-        )
+        style = line(result, store) | {"marker": "o", "markersize": 2.5, "markevery": points}
+        axis.plot(worth.frequency, worth.correlation, **style)
     first = compared[0][1]
     axis.plot(first.frequency, first.threshold, color=GREY, linewidth=0.9, linestyle="-.", label="half-bit threshold")
     axis.axhline(

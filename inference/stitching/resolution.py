@@ -54,9 +54,9 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
     away = found - truth
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
     frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
-    there, limit = _ring_power(truth, window) > MIN_RING_POWER, half_bit_threshold(independent_counts(window))
-    there[0] = False
-    ends = (_end_frequency(frequency[there], curves[0][there], one) for one in (limit[there], RESOLUTION_THRESHOLD))
+    used, limit = _ring_power(truth, window) > MIN_RING_POWER, half_bit_threshold(independent_counts(window))
+    used[0] = False
+    ends = (_end_frequency(frequency[used], curves[0][used], one) for one in (limit[used], RESOLUTION_THRESHOLD))
     half, seventh = (None if end is None else end / sampling for end in ends)
     curve = np.nan_to_num(curves[0])  # a constant object gives NaN
     return Resolution(
@@ -64,11 +64,11 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
         float((away - away.mean()).std() if free else np.sqrt((away**2).mean())),
         half,
         seventh,
-        float(curve[there].mean()) if there.any() else None,
+        float(curve[used].mean()) if used.any() else None,
         (frequency / sampling).tolist(),
         curve.tolist(),
         limit.tolist(),
-        there.tolist(),
+        used.tolist(),
     )
 
 
@@ -118,8 +118,8 @@ def filled_rectangle(known: np.ndarray) -> tuple[slice, slice]:
     Args:
         known: (y, x), True where a pixel is known.
     """
-    seen = [np.append(np.flatnonzero(known.any(axis=axis)), -1) for axis in (1, 0)]
-    top, bottom, left, right = (int(end) for part in seen for end in (max(part[0], 0), part.max() + 1))
+    known_places = [np.append(np.flatnonzero(known.any(axis=axis)), -1) for axis in (1, 0)]
+    top, bottom, left, right = (int(end) for part in known_places for end in (max(part[0], 0), part.max() + 1))
     while top < bottom and left < right and not (inside := known[top:bottom, left:right]).all():
         empty = [1 - side.mean() for side in (inside[0], inside[-1], inside[:, 0], inside[:, -1])]
         worst = int(np.argmax(empty)) if max(empty) else 0

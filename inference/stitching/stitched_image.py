@@ -98,15 +98,15 @@ def _place_in_frame(patches: Patches, frame: Canvas) -> tuple[Patches, Window]:
     first = patches.corner - np.array(frame.origin)
     if (first < 0).any() or (first + patches.weight.shape[1:] > frame.shape).any():
         raise ValueError(f"{frame} does not hold all patches")  # otherwise compiled code writes beyond the image
-    seen = patches.weight.any(axis=0)
-    window = (_true_range(seen.any(axis=1)), _true_range(seen.any(axis=0)))
+    has_weight = patches.weight.any(axis=0)
+    window = (_true_range(has_weight.any(axis=1)), _true_range(has_weight.any(axis=0)))
     weight = np.ascontiguousarray(patches.weight[:, *window])
     return Patches(first + [part.start for part in window], weight), window
 
 
-def _true_range(seen: np.ndarray) -> slice:
-    found = np.flatnonzero(seen)
-    return slice(int(found[0]), int(found[-1]) + 1)
+def _true_range(mask: np.ndarray) -> slice:
+    places = np.flatnonzero(mask)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _order_usable(patches: Patches, sums: np.ndarray) -> np.ndarray:
@@ -114,13 +114,12 @@ def _order_usable(patches: Patches, sums: np.ndarray) -> np.ndarray:
 
     Patches at the same position are sorted by their sums.
     """
-    kept = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
-    if not len(kept):
-        raise UserError(
-            f"none of {count_text(len(sums), 'patch')} is finite where it has weight; check the predictions"
-        )
-    y, x = patches.corner[kept].T
-    return kept[np.lexsort((sums[kept, 1], sums[kept, 0], y * (x.max() + 1) + x))]
+    usable = np.flatnonzero(np.isfinite(sums).all(axis=1) & (patches.mass > 0))
+    if not len(usable):
+        patches_read = count_text(len(sums), "patch")
+        raise UserError(f"none of {patches_read} is finite where it has weight; check the predictions")
+    y, x = patches.corner[usable].T
+    return usable[np.lexsort((sums[usable, 1], sums[usable, 0], y * (x.max() + 1) + x))]
 
 
 def _stitch_by_sums(blocks: Blocks, patches: Patches, shape: tuple[int, int], method: LeastSquares | Average) -> Image:

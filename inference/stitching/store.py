@@ -99,7 +99,7 @@ METADATA = Metadata(
 )
 
 # Result, first pixel on the common grid, and image (y, x).
-type PlacedImage = tuple[Stitched, tuple[int, int], np.ndarray]
+type Placed = tuple[Stitched, tuple[int, int], np.ndarray]
 
 
 def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -> Images:
@@ -124,9 +124,7 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
     return job.about(found)
 
 
-def stitched_images(
-    source: Path, scans: Scans, method: Blend, *, field: str
-) -> tuple[Iterator[PlacedImage], Path | None]:
+def placed_images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
     """Return the images that `write` would store, one after another, without writing them.
 
     Images are read from a store beside the predictions, if `write` stored them there from the same patches by the same
@@ -151,7 +149,7 @@ def stitched_images(
     return ((one, frame.origin, image.values) for one, image in job.images(patches, frame)), None
 
 
-def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator[PlacedImage]:
+def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
     """Yield the images of a store.
 
     Args:

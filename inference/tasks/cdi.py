@@ -39,19 +39,19 @@ def retrieve(
         beta: strength of the feedback.
         threshold: modulus relative to its maximum at which the support ends.
     """
-    pattern, seen = finest_pattern(fields)
+    pattern, known_pixels = finest_pattern(fields)
     schedule = Schedule(cycles=int(cycles), beta=beta, threshold=threshold)
     solve = partial(
         phase_retrieval.reconstruct,
         schedule=schedule,
-        measured=seen,
+        measured=known_pixels,
         algorithm=ALGORITHMS[algorithm],
     )
     found = [solve(pattern, _random_start(pattern, number)) for number in range(int(starts))]
     waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
-    there = _wave_targets(_centre_waves(best), fields["amplitude"].shape[-2:])
-    return dict(zip(("shape", "phase"), canonical_form(there["shape"], there["phase"]), strict=True))
+    targets = _wave_targets(_centre_waves(best), fields["amplitude"].shape[-2:])
+    return dict(zip(("shape", "phase"), canonical_form(targets["shape"], targets["phase"]), strict=True))
 
 
 def finest_pattern(fields: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
@@ -103,8 +103,9 @@ def finish(fields: Arrays, predicted: Arrays, *, threshold: float, refine: float
 
 
 def _refine(fields: Arrays, guess: np.ndarray, iterations: int) -> dict[str, np.ndarray]:
-    pattern, seen = finest_pattern(fields)
-    found: Reconstruction = phase_retrieval.refine(pattern, embed(guess, pattern.shape[-2:]), iterations, measured=seen)
+    pattern, measured = finest_pattern(fields)
+    start = embed(guess, pattern.shape[-2:])
+    found: Reconstruction = phase_retrieval.refine(pattern, start, iterations, measured=measured)
     return _wave_targets(found.wave, guess.shape[-2:])
 
 
@@ -157,10 +158,10 @@ def _wrapped_share(turns: np.ndarray) -> float:
 
 def _pattern_misfit(fields: Arrays, waves: np.ndarray) -> np.ndarray:
     """Return sum (sqrt I_t - sqrt I_p)^2 / sum I_t over the measured pixels of the finest pattern, (sample,)."""
-    measured, seen = finest_pattern(fields)
-    seen = np.ones(measured.shape[1:], bool) if seen is None else seen
+    measured, known_pixels = finest_pattern(fields)
+    known_pixels = np.ones(measured.shape[1:], bool) if known_pixels is None else known_pixels
     rows = zip(measured.astype(float), amplitude(embed(waves, measured.shape[1:])), strict=True)
-    return np.array([(seen * (t - p) ** 2).sum() / (seen * t**2).sum() for t, p in rows])
+    return np.array([(known_pixels * (t - p) ** 2).sum() / (known_pixels * t**2).sum() for t, p in rows])
 
 
 def diffraction(targets: Arrays) -> np.ndarray:

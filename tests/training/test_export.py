@@ -18,6 +18,7 @@ from schemas.manifest import read_manifest
 from schemas.runtime import publish
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256
+from schemas.task import find_task
 from tests.training.conftest import columns, features_for, recipe_for
 from training import model_building
 from training.contract import model_names, versions
@@ -90,6 +91,10 @@ def test_the_folder_holds_data_alone(model: Path) -> None:
     text = (model / "README.md").read_text()
     assert "toy 1.0" in text
     assert "validation/nrms | 0.5" in text
+    toy = find_task("toy")
+    dims = {dim for role in ("input", "target") for field in toy.of(role) for dim in field.dims[1:]}
+    listed = next(line for line in text.splitlines() if "sizes of the training data" in line).split("|")[2]
+    assert {part.split()[0] for part in listed.split(",")} == dims, "no dimensions of other fields"
 
 
 def edited(**changes: Any) -> Callable[[Path], None]:

@@ -91,9 +91,9 @@ def _possible_folders(path: Path) -> tuple[Path, ...]:
     These are the folder `best` of a run, a separate folder, or one beside these if a `save` was killed. Older
     programs moved it aside as `.<name>.old`.
     """
-    best, whole = path / "best", path.absolute()
-    old = path / ".best.old", whole.with_name(f".{whole.name}.old")
-    return best, *set_aside_folders(best, REPLACED), old[0], path, *set_aside_folders(whole, REPLACED), old[1]
+    best, absolute = path / "best", path.absolute()
+    old = path / ".best.old", absolute.with_name(f".{absolute.name}.old")
+    return best, *set_aside_folders(best, REPLACED), old[0], path, *set_aside_folders(absolute, REPLACED), old[1]
 
 
 def load_model(path: Path) -> Predictor:
@@ -217,8 +217,8 @@ def _refuse_incomplete(path: Path, card: ModelCard, recipe: Recipe) -> None:
     }
     for kind, (names, known) in named.items():
         if unknown := sorted({*names} - {"", *known}):
-            there = ", ".join(known) or "none"
-            raise UserError(f"{path}: unknown {kind} {', '.join(unknown)}; those of {task.name} are: {there}")
+            listed = ", ".join(known) or "none"
+            raise UserError(f"{path}: unknown {kind} {', '.join(unknown)}; those of {task.name} are: {listed}")
     features, fields = features_of(task, recipe, {}, card.sizes), {field.name for field in task.fields}
     if lacking := sorted({*features.reads, *features.normalised} - fields):
         raise UserError(f"{path}/model.json: damaged: task: no field {', '.join(lacking)}; copy the model again")
