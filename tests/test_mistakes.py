@@ -19,7 +19,7 @@ import training.models
 import training.tasks
 from inference.contract import find_inference, find_method
 from schemas.runtime.errors import UserError
-from schemas.runtime.settings import load
+from schemas.runtime.settings import load_recipe
 from schemas.task import find_task
 from tests.conftest import ROOT, TOY, Command, refused
 from training.contract import find_learn, find_model
@@ -206,7 +206,7 @@ NEAREST: list[tuple[Callable[[str], object], str]] = [
     (find_task, "--task tiee: no such task; did you mean tie?"),
     (find_model, "--model umet: no such model; did you mean unet?"),
     (
-        lambda name: load(name, ["default", "published"]),
+        lambda name: load_recipe(name, ["default", "published"]),
         "--recipe publish: no such recipe or file; did you mean published?",
     ),
 ]
