@@ -1,6 +1,6 @@
 """Export of images to files that other programs open: one file per sample and field; PNG: one per plane.
 
-export.json     source of the images; for PNG also the values shown as black and white
+export.json     written last: source of the images, sha256 of all files; for PNG also the values of black and white
 parameters.csv  one row per sample
 test_0003_phase.tif, test_0003_phase.json (beside .npy), test_0003_intensity_0.png
 """
@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,15 +21,17 @@ from schemas.formats import mat, npy, png, tiff
 from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.grids import as_images
 from schemas.runtime.destinations import refuse_store
+from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, suggestion
-from schemas.runtime.locks import writable
-from schemas.runtime.publish import entries, publish_if_changed, read, sweep
+from schemas.runtime.locks import claimed, writable
+from schemas.runtime.publish import entries, publish, publish_if_changed, read, remove, sha256, sweep
 from schemas.runtime.terminal import printable
 from schemas.store import shard_ranges
 from schemas.task import Field
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
 MARK = "export.json"
+UNFINISHED = ".export.json"  # shows that the files beside it are those of an export that was not finished
 BLOCK = 32  # maximum number of samples that are read at once
 
 type Limits = dict[str, tuple[float, float]]
@@ -69,14 +72,18 @@ def export(
         raise UserError(f"--limits {unknown[0]}: no such field among those exported{suggestion(unknown[0], there)}")
     if kind == "png":
         job = replace(job, scale=job.extremes())
-    with writable("--out", out):
-        _claim(out, job.mark())
-        count = 0
+    about = job.about()
+    with writable("--out", out), claimed("--out", out, partial(_refuse_other, out, about), by="another `export`"):
+        sweep(out, deep=False)
+        if read(out / MARK) is None:
+            publish(out / UNFINISHED, _as_json(about))
+        hashes = {}
         for name, data in job.files():
             publish_if_changed(out / name, data)
-            count += not name.endswith(".json")
-        publish_if_changed(out / "parameters.csv", job.table())
-    return count
+            hashes[name] = sha256(data)
+        publish_if_changed(out / MARK, _as_json(about | {"sha256": hashes}))
+        remove(out / UNFINISHED)
+    return sum(not name.endswith((".json", ".csv")) for name in hashes)
 
 
 def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[Field, ...]:
@@ -128,9 +135,9 @@ class _Export:
                 found[name] = min(low, float(array.min())), max(high, float(array.max()))
         return found
 
-    def mark(self) -> bytes:
-        """Return the content of export.json, which is the same for the same files."""
-        content = {
+    def about(self) -> dict[str, object]:
+        """Return the content of export.json except the hashes of the files."""
+        return {
             "drybeam_export": 1,
             "of": printable(self.gallery.path.name),
             "task": self.gallery.task,
@@ -140,10 +147,13 @@ class _Export:
             "samples": [self.first, self.last],
             "fields": {one.name: _describe_field(one, self.kind, self.scale.get(one.name)) for one in self.fields},
         }
-        return (json.dumps(content, indent=2) + "\n").encode()
 
     def files(self) -> Iterator[Named]:
-        """Yield the name and content of all files except the table."""
+        """Yield the name and content of all files except export.json."""
+        yield from self._images()
+        yield "parameters.csv", self.table()
+
+    def _images(self) -> Iterator[Named]:
         parameters = self.gallery.parameters
         for start, values in self.blocks((*self.fields, *parameters)):
             for field in self.fields:
@@ -214,16 +224,21 @@ def _describe_field(field: Field, kind: str, limits: tuple[float, float] | None)
     return about | ({"limits": list(limits)} if limits else {})
 
 
-def _claim(out: Path, mark: bytes) -> None:
-    """Reserve a folder for this export. Raise UserError if it holds other files, or another export."""
+def _refuse_other(out: Path, about: dict[str, object]) -> None:
+    """Raise UserError if a folder holds other files, or another export, finished or not."""
     refuse_store("--out", out)
-    there = read(out / MARK)
-    if there is None and entries(out):
+    if not entries(out):
+        return
+    marks = [parse_json(read(out / name)) for name in (MARK, UNFINISHED)]
+    exports = [mark for mark in marks if isinstance(mark, dict)]
+    if not exports:
         raise UserError(f"--out {out}: holds other files; choose another folder")
-    if there not in (None, mark):
+    if any({key: mark[key] for key in mark if key != "sha256"} != json.loads(_as_json(about)) for mark in exports):
         raise UserError(f"--out {out}: already holds another export; choose another folder")
-    sweep(out, deep=False)
-    publish_if_changed(out / MARK, mark)
+
+
+def _as_json(content: dict[str, object]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def _plain(value: np.ndarray) -> tuple[float, ...]:

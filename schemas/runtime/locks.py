@@ -7,7 +7,6 @@ lock to everybody, and some refuse them all: writers must then be harmless by th
 
 import fcntl
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from schemas.runtime.errors import DISK_FULL_ERRORS, Interrupted, UserError
+from schemas.runtime.terminal import say
 
 PATIENCE = 2.0  # seconds that a command waits for another one that holds the lock
 PAUSE = 0.05  # seconds between two attempts to get a lock
@@ -95,7 +95,7 @@ def waiting(path: Path, by: str) -> Iterator[None]:
         try:
             stack.enter_context(locked(lock_of(path), patience=PATIENCE))
         except BlockingIOError:
-            print(f"{path}: waiting for {by}, which writes here", file=sys.stderr)
+            say(f"{path}: waiting for {by}, which writes here", error=True)
             stack.enter_context(locked(lock_of(path)))
         yield
 
