@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
 LINE = 480  # maximum number of characters of a message
-WIDTH = 140  # characters in a line of a table that is not shown on a terminal
+WIDTH = 160  # characters in a line of a table that is not shown on a terminal
 MOST = (1 << 63) - 1  # maximum whole number that options accept
 FOREIGN = ("ZARR_", "DASK_", "JAX_ENABLE_X64")  # settings of libraries, made for other programs
 FOLLOWED = ("DASK_CONFIG", "DASK_DISTRIBUTED__COMM__TLS")  # certificates for `--scheduler`
