@@ -191,11 +191,12 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def say_table(table: "Table") -> None:
-    """Print a table, as wide as the terminal."""
+    """Print a table, as wide as the terminal, or at least WIDTH in a file or pipe."""
     from rich.console import Console
 
     text = io.StringIO()
-    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    shown = shutil.get_terminal_size((WIDTH, 0)).columns
+    width = shown if sys.stdout and sys.stdout.isatty() else max(shown, WIDTH)
     Console(file=text, width=width, markup=False, highlight=False, emoji=False).print(table)
     say(text.getvalue().rstrip("\n"))
 
