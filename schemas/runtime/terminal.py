@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MISTAKE = 2
 RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
 MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
-TABLE_WIDTH = 140  # characters in a line of a table that is not shown on a terminal
+TABLE_WIDTH = 160  # characters in a line of a table that is not shown on a terminal
 FOREIGN_SETTINGS = ("ZARR_", "DASK_", "JAX_ENABLE_X64")  # settings of libraries, made for other programs
 FOLLOWED_SETTINGS = ("DASK_CONFIG", "DASK_DISTRIBUTED__COMM__TLS")  # certificates for `--scheduler`
 MAX_WHOLE_NUMBER = (1 << 63) - 1  # maximum whole number that options accept
@@ -272,17 +272,18 @@ def say(text: str, *, error: bool = False) -> None:
     print(printable(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
-def say_table(table: "Table", width: int | None = None) -> None:
-    """Print a table, as wide as the terminal. Texts are printed as they are: `[...]` is no markup, and `:x:` no emoji.
+def say_table(table: "Table") -> None:
+    """Print a table, as wide as the terminal, or at least TABLE_WIDTH in a file or pipe.
+
+    Texts are printed as they are: `[...]` is no markup, and `:x:` no emoji.
 
     Args:
         table: the table.
-        width: number of columns where the output is no terminal; None: COLUMNS, or TABLE_WIDTH.
     """
     from rich.console import Console
 
-    if width is None or sys.stdout.isatty():
-        width = shutil.get_terminal_size((TABLE_WIDTH, 0)).columns
+    width = shutil.get_terminal_size((TABLE_WIDTH, 0)).columns
+    width = width if sys.stdout and sys.stdout.isatty() else max(width, TABLE_WIDTH)
     text = io.StringIO()
     Console(file=text, width=width, markup=False, highlight=False, emoji=False).print(table)
     say(text.getvalue().rstrip("\n"))
