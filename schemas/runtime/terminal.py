@@ -198,16 +198,16 @@ def show_settings(rows: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     print("(in brackets: the default of a setting that is part of a setting above it, which is none)")
 
 
-def plain_console(width: int = 140) -> "Console":
+def plain_console(width: int | None = None) -> "Console":
     """Return a console for tables that prints every text as it is: brackets are no markup, `:x:` is no emoji.
 
     Args:
-        width: width of the output if it is not shown on a terminal.
+        width: width of the output if it is not shown on a terminal; None: as COLUMNS says, otherwise 140.
     """
     from rich.console import Console
 
-    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else width
-    return Console(width=fixed, markup=False, emoji=False, highlight=False)
+    width = width or (None if "COLUMNS" in os.environ else 140)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False, highlight=False)
 
 
 def _format_value(row: Mapping[str, Any]) -> str:
