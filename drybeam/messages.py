@@ -17,7 +17,6 @@ WORD = r"[^\s,;]+"
 # What follows an option inside a sentence is its value if it is no word: if it has a capital, a digit or a sign.
 VALUE = r"(none\b|(?=[^\s,;)]*[A-Z0-9/*=._~])[^\s,;)]*[^\s,;).:])"
 NUMBER_OR_PLACEHOLDER = r"[+-]?[0-9][0-9.]*(e[+-]?[0-9]+)?|[A-Z]+|\.\.\."
-
 QUOTES = "'\""
 
 FUNCTIONS: dict[str, Mapping[str, inspect.Parameter]] = {}  # by function, its arguments by the names of their options
