@@ -2,6 +2,7 @@
 
 import csv
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import tifffile
 import zarr
 from PIL import Image
 
+from schemas.exchange import exporting
 from schemas.formats import reading, tiff
 from schemas.formats.export_metadata import ExportMetadata
+from schemas.runtime import publish
 from tests.conftest import TOY_TASK, Command, files, refused
 
 TIE = ("--task", "tie", "--n", 2, "--validation", 0, "--test", 3, "--out", "tie.zarr", "--scheduler", "synchronous")
@@ -221,3 +224,32 @@ def test_mistakes_with_predictions(made: Path, dataset: Command, generate: Comma
     refused(dataset(*export, "--split", "train"), "--split train", "holds predictions of the split test")
     refused(dataset(*export, "--fields", "error"), "--fields error: needs predictions, and their dataset")
     refused(dataset("export", "none.zarr", "--format", "npy"), "none.zarr: no dataset here")
+
+
+@pytest.mark.parametrize("written", range(0, 9, 2))
+def test_an_export_is_complete_when_its_mark_is_there(
+    written: int, made: Path, dataset: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after any file, the same command finishes it, and until then nothing calls it complete."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, data: bytes) -> None:
+        if next(left, None) is None:
+            raise Killed
+        publish.publish_if_changed(path, data)
+
+    command = ("export", made / "tie.zarr", "--format", "npy", "--out")
+    assert dataset(*command, "whole")[0] == 0
+    left = iter(range(written))
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "publish_if_changed", killed)
+        with pytest.raises(Killed):
+            dataset(*command, "cut")
+    assert not Path("cut/export.json").exists()
+    refused(dataset("export", made / "tie.zarr", "--format", "tiff", "--out", "cut"), "already holds another export")
+    assert dataset(*command, "cut")[0] == 0
+    assert files("cut") == files("whole")
+    hashes = json.loads(Path("cut/export.json").read_text())["sha256"]
+    assert hashes == {name: sha256(data).hexdigest() for name, data in files("cut").items() if name != "export.json"}

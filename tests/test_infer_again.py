@@ -7,10 +7,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from inference.invert import inversion
 from inference.methods import tuning
 from schemas.predictions import read_predictions
 
-from .conftest import TOY_TASK, Command, files, values
+from .conftest import TOY_TASK, Command, files, refused, values
 
 
 @pytest.fixture
@@ -70,3 +71,41 @@ def test_of_several_splits_one_that_is_there_says_what_was_tuned(
     assert infer(*command)[0] == 0
     assert files("p-train.zarr") == before
     assert read_predictions(Path("p-test.zarr")).settings == read_predictions(Path("p-train.zarr")).settings
+
+
+def test_shards_of_other_predictions_are_found_and_made_again(toy: Path, infer: Command, evaluate: Command) -> None:
+    """Exchanged, stale or damaged: whatever can be read but was not inferred with the others."""
+    for noise in (0.1, 0.3):
+        assert infer("--method", "wiener", "--set", f"noise={noise}", "--data", toy, "--out", f"{noise}.zarr")[0] == 0
+    whole, scored = files("0.1.zarr"), ("--data", toy, "--predictions", "0.1.zarr")
+    first, second, foreign = "0.1.zarr/line/c/0/0", "0.1.zarr/line/c/1/0", "0.3.zarr/line/c/1/0"
+    exchanged = [(first, whole["line/c/1/0"]), (second, whole["line/c/0/0"])]
+    for changes in (exchanged, exchanged[1:], [(second, Path(foreign).read_bytes())]):
+        for path, data in changes:
+            Path(path).write_bytes(data)
+        refused(evaluate(*scored), "are damaged, or were not inferred with the others; run the same `infer` command")
+        assert infer("--method", "wiener", "--set", "noise=0.1", "--data", toy, "--out", "0.1.zarr")[0] == 0
+        assert values("0.1.zarr") == {key: data for key, data in whole.items() if key != "zarr.json"}
+
+
+def test_predictions_that_replaced_those_of_a_sleeper_stay(
+    toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where locks are granted to everybody, the first to wake up finds another root, and writes nothing."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    theirs = ("--method", "wiener", "--set", "noise=0.3", "--data", toy, "--out", "p.zarr", "--overwrite")
+    invert = inversion.Inversion.invert
+    events = [lambda: infer(*theirs)]
+
+    def sleeping(job: inversion.Inversion, block: inversion.Block) -> inversion.Block:
+        result = invert(job, block)
+        if events:
+            assert events.pop()()[0] == 0
+        return result
+
+    monkeypatch.setattr(inversion.Inversion, "invert", sleeping)
+    code, _, err = infer("--method", "wiener", "--set", "noise=0.1", "--data", toy, "--out", "p.zarr")
+    assert (code, "changed by another `infer` meanwhile" in err) == (75, True)
+    before = files("p.zarr")
+    assert infer(*theirs)[0] == 0
+    assert values("p.zarr") == {key: data for key, data in before.items() if key != "zarr.json"}
