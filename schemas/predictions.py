@@ -189,10 +189,10 @@ def is_intact(path: Path, predictions: Predictions, start: int, stop: int) -> bo
         stop: end of the shard.
     """
     try:
-        values = read_rows(path, predictions, slice(start, stop), everything=True)
+        _verify_shard(path, predictions, start, stop)
     except UserError:
         return False
-    return predictions.digests is None or predictions.digests.get(str(start)) == shard_digest(predictions, values)
+    return True
 
 
 def verify(path: Path, predictions: Predictions) -> None:
@@ -206,9 +206,14 @@ def verify(path: Path, predictions: Predictions) -> None:
         UserError: a shard is damaged, or comes from other predictions.
     """
     for start, stop in shard_ranges(predictions.samples, predictions.shard):
-        if not is_intact(path, predictions, start, stop):
-            what = f"{path}: samples {start}:{stop} are damaged, or were not inferred with the others"
-            raise UserError(f"{what}; run the same `infer` command again")
+        _verify_shard(path, predictions, start, stop)
+
+
+def _verify_shard(path: Path, predictions: Predictions, start: int, stop: int) -> None:
+    values = read_rows(path, predictions, slice(start, stop), everything=True)
+    if predictions.digests is not None and predictions.digests.get(str(start)) != shard_digest(predictions, values):
+        what = f"{path}: samples {start}:{stop} were not inferred with the others, or have been changed"
+        raise UserError(f"{what}; run the same `infer` command again")
 
 
 def read_predictions(path: Path, *, incomplete: bool = False) -> Predictions:

@@ -83,7 +83,9 @@ def test_shards_of_other_predictions_are_found_and_made_again(toy: Path, infer: 
     for changes in (exchanged, exchanged[1:], [(second, Path(foreign).read_bytes())]):
         for path, data in changes:
             Path(path).write_bytes(data)
-        refused(evaluate(*scored), "are damaged, or were not inferred with the others; run the same `infer` command")
+        refused(
+            evaluate(*scored), "were not inferred with the others, or have been changed; run the same `infer` command"
+        )
         assert infer("--method", "wiener", "--set", "noise=0.1", "--data", toy, "--out", "0.1.zarr")[0] == 0
         assert values("0.1.zarr") == {key: data for key, data in whole.items() if key != "zarr.json"}
 

@@ -163,7 +163,11 @@ def test_the_disk_of_a_flat_pattern_is_its_area() -> None:
 @pytest.mark.parametrize(
     ("change", "beside", "parts"),
     [
-        ({"counts": -np.ones((4, 32, 32))}, (), ["counts are below 0, the lowest is -1", "set them to 0"]),
+        (
+            {"counts": -np.ones((4, 32, 32))},
+            (),
+            ["4,096 values are -1, a mark of pixels without a measurement", "replace or crop them"],
+        ),
         ({"counts": np.ones((4, 30, 30))}, (), ["(30, 30)", "multiple of 4"]),
         ({"counts": np.ones((4, 32, 28))}, (), ["(32, 28)", "square"]),
         ({"probe": np.ones((16, 16), complex)}, BESIDE, ["probe.npy", "(16, 16)", "py 32, px 32"]),
@@ -178,7 +182,7 @@ def test_the_disk_of_a_flat_pattern_is_its_area() -> None:
         ({"position": "far"}, OBJECT, ["position 4 at", "outside the object of 40x38 pixels", "larger object"]),
         ({"position": "before"}, OBJECT, ["position 0", "outside the object", "shift the positions"]),
         ({"scan": np.full(30, 2, np.int32)}, (*OBJECT, "scan=scan.npy"), ["scan 2", "holds 1", "counted from 0"]),
-        ({"counts": -np.ones((6, 5, 32, 32))}, (), ["counts are below 0, the lowest is -1"]),
+        ({"counts": -np.ones((6, 5, 32, 32))}, (), ["values are -1, a mark of pixels without a measurement"]),
         ({"counts": np.ones((6, 5, 30, 30))}, (), ["(30, 30)", "multiple of 4"]),
         ({"counts": np.ones((6, 5, 32, 28))}, (), ["(32, 28)", "square"]),
         ({}, ("--with", "positions=position.npy"), ["positions", "did you mean position"]),

@@ -302,7 +302,7 @@ def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
     assert train("--data", data, *SMALL, "--out", "r")[0] == 0
     with Path(".r.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(train("--data", data, *SMALL, "--out", "r"), "another process is training in this folder")
+        refused(train("--data", data, *SMALL, "--out", "r"), "another `train` writes here")
 
 
 def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, train: Command, infer: Command) -> None:

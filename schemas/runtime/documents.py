@@ -80,9 +80,9 @@ def _attributes_of(root: Any) -> Mapping[str, Any]:
 
 def _advice(path: Path) -> str:
     """Return what a folder that is no store holds, and what to do with it; empty if it is not known."""
-    store = path.absolute().with_suffix("")
-    if path.suffix == ".run" and exists(store / "zarr.json"):
-        return f", but the receipts of {store.name}; give {path.with_suffix('')}"
+    store = path.with_suffix("") if path.suffix == ".run" else path
+    if store != path and exists(store / "zarr.json"):
+        return f", but the receipts of {store.name}; give {store}"
     return next((advice.format(path=path) for name, advice in FOLDERS.items() if exists(path / name)), "")
 
 

@@ -40,11 +40,10 @@ def pace(left: int, made: int, seconds: float) -> str:
 
 @contextmanager
 def _show_bar(total: int) -> Iterator[Show]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=Console(markup=False, emoji=False)) as bar:
+    with Progress(*columns) as bar:  # its texts are numbers
         task = bar.add_task("samples", total=total, pace="")
         yield lambda done, pace: bar.update(task, completed=done, pace=pace)
 
