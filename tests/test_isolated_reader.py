@@ -89,10 +89,17 @@ def test_what_a_header_states_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_time_is_limited(in_reader: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     tiff_imagej("a.tif", SERIES)
     in_reader("time.sleep(60)")
-    monkeypatch.setattr(isolated_reader, "SECONDS", 0.1)
+    monkeypatch.setattr(isolated_reader, "BASE_SECONDS", 0.1)
     with pytest.raises(UserError, match=r"a.tif: took longer than 0 s to read"):
         reading.read("a.tif")
     assert not isolated_reader._RUNNING
+
+
+def test_what_a_library_prints_is_not_taken_for_an_answer(in_reader: Callable[[str], None]) -> None:
+    """C libraries write to descriptor 1, of which `sys.stdout` knows nothing."""
+    tiff_imagej("a.tif", SERIES)
+    in_reader("import json; loads = json.loads; json.loads = lambda line: (os.write(1, b'{}'), loads(line))[1]")
+    assert np.array_equal(reading.read("a.tif")[1].values, SERIES)
 
 
 def test_an_interrupted_answer_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.specimens.draws import to_float32
 from generators.specimens.planar import random_field
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 

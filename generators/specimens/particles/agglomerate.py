@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generators.specimens.draws import Quaternion, Vector, direction, quaternion, to_float32
 from generators.specimens.particles.contact import clearance
 from generators.specimens.particles.mesh import Floats, Mesh, translate
-from generators.specimens.random_values import Quaternion, Vector, direction, quaternion, to_float32
 from schemas.runtime.ranges import Range
 
 MIN_GAP = 2e-6  # fields of view: several times the distance that rounding to float32 may take away

@@ -11,6 +11,15 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from generators.specimens.draws import (
+    Quaternion,
+    Vector,
+    check_whole_numbers,
+    direction,
+    draw_count,
+    draw_quaternion,
+    to_float32,
+)
 from generators.specimens.particles import agglomerate, fracture
 from generators.specimens.particles.mesh import (
     Mesh,
@@ -24,15 +33,6 @@ from generators.specimens.particles.mesh import (
     twist,
 )
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
-from generators.specimens.random_values import (
-    Quaternion,
-    Vector,
-    check_whole_numbers,
-    direction,
-    draw_count,
-    draw_quaternion,
-    to_float32,
-)
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 

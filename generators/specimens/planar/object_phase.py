@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from generators.specimens.draws import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from generators.specimens.planar import random_field
 from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range, within
