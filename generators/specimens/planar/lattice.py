@@ -254,7 +254,7 @@ def _sites_in_box(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Integer
 
 
 def _hash_numbers(seed: int, sheet: int, layer: int, site: int, n1: Integers, n2: Integers) -> Floats:
-    """Return a number in [0, 1) for each atom, by splitmix64 over its identity; it does not depend on the field of view."""
+    """Return a number in [0, 1) for each atom, by splitmix64 over its identity, whatever the field of view."""
     mixed = np.full(n1.shape, seed, np.uint64)
     for part in (sheet, layer, site, n1, n2):
         mixed = (mixed ^ np.asarray(part, np.int64).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
