@@ -137,7 +137,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
 def _refuse_negative_weights(data: Path, manifest: Manifest, features: Features) -> None:
     """Raise UserError if the operator has negative weights.
 
-    The weights of IMPULSES pixels are checked, with the fields of the first sample.
+    The weights of CHECKED_PIXELS pixels are checked, with the fields of the first sample.
     """
     if (operator := features.operator) is None:
         return

@@ -18,7 +18,9 @@ from scipy.sparse.linalg import LinearOperator, cg
 from inference.stitching.patches import Patches
 from physics import stitching_kernels
 
-OFFSET_ACCURACY = 1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `mosaic.add`
+OFFSET_ACCURACY = (
+    1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `stitching_kernels.accumulate`
+)
 
 
 @dataclass(frozen=True)

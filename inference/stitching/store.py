@@ -51,7 +51,7 @@ class Scans:
     """Places of the patches of a split, one row per sample."""
 
     position: np.ndarray  # (sample, 2), y and x of pixel N//2 of the patch [nm]
-    weight: np.ndarray  # (1 or sample, y, x), weights of pixels; `patches.tapered` computes them from a mask
+    weight: np.ndarray  # (1 or sample, y, x), weights of pixels; `patches.tapered_weights` computes them from a mask
     scan: np.ndarray  # (sample,), number of the scan
     sampling: float  # pixel of the patches [nm]
     zero: float = 0.0  # y and x of pixel 0 of the images, on whose grid patches are laid [nm]

@@ -14,7 +14,7 @@ FAINT_SHARE = 0.01  # share of the rms amplitude below which the logarithm is ne
 
 
 def _relative_amplitude(fields: Arrays) -> Array:
-    """log(1 + A / (FAINT rms A)), (sample, qy, qx, 1). It does not depend on the scale of the exposure."""
+    """log(1 + A / (FAINT_SHARE rms A)), (sample, qy, qx, 1). It does not depend on the scale of the exposure."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
     faint = FAINT_SHARE * rms + EMPTY_FLOOR

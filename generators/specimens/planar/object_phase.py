@@ -10,9 +10,9 @@ of its lattice. It is a sum of terms:
                         axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
 
 Scale: a sum without dislocations is scaled and shifted so that its minimum within the object is -span/2 and its maximum
-is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the edge,
-where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is set to
-0.
+is span/2. Within the object means: where the modulus is at least MIN_MODULUS, on the given grid. In the tail of the
+edge, where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is
+set to 0.
 
 Around a dislocation the phase rises by 2 pi times Q.b / 2 pi, and must jump back somewhere; only exp(i phase) is
 continuous there. Scaling would destroy this, so a sum with dislocations is only wrapped into -pi..pi.
