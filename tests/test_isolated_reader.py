@@ -70,7 +70,7 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         packer = zlib.compressobj(1)
         head, part = (packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
         item.id.write_direct_chunk((0, 0, 0), head + 127 * part)
-    monkeypatch.setattr(isolated_reader, "MEMORY", 1 << 28)
+    monkeypatch.setattr(isolated_reader, "BASE_MEMORY_BYTES", 1 << 28)
     with pytest.raises(UserError, match=r"a.h5: "):
         reading.read("a.h5")
     (process,) = isolated_reader._RUNNING.values()
@@ -81,7 +81,7 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_header_states_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite("a.tif", np.ones((30, 1024, 1024), np.uint16), photometric="minisblack")
-    monkeypatch.setattr(isolated_reader, "MEMORY", 1 << 27)
+    monkeypatch.setattr(isolated_reader, "BASE_MEMORY_BYTES", 1 << 27)
     for _ in range(3):  # the images of one file are not held while the next is read
         assert reading.read("a.tif")[1].values.size == 30 << 20
 

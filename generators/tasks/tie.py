@@ -223,7 +223,7 @@ RECIPES: Mapping[str, Recipe] = {
         absorption=Range(low=1.0, high=1.0),
         noise=Range(low=0.0, high=0.01),
         window=Window(radius=0.5),
-        specimen=nanoparticle.PUBLISHED,
+        specimen=nanoparticle.PUBLISHED_PARTICLE,
     ),
     # Magnetite, and the same particles turned over. The magnetic contrast needs a large defocus (Lorentz microscopy).
     # The two series differ by only 1e-3 to 1e-2 of their intensity: a shift of a twentieth of a pixel between them

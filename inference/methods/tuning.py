@@ -76,7 +76,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     chosen.
 
     The first 256 validation samples are used, or training samples if there are none, but never test samples. For
-    methods that invert groups, whole groups are used, up to a size of BYTES and at least one.
+    methods that invert groups, whole groups are used, up to a size of MAX_GROUP_BYTES and at least one.
 
     Args:
         method: the method.

@@ -225,7 +225,7 @@ class _ScansAndObjects:
 
 
 def _middle_part(laid: np.ndarray) -> tuple[slice, slice]:
-    """Return the middle of the known part of an image, at most SIDE pixels along each side."""
+    """Return the middle of the known part of an image, at most MAX_SIDE pixels along each side."""
     rows, columns = (
         slice(max(part.start, middle - MAX_SIDE // 2), min(part.stop, middle - MAX_SIDE // 2 + MAX_SIDE))
         for part in filled_rectangle(np.isfinite(laid))

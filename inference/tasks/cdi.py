@@ -20,7 +20,7 @@ from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
 
 SEED = 1  # seed of the random starts; they are the same for every sample, so results do not depend on the block
-PUBLISHED = phase_retrieval.PUBLISHED
+PUBLISHED_SCHEDULE = phase_retrieval.PUBLISHED_SCHEDULE
 OBJECT_SCORES = ("wave_error", "phase_error", "iou", "wraps")  # scores that are computed object by object
 
 
@@ -172,9 +172,9 @@ def diffraction(targets: Arrays) -> np.ndarray:
 
 SETTINGS = {
     "cycles": Setting(
-        f"cycles of {PUBLISHED.feedback} iterations and {PUBLISHED.reduction} of error reduction",
+        f"cycles of {PUBLISHED_SCHEDULE.feedback} iterations and {PUBLISHED_SCHEDULE.reduction} of error reduction",
         "1",
-        (PUBLISHED.cycles,),
+        (PUBLISHED_SCHEDULE.cycles,),
         minimum=1,
         whole=True,
     ),
@@ -183,10 +183,11 @@ SETTINGS = {
 }
 
 
-def _projections(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+def _projections(algorithm: str, about: str, beta: float = PUBLISHED_SCHEDULE.beta) -> Method:
     """Return an iterative method with its settings."""
     return Method(
-        about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
+        about=f"{about}, with shrink-wrap; {PUBLISHED_SCHEDULE.iterations} iterations by default, "
+        "the last ones averaged",
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),

@@ -18,7 +18,7 @@ from physics.transport_of_intensity import in_focus, remove_window
 from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
-BLUR = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
+BLUR_WIDTH = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
 MIN_INTENSITY = 1e-3  # lower bound of an intensity, relative to the incident beam, before its logarithm is taken
 SERIES = ("intensity", "intensity_flipped")
 
@@ -77,7 +77,7 @@ def register_fields(fields: Arrays) -> dict[str, np.ndarray]:
     names = [name for name in SERIES if name in fields]
     planes = fields["intensity"].shape[1]
     images = np.concatenate([fields[name] for name in names], axis=1)
-    found = register(images, (planes - 1) // 2, fields["window"], BLUR * fresnel / sampling)
+    found = register(images, (planes - 1) // 2, fields["window"], BLUR_WIDTH * fresnel / sampling)
     return {**fields, **dict(zip(names, np.split(found, len(names), axis=1), strict=True))}
 
 

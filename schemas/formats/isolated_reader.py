@@ -26,11 +26,11 @@ import numpy as np
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 
-ERROR = "error"
-MEMORY = 1 << 30  # bytes that the process may use beside the images that a file states
+ERROR_KEY = "error"
+BASE_MEMORY_BYTES = 1 << 30  # bytes that the process may use beside the images that a file states
 BASE_SECONDS = 300.0  # time limit of an empty file
 MIN_BYTES_PER_SECOND = 5e6  # of the slowest disk; the size of a file divided by this is added to the time limit
-PIPE = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down
+PIPE_BYTES = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -47,7 +47,7 @@ def read(kind: str, path: Path, inner: str) -> Picture:
         ValueError: the process died.
         UserError: the file cannot be read, or takes too long.
     """
-    request = json.dumps([str(Path.cwd()), kind, str(path), inner, MEMORY]).encode()
+    request = json.dumps([str(Path.cwd()), kind, str(path), inner, BASE_MEMORY_BYTES]).encode()
     seconds = BASE_SECONDS + path.stat().st_size / MIN_BYTES_PER_SECOND
     with _LOCK:
         try:
@@ -83,7 +83,7 @@ def _start_process() -> subprocess.Popen[bytes]:
             env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),
         )
         with suppress(OSError, AttributeError):  # only Linux has it, and an administrator may forbid it
-            fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, PIPE)  # type: ignore[arg-type]
+            fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
     return running
 
 
@@ -107,7 +107,7 @@ def _ask(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Pi
     if not select.select([answers], [], [], seconds)[0]:
         raise TimeoutError
     answer = json.loads(answers.readline())
-    return str(answer[ERROR]) if ERROR in answer else _receive_picture(answer, answers)
+    return str(answer[ERROR_KEY]) if ERROR_KEY in answer else _receive_picture(answer, answers)
 
 
 def _receive_picture(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
@@ -137,10 +137,10 @@ def _answer_request(line: bytes, out: IO[bytes]) -> None:
         answer |= {"known": dict(picture.known), "shape": picture.values.shape, "dtype": values.dtype.str}
         data = memoryview(values.reshape(-1).view(np.uint8))
     except UserError as error:
-        answer = {ERROR: str(error)}
+        answer = {ERROR_KEY: str(error)}
     except MemoryError:
         reason = "unpacks to more than its header states, or than this machine's memory; get another copy"
-        answer = {ERROR: f"{path}: {reason}"}
+        answer = {ERROR_KEY: f"{path}: {reason}"}
     out.write(json.dumps(answer).encode() + b"\n")
     out.write(data)
     out.flush()

@@ -20,7 +20,7 @@ MAX_STRETCH = 2.0  # largest ratio of the long axis of a leaf to its short one
 
 # Normal (cosine, sine) of each edge of a polygon, by its number of corners.
 _ANGLES = [[(2 * k + 1) * np.pi / max(corners, 1) for k in range(MAX_CORNERS)] for corners in range(MAX_CORNERS + 1)]
-NORMALS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)
+EDGE_NORMALS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)
 
 type Floats = NDArray[np.float64]
 type Pair = tuple[float, float]
@@ -177,7 +177,7 @@ def _is_inside(along: float, across: float, apothem: float, corners: int) -> boo
         return square < 1.0
     if square < apothem * apothem:
         return True
-    for k in range(corners):  # noqa: SIM110 (numba knows no all)
-        if along * NORMALS[corners, k, 0] + across * NORMALS[corners, k, 1] >= apothem:
+    for k in range(corners):
+        if along * EDGE_NORMALS[corners, k, 0] + across * EDGE_NORMALS[corners, k, 1] >= apothem:
             return False
     return True

@@ -25,7 +25,7 @@ from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
-POINTS = 3  # points per pixel along each side, at which the visible leaf is determined
+POINTS_PER_PIXEL = 3  # points per pixel along each side, at which the visible leaf is determined
 UNIT_VARIANCE = 12**0.5  # factor that gives numbers uniform in 0..1 the variance 1
 
 type Pair = tuple[float, float]
@@ -110,10 +110,10 @@ def _render_leaves(texture: DrawnTexture, shape: tuple[int, int], extent: Pair) 
     radii = texture.smallest, max(texture.smallest, texture.largest)
     leaves = dead_leaves.draw_leaves(extent, radii, texture.polygons, rng)
     grey, contrast = UNIT_VARIANCE * (rng.random((2, len(leaves.radius))) - 0.5)
-    visible = dead_leaves.visible_leaves(leaves, (POINTS * shape[0], POINTS * shape[1]), extent)
-    image = dead_leaves.mean_values(grey, visible, POINTS)
+    visible = dead_leaves.visible_leaves(leaves, (POINTS_PER_PIXEL * shape[0], POINTS_PER_PIXEL * shape[1]), extent)
+    image = dead_leaves.mean_values(grey, visible, POINTS_PER_PIXEL)
     if texture.grain:
-        strength = texture.grain * dead_leaves.mean_values(contrast, visible, POINTS)
+        strength = texture.grain * dead_leaves.mean_values(contrast, visible, POINTS_PER_PIXEL)
         image += strength * _grain(texture.smallest, shape, extent, rng)
     return image
 
