@@ -190,15 +190,15 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
     Raises:
         UserError: the place cannot be written, or the disk or the memory is too small
     """
-    place = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
+    parent = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
     with writable("--out", plan.out):
-        tempfile.TemporaryFile(dir=place).close()
+        tempfile.TemporaryFile(dir=parent).close()
     held = 0 if read(plan.out / "zarr.json") is None else nbytes(plan.out)
-    free = shutil.disk_usage(place).free + held
+    free = shutil.disk_usage(parent).free + held
     if cost.disk > free:
         raise UserError(
             f"{plan.out}: {sum(plan.manifest.samples.values()):,} samples take up to {size(cost.disk)}, but only "
-            f"{size(free)} are free at {place}; ask for fewer (--n), or choose another --out"
+            f"{size(free)} are free at {parent}; ask for fewer (--n), or choose another --out"
         )
     if cost.memory > memory:
         raise UserError(

@@ -180,8 +180,8 @@ def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = Non
     simulate = simulate or _simulation(plan, split, indices)
     arrays = arrays_of(name, "simulate", simulate, plan.recipe, block)
     values = parameters | arrays_of(name, "measure", generator.measure, plan.recipe, block, arrays, streams)
-    if found := array_problems(plan.task, plan.manifest.sizes, values):
-        raise UserError(f"{_file(plan)}: {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
+    if problems := array_problems(plan.task, plan.manifest.sizes, values):
+        raise UserError(f"{_file(plan)}: {split} samples {indices.start}:{indices.stop}: {'; '.join(problems)}")
     return values
 
 
@@ -283,6 +283,6 @@ def constants(plan: Plan) -> Arrays:
         names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
         raise UserError(f"{_file(plan)}: constants must return the fields of the schema, not more or fewer: {names}")
     arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
-    if found := array_problems(plan.task, plan.manifest.sizes, arrays, samples=False):
-        raise UserError(f"{_file(plan)}: constants: {'; '.join(found)}")
+    if problems := array_problems(plan.task, plan.manifest.sizes, arrays, samples=False):
+        raise UserError(f"{_file(plan)}: constants: {'; '.join(problems)}")
     return arrays

@@ -225,8 +225,8 @@ def _refuse_without_root(plan: Plan) -> None:
     """Refuse a folder without root metadata that holds anything but parts of this plan's dataset."""
     described = metadata(plan.manifest)
     destinations.refuse_foreign_files("--out", plan.out, described.keys(), COMMAND)
-    found = {key: data for key in described if (data := read(plan.out / key)) is not None}
-    other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
+    metadata_there = {key: data for key in described if (data := read(plan.out / key)) is not None}
+    other = next((key for key, data in metadata_there.items() if not _alike(data, described[key])), None)
     chunks = any(is_folder((plan.out / key).with_name("c")) for key in described)
     if other or (chunks and not _receipted(plan)):
         raise UserError(
@@ -257,12 +257,12 @@ def _alike(found: bytes, ours: bytes) -> bool:
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:
     """Refuse to continue a dataset of other settings, or to make it smaller."""
     asked = plan.manifest
-    found = list(differences(_identity(stored), _identity(asked)))
+    changes = list(differences(_identity(stored), _identity(asked)))
     if stored.task.name != asked.task.name:
-        found = found[:1]  # all other differences follow from it
-    if found:
+        changes = changes[:1]  # all other differences follow from it
+    if changes:
         raise UserError(
-            f"{plan.out} was made with other settings: {'; '.join(found[:4])}; choose another --out, or --overwrite"
+            f"{plan.out} was made with other settings: {'; '.join(changes[:4])}; choose another --out, or --overwrite"
         )
     for split, n in stored.samples.items():
         if asked.samples.get(split, 0) < n:

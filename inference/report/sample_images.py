@@ -70,14 +70,14 @@ def _make_columns(result: Result, target: Field | View, indices: Sequence[int]) 
     truth = [_target_picture(target, values) for values, _ in rows]
     inputs = [_input_column(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
     exact = Column("exact", target.name, _bar_label(target), truth, [""] * len(rows))
-    found, errors = [], []
+    predictions, errors = [], []
     for store in result.stores:
         predicted = [_target_picture(target, values[store.name]) for _, values in rows]
         notes = [_score_note(result, store, target, index) for index in indices]
         title, ink = "\n".join(wrap(label(store), MAX_TITLE_LETTERS)), colour(result, store)
-        found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
+        predictions.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
         errors.append(_errors(title, ink, target, predicted, truth))
-    return [*(column for column in inputs if column), exact, *found, *errors]
+    return [*(column for column in inputs if column), exact, *predictions, *errors]
 
 
 def _bar_label(target: Field | View) -> str:

@@ -69,8 +69,8 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
 
 def _draw_correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
     """Draw one panel. Markers show the rings that are used for the resolution."""
-    found = [(store, scans.outcomes[store.name][row].resolution) for store in with_images(result, scans)]
-    compared = [(store, worth) for store, worth in found if worth.frequency]
+    resolutions = [(store, scans.outcomes[store.name][row].resolution) for store in with_images(result, scans)]
+    compared = [(store, worth) for store, worth in resolutions if worth.frequency]
     for store, worth in compared:
         points = np.flatnonzero(worth.counts).tolist()
         style = line(result, store) | {"marker": "o", "markersize": 2.5, "markevery": points}

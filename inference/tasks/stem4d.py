@@ -90,10 +90,12 @@ def ptychography(
     orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
     start = np.ones(scanned.shape, np.complex64)
     probe = _probe_modes(scanned, int(modes), source)
-    found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
+    reconstruction = engines[engine](
+        scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None
+    )
     light = illumination(start.shape, probe, scanned.places)
     seen = light > MIN_DOSE_SHARE * light.max()
-    return _phase_target(fields, phase_at(_patches(scanned), found.transmission, seen))
+    return _phase_target(fields, phase_at(_patches(scanned), reconstruction.transmission, seen))
 
 
 def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:

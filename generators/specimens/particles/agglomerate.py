@@ -1,8 +1,8 @@
-"""Agglomerates: copies of a body, each in its own orientation and size, that touch and never overlap.
+"""Agglomerates: copies of a body, each in its own orientation and size, that touch and do not overlap.
 
 Bodies are placed one after the other. Each starts in the middle of one that is there and moves along a random
 direction, until a plane separates it from all others and it touches one of them (`contact`). Lengths are in units of
-the field of view.
+the field of view. Positions are rounded to float32, so gap or overlap may be as large as this rounding.
 """
 
 from collections.abc import Sequence

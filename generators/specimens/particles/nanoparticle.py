@@ -305,7 +305,7 @@ def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.F
 
 
 def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
-    """Add copies to the body, if it gets any: all are scaled down if need be, and moved to stay in the field."""
+    """Add copies to the body, if it gets any: all are scaled down if need be, and moved to stay in the field of view."""
     has_copies = rng.random() < recipe.agglomerated
     number, max_copies = draw_count(recipe.copies, rng), int(recipe.copies.high)
     copies = agglomerate.draw(number if has_copies else 0, max_copies, recipe.copy_scale, rng)
