@@ -80,8 +80,8 @@ class SimulationGrid:
         """Return the largest defocus [nm] at which waves stay in the periodic field of view.
 
         Two limits hold. The kernel of propagation turns by less than pi from one frequency to the next while
-        lambda z / (2 d) is below half the field of view. Detail of the width FINEST_DETAIL travels by lambda z / FINEST_DETAIL,
-        which may be a quarter of the field of view.
+        lambda z / (2 d) is below half the field of view. Detail of the width FINEST_DETAIL travels by
+        lambda z / FINEST_DETAIL, which may be a quarter of the field of view.
 
         Args:
             wavelength: lambda [nm]

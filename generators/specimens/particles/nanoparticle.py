@@ -305,7 +305,7 @@ def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.F
 
 
 def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
-    """Add copies to the body, if it gets any: all are scaled down if need be, and moved to stay in the field of view."""
+    """Add copies to the body, if it gets any; all are scaled down if need be, and moved into the field of view."""
     has_copies = rng.random() < recipe.agglomerated
     number, max_copies = draw_count(recipe.copies, rng), int(recipe.copies.high)
     copies = agglomerate.draw(number if has_copies else 0, max_copies, recipe.copy_scale, rng)
@@ -321,7 +321,7 @@ def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) 
     )
     meshes = bodies(unplaced, 1.0)
     shifts = agglomerate.place_copies(meshes, copies)
-    scale, middles = agglomerate.fit_into_field(meshes, shifts, body.middle, recipe.margin)
+    scale, middles = agglomerate.fit_into_field_of_view(meshes, shifts, body.middle, recipe.margin)
     middle, *others = (to_float32(*row) for row in middles.tolist())
     return replace(
         unplaced,
