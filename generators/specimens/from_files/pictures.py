@@ -96,7 +96,7 @@ class Pictures(Pool):
             inputs: the folder in which files are found by hash
 
         Raises:
-            UserError: files are missing, cannot be read, or no place is given
+            UserError: files are missing, cannot be read, or no folder is given
         """
         bound = super().bind(inputs)
         if self.path is None:

@@ -61,7 +61,7 @@ class Pool(Settings, ABC):
             inputs: the folder in which files are found by hash
 
         Raises:
-            UserError: files are missing, or no place is given
+            UserError: files are missing, or no folder is given
         """
         if self.path is not None:
             paths = tuple(path.absolute() for path in self.list_files(self.path))
