@@ -23,7 +23,7 @@ import numpy as np
 from inference.tasks.cdi import finish
 from physics.diffraction import amplitude, embed, subsample
 from physics.fourier import fft2, ifft2
-from physics.phase_retrieval import PUBLISHED, Schedule, initial_guess, reconstruct
+from physics.phase_retrieval import PUBLISHED_SCHEDULE, Schedule, initial_guess, reconstruct
 from schemas.fields.object_phases import MIN_MODULUS
 from schemas.runtime.settings import make_settings
 from schemas.task import find_task
@@ -34,7 +34,7 @@ from training.recipe import recipe_type
 from training.run import hardware
 
 SIDE, BLOCK, ROUNDS = 32, 8, 5
-REFINED = 50  # iterations
+REFINED_ITERATIONS = 50  # iterations
 
 type Fields = Mapping[str, np.ndarray]
 type Predict = Callable[[Fields], dict[str, np.ndarray]]
@@ -51,7 +51,7 @@ RATIOS = {
 
 
 def measure(
-    n: int, *, rounds: int = ROUNDS, schedule: Schedule = PUBLISHED, network: Sequence[str] = ()
+    n: int, *, rounds: int = ROUNDS, schedule: Schedule = PUBLISHED_SCHEDULE, network: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Measure the times and their ratios.
 
@@ -132,7 +132,7 @@ def _network(given: Sequence[str]) -> Predict:
 
 
 def _refined(predict: Predict, fields: Fields) -> object:
-    return finish(fields, predict(fields), threshold=MIN_MODULUS, refine=REFINED)
+    return finish(fields, predict(fields), threshold=MIN_MODULUS, refine=REFINED_ITERATIONS)
 
 
 def _transforms(waves: Any, iterations: int) -> None:

@@ -40,9 +40,9 @@ from schemas.task import Field, Task
 TURNS = 5
 SIDE, MASKED, FINE = 32, slice(10, 22), 4  # pixels of a patch; pixels with weight; pixels of a patch per scan pixel
 RASTER, STEP = 256, 0.869959
-NOISE = 0.1  # rad
-SHARD = 8192  # patches in an object of the store
-MEASURED = Path(__file__).parent.parent.parent / "shared" / "data" / "hbn_4dstem" / "positions.npy"
+NOISE_RMS = 0.1  # rad
+SHARD_PATCHES = 8192  # patches in an object of the store
+MEASURED_POSITIONS = Path(__file__).parent.parent.parent / "shared" / "data" / "hbn_4dstem" / "positions.npy"
 
 
 def measure(n: int) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def measure(n: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "patches.zarr"
         values = cut(truth, position)
-        publish_patches(source, values, SHARD)
+        publish_patches(source, values, SHARD_PATCHES)
         np.save(Path(folder) / "position.npy", position)
         preparing, masked = mean_free(values)
         del values
@@ -81,14 +81,14 @@ def measure(n: int) -> dict[str, Any]:
         },
         "peak_memory_mb": max(own["peak"] for _, own in turns) / 1e6,
         "error_rad": {"seed": error(turns[0][0]["image"], truth, known), "ours": error(image, truth, known)},
-        "noise_rad": NOISE,
+        "noise_rad": NOISE_RMS,
     }
 
 
 def positions() -> np.ndarray:
     """Return the positions y, x of the patches (patch, 2), in pixels of the scan."""
-    if MEASURED.exists():
-        measured: np.ndarray = np.load(MEASURED)[:, ::-1]  # x is the first column
+    if MEASURED_POSITIONS.exists():
+        measured: np.ndarray = np.load(MEASURED_POSITIONS)[:, ::-1]  # x is the first column
         return measured
     return np.indices((RASTER, RASTER)).reshape(2, -1).T * STEP
 
@@ -117,7 +117,7 @@ def cut(truth: np.ndarray, position: np.ndarray) -> np.ndarray:
         The patches (patch, y, x), float32.
     """
     rng = np.random.default_rng(1)
-    values = rng.normal(0, NOISE, (len(position), SIDE, SIDE)).astype(np.float32)
+    values = rng.normal(0, NOISE_RMS, (len(position), SIDE, SIDE)).astype(np.float32)
     values += rng.normal(size=(len(position), 1, 1)).astype(np.float32)
     for patch, (y, x) in zip(values, np.rint(position).astype(int), strict=True):
         patch += truth[y : y + SIDE, x : x + SIDE]

@@ -12,10 +12,10 @@ from functools import wraps
 from drybeam.arguments import option_name
 from schemas.runtime.errors import Interrupted, UserError
 
-OPTION = r"--([a-z][a-z-]*)"
-WORD = r"[^\s,;]+"
+OPTION_PATTERN = r"--([a-z][a-z-]*)"
+WORD_PATTERN = r"[^\s,;]+"
 # What follows an option inside a sentence is its value if it is no word: if it has a capital, a digit or a sign.
-VALUE = r"(none\b|(?=[^\s,;)]*[A-Z0-9/*=._~])[^\s,;)]*[^\s,;).:])"
+VALUE_PATTERN = r"(none\b|(?=[^\s,;)]*[A-Z0-9/*=._~])[^\s,;)]*[^\s,;).:])"
 NUMBER_OR_PLACEHOLDER = r"[+-]?[0-9][0-9.]*(e[+-]?[0-9]+)?|[A-Z]+|\.\.\."
 QUOTES = "'\""
 
@@ -55,15 +55,18 @@ def translate(message: str, function: str) -> str:
         return _assignment(function, match[1], match[2])
 
     rules: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-        (rf"\b(generate|train|infer|evaluate)(?: \.\.\.)?((?: {OPTION} {WORD})+)(?: \.\.\.)?", _call),
+        (rf"\b(generate|train|infer|evaluate)(?: \.\.\.)?((?: {OPTION_PATTERN} {WORD_PATTERN})+)(?: \.\.\.)?", _call),
         (r"see (\w+) --help", r"see help(drybeam.\1)"),
         (r"`(generate|train|infer|evaluate)` command", r"call of drybeam.\1"),
         (r"same command", "same call"),
-        (rf"for example {OPTION} ({WORD})", lambda match: f"for example drybeam.{function}(..., {assignment(match)})"),
+        (
+            rf"for example {OPTION_PATTERN} ({WORD_PATTERN})",
+            lambda match: f"for example drybeam.{function}(..., {assignment(match)})",
+        ),
         (r"--set (?!is |and |or )(?=[a-z_.]+([=:,;\s]|$))", ""),
-        (rf"^{OPTION} (?!is |are |and |needs? )([^:]+(?:://[^:]+)?)(?=: )", assignment),
-        (rf"{OPTION} {VALUE}", assignment),
-        (OPTION, option),
+        (rf"^{OPTION_PATTERN} (?!is |are |and |needs? )([^:]+(?:://[^:]+)?)(?=: )", assignment),
+        (rf"{OPTION_PATTERN} {VALUE_PATTERN}", assignment),
+        (OPTION_PATTERN, option),
     ]
     for pattern, replacement in rules:
         message = re.sub(pattern, replacement, message)
@@ -72,7 +75,10 @@ def translate(message: str, function: str) -> str:
 
 def _call(match: re.Match[str]) -> str:
     """Return a command with its options as a call."""
-    arguments = [_assignment(match[1], option, value) for option, value in re.findall(rf"{OPTION} ({WORD})", match[2])]
+    arguments = [
+        _assignment(match[1], option, value)
+        for option, value in re.findall(rf"{OPTION_PATTERN} ({WORD_PATTERN})", match[2])
+    ]
     return f"drybeam.{match[1]}({', '.join([*arguments, *(['...'] if ' ... ' in f'{match[0]} ' else [])])})"
 
 

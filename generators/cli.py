@@ -141,7 +141,7 @@ def _print_plan(plan: "Plan", cost: "Estimate", as_json: bool) -> int:
     say(f"time    {duration(cost.seconds)} for the {cost.samples_left:,} samples that are not made yet ({each})")
     say("        the first run on a machine also compiles, which takes half a minute")
     say(f"memory  {size(cost.memory)} of {size(_memory())}")
-    say(f"disk    up to {size(cost.disk)} in {cost.objects:,} objects")
+    say(f"disk    up to {size(cost.disk)} in {cost.objects:,} files")
     chunks = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in layout.chunks.items())
     say(f"layout  shards of {layout.shard} samples, chunks: {chunks}")
     return 0

@@ -57,12 +57,12 @@ class Sliced:
         sizes = recipe.sizes()
         return list(np.ndindex(*(sizes[dim] for dim in self.task.slices)))
 
-    def stacked(self, recipe: recipe.Recipe, one: Callable[[tuple[int, ...]], Arrays]) -> Arrays:
+    def stacked(self, recipe: recipe.Recipe, make_slice: Callable[[tuple[int, ...]], Arrays]) -> Arrays:
         """Return arrays with the dimensions of slices, filled slice by slice.
 
         Args:
             recipe: the recipe of the task
-            one: returns the arrays of the slice with the given index
+            make_slice: returns the arrays of the slice with the given index
 
         Raises:
             UserError: slices differ in shape
@@ -70,7 +70,7 @@ class Sliced:
         lengths = [recipe.sizes()[dim] for dim in self.task.slices]
         arrays: Arrays = {}
         for index in self.indices(recipe):
-            for name, values in one(index).items():
+            for name, values in make_slice(index).items():
                 axes = self._axes(name)
                 if name not in arrays:
                     arrays[name] = _allocate_slices(values, {axis: lengths[k] for k, axis in axes.items()})

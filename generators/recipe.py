@@ -29,7 +29,7 @@ class Recipe(Settings, ABC):
         """
         return self
 
-    def serves(self, split: str, samples: int) -> None:
+    def check_split(self, split: str, samples: int) -> None:
         """Refuse a split for which this recipe cannot make the samples.
 
         Args:

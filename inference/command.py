@@ -81,7 +81,7 @@ def infer(options: InferOptions, say: Say = terminal.say) -> list[Path]:
     options, stitching = _check_stitching(options, sources)
     inverter = _open_inverter(options, sources)
     places = [_out_path(options, inverter.name, source, sources) for source in sources]
-    jobs = [_make_job(options, source, inverter, place) for source, place in zip(sources, places, strict=True)]
+    jobs = [_make_job(options, source, inverter, path) for source, path in zip(sources, places, strict=True)]
     for job in jobs:  # all splits, before anything is written for the first of them
         inversion.refuse(job, overwrite=options.overwrite)
     beyond = [inverters.outside_warnings(job.source, inverter) for job in jobs]
@@ -121,15 +121,15 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     out = output_path("--out", options.out)
     expected = expectations.load(options.expect) if options.expect else []
     refuse_store("--out", out)
-    found = score(options.data, options.predictions, options.split)
-    refuse = partial(tables.refuse_loss, found, out, overwrite=options.overwrite)
+    evaluation = score(options.data, options.predictions, options.split)
+    refuse = partial(tables.refuse_loss, evaluation, out, overwrite=options.overwrite)
     with claimed("--out", out, refuse, by="another `evaluate`"):
         sweep(out, deep=False)
-        tables.write(found, out)
-        document.write(found, out)
-    tables.show(found)
+        tables.write(evaluation, out)
+        document.write(evaluation, out)
+    tables.show(evaluation)
     say(f"{options.out}: metrics.json, metrics.csv, report.html")
-    return expectations.missed(expected, tables.metrics(found)["methods"])
+    return expectations.missed(expected, tables.metrics(evaluation)["methods"])
 
 
 def checked_label(option: str, text: str) -> str:
@@ -168,12 +168,12 @@ def _check_stitching(options: InferOptions, sources: Sequence[Source]) -> tuple[
     from inference.stitching.store import refuse_taken
 
     how = required_stitch(sources[0])
-    place = output_path("--stitch", options.stitch)
-    if options.out and options.out.resolve() in (place.resolve(), *place.resolve().parents):
+    path = output_path("--stitch", options.stitch)
+    if options.out and options.out.resolve() in (path.resolve(), *path.resolve().parents):
         raise UserError(f"--stitch {options.stitch}: lies at or inside --out {options.out}; choose another place")
-    refuse_taken(place, how.target)
-    refuse_pictures(place)
-    return replace(options, stitch=place), choose_method(options.stitch_set, how.free)
+    refuse_taken(path, how.target)
+    refuse_pictures(path)
+    return replace(options, stitch=path), choose_method(options.stitch_set, how.free)
 
 
 def _out_path(options: InferOptions, name: str, source: Source, sources: Sequence[Source]) -> Path:
@@ -217,7 +217,7 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
         return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
     assert options.method is not None
     name = options.name or options.method
-    places = [] if options.overwrite else [_out_path(options, name, one, sources) for one in sources]
+    places = [] if options.overwrite else [_out_path(options, name, inverter, sources) for inverter in sources]
     return inverters.classical(source, options.method, options.set, options.name, places)
 
 

@@ -87,7 +87,7 @@ class Method:
         Raises:
             UserError: `solve` fails, or returns something that does not fit the targets.
         """
-        # NumPy need not warn of values that are not finite: they are counted and reported later (`invert.run.Clock`).
+        # NumPy need not warn of values that are not finite: `inference.invert.inversion.Clock` counts and reports them.
         with (
             np.errstate(divide="ignore", invalid="ignore", over="ignore"),
             plugins.reporting_errors(*plugins.function_origin(self.solve), tuple(prepared)),

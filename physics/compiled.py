@@ -12,8 +12,9 @@ from numba.core import event
 def compiled[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` to machine code that is cached on disk and runs without the interpreter's lock.
 
-    Where no folder for the cache can be written, it is compiled anew by each process. The arithmetic
-    is strict and runs on one thread, so the bits of a result depend on the arguments only.
+    Where no folder for the cache can be written, it is compiled anew by each process. The arithmetic is strict and runs
+    on one thread. So on one kind of machine, the bits of a result depend on the arguments only; elsewhere, functions
+    such as exp may round differently.
     """
     try:
         made = numba.njit(cache=True, nogil=True)(function)

@@ -137,7 +137,7 @@ class Schedule:
 # The publication has 620 iterations of error reduction and hybrid input-output in turn, shrink-wrap, and the mean of
 # the last 20. beta and the 20 of error reduction are from the authors' code; the other numbers are ours. That code also
 # keeps phases within pi/2 of 0. This is left out, because objects here have phases of up to 2 pi.
-PUBLISHED = Schedule()
+PUBLISHED_SCHEDULE = Schedule()
 
 
 class Reconstruction(NamedTuple):
@@ -151,7 +151,7 @@ class Reconstruction(NamedTuple):
 def reconstruct(
     amplitude: Array,
     start: Array,
-    schedule: Schedule = PUBLISHED,
+    schedule: Schedule = PUBLISHED_SCHEDULE,
     *,
     support: Array = None,
     measured: Array = None,

@@ -185,7 +185,7 @@ def retrieve_from_series(
 
 
 def remove_window(images: Array, window: Array) -> Array:
-    """Divide images by the window that multiplied them; where it is below FAINT, they become vacuum (1). NumPy."""
+    """Divide images by the window that multiplied them; where it is below MIN_WINDOW, they become vacuum (1). NumPy."""
     return np.where(window < MIN_WINDOW, 1.0, images / np.maximum(window, MIN_WINDOW))
 
 

@@ -31,9 +31,9 @@ from schemas.runtime.machine import memory
 from schemas.runtime.publish import MAX_DOCUMENT, exists, inside, refuse_irregular
 from schemas.task import SAMPLE, Field
 
-LEAF = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
+LEAF_FIELD = Field("leaf_digest", (SAMPLE, "byte"), "uint8", "1", "digest", "sha256 of the sample's fields")
 COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
-READ = 1 << 30  # maximum number of bytes of a shard that are read at once
+MAX_READ_BYTES = 1 << 30  # maximum number of bytes of a shard that are read at once
 
 codecs.register()
 
@@ -84,7 +84,7 @@ def describe(
 
 def arrays_of(manifest: Manifest, split: str) -> dict[str, Array]:
     """Return the arrays of a split of a dataset, by field, in the order of the task."""
-    return {field.name: _array(manifest, split, field) for field in (*manifest.task.fields, LEAF)}
+    return {field.name: _array(manifest, split, field) for field in (*manifest.task.fields, LEAF_FIELD)}
 
 
 def _array(manifest: Manifest, split: str, field: Field) -> Array:
@@ -272,10 +272,10 @@ def open_split(path: Path, split: str, expected: Mapping[str, Array] | None = No
 def _refuse_promises(path: Path, arrays: StoredArrays) -> None:
     """Raise UserError if the last digest of a complete split is missing: reading all samples could take for ever."""
     with suppress(KeyError, ValueError):  # damage is reported by whoever reads this array
-        array: Any = arrays[LEAF.name]
+        array: Any = arrays[LEAF_FIELD.name]
         objects = array.shards or array.chunks
         last = tuple((length - 1) // step for length, step in zip(array.shape, objects, strict=True))
-        if not exists(path / LEAF.name / array.metadata.encode_chunk_key(last)):
+        if not exists(path / LEAF_FIELD.name / array.metadata.encode_chunk_key(last)):
             raise UserError(f"{path}: the last of its {array.shape[0]:,} samples are missing; see: dataset verify")
 
 
@@ -291,7 +291,7 @@ def _refuse_large(path: Path, manifest: Manifest) -> None:
 def rows_at_once(manifest: Manifest) -> int:
     """Return the number of samples that are read at once: those of a shard, or fewer if it holds more than 1 GiB."""
     sample = sum(field.nbytes(manifest.sizes) for field in manifest.task.fields if field.per_sample)
-    return max(min(manifest.layout.shard, READ // sample), 1)
+    return max(min(manifest.layout.shard, MAX_READ_BYTES // sample), 1)
 
 
 def read_rows(group: StoredArrays, fields: tuple[Field, ...], rows: slice) -> dict[str, np.ndarray]:

@@ -14,15 +14,24 @@ from schemas.manifest import METADATA, Manifest, read_manifest
 from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, differences
 from schemas.runtime.publish import MAX_DOCUMENT, inside, read
-from schemas.store import LEAF, StoredArrays, arrays_of, metadata, open_split, read_rows, rows_at_once, shard_ranges
+from schemas.store import (
+    LEAF_FIELD,
+    StoredArrays,
+    arrays_of,
+    metadata,
+    open_split,
+    read_rows,
+    rows_at_once,
+    shard_ranges,
+)
 from schemas.task import Field, Task, find_task, task_names
 
 type Progress = Callable[[int], None]
 
-MANY = 1000  # number of problems after which a check stops
-FREE = {"codecs", "chunk_grid", "chunk_key_encoding", "consolidated_metadata"}  # may differ in a re-chunked copy
-NAMES = {"data_type": "dtype", "dimension_names": "dimensions"}
-CLOSE = 1e-6  # relative difference of statistics that is rounding
+MAX_PROBLEMS = 1000  # number of problems after which a check stops
+FREE_KEYS = {"codecs", "chunk_grid", "chunk_key_encoding", "consolidated_metadata"}  # may differ in a re-chunked copy
+READABLE_KEYS = {"data_type": "dtype", "dimension_names": "dimensions"}
+STATISTICS_TOLERANCE = 1e-6  # relative difference of statistics that is rounding
 
 
 def validate(path: Path) -> list[str]:
@@ -32,12 +41,12 @@ def validate(path: Path) -> list[str]:
         path: the dataset.
 
     Returns:
-        One line per problem, at most MANY; an empty list if there is none.
+        One line per problem, at most MAX_PROBLEMS; an empty list if there is none.
 
     Raises:
         UserError: the path holds no dataset.
     """
-    return list(islice(_problems(path, read_manifest(path)), MANY))
+    return list(islice(_problems(path, read_manifest(path)), MAX_PROBLEMS))
 
 
 def _problems(path: Path, manifest: Manifest) -> Iterator[str]:
@@ -92,7 +101,11 @@ def _flat(described: dict[str, Any]) -> dict[str, Any]:
     """Return metadata by name, with attributes among them. Empty values count as missing."""
     attributes = described.get("attributes")
     known = described | (attributes if isinstance(attributes, dict) else {})
-    return {NAMES.get(k, k): v for k, v in known.items() if k not in {*FREE, "attributes"} and v not in (None, [], {})}
+    return {
+        READABLE_KEYS.get(k, k): v
+        for k, v in known.items()
+        if k not in {*FREE_KEYS, "attributes"} and v not in (None, [], {})
+    }
 
 
 def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]:
@@ -123,7 +136,7 @@ def _split_problems(path: Path, manifest: Manifest, split: str) -> Iterator[str]
 
 def _array_problems(group: StoredArrays, manifest: Manifest, split: str) -> Iterator[str]:
     """Yield the reasons why arrays of a split cannot be read."""
-    for field in (*manifest.task.fields, LEAF):
+    for field in (*manifest.task.fields, LEAF_FIELD):
         try:
             group[field.name]
         except Exception as error:
@@ -151,7 +164,7 @@ def _statistic_problems(manifest: Manifest, name: str, sums: np.ndarray) -> Iter
         (mean, deviation, low, high),
         strict=True,
     ):
-        if not abs(stored - found) <= CLOSE * size:
+        if not abs(stored - found) <= STATISTICS_TOLERANCE * size:
             yield f"statistics of {name}: {what} {stored:g}, but the samples have {found:g}"
 
 
@@ -163,7 +176,7 @@ def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
         progress: called with the number of samples after each shard.
 
     Returns:
-        One line per difference, at most about MANY; an empty list if there is none.
+        One line per difference, at most about MAX_PROBLEMS; an empty list if there is none.
 
     Raises:
         UserError: the path holds no dataset.
@@ -182,7 +195,7 @@ def verify(path: Path, progress: Progress = lambda _: None) -> list[str]:
                 found.append(f"{split} samples {start}:{stop}: {problem}")
             leaves += computed
             progress(stop - start)
-            if len(found) >= MANY:
+            if len(found) >= MAX_PROBLEMS:
                 return found
         splits[split] = digest.split(manifest.samples[split], [bytes(leaves)])
         if splits[split] != manifest.split_digests.get(split) and not found:
@@ -197,7 +210,7 @@ def _length_problem(path: Path, manifest: Manifest, split: str) -> str:
     n = manifest.samples[split]
     try:
         group = open_split(path, split, arrays_of(manifest, split))
-        names = [field.name for field in (*manifest.task.fields, LEAF) if field.per_sample]
+        names = [field.name for field in (*manifest.task.fields, LEAF_FIELD) if field.per_sample]
         wrong = [name for name in names if group[name].shape[0] != n]
     except Exception as error:
         return f"{split}: cannot be opened ({_reason(error)})"
@@ -238,7 +251,7 @@ def _checked_shards(path: Path, manifest: Manifest, split: str) -> Iterator[tupl
         try:
             group = open_split(path, split, arrays_of(manifest, split))
             computed = b"".join(digest.leaves(manifest.task, read_rows(group, manifest.task.fields, rows)))
-            stored = np.asarray(group[LEAF.name][rows]).tobytes()
+            stored = np.asarray(group[LEAF_FIELD.name][rows]).tobytes()
             problem = "" if stored == computed else _differing(stored, computed, start)
         except Exception as error:  # damaged objects make codecs raise errors of any kind
             problem = f"cannot be read: {_reason(error)}"

@@ -5,7 +5,7 @@ Environment variables can kill it at a chosen point. A point is a place where it
     POINTS=FILE       write each point to this file before it happens
     KILLED_AT=POINT   kill the process when it reaches this point for the N-th time (TIMES=N), or LATER seconds after
     LAST=POINT        kill the process at once if it reaches this point instead
-    LONG=SECONDS      store finished slices of samples that take longer than this
+    STORE_SLICES_ABOVE_SECONDS=SECONDS  store finished slices of samples that take longer than this
 """
 
 import importlib
@@ -65,8 +65,8 @@ def die(later: float) -> None:
 
 if __name__ == "__main__":
     main = importlib.import_module(ROOMS[sys.argv.pop(1)]).main
-    if "LONG" in os.environ:
-        vars(importlib.import_module("generators.engine.pipeline"))["LONG"] = float(os.environ["LONG"])
+    if (name := "STORE_SLICES_ABOVE_SECONDS") in os.environ:
+        vars(importlib.import_module("generators.engine.pipeline"))[name] = float(os.environ[name])
     if {"POINTS", "KILLED_AT"} & os.environ.keys():
         sys.addaudithook(audit)
     sys.exit(main())

@@ -40,14 +40,14 @@ def plan_of(name: str, *settings: str, recipe: str = "default", seed: int = 0) -
     _, generator = find_generator(name)
     made = make_settings(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), settings)
     wanted = {"train": 8, "validation": 2, "test": 2}
-    samples = {split: n * serves(made, split) for split, n in wanted.items()}
+    samples = {split: n * can_make_split(made, split) for split, n in wanted.items()}
     return pipeline.plan(name, made, seed, samples, Path("x.zarr"))
 
 
-def serves(made: Any, split: str) -> bool:
+def can_make_split(made: Any, split: str) -> bool:
     """Some recipes are of one split alone."""
     try:
-        made.serves(split, 2)
+        made.check_split(split, 2)
     except UserError:
         return False
     return True

@@ -43,7 +43,7 @@ def test_few_jobs_are_taken_before_their_results_are_used(client: Client) -> Non
     results = executors._distributed(client, lambda job: job, jobs())
     seen = {next(results) for _ in range(20)}
     assert len(seen) == 20
-    assert taken <= 20 + 2 * executors.AHEAD
+    assert taken <= 20 + 2 * executors.JOBS_PER_THREAD
 
 
 def test_an_error_reaches_the_client(client: Client) -> None:

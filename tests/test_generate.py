@@ -290,7 +290,7 @@ def test_few_large_samples_are_simulated_at_once(generate: Command, monkeypatch:
     monkeypatch.setattr(toy, "simulate", counted)
     for budget, most in ((64 << 20, 16), (1000, 3), (1, 1)):
         counts.clear()
-        monkeypatch.setattr(shards, "BUDGET", budget)
+        monkeypatch.setattr(shards, "MAX_BLOCK_BYTES", budget)
         generate(*TOY_TASK, "--n", 40, "--out", f"{most}.zarr")
         assert max(counts) == most
         assert digest(f"{most}.zarr") == digest("a.zarr")

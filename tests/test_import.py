@@ -15,7 +15,7 @@ import zarr
 
 from inference.contract import find_inference
 from schemas.exchange.measurements import measure
-from schemas.formats.pixel_sizes import NM, nanometres, pixel
+from schemas.formats.pixel_sizes import NM_PER_UNIT, nanometres, pixel
 from schemas.grids import Grid
 from schemas.manifest import read_manifest
 from schemas.runtime.errors import UserError
@@ -98,7 +98,7 @@ def test_numbers_of_any_kind(dtype: str, dataset: Command) -> None:
 
 def test_units_of_length_as_pint_has_them() -> None:
     units = pint.UnitRegistry()
-    for name, scale in NM.items():
+    for name, scale in NM_PER_UNIT.items():
         theirs = {"a": "angstrom", "å": "angstrom"}.get(name, name)
         assert units(theirs).to("nm").magnitude == pytest.approx(scale), name
     assert [nanometres(name) for name in ("Å", "µm", "μm", "\\u00B5m", "NM", "microns", "nanometres")] == [

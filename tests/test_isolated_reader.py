@@ -70,7 +70,7 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         packer = zlib.compressobj(1)
         head, part = (packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
         item.id.write_direct_chunk((0, 0, 0), head + 127 * part)
-    monkeypatch.setattr(isolated_reader, "MEMORY", 1 << 28)
+    monkeypatch.setattr(isolated_reader, "BASE_MEMORY_BYTES", 1 << 28)
     with pytest.raises(UserError, match=r"a.h5: "):
         reading.read("a.h5")
     (process,) = isolated_reader._RUNNING.values()
@@ -81,7 +81,7 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_header_states_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite("a.tif", np.ones((30, 1024, 1024), np.uint16), photometric="minisblack")
-    monkeypatch.setattr(isolated_reader, "MEMORY", 1 << 27)
+    monkeypatch.setattr(isolated_reader, "BASE_MEMORY_BYTES", 1 << 27)
     for _ in range(3):  # the images of one file are not held while the next is read
         assert reading.read("a.tif")[1].values.size == 30 << 20
 
@@ -89,10 +89,17 @@ def test_what_a_header_states_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_time_is_limited(in_reader: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     tiff_imagej("a.tif", SERIES)
     in_reader("time.sleep(60)")
-    monkeypatch.setattr(isolated_reader, "SECONDS", 0.1)
+    monkeypatch.setattr(isolated_reader, "BASE_SECONDS", 0.1)
     with pytest.raises(UserError, match=r"a.tif: took longer than 0 s to read"):
         reading.read("a.tif")
     assert not isolated_reader._RUNNING
+
+
+def test_what_a_library_prints_is_not_taken_for_an_answer(in_reader: Callable[[str], None]) -> None:
+    """C libraries write to descriptor 1, of which `sys.stdout` knows nothing."""
+    tiff_imagej("a.tif", SERIES)
+    in_reader("import json; loads = json.loads; json.loads = lambda line: (os.write(1, b'{}'), loads(line))[1]")
+    assert np.array_equal(reading.read("a.tif")[1].values, SERIES)
 
 
 def test_an_interrupted_answer_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

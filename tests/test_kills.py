@@ -71,7 +71,7 @@ def test_a_killed_sample_of_slices_goes_on(generate: Command) -> None:
     series = ("--task", "toy_series", *few, "--scheduler", "synchronous", "--out")
     assert generate(*series, "whole.zarr")[0] == 0
     made = "os.rename killed.zarr.run/slices/train-#-#.slice"
-    slow = {"LONG": "0"}
+    slow = {"STORE_SLICES_ABOVE_SECONDS": "0"}
     process = command(
         "generate", *series, "killed.zarr", environment=slow | {"KILLED_AT": made, "TIMES": "7", "LATER": "0"}
     )

@@ -4,10 +4,13 @@ The rules are those of a textbook: whole sentences, the field's words. `docs/glo
 """
 
 import ast
+import builtins
 import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,13 @@ UNWANTED = {
     r"finished units|whole units": "finished shards",
 }
 FORMER = {"schemas/manifest.py", "schemas/task.py", "schemas/predictions.py", "generators/cli.py"}
+
+# Words in capitals that are no constants of the module: abbreviations, names of others, and names of every task's file.
+ABBREVIATIONS = {"ASCII", "BLAS", "CODATA", "GDAL", "HSPY", "HTML", "HTTP", "IEEE", "IMOD", "JPEG", "JSON", "MATLAB"}
+ABBREVIATIONS |= {"RAAR", "README", "SIMD", "SIRT", "TIFF", "TVIPS"}
+OTHERS = {"EX_TEMPFAIL", "MAPC", "MAPR", "MAPS", "SKIP", "FOLDER", "LEARN", "RECIPES", "TASK", "VERSION"}
+LIBRARIES = {"jax", "numba", "scipy"}
+SUFFIXES = {"html", "json", "npy", "py", "sh", "zarr"}
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
@@ -94,6 +104,54 @@ def test_public_functions_explain_their_arguments(room: str) -> None:
     functions = [node for path in (ROOT / room).rglob("*.py") for node in public(path)]
     explained = [node for node in functions if any(word in (ast.get_docstring(node) or "") for word in SECTIONS)]
     assert len(explained) >= SHARE * len(functions), [node.name for node in functions if node not in explained]
+
+
+def without_prose(path: Path) -> str:
+    """Return a program without docstrings and comments."""
+    return re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
+
+
+@cache
+def names_by_module() -> dict[str, set[str]]:
+    """Return all words in the code of modules, by the last part of a module's name; those of packages are modules."""
+    found: dict[str, set[str]] = {}
+    for path in FILES:
+        module = path.parent.name if path.stem == "__init__" else path.stem
+        found.setdefault(module, set()).update(re.findall(r"\w+", without_prose(path)))
+        for folder in path.relative_to(ROOT).parents:
+            found.setdefault(folder.name, set()).update(path.relative_to(ROOT / folder).with_suffix("").parts)
+    return found
+
+
+@cache
+def definitions() -> set[str]:
+    """Return the names of functions, classes and attributes."""
+    pattern = r"(?:def|class) (\w+)|^    (\w+): "
+    return {a or b for path in FILES for a, b in re.findall(pattern, without_prose(path), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("path", [*FILES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_in_prose_exist(path: Path) -> None:
+    """Names of modules with what they hold (`module.name`), functions (`name(...)`) and constants (NAME)."""
+    modules, text = names_by_module(), path.read_text()
+    words = set().union(*modules.values())
+    dotted = [name.split(".") for name in re.findall(r"`([a-z_]\w*(?:\.\w+)+)`", text)]
+    pairs = [
+        pair
+        for parts in dotted
+        if parts[-1] not in SUFFIXES and parts[0] in words - LIBRARIES
+        for pair in pairwise(parts)
+    ]
+    missing = [".".join(pair) for pair in pairs if pair[1] not in modules.get(pair[0], words)]
+    functions = definitions() | set(dir(builtins))
+    missing += [name for name in re.findall(r"`(\w+)\((?!(?:N|0)\))[^`]*\)`", text) if name not in functions]
+    if path.suffix == ".py":
+        comments = "\n".join(re.findall(r'""".*?"""|  # [^\n]*', text, re.DOTALL))
+        capitals = re.findall(r"(?<![\w.*/=-])[A-Z][A-Z_]{3,}(?![\w/*-])", comments)
+        here = set(re.findall(r"\w+", without_prose(path)))
+        missing += [name for name in capitals if name not in here | ABBREVIATIONS | OTHERS]
+        missing += [".".join(parts) for parts in dotted if parts[0] not in words | LIBRARIES]
+    assert missing == []
 
 
 def test_the_glossary_defines_the_words_of_our_own() -> None:

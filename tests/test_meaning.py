@@ -117,6 +117,6 @@ def test_a_store_of_an_older_version_has_no_metadata_digest(toy: Path, dataset: 
 def test_checks_stop_after_many_problems(toy: Path, dataset: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from schemas import validation
 
-    monkeypatch.setattr(validation, "MANY", 2)
+    monkeypatch.setattr(validation, "MAX_PROBLEMS", 2)
     everywhere(toy, "train/blurred", lambda array: array["attributes"].update(a=1, b=2, c=np.pi))
     assert len(validation.validate(toy)) == 2

@@ -40,19 +40,19 @@ def series(*settings: str) -> Any:
 def test_a_plan_makes_two_slices_of_a_sample_that_takes_long(
     simulated: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "LONG", 0.0)
+    monkeypatch.setattr(pipeline, "STORE_SLICES_ABOVE_SECONDS", 0.0)
     plan, seconds = pipeline.lay_out(series("tilts=40"), None)
     assert plan.stores_slices
     assert seconds > 0
     assert simulated == [(0,), (1,)]
-    monkeypatch.setattr(pipeline, "LONG", 60.0)
+    monkeypatch.setattr(pipeline, "STORE_SLICES_ABOVE_SECONDS", 60.0)
     assert not pipeline.lay_out(series("tilts=40"), None)[0].stores_slices
 
 
 def test_a_finished_sample_is_made_again_only_under_other_versions(
     simulated: list[tuple[int, ...]], generate: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "LONG", 0.0)
+    monkeypatch.setattr(pipeline, "STORE_SLICES_ABOVE_SECONDS", 0.0)
     assert generate(*SERIES, "--n", 2, "--shard-samples", 1)[0] == 0
     simulated.clear()
     assert generate(*SERIES, "--n", 3)[0] == 0
@@ -65,7 +65,7 @@ def test_a_finished_sample_is_made_again_only_under_other_versions(
 
 def test_finished_slices_are_part_of_a_run(generate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """They stay through an interruption, are removed with what is overwritten, and nothing else lies among them."""
-    monkeypatch.setattr(pipeline, "LONG", 0.0)
+    monkeypatch.setattr(pipeline, "STORE_SLICES_ABOVE_SECONDS", 0.0)
     monkeypatch.setattr(finished_slices, "remove", lambda job: None)
     monkeypatch.setattr(pipeline, "finalise", lambda plan: plan.manifest)
     command = (*SERIES, "--n", 1, "--out", "a.zarr")

@@ -139,7 +139,7 @@ def test_targets_of_a_scan_are_the_object_about_each_position() -> None:
         assert np.allclose(found["phase"][i], found["mask"] * np.kron(patch, np.ones((4, 4))), atol=1e-6)
     made = plan(*SCAN, "noise=0", SMOOTH, recipe="hbn_scan", train=0, test=30)
     found = shards.make(made, "test", range(30)) | shards.constants(made)
-    drawn = thin_objects.draw(made.recipe, Streams(0, "test", 0).group(0)).image
+    drawn = thin_objects.draw(made.recipe, Streams(0, "test", 0).group(0)).structure
     assert isinstance(drawn, lattice.DrawnLattice)
     for i in (1, 12, 29):
         origin = made.recipe.object_shape[0] // 2 - found["position"][i].astype(float) / 0.0285 + 4

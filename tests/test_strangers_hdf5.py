@@ -164,6 +164,6 @@ def test_what_stays_in_a_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
             file["part"] = [1.0, 2.0]
             file.create_virtual_dataset("same", layout)
         assert read(name, inner if name in OURS else "").values.size
-    monkeypatch.setattr(hdf5_links, "MOST", 3)
+    monkeypatch.setattr(hdf5_links, "MAX_LINKS", 3)
     with pytest.raises(UserError, match="has more than 3 links"):
         read("scan.hspy")

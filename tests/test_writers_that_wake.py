@@ -23,7 +23,7 @@ def surroundings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     if request.param == "no locks":
         monkeypatch.setattr(fcntl, "flock", refuse)
-    monkeypatch.setattr(locks, "PATIENCE", 0.01)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 0.01)
     return str(request.param)
 
 

@@ -1,7 +1,7 @@
 """Mean and standard deviation for normalisation, over the training samples of a dataset.
 
 The moments of a whole field are those of the dataset's manifest. The moments of each channel, and of computed channels,
-are taken over the first SAMPLES training samples.
+are taken over the first MAX_SAMPLES training samples.
 """
 
 from collections.abc import Iterable, Iterator

@@ -25,7 +25,7 @@ from training.recipe import Loss
 type Term = Callable[[Compared], Array]  # function from one compared target to values (sample,)
 
 HIGHER_IS_BETTER = ("iou",)  # scores that are better when they are higher
-MIN_PROBABILITY = 2.0**-20  # predictions are cut to SURE ... 1 - SURE, which is exact in float32
+MIN_PROBABILITY = 2.0**-20  # predictions are cut to MIN_PROBABILITY ... 1 - MIN_PROBABILITY, which is exact in float32
 IGNORED_LOGIT = -1e9  # logit of an ignored class
 SCALE_FLOOR = 1e-3  # share of the scale that keeps the relative error of an empty sample finite
 
@@ -81,7 +81,7 @@ def difference(field: Field, prediction: Array, truth: Array) -> Array:
 
 
 def _relative(c: Compared) -> Array:
-    """sqrt(sum error^2 / sum truth^2), with (TINY scale)^2 per pixel added to each sum.
+    """sqrt(sum error^2 / sum truth^2), with (SCALE_FLOOR scale)^2 per pixel added to each sum.
 
     For parts of samples, scale^2 is added to the second sum instead: a part may be nearly empty, and must not have a
     larger weight than others.
@@ -118,7 +118,7 @@ def cross_entropy(prediction: Array, truth: Array) -> Array:
     """Cross entropy - t log p - (1 - t) log(1 - p) of values from 0 to 1.
 
     Args:
-        prediction: p; it is cut to SURE ... 1 - SURE.
+        prediction: p; it is cut to MIN_PROBABILITY ... 1 - MIN_PROBABILITY.
         truth: t, same shape; it is cut to 0 ... 1.
     """
     p, t = jnp.clip(prediction, MIN_PROBABILITY, 1 - MIN_PROBABILITY), jnp.clip(truth, 0, 1)

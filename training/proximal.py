@@ -1,7 +1,7 @@
 """Optimizers that optax lacks. They act on the parameters themselves, with the penalties l1 and l2.
 
-Symbols: gradient g, parameter w, learning rate a, step t from 1 on, G the sum of g^2, which starts at INITIAL. Each
-optimizer returns w_new - w. Their names are those of TensorFlow 1.
+Symbols: gradient g, parameter w, learning rate a, step t from 1 on, G the sum of g^2, which starts at INITIAL_SQUARES.
+Each optimizer returns w_new - w. Their names are those of TensorFlow 1.
 
 The soft threshold, which is the minimum of (w - v)^2 / 2 + l1 |w| + l2 w^2 / 2, is
 

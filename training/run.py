@@ -24,8 +24,8 @@ from schemas.runtime.errors import UserError, nearest, suggestion
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import instructions, processor
 from schemas.runtime.publish import (
-    REMOVED,
-    REPLACED,
+    REMOVED_MARK,
+    REPLACED_MARK,
     entries,
     exists,
     publish,
@@ -137,7 +137,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
 def _refuse_negative_weights(data: Path, manifest: Manifest, features: Features) -> None:
     """Raise UserError if the operator has negative weights.
 
-    The weights of IMPULSES pixels are checked, with the fields of the first sample.
+    The weights of CHECKED_PIXELS pixels are checked, with the fields of the first sample.
     """
     if (operator := features.operator) is None:
         return
@@ -300,7 +300,9 @@ def _refuse_foreign(out: Path, *, overwrite: bool) -> None:
     names = {path.name for path in entries(out)}
     if names and not _is_run(out / "run.json"):
         raise UserError(f"{out}: is not empty, and no run (run.json is missing or not ours); give another --out")
-    ours = RUN_NAMES | {left.name for word in (REMOVED, REPLACED) for left in set_aside_folders(out / "best", word)}
+    ours = RUN_NAMES | {
+        left.name for word in (REMOVED_MARK, REPLACED_MARK) for left in set_aside_folders(out / "best", word)
+    }
     strangers = [*(sorted(names - ours) if overwrite else []), *_foreign_entries(out)]
     if strangers:
         raise UserError(

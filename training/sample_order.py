@@ -38,7 +38,7 @@ class Order:
     def window(self) -> int:
         """Number of blocks that are shuffled together.
 
-        They hold about WINDOW * BLOCK_BYTES, also if a sample is large.
+        They hold about WINDOW_BLOCKS * BLOCK_BYTES, also if a sample is large.
         """
         return max(1, min(WINDOW_BLOCKS, WINDOW_BLOCKS * BLOCK_BYTES // max(self.nbytes, 1)))
 

@@ -24,8 +24,8 @@ from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.machine import cores
 from schemas.runtime.terminal import say
 
-AHEAD = 3  # jobs submitted per thread
-PATIENCE = 60  # seconds within which a scheduler must have a worker
+JOBS_PER_THREAD = 3  # jobs submitted per thread
+WORKER_TIMEOUT = 60  # seconds within which a scheduler must have a worker
 
 # Dask's default settings cost a third of the speed: workers return every freed block to the system, and Dask samples
 # their stacks a hundred times a second.
@@ -205,11 +205,11 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
         return [client.submit(work, job, pure=False) for job in islice(queue, count)]
 
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
-        running = as_completed(submit(AHEAD * sum(client.nthreads().values())))
+        client.wait_for_workers(1, timeout=WORKER_TIMEOUT)
+        running = as_completed(submit(JOBS_PER_THREAD * sum(client.nthreads().values())))
         for future in running:
             yield future.result()
-            wanted = AHEAD * sum(client.nthreads().values())  # more workers may have come
+            wanted = JOBS_PER_THREAD * sum(client.nthreads().values())  # more workers may have come
             running.update(submit(max(wanted - running.count(), 1)))
     except (KilledWorker, CommClosedError, CancelledError, TimeoutError) as error:
         raise Interrupted(

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterable, Iterator
 
 from generators.engine import receipts, shards
-from generators.engine.plan import SLICES, Plan
+from generators.engine.plan import SLICE_FOLDER, Plan
 from generators.engine.receipts import FieldSums, Receipt
 from schemas import digest
 from schemas.manifest import Manifest, Statistics
 from schemas.runtime.destinations import CHUNK_KEY
 from schemas.runtime.errors import Interrupted
 from schemas.runtime.publish import inside, keys, publish_if_changed, remove, sweep
-from schemas.store import LEAF, encoded, metadata
+from schemas.store import LEAF_FIELD, encoded, metadata
 
 
 def finalise(plan: Plan) -> Manifest:
@@ -41,7 +41,7 @@ def _complete(plan: Plan) -> Manifest:
     objects = metadata(manifest)
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root comes last
         publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
-    remove(plan.run / SLICES)
+    remove(plan.run / SLICE_FOLDER)
     receipts.sweep_old(plan)
     _sweep_chunks(plan)
     for folder in (plan.out, plan.run):
@@ -65,7 +65,7 @@ def _leaves(plan: Plan, split: str) -> str:
 
     def written() -> Iterator[bytes]:
         for index, block in enumerate(_blocks(pieces, rows * digest.LEAF_BYTES)):
-            leaves = {f"{split}/{LEAF.name}": digest.as_array(block)}
+            leaves = {f"{split}/{LEAF_FIELD.name}": digest.as_array(block)}
             for key, data in encoded(shards.described(plan), index * rows, leaves):
                 publish_if_changed(inside(plan.out, key), data)
             yield block

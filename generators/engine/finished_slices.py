@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from generators.contract import Arrays, Sliced
-from generators.engine.plan import SLICES, Job, Plan
+from generators.engine.plan import SLICE_FOLDER, Job, Plan
 from generators.engine.provenance import packages
 from generators.engine.receipts import sealed, unsealed
 from schemas import digest
 from schemas.runtime.publish import entries, exists, publish, read
 from schemas.runtime.publish import remove as remove_object
 
-NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
+FILE_NAME = re.compile(r"[a-z]+-\d{12}(-\d+)+\.slice")
 
 
 def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[Any, Sequence[Any]], Arrays]:
@@ -36,7 +36,7 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
     """
 
     def one(recipe: Any, block: Sequence[Any], index: tuple[int, ...]) -> Arrays:
-        path = plan.run / SLICES / "-".join([_prefix(split, sample), *map(str, index)])
+        path = plan.run / SLICE_FOLDER / "-".join([_prefix(split, sample), *map(str, index)])
         path = path.with_suffix(".slice")
         of = digest.canonical_json([plan.fingerprint, packages(), path.name])
         data = read(path)
@@ -53,7 +53,7 @@ def storing(plan: Plan, split: str, sample: int, simulate: Sliced) -> Callable[[
 def remove(job: Job) -> None:
     """Remove the stored slices of the samples of a finished job."""
     samples = tuple(f"{_prefix(job.split, sample)}-" for sample in range(job.start, job.stop))
-    for path in entries(job.plan.run / SLICES):
+    for path in entries(job.plan.run / SLICE_FOLDER):
         if path.name.startswith(samples):
             remove_object(path)
 

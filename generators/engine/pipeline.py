@@ -1,4 +1,7 @@
-"""The steps of a run: plan, create, make shards, verify, finalise. This module knows nothing of tasks."""
+"""The steps of generating a dataset: plan, create the store, make shards, verify them, finalise.
+
+Nothing here is special to one task.
+"""
 
 import math
 import os
@@ -31,25 +34,27 @@ from schemas.runtime.publish import exists, nbytes, read
 from schemas.runtime.settings import describe
 from schemas.task import SPLITS
 
-PROBE = 4  # maximum number of samples timed before a layout is chosen
-SLOW = 2.0  # seconds; if a sample takes longer, only one is timed
-LONG = 60.0  # seconds; if a sample takes longer, its finished slices are stored, and no second one is timed
-SHORT = 2.0  # seconds of work in all, below which starting processes would take longer
-ROUNDS = 5  # times that jobs are tried while other objects keep coming into their way
-WORKER = 400 << 20  # bytes of memory of a worker besides its shard: interpreter, libraries, compiled code
+MAX_TIMED_SAMPLES = 4  # maximum number of samples timed before a layout is chosen
+TIME_ONE_ABOVE_SECONDS = 2.0  # seconds; if a sample takes longer, only one is timed
+STORE_SLICES_ABOVE_SECONDS = (
+    60.0  # seconds; if a sample takes longer, its finished slices are stored, and no second one is timed
+)
+USE_PROCESSES_ABOVE_SECONDS = 2.0  # seconds of work in all, below which starting processes would take longer
+MAX_ROUNDS = 5  # times that jobs are tried while other files keep coming into their way
+WORKER_BASE_BYTES = 400 << 20  # bytes of memory of a worker besides its shard: interpreter, libraries, compiled code
 
 
 @dataclass(frozen=True)
 class Estimate:
     """Cost of a plan, estimated from a few samples made and timed here."""
 
-    samples_left: int
-    seconds_per_sample: float
-    workers: int
-    seconds: float
-    memory: int  # bytes, all workers
-    disk: int  # bytes without compression, which is the maximum
-    objects: int
+    samples_left: int  # samples that are not made yet
+    seconds_per_sample: float  # on one core
+    workers: int  # workers at once; 1 is assumed for a remote scheduler
+    seconds: float  # for the samples that are left, with all workers
+    memory: int  # bytes, all workers together
+    disk: int  # bytes of all samples without compression, which is the maximum
+    objects: int  # files of all samples
 
 
 def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Path) -> Plan:
@@ -60,7 +65,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
         recipe: its recipe, with input files found
         seed: seed of all random numbers
         samples: number of samples by split
-        out: place of the store
+        out: path of the store
 
     Raises:
         UserError: there is no such task, or the recipe cannot make these samples
@@ -68,7 +73,7 @@ def plan(task: str, recipe: Recipe, seed: int, samples: dict[str, int], out: Pat
     schema, generator = find_generator(task)
     for split in SPLITS:
         if samples[split]:
-            recipe.serves(split, samples[split])
+            recipe.check_split(split, samples[split])
     fields, sizes = stored(schema, recipe)
     manifest = Manifest(
         format=FORMAT,
@@ -102,13 +107,13 @@ def lay_out(plan: Plan, shard_samples: int | None) -> tuple[Plan, float]:
         UserError: the task's file fails
     """
     split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
-    _, most = next(shards.blocks(plan, 0, min(PROBE, n)))
+    _, block_length = next(shards.blocks(plan, 0, min(MAX_TIMED_SAMPLES, n)))
     seconds = _seconds_by_slices(plan, split)
-    plan = replace(plan, stores_slices=seconds is not None and seconds >= LONG)
-    if seconds is None or seconds < LONG:
+    plan = replace(plan, stores_slices=seconds is not None and seconds >= STORE_SLICES_ABOVE_SECONDS)
+    if seconds is None or seconds < STORE_SLICES_ABOVE_SECONDS:
         seconds = _seconds(plan, split, 1)  # compiles or loads kernels
-        if seconds < LONG:
-            seconds = _seconds(plan, split, most if seconds < SLOW else 1)
+        if seconds < STORE_SLICES_ABOVE_SECONDS:
+            seconds = _seconds(plan, split, block_length if seconds < TIME_ONE_ABOVE_SECONDS else 1)
     layout = choose_layout(plan.task, plan.manifest.sizes, seconds, shard_samples)
     return replace(plan, manifest=plan.manifest.model_copy(update={"layout": layout})), seconds
 
@@ -150,21 +155,21 @@ def estimate(plan: Plan, seconds: float, left: int, workers: int) -> Estimate:
         plan: the plan with its layout
         seconds: time that a sample takes on one core
         left: samples that are not made yet
-        workers: workers at once
+        workers: workers at once, assumed to be 1 for a remote scheduler
     """
     layout, samples = plan.manifest.layout, plan.manifest.samples
     shard_bytes = min(layout.shard, max(samples.values())) * plan.nbytes() // sum(samples.values())
     arrays = len([f for f in plan.task.fields if f.per_sample and f.role != "parameter"])
-    columns = len(plan.task.of("parameter"))
-    objects = sum(arrays * -(-n // layout.shard) + columns * -(-n // layout.block) for n in samples.values())
+    parameters = len(plan.task.of("parameter"))
+    files = sum(arrays * -(-n // layout.shard) + parameters * -(-n // layout.block) for n in samples.values())
     return Estimate(
         samples_left=left,
         seconds_per_sample=seconds,
         workers=workers,
         seconds=seconds * left / workers,
-        memory=workers * (max(WORKER, _peak()) + 3 * shard_bytes),
+        memory=workers * (max(WORKER_BASE_BYTES, _peak()) + 3 * shard_bytes),
         disk=plan.nbytes(),
-        objects=objects,
+        objects=files,
     )
 
 
@@ -185,15 +190,15 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
     Raises:
         UserError: the place cannot be written, or the disk or the memory is too small
     """
-    place = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
+    parent = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
     with writable("--out", plan.out):
-        tempfile.TemporaryFile(dir=place).close()
+        tempfile.TemporaryFile(dir=parent).close()
     held = 0 if read(plan.out / "zarr.json") is None else nbytes(plan.out)
-    free = shutil.disk_usage(place).free + held
+    free = shutil.disk_usage(parent).free + held
     if cost.disk > free:
         raise UserError(
             f"{plan.out}: {sum(plan.manifest.samples.values()):,} samples take up to {size(cost.disk)}, but only "
-            f"{size(free)} are free at {place}; ask for fewer (--n), or choose another --out"
+            f"{size(free)} are free at {parent}; ask for fewer (--n), or choose another --out"
         )
     if cost.memory > memory:
         raise UserError(
@@ -230,12 +235,12 @@ def generate(
 
 
 def _outcomes(plan: Plan, run: Run) -> Iterator[Outcome]:
-    """Yield the outcome of every job. Where other objects are in the way, they are removed and the job is done again.
+    """Yield the outcome of every job. Where other files are in the way, they are removed and the job is done again.
 
-    Such objects are damaged, or unfinished, or a writer of another plan has come too late.
+    They are damaged, unfinished, or written by another plan that lost the store to this one.
     """
     jobs: Iterable[Job] = plan.jobs()
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         blocked = []
         with plan.shared():
             for outcome in run(shards.ensure, jobs):
@@ -252,7 +257,7 @@ def _outcomes(plan: Plan, run: Run) -> Iterator[Outcome]:
 
 
 def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: float) -> tuple[Executor, int]:
-    """Return the executor of a plan, and the number of its workers on this machine.
+    """Return the executor of a plan, and the number of its workers; 1 is assumed for a remote scheduler.
 
     Args:
         scheduler: `synchronous`, or the address of a Dask scheduler; None: local processes, if worth while
@@ -261,7 +266,7 @@ def executor(scheduler: str | None, workers: int | None, plan: Plan, seconds: fl
         seconds: work in all, on one core
     """
     count = min(workers or cores(), plan.count())
-    if scheduler == "synchronous" or (scheduler is None and workers is None and seconds < SHORT):
+    if scheduler == "synchronous" or (scheduler is None and workers is None and seconds < USE_PROCESSES_ABOVE_SECONDS):
         return executors.synchronous(), 1
     if scheduler:
         return executors.remote(scheduler), 1

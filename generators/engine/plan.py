@@ -16,8 +16,8 @@ from schemas.runtime.locks import lock_of, locked, waiting
 from schemas.store import is_simulated, shard_ranges
 from schemas.task import Field, Task
 
-RECEIPTS = "receipts"  # folder of receipts in the folder of a run
-SLICES = "slices"  # folder of the finished slices of unfinished samples
+RECEIPT_FOLDER = "receipts"  # folder of receipts in the folder of a run
+SLICE_FOLDER = "slices"  # folder of the finished slices of unfinished samples
 
 type Kind = Literal["samples", "parameters"]
 
@@ -112,12 +112,12 @@ class Job:
         """Path of the receipt of this job. It names the job to the end, so that two plans never share a receipt."""
         identity = [self.plan.fingerprint, self.plan.manifest.layout.model_dump(mode="json"), self.start, self.stop]
         mark = hashlib.sha256(digest.canonical_json(identity)).hexdigest()[:12]
-        return self.plan.run / RECEIPTS / f"{self._name}-{mark}.json"
+        return self.plan.run / RECEIPT_FOLDER / f"{self._name}-{mark}.json"
 
     @property
     def old_receipt(self) -> Path:
         """Path of the receipt that older versions wrote."""
-        return self.plan.run / RECEIPTS / f"{self._name}.json"
+        return self.plan.run / RECEIPT_FOLDER / f"{self._name}.json"
 
     @property
     def _name(self) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from generators.engine.plan import RECEIPTS, Job, Plan
+from generators.engine.plan import RECEIPT_FOLDER, Job, Plan
 from schemas.manifest import Layout
 from schemas.runtime.errors import Interrupted
 from schemas.runtime.machine import cores
 from schemas.runtime.publish import entries, inside, nbytes, publish, read, remove, sha256
 
-NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}(-[0-9a-f]{12})?\.json")  # old ones have no mark
+FILE_NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}(-[0-9a-f]{12})?\.json")  # old ones have no mark
 
 
 class FieldSums(BaseModel):
@@ -75,7 +75,7 @@ def layout(plan: Plan) -> Layout | None:
     Args:
         plan: the plan
     """
-    for path in entries(plan.run / RECEIPTS):
+    for path in entries(plan.run / RECEIPT_FOLDER):
         receipt = _read(path)
         if receipt is not None and receipt.fingerprint == plan.fingerprint:
             return receipt.layout
@@ -155,7 +155,7 @@ def sweep_old(plan: Plan) -> None:
         plan: the plan of the store
     """
     own = {path for job in plan.jobs() for path in (job.receipt, job.old_receipt)}
-    for path in entries(plan.run / RECEIPTS):
+    for path in entries(plan.run / RECEIPT_FOLDER):
         if path not in own:
             remove(path)
 

@@ -13,7 +13,7 @@ from schemas import digest
 from schemas.manifest import read_manifest
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import make_settings, refuse_paths
-from schemas.store import LEAF, open_split
+from schemas.store import LEAF_FIELD, open_split
 
 
 def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[list[str], int]:
@@ -41,13 +41,13 @@ def recompute(path: Path, share: float, inputs: Path | None = None) -> tuple[lis
         )
     refuse_paths(generator.Recipe, manifest.recipe, str(path))
     plan = Plan(path.absolute(), manifest, make_settings(generator.Recipe, manifest.recipe, []).bind(inputs))
-    found, count = [], 0
+    differing, count = [], 0
     for split, n in manifest.samples.items():
         picks: Iterable[int] = np.unique(np.linspace(0, n - 1, max(round(share * n), 1)).astype(int)) if n else []
-        stored = open_split(path, split)[LEAF.name]
+        stored = open_split(path, split)[LEAF_FIELD.name]
         for index in map(int, picks):
             values = shards.make(plan, split, range(index, index + 1))
             count += 1
             if next(digest.leaves(plan.task, values)) != np.asarray(stored[index]).tobytes():
-                found.append(f"{split} sample {index}: has other bits when made here ({platform_class()})")
-    return found, count
+                differing.append(f"{split} sample {index}: has other bits when made here ({platform_class()})")
+    return differing, count

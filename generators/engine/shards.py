@@ -26,10 +26,10 @@ from schemas.runtime.publish import create, exists, inside, sha256
 from schemas.store import encoded, is_simulated, metadata, shard_ranges
 from schemas.task import Field
 
-BLOCK = 16  # maximum number of samples simulated at once, so that their arrays stay in the cache of a core
-BUDGET = 64 << 20  # maximum bytes of the stored fields of a block
-DRAWN = 1024  # samples whose parameters are held as Python objects at once
-STATISTICS = 1024  # number of training samples from which the statistics are taken
+MAX_SIMULATED_SAMPLES = 16  # samples simulated at once; their arrays should stay in the cache of a core
+MAX_BLOCK_BYTES = 64 << 20  # maximum bytes of the stored fields of a block
+MAX_DRAWN_SAMPLES = 1024  # samples whose parameters are held as Python objects at once
+STATISTICS_SAMPLES = 1024  # number of training samples from which the statistics are taken
 
 type Simulate = Callable[[Any, Sequence[Any]], Arrays]  # called like `Generator.simulate`
 
@@ -115,7 +115,7 @@ def _metadata(manifest: str) -> dict[str, bytes]:
 
 def _parameters(job: Job) -> Arrays:
     plan, split = job.plan, job.split
-    runs = shard_ranges(job.stop - job.start, DRAWN)
+    runs = shard_ranges(job.stop - job.start, MAX_DRAWN_SAMPLES)
     parts = [columns(plan, _drawn(plan, _streams(plan, split, range(job.start + a, job.start + b)))) for a, b in runs]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -137,14 +137,16 @@ def _samples(job: Job) -> tuple[Arrays, str, dict[str, list[FieldSums]]]:
             for name, array in out.items():
                 array[start - job.start : stop - job.start] = values[name]
         leaves += list(digest.leaves(plan.task, values))
-        counted = STATISTICS - start if job.split == "train" else 0
+        counted = STATISTICS_SAMPLES - start if job.split == "train" else 0
         for name in moments:
             moments[name] += [_moments(value) for value in values[name][: max(counted, 0)]]
     return out, b"".join(leaves).hex(), {name: rows for name, rows in moments.items() if rows}
 
 
 def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of samples to be simulated at once: BLOCK samples, fewer if they are large, one if they are slow.
+    """Yield ranges of samples to be simulated at once.
+
+    These are MAX_SIMULATED_SAMPLES samples, fewer if they are large, one if they are slow.
 
     Args:
         plan: the plan
@@ -155,7 +157,7 @@ def blocks(plan: Plan, start: int, stop: int) -> Iterator[tuple[int, int]]:
         pairs (start, stop)
     """
     nbytes = sum(field.nbytes(plan.manifest.sizes) for field in plan.task.fields if field.per_sample)
-    length = 1 if plan.stores_slices else max(1, min(BLOCK, BUDGET // max(nbytes, 1)))
+    length = 1 if plan.stores_slices else max(1, min(MAX_SIMULATED_SAMPLES, MAX_BLOCK_BYTES // max(nbytes, 1)))
     return ((start + a, start + b) for a, b in shard_ranges(stop - start, length))
 
 
@@ -178,8 +180,8 @@ def make(plan: Plan, split: str, indices: range, simulate: Simulate | None = Non
     simulate = simulate or _simulation(plan, split, indices)
     arrays = arrays_of(name, "simulate", simulate, plan.recipe, block)
     values = parameters | arrays_of(name, "measure", generator.measure, plan.recipe, block, arrays, streams)
-    if found := array_problems(plan.task, plan.manifest.sizes, values):
-        raise UserError(f"{_file(plan)}: {split} samples {indices.start}:{indices.stop}: {'; '.join(found)}")
+    if problems := array_problems(plan.task, plan.manifest.sizes, values):
+        raise UserError(f"{_file(plan)}: {split} samples {indices.start}:{indices.stop}: {'; '.join(problems)}")
     return values
 
 
@@ -281,6 +283,6 @@ def constants(plan: Plan) -> Arrays:
         names = f"{', '.join(sorted(wrong))}; the schema has {', '.join(sorted(declared)) or 'none'}"
         raise UserError(f"{_file(plan)}: constants must return the fields of the schema, not more or fewer: {names}")
     arrays = {name: values[name].astype(field.dtype) for name, field in fields.items()}
-    if found := array_problems(plan.task, plan.manifest.sizes, arrays, samples=False):
-        raise UserError(f"{_file(plan)}: constants: {'; '.join(found)}")
+    if problems := array_problems(plan.task, plan.manifest.sizes, arrays, samples=False):
+        raise UserError(f"{_file(plan)}: constants: {'; '.join(problems)}")
     return arrays

@@ -14,7 +14,7 @@ import numpy as np
 from zarr.errors import BaseZarrError as ZarrError
 
 from generators.engine import finished_slices, receipts, shards
-from generators.engine.plan import RECEIPTS, SLICES, Job, Plan
+from generators.engine.plan import RECEIPT_FOLDER, SLICE_FOLDER, Job, Plan
 from generators.engine.provenance import packages
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest
@@ -35,11 +35,12 @@ from schemas.runtime.publish import (
     sweep_removed,
 )
 from schemas.runtime.settings import files_of, flatten
-from schemas.store import LEAF, encoded, metadata, open_split
+from schemas.store import LEAF_FIELD, encoded, metadata, open_split
 
-LOCK = "claim.lock"  # older versions may have left this file among the receipts
+FORMER_LOCK_NAME = "claim.lock"  # older versions may have left this file among the receipts
 COMMAND = "generate"
-FOLDERS = {RECEIPTS: receipts.NAME, SLICES: finished_slices.NAME}  # folders of a run, and the names of their files
+# Folders of a run, and the names of their files.
+RUN_FOLDERS = {RECEIPT_FOLDER: receipts.FILE_NAME, SLICE_FOLDER: finished_slices.FILE_NAME}
 
 
 def prepare(plan: Plan, *, shard_samples: int | None = None, overwrite: bool = False) -> Plan:
@@ -179,7 +180,7 @@ def constants(plan: Plan) -> dict[str, bytes]:
 def _remove(plan: Plan) -> None:
     """Set the dataset at a place aside, and remove its receipts and finished slices."""
     set_aside(plan.out)
-    for folder in FOLDERS:
+    for folder in RUN_FOLDERS:
         for path in entries(plan.run / folder):
             remove(path)
 
@@ -214,9 +215,9 @@ def _refuse_inputs(plan: Plan) -> None:
 
 def _strangers(plan: Plan) -> Iterator[Path]:
     """Yield the files in the folder of receipts that are not receipts or finished slices."""
-    yield from (path for path in entries(plan.run) if path.name not in (*FOLDERS, LOCK))
-    yield from (path for path in (plan.run, *(plan.run / name for name in FOLDERS)) if path.is_symlink())
-    for folder, name in FOLDERS.items():
+    yield from (path for path in entries(plan.run) if path.name not in (*RUN_FOLDERS, FORMER_LOCK_NAME))
+    yield from (path for path in (plan.run, *(plan.run / name for name in RUN_FOLDERS)) if path.is_symlink())
+    for folder, name in RUN_FOLDERS.items():
         yield from (path for path in entries(plan.run / folder) if not name.fullmatch(path.name))
 
 
@@ -224,8 +225,8 @@ def _refuse_without_root(plan: Plan) -> None:
     """Refuse a folder without root metadata that holds anything but parts of this plan's dataset."""
     described = metadata(plan.manifest)
     destinations.refuse_foreign_files("--out", plan.out, described.keys(), COMMAND)
-    found = {key: data for key in described if (data := read(plan.out / key)) is not None}
-    other = next((key for key, data in found.items() if not _alike(data, described[key])), None)
+    metadata_there = {key: data for key in described if (data := read(plan.out / key)) is not None}
+    other = next((key for key, data in metadata_there.items() if not _alike(data, described[key])), None)
     chunks = any(is_folder((plan.out / key).with_name("c")) for key in described)
     if other or (chunks and not _receipted(plan)):
         raise UserError(
@@ -256,12 +257,12 @@ def _alike(found: bytes, ours: bytes) -> bool:
 def _refuse_difference(plan: Plan, stored: Manifest) -> None:
     """Refuse to continue a dataset of other settings, or to make it smaller."""
     asked = plan.manifest
-    found = list(differences(_identity(stored), _identity(asked)))
+    changes = list(differences(_identity(stored), _identity(asked)))
     if stored.task.name != asked.task.name:
-        found = found[:1]  # all other differences follow from it
-    if found:
+        changes = changes[:1]  # all other differences follow from it
+    if changes:
         raise UserError(
-            f"{plan.out} was made with other settings: {'; '.join(found[:4])}; choose another --out, or --overwrite"
+            f"{plan.out} was made with other settings: {'; '.join(changes[:4])}; choose another --out, or --overwrite"
         )
     for split, n in stored.samples.items():
         if asked.samples.get(split, 0) < n:
@@ -308,7 +309,7 @@ def _finished(plan: Plan, stored: Manifest) -> Iterator[tuple[str, int, bytes]]:
     for split, n in stored.samples.items():
         if n and stored.status == "complete":
             with suppress(KeyError, ValueError, OSError, ZarrError):  # a damaged sample will be made again
-                yield split, 0, np.asarray(open_split(plan.out, split)[LEAF.name][0]).tobytes()
+                yield split, 0, np.asarray(open_split(plan.out, split)[LEAF_FIELD.name][0]).tobytes()
 
 
 def unfinished(plan: Plan) -> int:

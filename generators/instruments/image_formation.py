@@ -14,7 +14,7 @@ from physics.electron import wavelength
 from schemas.runtime.ranges import power_of_two, within
 from schemas.runtime.settings import Settings, setting
 
-FINEST_DETAIL = 5.0  # nm: finer fringes are faint, so they may wrap around to the other side of the field
+FINEST_DETAIL = 5.0  # nm: finer fringes are faint, so they may wrap around to the other side of the field of view
 
 
 def _check_image_number(images: int) -> int:
@@ -38,7 +38,7 @@ class SeriesSettings(Settings):
         4, ge=1, le=64, **setting("simulation points per pixel along each side; a power of two")
     )
     padding: int = Field(
-        1, ge=1, le=8, **setting("width of the simulated field relative to the image; 1: the image is periodic")
+        1, ge=1, le=8, **setting("width of the simulated field of view relative to the image; 1: the image is periodic")
     )
 
     @property
@@ -54,7 +54,7 @@ class SimulationGrid:
     pixels: int  # pixels of an image along each side
     field_of_view: float  # width of an image [nm]
     supersampling: int  # points per pixel along each side; a power of two
-    padding: int  # width of the simulated field relative to the image
+    padding: int  # width of the simulated field of view relative to the image
 
     @property
     def sampling(self) -> float:
@@ -77,20 +77,20 @@ class SimulationGrid:
         return (self.size, self.size), (self.pitch, self.pitch)
 
     def max_defocus(self, wavelength: float) -> float:
-        """Return the largest defocus [nm] at which waves stay in the periodic field.
+        """Return the largest defocus [nm] at which waves stay in the periodic field of view.
 
         Two limits hold. The kernel of propagation turns by less than pi from one frequency to the next while
-        lambda z / (2 d) is below half the field. Detail of the width FINEST_DETAIL travels by lambda z / FINEST_DETAIL,
-        which may be a quarter of the field.
+        lambda z / (2 d) is below half the field of view. Detail of the width FINEST_DETAIL travels by
+        lambda z / FINEST_DETAIL, which may be a quarter of the field of view.
 
         Args:
             wavelength: lambda [nm]
         """
-        field = self.size * self.pitch
-        return min(field * self.pitch, field * FINEST_DETAIL / 4) / wavelength
+        width = self.size * self.pitch
+        return min(width * self.pitch, width * FINEST_DETAIL / 4) / wavelength
 
     def check_defocus(self, defocus: float, wavelength: float) -> None:
-        """Refuse a defocus at which waves leave the periodic field.
+        """Refuse a defocus at which waves leave the periodic field of view.
 
         Args:
             defocus: the largest defocus [nm]
@@ -107,7 +107,7 @@ class SimulationGrid:
             )
 
     def origin(self, factor: int) -> tuple[float, float]:
-        """Return the fractional index (y, x) of the middle of the field.
+        """Return the fractional index (y, x) of the middle of the field of view.
 
         Args:
             factor: points per pixel of the grid to which the index belongs
@@ -154,13 +154,13 @@ class SimulationGrid:
         return self._crop(_block_means(images, factor))
 
     def _crop(self, images: np.ndarray) -> np.ndarray:
-        """Cut the image out of the middle of the field, (..., y, x): pixel N//2 becomes pixel n//2."""
+        """Cut the image out of the middle of the field of view, (..., y, x): pixel N//2 becomes pixel n//2."""
         rows = slice(self._first_pixel, self._first_pixel + self.pixels)
         return images[..., rows, rows]
 
     @property
     def _first_pixel(self) -> int:
-        """Index of the first pixel of the field that is in the image."""
+        """Index of the first pixel of the field of view that is in the image."""
         return self.pixels * self.padding // 2 - self.pixels // 2
 
 

@@ -121,7 +121,7 @@ class Scan(Settings):
             sampling: width of a pixel of the object [nm]
 
         Raises:
-            ValueError: the object would be larger than LARGEST
+            ValueError: the object would be larger than MAX_OBJECT_SIZE
         """
         last = self.coordinates(n, sampling, self.step.high).max(axis=0) + self.jitter / sampling
         y, x = (ceil(end) + n - n // 2 for end in last.tolist())

@@ -19,9 +19,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.specimens.draws import to_float32
 from generators.specimens.planar import random_field
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
@@ -62,10 +62,10 @@ def check_correlation(film: Film, field_of_view: float) -> None:
 
     Args:
         film: the settings
-        field_of_view: width of the simulated field [nm]
+        field_of_view: width of the field of view [nm]
 
     Raises:
-        ValueError: the correlation length is too short for the field
+        ValueError: the correlation length is too short for the field of view
     """
     if film.roughness.high and field_of_view > MAX_LENGTHS * film.correlation.low:
         raise ValueError(
@@ -89,7 +89,7 @@ def draw(film: Film, rng: np.random.Generator) -> DrawnFilm:
 def thickness(
     film: DrawnFilm, shape: tuple[int, int], sampling: Pair, *, origin: Pair | None = None
 ) -> NDArray[np.float32]:
-    """Return the thickness [nm] at each pixel centre, (y, x) float32: positive, and periodic over the field.
+    """Return the thickness [nm] at each pixel centre, (y, x) float32: positive, and periodic over the field of view.
 
     Args:
         film: the film
@@ -111,7 +111,7 @@ def _roughness_field(film: DrawnFilm, shape: tuple[int, int], sampling: Pair, or
     ky, kx = random_field.waves(max(int(np.ceil(max(lengths) / film.correlation - RING_TOLERANCE)), 1))
     fy, fx = ky / lengths[0], kx / lengths[1]
     square = fy**2 + fx**2
-    # Relative to the lowest frequency, since no power would be left where l exceeds the field.
+    # Relative to the lowest frequency, since no power would be left where l exceeds the field of view.
     lowest = np.min(square, where=square > 0, initial=np.inf)
     power = np.exp(-2 * (np.pi * film.correlation) ** 2 * np.maximum(square - lowest, 0))
     return random_field.sum_waves(random_field.draw_amplitudes(film.seed, power, fy, fx), ky, kx, shape, origin)

@@ -8,6 +8,7 @@ import numpy as np
 
 from generators.instruments.image_formation import SimulationGrid
 from generators.specimens import film
+from generators.specimens.draws import stored_parameters
 from generators.specimens.exit_waves import Body, ExitWaves, add_film, import_exit, simulate_exit
 from generators.specimens.film import DrawnFilm
 from generators.specimens.from_files.voxels import DrawnVoxels, SpecimenFiles
@@ -17,7 +18,6 @@ from generators.specimens.particles.magnetised import Magnet
 from generators.specimens.particles.mesh import support
 from generators.specimens.particles.nanoparticle import Particle
 from generators.specimens.particles.projection import thickness
-from generators.specimens.random_values import columns
 from physics import optics
 
 type Files = SpecimenFiles | WaveFiles | None
@@ -36,9 +36,10 @@ class ThickSpecimen:
 
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field, with those of shape, magnet and film."""
-        found = columns("", self) | columns("particle_" if isinstance(self.shape, Particle) else "", self.shape)
-        found |= columns("", self.magnet) if self.magnet else {}
-        return found | (columns("film_", self.film) if self.film else {})
+        prefix = "particle_" if isinstance(self.shape, Particle) else ""
+        parameters = stored_parameters("", self) | stored_parameters(prefix, self.shape)
+        parameters |= stored_parameters("", self.magnet) if self.magnet else {}
+        return parameters | (stored_parameters("film_", self.film) if self.film else {})
 
 
 def exit_waves(

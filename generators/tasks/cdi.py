@@ -26,10 +26,10 @@ from generators import recipe
 from generators.contract import Arrays
 from generators.instruments.detector import Detector
 from generators.random_streams import Streams
+from generators.specimens.draws import stored_parameters
 from generators.specimens.planar import object_phase, outline
 from generators.specimens.planar.object_phase import Displacement, DrawnDisplacement
 from generators.specimens.planar.outline import DrawnOutline, Outline
-from generators.specimens.random_values import columns
 from physics import noise
 from physics.diffraction import amplitude, embed, partially_coherent, subsample
 from physics.wave_ambiguities import canonical_form
@@ -139,8 +139,8 @@ class Parameters:
 
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field, with those of outline and displacement."""
-        body, phase = columns("outline_", self.outline), columns("displacement_", self.displacement)
-        return columns("", self) | body | phase
+        body, phase = stored_parameters("outline_", self.outline), stored_parameters("displacement_", self.displacement)
+        return stored_parameters("", self) | body | phase
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:

@@ -2,6 +2,8 @@
 
     amplitude = sqrt(counts),   counts = Poisson(dose |F (P O)|^2),   O = exp((i - k) phi),   sum |F P|^2 = 1
 
+P is the probe in the plane of the specimen, F the Fourier transform to the far field, and phi the phase of the object
+[rad]. k is the ratio of absorptive potential to mean inner potential. The dose is the number of electrons per pattern.
 With an extended source (`probe.source`), |F (P O)|^2 is the sum over the modes of P (`physics.probe.source_modes`).
 
 Single patterns: an object is drawn for a group of samples (`patterns_per_object`). Each sample has a random position of
@@ -29,11 +31,11 @@ from generators.instruments.probe import Probe
 from generators.instruments.scan_positions import Scan
 from generators.random_streams import Streams
 from generators.specimens import thin_objects
+from generators.specimens.draws import stored_parameters
 from generators.specimens.planar import lattice
 from generators.specimens.planar.lattice import Lattice
 from generators.specimens.planar.phase_object import transmission
-from generators.specimens.random_values import columns
-from generators.specimens.thin_objects import ThinObject, ThinObjects
+from generators.specimens.thin_objects import DrawnThinObject, ThinObjectSettings
 from physics import noise
 from physics.diffraction import far_field
 from physics.optics import intensity
@@ -57,7 +59,7 @@ SCAN_SPLIT = "test"  # the split of whole scans
 type Shape = tuple[int, int]
 
 
-class Recipe(recipe.Recipe, ThinObjects):
+class Recipe(recipe.Recipe, ThinObjectSettings):
     """Every setting of the task."""
 
     pattern: int = Field(
@@ -72,7 +74,8 @@ class Recipe(recipe.Recipe, ThinObjects):
     dose: Annotated[Range, within(0, 1e12, above=True)] = between(
         1e3,
         1e5,
-        "electrons per pattern, drawn on a logarithmic scale; 4.5e7/nm^2 at a step of 0.0248 nm are 27677",
+        "electrons per pattern, drawn on a logarithmic scale; with scan.fluence, it is fluence x step^2 instead, "
+        "such as 4.5e7/nm^2 x (0.0248 nm)^2 = 27677",
         "electron",
     )
     noise: int = Field(
@@ -82,7 +85,9 @@ class Recipe(recipe.Recipe, ThinObjects):
         "measurement", **setting("stored amplitudes: with noise, without noise, or both (adds amplitude_expected)")
     )
     phase_patch: bool = Field(False, **setting("true: also store the phase under the whole probe, as phase_patch"))
-    object_size: int = Field(64, ge=8, le=8192, **setting("width and height of an object that is not scanned", "pixel"))
+    object_size: int = Field(
+        64, ge=8, le=8192, **setting("width and height of the object of single patterns; no effect on scans", "pixel")
+    )
     patterns_per_object: int = Field(
         16, ge=1, **setting("number of patterns at random positions of one object; no effect on scans")
     )
@@ -114,10 +119,10 @@ class Recipe(recipe.Recipe, ThinObjects):
 
     def optional(self) -> frozenset[str]:
         """Return the optional fields that are stored."""
-        columns = lattices if self.lattice else picture_views if self.pictures else textures
+        object_fields = (lattices if self.lattice else picture_views if self.pictures else textures).FIELDS
         return frozenset().union(
             {"mask", "probe", "position", "object_absorption"},
-            {field.name for field in columns.FIELDS},
+            {field.name for field in object_fields},
             () if self.lattice else {"object_range"},
             {"phase_patch"} if self.phase_patch else (),
             {"amplitude_expected"} if self.store == "both" else (),
@@ -146,7 +151,7 @@ class Recipe(recipe.Recipe, ThinObjects):
             raise UserError(str(error)) from None
         return bound
 
-    def serves(self, split: str, samples: int) -> None:
+    def check_split(self, split: str, samples: int) -> None:
         """Refuse whole scans outside the split test, and splits without pictures.
 
         Args:
@@ -176,11 +181,11 @@ class Recipe(recipe.Recipe, ThinObjects):
         return self.scan.object_shape(self.pattern, self.sampling) if self.scan else (self.object_size,) * 2
 
     @property
-    def group(self) -> int:
-        """Number of samples of one object."""
+    def samples_per_object(self) -> int:
+        """Number of samples that share an object."""
         return self.scan.count if self.scan else self.patterns_per_object
 
-    def phase(self, drawn: ThinObject) -> np.ndarray:
+    def phase(self, drawn: DrawnThinObject) -> np.ndarray:
         """Return the phase (y, x) [rad] of an object.
 
         Args:
@@ -191,7 +196,8 @@ class Recipe(recipe.Recipe, ThinObjects):
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(),
-    # The dose of deep-phase-imaging (Phys. Rev. Lett. 130, 016101); use --n 23750 --validation 1250, its probe
+    # Only the dose is set: the counts of a pattern without object of deep-phase-imaging (Phys. Rev. Lett. 130, 016101),
+    # sum |F P|^2 of its probe.npy. To repeat the experiment, also give --n 23750 --validation 1250, its probe
     # (--set probe.path=probe.npy), and pictures (pictures.path=FOLDER pictures.part=1 object_size=32
     # patterns_per_object=1).
     "published": Recipe(dose=Range(low=27_882, high=27_882)),
@@ -215,20 +221,22 @@ class Parameters:
     dose: np.float32
     voltage: np.float32
     sampling: np.float32
-    position: np.ndarray  # (2,) [nm]
+    position: np.ndarray  # (y, x) of the probe's origin from the middle of object pixel 0 [nm]
     scan: np.int32
     step: np.float32  # step of the scan [nm]; 0 for a single pattern
-    pixel: tuple[int, int]  # pixel of the object at which pixel N//2 of the probe lies
-    shift: tuple[float, float]  # shift of the probe from there [pixel]
-    drawn: ThinObject
+    pixel: tuple[int, int]  # (y, x) of the pixel of the object nearest to the origin of the probe, its pixel N//2
+    shift: tuple[float, float]  # (y, x) of the origin from that pixel [pixel of the object]
+    drawn: DrawnThinObject
 
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field, with those of the object."""
-        return columns("", self) | self.drawn.columns()
+        return stored_parameters("", self) | self.drawn.columns()
 
 
 def draw(recipe: Recipe, rng: Streams) -> Parameters:
     """Draw one sample: from the streams `optics` and `place`, and its object from the streams of its group.
+
+    Step and fluence of a scan come from the streams `step` and `fluence` of group 0, which all scans share.
 
     Args:
         recipe: the recipe of the dataset
@@ -237,15 +245,16 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
     Returns:
         the parameters of the sample
     """
-    number, index = divmod(rng.sample, recipe.group)
-    scan, shared = recipe.scan, rng.group(0)
-    step = scan.step_of(number, shared) if scan else 0.0
+    number, index = divmod(rng.sample, recipe.samples_per_object)
+    scan, scan_streams = recipe.scan, rng.group(0)
+    step = scan.step_of(number, scan_streams) if scan else 0.0
     pixels = _scan_position(recipe, index, step, rng) if scan else _draw_pixel(recipe, rng)
     sampling = np.float32(recipe.sampling)
     position = (pixels * recipe.sampling).astype(np.float32)
-    exact_pixels = position.astype(float) / float(sampling) if scan else pixels
-    pixel = np.floor(exact_pixels + 0.5).astype(int)
-    fluence = scan.fluence_of(number, shared) if scan else None
+    # Scans: the position in pixels as readers of the dataset compute it, after rounding to float32.
+    stored_pixels = position.astype(float) / float(sampling) if scan else pixels
+    pixel = np.floor(stored_pixels + 0.5).astype(int)
+    fluence = scan.fluence_of(number, scan_streams) if scan else None
     return Parameters(
         dose=np.float32(_draw_dose(recipe, rng) if fluence is None else fluence * step**2),
         voltage=np.float32(recipe.probe.voltage),
@@ -254,7 +263,7 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         scan=np.int32(number),
         step=np.float32(step),
         pixel=tuple(pixel.tolist()),
-        shift=tuple((exact_pixels - pixel).tolist()),
+        shift=tuple((stored_pixels - pixel).tolist()),
         drawn=thin_objects.draw(recipe, rng.group(number)),
     )
 
@@ -280,14 +289,16 @@ def _scan_position(recipe: Recipe, index: int, step: float, rng: Streams) -> np.
 
 
 def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
-    """Return targets, and the expected electrons in each pixel of the patterns.
+    """Return `phase`, the target, and `intensity`, the expected electrons in each pixel of the patterns.
+
+    With the setting `phase_patch`, `phase_patch` is returned, too.
 
     Args:
         recipe: the recipe of the dataset
         block: parameters of the samples
 
     Returns:
-        phases [rad] (sample, y, x); electrons (sample, qy, qx), which `measure` replaces by amplitudes
+        `phase` and `phase_patch` [rad] (sample, y, x); `intensity` (sample, qy, qx), replaced in `measure`
     """
     patches = np.stack([_phase_under_probe(recipe, p) for p in block])
     grid = (recipe.pattern, recipe.sampling)
@@ -322,7 +333,7 @@ def _interpolated_target(recipe: Recipe, parameters: Parameters) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _spline_coefficients(recipe: Recipe, drawn: ThinObject) -> np.ndarray:
+def _spline_coefficients(recipe: Recipe, drawn: DrawnThinObject) -> np.ndarray:
     return ndimage.spline_filter(recipe.phase(drawn).astype(np.float64), order=3, mode="mirror")
 
 
@@ -358,7 +369,9 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """Return the probe, the mask, and the objects of scans, each drawn from the streams of its group.
+    """Return `probe`, `mask` and, for scans, `object` (scan, oy, ox) [rad].
+
+    The object of a scan is drawn from the streams of its group.
 
     Args:
         recipe: the recipe of the dataset

@@ -35,13 +35,13 @@ from generators.instruments.misalignment import Misalignment, Pose
 from generators.instruments.window import Window, window
 from generators.random_streams import Streams
 from generators.specimens import film
+from generators.specimens.draws import stored_parameters
 from generators.specimens.film import Film
 from generators.specimens.from_files.voxels import SpecimenFiles
 from generators.specimens.from_files.wavefields import WaveFiles
 from generators.specimens.particles import magnetised, nanoparticle
 from generators.specimens.particles.magnetised import Magnetisation
 from generators.specimens.particles.nanoparticle import Nanoparticle
-from generators.specimens.random_values import columns
 from generators.specimens.thick_specimens import ThickSpecimen, exit_waves
 from physics import noise
 from physics.electron import wavelength
@@ -187,7 +187,7 @@ class Recipe(recipe.Recipe, SeriesSettings):
         pools = {name: pool.bind(inputs) for name in ("files", "waves") if (pool := getattr(self, name))}
         return self.model_copy(update=pools)
 
-    def serves(self, split: str, samples: int) -> None:
+    def check_split(self, split: str, samples: int) -> None:
         """Refuse a split for which a pool of files holds no specimens of its own.
 
         Args:
@@ -223,7 +223,7 @@ RECIPES: Mapping[str, Recipe] = {
         absorption=Range(low=1.0, high=1.0),
         noise=Range(low=0.0, high=0.01),
         window=Window(radius=0.5),
-        specimen=nanoparticle.PUBLISHED,
+        specimen=nanoparticle.PUBLISHED_PARTICLE,
     ),
     # Magnetite, and the same particles turned over. The magnetic contrast needs a large defocus (Lorentz microscopy).
     # The two series differ by only 1e-3 to 1e-2 of their intensity: a shift of a twentieth of a pixel between them
@@ -256,7 +256,7 @@ class Parameters:
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field, with those of poses and specimen."""
         planes = len(self.defocus)
-        found = columns("", self) | self.specimen.columns()
+        found = stored_parameters("", self) | self.specimen.columns()
         for suffix, poses in {"": self.poses[:planes], "_flipped": self.poses[planes:]}.items():
             for name in POSE_FIELDS:
                 found[f"{name}{suffix}"] = np.array([getattr(pose, name) for pose in poses], np.float32)

@@ -94,9 +94,9 @@ def _continued_metadata(path: Path, asked: Predictions) -> Predictions:
         raise UserError(
             f"--out {path}: holds predictions for another dataset; choose another --out, or add --overwrite"
         )
-    if found := list(differences(stored.fingerprint, asked.fingerprint)):
+    if changes := list(differences(stored.fingerprint, asked.fingerprint)):
         raise UserError(
-            f"--out {path}: holds other predictions: {'; '.join(found[:3])}; choose another --out, or add --overwrite"
+            f"--out {path}: holds other predictions: {'; '.join(changes[:3])}; choose another --out, or add --overwrite"
         )
     return stored.model_copy(update={"name": asked.name})
 

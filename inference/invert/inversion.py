@@ -177,8 +177,8 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     """
     dims, sizes = dims_to_cut(inverter.task, inverter.inputs), source.manifest.sizes
     dims = tuple(dim for dim in dims if dim in sizes)
-    if inverter.needs_whole_images and (found := inverter.reasons_to_refuse(source.task, sizes)):
-        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
+    if inverter.needs_whole_images and (reasons := inverter.reasons_to_refuse(source.task, sizes)):
+        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(reasons)}")
     trained = inverter.sizes or {}
     if asked not in (None, "none") and not dims:
         raise UserError(f"--tile {asked}: {inverter.name} predicts nothing on the grid of its input; leave it out")
@@ -202,8 +202,8 @@ def choose_tiles(source: Source, inverter: Inverter, asked: int | str | None, ov
     if uneven := [dim for dim in lengths if lengths[dim] % apart[dim]]:
         rule = ", ".join(f"a multiple of {apart[dim]} along {dim}" for dim in uneven)
         raise UserError(f"--tile: must be {rule}, because tiles must begin at whole pixels of the input")
-    if found := inverter.reasons_to_refuse(source.task, tile_sizes(inverter.task, sizes, lengths)):
-        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(found)}")
+    if reasons := inverter.reasons_to_refuse(source.task, tile_sizes(inverter.task, sizes, lengths)):
+        raise UserError(f"{inverter.name} cannot read {source.path}: {'; '.join(reasons)}")
     return Tiles(lengths, overlap, {dim: apart[dim] for dim in lengths})
 
 

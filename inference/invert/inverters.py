@@ -178,8 +178,8 @@ def _outside_warning(source: Source, name: str, known: np.ndarray) -> str:
         return ""
     worst = int(outside.mean(axis=0).argmax())
     share, column = f"{max(outside.any(axis=1).mean(), 0.01):.0%}", values[:, worst]
-    found, trained = _range_text(column.min(), column.max()), _range_text(low[worst], high[worst])
-    return f"warning: {share} of the samples lie outside of the training data: {name} {found}, trained with {trained}"
+    given, trained = _range_text(column.min(), column.max()), _range_text(low[worst], high[worst])
+    return f"warning: {share} of the samples lie outside of the training data: {name} {given}, trained with {trained}"
 
 
 def _range_text(low: float, high: float) -> str:

@@ -148,13 +148,13 @@ def stored_targets(task: Task, values: Arrays, *, probabilities: bool) -> dict[s
         values: predicted values by target.
         probabilities: also return the probability of each class.
     """
-    found = {}
+    targets = {}
     for field in task.of("target"):
-        found[field.name] = to_stored(field, values[field.name])
+        targets[field.name] = to_stored(field, values[field.name])
         if probabilities and field.classes:
             each = _blendable_values(field, values[field.name])
-            found[probability_field(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
-    return found
+            targets[probability_field(field).name] = np.moveaxis(each, -1, 1).astype(np.float32)
+    return targets
 
 
 def _blendable_values(field: Field, values: np.ndarray) -> np.ndarray:

@@ -28,8 +28,8 @@ def choose_methods(task: str | None, name: str | None) -> Methods:
     everything = {known: find_inference(known).METHODS for known in inference_names()}
     if name is None:
         return everything
-    if found := {known: {name: methods[name]} for known, methods in everything.items() if name in methods}:
-        return found
+    if matching := {known: {name: methods[name]} for known, methods in everything.items() if name in methods}:
+        return matching
     there = "; ".join(f"{known}: {', '.join(methods)}" for known, methods in everything.items())
     raise UserError(f"--method {name}: no task has such a method; the methods by task are {there}")
 
@@ -64,8 +64,8 @@ def show(methods: Methods, as_json: bool) -> None:
     if as_json:
         say(json.dumps(methods_data(methods), indent=2))
         return
-    for task, found in methods.items():
-        for name, method in found.items():
+    for task, of_task in methods.items():
+        for name, method in of_task.items():
             _show_method(f"{name} (task {task})", method)
     say("(settings that --set does not fix are tuned: all combinations of values are compared on validation samples)")
 

@@ -76,7 +76,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     chosen.
 
     The first 256 validation samples are used, or training samples if there are none, but never test samples. For
-    methods that invert groups, whole groups are used, up to a size of BYTES and at least one.
+    methods that invert groups, whole groups are used, up to a size of MAX_GROUP_BYTES and at least one.
 
     Args:
         method: the method.
@@ -133,7 +133,7 @@ def recall(
         if (how := stored.tuning) is None:
             continue
         recorded = (stored.method, stored.version, stored.dataset_digest, how.fixed, how.combinations, how.metric)
-        known = {key: [one for one in values if one == stored.settings.get(key)] for key, values in grid.items()}
+        known = {key: [value for value in values if value == stored.settings.get(key)] for key, values in grid.items()}
         if recorded == asked and all(known.values()):
             return {key: values[0] for key, values in known.items()}, how
     return None
@@ -182,31 +182,33 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
     for rows in _tuning_blocks(method, source, names):
         block = source.take(names, rows)
         inverted = map(method.inverter(source.task, block), combinations)
-        parts.append([_errors(report, source, block, found) for found in inverted])
+        parts.append([_errors(report, source, block, predicted) for predicted in inverted])
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean_error(row) for row in errors]
     equal = np.flatnonzero(np.array(means) <= (1 + EQUAL_TOLERANCE) * min(means))
     best = int(min(equal, key=lambda row: _mean_error(published[row])))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no settings give a finite error on {source.split}; give all with --set")
-    of_all = {tuple(one.values()): mean for one, mean in zip(combinations, means, strict=True)}
+    of_all = {tuple(combination.values()): mean for combination, mean in zip(combinations, means, strict=True)}
     return combinations[best], of_all, errors.shape[1]
 
 
-def _errors(report: Report, source: Source, block: Arrays, found: Arrays) -> tuple[np.ndarray, np.ndarray]:
+def _errors(report: Report, source: Source, block: Arrays, predicted: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Return the errors of each sample: by the score that ranks methods, and before alignment."""
     if report.measures:
-        error = report.measures.compute(block, found)[report.measures.rank]
+        error = report.measures.compute(block, predicted)[report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
-    task, window, samples = source.task, source.window(), len(next(iter(found.values())))
-    truth = slices.fold(task, {name: block[name] for name in found}, samples)
-    found = slices.fold(task, found, samples)
+    task, window, samples = source.task, source.window(), len(next(iter(predicted.values())))
+    truth = slices.fold(task, {name: block[name] for name in predicted}, samples)
+    predicted = slices.fold(task, predicted, samples)
     if report.ranking_score(task) != "nrms_aligned":
-        error = score(task.sliced, found, truth)[report.ranking_score(task)]
+        error = score(task.sliced, predicted, truth)[report.ranking_score(task)]
         return error, error
-    target = next(iter(found))
-    return nrms_aligned(task.sliced, found, truth, window), nrms(found[target], truth[target].astype(float), window)
+    target = next(iter(predicted))
+    return nrms_aligned(task.sliced, predicted, truth, window), nrms(
+        predicted[target], truth[target].astype(float), window
+    )
 
 
 def _mean_error(errors: np.ndarray) -> float:

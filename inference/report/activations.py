@@ -35,8 +35,8 @@ def draw_activations(model: Path, source: Source, names: Sequence[str] | None, o
     trained = load_model(model).adapt(source.manifest.sizes)
     if lacking := source.lacks(trained.inputs):
         raise UserError(f"{source.path}: lacks {', '.join(lacking)}, which model {model} needs; give another --data")
-    if found := trained.reasons_to_refuse(source.task, source.manifest.sizes):
-        raise UserError(f"{model}: cannot read {source.path}: {'; '.join(found)}")
+    if reasons := trained.reasons_to_refuse(source.task, source.manifest.sizes):
+        raise UserError(f"{model}: cannot read {source.path}: {'; '.join(reasons)}")
     known = activations(trained, source.read(trained.inputs, 0, min(MAX_SAMPLES, source.samples)))
     chosen = _choose_layers(known, names)
     if not known:
@@ -49,7 +49,7 @@ def _choose_layers(known: dict[str, np.ndarray], names: Sequence[str] | None) ->
     """Return the names of the layers to draw. Raise UserError if there is no such layer."""
     if names is None:
         places = np.unique(np.linspace(0, len(known) - 1, min(MAX_LAYERS, len(known))).round().astype(int))
-        return [list(known)[place] for place in places]
+        return [list(known)[position] for position in places]
     for name in names:
         if name not in known:
             raise UserError(f"--layers {name}: no such layer{suggestion(name, known)}")

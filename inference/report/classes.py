@@ -26,10 +26,10 @@ def _section_content(source: Source, stores: Mapping[str, Path]) -> SectionConte
     counts = {f.name: {name: _count_classes(source, f, path) for name, path in stores.items()} for f in fields}
     if not fields:
         return None
-    tables = {f.name: {name: class_scores(f, found) for name, found in counts[f.name].items()} for f in fields}
+    tables = {f.name: {name: class_scores(f, matrix) for name, matrix in counts[f.name].items()} for f in fields}
     data = {name: {"classes": {f.name: _metrics_entry(f, counts[f.name][name]) for f in fields}} for name in stores}
     lines = (
-        f"{name}, {field}: iou {', '.join(f'{label} {_score_text(one["iou"])}' for label, one in rows.items())}"
+        f"{name}, {field}: iou {', '.join(f'{label} {_score_text(scores["iou"])}' for label, scores in rows.items())}"
         for field, methods in tables.items()
         for name, rows in methods.items()
     )

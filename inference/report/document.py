@@ -39,15 +39,17 @@ def page(found: Evaluation) -> str:
         return render("report.html", found=found, details=provenance, figures=figures, wide=MAX_HALF_WIDTH, **named)
 
 
-def by_split(found: Evaluation) -> Table:
+def by_split(evaluation: Evaluation) -> Table:
     """Return a table of the mean errors of each method in each split, and of their ratios."""
-    main = found.main
+    main = evaluation.main
     shown = {main.rank, main.published}
     keys = [key for key in main.summaries[main.stores[0].name] if key.rpartition(".")[2] in shown]
-    splits = [result.source.split for result in found.results]
-    shares = [f"{main.source.split} / {other.source.split}" for other in found.others]
+    splits = [result.source.split for result in evaluation.results]
+    shares = [f"{main.source.split} / {other.source.split}" for other in evaluation.others]
     header = [text for key in keys for text in (*(f"{key}, {split}" for split in splits), *shares)]
-    cells = {store.name: [cell for key in keys for cell in _split_cells(found, store, key)] for store in main.methods}
+    cells = {
+        store.name: [cell for key in keys for cell in _split_cells(evaluation, store, key)] for store in main.methods
+    }
     return ["method", *map(number, header)], [[name, *map(number, row)] for name, row in cells.items()]
 
 
@@ -116,14 +118,14 @@ def by_region(result: Result) -> list[Sequence[Cell]]:
 
     The lowest error of each row is bold.
     """
-    found, names = regions(result), [store.name for store in result.stores]
+    shown, names = regions(result), [store.name for store in result.stores]
     rows: list[Sequence[Cell]] = []
-    for one in found:
-        ends = [number(f"{float(f'{value:.3g}'):g}") for value in (one.low, one.high)]  # 12300, not 1.23e+04
-        means = [one.means[name] for name in names]
+    for region in shown:
+        ends = [number(f"{float(f'{value:.3g}'):g}") for value in (region.low, region.high)]  # 12300, not 1.23e+04
+        means = [region.means[name] for name in names]
         cells = mark_lowest(["undefined" if mean is None else f"{mean:.4g}" for mean in means], means)
-        name = f"{parameter_title(result.task[one.parameter])}{unit(one.unit)}"
-        rows.append([name, *ends, number(str(one.samples)), *cells])
+        name = f"{parameter_title(result.task[region.parameter])}{unit(region.unit)}"
+        rows.append([name, *ends, number(str(region.samples)), *cells])
     return [["parameter", *map(number, ("from", "to", "samples", *names))], *rows] if rows else []
 
 

@@ -44,14 +44,14 @@ def regions(result: Result) -> list[Region]:
 
     Equal values fall into the same third.
     """
-    found = []
+    regions_found = []
     for name, values in varying_parameters(result).items():
         third = np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values)
-        for here in (third == one for one in np.unique(third)):
+        for here in (third == number for number in np.unique(third)):
             means = {store.name: _mean_error(result.scores[store.name][result.rank][here]) for store in result.stores}
             ends = float(values[here].min()), float(values[here].max())
-            found.append(Region(name, result.task[name].units, *ends, int(here.sum()), means))
-    return found
+            regions_found.append(Region(name, result.task[name].units, *ends, int(here.sum()), means))
+    return regions_found
 
 
 def _mean_error(errors: Real) -> float | None:

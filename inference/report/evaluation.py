@@ -179,11 +179,11 @@ def _predicted_parameter(source: Source, stores: Stores) -> str:
         UserError: they predict different targets.
     """
     roles = {field.name: field.role for field in source.task.fields}
-    found = {store.path: [field.name for field in store.metadata.targets] for store in stores}
-    first = next(iter(found.values()))
-    if other := next((path for path, names in found.items() if names != first), None):
+    targets = {store.path: [field.name for field in store.metadata.targets] for store in stores}
+    first = next(iter(targets.values()))
+    if other := next((path for path, names in targets.items() if names != first), None):
         raise UserError(
-            f"{other}: holds {', '.join(found[other])}, but the first store holds {', '.join(first)}; "
+            f"{other}: holds {', '.join(targets[other])}, but the first store holds {', '.join(first)}; "
             "give only predictions of the same target"
         )
     return first[0] if roles.get(first[0]) == "parameter" else ""
@@ -201,14 +201,14 @@ def _score_split(source: Rows, stores: Stores, methods: Stores) -> Result:
 
 def _predictions_of_split(stores: Stores, source: Source) -> list[ScoredPredictions]:
     """Return the predictions of one split. Raise UserError if there are none, or if two have the same name."""
-    found = [store for store in stores if store.metadata.split == source.split]
-    if not found:
+    matching = [store for store in stores if store.metadata.split == source.split]
+    if not matching:
         raise UserError(
             f"--split {source.split}: there are no predictions of this split; make some with: "
             f"infer --data {source.path} --split {source.split} ..."
         )
-    _refuse_duplicate_names(found)
-    return found
+    _refuse_duplicate_names(matching)
+    return matching
 
 
 def _unique_by_name(stores: Stores, preferred: Stores) -> list[ScoredPredictions]:
@@ -222,17 +222,17 @@ def _rename(predictions: Predictions, label: str | None) -> Predictions:
 
 
 def _refuse_other_dataset(store: ScoredPredictions, sources: Sequence[Source]) -> None:
-    found, source = store.metadata, sources[0]
-    if found.dataset_digest != source.manifest.root_digest:
+    metadata, source = store.metadata, sources[0]
+    if metadata.dataset_digest != source.manifest.root_digest:
         raise UserError(
-            f"{store.path}: holds predictions of another dataset (digest {found.dataset_digest[:16]}; "
+            f"{store.path}: holds predictions of another dataset (digest {metadata.dataset_digest[:16]}; "
             f"{source.path} has {str(source.manifest.root_digest)[:16]}); run `infer` on {source.path}"
         )
-    splits = [one.split for one in sources]
-    if found.split not in splits:
+    splits = [opened.split for opened in sources]
+    if metadata.split not in splits:
         raise UserError(
-            f"{store.path}: holds predictions of split {found.split}, not {' or '.join(splits)}; leave them out, "
-            f"or give --split {','.join([*splits, found.split])}"
+            f"{store.path}: holds predictions of split {metadata.split}, not {' or '.join(splits)}; leave them out, "
+            f"or give --split {','.join([*splits, metadata.split])}"
         )
 
 
@@ -240,8 +240,8 @@ def _refuse_different_methods(stores: Stores) -> None:
     """Raise UserError if one name stands for different methods in several splits: their errors are compared."""
     for store in stores:
         first = next(other for other in stores if other.name == store.name)
-        one, two = (found.metadata.fingerprint for found in (first, store))
-        if differing := [key for key in one if key not in SPLIT_KEYS and one[key] != two[key]]:
+        known, other = (compared.metadata.fingerprint for compared in (first, store))
+        if differing := [key for key in known if key not in SPLIT_KEYS and known[key] != other[key]]:
             raise UserError(
                 f"{first.path}, {store.path}: both are named {store.name}, but they differ in {', '.join(differing)}; "
                 "give them different names: --predictions LABEL=STORE ..."
@@ -274,9 +274,9 @@ def _score_samples(
                 zero.append(nrms_aligned(source.task, {name: 0 * truth[name] for name in targets}, truth, window))
             for store in stores:
                 predicted = source.read_predicted(store.path, store.metadata, start, stop)
-                found, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
+                values, frequency, rows = score_and_correlation(source.task, predicted, truth, window)
                 measured = report.measures.compute(fields, predicted) if report.measures else {}
-                scores[store.name].append({**measured, **found})
+                scores[store.name].append({**measured, **values})
                 if start < MAX_CURVES:
                     curves[store.name].append(rows)
             show(stop, pace(source.samples - stop, stop, time.monotonic() - begin))

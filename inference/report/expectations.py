@@ -46,8 +46,8 @@ def load(text: str) -> list[Expectation]:
     name, _, case = text.rpartition(":") if ":" in text else (text, "", "")
     try:
         data = json.loads(Path(name).read_text())
-        found = data[case] if case else data
-        return TypeAdapter(Annotated[list[Expectation], Field(min_length=1)]).validate_python(found)
+        entries = data[case] if case else data
+        return TypeAdapter(Annotated[list[Expectation], Field(min_length=1)]).validate_python(entries)
     except OSError as error:
         raise UserError(f"--expect {name}: {error.strerror}; give a JSON file, or FILE:CASE") from None
     except (KeyError, TypeError):
@@ -69,21 +69,21 @@ def missed(expected: Sequence[Expectation], methods: Mapping[str, Any]) -> list[
     return [line for one in expected if (line := _missed_text(one, methods))]
 
 
-def _missed_text(one: Expectation, methods: Mapping[str, Any]) -> str:
+def _missed_text(expectation: Expectation, methods: Mapping[str, Any]) -> str:
     """Return a line that says how one expectation is missed; empty if it holds."""
-    value, unit = _mean_score(methods, one.method, one.metric), ""
-    if one.times is not None:
-        other = _mean_score(methods, one.times, one.metric)
-        value, unit = (value / other if value is not None and other else None), f" times that of {one.times}"
-    said = f"{one.method}: {one.metric}"
+    value, unit = _mean_score(methods, expectation.method, expectation.metric), ""
+    if expectation.times is not None:
+        other = _mean_score(methods, expectation.times, expectation.metric)
+        value, unit = (value / other if value is not None and other else None), f" times that of {expectation.times}"
+    said = f"{expectation.method}: {expectation.metric}"
     if value is None:
         return f"{said}: there is no such score"
-    if broken := sum(methods[name]["not_finite"] for name in (one.method, one.times) if name):
+    if broken := sum(methods[name]["not_finite"] for name in (expectation.method, expectation.times) if name):
         return f"{said}: {count_text(broken, 'prediction')} with NaN or infinite values"
-    if one.at_most is not None and not value <= one.at_most:
-        return f"{said} is {value:.4g}{unit}, expected at most {one.at_most:g}"
-    if one.at_least is not None and not value >= one.at_least:
-        return f"{said} is {value:.4g}{unit}, expected at least {one.at_least:g}"
+    if expectation.at_most is not None and not value <= expectation.at_most:
+        return f"{said} is {value:.4g}{unit}, expected at most {expectation.at_most:g}"
+    if expectation.at_least is not None and not value >= expectation.at_least:
+        return f"{said} is {value:.4g}{unit}, expected at least {expectation.at_least:g}"
     return ""
 
 

@@ -29,14 +29,14 @@ def histogram(result: Result, key: str = "") -> Figure | None:
         key: the score; empty for the one by which methods are ranked.
     """
     key = key or result.rank
-    found = [(store, _positive_values(result.scores[store.name][key])) for store in result.stores]
-    everything = np.concatenate([values for _, values in found])
+    positive = [(store, _positive_values(result.scores[store.name][key])) for store in result.stores]
+    everything = np.concatenate([values for _, values in positive])
     if not len(everything):
         return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     edges = np.geomspace(everything.min() / 1.02, everything.max() * 1.02, 49)
-    for store, values in found:
+    for store, values in positive:
         ink = colour(result, store)
         axis.hist(values, bins=list(edges), color=ink, alpha=0.25)
         axis.hist(values, bins=list(edges), color=ink, histtype="step", linewidth=1.2, label=label(store))
@@ -50,18 +50,18 @@ def histogram(result: Result, key: str = "") -> Figure | None:
 
 def against_parameters(result: Result) -> Figure | None:
     """Draw medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
-    found = varying_parameters(result)
-    if not found or not any(len(_positive_values(result.scores[store.name][result.rank])) for store in result.stores):
+    varying = varying_parameters(result)
+    if not varying or not any(len(_positive_values(result.scores[store.name][result.rank])) for store in result.stores):
         return None
-    drawn = figure(max(6.4, 3.4 * len(found) + 0.6), 3.2)
-    axes = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
-    for axis, (name, values) in zip(axes, found.items(), strict=True):
+    drawn = figure(max(6.4, 3.4 * len(varying) + 0.6), 3.2)
+    axes = drawn.subplots(1, len(varying), squeeze=False, sharey=True)[0]
+    for axis, (name, values) in zip(axes, varying.items(), strict=True):
         for store in result.stores:
             _draw_binned(axis, values, result.scores[store.name][result.rank], line(result, store))
         axis.set(xlabel=f"{plain(parameter_title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
         decimal(axis.yaxis)
     axes[0].set_ylabel(f"{result.rank}: median, quartiles")
-    legend_above(drawn, axes[0], columns=max(4, 2 * len(found)))
+    legend_above(drawn, axes[0], columns=max(4, 2 * len(varying)))
     return drawn
 
 
@@ -77,8 +77,8 @@ def against_exact(result: Result, field: Field) -> Figure:
     exact = result.source.read([field.name], 0, rows)[field.name].ravel()
     axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
     for store in result.stores:
-        found = result.source.read_predicted(store.path, store.metadata, 0, rows)[field.name].ravel()
-        axis.plot(exact, found, ".", color=colour(result, store), markersize=4, label=label(store))
+        predicted = result.source.read_predicted(store.path, store.metadata, 0, rows)[field.name].ravel()
+        axis.plot(exact, predicted, ".", color=colour(result, store), markersize=4, label=label(store))
     name = f"{plain(field.name)}{unit(field.units)}"
     axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")
     legend_above(drawn, axis, columns=4)

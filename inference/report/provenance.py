@@ -20,13 +20,13 @@ def methods(result: Result) -> Table:
 
 def _method_row(result: Result, store: ScoredPredictions) -> list[Cell]:
     """Return the row of one method."""
-    found = store.metadata
-    settings = [_setting_text(result, store, key, value) for key, value in found.settings.items()]
-    tiles = ", ".join(f"{dim} {length}" for dim, length in found.tiles.items())
-    settings += [f"tiles of {tiles}, overlap {found.overlap:g}"] if tiles else []
-    prose = [(text, "prose") for text in (found.about, "; ".join(settings), _tuning_text(found.tuning))]
-    seconds = "unknown" if found.seconds_per_sample is None else f"{found.seconds_per_sample:.2g}"
-    return [store.name, *prose, number(seconds), found.hardware]
+    metadata = store.metadata
+    settings = [_setting_text(result, store, key, value) for key, value in metadata.settings.items()]
+    tiles = ", ".join(f"{dim} {length}" for dim, length in metadata.tiles.items())
+    settings += [f"tiles of {tiles}, overlap {metadata.overlap:g}"] if tiles else []
+    prose = [(text, "prose") for text in (metadata.about, "; ".join(settings), _tuning_text(metadata.tuning))]
+    seconds = "unknown" if metadata.seconds_per_sample is None else f"{metadata.seconds_per_sample:.2g}"
+    return [store.name, *prose, number(seconds), metadata.hardware]
 
 
 def _setting_text(result: Result, store: ScoredPredictions, key: str, value: float | str) -> str:
@@ -76,12 +76,12 @@ def _value_text(value: Any) -> str:
     return f"{len(value)} values" if len(value) > 16 else ", ".join(map(str, value))
 
 
-def provenance(found: Evaluation) -> list[Sequence[Cell]]:
+def provenance(evaluation: Evaluation) -> list[Sequence[Cell]]:
     """Return a table of the origin of samples and predictions: digests, seed, versions, platform."""
-    result, manifest = found.main, found.main.source.manifest
+    result, manifest = evaluation.main, evaluation.main.source.manifest
     return [
         ["dataset", f"{result.source.path.name}, {manifest.origin}, digest {manifest.root_digest}"],
-        *(["split", _split_text(result.source)] for result in found.results),
+        *(["split", _split_text(result.source)] for result in evaluation.results),
         ["made with", f"seed {manifest.seed}, generator version {manifest.generator_version}, {_packages(manifest)}"],
         ["made on", manifest.platform],
         ["formula", manifest.task.formula],
@@ -97,14 +97,14 @@ def _split_text(source: Source) -> str:
 
 def _origin_text(result: Result, store: ScoredPredictions) -> str:
     """Return in words the versions of programs, and for a network its weights and training data."""
-    found = store.metadata
-    packages = _packages(found)
-    if found.weights is None:
+    metadata = store.metadata
+    packages = _packages(metadata)
+    if metadata.weights is None:
         return packages
-    same = found.weights.trained_on == result.source.manifest.root_digest
-    data = "this dataset" if same else f"dataset {found.weights.trained_on}"
-    samples = count_text(found.weights.samples, "sample")
-    return f"weights {found.weights.sha256}, trained on {samples} of {data}; {packages}"
+    same = metadata.weights.trained_on == result.source.manifest.root_digest
+    data = "this dataset" if same else f"dataset {metadata.weights.trained_on}"
+    samples = count_text(metadata.weights.samples, "sample")
+    return f"weights {metadata.weights.sha256}, trained on {samples} of {data}; {packages}"
 
 
 def _packages(made: Any) -> str:

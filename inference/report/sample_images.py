@@ -22,7 +22,7 @@ from schemas.task import Field
 
 ERROR_FACTOR = 5  # factor by which errors are multiplied
 MIN_LOG_SHARE = 1e-3  # lowest value on a logarithmic scale, relative to the highest
-WIDTH = 1.35  # width of a picture [inch]
+PICTURE_WIDTH = 1.35  # width of a picture [inch]
 MAX_TITLE_LETTERS = 17  # number of letters that fit above a picture
 HALO = [patheffects.withStroke(linewidth=2, foreground="black")]
 INPUT_SCALE, ERROR_SCALE = "input ", "error x"  # names of scales; their spaces keep them apart from names of fields
@@ -52,7 +52,9 @@ def draw_samples(result: Result, target: Field | View, indices: Sequence[int], n
     """
     columns = _make_columns(result, target, indices)
     rank = columns[-1].images[0].ndim
-    drawn = figure(WIDTH * len(columns) + 0.4, WIDTH * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed")
+    drawn = figure(
+        PICTURE_WIDTH * len(columns) + 0.4, PICTURE_WIDTH * len(indices) * (1 if rank == 2 else 0.8) + 0.9, "compressed"
+    )
     axes = drawn.subplots(len(indices), len(columns), squeeze=False)
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=7.5)
@@ -68,14 +70,14 @@ def _make_columns(result: Result, target: Field | View, indices: Sequence[int]) 
     truth = [_target_picture(target, values) for values, _ in rows]
     inputs = [_input_column(result, shown, [values for values, _ in rows]) for shown in result.report.inputs]
     exact = Column("exact", target.name, _bar_label(target), truth, [""] * len(rows))
-    found, errors = [], []
+    predictions, errors = [], []
     for store in result.stores:
         predicted = [_target_picture(target, values[store.name]) for _, values in rows]
         notes = [_score_note(result, store, target, index) for index in indices]
         title, ink = "\n".join(wrap(label(store), MAX_TITLE_LETTERS)), colour(result, store)
-        found.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
+        predictions.append(Column(title, target.name, exact.bar, predicted, notes, ink, truth))
         errors.append(_errors(title, ink, target, predicted, truth))
-    return [*(column for column in inputs if column), exact, *found, *errors]
+    return [*(column for column in inputs if column), exact, *predictions, *errors]
 
 
 def _bar_label(target: Field | View) -> str:

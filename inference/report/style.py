@@ -15,8 +15,8 @@ from inference.report.evaluation import Result, ScoredPredictions
 from schemas.preview import plain
 
 # Okabe and Ito, Color Universal Design (2008): colour-blind readers can distinguish these colours.
-NETWORKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-CLASSICAL = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
+NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+CLASSICAL_COLOURS = ("#555555", "#E69F00", "#56B4E9", "#A08C5B", "#000000", "#B8A900")
 DPI = 144
 
 RC: dict[Any, Any] = {
@@ -51,7 +51,7 @@ def colour(result: Result, store: ScoredPredictions) -> str:
         store: predictions of the method.
     """
     kin = [other.name for other in result.methods if other.metadata.kind == store.metadata.kind]
-    palette = NETWORKS if store.metadata.kind == "network" else CLASSICAL
+    palette = NETWORK_COLOURS if store.metadata.kind == "network" else CLASSICAL_COLOURS
     return palette[kin.index(store.name) % len(palette)]
 
 

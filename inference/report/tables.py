@@ -28,11 +28,11 @@ def write(found: Evaluation, folder: Path) -> None:
     publish(folder / "metrics.csv", csv_text(found).encode())
 
 
-def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
+def refuse_loss(evaluation: Evaluation, folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder whose content would be lost.
 
     Args:
-        found: the evaluation that is to be written.
+        evaluation: the evaluation that is to be written.
         folder: the place of its files.
         overwrite: True allows reports of other data or methods to be lost.
 
@@ -49,12 +49,16 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
         stored = json.loads(data)
         scored = {(stored["split"], name) for name in stored["methods"]}
         scored |= {(split, name) for split, part in stored.get("splits", {}).items() for name in part["methods"]}
-        same = stored["dataset_digest"] == found.main.source.manifest.root_digest
+        same = stored["dataset_digest"] == evaluation.main.source.manifest.root_digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}/metrics.json: `evaluate` did not write this file; move it away or give another --out"
         ) from None
-    ours = {(result.source.split, store.name) for result in found.results for store in result.stores} if same else set()
+    ours = (
+        {(result.source.split, store.name) for result in evaluation.results for store in result.stores}
+        if same
+        else set()
+    )
     if (lost := scored - ours) and not overwrite:
         elsewhere = {split for split, _ in lost} - {split for split, _ in ours}
         raise UserError(
@@ -63,17 +67,19 @@ def refuse_loss(found: Evaluation, folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def metrics(found: Evaluation) -> dict[str, Any]:
+def metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Return the content of `metrics.json`: the main split, and below `splits` the others if there are any."""
-    main = found.main
+    main = evaluation.main
     content = {
         "task": main.task.name,
         "split": main.source.split,
         "dataset_digest": main.source.manifest.root_digest,
         **_split_entry(main),
-        "regions": [asdict(one) for one in regions(main)],
+        "regions": [asdict(region) for region in regions(main)],
     }
-    others = {result.source.split: _split_entry(result) | {"ratios": _ratios(main, result)} for result in found.others}
+    others = {
+        result.source.split: _split_entry(result) | {"ratios": _ratios(main, result)} for result in evaluation.others
+    }
     return content | ({"splits": others} if others else {})
 
 
@@ -90,34 +96,36 @@ def _ratios(main: Result, other: Result) -> dict[str, Any]:
 
 def _method_entry(result: Result, store: ScoredPredictions) -> dict[str, Any]:
     """Return the entry of one method in `metrics.json`."""
-    found, sections = store.metadata, result.sections.values()
+    metadata, sections = store.metadata, result.sections.values()
     return {
-        "kind": found.kind,
-        "method": found.method,
-        "settings": found.settings,
-        "samples": found.samples,
+        "kind": metadata.kind,
+        "method": metadata.method,
+        "settings": metadata.settings,
+        "samples": metadata.samples,
         "not_finite": result.count_not_finite(store),
-        "seconds_per_sample": found.seconds_per_sample,
-        "hardware": found.hardware,
-        "parameters": found.weights.parameters if found.weights else None,
-        "metrics": dict(ChainMap(*(one.scores.get(store.name, {}) for one in sections), result.summaries[store.name])),
-        **ChainMap(*(one.data.get(store.name, {}) for one in sections)),
+        "seconds_per_sample": metadata.seconds_per_sample,
+        "hardware": metadata.hardware,
+        "parameters": metadata.weights.parameters if metadata.weights else None,
+        "metrics": dict(
+            ChainMap(*(section.scores.get(store.name, {}) for section in sections), result.summaries[store.name])
+        ),
+        **ChainMap(*(section.data.get(store.name, {}) for section in sections)),
     }
 
 
-def csv_text(found: Evaluation) -> str:
+def csv_text(evaluation: Evaluation) -> str:
     """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<name>.<metric>`.
 
     Values have all their digits. With several splits, the first column is `split`, and cells without a value in a split
     are empty. A parameter with several values takes several columns: defocus.0, defocus.1, ...
     """
-    several = len(found.results) > 1
-    parts = [_csv_columns(result, several=several) for result in found.results]
+    several = len(evaluation.results) > 1
+    parts = [_csv_columns(result, several=several) for result in evaluation.results]
     header = list(dict.fromkeys(name for part in parts for name in part))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    for part, result in zip(parts, found.results, strict=True):
+    for part, result in zip(parts, evaluation.results, strict=True):
         empty = [""] * result.source.samples
         writer.writerows(zip(*(map(str, part.get(name, empty)) for name in header), strict=True))
     return text.getvalue()
@@ -171,7 +179,7 @@ def ratio(
     Returns:
         Ratio and standard error; None if no sample has both scores, or mean(b) is 0.
     """
-    a, b = (result.scores[one.name][key] for one in (store, reference))
+    a, b = (result.scores[compared.name][key] for compared in (store, reference))
     known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     if not len(a) or not b.mean():
@@ -209,21 +217,23 @@ def _mean_and_error(result: Result, name: str, key: str) -> tuple[float, float] 
     return (mean, deviation / mean / math.sqrt(count)) if mean else None
 
 
-def show(found: Evaluation) -> None:
+def show(evaluation: Evaluation) -> None:
     """Print a table of the means and standard deviations of the scores, and the lines of all sections."""
     from rich.table import Table
 
-    several = len(found.results) > 1
+    several = len(evaluation.results) > 1
     table = Table("method", *(["split"] if several else []), box=None, pad_edge=False)
-    keys = found.main.report.printed_scores(found.main.summaries[found.main.stores[0].name])
+    keys = evaluation.main.report.printed_scores(evaluation.main.summaries[evaluation.main.stores[0].name])
     for key in keys:
-        unit = unit_of(found.main.summaries[found.main.stores[0].name][key])
-        table.add_column(f"{key}{unit} {arrow(found.main, key)}")
-    for result, store in by_method(found):
+        unit = unit_of(evaluation.main.summaries[evaluation.main.stores[0].name][key])
+        table.add_column(f"{key}{unit} {arrow(evaluation.main, key)}")
+    for result, store in by_method(evaluation):
         cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
         table.add_row(store.name, *([result.source.split] if several else []), *cells)
     say_table(table)
-    for line in (line for result in found.results for one in result.sections.values() for line in one.lines):
+    for line in (
+        line for result in evaluation.results for section in result.sections.values() for line in section.lines
+    ):
         say(line)
 
 

@@ -115,18 +115,18 @@ def stitch(source: Source, predictions: Path, out: Path, method: Blend) -> list[
     unit = "" if units == "1" else f" {units}"
     lines: list[str] = []
     rows: list[dict[str, Any]] = []
-    for one, first, image in store.read_stored(out, images, where, how.target):
+    for stitched, first, image in store.read_stored(out, images, where, how.target):
         if len(lines) < MAX_PICTURES:
-            publish_alone(out.with_name(f"{stem}-{one.scan}.png"), _png_picture(image))
-        lines.append(f"scan {one.scan}: {_scan_text(one, unit)}")
+            publish_alone(out.with_name(f"{stem}-{stitched.scan}.png"), _png_picture(image))
+        lines.append(f"scan {stitched.scan}: {_scan_text(stitched, unit)}")
         if truth is not None:
-            found = resolution_of(how, image, first, truth[one.scan], where.sampling)[1]
-            rows.append({"scan": one.scan, **asdict(found)})
-            lines[-1] += f"; {_resolution_text(found, unit)}"
+            frequencies = resolution_of(how, image, first, truth[stitched.scan], where.sampling)[1]
+            rows.append({"scan": stitched.scan, **asdict(frequencies)})
+            lines[-1] += f"; {_resolution_text(frequencies, unit)}"
     if truth is not None:
-        place = out.with_name(f"{stem}-resolution.json")
-        publish_alone(place, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
-        lines.append(str(place))
+        path = out.with_name(f"{stem}-resolution.json")
+        publish_alone(path, json.dumps({"name": images.name, "scans": rows}, indent=1).encode())
+        lines.append(str(path))
     return lines
 
 

@@ -105,12 +105,12 @@ class WholeScans:
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the entries of one method in `metrics.json`, one per scan; none if it has no images."""
-        for row, one in enumerate(self.outcomes.get(name, ())):
+        for row, outcome in enumerate(self.outcomes.get(name, ())):
             scales = {scale: float(values[row]) for scale, values in self.scales.items()}
             yield {
-                **one.stitched.model_dump(mode="json"),
-                "pixels": list(one.resolution.pixels),
-                **one.scores,
+                **outcome.stitched.model_dump(mode="json"),
+                "pixels": list(outcome.resolution.pixels),
+                **outcome.scores,
                 **scales,
             }
 
@@ -215,17 +215,17 @@ class _ScansAndObjects:
         """Return the outcomes of one method, its pictures by row, and the store that its images were read from."""
         outcomes, pictures = [], {}
         placed, stored = placed_images(store, self.where, default_method(self.how.free), field=self.how.target)
-        for row, (one, first, image) in enumerate(placed):
-            exact = self.truth[one.scan]
-            laid, found = resolution_of(self.how, image, first, exact, self.where.sampling)
-            outcomes.append(StitchedScan(one, found))
+        for row, (scan, first, image) in enumerate(placed):
+            exact = self.truth[scan.scan]
+            laid, resolution = resolution_of(self.how, image, first, exact, self.where.sampling)
+            outcomes.append(StitchedScan(scan, resolution))
             if row in self.shown and (part := self.parts.setdefault(row, _middle_part(laid))):
                 pictures[row] = _shift_to_mean(laid[part], exact[part]) if self.how.free else laid[part]
         return tuple(outcomes), pictures, stored
 
 
 def _middle_part(laid: np.ndarray) -> tuple[slice, slice]:
-    """Return the middle of the known part of an image, at most SIDE pixels along each side."""
+    """Return the middle of the known part of an image, at most MAX_SIDE pixels along each side."""
     rows, columns = (
         slice(max(part.start, middle - MAX_SIDE // 2), min(part.stop, middle - MAX_SIDE // 2 + MAX_SIDE))
         for part in filled_rectangle(np.isfinite(laid))
@@ -241,13 +241,13 @@ def _shift_to_mean(image: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def _scan_scales(source: Source, how: Stitch, scan: np.ndarray) -> dict[str, np.ndarray]:
-    found = {}
+    scales = {}
     for scale in how.scales:
         if not source.lacks(scale.needs):
             fields = source.read(scale.needs, 0, source.samples)
             values = [scale.compute(_select(source.task, fields, scan == n)) for n in np.unique(scan)]
-            found[scale.name] = np.array(values)
-    return found
+            scales[scale.name] = np.array(values)
+    return scales
 
 
 def _select(task: Task, fields: Arrays, which: np.ndarray) -> Arrays:

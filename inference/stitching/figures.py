@@ -15,7 +15,7 @@ from schemas.preview import plain
 
 IMAGE_WIDTH = 1.9  # width of an image [inch]
 PANEL_WIDTH = 3.4  # width of one of several plots in a row [inch]
-GREY = "0.25"  # grey level of thresholds
+THRESHOLD_GREY = "0.25"  # grey level of thresholds
 UNKNOWN_GREY = "0.85"  # grey level of unknown pixels
 MAX_LETTERS = 20  # letters that fit above an image
 NO_BRACKETS = str.maketrans("", "", "[]")
@@ -69,17 +69,24 @@ def correlations(result: Result, scans: WholeScans) -> Figure | None:
 
 def _draw_correlation(axis: Axes, result: Result, scans: WholeScans, row: int) -> None:
     """Draw one panel. Markers show the rings that are used for the resolution."""
-    found = [(store, scans.outcomes[store.name][row].resolution) for store in with_images(result, scans)]
-    compared = [(store, worth) for store, worth in found if worth.frequency]
+    resolutions = [(store, scans.outcomes[store.name][row].resolution) for store in with_images(result, scans)]
+    compared = [(store, worth) for store, worth in resolutions if worth.frequency]
     for store, worth in compared:
         points = np.flatnonzero(worth.counts).tolist()
         style = line(result, store) | {"marker": "o", "markersize": 2.5, "markevery": points}
         axis.plot(worth.frequency, worth.correlation, **style)
     first = compared[0][1]
-    axis.plot(first.frequency, first.threshold, color=GREY, linewidth=0.9, linestyle="-.", label="half-bit threshold")
+    axis.plot(
+        first.frequency,
+        first.threshold,
+        color=THRESHOLD_GREY,
+        linewidth=0.9,
+        linestyle="-.",
+        label="half-bit threshold",
+    )
     axis.axhline(
         RESOLUTION_THRESHOLD,
-        color=GREY,
+        color=THRESHOLD_GREY,
         linewidth=0.9,
         linestyle=":",
         label="threshold 1/2 (equivalent to 1/7 between two half data sets)",

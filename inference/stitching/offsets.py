@@ -18,7 +18,9 @@ from scipy.sparse.linalg import LinearOperator, cg
 from inference.stitching.patches import Patches
 from physics import stitching_kernels
 
-OFFSET_ACCURACY = 1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `mosaic.add`
+OFFSET_ACCURACY = (
+    1e-9  # rms accuracy of offsets [rad], limited by the steps of the integers in `stitching_kernels.accumulate`
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def solve_offsets(
         return coupled
 
     shape = (len(mass), len(mass))
-    matrix, nearly = (LinearOperator(shape, matvec=one, dtype=float) for one in (overlaps, _preconditioner(patches)))
+    matrix, nearly = (
+        LinearOperator(shape, matvec=product, dtype=float) for product in (overlaps, _preconditioner(patches))
+    )
     floor = OFFSET_ACCURACY * float(np.linalg.norm(mass))
     offset, _ = cg(matrix, right, rtol=method.tolerance, atol=floor, maxiter=method.steps, M=nearly)
     left = np.linalg.norm(right - matrix @ offset) / max(np.linalg.norm(right), floor)
@@ -76,17 +80,17 @@ def _preconditioner(patches: Patches) -> Callable[[np.ndarray], np.ndarray]:
     """
     variance = _variances(patches.weight.mean(axis=0, dtype=np.float64))
     cell = np.maximum(np.sqrt(variance).astype(int), 1)
-    place = (patches.corner - patches.corner.min(axis=0)) // cell
-    ny, nx = (int(n) + 1 for n in place.max(axis=0))
-    index = place[:, 0] * nx + place[:, 1]
+    cells = (patches.corner - patches.corner.min(axis=0)) // cell
+    ny, nx = (int(n) + 1 for n in cells.max(axis=0))
+    index = cells[:, 0] * nx + cells[:, 1]
     mass = patches.mass
     filtered = _wave_gain(variance / cell**2, (ny, nx)) * (ny * nx / mass.sum())
 
     def inverse(right: np.ndarray) -> np.ndarray:
         image = np.bincount(index, right, ny * nx).reshape(ny, nx)
         waves = scipy.fft.idctn(filtered * scipy.fft.dctn(image, norm="ortho"), norm="ortho")
-        found: np.ndarray = right / mass + waves.ravel()[index]
-        return found
+        solution: np.ndarray = right / mass + waves.ravel()[index]
+        return solution
 
     return inverse
 

@@ -47,16 +47,18 @@ def resolution(image: np.ndarray, truth: np.ndarray, sampling: float, free: str 
         free: as in `Stitch`.
     """
     rows, columns = filled_rectangle(np.isfinite(image))
-    found, truth = image[rows, columns], truth[rows, columns]
-    pixels = (found.shape[0], found.shape[1])
+    compared, truth = image[rows, columns], truth[rows, columns]
+    pixels = (compared.shape[0], compared.shape[1])
     if min(pixels) < 4:
         return Resolution(pixels, None, None, None, None, [], [], [], [])
-    away = found - truth
+    away = compared - truth
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in pixels))
-    frequency, curves = ring_correlation((found * window)[None], (truth * window)[None], window)
+    frequency, curves = ring_correlation((compared * window)[None], (truth * window)[None], window)
     used, limit = _ring_power(truth, window) > MIN_RING_POWER, half_bit_threshold(independent_counts(window))
     used[0] = False
-    ends = (_end_frequency(frequency[used], curves[0][used], one) for one in (limit[used], RESOLUTION_THRESHOLD))
+    ends = (
+        _end_frequency(frequency[used], curves[0][used], threshold) for threshold in (limit[used], RESOLUTION_THRESHOLD)
+    )
     half, seventh = (None if end is None else end / sampling for end in ends)
     curve = np.nan_to_num(curves[0])  # a constant object gives NaN
     return Resolution(

@@ -51,7 +51,7 @@ class Scans:
     """Places of the patches of a split, one row per sample."""
 
     position: np.ndarray  # (sample, 2), y and x of pixel N//2 of the patch [nm]
-    weight: np.ndarray  # (1 or sample, y, x), weights of pixels; `patches.tapered` computes them from a mask
+    weight: np.ndarray  # (1 or sample, y, x), weights of pixels; `patches.tapered_weights` computes them from a mask
     scan: np.ndarray  # (sample,), number of the scan
     sampling: float  # pixel of the patches [nm]
     zero: float = 0.0  # y and x of pixel 0 of the images, on whose grid patches are laid [nm]
@@ -118,10 +118,10 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
     refuse_taken(out, field)
     job = _make_job(source, scans, method, field)
     verify(source, job.predictions)
-    found: list[Stitched] = []
+    stitched: list[Stitched] = []
     with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field), by="another `infer`"):
-        publish_folder(out, job.objects(found))
-    return job.about(found)
+        publish_folder(out, job.objects(stitched))
+    return job.about(stitched)
 
 
 def placed_images(source: Path, scans: Scans, method: Blend, *, field: str) -> tuple[Iterator[Placed], Path | None]:
@@ -149,12 +149,12 @@ def placed_images(source: Path, scans: Scans, method: Blend, *, field: str) -> t
     return ((one, frame.origin, image.values) for one, image in job.images(patches, frame)), None
 
 
-def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator[Placed]:
+def read_stored(path: Path, images: Images, scans: Scans, field: str) -> Iterator[Placed]:
     """Yield the images of a store.
 
     Args:
         path: the store of images.
-        found: its metadata.
+        images: its metadata.
         scans: places of the patches, for the common grid.
         field: the target that was stitched.
 
@@ -164,11 +164,11 @@ def read_stored(path: Path, found: Images, scans: Scans, field: str) -> Iterator
     with reading(str(path), "stitch them again"):
         group: Any = open_split(path, "")
         y, x = (round(float((group[name][0] - scans.zero) / scans.sampling)) for name in ("y", "x"))
-        for row, one in enumerate(found.scans):
+        for row, stitched in enumerate(images.scans):
             values = np.asarray(group[field][row])
-            if one.digest not in ("", _image_digest(values)):
-                raise ValueError(f"the image of scan {one.scan} is not the one that was stitched")
-            yield one, (y, x), values
+            if stitched.digest not in ("", _image_digest(values)):
+                raise ValueError(f"the image of scan {stitched.scan} is not the one that was stitched")
+            yield stitched, (y, x), values
 
 
 def _make_job(source: Path, scans: Scans, method: Blend, field: str) -> "_Job":
@@ -243,16 +243,16 @@ class _Job:
     scans: Scans
     method: Blend
 
-    def objects(self, found: list[Stitched]) -> Iterator[tuple[str, bytes]]:
+    def objects(self, stitched: list[Stitched]) -> Iterator[tuple[str, bytes]]:
         """Yield all objects of the store, the root metadata last, and append the result of each scan to `found`."""
         patches, frame = self.place_patches()
         numbers = np.unique(self.scans.scan)
         described = self._metadata(frame, len(numbers), [])
         yield from encoded(described, 0, self._coordinates(frame, numbers))
-        for place, (one, image) in enumerate(self.images(patches, frame)):
-            yield from encoded(described, place, self._arrays(image))
-            found.append(one)
-        yield from self._metadata(frame, len(numbers), found).items()
+        for index, (result, image) in enumerate(self.images(patches, frame)):
+            yield from encoded(described, index, self._arrays(image))
+            stitched.append(result)
+        yield from self._metadata(frame, len(numbers), stitched).items()
 
     def images(self, patches: Patches, frame: Canvas) -> Iterator[tuple[Stitched, Image]]:
         """Yield the result and the image of one scan after another."""
@@ -278,7 +278,7 @@ class _Job:
         parts = [sha256(np.asarray(values, float).tobytes()) for values in places]
         return sha256(" ".join([sha256_of_folder(self.source / self.target.name), *parts]).encode())
 
-    def about(self, found: list[Stitched]) -> Images:
+    def about(self, stitched: list[Stitched]) -> Images:
         """Return the metadata of the images, with the results of the scans."""
         return Images(
             format=FORMAT,
@@ -288,7 +288,7 @@ class _Job:
             sampling=self.scans.sampling,
             dataset_digest=self.predictions.dataset_digest,
             split=self.predictions.split,
-            scans=found,
+            scans=stitched,
             packages=versions(PACKAGES),
             stitched_from=self.digest,
         )
@@ -332,7 +332,7 @@ class _Job:
             Field("component", dims, "uint32", "1", "auxiliary", "number of the part linked by overlaps; 0: no patch"),
         )
 
-    def _metadata(self, frame: Canvas, count: int, found: list[Stitched]) -> dict[str, bytes]:
+    def _metadata(self, frame: Canvas, count: int, stitched: list[Stitched]) -> dict[str, bytes]:
         """Return all zarr.json files by key. found: the results of the scans."""
         sizes = {"scan": count, "y": frame.shape[0], "x": frame.shape[1]}
         arrays = []
@@ -340,7 +340,7 @@ class _Job:
             shape = field.shape(sizes)
             chunks = (1, *(min(n, MAX_CHUNK) for n in shape[1:])) if len(shape) > 1 else shape
             arrays.append(Array(field, shape, chunks))
-        return describe(METADATA.attributes(self.about(found)), {"": arrays})
+        return describe(METADATA.attributes(self.about(stitched)), {"": arrays})
 
 
 def _prefetch[T](items: Iterator[T]) -> Iterator[T]:

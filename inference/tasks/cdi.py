@@ -20,7 +20,7 @@ from schemas.target_kinds import Score
 from schemas.tasks.cdi import TASK
 
 SEED = 1  # seed of the random starts; they are the same for every sample, so results do not depend on the block
-PUBLISHED = phase_retrieval.PUBLISHED
+PUBLISHED_SCHEDULE = phase_retrieval.PUBLISHED_SCHEDULE
 OBJECT_SCORES = ("wave_error", "phase_error", "iou", "wraps")  # scores that are computed object by object
 
 
@@ -47,8 +47,8 @@ def retrieve(
         measured=known_pixels,
         algorithm=ALGORITHMS[algorithm],
     )
-    found = [solve(pattern, _random_start(pattern, number)) for number in range(int(starts))]
-    waves, residuals = (np.stack([getattr(one, name) for one in found]) for name in ("wave", "residual"))
+    solutions = [solve(pattern, _random_start(pattern, number)) for number in range(int(starts))]
+    waves, residuals = (np.stack([getattr(solution, name) for solution in solutions]) for name in ("wave", "residual"))
     best, _ = phase_retrieval.best_of(waves, residuals)
     targets = _wave_targets(_centre_waves(best), fields["amplitude"].shape[-2:])
     return dict(zip(("shape", "phase"), canonical_form(targets["shape"], targets["phase"]), strict=True))
@@ -119,12 +119,12 @@ def measures(fields: Arrays, predicted: Arrays) -> dict[str, np.ndarray]:
     shape, phase = (predicted[name].astype(float) for name in ("shape", "phase"))
     exact, exact_phase = (fields[name].astype(float) for name in ("shape", "phase"))
     with np.errstate(all="ignore"):
-        found = align_wave(shape, phase, exact, exact_phase, TASK.ambiguities.free)
-        rows = zip(found.modulus, found.phase, found.raw_phase, exact, exact_phase, strict=True)
+        aligned = align_wave(shape, phase, exact, exact_phase, TASK.ambiguities.free)
+        rows = zip(aligned.modulus, aligned.phase, aligned.raw_phase, exact, exact_phase, strict=True)
         objects = [_object_scores(*row) for row in rows]
         chi2 = _pattern_misfit(fields, shape * np.exp(1j * phase))
-    scores = {name: np.array([one[name] for one in objects]) for name in OBJECT_SCORES}
-    twin = np.where(np.isfinite(scores["wave_error"]), found.twin, np.nan)
+    scores = {name: np.array([scored[name] for scored in objects]) for name in OBJECT_SCORES}
+    twin = np.where(np.isfinite(scores["wave_error"]), aligned.twin, np.nan)
     return scores | {"chi2": chi2, "twin": twin}
 
 
@@ -172,9 +172,9 @@ def diffraction(targets: Arrays) -> np.ndarray:
 
 SETTINGS = {
     "cycles": Setting(
-        f"cycles of {PUBLISHED.feedback} iterations and {PUBLISHED.reduction} of error reduction",
+        f"cycles of {PUBLISHED_SCHEDULE.feedback} iterations and {PUBLISHED_SCHEDULE.reduction} of error reduction",
         "1",
-        (PUBLISHED.cycles,),
+        (PUBLISHED_SCHEDULE.cycles,),
         minimum=1,
         whole=True,
     ),
@@ -183,10 +183,11 @@ SETTINGS = {
 }
 
 
-def _projections(algorithm: str, about: str, beta: float = PUBLISHED.beta) -> Method:
+def _projections(algorithm: str, about: str, beta: float = PUBLISHED_SCHEDULE.beta) -> Method:
     """Return an iterative method with its settings."""
     return Method(
-        about=f"{about}, with shrink-wrap; {PUBLISHED.iterations} iterations by default, the last ones averaged",
+        about=f"{about}, with shrink-wrap; {PUBLISHED_SCHEDULE.iterations} iterations by default, "
+        "the last ones averaged",
         needs=("amplitude",),
         uses=("amplitude_oversampled", "seen", "seen_oversampled"),
         solve=partial(retrieve, algorithm=algorithm),

@@ -90,10 +90,12 @@ def ptychography(
     orders = np.stack([rng.permutation(len(scanned.places)) for _ in range(int(sweeps))])
     start = np.ones(scanned.shape, np.complex64)
     probe = _probe_modes(scanned, int(modes), source)
-    found = engines[engine](scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None)
+    reconstruction = engines[engine](
+        scanned.counts, scanned.places, start, probe, orders, alpha=alpha, beta=beta or None
+    )
     light = illumination(start.shape, probe, scanned.places)
     seen = light > MIN_DOSE_SHARE * light.max()
-    return _phase_target(fields, phase_at(_patches(scanned), found.transmission, seen))
+    return _phase_target(fields, phase_at(_patches(scanned), reconstruction.transmission, seen))
 
 
 def phase_at(grid: np.ndarray, wave: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -201,14 +203,14 @@ def overlap(fields: Arrays) -> float:
 
 MODES_ABOUT = "incoherent modes of the probe (mixed state, Thibault and Menzel 2013); 3 or 6 for an extended source"
 SOURCE_ABOUT = "rms size of the source that several modes start from; beta > 0 improves them"
-NEEDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
+NEEDED_FIELDS = ("amplitude", "position", "scan", "sampling", "probe", "mask")
 
 
 def _ptychography(engine: str, about: str, alpha: float, most: float) -> Method:
     """Return a ptychographic method with its settings. most: maximum of `alpha` and `beta`."""
     return Method(
         about=f"{about}, from whole scans, starting with the known probe",
-        needs=NEEDS,
+        needs=NEEDED_FIELDS,
         solve=partial(ptychography, engine=engine),
         settings={
             "sweeps": Setting("sweeps through all positions, each in a new random order", "1", (30,), 1, whole=True),
@@ -228,7 +230,7 @@ METHODS: Mapping[str, Method] = {
     "rpie": _ptychography("rpie", "regularised ptychographic iterative engine (Maiden, Johnson and Li 2017)", 0.3, 1.0),
     "idpc": Method(
         about="integrated differential phase contrast of a raster: grad phi = 2 pi centre of mass (Lazic et al. 2016)",
-        needs=NEEDS,
+        needs=NEEDED_FIELDS,
         solve=contrast,
         scope="group",
         group="scan",

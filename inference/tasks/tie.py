@@ -18,7 +18,7 @@ from physics.transport_of_intensity import in_focus, remove_window
 from schemas.runtime.errors import UserError
 from schemas.tasks.tie import COMPONENTS
 
-BLUR = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
+BLUR_WIDTH = 3.0  # width of the Gaussian that blurs images for their registration, in Fresnel lengths sqrt(lambda z)
 MIN_INTENSITY = 1e-3  # lower bound of an intensity, relative to the incident beam, before its logarithm is taken
 SERIES = ("intensity", "intensity_flipped")
 
@@ -59,10 +59,10 @@ def transport(fields: Arrays, *, cutoff: float, floor: float, offset: str) -> di
     """
 
     def retrieve(fields: Arrays) -> np.ndarray:
-        found = transport_of_intensity.retrieve_from_series(
+        phases = transport_of_intensity.retrieve_from_series(
             fields["intensity"], *_optics(fields), cutoff=cutoff, floor=floor
         )
-        return found - transport_of_intensity.vacuum_phase(found, fields["window"]) if offset == "annulus" else found  # type: ignore[no-any-return]
+        return phases - transport_of_intensity.vacuum_phase(phases, fields["window"]) if offset == "annulus" else phases  # type: ignore[no-any-return]
 
     return component_phase(fields, retrieve)
 
@@ -77,8 +77,8 @@ def register_fields(fields: Arrays) -> dict[str, np.ndarray]:
     names = [name for name in SERIES if name in fields]
     planes = fields["intensity"].shape[1]
     images = np.concatenate([fields[name] for name in names], axis=1)
-    found = register(images, (planes - 1) // 2, fields["window"], BLUR * fresnel / sampling)
-    return {**fields, **dict(zip(names, np.split(found, len(names), axis=1), strict=True))}
+    registered = register(images, (planes - 1) // 2, fields["window"], BLUR_WIDTH * fresnel / sampling)
+    return {**fields, **dict(zip(names, np.split(registered, len(names), axis=1), strict=True))}
 
 
 def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
@@ -97,10 +97,10 @@ def misell(fields: Arrays, *, iterations: float) -> dict[str, np.ndarray]:
 
     def retrieve(fields: Arrays) -> np.ndarray:
         window = fields["window"]
-        found = focal_series.misell_from_transport(
+        phases = focal_series.misell_from_transport(
             fields["intensity"], *_optics(fields), window=window, iterations=int(iterations)
         )
-        return found - transport_of_intensity.vacuum_phase(found, window)  # type: ignore[no-any-return]
+        return phases - transport_of_intensity.vacuum_phase(phases, window)  # type: ignore[no-any-return]
 
     return component_phase(fields, retrieve)
 

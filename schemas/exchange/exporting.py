@@ -30,9 +30,9 @@ from schemas.store import shard_ranges
 from schemas.task import Field
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
-MARK = "export.json"
-UNFINISHED = ".export.json"  # shows that the files beside it are those of an export that was not finished
-BLOCK = 32  # maximum number of samples that are read at once
+EXPORT_FILE = "export.json"
+UNFINISHED_FILE = ".export.json"  # shows that the files beside it are those of an export that was not finished
+MAX_READ_SAMPLES = 32  # maximum number of samples that are read at once
 
 type Limits = dict[str, tuple[float, float]]
 type Named = tuple[str, bytes]  # name and content of a file
@@ -75,14 +75,14 @@ def export(
     about = job.about()
     with writable("--out", out), claimed("--out", out, partial(_refuse_other, out, about), by="another `export`"):
         sweep(out, deep=False)
-        if read(out / MARK) is None:
-            publish(out / UNFINISHED, _as_json(about))
+        if read(out / EXPORT_FILE) is None:
+            publish(out / UNFINISHED_FILE, _as_json(about))
         hashes = {}
         for name, data in job.files():
             publish_if_changed(out / name, data)
             hashes[name] = sha256(data)
-        publish_if_changed(out / MARK, _as_json(about | {"sha256": hashes}))
-        remove(out / UNFINISHED)
+        publish_if_changed(out / EXPORT_FILE, _as_json(about | {"sha256": hashes}))
+        remove(out / UNFINISHED_FILE)
     return sum(not name.endswith((".json", ".csv")) for name in hashes)
 
 
@@ -122,7 +122,7 @@ class _Export:
 
     def blocks(self, fields: tuple[Field, ...]) -> Iterator[tuple[int, Arrays]]:
         """Yield blocks of consecutive samples: the first sample of each block, and its values by field."""
-        for start, stop in shard_ranges(self.last - self.first, min(self.gallery.shard, BLOCK)):
+        for start, stop in shard_ranges(self.last - self.first, min(self.gallery.shard, MAX_READ_SAMPLES)):
             yield self.first + start, self.gallery.rows(slice(self.first + start, self.first + stop), fields)
 
     def extremes(self) -> Limits:
@@ -207,7 +207,7 @@ class _Export:
         for start, values in self.blocks(parameters):
             if start == self.first:
                 writer.writerow(["split", "sample", *(name for p in parameters for name in _columns(p, values))])
-            for index in range(min(self.gallery.shard, BLOCK, self.last - start)):
+            for index in range(min(self.gallery.shard, MAX_READ_SAMPLES, self.last - start)):
                 numbers = [f"{number:.9g}" for p in parameters for number in _plain(values[p.name][index])]
                 writer.writerow([self.gallery.split, start + index, *numbers])
         return printable(text.getvalue()).encode()
@@ -229,7 +229,7 @@ def _refuse_other(out: Path, about: dict[str, object]) -> None:
     refuse_store("--out", out)
     if not entries(out):
         return
-    marks = [parse_json(read(out / name)) for name in (MARK, UNFINISHED)]
+    marks = [parse_json(read(out / name)) for name in (EXPORT_FILE, UNFINISHED_FILE)]
     exports = [mark for mark in marks if isinstance(mark, dict)]
     if not exports:
         raise UserError(f"--out {out}: holds other files; choose another folder")

@@ -9,7 +9,7 @@ from schemas.formats.image import Known
 from schemas.runtime.errors import UserError, split_assignments
 from schemas.task import SAMPLE, Field, Task
 
-POSITIVE = ("sampling", "sampling_y", "sampling_x", "voltage")
+POSITIVE_PARAMETERS = ("sampling", "sampling_y", "sampling_x", "voltage")
 
 type Values = dict[str, tuple[float, ...]]
 
@@ -94,7 +94,7 @@ def _check_number(field: Field, number: float) -> float:
     with np.errstate(over="ignore"):
         if not math.isfinite(np.float32(number)):
             raise UserError(f"{field.name} = {number:g} [{field.units}]: not a finite number; give --set {field.name}=")
-    if field.name in POSITIVE and number <= 0:
+    if field.name in POSITIVE_PARAMETERS and number <= 0:
         raise UserError(f"{field.name} = {number:g} [{field.units}]: must be more than 0; give --set {field.name}=...")
     if np.dtype(field.dtype).kind in "iub" and number != np.dtype(field.dtype).type(int(number)):
         raise UserError(f"{field.name} = {number:g}: must be a whole number ({field.dtype})")

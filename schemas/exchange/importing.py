@@ -15,9 +15,9 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import versions
 from schemas.runtime.publish import entries, exists, publish_folder, read, recover
-from schemas.store import LEAF, encoded, metadata, shard_ranges
+from schemas.store import LEAF_FIELD, encoded, metadata, shard_ranges
 
-SPLIT = "test"
+IMPORT_SPLIT = "test"
 PACKAGES = ("drybeam", "numpy", "zarr", "tifffile", "h5py", "mrcfile", "scipy", "rosettasciio")
 
 
@@ -60,12 +60,12 @@ def _store(
 
 def _manifest(measurement: Measurement, leaves: bytes) -> Manifest:
     task, samples = measurement.task, measurement.samples
-    splits = {SPLIT: digest.split(samples, [leaves])}
+    splits = {IMPORT_SPLIT: digest.split(samples, [leaves])}
     return Manifest(
         format=FORMAT,
         task=task,
         sizes=measurement.sizes,
-        samples={SPLIT: samples},
+        samples={IMPORT_SPLIT: samples},
         origin="measured",
         seed=None,
         recipe=None,
@@ -85,11 +85,11 @@ def _objects(manifest: Manifest, measurement: Measurement, leaves: bytes) -> Ite
     """Yield all objects with their keys, the root last."""
     described = metadata(manifest)
     arrays = {**measurement.arrays, **measurement.constants}
-    arrays[LEAF.name] = digest.as_array(leaves)
+    arrays[LEAF_FIELD.name] = digest.as_array(leaves)
     for name, values in arrays.items():
-        prefix = f"{SPLIT}/{name}"
+        prefix = f"{IMPORT_SPLIT}/{name}"
         whole = name in measurement.constants
-        parameter = name == LEAF.name or (not whole and manifest.task[name].role == "parameter")
+        parameter = name == LEAF_FIELD.name or (not whole and manifest.task[name].role == "parameter")
         length = manifest.layout.block if parameter else manifest.layout.shard
         cuts = [(0, values)] if whole else [(a, values[a:b]) for a, b in shard_ranges(len(values), length)]
         for start, rows in cuts:

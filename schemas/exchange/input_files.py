@@ -11,8 +11,8 @@ from schemas.formats.image import Known, Picture
 from schemas.runtime.errors import UserError
 from schemas.task import Field, Import, Raster, Task
 
-AGREE = 1e-3  # relative difference below which values in several files are taken as equal
-SIZES = ("sampling", "sampling_y", "sampling_x")
+VALUE_TOLERANCE = 1e-3  # relative difference below which values in several files are taken as equal
+PIXEL_SIZES = ("sampling", "sampling_y", "sampling_x")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _read(task: Task, field: Field, how: Import, text: str) -> Read:
             "images; give images, or correct the units"
         )
     known, notes = dict(picture.known), picture.notes
-    if picture.patterns is False and patterns and (sizes := known.keys() & set(SIZES)):
+    if picture.patterns is False and patterns and (sizes := known.keys() & set(PIXEL_SIZES)):
         width = f"{known['sampling_x'][0]:.6g} nm"
         notes += (f"warning: {path}: its pixels of {width} are not those of a pattern, which need 1/nm; not used",)
         known = {name: values for name, values in known.items() if name not in sizes}
@@ -180,7 +180,7 @@ def _merge_known(files: Sequence[Read]) -> dict[str, tuple[float, ...]]:
     said: dict[str, Path] = {}
     for read in files:
         for name, values in read.known.items():
-            if name in known and not agree(values, known[name], AGREE):
+            if name in known and not agree(values, known[name], VALUE_TOLERANCE):
                 here, there = (",".join(f"{value:.6g}" for value in v) for v in (values, known[name]))
                 raise UserError(f"{name}: {there} in {said[name]}, {here} in {read.path}: must agree in a sample")
             known.setdefault(name, values)

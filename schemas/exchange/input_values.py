@@ -8,13 +8,13 @@ import numpy as np
 from schemas.runtime.errors import UserError
 from schemas.task import Field
 
-PLAUSIBLE = (0.2, 5.0)  # a warning is printed if the median of an image relative to the beam lies outside
+PLAUSIBLE_MEDIANS = (0.2, 5.0)  # a warning is printed if the median of an image relative to the beam lies outside
 MEAN = "mean"
-WIDE = 2  # bytes of the narrowest integers whose largest number can be a mark
-APART = 2  # a number can be a mark if it is at least this many times as large as all others
-LARGEST = [2**bits - less for bits in (16, 31, 32, 64) for less in (1, 2)]  # marks of detectors and programs
-FILLS = [1e20, 1e36, 9.969209968386869e36]  # marks of NumPy and netCDF
-NEGATIVE = [-1.0, -2.0, -999.0, -9999.0, *(float(-(2**bits)) for bits in (15, 31, 63))]
+MIN_MARK_BYTES = 2  # bytes of the narrowest integers whose largest number can be a mark
+MIN_MARK_RATIO = 2  # a number can be a mark if it is at least this many times as large as all others
+LARGEST_INTEGERS = [2**bits - less for bits in (16, 31, 32, 64) for less in (1, 2)]  # marks of detectors and programs
+FILL_VALUES = [1e20, 1e36, 9.969209968386869e36]  # marks of NumPy and netCDF
+NEGATIVE_MARKS = [-1.0, -2.0, -999.0, -9999.0, *(float(-(2**bits)) for bits in (15, 31, 63))]
 
 type Held = Literal["counts", "amplitudes"]
 
@@ -56,10 +56,10 @@ def find_unmeasured(values: np.ndarray) -> np.ndarray:
         values: array of numbers.
     """
     missing = ~np.isfinite(values)
-    if not missing.all() and values.dtype.itemsize >= WIDE:
+    if not missing.all() and values.dtype.itemsize >= MIN_MARK_BYTES:
         missing |= _large_marks(values, missing)
         below = (values < 0) & ~missing
-        if below.any() and np.isin(np.unique(values[below]), NEGATIVE).all():
+        if below.any() and np.isin(np.unique(values[below]), NEGATIVE_MARKS).all():
             missing |= below
     return missing
 
@@ -68,15 +68,19 @@ def _large_marks(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Return True at the largest values, as long as these are marks."""
     if values.dtype.kind in "iu":
         most = int(np.iinfo(values.dtype).max)
-        marks = {float(mark) for mark in (*LARGEST, most) if mark <= most}
+        marks = {float(mark) for mark in (*LARGEST_INTEGERS, most) if mark <= most}
     else:
-        marks = {float(values.dtype.type(mark)) for mark in (*LARGEST, *FILLS) if mark < np.finfo(values.dtype).max}
+        marks = {
+            float(values.dtype.type(mark))
+            for mark in (*LARGEST_INTEGERS, *FILL_VALUES)
+            if mark < np.finfo(values.dtype).max
+        }
     found, lowest = np.zeros(values.shape, bool), 0.0
     rest = ~missing
     while rest.any() and float(top := values.max(initial=0, where=rest)) in marks:
         found |= values == top
         rest, lowest = ~(missing | found), float(top)
-    apart = rest.any() and lowest >= APART * float(values.max(where=rest, initial=0))
+    apart = rest.any() and lowest >= MIN_MARK_RATIO * float(values.max(where=rest, initial=0))
     return found if apart else np.zeros(values.shape, bool)
 
 
@@ -101,13 +105,17 @@ def convert_input(field: Field, raw: np.ndarray, beam: str, notes: list[str], *,
     median = float(np.median(array))
     if relative and (dark := int((array < 0).sum())):
         notes.append(f"warning: {field.name} has {dark:,} values below 0; an intensity cannot be negative")
-    if raw.dtype.kind in "iu" and raw.itemsize >= WIDE and (full := int((raw == np.iinfo(raw.dtype).max).sum())):
+    if (
+        raw.dtype.kind in "iu"
+        and raw.itemsize >= MIN_MARK_BYTES
+        and (full := int((raw == np.iinfo(raw.dtype).max).sum()))
+    ):
         most = np.iinfo(raw.dtype).max
         notes.append(f"warning: {full:,} values of {field.name} are {most}, the largest of {raw.dtype}: saturated?")
     flat = np.ptp(array.reshape(-1, *array.shape[-2:]), axis=(1, 2)) == 0
     if flat.any():
         notes.append(f"warning: {int(flat.sum())} of the {len(flat)} images of {field.name} are constant")
-    if relative and not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
+    if relative and not PLAUSIBLE_MEDIANS[0] <= median <= PLAUSIBLE_MEDIANS[1]:
         notes.append(
             f"warning: {field.name} has the median {median:.4g} relative to the beam: {_beam_hint(median, beam)}"
         )

@@ -16,7 +16,7 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.publish import sha256_of
 from schemas.task import Field, Import, Task, find_import
 
-NEAR = 0.01  # a warning is printed if a set value differs by more than this share from that in the file
+STATED_TOLERANCE = 0.01  # a warning is printed if a set value differs by more than this share from that in the file
 
 type Arrays = dict[str, np.ndarray]
 
@@ -210,7 +210,7 @@ def _example(field: Field, sizes: Mapping[str, int]) -> str:
 
 def _warn_of_differences(field: Field, column: np.ndarray, stated: Sequence[Sequence[float] | None]) -> Iterator[str]:
     for number, (row, values) in enumerate(zip(column, stated, strict=True)):
-        if values and not agree(row.ravel().tolist(), values, NEAR):
+        if values and not agree(row.ravel().tolist(), values, STATED_TOLERANCE):
             there = ",".join(f"{value:.6g}" for value in values)
             yield f"warning: sample {number}: {field.name} is {there} {field.units} in the file; --set is used"
             return

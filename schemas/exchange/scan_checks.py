@@ -11,14 +11,14 @@ from physics.optics import intensity
 from physics.ptychography import round_positions
 from schemas.runtime.errors import UserError
 
-STATED = 0.01  # relative difference below which pixel sizes are taken as equal
-DISK = 0.05  # relative tolerance of the probe's disk radius beyond the range that the patterns allow
-LEVELS = (0.3, 0.7)  # brightness levels between which a disk's edge lies; a specimen that blurs it moves them apart
-ASIDE = 0.5  # maximum distance of the disks' centres [pixel]; texture moves it by 0.3 in 1 of 100 patterns
-SHARP = 1.15  # maximum ratio of the radii at these levels; beyond it, no disk is visible
-FEW = 10  # minimum counts in a pixel of the disk, summed over all patterns; with fewer, noise hides the edge
-STILL = 0.5  # positions within a smaller range [pixel] do not form a scan
-NEAR = 2  # neighbours farther apart than this many widths of the bright probe are given in another unit
+PIXEL_SIZE_TOLERANCE = 0.01  # relative difference below which pixel sizes are taken as equal
+DISK_TOLERANCE = 0.05  # relative tolerance of the probe's disk radius beyond the range that the patterns allow
+EDGE_LEVELS = (0.3, 0.7)  # brightness between which a disk's edge lies; a specimen that blurs it moves them apart
+MAX_CENTRE_DISTANCE = 0.5  # between the disks' centres [pixel]; texture moves them by 0.3 in 1 of 100 patterns
+MAX_RADIUS_RATIO = 1.15  # maximum ratio of the radii at these levels; beyond it, no disk is visible
+MIN_DISK_COUNTS = 10  # in a pixel of the disk, summed over all patterns; with fewer, noise hides the edge
+MIN_SCAN_RANGE = 0.5  # positions within a smaller range [pixel] do not form a scan
+MAX_NEIGHBOUR_WIDTHS = 2  # neighbours farther apart than this many widths of the bright probe are given in another unit
 
 
 def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling: np.ndarray) -> None:
@@ -32,7 +32,7 @@ def refuse_stated_sampling(name: str, stated: tuple[float, ...] | None, sampling
     Raises:
         UserError: the widths differ.
     """
-    if stated and not np.allclose(sampling, stated[0], rtol=STATED, atol=0):
+    if stated and not np.allclose(sampling, stated[0], rtol=PIXEL_SIZE_TOLERANCE, atol=0):
         raise UserError(
             f"{name}: its file states pixels of {stated[0]:.4g} nm, the scan has {sampling[0]:.4g} nm: both must be "
             f"the same; resample the {name}, or correct --set sampling="
@@ -57,12 +57,12 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
     total = np.einsum("nyx,nyx->yx", amplitude, amplitude, dtype=np.float64)
     if not total.any():
         return
-    bright, outer, inner = disk(total, LEVELS)
-    if bright < FEW or outer > SHARP * inner or outer > min(total.shape) / 2:
+    bright, outer, inner = disk(total, EDGE_LEVELS)
+    if bright < MIN_DISK_COUNTS or outer > MAX_RADIUS_RATIO * inner or outer > min(total.shape) / 2:
         return
     exact = intensity(far_field(probe.astype(complex)))
     _, expected = disk(exact, (0.5,))
-    if not inner * (1 - DISK) <= expected <= outer * (1 + DISK):
+    if not inner * (1 - DISK_TOLERANCE) <= expected <= outer * (1 + DISK_TOLERANCE):
         seen = (inner + outer) / 2
         raise UserError(
             f"probe: its bright disk has a radius of {expected:.3g} pixels, but that of the patterns {seen:.3g}: both "
@@ -74,10 +74,10 @@ def refuse_other_disk(amplitude: np.ndarray, probe: np.ndarray) -> None:
 def _refuse_aside(away: np.ndarray, shape: tuple[int, ...]) -> None:
     """Refuse a shift (y, x) [pixel] between the disks, modulo the size of the pattern."""
     y, x = ((one + n / 2) % n - n / 2 for one, n in zip(away.tolist(), shape, strict=True))
-    if max(abs(y), abs(x)) > ASIDE:
+    if max(abs(y), abs(x)) > MAX_CENTRE_DISTANCE:
         raise UserError(
             f"patterns: their bright disk lies {y:.2g}, {x:.2g} pixels (y, x) from that of the probe; at most "
-            f"{ASIDE} are allowed; shift the patterns so that q = 0 is at pixel N//2"
+            f"{MAX_CENTRE_DISTANCE} are allowed; shift the patterns so that q = 0 is at pixel N//2"
         )
 
 
@@ -98,17 +98,17 @@ def refuse_apart(position: np.ndarray, scan: np.ndarray, sampling: np.ndarray, w
         pixel = float(sampling[scan == number][0])
         if len(places) < 2:
             continue
-        if np.ptp(places, axis=0).max() < STILL * pixel:
+        if np.ptp(places, axis=0).max() < MIN_SCAN_RANGE * pixel:
             raise UserError(
                 f"position: all positions of scan {number} lie within {np.ptp(places, axis=0).max():.3g} nm, less than "
                 f"a pixel of {pixel:.4g} nm; give y, x and sampling in nm"
             )
         nearest = float(KDTree(places).query(places, k=2, p=np.inf)[0][:, 1].min())
-        if nearest >= NEAR * width * pixel:
+        if nearest >= MAX_NEIGHBOUR_WIDTHS * width * pixel:
             raise UserError(
                 f"position: neighbours in scan {number} lie at least {nearest:.4g} nm apart, but the probe is bright "
-                f"over {width * pixel:.4g} nm: must be nearer than {NEAR} times that; give nm (pixels times sampling), "
-                "or leave position out"
+                f"over {width * pixel:.4g} nm: must be nearer than {MAX_NEIGHBOUR_WIDTHS} times that; "
+                "give nm (pixels times sampling), or leave position out"
             )
 
 

@@ -2,7 +2,8 @@
 
 It is the central region of n/4 x n/4 pixels of a patch of n x n pixels, where n is a multiple of 4. Each of its pixels
 becomes 4 x 4 pixels, as in deep-phase-imaging. The targets therefore have n x n pixels again.
-The probe has its origin at pixel N//2 of the patch, which becomes the 4 pixels from `first(n)` on along each axis.
+The probe has its origin at pixel N//2 of the patch, which becomes the 4 pixels from `first_origin_pixel(n)` on, along
+each axis.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ def enlarge_middle(patch: np.ndarray) -> np.ndarray:
 
 
 def repeat_pixels(image: np.ndarray) -> np.ndarray:
-    """Repeat each pixel of (..., y, x) ENLARGED times along both axes."""
+    """Repeat each pixel of (..., y, x) ENLARGEMENT times along both axes."""
     return image.repeat(ENLARGEMENT, axis=-2).repeat(ENLARGEMENT, axis=-1)
 
 

@@ -8,11 +8,22 @@ import numpy as np
 
 from schemas.formats.pixel_sizes import is_pattern
 
-SCAN = "r|real|scan|scanner|pos|position|stage|probe|nav|navigation"
-IMAGE = "q|k|f|d|det|detector|diff|diffraction|recip|reciprocal|freq|frequency"
-LETTER = re.compile(rf"(?:({SCAN})|({IMAGE}))?([xy])(?:({SCAN})|({IMAGE}))?(?:axis|direction|position)?")
-WORDS = {"row": "y", "rows": "y", "height": "y", "column": "x", "columns": "x", "col": "x", "cols": "x", "width": "x"}
-UNIFORM = 1e-3  # relative difference of steps below which an axis is uniform
+SCAN_WORDS = "r|real|scan|scanner|pos|position|stage|probe|nav|navigation"
+IMAGE_WORDS = "q|k|f|d|det|detector|diff|diffraction|recip|reciprocal|freq|frequency"
+AXIS_NAME = re.compile(
+    rf"(?:({SCAN_WORDS})|({IMAGE_WORDS}))?([xy])(?:({SCAN_WORDS})|({IMAGE_WORDS}))?(?:axis|direction|position)?"
+)
+AXIS_WORDS = {
+    "row": "y",
+    "rows": "y",
+    "height": "y",
+    "column": "x",
+    "columns": "x",
+    "col": "x",
+    "cols": "x",
+    "width": "x",
+}
+UNIFORM_TOLERANCE = 1e-3  # relative difference of steps below which an axis is uniform
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ def step_of(places: Sequence[float] | np.ndarray) -> float | None:
         return None
     steps = np.diff(numbers.astype(np.float64))
     mean = float(steps.mean())
-    return mean if np.allclose(steps, mean, rtol=UNIFORM, atol=UNIFORM * abs(mean)) else None
+    return mean if np.allclose(steps, mean, rtol=UNIFORM_TOLERANCE, atol=UNIFORM_TOLERANCE * abs(mean)) else None
 
 
 def sorted_axes(axes: Sequence[Axis]) -> list[int] | None:
@@ -66,8 +77,8 @@ def sorted_axes(axes: Sequence[Axis]) -> list[int] | None:
 def _letter_and_kind(axis: Axis) -> tuple[str, str]:
     """Return x, y or nothing, and scan, image or nothing."""
     name = re.sub(r"[\W_]", "", axis.name.lower())
-    match = LETTER.fullmatch(name)
-    letter = match[3] if match else WORDS.get(name, "")
+    match = AXIS_NAME.fullmatch(name)
+    letter = match[3] if match else AXIS_WORDS.get(name, "")
     if is_pattern(axis.unit) or (match and (match[2] or match[5])):
         return letter, "image"
     return letter, "scan" if match and (match[1] or match[4]) else ""

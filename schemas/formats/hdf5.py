@@ -12,16 +12,16 @@ import numpy as np
 
 from schemas.formats import microscope
 from schemas.formats.axis_order import Axis, step_of
-from schemas.formats.hdf5_links import VALUES, find_dataset, outside_error
+from schemas.formats.hdf5_links import VALUES_REASON, find_dataset, outside_error
 from schemas.formats.image import Shape, choose_array, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "HDF5"
-NUMBERS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers as pairs
-GZIP = "h5repack -f GZIP=4 OLD NEW"
-BUNDLED = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
-LONGEST = 1 << 24  # maximum length of an axis whose places are read
+NUMBER_KINDS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers as pairs
+GZIP_COMMAND = "h5repack -f GZIP=4 OLD NEW"
+BUNDLED_FILTERS = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
+MAX_AXIS_LENGTH = 1 << 24  # maximum length of an axis whose places are read
 
 
 def read(path: Path, inner: str) -> Stated:
@@ -68,11 +68,11 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     if item is None:
         item = file[choose_array(path, inner.strip("/"), _shapes(file, hidden))]
     name = item.name.strip("/")
-    if item.shape is None or item.dtype.kind not in NUMBERS:
+    if item.shape is None or item.dtype.kind not in NUMBER_KINDS:
         kind = "is a null dataset, without values" if item.shape is None else f"holds {item.dtype}"
         raise UserError(f"{path}:{name}: {kind}; give an array of numbers")
     if item.is_virtual or item.external:
-        raise outside_error(path, name, VALUES)
+        raise outside_error(path, name, VALUES_REASON)
     refuse_large(path, item.shape, item.dtype.itemsize)
     _refuse_filters(path, name, item)
     scale, offset = (_scalar(item.attrs, key, plain) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
@@ -86,7 +86,7 @@ def _shapes(file: h5py.File, hidden: str) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
 
     def visit(name: str, item: Any) -> None:
-        numbers = isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in NUMBERS
+        numbers = isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in NUMBER_KINDS
         if numbers and not name.startswith(hidden):
             found[name] = item.shape
 
@@ -103,9 +103,9 @@ def _refuse_filters(path: Path, name: str, item: h5py.Dataset) -> None:
     for number, title in filters.items():
         if not h5py.h5z.filter_avail(number):
             title = title.decode(errors="replace").split(";")[0].strip()
-            remedy = "pip install hdf5plugin" if number in BUNDLED or number == 307 else "install it"
+            remedy = "pip install hdf5plugin" if number in BUNDLED_FILTERS or number == 307 else "install it"
             needs = f"is compressed with the filter {number}{f' ({title})' if title else ''}, which is not installed"
-            raise UserError(f"{path}:{name}: {needs}: {remedy}, or write a copy with gzip where it is ({GZIP})")
+            raise UserError(f"{path}:{name}: {needs}: {remedy}, or write a copy with gzip where it is ({GZIP_COMMAND})")
 
 
 def _scalar(attributes: Mapping[str, Any], name: str, otherwise: float) -> float:
@@ -142,7 +142,7 @@ def _nexus_axes(group: h5py.Group, names: list[str]) -> Iterator[Axis]:
 
 
 def _axis(scale: h5py.Dataset, name: str) -> Axis:
-    places = scale[...] if scale.ndim == 1 and scale.size <= LONGEST else ()
+    places = scale[...] if scale.ndim == 1 and scale.size <= MAX_AXIS_LENGTH else ()
     return Axis(name, step_of(places), _text(scale, "units"))
 
 

@@ -11,10 +11,10 @@ from h5py import h5d, h5l, h5o
 
 from schemas.runtime.errors import UserError
 
-MOST = 1_000_000  # maximum number of links of a file that are checked
-HOPS = 16  # maximum number of soft links that are followed one after another
-LINK = "is a link to another file"
-VALUES = "its values lie in other files or datasets"
+MAX_LINKS = 1_000_000  # maximum number of links of a file that are checked
+MAX_HOPS = 16  # maximum number of soft links that are followed one after another
+LINK_REASON = "is a link to another file"
+VALUES_REASON = "its values lie in other files or datasets"
 
 
 def refuse_elsewhere(path: Path) -> None:
@@ -26,11 +26,11 @@ def refuse_elsewhere(path: Path) -> None:
         UserError: an object leads into another file, or there are too many links to check.
     """
     with h5py.File(path, "r") as file:
-        looked = iter(range(MOST))
+        looked = iter(range(MAX_LINKS))
 
         def visit(name: bytes, link: h5l.LinkInfo) -> UserError | None:
             if next(looked, None) is None:
-                return UserError(f"{path}: has more than {MOST:,} links; copy the data into a smaller file")
+                return UserError(f"{path}: has more than {MAX_LINKS:,} links; copy the data into a smaller file")
             reason = _describe_outside(file, name, link)
             return outside_error(path, name.decode(errors="replace"), reason) if reason else None
 
@@ -55,10 +55,10 @@ def find_dataset(path: Path, file: h5py.File, inner: str) -> h5py.Dataset | None
         link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
         if isinstance(link, h5py.ExternalLink):
             there = f"{link.filename}:{link.path.strip('/')}"
-            raise outside_error(path, f"{group.name}/{name}".strip("/"), LINK, there)
+            raise outside_error(path, f"{group.name}/{name}".strip("/"), LINK_REASON, there)
         if isinstance(link, h5py.HardLink):
             group = group[name]
-        elif isinstance(link, h5py.SoftLink) and followed < HOPS:
+        elif isinstance(link, h5py.SoftLink) and followed < MAX_HOPS:
             followed += 1
             group = file["/"] if link.path.startswith("/") else group
             names = [*(part for part in link.path.split("/") if part not in ("", ".")), *names]
@@ -85,9 +85,9 @@ def _describe_outside(file: h5py.File, name: bytes, link: h5l.LinkInfo) -> str:
     if link.type == h5l.TYPE_SOFT:  # the target of a soft link is in this file, and is visited itself
         return ""
     if link.type != h5l.TYPE_HARD:
-        return LINK
+        return LINK_REASON
     item = h5o.open(file.id, name)  # twice as fast as file[name]
-    return VALUES if isinstance(item, h5d.DatasetID) and _has_outside_values(item) else ""
+    return VALUES_REASON if isinstance(item, h5d.DatasetID) and _has_outside_values(item) else ""
 
 
 def _has_outside_values(dataset: h5d.DatasetID) -> bool:

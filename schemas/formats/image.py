@@ -10,10 +10,10 @@ import numpy as np
 
 from schemas.runtime.errors import UserError, suggestion
 
-LIMIT = 4 << 30  # maximum number of uncompressed bytes of the images of one file
-SMALL = 64 << 20  # uncompressed bytes that any file may have
-COPIES = 4  # arrays of this size that readers hold at once, to convert and to transpose them
-PACKED = 300  # maximum plausible compression ratio of larger files; only constant images reach more
+MAX_IMAGE_BYTES = 4 << 30  # maximum number of uncompressed bytes of the images of one file
+PLAUSIBLE_BYTES = 64 << 20  # uncompressed bytes that any file may have
+MAX_COPIES = 4  # arrays of this size that readers hold at once, to convert and to transpose them
+MAX_COMPRESSION = 300  # maximum plausible compression ratio of larger files; only constant images reach more
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]
@@ -50,11 +50,13 @@ def refuse_large(path: Path, shape: Shape, itemsize: int) -> None:
         UserError: the array is too large.
     """
     promised = math.prod(shape) * itemsize
-    if promised > LIMIT:
-        raise UserError(f"{path}: {promised / 2**30:.1f} GiB of images; at most {LIMIT >> 30} GiB are read; split it")
-    if promised > max(SMALL, PACKED * path.stat().st_size):
+    if promised > MAX_IMAGE_BYTES:
+        raise UserError(
+            f"{path}: {promised / 2**30:.1f} GiB of images; at most {MAX_IMAGE_BYTES >> 30} GiB are read; split it"
+        )
+    if promised > max(PLAUSIBLE_BYTES, MAX_COMPRESSION * path.stat().st_size):
         raise UserError(f"{path}: damaged: states {promised:,} bytes in a file of {path.stat().st_size:,}; replace it")
-    _allow_memory(COPIES * promised)
+    _allow_memory(MAX_COPIES * promised)
 
 
 def _allow_memory(size: int) -> None:

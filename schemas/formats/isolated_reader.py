@@ -26,12 +26,12 @@ import numpy as np
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 
-ERROR = "error"
-MEMORY = 1 << 30  # bytes that the process may use beside the images that a file states
-SECONDS = 300.0  # time limit for any file
-SPEED = 5e6  # [bytes/s], the slowest disk for which the time limit is extended
-PIPE = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+ERROR_KEY = "error"
+BASE_MEMORY_BYTES = 1 << 30  # bytes that the process may use beside the images that a file states
+BASE_SECONDS = 300.0  # time limit of an empty file
+MIN_BYTES_PER_SECOND = 5e6  # of the slowest disk; the size of a file divided by this is added to the time limit
+PIPE_BYTES = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def read(kind: str, path: Path, inner: str) -> Picture:
@@ -43,11 +43,12 @@ def read(kind: str, path: Path, inner: str) -> Picture:
         inner: name of the array in it, or empty.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the process died.
         UserError: the file cannot be read, or takes too long.
     """
-    request = json.dumps([str(Path.cwd()), kind, str(path), inner, MEMORY]).encode()
-    seconds = SECONDS + path.stat().st_size / SPEED
+    request = json.dumps([str(Path.cwd()), kind, str(path), inner, BASE_MEMORY_BYTES]).encode()
+    seconds = BASE_SECONDS + path.stat().st_size / MIN_BYTES_PER_SECOND
     with _LOCK:
         try:
             answer = _ask(_start_process(), request, seconds)
@@ -57,7 +58,7 @@ def read(kind: str, path: Path, inner: str) -> Picture:
         except (OSError, ValueError):
             stop()
             raise ValueError("the library that reads it crashed") from None
-        except BaseException:  # interrupted: what follows in the pipe is the answer to this request
+        except BaseException:  # interrupted: the late answer would be taken for that of the next request
             stop()
             raise
     if isinstance(answer, str):
@@ -66,7 +67,8 @@ def read(kind: str, path: Path, inner: str) -> Picture:
 
 
 _LOCK = threading.Lock()
-_RUNNING: dict[int, subprocess.Popen[bytes]] = {}  # by the process that started it: a fork starts its own
+# Key: id of the process that started it, so that a forked process does not share the pipe.
+_RUNNING: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def _start_process() -> subprocess.Popen[bytes]:
@@ -78,10 +80,10 @@ def _start_process() -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, "1"),
         )
         with suppress(OSError, AttributeError):  # only Linux has it, and an administrator may forbid it
-            fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, PIPE)  # type: ignore[arg-type]
+            fcntl.fcntl(running.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
     return running
 
 
@@ -105,7 +107,7 @@ def _ask(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Pi
     if not select.select([answers], [], [], seconds)[0]:
         raise TimeoutError
     answer = json.loads(answers.readline())
-    return str(answer[ERROR]) if ERROR in answer else _receive_picture(answer, answers)
+    return str(answer[ERROR_KEY]) if ERROR_KEY in answer else _receive_picture(answer, answers)
 
 
 def _receive_picture(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
@@ -131,14 +133,14 @@ def _answer_request(line: bytes, out: IO[bytes]) -> None:
         values = np.ascontiguousarray(picture.values)
         if values.dtype.kind not in "biufc":
             raise UserError(f"{path}: holds {values.dtype}; give grey values (numbers)")
-        answer = {one.name: getattr(picture, one.name) for one in fields(picture) if one.name != "values"}
+        answer = {field.name: getattr(picture, field.name) for field in fields(picture) if field.name != "values"}
         answer |= {"known": dict(picture.known), "shape": picture.values.shape, "dtype": values.dtype.str}
         data = memoryview(values.reshape(-1).view(np.uint8))
     except UserError as error:
-        answer = {ERROR: str(error)}
+        answer = {ERROR_KEY: str(error)}
     except MemoryError:
         reason = "unpacks to more than its header states, or than this machine's memory; get another copy"
-        answer = {ERROR: f"{path}: {reason}"}
+        answer = {ERROR_KEY: f"{path}: {reason}"}
     out.write(json.dumps(answer).encode() + b"\n")
     out.write(data)
     out.flush()
@@ -152,6 +154,7 @@ def _set_memory_limit(size: int) -> None:
 
 
 if __name__ == "__main__":
-    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what libraries print is no answer
-    for request in sys.stdin.buffer:
-        _answer_request(request, answers)
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # C libraries print to descriptor 1, where their words would be taken for an answer
+        for request in sys.stdin.buffer:
+            _answer_request(request, answers)

@@ -21,10 +21,10 @@ from schemas.runtime.errors import UserError
 
 NAME = "MAT"
 SUFFIX = ".mat"
-NUMBERS = {"double": 8, "single": 4, "logical": 1} | {f"{u}int{8 * n}": n for n in (1, 2, 4, 8) for u in ("", "u")}
+ITEM_SIZES = {"double": 8, "single": 4, "logical": 1} | {f"{u}int{8 * n}": n for n in (1, 2, 4, 8) for u in ("", "u")}
 UTF32 = 4  # bytes of a character in memory
-LONGEST = 1 << 20  # maximum number of characters of export metadata
-CARD = "drybeam"  # name of the variable that holds export metadata
+MAX_CARD_CHARACTERS = 1 << 20  # maximum number of characters of export metadata
+CARD_VARIABLE = "drybeam"  # name of the variable that holds export metadata
 HEADER = b"MATLAB 5.0 MAT-file, written by drybeam".ljust(116)  # SciPy's own header holds the time
 
 
@@ -43,12 +43,16 @@ def read(path: Path, inner: str) -> Stated:
             stated = read_dataset(path, file, inner)
         return Stated(stated.values.T, matlab=True)
     listed = scipy.io.whosmat(str(path), appendmat=False)
-    found = {name: (shape, NUMBERS[kind]) for name, shape, kind in listed if kind in NUMBERS}
+    found = {name: (shape, ITEM_SIZES[kind]) for name, shape, kind in listed if kind in ITEM_SIZES}
     texts = {name: shape for name, shape, kind in listed if kind == "char"}
     structs = [name for name, _, kind in listed if kind == "struct"]
-    if CARD in texts:
-        refuse_large(path, texts[CARD], UTF32)
-    card = _read_export_metadata(path) if texts.get(CARD, (0, LONGEST + 1))[-1] <= LONGEST else None
+    if CARD_VARIABLE in texts:
+        refuse_large(path, texts[CARD_VARIABLE], UTF32)
+    card = (
+        _read_export_metadata(path)
+        if texts.get(CARD_VARIABLE, (0, MAX_CARD_CHARACTERS + 1))[-1] <= MAX_CARD_CHARACTERS
+        else None
+    )
     if card and not inner:
         inner = card.field
     if structs and inner not in found and (inner or not found):
@@ -82,7 +86,7 @@ def _load(path: Path, name: str) -> Any:
 
 
 def _read_export_metadata(path: Path) -> ExportMetadata | None:
-    text = _load(path, CARD)
+    text = _load(path, CARD_VARIABLE)
     return ExportMetadata.parse(str(text[0])) if text.shape == (1,) else None
 
 
@@ -97,5 +101,5 @@ def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
     file = io.BytesIO()
     parameters = {name: np.array(numbers) for name, numbers in known.items() if name != card.field}
     text = json.dumps(card.model_dump(mode="json"))  # ASCII, because SciPy truncates other texts
-    scipy.io.savemat(file, {**parameters, CARD: text, card.field: values}, do_compression=True)
+    scipy.io.savemat(file, {**parameters, CARD_VARIABLE: text, card.field: values}, do_compression=True)
     return HEADER + file.getvalue()[len(HEADER) :]

@@ -27,8 +27,8 @@ PLUGINS = {
     ".emi": "tia",
     ".tvips": "tvips",
 }
-NAMING = ("hspy", "emd")  # plugins that return the names of axes in the file; the others make them up
-ENERGY = ("ev", "kev", "mev")  # units of axes of spectra, in small letters
+NAMING_PLUGINS = ("hspy", "emd")  # plugins that return the names of axes in the file; the others make them up
+ENERGY_UNITS = ("ev", "kev", "mev")  # units of axes of spectra, in small letters
 
 
 def read(path: Path, inner: str) -> Stated:
@@ -70,7 +70,7 @@ def read_by(name: str, path: Path, inner: str, **options: Any) -> Stated:
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
     data = signal["data"]
     values = np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "compute") else data)
-    axes = tuple(_axis(axis, named=name in NAMING) for axis in _sorted_axes(signal))
+    axes = tuple(_axis(axis, named=name in NAMING_PLUGINS) for axis in _sorted_axes(signal))
     return Stated(values, axes, _voltage(signal), *_calibration(signal))
 
 
@@ -82,7 +82,7 @@ def _signals_by_title(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict
 
 def _image_shape(signal: Mapping[str, Any]) -> Shape:
     """Return the shape of an array; empty for spectra, which are read only if they are named."""
-    spectra = any(str(axis.get("units") or "").lower() in ENERGY for axis in signal["axes"])
+    spectra = any(str(axis.get("units") or "").lower() in ENERGY_UNITS for axis in signal["axes"])
     return () if spectra else tuple(signal["data"].shape)
 
 

@@ -13,11 +13,11 @@ from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "MRC"
-IMOD = 1146047817  # the number by which IMOD marks its headers
-STAMP, FLAGS = 152, 156  # places of that number and of IMOD's flags in the header
-SIGNED = 1  # IMOD's flag of signed bytes
-BYTES = 0  # the mode with 8-bit values
-TOP = 127  # the largest signed byte
+IMOD_STAMP = 1146047817  # the number by which IMOD marks its headers
+STAMP_POSITION, FLAGS_POSITION = 152, 156  # places of that number and of IMOD's flags in the header
+SIGNED_FLAG = 1  # IMOD's flag of signed bytes
+BYTE_MODE = 0  # the mode with 8-bit values
+MAX_SIGNED_BYTE = 127  # the largest signed byte
 
 
 def read(path: Path, inner: str) -> Stated:
@@ -46,7 +46,7 @@ def read(path: Path, inner: str) -> Stated:
             header, values = file.header, np.array(file.data)
     faults = dict.fromkeys(str(one.message) for one in told if one.category is RuntimeWarning)
     notes = [f"warning: {path}: {fault}; it is read all the same" for fault in faults]
-    if header.mode == BYTES:
+    if header.mode == BYTE_MODE:
         values = _bytes(path, header, values)
     return Stated(values, _axes(header, values.ndim), notes=tuple(notes))
 
@@ -69,20 +69,20 @@ def _refuse_header(path: Path, header: Any) -> None:
 def _bytes(path: Path, header: Any, values: np.ndarray) -> np.ndarray:
     """Return 8-bit values as signed or unsigned, by IMOD's flag, or by the extremes that the header states."""
     unsigned = values.view(np.uint8)
-    if int(unsigned.max()) <= TOP:
+    if int(unsigned.max()) <= MAX_SIGNED_BYTE:
         return unsigned
     order = header.mode.dtype.byteorder.replace("=", "<").replace("|", "<")
-    stamp, flags = np.frombuffer(header.tobytes(), f"{order}i4", 2, STAMP)
+    stamp, flags = np.frombuffer(header.tobytes(), f"{order}i4", 2, STAMP_POSITION)
     low, high = float(header.dmin), float(header.dmax)
-    if stamp == IMOD:
-        return values.view(np.int8) if flags & SIGNED else unsigned
-    if low <= high and high > TOP:
+    if stamp == IMOD_STAMP:
+        return values.view(np.int8) if flags & SIGNED_FLAG else unsigned
+    if low <= high and high > MAX_SIGNED_BYTE:
         return unsigned
     if low <= high and low < 0:
         return values.view(np.int8)
     raise UserError(
-        f"{path}: holds bytes (mode 0) of which some are negative if signed, and above {TOP} if not, and the header "
-        "does not say which; convert it to mode 1 (newstack -mode 1)"
+        f"{path}: holds bytes (mode 0) of which some are negative if signed, and above {MAX_SIGNED_BYTE} if not, and "
+        "the header does not say which; convert it to mode 1 (newstack -mode 1)"
     )
 
 

@@ -16,8 +16,8 @@ from schemas.runtime.errors import UserError
 
 NAME = "NPY"
 SUFFIX = ".npy"
-SIDE = 1 << 20  # maximum number of bytes of the JSON file that are read
-ENCRYPTED = 1  # flag of a member of an archive
+MAX_JSON_BYTES = 1 << 20  # maximum number of bytes of the JSON file that are read
+ENCRYPTED_FLAG = 1  # flag of a member of an archive
 
 
 def read(path: Path, inner: str) -> Stated:
@@ -75,7 +75,7 @@ def _from_archive(path: Path, inner: str) -> np.ndarray:
             shapes = {name: _plain_shape(archive, info) for name, info in members.items()}
             name = choose_array(path, inner, {name: shape for name, shape in shapes.items() if shape is not None})
         info = members[name]
-        if info.flag_bits & ENCRYPTED:
+        if info.flag_bits & ENCRYPTED_FLAG:
             raise UserError(f"{path}:{name}: is encrypted; save it without a password")
         with archive.open(info) as file:
             shape, dtype = _header(path, file, name)
@@ -100,7 +100,7 @@ def _read_json_beside(path: Path) -> ExportMetadata | None:
         if not stat.S_ISREG(beside.stat().st_mode):
             return None
         with beside.open("rb") as file:
-            return ExportMetadata.parse(file.read(SIDE).decode("utf-8", "replace"))
+            return ExportMetadata.parse(file.read(MAX_JSON_BYTES).decode("utf-8", "replace"))
     except OSError:
         return None
 

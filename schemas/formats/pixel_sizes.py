@@ -5,7 +5,7 @@ import re
 
 type Known = dict[str, tuple[float, ...]]
 
-NM = {
+NM_PER_UNIT = {
     "pm": 1e-3,
     "picometer": 1e-3,
     "a": 0.1,
@@ -25,8 +25,8 @@ NM = {
     "m": 1e9,
     "meter": 1e9,
 }
-RADIANS = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3, "µrad": 1e-6, "deg": math.pi / 180}
-PRINTED = 1e4  # wider pixels [nm] are printer dots (72 per inch), not pixels of a specimen
+RADIANS_PER_UNIT = {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, "milliradian": 1e-3, "µrad": 1e-6, "deg": math.pi / 180}
+MIN_PRINTED_WIDTH = 1e4  # wider pixels [nm] are printer dots (72 per inch), not pixels of a specimen
 
 
 SPELLINGS = {"\\u00b5": "µ", "\\xb5": "µ", "μ": "µ", "Å": "å", "⁻¹": "^-1", "**": "^", "metre": "meter"}
@@ -39,7 +39,7 @@ def nanometres(unit: object) -> float | None:
     (1000.0, 1.0, None)
     """
     name = _normalise_unit(unit)
-    return NM.get(name, NM.get(name.removesuffix("s")))
+    return NM_PER_UNIT.get(name, NM_PER_UNIT.get(name.removesuffix("s")))
 
 
 def _normalise_unit(unit: object) -> str:
@@ -77,7 +77,7 @@ def frequency(unit: object, wavelength: float | None = None) -> float | None:
         wavelength: [nm], needed for angles.
     """
     name = _normalise_unit(unit)
-    angle = RADIANS.get(name, RADIANS.get(name.removesuffix("s")))
+    angle = RADIANS_PER_UNIT.get(name, RADIANS_PER_UNIT.get(name.removesuffix("s")))
     if angle is not None:
         return None if wavelength is None else angle / wavelength
     below = name.removeprefix("1/")

@@ -14,15 +14,15 @@ from schemas.formats.image import Picture
 from schemas.formats.stated import to_picture
 from schemas.runtime.errors import UserError
 
-HEAD = 512  # bytes by which the kind of a file is recognised
-NUMPY = b"\x93NUMPY"
+HEAD_BYTES = 512  # bytes by which the kind of a file is recognised
+NUMPY_MAGIC = b"\x93NUMPY"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MAGIC = {
     b"II*\0": "tiff",
     b"MM\0*": "tiff",
     b"II+\0": "tiff",
     b"MM\0+": "tiff",
-    NUMPY: "npy",
+    NUMPY_MAGIC: "npy",
     b"PK\3\4": "npy",
     b"MATLAB": "mat",
     HDF5: "hdf5",
@@ -35,9 +35,9 @@ SUFFIXES = {
     "hdf5": (".h5", ".hdf5", ".hdf", ".nxs", ".emd"),
     "mrc": (".mrc", ".mrcs", ".rec", ".st", ".ali", ".map"),
 }
-MISSING = re.compile(r"(?:requires the|No module named|The) '(\w+)'(?: package| library was not found|$)")
-UNSUPPORTED = (NotImplementedError, ImportError)  # errors that say nothing about damage
-NAMED = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
+MISSING_PACKAGE = re.compile(r"(?:requires the|No module named|The) '(\w+)'(?: package| library was not found|$)")
+UNSUPPORTED_ERRORS = (NotImplementedError, ImportError)  # errors that say nothing about damage
+KINDS_BY_SUFFIX = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
 
 
 def read(text: str) -> tuple[Path, Picture]:
@@ -57,7 +57,7 @@ def read(text: str) -> tuple[Path, Picture]:
     path, inner = _split_name(text)
     try:
         kind, head = _kind_and_head(path)
-        if head.startswith(NUMPY):
+        if head.startswith(NUMPY_MAGIC):
             return path, read_as(kind, path, inner)
         return path, isolated_reader.read(kind, path, inner)
     except OSError as error:
@@ -93,9 +93,9 @@ def _reader(kind: str) -> ModuleType:
 def _unreadable(kind: str, path: Path, error: Exception) -> UserError:
     """Return the error for a file that a library does not read: a package is missing, or the file is unusual."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    if match := MISSING.search(str(error)):
+    if match := MISSING_PACKAGE.search(str(error)):
         return UserError(f"{path}: needs the package {match[1]}, which is not installed: pip install {match[1]}")
-    if isinstance(error, UNSUPPORTED):
+    if isinstance(error, UNSUPPORTED_ERRORS):
         return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); save it in another format")
     remedy = "get another copy, or save it in another format"
     return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); {remedy}")
@@ -119,13 +119,13 @@ def _split_name(text: str) -> tuple[Path, str]:
 def _kind_and_head(path: Path) -> tuple[str, bytes]:
     """Return the kind of a file, from its first bytes and its suffix, and these bytes."""
     with path.open("rb") as file:
-        head = file.read(HEAD)
+        head = file.read(HEAD_BYTES)
     if not head:
         raise UserError(f"{path}: is empty; give another file")
     named = next((kind for kind, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes), None)
     by_magic = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
     by_magic = by_magic or ("mrc" if head[208:212] == b"MAP " else None)
-    kind = named if named in NAMED else by_magic or named
+    kind = named if named in KINDS_BY_SUFFIX else by_magic or named
     if kind is None:
         there = " ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         raise UserError(f"{path}: this kind of file cannot be read; give one of: {there}")

@@ -16,7 +16,7 @@ from schemas.formats.image import Known, Picture
 from schemas.formats.pixel_sizes import frequency, is_pattern, nanometres, pixel
 from schemas.runtime.errors import UserError
 
-COMPLEX = ({"real", "imag"}, {"r", "i"}, {"re", "im"}, {"realfloat", "imagfloat"})  # fields of a complex number
+COMPLEX_FIELDS = ({"real", "imag"}, {"r", "i"}, {"re", "im"}, {"realfloat", "imagfloat"})  # fields of a complex number
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _join_complex(path: Path, values: np.ndarray) -> np.ndarray:
     """Return complex numbers if the values are pairs of real and imaginary parts. Refuse other tables."""
     if not values.dtype.names:
         return values
-    if {name.lower() for name in values.dtype.names} in COMPLEX:
+    if {name.lower() for name in values.dtype.names} in COMPLEX_FIELDS:
         real, imaginary = sorted(values.dtype.names, reverse=True, key=str.lower)
         return np.asarray(values[real] + 1j * values[imaginary])
     columns = ", ".join(values.dtype.names[:6])

@@ -13,18 +13,18 @@ import tifffile
 from schemas.formats.axis_order import Axis
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.image import Known, choose_array, refuse_large
-from schemas.formats.pixel_sizes import NM, PRINTED
+from schemas.formats.pixel_sizes import MIN_PRINTED_WIDTH, NM_PER_UNIT
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 NAME = "TIFF"
 SUFFIX = ".tif"
 UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}  # values of the tag ResolutionUnit
-LARGEST = 2**32 - 1  # largest number in a tag
-IMAGEJ = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
-REDUCED, MASK = 1, 4  # bits of the tag NewSubfileType
-STRAIGHT, UNCALIBRATED = 0, 20  # ImageJ's numbers of calibration functions
-NODATA = 42113  # tag of GDAL
+MAX_TAG_NUMBER = 2**32 - 1  # largest number in a tag
+IMAGEJ_DTYPES = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
+REDUCED_BIT, MASK_BIT = 1, 4  # bits of the tag NewSubfileType
+STRAIGHT_LINE, NO_CALIBRATION = 0, 20  # ImageJ's numbers of calibration functions
+NODATA_TAG = 42113  # tag of GDAL
 
 type Series = tifffile.TiffPageSeries
 
@@ -73,7 +73,7 @@ def read(path: Path, inner: str) -> Stated:
 
 def _named_series(file: tifffile.TiffFile) -> dict[str, Series]:
     """Return the series by name, or by number if names are missing or repeat; without reduced images and masks."""
-    full = [one for one in file.series if not one.keyframe.subfiletype & (REDUCED | MASK)] or list(file.series)
+    full = [one for one in file.series if not one.keyframe.subfiletype & (REDUCED_BIT | MASK_BIT)] or list(file.series)
     names = [one.name for one in full]
     return {
         one.name if one.name and names.count(one.name) == 1 and one.kind == "ome" else f"series{index}": one
@@ -116,9 +116,9 @@ def _refuse_photometric(path: Path, page: Any) -> None:
 
 def _calibration(path: Path, imagej: Mapping[str, Any]) -> tuple[float, float]:
     """Return scale and offset of the grey values, as ImageJ states them. Refuse functions that are not linear."""
-    if (function := imagej.get("cf", UNCALIBRATED)) == UNCALIBRATED:
+    if (function := imagej.get("cf", NO_CALIBRATION)) == NO_CALIBRATION:
         return 1.0, 0.0
-    if function != STRAIGHT or not {"c0", "c1"} <= imagej.keys():
+    if function != STRAIGHT_LINE or not {"c0", "c1"} <= imagej.keys():
         raise UserError(
             f"{path}: its grey values are calibrated by ImageJ's function number {function}, which is not a straight "
             "line; apply it in ImageJ (Process > Math > Macro), remove it (Analyze > Calibrate, None), and save again"
@@ -129,7 +129,7 @@ def _calibration(path: Path, imagej: Mapping[str, Any]) -> tuple[float, float]:
 def _undefined(page: Any) -> tuple[float, ...]:
     """Return the grey value of pixels without a measurement, if GDAL's tag states one."""
     try:
-        return (float(str(page.tags.valueof(NODATA)).strip("\0 ")),)
+        return (float(str(page.tags.valueof(NODATA_TAG)).strip("\0 ")),)
     except ValueError:
         return ()
 
@@ -153,7 +153,7 @@ def _tagged_sizes(file: tifffile.TiffFile, page: Any) -> tuple[Axis, Axis]:
         unit = str(imagej.get("unit", ""))
         return Axis("", y, str(imagej.get("yunit", unit))), Axis("", x, unit)
     unit = UNITS.get(page.tags.valueof(296) or 0, "")
-    usable = unit and x * NM[unit] < PRINTED
+    usable = unit and x * NM_PER_UNIT[unit] < MIN_PRINTED_WIDTH
     return Axis("", y if usable else None, unit), Axis("", x if usable else None, unit)
 
 
@@ -200,17 +200,17 @@ def write(values: np.ndarray, card: ExportMetadata, known: Known) -> bytes:
     images = values.reshape(-1, *values.shape[-2:]) if values.ndim > 2 else np.atleast_2d(values)
     step = tuple(known.get(name, known.get("sampling", (0.0,)))[0] for name in ("sampling_x", "sampling_y"))
     text, file = card.model_dump_json(), io.BytesIO()
-    if values.dtype.name in IMAGEJ:
+    if values.dtype.name in IMAGEJ_DTYPES:
         metadata = {"axes": "ZYX"[-images.ndim :], "Info": text, **({"unit": "nm"} if all(step) else {})}
         tifffile.imwrite(file, images, imagej=True, metadata=metadata, **_resolution(step, 1.0))
     else:
-        options = _resolution(step, NM["cm"])
+        options = _resolution(step, NM_PER_UNIT["cm"])
         tifffile.imwrite(file, images, photometric="minisblack", description=text, metadata=None, **options)
     return file.getvalue()
 
 
 def _resolution(step: tuple[float, ...], unit: float) -> dict[str, Any]:
     """Return the tags for pixels per unit [nm]; none if the pixel size is unknown, or more than a tag can hold."""
-    if not all(step) or unit / min(step) > LARGEST:
+    if not all(step) or unit / min(step) > MAX_TAG_NUMBER:
         return {}
     return {"resolution": tuple(unit / length for length in step), **({"resolutionunit": 3} if unit > 1 else {})}

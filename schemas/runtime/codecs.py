@@ -27,11 +27,11 @@ from zarr.core.buffer import Buffer
 from zarr.core.metadata.v3 import RegularChunkGridMetadata
 from zarr.registry import register_codec
 
-CHUNK = 1 << 30  # maximum decoded size of a chunk [bytes]; those of this program hold about 1 MB
-PARTS = 1 << 22  # maximum number of chunks in a shard; zarr reads an index of 16 bytes for each
-OBJECTS = 1 << 24  # maximum number of objects of an array
+MAX_CHUNK_BYTES = 1 << 30  # maximum decoded size of a chunk [bytes]; those of this program hold about 1 MB
+MAX_SHARD_CHUNKS = 1 << 22  # maximum number of chunks in a shard; zarr reads an index of 16 bytes for each
+MAX_OBJECTS = 1 << 24  # maximum number of objects of an array
 COMPRESSORS = (BloscCodec, GzipCodec, ZstdCodec)
-ORDERS = (TransposeCodec, BytesCodec)  # codecs that rearrange values without changing their number
+REORDERING_CODECS = (TransposeCodec, BytesCodec)  # codecs that rearrange values without changing their number
 
 
 class BoundedBlosc(BloscCodec):
@@ -63,14 +63,16 @@ class BoundedGzip(GzipCodec):
         return chunk_spec.prototype.buffer.from_bytes(data)
 
 
-BOUNDED = {"blosc": BoundedBlosc, "zstd": BoundedZstd, "gzip": BoundedGzip}
+BOUNDED_CODECS = {"blosc": BoundedBlosc, "zstd": BoundedZstd, "gzip": BoundedGzip}
 
 
 def register() -> None:
     """Let zarr use the bounded codecs of this module for all arrays that are opened from now on."""
-    for name, codec in BOUNDED.items():
+    for name, codec in BOUNDED_CODECS.items():
         register_codec(name, codec)
-    zarr.config.set({f"codecs.{name}": f"{codec.__module__}.{codec.__qualname__}" for name, codec in BOUNDED.items()})
+    zarr.config.set(
+        {f"codecs.{name}": f"{codec.__module__}.{codec.__qualname__}" for name, codec in BOUNDED_CODECS.items()}
+    )
 
 
 def decoded_size(spec: ArraySpec) -> int:
@@ -114,7 +116,7 @@ def refuse_array(array: Any, shape: tuple[int, ...] | None = None, dtype: str | 
     grid = array.metadata.chunk_grid
     if not isinstance(grid, RegularChunkGridMetadata):
         raise ValueError("chunks of different sizes are not supported; chunk the array regularly")
-    _refuse_many(array.shape, grid.chunk_shape, OBJECTS, "objects in the array")
+    _refuse_many(array.shape, grid.chunk_shape, MAX_OBJECTS, "objects in the array")
     _refuse_codecs(array.metadata.codecs, grid.chunk_shape, array.dtype.itemsize)
 
 
@@ -123,18 +125,20 @@ def _refuse_codecs(codecs: Iterable[Codec], chunk: tuple[int, ...], itemsize: in
     listed = list(codecs)
     for codec in listed:
         if isinstance(codec, ShardingCodec) and not inner and len(listed) == 1:
-            _refuse_many(chunk, codec.chunk_shape, PARTS, "chunks in a shard")
+            _refuse_many(chunk, codec.chunk_shape, MAX_SHARD_CHUNKS, "chunks in a shard")
             _refuse_codecs(codec.codecs, codec.chunk_shape, itemsize, inner=True)
             if not all(isinstance(part, BytesCodec | Crc32cCodec) for part in codec.index_codecs):
                 raise ValueError("the index of a shard must not be compressed")
             return
-        if not isinstance(codec, (*COMPRESSORS, *ORDERS, Crc32cCodec)):
-            known = ", ".join(("bytes", "transpose", *BOUNDED, "crc32c"))
+        if not isinstance(codec, (*COMPRESSORS, *REORDERING_CODECS, Crc32cCodec)):
+            known = ", ".join(("bytes", "transpose", *BOUNDED_CODECS, "crc32c"))
             raise ValueError(f"codec {type(codec).__name__} is not among {known}")
     if sum(isinstance(codec, COMPRESSORS) for codec in listed) > 1:
         raise ValueError("chunks that are compressed twice are not read")
-    if (size := math.prod(chunk) * itemsize) > CHUNK:
-        raise ValueError(f"a chunk holds {size:,} bytes, at most {CHUNK:,} are read; divide the array into chunks")
+    if (size := math.prod(chunk) * itemsize) > MAX_CHUNK_BYTES:
+        raise ValueError(
+            f"a chunk holds {size:,} bytes, at most {MAX_CHUNK_BYTES:,} are read; divide the array into chunks"
+        )
 
 
 def _refuse_many(whole: tuple[int, ...], part: tuple[int, ...], most: int, what: str) -> None:

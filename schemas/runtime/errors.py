@@ -8,7 +8,7 @@ from typing import Any
 
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)  # errors of a full disk or an exhausted quota
 MAX_LISTED_NAMES = 12  # maximum number of names listed in a message
-TRACEBACK = "DRYBEAM_TRACEBACK"  # environment variable: print tracebacks of user errors, for developers
+TRACEBACK_VARIABLE = "DRYBEAM_TRACEBACK"  # environment variable: print tracebacks of user errors, for developers
 
 
 class UserError(Exception):

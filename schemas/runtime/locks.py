@@ -16,8 +16,8 @@ from pathlib import Path
 from schemas.runtime.errors import DISK_FULL_ERRORS, Interrupted, UserError
 from schemas.runtime.terminal import say
 
-PATIENCE = 2.0  # seconds that a command waits for another one that holds the lock
-PAUSE = 0.05  # seconds between two attempts to get a lock
+LOCK_TIMEOUT = 2.0  # seconds that a command waits for another one that holds the lock
+PAUSE_SECONDS = 0.05  # seconds between two attempts to get a lock
 
 
 class Busy(UserError):
@@ -52,7 +52,7 @@ def claimed(
         with writable(option, path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(locked(lock_of(path), patience=PATIENCE))
+                stack.enter_context(locked(lock_of(path), patience=LOCK_TIMEOUT))
             except BlockingIOError:
                 raise Busy(
                     f"{option} {path}: {by} writes here; wait for it, stop it, or choose another place"
@@ -93,7 +93,7 @@ def waiting(path: Path, by: str) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(lock_of(path), patience=PATIENCE))
+            stack.enter_context(locked(lock_of(path), patience=LOCK_TIMEOUT))
         except BlockingIOError:
             say(f"{path}: waiting for {by}, which writes here", error=True)
             stack.enter_context(locked(lock_of(path)))
@@ -129,7 +129,7 @@ def _wait(file: TextIOWrapper, kind: int, end: float | None) -> None:
         except BlockingIOError:
             if time.monotonic() > end:
                 raise
-        time.sleep(PAUSE)
+        time.sleep(PAUSE_SECONDS)
 
 
 def _is_at(file: TextIOWrapper, path: Path) -> bool:

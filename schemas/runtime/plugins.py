@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.runtime.errors import TRACEBACK, Interrupted, UserError, broken_rule, suggestion
+from schemas.runtime.errors import TRACEBACK_VARIABLE, Interrupted, UserError, broken_rule, suggestion
 
 type Check = Callable[[ModuleType], Iterator[str]]  # yields mistakes in a file; only the first is used
 
@@ -78,7 +78,7 @@ def reporting_errors(module: str, function: str = "", given_fields: Sequence[str
         elif function and isinstance(error, ValueError | ArithmeticError):
             remedy = "choose other settings (see --describe), or correct the file"
         where = ", ".join(filter(None, [module_path(module), _find_line(module, error), function and f"in {function}"]))
-        raise UserError(f"{where}: {mistake}; {remedy} ({TRACEBACK}=1 shows all calls)") from error
+        raise UserError(f"{where}: {mistake}; {remedy} ({TRACEBACK_VARIABLE}=1 shows all calls)") from error
 
 
 def function_origin(function: Callable[..., Any]) -> tuple[str, str]:

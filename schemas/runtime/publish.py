@@ -24,12 +24,12 @@ from schemas.runtime.errors import UserError
 from schemas.runtime.machine import memory
 from schemas.runtime.terminal import say
 
-PARTIAL = ".partial"
-OURS = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
-REMOVED = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
-REPLACED = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
+PARTIAL_SUFFIX = ".partial"
+PARTIAL_NAME = re.compile(r"\..+\.[^.]*_\d+_[0-9a-f]{32}\.partial")  # names of our partial objects
+REMOVED_MARK = ".removed-"  # part of the name of a folder to be removed, which may be incomplete
+REPLACED_MARK = ".replaced-"  # part of the name of a whole folder, until the new one is in its place
 MAX_DOCUMENT = 1 << 26  # maximum size of a file of JSON [bytes]
-STALE = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
+STALE_SECONDS = 3600.0  # seconds after which a partial object of another machine is taken as abandoned
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}  # of a file system without links
 
 
@@ -117,7 +117,7 @@ def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
     try:
         for key, data in objects:
             publish(partial / key, data, durable=True)
-        set_aside(path, REPLACED)
+        set_aside(path, REPLACED_MARK)
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -132,20 +132,20 @@ def recover(path: Path) -> None:
     The old folder returns to its place if that is empty. Otherwise the new folder is there, and the old one is removed.
     """
     sweep_beside(path)
-    for old in set_aside_folders(path, REPLACED):
+    for old in set_aside_folders(path, REPLACED_MARK):
         if path.is_dir() and any(path.iterdir()):
-            old.rename(_new_aside(path, REMOVED))
+            old.rename(_new_aside(path, REMOVED_MARK))
         else:
             old.rename(path)
     sweep_removed(path)
 
 
-def set_aside(path: Path, word: str = REMOVED) -> None:
+def set_aside(path: Path, word: str = REMOVED_MARK) -> None:
     """Move a folder, if there is one, as a whole away from its place; `sweep_removed` removes it.
 
     Args:
         path: place of the folder.
-        word: part of its new name, REMOVED or REPLACED.
+        word: part of its new name, REMOVED_MARK or REPLACED_MARK.
     """
     if path.exists():
         path.rename(_new_aside(path, word))
@@ -156,7 +156,7 @@ def sweep_removed(path: Path) -> None:
 
     The path of a folder that cannot be removed is printed.
     """
-    for left in set_aside_folders(path, REMOVED):
+    for left in set_aside_folders(path, REMOVED_MARK):
         if reason := _remove(left):
             say(f"{left}: cannot be removed ({reason}); remove it yourself", error=True)
 
@@ -178,7 +178,7 @@ def set_aside_folders(path: Path, word: str) -> list[Path]:
 
     Args:
         path: the place.
-        word: part of their names, REMOVED or REPLACED.
+        word: part of their names, REMOVED_MARK or REPLACED_MARK.
     """
     found = path.parent.glob(f"{glob.escape(path.name + word)}*")
     return [left for left in found if re.fullmatch("[0-9a-f]{32}", left.name.removeprefix(path.name + word))]
@@ -186,7 +186,7 @@ def set_aside_folders(path: Path, word: str) -> list[Path]:
 
 def sweep_beside(path: Path) -> None:
     """Remove partial files and folders that killed writers of a path left beside it, by the rule of `sweep`."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
         with suppress(FileNotFoundError):
             if not _abandoned(left):
                 continue
@@ -198,11 +198,11 @@ def sweep_beside(path: Path) -> None:
 
 def is_partial(name: str) -> bool:
     """Return True if a file of this name is an object that is still being written, or was left by a killed process."""
-    return OURS.fullmatch(name) is not None
+    return PARTIAL_NAME.fullmatch(name) is not None
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{machine()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL}")
+    return path.with_name(f".{path.name}.{machine()}_{os.getpid()}_{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
 
 
 @cache
@@ -382,7 +382,7 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
         folder: the folder.
         deep: also sweep all folders below.
     """
-    for path in (folder.rglob if deep else folder.glob)(f".*{PARTIAL}"):
+    for path in (folder.rglob if deep else folder.glob)(f".*{PARTIAL_SUFFIX}"):
         with suppress(FileNotFoundError):
             if path.is_file() and _abandoned(path):
                 path.unlink()
@@ -392,12 +392,14 @@ def _abandoned(path: Path) -> bool:
     """Return True if the writer of a partial file or folder is dead, or has written nothing for an hour."""
     if not is_partial(path.name):
         return False
-    return _dead(path.name) or time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*"))) > STALE
+    return (
+        _dead(path.name) or time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*"))) > STALE_SECONDS
+    )
 
 
 def _dead(name: str) -> bool:
     """Return True if the writer of a partial object ran on this machine and has ended."""
-    start, _, pid = name.removesuffix(PARTIAL).rpartition("_")[0].rpartition("_")
+    start, _, pid = name.removesuffix(PARTIAL_SUFFIX).rpartition("_")[0].rpartition("_")
     if not start.endswith(f".{machine()}") or not pid.isdigit():
         return False
     try:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from schemas.runtime.errors import UserError, broken_rule, suggestion
 from schemas.runtime.ranges import Range
 
-ALIASES = {"seed": "published"}  # former names of recipes
+RECIPE_ALIASES = {"seed": "published"}  # former names of recipes
 
 
 class Settings(BaseModel):
@@ -127,7 +127,7 @@ def recipe_name(name: str, recipes: Collection[str]) -> str:
         name: the name that was asked for.
         recipes: the present names.
     """
-    return name if name in recipes else ALIASES.get(name, name)
+    return name if name in recipes else RECIPE_ALIASES.get(name, name)
 
 
 def load_recipe(name: str | Path, recipes: Collection[str] = ()) -> dict[str, Any]:

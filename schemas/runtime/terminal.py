@@ -19,13 +19,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from schemas.runtime.errors import DISK_FULL_ERRORS, TRACEBACK, Interrupted, UserError, rule_of_choice, suggestion
+from schemas.runtime.errors import (
+    DISK_FULL_ERRORS,
+    TRACEBACK_VARIABLE,
+    Interrupted,
+    UserError,
+    rule_of_choice,
+    suggestion,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-MISTAKE = 2
-RESUMABLE = 75  # the code EX_TEMPFAIL of sysexits.h
+MISTAKE_CODE = 2
+RESUMABLE_CODE = 75  # the code EX_TEMPFAIL of sysexits.h
 MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
 TABLE_WIDTH = 160  # characters in a line of a table that is not shown on a terminal
 FOREIGN_SETTINGS = ("ZARR_", "DASK_", "JAX_ENABLE_X64")  # settings of libraries, made for other programs
@@ -141,24 +148,27 @@ def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
             raise UserError("python -OO removes the texts that explain tasks and settings; run it without -OO")
         return main(argv)
     except UserError as error:
-        if os.environ.get(TRACEBACK):
+        if os.environ.get(TRACEBACK_VARIABLE):
             traceback.print_exception(error)
-        return _report_error(error, MISTAKE)
+        return _report_error(error, MISTAKE_CODE)
     except Interrupted as error:
-        return _report_error(error, RESUMABLE)
+        return _report_error(error, RESUMABLE_CODE)
     except KeyboardInterrupt:
-        return _report_error(interrupted, RESUMABLE)
+        return _report_error(interrupted, RESUMABLE_CODE)
     except (MemoryError, RecursionError) as error:
-        return _report_error(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE)
+        return _report_error(f"{type(error).__name__}: {error}; use smaller sizes or batches", MISTAKE_CODE)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno in DISK_FULL_ERRORS:
             return _report_error(
-                f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again", RESUMABLE
+                f"{error.filename or 'disk'}: {error.strerror}; make room and run the same command again",
+                RESUMABLE_CODE,
             )
-        return _report_error(f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE)
+        return _report_error(
+            f"{error.filename or 'system'}: {error.strerror or error}; give another path", MISTAKE_CODE
+        )
 
 
 def _settle_surroundings() -> None:
@@ -311,4 +321,4 @@ def _exit_at_once(message: str, *_: object) -> NoReturn:
     if sys.stdout and sys.stdout.isatty():
         os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
     os.write(2, f"{message}\n".encode())
-    os._exit(RESUMABLE)
+    os._exit(RESUMABLE_CODE)

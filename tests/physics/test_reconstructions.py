@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physics.diffraction import amplitude, far_field, inverse_far_field
-from physics.phase_retrieval import PUBLISHED, Schedule, best_of, reconstruct, refine, shrink_wrap
+from physics.phase_retrieval import PUBLISHED_SCHEDULE, Schedule, best_of, reconstruct, refine, shrink_wrap
 from physics.projections import ALGORITHMS, hybrid_input_output, raar, residual, scale_to_amplitude
 from tests.physics.test_phase_retrieval import SHORT, Shape, distance, grids, noisy, objects, random_start, whole
 
@@ -19,14 +19,14 @@ def compiled(step: Callable[[Any], Any], state: Any, count: int) -> Any:
 
 
 def test_the_published_schedule_has_620_iterations_and_averages_20() -> None:
-    assert PUBLISHED.iterations == 620
-    assert PUBLISHED.average == 20
-    stages = list(PUBLISHED.stages())
+    assert PUBLISHED_SCHEDULE.iterations == 620
+    assert PUBLISHED_SCHEDULE.average == 20
+    stages = list(PUBLISHED_SCHEDULE.stages())
     assert sum(count for _, count, _ in stages) == 600
     assert {feedback for feedback, _, _ in stages} == {True, False}
     widths = [sigma for _, _, sigma in stages if sigma is not None]
-    assert len(widths) == 600 // PUBLISHED.shrink_every
-    assert (widths[0], widths[-1]) == PUBLISHED.sigma
+    assert len(widths) == 600 // PUBLISHED_SCHEDULE.shrink_every
+    assert (widths[0], widths[-1]) == PUBLISHED_SCHEDULE.sigma
     np.testing.assert_allclose(np.diff(widths), widths[1] - widths[0])
 
 

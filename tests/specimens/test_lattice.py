@@ -341,5 +341,7 @@ def test_bad_settings(settings: dict[str, object], rule: str) -> None:
 
 def test_a_field_of_too_many_atoms_is_refused() -> None:
     check_atom_count(Lattice(), (70.0, 70.0))
-    with pytest.raises(ValueError, match=r"7\.4e\+07 atoms in a field of 1000 x 1000 nm: must be at most 2e\+07"):
+    with pytest.raises(
+        ValueError, match=r"7\.4e\+07 atoms in a field of view of 1000 x 1000 nm: must be at most 2e\+07"
+    ):
         check_atom_count(Lattice(), (1000.0, 1000.0))

@@ -7,7 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from generators.specimens.particles.mesh import volume
-from generators.specimens.particles.nanoparticle import PUBLISHED, Nanoparticle, Particle, bodies, build, draw, sizes
+from generators.specimens.particles.nanoparticle import (
+    PUBLISHED_PARTICLE,
+    Nanoparticle,
+    Particle,
+    bodies,
+    build,
+    draw,
+    sizes,
+)
 from generators.specimens.particles.projection import thickness
 from generators.specimens.particles.solids import KINDS
 from schemas.fields import particles
@@ -17,7 +25,7 @@ from .closed_mesh import is_closed
 
 RECIPES = {
     "default": Nanoparticle(),
-    "seed": PUBLISHED,
+    "seed": PUBLISHED_PARTICLE,
     "everything": Nanoparticle(fractured=0.6, agglomerated=0.6, pieces=Range(low=2, high=7)),
 }
 FIRST = 13  # columns that there were before bodies broke or had copies
@@ -191,7 +199,7 @@ def test_the_population_follows_the_recipe() -> None:
 
 
 def test_the_seed_is_a_cube_of_its_size() -> None:
-    for particle in population(PUBLISHED, 100):
+    for particle in population(PUBLISHED_PARTICLE, 100):
         assert KINDS[particle.kind] == "cuboid"
         assert len(set(particle.half)) == 1
         assert 0.12 - 1e-7 <= particle.half[0] <= 0.14 + 1e-7

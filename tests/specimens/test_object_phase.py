@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from generators.specimens.draws import to_float32
 from generators.specimens.planar import outline
 from generators.specimens.planar.object_phase import (
     Displacement,
@@ -19,7 +20,6 @@ from generators.specimens.planar.object_phase import (
 )
 from generators.specimens.planar.outline import Outline
 from generators.specimens.planar.pixel_centres import pixel_centres
-from generators.specimens.random_values import to_float32
 from schemas.fields import object_phases
 from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range

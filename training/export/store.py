@@ -16,7 +16,7 @@ from schemas.runtime.documents import parse_document, parse_json
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import (
     MAX_DOCUMENT,
-    REPLACED,
+    REPLACED_MARK,
     exists,
     inside,
     is_folder,
@@ -93,7 +93,14 @@ def _possible_folders(path: Path) -> tuple[Path, ...]:
     """
     best, absolute = path / "best", path.absolute()
     old = path / ".best.old", absolute.with_name(f".{absolute.name}.old")
-    return best, *set_aside_folders(best, REPLACED), old[0], path, *set_aside_folders(absolute, REPLACED), old[1]
+    return (
+        best,
+        *set_aside_folders(best, REPLACED_MARK),
+        old[0],
+        path,
+        *set_aside_folders(absolute, REPLACED_MARK),
+        old[1],
+    )
 
 
 def load_model(path: Path) -> Predictor:

@@ -14,7 +14,7 @@ FAINT_SHARE = 0.01  # share of the rms amplitude below which the logarithm is ne
 
 
 def _relative_amplitude(fields: Arrays) -> Array:
-    """log(1 + A / (FAINT rms A)), (sample, qy, qx, 1). It does not depend on the scale of the exposure."""
+    """log(1 + A / (FAINT_SHARE rms A)), (sample, qy, qx, 1). It does not depend on the scale of the exposure."""
     amplitude = fields["amplitude"]
     rms = jnp.sqrt(jnp.mean(amplitude**2, axis=(1, 2), keepdims=True))
     faint = FAINT_SHARE * rms + EMPTY_FLOOR
@@ -50,7 +50,7 @@ def _tanh(output: Array) -> Arrays:
 def _wave_error(prediction: Arrays, truth: Arrays) -> Array:
     """sqrt(sum |p - t|^2 / sum |t|^2) of the waves p, t = shape exp(i phase).
 
-    SMALL^2 per pixel is added to each sum.
+    OBJECT_FLOOR^2 per pixel is added to each sum.
     """
     # |p - t|^2 by the law of cosines, without forming the waves: its gradient is smooth where both are 0
     modulus, exact = prediction["shape"], truth["shape"]
@@ -74,15 +74,17 @@ def _entropies(prediction: Arrays, truth: Arrays) -> Array:
     return of_shape + jnp.mean(cross_entropy(p, t), (1, 2))
 
 
-RELATIVE = Derived(("amplitude",), _relative_amplitude, "", "logarithm of the amplitude, independent of its scale")
+RELATIVE_AMPLITUDE = Derived(
+    ("amplitude",), _relative_amplitude, "", "logarithm of the amplitude, independent of its scale"
+)
 AUTOCORRELATION = Derived(
     ("amplitude",), _autocorrelation, "", "complex autocorrelation of the object (Fourier transform of the intensity)"
 )
 
 LEARN = Learn(
     inputs={
-        "autocorrelation": (RELATIVE, AUTOCORRELATION),
-        "relative": (RELATIVE,),
+        "autocorrelation": (RELATIVE_AMPLITUDE, AUTOCORRELATION),
+        "relative": (RELATIVE_AMPLITUDE,),
         "amplitude": ("amplitude",),
     },
     heads={

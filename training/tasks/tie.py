@@ -30,7 +30,7 @@ def _solve_tie(fields: Arrays, series: str) -> Array:
     return jnp.asarray(found)
 
 
-RETRIEVED = Derived(
+RETRIEVED_PHASE = Derived(
     ("intensity", "defocus", "voltage", "sampling"), _tie_phase, "phase", "phase by the TIE, regularised, mean 0"
 )
 
@@ -44,8 +44,8 @@ COMPONENTS = Derived(
 LEARN = Learn(
     inputs={
         "images": ("intensity",),
-        "phases": (RETRIEVED,),
-        "dual": (RETRIEVED, "intensity"),
+        "phases": (RETRIEVED_PHASE,),
+        "dual": (RETRIEVED_PHASE, "intensity"),
         "pair": ("intensity", "intensity_flipped"),
         "components": (COMPONENTS,),
         "retrieved": ("phase_retrieved",),

@@ -25,7 +25,7 @@ SUFFIXES = {suffix for suffixes in PILLOW_FORMATS.values() for suffix in suffixe
     suffix for suffixes in reading.SUFFIXES.values() for suffix in suffixes
 }
 COLOUR_COUNTS = (1, 3, 4)  # lengths of a last axis: grey; red, green, blue; the same and alpha, which is ignored
-LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709, of the values as they are stored
+LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709, of the values as they are stored
 
 type Picture = NDArray[np.float32]
 type Levels = Literal["type", "image"]
@@ -179,7 +179,7 @@ def to_grey(path: Path, values: Any, levels: Levels) -> Picture:
         raise UserError(f"{path}: not all values are finite; replace missing ones by numbers")
     picture = _scale_by_type(path, numbers) if levels == "type" else numbers.astype(np.float64)
     if picture.ndim == 3:
-        picture = picture[..., :3] @ LUMA if picture.shape[-1] > 1 else picture[..., 0]
+        picture = picture[..., :3] @ LUMA_WEIGHTS if picture.shape[-1] > 1 else picture[..., 0]
     if levels == "image":
         span = np.ptp(picture)
         picture = (picture - picture.min()) / (span if span > 0 else 1)

@@ -1,8 +1,8 @@
 """Pictures of the user, single files or stacks: a part of one, turned, on any grid, grey in 0..1.
 
-A hash determines the split of a picture: the hash of its file, or that of the file's hash and the picture's number in a
-stack. So no picture is used in two splits, and every machine assigns them alike. Two files with the same picture are
-treated as two pictures unless their bytes are equal.
+A picture's split follows from a hash: that of its file if it is alone in it, otherwise the sha256 of '<hash of the
+file>:<index in the stack>'. So every machine assigns pictures alike, and no file or item of a stack is used in two
+splits (unless `shared`); copies of a picture with other bytes may be.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from PIL import Image
 from pydantic import Field
 
 from generators.random_streams import Streams
+from generators.specimens.draws import to_float32
 from generators.specimens.from_files import picture_files
 from generators.specimens.from_files.picture_files import Levels
 from generators.specimens.from_files.pool import Pool, cached_by_size
-from generators.specimens.random_values import to_float32
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import between, setting
 
@@ -39,7 +39,7 @@ class DrawnPicture:
     item: int
     symmetry: int  # number of quarter turns from x to y; + 4: mirrored in x before that
     part: float  # width of the part, relative to the widest that fits
-    y: float  # start of the part, from 0 to 1 of the room there is
+    y: float  # start of the part, from 0 to 1 of the possible range
     x: float
 
 
@@ -55,7 +55,10 @@ class Pictures(Pool):
         **setting("folder of pictures or stacks (PNG, JPEG, TIFF, NPY, HDF5, Zarr, ...), or one file", "path"),
     )
     levels: Levels = Field(
-        "type", **setting("0 and 1 stand for the limits of the data type (8 or 16 bit), or of each image")
+        "type",
+        **setting(
+            "grey 0 and 1: type: limits of the data type (8 or 16 bit); image: minimum and maximum of each image"
+        ),
     )
     part: Annotated[Range, within(0, 1, above=True)] = between(
         0.3, 1.0, "width of the part that is shown, relative to the widest that fits"
@@ -67,7 +70,7 @@ class Pictures(Pool):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name: pictures have no companions."""
+        """One name: pictures have no companions, which are further files of the same item."""
         return ("picture",)
 
     @property
@@ -93,7 +96,7 @@ class Pictures(Pool):
             inputs: the folder in which files are found by hash
 
         Raises:
-            UserError: files are missing, cannot be read, or no place is given
+            UserError: files are missing, cannot be read, or no folder is given
         """
         bound = super().bind(inputs)
         if self.path is None:
@@ -106,7 +109,10 @@ class Pictures(Pool):
         return _picture_keys(self.sha256, self.counts)
 
     def draw(self, rng: Streams) -> DrawnPicture:
-        """Draw the picture of a sample and its part. Every call consumes as much of the stream `specimen`."""
+        """Choose the picture of a sample by its number, and draw the part.
+
+        Every call consumes four random numbers of the stream `specimen`.
+        """
         symmetry = int(SYMMETRY_COUNT * rng.specimen.random())
         part, y, x = to_float32(self.part.draw(rng.specimen), *rng.specimen.random(2))
         return DrawnPicture(self.choose_item(rng), symmetry if self.orientation == "square" else 0, part, y, x)
@@ -117,7 +123,7 @@ class Pictures(Pool):
         Args:
             drawn: the picture and its part
             shape: pixels (y, x) of the grid
-            sampling: (y, x), in any unit, since only the aspect ratio of the field is used
+            sampling: (y, x), in any unit, since only the aspect ratio of the field of view is used
         """
         file, number = _locate_item(self.counts, drawn.item)
         picture = apply_symmetry(_read_grey(*self.file_at(file), number, self.levels), drawn.symmetry)
@@ -136,13 +142,15 @@ def apply_symmetry(picture: Picture, symmetry: int) -> Picture:
 
 
 def resample_part(picture: Picture, drawn: DrawnPicture, shape: tuple[int, int], ratio: float) -> Picture:
-    """Return a part of a picture, resampled with a triangle two pixels wide (source pixels where these are larger).
+    """Return a part of a picture, resampled by Pillow's BILINEAR filter.
+
+    It interpolates linearly when enlarging, and averages with a triangle two output pixels wide when reducing.
 
     Args:
         picture: (y, x)
         drawn: the part
         shape: pixels (y, x) of the result
-        ratio: height of the field relative to its width, kept whatever the picture's
+        ratio: height / width of the part, whatever the aspect ratio of the picture
     """
     height = drawn.part * min(picture.shape[0], picture.shape[1] * ratio)
     sides = np.array([height, height / ratio])

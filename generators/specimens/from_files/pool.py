@@ -1,4 +1,4 @@
-"""A finite pool of files, recorded by hash and distributed so that no file is used in two splits.
+"""A finite pool of files, recorded by hash and distributed so that no file is used in two splits (unless `shared`).
 
 The hash of a file determines its split, whatever the number of samples: on average 8 in 10 go to train, and 1 in 10
 each to validation and test. Sample i of a split takes the file at position i modulo the number of files of the split.
@@ -61,7 +61,7 @@ class Pool(Settings, ABC):
             inputs: the folder in which files are found by hash
 
         Raises:
-            UserError: files are missing, or no place is given
+            UserError: files are missing, or no folder is given
         """
         if self.path is not None:
             paths = tuple(path.absolute() for path in self.list_files(self.path))

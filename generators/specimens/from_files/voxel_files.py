@@ -5,7 +5,7 @@ the rows of a slice, so its image has the columns along y and the slices along x
 here. NumPy files hold an array (z, y, x); specimen-generator writes (x, y, z), the mirror image.
 
 A mask has z along the beam, and cubic voxels. Its longest side spans the field of view, and its middle lies in the
-middle of the field. (A mesh instead has its origin at pixel N//2; the half pixel between the two is only a shift.)
+middle of it. (A mesh instead has its origin at pixel N//2; the half pixel between the two is only a shift.)
 """
 
 from functools import cache

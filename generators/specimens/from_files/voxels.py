@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from generators.random_streams import Streams
+from generators.specimens.draws import draw_quaternion
 from generators.specimens.from_files import voxel_files
 from generators.specimens.from_files.numbered_files import NumberedFiles
 from generators.specimens.from_files.pool import cached_by_size, verified_path
 from generators.specimens.particles.mesh import rotation_matrix
-from generators.specimens.random_values import draw_quaternion
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import setting
 

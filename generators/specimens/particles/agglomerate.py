@@ -2,7 +2,7 @@
 
 Bodies are placed one after the other. Each starts in the middle of one that is there and moves along a random
 direction, until a plane separates it from all others and it touches one of them (`contact`). Lengths are in units of
-the field of view.
+the field of view. Bodies that touch have a gap of about MIN_GAP.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generators.specimens.draws import Quaternion, Vector, direction, quaternion, to_float32
 from generators.specimens.particles.contact import clearance
 from generators.specimens.particles.mesh import Floats, Mesh, translate
-from generators.specimens.random_values import Quaternion, Vector, direction, quaternion, to_float32
 from schemas.runtime.ranges import Range
 
 MIN_GAP = 2e-6  # fields of view: several times the distance that rounding to float32 may take away
@@ -29,7 +29,7 @@ class Copy:
 
 
 def draw(copies: int, max_copies: int, scale: Range, rng: np.random.Generator) -> list[Copy]:
-    """Draw the copies of a body. Every call consumes 7 * most random numbers.
+    """Draw the copies of a body. Every call consumes 7 * max_copies random numbers.
 
     Args:
         copies: number of copies
@@ -67,8 +67,10 @@ def place_copies(bodies: Sequence[Mesh], copies: Sequence[Copy]) -> Floats:
     return np.array(shifts)
 
 
-def fit_into_field(bodies: Sequence[Mesh], shifts: Floats, middle: Vector, margin: float) -> tuple[float, Floats]:
-    """Return the factor that keeps placed bodies in the field, and the middle of each body, (body, coordinate).
+def fit_into_field_of_view(
+    bodies: Sequence[Mesh], shifts: Floats, middle: Vector, margin: float
+) -> tuple[float, Floats]:
+    """Return the factor that keeps placed bodies in the field of view, and the middle of each body, (body, coordinate).
 
     The factor is at most 1. The box about all bodies has its middle at `middle`, and stays `margin` away from the
     border along y and x.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generators.specimens.draws import Vector, direction, to_float32
 from generators.specimens.particles.mesh import Floats, Mesh, clip, surface_distance, translate
-from generators.specimens.random_values import Vector, direction, to_float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,15 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from generators.specimens.draws import (
+    Quaternion,
+    Vector,
+    check_whole_numbers,
+    direction,
+    draw_count,
+    draw_quaternion,
+    to_float32,
+)
 from generators.specimens.particles import agglomerate, fracture
 from generators.specimens.particles.mesh import (
     Mesh,
@@ -24,19 +33,10 @@ from generators.specimens.particles.mesh import (
     twist,
 )
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
-from generators.specimens.random_values import (
-    Quaternion,
-    Vector,
-    check_whole_numbers,
-    direction,
-    draw_count,
-    draw_quaternion,
-    to_float32,
-)
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
-WAVES = 4  # number of plane waves that displace a wavy surface
+WAVE_COUNT = 4  # number of plane waves that displace a wavy surface
 SPHERE_RADIUS: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
 MIN_TRIANGLES = 700  # a body with fewer is subdivided before it is deformed
 
@@ -79,7 +79,7 @@ class Nanoparticle(Settings):
         0.05, 0.3, "largest displacement of the surface, relative to its distance from the middle"
     )
     wavelength: Annotated[Range, within(0.5)] = between(
-        1, 3, f"wavelength of each of the {WAVES} plane waves that displace the surface", "half extent"
+        1, 3, f"wavelength of each of the {WAVE_COUNT} plane waves that displace the surface", "half extent"
     )
     twisted: Annotated[float, within(0, 1)] = _setting(0.2, "fraction of bodies that are twisted")
     twist: Annotated[Range, within(-20, 20)] = between(
@@ -111,7 +111,7 @@ class Nanoparticle(Settings):
 # In the spirit of the Blender script of phase-ret-dl: a cube with edges rounded by subdivision and a surface moved by
 # -0.02 to 0.07 of the field, twisted by up to 45 and 100 degrees over a part of its height. Cuts stand for its
 # fracture, which is switched off there.
-PUBLISHED = Nanoparticle(
+PUBLISHED_PARTICLE = Nanoparticle(
     kinds=("cuboid",),
     size=Range(low=0.12, high=0.14),
     aspect=Range(low=1, high=1),
@@ -167,7 +167,7 @@ def sizes(recipe: Nanoparticle) -> dict[str, int]:
     return {
         "axis": 3,
         "component": 4,
-        "wave": WAVES,
+        "wave": WAVE_COUNT,
         "cut": max(int(recipe.cuts.high), 1),
         "piece": int(recipe.pieces.high),
         "copy": int(recipe.copies.high),
@@ -198,8 +198,8 @@ def _draw_body(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
     rounding = recipe.rounding.draw(rng) * (rng.random() < recipe.rounded)
     growth = recipe.growth.draw(rng)
     waviness = recipe.waviness.draw(rng) * (rng.random() < recipe.wavy)
-    waves = [direction(u, v, 1 / recipe.wavelength.draw(rng)) for u, v in rng.random((WAVES, 2)).tolist()]
-    phases = rng.random(WAVES).tolist()
+    waves = [direction(u, v, 1 / recipe.wavelength.draw(rng)) for u, v in rng.random((WAVE_COUNT, 2)).tolist()]
+    phases = rng.random(WAVE_COUNT).tolist()
     twist = recipe.twist.draw(rng) * (rng.random() < recipe.twisted)
     drawn_fracture, max_copies = _draw_fracture(recipe, rng), int(recipe.copies.high)
     room = 0.5 - recipe.margin - max(abs(middle[1]), abs(middle[2]))
@@ -305,7 +305,7 @@ def _draw_fracture(recipe: Nanoparticle, rng: np.random.Generator) -> fracture.F
 
 
 def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) -> Particle:
-    """Add copies to the body, if it gets any: all are scaled down if need be, and moved to stay in the field."""
+    """Add copies to the body, if it gets any; all are scaled down if need be, and moved into the field of view."""
     has_copies = rng.random() < recipe.agglomerated
     number, max_copies = draw_count(recipe.copies, rng), int(recipe.copies.high)
     copies = agglomerate.draw(number if has_copies else 0, max_copies, recipe.copy_scale, rng)
@@ -321,7 +321,7 @@ def _add_copies(recipe: Nanoparticle, body: Particle, rng: np.random.Generator) 
     )
     meshes = bodies(unplaced, 1.0)
     shifts = agglomerate.place_copies(meshes, copies)
-    scale, middles = agglomerate.fit_into_field(meshes, shifts, body.middle, recipe.margin)
+    scale, middles = agglomerate.fit_into_field_of_view(meshes, shifts, body.middle, recipe.margin)
     middle, *others = (to_float32(*row) for row in middles.tolist())
     return replace(
         unplaced,

@@ -1,4 +1,4 @@
-"""Basic shapes of particles, about the origin; unstretched, all have the volume of the cube [-1, 1]^3."""
+"""Basic shapes of particles, about the origin; unstretched, each has the volume of the cube [-1, 1]^3 to rounding."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -36,7 +36,7 @@ SUBDIVISIONS = 3  # 1280 triangles: the rms error of the thickness is 0.4 % of t
 def solid(kind: Kind, half: ArrayLike) -> Mesh:
     """Return the mesh of a body, stretched.
 
-    Whatever its kind, its volume is that of the cuboid of half edges `half`, so size has one meaning for all kinds.
+    Its volume is that of the cuboid of half edges `half`, to rounding, so size has one meaning for all kinds.
 
     Args:
         kind: one of `KINDS`
@@ -58,7 +58,7 @@ def cuboid(half: ArrayLike) -> Mesh:
 def ellipsoid(half: ArrayLike, level: int = SUBDIVISIONS) -> Mesh:
     """Return an ellipsoid of 20 * 4**level triangles.
 
-    Its volume is exactly 4/3 pi z y x: vertices lie a little outside of the true surface, faces a little inside.
+    Its volume is 4/3 pi z y x to rounding: vertices lie a little outside of the true surface, faces a little inside.
 
     Args:
         half: semi-axes (z, y, x) [nm]

@@ -7,11 +7,13 @@ the spots of first order lie at |g| = 2 / (sqrt(3) a), 30 degrees off a1. A shee
 its natural stacking (graphene AB; hBN AA', boron on nitrogen). Each sheet has a rotation and a shift of its own.
 
 Strengths S_k [V nm^3] and widths w_k [nm, standard deviations] are fitted to the scattering factors of neutral atoms by
-Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, at frequencies g = 2 s up to 20 1/nm. In this range they are
-within 1.5 % (boron), 1.1 % (carbon) and 0.6 % (nitrogen) of the authors' Gaussians for s up to 2 1/angstrom, and within
-2.7 %, 1.4 % and 1.2 % of their Gaussians for s up to 6 1/angstrom; the two sets differ. Beyond 20 1/nm atoms scatter
-too little: by 12 % to 19 % at 25 1/nm, 36 % to 45 % at 30 1/nm and four fifths at 40 1/nm. Vibration adds to the widths
-in quadrature. Lattices have no border, and every grid shows the values at its points exactly, from the same atoms.
+Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, at frequencies g up to 20 1/nm. The authors give two sets of
+Gaussians. Up to 20 1/nm, the atoms here are within 1.5 % (boron), 1.1 % (carbon) and 0.6 % (nitrogen) of the set for g
+up to 40 1/nm, and within 2.7 %, 1.4 % and 1.2 % of the set for g up to 120 1/nm. Beyond 20 1/nm atoms scatter too
+little: by 12 % to 19 % at 25 1/nm, 36 % to 45 % at 30 1/nm and four fifths at 40 1/nm. Vibration adds to the widths in
+quadrature.
+
+Lattices are infinite. A finer or shifted grid samples the same atoms; values are at points, not pixel means.
 """
 
 from collections.abc import Iterator
@@ -23,14 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from generators.specimens.random_values import check_whole_numbers, draw_count, to_float32
+from generators.specimens.draws import check_whole_numbers, draw_count, to_float32
 from physics.compiled import compiled
 from physics.electron import interaction
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
 
 CUTOFF_WIDTHS = 5.0  # widths beyond which a Gaussian is left out, at 4e-6 of its height
-MAX_ATOMS = 20_000_000  # maximum number of atoms in a field; these take some seconds
+MAX_ATOMS = 20_000_000  # maximum number of atoms in a field of view; these take some seconds
 GAUSSIANS = {  # strength [V nm^3] and width [nm], for each atom
     "B": ((0.01302, 0.01145), (0.04656, 0.03232), (0.07262, 0.06371)),
     "C": ((0.01451, 0.01107), (0.04792, 0.02968), (0.05670, 0.05754)),
@@ -50,12 +52,12 @@ class Crystal:
 
     constant: float  # a [nm]
     atoms: tuple[str, str]  # names of the atoms on the two kinds of sites
-    change: Literal["shifted", "swapped"]  # change of every second layer relative to the first
+    stacking: Literal["shifted", "exchanged"]  # every second layer is shifted by a bond, or has its two atoms exchanged
 
 
 CRYSTALS: dict[CrystalName, Crystal] = {
     "graphene": Crystal(0.246, ("C", "C"), "shifted"),
-    "hbn": Crystal(0.2504, ("B", "N"), "swapped"),
+    "hbn": Crystal(0.2504, ("B", "N"), "exchanged"),
 }
 
 
@@ -77,14 +79,14 @@ class Lattice(Settings):
     vibration: Annotated[Range, within(0, 0.1)] = between(
         0.005, 0.01, "standard deviation of an atom's position along one axis, including any other blur", "nm"
     )
-    vacancies: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "fraction of the atoms that are missing")
+    vacancies: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "share of the atoms that are missing")
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnLattice:
     """A drawn lattice: numbers that float32 holds exactly, and a seed for its vacancies (`schemas.fields.lattices`).
 
-    Absent sheets have no layers.
+    Tuples have one entry per sheet, up to the maximum of the recipe; a sheet with 0 layers is missing.
     """
 
     crystal: CrystalName
@@ -92,14 +94,14 @@ class DrawnLattice:
     vibration: float  # [nm]
     vacancies: float
     layers: tuple[int, ...]
-    rotation: tuple[float, ...]  # [rad]
-    shift_y: tuple[float, ...]  # [nm]
+    rotation: tuple[float, ...]  # direction of a1 [rad]
+    shift_y: tuple[float, ...]  # from the pixel N//2 [nm]
     shift_x: tuple[float, ...]
     seed: int
 
 
 def sizes(lattice: Lattice) -> dict[str, int]:
-    """Return the lengths of the dimensions of the columns.
+    """Return the lengths of the dimensions of the lattice's fields.
 
     Args:
         lattice: the settings
@@ -120,9 +122,10 @@ def check_atom_count(lattice: Lattice, field_of_view: Pair) -> None:
     a = CRYSTALS[lattice.crystal].constant * lattice.stretch.low
     atoms = field_of_view[0] * field_of_view[1] * density(a) * lattice.sheets.high * lattice.layers.high
     if atoms > MAX_ATOMS:
+        height, width = field_of_view
         raise ValueError(
-            f"lattice: {atoms:.2g} atoms in a field of {field_of_view[0]:g} x {field_of_view[1]:g} nm: must be at most "
-            f"{MAX_ATOMS:g}; make the field smaller, or set lattice.layers=1"
+            f"lattice: {atoms:.2g} atoms in a field of view of {height:g} x {width:g} nm: must be at most "
+            f"{MAX_ATOMS:g}; make it smaller, or set lattice.layers=1"
         )
 
 
@@ -180,11 +183,8 @@ def projected_potential(
     """Return the projected potential V_z [V nm] at each pixel centre, (y, x).
 
     Values are those at points, not means over pixels, so structure finer than two pixels is aliased to slower waves. An
-    aliased wave scatters as many electrons into the pattern as the true wave scatters beyond the detector. Example: two
-    twisted layers of hBN (vibration 0.0075 nm, 34.6 mrad, 80 kV, 32x32 pixels of 0.0285 nm) are compared with a field 8
-    times finer, cut to the same detector. The whole pattern differs by 0.3 % (sum of the differences), its dark field,
-    0.0015 of all electrons, by 23 %, and beyond 13 pixels by 55 %; 1e-4 of all electrons are aliased. The dark field
-    differs by 7 % at 0.02 nm, 2 % at 0.01 nm, and by 6 % at 0.0285 nm with a vibration of 0.03 nm.
+    aliased wave scatters as many electrons into the pattern as the true wave scatters beyond the detector. On pixels of
+    0.0285 nm, the dark field of two layers of hBN is therefore wrong by 23 %; `docs/stem4d.md` has a table.
 
     Args:
         lattice: the lattice
@@ -201,7 +201,7 @@ def projected_potential(
 
 
 def _margin(lattice: DrawnLattice) -> float:
-    """Return the distance outside the field up to which an atom is still visible in it [nm]."""
+    """Return the distance outside the field of view up to which an atom is still visible in it [nm]."""
     widest = max(width for atom in CRYSTALS[lattice.crystal].atoms for _, width in GAUSSIANS[atom])
     return CUTOFF_WIDTHS * hypot(widest, lattice.vibration)
 
@@ -228,8 +228,8 @@ def atoms(lattice: DrawnLattice, box: Box) -> Iterator[tuple[str, Floats]]:
         start = np.array([lattice.shift_y[sheet], lattice.shift_x[sheet]])
         for layer in range(layers):
             odd = layer % 2 == 1
-            names = crystal.atoms[::-1] if odd and crystal.change == "swapped" else crystal.atoms
-            offset = start + bond if odd and crystal.change == "shifted" else start
+            names = crystal.atoms[::-1] if odd and crystal.stacking == "exchanged" else crystal.atoms
+            offset = start + bond if odd and crystal.stacking == "shifted" else start
             for site, name in enumerate(names):
                 cells, positions = _sites_in_box(basis, offset + site * bond, box)
                 number = _hash_numbers(lattice.seed, sheet, layer, site, *cells)
@@ -254,7 +254,7 @@ def _sites_in_box(basis: Floats, start: Floats, box: Box) -> tuple[tuple[Integer
 
 
 def _hash_numbers(seed: int, sheet: int, layer: int, site: int, n1: Integers, n2: Integers) -> Floats:
-    """Return a number in [0, 1) for each atom, whatever the field: splitmix64 over the identity of the atom."""
+    """Return a number in [0, 1) for each atom, by splitmix64 over its identity, whatever the field of view."""
     mixed = np.full(n1.shape, seed, np.uint64)
     for part in (sheet, layer, site, n1, n2):
         mixed = (mixed ^ np.asarray(part, np.int64).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)

@@ -10,9 +10,9 @@ of its lattice. It is a sum of terms:
                         axis: ~ f^-slope where l f is large; with a slope of 3, nearly exp(-r / l) as autocorrelation
 
 Scale: a sum without dislocations is scaled and shifted so that its minimum within the object is -span/2 and its maximum
-is span/2. Within the object means: where the modulus is at least SUPPORT, on the given grid. In the tail of the edge,
-where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is set to
-0.
+is span/2. Within the object means: where the modulus is at least MIN_MODULUS, on the given grid. In the tail of the
+edge, where the modulus is less, the phase is cut to these values. Where the modulus is 0, there is no phase, and it is
+set to 0.
 
 Around a dislocation the phase rises by 2 pi times Q.b / 2 pi, and must jump back somewhere; only exp(i phase) is
 continuous there. Scaling would destroy this, so a sum with dislocations is only wrapped into -pi..pi.
@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from generators.specimens.draws import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from generators.specimens.planar import random_field
 from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.random_field import Floats
-from generators.specimens.random_values import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range, within

@@ -7,9 +7,9 @@ blurred by a Gaussian of that width; at corners, a blurred object would be round
 centre lies inside the outline, else 0. Farther than EDGE_REACH w from the outline, where 3e-5 are left, the modulus is
 set to 0 or 1. So an object has an end, and fits with its edge into a circle of the radius `reach`.
 
-Lengths are in frame widths (`generators.specimens.planar.pixel_centres`). Settings are relative to the room that
-reach and edge leave, so a recipe works for any size of the image, and for objects that take half the frame
-for oversampled patterns.
+Lengths are in frame widths (`generators.specimens.planar.pixel_centres`). The setting `size` is relative to the room:
+the disc of radius `largest_corner_radius(reach, edge)`. The same recipe thus serves objects that fill the frame (reach
+1/2) and objects in half of it (reach 1/4, for oversampled diffraction patterns).
 
 `hull` is the object of Cherukara, Nashed and Harder, Sci. Rep. 8 (2018) 16520, who do not state the number of points.
 """
@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from scipy.special import erf
 
+from generators.specimens.draws import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.polygon import Floats, Point, hull, signed_distance, width
-from generators.specimens.random_values import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
@@ -61,20 +61,20 @@ class Outline(Settings):
     size: Annotated[Range, within(0.05, 1)] = between(
         0.5,
         1.0,
-        "radius of the disc that holds the points, or of the farthest corner of facets; 1: all the room",
+        "radius of the disc that holds the points, or of the farthest corner of facets; 1: that of the room",
         "room",
     )
     points: Annotated[Range, within(3, 64), AfterValidator(check_whole_numbers)] = between(
         5, 20, "number of points of a hull, uniform in the disc"
     )
     aspect: Annotated[Range, within(0.05, 1)] = between(
-        0.5, 1.0, "ratio of the axes of the disc, which is narrowed in a random direction"
+        0.5, 1.0, "short over long axis of the ellipse in which the points are drawn; its direction is random"
     )
     bite: Annotated[Range, within(0.05, 0.95)] = between(
         0.4, 0.9, "depth of a bite, relative to the distance from outline to middle"
     )
     regular: Annotated[float, within(0, 1)] = _setting(
-        0.5, "fraction of faceted shapes with the symmetry of their crystal; the others have unequal facets"
+        0.5, "share of faceted shapes with the symmetry of their crystal; the others have unequal facets"
     )
     facet: Annotated[Range, within(0.2, 1)] = between(
         0.7, 1.0, "distance of a facet from the middle, relative to other facets"
@@ -85,14 +85,14 @@ class Outline(Settings):
 class DrawnOutline:
     """A drawn outline: numbers that float32 holds exactly. The body is convex, and so is the bite taken off it.
 
-    Meaning of each number: `schemas.fields.outlines`, which stores them as `outline_<name>`. Unused rows are 0.
+    Meaning of each number: `schemas.fields.outlines`, which stores them as `outline_<name>`. Unused corners are 0.
     """
 
     kind: int
-    corners: int
-    corner: Corners
-    bite_corners: int
-    bite_corner: Corners
+    corners: int  # number of corners of the body
+    corner: Corners  # (y, x) of each corner of the body [frame width], padded with (0, 0)
+    bite_corners: int  # number of corners of the bite; 0: no bite
+    bite_corner: Corners  # (y, x) of each corner of the bite [frame width], padded with (0, 0)
 
     @property
     def body(self) -> Floats:
@@ -106,7 +106,7 @@ class DrawnOutline:
 
 
 def sizes(outline: Outline) -> dict[str, int]:
-    """Return the lengths of the dimensions of an outline's columns: as many rows as the recipe may need.
+    """Return the lengths of the dimensions of an outline's fields: as many corners as the recipe may need.
 
     Args:
         outline: the settings
@@ -157,14 +157,14 @@ def draw(outline: Outline, rng: np.random.Generator, reach: float, edge: float, 
     aspect, turn, depth = outline.aspect.draw(rng), 2 * math.pi * float(rng.random()), outline.bite.draw(rng)
     points = draw_count(outline.points, rng)
     scattered, bite_turns = rng.random((int(outline.points.high), 2)), rng.random(MAX_BITE_CORNERS).tolist()
-    bite_place, facets = float(rng.random()), _draw_facets(outline, rng)
+    bite_position, facets = float(rng.random()), _draw_facets(outline, rng)
     if kind == "faceted":
         body = _wulff_shape(facets, size, turn)
     else:
         attempts = chain([scattered], (rng.random(scattered.shape) for _ in range(MAX_REDRAWS)))
         ellipses = ([_point_in_ellipse(u, v, size, aspect, turn) for u, v in uv[:points].tolist()] for uv in attempts)
         body = _wide_hull(map(_rounded_hull, ellipses), narrowest)
-    bite = _bite_polygon(body, bite_place, depth, bite_turns) if kind == "bitten" else []
+    bite = _bite_polygon(body, bite_position, depth, bite_turns) if kind == "bitten" else []
     lengths = sizes(outline)
     return DrawnOutline(
         KINDS.index(kind),
@@ -253,35 +253,36 @@ def _rotate_point(y: float, x: float, angle: float) -> Point:
     return cosine * y + sine * x, cosine * x - sine * y
 
 
-def _bite_polygon(body: list[Point], place: float, depth: float, turns: list[float]) -> list[Point]:
+def _bite_polygon(body: list[Point], position: float, depth: float, turns: list[float]) -> list[Point]:
     """Return a convex polygon to take off a body: it opens outwards, and leaves a corner that points into the body.
 
-    Its corners lie on a circle about a place on the outline; among them are the innermost and the outermost point. The
-    middle of the body lies beyond the tangent at the innermost point. So that point is inside, and some of the body is
-    left.
+    Its corners lie on a circle about a point of the outline, with the radius `depth` x the distance to the middle of
+    the body. One corner points straight at the middle: it makes the notch. Since depth < 1, the middle stays in the
+    body.
     """
     middle_y, middle_x = (sum(values) / len(body) for values in zip(*body, strict=True))
-    y, x = _point_on_outline(body, place)
+    y, x = _point_on_outline(body, position)
     radius, inwards = depth * math.hypot(middle_y - y, middle_x - x), math.atan2(middle_y - y, middle_x - x)
     angles = [inwards + 2 * math.pi * turn for turn in (0, 0.5, *turns)]
     return _rounded_hull([(y + radius * math.sin(angle), x + radius * math.cos(angle)) for angle in angles])
 
 
-def _point_on_outline(body: list[Point], place: float) -> Point:
-    """Return the place on a polygon's outline at a share of its length from the first corner."""
+def _point_on_outline(body: list[Point], position: float) -> Point:
+    """Return the point of a polygon's outline at a position from 0 to 1 of its length, from the first corner on."""
     lines = list(zip(body, body[1:] + body[:1], strict=True))
     lengths = [math.dist(*line) for line in lines]
     ends = list(accumulate(lengths))
-    k = bisect_right(ends[:-1], place * ends[-1])
+    k = bisect_right(ends[:-1], position * ends[-1])
     (ay, ax), (by, bx) = lines[k]
-    share = 1 - (ends[k] - place * ends[-1]) / lengths[k]
+    share = 1 - (ends[k] - position * ends[-1]) / lengths[k]
     return ay + share * (by - ay), ax + share * (bx - ax)
 
 
 def _draw_facets(outline: Outline, rng: np.random.Generator) -> list[float]:
-    """Return the distances of the facets in equal steps of angle.
+    """Return the distances h_k from the middle to facets at equal angles.
 
-    Two families alternate, each with as many facets as the symmetry. Every call consumes 2 + MAX_FACETS random numbers.
+    Regular shapes have two distances, which alternate `fold` times; the others have 2 x fold independent distances.
+    Every call consumes 2 + MAX_FACETS random numbers.
     """
     fold = ROTATION_ORDERS[int(len(ROTATION_ORDERS) * rng.random())]
     regular = rng.random() < outline.regular

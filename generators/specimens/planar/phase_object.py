@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.specimens.random_values import to_float32
+from generators.specimens.draws import to_float32
 from physics.optics import exit_wave
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between

@@ -1,15 +1,16 @@
 """Textures with the statistics of natural images: edges, and a power spectrum that falls as a power of the frequency.
 
-    image = shaped(leaf's grey level + grain x leaf's contrast x g(r)),   mean power at |f| ~ |f|^-s
+    grey level of the leaf + grain x contrast of the leaf x g(r),   made to have the mean power |f|^-s at |f|
 
-Leaves that hide one another (`dead_leaves`) make the edges and the heavy tails of the gradients. g is a Gaussian field
-whose amplitude falls as 1/|f|. Then the power in each ring |f|, averaged over directions, is set to the law exactly;
+Leaves that hide one another (`dead_leaves`) make the edges and the heavy tails of the gradients. g is a Gaussian random
+field whose amplitude falls as 1/|f|. Then the power in each ring |f|, averaged over directions, is set to the law;
 phases, which hold the edges, stay. s = slope (1 - flatten): natural images have about 2 (an amplitude of 1/|f|), white
-ones have 0. At last the image is scaled to 0..1, where a given fraction of the pixels at each end saturates.
+ones have 0. Finally the image is scaled to 0..1 such that the share `saturated` of the pixels is clipped at each end.
+Clipping changes the power of the rings by a few percent; with `saturated` = 0 the law is exact.
 
-The image is periodic in the field. Lengths are relative to the field's longer side, so every grid shows the same image,
-except for detail that its pixels, which are means over their area, cannot show. The law holds up to the Nyquist
-frequency of each grid.
+The image is periodic in the field of view. Lengths are relative to its longer side, so every grid shows the same
+leaves, as means over its pixels. Power and grey levels are scaled on each grid again, so that the grey levels of two
+grids differ slightly.
 """
 
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.specimens.draws import to_float32
 from generators.specimens.planar import dead_leaves, random_field
-from generators.specimens.random_values import to_float32
 from physics.fourier import fft2, frequencies, ifft2
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between
 
-POINTS = 3  # points per pixel along each side, at which the visible leaf is determined
+POINTS_PER_PIXEL = 3  # points per pixel along each side, at which the visible leaf is determined
 UNIT_VARIANCE = 12**0.5  # factor that gives numbers uniform in 0..1 the variance 1
 
 type Pair = tuple[float, float]
@@ -37,24 +38,24 @@ class Texture(Settings):
     slope: Annotated[Range, within(0, 4)] = between(
         1.6, 2.4, "exponent of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as in natural images"
     )
-    flatten: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "fraction by which the slope is reduced; 1: white")
+    flatten: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "part of the slope that is removed; 1: white noise")
     smallest: Annotated[Range, within(0.001, 0.5)] = between(
         0.005,
         0.02,
         "radius of the smallest leaves, the discs and polygons that cover the image",
-        "longer side of the field",
+        "longer side of the field of view",
     )
     largest: Annotated[Range, within(0.001, 0.5)] = between(
-        0.2, 0.4, "radius of the largest leaves", "longer side of the field"
+        0.2, 0.4, "radius of the largest leaves", "longer side of the field of view"
     )
     polygons: Annotated[Range, within(0, 1)] = between(
-        0.0, 1.0, "fraction of leaves that are polygons; the others are ellipses"
+        0.0, 1.0, "share of leaves that are polygons; the others are ellipses"
     )
     grain: Annotated[Range, within(0)] = between(
-        0.0, 0.3, "rms of the grain on the leaves, relative to that of their grey levels"
+        0.0, 0.3, "rms of the grain divided by the rms of the grey levels of the leaves"
     )
     saturated: Annotated[Range, within(0, 0.2)] = between(
-        0.002, 0.002, "fraction of the pixels cut to 0, and to 1; 0: the exact minimum and maximum"
+        0.002, 0.002, "share of the pixels clipped to 0, and to 1; 0: only the minimum is 0 and the maximum 1"
     )
 
 
@@ -90,49 +91,50 @@ def render(texture: DrawnTexture, shape: tuple[int, int], sampling: Pair = (1.0,
     Args:
         texture: the texture
         shape: pixels (y, x) of the grid, which must be at least two pixels wide
-        sampling: (y, x), in any unit, since only the aspect ratio of the field is used
+        sampling: (y, x), in any unit, since only the aspect ratio of the field of view is used
     """
-    field = _relative_size(shape, sampling)
-    image = set_power_spectrum(_render_leaves(texture, shape, field), texture.slope * (1 - texture.flatten), field)
+    extent = _relative_extent(shape, sampling)
+    image = set_power_spectrum(_render_leaves(texture, shape, extent), texture.slope * (1 - texture.flatten), extent)
     return to_unit_range(image, texture.saturated)
 
 
-def _relative_size(shape: tuple[int, int], sampling: Pair) -> Pair:
-    """Return height and width, relative to the longer one."""
+def _relative_extent(shape: tuple[int, int], sampling: Pair) -> Pair:
+    """Return height and width of the field of view, relative to the longer one."""
     height, width = shape[0] * sampling[0], shape[1] * sampling[1]
     return height / max(height, width), width / max(height, width)
 
 
-def _render_leaves(texture: DrawnTexture, shape: tuple[int, int], field: Pair) -> Floats:
-    """Return leaves with their grey levels, and the field on them, as means over each pixel."""
+def _render_leaves(texture: DrawnTexture, shape: tuple[int, int], extent: Pair) -> Floats:
+    """Return the leaves with their grey levels and the grain on them, as means over each pixel."""
     rng = np.random.Generator(np.random.Philox(texture.seed))
     radii = texture.smallest, max(texture.smallest, texture.largest)
-    leaves = dead_leaves.draw_leaves(field, radii, texture.polygons, rng)
+    leaves = dead_leaves.draw_leaves(extent, radii, texture.polygons, rng)
     grey, contrast = UNIT_VARIANCE * (rng.random((2, len(leaves.radius))) - 0.5)
-    visible = dead_leaves.visible_leaves(leaves, (POINTS * shape[0], POINTS * shape[1]), field)
-    image = dead_leaves.mean_values(grey, visible, POINTS)
+    visible = dead_leaves.visible_leaves(leaves, (POINTS_PER_PIXEL * shape[0], POINTS_PER_PIXEL * shape[1]), extent)
+    image = dead_leaves.mean_values(grey, visible, POINTS_PER_PIXEL)
     if texture.grain:
-        strength = texture.grain * dead_leaves.mean_values(contrast, visible, POINTS)
-        image += strength * _grain(texture.smallest, shape, field, rng)
+        strength = texture.grain * dead_leaves.mean_values(contrast, visible, POINTS_PER_PIXEL)
+        image += strength * _grain(texture.smallest, shape, extent, rng)
     return image
 
 
-def _grain(finest: float, shape: tuple[int, int], field: Pair, rng: np.random.Generator) -> Floats:
+def _grain(finest: float, shape: tuple[int, int], extent: Pair, rng: np.random.Generator) -> Floats:
     """Return g of each pixel; its amplitude is ~ 1/|f| up to the frequency 1 / finest, its variance about 1.
 
-    Waves beyond the Nyquist frequency of the grid are left out, because they vanish in the mean over a pixel.
+    Waves beyond the Nyquist frequency of the axis with more pixels are left out. On a grid that is not square, waves
+    between the two Nyquist frequencies are aliased along the axis with fewer pixels.
     """
     ky, kx = random_field.waves(min(int(np.ceil(1 / finest)), max(max(shape) // 2, 1)))
-    square = (ky / field[0]) ** 2 + (kx / field[1]) ** 2
+    square = (ky / extent[0]) ** 2 + (kx / extent[1]) ** 2
     power = np.where(kx > 0, 2, 1) / np.maximum(square, 1)  # factor 2 for the wave at -f, too
     power[square == 0] = 0
-    total = 2 * np.pi * field[0] * field[1] * (np.log(1 / finest) + 1)  # power of the whole sum, as an integral
+    total = 2 * np.pi * extent[0] * extent[1] * (np.log(1 / finest) + 1)  # power of the whole sum, as an integral
     numbers = rng.standard_normal((len(ky), 2))
     amplitudes = np.sqrt(power / total) * (numbers[:, 0] + 1j * numbers[:, 1])
     return random_field.sum_waves(amplitudes, ky, kx, shape, (-0.5, -0.5))
 
 
-def set_power_spectrum(image: Floats, slope: float, field: Pair) -> Floats:
+def set_power_spectrum(image: Floats, slope: float, extent: Pair) -> Floats:
     """Return the image with the power |f|^-slope in each ring of frequencies, averaged over directions, and the mean 0.
 
     Phases are kept.
@@ -140,9 +142,9 @@ def set_power_spectrum(image: Floats, slope: float, field: Pair) -> Floats:
     Args:
         image: (y, x), periodic, not constant
         slope: exponent of the power
-        field: height and width, the longer one 1, so that a ring holds the frequencies about a whole number
+        extent: height and width, the longer one 1, so that a ring holds the frequencies about a whole number
     """
-    fy, fx = frequencies(image.shape, (field[0] / image.shape[0], field[1] / image.shape[1]), np)
+    fy, fx = frequencies(image.shape, (extent[0] / image.shape[0], extent[1] / image.shape[1]), np)
     f = np.hypot(fy, fx)
     law = np.where(f > 0, f, 1.0) ** -slope
     law[0, 0] = 0
@@ -155,11 +157,11 @@ def set_power_spectrum(image: Floats, slope: float, field: Pair) -> Floats:
 
 
 def to_unit_range(image: Floats, saturated: float) -> NDArray[np.float32]:
-    """Return the image scaled to 0..1 with saturated ends; 0 where all pixels are equal.
+    """Return the image scaled to 0..1 and clipped at both ends; 0 where all pixels are equal.
 
     Args:
         image: (y, x)
-        saturated: fraction of the pixels that is cut at each end
+        saturated: share of the pixels that is clipped at each end
     """
     low, high = np.quantile(image, [saturated, 1 - saturated])
     out: NDArray[np.float32] = np.clip((image - low) / max(high - low, np.finfo(float).tiny), 0, 1).astype(np.float32)

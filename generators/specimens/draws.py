@@ -1,4 +1,7 @@
-"""Random numbers of specimens: directions, orientations and counts, all rounded to float32 as they are stored."""
+"""Random draws that specimens share: counts, kinds, directions and orientations.
+
+Here are also the checks of their settings, and the rounding to float32.
+"""
 
 import math
 import struct
@@ -45,7 +48,9 @@ def check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def choose_kind(kinds: Sequence[str], kind: str, weights: Sequence[float], rng: np.random.Generator) -> str:
-    """Return the kind, or one of `kinds` drawn by weight if it is another word ("mixed"); consumes one random number.
+    """Return `kind` if it is one of `kinds`. Otherwise (such as "mixed") draw one of `kinds` by weight.
+
+    Both consume one random number.
 
     Args:
         kinds: the kinds
@@ -108,11 +113,11 @@ def to_float32(*numbers: float) -> Any:
     return struct.unpack(form, struct.pack(form, *numbers))
 
 
-def columns(prefix: str, drawn: Any) -> dict[str, Any]:
-    """Return the attributes of a dataclass by the names of the parameters that store them: `<prefix><name>`.
+def stored_parameters(prefix: str, drawn: Any) -> dict[str, Any]:
+    """Return the attributes of a dataclass as {prefix + name: value}; the keys are the names of parameter fields.
 
     Args:
-        prefix: the prefix
+        prefix: start of the names of its fields, such as `texture_`
         drawn: the dataclass
     """
     return {f"{prefix}{field.name}": getattr(drawn, field.name) for field in fields(drawn)}
