@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -90,22 +91,23 @@ def test_shards_of_other_predictions_are_found_and_made_again(toy: Path, infer: 
         assert values("0.1.zarr") == {key: data for key, data in whole.items() if key != "zarr.json"}
 
 
+@pytest.mark.parametrize("moment", ["invert", "_seconds_per_sample"])
 def test_predictions_that_replaced_those_of_a_sleeper_stay(
-    toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch
+    moment: str, toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where locks are granted to everybody, the first to wake up finds another root, and writes nothing."""
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
     theirs = ("--method", "wiener", "--set", "noise=0.3", "--data", toy, "--out", "p.zarr", "--overwrite")
-    invert = inversion.Inversion.invert
-    events = [lambda: infer(*theirs)]
+    owner: Any = inversion.Inversion if moment == "invert" else inversion
+    work, events = getattr(owner, moment), [lambda: infer(*theirs)]
 
-    def sleeping(job: inversion.Inversion, block: inversion.Block) -> inversion.Block:
-        result = invert(job, block)
+    def sleeping(*args: object) -> object:
+        result = work(*args)
         if events:
             assert events.pop()()[0] == 0
         return result
 
-    monkeypatch.setattr(inversion.Inversion, "invert", sleeping)
+    monkeypatch.setattr(owner, moment, sleeping)
     code, _, err = infer("--method", "wiener", "--set", "noise=0.1", "--data", toy, "--out", "p.zarr")
     assert (code, "changed by another `infer` meanwhile" in err) == (75, True)
     before = files("p.zarr")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from inference.contract import Inverter
 from inference.invert import destination
 from inference.invert.split_reader import Source
 from inference.invert.tiling import Tiles, cut_steps, dims_to_cut, stored_targets, tile_sizes
-from schemas.predictions import FORMAT, Predictions, is_intact, objects, read_predictions, shard_digest
+from schemas.predictions import FORMAT, Predictions, is_intact, objects, shard_digest
 from schemas.runtime.errors import UserError
 from schemas.runtime.locks import claimed, resumable
 from schemas.runtime.machine import versions
@@ -263,24 +264,27 @@ def _invert_missing(job: Inversion, *, overwrite: bool) -> tuple[Predictions, in
     n, clock = predictions.samples, Clock(groups=job.inverter.scope == "group")
     missing = dict(ends for ends in shard_ranges(n, predictions.shard) if not is_intact(job.out, predictions, *ends))
     made, left, begin = 0, sum(stop - start for start, stop in missing.items()), time.monotonic()
-    with progress(n) as show, _recorded(job, predictions) as finish_shard:
+    digests = None if predictions.digests is None else dict(predictions.digests)
+    with progress(n) as show, _recorded(job, predictions, digests) as finish_shard:
         for part in _invert_shards(job, clock, missing, finish_shard):
             made += part
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
-    predictions = read_predictions(job.out, incomplete=True)
     broken = clock.not_finite  # read before `_seconds_per_sample`, which may invert a batch again
     if made or predictions.status != "complete":
-        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
+        here: dict[str, Any] = {
+            "hardware": job.inverter.hardware,
+            "packages": versions(PACKAGES),
+        }  # used for the measured time
         seconds = _seconds_per_sample(job, clock)
-        predictions = predictions.model_copy(update=here | {"seconds_per_sample": seconds, "status": "complete"})
+        here |= {"seconds_per_sample": seconds, "status": "complete", "digests": digests}
+        predictions = predictions.model_copy(update=here)
         destination.record(job.out, predictions)
     return predictions, made, broken
 
 
 @contextmanager
-def _recorded(job: Inversion, predictions: Predictions) -> Iterator[FinishShard]:
-    """Yield a function that writes the objects of a shard. Its digest reaches the root soon, or at the end."""
-    digests = None if predictions.digests is None else dict(predictions.digests)
+def _recorded(job: Inversion, predictions: Predictions, digests: dict[str, str] | None) -> Iterator[FinishShard]:
+    """Yield a function that writes the objects of a shard. Its digest is added to `digests`, and soon to the root."""
     due = 0.0  # when the root is written next
 
     def record() -> None:
