@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -271,13 +270,9 @@ def _invert_missing(job: Inversion, *, overwrite: bool) -> tuple[Predictions, in
             show(n - left + made, pace(left - made, made, time.monotonic() - begin))
     broken = clock.not_finite  # read before `_seconds_per_sample`, which may invert a batch again
     if made or predictions.status != "complete":
-        here: dict[str, Any] = {
-            "hardware": job.inverter.hardware,
-            "packages": versions(PACKAGES),
-        }  # used for the measured time
-        seconds = _seconds_per_sample(job, clock)
-        here |= {"seconds_per_sample": seconds, "status": "complete", "digests": digests}
-        predictions = predictions.model_copy(update=here)
+        here = {"hardware": job.inverter.hardware, "packages": versions(PACKAGES)}  # used for the measured time
+        done = {"seconds_per_sample": _seconds_per_sample(job, clock), "status": "complete", "digests": digests}
+        predictions = predictions.model_copy(update={**here, **done})
         destination.record(job.out, predictions)
     return predictions, made, broken
 
