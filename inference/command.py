@@ -184,6 +184,8 @@ def _out_path(options: InferOptions, name: str, source: Source, sources: Sequenc
     Names of runs usually begin with the name of their dataset. It is then not repeated.
     """
     data = source.path.absolute().name.removesuffix(".zarr")
+    if options.out is None:
+        checked_label("--name", name)
     out: Path = options.out or Path(f"predictions-{'' if name.startswith(f'{data}-') else f'{data}-'}{name}.zarr")
     if len(sources) > 1:
         out = out.parent / f"{out.name.removesuffix('.zarr')}-{source.split}.zarr"

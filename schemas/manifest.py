@@ -1,5 +1,8 @@
 """The manifest of a dataset: root attributes from which it can be read, checked and made again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -7,8 +10,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.digest import canonical_json
 from schemas.runtime.documents import Metadata
-from schemas.runtime.errors import UserError, nearest
-from schemas.runtime.publish import inside, is_folder, read, sha256
+from schemas.runtime.errors import Interrupted, UserError, nearest
+from schemas.runtime.publish import inside, is_folder, read, reading, sha256, signature
 from schemas.runtime.terminal import one_line
 from schemas.task import SAMPLE, SPLITS, Task
 
@@ -165,6 +168,37 @@ def read_manifest(path: Path, *, incomplete: bool = False) -> Manifest:
     kept = is_folder(receipts_of(path))
     mend = "delete this file and run `generate` again: finished shards are kept" if kept else "give another path"
     return METADATA.read(path, mend, incomplete=incomplete)
+
+
+@contextmanager
+def reading_split(path: Path, split: str, digest: str, what: str, remedy: str) -> Iterator[None]:
+    """Read a part of a split. Whoever reads a dataset for a long time must not mix the samples of two.
+
+    Args:
+        path: the dataset.
+        split: the split.
+        digest: digest of the split when it was opened; empty: any is accepted.
+        what: the part that is read, for messages.
+        remedy: the remedy for damage, for messages.
+
+    Raises:
+        UserError: the part cannot be read.
+        Interrupted: another dataset has taken the place meanwhile, so the part may be of either.
+    """
+    try:
+        with reading(what, remedy):
+            yield
+    finally:  # also if objects are missing, because another `generate` has removed them
+        if digest and _digest_at(path, split, signature(path / "zarr.json")) != digest:
+            raise Interrupted(f"{path}: has become another dataset meanwhile; run the same command again")
+
+
+@lru_cache(maxsize=16)
+def _digest_at(path: Path, split: str, signature: object) -> str:
+    """Return the digest of a split; empty if there is none. signature: that of the root, which tells if it is new."""
+    with suppress(UserError):
+        return read_manifest(path, incomplete=True).split_digests.get(split, "")
+    return ""
 
 
 def receipts_of(path: Path) -> Path:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from schemas.runtime.publish import reading
+from schemas.manifest import reading_split
 from schemas.slices import fold
 from schemas.store import open_split
 from schemas.task import Task
@@ -55,6 +55,7 @@ class Split:
     task: Task
     slices: int = 1  # rows per sample
     crop: Crop | None = None  # plan for cutting rows into parts; None: rows are not cut
+    digest: str = ""  # digest of the split when the run began; empty: any is accepted
 
     def read(self, rows: slice) -> dict[str, np.ndarray]:
         """Read some rows, which must be those of whole samples.
@@ -87,7 +88,7 @@ class Split:
 
     def _read_fields(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
         remedy = "find damage with `dataset verify`, repair it with the same `generate` command"
-        with reading(f"{self.path}/{self.name} {what}", remedy):
+        with reading_split(self.path, self.name, self.digest, f"{self.path}/{self.name} {what}", remedy):
             group = open_split(self.path, self.name)
             places: dict[str, Any] = {name: index if self.task[name].per_sample else ... for name in names}
             return {name: np.asarray(group[name][place]) for name, place in places.items()}

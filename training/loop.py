@@ -189,7 +189,8 @@ def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, 
     batch, block = run.recipe.batch_size, rows * block_length(nbytes)
     order = Order(rows * len(used), batch, seed, block, rows * used.start, nbytes, rows)
     fields = tuple(field.name for field in per_row)
-    return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop), order, nbytes
+    digest = run.manifest.split_digests.get(split, "")
+    return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop, digest), order, nbytes
 
 
 def _run_to_end(m: Machinery) -> Memory:

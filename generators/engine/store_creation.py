@@ -20,9 +20,10 @@ from schemas import digest
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parse_json
-from schemas.runtime.errors import UserError, differences
+from schemas.runtime.errors import Interrupted, UserError, differences
 from schemas.runtime.locks import Busy, claimed, writable
 from schemas.runtime.publish import (
+    create,
     entries,
     inside,
     is_folder,
@@ -143,7 +144,9 @@ def _publish(plan: Plan) -> None:
     root = objects.pop("zarr.json")
     new = read(plan.out / "zarr.json") is None
     changed = new or not read_manifest(plan.out, incomplete=True).same_plan(plan.manifest)
-    if changed:
+    if new and not create(inside(plan.out, "zarr.json"), root, durable=True):
+        raise Interrupted(f"{plan.out}: another `generate` has taken this place meanwhile; run the same command again")
+    if changed and not new:
         publish(inside(plan.out, "zarr.json"), root, durable=True)
     sweep(plan.out)
     for key, data in objects.items():

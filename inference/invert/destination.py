@@ -10,7 +10,17 @@ from schemas.predictions import Predictions, metadata, read_predictions
 from schemas.runtime import destinations
 from schemas.runtime.errors import Interrupted, UserError, differences
 from schemas.runtime.locks import writable
-from schemas.runtime.publish import entries, inside, publish, publish_if_changed, read, set_aside, sweep, sweep_removed
+from schemas.runtime.publish import (
+    create,
+    entries,
+    inside,
+    publish,
+    publish_if_changed,
+    read,
+    set_aside,
+    sweep,
+    sweep_removed,
+)
 
 
 def refuse(path: Path, asked: Predictions, *, overwrite: bool) -> None:
@@ -48,10 +58,13 @@ def claim(path: Path, asked: Predictions, *, overwrite: bool) -> Predictions:
         if overwrite:
             set_aside(path)
         sweep_removed(path)
-        if read(path / "zarr.json") is not None:
-            asked = _continued_metadata(path, asked)
+        new = read(path / "zarr.json") is None
+        asked = asked if new else _continued_metadata(path, asked)
         objects = metadata(asked)
-        publish_if_changed(inside(path, "zarr.json"), objects.pop("zarr.json"), durable=True)
+        root = objects.pop("zarr.json")
+        if new and not create(inside(path, "zarr.json"), root, durable=True):
+            raise Interrupted(f"{path}: another `infer` has taken this place meanwhile; run the same command again")
+        publish_if_changed(inside(path, "zarr.json"), root, durable=True)
         sweep(path)
         for key, data in objects.items():
             publish_if_changed(inside(path, key), data)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from schemas import slices
-from schemas.manifest import Manifest, read_manifest
+from schemas.manifest import Manifest, read_manifest, reading_split
 from schemas.predictions import Predictions, read_rows
-from schemas.runtime.publish import reading
 from schemas.store import StoredArrays, open_split
 from schemas.task import Field, Task
 
@@ -106,7 +105,8 @@ class Source:
         rows: Any = slice(start, stop) if field.per_sample else ...
         expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)
         remedy = "repair the dataset: run its `generate` command again"
-        with reading(f"{self.path}/{self.split}/{field.name}", remedy):
+        digest, what = self.manifest.split_digests.get(self.split, ""), f"{self.path}/{self.split}/{field.name}"
+        with reading_split(self.path, self.split, digest, what, remedy):
             values = np.asarray(self._group[field.name][rows])
             if values.shape != expected:
                 raise ValueError(f"shape {values.shape}, must be {expected}")

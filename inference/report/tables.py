@@ -16,7 +16,7 @@ from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
-from schemas.runtime.terminal import say, say_table
+from schemas.runtime.terminal import printable, say, say_table
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
@@ -124,7 +124,7 @@ def csv_text(evaluation: Evaluation) -> str:
     header = list(dict.fromkeys(name for part in parts for name in part))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(map(printable, header))
     for part, result in zip(parts, evaluation.results, strict=True):
         empty = [""] * result.source.samples
         writer.writerows(zip(*(map(str, part.get(name, empty)) for name in header), strict=True))

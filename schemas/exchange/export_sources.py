@@ -11,9 +11,8 @@ import numpy as np
 
 from schemas import predictions
 from schemas.grids import Grid
-from schemas.manifest import read_manifest
+from schemas.manifest import read_manifest, reading_split
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import reading
 from schemas.store import open_split, read_rows
 from schemas.task import Field
 
@@ -83,12 +82,13 @@ def _dataset_gallery(path: Path, split: str) -> Gallery:
         fields={field.name: field for field in images},
         default=[field.name for field in task.of("input", "target")],
         parameters=task.of("parameter"),
-        rows=lambda rows, fields: _rows(path, split, rows, fields),
+        rows=lambda rows, fields: _rows(path, split, manifest.split_digests[split], rows, fields),
     )
 
 
-def _rows(path: Path, split: str, rows: slice, fields: tuple[Field, ...]) -> Arrays:
-    with reading(f"{path}: samples {rows.start}:{rows.stop} of {split}", f"see: dataset verify {path}"):
+def _rows(path: Path, split: str, digest: str, rows: slice, fields: tuple[Field, ...]) -> Arrays:
+    what, remedy = f"{path}: samples {rows.start}:{rows.stop} of {split}", f"see: dataset verify {path}"
+    with reading_split(path, split, digest, what, remedy):
         group = open_split(path, split)
         whole = {field.name: np.asarray(group[field.name][...]) for field in fields if not field.per_sample}
         return read_rows(group, fields, rows) | whole

@@ -48,7 +48,7 @@ def publish(path: Path, data: bytes, *, durable: bool = False) -> None:
         os.replace(partial, path)
 
 
-def create(path: Path, data: bytes) -> bool:
+def create(path: Path, data: bytes, *, durable: bool = False) -> bool:
     """Add an object in one step, and never replace one: a writer that slept while others went on does no harm.
 
     Where the file system has no hard links, there is a moment in which another writer's object would be replaced.
@@ -56,13 +56,14 @@ def create(path: Path, data: bytes) -> bool:
     Args:
         path: place of the object.
         data: its bytes.
+        durable: as for `publish`.
 
     Returns:
         True if the object now holds these bytes; False if there is another one.
     """
     if (there := read(path)) is not None:
         return there == data
-    with _written(path, data) as partial:
+    with _written(path, data, durable=durable) as partial:
         try:
             os.link(partial, path)
         except FileExistsError:
@@ -311,6 +312,15 @@ def nbytes(path: Path) -> int:
     """Return the bytes of an object, or of everything in a folder; 0 if there is nothing."""
     files = (path,) if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def signature(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes whenever an object is replaced: its number, time and size on disk; None if there is none."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def move(path: Path, to: Path) -> None:
