@@ -32,7 +32,7 @@ from schemas.runtime.terminal import (
     unit_of,
     whole_number,
 )
-from tests.conftest import ROOT, TOY_TASK, Command
+from tests.conftest import ROOT, TOY_TASK, Command, refused
 from tests.test_architecture import ROOMS, modules
 
 
@@ -243,3 +243,13 @@ def test_without_docstrings_nothing_runs(room: str) -> None:
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.startswith("python -OO removes the texts")
     assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["0", "banana", "-1", ""])
+def test_a_variable_that_is_no_number_of_threads_is_named(
+    value: str, generate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", value)
+    refused(generate(*TOY_TASK, "--n", 4), f"NUMBA_NUM_THREADS={value}: must be a whole number of at least 1")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    assert generate(*TOY_TASK, "--n", 4)[0] == 0

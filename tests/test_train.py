@@ -22,6 +22,7 @@ from training.cli import _list_choices
 from training.cli import main as train_main
 from training.contract import fields_read, find_learn
 from training.nan_watch import Watch
+from training.run import Run
 
 
 @pytest.fixture
@@ -303,6 +304,23 @@ def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
     with Path(".r.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused(train("--data", data, *SMALL, "--out", "r"), "another `train` writes here")
+
+
+def test_a_model_is_not_written_into_the_run_of_another(
+    data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where locks are granted to everybody, whoever sleeps while another one takes the folder writes no model."""
+    refuse = loop.refuse_if_changed
+
+    def sleeping(run: Run) -> None:
+        root = run.out / "run.json"
+        root.write_text(root.read_text().replace('"batch_size": ', '"batch_size": 1'))
+        refuse(run)
+
+    monkeypatch.setattr(loop, "refuse_if_changed", sleeping)
+    code, _, err = train("--data", data, *SMALL, "--out", "r")
+    assert (code, "changed by another `train` meanwhile" in err) == (75, True)
+    assert not Path("r/best").exists()
 
 
 def test_a_model_knows_what_it_was_trained_with(data: Path, generate: Command, train: Command, infer: Command) -> None:

@@ -32,7 +32,7 @@ from training.metrics_log import Journal, Row
 from training.nan_watch import Watch
 from training.network import Network
 from training.progress import Progress, show_progress
-from training.run import Run, arithmetic, begin, claim, hardware
+from training.run import Run, arithmetic, begin, claim, hardware, refuse_if_changed
 from training.sample_order import Order, block_length
 from training.stop_signals import requested_stop
 
@@ -343,6 +343,7 @@ def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str,
 
 def _export_best(m: Machinery, state: steps.State, memory: Memory) -> None:
     if devices.is_first_process():
+        refuse_if_changed(m.run)
         models.save(m.run.out / "best", _make_card(m, memory), steps.best_parameters(state), state["rest"])
 
 
@@ -398,7 +399,8 @@ def _best_is_exported(m: Machinery, memory: Memory) -> bool:
         card, _ = models.load_card_and_weights(m.run.out / "best")
     except UserError:
         return False
-    return card.step == memory.best_step and len(card.history) == len(memory.history)
+    known = (card.run, card.step, len(card.history))
+    return known == (m.run.digest, memory.best_step, len(memory.history))
 
 
 def _write_row(journal: Journal | None, row: Row) -> None:

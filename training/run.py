@@ -20,7 +20,7 @@ from schemas.digest import canonical_json
 from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parse_json
-from schemas.runtime.errors import UserError, nearest, suggestion
+from schemas.runtime.errors import Interrupted, UserError, nearest, suggestion
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import instructions, processor
 from schemas.runtime.publish import (
@@ -275,6 +275,21 @@ def begin(run: Run, *, overwrite: bool) -> None:
         sweep(run.out)
         if not _holds_network(run.out):
             publish(run.out / "run.json", json.dumps(run.identity, indent=1).encode())
+
+
+def refuse_if_changed(run: Run) -> None:
+    """Refuse to write a model if the folder has become that of another run, which locks prevent where there are some.
+
+    Args:
+        run: the run.
+
+    Raises:
+        Interrupted: another `train` has taken the folder meanwhile.
+    """
+    try:
+        _refuse_other_run(run)
+    except UserError:
+        raise Interrupted(f"{run.out}: changed by another `train` meanwhile; run the same command again") from None
 
 
 def _refuse_other_run(run: Run) -> None:

@@ -10,7 +10,7 @@ from schemas import digest
 from schemas.manifest import Manifest, Statistics
 from schemas.runtime.destinations import CHUNK_KEY
 from schemas.runtime.errors import Interrupted
-from schemas.runtime.publish import inside, keys, publish_if_changed, remove, sweep
+from schemas.runtime.publish import inside, keys, publish_if_changed, read, remove, sweep
 from schemas.store import LEAF_FIELD, encoded, metadata
 
 
@@ -41,6 +41,8 @@ def _complete(plan: Plan) -> Manifest:
     objects = metadata(manifest)
     for key in sorted(objects, key=lambda key: -key.count("/")):  # the root comes last
         publish_if_changed(inside(plan.out, key), objects[key], durable=key == "zarr.json")
+    if read(plan.out / "zarr.json") != objects["zarr.json"]:  # possible only where the file system has no locks
+        raise Interrupted(f"{plan.out}: changed by another `generate` meanwhile; run the same command again")
     remove(plan.run / SLICE_FOLDER)
     receipts.sweep_old(plan)
     _sweep_chunks(plan)

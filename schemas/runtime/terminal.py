@@ -37,6 +37,7 @@ MAX_MESSAGE_LENGTH = 480  # maximum number of characters of a message
 TABLE_WIDTH = 160  # characters in a line of a table that is not shown on a terminal
 FOREIGN_SETTINGS = ("ZARR_", "DASK_", "JAX_ENABLE_X64")  # settings of libraries, made for other programs
 FOLLOWED_SETTINGS = ("DASK_CONFIG", "DASK_DISTRIBUTED__COMM__TLS")  # certificates for `--scheduler`
+THREAD_COUNTS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MAX_WHOLE_NUMBER = (1 << 63) - 1  # maximum whole number that options accept
 
 
@@ -146,6 +147,7 @@ def run_command(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
     try:
         if sys.flags.optimize > 1:
             raise UserError("python -OO removes the texts that explain tasks and settings; run it without -OO")
+        _check_thread_counts()
         return main(argv)
     except UserError as error:
         if os.environ.get(TRACEBACK_VARIABLE):
@@ -189,6 +191,15 @@ def _settle_surroundings() -> None:
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     warnings.showwarning = lambda message, *_: say(f"warning: {one_line(str(message))}", error=True)
     logging.lastResort = _LogPrinter(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its own folders for settings and fonts
+
+
+def _check_thread_counts() -> None:
+    """Raise UserError if an environment variable for libraries is no number of threads: they would fail much later."""
+    for name in THREAD_COUNTS:
+        value = os.environ.get(name, "1")
+        if not re.fullmatch(r"\s*[1-9]\d*(\s*,\s*[1-9]\d*)*\s*", value):
+            raise UserError(f"{name}={value}: must be a whole number of at least 1; unset or correct this variable")
 
 
 class _LogPrinter(logging.Handler):
