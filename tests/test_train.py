@@ -17,12 +17,11 @@ from tensorboardX.proto.event_pb2 import Event
 from schemas.task import find_task
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
-from training import devices, loop, metrics_log, model_building, steps
+from training import devices, loop, metrics_log, model_building, run, steps
 from training.cli import _list_choices
 from training.cli import main as train_main
 from training.contract import fields_read, find_learn
 from training.nan_watch import Watch
-from training.run import Run
 
 
 @pytest.fixture
@@ -310,14 +309,14 @@ def test_a_model_is_not_written_into_the_run_of_another(
     data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where locks are granted to everybody, whoever sleeps while another one takes the folder writes no model."""
-    refuse = loop.refuse_if_changed
+    refuse = run.refuse_if_changed
 
-    def sleeping(run: Run) -> None:
-        root = run.out / "run.json"
+    def sleeping(job: run.Run) -> None:
+        root = job.out / "run.json"
         root.write_text(root.read_text().replace('"batch_size": ', '"batch_size": 1'))
-        refuse(run)
+        refuse(job)
 
-    monkeypatch.setattr(loop, "refuse_if_changed", sleeping)
+    monkeypatch.setattr("training.loop.refuse_if_changed", sleeping)
     code, _, err = train("--data", data, *SMALL, "--out", "r")
     assert (code, "changed by another `train` meanwhile" in err) == (75, True)
     assert not Path("r/best").exists()
