@@ -1,6 +1,7 @@
 """Reader of HDF5 files, with the axes that NeXus and EMD (of Berkeley, py4DSTEM and HyperSpy) state."""
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from schemas.formats import microscope
 from schemas.formats.axis_order import Axis, step_of
 from schemas.formats.hdf5_links import VALUES_REASON, find_dataset, outside_error
-from schemas.formats.image import Shape, choose_array, refuse_large
+from schemas.formats.image import Shape, choose_array, is_image, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
@@ -21,6 +22,10 @@ NAME = "HDF5"
 NUMBER_KINDS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers as pairs
 GZIP_COMMAND = "h5repack -f GZIP=4 OLD NEW"
 BUNDLED_FILTERS = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
+CORRECTIONS = re.compile(r"pixel_?mask|flat_?field|countrate_correction")  # arrays of NXdetector that are no images
+EMD_AXIS = re.compile(r"dim\d+")
+NUMBERED_DATA = re.compile(r"data_\d+")
+LINKED_SHAPE = (2, 2)  # stands for the unknown shape of what a link to another file leads to: smaller than any image
 MAX_AXIS_LENGTH = 1 << 24  # maximum length of an axis whose places are read
 
 
@@ -66,7 +71,7 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     """
     item = find_dataset(path, file, inner) if inner else None
     if item is None:
-        item = file[choose_array(path, inner.strip("/"), _shapes(file, hidden))]
+        item = file[_choose_dataset(path, file, inner.strip("/"), hidden)]
     name = item.name.strip("/")
     if item.shape is None or item.dtype.kind not in NUMBER_KINDS:
         kind = "is a null dataset, without values" if item.shape is None else f"holds {item.dtype}"
@@ -79,6 +84,50 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     undefined = [_scalar(item.attrs, key, np.nan) for key in ("_FillValue", "missing_value")]
     marks = tuple(mark for mark in undefined if not np.isnan(mark))
     return Stated(np.asarray(item[...]), _axes(item), {}, scale, offset, marks)
+
+
+def _choose_dataset(path: Path, file: h5py.File, inner: str, hidden: str) -> str:
+    """Return the path of the named dataset, or of the only image. Links to other files may be images, too.
+
+    Data that lie elsewhere are refused, and corrections of a detector are read only by name: neither a mask nor a
+    flat field stands in for data that are not there.
+    """
+    shapes, links = _shapes(file, hidden), _outside_links(file, hidden)
+    linked = dict.fromkeys(links, LINKED_SHAPE)
+    images = {name: shape for name, shape in shapes.items() if not CORRECTIONS.search(name.rpartition("/")[2].lower())}
+    local = any(map(is_image, images.values()))
+    if inner:
+        chosen = choose_array(path, inner, shapes | linked)
+    elif data := [name for name in links if _is_data(file, name)] or ([] if local else links):
+        chosen = data[0]
+    elif corrections := [] if local else [name for name in shapes if name not in images]:
+        names = ", ".join(corrections)
+        raise UserError(f"{path}: holds no images but {names}; name it to read it: {path}:{corrections[0]}")
+    else:
+        chosen = choose_array(path, "", images | linked)
+    if chosen in linked:
+        find_dataset(path, file, chosen)  # raises the error that names the other file
+    return chosen
+
+
+def _outside_links(file: h5py.File, hidden: str) -> list[str]:
+    """Return the paths of links to objects in other files, except axes, and links to other files as a whole."""
+    found: list[str] = []
+
+    def visit(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink) and link.path.strip("/") and not name.startswith(hidden):
+            group, _, last = name.rpartition("/")
+            if not EMD_AXIS.fullmatch(last) and last not in texts_of(file[f"/{group}"], "axes"):
+                found.append(name)
+
+    file.visititems_links(visit)
+    return found
+
+
+def _is_data(file: h5py.File, name: str) -> bool:
+    """Return True for data_000001 and the like, and for the signal of NXdata."""
+    group, _, last = name.rpartition("/")
+    return bool(NUMBERED_DATA.fullmatch(last)) or last == text_of(file[f"/{group}"], "signal")
 
 
 def _shapes(file: h5py.File, hidden: str) -> dict[str, Shape]:
@@ -121,7 +170,7 @@ def _axes(item: h5py.Dataset) -> tuple[Axis, ...]:
     first = 0 if _find_sibling(group, "dim0") is not None else 1
     scales = [_find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
     if all(scale is not None for scale in scales):
-        axes = [_axis(scale, _text(scale, "name")) for scale in scales]
+        axes = [_axis(scale, text_of(scale, "name")) for scale in scales]
         if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
             return tuple(Axis("", axis.step, axis.unit) for axis in axes)
         if not any(axis.name for axis in axes) and item.name.startswith("/signals/"):  # written by HyperSpy, reversed
@@ -143,7 +192,7 @@ def _nexus_axes(group: h5py.Group, names: list[str]) -> Iterator[Axis]:
 
 def _axis(scale: h5py.Dataset, name: str) -> Axis:
     places = scale[...] if scale.ndim == 1 and scale.size <= MAX_AXIS_LENGTH else ()
-    return Axis(name, step_of(places), _text(scale, "units"))
+    return Axis(name, step_of(places), text_of(scale, "units"))
 
 
 def _find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
@@ -154,6 +203,12 @@ def _find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
     return item if plain else None
 
 
-def _text(item: h5py.Dataset, name: str) -> str:
-    value = item.attrs.get(name, "")
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def text_of(item: h5py.Dataset | h5py.Group, name: str) -> str:
+    """Return the text of an attribute, which writers store as text, as bytes or as an array of one; or nothing."""
+    return next(iter(texts_of(item, name)), "")
+
+
+def texts_of(item: h5py.Dataset | h5py.Group, name: str) -> list[str]:
+    """Return the texts of an attribute."""
+    values = np.asarray(item.attrs.get(name, [])).reshape(-1).tolist()
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]
