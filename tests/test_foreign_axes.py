@@ -13,7 +13,7 @@ import xarray as xr
 from schemas.formats.axis_order import Axis, sorted_axes
 from schemas.formats.stated import Stated, to_picture
 from tests.conftest import Command, refused
-from tests.foreign import SERIES, UNSAID
+from tests.foreign import SERIES, UNSAID, nexus
 from tests.foreign_scans import hyperspy
 from tests.test_foreign_values import read
 
@@ -129,6 +129,60 @@ def test_nexus_names_its_axes() -> None:
     picture = read("a.nxs")
     assert np.array_equal(picture.values, SERIES)
     assert picture.known == {"sampling_y": pytest.approx((1.0,)), "sampling_x": pytest.approx((2.0,))}
+
+
+TRANSPOSED = {
+    "texts": ["x", "y", "frame"],
+    "bytes": np.array([b"x", b"y", b"frame"]),
+    "no axis": ["x", "y", "."],
+    "colons": "x:y:frame",
+    "commas": np.array([b"[x,y,frame]"]),
+}
+
+
+@pytest.mark.parametrize("link", ["", "soft", "hard"])
+@pytest.mark.parametrize("where", ["", "dataset"])
+@pytest.mark.parametrize("axes", TRANSPOSED.values(), ids=TRANSPOSED)
+def test_axes_of_nexus_are_found_however_they_are_written(axes: object, where: str, link: str) -> None:
+    """As texts, bytes or one text, of the group or of the dataset, and behind links of either kind."""
+    nexus("a.nxs", SERIES.T, axes, np.array([b"data"]), link, where)
+    for inner in ("", "entry/data/data"):
+        picture = read("a.nxs", inner)
+        assert np.array_equal(picture.values, SERIES)
+        assert picture.known == {"sampling_y": pytest.approx((1.0,)), "sampling_x": pytest.approx((2.0,))}
+
+
+def test_indices_of_nexus_place_its_axes() -> None:
+    nexus("a.nxs", SERIES.T, ["y", "x"])
+    with h5py.File("a.nxs", "a") as file:
+        file["entry/data"].attrs.update({"x_indices": 0, "y_indices": [1]})
+    assert np.array_equal(read("a.nxs").values, SERIES)
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_dimension_scales_and_labels_name_axes(*, scales: bool) -> None:
+    with h5py.File("a.h5", "w") as file:
+        item = file.create_dataset("images", data=SERIES.T)
+        for dimension, name in zip(item.dims, ("x", "y", "frame"), strict=True):
+            if scales:
+                file[f"scales/{name}"] = np.arange(3) * 2.0
+                file[f"scales/{name}"].make_scale(name)
+                file[f"scales/{name}"].attrs["units"] = "nm"
+                dimension.attach_scale(file[f"scales/{name}"])
+            else:
+                dimension.label = name
+    picture = read("a.h5", "images")
+    assert np.array_equal(picture.values, SERIES)
+    assert picture.known.get("sampling") == (pytest.approx((2.0,)) if scales else None)
+
+
+@pytest.mark.parametrize("axes", [["y", "x"], ["x", "frame", "other"], ["x", "x", "y"], "x y frame"])
+def test_axes_that_are_not_understood_need_names(axes: object, dataset: Command) -> None:
+    nexus("a.nxs", SERIES.T, axes)
+    command = ("import", "--task", "tie", "--from", "a.nxs")
+    refused(dataset(*command, *UNSAID, "sampling=2"), "its axes are stated as", "--axes plane,y,x")
+    assert dataset(*command, "--axes", "x,y,plane", *UNSAID, "sampling=2")[0] == 0
+    assert np.array_equal(xr.open_zarr("measured.zarr/test").intensity[0], SERIES)
 
 
 def test_axes_that_are_not_uniform_or_lie_elsewhere_have_no_step() -> None:

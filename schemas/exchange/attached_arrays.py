@@ -42,6 +42,8 @@ def read(task: Task, texts: Sequence[str], sizes: dict[str, int], samples: int) 
         found.arrays[one.name] = _fit_array(one, str(path), picture.values, sizes, samples)
         found.known[one.name] = picture.known
         found.notes.extend(picture.notes)
+        if picture.unclear:
+            found.notes.append(f"warning: {path}: {picture.unclear}; the order in the file is kept")
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))
     return found
 

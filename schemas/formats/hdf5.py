@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from schemas.formats import microscope
-from schemas.formats.axis_order import Axis, step_of
+from schemas.formats.hdf5_axes import axes_of, find_sibling, text_of, texts_of
 from schemas.formats.hdf5_links import VALUES_REASON, find_dataset, outside_error
 from schemas.formats.image import Shape, choose_array, is_image, refuse_large
 from schemas.formats.stated import Stated
@@ -26,7 +26,6 @@ CORRECTIONS = re.compile(r"pixel_?mask|flat_?field|countrate_correction")  # arr
 EMD_AXIS = re.compile(r"dim\d+")
 NUMBERED_DATA = re.compile(r"data_\d+")
 LINKED_SHAPE = (2, 2)  # stands for the unknown shape of what a link to another file leads to: smaller than any image
-MAX_AXIS_LENGTH = 1 << 24  # maximum length of an axis whose places are read
 
 
 def read(path: Path, inner: str) -> Stated:
@@ -51,7 +50,7 @@ def _notes_of_velox(path: Path, file: h5py.File) -> tuple[str, ...]:
     """Return a warning if images beside spectra have several frames, of which RosettaSciIO reads the first."""
     data = file["Data"]
     images = data.get("Image", {}).values() if "SpectrumImage" in data else ()
-    found = [_find_sibling(group, "Data") for group in images]
+    found = [find_sibling(group, "Data") for group in images]
     if any(one is not None and one.ndim == 3 and one.shape[2] > 1 for one in found):
         return (f"warning: {path}: images beside spectra have several frames; the first is read",)
     return ()
@@ -83,7 +82,8 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     scale, offset = (_scalar(item.attrs, key, plain) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
     undefined = [_scalar(item.attrs, key, np.nan) for key in ("_FillValue", "missing_value")]
     marks = tuple(mark for mark in undefined if not np.isnan(mark))
-    return Stated(np.asarray(item[...]), _axes(item), {}, scale, offset, marks)
+    axes, unclear = axes_of(file, item)
+    return Stated(np.asarray(item[...]), axes, {}, scale, offset, marks, unclear=unclear)
 
 
 def _choose_dataset(path: Path, file: h5py.File, inner: str, hidden: str) -> str:
@@ -162,53 +162,3 @@ def _scalar(attributes: Mapping[str, Any], name: str, otherwise: float) -> float
     with suppress(TypeError, ValueError):
         return float(np.asarray(attributes[name]).reshape(-1)[0]) if name in attributes else otherwise
     return otherwise
-
-
-def _axes(item: h5py.Dataset) -> tuple[Axis, ...]:
-    """Return the axes that the group of a dataset states: as in EMD, else as in NeXus."""
-    group = item.parent
-    first = 0 if _find_sibling(group, "dim0") is not None else 1
-    scales = [_find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
-    if all(scale is not None for scale in scales):
-        axes = [_axis(scale, text_of(scale, "name")) for scale in scales]
-        if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
-            return tuple(Axis("", axis.step, axis.unit) for axis in axes)
-        if not any(axis.name for axis in axes) and item.name.startswith("/signals/"):  # written by HyperSpy, reversed
-            return ()
-        return tuple(axes)
-    names = [str(name) for name in np.atleast_1d(group.attrs.get("axes", []))]
-    return tuple(_nexus_axes(group, names)) if len(names) == item.ndim and _signal(group) == item else ()
-
-
-def _signal(group: h5py.Group) -> h5py.Dataset | None:
-    return _find_sibling(group, str(group.attrs.get("signal", "data")))
-
-
-def _nexus_axes(group: h5py.Group, names: list[str]) -> Iterator[Axis]:
-    for name in names:
-        scale = _find_sibling(group, name)
-        yield Axis("" if name == "." else name) if scale is None else _axis(scale, name)
-
-
-def _axis(scale: h5py.Dataset, name: str) -> Axis:
-    places = scale[...] if scale.ndim == 1 and scale.size <= MAX_AXIS_LENGTH else ()
-    return Axis(name, step_of(places), text_of(scale, "units"))
-
-
-def _find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """Return a small dataset of a group, unless it lies in another file."""
-    link = group.get(name, getlink=True) if name in group else None
-    item = group[name] if isinstance(link, h5py.HardLink) else None
-    plain = isinstance(item, h5py.Dataset) and item.shape is not None and not (item.is_virtual or item.external)
-    return item if plain else None
-
-
-def text_of(item: h5py.Dataset | h5py.Group, name: str) -> str:
-    """Return the text of an attribute, which writers store as text, as bytes or as an array of one; or nothing."""
-    return next(iter(texts_of(item, name)), "")
-
-
-def texts_of(item: h5py.Dataset | h5py.Group, name: str) -> list[str]:
-    """Return the texts of an attribute."""
-    values = np.asarray(item.attrs.get(name, [])).reshape(-1).tolist()
-    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]

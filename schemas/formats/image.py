@@ -31,6 +31,7 @@ class Picture:
     patterns: bool | None = None  # the units of its axes are those of diffraction patterns; None: not stated
     notes: tuple[str, ...] = ()  # warnings for the user
     order: tuple[int, ...] = ()  # places of these axes in the file; empty: as they are
+    unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
 
     @property
     def stored(self) -> np.ndarray:

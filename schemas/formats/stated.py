@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from physics.electron import wavelength
-from schemas.formats.axis_order import Axis, sorted_axes
+from schemas.formats.axis_order import Axis, find_unclear, sorted_axes
 from schemas.formats.image import Known, Picture
 from schemas.formats.pixel_sizes import frequency, is_pattern, nanometres, pixel
 from schemas.runtime.errors import UserError
@@ -33,6 +33,7 @@ class Stated:
     matlab: bool = False  # MATLAB's order of axes: (y, x) first, the axis of images last
     colours: bool = False  # the file states that its last axis holds colours
     notes: tuple[str, ...] = ()  # warnings for the user
+    unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
 
 
 def to_picture(path: Path, stated: Stated) -> Picture:
@@ -47,11 +48,13 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     """
     values = _calibrate(path, stated, _join_complex(path, stated.values))
     axes = stated.axes if len(stated.axes) == values.ndim else ()
+    unclear = stated.unclear or find_unclear(axes, values.shape)
     order = sorted_axes(axes) or list(range(values.ndim))
     values, axes = values.transpose(order), tuple(axes[index] for index in order) if axes else ()
     patterns = None if len(axes) < 2 else _is_pattern(axes[-2], axes[-1])
     known = {**_sizes(axes, values.shape, stated.known), **stated.known}
-    return Picture(values, known, stated.exported, stated.matlab, stated.colours, patterns, stated.notes, tuple(order))
+    meaning = (stated.exported, stated.matlab, stated.colours, patterns)
+    return Picture(values, known, *meaning, stated.notes, tuple(order), unclear)
 
 
 def _join_complex(path: Path, values: np.ndarray) -> np.ndarray:
