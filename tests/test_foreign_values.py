@@ -17,7 +17,7 @@ from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 from tests import digital_micrograph
 from tests.conftest import Command, refused
-from tests.foreign import ALL
+from tests.foreign import ALL, nexus
 
 COUNTS = np.random.default_rng(0).integers(80, 200, (3, 16, 20)).astype(np.uint8)
 
@@ -59,6 +59,48 @@ def test_scale_and_fill_value_of_hdf5() -> None:
         item.attrs.update({"scale_factor": 0.5, "add_offset": 10.0, "_FillValue": np.int16(COUNTS[0, 0, 0])})
     expected = np.where(COUNTS[0, 0, 0] == COUNTS, np.nan, COUNTS * 0.5 + 10)
     assert np.array_equal(read("a.h5").values, np.float32(expected), equal_nan=True)
+
+
+@pytest.mark.parametrize("place", ["field", "of the group", "of the signal"])
+@pytest.mark.parametrize(("key", "scale", "offset"), [("scaling_factor", 0.5, 0), ("data_offset", 1, 0.5)])
+def test_nexus_scales_or_shifts(place: str, key: str, scale: float, offset: float) -> None:
+    nexus("a.nxs", COUNTS, [".", "y", "x"])
+    with h5py.File("a.nxs", "a") as file:
+        group = file["entry/data"]
+        holder = {"field": group, "of the group": group.attrs, "of the signal": group["data"].attrs}[place]
+        holder[key] = [scale if scale != 1 else offset]
+    assert np.array_equal(read("a.nxs").values, np.float32(COUNTS * scale + offset))
+    with h5py.File("a.nxs", "a") as file:
+        file["entry/data"].attrs.update({"scaling_factor": 0.5, "offset": 0.5})
+    with pytest.raises(UserError, match=r"a.nxs:entry/data/data: states scaling_factor and offset, in no clear order"):
+        read("a.nxs")
+
+
+@pytest.mark.parametrize("key", ["scale_factor", "add_offset", "valid_max", "missing_value"])
+def test_attributes_of_values_must_be_numbers(key: str) -> None:
+    with h5py.File("a.h5", "w") as file:
+        file["d"] = COUNTS
+        file["d"].attrs[key] = "none" if key == "missing_value" else [1.0, 2.0]
+    with pytest.raises(UserError, match=rf"a.h5:d: its attribute {key} = (1.0, 2.0: must be one|none: must be) number"):
+        read("a.h5")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"missing_value": [200, 199]},
+        {"valid_range": [80, 198]},
+        {"valid_min": 80, "valid_max": 198},
+        {"missing_value": np.array([-56, -57], np.int8), "_Unsigned": "true"},
+        {"valid_max": np.int8(-58), "_Unsigned": np.bytes_("true")},
+    ],
+)
+def test_values_without_a_measurement_in_netcdf(attributes: dict[str, Any]) -> None:
+    with h5py.File("a.h5", "w") as file:
+        file["d"] = COUNTS.view(np.int8) if "_Unsigned" in attributes else COUNTS
+        file["d"].attrs.update(attributes)
+    expected = np.where(COUNTS > 198, np.nan, np.float32(COUNTS))
+    assert np.array_equal(read("a.h5").values, expected, equal_nan=True)
 
 
 def test_the_missing_value_of_a_tiff() -> None:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from schemas.formats import microscope
-from schemas.formats.hdf5_axes import axes_of, find_sibling, text_of, texts_of
+from schemas.formats.axis_order import Axis, step_of
 from schemas.formats.hdf5_links import VALUES_REASON, find_dataset, outside_error
 from schemas.formats.image import Shape, choose_array, is_image, refuse_large
 from schemas.formats.stated import Stated
@@ -23,6 +23,9 @@ NUMBER_KINDS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers a
 GZIP_COMMAND = "h5repack -f GZIP=4 OLD NEW"
 BUNDLED_FILTERS = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
 CORRECTIONS = re.compile(r"pixel_?mask|flat_?field|countrate_correction")  # arrays of NXdetector that are no images
+MAX_AXIS_LENGTH = 1 << 24  # maximum length of an axis whose places are read
+SIGNAL = "data"  # name of the signal of a group that names none
+NO_AXIS = "."  # stands for an axis without places in NeXus
 EMD_AXIS = re.compile(r"dim\d+")
 NUMBERED_DATA = re.compile(r"data_\d+")
 LINKED_SHAPE = (2, 2)  # stands for the unknown shape of what a link to another file leads to: smaller than any image
@@ -79,11 +82,12 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         raise outside_error(path, name, VALUES_REASON)
     refuse_large(path, item.shape, item.dtype.itemsize)
     _refuse_filters(path, name, item)
-    scale, offset = (_scalar(item.attrs, key, plain) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    undefined = [_scalar(item.attrs, key, np.nan) for key in ("_FillValue", "missing_value")]
-    marks = tuple(mark for mark in undefined if not np.isnan(mark))
-    axes, unclear = axes_of(file, item)
-    return Stated(np.asarray(item[...]), axes, {}, scale, offset, marks, unclear=unclear)
+    dtype, group = item.dtype, find_nxdata(file, item)
+    if item.dtype.kind == "i" and text_of(item, "_Unsigned").lower() == "true":
+        dtype = np.dtype(item.dtype.str.replace("i", "u"))
+    values, (axes, unclear) = np.asarray(item[...]).view(dtype), axes_of(item, group)
+    undefined, valid = _limits(path, item, dtype)
+    return Stated(values, axes, {}, *_scaling(path, item, group), undefined, valid=valid, unclear=unclear)
 
 
 def _choose_dataset(path: Path, file: h5py.File, inner: str, hidden: str) -> str:
@@ -157,8 +161,186 @@ def _refuse_filters(path: Path, name: str, item: h5py.Dataset) -> None:
             raise UserError(f"{path}:{name}: {needs}: {remedy}, or write a copy with gzip where it is ({GZIP_COMMAND})")
 
 
-def _scalar(attributes: Mapping[str, Any], name: str, otherwise: float) -> float:
-    """Return an attribute that is one number."""
+def _numbers_of(path: Path, item: h5py.Dataset | h5py.Group, key: str, most: int | None = None) -> np.ndarray:
+    """Return the numbers of an attribute, none if it is missing. Refuse texts, and more numbers than expected."""
+    stored = np.asarray(item.attrs.get(key, np.zeros(0))).reshape(-1)
     with suppress(TypeError, ValueError):
-        return float(np.asarray(attributes[name]).reshape(-1)[0]) if name in attributes else otherwise
-    return otherwise
+        numbers = stored if stored.dtype.kind in "biuf" else stored.astype(np.float64)
+        if most is None or len(numbers) <= most:
+            return numbers
+    name, values = item.name.strip("/"), ", ".join(map(str, stored[:3]))
+    rule = "must be one number" if most == 1 else "must be numbers"
+    raise UserError(f"{path}:{name}: its attribute {key} = {values}: {rule}; correct or delete it")
+
+
+def _scaling(path: Path, item: h5py.Dataset, group: h5py.Group | None) -> tuple[float, float]:
+    """Return scale and offset of the values, as netCDF or NXdata states them.
+
+    NXdata does not say in which order its two numbers are applied, so only one of them is understood.
+    """
+    given = {key: _numbers_of(path, item, key, 1) for key in ("scale_factor", "add_offset")}
+    numbers = {key: float(values[0]) for key, values in given.items() if len(values)}
+    if group is not None:
+        keys = {key: (key, f"{item.name.rpartition('/')[2]}_{key}") for key in ("scaling_factor", "offset")}
+        nexus = {key: number for key in keys if (number := _nexus_number(path, item, group, keys[key])) is not None}
+        if len(nexus) + bool(numbers) > 1 and nexus:
+            stated = " and ".join([*nexus, *numbers])
+            raise UserError(
+                f"{path}:{item.name.strip('/')}: states {stated}, in no clear order; apply them to the data"
+            )
+        numbers |= nexus
+    scale = numbers.get("scale_factor", numbers.get("scaling_factor", 1.0))
+    return scale, numbers.get("add_offset", numbers.get("offset", 0.0))
+
+
+def _nexus_number(path: Path, item: h5py.Dataset, group: h5py.Group, keys: Sequence[str]) -> float | None:
+    """Return a number that is a field or an attribute of NXdata, or an attribute of its signal."""
+    for key in keys:
+        if (stored := find_sibling(group, key)) is not None and stored.size == 1 and stored.dtype.kind in "biuf":
+            return float(np.asarray(stored[...]).reshape(-1)[0])
+        for holder in (item, group):
+            if len(numbers := _numbers_of(path, holder, key, 1)):
+                return float(numbers[0])
+    return None
+
+
+def _limits(path: Path, item: h5py.Dataset, dtype: np.dtype[Any]) -> tuple[tuple[float, ...], tuple[float, float]]:
+    """Return the stored values that mean no measurement, and the lowest and highest valid ones, as netCDF states."""
+
+    def numbers(key: str, most: int | None = None) -> list[float]:
+        found = _numbers_of(path, item, key, most)
+        return [float(one) for one in (found.astype(item.dtype).view(dtype) if dtype != item.dtype else found)]
+
+    marks = [mark for key in ("_FillValue", "missing_value") for mark in numbers(key) if not np.isnan(mark)]
+    low, high = numbers("valid_range", 2) if len(numbers("valid_range", 2)) == 2 else (-np.inf, np.inf)
+    return tuple(marks), (max([low, *numbers("valid_min", 1)]), min([high, *numbers("valid_max", 1)]))
+
+
+def axes_of(item: h5py.Dataset, group: h5py.Group | None) -> tuple[tuple[Axis, ...], str]:
+    """Return the axes of a dataset, and the reason if they are stated in a way that is not understood.
+
+    Args:
+        item: the dataset.
+        group: the NXdata whose signal it is.
+    """
+    if (emd := _emd_axes(item)) is not None:
+        return emd, ""
+    for holder in (item, group):
+        if names := _axis_names(holder) if holder else []:
+            places = _indices(group, names, item.ndim)
+            if places is None:
+                return (), f"its axes are stated as {', '.join(names)}, which do not fit {item.ndim} dimensions"
+            found = dict(zip(places, (_nexus_axis(group or item.parent, name) for name in names), strict=True))
+            return tuple(found.get(index, Axis()) for index in range(item.ndim)), ""
+    axes = tuple(_scale_axis(item, index) for index in range(item.ndim))
+    return (axes if any(axis != Axis() for axis in axes) else ()), ""
+
+
+def _emd_axes(item: h5py.Dataset) -> tuple[Axis, ...] | None:
+    group = item.parent
+    first = 0 if find_sibling(group, "dim0") is not None else 1
+    scales = [find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
+    if not item.ndim or any(scale is None for scale in scales):
+        return None
+    axes = [_axis(scale, text_of(scale, "name")) for scale in scales]
+    if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
+        return tuple(Axis("", axis.step, axis.unit) for axis in axes)
+    if not any(axis.name for axis in axes) and item.name.startswith("/signals/"):  # written by HyperSpy, reversed
+        return ()
+    return tuple(axes)
+
+
+def find_nxdata(file: h5py.File, item: h5py.Dataset) -> h5py.Group | None:
+    """Return the group whose signal is this very dataset, by whichever link; of several, its parent.
+
+    Args:
+        file: the open file.
+        item: the dataset.
+    """
+
+    def visit(_: str, group: h5py.HLObject) -> h5py.Group | None:
+        if not isinstance(group, h5py.Group) or not {"axes", "signal", "NX_class"} & set(group.attrs):
+            return None
+        return group if find_sibling(group, text_of(group, "signal") or SIGNAL) == item else None
+
+    marked = item.parent if text_of(item, "signal") == "1" else None  # before NeXus 3.1
+    found = marked or visit("", item.parent) or visit("", file["/"]) or file.visititems(visit)
+    return found if isinstance(found, h5py.Group) else None
+
+
+def _axis_names(holder: h5py.Dataset | h5py.Group) -> list[str]:
+    """Return the names of axes: a list, or one text in which colons or commas part them."""
+    return [name.strip(" []") for text in texts_of(holder, "axes") for name in re.split("[:,]", text)]
+
+
+def _indices(group: h5py.Group | None, names: Sequence[str], rank: int) -> list[int] | None:
+    """Return the dimension of each axis: `x_indices` states it, else the place in the list; None if this is unclear."""
+    stated = [_integers(group, f"{name}_indices") if group else [] for name in names]
+    if len(names) != rank and not all(len(one) == 1 for one in stated):
+        return None
+    places = [one[0] if len(one) == 1 else index for index, one in enumerate(stated)]
+    return places if len(set(places)) == len(places) and set(places) <= set(range(rank)) else None
+
+
+def _integers(group: h5py.Group, name: str) -> list[int]:
+    return [int(text) for text in texts_of(group, name) if text.isdecimal()]
+
+
+def _nexus_axis(group: h5py.Group, name: str) -> Axis:
+    if name == NO_AXIS:
+        return Axis()
+    scale = find_sibling(group, name)
+    return Axis(name) if scale is None else _axis(scale, name)
+
+
+def _scale_axis(item: h5py.Dataset, index: int) -> Axis:
+    """Return an axis by the first dimension scale that is attached to it, and its label."""
+    dimension = item.dims[index]
+    scale = dimension[0] if len(dimension) else None
+    if not isinstance(scale, h5py.Dataset):
+        return Axis(dimension.label)
+    name = dimension.label or scale.name.rpartition("/")[2]
+    return _axis(scale, name) if _is_plain(scale) else Axis(name)
+
+
+def _axis(scale: h5py.Dataset, name: str) -> Axis:
+    places = scale[...] if scale.ndim == 1 and scale.size <= MAX_AXIS_LENGTH else ()
+    return Axis(name, step_of(places), text_of(scale, "units"))
+
+
+def find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Return a small dataset of a group, through links within the file, unless it lies in another file.
+
+    Args:
+        group: the group.
+        name: name of the dataset.
+    """
+    with suppress(UserError):
+        item = find_dataset(Path(), group.file, name if name.startswith("/") else f"{group.name}/{name}")
+        return item if item is not None and _is_plain(item) else None
+    return None
+
+
+def _is_plain(item: h5py.Dataset) -> bool:
+    return item.shape is not None and not (item.is_virtual or item.external)
+
+
+def text_of(item: h5py.Dataset | h5py.Group, name: str) -> str:
+    """Return the text of an attribute, which writers store as text, as bytes or as an array of one; or nothing.
+
+    Args:
+        item: the dataset or group.
+        name: name of the attribute.
+    """
+    return next(iter(texts_of(item, name)), "")
+
+
+def texts_of(item: h5py.Dataset | h5py.Group, name: str) -> list[str]:
+    """Return the texts of an attribute.
+
+    Args:
+        item: the dataset or group.
+        name: name of the attribute.
+    """
+    values = np.asarray(item.attrs.get(name, [])).reshape(-1).tolist()
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]

@@ -33,6 +33,7 @@ class Stated:
     matlab: bool = False  # MATLAB's order of axes: (y, x) first, the axis of images last
     colours: bool = False  # the file states that its last axis holds colours
     notes: tuple[str, ...] = ()  # warnings for the user
+    valid: tuple[float, float] = (-math.inf, math.inf)  # the lowest and the highest stored value of a measurement
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
 
 
@@ -74,9 +75,12 @@ def _calibrate(path: Path, stated: Stated, values: np.ndarray) -> np.ndarray:
     if not (math.isfinite(stated.scale) and math.isfinite(stated.offset)):
         raise UserError(f"{path}: its calibration of values, {stated.offset} + {stated.scale} v, is not finite")
     plain = (stated.scale, stated.offset) == (1.0, 0.0)
-    if values.dtype.kind not in "biuf" or (plain and not stated.undefined):
+    if values.dtype.kind not in "biuf" or (
+        plain and not stated.undefined and not any(map(math.isfinite, stated.valid))
+    ):
         return values
-    missing = np.isin(values, np.array(stated.undefined))
+    low, high = stated.valid
+    missing = np.isin(values, np.array(stated.undefined)) | (values < low) | (values > high)
     if plain and not missing.any():
         return values
     numbers = values.astype(np.result_type(values.dtype, np.float32), copy=True)
