@@ -1,5 +1,6 @@
 """Values of other programs' files: calibrations are applied, masks are heeded, and what is not clear is refused."""
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 import tifffile
 import xarray as xr
 
+from schemas.exchange import attached_arrays
 from schemas.exchange.input_values import find_unmeasured
 from schemas.formats import reading
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
+from schemas.tasks.cdi import TASK as CDI
 from tests import digital_micrograph
 from tests.conftest import Command, refused
 from tests.foreign import ALL, nexus
@@ -209,6 +212,36 @@ def test_pixels_without_a_measurement_need_a_mask(dtype: type, mark: float, data
     refused(dataset(*command), "amplitude: 64 values are", "--with seen=FILE")
     assert dataset(*command, "--with", "seen=seen.npy")[0] == 0
     assert np.array_equal(xr.open_zarr("measured.zarr/test").amplitude, np.sqrt(good.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        (1, 0, ""),
+        (0, 1, r"hides 88% of the pixels; seen must be 1 where the detector measures"),
+        (1, 2, "holds 2; seen must be 1 where"),
+        (255, 0, "holds 255; seen must be 1"),
+        (0, 0, "is 0 everywhere; .*invert it"),
+    ],
+)
+def test_masks_are_1_where_the_detector_measures(good: int, bad: int, told: str) -> None:
+    """A pixel_mask of NeXus holds reasons, and 0 at good pixels: it is inverted, and nothing else is."""
+    mask = np.full((16, 16), good, np.uint32)
+    mask[:, 7:9] = bad
+    np.save("seen.npy", mask)
+    with h5py.File("mask.h5", "w") as file:
+        file["detector/pixel_mask"] = np.where(mask == good, 0, 5) if good else mask
+    sizes = {"qy": 16, "qx": 16}
+    if told and "hides" not in told:
+        with pytest.raises(UserError, match=told):
+            attached_arrays.read(CDI, ["seen=seen.npy"], sizes, 1, ("seen",))
+    else:
+        notes = attached_arrays.read(CDI, ["seen=seen.npy"], sizes, 1, ("seen",)).notes
+        assert len(notes) == bool(told)
+        assert all(re.search(told, note) for note in notes)
+    found = attached_arrays.read(CDI, ["seen=mask.h5:pixel_mask"], sizes, 1, ("seen",))
+    assert np.array_equal(found.arrays["seen"], (mask == good) if good else (mask == 0))
+    assert "0 is taken as measured, as in pixel_mask of NeXus" in found.notes[0]
 
 
 def test_masked_values_are_not_judged(dataset: Command) -> None:
