@@ -1,6 +1,6 @@
 """Axes of other programs' files: their order, by names and units, and pixel sizes of each axis in its own unit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,7 @@ import xarray as xr
 from schemas.formats.axis_order import Axis, sorted_axes
 from schemas.formats.stated import Stated, to_picture
 from tests.conftest import Command, refused
+from tests.digital_micrograph import data
 from tests.foreign import SERIES, UNSAID, nexus
 from tests.foreign_scans import hyperspy
 from tests.test_foreign_values import read
@@ -183,6 +184,32 @@ def test_axes_that_are_not_understood_need_names(axes: object, dataset: Command)
     refused(dataset(*command, *UNSAID, "sampling=2"), "its axes are stated as", "--axes plane,y,x")
     assert dataset(*command, "--axes", "x,y,plane", *UNSAID, "sampling=2")[0] == 0
     assert np.array_equal(xr.open_zarr("measured.zarr/test").intensity[0], SERIES)
+
+
+def _energies(name: str) -> None:
+    Path(name).write_bytes(data(SERIES, [(2.0, "nm"), (2.0, "nm"), (5.0, "eV")], 80e3))
+
+
+def _channels(name: str) -> None:
+    metadata = {"axes": "CYX", "mode": "composite", "Channel": {"Name": ["Si", "O", "Fe"]}}
+    tifffile.imwrite(name, SERIES, imagej=".ome" not in name, ome=".ome" in name, metadata=metadata)
+
+
+SPECTRAL: dict[str, Callable[[str], None]] = {
+    "a.dm4": _energies,
+    "a.tif": _channels,
+    "a.ome.tif": _channels,
+    "a.nxs": lambda name: nexus(name, SERIES, ["energy", "y", "x"]),
+    "a.emd": lambda name: emd(name, SERIES, ("channel", "y", "x")),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_energies_and_channels_are_not_focus_planes(name: str, dataset: Command) -> None:
+    SPECTRAL[name](name)
+    command = ("import", "--task", "tie", "--from", name)
+    refused(dataset(*command, *UNSAID, "sampling=2"), "of length 3 holds energies or channels", "--axes plane,y,x")
+    assert dataset(*command, "--axes", "plane,y,x", *UNSAID, "sampling=2")[0] == 0
 
 
 def test_axes_that_are_not_uniform_or_lie_elsewhere_have_no_step() -> None:

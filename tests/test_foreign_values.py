@@ -114,6 +114,14 @@ def test_the_missing_value_of_a_tiff() -> None:
     assert np.argwhere(np.isnan(read("a.tif").values)).tolist() == [[0, 1, 2]]
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_images_that_are_to_be_turned_are_refused(orientation: int) -> None:
+    tags = [(274, 3, 1, orientation, True)]
+    tifffile.imwrite("a.tif", COUNTS, photometric="minisblack", metadata=None, extratags=tags)
+    with pytest.raises(UserError, match=rf"its tag Orientation is {orientation}: .*save it upright"):
+        read("a.tif")
+
+
 def test_white_that_is_zero_is_refused() -> None:
     tifffile.imwrite("a.tif", COUNTS, photometric="miniswhite")
     with pytest.raises(UserError, match=r"0 is white; save it with 0 as black"):

@@ -35,7 +35,14 @@ SUFFIXES = {
     "hdf5": (".h5", ".hdf5", ".hdf", ".nxs", ".emd"),
     "mrc": (".mrc", ".mrcs", ".rec", ".st", ".ali", ".map"),
 }
-MISSING_PACKAGE = re.compile(r"(?:requires the|No module named|The) '(\w+)'(?: package| library was not found|$)")
+MISSING_PACKAGE = re.compile(r"(?:requires the|No module named|The) '(\w+)[\w.]*'(?: package| library was not found|$)")
+PACKAGES = {  # package to be installed for a missing module of readers
+    "imagecodecs": "imagecodecs",
+    "compression": "imagecodecs",  # Python before 3.14 has no module for Zstandard
+    "hdf5plugin": "hdf5plugin",
+    "sparse": "sparse",
+    "zarr": "zarr",
+}
 UNSUPPORTED_ERRORS = (NotImplementedError, ImportError)  # errors that say nothing about damage
 KINDS_BY_SUFFIX = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
 
@@ -93,8 +100,8 @@ def _reader(kind: str) -> ModuleType:
 def _unreadable(kind: str, path: Path, error: Exception) -> UserError:
     """Return the error for a file that a library does not read: a package is missing, or the file is unusual."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    if match := MISSING_PACKAGE.search(str(error)):
-        return UserError(f"{path}: needs the package {match[1]}, which is not installed: pip install {match[1]}")
+    if (match := MISSING_PACKAGE.search(str(error))) and (package := PACKAGES.get(match[1])):
+        return UserError(f"{path}: needs the package {package}, which is not installed: pip install {package}")
     if isinstance(error, UNSUPPORTED_ERRORS):
         return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); save it in another format")
     remedy = "get another copy, or save it in another format"
