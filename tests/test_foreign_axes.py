@@ -12,6 +12,7 @@ import xarray as xr
 
 from schemas.formats.axis_order import Axis, sorted_axes
 from schemas.formats.stated import Stated, to_picture
+from schemas.runtime.errors import UserError
 from tests.conftest import Command, refused
 from tests.digital_micrograph import data
 from tests.foreign import SERIES, UNSAID, nexus
@@ -117,6 +118,15 @@ def test_mrc_names_its_columns_rows_and_sections(maps: tuple[int, int, int]) -> 
     picture = read("a.mrc")
     assert np.array_equal(picture.values, SERIES)
     assert picture.known == {"sampling_y": pytest.approx((2.0,)), "sampling_x": pytest.approx((1.0,))}
+
+
+@pytest.mark.parametrize("maps", [(1, 1, 3), (1, 2, 0), (2, 3, 4)])
+def test_mrc_must_name_each_axis_once(maps: tuple[int, int, int]) -> None:
+    with mrcfile.new("a.mrc") as file:
+        file.set_data(SERIES)
+        file.header.mapc, file.header.mapr, file.header.maps = maps
+    with pytest.raises(UserError, match=rf"MAPC, MAPR and MAPS are \[{', '.join(map(str, maps))}\]; they must be"):
+        read("a.mrc")
 
 
 def test_nexus_names_its_axes() -> None:

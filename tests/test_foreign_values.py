@@ -18,7 +18,7 @@ from schemas.formats import reading
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 from schemas.tasks.cdi import TASK as CDI
-from tests import digital_micrograph
+from tests import digital_micrograph, foreign
 from tests.conftest import Command, refused
 from tests.foreign import ALL, nexus
 
@@ -122,6 +122,26 @@ def test_images_that_are_to_be_turned_are_refused(orientation: int) -> None:
         read("a.tif")
 
 
+@pytest.mark.parametrize(("origin", "scale"), [(5.0, 1.0), (0.0, 0.5)])
+def test_values_calibrated_by_digital_micrograph_in_tiff_are_refused(origin: float, scale: float) -> None:
+    for name, values in (("plain.tif", (0.0, 1.0)), ("a.tif", (origin, scale))):
+        tags = [(65024 + index, 12, 1, value, True) for index, value in enumerate(values)]
+        tifffile.imwrite(name, COUNTS, photometric="minisblack", metadata=None, extratags=tags)
+    assert np.array_equal(read("plain.tif").values, COUNTS)
+    with pytest.raises(UserError, match=rf"DigitalMicrograph with the origin {origin} and the scale {scale}"):
+        read("a.tif")
+
+
+def test_texts_of_matlab_are_not_images() -> None:
+    foreign.mat_73("a.mat", COUNTS)
+    with h5py.File("a.mat", "a") as file:
+        file["title"] = np.zeros((3, 9), np.uint16)
+        file["title"].attrs["MATLAB_class"] = np.bytes_("char")
+    assert read("a.mat").values.shape == (16, 20, 3)
+    with pytest.raises(UserError, match=r"a.mat:title: holds text; give an array of numbers"):
+        read("a.mat", "title")
+
+
 def test_white_that_is_zero_is_refused() -> None:
     tifffile.imwrite("a.tif", COUNTS, photometric="miniswhite")
     with pytest.raises(UserError, match=r"0 is white; save it with 0 as black"):
@@ -190,6 +210,7 @@ NOTHING: tuple[int, ...] = ()
         (np.array([1, 9, 32767], np.int16), [2]),
         (np.array([1, 9, 32767], np.uint16), NOTHING),
         (np.array([1, 9, 1e20]), [2]),
+        (np.array([1, 9, 3], np.float16), NOTHING),
         (np.array([1, 9, np.nan, np.inf, -np.inf]), [2, 3, 4]),
         (np.array([1, -1, 9, -2]), [1, 3]),
         (np.array([1.5, -9999.0, 9], np.float32), [1]),
@@ -250,6 +271,11 @@ def test_masks_are_1_where_the_detector_measures(good: int, bad: int, told: str)
     found = attached_arrays.read(CDI, ["seen=mask.h5:pixel_mask"], sizes, 1, ("seen",))
     assert np.array_equal(found.arrays["seen"], (mask == good) if good else (mask == 0))
     assert "0 is taken as measured, as in pixel_mask of NeXus" in found.notes[0]
+
+
+def test_messages_name_the_option_of_the_file() -> None:
+    with pytest.raises(UserError, match=r"^--with seen=none.npy: no such file"):
+        attached_arrays.read(CDI, ["seen=none.npy"], {"qy": 16, "qx": 16}, 1)
 
 
 def test_masked_values_are_not_judged(dataset: Command) -> None:

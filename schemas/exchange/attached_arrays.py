@@ -44,7 +44,7 @@ def read(
     known = {one.name: one for one in task.of("parameter", "auxiliary")}
     found = AttachedArrays()
     for one, file in split_assignments("--with", texts, known, "field", "name=file"):
-        path, picture = reading.read(file)
+        path, picture = reading.read(file, f"--with {one.name}=")
         values = picture.values
         if one.name in masks:
             if NEXUS_MASK in file.lower().rpartition(":")[2].rpartition("/")[2]:

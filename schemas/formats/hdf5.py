@@ -75,8 +75,9 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     if item is None:
         item = file[_choose_dataset(path, file, inner.strip("/"), hidden)]
     name = item.name.strip("/")
-    if item.shape is None or item.dtype.kind not in NUMBER_KINDS:
-        kind = "is a null dataset, without values" if item.shape is None else f"holds {item.dtype}"
+    if not _holds_numbers(item):
+        holds = "text" if item.dtype.kind in NUMBER_KINDS else item.dtype
+        kind = "is a null dataset, without values" if item.shape is None else f"holds {holds}"
         raise UserError(f"{path}:{name}: {kind}; give an array of numbers")
     if item.is_virtual or item.external:
         raise outside_error(path, name, VALUES_REASON)
@@ -139,12 +140,16 @@ def _shapes(file: h5py.File, hidden: str) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
 
     def visit(name: str, item: Any) -> None:
-        numbers = isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in NUMBER_KINDS
-        if numbers and not name.startswith(hidden):
+        if isinstance(item, h5py.Dataset) and _holds_numbers(item) and not name.startswith(hidden):
             found[name] = item.shape
 
     file.visititems(visit)
     return found
+
+
+def _holds_numbers(item: h5py.Dataset) -> bool:
+    """Return False for texts, which MATLAB stores as numbers, and for datasets without values."""
+    return item.shape is not None and item.dtype.kind in NUMBER_KINDS and text_of(item, "MATLAB_class") != "char"
 
 
 def _refuse_filters(path: Path, name: str, item: h5py.Dataset) -> None:

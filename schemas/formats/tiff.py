@@ -26,6 +26,7 @@ REDUCED_BIT, MASK_BIT = 1, 4  # bits of the tag NewSubfileType
 STRAIGHT_LINE, NO_CALIBRATION = 0, 20  # ImageJ's numbers of calibration functions
 ORIENTATION_TAG, UPRIGHT = 274, 1
 CHANNEL, CHANNEL_MODES = "C", ("composite", "color")  # axis of channels, and modes in which ImageJ shows them
+DIGITAL_MICROGRAPH_TAGS = (65024, 65025)  # origin and scale of the grey values
 NODATA_TAG = 42113  # tag of GDAL
 
 type Series = tifffile.TiffPageSeries
@@ -136,6 +137,10 @@ def _refuse_tags(path: Path, page: Any) -> None:
     if (orientation := page.tags.valueof(ORIENTATION_TAG) or UPRIGHT) != UPRIGHT:
         rule = "its rows and columns are not stored from the top left; save it upright (Orientation 1)"
         raise UserError(f"{path}: its tag Orientation is {orientation}: {rule}")
+    origin, scale = (np.ravel(page.tags.valueof(tag, 0)).tolist() for tag in DIGITAL_MICROGRAPH_TAGS)
+    if any(origin) or not set(scale) <= {0, 1}:
+        rule = "its grey values are calibrated by DigitalMicrograph with the origin {} and the scale {}"
+        raise UserError(f"{path}: {rule.format(origin[0], scale[0])}; give its DM4 file, or the calibrated values")
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         raise UserError(f"{path}: its tags say that 0 is white; save it with 0 as black (MinIsBlack)")
 
