@@ -18,9 +18,11 @@ from schemas.formats import reading
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 from schemas.tasks.cdi import TASK as CDI
+from schemas.tasks.stem4d import TASK as STEM4D
 from tests import digital_micrograph, foreign
 from tests.conftest import Command, refused
 from tests.foreign import ALL, nexus
+from tests.foreign_scans import py4dstem
 
 COUNTS = np.random.default_rng(0).integers(80, 200, (3, 16, 20)).astype(np.uint8)
 
@@ -271,6 +273,30 @@ def test_masks_are_1_where_the_detector_measures(good: int, bad: int, told: str)
     found = attached_arrays.read(CDI, ["seen=mask.h5:pixel_mask"], sizes, 1, ("seen",))
     assert np.array_equal(found.arrays["seen"], (mask == good) if good else (mask == 0))
     assert "0 is taken as measured, as in pixel_mask of NeXus" in found.notes[0]
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("angstrom", 0.1), ("um", 1e3), ("nm", 1), ("", 1), ("pixel", None)])
+def test_lengths_are_converted_by_the_unit_that_their_file_states(unit: str, scale: float | None) -> None:
+    places = np.random.default_rng(0).uniform(0, 9, (5, 2)).astype(np.float32)
+    with h5py.File("a.h5", "w") as file:
+        file["places"] = places
+        file["places"].attrs.update({"units": unit} if unit else {})
+    if scale is None:
+        with pytest.raises(UserError, match=r"a.h5: states the unit pixel; position must be in nm"):
+            attached_arrays.read(STEM4D, ["position=a.h5"], {}, 5)
+    else:
+        found = attached_arrays.read(STEM4D, ["position=a.h5"], {}, 5).arrays["position"]
+        assert found == pytest.approx(places * scale)
+
+
+@pytest.mark.parametrize(("key", "value"), [("QR_rotation", 0.5), ("QR_flip", True)])
+def test_patterns_that_are_turned_against_their_scan_are_told(key: str, value: float) -> None:
+    for number in (value, type(value)(0)):
+        py4dstem("a.h5", np.zeros((3, 4, 20, 31), np.uint16))
+        with h5py.File("a.h5", "a") as file:
+            file[f"datacube_root/metadatabundle/calibration/{key}"] = number
+        notes = read("a.h5", "datacube_root/datacube/data").notes
+        assert [f"states {key} = {value:g}: the patterns are turned" in note for note in notes] == [True] * bool(number)
 
 
 def test_messages_name_the_option_of_the_file() -> None:

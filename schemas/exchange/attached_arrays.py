@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from schemas.formats import reading
-from schemas.formats.image import Known
+from schemas.formats.image import Known, Picture
+from schemas.formats.pixel_sizes import nanometres
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError, split_assignments
 from schemas.runtime.publish import sha256_of
@@ -45,7 +46,7 @@ def read(
     found = AttachedArrays()
     for one, file in split_assignments("--with", texts, known, "field", "name=file"):
         path, picture = reading.read(file, f"--with {one.name}=")
-        values = picture.values
+        values = _convert_lengths(one, str(path), picture)
         if one.name in masks:
             if NEXUS_MASK in file.lower().rpartition(":")[2].rpartition("/")[2]:
                 found.notes.append(f"warning: {file}: 0 is taken as measured, as in {NEXUS_MASK} of NeXus")
@@ -58,6 +59,15 @@ def read(
             found.notes.append(f"warning: {path}: {picture.unclear}; the order in the file is kept")
         found.sources.append(SourceFile(name=path.name, sha256=sha256_of(path)))
     return found
+
+
+def _convert_lengths(one: Field, path: str, picture: Picture) -> np.ndarray:
+    """Return the values of a field of lengths in nm, if its file states another unit."""
+    if one.units != "nm" or not picture.unit:
+        return picture.values
+    if (scale := nanometres(picture.unit)) is None:
+        raise UserError(f"{path}: states the unit {picture.unit}; {one.name} must be in nm; convert the array")
+    return picture.values if scale == 1 else np.asarray(picture.values * scale)
 
 
 def _doubts_of_mask(name: str, file: str, values: np.ndarray) -> Iterator[str]:

@@ -23,6 +23,8 @@ NUMBER_KINDS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers a
 GZIP_COMMAND = "h5repack -f GZIP=4 OLD NEW"
 BUNDLED_FILTERS = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
 CORRECTIONS = re.compile(r"pixel_?mask|flat_?field|countrate_correction")  # arrays of NXdetector that are no images
+SCAN_RANK = 4  # number of axes of a scan: rows, columns, qy, qx
+TURNS = ("QR_rotation", "QR_flip")  # rotation [rad] and mirroring of the patterns against the scan, in py4DSTEM
 MAX_AXIS_LENGTH = 1 << 24  # maximum length of an axis whose places are read
 SIGNAL = "data"  # name of the signal of a group that names none
 NO_AXIS = "."  # stands for an axis without places in NeXus
@@ -88,7 +90,28 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         dtype = np.dtype(item.dtype.str.replace("i", "u"))
     values, (axes, unclear) = np.asarray(item[...]).view(dtype), axes_of(item, group)
     undefined, valid = _limits(path, item, dtype)
-    return Stated(values, axes, {}, *_scaling(path, item, group), undefined, valid=valid, unclear=unclear)
+    notes = _notes_of_scan(path, file, item) if item.ndim == SCAN_RANK else ()
+    unit = text_of(item, "units")
+    return Stated(
+        values, axes, {}, *_scaling(path, item, group), undefined, valid=valid, unit=unit, notes=notes, unclear=unclear
+    )
+
+
+def _notes_of_scan(path: Path, file: h5py.File, item: h5py.Dataset) -> tuple[str, ...]:
+    """Return a warning if py4DSTEM states that the patterns are turned or mirrored against the scan."""
+    root = file[item.name.split("/")[1]]
+    found: dict[str, float] = {}
+
+    def visit(name: str, one: h5py.HLObject) -> None:
+        last = name.rpartition("/")[2]
+        if last in TURNS and isinstance(one, h5py.Dataset) and one.size == 1 and one.dtype.kind in "biuf":
+            found[last] = float(np.asarray(one[...]).reshape(-1)[0])
+
+    if isinstance(root, h5py.Group):
+        root.visititems(visit)
+    turned = ", ".join(f"{name} = {value:g}" for name, value in found.items() if value)
+    rule = "the patterns are turned against the scan, which is not undone; give positions along their axes"
+    return (f"warning: {path}: states {turned}: {rule}",) if turned else ()
 
 
 def _choose_dataset(path: Path, file: h5py.File, inner: str, hidden: str) -> str:

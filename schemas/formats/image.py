@@ -32,6 +32,7 @@ class Picture:
     notes: tuple[str, ...] = ()  # warnings for the user
     order: tuple[int, ...] = ()  # places of these axes in the file; empty: as they are
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
+    unit: str = ""  # unit of the values, as the file states it
 
     @property
     def stored(self) -> np.ndarray:
