@@ -115,6 +115,32 @@ def emd(path: str, values: np.ndarray) -> None:
     )
 
 
+def nexus(
+    path: str, values: np.ndarray, axes: object, signal: object = "data", link: str = "", where: str = ""
+) -> None:
+    """Write NXdata with the axes x, y and frame. Signal and axes lie in the detector if a link is used.
+
+    Args:
+        path: the file.
+        values: the images, with their axes in the order that is stated.
+        axes: attribute of the group, or of the dataset.
+        signal: attribute of the group.
+        link: "soft", "hard" or empty.
+        where: "dataset": the axes are stated there.
+    """
+    with h5py.File(path, "w") as file:
+        data, detector = file.create_group("entry/data"), file.create_group("entry/detector")
+        holder = detector if link else data
+        holder["data"] = values
+        for name, unit, step in (("x", "nm", 2.0), ("y", "um", 0.001)):
+            holder[name] = np.arange(50) * step
+            holder[name].attrs["units"] = np.bytes_(unit)
+        for name in ("data", "x", "y") if link else ():
+            data[name] = h5py.SoftLink(f"/entry/detector/{name}") if link == "soft" else detector[name]
+        data.attrs.update({"NX_class": np.bytes_("NXdata"), "signal": signal})
+        (holder["data"] if where == "dataset" else data).attrs["axes"] = axes
+
+
 STATING: dict[str, Write] = {
     "imagej.tif": tiff_imagej,
     "ome.ome.tif": tiff_ome,

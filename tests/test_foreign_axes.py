@@ -1,6 +1,6 @@
 """Axes of other programs' files: their order, by names and units, and pixel sizes of each axis in its own unit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -12,8 +12,10 @@ import xarray as xr
 
 from schemas.formats.axis_order import Axis, sorted_axes
 from schemas.formats.stated import Stated, to_picture
+from schemas.runtime.errors import UserError
 from tests.conftest import Command, refused
-from tests.foreign import SERIES, UNSAID
+from tests.digital_micrograph import data
+from tests.foreign import SERIES, UNSAID, nexus
 from tests.foreign_scans import hyperspy
 from tests.test_foreign_values import read
 
@@ -118,6 +120,15 @@ def test_mrc_names_its_columns_rows_and_sections(maps: tuple[int, int, int]) -> 
     assert picture.known == {"sampling_y": pytest.approx((2.0,)), "sampling_x": pytest.approx((1.0,))}
 
 
+@pytest.mark.parametrize("maps", [(1, 1, 3), (1, 2, 0), (2, 3, 4)])
+def test_mrc_must_name_each_axis_once(maps: tuple[int, int, int]) -> None:
+    with mrcfile.new("a.mrc") as file:
+        file.set_data(SERIES)
+        file.header.mapc, file.header.mapr, file.header.maps = maps
+    with pytest.raises(UserError, match=rf"MAPC, MAPR and MAPS are \[{', '.join(map(str, maps))}\]; they must be"):
+        read("a.mrc")
+
+
 def test_nexus_names_its_axes() -> None:
     with h5py.File("a.nxs", "w") as file:
         group = file.create_group("entry/data")
@@ -129,6 +140,86 @@ def test_nexus_names_its_axes() -> None:
     picture = read("a.nxs")
     assert np.array_equal(picture.values, SERIES)
     assert picture.known == {"sampling_y": pytest.approx((1.0,)), "sampling_x": pytest.approx((2.0,))}
+
+
+TRANSPOSED = {
+    "texts": ["x", "y", "frame"],
+    "bytes": np.array([b"x", b"y", b"frame"]),
+    "no axis": ["x", "y", "."],
+    "colons": "x:y:frame",
+    "commas": np.array([b"[x,y,frame]"]),
+}
+
+
+@pytest.mark.parametrize("link", ["", "soft", "hard"])
+@pytest.mark.parametrize("where", ["", "dataset"])
+@pytest.mark.parametrize("axes", TRANSPOSED.values(), ids=TRANSPOSED)
+def test_axes_of_nexus_are_found_however_they_are_written(axes: object, where: str, link: str) -> None:
+    """As texts, bytes or one text, of the group or of the dataset, and behind links of either kind."""
+    nexus("a.nxs", SERIES.T, axes, np.array([b"data"]), link, where)
+    for inner in ("", "entry/data/data"):
+        picture = read("a.nxs", inner)
+        assert np.array_equal(picture.values, SERIES)
+        assert picture.known == {"sampling_y": pytest.approx((1.0,)), "sampling_x": pytest.approx((2.0,))}
+
+
+def test_indices_of_nexus_place_its_axes() -> None:
+    nexus("a.nxs", SERIES.T, ["y", "x"])
+    with h5py.File("a.nxs", "a") as file:
+        file["entry/data"].attrs.update({"x_indices": 0, "y_indices": [1]})
+    assert np.array_equal(read("a.nxs").values, SERIES)
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_dimension_scales_and_labels_name_axes(*, scales: bool) -> None:
+    with h5py.File("a.h5", "w") as file:
+        item = file.create_dataset("images", data=SERIES.T)
+        for dimension, name in zip(item.dims, ("x", "y", "frame"), strict=True):
+            if scales:
+                file[f"scales/{name}"] = np.arange(3) * 2.0
+                file[f"scales/{name}"].make_scale(name)
+                file[f"scales/{name}"].attrs["units"] = "nm"
+                dimension.attach_scale(file[f"scales/{name}"])
+            else:
+                dimension.label = name
+    picture = read("a.h5", "images")
+    assert np.array_equal(picture.values, SERIES)
+    assert picture.known.get("sampling") == (pytest.approx((2.0,)) if scales else None)
+
+
+@pytest.mark.parametrize("axes", [["y", "x"], ["x", "frame", "other"], ["x", "x", "y"], "x y frame"])
+def test_axes_that_are_not_understood_need_names(axes: object, dataset: Command) -> None:
+    nexus("a.nxs", SERIES.T, axes)
+    command = ("import", "--task", "tie", "--from", "a.nxs")
+    refused(dataset(*command, *UNSAID, "sampling=2"), "its axes are stated as", "--axes plane,y,x")
+    assert dataset(*command, "--axes", "x,y,plane", *UNSAID, "sampling=2")[0] == 0
+    assert np.array_equal(xr.open_zarr("measured.zarr/test").intensity[0], SERIES)
+
+
+def _energies(name: str) -> None:
+    Path(name).write_bytes(data(SERIES, [(2.0, "nm"), (2.0, "nm"), (5.0, "eV")], 80e3))
+
+
+def _channels(name: str) -> None:
+    metadata = {"axes": "CYX", "mode": "composite", "Channel": {"Name": ["Si", "O", "Fe"]}}
+    tifffile.imwrite(name, SERIES, imagej=".ome" not in name, ome=".ome" in name, metadata=metadata)
+
+
+SPECTRAL: dict[str, Callable[[str], None]] = {
+    "a.dm4": _energies,
+    "a.tif": _channels,
+    "a.ome.tif": _channels,
+    "a.nxs": lambda name: nexus(name, SERIES, ["energy", "y", "x"]),
+    "a.emd": lambda name: emd(name, SERIES, ("channel", "y", "x")),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_energies_and_channels_are_not_focus_planes(name: str, dataset: Command) -> None:
+    SPECTRAL[name](name)
+    command = ("import", "--task", "tie", "--from", name)
+    refused(dataset(*command, *UNSAID, "sampling=2"), "of length 3 holds energies or channels", "--axes plane,y,x")
+    assert dataset(*command, "--axes", "plane,y,x", *UNSAID, "sampling=2")[0] == 0
 
 
 def test_axes_that_are_not_uniform_or_lie_elsewhere_have_no_step() -> None:

@@ -1,5 +1,6 @@
 """Values of other programs' files: calibrations are applied, masks are heeded, and what is not clear is refused."""
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,17 @@ import pytest
 import tifffile
 import xarray as xr
 
+from schemas.exchange import attached_arrays
 from schemas.exchange.input_values import find_unmeasured
 from schemas.formats import reading
 from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
-from tests import digital_micrograph
+from schemas.tasks.cdi import TASK as CDI
+from schemas.tasks.stem4d import TASK as STEM4D
+from tests import digital_micrograph, foreign
 from tests.conftest import Command, refused
-from tests.foreign import ALL
+from tests.foreign import ALL, nexus
+from tests.foreign_scans import py4dstem
 
 COUNTS = np.random.default_rng(0).integers(80, 200, (3, 16, 20)).astype(np.uint8)
 
@@ -61,12 +66,82 @@ def test_scale_and_fill_value_of_hdf5() -> None:
     assert np.array_equal(read("a.h5").values, np.float32(expected), equal_nan=True)
 
 
+@pytest.mark.parametrize("place", ["field", "of the group", "of the signal"])
+@pytest.mark.parametrize(("key", "scale", "offset"), [("scaling_factor", 0.5, 0), ("data_offset", 1, 0.5)])
+def test_nexus_scales_or_shifts(place: str, key: str, scale: float, offset: float) -> None:
+    nexus("a.nxs", COUNTS, [".", "y", "x"])
+    with h5py.File("a.nxs", "a") as file:
+        group = file["entry/data"]
+        holder = {"field": group, "of the group": group.attrs, "of the signal": group["data"].attrs}[place]
+        holder[key] = [scale if scale != 1 else offset]
+    assert np.array_equal(read("a.nxs").values, np.float32(COUNTS * scale + offset))
+    with h5py.File("a.nxs", "a") as file:
+        file["entry/data"].attrs.update({"scaling_factor": 0.5, "offset": 0.5})
+    with pytest.raises(UserError, match=r"a.nxs:entry/data/data: states scaling_factor and offset, in no clear order"):
+        read("a.nxs")
+
+
+@pytest.mark.parametrize("key", ["scale_factor", "add_offset", "valid_max", "missing_value"])
+def test_attributes_of_values_must_be_numbers(key: str) -> None:
+    with h5py.File("a.h5", "w") as file:
+        file["d"] = COUNTS
+        file["d"].attrs[key] = "none" if key == "missing_value" else [1.0, 2.0]
+    with pytest.raises(UserError, match=rf"a.h5:d: its attribute {key} = (1.0, 2.0: must be one|none: must be) number"):
+        read("a.h5")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"missing_value": [200, 199]},
+        {"valid_range": [80, 198]},
+        {"valid_min": 80, "valid_max": 198},
+        {"missing_value": np.array([-56, -57], np.int8), "_Unsigned": "true"},
+        {"valid_max": np.int8(-58), "_Unsigned": np.bytes_("true")},
+    ],
+)
+def test_values_without_a_measurement_in_netcdf(attributes: dict[str, Any]) -> None:
+    with h5py.File("a.h5", "w") as file:
+        file["d"] = COUNTS.view(np.int8) if "_Unsigned" in attributes else COUNTS
+        file["d"].attrs.update(attributes)
+    expected = np.where(COUNTS > 198, np.nan, np.float32(COUNTS))
+    assert np.array_equal(read("a.h5").values, expected, equal_nan=True)
+
+
 def test_the_missing_value_of_a_tiff() -> None:
     values = COUNTS.astype(np.float32)
     values[0, 1, 2] = -5
     tags = [(42113, 2, 0, "-5", True)]  # GDAL_NODATA
     tifffile.imwrite("a.tif", values, photometric="minisblack", metadata=None, extratags=tags)
     assert np.argwhere(np.isnan(read("a.tif").values)).tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_images_that_are_to_be_turned_are_refused(orientation: int) -> None:
+    tags = [(274, 3, 1, orientation, True)]
+    tifffile.imwrite("a.tif", COUNTS, photometric="minisblack", metadata=None, extratags=tags)
+    with pytest.raises(UserError, match=rf"its tag Orientation is {orientation}: .*save it upright"):
+        read("a.tif")
+
+
+@pytest.mark.parametrize(("origin", "scale"), [(5.0, 1.0), (0.0, 0.5)])
+def test_values_calibrated_by_digital_micrograph_in_tiff_are_refused(origin: float, scale: float) -> None:
+    for name, values in (("plain.tif", (0.0, 1.0)), ("a.tif", (origin, scale))):
+        tags = [(65024 + index, 12, 1, value, True) for index, value in enumerate(values)]
+        tifffile.imwrite(name, COUNTS, photometric="minisblack", metadata=None, extratags=tags)
+    assert np.array_equal(read("plain.tif").values, COUNTS)
+    with pytest.raises(UserError, match=rf"DigitalMicrograph with the origin {origin} and the scale {scale}"):
+        read("a.tif")
+
+
+def test_texts_of_matlab_are_not_images() -> None:
+    foreign.mat_73("a.mat", COUNTS)
+    with h5py.File("a.mat", "a") as file:
+        file["title"] = np.zeros((3, 9), np.uint16)
+        file["title"].attrs["MATLAB_class"] = np.bytes_("char")
+    assert read("a.mat").values.shape == (16, 20, 3)
+    with pytest.raises(UserError, match=r"a.mat:title: holds text; give an array of numbers"):
+        read("a.mat", "title")
 
 
 def test_white_that_is_zero_is_refused() -> None:
@@ -137,6 +212,7 @@ NOTHING: tuple[int, ...] = ()
         (np.array([1, 9, 32767], np.int16), [2]),
         (np.array([1, 9, 32767], np.uint16), NOTHING),
         (np.array([1, 9, 1e20]), [2]),
+        (np.array([1, 9, 3], np.float16), NOTHING),
         (np.array([1, 9, np.nan, np.inf, -np.inf]), [2, 3, 4]),
         (np.array([1, -1, 9, -2]), [1, 3]),
         (np.array([1.5, -9999.0, 9], np.float32), [1]),
@@ -167,6 +243,65 @@ def test_pixels_without_a_measurement_need_a_mask(dtype: type, mark: float, data
     refused(dataset(*command), "amplitude: 64 values are", "--with seen=FILE")
     assert dataset(*command, "--with", "seen=seen.npy")[0] == 0
     assert np.array_equal(xr.open_zarr("measured.zarr/test").amplitude, np.sqrt(good.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        (1, 0, ""),
+        (0, 1, r"hides 88% of the pixels; seen must be 1 where the detector measures"),
+        (1, 2, "holds 2; seen must be 1 where"),
+        (255, 0, "holds 255; seen must be 1"),
+        (0, 0, "is 0 everywhere; .*invert it"),
+    ],
+)
+def test_masks_are_1_where_the_detector_measures(good: int, bad: int, told: str) -> None:
+    """A pixel_mask of NeXus holds reasons, and 0 at good pixels: it is inverted, and nothing else is."""
+    mask = np.full((16, 16), good, np.uint32)
+    mask[:, 7:9] = bad
+    np.save("seen.npy", mask)
+    with h5py.File("mask.h5", "w") as file:
+        file["detector/pixel_mask"] = np.where(mask == good, 0, 5) if good else mask
+    sizes = {"qy": 16, "qx": 16}
+    if told and "hides" not in told:
+        with pytest.raises(UserError, match=told):
+            attached_arrays.read(CDI, ["seen=seen.npy"], sizes, 1, ("seen",))
+    else:
+        notes = attached_arrays.read(CDI, ["seen=seen.npy"], sizes, 1, ("seen",)).notes
+        assert len(notes) == bool(told)
+        assert all(re.search(told, note) for note in notes)
+    found = attached_arrays.read(CDI, ["seen=mask.h5:pixel_mask"], sizes, 1, ("seen",))
+    assert np.array_equal(found.arrays["seen"], (mask == good) if good else (mask == 0))
+    assert "0 is taken as measured, as in pixel_mask of NeXus" in found.notes[0]
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("angstrom", 0.1), ("um", 1e3), ("nm", 1), ("", 1), ("pixel", None)])
+def test_lengths_are_converted_by_the_unit_that_their_file_states(unit: str, scale: float | None) -> None:
+    places = np.random.default_rng(0).uniform(0, 9, (5, 2)).astype(np.float32)
+    with h5py.File("a.h5", "w") as file:
+        file["places"] = places
+        file["places"].attrs.update({"units": unit} if unit else {})
+    if scale is None:
+        with pytest.raises(UserError, match=r"a.h5: states the unit pixel; position must be in nm"):
+            attached_arrays.read(STEM4D, ["position=a.h5"], {}, 5)
+    else:
+        found = attached_arrays.read(STEM4D, ["position=a.h5"], {}, 5).arrays["position"]
+        assert found == pytest.approx(places * scale)
+
+
+@pytest.mark.parametrize(("key", "value"), [("QR_rotation", 0.5), ("QR_flip", True)])
+def test_patterns_that_are_turned_against_their_scan_are_told(key: str, value: float) -> None:
+    for number in (value, type(value)(0)):
+        py4dstem("a.h5", np.zeros((3, 4, 20, 31), np.uint16))
+        with h5py.File("a.h5", "a") as file:
+            file[f"datacube_root/metadatabundle/calibration/{key}"] = number
+        notes = read("a.h5", "datacube_root/datacube/data").notes
+        assert [f"states {key} = {value:g}: the patterns are turned" in note for note in notes] == [True] * bool(number)
+
+
+def test_messages_name_the_option_of_the_file() -> None:
+    with pytest.raises(UserError, match=r"^--with seen=none.npy: no such file"):
+        attached_arrays.read(CDI, ["seen=none.npy"], {"qy": 16, "qx": 16}, 1)
 
 
 def test_masked_values_are_not_judged(dataset: Command) -> None:

@@ -130,6 +130,35 @@ def test_a_link_that_is_asked_for_is_named(name: str) -> None:
         read(name, "none/of/these")
 
 
+@pytest.mark.parametrize("name", ["data_000001", "counts", "other"])
+@pytest.mark.parametrize("there", ["", "data.h5", "pixel_mask", "flatfield"])
+def test_nothing_stands_in_for_data_of_another_file(name: str, there: str) -> None:
+    """A master file, whose data are links: numbered, the signal of NXdata, or otherwise."""
+    with h5py.File("master.h5", "w") as file:
+        file[f"entry/data/{name}"] = h5py.ExternalLink("d.h5", "/entry/data/data")
+        file["entry/data"].attrs["signal"] = np.array([b"counts"])
+        if there:
+            file[f"entry/instrument/detector/{there}"] = SECRET[0]
+        file["entry/instrument/detector/distance"] = 0.1
+    if name == "other" and there == "data.h5":
+        names = f"arrays: entry/instrument/detector/{there}, entry/data/other"
+        with pytest.raises(UserError, match=rf"{names}\); choose one, such as master.h5:entry/instrument"):
+            read("master.h5")
+    else:
+        with pytest.raises(UserError, match=rf"{name}: is a link to another file.*give d.h5:entry/data/data$"):
+            read("master.h5")
+    if there:
+        assert np.array_equal(read("master.h5", there).values, SECRET[0])
+
+
+def test_a_mask_alone_is_read_by_name_only() -> None:
+    with h5py.File("mask.h5", "w") as file:
+        file["detector/pixel_mask"] = np.zeros((4, 5))
+        file["detector/distance"] = 0.1
+    with pytest.raises(UserError, match=r"holds no images but detector/pixel_mask; name it to read it: mask.h5:det"):
+        read("mask.h5")
+
+
 def test_hdf5_files_are_refused_at_the_command_line(dataset: Command) -> None:
     inner = write("a.emd")
     with h5py.File("a.emd", "a") as file:

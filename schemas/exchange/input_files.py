@@ -133,6 +133,9 @@ def _raster_place(raster: Raster | None, picture: Picture, index: int, number: i
 
 def _order_axes(field: Field, read: Read, axes: Sequence[str], asked: Mapping[str, int], *, raster: bool) -> np.ndarray:
     """Return the values of a file with axes in the order of the schema, without leading axes of length 1."""
+    if read.picture.unclear and not axes:
+        example = ",".join(field.dims[-len(read.picture.order) :])
+        raise UserError(f"{read.path}: {read.picture.unclear}; name them in the order of the file: --axes {example}")
     values, order = _numbers(read, named=bool(axes)), tuple(axes) or read.picture.axes
     if order and sorted(order) in (sorted(field.dims), sorted(field.dims[1:]), sorted(field.dims[-2:])):
         if len(order) != values.ndim:

@@ -73,7 +73,7 @@ def _large_marks(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
         marks = {
             float(values.dtype.type(mark))
             for mark in (*LARGEST_INTEGERS, *FILL_VALUES)
-            if mark < np.finfo(values.dtype).max
+            if mark < float(np.finfo(values.dtype).max)
         }
     found, lowest = np.zeros(values.shape, bool), 0.0
     rest = ~missing

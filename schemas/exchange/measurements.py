@@ -87,7 +87,7 @@ def measure(
         pixel = " x ".join(f"{rows[0][f'sampling_{axis}'][0]:.6g}" for axis in "yx")
         lost = f"not stored, since TASK.grids of {task.name} names no parameter for them"
         notes.append(f"warning: pixels of {pixel} nm in the files: {lost}")
-    found = attached_arrays.read(task, arrays, sizes, len(rows))
+    found = attached_arrays.read(task, arrays, sizes, len(rows), how.masks.values())
     notes += found.notes
     inputs = {}
     for name, samples in parts.items():

@@ -23,6 +23,9 @@ AXIS_WORDS = {
     "cols": "x",
     "width": "x",
 }
+ENERGY_UNITS = ("ev", "kev", "mev")  # units of axes of spectra, in small letters
+SPECTRAL_NAMES = ("c", "channel", "channels", "energy", "energy loss")  # names of axes of spectra and of colours
+MAX_SERIES_RANK = 3  # maximum number of axes of a series of images; arrays with more are scans
 UNIFORM_TOLERANCE = 1e-3  # relative difference of steps below which an axis is uniform
 
 
@@ -72,6 +75,24 @@ def sorted_axes(axes: Sequence[Axis]) -> list[int] | None:
     if groups.count(2) != 2 or groups.count(1) > 2 or (len(axes) > 3 and not patterns):
         return None
     return sorted(range(len(axes)), key=lambda index: (groups[index], described[index][0] == "x"))
+
+
+def find_unclear(axes: Sequence[Axis], shape: Sequence[int]) -> str:
+    """Return the reason for which the axes are not known to be those of images, although the file describes them.
+
+    Args:
+        axes: the axes in the order of the array.
+        shape: their lengths.
+    """
+    for axis, length in zip(axes, shape, strict=False):
+        if length > 1 and (axis.unit.lower() in ENERGY_UNITS or axis.name.lower() in SPECTRAL_NAMES):
+            return (
+                f"its axis {axis.name or 'in ' + axis.unit} of length {length} holds energies or channels, not images"
+            )
+    letters = [letter for letter, _ in map(_letter_and_kind, axes)]
+    if len(shape) <= MAX_SERIES_RANK and any(letters) and sorted_axes(axes) is None:
+        return f"its axes are stated as {', '.join(axis.name or 'nameless' for axis in axes)}, not with one x and one y"
+    return ""
 
 
 def _letter_and_kind(axis: Axis) -> tuple[str, str]:

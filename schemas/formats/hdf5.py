@@ -1,7 +1,8 @@
 """Reader of HDF5 files, with the axes that NeXus and EMD (of Berkeley, py4DSTEM and HyperSpy) state."""
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from schemas.formats import microscope
 from schemas.formats.axis_order import Axis, step_of
 from schemas.formats.hdf5_links import VALUES_REASON, find_dataset, outside_error
-from schemas.formats.image import Shape, choose_array, refuse_large
+from schemas.formats.image import Shape, choose_array, is_image, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
@@ -21,7 +22,15 @@ NAME = "HDF5"
 NUMBER_KINDS = "biufcV"  # kinds of dtypes that are listed; V: complex numbers as pairs
 GZIP_COMMAND = "h5repack -f GZIP=4 OLD NEW"
 BUNDLED_FILTERS = range(32000, 33000)  # numbers of registered filters, most of which hdf5plugin has
+CORRECTIONS = re.compile(r"pixel_?mask|flat_?field|countrate_correction")  # arrays of NXdetector that are no images
+SCAN_RANK = 4  # number of axes of a scan: rows, columns, qy, qx
+TURNS = ("QR_rotation", "QR_flip")  # rotation [rad] and mirroring of the patterns against the scan, in py4DSTEM
 MAX_AXIS_LENGTH = 1 << 24  # maximum length of an axis whose places are read
+SIGNAL = "data"  # name of the signal of a group that names none
+NO_AXIS = "."  # stands for an axis without places in NeXus
+EMD_AXIS = re.compile(r"dim\d+")
+NUMBERED_DATA = re.compile(r"data_\d+")
+LINKED_SHAPE = (2, 2)  # stands for the unknown shape of what a link to another file leads to: smaller than any image
 
 
 def read(path: Path, inner: str) -> Stated:
@@ -46,7 +55,7 @@ def _notes_of_velox(path: Path, file: h5py.File) -> tuple[str, ...]:
     """Return a warning if images beside spectra have several frames, of which RosettaSciIO reads the first."""
     data = file["Data"]
     images = data.get("Image", {}).values() if "SpectrumImage" in data else ()
-    found = [_find_sibling(group, "Data") for group in images]
+    found = [find_sibling(group, "Data") for group in images]
     if any(one is not None and one.ndim == 3 and one.shape[2] > 1 for one in found):
         return (f"warning: {path}: images beside spectra have several frames; the first is read",)
     return ()
@@ -66,19 +75,87 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     """
     item = find_dataset(path, file, inner) if inner else None
     if item is None:
-        item = file[choose_array(path, inner.strip("/"), _shapes(file, hidden))]
+        item = file[_choose_dataset(path, file, inner.strip("/"), hidden)]
     name = item.name.strip("/")
-    if item.shape is None or item.dtype.kind not in NUMBER_KINDS:
-        kind = "is a null dataset, without values" if item.shape is None else f"holds {item.dtype}"
+    if not _holds_numbers(item):
+        holds = "text" if item.dtype.kind in NUMBER_KINDS else item.dtype
+        kind = "is a null dataset, without values" if item.shape is None else f"holds {holds}"
         raise UserError(f"{path}:{name}: {kind}; give an array of numbers")
     if item.is_virtual or item.external:
         raise outside_error(path, name, VALUES_REASON)
     refuse_large(path, item.shape, item.dtype.itemsize)
     _refuse_filters(path, name, item)
-    scale, offset = (_scalar(item.attrs, key, plain) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    undefined = [_scalar(item.attrs, key, np.nan) for key in ("_FillValue", "missing_value")]
-    marks = tuple(mark for mark in undefined if not np.isnan(mark))
-    return Stated(np.asarray(item[...]), _axes(item), {}, scale, offset, marks)
+    dtype, group = item.dtype, find_nxdata(file, item)
+    if item.dtype.kind == "i" and text_of(item, "_Unsigned").lower() == "true":
+        dtype = np.dtype(item.dtype.str.replace("i", "u"))
+    values, (axes, unclear) = np.asarray(item[...]).view(dtype), axes_of(item, group)
+    undefined, valid = _limits(path, item, dtype)
+    notes = _notes_of_scan(path, file, item) if item.ndim == SCAN_RANK else ()
+    unit = text_of(item, "units")
+    return Stated(
+        values, axes, {}, *_scaling(path, item, group), undefined, valid=valid, unit=unit, notes=notes, unclear=unclear
+    )
+
+
+def _notes_of_scan(path: Path, file: h5py.File, item: h5py.Dataset) -> tuple[str, ...]:
+    """Return a warning if py4DSTEM states that the patterns are turned or mirrored against the scan."""
+    root = file[item.name.split("/")[1]]
+    found: dict[str, float] = {}
+
+    def visit(name: str, one: h5py.HLObject) -> None:
+        last = name.rpartition("/")[2]
+        if last in TURNS and isinstance(one, h5py.Dataset) and one.size == 1 and one.dtype.kind in "biuf":
+            found[last] = float(np.asarray(one[...]).reshape(-1)[0])
+
+    if isinstance(root, h5py.Group):
+        root.visititems(visit)
+    turned = ", ".join(f"{name} = {value:g}" for name, value in found.items() if value)
+    rule = "the patterns are turned against the scan, which is not undone; give positions along their axes"
+    return (f"warning: {path}: states {turned}: {rule}",) if turned else ()
+
+
+def _choose_dataset(path: Path, file: h5py.File, inner: str, hidden: str) -> str:
+    """Return the path of the named dataset, or of the only image. Links to other files may be images, too.
+
+    Data that lie elsewhere are refused, and corrections of a detector are read only by name: neither a mask nor a
+    flat field stands in for data that are not there.
+    """
+    shapes, links = _shapes(file, hidden), _outside_links(file, hidden)
+    linked = dict.fromkeys(links, LINKED_SHAPE)
+    images = {name: shape for name, shape in shapes.items() if not CORRECTIONS.search(name.rpartition("/")[2].lower())}
+    local = any(map(is_image, images.values()))
+    if inner:
+        chosen = choose_array(path, inner, shapes | linked)
+    elif data := [name for name in links if _is_data(file, name)] or ([] if local else links):
+        chosen = data[0]
+    elif corrections := [] if local else [name for name in shapes if name not in images]:
+        names = ", ".join(corrections)
+        raise UserError(f"{path}: holds no images but {names}; name it to read it: {path}:{corrections[0]}")
+    else:
+        chosen = choose_array(path, "", images | linked)
+    if chosen in linked:
+        find_dataset(path, file, chosen)  # raises the error that names the other file
+    return chosen
+
+
+def _outside_links(file: h5py.File, hidden: str) -> list[str]:
+    """Return the paths of links to objects in other files, except axes, and links to other files as a whole."""
+    found: list[str] = []
+
+    def visit(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink) and link.path.strip("/") and not name.startswith(hidden):
+            group, _, last = name.rpartition("/")
+            if not EMD_AXIS.fullmatch(last) and last not in texts_of(file[f"/{group}"], "axes"):
+                found.append(name)
+
+    file.visititems_links(visit)
+    return found
+
+
+def _is_data(file: h5py.File, name: str) -> bool:
+    """Return True for data_000001 and the like, and for the signal of NXdata."""
+    group, _, last = name.rpartition("/")
+    return bool(NUMBERED_DATA.fullmatch(last)) or last == text_of(file[f"/{group}"], "signal")
 
 
 def _shapes(file: h5py.File, hidden: str) -> dict[str, Shape]:
@@ -86,12 +163,16 @@ def _shapes(file: h5py.File, hidden: str) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
 
     def visit(name: str, item: Any) -> None:
-        numbers = isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in NUMBER_KINDS
-        if numbers and not name.startswith(hidden):
+        if isinstance(item, h5py.Dataset) and _holds_numbers(item) and not name.startswith(hidden):
             found[name] = item.shape
 
     file.visititems(visit)
     return found
+
+
+def _holds_numbers(item: h5py.Dataset) -> bool:
+    """Return False for texts, which MATLAB stores as numbers, and for datasets without values."""
+    return item.shape is not None and item.dtype.kind in NUMBER_KINDS and text_of(item, "MATLAB_class") != "char"
 
 
 def _refuse_filters(path: Path, name: str, item: h5py.Dataset) -> None:
@@ -108,52 +189,186 @@ def _refuse_filters(path: Path, name: str, item: h5py.Dataset) -> None:
             raise UserError(f"{path}:{name}: {needs}: {remedy}, or write a copy with gzip where it is ({GZIP_COMMAND})")
 
 
-def _scalar(attributes: Mapping[str, Any], name: str, otherwise: float) -> float:
-    """Return an attribute that is one number."""
+def _numbers_of(path: Path, item: h5py.Dataset | h5py.Group, key: str, most: int | None = None) -> np.ndarray:
+    """Return the numbers of an attribute, none if it is missing. Refuse texts, and more numbers than expected."""
+    stored = np.asarray(item.attrs.get(key, np.zeros(0))).reshape(-1)
     with suppress(TypeError, ValueError):
-        return float(np.asarray(attributes[name]).reshape(-1)[0]) if name in attributes else otherwise
-    return otherwise
+        numbers = stored if stored.dtype.kind in "biuf" else stored.astype(np.float64)
+        if most is None or len(numbers) <= most:
+            return numbers
+    name, values = item.name.strip("/"), ", ".join(map(str, stored[:3]))
+    rule = "must be one number" if most == 1 else "must be numbers"
+    raise UserError(f"{path}:{name}: its attribute {key} = {values}: {rule}; correct or delete it")
 
 
-def _axes(item: h5py.Dataset) -> tuple[Axis, ...]:
-    """Return the axes that the group of a dataset states: as in EMD, else as in NeXus."""
+def _scaling(path: Path, item: h5py.Dataset, group: h5py.Group | None) -> tuple[float, float]:
+    """Return scale and offset of the values, as netCDF or NXdata states them.
+
+    NXdata does not say in which order its two numbers are applied, so only one of them is understood.
+    """
+    given = {key: _numbers_of(path, item, key, 1) for key in ("scale_factor", "add_offset")}
+    numbers = {key: float(values[0]) for key, values in given.items() if len(values)}
+    if group is not None:
+        keys = {key: (key, f"{item.name.rpartition('/')[2]}_{key}") for key in ("scaling_factor", "offset")}
+        nexus = {key: number for key in keys if (number := _nexus_number(path, item, group, keys[key])) is not None}
+        if len(nexus) + bool(numbers) > 1 and nexus:
+            stated = " and ".join([*nexus, *numbers])
+            raise UserError(
+                f"{path}:{item.name.strip('/')}: states {stated}, in no clear order; apply them to the data"
+            )
+        numbers |= nexus
+    scale = numbers.get("scale_factor", numbers.get("scaling_factor", 1.0))
+    return scale, numbers.get("add_offset", numbers.get("offset", 0.0))
+
+
+def _nexus_number(path: Path, item: h5py.Dataset, group: h5py.Group, keys: Sequence[str]) -> float | None:
+    """Return a number that is a field or an attribute of NXdata, or an attribute of its signal."""
+    for key in keys:
+        if (stored := find_sibling(group, key)) is not None and stored.size == 1 and stored.dtype.kind in "biuf":
+            return float(np.asarray(stored[...]).reshape(-1)[0])
+        for holder in (item, group):
+            if len(numbers := _numbers_of(path, holder, key, 1)):
+                return float(numbers[0])
+    return None
+
+
+def _limits(path: Path, item: h5py.Dataset, dtype: np.dtype[Any]) -> tuple[tuple[float, ...], tuple[float, float]]:
+    """Return the stored values that mean no measurement, and the lowest and highest valid ones, as netCDF states."""
+
+    def numbers(key: str, most: int | None = None) -> list[float]:
+        found = _numbers_of(path, item, key, most)
+        return [float(one) for one in (found.astype(item.dtype).view(dtype) if dtype != item.dtype else found)]
+
+    marks = [mark for key in ("_FillValue", "missing_value") for mark in numbers(key) if not np.isnan(mark)]
+    low, high = numbers("valid_range", 2) if len(numbers("valid_range", 2)) == 2 else (-np.inf, np.inf)
+    return tuple(marks), (max([low, *numbers("valid_min", 1)]), min([high, *numbers("valid_max", 1)]))
+
+
+def axes_of(item: h5py.Dataset, group: h5py.Group | None) -> tuple[tuple[Axis, ...], str]:
+    """Return the axes of a dataset, and the reason if they are stated in a way that is not understood.
+
+    Args:
+        item: the dataset.
+        group: the NXdata whose signal it is.
+    """
+    if (emd := _emd_axes(item)) is not None:
+        return emd, ""
+    for holder in (item, group):
+        if names := _axis_names(holder) if holder else []:
+            places = _indices(group, names, item.ndim)
+            if places is None:
+                return (), f"its axes are stated as {', '.join(names)}, which do not fit {item.ndim} dimensions"
+            found = dict(zip(places, (_nexus_axis(group or item.parent, name) for name in names), strict=True))
+            return tuple(found.get(index, Axis()) for index in range(item.ndim)), ""
+    axes = tuple(_scale_axis(item, index) for index in range(item.ndim))
+    return (axes if any(axis != Axis() for axis in axes) else ()), ""
+
+
+def _emd_axes(item: h5py.Dataset) -> tuple[Axis, ...] | None:
     group = item.parent
-    first = 0 if _find_sibling(group, "dim0") is not None else 1
-    scales = [_find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
-    if all(scale is not None for scale in scales):
-        axes = [_axis(scale, _text(scale, "name")) for scale in scales]
-        if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
-            return tuple(Axis("", axis.step, axis.unit) for axis in axes)
-        if not any(axis.name for axis in axes) and item.name.startswith("/signals/"):  # written by HyperSpy, reversed
-            return ()
-        return tuple(axes)
-    names = [str(name) for name in np.atleast_1d(group.attrs.get("axes", []))]
-    return tuple(_nexus_axes(group, names)) if len(names) == item.ndim and _signal(group) == item else ()
+    first = 0 if find_sibling(group, "dim0") is not None else 1
+    scales = [find_sibling(group, f"dim{first + index}") for index in range(item.ndim)]
+    if not item.ndim or any(scale is None for scale in scales):
+        return None
+    axes = [_axis(scale, text_of(scale, "name")) for scale in scales]
+    if first == 0 or "4DSTEM_experiment" in item.name:  # py4DSTEM calls the rows x
+        return tuple(Axis("", axis.step, axis.unit) for axis in axes)
+    if not any(axis.name for axis in axes) and item.name.startswith("/signals/"):  # written by HyperSpy, reversed
+        return ()
+    return tuple(axes)
 
 
-def _signal(group: h5py.Group) -> h5py.Dataset | None:
-    return _find_sibling(group, str(group.attrs.get("signal", "data")))
+def find_nxdata(file: h5py.File, item: h5py.Dataset) -> h5py.Group | None:
+    """Return the group whose signal is this very dataset, by whichever link; of several, its parent.
+
+    Args:
+        file: the open file.
+        item: the dataset.
+    """
+
+    def visit(_: str, group: h5py.HLObject) -> h5py.Group | None:
+        if not isinstance(group, h5py.Group) or not {"axes", "signal", "NX_class"} & set(group.attrs):
+            return None
+        return group if find_sibling(group, text_of(group, "signal") or SIGNAL) == item else None
+
+    marked = item.parent if text_of(item, "signal") == "1" else None  # before NeXus 3.1
+    found = marked or visit("", item.parent) or visit("", file["/"]) or file.visititems(visit)
+    return found if isinstance(found, h5py.Group) else None
 
 
-def _nexus_axes(group: h5py.Group, names: list[str]) -> Iterator[Axis]:
-    for name in names:
-        scale = _find_sibling(group, name)
-        yield Axis("" if name == "." else name) if scale is None else _axis(scale, name)
+def _axis_names(holder: h5py.Dataset | h5py.Group) -> list[str]:
+    """Return the names of axes: a list, or one text in which colons or commas part them."""
+    return [name.strip(" []") for text in texts_of(holder, "axes") for name in re.split("[:,]", text)]
+
+
+def _indices(group: h5py.Group | None, names: Sequence[str], rank: int) -> list[int] | None:
+    """Return the dimension of each axis: `x_indices` states it, else the place in the list; None if this is unclear."""
+    stated = [_integers(group, f"{name}_indices") if group else [] for name in names]
+    if len(names) != rank and not all(len(one) == 1 for one in stated):
+        return None
+    places = [one[0] if len(one) == 1 else index for index, one in enumerate(stated)]
+    return places if len(set(places)) == len(places) and set(places) <= set(range(rank)) else None
+
+
+def _integers(group: h5py.Group, name: str) -> list[int]:
+    return [int(text) for text in texts_of(group, name) if text.isdecimal()]
+
+
+def _nexus_axis(group: h5py.Group, name: str) -> Axis:
+    if name == NO_AXIS:
+        return Axis()
+    scale = find_sibling(group, name)
+    return Axis(name) if scale is None else _axis(scale, name)
+
+
+def _scale_axis(item: h5py.Dataset, index: int) -> Axis:
+    """Return an axis by the first dimension scale that is attached to it, and its label."""
+    dimension = item.dims[index]
+    scale = dimension[0] if len(dimension) else None
+    if not isinstance(scale, h5py.Dataset):
+        return Axis(dimension.label)
+    name = dimension.label or scale.name.rpartition("/")[2]
+    return _axis(scale, name) if _is_plain(scale) else Axis(name)
 
 
 def _axis(scale: h5py.Dataset, name: str) -> Axis:
     places = scale[...] if scale.ndim == 1 and scale.size <= MAX_AXIS_LENGTH else ()
-    return Axis(name, step_of(places), _text(scale, "units"))
+    return Axis(name, step_of(places), text_of(scale, "units"))
 
 
-def _find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """Return a small dataset of a group, unless it lies in another file."""
-    link = group.get(name, getlink=True) if name in group else None
-    item = group[name] if isinstance(link, h5py.HardLink) else None
-    plain = isinstance(item, h5py.Dataset) and item.shape is not None and not (item.is_virtual or item.external)
-    return item if plain else None
+def find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Return a small dataset of a group, through links within the file, unless it lies in another file.
+
+    Args:
+        group: the group.
+        name: name of the dataset.
+    """
+    with suppress(UserError):
+        item = find_dataset(Path(), group.file, name if name.startswith("/") else f"{group.name}/{name}")
+        return item if item is not None and _is_plain(item) else None
+    return None
 
 
-def _text(item: h5py.Dataset, name: str) -> str:
-    value = item.attrs.get(name, "")
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def _is_plain(item: h5py.Dataset) -> bool:
+    return item.shape is not None and not (item.is_virtual or item.external)
+
+
+def text_of(item: h5py.Dataset | h5py.Group, name: str) -> str:
+    """Return the text of an attribute, which writers store as text, as bytes or as an array of one; or nothing.
+
+    Args:
+        item: the dataset or group.
+        name: name of the attribute.
+    """
+    return next(iter(texts_of(item, name)), "")
+
+
+def texts_of(item: h5py.Dataset | h5py.Group, name: str) -> list[str]:
+    """Return the texts of an attribute.
+
+    Args:
+        item: the dataset or group.
+        name: name of the attribute.
+    """
+    values = np.asarray(item.attrs.get(name, [])).reshape(-1).tolist()
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]

@@ -31,6 +31,8 @@ class Picture:
     patterns: bool | None = None  # the units of its axes are those of diffraction patterns; None: not stated
     notes: tuple[str, ...] = ()  # warnings for the user
     order: tuple[int, ...] = ()  # places of these axes in the file; empty: as they are
+    unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
+    unit: str = ""  # unit of the values, as the file states it
 
     @property
     def stored(self) -> np.ndarray:
@@ -67,6 +69,11 @@ def _allow_memory(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
+def is_image(shape: Shape) -> bool:
+    """Return True for the shape of an image or a stack: at least two axes are longer than 1."""
+    return sum(length > 1 for length in shape) > 1
+
+
 def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
     """Return the name of the array to be read.
 
@@ -83,7 +90,7 @@ def choose_array(path: Path, inner: str, shapes: Mapping[str, Shape]) -> str:
         if inner not in shapes and len(close) != 1:
             raise UserError(f"{path}:{inner}: no such array{suggestion(inner, shapes)}")
         return inner if inner in shapes else close[0]
-    images = [name for name, shape in shapes.items() if sum(length > 1 for length in shape) > 1]
+    images = [name for name, shape in shapes.items() if is_image(shape)]
     found = images if len(shapes) > 1 else list(shapes)
     if len(found) != 1:
         there = ", ".join(found[:6] or list(shapes)[:6]) or "none"

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from schemas.formats.axis_order import Axis
+from schemas.formats.axis_order import ENERGY_UNITS, Axis
 from schemas.formats.hdf5_links import refuse_elsewhere
 from schemas.formats.image import Shape, choose_array, refuse_large
 from schemas.formats.stated import Stated
@@ -28,7 +28,6 @@ PLUGINS = {
     ".tvips": "tvips",
 }
 NAMING_PLUGINS = ("hspy", "emd")  # plugins that return the names of axes in the file; the others make them up
-ENERGY_UNITS = ("ev", "kev", "mev")  # units of axes of spectra, in small letters
 
 
 def read(path: Path, inner: str) -> Stated:

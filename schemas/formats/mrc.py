@@ -16,6 +16,7 @@ NAME = "MRC"
 IMOD_STAMP = 1146047817  # the number by which IMOD marks its headers
 STAMP_POSITION, FLAGS_POSITION = 152, 156  # places of that number and of IMOD's flags in the header
 SIGNED_FLAG = 1  # IMOD's flag of signed bytes
+MAPS = ("maps", "mapr", "mapc")  # entries of the header that name the sections, rows and columns
 BYTE_MODE = 0  # the mode with 8-bit values
 MAX_SIGNED_BYTE = 127  # the largest signed byte
 
@@ -61,6 +62,11 @@ def _refuse_header(path: Path, header: Any) -> None:
             f"{path}: mode {int(header.mode)} of MRC cannot be read; if the file is whole, convert it to mode 1, 2 or "
             "6 (newstack -mode 2), else get another copy"
         ) from None
+    maps = [int(header[name]) for name in MAPS]
+    if sorted(maps) not in ([0, 0, 0], [1, 2, 3]):
+        raise UserError(
+            f"{path}: MAPC, MAPR and MAPS are {maps[::-1]}; they must be 1, 2 and 3 in some order; correct them"
+        )
     if min(shape) < 1:
         raise UserError(f"{path}: damaged: its header states {shape} pixels; get another copy")
     refuse_large(path, shape, dtype.itemsize)
@@ -88,7 +94,7 @@ def _bytes(path: Path, header: Any, values: np.ndarray) -> np.ndarray:
 
 def _axes(header: Any, rank: int) -> tuple[Axis, ...]:
     """Return the axes in the order of the array: MAPC, MAPR and MAPS name the columns, rows and sections."""
-    stored = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    stored = [int(header[name]) for name in MAPS]
     names = ["xyz"[number - 1] for number in stored] if sorted(stored) == [1, 2, 3] else ["z", "y", "x"]
     axes = [Axis(name, _voxel(header, name), "angstrom") for name in names]
     return (*[Axis()] * (rank - 3), *axes[-rank:])

@@ -35,18 +35,26 @@ SUFFIXES = {
     "hdf5": (".h5", ".hdf5", ".hdf", ".nxs", ".emd"),
     "mrc": (".mrc", ".mrcs", ".rec", ".st", ".ali", ".map"),
 }
-MISSING_PACKAGE = re.compile(r"(?:requires the|No module named|The) '(\w+)'(?: package| library was not found|$)")
+MISSING_PACKAGE = re.compile(r"(?:requires the|No module named|The) '(\w+)[\w.]*'(?: package| library was not found|$)")
+PACKAGES = {  # package to be installed for a missing module of readers
+    "imagecodecs": "imagecodecs",
+    "compression": "imagecodecs",  # Python before 3.14 has no module for Zstandard
+    "hdf5plugin": "hdf5plugin",
+    "sparse": "sparse",
+    "zarr": "zarr",
+}
 UNSUPPORTED_ERRORS = (NotImplementedError, ImportError)  # errors that say nothing about damage
 KINDS_BY_SUFFIX = ("microscope", "mat")  # recognised by suffix, because their files may be HDF5
 
 
-def read(text: str) -> tuple[Path, Picture]:
+def read(text: str, option: str = "--from ") -> tuple[Path, Picture]:
     """Read the images of a file, written `file`, or `file:array` if it holds several arrays.
 
     The file is read in a separate process, except for a plain NPY file, whose size is known before it is read.
 
     Args:
         text: the file, as the user wrote it.
+        option: what stands before it on the command line, for messages.
 
     Returns:
         The path of the file, and its images.
@@ -54,7 +62,7 @@ def read(text: str) -> tuple[Path, Picture]:
     Raises:
         UserError: the file is missing, empty, unreadable, damaged or too large, or holds no image, or several.
     """
-    path, inner = _split_name(text)
+    path, inner = _split_name(text, option)
     try:
         kind, head = _kind_and_head(path)
         if head.startswith(NUMPY_MAGIC):
@@ -93,15 +101,15 @@ def _reader(kind: str) -> ModuleType:
 def _unreadable(kind: str, path: Path, error: Exception) -> UserError:
     """Return the error for a file that a library does not read: a package is missing, or the file is unusual."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    if match := MISSING_PACKAGE.search(str(error)):
-        return UserError(f"{path}: needs the package {match[1]}, which is not installed: pip install {match[1]}")
+    if (match := MISSING_PACKAGE.search(str(error))) and (package := PACKAGES.get(match[1])):
+        return UserError(f"{path}: needs the package {package}, which is not installed: pip install {package}")
     if isinstance(error, UNSUPPORTED_ERRORS):
         return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); save it in another format")
     remedy = "get another copy, or save it in another format"
     return UserError(f"{path}: cannot be read as {_reader(kind).NAME} ({reason}); {remedy}")
 
 
-def _split_name(text: str) -> tuple[Path, str]:
+def _split_name(text: str, option: str) -> tuple[Path, str]:
     """Split a text into the file and the name after it: `file.h5:path/in/file`."""
     for index in [len(text), *(i for i, letter in enumerate(text) if letter == ":")]:
         path = Path(text[:index])
@@ -110,10 +118,10 @@ def _split_name(text: str) -> tuple[Path, str]:
     place = next((path for path in (Path(text), Path(text.rpartition(":")[0])) if path.exists()), Path(text))
     if place.is_dir() and place == Path(text):
         remedy = "save it as .hspy" if text.rstrip("/").endswith(".zspy") else "give the files in it"
-        raise UserError(f"--from {text}: is a folder; {remedy}")
+        raise UserError(f"{option}{text}: is a folder; {remedy}")
     if place.exists() and not place.is_dir():
-        raise UserError(f"--from {text}: is a device or a pipe; give a regular file")
-    raise UserError(f"--from {text}: no such file; give a file, or file:array")
+        raise UserError(f"{option}{text}: is a device or a pipe; give a regular file")
+    raise UserError(f"{option}{text}: no such file; give a file, or file:array")
 
 
 def _kind_and_head(path: Path) -> tuple[str, bytes]:

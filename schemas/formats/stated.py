@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from physics.electron import wavelength
-from schemas.formats.axis_order import Axis, sorted_axes
+from schemas.formats.axis_order import Axis, find_unclear, sorted_axes
 from schemas.formats.image import Known, Picture
 from schemas.formats.pixel_sizes import frequency, is_pattern, nanometres, pixel
 from schemas.runtime.errors import UserError
@@ -33,6 +33,9 @@ class Stated:
     matlab: bool = False  # MATLAB's order of axes: (y, x) first, the axis of images last
     colours: bool = False  # the file states that its last axis holds colours
     notes: tuple[str, ...] = ()  # warnings for the user
+    valid: tuple[float, float] = (-math.inf, math.inf)  # the lowest and the highest stored value of a measurement
+    unit: str = ""  # unit of the values
+    unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
 
 
 def to_picture(path: Path, stated: Stated) -> Picture:
@@ -47,11 +50,13 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     """
     values = _calibrate(path, stated, _join_complex(path, stated.values))
     axes = stated.axes if len(stated.axes) == values.ndim else ()
+    unclear = stated.unclear or find_unclear(axes, values.shape)
     order = sorted_axes(axes) or list(range(values.ndim))
     values, axes = values.transpose(order), tuple(axes[index] for index in order) if axes else ()
     patterns = None if len(axes) < 2 else _is_pattern(axes[-2], axes[-1])
     known = {**_sizes(axes, values.shape, stated.known), **stated.known}
-    return Picture(values, known, stated.exported, stated.matlab, stated.colours, patterns, stated.notes, tuple(order))
+    meaning = (stated.exported, stated.matlab, stated.colours, patterns)
+    return Picture(values, known, *meaning, stated.notes, tuple(order), unclear, stated.unit)
 
 
 def _join_complex(path: Path, values: np.ndarray) -> np.ndarray:
@@ -71,9 +76,12 @@ def _calibrate(path: Path, stated: Stated, values: np.ndarray) -> np.ndarray:
     if not (math.isfinite(stated.scale) and math.isfinite(stated.offset)):
         raise UserError(f"{path}: its calibration of values, {stated.offset} + {stated.scale} v, is not finite")
     plain = (stated.scale, stated.offset) == (1.0, 0.0)
-    if values.dtype.kind not in "biuf" or (plain and not stated.undefined):
+    if values.dtype.kind not in "biuf" or (
+        plain and not stated.undefined and not any(map(math.isfinite, stated.valid))
+    ):
         return values
-    missing = np.isin(values, np.array(stated.undefined))
+    low, high = stated.valid
+    missing = np.isin(values, np.array(stated.undefined)) | (values < low) | (values > high)
     if plain and not missing.any():
         return values
     numbers = values.astype(np.result_type(values.dtype, np.float32), copy=True)

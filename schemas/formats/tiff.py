@@ -24,6 +24,9 @@ MAX_TAG_NUMBER = 2**32 - 1  # largest number in a tag
 IMAGEJ_DTYPES = {"uint8", "uint16", "float32"}  # the dtypes that ImageJ reads
 REDUCED_BIT, MASK_BIT = 1, 4  # bits of the tag NewSubfileType
 STRAIGHT_LINE, NO_CALIBRATION = 0, 20  # ImageJ's numbers of calibration functions
+ORIENTATION_TAG, UPRIGHT = 274, 1
+CHANNEL, CHANNEL_MODES = "C", ("composite", "color")  # axis of channels, and modes in which ImageJ shows them
+DIGITAL_MICROGRAPH_TAGS = (65024, 65025)  # origin and scale of the grey values
 NODATA_TAG = 42113  # tag of GDAL
 
 type Series = tifffile.TiffPageSeries
@@ -52,7 +55,7 @@ def read(path: Path, inner: str) -> Stated:
             chosen = series[choose_array(path, inner, {name: one.shape for name, one in series.items()})]
         refuse_large(path, chosen.shape, chosen.dtype.itemsize)
         _refuse_short(path, file, chosen)
-        _refuse_photometric(path, chosen.keyframe)
+        _refuse_tags(path, chosen.keyframe)
         values = chosen.asarray()
         colours = chosen.axes.endswith("S")  # tifffile itself stores a stack of three images with S as the first axis
         if number is not None:
@@ -61,7 +64,9 @@ def read(path: Path, inner: str) -> Stated:
         scale, offset = _calibration(path, file.imagej_metadata or {})
         return Stated(
             values,
-            (*[Axis()] * (values.ndim - 2), *_sizes(file, chosen)) if values.ndim > 1 and not colours else (),
+            (*_leading_axes(file, chosen, values.ndim), *_sizes(file, chosen))
+            if values.ndim > 1 and not colours
+            else (),
             card.known() if card else {},
             scale,
             offset,
@@ -108,8 +113,34 @@ def _refuse_short(path: Path, file: tifffile.TiffFile, series: Series) -> None:
         raise UserError(f"{path}: truncated or damaged, pixels are missing; get another copy")
 
 
-def _refuse_photometric(path: Path, page: Any) -> None:
-    """Refuse grey values that grow from white to black."""
+def _leading_axes(file: tifffile.TiffFile, series: Series, rank: int) -> list[Axis]:
+    """Return the axes before y and x. An axis of channels has a name only if the file describes the channels.
+
+    Writers call the axis C in any stack that has been given to them without a word.
+    """
+    channels = (file.imagej_metadata or {}).get("mode") in CHANNEL_MODES or bool(_ome_channels(file))
+    names = series.axes[:-2] if channels and len(series.axes) == rank else ""
+    return [Axis(name if name == CHANNEL else "") for name in names.ljust(rank - 2)]
+
+
+def _ome_channels(file: tifffile.TiffFile) -> list[ET.Element]:
+    """Return the channels that OME describes by a name, a colour or a wavelength."""
+    try:
+        found = ET.fromstring(file.ome_metadata or "").findall("{*}Image/{*}Pixels/{*}Channel")
+    except ET.ParseError:
+        return []
+    return [one for one in found if set(one.keys()) - {"ID", "SamplesPerPixel"}]
+
+
+def _refuse_tags(path: Path, page: Any) -> None:
+    """Refuse grey values that grow from white to black, and images that are to be turned or mirrored."""
+    if (orientation := page.tags.valueof(ORIENTATION_TAG) or UPRIGHT) != UPRIGHT:
+        rule = "its rows and columns are not stored from the top left; save it upright (Orientation 1)"
+        raise UserError(f"{path}: its tag Orientation is {orientation}: {rule}")
+    origin, scale = (np.ravel(page.tags.valueof(tag, 0)).tolist() for tag in DIGITAL_MICROGRAPH_TAGS)
+    if any(origin) or not set(scale) <= {0, 1}:
+        rule = "its grey values are calibrated by DigitalMicrograph with the origin {} and the scale {}"
+        raise UserError(f"{path}: {rule.format(origin[0], scale[0])}; give its DM4 file, or the calibrated values")
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         raise UserError(f"{path}: its tags say that 0 is white; save it with 0 as black (MinIsBlack)")
 
