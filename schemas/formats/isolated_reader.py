@@ -1,6 +1,6 @@
 """Reading of files in a separate process, with a limit on memory and on time.
 
-A library can crash on a damaged file, and a small file can unpack to many gigabytes; neither must end the command. One
+A library can crash on a damaged file, and a small file can unpack to many gigabytes; neither may end the command. One
 process reads all files of a command, one after another, and is started again after a crash.
 
 Each request is one line of JSON. The answer is one line of JSON (metadata of the file, or the reason why it cannot be
@@ -27,7 +27,7 @@ from schemas.formats.image import Picture
 from schemas.runtime.errors import UserError
 
 ERROR_KEY = "error"
-BASE_MEMORY_BYTES = 1 << 30  # bytes that the process may use beside the images that a file states
+BASE_MEMORY_BYTES = 1 << 30  # bytes that the process may use in addition to the images, whose size a file states
 BASE_SECONDS = 300.0  # time limit of an empty file
 MIN_BYTES_PER_SECOND = 5e6  # of the slowest disk; the size of a file divided by this is added to the time limit
 PIPE_BYTES = 1 << 20  # bytes of the pipe for values; the usual 64 kB slow large images down

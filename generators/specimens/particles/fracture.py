@@ -16,7 +16,7 @@ from generators.specimens.particles.mesh import Floats, Mesh, clip, surface_dist
 
 @dataclass(frozen=True, slots=True)
 class Fracture:
-    """A drawn fracture: numbers that float32 holds exactly. A whole body is one piece, and has no points."""
+    """A drawn fracture: numbers that float32 holds exactly. A whole body is one piece; its gap and points are 0."""
 
     pieces: int
     gap: float
@@ -27,8 +27,8 @@ class Fracture:
 def draw(pieces: int, max_pieces: int, gap: float, lost: float, rng: np.random.Generator) -> Fracture:
     """Draw points uniform in the unit ball, and the pieces that stay, each with probability 1 - lost, at least one.
 
-    Every call consumes 4 * max_pieces random numbers. Rows from `pieces` on are 0. Gap and points of a whole body are
-    0.
+    Every call consumes 4 * max_pieces random numbers. Entries of `point` and `kept` from index `pieces` on are 0. Gap
+    and points of a whole body are 0.
 
     Args:
         pieces: number of pieces; 1: the body is whole

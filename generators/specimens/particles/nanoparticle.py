@@ -52,7 +52,7 @@ class Nanoparticle(Settings):
         KINDS, "basic shapes, one of which is drawn; repeat a name to draw it more often", min_length=1
     )
     size: Annotated[Range, within(0, 0.5, above=True)] = between(
-        0.1, 0.17, "half the edge of a cube of equal volume, before cuts", "field of view"
+        0.1, 0.17, "half the edge of a cube of equal volume, before stretch, cuts and deformations", "field of view"
     )
     aspect: Annotated[Range, within(0.1, 10)] = between(
         0.75, 1.3, "stretch factor along each of the three axes of the body"
@@ -109,8 +109,8 @@ class Nanoparticle(Settings):
 
 
 # In the spirit of the Blender script of phase-ret-dl: a cube with edges rounded by subdivision and a surface moved by
-# -0.02 to 0.07 of the field, twisted by up to 45 and 100 degrees over a part of its height. Cuts stand for its
-# fracture, which is switched off there.
+# -0.02 to 0.07 of the field, twisted by up to 45 degrees, and again by up to 100, each over a part of its height. The
+# script can also break bodies, which its authors switched off; here, cuts are used.
 PUBLISHED_PARTICLE = Nanoparticle(
     kinds=("cuboid",),
     size=Range(low=0.12, high=0.14),
@@ -159,7 +159,7 @@ class Particle:
 
 
 def sizes(recipe: Nanoparticle) -> dict[str, int]:
-    """Return the lengths of the dimensions of a particle's columns: as many rows as the recipe may need, at least one.
+    """Return the length of each dimension of the fields of a particle: the most that the recipe can need, at least 1.
 
     Args:
         recipe: the settings
@@ -177,8 +177,8 @@ def sizes(recipe: Nanoparticle) -> dict[str, int]:
 def draw(recipe: Nanoparticle, rng: np.random.Generator) -> Particle:
     """Draw a particle. Every call consumes the same number of random numbers, whatever the result.
 
-    Newer kinds of numbers are drawn after the older ones. So a recipe without fractures and copies, such as the
-    default, still gives the bodies of the versions that had none.
+    Numbers for fractures and copies are drawn last. A recipe that uses neither, such as the default, therefore gives
+    the same bodies as versions of this program without them.
 
     Args:
         recipe: the settings

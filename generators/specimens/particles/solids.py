@@ -40,7 +40,7 @@ def solid(kind: Kind, half: ArrayLike) -> Mesh:
 
     Args:
         kind: one of `KINDS`
-        half: stretch (z, y, x) [nm]
+        half: half edges (z, y, x) [nm] of the cuboid of equal volume; the body itself may extend farther
     """
     body = _sphere(SUBDIVISIONS) if kind == "ellipsoid" else _polyhedron(kind)
     return _stretch(body, half)
@@ -61,7 +61,7 @@ def ellipsoid(half: ArrayLike, level: int = SUBDIVISIONS) -> Mesh:
     Its volume is 4/3 pi z y x to rounding: vertices lie a little outside of the true surface, faces a little inside.
 
     Args:
-        half: semi-axes (z, y, x) [nm]
+        half: semi-axes (z, y, x) [nm]; those of `solid("ellipsoid", ...)` are longer by the factor (6 / pi)**(1/3)
         level: number of subdivisions
     """
     return _stretch(_sphere(level), np.asarray(half) * (4 / 3 * np.pi / CUBE_VOLUME) ** (1 / 3))

@@ -50,14 +50,14 @@ def draw_leaves(extent: Pair, radii: Pair, polygons: float, rng: np.random.Gener
     u = rng.random((count, 7))
     inverse_square = radii[0] ** -2 - u[:, 0] * (radii[0] ** -2 - radii[1] ** -2)
     corners = np.where(u[:, 1] < polygons, 4 + (u[:, 2] * (MAX_CORNERS - 3)).astype(np.int64), 0)
-    half = np.pi / np.maximum(corners, 3)
-    # Polygons get the area of the disc.
-    area_factor = np.where(corners > 0, np.sqrt(half / (np.sin(half) * np.cos(half))), 1.0)
+    half_angle = np.pi / np.maximum(corners, 3)
+    # Factor on the radius that gives a polygon the area of the disc.
+    radius_factor = np.where(corners > 0, np.sqrt(half_angle / (np.sin(half_angle) * np.cos(half_angle))), 1.0)
     stretch = MAX_STRETCH ** (u[:, 3] / 2)
-    radius = (area_factor / np.sqrt(inverse_square))[:, None] * np.stack([stretch, 1 / stretch], axis=1)
+    radius = (radius_factor / np.sqrt(inverse_square))[:, None] * np.stack([stretch, 1 / stretch], axis=1)
     angle = 2 * np.pi * u[:, 4]
     axes = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return Leaves(u[:, 5:] * extent, axes, radius, np.where(corners > 0, np.cos(half), 1.0), corners)
+    return Leaves(u[:, 5:] * extent, axes, radius, np.where(corners > 0, np.cos(half_angle), 1.0), corners)
 
 
 def _count_leaves(extent: Pair, radii: Pair) -> int:

@@ -8,10 +8,14 @@ its natural stacking (graphene AB; hBN AA', boron on nitrogen). Each sheet has a
 
 Strengths S_k [V nm^3] and widths w_k [nm, standard deviations] are fitted to the scattering factors of neutral atoms by
 Peng, Ren, Dudarev and Whelan, Acta Cryst. A 52 (1996) 257, at frequencies g up to 20 1/nm. The authors give two sets of
-Gaussians. Up to 20 1/nm, the atoms here are within 1.5 % (boron), 1.1 % (carbon) and 0.6 % (nitrogen) of the set for g
-up to 40 1/nm, and within 2.7 %, 1.4 % and 1.2 % of the set for g up to 120 1/nm. Beyond 20 1/nm atoms scatter too
-little: by 12 % to 19 % at 25 1/nm, 36 % to 45 % at 30 1/nm and four fifths at 40 1/nm. Vibration adds to the widths in
-quadrature.
+Gaussians. In this range, the fit deviates from them by at most
+
+    set                     boron    carbon   nitrogen
+    for g up to 40 1/nm     1.5 %    1.1 %    0.6 %
+    for g up to 120 1/nm    2.7 %    1.4 %    1.2 %
+
+Beyond 20 1/nm the fitted atoms scatter too little: by 12 to 19 % at 25 1/nm, 36 to 45 % at 30 1/nm, and 80 % at
+40 1/nm. Vibration adds to the widths in quadrature.
 
 Lattices are infinite. A finer or shifted grid samples the same atoms; values are at points, not pixel means.
 """
@@ -125,7 +129,7 @@ def check_atom_count(lattice: Lattice, field_of_view: Pair) -> None:
         height, width = field_of_view
         raise ValueError(
             f"lattice: {atoms:.2g} atoms in a field of view of {height:g} x {width:g} nm: must be at most "
-            f"{MAX_ATOMS:g}; make it smaller, or set lattice.layers=1"
+            f"{MAX_ATOMS:g}; make the field of view smaller, or set lattice.layers=1"
         )
 
 
@@ -182,15 +186,15 @@ def projected_potential(
 ) -> Floats:
     """Return the projected potential V_z [V nm] at each pixel centre, (y, x).
 
-    Values are those at points, not means over pixels, so structure finer than two pixels is aliased to slower waves. An
-    aliased wave scatters as many electrons into the pattern as the true wave scatters beyond the detector. On pixels of
-    0.0285 nm, the dark field of two layers of hBN is therefore wrong by 23 %; `docs/stem4d.md` has a table.
+    Values are those at points, not means over pixels, so structure finer than two pixels is aliased to slower waves. In
+    a simulated diffraction pattern, electrons that should miss the detector then appear on it. With pixels of
+    0.0285 nm, the dark field of two layers of hBN is wrong by 23 %; `docs/stem4d.md` has a table.
 
     Args:
         lattice: the lattice
         shape: pixels (y, x)
         sampling: (y, x) [nm]
-        origin: fractional index of the pixel from which shifts count; N//2 if None
+        origin: fractional pixel index from which shifts are measured; N//2 if None
     """
     centre = origin if origin is not None else (shape[0] // 2, shape[1] // 2)
     out = np.zeros(shape)

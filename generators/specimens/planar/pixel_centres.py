@@ -1,7 +1,8 @@
-"""The frame of an object in the plane: lengths are in units of its width, whatever the grid.
+"""The frame of an object in the plane: a square of width 1, whatever the grid.
 
-The frame spans -1/2..1/2 along y and along x. Pixel i of n lies at (i - n // 2) / n, so the origin is pixel n // 2.
-Grids of different sampling show the same object. With more rows than columns, pixels are lower than wide.
+The centre of pixel i of n lies at (i - n // 2) / n, so the origin is the centre of pixel n // 2, and the first pixel
+begins half a pixel before -1/2 (n even). Grids of different sampling show the same object. If rows and columns differ
+in number, pixels are not square.
 """
 
 import numpy as np

@@ -38,7 +38,9 @@ class Texture(Settings):
     slope: Annotated[Range, within(0, 4)] = between(
         1.6, 2.4, "exponent of the power spectrum |f|^-slope; 2: amplitude 1/|f|, as in natural images"
     )
-    flatten: Annotated[Range, within(0, 1)] = between(0.0, 0.0, "part of the slope that is removed; 1: white noise")
+    flatten: Annotated[Range, within(0, 1)] = between(
+        0.0, 0.0, "share of the slope that is removed; 1: a flat (white) spectrum, in which the edges stay"
+    )
     smallest: Annotated[Range, within(0.001, 0.5)] = between(
         0.005,
         0.02,
@@ -128,7 +130,7 @@ def _grain(finest: float, shape: tuple[int, int], extent: Pair, rng: np.random.G
     square = (ky / extent[0]) ** 2 + (kx / extent[1]) ** 2
     power = np.where(kx > 0, 2, 1) / np.maximum(square, 1)  # factor 2 for the wave at -f, too
     power[square == 0] = 0
-    total = 2 * np.pi * extent[0] * extent[1] * (np.log(1 / finest) + 1)  # power of the whole sum, as an integral
+    total = 2 * np.pi * extent[0] * extent[1] * (np.log(1 / finest) + 1)  # variance of all waves up to 1/finest
     numbers = rng.standard_normal((len(ky), 2))
     amplitudes = np.sqrt(power / total) * (numbers[:, 0] + 1j * numbers[:, 1])
     return random_field.sum_waves(amplitudes, ky, kx, shape, (-0.5, -0.5))
@@ -142,7 +144,8 @@ def set_power_spectrum(image: Floats, slope: float, extent: Pair) -> Floats:
     Args:
         image: (y, x), periodic, not constant
         slope: exponent of the power
-        extent: height and width, the longer one 1, so that a ring holds the frequencies about a whole number
+        extent: height and width, the longer one 1. Frequencies are then in cycles per longer side, and ring n holds
+            those from n - 1/2 to n + 1/2
     """
     fy, fx = frequencies(image.shape, (extent[0] / image.shape[0], extent[1] / image.shape[1]), np)
     f = np.hypot(fy, fx)
