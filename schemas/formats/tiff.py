@@ -134,9 +134,9 @@ def _ome_channels(file: tifffile.TiffFile) -> list[ET.Element]:
 
 def _refuse_tags(path: Path, page: Any) -> None:
     """Refuse grey values that grow from white to black, and images that are to be turned or mirrored."""
-    if (orientation := page.tags.valueof(ORIENTATION_TAG) or UPRIGHT) != UPRIGHT:
+    if (page_turn := page.tags.valueof(ORIENTATION_TAG) or UPRIGHT) != UPRIGHT:
         rule = "its rows and columns are not stored from the top left; save it upright (Orientation 1)"
-        raise UserError(f"{path}: its tag Orientation is {orientation}: {rule}")
+        raise UserError(f"{path}: its tag Orientation is {page_turn}: {rule}")
     origin, scale = (np.ravel(page.tags.valueof(tag, 0)).tolist() for tag in DIGITAL_MICROGRAPH_TAGS)
     if any(origin) or not set(scale) <= {0, 1}:
         rule = "its grey values are calibrated by DigitalMicrograph with the origin {} and the scale {}"
