@@ -95,7 +95,7 @@ def test_shards_of_other_predictions_are_found_and_made_again(toy: Path, infer: 
 def test_predictions_that_replaced_those_of_a_sleeper_stay(
     moment: str, toy: Path, infer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where locks are granted to everybody, the first to wake up finds another root, and writes nothing."""
+    """A sleeper that wakes up finds another root and writes nothing, also where locks are granted to everybody."""
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
     theirs = ("--method", "wiener", "--set", "noise=0.3", "--data", toy, "--out", "p.zarr", "--overwrite")
     owner: Any = inversion.Inversion if moment == "invert" else inversion

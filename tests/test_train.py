@@ -308,7 +308,7 @@ def test_two_processes_do_not_share_a_run(data: Path, train: Command) -> None:
 def test_a_model_is_not_written_into_the_run_of_another(
     data: Path, train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where locks are granted to everybody, whoever sleeps while another one takes the folder writes no model."""
+    """A run that slept while another took its folder writes no model, also where locks are granted to everybody."""
     refuse = run.refuse_if_changed
 
     def sleeping(job: run.Run) -> None:
