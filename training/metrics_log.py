@@ -4,7 +4,6 @@
 then follows it.
 """
 
-import csv
 import io
 import json
 import platform
@@ -18,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
+from schemas.runtime.csv_files import csv_table
 from schemas.runtime.publish import entries, publish, remove
 from schemas.runtime.publish import read as read_object
 
@@ -54,7 +54,8 @@ class Journal:
         with closing(self._board), closing(self._file):
             pass
         rows = read_journal(self._folder)
-        publish(self._folder / "metrics.csv", _csv_table(rows).encode())
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        publish(self._folder / "metrics.csv", csv_table([names, *([row.get(name) for name in names] for row in rows)]))
         publish(self._folder / "curves.png", draw_curves(rows))
 
 
@@ -109,15 +110,6 @@ def read_journal(folder: Path) -> list[Row]:
 
 def _line(row: Row) -> str:
     return json.dumps(row) + "\n"
-
-
-def _csv_table(rows: list[Row]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def draw_curves(rows: list[Row]) -> bytes:

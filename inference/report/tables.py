@@ -1,7 +1,5 @@
 """Write the numbers of an evaluation to `metrics.json` and `metrics.csv`, and print a table of them."""
 
-import csv
-import io
 import json
 import math
 from collections import ChainMap
@@ -14,9 +12,10 @@ import numpy as np
 
 from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
+from schemas.runtime.csv_files import csv_table
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish, read
-from schemas.runtime.terminal import printable, say, say_table
+from schemas.runtime.terminal import say, say_table
 
 ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
@@ -25,7 +24,7 @@ LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
 def write(found: Evaluation, folder: Path) -> None:
     """Write `metrics.json` and `metrics.csv` to a folder, each either completely or not at all."""
     publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
-    publish(folder / "metrics.csv", csv_text(found).encode())
+    publish(folder / "metrics.csv", csv_table(csv_rows(found)))
 
 
 def refuse_loss(evaluation: Evaluation, folder: Path, *, overwrite: bool) -> None:
@@ -113,8 +112,8 @@ def _method_entry(result: Result, store: ScoredPredictions) -> dict[str, Any]:
     }
 
 
-def csv_text(evaluation: Evaluation) -> str:
-    """Return the content of `metrics.csv`: one row per sample with index, parameters and scores `<name>.<metric>`.
+def csv_rows(evaluation: Evaluation) -> Iterator[Sequence[object]]:
+    """Yield the rows of `metrics.csv`: names, then one row per sample: index, parameters and scores `<name>.<metric>`.
 
     Values have all their digits. With several splits, the first column is `split`, and cells without a value in a split
     are empty. A parameter with several values takes several columns: defocus.0, defocus.1, ...
@@ -122,13 +121,10 @@ def csv_text(evaluation: Evaluation) -> str:
     several = len(evaluation.results) > 1
     parts = [_csv_columns(result, several=several) for result in evaluation.results]
     header = list(dict.fromkeys(name for part in parts for name in part))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(printable, header))
+    yield header
     for part, result in zip(parts, evaluation.results, strict=True):
         empty = [""] * result.source.samples
-        writer.writerows(zip(*(map(str, part.get(name, empty)) for name in header), strict=True))
-    return text.getvalue()
+        yield from zip(*(map(str, part.get(name, empty)) for name in header), strict=True)
 
 
 def _csv_columns(result: Result, *, several: bool) -> dict[str, Sequence[Any] | np.ndarray]:

@@ -5,8 +5,6 @@ parameters.csv  one row per sample
 test_0003_phase.tif, test_0003_phase.json (beside .npy), test_0003_intensity_0.png
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +18,13 @@ from schemas.exchange.export_sources import Arrays, Gallery, pixel
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.export_metadata import ExportMetadata, Parameter
 from schemas.grids import as_images
+from schemas.runtime.csv_files import csv_table
 from schemas.runtime.destinations import refuse_store
 from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, suggestion
+from schemas.runtime.hashes import sha256
 from schemas.runtime.locks import claimed, writable
-from schemas.runtime.publish import entries, publish, publish_if_changed, read, remove, sha256, sweep
+from schemas.runtime.publish import entries, publish, publish_if_changed, read, remove, sweep
 from schemas.runtime.terminal import printable
 from schemas.store import shard_ranges
 from schemas.task import Field
@@ -202,15 +202,16 @@ class _Export:
 
     def table(self) -> bytes:
         """Return the content of parameters.csv: one row per sample, one column per value of a parameter."""
-        text, parameters = io.StringIO(), self.gallery.parameters
-        writer = csv.writer(text, lineterminator="\n")
+        return csv_table(self._table_rows())
+
+    def _table_rows(self) -> Iterator[Sequence[object]]:
+        parameters = self.gallery.parameters
         for start, values in self.blocks(parameters):
             if start == self.first:
-                writer.writerow(["split", "sample", *(name for p in parameters for name in _columns(p, values))])
+                yield ["split", "sample", *(name for p in parameters for name in _columns(p, values))]
             for index in range(min(self.gallery.shard, MAX_READ_SAMPLES, self.last - start)):
                 numbers = [f"{number:.9g}" for p in parameters for number in _plain(values[p.name][index])]
-                writer.writerow([self.gallery.split, start + index, *numbers])
-        return printable(text.getvalue()).encode()
+                yield [self.gallery.split, start + index, *numbers]
 
 
 def _describe_field(field: Field, kind: str, limits: tuple[float, float] | None) -> dict[str, object]:
