@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import zarr
 from zarr.abc.store import ByteRequest
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, BufferPrototype, cpu
-from zarr.errors import ZarrUserWarning
+from zarr.errors import ChunkNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from schemas import digest
@@ -244,11 +245,54 @@ class StoredArrays:
         assert isinstance(found, zarr.Array)
         return found
 
+    def read(self, name: str, rows: slice) -> np.ndarray:
+        """Return rows of a field that has a value per sample.
+
+        Copies that other programs make lack the objects that hold only the fill value, such as 0. So a missing object
+        is read as its fill value if the samples then have their digests. Otherwise it is lost.
+
+        Args:
+            name: the field.
+            rows: the samples.
+
+        Raises:
+            ChunkNotFoundError: an object is lost.
+        """
+        array = self[name]
+        try:
+            return np.asarray(array[rows])
+        except ChunkNotFoundError:
+            first, last, _ = rows.indices(array.shape[0])
+            if not all(self._have_digests(slice(first + a, first + b)) for a, b in self._parts(last - first)):
+                raise
+            return _read_filled(array, rows)
+
+    def _parts(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield first and end of consecutive parts of samples that fit into memory."""
+        nbytes = sum(prod(array.shape[1:]) * np.dtype(array.field.dtype).itemsize for array in self._expected.values())
+        return shard_ranges(count, max(MAX_READ_BYTES // max(nbytes, 1), 1))
+
+    def _have_digests(self, rows: slice) -> bool:
+        """Return True if samples, with fill values in place of missing objects, have their stored digests."""
+        names = [name for name, array in self._expected.items() if array.field.per_sample]
+        if LEAF_FIELD.name not in names:
+            return False  # predictions
+        values = {name: _read_filled(self[name], rows) for name in names}
+        stored = values.pop(LEAF_FIELD.name)
+        return all(
+            digest.leaf({name: array[index] for name, array in values.items()}) == one.tobytes()
+            for index, one in enumerate(stored)
+        )
+
+
+def _read_filled(array: Any, rows: slice) -> np.ndarray:
+    return np.asarray(array.with_config({"read_missing_chunks": True})[rows])
+
 
 def open_split(path: Path, split: str, expected: Mapping[str, Array] | None = None) -> StoredArrays:
     """Open the arrays of a split for reading.
 
-    A missing object raises an error of `zarr.errors` when it is read. It never reads as NaN.
+    A lost object raises an error of `zarr.errors` when it is read. It never reads as NaN.
 
     Args:
         path: the store.
@@ -305,7 +349,7 @@ def read_rows(group: StoredArrays, fields: tuple[Field, ...], rows: slice) -> di
     Returns:
         By field, an array (sample, ...).
     """
-    return {field.name: np.asarray(group[field.name][rows]) for field in fields if field.per_sample}
+    return {field.name: group.read(field.name, rows) for field in fields if field.per_sample}
 
 
 def shard_ranges(n: int, length: int) -> Iterator[tuple[int, int]]:

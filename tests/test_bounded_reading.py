@@ -10,9 +10,11 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from numcodecs import blosc, gzip, zstd
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from zarr.errors import ChunkNotFoundError
 
 from generators.cli import main as generate_main
 from schemas.runtime import codecs
@@ -210,3 +212,25 @@ def test_samples_larger_than_the_memory_are_refused(toy: Path, monkeypatch: pyte
     monkeypatch.setattr("schemas.store.memory", lambda: 100)
     with pytest.raises(UserError, match="one sample has"):
         open_split(toy, "train")
+
+
+def test_a_copy_without_objects_of_zeros_is_read_by_its_digests(generate: Command, dataset: Command) -> None:
+    """Zarr and xarray leave out objects that hold only the fill value."""
+    few = ("--n", 4, "--validation", 0, "--test", 0, "--scheduler", "synchronous")
+    assert generate("--task", "toy_labels", *few, "--out", "d.zarr")[0] == 0
+    labels: Any = xr.open_zarr("d.zarr/train").mask.values
+    made = xr.open_datatree("d.zarr", engine="zarr")
+    for node in made.subtree:
+        for array in node.data_vars.values():
+            array.encoding = {"chunks": tuple(max(n // 4, 1) for n in array.shape)}
+    with pytest.warns(match="Consolidated metadata"):
+        made.chunk(sample=1).to_zarr("copy.zarr", zarr_format=3)
+    objects = sorted(path for path in Path("copy.zarr/train/mask/c").rglob("*") if path.is_file())
+    assert len(objects) < len(list(Path("copy.zarr/train/image/c").rglob("*")))
+    for verb in ("validate", "verify"):
+        assert dataset(verb, "copy.zarr")[0] == 0
+    assert np.array_equal(open_split(Path("copy.zarr"), "train").read("mask", slice(0, 4)), labels)
+    objects[0].unlink()
+    assert dataset("verify", "copy.zarr")[0] == 1
+    with pytest.raises(ChunkNotFoundError):
+        open_split(Path("copy.zarr"), "train").read("mask", slice(0, 4))

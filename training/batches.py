@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -80,18 +80,20 @@ class Split:
 
     def read_constants(self) -> dict[str, np.ndarray]:
         """Return the fields without a sample axis."""
-        return self._read_fields(self.constants, ..., ", ".join(self.constants))
+        return self._read_fields(self.constants, slice(0), ", ".join(self.constants))
 
     def cuts(self, name: str) -> bool:
         """Return whether parts of samples hold only parts of a field."""
         return self.crop is not None and self.crop.cuts(self.crop.task[name])
 
-    def _read_fields(self, names: tuple[str, ...], index: Any, what: str) -> dict[str, np.ndarray]:
+    def _read_fields(self, names: tuple[str, ...], rows: slice, what: str) -> dict[str, np.ndarray]:
         remedy = "find damage with `dataset verify`, repair it with the same `generate` command"
         with reading_split(self.path, self.name, self.digest, f"{self.path}/{self.name} {what}", remedy):
             group = open_split(self.path, self.name)
-            places: dict[str, Any] = {name: index if self.task[name].per_sample else ... for name in names}
-            return {name: np.asarray(group[name][place]) for name, place in places.items()}
+            return {
+                name: group.read(name, rows) if self.task[name].per_sample else np.asarray(group[name][...])
+                for name in names
+            }
 
 
 class Resident:

@@ -83,9 +83,9 @@ def read_column(data: Path, name: str) -> np.ndarray:
         name: name of the field.
     """
     with reading(f"{data}/train/{name}", f"see: dataset verify {data}"):
-        array = open_split(data, "train")[name]
-        parts = shard_ranges(array.shape[0], MAX_BLOCK_SAMPLES)  # one by one: promised samples take no memory
-        return np.concatenate([np.asarray(array[start:stop], np.float64) for start, stop in parts])
+        group = open_split(data, "train")
+        parts = shard_ranges(group[name].shape[0], MAX_BLOCK_SAMPLES)  # one by one: promised samples take no memory
+        return np.concatenate([group.read(name, slice(*part)).astype(np.float64) for part in parts])
 
 
 def read_samples(data: Path, manifest: Manifest, names: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:

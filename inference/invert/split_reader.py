@@ -1,10 +1,9 @@
 """Read one split of a dataset, some samples at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -102,12 +101,12 @@ class Source:
         return open_split(self.path, self.split)
 
     def _read_field(self, field: Field, start: int, stop: int) -> np.ndarray:
-        rows: Any = slice(start, stop) if field.per_sample else ...
         expected = ((stop - start,) if field.per_sample else ()) + field.shape(self.manifest.sizes)
         remedy = "repair the dataset: run its `generate` command again"
         digest, what = self.manifest.split_digests.get(self.split, ""), f"{self.path}/{self.split}/{field.name}"
         with reading_split(self.path, self.split, digest, what, remedy):
-            values = np.asarray(self._group[field.name][rows])
+            group, rows = self._group, slice(start, stop)
+            values = group.read(field.name, rows) if field.per_sample else np.asarray(group[field.name][...])
             if values.shape != expected:
                 raise ValueError(f"shape {values.shape}, must be {expected}")
         return values
@@ -147,8 +146,8 @@ class Rows(Source):
         Raises:
             UserError: the dataset is damaged.
         """
-        first, last = start // self.slices, -(-stop // self.slices)
-        return self._select_slices(self.samples_source.task, self.samples_source.read(names, first, last), start, stop)
+        source = self.samples_source
+        return self._read_slices(source.task, partial(source.read, tuple(names)), start, stop)
 
     def read_predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
         """Read the predictions for consecutive slices.
@@ -162,13 +161,14 @@ class Rows(Source):
         Raises:
             UserError: the predictions are damaged.
         """
-        first, last = start // self.slices, -(-stop // self.slices)
-        return self._select_slices(predictions.task, read_rows(path, predictions, slice(first, last)), start, stop)
+        read = partial(read_rows, path, predictions)
+        return self._read_slices(predictions.task, lambda first, last: read(slice(first, last)), start, stop)
 
-    def _select_slices(self, task: Task, found: Arrays, start: int, stop: int) -> Arrays:
+    def _read_slices(self, task: Task, read: Callable[[int, int], Arrays], start: int, stop: int) -> Arrays:
+        """Read the samples that some slices belong to, and return these slices."""
         first, last = start // self.slices, -(-stop // self.slices)
         inside = slice(start - first * self.slices, stop - first * self.slices)
-        folded = slices.fold(task, found, last - first, self.manifest.sizes)
+        folded = slices.fold(task, read(first, last), last - first, self.manifest.sizes)
         return {name: v[inside] if task.sliced[name].per_sample else v for name, v in folded.items()}
 
     def row_text(self, row: int) -> str:
