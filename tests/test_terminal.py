@@ -237,6 +237,17 @@ def test_settings_for_other_programs_change_nothing(generate: Command) -> None:
     assert Path("b.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("content", ["a: [1\nb", "array: 3\ndistributed: 5", "array: {order: F}\nlogging: {a: 7}"])
+def test_files_of_settings_for_other_programs_are_not_read(content: str) -> None:
+    for library in ("zarr", "dask"):
+        Path(f".config/{library}").mkdir(parents=True)
+        Path(f".config/{library}/a.yaml").write_text(content)
+    script = "import os; before = dict(os.environ); import schemas, zarr, generators.engine.dask_preload; "
+    script += "assert zarr.config.get('array.order') == 'C' and dict(os.environ) == before"
+    environment = {**os.environ, "HOME": os.getcwd(), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
 @pytest.mark.parametrize("room", ["generators", "schemas", "training"])
 def test_without_docstrings_nothing_runs(room: str) -> None:
     found = subprocess.run([sys.executable, "-OO", "-m", room, "--help"], capture_output=True, text=True, cwd=ROOT)

@@ -56,7 +56,7 @@ def warm_up(*modules: str) -> None:
     """
     from multiprocessing import forkserver, resource_tracker
 
-    forkserver.set_forkserver_preload(["distributed", *modules])
+    forkserver.set_forkserver_preload(["generators.engine.dask_preload", *modules])
     sys.warnoptions.append("ignore:resource_tracker")  # its warning that it tidies up after a kill is useless
     os.environ["PYTHONSAFEPATH"] = "1"  # without it, workers would import modules from the current folder
     resource_tracker.ensure_running()  # started before the signal mask is set, because starting would remove the mask
@@ -219,11 +219,17 @@ def _distributed[J, R](client: Any, work: Callable[[J], R], jobs: Iterable[J]) -
 
 
 def _load_dask() -> Any:
-    """Return the module dask. Raise UserError if the user's settings of Dask cannot be read."""
+    """Return the module dask. Raise UserError if the user's settings of Dask cannot be used."""
     try:
         import dask
-    except ValueError as error:
-        raise UserError(f"{str(error).partition(',')[0]}; correct it, or unset DASK_CONFIG") from None
+        import distributed  # noqa: F401
+    except ImportError:
+        raise
+    except Exception as error:  # settings of other types make it raise errors of any kind
+        files = "files in ~/.config/dask, or unset DASK_CONFIG"
+        raise UserError(
+            f"Dask cannot use your settings ({str(error).partition(',')[0]}); correct the {files}"
+        ) from None
     return dask
 
 
