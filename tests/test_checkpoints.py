@@ -1,5 +1,6 @@
 """Checkpoints: a damaged one falls back, the best outlives every death, a kept one is a model."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 
 from schemas.predictions import read_predictions
+from schemas.runtime.errors import UserError
 from tests.conftest import TOY_TASK, Command, refused, values
 from tests.runs import SMALL, card, dies_at, weights
 from training import loop
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, read_checkpoint
 from training.nan_watch import Watch
 
 
@@ -19,6 +21,17 @@ from training.nan_watch import Watch
 def data(generate: Command) -> Path:
     assert generate(*TOY_TASK, "--n", 40, "--validation", 10, "--test", 0, "--out", "toy.zarr")[0] == 0
     return Path("toy.zarr")
+
+
+def test_no_pipe_in_a_checkpoint_is_opened() -> None:
+    Path("checkpoints/3/state").mkdir(parents=True)
+    os.mkfifo("checkpoints/3/state/manifest")
+    for read in (
+        lambda: Checkpoints(Path("checkpoints"), "run"),
+        lambda: read_checkpoint(Path("checkpoints"), 3, "run"),
+    ):
+        with pytest.raises(UserError, match="checkpoints/3/state/manifest: is not a regular file"):
+            read()
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])

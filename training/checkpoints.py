@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from pydantic import BaseModel, ConfigDict
 
 from schemas.runtime.errors import Interrupted, UserError
-from schemas.runtime.publish import entries, move
+from schemas.runtime.publish import entries, keys, move, refuse_irregular
 from schemas.runtime.terminal import say
 from training.devices import all_processes_agree, is_first_process, replicated
 from training.steps import State
@@ -63,8 +63,12 @@ class Checkpoints:
         folder: folder of the checkpoints.
         run: sha256 of the run's identity.
         keep_every: also keep the checkpoints of multiples of this step.
+
+        Raises:
+            UserError: something in the folder is a pipe or a device, which may never end.
         """
         self._folder, self._run = folder.absolute(), run
+        _refuse_irregular_files(folder)
         self._policy = _KeepPolicy(keep_every)
         options = ocp.CheckpointManagerOptions(preservation_policy=self._policy, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -213,6 +217,7 @@ def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
     Raises:
         UserError: the checkpoint is missing, damaged, or belongs to another run.
     """
+    _refuse_irregular_files(folder)
     steps = sorted(int(path.name) for path in entries(folder) if path.name.isdigit())
     if step not in steps:
         raise UserError(f"{folder}: no checkpoint {step}; there are: {', '.join(map(str, steps)) or 'none'}")
@@ -231,6 +236,11 @@ def read_checkpoint(folder: Path, step: int, run: str) -> tuple[State, Memory]:
     if known["run"] != run:
         raise UserError(f"{folder}/{step}: belongs to another run than the model beside it; copy the whole run again")
     return state, memory
+
+
+def _refuse_irregular_files(folder: Path) -> None:
+    for key in keys(folder):
+        refuse_irregular(folder / key)
 
 
 @dataclass
