@@ -205,9 +205,16 @@ def _channels(name: str) -> None:
     tifffile.imwrite(name, SERIES, imagej=".ome" not in name, ome=".ome" in name, metadata=metadata)
 
 
+def _channels_shown_one_by_one(name: str) -> None:
+    """ImageJ states channels in its grayscale mode, too; tifffile states 1.11a and channels for any stack."""
+    tifffile.imwrite(name, SERIES, imagej=True, metadata={"axes": "CYX", "mode": "grayscale"})
+    Path(name).write_bytes(Path(name).read_bytes().replace(b"ImageJ=1.11a", b"ImageJ=1.53t"))
+
+
 SPECTRAL: dict[str, Callable[[str], None]] = {
     "a.dm4": _energies,
     "a.tif": _channels,
+    "grey.tif": _channels_shown_one_by_one,
     "a.ome.tif": _channels,
     "a.nxs": lambda name: nexus(name, SERIES, ["energy", "y", "x"]),
     "a.emd": lambda name: emd(name, SERIES, ("channel", "y", "x")),

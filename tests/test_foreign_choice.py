@@ -15,6 +15,7 @@ from schemas.formats import tiff
 from schemas.runtime.errors import UserError
 from tests.conftest import Command, refused
 from tests.foreign import SERIES, UNSAID
+from tests.foreign_scans import hyperspy
 from tests.test_foreign_axes import IMAGE, OME
 from tests.test_foreign_values import read
 from tests.velox import velox
@@ -141,8 +142,27 @@ def test_velox_has_images_beside_spectra(dataset: Command) -> None:
     refused(dataset("import", "--task", "tie", "--from", "a.emd", *UNSAID), "arrays: HAADF, Si")
     velox("b.emd", {"HAADF": np.moveaxis(IMAGES, 0, -1)})
     picture = read("b.emd")
-    assert np.array_equal(picture.values, IMAGES[0])
-    assert "several frames; the first is read" in picture.notes[0]
+    assert np.array_equal(picture.values, IMAGES)
+
+
+def test_arrays_without_chunks_are_read() -> None:
+    """The plugins for HSPY and Velox read only chunks lazily."""
+    scan = np.random.default_rng(0).poisson(3, (3, 4, 16, 16)).astype(np.uint16)
+    hyperspy("a.hspy", scan)
+    velox("a.emd", {"HAADF": np.moveaxis(IMAGES, 0, -1)})
+    for name, place in (("a.hspy", "Experiments/scan/data"), ("a.emd", f"Data/Image/{0:032x}/Data")):
+        with h5py.File(name, "a") as file:
+            values = file[place][...]
+            del file[place]
+            file.create_dataset(place, data=values)
+    assert np.array_equal(read("a.hspy").values, scan)
+    assert np.array_equal(read("a.emd").values, IMAGES)
+
+
+def test_a_variable_of_matlab_that_is_not_there_is_answered_by_those_that_are() -> None:
+    scipy.io.savemat("a.mat", {"stack": SERIES, "info": {"kV": 300.0}})
+    with pytest.raises(UserError, match=r"a.mat:cells: no such array; there are: stack"):
+        read("a.mat", "cells")
 
 
 def test_faults_of_a_header_that_readers_bear_are_told(dataset: Command) -> None:

@@ -22,7 +22,7 @@ from schemas.tasks.stem4d import TASK as STEM4D
 from tests import digital_micrograph, foreign
 from tests.conftest import Command, refused
 from tests.foreign import ALL, nexus
-from tests.foreign_scans import py4dstem
+from tests.foreign_scans import SAMPLING, py4dstem
 
 COUNTS = np.random.default_rng(0).integers(80, 200, (3, 16, 20)).astype(np.uint8)
 
@@ -290,13 +290,20 @@ def test_lengths_are_converted_by_the_unit_that_their_file_states(unit: str, sca
 
 
 @pytest.mark.parametrize(("key", "value"), [("QR_rotation", 0.5), ("QR_flip", True)])
-def test_patterns_that_are_turned_against_their_scan_are_told(key: str, value: float) -> None:
+def test_positions_of_patterns_that_are_turned_against_their_scan_are_not_taken(
+    dataset: Command, key: str, value: float
+) -> None:
+    counts = np.random.default_rng(0).poisson(9, (3, 4, 16, 16)).astype(np.uint16)
     for number in (value, type(value)(0)):
-        py4dstem("a.h5", np.zeros((3, 4, 20, 31), np.uint16))
+        py4dstem("a.h5", counts)
         with h5py.File("a.h5", "a") as file:
             file[f"datacube_root/metadatabundle/calibration/{key}"] = number
-        notes = read("a.h5", "datacube_root/datacube/data").notes
-        assert [f"states {key} = {value:g}: the patterns are turned" in note for note in notes] == [True] * bool(number)
+        settings = ("--set", "voltage=80e3", f"sampling={SAMPLING}")
+        store = Path(f"{bool(number)}.zarr")
+        found = dataset("import", "--task", "stem4d", "--from", "a.h5", "--counts", *settings, "--out", store)
+        assert found[0] == 0, found
+        assert (f"states {key} = {value:g}: the patterns are turned" in found[1] + found[2]) == bool(number)
+        assert (store / "test/position").exists() != bool(number)
 
 
 def test_messages_name_the_option_of_the_file() -> None:

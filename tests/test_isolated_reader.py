@@ -136,6 +136,15 @@ def test_no_pipe_beside_an_array_is_opened(dataset: Command) -> None:
     assert dataset("import", "--task", "tie", "--from", "a.npy", *ALL)[0] == 0
 
 
+@pytest.mark.parametrize(("name", "beside"), [("a.emi", "a_1.ser"), ("a_1.ser", "a.emi"), ("a.tvips", "a_001.tvips")])
+def test_no_pipe_beside_a_file_of_several_parts_is_opened(name: str, beside: str, dataset: Command) -> None:
+    Path(name).write_bytes(b"0" * 100)
+    os.mkfifo(beside)
+    isolated_reader.stop()
+    refused(dataset("import", "--task", "tie", "--from", name, *ALL), f"{beside}: is not a regular file")
+    assert os.getpid() not in isolated_reader._RUNNING
+
+
 def test_a_small_file_does_not_promise_gigabytes(dataset: Command) -> None:
     """The header of a MAT file of zeros alone, whose values would take minutes to unpack."""
     import scipy.io

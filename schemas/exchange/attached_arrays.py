@@ -10,7 +10,7 @@ from schemas.formats.image import Known, Picture
 from schemas.formats.pixel_sizes import nanometres
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError, split_assignments
-from schemas.runtime.publish import sha256_of
+from schemas.runtime.hashes import sha256_of
 from schemas.task import Field, Task
 
 NEXUS_MASK = "pixel_mask"  # array of NXdetector that is 0 where the detector measures, and else holds reasons

@@ -75,6 +75,10 @@ def _read(task: Task, field: Field, how: Import, text: str) -> Read:
         width = f"{known['sampling_x'][0]:.6g} nm"
         notes += (f"warning: {path}: its pixels of {width} are not those of a pattern, which need 1/nm; not used",)
         known = {name: values for name, values in known.items() if name not in sizes}
+    if picture.turned and how.raster:
+        rule = f"the patterns are turned against the scan, so {how.raster.position} is not taken from its raster"
+        remedy = f"give --with {how.raster.position}=FILE, along the axes of the patterns"
+        notes += (f"warning: {path}: states {picture.turned}: {rule}; {remedy}",)
     return Read(path, picture, known, notes)
 
 
@@ -124,7 +128,7 @@ def _split_samples(field: Field, raster: Raster | None, read: Read, array: np.nd
 
 def _raster_place(raster: Raster | None, picture: Picture, index: int, number: int) -> Known:
     """Return the place of a pattern in a raster whose file states the step: each file is a separate scan."""
-    if raster is None or picture.values.ndim != 4 or "step" not in picture.known:
+    if raster is None or picture.values.ndim != 4 or "step" not in picture.known or picture.turned:
         return {}
     y, x = picture.known["step"]
     row, column = divmod(index, picture.values.shape[1])

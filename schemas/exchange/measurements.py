@@ -13,7 +13,7 @@ from schemas.exchange.input_values import Held, apply_mask, convert_input, to_am
 from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import sha256_of
+from schemas.runtime.hashes import sha256_of
 from schemas.task import Field, Import, Task, find_import
 
 STATED_TOLERANCE = 0.01  # a warning is printed if a set value differs by more than this share from that in the file

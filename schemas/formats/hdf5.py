@@ -4,7 +4,6 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +46,7 @@ def read(path: Path, inner: str) -> Stated:
         velox = isinstance(file.get("Version", getlink=True), h5py.HardLink) and "Data" in file
         if not velox:
             return read_dataset(path, file, inner)
-        notes = _notes_of_velox(path, file)
-    return replace(microscope.read_by("emd", path, inner, select_type="images"), notes=notes)
-
-
-def _notes_of_velox(path: Path, file: h5py.File) -> tuple[str, ...]:
-    """Return a warning if images beside spectra have several frames, of which RosettaSciIO reads the first."""
-    data = file["Data"]
-    images = data.get("Image", {}).values() if "SpectrumImage" in data else ()
-    found = [find_sibling(group, "Data") for group in images]
-    if any(one is not None and one.ndim == 3 and one.shape[2] > 1 for one in found):
-        return (f"warning: {path}: images beside spectra have several frames; the first is read",)
-    return ()
+    return microscope.read_by("emd", path, inner, select_type="images", load_SI_image_stack=True)
 
 
 def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> Stated:
@@ -90,15 +78,23 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         dtype = np.dtype(item.dtype.str.replace("i", "u"))
     values, (axes, unclear) = np.asarray(item[...]).view(dtype), axes_of(item, group)
     undefined, valid = _limits(path, item, dtype)
-    notes = _notes_of_scan(path, file, item) if item.ndim == SCAN_RANK else ()
+    turned = _stated_turns(file, item) if item.ndim == SCAN_RANK else ""
     unit = text_of(item, "units")
     return Stated(
-        values, axes, {}, *_scaling(path, item, group), undefined, valid=valid, unit=unit, notes=notes, unclear=unclear
+        values,
+        axes,
+        {},
+        *_scaling(path, item, group),
+        undefined,
+        valid=valid,
+        unit=unit,
+        turned=turned,
+        unclear=unclear,
     )
 
 
-def _notes_of_scan(path: Path, file: h5py.File, item: h5py.Dataset) -> tuple[str, ...]:
-    """Return a warning if py4DSTEM states that the patterns are turned or mirrored against the scan."""
+def _stated_turns(file: h5py.File, item: h5py.Dataset) -> str:
+    """Return how py4DSTEM states that the patterns are turned or mirrored against the scan; empty if they are not."""
     root = file[item.name.split("/")[1]]
     found: dict[str, float] = {}
 
@@ -109,9 +105,7 @@ def _notes_of_scan(path: Path, file: h5py.File, item: h5py.Dataset) -> tuple[str
 
     if isinstance(root, h5py.Group):
         root.visititems(visit)
-    turned = ", ".join(f"{name} = {value:g}" for name, value in found.items() if value)
-    rule = "the patterns are turned against the scan, which is not undone; give positions along their axes"
-    return (f"warning: {path}: states {turned}: {rule}",) if turned else ()
+    return ", ".join(f"{name} = {value:g}" for name, value in found.items() if value)
 
 
 def _choose_dataset(path: Path, file: h5py.File, inner: str, hidden: str) -> str:

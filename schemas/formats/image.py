@@ -33,6 +33,7 @@ class Picture:
     order: tuple[int, ...] = ()  # places of these axes in the file; empty: as they are
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
     unit: str = ""  # unit of the values, as the file states it
+    turned: str = ""  # how the file states that the patterns of a scan are turned against its positions
 
     @property
     def stored(self) -> np.ndarray:

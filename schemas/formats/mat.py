@@ -55,7 +55,7 @@ def read(path: Path, inner: str) -> Stated:
     )
     if card and not inner:
         inner = card.field
-    if structs and inner not in found and (inner or not found):
+    if inner.partition(".")[0] in structs or (structs and not found):
         return Stated(_in_struct(path, inner, structs), matlab=True)
     name = choose_array(path, inner, {name: shape for name, (shape, _) in found.items()})
     refuse_large(path, *found[name])
@@ -71,7 +71,7 @@ def read(path: Path, inner: str) -> Stated:
 def _in_struct(path: Path, inner: str, structs: Sequence[str]) -> np.ndarray:
     """Return a numeric field of a struct, which is named `struct.field`."""
     name = inner.partition(".")[0]
-    chosen = [name] if name in structs else [] if inner else list(structs)
+    chosen = [name] if name in structs else structs
     found: dict[str, np.ndarray] = {}
     for one in chosen:
         values = _load(path, one)

@@ -61,9 +61,11 @@ def read_by(name: str, path: Path, inner: str, **options: Any) -> Stated:
         raise UserError(
             f"{path}: is read by RosettaSciIO, which is not installed: pip install 'drybeam[microscopy]'"
         ) from None
+    lazy = True  # sizes are checked before values are read
     if h5py.is_hdf5(path):
         refuse_elsewhere(path)  # the plugin may read any part of the file
-    found = plugin.file_reader(str(path), lazy=True, **options)  # lazy: check sizes before values are read
+        lazy = not _allow_contiguous(path)
+    found = plugin.file_reader(str(path), lazy=lazy, **options)
     signals = dict(_signals_by_title(found))
     signal = signals[choose_array(path, inner, {name: _image_shape(one) for name, one in signals.items()})]
     refuse_large(path, signal["data"].shape, signal["data"].dtype.itemsize)
@@ -71,6 +73,20 @@ def read_by(name: str, path: Path, inner: str, **options: Any) -> Stated:
     values = np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "compute") else data)
     axes = tuple(_axis(axis, named=name in NAMING_PLUGINS) for axis in _sorted_axes(signal))
     return Stated(values, axes, _voltage(signal), *_calibration(signal))
+
+
+def _allow_contiguous(path: Path) -> bool:
+    """Return True if a file holds arrays without chunks, which a plugin reads only as a whole; check their size."""
+    sizes: list[int] = []
+
+    def visit(_: str, one: h5py.HLObject) -> None:
+        if isinstance(one, h5py.Dataset) and one.ndim > 1 and one.chunks is None:
+            sizes.append(one.size * one.dtype.itemsize)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    refuse_large(path, (sum(sizes),), 1)
+    return bool(sizes)
 
 
 def _signals_by_title(signals: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

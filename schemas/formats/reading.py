@@ -1,8 +1,10 @@
 """Reading of image files, whose kind is recognised by their first bytes or by their suffix. Errors become one line."""
 
+import glob
 import importlib
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from schemas.formats import isolated_reader
 from schemas.formats.image import Picture
 from schemas.formats.stated import to_picture
 from schemas.runtime.errors import UserError
+from schemas.runtime.publish import refuse_irregular
 
 HEAD_BYTES = 512  # bytes by which the kind of a file is recognised
 NUMPY_MAGIC = b"\x93NUMPY"
@@ -67,6 +70,8 @@ def read(text: str, option: str = "--from ") -> tuple[Path, Picture]:
         kind, head = _kind_and_head(path)
         if head.startswith(NUMPY_MAGIC):
             return path, read_as(kind, path, inner)
+        if kind == "microscope":
+            _refuse_irregular_companions(path)
         return path, isolated_reader.read(kind, path, inner)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; give a readable file") from None
@@ -138,6 +143,14 @@ def _kind_and_head(path: Path) -> tuple[str, bytes]:
         there = " ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         raise UserError(f"{path}: this kind of file cannot be read; give one of: {there}")
     return kind, head
+
+
+def _refuse_irregular_companions(path: Path) -> None:
+    """Refuse pipes and devices beside a file that its reader may open, too: files of .ser belong to an .emi."""
+    stem = re.sub(r"_\d+$", "", path.stem)
+    for beside in path.parent.glob(f"{glob.escape(stem)}*"):
+        if beside.suffix.lower() in SUFFIXES["microscope"]:
+            refuse_irregular(beside, sys.maxsize)
 
 
 @contextmanager

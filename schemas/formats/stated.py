@@ -36,6 +36,7 @@ class Stated:
     valid: tuple[float, float] = (-math.inf, math.inf)  # the lowest and the highest stored value of a measurement
     unit: str = ""  # unit of the values
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
+    turned: str = ""  # how the file states that the patterns of a scan are turned against its positions
 
 
 def to_picture(path: Path, stated: Stated) -> Picture:
@@ -56,7 +57,7 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     patterns = None if len(axes) < 2 else _is_pattern(axes[-2], axes[-1])
     known = {**_sizes(axes, values.shape, stated.known), **stated.known}
     meaning = (stated.exported, stated.matlab, stated.colours, patterns)
-    return Picture(values, known, *meaning, stated.notes, tuple(order), unclear, stated.unit)
+    return Picture(values, known, *meaning, stated.notes, tuple(order), unclear, stated.unit, stated.turned)
 
 
 def _join_complex(path: Path, values: np.ndarray) -> np.ndarray:

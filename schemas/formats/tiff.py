@@ -26,6 +26,7 @@ REDUCED_BIT, MASK_BIT = 1, 4  # bits of the tag NewSubfileType
 STRAIGHT_LINE, NO_CALIBRATION = 0, 20  # ImageJ's numbers of calibration functions
 ORIENTATION_TAG, UPRIGHT = 274, 1
 CHANNEL, CHANNEL_MODES = "C", ("composite", "color")  # axis of channels, and modes in which ImageJ shows them
+WORDLESS_IMAGEJ = "1.11a"  # version that tifffile states; to it, images of a stack without named axes are channels
 DIGITAL_MICROGRAPH_TAGS = (65024, 65025)  # origin and scale of the grey values
 NODATA_TAG = 42113  # tag of GDAL
 
@@ -116,9 +117,11 @@ def _refuse_short(path: Path, file: tifffile.TiffFile, series: Series) -> None:
 def _leading_axes(file: tifffile.TiffFile, series: Series, rank: int) -> list[Axis]:
     """Return the axes before y and x. An axis of channels has a name only if the file describes the channels.
 
-    Writers call the axis C in any stack that has been given to them without a word.
+    Writers call the axis C in any stack that has been given to them without a word. ImageJ itself never does.
     """
-    channels = (file.imagej_metadata or {}).get("mode") in CHANNEL_MODES or bool(_ome_channels(file))
+    imagej = file.imagej_metadata or {}
+    counted = imagej.get("channels", 1) != 1 and imagej.get("ImageJ") != WORDLESS_IMAGEJ
+    channels = counted or imagej.get("mode") in CHANNEL_MODES or bool(_ome_channels(file))
     names = series.axes[:-2] if channels and len(series.axes) == rank else ""
     return [Axis(name if name == CHANNEL else "") for name in names.ljust(rank - 2)]
 
