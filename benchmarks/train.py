@@ -23,9 +23,9 @@ import numpy as np
 
 from schemas.runtime.settings import make_settings
 from training import devices, model_building, optimizers, steps
+from training.batch_sources import plan_reading
 from training.batches import Batch, Resident, Stream
 from training.contract import find_model
-from training.loop import plan_reading
 from training.recipe import recipe_type
 from training.run import Run, hardware, prepare
 

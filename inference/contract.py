@@ -1,25 +1,24 @@
-"""Types that a task's file in `inference/tasks/` is written in, the functions that find it, and `Inverter`.
+"""Types that a task's file in `inference/tasks/` is written in, and `Inverter`.
 
-A task's file holds METHODS (classical methods) and REPORT, and may hold FINISH and STITCH. Networks and classical
-methods are both turned into an `Inverter`.
+`inference/task_modules.py` finds and checks these files. Networks and classical methods are both turned into an
+`Inverter`.
 """
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from schemas import slices
 from schemas.predictions import Tuning, Weights
 from schemas.runtime import plugins
-from schemas.runtime.errors import UserError, suggestion
-from schemas.scores import SCORES, score_names
+from schemas.runtime.errors import UserError
+from schemas.scores import SCORES
 from schemas.target_kinds import Score, ranking_score
-from schemas.task import SAMPLE, Task, find_task, wrong_references
+from schemas.task import Task
 
 if TYPE_CHECKING:
     from inference.invert.split_reader import Source
@@ -262,7 +261,7 @@ class Report:
 
 
 class Inference(Protocol):
-    """Module of a task: METHODS and REPORT; it may also hold FINISH (a Finish) and STITCH (a Stitch)."""
+    """Module of a task: METHODS and REPORT; it may also hold a finishing step and a rule for stitching."""
 
     METHODS: Mapping[str, Method]
     REPORT: Report
@@ -291,111 +290,3 @@ class Inverter:
     scope: Scope = "sample"  # the same as in Method
     group: str = ""
     reasons_to_refuse: Callable[[Task, Mapping[str, int]], list[str]] = lambda task, sizes: []
-
-
-def inference_names() -> list[str]:
-    """Return the names of the tasks that have classical methods and a report."""
-    return plugins.module_names("inference.tasks")
-
-
-def find_inference(name: str) -> Inference:
-    """Return the module with the methods and the report of a task.
-
-    Raises:
-        UserError: there is no such module, or it is mistaken.
-    """
-    return cast(Inference, _find_module(name))
-
-
-def _find_module(name: str) -> ModuleType:
-    unknown = f"task {name}: no methods for it (inference/tasks/{name}.py)"
-    return plugins.find_module("inference.tasks", name, _task_mistakes, unknown)
-
-
-def _task_mistakes(module: ModuleType) -> Iterator[str]:
-    """Yield the mistakes in the file of a task."""
-    yield from plugins.missing_objects(module, {"METHODS": Mapping, "REPORT": Report})
-    task = find_task(plugins.last_name(module))
-    for name, method in module.METHODS.items():
-        yield from _method_mistakes(task, f"METHODS[{name!r}]", method)
-    yield from plugins.mistyped_objects(module, {"FINISH": Finish, "STITCH": Stitch})
-    if after := plugins.optional_object(module, "FINISH", Finish):
-        yield from _finish_mistakes(task, after)
-    if images := plugins.optional_object(module, "STITCH", Stitch):
-        yield from _stitch_mistakes(task, images)
-    for shown in module.REPORT.inputs:
-        if not isinstance(shown, Shown):
-            yield f"REPORT.inputs: {shown!r} must be a Shown(field, index)"
-        yield from wrong_references(task, "REPORT.inputs", (shown.field,), "input", "auxiliary")
-        free = set(task[shown.field].dims) - {dim for target in task.of("target") for dim in target.dims}
-        if len(shown.index) > len(free):
-            yield f"REPORT.inputs: {shown.field} has the index {shown.index}; it must be an index along {sorted(free)}"
-    yield from wrong_references(task, "REPORT.parameters", module.REPORT.parameters, "parameter")
-    if found := module.REPORT.measures:
-        yield from wrong_references(task, "REPORT.measures.needs", found.needs, "input", "parameter", "auxiliary")
-        general = score_names(task)
-        if found.rank not in found.scores or set(found.scores) & general:
-            yield f"REPORT.measures: rank = {found.rank!r} must be one of scores; none may be {', '.join(general)}"
-    for section in module.REPORT.sections:
-        if not isinstance(section, Section):
-            yield f"REPORT.sections: {section!r} must be a Section(title, compute)"
-        where = f"REPORT.sections: {section.title!r}: compute"
-        yield from plugins.call_mistakes(where, section.compute, "source", "stores")
-
-
-def _stitch_mistakes(task: Task, images: Stitch) -> Iterator[str]:
-    """Yield the references in STITCH that do not fit the task."""
-    yield from wrong_references(task, "STITCH.target", (images.target,), "target")
-    yield from wrong_references(task, "STITCH.needs", images.needs, "input", "parameter", "auxiliary")
-    yield from wrong_references(task, "STITCH.truth", (images.truth,), "auxiliary")
-    if images.free not in ("constant", ""):
-        yield f"STITCH.free = {images.free!r}: must be 'constant' or ''"
-    for scale in images.scales:
-        yield from wrong_references(
-            task, f"STITCH.scales: {scale.name}", scale.needs, "input", "parameter", "auxiliary"
-        )
-
-
-def _finish_mistakes(task: Task, after: Finish) -> Iterator[str]:
-    for name in ("needs", "uses"):
-        yield from wrong_references(task, f"FINISH.{name}", getattr(after, name), "input", "parameter", "auxiliary")
-    yield from plugins.call_mistakes("FINISH.apply", after.apply, "fields", "predicted", **after.settings)
-
-
-def _method_mistakes(task: Task, where: str, method: Any) -> Iterator[str]:
-    """Yield the mistakes in one of METHODS."""
-    if not isinstance(method, Method):
-        yield f"{where}: must be a Method(...)"
-    for name in ("needs", "uses"):
-        yield from wrong_references(task, f"{where}.{name}", getattr(method, name), "input", "parameter", "auxiliary")
-    if method.scope not in get_args(Scope.__value__) or (method.group and method.scope != "group"):
-        yield f"{where}.scope = {method.scope!r}: must be slice, sample or group; group if the method has a group"
-    yield from wrong_references(task, f"{where}.group", (method.group,) if method.group else (), "parameter")
-    if method.group and (task[method.group].dims, np.dtype(task[method.group].dtype).kind) != ((SAMPLE,), "i"):
-        yield f"{where}.group: {method.group} must be a parameter with one integer per sample"
-    for key, setting in method.settings.items():
-        if not isinstance(setting, Setting) or not isinstance(setting.values, tuple) or not setting.values:
-            yield f"{where}.settings[{key!r}]: must be a Setting(about, unit, (value, ...))"
-    yield from plugins.call_mistakes(f"{where}.solve", method.solve, "fields", **method.settings)
-
-
-def find_finish(task: str) -> Finish | None:
-    """Return the finishing step for networks of a task, if it has one."""
-    return plugins.optional_object(_find_module(task), "FINISH", Finish)
-
-
-def find_stitch(task: str) -> Stitch | None:
-    """Return the rule by which targets of a task are stitched to larger images, if there is one."""
-    return plugins.optional_object(_find_module(task), "STITCH", Stitch)
-
-
-def find_method(task: str, name: str) -> Method:
-    """Return a classical method of a task.
-
-    Raises:
-        UserError: the task has no such method; the message lists those that it has.
-    """
-    methods = find_inference(task).METHODS
-    if name not in methods:
-        raise UserError(f"--method {name}: no such method for task {task}{suggestion(name, methods)}")
-    return methods[name]

@@ -11,7 +11,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from schemas.digest import canonical_json
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import Interrupted, UserError, nearest
-from schemas.runtime.publish import inside, is_folder, read, reading, sha256, signature
+from schemas.runtime.hashes import sha256
+from schemas.runtime.publish import inside, is_folder, read, reading, signature
 from schemas.runtime.terminal import one_line
 from schemas.task import SAMPLE, SPLITS, Task
 

@@ -14,9 +14,9 @@ from typing import Any
 from generators import cli as generators_cli
 from inference import cli as inference_cli
 from inference import command as inference_command
-from inference.contract import find_method
 from inference.methods import tuning
 from inference.report import expectations
+from inference.task_modules import find_method
 from tests.conftest import done, launch
 from training import cli as training_cli
 from training import command as training_command

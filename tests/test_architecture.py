@@ -103,7 +103,7 @@ DISK = {"exists", "is_dir", "is_file", "iterdir", "mkdir", "read_bytes", "read_t
         "write_bytes", "write_text"}  # fmt: skip
 # `publish` and `locks` do it for all; `metrics_log` appends to files. The others read files of the user or the machine.
 APART = {"publish", "locks", "metrics_log", "settings", "machine", "preview", "expectations"}
-APART |= {"activations", "reading"}
+APART |= {"activations", "hashes", "reading"}
 
 
 def test_stores_are_read_and_written_by_one_module() -> None:

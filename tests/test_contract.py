@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from generators.contract import Generator, find_generator
 from generators.engine import pipeline, shards
 from generators.random_streams import Streams
-from inference.contract import find_inference
+from inference.task_modules import find_inference
 from schemas import digest
 from schemas.array_checks import array_problems
 from schemas.runtime.errors import UserError

@@ -13,7 +13,7 @@ import tifffile
 import xarray as xr
 import zarr
 
-from inference.contract import find_inference
+from inference.task_modules import find_inference
 from schemas.exchange.measurements import measure
 from schemas.formats.pixel_sizes import NM_PER_UNIT, nanometres, pixel
 from schemas.grids import Grid

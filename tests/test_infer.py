@@ -19,10 +19,10 @@ import pytest
 import xarray as xr
 
 from generators.cli import main as generate_main
-from inference.contract import find_inference, inference_names
 from inference.invert import inversion, inverters
 from inference.invert.inversion import Clock
 from inference.invert.split_reader import open_source
+from inference.task_modules import find_inference, inference_names
 from schemas.predictions import read_predictions
 from schemas.runtime.errors import UserError
 from schemas.task import Task, find_task

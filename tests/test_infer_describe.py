@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from inference.contract import find_inference, inference_names
 from inference.methods.describe import MAX_LISTED, values_text
+from inference.task_modules import find_inference, inference_names
 
 from .conftest import TOY_TASK, Command, refused
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inference.contract import Method, Setting, Value, find_inference, inference_names
+from inference.contract import Method, Setting, Value
 from inference.invert.split_reader import Source, open_source
 from inference.methods import tuning
+from inference.task_modules import find_inference, inference_names
 from inference.tasks.tie import absorption, register_fields, transport
 from physics import optics
 from physics.electron import wavelength

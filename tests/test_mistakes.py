@@ -17,7 +17,7 @@ import inference.tasks
 import schemas.tasks
 import training.models
 import training.tasks
-from inference.contract import find_inference, find_method
+from inference.task_modules import find_inference, find_method
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import load_recipe
 from schemas.task import find_task

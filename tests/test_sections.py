@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
-from inference.contract import Section, SectionContent, find_inference
+from inference.contract import Section, SectionContent
 from inference.invert.split_reader import Source
 from inference.report.evaluation import Result, Summary
+from inference.task_modules import find_inference
 
 from .conftest import TOY_TASK, Command
 

@@ -25,7 +25,8 @@ from generators.specimens.from_files import picture_files
 from generators.tasks import stem4d
 from schemas.manifest import METADATA
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import publish, sha256
+from schemas.runtime.hashes import sha256
+from schemas.runtime.publish import publish
 from schemas.runtime.settings import Settings, load_recipe, make_settings, refuse_paths, setting, undescribed_settings
 from schemas.store import Confined
 from schemas.task import find_task, task_names

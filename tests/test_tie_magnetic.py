@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inference.contract import find_inference
+from inference.task_modules import find_inference
 from inference.tasks.tie import misell, register_fields, transport
 from physics.electron import wavelength
 from physics.optics import exit_wave, intensity, propagate

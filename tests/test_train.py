@@ -17,7 +17,7 @@ from tensorboardX.proto.event_pb2 import Event
 from schemas.task import find_task
 from tests.conftest import TOY_TASK, Command, done, refused
 from tests.runs import SMALL, card, dies_at, lines, weights
-from training import devices, loop, metrics_log, model_building, run, steps
+from training import batch_sources, devices, loop, metrics_log, model_building, run, steps
 from training.cli import _list_choices
 from training.cli import main as train_main
 from training.contract import fields_read, find_learn
@@ -187,7 +187,7 @@ def test_scores_do_not_depend_on_the_batch_size(data: Path, train: Command, batc
         run = prepare(data, Path(f"r{size}"), recipe)
         mesh = devices.mesh(size)
         machinery = loop._compile(
-            run, mesh, model_building.build_network(recipe, run.features), *loop._open_sources(run, mesh)
+            run, mesh, model_building.build_network(recipe, run.features), *batch_sources.open_sources(run, mesh)
         )
         state = steps.initial_state(machinery.network, machinery.rule, recipe, mesh)
         assert machinery.validation

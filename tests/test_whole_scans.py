@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import zarr
 
-from inference.contract import find_inference, find_stitch, inference_names
 from inference.invert.split_reader import open_source
 from inference.report import style, tables
 from inference.report.evaluation import Evaluation, evaluate
@@ -21,6 +20,7 @@ from inference.stitching import comparison, report_section, store
 from inference.stitching.comparison import WholeScans
 from inference.stitching.figures import against_scales, correlations, pictures
 from inference.stitching.stitched_image import stitch
+from inference.task_modules import find_inference, find_stitch, inference_names
 from inference.tasks.stem4d import STITCH, patch_places
 from schemas.fields.illuminated_patches import pixel_offsets, repeat_pixels
 

@@ -38,6 +38,7 @@ from training.contract import (
     fields_read,
 )
 from training.moments import IDENTITY, Each, Moments, Normalised, Own, Scale, mean_and_std
+from training.output_values import angle, numbers_per_value, probabilities
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Features:
             return {field.name: self._apply_window(field, made[field.name], fields) for field in self.targets}
         found, start = {}, 0
         for field in self.targets:
-            width = self._count_channels(field) * _numbers_per_value(field)
+            width = self._count_channels(field) * numbers_per_value(field)
             values = self._from_channels(field, output[..., start : start + width].astype(jnp.float32))
             found[field.name] = self._apply_window(field, self._in_units(field, values, fields), fields)
             start += width
@@ -187,7 +188,7 @@ class Features:
     def to_stored(self, decoded: Arrays) -> dict[str, Array]:
         """Return decoded targets in the form that is stored; classes as probabilities (sample, *dims, class)."""
         return {
-            name: _probabilities(self.task[name], values) if self.task[name].classes else values
+            name: probabilities(self.task[name], values) if self.task[name].classes else values
             for name, values in decoded.items()
         }
 
@@ -196,8 +197,7 @@ class Features:
         if field.classes:
             return values
         if field.period:
-            cosine, sine = values[..., 0], values[..., 1]
-            return jnp.arctan2(sine, away_from_zero(cosine, sine)) * (field.period / (2 * math.pi))
+            return angle(values[..., 0], values[..., 1]) * (field.period / (2 * math.pi))
         mean, std = self.scale(field, fields)
         valued: Array = values * std + mean
         return valued
@@ -206,7 +206,7 @@ class Features:
         """Return (sample, *dims of the field). If each value needs several numbers, they form the last axis."""
         dims, spatial = field.dims[1:], values.shape[1:-1]
         rest = [name for name in dims if name not in self.target_grid]
-        several = (_numbers_per_value(field),) if _numbers_per_value(field) > 1 else ()
+        several = (numbers_per_value(field),) if numbers_per_value(field) > 1 else ()
         split = values.reshape(len(values), *spatial, *(self.sizes[name] for name in rest), *several)
         order = [(*self.target_grid, *rest).index(name) for name in dims]
         return jnp.transpose(split, (0, *(1 + axis for axis in order), *range(1 + len(dims), split.ndim)))
@@ -298,7 +298,7 @@ class Features:
     @property
     def output_shape(self) -> Shape:
         """Shape of the network's output for one sample, as `decode` takes it."""
-        widths = sum(self._count_channels(field) * _numbers_per_value(field) for field in self.targets)
+        widths = sum(self._count_channels(field) * numbers_per_value(field) for field in self.targets)
         return (*self._lengths(self.target_grid), self.learn.heads[self.head].channels if self.head else widths)
 
     @property
@@ -381,25 +381,9 @@ def _signature(field: Field) -> tuple[Any, ...]:
     return field.units, field.dims, field.classes
 
 
-def _numbers_per_value(field: Field) -> int:
-    """Return how many numbers a network outputs for one value of a target."""
-    return len(field.classes) or (2 if field.period else 1)
-
-
-def _probabilities(field: Field, logits: Array) -> Array:
-    """Return the probability of each class. That of the ignored class is 0."""
-    counted = jnp.isin(jnp.arange(len(field.classes)), jnp.array(field.counted))
-    return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
-
-
 def _is_whole_factor(factors: set[float], fit: Fit) -> bool:
     return fit == "enlarged" and len(factors) == 1 and all(factor == int(factor) > 1 for factor in factors)
 
 
 def _grid_text(dims: tuple[str, ...], lengths: Shape) -> str:
     return " x ".join(f"{dim} {n}" for dim, n in zip(dims, lengths, strict=True)) or "a number"
-
-
-def away_from_zero(cosine: Array, sine: Array) -> Array:
-    """Return the cosine, with 1 where cosine and sine are 0: the angle is 0 there, and its gradient is not NaN."""
-    return jnp.where((cosine == 0) & (sine == 0), 1.0, cosine)

@@ -9,23 +9,21 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from schemas import slices
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.locks import resumable
 from schemas.runtime.machine import versions
 from schemas.runtime.terminal import count_text, one_line, say
 from training import batches, contract, devices, losses, model_building, optimizers, pretrained, steps
-from training.augmentation import refuse_asymmetric_constants
-from training.batches import BatchSource, Resident, Split, Stream
+from training.batch_sources import open_sources
+from training.batches import BatchSource
 from training.checkpoints import Checkpoints, Memory, Place
-from training.contract import Symmetry
 from training.export import store as models
 from training.export.card import ModelCard
 from training.metrics_log import Journal, Row
@@ -33,7 +31,6 @@ from training.nan_watch import Watch
 from training.network import Network
 from training.progress import Progress, show_progress
 from training.run import Run, arithmetic, begin, claim, hardware, refuse_if_changed
-from training.sample_order import Order, block_length
 from training.stop_signals import requested_stop
 
 PACKAGES = ("drybeam", "flax", "jax", "jaxlib", "numpy", "optax", "zarr")  # packages on which a model depends
@@ -87,7 +84,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         pretrained.initial_arrays(run.start, network)  # refuse a misfit before a run is overwritten
     with _claim_for_all(run, overwrite=overwrite):
         # refuse samples that cannot be read before an old run is removed
-        sources = devices.in_all_processes(lambda: _open_sources(run, mesh))
+        sources = devices.in_all_processes(lambda: open_sources(run, mesh))
         devices.in_first_process(lambda: begin(run, overwrite=overwrite))
         machinery = _compile(run, mesh, network, *sources)
         if devices.is_first_process():
@@ -124,12 +121,6 @@ def _count_samples(m: Machinery) -> int:
     return m.training.order.n // m.training.order.parts
 
 
-def _open_sources(run: Run, mesh: Mesh) -> tuple[BatchSource, BatchSource | None]:
-    """Return the sources of the training and of the validation samples; None if there are no validation samples."""
-    training = _open_source(run, mesh, "train", run.recipe.seed)
-    return training, _open_source(run, mesh, "validation", None) if run.manifest.samples.get("validation") else None
-
-
 def _compile(
     run: Run, mesh: Mesh, network: Network, training: BatchSource, validation: BatchSource | None
 ) -> Machinery:
@@ -149,48 +140,6 @@ def _compile(
         rule,
         Checkpoints(run.out / "checkpoints", run.digest, run.keep_every),
     )
-
-
-def _open_source(run: Run, mesh: Mesh, split: str, seed: int | None) -> BatchSource:
-    """Return the batches of a split, from memory or from the store."""
-    data, order, nbytes = plan_reading(run, split, seed)
-    if run.recipe.augment and seed is not None:
-        refuse_asymmetric_constants(run.features, {k: v for k, v in data.read_constants().items() if not data.cuts(k)})
-    total_bytes = nbytes * (order.n // order.parts)
-    resident = run.mode == "resident" or (run.mode == "auto" and devices.fits_in_memory(total_bytes))
-    if resident:
-        return Resident(data, order, mesh)
-    data.read(batches.rows_of_block(data, order, order.blocks(0)[0]))  # raises UserError if the first block is damaged
-    return Stream(data, order, mesh)
-
-
-def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, int]:
-    """Return the fields that a run reads from a split, and the order of its rows.
-
-    Args:
-        run: the run.
-        split: name of the split.
-        seed: seed of the order; None: the stored order.
-
-    Returns:
-        The fields of the split, the order of its rows, and the number of bytes of a sample.
-    """
-    task, sizes = run.crop.task if run.crop else run.features.task, run.manifest.sizes
-    crop = replace(run.crop, seed=seed) if run.crop else None
-    moved = [name for one in run.features.learn.symmetries if isinstance(one, Symmetry) for name in one.fields]
-    targets = [target.name for target in run.features.targets]
-    names = dict.fromkeys([*run.features.reads, *targets, *(moved if run.recipe.augment else [])])
-    per_row = [task[name] for name in names if task[name].per_sample]
-    constants = tuple(name for name in names if not task[name].per_sample)
-    of_sample = slices.slices_per_sample(run.manifest.task, sizes)
-    nbytes, rows = of_sample * sum(field.nbytes(sizes) for field in per_row), of_sample * (crop.parts if crop else 1)
-    count = run.manifest.samples[split]
-    used = run.recipe.used_samples(count) if split == "train" else range(count)
-    batch, block = run.recipe.batch_size, rows * block_length(nbytes)
-    order = Order(rows * len(used), batch, seed, block, rows * used.start, nbytes, rows)
-    fields = tuple(field.name for field in per_row)
-    digest = run.manifest.split_digests.get(split, "")
-    return Split(run.data, split, fields, constants, run.manifest.task, of_sample, crop, digest), order, nbytes
 
 
 def _run_to_end(m: Machinery) -> Memory:

@@ -21,6 +21,7 @@ from schemas.manifest import Manifest, read_manifest
 from schemas.runtime import destinations
 from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import Interrupted, UserError, nearest, suggestion
+from schemas.runtime.hashes import sha256
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import instructions, processor
 from schemas.runtime.publish import (
@@ -32,7 +33,6 @@ from schemas.runtime.publish import (
     read,
     set_aside,
     set_aside_folders,
-    sha256,
     sweep,
     sweep_removed,
 )

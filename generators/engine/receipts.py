@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from generators.engine.plan import RECEIPT_FOLDER, Job, Plan
 from schemas.manifest import Layout
 from schemas.runtime.errors import Interrupted
+from schemas.runtime.hashes import sha256
 from schemas.runtime.machine import cores
-from schemas.runtime.publish import entries, inside, nbytes, publish, read, remove, sha256
+from schemas.runtime.publish import entries, inside, nbytes, publish, read, remove
 
 FILE_NAME = re.compile(r"(samples|parameters)-[a-z]+-\d{12}(-[0-9a-f]{12})?\.json")  # old ones have no mark
 

@@ -22,7 +22,8 @@ from schemas import digest
 from schemas.array_checks import array_problems
 from schemas.manifest import Manifest
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import create, exists, inside, sha256
+from schemas.runtime.hashes import sha256
+from schemas.runtime.publish import create, exists, inside
 from schemas.store import encoded, is_simulated, metadata, shard_ranges
 from schemas.task import Field
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Arrays, Inverter, Settings, find_finish, find_method, inference_names
+from inference.contract import Arrays, Inverter, Settings
 from inference.invert.split_reader import Rows, Source
 from inference.methods import tuning
+from inference.task_modules import find_finish, find_method, inference_names
 from schemas.exchange.given_parameters import settable
 from schemas.predictions import Weights
 from schemas.runtime import plugins

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from inference.contract import Arrays
-from schemas.runtime.publish import sha256
+from schemas.runtime.hashes import sha256
 from schemas.target_kinds import probability_field
 from schemas.task import Field, Task
 

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from inference.contract import Method, Value, find_inference, find_method, inference_names
+from inference.contract import Method, Value
+from inference.task_modules import find_inference, find_method, inference_names
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import say, say_table, unit_of
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Arrays, Method, Report, Setting, Settings, Value, find_inference
+from inference.contract import Arrays, Method, Report, Setting, Settings, Value
 from inference.invert.split_reader import Source
+from inference.task_modules import find_inference
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.runtime.errors import UserError, rule_of_choice, suggestion

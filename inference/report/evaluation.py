@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import Report, SectionContent, find_inference
+from inference.contract import Report, SectionContent
 from inference.invert.split_reader import Arrays, Rows, Source, open_source
 from inference.report.classes import SECTION
+from inference.task_modules import find_inference
 from schemas.ambiguities import align
 from schemas.predictions import Predictions, read_predictions, verify
 from schemas.runtime.errors import UserError

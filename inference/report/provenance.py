@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inference.contract import Setting, find_inference
+from inference.contract import Setting
 from inference.invert.split_reader import Source
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, number
+from inference.task_modules import find_inference
 from schemas.predictions import Tuning
 from schemas.runtime.settings import flatten
 from schemas.runtime.terminal import count_text, unit_of

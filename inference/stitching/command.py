@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from matplotlib.image import imsave
 
-from inference.contract import Setting, Stitch, Value, find_stitch
+from inference.contract import Setting, Stitch, Value
 from inference.invert.split_reader import Source
 from inference.methods import tuning
 from inference.stitching import store
 from inference.stitching.comparison import resolution_of
 from inference.stitching.resolution import Resolution
 from inference.stitching.stitched_image import Blend, Iterative, default_method
+from inference.task_modules import find_stitch
 from schemas.runtime.errors import UserError
 from schemas.runtime.publish import exists, publish_alone
 from schemas.runtime.terminal import count_text

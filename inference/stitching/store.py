@@ -27,9 +27,10 @@ from schemas.predictions import Predictions, read_predictions, read_target, veri
 from schemas.runtime.destinations import refuse_foreign_files
 from schemas.runtime.documents import Metadata
 from schemas.runtime.errors import UserError, suggestion
+from schemas.runtime.hashes import sha256, sha256_of_folder
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import versions
-from schemas.runtime.publish import entries, exists, publish_folder, reading, sha256, sha256_of_folder
+from schemas.runtime.publish import entries, exists, publish_folder, reading
 from schemas.store import Array, describe, encoded, open_split, shard_ranges
 from schemas.task import Field
 

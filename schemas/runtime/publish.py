@@ -7,7 +7,6 @@ Keys are paths relative to a store. Files of the user may be read without this m
 
 import errno
 import glob
-import hashlib
 import os
 import platform
 import re
@@ -21,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from schemas.runtime.errors import UserError
+from schemas.runtime.hashes import sha256
 from schemas.runtime.machine import memory
 from schemas.runtime.terminal import say
 
@@ -356,33 +356,6 @@ def inside(root: Path, key: str | Path) -> Path:
             f"if you trust them, cp -rL {root} COPY replaces the links by the files"
         )
     return path
-
-
-def sha256(data: bytes) -> str:
-    """Return the hexadecimal sha256 of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file of any size.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_of_folder(folder: Path) -> str:
-    """Return the hexadecimal sha256 of the names and contents of all files in a folder.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\0".encode())
-    return digest.hexdigest()
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:

@@ -34,6 +34,18 @@ def setting(about: str, unit: str = "1") -> dict[str, Any]:
     return {"description": about, "json_schema_extra": {"unit": unit}}
 
 
+def described(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
+    """Return the pydantic field of a setting.
+
+    Args:
+        default: its default.
+        about: meaning, for `--describe`.
+        unit: unit, for `--describe`.
+        rules: further arguments of pydantic's `Field`.
+    """
+    return Field(default, **setting(about, unit), **rules)
+
+
 def between(low: float, high: float, about: str, unit: str = "1") -> Any:
     """Return the pydantic field of a setting that is drawn from a range.
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from schemas.manifest import read_manifest
 from schemas.runtime import publish
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import sha256
+from schemas.runtime.hashes import sha256
 from schemas.task import find_task
 from tests.training.conftest import columns, features_for, recipe_for
 from training import model_building

@@ -11,7 +11,7 @@ import numpy as np
 
 from schemas import slices
 from schemas.digest import canonical_json
-from schemas.runtime.publish import sha256
+from schemas.runtime.hashes import sha256
 from schemas.task import Task
 from training.contract import find_model
 from training.export.card import ModelCard, stored_recipe

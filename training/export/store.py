@@ -14,6 +14,7 @@ from safetensors.numpy import save as save_arrays
 
 from schemas.runtime.documents import parse_document, parse_json
 from schemas.runtime.errors import UserError
+from schemas.runtime.hashes import sha256
 from schemas.runtime.publish import (
     MAX_DOCUMENT,
     REPLACED_MARK,
@@ -23,7 +24,6 @@ from schemas.runtime.publish import (
     publish_folder,
     read,
     set_aside_folders,
-    sha256,
 )
 from schemas.runtime.terminal import printable
 from schemas.task import find_task, task_names

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from physics.diffraction import inverse_far_field
 from training.contract import Array, Arrays, Derived, Head, Learn, Loss
-from training.features import away_from_zero
 from training.losses import cross_entropy
+from training.output_values import angle
 
 EMPTY_FLOOR = 1e-30  # keeps an empty pattern finite
 OBJECT_FLOOR = 1e-3  # keeps the relative error of an empty object finite
@@ -34,7 +34,7 @@ def _autocorrelation(fields: Arrays) -> Array:
 
 def _polar(output: Array) -> Arrays:
     shape, cosine, sine = jnp.moveaxis(output, -1, 0)
-    return {"shape": jax.nn.sigmoid(shape), "phase": jnp.arctan2(sine, away_from_zero(cosine, sine))}
+    return {"shape": jax.nn.sigmoid(shape), "phase": angle(cosine, sine)}
 
 
 def _sigmoid(output: Array) -> Arrays:

@@ -15,7 +15,7 @@ from pydantic import Field
 from generators.random_streams import Streams
 from generators.specimens.from_files.picture_files import is_zarr_array
 from schemas.runtime.errors import UserError
-from schemas.runtime.publish import sha256_of, sha256_of_folder
+from schemas.runtime.hashes import sha256_of, sha256_of_folder
 from schemas.runtime.settings import Settings, setting
 
 SMALL_FILE = 1 << 20  # bytes; many files up to this size are kept in memory or open, but only one larger file

@@ -6,10 +6,10 @@ extents, so they do not depend on the size of the body.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from generators.specimens.draws import (
     Quaternion,
@@ -34,21 +34,17 @@ from generators.specimens.particles.mesh import (
 )
 from generators.specimens.particles.solids import KINDS, Kind, radius, solid
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Settings, between, setting
+from schemas.runtime.settings import Settings, between, described
 
 WAVE_COUNT = 4  # number of plane waves that displace a wavy surface
 SPHERE_RADIUS: float = (6 / math.pi) ** (1 / 3)  # radius of the sphere of the volume of the cube [-1, 1]^3
 MIN_TRIANGLES = 700  # a body with fewer is subdivided before it is deformed
 
 
-def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
-    return Field(default, **setting(about, unit), **rules)
-
-
 class Nanoparticle(Settings):
     """Settings of random nanoparticles."""
 
-    kinds: tuple[Kind, ...] = _setting(
+    kinds: tuple[Kind, ...] = described(
         KINDS, "basic shapes, one of which is drawn; repeat a name to draw it more often", min_length=1
     )
     size: Annotated[Range, within(0, 0.5, above=True)] = between(
@@ -60,7 +56,7 @@ class Nanoparticle(Settings):
     offset: Annotated[Range, within(-0.5, 0.5)] = between(
         -0.05, 0.05, "each coordinate of the middle of the body", "field of view"
     )
-    margin: Annotated[float, within(-10, 0.5)] = _setting(
+    margin: Annotated[float, within(-10, 0.5)] = described(
         0.02, "free margin along the border; bodies that might reach into it are made smaller", "field of view"
     )
     cuts: Annotated[Range, within(0, 32), AfterValidator(check_whole_numbers)] = between(
@@ -69,31 +65,31 @@ class Nanoparticle(Settings):
     cut_depth: Annotated[Range, within(0, 0.9)] = between(
         0.05, 0.45, "depth of a cut, relative to the distance between surface and middle"
     )
-    rounded: Annotated[float, within(0, 1)] = _setting(0.4, "fraction of bodies with rounded edges")
+    rounded: Annotated[float, within(0, 1)] = described(0.4, "fraction of bodies with rounded edges")
     rounding: Annotated[Range, within(0, 1)] = between(0.1, 0.6, "rounding of the edges; 0: sharp, 1: a sphere")
     growth: Annotated[Range, within(-0.5, 2)] = between(
         0, 0, "thickness of a layer added along rays from the middle", "half extent"
     )
-    wavy: Annotated[float, within(0, 1)] = _setting(0.4, "fraction of bodies with a wavy surface")
+    wavy: Annotated[float, within(0, 1)] = described(0.4, "fraction of bodies with a wavy surface")
     waviness: Annotated[Range, within(0, 0.9)] = between(
         0.05, 0.3, "largest displacement of the surface, relative to its distance from the middle"
     )
     wavelength: Annotated[Range, within(0.5)] = between(
         1, 3, f"wavelength of each of the {WAVE_COUNT} plane waves that displace the surface", "half extent"
     )
-    twisted: Annotated[float, within(0, 1)] = _setting(0.2, "fraction of bodies that are twisted")
+    twisted: Annotated[float, within(0, 1)] = described(0.2, "fraction of bodies that are twisted")
     twist: Annotated[Range, within(-20, 20)] = between(
         -0.8, 0.8, "rate of twist about the z axis of the body", "rad/half extent"
     )
-    fractured: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies that are broken")
+    fractured: Annotated[float, within(0, 1)] = described(0.0, "fraction of bodies that are broken")
     pieces: Annotated[Range, within(2, 32), AfterValidator(check_whole_numbers)] = between(
         2, 5, "number of pieces of a broken body, Voronoi cells of random points in it"
     )
     gap: Annotated[Range, within(0, 2)] = between(
         0.02, 0.2, "width of a crack, relative to the distance between the points of its two pieces"
     )
-    lost: Annotated[float, within(0, 1)] = _setting(0.1, "probability that a piece is lost; at least one stays")
-    agglomerated: Annotated[float, within(0, 1)] = _setting(0.0, "fraction of bodies with copies that touch them")
+    lost: Annotated[float, within(0, 1)] = described(0.1, "probability that a piece is lost; at least one stays")
+    agglomerated: Annotated[float, within(0, 1)] = described(0.0, "fraction of bodies with copies that touch them")
     copies: Annotated[Range, within(1, 32), AfterValidator(check_whole_numbers)] = between(
         1, 4, "number of copies in an agglomerate, besides the body itself"
     )

@@ -24,11 +24,11 @@ twice the `reach`, the width that objects may take; positions are relative to th
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from generators.specimens.draws import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
 from generators.specimens.planar import random_field
@@ -37,7 +37,7 @@ from generators.specimens.planar.random_field import Floats
 from physics.elasticity import edge_dislocation, inclusion, screw_dislocation
 from schemas.fields.object_phases import KINDS, MIN_MODULUS, NUMBERS_PER_TERM, TERMS
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Settings, between, setting
+from schemas.runtime.settings import Settings, between, described
 
 CORE_RADIUS = 1e-3  # radius about the line of an edge dislocation [frame width] within which elasticity does not hold
 
@@ -48,18 +48,14 @@ type Numbers = tuple[float, ...]
 type Term = tuple[str, Numbers]
 
 
-def _setting(default: Any, about: str, unit: str = "1", **rules: Any) -> Any:
-    return Field(default, **setting(about, unit), **rules)
-
-
 class Displacement(Settings):
     """Settings of the random phase of an object; for a crystal, Q.u of the displacement u of its lattice."""
 
-    kind: Kind = _setting(
+    kind: Kind = described(
         "gratings",
         "kind of phase; gratings includes Gaussians, defects are dislocations and inclusions; mixed: any kind",
     )
-    weights: Annotated[tuple[float, float, float], AfterValidator(check_weights)] = _setting(
+    weights: Annotated[tuple[float, float, float], AfterValidator(check_weights)] = described(
         (1.0, 1.0, 1.0), "relative weights of gratings, defects and random if kind=mixed"
     )
     span: Annotated[Range, within(0, 2 * math.pi)] = between(
@@ -84,7 +80,7 @@ class Displacement(Settings):
     defects: Annotated[Range, within(1, 16), AfterValidator(check_whole_numbers)] = between(
         1, 2, "number of dislocations and inclusions"
     )
-    defect_kinds: tuple[Defect, ...] = _setting(
+    defect_kinds: tuple[Defect, ...] = described(
         ("edge", "screw", "cylinder", "sphere"),
         "kinds of defects, drawn at random; repeat a name to draw it more often",
         min_length=1,

@@ -19,11 +19,11 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from scipy.special import erf
 
 from generators.specimens.draws import check_weights, check_whole_numbers, choose_kind, draw_count, to_float32
@@ -31,7 +31,7 @@ from generators.specimens.planar.pixel_centres import pixel_centres
 from generators.specimens.planar.polygon import Floats, Point, hull, signed_distance, width
 from schemas.fields.outlines import KINDS
 from schemas.runtime.ranges import Range, within
-from schemas.runtime.settings import Settings, between, setting
+from schemas.runtime.settings import Settings, between, described
 
 EDGE_REACH = 4  # distance from the outline in widths w of the edge; beyond it the modulus is 0 or 1 except for 3e-5
 USED_SHARE = 1 - 1e-6  # part of the room that is used, since float32 may round a corner outwards
@@ -44,18 +44,14 @@ type Kind = Literal["hull", "bitten", "faceted", "mixed"]
 type Corners = tuple[Point, ...]
 
 
-def _setting(default: Any, about: str, unit: str = "1") -> Any:
-    return Field(default, **setting(about, unit))
-
-
 class Outline(Settings):
     """Settings of random outlines."""
 
-    kind: Kind = _setting(
+    kind: Kind = described(
         "hull",
         "shape; hull: of random points; bitten: a hull with a bite taken off; faceted: Wulff shape; mixed: any kind",
     )
-    weights: Annotated[tuple[float, float, float], AfterValidator(check_weights)] = _setting(
+    weights: Annotated[tuple[float, float, float], AfterValidator(check_weights)] = described(
         (1.0, 1.0, 1.0), "relative weights of hull, bitten and faceted if kind=mixed"
     )
     size: Annotated[Range, within(0.05, 1)] = between(
@@ -73,7 +69,7 @@ class Outline(Settings):
     bite: Annotated[Range, within(0.05, 0.95)] = between(
         0.4, 0.9, "depth of a bite, relative to the distance from outline to middle"
     )
-    regular: Annotated[float, within(0, 1)] = _setting(
+    regular: Annotated[float, within(0, 1)] = described(
         0.5, "share of faceted shapes with the symmetry of their crystal; the others have unequal facets"
     )
     facet: Annotated[Range, within(0.2, 1)] = between(
