@@ -1,0 +1,87 @@
+"""Rays of a parallel beam and of a flat fan beam through an image: the conventions of `physics.tomography`.
+
+Lengths are in pixels of the image, angles in rad.
+
+    f(y, x)     the image (..., y, x) [1/pixel], zero outside: for X-rays the linear attenuation coefficient times the
+                width of a pixel. Its origin is the middle of the array: pixel i lies at i - (N - 1) / 2.
+    ray (t, s)  the points with x cos t + y sin t = s; y grows along the rows of the array, downwards in a picture
+    p(t, s)     the integral of f along the ray [1]; for X-rays -ln(transmission)
+
+A sinogram (..., view, detector) holds p. Pixel j of M lies at
+
+    u_j = (j - (M - 1) / 2 - axis_offset) pitch
+
+of a detector that passes through the axis of rotation (the origin). In a parallel beam, pixel j of view t measures the
+ray (t, u_j); at t = 0 rays run along y, so the sinogram is the sum over rows. In a fan beam, the source lies at the
+distance D from the axis, on the ray (t, 0), where y is least at t = 0. Pixel j then measures the ray
+
+    (t - g, D sin g),   tan g = u_j / D
+
+so the ray (t, s) is found in view t + g at u = D tan g, sin g = s / D.
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+
+from physics.arrays import Array, Real
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The rays of a sinogram. What is computed for one geometry is kept as long as this object is used."""
+
+    angles: Real  # t of each view (view,) [rad], in any order
+    detectors: int  # number of detector pixels
+    pitch: float = 1.0  # width of a detector pixel, at the axis [pixel of the image]
+    # Where the axis falls on the detector, from its middle [detector pixel]. The "centre of rotation" of other programs
+    # is (M - 1) / 2 + axis_offset.
+    axis_offset: float = 0.0
+    source_distance: float = inf  # D, from the source to the axis [pixel of the image]; inf: a parallel beam
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: if there is no view or detector pixel, or a number is out of range.
+        """
+        angles = np.asarray(self.angles, float)
+        object.__setattr__(self, "angles", angles)
+        if angles.ndim != 1 or not len(angles) or not np.isfinite(angles).all():
+            raise ValueError(f"angles {angles.shape}: must be a list of at least one finite number, in rad")
+        if self.detectors < 1 or not 0 < self.pitch < inf or not np.isfinite(self.axis_offset):
+            raise ValueError(f"{self.detectors} detector pixels of width {self.pitch}: both must be positive")
+        if not self.source_distance > 0:
+            raise ValueError(f"source_distance {self.source_distance}: must be positive; inf for a parallel beam")
+
+    @property
+    def is_parallel(self) -> bool:
+        """True for a parallel beam."""
+        return self.source_distance == inf
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (view, detector) of a sinogram."""
+        return len(self.angles), self.detectors
+
+    @property
+    def positions(self) -> Real:
+        """Positions u_j of the detector pixels (detector,) [pixel]."""
+        return (np.arange(self.detectors) - (self.detectors - 1) / 2 - self.axis_offset) * self.pitch
+
+    def rays(self) -> tuple[Real, Real]:
+        """Return the angles t [rad] and positions s [pixel] of all rays, (view, detector) each."""
+        u = self.positions
+        if self.is_parallel:
+            return tuple(np.broadcast_arrays(self.angles[:, None], u[None, :]))  # type: ignore[return-value]
+        fan = np.arctan(u / self.source_distance)
+        return self.angles[:, None] - fan, np.broadcast_to(self.source_distance * np.sin(fan), self.shape)
+
+    def views(self, chosen: Array) -> "Geometry":
+        """Return the geometry of some of the views.
+
+        Args:
+            chosen: indices, a slice or a mask (view,).
+        """
+        return replace(self, angles=self.angles[chosen])
