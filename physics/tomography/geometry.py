@@ -74,7 +74,7 @@ class Geometry:
         """Return the angles t [rad] and positions s [pixel] of all rays, (view, detector) each."""
         u = self.positions
         if self.is_parallel:
-            return tuple(np.broadcast_arrays(self.angles[:, None], u[None, :]))  # type: ignore[return-value]
+            return np.broadcast_to(self.angles[:, None], self.shape), np.broadcast_to(u, self.shape)
         fan = np.arctan(u / self.source_distance)
         return self.angles[:, None] - fan, np.broadcast_to(self.source_distance * np.sin(fan), self.shape)
 

@@ -28,13 +28,15 @@ BEAMS = [inf, 40.0]
 
 def gaussian(shape: tuple[int, int], y0: float, x0: float, sigma: float) -> Real:
     y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
-    return np.exp(-((x - x0) ** 2 + (y[:, None] - y0) ** 2) / (2 * sigma**2))
+    made: Real = np.exp(-((x - x0) ** 2 + (y[:, None] - y0) ** 2) / (2 * sigma**2))
+    return made
 
 
 def gaussian_sinogram(geometry: Geometry, y0: float, x0: float, sigma: float) -> Real:
     angles, s = geometry.rays()
     distance = s - x0 * np.cos(angles) - y0 * np.sin(angles)
-    return np.sqrt(2 * pi) * sigma * np.exp(-(distance**2) / (2 * sigma**2))
+    made: Real = np.sqrt(2 * pi) * sigma * np.exp(-(distance**2) / (2 * sigma**2))
+    return made
 
 
 def error(found: Real, exact: Real) -> float:
@@ -137,7 +139,7 @@ def test_the_projector_agrees_with_scikit_image(shape: tuple[int, int], offset: 
     inside = np.hypot(*(np.mgrid[:n, :n] - n // 2)) <= n // 2
     image = gaussian((n, n), 5 + middle, -7 + middle, 5.0) * inside
     degrees = np.linspace(0, 180, 25, endpoint=False)
-    theirs = radon(image, degrees, circle=True).T
+    theirs = radon(image, degrees, circle=True).T  # type: ignore[no-untyped-call]
     ours = project(gaussian(shape, 5, -7, 5.0), Geometry(-np.deg2rad(degrees), n, axis_offset=middle))
     assert error(ours, theirs) < 0.01
     if offset:
@@ -163,7 +165,8 @@ def test_filtered_back_projection_agrees_with_scikit_image() -> None:
     assert set(names) == set(WINDOWS)
     for ours, theirs in names.items():
         made = filtered_back_projection(sinogram, geometry, (n, n), window=ours)
-        other = iradon(sinogram.T, -np.rad2deg(geometry.angles), filter_name=theirs, circle=True)
+        degrees = -np.rad2deg(geometry.angles)
+        other = iradon(sinogram.T, degrees, filter_name=theirs, circle=True)  # type: ignore[no-untyped-call]
         inside = np.hypot(*(np.mgrid[:n, :n] - n // 2)) < 30
         assert error(made[inside], other[inside]) < 0.01
 
