@@ -110,7 +110,7 @@ def view_weights(geometry: Geometry) -> Real:
     A gap of more than `MISSING_GAP` times the median gap was not measured: it counts as one median gap. For views that
     are evenly spread over half a turn the weights are pi / views, over a whole turn of a parallel beam as well.
     """
-    circle = pi if geometry.is_parallel else 2 * pi
+    circle = geometry.period
     order = np.argsort(geometry.angles % circle, kind="stable")
     gaps = np.diff(geometry.angles[order] % circle, append=geometry.angles[order[0]] % circle + circle)
     usual = np.median(gaps[gaps > 1e-6 * circle]) if (gaps > 1e-6 * circle).any() else circle

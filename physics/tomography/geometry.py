@@ -21,7 +21,7 @@ so the ray (t, s) is found in view t + g at u = D tan g, sin g = s / D.
 """
 
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, pi
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Geometry:
     # Where the axis falls on the detector, from its middle [detector pixel]. The "centre of rotation" of other programs
     # is (M - 1) / 2 + axis_offset.
     axis_offset: float = 0.0
-    source_distance: float = inf  # D, from the source to the axis [pixel of the image]; inf: a parallel beam
+    source_distance: float = 0.0  # D, from the source to the axis [pixel of the image]; 0: a parallel beam
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -52,13 +52,13 @@ class Geometry:
             raise ValueError(f"angles {angles.shape}: must be a list of at least one finite number, in rad")
         if self.detectors < 1 or not 0 < self.pitch < inf or not np.isfinite(self.axis_offset):
             raise ValueError(f"{self.detectors} detector pixels of width {self.pitch}: both must be positive")
-        if not self.source_distance > 0:
-            raise ValueError(f"source_distance {self.source_distance}: must be positive; inf for a parallel beam")
+        if not 0 <= self.source_distance < inf:
+            raise ValueError(f"source_distance {self.source_distance}: must be positive, or 0 for a parallel beam")
 
     @property
     def is_parallel(self) -> bool:
         """True for a parallel beam."""
-        return self.source_distance == inf
+        return self.source_distance == 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,15 +68,21 @@ class Geometry:
     @property
     def positions(self) -> Real:
         """Positions u_j of the detector pixels (detector,) [pixel]."""
-        return (np.arange(self.detectors) - (self.detectors - 1) / 2 - self.axis_offset) * self.pitch
+        found: Real = (np.arange(self.detectors) - (self.detectors - 1) / 2 - self.axis_offset) * float(self.pitch)
+        return found
+
+    @property
+    def period(self) -> float:
+        """Angle [rad] after which the views repeat: pi for a parallel beam, 2 pi for a fan beam."""
+        return pi if self.is_parallel else 2 * pi
 
     def rays(self) -> tuple[Real, Real]:
         """Return the angles t [rad] and positions s [pixel] of all rays, (view, detector) each."""
-        u = self.positions
-        if self.is_parallel:
-            return np.broadcast_to(self.angles[:, None], self.shape), np.broadcast_to(u, self.shape)
-        fan = np.arctan(u / self.source_distance)
-        return self.angles[:, None] - fan, np.broadcast_to(self.source_distance * np.sin(fan), self.shape)
+        u: Real = self.positions
+        fan: Real = np.zeros_like(u) if self.is_parallel else np.arctan(u / self.source_distance)
+        angles: Real = self.angles[:, None] - fan
+        s: Real = u * np.cos(fan)
+        return angles, np.broadcast_to(s, self.shape)
 
     def views(self, chosen: Array) -> "Geometry":
         """Return the geometry of some of the views.

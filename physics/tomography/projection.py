@@ -22,6 +22,7 @@ from physics.compiled import compiled
 from physics.tomography.geometry import Geometry
 
 LANES = 32  # images that are processed together
+TIE = 1e-5  # rays that are so near to a diagonal are followed along y, whatever the rounding of their angle
 FEW = 3  # up to so many images are processed one by one
 
 # Position of each ray (view, detector) in row 0, its step from row to row, its length within a row (0: it is followed
@@ -105,7 +106,7 @@ def _tables(geometry: Geometry, shape: tuple[int, int], dtype: np.dtype[np.float
     """Return the tables of the rays that are followed along y, and of those that are followed along x."""
     angles, s = geometry.rays()
     cosine, sine = np.cos(angles), np.sin(angles)
-    steep = abs(cosine) >= abs(sine)
+    steep = abs(cosine) >= abs(sine) * (1 - TIE)
     return _table(steep, cosine, sine, s, shape, dtype), _table(~steep, sine, cosine, s, shape[::-1], dtype)
 
 

@@ -6,7 +6,7 @@ of the parallel sinogram, not a rectangle.
 """
 
 from dataclasses import replace
-from math import inf, pi
+from math import pi
 
 import numpy as np
 
@@ -77,4 +77,4 @@ def parallel_beam(geometry: Geometry, views: int) -> Geometry:
         geometry: the fan beam.
         views: number of views.
     """
-    return replace(geometry, angles=np.arange(views) * pi / views, source_distance=inf)
+    return replace(geometry, angles=np.arange(views) * pi / views, source_distance=0.0)
