@@ -112,3 +112,19 @@ def _parts(drawn: DrawnSection, channels: DrawnChannels) -> list[DrawnSection]:
         )
         for phase in range(len(channels.spectrum))
     ]
+
+
+def select(drawn: DrawnSection, channels: DrawnChannels, channel: int) -> DrawnSection:
+    """Return the object of one channel: figures with their density times the intensity of their phase.
+
+    Args:
+        drawn: the object
+        channels: its phases and their spectra
+        channel: number of the channel
+    """
+    intensity = channels.spectrum[:, channel]
+    return replace(
+        drawn,
+        ellipse_value=drawn.ellipse_value * intensity[channels.ellipse_phase],
+        polygon_value=drawn.polygon_value * intensity[channels.polygon_phase],
+    )
