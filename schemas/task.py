@@ -5,8 +5,9 @@ Each task is declared once, as `TASK` in `schemas/tasks/<name>.py`. All other co
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
@@ -15,9 +16,11 @@ from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
+from schemas.formats.image import Known, Picture
 from schemas.grids import Ambiguities, Grid, Relation, group_dimensions
 from schemas.runtime import plugins
 from schemas.runtime.errors import suggestion
+from schemas.runtime.settings import Settings
 
 SAMPLE = "sample"
 IGNORE = "ignore"  # name of the class that losses and scores leave out
@@ -245,6 +248,21 @@ class Raster:
     scan: str  # (sample,): the number of the file
 
 
+type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
+type Prepared = tuple[list[tuple[np.ndarray, Known]], list[str]]  # values and parameters of each sample; warnings
+
+
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+class Preparation:
+    """Computation of an input from raw data, such as detector frames, with settings that the user can choose."""
+
+    input: str  # name of the input
+    beside: tuple[str, ...]  # further files that belong to the input, written name=file
+    settings: type[Settings]
+    # A function of the files of one sample or of several, the axes in the files (empty: not given) and the settings.
+    prepare: Callable[[Files, Sequence[str], Any], Prepared]
+
+
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Import:
     """Rules for importing measurements of a task: `IMPORT` in `schemas/tasks/<task>.py`."""
@@ -260,6 +278,8 @@ class Import:
     # A function that computes missing arrays. It gets all arrays by field and the metadata of the files given with
     # `--with`, and raises UserError if the arrays do not fit together.
     complete: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)  # dimension of a target: as long as another
+    preparation: Preparation | None = None  # given if the files may hold raw data
     follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # field made by `complete`: field it needs
 
 
@@ -348,6 +368,7 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
         ("raster", "parameter"): raster,
         ("beam", "input"): (rules.beam,) if rules.beam else (),
         ("roots", "input"): rules.roots,
+        ("preparation.input", "input"): (rules.preparation.input,) if rules.preparation else (),
         ("masks", "input"): tuple(rules.masks),
         ("masks", "auxiliary"): tuple(rules.masks.values()),
     }

@@ -12,6 +12,7 @@ a measurement. operator=grid: they are the projection of the stored image, by th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -82,7 +83,13 @@ class Recipe(recipe.Recipe, Sections):
     def optional(self) -> frozenset[str]:
         """Return the optional fields that are stored."""
         groups = (view_fields.FIELDS, transmission_fields.FIELDS)
-        names = {"attenuation", *(field.name for group in groups for field in group), *self.object_fields()}
+        names = {
+            "attenuation",
+            "photons",
+            "sampling",
+            *(field.name for group in groups for field in group),
+            *self.object_fields(),
+        }
         return frozenset(
             names | ({"mask"} if self.mask else set()) | ({"stack", "channel"} if self.channels else set())
         )
@@ -216,7 +223,7 @@ def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
         block: parameters of the samples
     """
     shape = (recipe.image_size,) * 2
-    relative = np.stack([objects.render(recipe, p.object, shape) for p in block])
+    relative = np.stack([objects.render(recipe, p.object, shape) for p in block]) * _field_of_view(recipe.image_size)
     factors = np.array([p.attenuation / recipe.image_size for p in block], np.float32)[:, None, None]
     arrays = {"image": relative * factors}
     if recipe.mask:
@@ -240,7 +247,8 @@ def _from_finer_grid(recipe: Recipe, drawn: Parameters) -> np.ndarray:
     """Return the line integrals of an image with more pixels, averaged over detector pixels."""
     finer = recipe.supersampling
     geometry: Geometry = rays.geometry(recipe.rays, drawn.rays, recipe.detectors, finer)
-    image = objects.render(recipe, drawn.object, (recipe.image_size * finer,) * 2)
+    size = recipe.image_size * finer
+    image = objects.render(recipe, drawn.object, (size, size)) * _field_of_view(size)
     sums = project(image, geometry).reshape(recipe.rays.views, recipe.detectors, finer)
     means: np.ndarray = sums.mean(axis=-1) / np.float32(finer)
     return means
@@ -262,10 +270,16 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
-    """Return no fields: everything differs from sample to sample.
+    """Return the field of view, a disc that touches the edges of the image.
 
     Args:
         recipe: the recipe of the dataset
-        rng: unused
+        rng: unused; nothing here is random
     """
-    return {}
+    return {"field_of_view": _field_of_view(recipe.image_size).astype(np.float32)}
+
+
+@cache
+def _field_of_view(size: int) -> np.ndarray:
+    """Return True for pixels whose middle lies within the disc that touches the edges of the image, (y, x)."""
+    return np.hypot(*(np.mgrid[:size, :size] - (size - 1) / 2)) <= size / 2

@@ -9,6 +9,7 @@ from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, add_repeatable_option, number, say
 
+MAX_SHOWN_VALUES = 16  # maximum number of values of a parameter that are printed
 FORMATS = ("npy", "tiff", "mat", "png")
 
 
@@ -132,10 +133,16 @@ def _summary(manifest: Any, measurement: Any) -> str:
     count = manifest.samples["test"]
     sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
     first = (
-        f"{field.name} {','.join(f'{value:.6g}' for value in measurement.arrays[field.name][0].ravel())} {field.units}"
+        f"{field.name} {_list_values(measurement.arrays[field.name][0].ravel().tolist())} {field.units}"
         for field in manifest.task.of("parameter")
     )
     return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({sizes})", *first])
+
+
+def _list_values(values: list[float]) -> str:
+    """Return the values, of many only the first and the last ones."""
+    texts = [f"{value:.6g}" for value in values]
+    return ",".join(texts if len(texts) <= MAX_SHOWN_VALUES else [*texts[:3], "...", texts[-1]])
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -20,6 +20,14 @@ type Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Beside:
+    """An array that belongs to images, such as the frames without an object, or the angles of the images."""
+
+    values: np.ndarray
+    unit: str = ""  # as the file states it; empty: not stated
+
+
+@dataclass(frozen=True)
 class Picture:
     """The images of one file."""
 
@@ -33,6 +41,7 @@ class Picture:
     order: tuple[int, ...] = ()  # places of these axes in the file; empty: as they are
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
     unit: str = ""  # unit of the values, as the file states it
+    beside: Mapping[str, Beside] = field(default_factory=dict)  # arrays that belong to the images
 
     @property
     def stored(self) -> np.ndarray:
