@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from generators.instruments.detector.chain import IN_COUNTS, DetectorChain
-from generators.instruments.detector.fixed_pattern import Pixels
+from generators.instruments.detectors.chain import IN_COUNTS, DetectorChain
+from generators.instruments.detectors.fixed_pattern import Pixels
 from generators.random_streams import Streams
 from generators.specimens.draws import stored_parameters, to_float32
 from physics.tomography import transmission

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from generators.instruments.detector.chain import DetectorChain
-from generators.instruments.detector.fixed_pattern import FixedPattern
+from generators.instruments.detectors.chain import DetectorChain
+from generators.instruments.detectors.fixed_pattern import FixedPattern
 from generators.random_streams import Streams
 from physics import noise
 from schemas.runtime.errors import UserError

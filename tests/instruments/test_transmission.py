@@ -128,6 +128,16 @@ def test_read_noise_adds_to_the_counts() -> None:
     assert abs(error.var() / variance - 1) < 5 * (2 / VALUES) ** 0.5 + 3 * variance
 
 
+def test_read_noise_is_the_same_at_any_dose() -> None:
+    """It has a stream of its own, so the number of photons does not move it."""
+
+    def read(photons: float) -> Any:
+        noisy, quiet = (measured(constant(), photons=photons, **{"detector.read_noise": n}) for n in (300, 0))
+        return photons * (np.exp(-noisy.astype(float)) - np.exp(-quiet.astype(float)))
+
+    np.testing.assert_allclose(read(1e5), read(3e5), atol=0.1)
+
+
 def test_flat_and_dark_frames_leave_constants_in_the_columns() -> None:
     """Variance 1/(F N) of the flat field, and (1/T - 1)^2 sigma^2 / (G N^2) of the dark field."""
     shape, photons, path = (3, 20_001), 1e5, 2.0

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from generators.instruments.detector.fixed_pattern import FixedPattern, Pixels
+from generators.instruments.detectors.fixed_pattern import FixedPattern, Pixels
 from physics import noise
 from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
