@@ -117,7 +117,7 @@ def _disk_integral(v: float) -> float:
 @compiled
 def _add_ellipses(out: Floats, views: Floats, ellipses: Floats, rays: Floats, beam: Beam) -> None:
     """Add the mean 2 a b / w (integral of sqrt(1 - v^2) dv) / (v1 - v0) over each pixel from v0 to v1."""
-    detectors, parallel, joined = rays.shape[0], beam[3] == 0.0, beam[2] * beam[1] == 1.0
+    detectors, parallel, joined = rays.shape[0], beam[3] == 0.0, abs(beam[2] * beam[1] - 1) < 1e-9
     for n in range(ellipses.shape[0]):
         y, x, a, b, turn, value = ellipses[n]
         axis_x, axis_y, stretch = np.cos(turn), np.sin(turn), a * a - b * b
@@ -145,7 +145,7 @@ def _add_ellipses(out: Floats, views: Floats, ellipses: Floats, rays: Floats, be
 @compiled
 def _add_gaussians(out: Floats, views: Floats, gaussians: Floats, rays: Floats, beam: Beam) -> None:
     """Add the mean of sqrt(2 pi) w exp(-v^2 / 2) over each pixel from v0 to v1."""
-    joined = beam[2] * beam[1] == 1.0
+    joined = abs(beam[2] * beam[1] - 1) < 1e-9  # neighbouring pixels share an edge
     for n in range(gaussians.shape[0]):
         y, x, width, value = gaussians[n]
         for view in range(views.shape[0]):

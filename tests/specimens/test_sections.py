@@ -216,6 +216,15 @@ def test_channels_share_figures() -> None:
     assert images[5] == pytest.approx(section.render(one, (40, 44)), abs=1e-6)
 
 
+@EXACT
+def test_a_hole_belongs_to_the_phase_that_it_is_cut_from(family: str) -> None:
+    for seed in range(4):
+        drawn = draw(family, seed)
+        spectra = channels.draw(Channels(channels=3, phases=8), drawn, np.random.default_rng(seed))
+        images = channels.render(drawn, spectra, (40, 44))
+        assert images.min() > -1e-5 * images.max()
+
+
 def test_no_outline_has_too_many_corners() -> None:
     for seed in range(60):
         for family, changes in (("perforated", {}), ("granular", {"kind": "cell"})):

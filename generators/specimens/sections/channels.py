@@ -50,6 +50,8 @@ class DrawnChannels:
 def draw(channels: Channels, drawn: DrawnSection, rng: np.random.Generator) -> DrawnChannels:
     """Draw a phase for each figure, and a spectrum for each phase.
 
+    Figures of negative value are holes in the first ellipse, and have its phase.
+
     Args:
         channels: the settings
         drawn: the object
@@ -57,8 +59,10 @@ def draw(channels: Channels, drawn: DrawnSection, rng: np.random.Generator) -> D
     """
     most = int(channels.peaks.high)
     spectra = np.array([_draw_spectrum(channels, rng.random((most, 3)), rng) for _ in range(channels.phases)])
-    phases = [rng.integers(channels.phases, size=len(v)) for v in (drawn.ellipse_value, drawn.polygon_value)]
-    return DrawnChannels(phases[0].astype(np.uint8), phases[1].astype(np.uint8), spectra.astype(np.float32))
+    values = drawn.ellipse_value, drawn.polygon_value
+    numbers = [rng.integers(channels.phases, size=len(figures)).astype(np.uint8) for figures in values]
+    phases = [np.where(v < 0, numbers[0][:1], n) for v, n in zip(values, numbers, strict=True)]
+    return DrawnChannels(phases[0], phases[1], spectra.astype(np.float32))
 
 
 def _draw_spectrum(channels: Channels, u: Floats, rng: np.random.Generator) -> Floats:
