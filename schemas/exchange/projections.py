@@ -206,8 +206,6 @@ def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.nda
     notes = []
     if settings.background:
         views = corrections.subtract_background(views, settings.background)
-    if settings.rings != "none":
-        views = corrections.remove_rings(views, settings.rings, settings.ring_width)
     cut = is_truncated(views)
     measured = np.ones(views.shape[1], bool)
     if settings.views == "drop" and not cut and len(measured) > 2:
@@ -215,11 +213,16 @@ def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.nda
     if not measured.all():
         shown = ", ".join(map(str, np.flatnonzero(~measured)[:12]))
         notes.append(f"warning: {int((~measured).sum())} views are dropped, because their totals stand apart: {shown}")
+    kept = views[:, measured]
+    if settings.rings != "none":
+        kept = corrections.remove_rings(kept, settings.rings, settings.ring_width)
     if settings.normalise:
         if cut:
             raise ValueError("normalise: the object reaches beyond the detector, so that totals differ; leave it out")
-        views = corrections.equal_totals(views)
-    return np.where(measured[:, None], views, np.float32(0)), measured, notes
+        kept = corrections.equal_totals(kept)
+    cleaned = np.zeros_like(views)
+    cleaned[:, measured] = kept
+    return cleaned, measured, notes
 
 
 def _geometry(series: _Series, beside: Mapping[str, Beside]) -> dict[str, tuple[float, ...]]:
