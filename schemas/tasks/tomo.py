@@ -2,7 +2,7 @@
 
 from schemas.exchange.projections import PREPARATION
 from schemas.grids import Grid
-from schemas.task import DType, Field, Import, Task
+from schemas.task import DType, Field, Import, RotationSeries, Task
 
 VIEWS = ("sample", "angle")
 IMAGE = ("sample", "y", "x")
@@ -43,6 +43,7 @@ TASK = Task(
 
 IMPORT = Import(
     needs=("angle", "measured", "axis_offset", "pitch", "source_distance"),
+    rotation=RotationSeries("sinogram", "angle", "measured", "axis_offset", "sampling", "image"),
     lengths={"y": "detector", "x": "detector"},
     preparation=PREPARATION,
 )
