@@ -248,6 +248,18 @@ class Raster:
     scan: str  # (sample,): the number of the file
 
 
+@dataclass(frozen=True)
+class RotationSeries:
+    """Names of the fields that describe projections of a turning object, for programs of tomography."""
+
+    projections: str  # (sample, view, detector), line integrals
+    rotation: str  # (sample, view) [rad]
+    valid: str  # (sample, view): 1 where a view was measured
+    axis: str  # (sample,), axis of rotation from the middle of the detector [pixel]
+    pixel: str  # (sample,), width of a pixel [nm]
+    image: str  # (sample, y, x), the section
+
+
 type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
 type Prepared = tuple[list[tuple[np.ndarray, Known]], list[str]]  # values and parameters of each sample; warnings
 
@@ -278,6 +290,7 @@ class Import:
     # A function that computes missing arrays. It gets all arrays by field and the metadata of the files given with
     # `--with`, and raises UserError if the arrays do not fit together.
     complete: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    rotation: RotationSeries | None = None  # given if an input holds projections of a turning object
     lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)  # dimension of a target: as long as another
     preparation: Preparation | None = None  # given if the files may hold raw data
     follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # field made by `complete`: field it needs
@@ -368,6 +381,7 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
         ("raster", "parameter"): raster,
         ("beam", "input"): (rules.beam,) if rules.beam else (),
         ("roots", "input"): rules.roots,
+        ("rotation", "input"): (rules.rotation.projections,) if rules.rotation else (),
         ("preparation.input", "input"): (rules.preparation.input,) if rules.preparation else (),
         ("masks", "input"): tuple(rules.masks),
         ("masks", "auxiliary"): tuple(rules.masks.values()),

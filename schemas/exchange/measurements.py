@@ -89,6 +89,8 @@ def measure(
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
     notes = list(dict.fromkeys([*(note for _, files in reads for one in files for note in one.notes), *notes]))
     widths = {width for name in parts for width in given_parameters.widths(task, name)}
+    if how.preparation:  # it makes parameters beside the input
+        widths |= {name for row in rows for name in row}
     columns = _parameters(task, (*how.needs, *widths), how, given, rows, sizes, notes)
     if all("sampling_y" in row for row in rows) and not {"sampling", *widths} & columns.keys():
         pixel = " x ".join(f"{rows[0][f'sampling_{axis}'][0]:.6g}" for axis in "yx")

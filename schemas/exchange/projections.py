@@ -14,7 +14,7 @@ from pydantic import Field
 from physics.tomography import corrections
 from physics.tomography.rotation_axis import RotationAxis, find_axis, is_truncated
 from schemas.exchange.view_angles import read_angles
-from schemas.formats.image import Beside, Known, Picture
+from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Settings, setting
@@ -53,6 +53,7 @@ class _Series:
     values: np.ndarray  # (angle, row, detector)
     beside: Mapping[str, Beside]
     known: Known
+    final: bool = False  # line integrals that need no corrections
 
 
 def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepared:
@@ -102,7 +103,8 @@ def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[
         if picture.matlab and values.ndim > 2 and not axes:
             raise UserError(f"{path}: shape {values.shape} of MATLAB; name its axes: --axes {','.join(AXES)}")
         names = tuple(axes) or (AXES if values.ndim == 3 else (AXES[0], AXES[2]))
-        found.append(_Series(path, _order(path, values, names), picture.beside, picture.known))
+        final = picture.unit == LINE_INTEGRALS
+        found.append(_Series(path, _order(path, values, names), picture.beside, picture.known, final))
     return found
 
 
@@ -122,6 +124,8 @@ def _order(path: Path, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 def _prepare_series(series: _Series, beside: Mapping[str, Beside], settings: Corrections) -> Prepared:
     angles, notes = read_angles(series.path, series.values.shape, settings.angles, beside.get("rotation"))
+    if series.final:
+        settings = settings.model_copy(update={"log": "taken", "columns": "keep", "views": "keep"})
     views, more = _line_integrals(series, beside, settings)
     views, measured, doubts = _clean(views, settings)
     known = _geometry(series, beside)
@@ -206,8 +210,6 @@ def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.nda
     notes = []
     if settings.background:
         views = corrections.subtract_background(views, settings.background)
-    if settings.rings != "none":
-        views = corrections.remove_rings(views, settings.rings, settings.ring_width)
     cut = is_truncated(views)
     measured = np.ones(views.shape[1], bool)
     if settings.views == "drop" and not cut and len(measured) > 2:
@@ -215,11 +217,16 @@ def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.nda
     if not measured.all():
         shown = ", ".join(map(str, np.flatnonzero(~measured)[:12]))
         notes.append(f"warning: {int((~measured).sum())} views are dropped, because their totals stand apart: {shown}")
+    kept = views[:, measured]
+    if settings.rings != "none":
+        kept = corrections.remove_rings(kept, settings.rings, settings.ring_width)
     if settings.normalise:
         if cut:
             raise ValueError("normalise: the object reaches beyond the detector, so that totals differ; leave it out")
-        views = corrections.equal_totals(views)
-    return np.where(measured[:, None], views, np.float32(0)), measured, notes
+        kept = corrections.equal_totals(kept)
+    cleaned = np.zeros_like(views)
+    cleaned[:, measured] = kept
+    return cleaned, measured, notes
 
 
 def _geometry(series: _Series, beside: Mapping[str, Beside]) -> dict[str, tuple[float, ...]]:

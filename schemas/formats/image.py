@@ -14,6 +14,7 @@ MAX_IMAGE_BYTES = 4 << 30  # maximum number of uncompressed bytes of the images 
 PLAUSIBLE_BYTES = 64 << 20  # uncompressed bytes that any file may have
 MAX_COPIES = 4  # arrays of this size that readers hold at once, to convert and to transpose them
 MAX_COMPRESSION = 300  # maximum plausible compression ratio of larger files; only constant images reach more
+LINE_INTEGRALS = "line integrals"  # unit of values that are final: no logarithm and no corrections
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]

@@ -7,7 +7,7 @@ from schemas.fields.sections import FIELDS as SECTION
 from schemas.fields.transmission import FIELDS as TRANSMISSION
 from schemas.fields.views import FIELDS as VIEWS
 from schemas.grids import Grid
-from schemas.task import DType, Field, Import, Task
+from schemas.task import DType, Field, Import, RotationSeries, Task
 
 MATERIAL = ("background", "material")
 
@@ -77,6 +77,7 @@ TASK = Task(
 
 IMPORT = Import(
     needs=("angle", "measured", "axis_offset", "pitch", "source_distance"),
+    rotation=RotationSeries("sinogram", "angle", "measured", "axis_offset", "sampling", "image"),
     lengths={"y": "detector", "x": "detector"},
     preparation=PREPARATION,
 )

@@ -11,17 +11,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5_links import find_sibling, text_of, texts_of
-from schemas.formats.image import Beside, refuse_large
+from schemas.formats.image import LINE_INTEGRALS, Beside, refuse_large
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
 DXFILE, LIBRARY = "/exchange/data", "/Sinograms"
 DXFILE_FRAMES = {"flat": "data_white", "dark": "data_dark"}
 FRAME_KEYS = "image_key"
-PROJECTION, FLAT, DARK = 0, 1, 2  # values of image_key
-ROTATION_AXES = ("theta", "rotation_angle", "rotation", "angle", "angles")
-LIBRARY_PAIRS = "Images"
+PROJECTION, FLAT, DARK, INVALID = 0, 1, 2, 3  # values of image_key
+ROTATION_AXES = ("theta", "rotation_angle", "rotation")
+LIBRARY_NAMES, LIBRARY_ANGLES = ("Images", "NImages"), "Angles"
+CARD = "drybeam"  # attribute of the file that holds the metadata of an export
 
 
 def find_series(file: h5py.File) -> h5py.Dataset | None:
@@ -40,7 +42,8 @@ def _dxfile(file: h5py.File) -> h5py.Dataset | None:
 
 
 def _library(file: h5py.File) -> h5py.Dataset | None:
-    return find_sibling(file["/"], LIBRARY) if find_sibling(file["/"], LIBRARY_PAIRS) is not None else None
+    known = any(find_sibling(file["/"], name) is not None for name in LIBRARY_NAMES)
+    return find_sibling(file["/"], LIBRARY) if known else None
 
 
 def _nxtomo(file: h5py.File) -> list[h5py.Dataset]:
@@ -67,7 +70,9 @@ def add_beside(path: Path, item: h5py.Dataset, group: h5py.Group | None, stated:
     Raises:
         UserError: frames and keys or angles do not fit together.
     """
-    if item.name == LIBRARY and find_sibling(item.parent, LIBRARY_PAIRS) is not None:
+    if card := ExportMetadata.parse(text_of(item.file, CARD)):
+        return _read_export(item, card, stated)
+    if item == _library(item.file):
         return _read_library(path, item, stated)
     if (key := find_sibling(item.parent, FRAME_KEYS)) is not None and key.ndim == 1:
         return _read_nxtomo(path, item, np.asarray(key[...]), stated)
@@ -82,6 +87,15 @@ def add_beside(path: Path, item: h5py.Dataset, group: h5py.Group | None, stated:
     if angles is not None and angles.ndim == 1 and (places or item.name == DXFILE):
         beside["rotation"] = _read(path, angles)
     return replace(stated, beside=beside) if beside else stated
+
+
+def _read_export(item: h5py.Dataset, card: ExportMetadata, stated: Stated) -> Stated:
+    """Return the line integrals of a file that this project has exported, without the flat and dark frames."""
+    values = stated.values.reshape(len(stated.values), -1)
+    if (key := find_sibling(item.parent, FRAME_KEYS)) is not None:
+        values = values[~np.isin(key[...], (FLAT, DARK))]
+    integrals = np.asarray(0.0 - np.log(values), np.float32)
+    return replace(stated, values=integrals, axes=(), known=card.known(), exported=tuple(card.axes))
 
 
 def _axis_names(item: h5py.Dataset, group: h5py.Group | None) -> list[str]:
@@ -124,9 +138,13 @@ def _read_library(path: Path, item: h5py.Dataset, stated: Stated) -> Stated:
     if stated.values.ndim != 3:
         raise UserError(f"{path}:Sinograms: shape {item.shape}; must be (row, column, number)")
     values = stated.values.transpose(0, 2, 1)
-    angles = Beside(np.linspace(0, np.pi, len(values)), "rad")
-    note = (
-        f"warning: {path}: states no angles; taken as {len(values)} views from 0 to 180 degrees with both ends, as "
-        "superres-tomo makes them; Images are not read, because an import has no targets"
-    )
-    return replace(stated, values=values, axes=(), beside={"rotation": angles}, notes=(*stated.notes, note))
+    known = find_sibling(item.parent, LIBRARY_ANGLES)
+    angles = Beside(np.linspace(0, np.pi, len(values)), "rad") if known is None else _read(path, known)
+    notes = list(stated.notes)
+    if find_sibling(item.parent, LIBRARY_NAMES[0]) is not None:
+        notes.append(f"warning: {path}: Images are not read, because an import has no targets")
+    if known is None:
+        taken = f"taken as {len(values)} views from 0 to 180 degrees with both ends, as superres-tomo makes them"
+        notes.append(f"warning: {path}: states no angles; {taken}")
+    beside = {"rotation": angles}
+    return replace(stated, values=values, axes=(), beside=beside, notes=tuple(notes), unit=LINE_INTEGRALS)
