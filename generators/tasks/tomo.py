@@ -282,4 +282,6 @@ def constants(recipe: Recipe, rng: Streams) -> Arrays:
 @cache
 def _field_of_view(size: int) -> np.ndarray:
     """Return True for pixels whose middle lies within the disc that touches the edges of the image, (y, x)."""
-    return np.hypot(*(np.mgrid[:size, :size] - (size - 1) / 2)) <= size / 2
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    inside: np.ndarray = np.hypot(y, x) <= size / 2
+    return inside

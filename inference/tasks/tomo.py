@@ -3,7 +3,7 @@
 Samples with the same rays are reconstructed together. Rows of the sinogram that were not measured are left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from skimage.filters import threshold_otsu
@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 from inference.contract import Arrays, Method, Report, Setting, Shown
 from physics.tomography import iterative
 from physics.tomography.filtered_back_projection import WINDOWS, filtered_back_projection
-from physics.tomography.geometry import Geometry
+from physics.tomography.geometry import Geometry, samples_by_rays
 from physics.tomography.iterative import Known, Projector
 from physics.tomography.projection import back_project, project
 
@@ -20,34 +20,15 @@ NEEDS = ("sinogram", *RAYS, "field_of_view")
 BATCH = 32  # images that are reconstructed together
 
 
-def geometries(fields: Arrays) -> Iterator[tuple[np.ndarray, Geometry, np.ndarray]]:
-    """Yield samples with the same rays: their indices, their rays, and their sinograms (sample, view, detector).
-
-    Args:
-        fields: the fields `NEEDS` of a block of samples.
-    """
-    rays = [
-        b"".join(np.ascontiguousarray(fields[name][i]).tobytes() for name in RAYS) for i in range(len(fields["angle"]))
-    ]
-    for key in dict.fromkeys(rays):
-        rows = np.array([i for i, other in enumerate(rays) if other == key])
-        first, seen = rows[0], fields["measured"][rows[0]] != 0
-        geometry = Geometry(
-            fields["angle"][first][seen].astype(float),
-            fields["sinogram"].shape[-1],
-            *(float(fields[name][first]) for name in ("pitch", "axis_offset", "source_distance")),
-        )
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            yield part, geometry, np.ascontiguousarray(fields["sinogram"][part][:, seen])
-
-
 def _reconstruct(fields: Arrays, solve: Callable[[np.ndarray, Geometry], np.ndarray]) -> dict[str, np.ndarray]:
     """Return image and mask (sample, y, x), from a function of the sinograms and the rays of some samples."""
     view = fields["field_of_view"]
     images = np.zeros((len(fields["sinogram"]), *view.shape), np.float32)
-    for rows, geometry, sinograms in geometries(fields):
-        images[rows] = solve(sinograms, geometry) * view
+    detectors = fields["sinogram"].shape[-1]
+    for rows, seen, geometry in samples_by_rays(detectors, *(fields[name] for name in RAYS)):
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            images[part] = solve(np.ascontiguousarray(fields["sinogram"][part][:, seen]), geometry) * view
     return {"image": images, "mask": np.stack([otsu_mask(image) for image in images])}
 
 
@@ -55,7 +36,8 @@ def otsu_mask(image: np.ndarray) -> np.ndarray:
     """Return 1 where an image (y, x) is above the threshold of Otsu (1979), else 0: uint8."""
     if not np.ptp(image) > 0:
         return np.zeros(image.shape, np.uint8)
-    return (image > threshold_otsu(image)).astype(np.uint8)  # type: ignore[no-untyped-call]
+    threshold = float(threshold_otsu(image))  # type: ignore[no-untyped-call]
+    return (image > threshold).astype(np.uint8)
 
 
 def _known(fields: Arrays, positive: str) -> Known:

@@ -54,17 +54,43 @@ def filtered_back_projection(
     Returns:
         f (..., y, x) [1/pixel], of the dtype of `sinogram`.
     """
+    weights = _ray_weights(geometry).astype(sinogram.dtype)
+    filtered = filter_projections(sinogram * weights, geometry.pitch, window, cutoff)
+    return in_lanes(filtered, shape, lambda p, found: _interpolate(p, *_interpolation(geometry), found, False))
+
+
+def filtered_back_projection_adjoint(
+    image: Array, geometry: Geometry, *, window: str = "ramlak", cutoff: float = 1.0
+) -> Array:
+    """Apply the transpose of `filtered_back_projection`, through which networks are trained.
+
+    Args:
+        image: (..., y, x).
+        geometry: the rays.
+        window: as for `filtered_back_projection`.
+        cutoff: as for `filtered_back_projection`.
+
+    Returns:
+        (..., view, detector), of the dtype of `image`.
+    """
+    spread = in_lanes(image, geometry.shape, lambda f, found: _interpolate(found, *_interpolation(geometry), f, True))
+    filtered = filter_projections(spread, geometry.pitch, window, cutoff)
+    return filtered * _ray_weights(geometry).astype(image.dtype)
+
+
+def _ray_weights(geometry: Geometry) -> Real:
+    """Return dt, times w D / sqrt(D^2 + u^2) for a fan beam: (view, 1) or (view, detector)."""
     weights = view_weights(geometry)[:, None]
-    if not geometry.is_parallel:
-        weights = weights * line_shares(geometry) / np.hypot(1, geometry.positions / geometry.source_distance)
-    filtered = filter_projections(sinogram * weights.astype(sinogram.dtype), geometry.pitch, window, cutoff)
-    middle = (geometry.detectors - 1) / 2 + geometry.axis_offset
+    if geometry.is_parallel:
+        return weights
+    weighted: Real = weights * line_shares(geometry) / np.hypot(1, geometry.positions / geometry.source_distance)
+    return weighted
+
+
+def _interpolation(geometry: Geometry) -> tuple[Real, float, float, float]:
+    """Return the arguments of `_interpolate` between sinogram and image."""
     nearness = 0.0 if geometry.is_parallel else 1 / geometry.source_distance
-
-    def sums(sinograms: Array, found: Array) -> None:
-        _interpolate(sinograms, geometry.angles, 1 / geometry.pitch, middle, nearness, found)
-
-    return in_lanes(filtered, shape, sums)
+    return geometry.angles, 1 / geometry.pitch, (geometry.detectors - 1) / 2 + geometry.axis_offset, nearness
 
 
 def filter_projections(sinogram: Array, pitch: float, window: str = "ramlak", cutoff: float = 1.0) -> Array:
@@ -136,16 +162,19 @@ def line_shares(geometry: Geometry) -> Real:
 
 
 @compiled
-def _interpolate(sinogram: Array, angles: Array, density: float, middle: float, nearness: float, image: Array) -> None:
-    """Add filtered projections (view, detector, lane) to the pixels of an image (y, x, lane), in place.
+def _interpolate(
+    sinogram: Array, angles: Array, density: float, middle: float, nearness: float, image: Array, backwards: bool
+) -> None:
+    """Add filtered projections to the pixels of an image, in place, or backwards: the pixels to the projections.
 
     Args:
-        sinogram: filtered projections.
+        sinogram: (view, detector, lane).
         angles: t of each view.
         density: detector pixels per pixel.
         middle: the detector pixel on which the axis falls.
         nearness: 1 / D; 0 for a parallel beam.
-        image: changed in place.
+        image: (y, x, lane).
+        backwards: true: the transpose.
     """
     ny, nx, lanes = image.shape
     last = sinogram.shape[1] - 1
@@ -163,12 +192,11 @@ def _interpolate(sinogram: Array, angles: Array, density: float, middle: float, 
                     right = min(left + one, np.uintp(last))
                     right_weight = as_weight((position - left) * magnified**2)
                     left_weight = as_weight(magnified**2) - right_weight
-                    if lanes == 1:
-                        image[row, column, 0] += (
-                            left_weight * sinogram[view, left, 0] + right_weight * sinogram[view, right, 0]
-                        )
-                        continue
                     for lane in range(lanes):
-                        image[row, column, lane] += (
-                            left_weight * sinogram[view, left, lane] + right_weight * sinogram[view, right, lane]
-                        )
+                        if backwards:
+                            sinogram[view, left, lane] += left_weight * image[row, column, lane]
+                            sinogram[view, right, lane] += right_weight * image[row, column, lane]
+                        else:
+                            image[row, column, lane] += (
+                                left_weight * sinogram[view, left, lane] + right_weight * sinogram[view, right, lane]
+                            )

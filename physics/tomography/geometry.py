@@ -20,7 +20,9 @@ distance D from the axis, on the ray (t, 0), where y is least at t = 0. Pixel j 
 so the ray (t, s) is found in view t + g at u = D tan g, sin g = s / D.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, pi
 
 import numpy as np
@@ -68,8 +70,8 @@ class Geometry:
     @property
     def positions(self) -> Real:
         """Positions u_j of the detector pixels (detector,) [pixel]."""
-        found: Real = (np.arange(self.detectors) - (self.detectors - 1) / 2 - self.axis_offset) * float(self.pitch)
-        return found
+        pixels = np.arange(self.detectors, dtype=float)
+        return (pixels - (self.detectors - 1) / 2 - self.axis_offset) * self.pitch
 
     @property
     def period(self) -> float:
@@ -91,3 +93,37 @@ class Geometry:
             chosen: indices, a slice or a mask (view,).
         """
         return replace(self, angles=self.angles[chosen])
+
+
+def samples_by_rays(
+    detectors: int, angle: Array, measured: Array, axis_offset: Array, pitch: Array, source_distance: Array
+) -> Iterator[tuple[np.ndarray, np.ndarray, Geometry]]:
+    """Yield the samples that have the same rays, which can be processed together.
+
+    Args:
+        detectors: number of detector pixels.
+        angle: (sample, view) [rad].
+        measured: (sample, view), not 0 where the view was measured.
+        axis_offset: (sample,).
+        pitch: (sample,).
+        source_distance: (sample,).
+
+    Yields:
+        Indices of samples, the mask (view,) of their measured views, and the rays of these.
+    """
+    numbers = np.stack([pitch, axis_offset, source_distance], axis=1).astype(float)
+    table = np.concatenate([angle.astype(float), measured != 0, numbers], axis=1)
+    _, kinds = np.unique(table, axis=0, return_inverse=True)
+    for kind in dict.fromkeys(kinds.ravel().tolist()):
+        rows = np.flatnonzero(kinds.ravel() == kind)
+        seen = measured[rows[0]] != 0
+        yield (
+            rows,
+            seen,
+            _geometry(angle[rows[0]][seen].astype(float).tobytes(), detectors, *map(float, numbers[rows[0]])),
+        )
+
+
+@lru_cache(maxsize=64)
+def _geometry(angles: bytes, detectors: int, *numbers: float) -> Geometry:
+    return Geometry(np.frombuffer(angles), detectors, *numbers)

@@ -43,8 +43,8 @@ def project(image: Array, geometry: Geometry) -> Array:
     along_y, along_x = _tables(geometry, image.shape[-2:], image.dtype)
 
     def sums(images: Array, found: Array) -> None:
-        _gather(_with_border(images), *along_y, found)
-        _gather(_with_border(images.swapaxes(0, 1)), *along_x, found)
+        _follow_rays(_with_border(images), *along_y, found, False)
+        _follow_rays(_with_border(images.swapaxes(0, 1)), *along_x, found, False)
 
     return in_lanes(image, geometry.shape, sums)
 
@@ -64,9 +64,9 @@ def back_project(sinogram: Array, geometry: Geometry, shape: tuple[int, int]) ->
 
     def sums(sinograms: Array, found: Array) -> None:
         rows = _with_border(found)
-        _spread(sinograms, *along_y, rows)
+        _follow_rays(rows, *along_y, sinograms, True)
         columns = _with_border(found.swapaxes(0, 1))
-        _spread(sinograms, *along_x, columns)
+        _follow_rays(columns, *along_x, sinograms, True)
         found += rows[:, 1:-1] + columns[:, 1:-1].swapaxes(0, 1)
 
     return in_lanes(sinogram, shape, sums)
@@ -125,16 +125,19 @@ def _table(
 
 
 @compiled
-def _gather(image: Array, start: Array, step: Array, length: Array, ends: Array, sinogram: Array) -> None:
-    """Add the integrals along rays to a sinogram (view, detector, lane).
+def _follow_rays(
+    image: Array, start: Array, step: Array, length: Array, ends: Array, sinogram: Array, backwards: bool
+) -> None:
+    """Add the integrals of an image along rays to a sinogram, or backwards: a sinogram to the pixels along the rays.
 
     Args:
-        image: (row, column, lane) with one column of zeros at both sides.
+        image: (row, column, lane) with one column of zeros at both sides; changed in place if `backwards`.
         start: position of each ray in row 0.
         step: its step from row to row.
         length: its length within a row, of the dtype of the image.
         ends: (view, 2), the detector pixels of each view.
-        sinogram: changed in place.
+        sinogram: (view, detector, lane); changed in place unless `backwards`.
+        backwards: true: the transpose.
     """
     rows, columns, lanes = image.shape
     as_weight, one = length.dtype.type, np.uintp(1)
@@ -145,31 +148,15 @@ def _gather(image: Array, start: Array, step: Array, length: Array, ends: Array,
                 position = start[view, j] + row * step[view, j] + 1
                 if length[view, j] > 0 and 0 < position < columns - 1:
                     left = np.uintp(position)  # unsigned: numba then has no negative index to look for
+                    right = left + one
                     right_weight = as_weight(position - left) * length[view, j]
                     left_weight = length[view, j] - right_weight
-                    right = left + one
-                    if lanes == 1:
+                    if backwards:
+                        for lane in range(lanes):
+                            line[left, lane] += left_weight * sinogram[view, j, lane]
+                            line[right, lane] += right_weight * sinogram[view, j, lane]
+                    elif lanes == 1:
                         sinogram[view, j, 0] += left_weight * line[left, 0] + right_weight * line[right, 0]
-                        continue
-                    for lane in range(lanes):
-                        sinogram[view, j, lane] += left_weight * line[left, lane] + right_weight * line[right, lane]
-
-
-@compiled
-def _spread(sinogram: Array, start: Array, step: Array, length: Array, ends: Array, image: Array) -> None:
-    """Add a sinogram to the pixels of an image along the rays: the transpose of `_gather`, with its arguments."""
-    rows, columns, lanes = image.shape
-    as_weight, one = length.dtype.type, np.uintp(1)
-    for view in range(len(start)):
-        for row in range(rows):
-            line = image[row]
-            for j in range(ends[view, 0], ends[view, 1]):
-                position = start[view, j] + row * step[view, j] + 1
-                if length[view, j] > 0 and 0 < position < columns - 1:
-                    left = np.uintp(position)  # unsigned: numba then has no negative index to look for
-                    right_weight = as_weight(position - left) * length[view, j]
-                    left_weight = length[view, j] - right_weight
-                    right = left + one
-                    for lane in range(lanes):
-                        line[left, lane] += left_weight * sinogram[view, j, lane]
-                        line[right, lane] += right_weight * sinogram[view, j, lane]
+                    else:
+                        for lane in range(lanes):
+                            sinogram[view, j, lane] += left_weight * line[left, lane] + right_weight * line[right, lane]

@@ -13,11 +13,12 @@ from physics.tomography.filtered_back_projection import (
     WINDOWS,
     filter_projections,
     filtered_back_projection,
+    filtered_back_projection_adjoint,
     line_shares,
     ramp,
     view_weights,
 )
-from physics.tomography.geometry import Geometry
+from physics.tomography.geometry import Geometry, samples_by_rays
 from physics.tomography.iterative import Known, Projector, cgls, divergence, gradient_of, sirt, total_variation
 from physics.tomography.projection import FEW, back_project, project
 from physics.tomography.rebinning import parallel_beam, rebin
@@ -58,6 +59,16 @@ def test_back_projection_is_the_adjoint(shape: tuple[int, int], distance: float,
     assert forward.dtype == back.dtype == dtype
     left, right = (np.vdot(a.astype(float), b.astype(float)) for a, b in ((forward, sinogram), (image, back)))
     assert abs(left - right) < tolerance * np.linalg.norm(forward) * np.linalg.norm(sinogram)
+
+
+@pytest.mark.parametrize("distance", BEAMS)
+def test_filtered_back_projection_has_an_adjoint(distance: float) -> None:
+    rng = np.random.default_rng(1)
+    geometry = random_geometry(rng, distance)
+    image, sinogram = rng.normal(size=(21, 24)), rng.normal(size=geometry.shape)
+    made = filtered_back_projection(sinogram, geometry, (21, 24), window="hann")
+    back = filtered_back_projection_adjoint(image, geometry, window="hann")
+    assert abs((made * image).sum() - (back * sinogram).sum()) < 1e-13 * np.linalg.norm(made) * np.linalg.norm(image)
 
 
 @pytest.mark.parametrize("distance", BEAMS)
@@ -337,3 +348,15 @@ def test_one_view_and_a_detector_of_one_pixel() -> None:
             sinogram = project(np.ones((5, 6)), geometry)
             assert sinogram.shape == geometry.shape
             assert np.isfinite(filtered_back_projection(sinogram, geometry, (5, 6))).all()
+
+
+def test_samples_with_the_same_rays_are_found() -> None:
+    angles = np.array([[0, 1, 2], [0, 1, 2], [0, 1, 3], [0, 1, 2]], np.float32)
+    measured = np.array([[1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 1, 0]], np.uint8)
+    offset, pitch, distance = np.zeros(4), np.ones(4), np.full(4, 50.0)
+    found = list(samples_by_rays(9, angles, measured, offset, pitch, distance))
+    assert [rows.tolist() for rows, _, _ in found] == [[0, 3], [1], [2]]
+    assert found[0][1].tolist() == [True, True, False]
+    assert found[0][2].shape == (2, 9)
+    assert found[2][2].angles.tolist() == [0, 1, 3]
+    assert found[0][2].source_distance == 50
