@@ -81,7 +81,9 @@ def _on_host(name: str, sizes: Sizes, values: Array, *rays: Array) -> Array:
     dims = ("view", "detector") if name in ("project", "inverse_adjoint") else ("y", "x")
     shape = (len(values), *(sizes[dim] for dim in dims))
     run = partial(_run_on_host, name, dict(sizes))
-    return jax.pure_callback(run, jax.ShapeDtypeStruct(shape, jnp.float32), values, *rays, vmap_method="sequential")
+    result = jax.ShapeDtypeStruct(shape, jnp.float32)
+    made: Array = jax.pure_callback(run, result, values, *rays, vmap_method="sequential")
+    return made
 
 
 def _run_on_host(name: str, sizes: Sizes, *arrays: Array) -> np.ndarray:
@@ -154,4 +156,5 @@ def _project_one(
 
     # A loop of fixed length becomes a scan, which can be transposed.
     sums = jax.lax.fori_loop(0, size, add_row, jnp.zeros(turn.shape, jnp.float32))
-    return sums / abs(along) * (measured != 0)[:, None]
+    made: Array = sums / abs(along) * (measured != 0)[:, None]
+    return made
