@@ -2,7 +2,8 @@
 
 from schemas.exchange.projections import PREPARATION
 from schemas.grids import Grid
-from schemas.task import DType, Field, Import, RotationSeries, Task
+from schemas.raw_data import RotationSeries
+from schemas.task import DType, Field, Import, Task
 
 VIEWS = ("sample", "angle")
 IMAGE = ("sample", "y", "x")
