@@ -5,9 +5,8 @@ Each task is declared once, as `TASK` in `schemas/tasks/<name>.py`. All other co
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
@@ -16,11 +15,10 @@ from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
-from schemas.formats.image import Known, Picture
 from schemas.grids import Ambiguities, Grid, Relation, group_dimensions
+from schemas.raw_data import Preparation, RotationSeries
 from schemas.runtime import plugins
 from schemas.runtime.errors import suggestion
-from schemas.runtime.settings import Settings
 
 SAMPLE = "sample"
 IGNORE = "ignore"  # name of the class that losses and scores leave out
@@ -246,33 +244,6 @@ class Raster:
 
     position: str  # (sample, 2): y and x [nm], filled in if the file states the step of the scan
     scan: str  # (sample,): the number of the file
-
-
-@dataclass(frozen=True)
-class RotationSeries:
-    """Names of the fields that describe projections of a turning object, for programs of tomography."""
-
-    projections: str  # (sample, view, detector), line integrals
-    rotation: str  # (sample, view) [rad]
-    valid: str  # (sample, view): 1 where a view was measured
-    axis: str  # (sample,), axis of rotation from the middle of the detector [pixel]
-    pixel: str  # (sample,), width of a pixel [nm]
-    image: str  # (sample, y, x), the section
-
-
-type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
-type Prepared = tuple[list[tuple[np.ndarray, Known]], list[str]]  # values and parameters of each sample; warnings
-
-
-@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
-class Preparation:
-    """Computation of an input from raw data, such as detector frames, with settings that the user can choose."""
-
-    input: str  # name of the input
-    beside: tuple[str, ...]  # further files that belong to the input, written name=file
-    settings: type[Settings]
-    # A function of the files of one sample or of several, the axes in the files (empty: not given) and the settings.
-    prepare: Callable[[Files, Sequence[str], Any], Prepared]
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))

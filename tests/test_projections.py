@@ -215,7 +215,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "center": ({}, ("center=64",), "center = 64: must lie on the detector, 0 to 63; give --set center="),
     "rings": ({}, ("rings=magic",), "rings = magic: must be one of none, sorting, columns"),
     "background": ({}, ("background=40",), "background of 40 pixels at each end; must be 1 to 32"),
-    "name": ({}, ("ring=columns",), "ring: no such"),
+    "name": ({}, ("ring=columns",), "ring: no such setting or parameter; did you mean rings?"),
 }  # fmt: skip
 
 

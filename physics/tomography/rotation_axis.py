@@ -29,7 +29,7 @@ MIN_VIEWS = 4  # fewest views from which an axis is estimated
 MAX_STEPS = 1.5  # opposite views are extrapolated over at most this many steps between views
 FAN_PASSES = 3  # the angles of a fan depend on its centre
 MIN_OVERLAP = 0.3  # shortest overlap of opposite views, as a share of the detector
-MIN_SHARE = 0.25  # opposite views of a smaller share of all need the support of all views, if the object is truncated
+MIN_SHARE = 0.25  # smallest share of views with an opposite one, if the object reaches beyond the detector
 MIN_CORRELATION = 0.9  # of opposite views, for a certain estimate
 MIN_MARGIN = 0.02  # difference to the next best correlation at another place, for a certain estimate
 MIN_RIVAL = 50.0  # excess of E(c) at other minima over the least, in units of its noise, for a certain estimate
@@ -85,8 +85,8 @@ def find_axis(sinogram: np.ndarray, angles: np.ndarray, source_distance: float =
     if pairs is None:
         what = "a fan beam" if source_distance else "an object that reaches beyond the detector"
         return RotationAxis(middle, middle, f"{what}, and no opposite views that would show the axis")
-    if cut and pairs.certain and not source_distance and pairs.share < MIN_SHARE:
-        return _confirm(pairs, from_consistency(views, angles).centre, views.shape[-1])
+    if cut and pairs.certain and pairs.share < MIN_SHARE:
+        return replace(pairs, doubt="the object reaches beyond the detector, and few views have an opposite")
     return pairs
 
 
@@ -101,17 +101,11 @@ def is_truncated(sinogram: np.ndarray) -> bool:
     return bool(max(profile[:width].mean(), profile[-width:].mean()) > TRUNCATED_LEVEL * profile.max())
 
 
-def _confirm(pairs: RotationAxis, centre: float, width: int) -> RotationAxis:
-    """Add a doubt to an estimate from few opposite views of a truncated object, unless all views support it."""
-    if abs(pairs.centre - centre) <= max(2.0, RIVAL_DISTANCE * width):
-        return replace(pairs, uncertainty=max(pairs.uncertainty, abs(pairs.centre - centre) / 2))
-    text = f"the object reaches beyond the detector; few opposite views show {pairs.centre:.1f}, all views {centre:.1f}"
-    return replace(pairs, uncertainty=abs(pairs.centre - centre) / 2, doubt=text)
-
-
 def _judge(estimate: RotationAxis, pairs: RotationAxis | None, width: int) -> RotationAxis:
     """Return the better of two estimates of an object that is not truncated, with a doubt if they disagree."""
-    if pairs is None or not pairs.certain:
+    if pairs is None:
+        best = replace(estimate, doubt=estimate.doubt or "no opposite views confirm the consistency of all views")
+    elif not pairs.certain:
         best = estimate
     elif abs(pairs.centre - estimate.centre) <= max(MAX_DISAGREEMENT, 3 * estimate.uncertainty):
         first = pairs if pairs.uncertainty < estimate.uncertainty or not estimate.certain else estimate

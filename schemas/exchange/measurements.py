@@ -12,7 +12,7 @@ from schemas.exchange.input_files import Read, Sample, agree, read_inputs, sampl
 from schemas.exchange.input_values import Held, apply_mask, convert_input, to_amplitudes
 from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.publish import sha256_of
 from schemas.runtime.settings import make_settings
 from schemas.task import Field, Import, Task, find_import
@@ -67,7 +67,7 @@ def measure(
     how = find_import(task.name)
     if holds and not how.roots:
         raise UserError(f"--{holds}: is for inputs that are roots of counts, not for task {task.name}; leave it out")
-    settings, texts = _part_settings(how, texts)
+    settings, texts = _part_settings(task, how, texts)
     given = given_parameters.parse(task, texts)
     asked = _implied_lengths(task, given)
     read = [dict(read_inputs(task, how, group)) for group in groups]
@@ -120,9 +120,14 @@ def measure(
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
 
 
-def _part_settings(how: Import, texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the settings of the preparation from the parameters of the task."""
-    names = how.preparation.settings.model_fields if how.preparation else ()
+def _part_settings(task: Task, how: Import, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the settings of the preparation from the parameters of the task. Refuse names that are neither."""
+    if how.preparation is None:
+        return [], list(texts)
+    names = [*how.preparation.settings.model_fields]
+    known = [*names, *given_parameters.settable(task)]
+    if unknown := [name for text in texts if (name := text.partition("=")[0]) not in known]:
+        raise UserError(f"--set {unknown[0]}: no such setting or parameter{suggestion(unknown[0], known)}")
     mine = [text for text in texts if text.partition("=")[0] in names]
     return mine, [text for text in texts if text not in mine]
 

@@ -16,9 +16,9 @@ from physics.tomography.rotation_axis import RotationAxis, find_axis, is_truncat
 from schemas.exchange.view_angles import read_angles
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
+from schemas.raw_data import Files, Preparation, Prepared
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Settings, setting
-from schemas.task import Files, Preparation, Prepared
 
 AXES = ("angle", "sample", "detector")
 LENGTHS = ("source_to_axis", "source_to_detector", "detector_pixel")

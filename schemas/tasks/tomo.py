@@ -7,7 +7,8 @@ from schemas.fields.sections import FIELDS as SECTION
 from schemas.fields.transmission import FIELDS as TRANSMISSION
 from schemas.fields.views import FIELDS as VIEWS
 from schemas.grids import Grid
-from schemas.task import DType, Field, Import, RotationSeries, Task
+from schemas.raw_data import RotationSeries
+from schemas.task import DType, Field, Import, Task
 
 MATERIAL = ("background", "material")
 

@@ -141,3 +141,11 @@ def test_fan_of_a_disc() -> None:
     found = find_axis(stored["sinogram"], np.deg2rad(known["angles"].astype(float)), distance)
     assert found.certain
     assert found.centre == pytest.approx(279.5, abs=0.3)
+
+
+@pytest.mark.parametrize("degrees", [30, 90, 140])
+def test_a_limited_range_gives_an_estimate_and_a_doubt(degrees: float) -> None:
+    angles = np.deg2rad(np.linspace(0, degrees, 61))
+    found = find_axis(sinogram(angles, 128, 58.3, smooth=True), angles)
+    assert found.centre == pytest.approx(58.3, abs=1)
+    assert "no opposite views" in found.doubt

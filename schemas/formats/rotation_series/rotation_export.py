@@ -14,7 +14,7 @@ import numpy as np
 
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.rotation_series.rotation_hdf5 import CARD, INVALID
-from schemas.task import RotationSeries
+from schemas.raw_data import RotationSeries
 
 NM_PER_M = 1e9
 
