@@ -10,7 +10,7 @@ integrals are never turned into counts and back.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -91,6 +91,10 @@ class DrawnTransmission:
         """Return the parameters by field: `photons`, and the others with the prefix `transmission_`."""
         found = stored_parameters("transmission_", self)
         return {"photons": found.pop("transmission_photons"), **found}
+
+    def without_noise(self) -> "DrawnTransmission":
+        """Return the same measurement without anything random."""
+        return replace(self, photons=0.0, rings=0.0, drift=0.0, zingers=0.0)
 
 
 def draw(settings: Transmission, rng: Streams) -> DrawnTransmission:

@@ -55,6 +55,7 @@ class Recipe(recipe.Recipe, Sections):
     rays: Rays = Field(Rays(), **setting("views, detector and beam"))
     measured: Views = Field(Views(), **setting("views that are measured, out of all"))
     transmission: Transmission = Field(Transmission(), **setting("noise and errors of the measurement"))
+    noise: int = Field(1, ge=0, le=1, **setting("1: quanta are counted; 0: nothing random, as for an infinite dose"))
     operator: Literal["independent", "grid"] = Field(
         "independent", **setting("line integrals in closed form or from a finer grid, or those of the stored image")
     )
@@ -91,7 +92,9 @@ class Recipe(recipe.Recipe, Sections):
             *self.object_fields(),
         }
         return frozenset(
-            names | ({"mask"} if self.mask else set()) | ({"stack", "channel"} if self.channels else set())
+            names
+            | ({"mask"} if self.mask else set())
+            | ({"object_number", "channel_number"} if self.channels else set())
         )
 
     def bind(self, inputs: Path | None) -> Self:
@@ -165,7 +168,7 @@ RECIPES: Mapping[str, Recipe] = {
 class Parameters:
     """The values drawn for one sample; floats are rounded to float32, as they are stored."""
 
-    stack: int
+    object_number: int
     attenuation: float
     object: DrawnObject
     rays: DrawnRays
@@ -176,11 +179,11 @@ class Parameters:
 
     def columns(self) -> dict[str, Any]:
         """Return all parameters by field."""
-        own = {name: getattr(self, name) for name in ("stack", "attenuation", "angle", "sampling")}
+        own = {name: getattr(self, name) for name in ("object_number", "attenuation", "angle", "sampling")}
         drawn_views = stored_parameters("views_", self.views)
         return {
             **own,
-            "channel": self.object.channel,
+            "channel_number": self.object.channel,
             "measured": drawn_views.pop("views_measured"),
             **drawn_views,
             **stored_parameters("", self.rays),
@@ -199,17 +202,18 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         rng: the streams of the sample
     """
     channels = recipe.channels.channels if recipe.channels else 1
-    stack, channel = divmod(rng.sample, channels)
-    shared = rng.group(stack) if recipe.channels else rng
+    number, channel = divmod(rng.sample, channels)
+    shared = rng.group(number) if recipe.channels else rng
     angles = recipe.rays.angles()
     period = np.pi if recipe.rays.source_distance == 0 else 2 * np.pi
+    drawn = transmission.draw(recipe.transmission, shared)
     return Parameters(
-        stack=stack,
+        object_number=number,
         attenuation=to_float32(recipe.attenuation.draw(shared.attenuation))[0],
         object=objects.draw(recipe, shared, channel),
         rays=rays.draw(recipe.rays, shared),
         views=views.draw(recipe.measured, angles, period, shared),
-        transmission=transmission.draw(recipe.transmission, shared),
+        transmission=drawn if recipe.noise else drawn.without_noise(),
         angle=angles,
         sampling=np.float32(recipe.sampling),
     )

@@ -1,12 +1,16 @@
 """Images from sinograms by iteration, for any linear operator A without negative weights (`Projector`).
 
-    SIRT    f <- P[ f + C A* R W' (p - A f) ],  R = 1 / A 1,  C = 1 / A* W'      Gregor and Benson, TMI 27 (2008) 918
-    CGLS    conjugate gradients for min |p - A f|^2_W                            Hestenes and Stiefel 1952
-    TV      min over f in P of |p - A f|^2_W / 2 + weight sum |grad f|           Chambolle and Pock, JMIV 40 (2011) 120
+    sirt               f <- P[ f + C A* R W' (p - A f) ],  R = 1 / A 1,  C = 1 / A* W'
+    cgls               conjugate gradients for min |p - A f|^2_W
+    total_variation    min over f in P of |p - A f|^2_W / 2 + weight sum |grad f|
 
 P is what is known of f: f >= 0, and f = 0 outside of a support. W is the statistical weight of each ray, 0 where it was
-not measured; W' is 1 where W > 0. TV is solved by the primal-dual iteration with the diagonal steps of Pock and
-Chambolle (ICCV 2011), which need no norm of A. |grad f| is the length of the vector of forward differences.
+not measured; W' is 1 where W > 0. Total variation is minimised by a primal-dual iteration with diagonal steps,
+which need no norm of A. |grad f| is the length of the vector of forward differences.
+
+Gregor and Benson, IEEE Trans. Med. Imaging 27 (2008) 918 (sirt); Hestenes and Stiefel, J. Res. Natl. Bur. Stand. 49
+(1952) 409 (cgls); Chambolle and Pock, J. Math. Imaging Vis. 40 (2011) 120, with the steps of Pock and Chambolle, Proc.
+Int. Conf. Computer Vision 2011, 1762 (total_variation).
 
 All iterations begin with f = 0. Each image of a block is computed on its own, so results do not depend on the block.
 NumPy only.
@@ -31,7 +35,7 @@ class Projector:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the image beforehand."""
+    """Constraints that the image is known to obey."""
 
     positive: bool = False  # f >= 0
     support: Array = None  # bool (..., y, x): f is 0 elsewhere

@@ -24,7 +24,7 @@ TASK = Task(
     formula=(
         "sinogram[v, j] = measured[v] * integral of image along the ray of view v and detector pixel j "
         "(physics.tomography.geometry), linearly interpolated (physics.tomography.projection.project), with "
-        "operator=grid photons=0 and the other settings of transmission at 0"
+        "operator=grid noise=0 and the settings of transmission at 0"
     ),
     grids=(Grid(("y", "x"), ("sampling",)), Grid(("view", "detector"))),
     window="field_of_view",
@@ -66,8 +66,10 @@ TASK = Task(
         _parameter("photons", "photon", "counted quanta per detector pixel without object; 0: no noise", optional=True),
         _parameter("sampling", "nm", "width of a pixel of the image", optional=True),
         _parameter("attenuation", "1", "line integral through the width of the image of the value 1", optional=True),
-        _parameter("stack", "1", "number of the object; its channels are samples", dtype="int32", optional=True),
-        _parameter("channel", "1", "channel of the object", dtype="int32", optional=True),
+        _parameter(
+            "object_number", "1", "number of the object; its channels are samples", dtype="int32", optional=True
+        ),
+        _parameter("channel_number", "1", "channel of the object", dtype="int32", optional=True),
         *VIEWS,
         *TRANSMISSION,
         *SECTION,

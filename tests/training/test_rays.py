@@ -17,7 +17,7 @@ SIZES = {"y": 18, "x": 21, "view": 9, "detector": 25}
 SHAPES = {"image": (4, 18, 21), "sinogram": (4, 9, 25)}
 
 
-def make_fields(distance: float) -> dict[str, np.ndarray]:
+def make_fields(distance: float) -> dict[str, Any]:
     """Return the rays of four samples: the first and the last have the same."""
     rng = np.random.default_rng(1)
     angle = rng.uniform(-3, 4, (4, 9)).astype(np.float32)
@@ -33,12 +33,12 @@ def make_fields(distance: float) -> dict[str, np.ndarray]:
     }
 
 
-def geometry(fields: dict[str, np.ndarray], row: int) -> Geometry:
+def geometry(fields: dict[str, Any], row: int) -> Geometry:
     numbers = (float(fields[name][row]) for name in ("pitch", "axis_offset", "source_distance"))
     return Geometry(fields["angle"][row][fields["measured"][row] != 0].astype(float), SIZES["detector"], *numbers)
 
 
-def exact(fields: dict[str, np.ndarray], name: str, values: np.ndarray) -> np.ndarray:
+def exact(fields: dict[str, Any], name: str, values: np.ndarray) -> np.ndarray:
     """Apply the function of physics, sample by sample."""
     made = np.zeros((4, 9, 25) if name in ("project", "fbp_adjoint") else (4, 18, 21))
     for row in range(4):

@@ -77,7 +77,7 @@ def _sums(sizes: Sizes, *, backwards: bool = False) -> Callable[..., Array]:
 
 
 def _on_host(name: str, sizes: Sizes, values: Array, *rays: Array) -> Array:
-    """Call a function of `HOST` outside of XLA."""
+    """Call a function of `physics` outside of XLA, by its name in `_run_on_host`."""
     dims = ("view", "detector") if name in ("project", "inverse_adjoint") else ("y", "x")
     shape = (len(values), *(sizes[dim] for dim in dims))
     run = partial(_run_on_host, name, dict(sizes))

@@ -1,4 +1,4 @@
-"""How images are learned from sinograms."""
+"""Learning images from sinograms."""
 
 import jax.numpy as jnp
 
