@@ -1,5 +1,6 @@
 """The kinds of target and their scores: images (scored in `schemas.scores`), classes, and numbers without a grid."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -27,6 +28,11 @@ CLASS_SCORES: Mapping[str, Score] = MappingProxyType(
         "jaccard_distance": Score("1", "1 - iou", "lower"),
         "iou": Score("1", "intersection over union, mean over the classes that are present or predicted", "higher"),
         "dice": Score("1", "2 * intersection / (sum of both areas), mean over the same classes", "higher"),
+        "mcc": Score(
+            "1",
+            "Matthews correlation of truth and prediction (Gorodkin 2004); 0 if one of them has a single class",
+            "higher",
+        ),
         "accuracy": Score("1", "share of the values whose class is predicted correctly", "higher"),
     }
 )
@@ -128,7 +134,29 @@ def _score_one_sample(field: Field, prediction: np.ndarray, truth: np.ndarray) -
     iou = float(np.mean([both / (a + b - both) for a, b, both in classes]))
     dice = float(np.mean([2 * both / (a + b) for a, b, both in classes]))
     accuracy = float(sum(both for *_, both in classes) / counts.sum())
-    return {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": accuracy}
+    scores = {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": accuracy}
+    return scores | {"mcc": matthews_correlation(counts)}
+
+
+def matthews_correlation(counts: np.ndarray) -> float:
+    """Return the Matthews correlation of a confusion matrix, for any number of classes.
+
+        (c s - sum p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2))
+
+    s values, of which c are predicted rightly; t_k belong to class k and p_k are predicted as it. Gorodkin, Comput.
+    Biol. Chem. 28 (2004) 367.
+
+    Args:
+        counts: the confusion matrix of `confusion_matrix`.
+
+    Returns:
+        From -1 to 1; 0 if all values belong to one class, or are predicted as one class.
+    """
+    cells = counts.astype(float)
+    size, right = cells.sum(), np.trace(cells)
+    predicted, true = cells.sum(0), np.append(cells.sum(1), 0)
+    spread = (size**2 - (predicted**2).sum()) * (size**2 - (true**2).sum())
+    return float((right * size - (predicted * true).sum()) / math.sqrt(spread)) if spread > 0 else 0.0
 
 
 def score_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> dict[str, Real]:

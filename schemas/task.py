@@ -16,6 +16,7 @@ from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
 from schemas.grids import Ambiguities, Grid, Relation, group_dimensions
+from schemas.raw_data import Preparation, RotationSeries
 from schemas.runtime import plugins
 from schemas.runtime.errors import suggestion
 
@@ -260,6 +261,9 @@ class Import:
     # A function that computes missing arrays. It gets all arrays by field and the metadata of the files given with
     # `--with`, and raises UserError if the arrays do not fit together.
     complete: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    rotation: RotationSeries | None = None  # given if an input holds projections of a turning object
+    lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)  # dimension of a target: as long as another
+    preparation: Preparation | None = None  # given if the files may hold raw data
     follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # field made by `complete`: field it needs
 
 
@@ -348,6 +352,8 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
         ("raster", "parameter"): raster,
         ("beam", "input"): (rules.beam,) if rules.beam else (),
         ("roots", "input"): rules.roots,
+        ("rotation", "input"): (rules.rotation.projections,) if rules.rotation else (),
+        ("preparation.input", "input"): (rules.preparation.input,) if rules.preparation else (),
         ("masks", "input"): tuple(rules.masks),
         ("masks", "auxiliary"): tuple(rules.masks.values()),
     }

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from generators.engine import pipeline, shards
-from generators.instruments.detector import Detector, Gaps
+from generators.instruments.detectors.blind_pixels import Detector, Gaps
 from generators.random_streams import Streams
 from generators.tasks import cdi
 from physics.wave_ambiguities import canonical_form

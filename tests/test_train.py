@@ -78,6 +78,8 @@ RULES = {
     "leader": ("optimizer.name=ftrl", "optimizer.l1=1e-5"),
     "free": ("optimizer.name=schedule_free", "schedule.name=constant"),
     "patience": ("patience=1", "optimizer.learning_rate=0.5"),
+    "short epochs": ("steps_per_epoch=2", "validation_steps=1", "loss.relative=0", "loss.rmse=1"),
+    "long epochs": ("steps_per_epoch=4",),
     "aligned": ("loss.aligned=true", "loss.relative=0", "loss.l1=1", "loss.huber=1"),
 }
 STATISTICS = ("--model", "dledi", "--set", "model.filters=3,4", "model.dropout=0.3")  # of the batch; and dropout
@@ -139,6 +141,32 @@ def test_early_stopping_stops_and_stays_so(data: Path, train: Command) -> None:
     for _ in range(2):
         assert train("--data", data, *SMALL, "--epochs", 60, "--out", "r", "--set", *still)[0] == 0
         assert len(card("r")["history"]) < 60
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("length", [2, 5])
+def test_an_epoch_may_be_shorter_or_longer_than_a_pass(length: int, data: Path, train: Command) -> None:
+    """Samples come in the same order: after as many steps, the same network as after passes of three steps."""
+    steady = ("schedule.name=constant", "schedule.warmup=0", "log_every=1")
+    assert train("--data", data, *SMALL, "--epochs", 10, "--out", "whole", "--set", *steady)[0] == 0
+    limits = (f"steps_per_epoch={length}", "validation_steps=1")
+    assert train("--data", data, *SMALL, "--epochs", 30 // length, "--out", "r", "--set", *steady, *limits)[0] == 0
+    learned = [[(row["step"], row["train/loss"]) for row in lines(r) if "train/loss" in row] for r in ("r", "whole")]
+    assert learned[0] == learned[1]
+    rows = [row for row in lines("r") if "validation/loss" in row]
+    assert [row["step"] for row in rows] == list(range(length, 31, length))
+    assert [row["epoch"] for row in rows] == list(range(1, 30 // length + 1))
+
+
+def test_the_first_batches_of_the_validation_samples_may_be_enough(data: Path, train: Command) -> None:
+    """Ten samples in batches of 4 are three batches, so a limit of 3 or more changes nothing, and one of 2 does."""
+    still = ("optimizer.name=sgd", "optimizer.learning_rate=1e-12", "optimizer.momentum=0")
+    found = {}
+    for limit in ("none", 9, 2, 1):
+        command = ("--data", data, *SMALL, "--batch-size", 4, "--epochs", 1, "--set", *still)
+        assert train(*command, f"validation_steps={limit}", "--out", f"r{limit}")[0] == 0
+        (found[limit],) = (row["validation/loss"] for row in lines(f"r{limit}") if "validation/loss" in row)
+    assert found["none"] == found[9] != found[2] != found[1]
 
 
 def test_plateau_lowers_the_rate(data: Path, train: Command) -> None:
@@ -230,7 +258,7 @@ BAD: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "keep": (("--keep-every", "0"), ("--keep-every", "0: must be a whole number, at least 1")),
     "process": (("--coordinator", "localhost:1"), ("--processes",)),
     "alone": (("--processes", "2", "--process", "1"), ("need --coordinator",)),
-    "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, l1, huber, cross_entropy")),
+    "loss": (("--set", "loss.relative=0"), ("loss", "relative, mse, rmse, l1, huber, cross_entropy")),
 }  # fmt: skip
 
 

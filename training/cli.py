@@ -101,7 +101,8 @@ def _list_choices(task: "Task | None") -> Iterator[str]:
         for name, parts in learn.inputs.items():
             if present.issuperset(fields_read(parts)):
                 yield f"input {name}: {', '.join(part if isinstance(part, str) else part.about for part in parts)}"
-        yield f"scalars of {task.name}: {', '.join(name for name in learn.scalars if name in present) or 'none'}"
+        known = [name for name, part in learn.scalar_parts.items() if present.issuperset(fields_read([part]))]
+        yield f"scalars of {task.name}: {', '.join(known) or 'none'}"
         yield f"recipes of {task.name}: {', '.join(learn.recipes)}"
         crop = f"parts of {learn.crop} pixels of larger samples that may be cut" if learn.crop else "whole samples"
         yield f"crop of {task.name}, unless it is set: {crop}"

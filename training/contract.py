@@ -6,6 +6,7 @@ functions at the end find these files by name and check them.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from types import ModuleType
 from typing import Any, Literal, Protocol, cast
 
@@ -43,6 +44,9 @@ class Operator:
     adjoint: Callable[[Array, Arrays, Sizes], Array]  # the transpose: measurements -> images
     about: str
     version: str = "1.0"  # networks trained with another first number are refused
+    # A linear approximation of the inverse, such as filtered back projection: measurements -> images. Its weights may
+    # be negative.
+    inverse: Callable[[Array, Arrays, Sizes], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,10 @@ class SizedOperator:
     """An operator with the sizes of the arrays filled in."""
 
     measured: str
+    axes: int  # number of axes of a measurement, besides that of samples
     forward: Callable[[Array, Arrays], Array]
     adjoint: Callable[[Array, Arrays], Array]
+    inverse: Callable[[Array, Arrays], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Inputs:
     scalars: int = 0  # number of scalars; each is a channel with the same value at every pixel
     operator: SizedOperator | None = None  # the task's operator, for models that are called with fields
     moments: tuple[float, float] = (0.0, 1.0)  # mean and deviation by which the first target is normalised
+    on_targets: bool = False  # the images lie on the grid of the targets
 
     @property
     def shape(self) -> Shape:
@@ -73,6 +80,11 @@ class Inputs:
     def images(self) -> int:
         """Number of the channels that vary over the image. They come first."""
         return self.channels - self.scalars
+
+    @property
+    def numbers(self) -> int:
+        """Number of values that a dense layer takes: those of the images, then each scalar once."""
+        return prod(self.spatial) * self.images + self.scalars
 
     def split_scalars(self, x: Array) -> tuple[Array, Array]:
         """Separate the images from the scalars, for dense layers, which take each scalar once.
@@ -152,6 +164,8 @@ class Learn:
     grids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heads: Mapping[str, Head] = field(default_factory=dict)  # possible heads by name; the first is the default
     scalars: tuple[str, ...] = ()  # parameters that a network may receive, each as a constant channel
+    # Further scalars by name, computed from fields: (sample, value), such as the logarithm of a dose.
+    derived_scalars: Mapping[str, Derived] = field(default_factory=dict)
     symmetries: tuple[str | Symmetry, ...] = ()  # symmetries of the physics: flip_<dimension>, transpose, or a function
     losses: Mapping[str, Loss] = field(default_factory=dict)  # by name; they replace general losses of that name
     operator: Operator | None = None
@@ -162,6 +176,11 @@ class Learn:
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})  # settings by name
     version: str = "1.0"  # raise the first number when an input or a head changes its meaning under the same name
 
+    @property
+    def scalar_parts(self) -> dict[str, Channels]:
+        """All scalars that a network may receive, by name."""
+        return {**{name: name for name in self.scalars}, **self.derived_scalars}
+
 
 class Model(Protocol):
     """The interface of a model's file."""
@@ -171,7 +190,9 @@ class Model(Protocol):
     # whole factor. "any": any grid. "operator": the network applies the task's operator and is called with `fields`.
     FIT: Fit
     VERSION: str  # raise the first number when old weights no longer suit
-    LOSSES: Mapping[str, str]  # optional: descriptions of further losses that the module returns, by name
+    # Optional: further losses that the module returns, by name: a description, or a description and the default weight,
+    # which otherwise is 1.
+    LOSSES: Mapping[str, str | tuple[str, float]]
 
     def build(self, config: Any, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype: Any) -> nnx.Module:
         """Return a module with float32 parameters that maps (sample, *inputs.shape) to (sample, *outputs).
@@ -284,8 +305,7 @@ def _learn_mistakes(module: ModuleType) -> Iterator[str]:
             if isinstance(part, str):
                 yield from _grid_mistakes(task, where, part, learn.grids.get(name, grid))
             if isinstance(part, Derived):
-                like = (part.like,) if part.like else ()
-                yield from wrong_references(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
+                yield from _derived_mistakes(task, where, part)
     for name, head in learn.heads.items():
         if not isinstance(head, Head):
             yield f"LEARN.heads[{name!r}]: must be a Head(about, channels, targets)"
@@ -303,12 +323,26 @@ def _learn_mistakes(module: ModuleType) -> Iterator[str]:
     for name in learn.scalars:
         if along := task.spatial(task[name]):
             yield f"LEARN.scalars: {name} varies along {', '.join(along)}; put it into LEARN.inputs instead"
+    for name, part in learn.derived_scalars.items():
+        where = f"LEARN.derived_scalars[{name!r}]"
+        if name in {field.name for field in task.fields}:
+            yield f"{where}: is the name of a field; give it another"
+        yield from wrong_references(task, where, part.fields, "input", "parameter")
+        yield from _derived_mistakes(task, where, part)
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"
 
 
+def _derived_mistakes(task: Task, where: str, part: Derived) -> Iterator[str]:
+    """Yield the mistakes in the normalisation of computed channels."""
+    like = (part.like,) if part.like else ()
+    yield from wrong_references(task, f"{where}, like", like, "input", "parameter", "target", "auxiliary")
+    if part.by not in ("field", "channel", "none") or (part.like and part.by != "none"):
+        yield f"{where}, {part.about}: by = {part.by!r}: must be field, channel or none; with `like`, none"
+
+
 def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
-    """Yield the mistakes in `normalise`, and in the normalisation of computed channels."""
+    """Yield the mistakes in `normalise`."""
     for name, by in learn.normalise.items():
         where = f"LEARN.normalise[{name!r}]"
         roles: tuple[Role, ...] = ("input",) if by == "sample" else ("input", "parameter", "target")
@@ -319,9 +353,6 @@ def _normalise_mistakes(task: Task, learn: Learn) -> Iterator[str]:
             yield f"{where} = {by!r}: must be one of {', '.join(MOMENT_SCOPES)}, or Like(input)"
         elif by != "none" and (task[name].classes or task[name].period):
             yield f"{where}: {name} holds classes or angles, which are not normalised"
-    for part in (part for parts in learn.inputs.values() for part in parts if isinstance(part, Derived)):
-        if part.by not in ("field", "channel", "none") or (part.like and part.by != "none"):
-            yield f"LEARN.inputs, {part.about}: by = {part.by!r}: must be field, channel or none; with `like`, none"
 
 
 def _grid_mistakes(task: Task, where: str, name: str, grid: tuple[str, ...]) -> Iterator[str]:

@@ -172,8 +172,11 @@ def fits_in_memory(nbytes: int) -> bool:
     Args:
         nbytes: bytes of the array.
     """
+    return nbytes <= memory_per_device() // (4 if jax.local_devices()[0].platform == "cpu" else 2)
+
+
+def memory_per_device() -> int:
+    """Return the memory that arrays on one device may use [bytes]: that of the device, or a share of the host's."""
     device = jax.local_devices()[0]
     limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
-    if limit:
-        return bool(nbytes <= limit // 2)
-    return nbytes * jax.local_device_count() <= memory() // 4
+    return limit or memory() // jax.local_device_count()

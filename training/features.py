@@ -58,7 +58,8 @@ class Features:
     @property
     def channels(self) -> tuple[Channels, ...]:
         """Inputs of the network, in the order of its channels."""
-        return (*self.learn.inputs[self.input], *self.scalars)
+        known = self.learn.scalar_parts
+        return (*self.learn.inputs[self.input], *(known.get(name, name) for name in self.scalars))
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -93,8 +94,9 @@ class Features:
     @property
     def derived(self) -> dict[str, Derived]:
         """Computed channels that have their own moments, by the name of these moments."""
-        parts = enumerate(self.learn.inputs[self.input])
-        return {f"{self.input}[{i}]": p for i, p in parts if isinstance(p, Derived) and not p.like and p.by != "none"}
+        inputs = ((f"{self.input}[{i}]", part) for i, part in enumerate(self.learn.inputs[self.input]))
+        parts = (*inputs, *((name, self.learn.derived_scalars.get(name, name)) for name in self.scalars))
+        return {name: p for name, p in parts if isinstance(p, Derived) and not p.like and p.by != "none"}
 
     @property
     def targets(self) -> tuple[Field, ...]:
@@ -122,6 +124,8 @@ class Features:
         else:
             known = self.moments.get(part.like or own.get(part, ""), IDENTITY)
             values = self.compute_channels(part, fields)
+            if values.ndim == 2:  # scalars
+                values = values.reshape(len(values), *(1 for _ in self.input_grid), -1)
         mean, std = mean_and_std(known, fields, values.ndim)
         encoded: Array = (values.astype(jnp.float32) - mean) / std
         return encoded
@@ -136,7 +140,7 @@ class Features:
         return self._from_channels(field, mean.reshape(one)), self._from_channels(field, std.reshape(one))
 
     def compute_channels(self, part: Derived, fields: Arrays) -> Array:
-        """Return computed channels (sample, *spatial, channel) in their own units."""
+        """Return computed channels (sample, *spatial, channel), or scalars (sample, value), in their own units."""
         sized: Any = part.channels
         with plugins.reporting_errors(*plugins.function_origin(part.channels), part.fields):
             made: Array = sized({name: fields[name] for name in part.fields}, *([self.sizes] if part.sized else []))
@@ -271,13 +275,12 @@ class Features:
     @property
     def inputs(self) -> Inputs:
         """Input of the network for one sample, as `encode` returns it."""
-        images = sum(
-            self._count_channels(self.task[part]) if isinstance(part, str) else self._count_derived(part)
-            for part in self.learn.inputs[self.input]
-        )
-        scalars = sum(self._count_channels(self.task[name]) for name in self.scalars)
+        seen = self.learn.inputs[self.input]
+        images = sum(self._count_values(part, "(sample, *spatial, channel)") for part in seen)
+        scalars = sum(self._count_values(part, "(sample, value)") for part in self.channels[len(seen) :])
         moments = self._target_moments or (0.0, 1.0)
-        return Inputs(self._lengths(self.input_grid), images + scalars, scalars, self._sized_operator, moments)
+        spatial, on_targets = self._lengths(self.input_grid), self.input_grid == self.target_grid
+        return Inputs(spatial, images + scalars, scalars, self._sized_operator, moments, on_targets)
 
     @property
     def _target_moments(self) -> tuple[float, float] | None:
@@ -289,10 +292,13 @@ class Features:
     def _sized_operator(self) -> SizedOperator | None:
         if (op := self.operator) is None:
             return None
+        inverse: Any = op.inverse
         return SizedOperator(
             op.measured,
+            len(self.task[op.measured].dims) - 1,
             lambda image, fields: op.forward(image, fields, self.sizes),
             lambda measured, fields: op.adjoint(measured, fields, self.sizes),
+            (lambda measured, fields: inverse(measured, fields, self.sizes)) if inverse else None,
         )
 
     @property
@@ -312,13 +318,19 @@ class Features:
         own = any(isinstance(known, Own) for known in self.moments.values())  # normalised as whole samples
         return bool(derived or own or self.operator or grids - {near.get(dim, dim) for dim in self.target_grid})
 
-    def _count_derived(self, part: Derived) -> int:
-        """Return the number of computed channels, by tracing their function without computing."""
+    def _count_values(self, part: Channels, form: str) -> int:
+        """Return the number of channels of a part. Those of computed ones are found by tracing without computing.
+
+        form: axes of computed channels, for the message if their function gives others.
+        """
+        if isinstance(part, str):
+            return self._count_channels(self.task[part])
         shapes = {name: self._shape_struct(self.task[name]) for name in part.fields}
         made = jax.eval_shape(lambda fields: self.compute_channels(part, fields), shapes).shape
-        if len(made) != 2 + len(self.input_grid):
-            file = f"training/tasks/{self.task.name}.py"
-            raise UserError(f"{file}: {part.about}: channels returns {made}, must be (sample, *spatial, channel)")
+        if len(made) != 2 + len(self.input_grid) * ("spatial" in form):
+            raise UserError(
+                f"training/tasks/{self.task.name}.py: {part.about}: channels returns {made}, must be {form}"
+            )
         return int(made[-1])
 
     def _shape_struct(self, field: Field) -> Any:

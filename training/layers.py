@@ -3,7 +3,7 @@
 Arrays are (sample, *spatial, channel), with any number of spatial axes.
 """
 
-from functools import partial
+from functools import partial, reduce
 from itertools import product
 from math import gcd
 from typing import Any
@@ -148,14 +148,27 @@ def crop(x: Array, spatial: Shape) -> Array:
     return x[(slice(None), *(slice(n) for n in spatial))]
 
 
-def max_pool(x: Array) -> Array:
-    """Return the maximum of each block of 2^d pixels: (sample, n, m, c) -> (sample, ceil(n/2), ceil(m/2), c).
+def max_pool(x: Array, window: int = 2, stride: int = 2, *, pad: bool = True) -> Array:
+    """Return the maximum of a window of pixels at each step of the stride.
 
     The values are those of `flax.nnx.max_pool`. Computed by slices, the gradient is 7 times faster on a CPU.
+
+    Args:
+        x: (sample, *spatial, channel).
+        window: side of the window.
+        stride: distance of the windows.
+        pad: whether windows may reach beyond the borders, as with padding `same`; otherwise as with `valid`.
+
+    Returns:
+        (sample, *(spatial / stride, rounded up), channel); without padding, as many windows as fit.
     """
-    x = pad_to(x, 2)
-    for axis in range(1, x.ndim - 1):
-        x = jnp.maximum(*(jax.lax.slice_in_dim(x, first, None, 2, axis) for first in (0, 1)))
+    counts = [-(-n // stride) if pad else (n - window) // stride + 1 for n in x.shape[1:-1]]
+    short = [max((count - 1) * stride + window - n, 0) for count, n in zip(counts, x.shape[1:-1], strict=True)]
+    if any(short):
+        x = jnp.pad(x, [(0, 0), *((n // 2, n - n // 2) for n in short), (0, 0)], mode="edge")
+    for axis, count in enumerate(counts, 1):
+        reach = (count - 1) * stride + 1
+        x = reduce(jnp.maximum, (jax.lax.slice_in_dim(x, k, k + reach, stride, axis) for k in range(window)))
     return x
 
 

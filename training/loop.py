@@ -26,6 +26,7 @@ from training.batches import BatchSource
 from training.checkpoints import Checkpoints, Memory, Place
 from training.export import store as models
 from training.export.card import ModelCard
+from training.memory_need import refuse_too_large
 from training.metrics_log import Journal, Row
 from training.nan_watch import Watch
 from training.network import Network
@@ -50,11 +51,7 @@ class Machinery:
     rate: Callable[[int], Any]
     rule: Any
     checkpoints: Checkpoints
-
-    @property
-    def per_epoch(self) -> int:
-        """Number of steps in an epoch."""
-        return self.training.order.steps
+    per_epoch: int  # number of steps in an epoch
 
     @property
     def total(self) -> int:
@@ -80,6 +77,7 @@ def train(run: Run, *, overwrite: bool = False) -> Memory:
         raise UserError("the processes were started with different commands; only --process may differ")
     mesh = devices.mesh(run.recipe.batch_size)
     network = model_building.build_network(run.recipe, run.features)
+    refuse_too_large(network, run.recipe, run.features)
     if run.start:
         pretrained.initial_arrays(run.start, network)  # refuse a misfit before a run is overwritten
     with _claim_for_all(run, overwrite=overwrite):
@@ -126,7 +124,8 @@ def _compile(
 ) -> Machinery:
     """Return the parts of a run, with compiled steps."""
     recipe, features = run.recipe, run.features
-    count = recipe.epochs * training.order.steps
+    per_epoch = recipe.steps_per_epoch or training.order.steps
+    count = recipe.epochs * per_epoch
     rule = optimizers.build_optimizer(recipe, count)
     return Machinery(
         run,
@@ -139,6 +138,7 @@ def _compile(
         optimizers.schedule(recipe.schedule, recipe.optimizer.learning_rate, count),
         rule,
         Checkpoints(run.out / "checkpoints", run.digest, run.keep_every),
+        per_epoch,
     )
 
 
@@ -194,7 +194,7 @@ def _learn_steps(
         Interrupted: the run was asked to stop; a checkpoint was saved before.
     """
     recipe, first = m.run.recipe, int(state["step"])
-    watch, saved = Watch(f"{m.run.data}/train", m.training.order, m.rate), first
+    watch, saved = Watch(f"{m.run.data}/train", m.training.order, m.per_epoch, m.rate), first
     for step, batch in enumerate(m.training.batches(first, m.total), first + 1):
         state, metrics = m.learn(state, batch)
         watch.follow(step, metrics)
@@ -261,7 +261,9 @@ def _lower_rate_on_plateau(m: Machinery, state: steps.State, memory: Memory) -> 
 
 
 def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str, float]:
-    """Return the mean scores over all samples of a split. They do not depend on the batch size.
+    """Return the mean scores over all samples of a split, or over its first batches if the recipe limits them.
+
+    Over all samples, they do not depend on the batch size.
 
     Scores are left out for samples where they are undefined, such as a relative error of a sample that is zero
     everywhere.
@@ -276,7 +278,8 @@ def validate(m: Machinery, state: steps.State, source: BatchSource) -> dict[str,
     """
     found: dict[str, list[np.ndarray]] = {}
     parameters = steps.best_parameters(state)
-    for step, batch in enumerate(source.batches(0, source.order.steps)):
+    count = min(m.run.recipe.validation_steps or source.order.steps, source.order.steps)
+    for step, batch in enumerate(source.batches(0, count)):
         _, weight = source.order.ids(step)
         for name, values in m.measure(parameters, state["rest"], batch).items():
             found.setdefault(name, []).append(np.asarray(values, np.float64)[weight > 0])

@@ -102,6 +102,11 @@ def _mse(c: Compared) -> Array:
     return _mean_inside((c.error / c.scale) ** 2, c.inside)
 
 
+def _rmse(c: Compared) -> Array:
+    """sqrt(mean squared error), with SCALE_FLOOR^2 added so that its slope is finite where the error is 0."""
+    return jnp.sqrt(_mse(c) + SCALE_FLOOR**2)
+
+
 def _l1(c: Compared) -> Array:
     return _mean_inside(abs(c.error) / c.scale, c.inside)
 
@@ -150,6 +155,7 @@ def _axes(array: Array) -> tuple[int, ...]:
 VALUE_TERMS: Mapping[str, Term] = {
     "relative": _relative,
     "mse": _mse,
+    "rmse": _rmse,
     "l1": _l1,
     "huber": _huber,
     "cross_entropy": _value_cross_entropy,
@@ -210,7 +216,7 @@ def score_names(features: Features) -> tuple[str, ...]:
     """Return the names of the scores that `score` computes."""
     if features.targets[0].classes:
         return ("iou",)
-    return ("nrms",) if features.target_grid else ("absolute_error",)
+    return (*(("nrms",) if features.target_grid else ()), "absolute_error", "squared_error")
 
 
 def cost(name: str, scores: Mapping[str, float]) -> float:
@@ -239,12 +245,12 @@ def score(features: Features, prediction: Arrays, fields: Arrays) -> dict[str, A
     guess, truth = prediction[field.name], fields[field.name]
     if field.classes:
         return {"iou": _iou(field, guess, truth)}
+    error = difference(field, guess, truth)
+    means = {"absolute_error": jnp.mean(abs(error), _axes(error)), "squared_error": jnp.mean(error**2, _axes(error))}
     if not features.target_grid:
-        error = abs(difference(field, guess, truth))
-        return {"absolute_error": error.reshape(len(error), -1).mean(-1)}
-    error = jnp.sum(difference(field, guess, truth) ** 2, _axes(truth))
-    size = jnp.sum(truth**2, _axes(truth))
-    return {"nrms": jnp.where(size > 0, jnp.sqrt(error / jnp.where(size > 0, size, 1)), jnp.nan)}
+        return means
+    total, size = jnp.sum(error**2, _axes(error)), jnp.sum(truth**2, _axes(truth))
+    return {"nrms": jnp.where(size > 0, jnp.sqrt(total / jnp.where(size > 0, size, 1)), jnp.nan), **means}
 
 
 def _iou(field: Field, logits: Array, truth: Array) -> Array:

@@ -23,6 +23,7 @@ class Watch:
 
     data: str  # name of the training samples, for messages
     order: Order
+    per_epoch: int  # number of steps in an epoch
     rate: Callable[[int], Any]  # learning rate as a function of the step
     _waiting: tuple[int, Metrics] | None = None
     _values: dict[str, list[float]] = field(default_factory=dict)
@@ -75,7 +76,7 @@ class Watch:
         loss, norm = means.pop("loss"), means.pop("gradient_norm")
         row: Row = {
             "step": step,
-            "epoch": round(step / self.order.steps, 4),
+            "epoch": round(step / self.per_epoch, 4),
             "train/loss": loss,
             **{f"train/{name}": value for name, value in means.items()},
             "train/gradient_norm": norm,

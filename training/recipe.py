@@ -80,6 +80,7 @@ class Loss(Settings):
 
     relative: Weight = Field(1.0, **setting("weight of sqrt(sum error^2 / sum truth^2), sums over a sample"))
     mse: Weight = Field(0.0, **setting("weight of the mean squared error, in standard deviations of the target"))
+    rmse: Weight = Field(0.0, **setting("weight of the root of the mean squared error of a sample, in deviations"))
     l1: Weight = Field(0.0, **setting("weight of the mean absolute error, in standard deviations of the target"))
     huber: Weight = Field(0.0, **setting("weight of the mean Huber loss, in standard deviations of the target"))
     cross_entropy: Weight = Field(0.0, **setting("weight of the cross entropy of classes, or of values from 0 to 1"))
@@ -117,7 +118,13 @@ class Recipe(Settings):
         ),
     )
     normalisation: Normalisation = Field("standard", **setting("scaling of training data to mean 0, deviation 1"))
-    epochs: int = Field(50, ge=1, **setting("number of passes over the training samples"))
+    epochs: int = Field(50, ge=1, **setting("number of epochs, each a pass over the training samples"))
+    steps_per_epoch: int | None = Field(
+        None, ge=1, **setting("length of an epoch; none: a pass. The order of samples stays the same", "step")
+    )
+    validation_steps: int | None = Field(
+        None, ge=1, **setting("evaluate only the first batches of the validation samples; none: all", "step")
+    )
     batch_size: int = Field(16, ge=1, **setting("samples per step, over all devices together", "sample"))
     seed: int = Field(0, ge=0, lt=1 << 32, **setting("seed of initialisation, order, crops, augmentation, dropout"))
     optimizer: Optimizer = Field(Optimizer(), **setting("rule that turns gradients into steps"))
@@ -173,7 +180,8 @@ def recipe_type(name: str, model: Model, learn: Learn | None = None) -> type[Rec
     field: Any = (Literal[name], Field(name, **setting("name of the network")))
     named = create_model("Config", __base__=model.Config, name=field)
     own: Any = {key: (Weight, Field(0.0, **setting(one.about))) for key, one in (learn.losses if learn else {}).items()}
-    inner: Any = {key: (Weight, Field(1.0, **setting(about))) for key, about in getattr(model, "LOSSES", {}).items()}
+    found = {key: (one, 1.0) if isinstance(one, str) else one for key, one in getattr(model, "LOSSES", {}).items()}
+    inner: Any = {key: (Weight, Field(weight, **setting(about))) for key, (about, weight) in found.items()}
     losses: Any = create_model("Loss", __base__=Loss, **own, **inner) if own or inner else Loss
     parts: Any = {
         "loss": (losses, Field(losses(), **setting("weighted sum of terms that is minimised"))),

@@ -6,7 +6,7 @@ If they do not fit together, the run is refused here.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import prod
@@ -38,7 +38,7 @@ from schemas.runtime.publish import (
 )
 from schemas.task import Task
 from training import losses
-from training.contract import find_learn, find_model
+from training.contract import fields_read, find_learn, find_model
 from training.crop import Crop, plan_crop
 from training.dataset_moments import moments_of, read_column, read_samples
 from training.export.predictor import Predictor
@@ -130,7 +130,7 @@ def prepare(data: Path, out: Path, recipe: Recipe, start: Predictor | None = Non
     _refuse_negative_weights(data, manifest, features)
     if crop:
         features = replace(features, task=crop.cut_task, sizes=crop.cut_sizes, cut=True)
-    ranges = _parameter_ranges(data, features, features.learn.scalars)
+    ranges = _parameter_ranges(data, features)
     return Run(data, out, manifest, recipe, features, ranges, crop=crop, start=start, **options)
 
 
@@ -171,7 +171,7 @@ def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
     named = {
         "--input": ((recipe.input,), learn.inputs),
         "head =": ((recipe.head,), () if recipe.target else learn.heads),
-        "scalars =": (recipe.scalars, learn.scalars),
+        "scalars =": (recipe.scalars, learn.scalar_parts),
         "--target": ((recipe.target,), _learnable_parameters(task)),
     }
     for option, (names, known) in named.items():
@@ -187,14 +187,14 @@ def _learnable_parameters(task: Task) -> list[str]:
     return [field.name for field in fields if set(task.slices) <= set(field.dims)]
 
 
-def _parameter_ranges(data: Path, features: Features, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
-    """Return the smallest and largest value of each parameter that the dataset has.
+def _parameter_ranges(data: Path, features: Features) -> dict[str, list[tuple[float, float]]]:
+    """Return the smallest and largest value of each parameter that the dataset has and that makes a scalar.
 
     If a parameter has several values per sample or slice, each of them has its own range.
     """
-    fields = {field.name: field for field in features.task.fields}
-    found = {}
-    for name in names:
+    task, found = features.task, {}
+    fields = {field.name: field for field in task.fields if not task.spatial(field)}
+    for name in dict.fromkeys(fields_read(features.learn.scalar_parts.values())):
         if name in fields:
             values = read_column(data, name).reshape(-1, prod(fields[name].shape(features.sizes)))
             found[name] = list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))

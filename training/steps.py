@@ -44,19 +44,27 @@ def initial_state(
         given: parameters and rest to start from, instead of those drawn by the seed.
     """
 
-    def initial(parameters: Named, rest: Named) -> State:
-        average = jax.tree.map(jnp.copy, parameters) if _keeps_average(recipe) else {}
-        counters = {"step": jnp.zeros((), jnp.int32), "rate": jnp.ones(())}
-        return {
-            "parameters": parameters,
-            "rest": rest,
-            "optimizer": rule.init(parameters),
-            "average": average,
-            **counters,
-        }
-
+    initial = partial(_begin, rule, recipe)
     made: State = jax.jit(initial, out_shardings=replicated(mesh))(*(given or network.initial))
     return made
+
+
+def _begin(rule: optax.GradientTransformation, recipe: Recipe, parameters: Named, rest: Named) -> State:
+    """Return the state before the first step."""
+    average = jax.tree.map(jnp.copy, parameters) if _keeps_average(recipe) else {}
+    counters = {"step": jnp.zeros((), jnp.int32), "rate": jnp.ones(())}
+    return {"parameters": parameters, "rest": rest, "optimizer": rule.init(parameters), "average": average, **counters}
+
+
+def state_bytes(network: Network, recipe: Recipe) -> int:
+    """Return the bytes of the state of a run and of one gradient. Nothing is computed or compiled.
+
+    Args:
+        network: the network.
+        recipe: recipe of the run.
+    """
+    state = jax.eval_shape(partial(_begin, optimizers.build_optimizer(recipe, 1), recipe), *network.shapes)
+    return sum(array.size * array.dtype.itemsize for array in jax.tree.leaves((state, network.shapes[0])))
 
 
 def learning_step(

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from generators import recipe
 from generators.contract import Arrays
-from generators.instruments.detector import Detector
+from generators.instruments.detectors.blind_pixels import Detector
 from generators.random_streams import Streams
 from generators.specimens.draws import stored_parameters
 from generators.specimens.planar import object_phase, outline

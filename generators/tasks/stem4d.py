@@ -256,7 +256,7 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
     pixel = np.floor(stored_pixels + 0.5).astype(int)
     fluence = scan.fluence_of(number, scan_streams) if scan else None
     return Parameters(
-        dose=np.float32(_draw_dose(recipe, rng) if fluence is None else fluence * step**2),
+        dose=np.float32(recipe.dose.draw_logarithmic(rng.optics) if fluence is None else fluence * step**2),
         voltage=np.float32(recipe.probe.voltage),
         sampling=sampling,
         position=position,
@@ -266,12 +266,6 @@ def draw(recipe: Recipe, rng: Streams) -> Parameters:
         shift=tuple((stored_pixels - pixel).tolist()),
         drawn=thin_objects.draw(recipe, rng.group(number)),
     )
-
-
-def _draw_dose(recipe: Recipe, rng: Streams) -> float:
-    """Draw the dose [electron] of a single pattern; its logarithm is uniform."""
-    share, span = float(rng.optics.random()), recipe.dose
-    return float(span.low * (span.high / span.low) ** share)
 
 
 def _draw_pixel(recipe: Recipe, rng: Streams) -> np.ndarray:

@@ -9,7 +9,9 @@ from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.terminal import Parser, add_repeatable_option, number, say
 
-FORMATS = ("npy", "tiff", "mat", "png")
+FORMATS_HELP = "format of the files; of projections: nxtomo, dxfile, and library: all pairs in one HDF5 file"
+MAX_SHOWN_VALUES = 16  # maximum number of values of a parameter that are printed
+FORMATS = ("npy", "tiff", "mat", "png", "nxtomo", "dxfile", "library")
 
 
 def importing(verbs: Any) -> None:
@@ -62,7 +64,7 @@ def exporting(verbs: Any) -> None:
     about = "Write the images of a dataset, or of predictions from `infer`, to files: one per sample and field."
     parser: Parser = verbs.add_parser("export", help="write images to files", description=about, allow_abbrev=False)
     parser.add_argument("path", type=local_path, help="the dataset or predictions")
-    parser.add_argument("--format", required=True, choices=FORMATS, help="format of the files")
+    parser.add_argument("--format", required=True, choices=FORMATS, help=FORMATS_HELP)
     parser.add_argument(
         "--fields", nargs="+", metavar="NAME", help="(default: inputs and targets; predictions: all, and their errors)"
     )
@@ -132,10 +134,16 @@ def _summary(manifest: Any, measurement: Any) -> str:
     count = manifest.samples["test"]
     sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
     first = (
-        f"{field.name} {','.join(f'{value:.6g}' for value in measurement.arrays[field.name][0].ravel())} {field.units}"
+        f"{field.name} {_list_values(measurement.arrays[field.name][0].ravel().tolist())} {field.units}"
         for field in manifest.task.of("parameter")
     )
     return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({sizes})", *first])
+
+
+def _list_values(values: list[float]) -> str:
+    """Return the values, of many only the first and the last ones."""
+    texts = [f"{value:.6g}" for value in values]
+    return ",".join(texts if len(texts) <= MAX_SHOWN_VALUES else [*texts[:3], "...", texts[-1]])
 
 
 def _export(args: argparse.Namespace) -> int:

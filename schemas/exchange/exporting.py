@@ -17,6 +17,7 @@ import numpy as np
 from schemas.exchange.export_sources import Arrays, Gallery, pixel
 from schemas.formats import mat, npy, png, tiff
 from schemas.formats.export_metadata import ExportMetadata, Parameter
+from schemas.formats.rotation_series import rotation_export
 from schemas.grids import as_images
 from schemas.runtime.csv_files import csv_table
 from schemas.runtime.destinations import refuse_store
@@ -27,9 +28,10 @@ from schemas.runtime.locks import claimed, writable
 from schemas.runtime.publish import entries, publish, publish_if_changed, read, remove, sweep
 from schemas.runtime.terminal import printable
 from schemas.store import shard_ranges
-from schemas.task import Field
+from schemas.task import Field, find_import
 
 WRITERS = {"npy": npy, "tiff": tiff, "mat": mat}
+LIBRARY = "library"
 EXPORT_FILE = "export.json"
 UNFINISHED_FILE = ".export.json"  # shows that the files beside it are those of an export that was not finished
 MAX_READ_SAMPLES = 32  # maximum number of samples that are read at once
@@ -96,10 +98,23 @@ def _fields(gallery: Gallery, names: Sequence[str] | None, kind: str) -> tuple[F
         if name not in gallery.fields:
             raise UserError(f"--fields {name}: no such field{suggestion(name, gallery.fields)}")
     fields = tuple(gallery.fields[name] for name in dict.fromkeys(names or gallery.default))
+    if kind in (*rotation_export.WRITERS, LIBRARY):
+        return (_projections(gallery, names, kind),)
     for field in fields:
         if field.dtype.startswith("complex") and kind in ("tiff", "png"):
             raise UserError(f"--format {kind}: {field.name} is complex; choose npy or mat")
     return fields
+
+
+def _projections(gallery: Gallery, names: Sequence[str] | None, kind: str) -> Field:
+    """Return the field of projections. Raise UserError if the task has none, or others are asked for."""
+    series = find_import(gallery.task).rotation
+    if series is None or series.projections not in gallery.fields:
+        there = "task" if series is None else "source"
+        raise UserError(f"--format {kind}: is for projections, which this {there} does not have; choose npy or tiff")
+    if other := [name for name in names or () if name != series.projections]:
+        raise UserError(f"--fields {other[0]}: --format {kind} holds {series.projections}; leave it out")
+    return gallery.fields[series.projections]
 
 
 def _range(gallery: Gallery, first: int, last: int | None) -> tuple[int, int]:
@@ -150,8 +165,23 @@ class _Export:
 
     def files(self) -> Iterator[Named]:
         """Yield the name and content of all files except export.json."""
-        yield from self._images()
+        yield from self._library() if self.kind == LIBRARY else self._images()
         yield "parameters.csv", self.table()
+
+    def _library(self) -> Iterator[Named]:
+        """Yield one file with all pairs of projections and images. Their views must be the same."""
+        series = find_import(self.gallery.task).rotation
+        assert series is not None
+        names = (series.projections, series.image)
+        fields = tuple(self.gallery.fields[name] for name in names if name in self.gallery.fields)
+        views = tuple(one for one in self.gallery.parameters if one.name == series.rotation)
+        blocks = [values for _, values in self.blocks((*fields, *views))]
+        arrays = {one.name: np.concatenate([values[one.name] for values in blocks]) for one in (*fields, *views)}
+        if np.ptp(arrays[series.rotation], axis=0).any():
+            rule = "a library holds sinograms of the same views, but they differ between samples"
+            raise UserError(f"--format {LIBRARY}: {rule}; choose nxtomo or dxfile")
+        data = rotation_export.library(arrays[names[0]], arrays.get(names[1]), arrays[series.rotation][0])
+        yield f"{self.gallery.split}_{LIBRARY}.h5", data
 
     def _images(self) -> Iterator[Named]:
         parameters = self.gallery.parameters
@@ -177,6 +207,12 @@ class _Export:
         if field.name in self.scale:
             value = np.clip(value, *self.scale[field.name])
         card = self._card(field, sample, known)
+        if self.kind in rotation_export.WRITERS:
+            suffix, write = rotation_export.WRITERS[self.kind]
+            series = find_import(self.gallery.task).rotation
+            assert series is not None
+            yield f"{stem}{suffix}", write(value, card, series)
+            return
         writer = WRITERS[self.kind]
         wide = {name: known[name] for name in pixel(self.gallery, field) if name in known}
         yield f"{stem}{writer.SUFFIX}", writer.write(value, card, wide if self.kind == "tiff" else known)

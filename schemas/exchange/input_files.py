@@ -45,15 +45,16 @@ def read_inputs(task: Task, how: Import, group: Sequence[str]) -> list[tuple[str
         UserError: a file cannot be read, an input has no file, or patterns are given where images are expected.
     """
     names = [field.name for field in task.of("input")]
+    beside = how.preparation.beside if how.preparation else ()
     needed = [field.name for field in task.of("input") if not field.optional]
-    files: dict[str, list[Read]] = {name: [] for name in names}
+    files: dict[str, list[Read]] = {name: [] for name in (*names, *beside)}
     for text in group:
         name, equals, rest = text.partition("=")
         if not (equals and name in files):
             name, rest = needed[0], text
             if len(needed) > 1:
                 raise UserError(f"--from {text}: task {task.name} has several inputs; write {'=... '.join(needed)}=...")
-        files[name].append(_read(task, task[name], how, rest))
+        files[name].append(Read(*reading.read(rest), {}) if name in beside else _read(task, task[name], how, rest))
     if lacking := [name for name in needed if not files[name]]:
         raise UserError(f"--from {' '.join(group)}: lacks {', '.join(lacking)}; write {lacking[0]}=FILE")
     return [(name, reads) for name, reads in files.items() if reads]

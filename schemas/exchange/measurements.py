@@ -8,12 +8,13 @@ import numpy as np
 
 from schemas.exchange import attached_arrays, given_parameters
 from schemas.exchange.given_parameters import Values
-from schemas.exchange.input_files import Sample, agree, read_inputs, samples_of
+from schemas.exchange.input_files import Read, Sample, agree, read_inputs, samples_of
 from schemas.exchange.input_values import Held, apply_mask, convert_input, to_amplitudes
 from schemas.grids import size_mismatches
 from schemas.manifest import SourceFile
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.hashes import sha256_of
+from schemas.runtime.settings import make_settings
 from schemas.task import Field, Import, Task, find_import
 
 STATED_TOLERANCE = 0.01  # a warning is printed if a set value differs by more than this share from that in the file
@@ -66,13 +67,19 @@ def measure(
     how = find_import(task.name)
     if holds and not how.roots:
         raise UserError(f"--{holds}: is for inputs that are roots of counts, not for task {task.name}; leave it out")
+    settings, texts = _part_settings(task, how, texts)
     given = given_parameters.parse(task, texts)
     asked = _implied_lengths(task, given)
-    reads = [read for group in groups for read in read_inputs(task, how, group)]
+    read = [dict(read_inputs(task, how, group)) for group in groups]
+    reads = [one for group in read for one in group.items()]
     parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
-    for name, files in reads:
-        parts[name] += samples_of(task, task[name], how, files, axes, asked)
+    notes: list[str] = []
+    for group in read:
+        parts |= {
+            name: [*parts[name], *made] for name, made in _samples(task, how, group, axes, asked, settings, notes)
+        }
     sizes = _sizes(task, parts)
+    sizes |= {dim: sizes[other] for dim, other in how.lengths.items() if dim not in sizes}
     roots = task.related("same", "reciprocal")
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
@@ -80,8 +87,10 @@ def measure(
         raise UserError(f"--from: {wrong[0]}; give arrays with matching sizes")
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
-    notes = list(dict.fromkeys(note for _, files in reads for read in files for note in read.notes))
+    notes = list(dict.fromkeys([*(note for _, files in reads for one in files for note in one.notes), *notes]))
     widths = {width for name in parts for width in given_parameters.widths(task, name)}
+    if how.preparation:  # it makes parameters beside the input
+        widths |= {name for row in rows for name in row}
     columns = _parameters(task, (*how.needs, *widths), how, given, rows, sizes, notes)
     if all("sampling_y" in row for row in rows) and not {"sampling", *widths} & columns.keys():
         pixel = " x ".join(f"{rows[0][f'sampling_{axis}'][0]:.6g}" for axis in "yx")
@@ -99,7 +108,7 @@ def measure(
     columns |= _raster_positions(task, how, rows, columns.keys() | found.arrays.keys(), sizes)
     columns = inputs | columns | found.arrays
     columns |= how.complete(columns, found.known) if how.complete else {}
-    sources = [SourceFile(name=read.path.name, sha256=sha256_of(read.path)) for _, f in reads for read in f]
+    sources = [SourceFile(name=one.path.name, sha256=sha256_of(one.path)) for _, f in reads for one in f]
     whole = {task.window} if task.window and not task[task.window].optional else set()
     stored = task.holding(tuple(f for f in task.fields if f.name in columns.keys() | whole))
     constants = {
@@ -109,6 +118,41 @@ def measure(
     }
     used = {dim: n for dim, n in sizes.items() if any(dim in f.dims for f in (*stored.fields, *task.of("target")))}
     return Measurement(stored, used, columns, constants, sources + found.sources, notes)
+
+
+def _part_settings(task: Task, how: Import, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the settings of the preparation from the parameters of the task. Refuse names that are neither."""
+    if how.preparation is None:
+        return [], list(texts)
+    names = [*how.preparation.settings.model_fields]
+    known = [*names, *given_parameters.settable(task)]
+    if unknown := [name for text in texts if (name := text.partition("=")[0]) not in known]:
+        raise UserError(f"--set {unknown[0]}: no such setting or parameter{suggestion(unknown[0], known)}")
+    mine = [text for text in texts if text.partition("=")[0] in names]
+    return mine, [text for text in texts if text not in mine]
+
+
+def _samples(
+    task: Task,
+    how: Import,
+    group: Mapping[str, Sequence[Read]],
+    axes: Sequence[str],
+    asked: Mapping[str, int],
+    settings: Sequence[str],
+    notes: list[str],
+) -> Iterator[tuple[str, list[Sample]]]:
+    """Yield the samples of each input in the files of one group. Raw data are prepared; exported inputs are not."""
+    one = how.preparation
+    raw = one is not None and one.input in group and not any(read.picture.axes for read in group[one.input])
+    if one is None or not raw:
+        if settings:
+            raise UserError(f"--set {settings[0]}: the files hold exported inputs, which are final; leave it out")
+        yield from ((name, samples_of(task, task[name], how, files, axes, asked)) for name, files in group.items())
+        return
+    files = {name: [(read.path, read.picture) for read in reads] for name, reads in group.items()}
+    samples, doubts = one.prepare(files, axes, make_settings(one.settings, {}, settings))
+    notes += doubts
+    yield one.input, [Sample(values, known) for values, known in samples]
 
 
 def _raster_positions(

@@ -12,8 +12,17 @@ import numpy as np
 
 from schemas.formats import microscope
 from schemas.formats.axis_order import Axis, step_of
-from schemas.formats.hdf5_links import VALUES_REASON, find_dataset, outside_error
+from schemas.formats.hdf5_links import (
+    VALUES_REASON,
+    find_dataset,
+    find_sibling,
+    is_plain,
+    outside_error,
+    text_of,
+    texts_of,
+)
 from schemas.formats.image import Shape, choose_array, is_image, refuse_large
+from schemas.formats.rotation_series import rotation_hdf5
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
@@ -62,6 +71,8 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         UserError: there is no such dataset, or more than one, or it lies in other files, or needs a filter.
     """
     item = find_dataset(path, file, inner) if inner else None
+    if item is None and not inner:
+        item = rotation_hdf5.find_series(file)
     if item is None:
         item = file[_choose_dataset(path, file, inner.strip("/"), hidden)]
     name = item.name.strip("/")
@@ -80,7 +91,7 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
     undefined, valid = _limits(path, item, dtype)
     turned = _stated_turns(file, item) if item.ndim == SCAN_RANK else ""
     unit = text_of(item, "units")
-    return Stated(
+    stated = Stated(
         values,
         axes,
         {},
@@ -91,6 +102,7 @@ def read_dataset(path: Path, file: h5py.File, inner: str, hidden: str = "#") -> 
         turned=turned,
         unclear=unclear,
     )
+    return rotation_hdf5.add_beside(path, item, group, stated)
 
 
 def _stated_turns(file: h5py.File, item: h5py.Dataset) -> str:
@@ -322,47 +334,9 @@ def _scale_axis(item: h5py.Dataset, index: int) -> Axis:
     if not isinstance(scale, h5py.Dataset):
         return Axis(dimension.label)
     name = dimension.label or scale.name.rpartition("/")[2]
-    return _axis(scale, name) if _is_plain(scale) else Axis(name)
+    return _axis(scale, name) if is_plain(scale) else Axis(name)
 
 
 def _axis(scale: h5py.Dataset, name: str) -> Axis:
     places = scale[...] if scale.ndim == 1 and scale.size <= MAX_AXIS_LENGTH else ()
     return Axis(name, step_of(places), text_of(scale, "units"))
-
-
-def find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """Return a small dataset of a group, through links within the file, unless it lies in another file.
-
-    Args:
-        group: the group.
-        name: name of the dataset.
-    """
-    with suppress(UserError):
-        item = find_dataset(Path(), group.file, name if name.startswith("/") else f"{group.name}/{name}")
-        return item if item is not None and _is_plain(item) else None
-    return None
-
-
-def _is_plain(item: h5py.Dataset) -> bool:
-    return item.shape is not None and not (item.is_virtual or item.external)
-
-
-def text_of(item: h5py.Dataset | h5py.Group, name: str) -> str:
-    """Return the text of an attribute, which writers store as text, as bytes or as an array of one; or nothing.
-
-    Args:
-        item: the dataset or group.
-        name: name of the attribute.
-    """
-    return next(iter(texts_of(item, name)), "")
-
-
-def texts_of(item: h5py.Dataset | h5py.Group, name: str) -> list[str]:
-    """Return the texts of an attribute.
-
-    Args:
-        item: the dataset or group.
-        name: name of the attribute.
-    """
-    values = np.asarray(item.attrs.get(name, [])).reshape(-1).tolist()
-    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]

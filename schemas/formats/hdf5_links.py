@@ -4,9 +4,11 @@ HDF5 follows all three silently. A file from an untrusted source could therefore
 may read. These objects are found without following a link, and refused.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
+import numpy as np
 from h5py import h5d, h5l, h5o
 
 from schemas.runtime.errors import UserError
@@ -49,6 +51,21 @@ def find_dataset(path: Path, file: h5py.File, inner: str) -> h5py.Dataset | None
     Raises:
         UserError: a link leads to another file.
     """
+    item = find_item(path, file, inner)
+    return item if isinstance(item, h5py.Dataset) else None
+
+
+def find_item(path: Path, file: h5py.File, inner: str) -> h5py.HLObject | None:
+    """Return the dataset or group at a path, through links within the file; None if there is nothing.
+
+    Args:
+        path: the file, for messages.
+        file: the open file.
+        inner: path of the object in the file.
+
+    Raises:
+        UserError: a link leads to another file.
+    """
     names, group, followed = [name for name in inner.split("/") if name not in ("", ".")], file["/"], 0
     while names:
         name, *names = names
@@ -64,7 +81,7 @@ def find_dataset(path: Path, file: h5py.File, inner: str) -> h5py.Dataset | None
             names = [*(part for part in link.path.split("/") if part not in ("", ".")), *names]
         else:
             return None
-    return group if isinstance(group, h5py.Dataset) else None
+    return group
 
 
 def outside_error(path: Path, name: str, reason: str, there: str = "") -> UserError:
@@ -95,3 +112,42 @@ def _has_outside_values(dataset: h5d.DatasetID) -> bool:
     if made.get_layout() == h5d.VIRTUAL:
         return any(made.get_virtual_filename(index) != "." for index in range(made.get_virtual_count()))
     return bool(made.get_external_count())
+
+
+def find_sibling(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Return a small dataset of a group, through links within the file, unless it lies in another file.
+
+    Args:
+        group: the group.
+        name: name of the dataset.
+    """
+    with suppress(UserError):
+        item = find_dataset(Path(), group.file, name if name.startswith("/") else f"{group.name}/{name}")
+        return item if item is not None and is_plain(item) else None
+    return None
+
+
+def is_plain(item: h5py.Dataset) -> bool:
+    """Return True for a dataset with values of its own, none of which lie in other files."""
+    return item.shape is not None and not (item.is_virtual or item.external)
+
+
+def text_of(item: h5py.Dataset | h5py.Group, name: str) -> str:
+    """Return the text of an attribute, which writers store as text, as bytes or as an array of one; or nothing.
+
+    Args:
+        item: the dataset or group.
+        name: name of the attribute.
+    """
+    return next(iter(texts_of(item, name)), "")
+
+
+def texts_of(item: h5py.Dataset | h5py.Group, name: str) -> list[str]:
+    """Return the texts of an attribute.
+
+    Args:
+        item: the dataset or group.
+        name: name of the attribute.
+    """
+    values = np.asarray(item.attrs.get(name, [])).reshape(-1).tolist()
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]

@@ -14,9 +14,18 @@ MAX_IMAGE_BYTES = 4 << 30  # maximum number of uncompressed bytes of the images 
 PLAUSIBLE_BYTES = 64 << 20  # uncompressed bytes that any file may have
 MAX_COPIES = 4  # arrays of this size that readers hold at once, to convert and to transpose them
 MAX_COMPRESSION = 300  # maximum plausible compression ratio of larger files; only constant images reach more
+LINE_INTEGRALS = "line integrals"  # unit of values that are final: no logarithm and no corrections
 
 type Known = Mapping[str, tuple[float, ...]]
 type Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """An array that belongs to images, such as the frames without an object, or the angles of the images."""
+
+    values: np.ndarray
+    unit: str = ""  # as the file states it; empty: not stated
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Picture:
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
     unit: str = ""  # unit of the values, as the file states it
     turned: str = ""  # how the file states that the patterns of a scan are turned against its positions
+    beside: Mapping[str, Beside] = field(default_factory=dict)  # arrays that belong to the images
 
     @property
     def stored(self) -> np.ndarray:

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from schemas.formats.image import Picture
+from schemas.formats.image import Beside, Picture
 from schemas.runtime.errors import UserError
 
 ERROR_KEY = "error"
@@ -111,13 +111,19 @@ def _ask(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Pi
 
 
 def _receive_picture(answer: dict[str, Any], stream: IO[bytes]) -> Picture:
-    values = np.empty(answer.pop("shape"), np.dtype(answer.pop("dtype")))
+    values = _receive_array(answer.pop("array"), stream)
+    beside = {name: Beside(_receive_array(array, stream), unit) for name, array, unit in answer.pop("beside")}
+    known = {name: tuple(numbers) for name, numbers in answer.pop("known").items()}
+    rest: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()}
+    return Picture(values, known, **rest, beside=beside)
+
+
+def _receive_array(described: tuple[list[int], str], stream: IO[bytes]) -> np.ndarray:
+    values = np.empty(described[0], np.dtype(described[1]))
     view = memoryview(values.reshape(-1).view(np.uint8))
     if stream.readinto(view) != len(view):  # type: ignore[attr-defined]
         raise ValueError("cut short")
-    known = {name: tuple(numbers) for name, numbers in answer.pop("known").items()}
-    rest: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()}
-    return Picture(values, known, **rest)
+    return values
 
 
 def _answer_request(line: bytes, out: IO[bytes]) -> None:
@@ -127,23 +133,28 @@ def _answer_request(line: bytes, out: IO[bytes]) -> None:
     folder, kind, path, inner, memory = json.loads(line)
     os.chdir(folder)
     _set_memory_limit(memory)
-    data: Any = b""
+    arrays: list[np.ndarray] = []
     try:
         picture = read_as(kind, Path(path), inner)
-        values = np.ascontiguousarray(picture.values)
-        if values.dtype.kind not in "biufc":
-            raise UserError(f"{path}: holds {values.dtype}; give grey values (numbers)")
+        arrays = [picture.values, *(one.values for one in picture.beside.values())]
+        if wrong := next((one.dtype for one in arrays if one.dtype.kind not in "biufc"), None):
+            raise UserError(f"{path}: holds {wrong}; give grey values (numbers)")
         answer = {field.name: getattr(picture, field.name) for field in fields(picture) if field.name != "values"}
-        answer |= {"known": dict(picture.known), "shape": picture.values.shape, "dtype": values.dtype.str}
-        data = memoryview(values.reshape(-1).view(np.uint8))
+        beside = [(name, _describe_array(one.values), one.unit) for name, one in picture.beside.items()]
+        answer |= {"known": dict(picture.known), "array": _describe_array(picture.values), "beside": beside}
     except UserError as error:
-        answer = {ERROR_KEY: str(error)}
+        answer, arrays = {ERROR_KEY: str(error)}, []
     except MemoryError:
         reason = "unpacks to more than its header states, or than this machine's memory; get another copy"
-        answer = {ERROR_KEY: f"{path}: {reason}"}
+        answer, arrays = {ERROR_KEY: f"{path}: {reason}"}, []
     out.write(json.dumps(answer).encode() + b"\n")
-    out.write(data)
+    for values in arrays:
+        out.write(memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8)))
     out.flush()
+
+
+def _describe_array(values: np.ndarray) -> tuple[tuple[int, ...], str]:
+    return values.shape, values.dtype.str
 
 
 def _set_memory_limit(size: int) -> None:

@@ -15,7 +15,8 @@ import scipy.io
 
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.hdf5 import read_dataset
-from schemas.formats.image import Known, choose_array, refuse_large
+from schemas.formats.image import Beside, Known, choose_array, refuse_large
+from schemas.formats.rotation_series.rotation_mat import PARAMETERS, geometry
 from schemas.formats.stated import Stated
 from schemas.runtime.errors import UserError
 
@@ -56,7 +57,7 @@ def read(path: Path, inner: str) -> Stated:
     if card and not inner:
         inner = card.field
     if inner.partition(".")[0] in structs or (structs and not found):
-        return Stated(_in_struct(path, inner, structs), matlab=True)
+        return _in_struct(path, inner, structs)
     name = choose_array(path, inner, {name: shape for name, (shape, _) in found.items()})
     refuse_large(path, *found[name])
     values = np.asarray(_load(path, name))
@@ -68,17 +69,20 @@ def read(path: Path, inner: str) -> Stated:
     return Stated(values, matlab=True)
 
 
-def _in_struct(path: Path, inner: str, structs: Sequence[str]) -> np.ndarray:
-    """Return a numeric field of a struct, which is named `struct.field`."""
+def _in_struct(path: Path, inner: str, structs: Sequence[str]) -> Stated:
+    """Return a numeric field of a struct, which is named `struct.field`, and the geometry that the struct states."""
     name = inner.partition(".")[0]
     chosen = [name] if name in structs else structs
     found: dict[str, np.ndarray] = {}
+    beside: dict[str, dict[str, Beside]] = {}
     for one in chosen:
         values = _load(path, one)
         if values.size == 1 and values.dtype.names:
             fields = {f"{one}.{key}": np.asarray(values[key].item()) for key in values.dtype.names}
             found |= {key: field for key, field in fields.items() if field.dtype.kind in "biufc"}
-    return found[choose_array(path, inner, {key: field.shape for key, field in found.items()})]
+            beside[one] = geometry(path, fields.get(f"{one}.{PARAMETERS}"))
+    name = choose_array(path, inner, {key: field.shape for key, field in found.items()})
+    return Stated(found[name], beside=beside[name.partition(".")[0]], matlab=True)
 
 
 def _load(path: Path, name: str) -> Any:

@@ -5,6 +5,7 @@ refuses values that are no numbers, so each of these rules is written once for a
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from physics.electron import wavelength
 from schemas.formats.axis_order import Axis, find_unclear, sorted_axes
-from schemas.formats.image import Known, Picture
+from schemas.formats.image import Beside, Known, Picture
 from schemas.formats.pixel_sizes import frequency, is_pattern, nanometres, pixel
 from schemas.runtime.errors import UserError
 
@@ -35,6 +36,7 @@ class Stated:
     notes: tuple[str, ...] = ()  # warnings for the user
     valid: tuple[float, float] = (-math.inf, math.inf)  # the lowest and the highest stored value of a measurement
     unit: str = ""  # unit of the values
+    beside: Mapping[str, Beside] = field(default_factory=dict)  # arrays that belong to these values
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
     turned: str = ""  # how the file states that the patterns of a scan are turned against its positions
 
@@ -57,7 +59,8 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     patterns = None if len(axes) < 2 else _is_pattern(axes[-2], axes[-1])
     known = {**_sizes(axes, values.shape, stated.known), **stated.known}
     meaning = (stated.exported, stated.matlab, stated.colours, patterns)
-    return Picture(values, known, *meaning, stated.notes, tuple(order), unclear, stated.unit, stated.turned)
+    rest = (stated.unit, stated.turned, stated.beside)
+    return Picture(values, known, *meaning, stated.notes, tuple(order), unclear, *rest)
 
 
 def _join_complex(path: Path, values: np.ndarray) -> np.ndarray:

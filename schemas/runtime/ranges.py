@@ -59,6 +59,14 @@ class Range(BaseModel):
         """Return one value, uniform in [low, high]. Exactly one number of `rng` is consumed, also if low = high."""
         return self.low + (self.high - self.low) * float(rng.random())
 
+    def draw_logarithmic(self, rng: Uniform) -> float:
+        """Return one value whose logarithm is uniform, for 0 < low; a range of one value returns it.
+
+        Exactly one number of `rng` is consumed, as for `draw`.
+        """
+        share = float(rng.random())
+        return self.low if self.low == self.high else float(self.low * (self.high / self.low) ** share)
+
     @property
     def magnitude(self) -> float:
         """The largest absolute value in the range."""

@@ -12,7 +12,16 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from physics.fourier import fft2, ifft2
-from physics.noise import add_read_noise, add_shot_noise, detect, electrons_at, modulate, modulation_transfer
+from physics.noise import (
+    add_read_noise,
+    add_shot_noise,
+    detect,
+    electrons_at,
+    modulate,
+    modulation_transfer,
+    neighbour_share,
+    quantise,
+)
 
 SHAPE = (210, 251)
 PIXELS = 210 * 251
@@ -55,7 +64,9 @@ def test_shot_noise_counts_electrons_pixel_by_pixel() -> None:
     assert abs(neighbours) < 5 * np.mean(ramp() / 30) / PIXELS**0.5
 
 
-@pytest.mark.parametrize("mtf", [{"blur": 0.8}, {"blur": 0.3, "tail": 0.3, "tail_length": 2.0}])
+@pytest.mark.parametrize(
+    "mtf", [{"blur": 0.8}, {"blur": 0.3, "tail": 0.3, "tail_length": 2.0}, {"blur": 0.3, "correlation": 0.31}]
+)
 def test_shot_noise_is_correlated_by_the_mtf(mtf: dict[str, float]) -> None:
     """The covariance at r is F^-1[MTF^2](r) / N: electrons are counted, then spread."""
     transfer = modulation_transfer(SHAPE, **mtf)
@@ -67,9 +78,40 @@ def test_shot_noise_is_correlated_by_the_mtf(mtf: dict[str, float]) -> None:
     assert expected[0, 1] > 10 * error
 
 
+@pytest.mark.parametrize("correlation", [0.0, 0.107, 0.31, 2 / 3])
+def test_the_setting_is_the_correlation_of_neighbours(correlation: float) -> None:
+    """White noise that the stated kernel spreads, along each axis of an image and along the rows of a line detector."""
+    a = neighbour_share(correlation)
+    kernel = np.array([a, 1 - 2 * a, a])
+    norm = 1 - 4 * a + 6 * a**2
+    np.testing.assert_allclose(np.convolve(kernel, kernel)[2:], norm * np.array([1, correlation, a**2 / norm]))
+    for shape, spread in (((9, 11), np.outer(kernel, kernel)), ((1, 11), kernel[None])):
+        point = np.zeros((9, 11))
+        point[4, 5] = 1
+        expected = np.zeros((9, 11))
+        ny, nx = spread.shape
+        expected[4 - ny // 2 : 5 + ny // 2, 5 - nx // 2 : 6 + nx // 2] = spread
+        transfer = modulation_transfer(shape, correlation=correlation)
+        np.testing.assert_allclose(modulate(point, transfer), expected, atol=1e-15)
+        assert np.mean(transfer**2) == pytest.approx(norm ** sum(n > 1 for n in shape))
+
+
+def test_a_line_detector_correlates_within_rows_alone() -> None:
+    """The variance is mean(MTF^2) / N, the correlation that of the setting; rows are separate exposures."""
+    transfer = modulation_transfer((1, 251), correlation=0.31)
+    residual = detect(np.ones(SHAPE), default_rng(12), electrons=40.0, mtf=transfer) - 1
+    variance = np.mean(transfer**2) / 40
+    lags = np.array([[np.mean(residual * np.roll(residual, (j, k), (0, 1))) for k in range(4)] for j in range(3)])
+    a = neighbour_share(0.31)
+    expected = np.zeros((3, 4))
+    expected[0, :3] = variance * np.array([1, 0.31, a**2 / (1 - 4 * a + 6 * a**2)])
+    error = variance * (2 * (1 + 2 * 0.31**2 + 2 * 0.04**2) / PIXELS) ** 0.5  # Bartlett's formula, at its largest
+    assert np.max(abs(lags - expected)) < 5 * error
+
+
 @pytest.mark.parametrize("shape", [(64, 48), (33, 50), (21, 27)])
 def test_the_mtf_conserves_counts_and_spreads_them_evenly(shape: tuple[int, int]) -> None:
-    mtf = modulation_transfer((3, *shape), blur=0.8, tail=0.3, tail_length=2.0)
+    mtf = modulation_transfer((3, *shape), blur=0.8, tail=0.3, tail_length=2.0, correlation=0.2)
     assert mtf.shape == shape
     assert mtf[0, 0] == 1
     np.testing.assert_allclose(mtf[1:], mtf[:0:-1], rtol=1e-12)  # even: the point spread is real
@@ -115,9 +157,24 @@ def test_saturation_cuts_last() -> None:
 
 
 def test_the_chain_is_its_links_in_order() -> None:
-    rng, image = default_rng(6), ramp()
-    expected = add_read_noise(3.0 * modulate(add_shot_noise(image, 50.0, rng), CHAIN["mtf"]), 0.2, rng)
-    np.testing.assert_array_equal(detect(image, default_rng(6), **CHAIN), np.minimum(expected, 3.9))
+    rng, image, gains = default_rng(6), ramp(), np.linspace(2.5, 3.5, SHAPE[1])
+    blurred = modulate(add_shot_noise(image, 50.0, rng), CHAIN["mtf"])
+    read = add_read_noise(blurred * gains + 0.7, 0.2, rng)
+    measured = detect(image, default_rng(6), **CHAIN | {"gain": gains, "offset": 0.7, "step": 0.25})
+    np.testing.assert_array_equal(measured, quantise(np.minimum(read, 3.9), 0.25))
+
+
+def test_read_noise_of_its_own_stream_does_not_depend_on_the_shot_noise() -> None:
+    counted = detect(ramp(), default_rng(6), electrons=50.0)
+    for sigma in (0.1, 0.2):
+        both = detect(ramp(), default_rng(6), electrons=50.0, read_noise=sigma, readout=default_rng(7))
+        np.testing.assert_array_equal(both, add_read_noise(counted, sigma, default_rng(7)))
+
+
+def test_quantisation_rounds_to_steps() -> None:
+    values = np.array([-0.3, 0.1, 0.2, 0.74, 0.76])
+    np.testing.assert_array_equal(quantise(values, 0.5), [-0.5, 0, 0, 0.5, 1])
+    assert quantise(values, 0) is values
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -127,7 +184,8 @@ def test_neutral_values_change_no_bit_and_draw_nothing(dtype: type) -> None:
     assert (ones == 1).all()
     used, fresh = default_rng(7), default_rng(7)
     np.testing.assert_array_equal(detect(image, used), image)
-    np.testing.assert_array_equal(detect(image, used, electrons=inf, mtf=ones, gain=1.0, saturation=inf), image)
+    neutral: dict[str, Any] = {"mtf": ones, "gain": np.ones(5), "offset": 0.0, "saturation": inf, "step": 0.0}
+    np.testing.assert_array_equal(detect(image, used, electrons=inf, readout=used, **neutral), image)
     assert used.bit_generator.state == fresh.bit_generator.state
     alone: tuple[tuple[dict[str, Any], Callable[[Any, Generator], Any]], ...] = (
         ({"electrons": 9.0, "mtf": ones}, lambda one, rng: add_shot_noise(one, 9.0, rng)),
@@ -174,3 +232,7 @@ def test_impossible_values_are_refused() -> None:
         add_shot_noise(np.full((2, 2), np.nan), 5.0, rng)
     with pytest.raises(ValueError, match=r"read noise -0\.1 must be 0 or more"):
         add_read_noise(np.ones((2, 2)), -0.1, rng)
+    with pytest.raises(ValueError, match=r"correlation 0\.7 of neighbouring pixels must be from 0 to 2/3"):
+        modulation_transfer((3, 3), correlation=0.7)
+    with pytest.raises(ValueError, match="a step of -1 must be 0 or more"):
+        quantise(np.ones(2), -1)

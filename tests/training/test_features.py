@@ -94,7 +94,7 @@ def test_numbers_and_constants_fill_their_channels() -> None:
     made, fields = features("all", "tilts", "dose"), random()
     x = np.asarray(made.encode(fields))
     assert x.shape == (2, 5, 8, 3 + 1 + 3 + 3 + 1)  # last, height, noisy; tilts and dose are told
-    assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5))
+    assert made.inputs == Inputs((5, 8), 11, scalars=4, moments=(7.5, 8.5), on_targets=True)
     told = made.inputs.split_scalars(made.encode(fields))[1]
     expected = [(fields["tilts"] - MOMENTS["tilts"].mean) / MOMENTS["tilts"].std, x[:, 0, 0, -1:]]
     np.testing.assert_allclose(told, np.concatenate(expected, axis=1), atol=1e-6)
@@ -273,18 +273,19 @@ def test_stored_fields_have_mean_0_and_deviation_1(stores: dict[str, Path], task
     """Over all samples of the training split and all channels of a field together; a constant gets deviation 0."""
     learn, fields = find_learn(task), rows_of(stores[task])
     for given, parts in learn.inputs.items():
-        made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalars)}")
+        made = features_for(stores[task], f"input={given}", f"scalars={','.join(learn.scalar_parts)}")
         x: Any = np.asarray(made.encode(fields), np.float64)
         start = 0
-        for part in (*parts, *learn.scalars):
-            width = made._count_derived(part) if isinstance(part, Derived) else made._count_channels(made.task[part])
+        for place, part in enumerate((*parts, *learn.scalar_parts.values())):
+            told = place >= len(parts)
+            width = made._count_values(part, "(sample, value)" if told else "(sample, *spatial, channel)")
             values = x[..., start : start + width]
             start += width
-            if isinstance(part, str):
-                varies = np.ptp(fields[part]) > 0
+            if isinstance(part, str) or told:
+                varies = np.ptp(fields[part]) > 0 if isinstance(part, str) else 1
                 assert values.mean() == pytest.approx(0, abs=1e-3), part
                 assert values.std() == pytest.approx(float(varies), abs=1e-3), part
-            if part in learn.scalars:
+            if told:
                 assert np.ptp(values, axis=(*range(1, x.ndim - 1),)).max() == 0
 
 
@@ -313,3 +314,14 @@ def test_the_tie_of_two_images_takes_their_mean_as_the_image_in_focus() -> None:
     single = {k: np.asarray(v, np.float32) for k, v in ({"intensity": images} | known).items()}
     found = jax.jit(made.channels, **QUICK)(single)
     np.testing.assert_allclose(found[..., 0], exact, atol=1e-5 * np.ptp(exact))
+
+
+def test_a_derived_scalar_is_a_constant_channel_with_the_moments_of_its_logarithm(stores: dict[str, Path]) -> None:
+    store = stores["toy_scan"]
+    made, fields = features_for(store, "input=back", "scalars=span"), columns(store)
+    span = np.log(np.ptp(fields["angle"].astype(float), axis=1))
+    x = np.asarray(made.encode(fields))
+    assert (made.inputs.scalars, x.shape[-1]) == (1, 2)
+    expected = ((span - span.mean()) / span.std())[:, None, None]
+    np.testing.assert_allclose(x[..., 1], np.broadcast_to(expected, x.shape[:-1]), atol=1e-4)
+    assert "angle" in made.reads

@@ -271,3 +271,15 @@ def test_batch_norm_bears_a_large_offset_and_keeps_its_statistics_in_half_precis
     y = BatchNorm(12, dtype=jnp.bfloat16)(half, learning=True)
     assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(y.astype(float), whole(half, learning=True), atol=0.02)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (4, 2), (2, 1), (3, 2)])
+@pytest.mark.parametrize("pad", [True, False])
+def test_any_maximum_of_windows_is_that_of_flax(shape: Any, window: int, stride: int, pad: bool) -> None:
+    if not pad:
+        shape = (shape[0], *(n + 3 for n in shape[1:-1]), shape[-1])  # at least one window fits
+    theirs: Any = nnx.max_pool
+    x, rank = jnp.asarray(normal(shape)), len(shape) - 2
+    expected = theirs(x, (window,) * rank, (stride,) * rank, "SAME" if pad else "VALID")
+    np.testing.assert_array_equal(max_pool(x, window, stride, pad=pad), expected)

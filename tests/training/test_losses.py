@@ -42,6 +42,7 @@ def cross_entropy(p: np.ndarray, t: np.ndarray, scale: float) -> float:
 BY_HAND: Mapping[str, Callable[[np.ndarray, np.ndarray, float], float]] = {
     "relative": relative,
     "mse": lambda p, t, scale: float(np.mean(((p - t) / scale) ** 2)),
+    "rmse": lambda p, t, scale: float(np.sqrt(np.mean(((p - t) / scale) ** 2) + 1e-6)),
     "l1": lambda p, t, scale: float(np.mean(abs(p - t) / scale)),
     "huber": huber,
     "cross_entropy": cross_entropy,
@@ -198,3 +199,11 @@ def test_nrms_is_the_score_of_that_name(features: Features, fields: Any, guess: 
 def test_nrms_is_nearly_the_relative_loss(features: Features, fields: Any, guess: Any) -> None:
     pair = losses.score(features, guess, fields)["nrms"], losses.loss(features, Loss(), guess, fields)
     np.testing.assert_allclose(*pair, rtol=1e-2)
+
+
+def test_the_errors_that_other_trainers_log_are_scores_too(features: Features, fields: Any, guess: Any) -> None:
+    """In the unit of the target, over all pixels of a sample."""
+    assert losses.score_names(features) == ("nrms", "absolute_error", "squared_error")
+    found, error = losses.score(features, guess, fields), guess["phase"].astype(float) - fields["phase"]
+    np.testing.assert_allclose(found["absolute_error"], abs(error).mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found["squared_error"], (error**2).mean((1, 2)), rtol=1e-5)

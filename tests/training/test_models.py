@@ -29,6 +29,10 @@ SMALL: dict[str, dict[str, Any]] = {  # others: as they come
     "cdinn": {"filters": (12, 16)},
     "ptychonn": {"encoder": (12, 16), "decoder": (16, 12)},
     "dledi": {"filters": (6, 8)},
+    "automap": {"hidden": (20, 20), "filters": (6, 8)},
+    "dense_reconstruct": {"hidden": (30, 30), "filters": (6,)},
+    "cnn_reconstruct": {"encoder": (6, 8), "hidden": (30,), "decoder": (6,)},
+    "alexnet": {"filters": (4, 4, 6, 6, 4), "kernel": (3,), "stride": (1,), "hidden": (12,) * 3, "padding": "same"},
 }
 SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels of the output; share that must move
     ((33, 2), 1, 0.9),  # lines, odd
@@ -36,7 +40,15 @@ SHAPES: list[tuple[Shape, int, float]] = [  # one sample of the input; channels 
     ((5, 4, 6, 3), 2, 0.2),  # volumes, so small that most taps see padding alone
 ]
 ALONE = [name for name in model_names() if find_model(name).FIT != "operator"]  # those: test_operators.py
-AWAKE = {"cdinn": 0.3, "ptychonn": 0.3}  # of that share: few small samples wake few of the units behind a relu
+# Of that share: few small samples wake few of the units behind a relu.
+AWAKE = {
+    "cdinn": 0.3,
+    "ptychonn": 0.3,
+    "dense_reconstruct": 0.3,
+    "cnn_reconstruct": 0.3,
+    "automap": 0.8,
+    "alexnet": 0.2,
+}
 WHOLE = {"dledi": 3}  # the last layers, which may be whole, so that the output is not rounded; others: one
 
 

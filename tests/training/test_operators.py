@@ -21,7 +21,7 @@ from training.features import Features
 from training.run import prepare
 
 OPERATORS = [name for name in model_names() if find_model(name).FIT == "operator"]
-pytestmark = pytest.mark.parametrize("name", OPERATORS)
+every = pytest.mark.parametrize("name", OPERATORS)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +42,7 @@ def rays(fields: dict[str, np.ndarray], sizes: Any) -> Any:
     return np.maximum(0, 1 - abs(place)).reshape(len(fields["angle"]), -1, len(y) * len(x))
 
 
+@every
 def test_the_adjoint_is_the_transpose(name: str, scan: Path) -> None:
     operator, features, fields = find_learn("toy_scan").operator, features_of(name, scan), columns(scan)
     assert operator
@@ -58,6 +59,7 @@ def test_the_adjoint_is_the_transpose(name: str, scan: Path) -> None:
     np.testing.assert_allclose(measured, fields["sinogram"], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["unrolled"])
 def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> None:
     """SIRT, each sample with angles of its own, in float64."""
     features, fields = features_of(name, scan), columns(scan)
@@ -74,6 +76,7 @@ def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> No
     np.testing.assert_allclose(found.reshape(u.shape), u, atol=1e-4)
 
 
+@every
 def test_all_its_parameters_learn(name: str, scan: Path) -> None:
     features, fields = features_of(name, scan), columns(scan)
     network = model_building.build_network(recipe_for(name, "input=sinogram"), features)
@@ -91,6 +94,7 @@ def test_all_its_parameters_learn(name: str, scan: Path) -> None:
     assert all(np.isfinite(values).all() and np.any(values) for values in found.values())
 
 
+@every
 def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None:
     recipe, features = recipe_for(name), features_for(toy)
     with pytest.raises(UserError, match=r"has no LEARN\.operator; models that can: .*unet"):
@@ -99,6 +103,7 @@ def test_it_is_refused_where_no_operator_is_stated(name: str, toy: Path) -> None
         )
 
 
+@every
 def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are small, and the sums of all rows are positive."""
     learn = find_learn("toy_scan")
@@ -115,6 +120,7 @@ def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monke
         prepare(scan, Path("r"), recipe_for(name, "input=sinogram"))
 
 
+@every
 def test_a_symmetry_of_its_own_maps_all_fields_of_a_sample_together(name: str, scan: Path) -> None:
     """About half of the samples are mirrored, with their angles: their projections are still those measured."""
     features, fields = features_of(name, scan), columns(scan)

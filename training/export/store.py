@@ -220,7 +220,7 @@ def _refuse_incomplete(path: Path, card: ModelCard, recipe: Recipe) -> None:
     named = {
         "inputs": ((recipe.input,), learn.inputs),
         "heads": ((recipe.head,), learn.heads),
-        "scalars": (recipe.scalars, learn.scalars),
+        "scalars": (recipe.scalars, learn.scalar_parts),
     }
     for kind, (names, known) in named.items():
         if unknown := sorted({*names} - {"", *known}):

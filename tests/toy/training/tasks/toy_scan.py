@@ -25,6 +25,14 @@ def adjoint(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
     return jnp.einsum("sadyx,sad->syx", _rays(fields["angle"], tuple(sizes[dim] for dim in SHAPE)), sinogram)
 
 
+def inverse(sinogram: Array, fields: Arrays, sizes: Sizes) -> Array:
+    """Reconstruct images by filtered back projection: the ramp filter of Ramachandran and Lakshminarayanan."""
+    steps = jnp.arange(sizes["detector"]) - jnp.arange(sizes["detector"])[:, None]
+    ramp = jnp.where(steps == 0, 0.25, jnp.where(steps % 2 == 0, 0, -1 / (jnp.pi * jnp.where(steps, steps, 1)) ** 2))
+    filtered = jnp.einsum("sad,de->sae", sinogram, ramp)
+    return adjoint(filtered, fields, sizes) * jnp.pi / fields["angle"].shape[1]
+
+
 def _projected(fields: Arrays, sizes: Sizes) -> Array:
     return adjoint(fields["sinogram"], fields, sizes)[..., None] / fields["angle"].shape[1]
 
@@ -36,10 +44,19 @@ def _mirrored(fields: dict[str, Array]) -> dict[str, Array]:
 
 BACK = Derived(("sinogram", "angle"), _projected, "", "back projection", sized=True, by="field")
 
+SPAN = Derived(
+    ("angle",),
+    lambda f: jnp.log(jnp.ptp(f["angle"], axis=1))[:, None],
+    "",
+    "logarithm of the range of angles",
+    by="field",
+)
+
 LEARN = Learn(
     inputs={"sinogram": ("sinogram",), "back": (BACK,)},
     grids={"sinogram": ("angle_index", "detector")},
-    operator=Operator(("sinogram", "angle"), "sinogram", forward, adjoint, "sums along rays"),
+    derived_scalars={"span": SPAN},
+    operator=Operator(("sinogram", "angle"), "sinogram", forward, adjoint, "sums along rays", inverse=inverse),
     symmetries=(Symmetry("mirror", ("image", "angle"), _mirrored),),
     recipes={"default": {"model": {"name": "unrolled"}}},
 )

@@ -1,0 +1,1 @@
+"""Objects in two dimensions for tomography: figures with uniform values in a round field of view."""

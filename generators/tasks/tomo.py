@@ -1,0 +1,291 @@
+"""Sinograms of random sections, to be inverted to images.
+
+    sinogram = measured * noise( integral of image along each ray ),   image = value * attenuation / image_size
+
+The object is drawn (`generators.specimens.sections`), then its rays (`generators.instruments.rays`), the views that are
+measured (`generators.instruments.views`), and the transmission measurement (`generators.instruments.transmission`).
+
+operator=independent: line integrals come from the figures in closed form, averaged over detector pixels, or else from
+an image with `supersampling` times more pixels along each side. They do not follow exactly from the stored image, as in
+a measurement. operator=grid: they are the projection of the stored image, by the same operator that inverts it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from generators import recipe
+from generators.contract import Arrays
+from generators.instruments import rays, transmission, views
+from generators.instruments.rays import DrawnRays, Rays
+from generators.instruments.transmission import DrawnTransmission, Transmission
+from generators.instruments.views import DrawnViews, Views
+from generators.random_streams import Streams
+from generators.specimens.draws import stored_parameters, to_float32
+from generators.specimens.sections import objects
+from generators.specimens.sections.foam import Foam
+from generators.specimens.sections.granular import Granular
+from generators.specimens.sections.objects import DrawnObject, Sections
+from generators.specimens.sections.perforated import Perforated
+from generators.specimens.sections.section import material_mask
+from generators.specimens.sections.shapes import Shapes
+from physics.tomography.geometry import Geometry
+from physics.tomography.projection import project
+from schemas.fields import transmission as transmission_fields
+from schemas.fields import views as view_fields
+from schemas.runtime.ranges import Range, within
+from schemas.runtime.settings import between, setting
+
+VERSION = 1
+
+
+class Recipe(recipe.Recipe, Sections):
+    """Every setting of the task."""
+
+    image_size: int = Field(64, ge=8, le=8192, **setting("width and height of the image", "pixel"))
+    sampling: Annotated[float, within(0, above=True)] = Field(1e3, **setting("width of a pixel of the image", "nm"))
+    attenuation: Annotated[Range, within(0, 1e6)] = between(
+        2.0, 6.0, "line integral through the width of the image where the value is 1"
+    )
+    rays: Rays = Field(Rays(), **setting("views, detector and beam"))
+    measured: Views = Field(Views(), **setting("views that are measured, out of all"))
+    transmission: Transmission = Field(Transmission(), **setting("noise and errors of the measurement"))
+    noise: int = Field(1, ge=0, le=1, **setting("1: quanta are counted; 0: nothing random, as for an infinite dose"))
+    operator: Literal["independent", "grid"] = Field(
+        "independent", **setting("line integrals in closed form or from a finer grid, or those of the stored image")
+    )
+    supersampling: int = Field(
+        4, ge=1, le=16, **setting("finer pixels per pixel along each side, for objects without closed sinograms")
+    )
+    mask: bool = Field(False, **setting("true: also store where the material is, as a target"))
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        reach = self.image_size / 2**0.5
+        if 0 < self.rays.source_distance <= reach:
+            raise ValueError(f"rays.source_distance: the source must lie outside of the image, beyond {reach:.1f}")
+        return self
+
+    @property
+    def detectors(self) -> int:
+        """Number of detector pixels."""
+        return self.rays.detectors or self.image_size
+
+    def sizes(self) -> dict[str, int]:
+        """Return the lengths of the dimensions."""
+        sizes = {"y": self.image_size, "x": self.image_size, "view": self.rays.views, "detector": self.detectors}
+        return self.object_sizes() | sizes
+
+    def optional(self) -> frozenset[str]:
+        """Return the optional fields that are stored."""
+        groups = (view_fields.FIELDS, transmission_fields.FIELDS)
+        names = {
+            "attenuation",
+            "photons",
+            "sampling",
+            *(field.name for group in groups for field in group),
+            *self.object_fields(),
+        }
+        return frozenset(
+            names
+            | ({"mask"} if self.mask else set())
+            | ({"object_number", "channel_number"} if self.channels else set())
+        )
+
+    def bind(self, inputs: Path | None) -> Self:
+        """Return the recipe with its pictures found, hashed and checked.
+
+        Args:
+            inputs: a folder in which pictures are searched by hash; None: the recipe's own paths
+
+        Raises:
+            UserError: a picture is missing or cannot be read
+        """
+        if self.pictures is None:
+            return self
+        return self.model_copy(update={"pictures": self.pictures.bind(inputs)})
+
+    def check_split(self, split: str, samples: int) -> None:
+        """Refuse splits for which there is no picture.
+
+        Args:
+            split: `train`, `validation` or `test`
+            samples: number of samples asked for
+
+        Raises:
+            UserError: no picture belongs to the split
+        """
+        if self.pictures and samples:
+            self.pictures.check_split(split)
+
+
+SEED_SHAPES = Shapes(overlap="replace", cut=True, normalise=True, background=1 / 255)
+DISC = {"image_size": 256, "sampling": 512 * 148_320 / 256, "perforated": Perforated(), "mask": True}
+
+RECIPES: Mapping[str, Recipe] = {
+    "default": Recipe(
+        measured=Views(every=Range(low=1, high=4)),
+        transmission=Transmission(photons=Range(low=1e4, high=1e4)),
+    ),
+    # superres-tomo: use --n 9000 --validation 1000 --test 1000. The first and the last of its views are the same.
+    "published": Recipe(
+        shapes=SEED_SHAPES,
+        attenuation=Range(low=64.0, high=64.0),
+        rays=Rays(end_point=True),
+        operator="grid",
+    ),
+    # superres-tomo: use --n 55000
+    "shapes128": Recipe(
+        image_size=128,
+        shapes=SEED_SHAPES,
+        attenuation=Range(low=128.0, high=128.0),
+        rays=Rays(views=128, end_point=True),
+        operator="grid",
+    ),
+    "foam": Recipe(image_size=128, foam=Foam(), rays=Rays(views=128)),
+    "granular": Recipe(image_size=128, granular=Granular(), rays=Rays(views=128)),
+    # Helsinki Tomography Challenge 2022: an acrylic disc of 70 mm; 410.66 mm from the source to the axis
+    "htc": Recipe(
+        **DISC,
+        attenuation=Range(low=3.2, high=3.2),
+        rays=Rays(views=360, turn=360.0, detectors=560, pitch=0.5, source_distance=410.66 / 75.94 * 256),
+        measured=Views(length=Range(low=30.0, high=90.0)),
+        transmission=Transmission(
+            photons=Range(low=5.3e4, high=5.3e4),
+            hardening=Range(low=0.0, high=0.0893),
+            rings=Range(low=0.0, high=0.003),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The values drawn for one sample; floats are rounded to float32, as they are stored."""
+
+    object_number: int
+    attenuation: float
+    object: DrawnObject
+    rays: DrawnRays
+    views: DrawnViews
+    transmission: DrawnTransmission
+    angle: np.ndarray
+    sampling: np.float32
+
+    def columns(self) -> dict[str, Any]:
+        """Return all parameters by field."""
+        own = {name: getattr(self, name) for name in ("object_number", "attenuation", "angle", "sampling")}
+        drawn_views = stored_parameters("views_", self.views)
+        return {
+            **own,
+            "channel_number": self.object.channel,
+            "measured": drawn_views.pop("views_measured"),
+            **drawn_views,
+            **stored_parameters("", self.rays),
+            **self.transmission.columns(),
+            **self.object.columns(),
+        }
+
+
+def draw(recipe: Recipe, rng: Streams) -> Parameters:
+    """Draw one sample, from the streams `specimen`, `rays`, `views` and `transmission`.
+
+    The channels of an object share the streams of a group: one object, and one measurement except for its noise.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: the streams of the sample
+    """
+    channels = recipe.channels.channels if recipe.channels else 1
+    number, channel = divmod(rng.sample, channels)
+    shared = rng.group(number) if recipe.channels else rng
+    angles = recipe.rays.angles()
+    period = np.pi if recipe.rays.source_distance == 0 else 2 * np.pi
+    drawn = transmission.draw(recipe.transmission, shared)
+    return Parameters(
+        object_number=number,
+        attenuation=to_float32(recipe.attenuation.draw(shared.attenuation))[0],
+        object=objects.draw(recipe, shared, channel),
+        rays=rays.draw(recipe.rays, shared),
+        views=views.draw(recipe.measured, angles, period, shared),
+        transmission=drawn if recipe.noise else drawn.without_noise(),
+        angle=angles,
+        sampling=np.float32(recipe.sampling),
+    )
+
+
+def simulate(recipe: Recipe, block: Sequence[Parameters]) -> Arrays:
+    """Return images, and ideal sinograms, which `measure` replaces by measured ones.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+    """
+    shape = (recipe.image_size,) * 2
+    relative = np.stack([objects.render(recipe, p.object, shape) for p in block]) * _field_of_view(recipe.image_size)
+    factors = np.array([p.attenuation / recipe.image_size for p in block], np.float32)[:, None, None]
+    arrays = {"image": relative * factors}
+    if recipe.mask:
+        arrays["mask"] = np.stack([material_mask(row) for row in relative])
+    sinograms = [_ideal_sinogram(recipe, p, row) for p, row in zip(block, relative, strict=True)]
+    return arrays | {"sinogram": np.stack(sinograms) * factors}
+
+
+def _ideal_sinogram(recipe: Recipe, drawn: Parameters, relative: np.ndarray) -> np.ndarray:
+    """Return the line integrals (view, detector) of an object in its own unit, lengths in pixels."""
+    if recipe.operator == "grid":
+        return project(relative, rays.geometry(recipe.rays, drawn.rays, recipe.detectors))  # type: ignore[no-any-return]
+    if drawn.object.exact:
+        return objects.sinogram(
+            drawn.object, recipe.image_size, rays.geometry(recipe.rays, drawn.rays, recipe.detectors)
+        )
+    return _from_finer_grid(recipe, drawn)
+
+
+def _from_finer_grid(recipe: Recipe, drawn: Parameters) -> np.ndarray:
+    """Return the line integrals of an image with more pixels, averaged over detector pixels."""
+    finer = recipe.supersampling
+    geometry: Geometry = rays.geometry(recipe.rays, drawn.rays, recipe.detectors, finer)
+    size = recipe.image_size * finer
+    image = objects.render(recipe, drawn.object, (size, size)) * _field_of_view(size)
+    sums = project(image, geometry).reshape(recipe.rays.views, recipe.detectors, finer)
+    means: np.ndarray = sums.mean(axis=-1) / np.float32(finer)
+    return means
+
+
+def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: Sequence[Streams]) -> Arrays:
+    """Return the measurement: noise and errors of the instrument, and 0 in views that are not measured.
+
+    Args:
+        recipe: the recipe of the dataset
+        block: parameters of the samples
+        arrays: the expectations, from `simulate`
+        rngs: the streams of each sample
+    """
+    rows = zip(block, arrays["sinogram"], rngs, strict=True)
+    measured = [transmission.measure(recipe.transmission, p.transmission, row, rng) for p, row, rng in rows]
+    known = np.stack([p.views.measured for p in block])
+    return arrays | {"sinogram": views.hide_unmeasured(np.stack(measured), known)}
+
+
+def constants(recipe: Recipe, rng: Streams) -> Arrays:
+    """Return the field of view, a disc that touches the edges of the image.
+
+    Args:
+        recipe: the recipe of the dataset
+        rng: unused; nothing here is random
+    """
+    return {"field_of_view": _field_of_view(recipe.image_size).astype(np.float32)}
+
+
+@cache
+def _field_of_view(size: int) -> np.ndarray:
+    """Return True for pixels whose middle lies within the disc that touches the edges of the image, (y, x)."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    inside: np.ndarray = np.hypot(y, x) <= size / 2
+    return inside

@@ -1,0 +1,154 @@
+"""Classical methods that reconstruct images from sinograms, and the report of the task.
+
+Samples with the same rays are reconstructed together. Rows of the sinogram that were not measured are left out.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from skimage.filters import threshold_otsu
+
+from inference.contract import Arrays, Method, Report, Setting, Shown
+from physics.tomography import iterative
+from physics.tomography.filtered_back_projection import WINDOWS, filtered_back_projection
+from physics.tomography.geometry import Geometry, samples_by_rays
+from physics.tomography.iterative import Known, Projector
+from physics.tomography.projection import back_project, project
+
+RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
+NEEDS = ("sinogram", *RAYS, "field_of_view")
+BATCH = 32  # images that are reconstructed together
+
+
+def _reconstruct(fields: Arrays, solve: Callable[[np.ndarray, Geometry], np.ndarray]) -> dict[str, np.ndarray]:
+    """Return image and mask (sample, y, x), from a function of the sinograms and the rays of some samples."""
+    view = fields["field_of_view"]
+    images = np.zeros((len(fields["sinogram"]), *view.shape), np.float32)
+    detectors = fields["sinogram"].shape[-1]
+    for rows, seen, geometry in samples_by_rays(detectors, *(fields[name] for name in RAYS)):
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            images[part] = solve(np.ascontiguousarray(fields["sinogram"][part][:, seen]), geometry) * view
+    return {"image": images, "mask": np.stack([otsu_mask(image) for image in images])}
+
+
+def otsu_mask(image: np.ndarray) -> np.ndarray:
+    """Return 1 where an image (y, x) is above the threshold of Otsu (1979), else 0: uint8."""
+    if not np.ptp(image) > 0:
+        return np.zeros(image.shape, np.uint8)
+    threshold = float(threshold_otsu(image))  # type: ignore[no-untyped-call]
+    return (image > threshold).astype(np.uint8)
+
+
+def _known(fields: Arrays, positive: str) -> Known:
+    return Known(positive=positive == "yes", support=fields["field_of_view"] != 0)
+
+
+def _projector(fields: Arrays, geometry: Geometry) -> Projector:
+    shape = fields["field_of_view"].shape
+    return Projector(lambda f: project(f, geometry), lambda p: back_project(p, geometry, shape))
+
+
+def fbp(fields: Arrays, *, window: str, cutoff: float, positive: str) -> dict[str, np.ndarray]:
+    """Reconstruct by `physics.tomography.filtered_back_projection`.
+
+    Args:
+        fields: fields of a block of samples.
+        window: key of `WINDOWS`.
+        cutoff: where the window ends, relative to the Nyquist frequency.
+        positive: "yes": negative values become 0.
+    """
+    shape, known = fields["field_of_view"].shape, _known(fields, positive)
+    return _reconstruct(
+        fields, lambda p, rays: known(filtered_back_projection(p, rays, shape, window=window, cutoff=cutoff))
+    )
+
+
+def sirt(fields: Arrays, *, iterations: float, positive: str) -> dict[str, np.ndarray]:
+    """Reconstruct by `physics.tomography.iterative.sirt`.
+
+    Args:
+        fields: fields of a block of samples.
+        iterations: number of iterations.
+        positive: "yes": the image is not negative.
+    """
+    known = _known(fields, positive)
+    return _reconstruct(fields, lambda p, rays: iterative.sirt(p, _projector(fields, rays), int(iterations), known))
+
+
+def cgls(fields: Arrays, *, iterations: float, positive: str) -> dict[str, np.ndarray]:
+    """Reconstruct by `physics.tomography.iterative.cgls`, with the arguments of `sirt`."""
+    known = _known(fields, positive)
+    return _reconstruct(fields, lambda p, rays: iterative.cgls(p, _projector(fields, rays), int(iterations), known))
+
+
+def total_variation(fields: Arrays, *, weight: float, iterations: float, positive: str) -> dict[str, np.ndarray]:
+    """Reconstruct by `physics.tomography.iterative.total_variation`.
+
+    Args:
+        fields: fields of a block of samples.
+        weight: weight of the total variation.
+        iterations: number of iterations.
+        positive: "yes": the image is not negative.
+    """
+    known = _known(fields, positive)
+
+    def solve(sinograms: np.ndarray, rays: Geometry) -> np.ndarray:
+        found: np.ndarray = iterative.total_variation(
+            sinograms, _projector(fields, rays), int(iterations), weight, known
+        )
+        return found
+
+    return _reconstruct(fields, solve)
+
+
+POSITIVE = Setting("the image is not negative", "1", ("yes", "no"))
+METHODS: Mapping[str, Method] = {
+    "fbp": Method(
+        about="filtered back projection (Kak and Slaney 1988)",
+        needs=NEEDS,
+        solve=fbp,
+        settings={
+            "window": Setting("window of the ramp", "1", tuple(WINDOWS)),
+            "cutoff": Setting("where the window ends", "Nyquist frequency", (0.3, 0.5, 0.7, 1.0), 0.01, 1),
+            "positive": POSITIVE,
+        },
+    ),
+    "sirt": Method(
+        about="simultaneous iterative reconstruction technique (Gregor and Benson 2008)",
+        needs=NEEDS,
+        solve=sirt,
+        settings={
+            "iterations": Setting("iterations", "1", (10, 20, 50, 100, 200, 400), 1, whole=True),
+            "positive": POSITIVE,
+        },
+    ),
+    "cgls": Method(
+        about="conjugate gradients for least squares, stopped early (Hestenes and Stiefel 1952)",
+        needs=NEEDS,
+        solve=cgls,
+        settings={
+            "iterations": Setting("iterations", "1", (3, 5, 7, 10, 15, 20, 30), 1, whole=True),
+            "positive": POSITIVE,
+        },
+    ),
+    "tv": Method(
+        about="least squares with total variation, by a primal-dual iteration (Chambolle and Pock 2011)",
+        needs=NEEDS,
+        solve=total_variation,
+        settings={
+            "weight": Setting(
+                "weight of the total variation",
+                "1/pixel",
+                tuple(a * 10.0**n for n in range(-4, 1) for a in (1, 2, 5)),
+                0,
+            ),
+            "iterations": Setting("iterations", "1", (200,), 1, whole=True),
+            "positive": Setting("the image is not negative", "1", ("yes",)),
+        },
+    ),
+}
+
+REPORT = Report(
+    inputs=(Shown("sinogram"),), parameters=("views_number", "views_length", "photons", "attenuation", "axis_offset")
+)

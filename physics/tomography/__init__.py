@@ -1,0 +1,1 @@
+"""Projections of images in two dimensions, and their inversion."""

@@ -1,0 +1,202 @@
+"""Images from sinograms by filtered back projection.
+
+Conventions are those of `physics.tomography.geometry`. For a parallel beam with views of weight dt_v (`view_weights`),
+
+    f(x, y) = sum_v dt_v q_v(x cos t_v + y sin t_v),   q_v = ramp * p_v
+
+and for a fan beam (Kak and Slaney, Principles of Computerized Tomographic Imaging, 1988, section 3.4)
+
+    f(x, y) = sum_v dt_v q_v(xi / U) / U^2,   q_v = ramp * (w p_v D / sqrt(D^2 + u^2))
+    xi = x cos t + y sin t,   U = (D - x sin t + y cos t) / D
+
+where w shares the weight of a line between the rays that measured it (`line_shares`). q is interpolated linearly. The
+ramp is the transform of the band-limited kernel of Kak and Slaney (eq. 61), which keeps the mean, times a window that
+falls from 1 at frequency 0 towards the Nyquist frequency. Projections are padded with zeros to at least twice their
+width.
+
+A sum over the views of a limited range is no inversion: it misses the lines that were not measured.
+"""
+
+from collections.abc import Callable, Mapping
+from math import pi
+
+import numpy as np
+from scipy import fft
+
+from physics.arrays import Array, Real
+from physics.compiled import compiled
+from physics.tomography.geometry import Geometry
+from physics.tomography.projection import in_lanes
+
+# Windows as functions of the frequency, relative to the Nyquist frequency (0 to 1).
+WINDOWS: Mapping[str, Callable[[Real], Real]] = {
+    "ramlak": np.ones_like,
+    "shepplogan": lambda f: np.sinc(f / 2),
+    "cosine": lambda f: np.cos(pi * f / 2),
+    "hamming": lambda f: 0.54 + 0.46 * np.cos(pi * f),
+    "hann": lambda f: (1 + np.cos(pi * f)) / 2,
+}
+MISSING_GAP = 4  # a gap between views that is so many times the median gap is a range that was not measured
+
+
+def filtered_back_projection(
+    sinogram: Array, geometry: Geometry, shape: tuple[int, int], *, window: str = "ramlak", cutoff: float = 1.0
+) -> Array:
+    """Reconstruct images by filtered back projection.
+
+    Args:
+        sinogram: p (..., view, detector), float32 or float64, all of it measured.
+        geometry: the rays.
+        shape: (ny, nx) of the image.
+        window: key of `WINDOWS`.
+        cutoff: the frequency at which the window ends, relative to the Nyquist frequency; frequencies above are 0.
+
+    Returns:
+        f (..., y, x) [1/pixel], of the dtype of `sinogram`.
+    """
+    weights = _ray_weights(geometry).astype(sinogram.dtype)
+    filtered = filter_projections(sinogram * weights, geometry.pitch, window, cutoff)
+    return in_lanes(filtered, shape, lambda p, found: _interpolate(p, *_interpolation(geometry), found, False))
+
+
+def filtered_back_projection_adjoint(
+    image: Array, geometry: Geometry, *, window: str = "ramlak", cutoff: float = 1.0
+) -> Array:
+    """Apply the transpose of `filtered_back_projection`, through which networks are trained.
+
+    Args:
+        image: (..., y, x).
+        geometry: the rays.
+        window: as for `filtered_back_projection`.
+        cutoff: as for `filtered_back_projection`.
+
+    Returns:
+        (..., view, detector), of the dtype of `image`.
+    """
+    spread = in_lanes(image, geometry.shape, lambda f, found: _interpolate(found, *_interpolation(geometry), f, True))
+    filtered = filter_projections(spread, geometry.pitch, window, cutoff)
+    return filtered * _ray_weights(geometry).astype(image.dtype)
+
+
+def _ray_weights(geometry: Geometry) -> Real:
+    """Return dt, times w D / sqrt(D^2 + u^2) for a fan beam: (view, 1) or (view, detector)."""
+    weights = view_weights(geometry)[:, None]
+    if geometry.is_parallel:
+        return weights
+    weighted: Real = weights * line_shares(geometry) / np.hypot(1, geometry.positions / geometry.source_distance)
+    return weighted
+
+
+def _interpolation(geometry: Geometry) -> tuple[Real, float, float, float]:
+    """Return the arguments of `_interpolate` between sinogram and image."""
+    nearness = 0.0 if geometry.is_parallel else 1 / geometry.source_distance
+    return geometry.angles, 1 / geometry.pitch, (geometry.detectors - 1) / 2 + geometry.axis_offset, nearness
+
+
+def filter_projections(sinogram: Array, pitch: float, window: str = "ramlak", cutoff: float = 1.0) -> Array:
+    """Multiply the spectra of projections by the ramp and a window.
+
+    Args:
+        sinogram: (..., detector).
+        pitch: width of a detector pixel at the axis [pixel].
+        window: key of `WINDOWS`.
+        cutoff: as for `filtered_back_projection`.
+
+    Returns:
+        Filtered projections (..., detector) [1/pixel], of the dtype of `sinogram`.
+
+    Raises:
+        ValueError: if the window is not known, or the cutoff is not above 0 and at most 1.
+    """
+    if window not in WINDOWS or not 0 < cutoff <= 1:
+        raise ValueError(f"window {window}, cutoff {cutoff}: must be one of {', '.join(WINDOWS)}, and 0 to 1")
+    detectors = sinogram.shape[-1]
+    size = fft.next_fast_len(2 * detectors, real=True)
+    frequency = np.arange(size // 2 + 1) / (size / 2) / cutoff
+    factor = ramp(size) / pitch * np.where(frequency <= 1, WINDOWS[window](np.minimum(frequency, 1)), 0)
+    spectrum = fft.rfft(sinogram, size, axis=-1) * factor.astype(sinogram.dtype)
+    filtered: Array = fft.irfft(spectrum, size, axis=-1)[..., :detectors]
+    return filtered
+
+
+def ramp(size: int) -> Real:
+    """Spectrum of the band-limited ramp for pixels of width 1, (size // 2 + 1,): near |f|, and above 0 at f = 0."""
+    distance = np.minimum(np.arange(size), size - np.arange(size))
+    odd = distance % 2 == 1
+    kernel = np.where(odd, -1 / (pi * np.where(odd, distance, 1)) ** 2, 0.0)
+    kernel[0] = 0.25
+    spectrum: Real = fft.rfft(kernel).real
+    return spectrum
+
+
+def view_weights(geometry: Geometry) -> Real:
+    """Return the angular range [rad] for which each view stands, (view,).
+
+    It is half the distance to both neighbours on the circle, of length pi for a parallel beam and 2 pi for a fan beam.
+    A gap of more than `MISSING_GAP` times the median gap was not measured: it counts as one median gap. For views that
+    are evenly spread over half a turn the weights are pi / views, over a whole turn of a parallel beam as well.
+    """
+    circle = geometry.period
+    order = np.argsort(geometry.angles % circle, kind="stable")
+    gaps = np.diff(geometry.angles[order] % circle, append=geometry.angles[order[0]] % circle + circle)
+    usual = np.median(gaps[gaps > 1e-6 * circle]) if (gaps > 1e-6 * circle).any() else circle
+    gaps = np.where(gaps > MISSING_GAP * usual, usual, gaps)
+    weights = np.empty(len(gaps))
+    weights[order] = (gaps + np.roll(gaps, 1)) / 2
+    return weights
+
+
+def line_shares(geometry: Geometry) -> Real:
+    """Return the share of each ray of a fan beam in the weight of its line, (view, detector): 1 or 1/2.
+
+    The same line is measured from the other side in view t + pi - 2 g, by the detector position -u. Where this view is
+    between two views that were measured, each of both rays has the weight 1/2.
+    """
+    fan = np.arctan(geometry.positions / geometry.source_distance)
+    opposite = (geometry.angles[:, None] + pi - 2 * fan) % (2 * pi)
+    views = np.sort(geometry.angles % (2 * pi))
+    gaps = np.diff(views, append=views[0] + 2 * pi)
+    covered = gaps <= MISSING_GAP * np.median(gaps)
+    before = np.searchsorted(views, opposite, side="right") - 1
+    return np.where(covered[before], 0.5, 1.0)
+
+
+@compiled
+def _interpolate(
+    sinogram: Array, angles: Array, density: float, middle: float, nearness: float, image: Array, backwards: bool
+) -> None:
+    """Add filtered projections to the pixels of an image, in place, or backwards: the pixels to the projections.
+
+    Args:
+        sinogram: (view, detector, lane).
+        angles: t of each view.
+        density: detector pixels per pixel.
+        middle: the detector pixel on which the axis falls.
+        nearness: 1 / D; 0 for a parallel beam.
+        image: (y, x, lane).
+        backwards: true: the transpose.
+    """
+    ny, nx, lanes = image.shape
+    last = sinogram.shape[1] - 1
+    as_weight, one = image.dtype.type, np.uintp(1)
+    for view in range(len(angles)):
+        cosine, sine = np.cos(angles[view]), np.sin(angles[view])
+        for row in range(ny):
+            y = row - (ny - 1) / 2
+            for column in range(nx):
+                x = column - (nx - 1) / 2
+                magnified = 1 / (1 + (y * cosine - x * sine) * nearness)
+                position = (x * cosine + y * sine) * magnified * density + middle
+                if 0 <= position <= last and magnified > 0:
+                    left = min(np.uintp(position), np.uintp(max(last - 1, 0)))
+                    right = min(left + one, np.uintp(last))
+                    right_weight = as_weight((position - left) * magnified**2)
+                    left_weight = as_weight(magnified**2) - right_weight
+                    for lane in range(lanes):
+                        if backwards:
+                            sinogram[view, left, lane] += left_weight * image[row, column, lane]
+                            sinogram[view, right, lane] += right_weight * image[row, column, lane]
+                        else:
+                            image[row, column, lane] += (
+                                left_weight * sinogram[view, left, lane] + right_weight * sinogram[view, right, lane]
+                            )

@@ -1,0 +1,129 @@
+"""Rays of a parallel beam and of a flat fan beam through an image: the conventions of `physics.tomography`.
+
+Lengths are in pixels of the image, angles in rad.
+
+    f(y, x)     the image (..., y, x) [1/pixel], zero outside: for X-rays the linear attenuation coefficient times the
+                width of a pixel. Its origin is the middle of the array: pixel i lies at i - (N - 1) / 2.
+    ray (t, s)  the points with x cos t + y sin t = s; y grows along the rows of the array, downwards in a picture
+    p(t, s)     the integral of f along the ray [1]; for X-rays -ln(transmission)
+
+A sinogram (..., view, detector) holds p. Pixel j of M lies at
+
+    u_j = (j - (M - 1) / 2 - axis_offset) pitch
+
+of a detector that passes through the axis of rotation (the origin). In a parallel beam, pixel j of view t measures the
+ray (t, u_j); at t = 0 rays run along y, so the sinogram is the sum over rows. In a fan beam, the source lies at the
+distance D from the axis, on the ray (t, 0), where y is least at t = 0. Pixel j then measures the ray
+
+    (t - g, D sin g),   tan g = u_j / D
+
+so the ray (t, s) is found in view t + g at u = D tan g, sin g = s / D.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import inf, pi
+
+import numpy as np
+
+from physics.arrays import Array, Real
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The rays of a sinogram. What is computed for one geometry is kept as long as this object is used."""
+
+    angles: Real  # t of each view (view,) [rad], in any order
+    detectors: int  # number of detector pixels
+    pitch: float = 1.0  # width of a detector pixel, at the axis [pixel of the image]
+    # Where the axis falls on the detector, from its middle [detector pixel]. The "centre of rotation" of other programs
+    # is (M - 1) / 2 + axis_offset.
+    axis_offset: float = 0.0
+    source_distance: float = 0.0  # D, from the source to the axis [pixel of the image]; 0: a parallel beam
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: if there is no view or detector pixel, or a number is out of range.
+        """
+        angles = np.asarray(self.angles, float)
+        object.__setattr__(self, "angles", angles)
+        if angles.ndim != 1 or not len(angles) or not np.isfinite(angles).all():
+            raise ValueError(f"angles {angles.shape}: must be a list of at least one finite number, in rad")
+        if self.detectors < 1 or not 0 < self.pitch < inf or not np.isfinite(self.axis_offset):
+            raise ValueError(f"{self.detectors} detector pixels of width {self.pitch}: both must be positive")
+        if not 0 <= self.source_distance < inf:
+            raise ValueError(f"source_distance {self.source_distance}: must be positive, or 0 for a parallel beam")
+
+    @property
+    def is_parallel(self) -> bool:
+        """True for a parallel beam."""
+        return self.source_distance == 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (view, detector) of a sinogram."""
+        return len(self.angles), self.detectors
+
+    @property
+    def positions(self) -> Real:
+        """Positions u_j of the detector pixels (detector,) [pixel]."""
+        pixels = np.arange(self.detectors, dtype=float)
+        return (pixels - (self.detectors - 1) / 2 - self.axis_offset) * self.pitch
+
+    @property
+    def period(self) -> float:
+        """Angle [rad] after which the views repeat: pi for a parallel beam, 2 pi for a fan beam."""
+        return pi if self.is_parallel else 2 * pi
+
+    def rays(self) -> tuple[Real, Real]:
+        """Return the angles t [rad] and positions s [pixel] of all rays, (view, detector) each."""
+        u: Real = self.positions
+        fan: Real = np.zeros_like(u) if self.is_parallel else np.arctan(u / self.source_distance)
+        angles: Real = self.angles[:, None] - fan
+        s: Real = u * np.cos(fan)
+        return angles, np.broadcast_to(s, self.shape)
+
+    def views(self, chosen: Array) -> "Geometry":
+        """Return the geometry of some of the views.
+
+        Args:
+            chosen: indices, a slice or a mask (view,).
+        """
+        return replace(self, angles=self.angles[chosen])
+
+
+def samples_by_rays(
+    detectors: int, angle: Array, measured: Array, axis_offset: Array, pitch: Array, source_distance: Array
+) -> Iterator[tuple[np.ndarray, np.ndarray, Geometry]]:
+    """Yield the samples that have the same rays, which can be processed together.
+
+    Args:
+        detectors: number of detector pixels.
+        angle: (sample, view) [rad].
+        measured: (sample, view), not 0 where the view was measured.
+        axis_offset: (sample,).
+        pitch: (sample,).
+        source_distance: (sample,).
+
+    Yields:
+        Indices of samples, the mask (view,) of their measured views, and the rays of these.
+    """
+    numbers = np.stack([pitch, axis_offset, source_distance], axis=1).astype(float)
+    table = np.concatenate([angle.astype(float), measured != 0, numbers], axis=1)
+    _, kinds = np.unique(table, axis=0, return_inverse=True)
+    for kind in dict.fromkeys(kinds.ravel().tolist()):
+        rows = np.flatnonzero(kinds.ravel() == kind)
+        seen = measured[rows[0]] != 0
+        yield (
+            rows,
+            seen,
+            _geometry(angle[rows[0]][seen].astype(float).tobytes(), detectors, *map(float, numbers[rows[0]])),
+        )
+
+
+@lru_cache(maxsize=64)
+def _geometry(angles: bytes, detectors: int, *numbers: float) -> Geometry:
+    return Geometry(np.frombuffer(angles), detectors, *numbers)

@@ -1,0 +1,38 @@
+"""Fields that describe an object made of ellipses and polygons (`generators.specimens.sections.section`)."""
+
+from schemas.task import drawn_parameters
+
+_VALUE = "value relative to the unit of the image; negative: a hole"
+_LAYER = "0: the value is added; 1, 2, ...: order in which figures replace what lies below"
+
+FIELDS = drawn_parameters(
+    "section",
+    ("kind", (), "uint8", "1", "position of the kind of its figures in the list of kinds; the last one: mixed"),
+    ("scale", (), "float32", "1", "factor that the values contain"),
+    ("support", (), "float32", "frame width", "radius of the disc outside of which the image is 0; 0: not cut"),
+    ("ellipses", (), "uint16", "1", "number of ellipses"),
+    ("ellipse_middle", ("section_ellipse", "coordinate"), "float32", "frame width", "middle (y, x) of each ellipse"),
+    ("ellipse_semi_axes", ("section_ellipse", "semi_axis"), "float32", "frame width", "semi-axes of each ellipse"),
+    ("ellipse_angle", ("section_ellipse",), "float32", "rad", "direction of the first semi-axis, from x towards y"),
+    ("ellipse_value", ("section_ellipse",), "float32", "1", _VALUE),
+    ("ellipse_layer", ("section_ellipse",), "uint16", "1", _LAYER),
+    ("polygons", (), "uint16", "1", "number of polygons"),
+    ("polygon_corners", ("section_polygon",), "uint8", "1", "number of corners of each polygon"),
+    (
+        "polygon_corner",
+        ("section_polygon", "section_corner", "coordinate"),
+        "float32",
+        "frame width",
+        "corners (y, x) of each polygon",
+    ),
+    ("polygon_value", ("section_polygon",), "float32", "1", _VALUE),
+    ("polygon_layer", ("section_polygon",), "uint16", "1", _LAYER),
+)
+
+# For objects with several channels (`generators.specimens.sections.channels`).
+CHANNEL_FIELDS = drawn_parameters(
+    "section",
+    ("ellipse_phase", ("section_ellipse",), "uint8", "1", "phase that each ellipse consists of"),
+    ("polygon_phase", ("section_polygon",), "uint8", "1", "phase that each polygon consists of"),
+    ("spectrum", ("section_phase", "channel"), "float32", "1", "intensity of each phase in each channel"),
+)

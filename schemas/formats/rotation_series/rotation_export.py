@@ -1,0 +1,131 @@
+"""Files of projections that programs for tomography open: NXtomo, DXfile, and libraries of pairs for training.
+
+NXtomo and DXfile hold one sinogram each, as transmission exp(-p) in float64 with a flat frame of ones and a dark frame
+of zeros, so that any program finds p after its usual corrections. The metadata of the export are an attribute of the
+file; with them, an import returns the same bits.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from schemas.formats.export_metadata import ExportMetadata
+from schemas.formats.rotation_series.rotation_hdf5 import CARD, INVALID
+from schemas.raw_data import RotationSeries
+
+NM_PER_M = 1e9
+
+
+def nxtomo(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> bytes:
+    """Return a sinogram as a NeXus file with the definition NXtomo.
+
+    Args:
+        values: (view, detector), line integrals.
+        card: its metadata.
+        series: names of the parameters of views and geometry.
+    """
+    known = card.known()
+    angles = np.rad2deg(np.array(known[series.rotation]))
+    frames = np.concatenate([np.ones_like(values[:1], np.float64), np.exp(-values.astype(np.float64))])
+    frames = np.concatenate([np.zeros_like(frames[:1]), frames])[:, None]
+    keys = np.array([2, 1, *np.where(_valid(known, series, len(values)), 0, INVALID)], np.int32)
+
+    def fill(file: h5py.File) -> None:
+        entry = _group(file, "entry", "NXentry")
+        entry["definition"], entry["title"] = "NXtomo", f"{card.task} {card.split} {card.sample}"
+        instrument = _group(entry, "instrument", "NXinstrument")
+        _group(instrument, "source", "NXsource")["name"] = "unknown"
+        detector = _group(instrument, "detector", "NXdetector")
+        detector["data"], detector["image_key"] = frames, keys
+        detector["data"].attrs["units"] = "1"
+        detector["image_key_control"] = keys
+        detector["x_rotation_axis_pixel_position"] = known.get(series.axis, (0.0,))[0]
+        if width := known.get(series.pixel, (0.0,))[0]:
+            for name in ("x_pixel_size", "y_pixel_size"):
+                detector[name] = width / NM_PER_M
+                detector[name].attrs["units"] = "m"
+        sample = _group(entry, "sample", "NXsample")
+        sample["name"] = f"{card.split}_{card.sample}"
+        sample["rotation_angle"] = np.concatenate([angles[:1], angles[:1], angles])
+        sample["rotation_angle"].attrs["units"] = "degree"
+        data = _group(entry, "data", "NXdata")
+        data.attrs["signal"] = "data"
+        for name, place in (("data", detector), ("image_key", detector), ("rotation_angle", sample)):
+            data[name] = h5py.SoftLink(f"{place.name}/{name}")
+        file.attrs["default"] = "entry"
+
+    return _written(fill, card)
+
+
+def dxfile(values: np.ndarray, card: ExportMetadata, series: RotationSeries) -> bytes:
+    """Return a sinogram as a DXfile (Scientific Data Exchange), the format of TomoPy.
+
+    Args:
+        values: (view, detector), line integrals.
+        card: its metadata.
+        series: names of the parameters of views and geometry.
+    """
+
+    def fill(file: h5py.File) -> None:
+        exchange = file.create_group("exchange")
+        exchange["data"] = np.exp(-values.astype(np.float64))[:, None]
+        exchange["data_white"], exchange["data_dark"] = (
+            np.ones((1, 1, values.shape[1])),
+            np.zeros((1, 1, values.shape[1])),
+        )
+        exchange["theta"] = np.rad2deg(np.array(card.known()[series.rotation]))
+        exchange["data"].attrs.update({"axes": "theta:y:x", "description": "transmission", "units": "1"})
+        exchange["data_white"].attrs["axes"], exchange["data_dark"].attrs["axes"] = "theta_white:y:x", "theta_dark:y:x"
+        exchange["theta"].attrs["units"] = "degrees"
+        file["implements"] = "exchange"
+
+    return _written(fill, card)
+
+
+def library(sinograms: np.ndarray, images: np.ndarray | None, angles: np.ndarray) -> bytes:
+    """Return pairs of sinograms and images as one HDF5 file with the datasets of superres-tomo, and the angles.
+
+    Args:
+        sinograms: (number, view, detector).
+        images: (number, y, x); None: not stored.
+        angles: (view,) [rad], of all sinograms.
+    """
+
+    def fill(file: h5py.File) -> None:
+        file["Sinograms"], file["Angles"] = np.moveaxis(sinograms, 0, -1), angles
+        file["Angles"].attrs["units"] = "rad"
+        if images is not None:
+            file["Images"] = np.moveaxis(images, 0, -1)
+        file["ScaleFactor"], file["Noise"] = np.ones(len(sinograms)), np.zeros(len(sinograms))
+        file["NImages"], file["ImageSize"] = len(sinograms), sinograms.shape[-1]
+
+    return _written(fill, None)
+
+
+WRITERS: Mapping[str, tuple[str, Callable[[np.ndarray, ExportMetadata, RotationSeries], bytes]]] = {
+    "nxtomo": (".nxs", nxtomo),
+    "dxfile": (".h5", dxfile),
+}
+
+
+def _valid(known: Mapping[str, tuple[float, ...]], series: RotationSeries, views: int) -> np.ndarray:
+    return np.asarray(np.array(known.get(series.valid, (1.0,) * views)) != 0)
+
+
+def _group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = kind
+    return group
+
+
+def _written(fill: Callable[[h5py.File], Any], card: ExportMetadata | None) -> bytes:
+    """Return the bytes of an HDF5 file. They hold no time, so equal content has equal bytes."""
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        fill(file)
+        if card is not None:
+            file.attrs[CARD] = card.model_dump_json()
+    return stream.getvalue()

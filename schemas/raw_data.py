@@ -1,0 +1,39 @@
+"""Declarations of a task about raw data: how an input is made from them, and which fields describe projections."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from schemas.formats.image import Known, Picture
+from schemas.runtime.settings import Settings
+
+
+@dataclass(frozen=True)
+class RotationSeries:
+    """Names of the fields that describe projections of a turning object, for programs of tomography."""
+
+    projections: str  # (sample, view, detector), line integrals
+    rotation: str  # (sample, view) [rad]
+    valid: str  # (sample, view): 1 where a view was measured
+    axis: str  # (sample,), axis of rotation from the middle of the detector [pixel]
+    pixel: str  # (sample,), width of a pixel [nm]
+    image: str  # (sample, y, x), the section
+
+
+type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
+type Prepared = tuple[list[tuple[np.ndarray, Known]], list[str]]  # values and parameters of each sample; warnings
+
+
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+class Preparation:
+    """Computation of an input from raw data, such as detector frames, with settings that the user can choose."""
+
+    input: str  # name of the input
+    beside: tuple[str, ...]  # further files that belong to the input, written name=file
+    settings: type[Settings]
+    # A function of the files of one sample or of several, the axes in the files (empty: not given) and the settings.
+    prepare: Callable[[Files, Sequence[str], Any], Prepared]

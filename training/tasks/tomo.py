@@ -1,0 +1,64 @@
+"""Learning images from sinograms."""
+
+import jax.numpy as jnp
+
+from training.contract import Array, Arrays, Derived, Learn, Operator, Sizes, Symmetry
+from training.operators.rays import RAYS, back_project, filtered_back_projection, project
+
+
+def _fbp(fields: Arrays, sizes: Sizes) -> Array:
+    return filtered_back_projection(fields["sinogram"], fields, sizes)[..., None]
+
+
+def _log_photons(fields: Arrays) -> Array:
+    """Logarithm of the counts; infinite dose (0) stands as 1e8 photons."""
+    photons = fields["photons"]
+    return jnp.log10(jnp.where(photons > 0, photons, 1e8))[:, None]
+
+
+def _share_measured(fields: Arrays) -> Array:
+    return jnp.mean((fields["measured"] != 0).astype(jnp.float32), axis=1, keepdims=True)
+
+
+def _mirror(fields: dict[str, Array]) -> dict[str, Array]:
+    """Reverse x. The ray (t, s) becomes (-t, -s) turned by half a turn: (pi - t, s); a fan opens the other way."""
+    return {
+        "image": jnp.flip(fields["image"], -1),
+        "angle": -fields["angle"],
+        "sinogram": jnp.flip(fields["sinogram"], -1),
+        "axis_offset": -fields["axis_offset"],
+    }
+
+
+FBP = Derived(("sinogram", *RAYS), _fbp, "image", "filtered back projection with the window of Hann", sized=True)
+
+LEARN = Learn(
+    inputs={"fbp": (FBP,), "sinogram": ("sinogram",)},
+    grids={"sinogram": ("view", "detector")},
+    derived_scalars={
+        "log_photons": Derived(("photons",), _log_photons, "", "logarithm of the counts without object", by="field"),
+        "share_measured": Derived(
+            ("measured",), _share_measured, "", "share of the views that were measured", by="field"
+        ),
+    },
+    operator=Operator(
+        ("sinogram", *RAYS), "sinogram", project, back_project, "integrals along rays", inverse=filtered_back_projection
+    ),
+    symmetries=(Symmetry("mirror", ("image", "sinogram", "angle", "axis_offset"), _mirror),),
+    normalise={"sinogram": "field"},
+    recipes={
+        "default": {"model": {"name": "unet"}},
+        # superres-tomo: Adam, mean squared error, patience 3; rates and sizes as published
+        "published": {
+            "model": {"name": "cnn_reconstruct"},
+            "input": "sinogram",
+            "augment": False,
+            "epochs": 100,
+            "batch_size": 32,
+            "optimizer": {"learning_rate": 2.5e-5, "clip": None},
+            "schedule": {"name": "constant", "warmup": 0},
+            "loss": {"relative": 0, "mse": 1},
+            "patience": 3,
+        },
+    },
+)
