@@ -189,7 +189,12 @@ def test_tiles_of_coarse_and_fine_grids_are_those_of_the_whole(
 
 
 MISTAKES = [
-    ("toy_scan", "unet", ("--input", "sinogram"), "models that can: convnet, mlp, toy_vae, unrolled"),
+    (
+        "toy_scan",
+        "unet",
+        ("--input", "sinogram"),
+        "models that can: alexnet, automap, cnn_reconstruct, convnet, dense_reconstruct, lpd, mlp, toy_vae, unrolled",
+    ),
     ("toy_scan", "unet", ("--input", "sinogram"), "inputs on the grid of the targets: back"),
     ("toy_labels", "unet", ("loss.relative=1",), "target mask has classes, which loss.relative cannot compare"),
     ("toy_labels", "unet", ("loss.classes=1,2",), "loss.classes has 2 weights, mask 3 classes"),

@@ -79,7 +79,7 @@ def test_before_learning_it_is_the_classical_method(name: str, scan: Path) -> No
 @every
 def test_all_its_parameters_learn(name: str, scan: Path) -> None:
     features, fields = features_of(name, scan), columns(scan)
-    network = model_building.build_network(recipe_for(name, "input=sinogram"), features)
+    network = model_building.build_network(recipe_for(name, "input=sinogram", "model.iterations=2"), features)
     parameters, rest = shaken(network)
 
     @partial(jax.jit, **QUICK)
