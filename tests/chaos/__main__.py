@@ -1,6 +1,6 @@
 """Stop and wake, or kill, real processes at random moments, and compare what they leave with undisturbed runs.
 
-    python -m tests.chaos --stops 30 --kills 30                 # an hour on two idle cores
+    python -m tests.chaos --stops 30 --kills 30
     python -m tests.chaos --stops 12 --kills 0 --no-locks
 
 In an event, a command is stopped: its client, one of its workers, or all of its processes. Another command on the same
