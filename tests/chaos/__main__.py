@@ -88,7 +88,7 @@ class Chaos:
     def strike(self, run: Run, number: int, chance: random.Random) -> str:
         """Send a signal to a process of a command at some moment. Return which and when; nothing if it had ended."""
         seconds, first = self.times[run.name.removesuffix(OVERWRITE)]
-        whom = chance.choice(["client", "worker", "worker", "all"]) if first else chance.choice(["client", "all"])
+        whom = chance.choice(["client", "all", *3 * ["worker"]]) if first else chance.choice(["client", "all"])
         aimed, begin = whom != "all" and chance.random() < 0.6, time.monotonic()
         after = chance.uniform(0, seconds - first) if whom == "worker" else chance.uniform(0.1, 1) * seconds
         while whom == "worker" and not run.ended(0.02) and len(run.processes()) < 2:
