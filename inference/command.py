@@ -112,6 +112,7 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
 
     Raises:
         UserError: predictions are incomplete, damaged, or not of this dataset, or another report is in the way.
+        Interrupted: another `evaluate` has written there meanwhile, or the folder was removed.
     """
     if not options.predictions:
         raise UserError("--predictions is missing: name the stores, for example --predictions predictions-*.zarr")
@@ -125,8 +126,7 @@ def evaluate(options: EvaluateOptions, say: Say = terminal.say) -> list[str]:
     refuse = partial(tables.refuse_loss, evaluation, out, overwrite=options.overwrite)
     with claimed("--out", out, refuse, by="another `evaluate`"):
         sweep(out, deep=False)
-        tables.write(evaluation, out)
-        document.write(evaluation, out)
+        tables.write(evaluation, document.page(evaluation), out)
     tables.show(evaluation)
     say(f"{options.out}: metrics.json, metrics.csv, report.html")
     return expectations.missed(expected, tables.metrics(evaluation)["methods"])

@@ -8,7 +8,7 @@ tie.zarr/train/window/...        fields without a sample axis: one object
 """
 
 import asyncio
-import warnings
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import zarr
 from zarr.abc.store import ByteRequest
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, BufferPrototype, cpu
-from zarr.errors import ChunkNotFoundError, ZarrUserWarning
+from zarr.errors import ChunkNotFoundError
 from zarr.storage import LocalStore, MemoryStore
 
 from schemas import digest
@@ -78,9 +78,8 @@ def describe(
         group = root.create_group(name, attributes=dict(of_groups or {})) if name else root
         for array in arrays:
             create_array(group, array.field, array.shape, array.chunks, array.shards)
-    if complete:
-        consolidate(store, [*filter(None, groups), ""])
-    return {key: data.to_bytes() for key, data in objects.items()}
+    described = {key: data.to_bytes() for key, data in objects.items()}
+    return _consolidate(described) if complete else described
 
 
 def arrays_of(manifest: Manifest, split: str) -> dict[str, Array]:
@@ -134,18 +133,29 @@ def _missing(field: Field) -> Any:
     return np.dtype(field.dtype).type(np.nan if field.dtype.startswith(("float", "complex")) else 0)
 
 
-def consolidate(store: MemoryStore, groups: Iterable[str]) -> None:
-    """Copy the metadata of all arrays into groups.
+def _consolidate(objects: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the metadata of a store, with those of all arrays copied into the groups above them.
 
-    Args:
-        store: the store.
-        groups: the groups to copy into, inner ones first; `""` is the root.
+    The bytes are those of zarr-python, whose own function warns each time, although zarr-specs#373 allows consolidated
+    metadata again; and a process of several threads cannot silence a warning for a while.
     """
-    with warnings.catch_warnings():
-        # zarr-specs#373 allows consolidated metadata again; zarr-python still warns of them.
-        warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        for group in groups:
-            zarr.consolidate_metadata(store, path=group or None)
+    documents = {key.removesuffix("zarr.json"): json.loads(data) for key, data in objects.items()}
+    ordered = sorted(documents, key=lambda prefix: (prefix.count("/"), prefix.casefold()))
+    groups = [prefix for prefix in ordered if documents[prefix]["node_type"] == "group"]
+    copies = documents | {group: _with_members(documents[group], {}) for group in groups}
+    consolidated = dict(objects)
+    for group in groups:
+        below = [prefix for prefix in ordered if prefix.startswith(group) and prefix != group]
+        members = {prefix.removeprefix(group).rstrip("/"): copies[prefix] for prefix in below}
+        consolidated[f"{group}zarr.json"] = json.dumps(_with_members(documents[group], members), indent=2).encode()
+    return consolidated
+
+
+def _with_members(group: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a group with those of its members, in zarr-python's order."""
+    inline = {"kind": "inline", "must_understand": False, "metadata": members}
+    first = {key: value for key, value in group.items() if key != "node_type"}
+    return {**first, "consolidated_metadata": inline, "node_type": group["node_type"]}
 
 
 def is_simulated(field: Field) -> bool:

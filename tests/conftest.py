@@ -171,7 +171,7 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `evaluate` write numbers only."""
     from inference.report import document
 
-    monkeypatch.setattr(document, "write", lambda found, folder: None)
+    monkeypatch.setattr(document, "page", lambda found: "")
 
 
 def _run(main: Callable[[list[str]], int], args: tuple[Any, ...], capsys: pytest.CaptureFixture[str]) -> Any:

@@ -262,13 +262,13 @@ def test_a_place_is_changed_by_whoever_holds_its_lock(
     held = []
 
     def noting(lock: str, work: Callable[..., object]) -> Callable[..., object]:
-        def noted(*args: object) -> object:
+        def noted(*args: object, **options: object) -> object:
             try:
                 with locked(Path(lock), patience=0):
                     held.append(False)
             except BlockingIOError:
                 held.append(True)
-            return work(*args)
+            return work(*args, **options)
 
         return noted
 

@@ -191,7 +191,7 @@ def refuse_what_cannot_fit(plan: Plan, cost: Estimate, memory: int) -> None:
         UserError: the place cannot be written, or the disk or the memory is too small
     """
     parent = next(folder for folder in (plan.out, *plan.out.parents) if exists(folder))
-    with writable("--out", plan.out):
+    with writable("--out", plan.out, begun=False):
         tempfile.TemporaryFile(dir=parent).close()
     held = 0 if read(plan.out / "zarr.json") is None else nbytes(plan.out)
     free = shutil.disk_usage(parent).free + held

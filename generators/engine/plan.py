@@ -11,7 +11,7 @@ from typing import Literal
 from generators.recipe import Recipe
 from schemas import digest
 from schemas.manifest import Manifest, read_manifest, receipts_of
-from schemas.runtime.errors import Interrupted
+from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.locks import lock_of, locked, waiting
 from schemas.store import is_simulated, shard_ranges
 from schemas.task import Field, Task
@@ -74,7 +74,11 @@ class Plan:
         Raises:
             Interrupted: the dataset has become another one meanwhile
         """
-        if not read_manifest(self.out, incomplete=True).same_plan(self.manifest):
+        try:
+            same = read_manifest(self.out, incomplete=True).same_plan(self.manifest)
+        except UserError:  # somebody has removed it
+            same = False
+        if not same:
             raise Interrupted(f"{self.out}: changed by another `generate` meanwhile; run the same command again")
 
     def jobs(self) -> Iterator["Job"]:

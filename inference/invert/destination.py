@@ -96,7 +96,11 @@ def refuse_if_changed(path: Path, predictions: Predictions) -> None:
     Raises:
         Interrupted: other predictions have taken the place meanwhile.
     """
-    if read_predictions(path, incomplete=True).fingerprint != predictions.fingerprint:
+    try:
+        same = read_predictions(path, incomplete=True).fingerprint == predictions.fingerprint
+    except UserError:  # somebody has removed them
+        same = False
+    if not same:
         raise Interrupted(f"{path}: changed by another `infer` meanwhile; run the same command again")
 
 

@@ -1,8 +1,7 @@
-"""Write `report.html`, a single file for a browser or a phone that contains all figures and loads nothing else."""
+"""Make `report.html`, a single file for a browser or a phone that contains all figures and loads nothing else."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +13,6 @@ from inference.report.evaluation import MAX_CURVES, Evaluation, Result, ScoredPr
 from inference.report.html import Cell, Table, mark_lowest, number, render
 from inference.report.style import styled, unit
 from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
-from schemas.runtime.publish import publish
 from schemas.runtime.terminal import count_text
 from schemas.target_kinds import ranking_key
 from schemas.task import Field
@@ -24,11 +22,6 @@ MAX_WORST = 8
 MAX_EXTREMES = 5  # number of best samples that are drawn, and number of worst samples
 MAX_HALF_WIDTH = 8.0  # figures that are wider [inch] fill the whole width of the page
 USELESS_SHARE = 0.95  # share of the error of predicting 0 everywhere; methods with larger errors are no better
-
-
-def write(found: Evaluation, folder: Path) -> None:
-    """Write `report.html` to a folder, either completely or not at all."""
-    publish(folder / "report.html", page(found).encode())
 
 
 def page(found: Evaluation) -> str:

@@ -1,4 +1,4 @@
-"""Write the numbers of an evaluation to `metrics.json` and `metrics.csv`, and print a table of them."""
+"""Write the files of an evaluation, and print a table of its scores."""
 
 import json
 import math
@@ -12,8 +12,8 @@ import numpy as np
 
 from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
-from schemas.runtime.csv_files import csv_table
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import Interrupted, UserError
+from schemas.runtime.hashes import sha256
 from schemas.runtime.publish import exists, publish, read
 from schemas.runtime.terminal import say, say_table
 
@@ -21,10 +21,26 @@ ARROWS = {"lower": "↓", "higher": "↑"}  # the direction that is better
 LATER_FILES = ("metrics.csv", "report.html")  # files written after metrics.json
 
 
-def write(found: Evaluation, folder: Path) -> None:
-    """Write `metrics.json` and `metrics.csv` to a folder, each either completely or not at all."""
-    publish(folder / "metrics.json", (json.dumps(metrics(found), indent=2, sort_keys=True) + "\n").encode())
-    publish(folder / "metrics.csv", csv_table(csv_rows(found)))
+def write(found: Evaluation, page: str, folder: Path) -> None:
+    """Write `metrics.json`, `metrics.csv` and `report.html` to a folder, each either completely or not at all.
+
+    `metrics.json` holds the sha256 of the others, so that files of different evaluations are told apart.
+
+    Args:
+        found: the evaluation.
+        page: the content of `report.html`.
+        folder: the place of the files.
+
+    Raises:
+        Interrupted: another `evaluate` has written there meanwhile.
+    """
+    others = dict(zip(LATER_FILES, (csv_table(csv_rows(found)), page.encode()), strict=True))
+    numbers = metrics(found) | {"sha256": {name: sha256(data) for name, data in others.items()}}
+    files = {"metrics.json": (json.dumps(numbers, indent=2, sort_keys=True) + "\n").encode(), **others}
+    for name, data in files.items():
+        publish(folder / name, data)
+    if any(read(folder / name) != data for name, data in files.items()):
+        raise Interrupted(f"{folder}: changed by another `evaluate` meanwhile; run the same command again")
 
 
 def refuse_loss(evaluation: Evaluation, folder: Path, *, overwrite: bool) -> None:

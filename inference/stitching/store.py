@@ -30,7 +30,7 @@ from schemas.runtime.errors import UserError, suggestion
 from schemas.runtime.hashes import sha256, sha256_of_folder
 from schemas.runtime.locks import claimed, writable
 from schemas.runtime.machine import versions
-from schemas.runtime.publish import entries, exists, publish_folder, reading
+from schemas.runtime.publish import entries, exists, publish_folder, read, reading
 from schemas.store import Array, describe, encoded, open_split, shard_ranges
 from schemas.task import Field
 
@@ -115,13 +115,15 @@ def write(source: Path, scans: Scans, out: Path, method: Blend, *, field: str) -
 
     Raises:
         UserError: `out` holds something else, or patches and positions do not fit each other.
+        Interrupted: another command has taken the place meanwhile.
     """
     refuse_taken(out, field)
     job = _make_job(source, scans, method, field)
     verify(source, job.predictions)
     stitched: list[Stitched] = []
     with writable("--out", out), claimed("--out", out, lambda: refuse_taken(out, field), by="another `infer`"):
-        publish_folder(out, job.objects(stitched))
+        root = read(out / "zarr.json")
+        publish_folder(out, job.objects(stitched), replaced=lambda old: read(old / "zarr.json") == root)
     return job.about(stitched)
 
 

@@ -35,7 +35,7 @@ def store(measurement: Measurement, out: Path, *, overwrite: bool = False) -> tu
 
     Raises:
         UserError: the place holds something else, or cannot be written.
-        Interrupted: the disk is full.
+        Interrupted: the disk is full, or another command has taken the place meanwhile.
     """
     leaves = b"".join(digest.leaves(measurement.task, measurement.arrays))
     manifest = _manifest(measurement, leaves)
@@ -49,12 +49,13 @@ def _store(
     """Write the dataset unless the same one is stored there already."""
     recover(out)
     _refuse_foreign(out)
-    if read(out / "zarr.json") is not None:
+    root = read(out / "zarr.json")
+    if root is not None:
         stored = read_manifest(out, incomplete=True)
         if _same(stored, manifest):
             return stored, False
         _refuse_loss(out, stored, manifest, overwrite=overwrite)
-    publish_folder(out, _objects(manifest, measurement, leaves))
+    publish_folder(out, _objects(manifest, measurement, leaves), replaced=lambda old: read(old / "zarr.json") == root)
     return manifest, True
 
 

@@ -49,7 +49,7 @@ def claimed(
     """
     refuse()
     with ExitStack() as stack:
-        with writable(option, path):
+        with writable(option, path, begun=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 stack.enter_context(locked(lock_of(path), patience=LOCK_TIMEOUT))
@@ -151,22 +151,25 @@ def _release(file: TextIOWrapper, path: Path) -> None:
 
 
 @contextmanager
-def writable(option: str, path: Path) -> Iterator[None]:
+def writable(option: str, path: Path, *, begun: bool = True) -> Iterator[None]:
     """Report in one line that a place cannot be written.
 
     Args:
         option: the option that names the place, for the message.
         path: the place.
+        begun: its folder has been made, so that somebody has removed it if it is missing.
 
     Raises:
         UserError: in place of an OSError.
-        Interrupted: in place of an OSError of a full disk.
+        Interrupted: in place of an OSError of a full disk, or of a folder that was removed.
     """
     try:
         yield
     except OSError as error:
         if error.errno in DISK_FULL_ERRORS:
             raise Interrupted(f"{path}: {error.strerror}; make room and run the same command again") from None
+        if begun and isinstance(error, FileNotFoundError):
+            raise Interrupted(f"{path}: somebody has removed this place; run the same command again") from None
         raise UserError(f"{option} {path}: {error.strerror or error}; choose a place that can be written") from None
 
 

@@ -14,12 +14,12 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from schemas.runtime.errors import UserError
+from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.hashes import sha256
 from schemas.runtime.machine import memory
 from schemas.runtime.terminal import say
@@ -81,12 +81,13 @@ def _written(path: Path, data: bytes, *, durable: bool = False) -> Iterator[Path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        yield partial
+        with _undisturbed(path):
+            with partial.open("wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            yield partial
     finally:
         partial.unlink(missing_ok=True)
 
@@ -102,7 +103,9 @@ def publish_alone(path: Path, data: bytes) -> None:
     publish(path, data)
 
 
-def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
+def publish_folder(
+    path: Path, objects: Iterable[tuple[str, bytes]], *, replaced: Callable[[Path], bool] = lambda _: True
+) -> None:
     """Write a folder of objects in one step: beside its place, then renamed.
 
     A folder that is already there is removed once the new one is in its place. If an OSError is raised, no trace is
@@ -111,6 +114,11 @@ def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
     Args:
         path: place of the folder.
         objects: keys and bytes.
+        replaced: called with the folder that was there, once it is set aside. If it returns False, that folder comes
+            back: another process has put it there since the caller looked.
+
+    Raises:
+        Interrupted: another process has taken the place meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     recover(path)
@@ -118,8 +126,11 @@ def publish_folder(path: Path, objects: Iterable[tuple[str, bytes]]) -> None:
     try:
         for key, data in objects:
             publish(partial / key, data, durable=True)
-        set_aside(path, REPLACED_MARK)
-        partial.rename(path)
+        old = set_aside(path, REPLACED_MARK)
+        if old and not replaced(old):
+            raise _disturbed(path)
+        with _undisturbed(path):
+            partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -133,23 +144,40 @@ def recover(path: Path) -> None:
     The old folder returns to its place if that is empty. Otherwise the new folder is there, and the old one is removed.
     """
     sweep_beside(path)
-    for old in set_aside_folders(path, REPLACED_MARK):
-        if path.is_dir() and any(path.iterdir()):
-            old.rename(_new_aside(path, REMOVED_MARK))
-        else:
-            old.rename(path)
+    with _undisturbed(path):
+        for old in set_aside_folders(path, REPLACED_MARK):
+            taken = path.is_dir() and any(path.iterdir())
+            old.rename(_new_aside(path, REMOVED_MARK) if taken else path)
     sweep_removed(path)
 
 
-def set_aside(path: Path, word: str = REMOVED_MARK) -> None:
+@contextmanager
+def _undisturbed(path: Path) -> Iterator[None]:
+    """Raise Interrupted if a place cannot be filled because somebody has removed its folder or filled it meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise _disturbed(path) from None
+
+
+def _disturbed(path: Path) -> Interrupted:
+    return Interrupted(f"{path}: was removed or replaced by somebody meanwhile; run the same command again")
+
+
+def set_aside(path: Path, word: str = REMOVED_MARK) -> Path | None:
     """Move a folder, if there is one, as a whole away from its place; `sweep_removed` removes it.
 
     Args:
         path: place of the folder.
         word: part of its new name, REMOVED_MARK or REPLACED_MARK.
+
+    Returns:
+        Its new place; None if there is no folder.
     """
-    if path.exists():
-        path.rename(_new_aside(path, word))
+    with _undisturbed(path):
+        return path.rename(_new_aside(path, word)) if path.exists() else None
 
 
 def sweep_removed(path: Path) -> None:
