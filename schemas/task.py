@@ -15,8 +15,8 @@ from pydantic import ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Limits
 from pydantic.dataclasses import dataclass
 
+from schemas.exchange.raw_data import Preparation, RotationSeries
 from schemas.grids import Ambiguities, Grid, Relation, group_dimensions
-from schemas.raw_data import Preparation, RotationSeries
 from schemas.runtime import plugins
 from schemas.runtime.errors import suggestion
 

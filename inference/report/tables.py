@@ -12,6 +12,7 @@ import numpy as np
 
 from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
+from schemas.runtime.csv_files import csv_table
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.hashes import sha256
 from schemas.runtime.publish import exists, publish, read

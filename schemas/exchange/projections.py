@@ -13,10 +13,10 @@ from pydantic import Field
 
 from physics.tomography import corrections
 from physics.tomography.rotation_axis import RotationAxis, find_axis, is_truncated
+from schemas.exchange.raw_data import Files, Preparation, Prepared
 from schemas.exchange.view_angles import read_angles
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
-from schemas.raw_data import Files, Preparation, Prepared
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import Settings, setting
 

@@ -1,13 +1,13 @@
 """Image of a section through an object from its sinogram (computed tomography with X-rays, neutrons or electrons)."""
 
 from schemas.exchange.projections import PREPARATION
+from schemas.exchange.raw_data import RotationSeries
 from schemas.fields.picture_views import FIELDS as PICTURE
 from schemas.fields.sections import CHANNEL_FIELDS
 from schemas.fields.sections import FIELDS as SECTION
 from schemas.fields.transmission import FIELDS as TRANSMISSION
 from schemas.fields.views import FIELDS as VIEWS
 from schemas.grids import Grid
-from schemas.raw_data import RotationSeries
 from schemas.task import DType, Field, Import, Task
 
 MATERIAL = ("background", "material")

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from schemas.exchange.raw_data import RotationSeries
 from schemas.formats.export_metadata import ExportMetadata
 from schemas.formats.rotation_series.rotation_hdf5 import CARD, INVALID
-from schemas.raw_data import RotationSeries
 
 NM_PER_M = 1e9
 
