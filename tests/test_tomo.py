@@ -1,0 +1,157 @@
+"""The task `tomo`: sinograms follow from images, samples differ where they should, and methods find the images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import xarray as xr
+from skimage.filters import threshold_otsu
+
+from generators.engine import pipeline, shards
+from generators.tasks import tomo
+from inference.task_modules import find_method
+from physics.tomography.filtered_back_projection import filtered_back_projection
+from physics.tomography.geometry import Geometry, samples_by_rays
+from physics.tomography.projection import project
+from schemas.runtime.settings import make_settings
+from schemas.target_kinds import confusion_matrix, matthews_correlation
+from schemas.task import find_task
+
+from .conftest import ROOT, Command, refused
+
+SAMPLES = {"train": 64, "validation": 0, "test": 0}
+DATA = ROOT.parent / "shared/data/htc2022"
+RAYS = ("angle", "measured", "axis_offset", "pitch", "source_distance")
+SMALL = ("image_size=32", "rays.views=20")
+
+
+def samples(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
+    made = make_settings(tomo.Recipe, tomo.RECIPES[recipe].model_dump(mode="json"), settings)
+    plan = pipeline.plan("tomo", made.bind(None), 0, SAMPLES, Path("x.zarr"))
+    return shards.make(plan, "train", range(n))
+
+
+def with_parameters(n: int, *settings: str, recipe: str = "default") -> dict[str, np.ndarray]:
+    """Return all fields of the first samples, with drawn parameters and the field of view."""
+    made = make_settings(tomo.Recipe, tomo.RECIPES[recipe].model_dump(mode="json"), settings).bind(None)
+    plan = pipeline.plan("tomo", made, 0, SAMPLES, Path("x.zarr"))
+    streams = [shards.Streams(0, "train", i) for i in range(n)]
+    columns = [tomo.draw(made, rng).columns() for rng in streams]
+    drawn = {name: np.stack([np.asarray(row[name]) for row in columns]) for name in columns[0]}
+    return drawn | shards.make(plan, "train", range(n)) | tomo.constants(made, streams[0])
+
+
+def projected(fields: dict[str, np.ndarray]) -> np.ndarray:
+    """Project the stored images along the stored rays."""
+    made = np.zeros_like(fields["sinogram"])
+    for rows, seen, geometry in samples_by_rays(made.shape[-1], *(fields[name] for name in RAYS)):
+        made[np.ix_(rows, np.flatnonzero(seen))] = project(fields["image"][rows], geometry)
+    return made
+
+
+def distance(found: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+
+
+@pytest.mark.parametrize("beam", ["rays.source_distance=0", "rays.source_distance=50"])
+@pytest.mark.parametrize("kind", [(), ("shapes.overlap=replace",), ("granular.grains=3:6",), ("perforated.holes=2:3",)])
+def test_sinograms_follow_from_the_stored_image(beam: str, kind: tuple[str, ...]) -> None:
+    settings = (*SMALL, *kind, beam, "noise=0", "rays.detectors=37", "rays.axis_offset=-2:2", "rays.pitch=0.9")
+    fields = with_parameters(5, *settings, "operator=grid")
+    np.testing.assert_allclose(fields["sinogram"], projected(fields), atol=1e-6 * fields["sinogram"].max())
+    other = with_parameters(5, *settings)
+    assert (other["image"] == fields["image"]).all()
+    assert 1e-3 < distance(other["sinogram"], fields["sinogram"]) < 0.1
+
+
+def test_a_finer_grid_comes_near_to_the_closed_form() -> None:
+    """Figures that happen not to overlap look the same whether values add or replace; only then the forms differ."""
+    settings = (*SMALL, "noise=0", "shapes.shapes=1:1", "image_size=64")
+    exact = samples(6, *settings)
+    finer = samples(6, *settings, "shapes.overlap=replace", "supersampling=8")
+    np.testing.assert_allclose(finer["image"], exact["image"], atol=1e-6)
+    assert distance(finer["sinogram"], exact["sinogram"]) < 5e-3
+
+
+def test_views_that_are_not_measured_are_0() -> None:
+    fields = with_parameters(8, *SMALL, "noise=0")
+    assert len({row.sum() for row in fields["measured"]}) > 2
+    assert (fields["sinogram"][fields["measured"] == 0] == 0).all()
+    assert (fields["sinogram"][fields["measured"] != 0].max(axis=-1) > 0).all()
+
+
+def test_channels_of_an_object_share_all_but_their_values() -> None:
+    fields = with_parameters(6, *SMALL, "channels.channels=3", "channels.phases=2")
+    assert fields["object_number"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert fields["channel_number"].tolist() == [0, 1, 2] * 2
+    for name in ("measured", "section_ellipse_middle", "attenuation", "section_spectrum"):
+        assert (fields[name][0] == fields[name][2]).all()
+        assert not (fields[name][0] == fields[name][3]).all() or name == "measured"
+    covered = fields["image"] > 0
+    assert (covered[0] == covered[1]).all()
+    assert not np.allclose(fields["image"][0], fields["image"][1])
+
+
+def test_the_published_recipe_repeats_the_first_view() -> None:
+    fields = with_parameters(3, recipe="published")
+    assert fields["sinogram"].shape == (3, 64, 64)
+    assert fields["image"].max() == 1
+    np.testing.assert_allclose(fields["sinogram"][:, 0], fields["sinogram"][:, -1, ::-1], atol=1e-4)
+
+
+def test_counts_have_the_variance_of_their_photons() -> None:
+    settings = (*SMALL, "shapes.shapes=1:1", "measured.every=1")
+    ideal, noisy = (samples(30, *settings, *more) for more in (("noise=0",), ("transmission.photons=1e4",)))
+    residual = (noisy["sinogram"] - ideal["sinogram"]) * np.sqrt(1e4 * np.exp(-ideal["sinogram"]))
+    assert abs(residual.std() - 1) < 0.02
+    assert abs(residual.mean()) < 0.03
+
+
+def test_the_mask_is_where_the_material_is() -> None:
+    fields = samples(3, "image_size=64", recipe="htc")
+    filled = fields["image"] >= fields["image"].max(axis=(1, 2), keepdims=True) / 2
+    assert (fields["mask"] == filled).all()
+
+
+@pytest.mark.parametrize(("method", "settings", "most"), [
+    ("fbp", {"window": "hann", "cutoff": 1.0, "positive": "yes"}, 0.35),
+    ("sirt", {"iterations": 100, "positive": "yes"}, 0.2),
+    ("cgls", {"iterations": 10, "positive": "no"}, 0.35),
+    ("tv", {"weight": 0.01, "iterations": 150, "positive": "yes"}, 0.15),
+])  # fmt: skip
+@pytest.mark.parametrize("beam", ["rays.source_distance=0", "rays.source_distance=90"])
+def test_methods_find_the_image(method: str, settings: dict[str, float | str], most: float, beam: str) -> None:
+    turn = "rays.turn=180" if beam.endswith("=0") else "rays.turn=360"
+    wide = ("image_size=48", "rays.views=48", "rays.detectors=60", "measured.every=1:2", "rays.axis_offset=-1:1")
+    fields = with_parameters(4, *wide, beam, turn)
+    made = find_method("tomo", method).solve(fields, **settings)
+    assert distance(made["image"], fields["image"]) < most
+    assert (made["image"][:, fields["field_of_view"] == 0] == 0).all()
+    alone = {name: values[2:3] if len(values) == 4 else values for name, values in fields.items()}
+    assert (find_method("tomo", method).solve(alone, **settings)["image"][0] == made["image"][2]).all()
+
+
+def test_a_dataset_from_the_command_line(generate: Command) -> None:
+    assert generate("--task", "tomo", "--n", 4, "--set", *SMALL)[0] == 0
+    data = xr.open_zarr("tomo.zarr/train")
+    assert data.sinogram.dims == ("sample", "view", "detector")
+    assert data.image.dims == ("sample", "y", "x")
+
+
+@pytest.mark.parametrize("setting", ["rays.source_distance=20", "rays.views=0", "foam.radius=2", "measured.length=500"])
+def test_impossible_settings_are_refused(setting: str, generate: Command) -> None:
+    refused(generate("--task", "tomo", "--n", 4, "--set", *SMALL, setting), setting.partition("=")[0])
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="measured sinograms lie in ../shared/data: absent")
+def test_a_measured_disc_agrees_with_its_official_mask() -> None:
+    """Helsinki Tomography Challenge 2022, disc 01a. With the fan the other way round, the correlation is 0.994."""
+    held = scipy.io.loadmat(DATA / "test_a/htc2022_01a_full.mat", squeeze_me=True, struct_as_record=False)
+    scan = held["CtDataFull"]
+    angles = np.deg2rad(scan.parameters.angles[:720].astype(float))
+    geometry = Geometry(angles, 560, source_distance=410.66 / 0.14832)
+    image = filtered_back_projection(scan.sinogram[:720].astype(np.float32), geometry, (512, 512))
+    official = scipy.io.loadmat(DATA / "test_a/htc2022_01a_recon_fbp_seg.mat")["reconFullFbpSeg"]
+    made = (image > threshold_otsu(image))[::-1].astype(np.uint8)  # type: ignore[no-untyped-call]
+    assert matthews_correlation(confusion_matrix(find_task("tomo")["mask"], made, official)) > 0.9995
