@@ -36,7 +36,7 @@ def convolve_wide(x: Array, kernel: Array, strides: Any, padding: str, **options
         x: (sample, *spatial, channel).
         kernel: (*sides, channel of the input, channel of the output).
         strides: all of them 1.
-        padding: SAME or VALID.
+        padding: "same" or "valid", in capitals.
         options: as for `jax.lax.conv_general_dilated`.
     """
     side, inputs, outputs = kernel.shape[-3:]
