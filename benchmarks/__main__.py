@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m benchmarks generate | train | retrieve | stitch`."""
+"""Run a benchmark: `python -m benchmarks generate | train | retrieve | stitch | project`."""
 
 import argparse
 import importlib
@@ -7,7 +7,7 @@ import sys
 
 from schemas.runtime.terminal import on_huge_pages
 
-COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32, "stitch": 65_536}
+COUNTS = {"generate": 4000, "train": 4000, "retrieve": 32, "stitch": 65_536, "project": 1024}
 
 
 def main() -> int:
@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("name", choices=list(COUNTS))
     parser.add_argument(
-        "--n", type=int, help="training samples (4000; generate runs with 10 n too), patterns (32) or patches (65536)"
+        "--n",
+        type=int,
+        help="training samples (4000; generate runs with 10 n too), patterns (32), patches (65536) or pixels (1024)",
     )
     parser.add_argument("--task", default="tie", choices=("tie", "cdi"), help="generate: the task (default: tie)")
     parser.add_argument("--torch-python", metavar="PYTHON", help="train: a python that has torch (default: this one)")

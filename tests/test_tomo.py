@@ -9,6 +9,7 @@ import xarray as xr
 from skimage.filters import threshold_otsu
 
 from generators.engine import pipeline, shards
+from generators.random_streams import Streams
 from generators.tasks import tomo
 from inference.task_modules import find_method
 from physics.tomography.filtered_back_projection import filtered_back_projection
@@ -36,7 +37,7 @@ def with_parameters(n: int, *settings: str, recipe: str = "default") -> dict[str
     """Return all fields of the first samples, with drawn parameters and the field of view."""
     made = make_settings(tomo.Recipe, tomo.RECIPES[recipe].model_dump(mode="json"), settings).bind(None)
     plan = pipeline.plan("tomo", made, 0, SAMPLES, Path("x.zarr"))
-    streams = [shards.Streams(0, "train", i) for i in range(n)]
+    streams = [Streams(0, "train", i) for i in range(n)]
     columns = [tomo.draw(made, rng).columns() for rng in streams]
     drawn = {name: np.stack([np.asarray(row[name]) for row in columns]) for name in columns[0]}
     return drawn | shards.make(plan, "train", range(n)) | tomo.constants(made, streams[0])
