@@ -7,7 +7,7 @@ project       `physics.tomography.projection.project`.
 back project  its adjoint.
 fbp           `physics.tomography.filtered_back_projection.filtered_back_projection`.
 one           `project` for a single image.
-astra ...     the same three of ASTRA (`linear` projector, one CPU thread, image by image), if it is installed:
+astra ...     the same three of `astra-toolbox` (`linear` projector, one CPU thread, image by image), if it is installed:
               `uv sync --group bench`.
 
 All calls of a round follow one another, so ratios are less disturbed by other programs than times.
@@ -97,7 +97,7 @@ def _work(size: int) -> Work:
 
 
 def _peer(image: np.ndarray, sinogram: np.ndarray, geometry: Geometry) -> Work:
-    """Return the calls of ASTRA; none if it is not installed."""
+    """Return the calls of `astra-toolbox`; none if it is not installed."""
     try:
         astra: Any = importlib.import_module("astra")
     except ImportError:
