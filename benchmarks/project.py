@@ -7,8 +7,8 @@ project       `physics.tomography.projection.project`.
 back project  its adjoint.
 fbp           `physics.tomography.filtered_back_projection.filtered_back_projection`.
 one           `project` for a single image.
-astra ...     the same three of `astra-toolbox` (`linear` projector, one CPU thread, image by image), if it is installed:
-              `uv sync --group bench`.
+astra ...     the same three of `astra-toolbox` (`linear` projector, one CPU thread, image by image), if it is
+              installed: `uv sync --group bench`.
 
 All calls of a round follow one another, so ratios are less disturbed by other programs than times.
 """
