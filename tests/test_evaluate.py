@@ -18,6 +18,7 @@ from inference.report.evaluation import Evaluation, Result
 from inference.stitching.comparison import SCAN_SCORES
 from inference.task_modules import find_inference, find_stitch, inference_names
 from physics.ring_correlation import ring_correlation
+from schemas.manifest import read_manifest
 from schemas.scores import score
 from schemas.slices import fold, slices_per_sample
 from schemas.target_kinds import target_kind
@@ -90,7 +91,7 @@ def test_numbers_are_those_of_the_arrays(
     assert (code, err) == (0, "")
     assert all(name in out for name in names)
     truth = xr.open_zarr(f"{task}.zarr/test").load()
-    known, window = find_task(task), find_task(task).window
+    known, window = read_manifest(Path(f"{task}.zarr")).task, find_task(task).window
     with (Path("report") / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     slices = slices_per_sample(known, dict(truth.sizes))

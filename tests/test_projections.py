@@ -243,7 +243,7 @@ def test_unequal_numbers_of_angles(dataset: Command) -> None:
     dxfile("a.h5")
     dxfile("b.h5", data=COUNTS[:40], angles=np.rad2deg(ANGLES[:40]))
     said = mistake(dataset, "--from", "a.h5", "--from", "b.h5")
-    assert "sinogram has 40 along angle, others 45" in said
+    assert "sinogram has 40 along view, others 45" in said
 
 
 def test_no_link_to_another_file_is_followed(dataset: Command) -> None:
