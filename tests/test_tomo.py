@@ -101,6 +101,13 @@ def test_the_published_recipe_repeats_the_first_view() -> None:
     np.testing.assert_allclose(fields["sinogram"][:, 0], fields["sinogram"][:, -1, ::-1], atol=1e-4)
 
 
+def test_the_noise_of_an_image_is_projected_with_it() -> None:
+    """superres-tomo puts its noise on the image: the target is the noisy image, and its sinogram follows from it."""
+    fields, clean = (with_parameters(3, *more, recipe="published") for more in ((), ("noise=0",)))
+    np.testing.assert_allclose(fields["sinogram"], projected(fields), atol=2e-6 * fields["sinogram"].max())
+    assert 0.01 < distance(fields["image"], clean["image"]) < 0.5
+
+
 def test_counts_have_the_variance_of_their_photons() -> None:
     settings = (*SMALL, "shapes.shapes=1:1", "measured.every=1")
     ideal, noisy = (samples(30, *settings, *more) for more in (("noise=0",), ("transmission.photons=1e4",)))

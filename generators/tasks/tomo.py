@@ -33,7 +33,7 @@ from generators.specimens.sections.granular import Granular
 from generators.specimens.sections.objects import DrawnObject, Sections
 from generators.specimens.sections.perforated import Perforated
 from generators.specimens.sections.section import material_mask
-from generators.specimens.sections.shapes import Shapes
+from generators.specimens.sections.shapes import Shapes, add_image_noise
 from physics.tomography.geometry import Geometry
 from physics.tomography.projection import project
 from schemas.fields import transmission as transmission_fields
@@ -56,6 +56,15 @@ class Recipe(recipe.Recipe, Sections):
     measured: Views = Field(Views(), **setting("views that are measured, out of all"))
     transmission: Transmission = Field(Transmission(), **setting("noise and errors of the measurement"))
     noise: int = Field(1, ge=0, le=1, **setting("1: quanta are counted; 0: nothing random, as for an infinite dose"))
+    image_counts: Annotated[float, within(0, 1e12)] = Field(
+        0.0,
+        **setting(
+            "counts at the maximum of the image, whose noise is part of the object, as in superres-tomo; 0: none"
+        ),
+    )
+    image_blur: Annotated[float, within(0, 100)] = Field(
+        1.0, **setting("standard deviation of the Gaussian filter that follows that noise", "pixel")
+    )
     operator: Literal["independent", "grid"] = Field(
         "independent", **setting("line integrals in closed form or from a finer grid, or those of the stored image")
     )
@@ -69,6 +78,8 @@ class Recipe(recipe.Recipe, Sections):
         reach = self.image_size / 2**0.5
         if 0 < self.rays.source_distance <= reach:
             raise ValueError(f"rays.source_distance: the source must lie outside of the image, beyond {reach:.1f}")
+        if self.image_counts and self.operator != "grid":
+            raise ValueError("image_counts: noise of the image is projected with it; give operator=grid, too")
         return self
 
     @property
@@ -137,6 +148,7 @@ RECIPES: Mapping[str, Recipe] = {
         shapes=SEED_SHAPES,
         attenuation=Range(low=64.0, high=64.0),
         rays=Rays(end_point=True),
+        image_counts=256.0,
         operator="grid",
     ),
     # superres-tomo: use --n 55000
@@ -145,6 +157,7 @@ RECIPES: Mapping[str, Recipe] = {
         shapes=SEED_SHAPES,
         attenuation=Range(low=128.0, high=128.0),
         rays=Rays(views=128, end_point=True),
+        image_counts=256.0,
         operator="grid",
     ),
     "foam": Recipe(image_size=128, foam=Foam(), rays=Rays(views=128)),
@@ -267,10 +280,29 @@ def measure(recipe: Recipe, block: Sequence[Parameters], arrays: Arrays, rngs: S
         arrays: the expectations, from `simulate`
         rngs: the streams of each sample
     """
+    if recipe.image_counts and recipe.noise:
+        arrays = arrays | _with_image_noise(recipe, block, arrays["image"], rngs)
     rows = zip(block, arrays["sinogram"], rngs, strict=True)
     measured = [transmission.measure(recipe.transmission, p.transmission, row, rng) for p, row, rng in rows]
     known = np.stack([p.views.measured for p in block])
     return arrays | {"sinogram": views.hide_unmeasured(np.stack(measured), known)}
+
+
+def _with_image_noise(
+    recipe: Recipe, block: Sequence[Parameters], images: np.ndarray, rngs: Sequence[Streams]
+) -> Arrays:
+    """Return images with noise of their own (stream `image_noise`), and their sinograms."""
+    inside = _field_of_view(recipe.image_size)
+    noisy = np.empty_like(images)
+    for n, (image, rng) in enumerate(zip(images, rngs, strict=True)):
+        unit = image.max() or np.float32(1)
+        noisy[n] = (
+            add_image_noise(image / unit, recipe.image_counts, recipe.image_blur, rng.image_noise) * unit * inside
+        )
+    return {
+        "image": noisy,
+        "sinogram": np.stack([_ideal_sinogram(recipe, *row) for row in zip(block, noisy, strict=True)]),
+    }
 
 
 def constants(recipe: Recipe, rng: Streams) -> Arrays:
