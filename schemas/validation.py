@@ -13,7 +13,7 @@ from schemas.array_checks import array_problems
 from schemas.manifest import METADATA, Manifest, read_manifest
 from schemas.runtime.documents import parse_json
 from schemas.runtime.errors import UserError, differences
-from schemas.runtime.publish import MAX_DOCUMENT, inside, read
+from schemas.runtime.publish import MAX_DOCUMENT, entries, exists, inside, read
 from schemas.store import (
     LEAF_FIELD,
     StoredArrays,
@@ -96,6 +96,11 @@ def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[str]:
         for line in differences(_flat(stored), _flat(ours)):
             if line.partition(" ")[0] != METADATA.key:  # the manifest itself
                 yield f"{name}: {line.replace(', asked ', ', must be ')}"
+    for split in manifest.splits:
+        known = set(arrays_of(manifest, split))
+        for found in entries(path / split):
+            if found.name not in known and exists(found / "zarr.json"):
+                yield f"{split}/{found.name}: no array of this dataset, so no digest covers it; move it elsewhere"
 
 
 def _flat(described: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """The meaning of a dataset is checked, not only its samples: all metadata against the manifest, and its task."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from schemas.manifest import read_manifest
+from schemas.validation import validate
 from tests.conftest import TOY_TASK, Command
 
 type Change = Callable[[dict[str, Any]], object]
@@ -120,3 +123,14 @@ def test_checks_stop_after_many_problems(toy: Path, dataset: Command, monkeypatc
     monkeypatch.setattr(validation, "MAX_PROBLEMS", 2)
     everywhere(toy, "train/blurred", lambda array: array["attributes"].update(a=1, b=2, c=np.pi))
     assert len(validation.validate(toy)) == 2
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+def test_an_array_that_does_not_belong_to_the_dataset_is_told(toy: Path, consolidated: bool) -> None:
+    """Xarray would show it beside the fields, but no digest covers it."""
+    zarr.create_array(toy / "train" / "further", data=np.ones(8, np.float32), dimension_names=["sample"])
+    if consolidated:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # consolidated metadata are not yet in the specification of Zarr 3
+            zarr.consolidate_metadata(toy / "train")
+    assert any(line.startswith("train/further: no array of this dataset") for line in validate(toy))
