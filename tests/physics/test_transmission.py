@@ -67,7 +67,7 @@ def test_signals_that_have_no_logarithm_are_replaced() -> None:
 
 
 def test_the_stated_bias_and_variance_of_the_logarithm_are_those_of_poisson() -> None:
-    """What the two terms leave falls as 1/m^3: by 8 from m to 2m."""
+    """The rest beside the two terms falls as 1/m^3: by 8 from m to 2m."""
 
     def remainder(m: float) -> Any:
         bias, variance, _ = logarithm_moments(m)

@@ -1,4 +1,4 @@
-"""What automap, dense_reconstruct, cnn_reconstruct, alexnet and lpd promise by themselves.
+"""Promises of automap, dense_reconstruct, cnn_reconstruct, alexnet and lpd.
 
 tests/training/test_models.py and test_operators.py have what all models promise.
 """
@@ -200,7 +200,7 @@ def test_lpd_does_not_depend_on_the_units_of_the_measurement(adjoint: str, prima
 
 
 def test_the_norm_of_lpd_is_not_below_the_true_one_and_near_it(scan: Path) -> None:
-    """Of each sample, by the singular values of its matrix."""
+    """The singular values of each sample's matrix say what its norm is."""
     features = features_of(scan, "lpd", "input=sinogram")[0]
     fields: Any = columns(scan)
     module = find_model("lpd").build(

@@ -2,8 +2,7 @@
 
     value of a figure in a channel = its density x the intensity of its phase in this channel
 
-Each phase has peaks at positions of its own. Grains of one phase form one image, so the channels are sums of as many
-images and sinograms as there are phases.
+Each phase has peaks at positions of its own.
 """
 
 from dataclasses import dataclass, replace
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from generators.specimens.draws import check_whole_numbers
-from generators.specimens.sections import section
-from generators.specimens.sections.section import DrawnSection, Image
+from generators.specimens.sections.section import DrawnSection
 from physics.tomography.phantom import Floats
 from schemas.runtime.ranges import Range, within
 from schemas.runtime.settings import Settings, between, setting
@@ -74,48 +72,6 @@ def _draw_spectrum(channels: Channels, u: Floats, rng: np.random.Generator) -> F
     offset = np.arange(channels.channels)[:, None] - middle * (channels.channels - 1)
     intensity: Floats = channels.floor.draw(rng) + np.exp(-((offset / width) ** 2) / 2) @ height
     return intensity
-
-
-def sinogram(
-    drawn: DrawnSection, channels: DrawnChannels, frame: float, angle: Floats, detectors: int, **beam: float
-) -> Image:
-    """Return the line integrals of all channels, (channel, angle, detector) float32.
-
-    Args:
-        drawn: the object
-        channels: its phases and their spectra
-        frame: width of the frame [pixel]
-        angle: angles of the views [rad]
-        detectors: number of detector pixels
-        beam: the other arguments of `physics.tomography.analytic.sinogram`
-    """
-    parts = [section.sinogram(part, frame, angle, detectors, **beam) for part in _parts(drawn, channels)]
-    return np.tensordot(channels.spectrum, np.stack(parts), axes=(0, 0))
-
-
-def render(drawn: DrawnSection, channels: DrawnChannels, shape: tuple[int, int]) -> Image:
-    """Return the images of all channels, (channel, y, x) float32.
-
-    Args:
-        drawn: the object
-        channels: its phases and their spectra
-        shape: pixels (y, x)
-    """
-    return np.tensordot(
-        channels.spectrum, np.stack([section.render(p, shape) for p in _parts(drawn, channels)]), (0, 0)
-    )
-
-
-def _parts(drawn: DrawnSection, channels: DrawnChannels) -> list[DrawnSection]:
-    """Return the figures of each phase as an object of its own."""
-    return [
-        replace(
-            drawn,
-            ellipse_value=np.where(channels.ellipse_phase == phase, drawn.ellipse_value, np.float32(0)),
-            polygon_value=np.where(channels.polygon_phase == phase, drawn.polygon_value, np.float32(0)),
-        )
-        for phase in range(len(channels.spectrum))
-    ]
 
 
 def select(drawn: DrawnSection, channels: DrawnChannels, channel: int) -> DrawnSection:
