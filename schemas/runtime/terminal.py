@@ -239,10 +239,10 @@ def printable(text: str) -> str:
 def count_text(count: int, noun: str) -> str:
     """Return a number of things in words.
 
-    >>> count_text(1, "sample"), count_text(2000, "sample"), count_text(2, "patch")
-    ('1 sample', '2,000 samples', '2 patches')
+    >>> count_text(1, "sample"), count_text(2000, "sample"), count_text(2, "patch"), count_text(2, "epoch")
+    ('1 sample', '2,000 samples', '2 patches', '2 epochs')
     """
-    plural = "es" if noun.endswith(("ch", "s", "x")) else "s"
+    plural = "es" if noun.endswith(("tch", "s", "x")) else "s"  # patches, but epochs
     return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
