@@ -46,8 +46,8 @@ def with_parameters(n: int, *settings: str, recipe: str = "default") -> dict[str
 def projected(fields: dict[str, np.ndarray]) -> np.ndarray:
     """Project the stored images along the stored rays."""
     made = np.zeros_like(fields["sinogram"])
-    for rows, seen, geometry in samples_by_rays(made.shape[-1], *(fields[name] for name in RAYS)):
-        made[np.ix_(rows, np.flatnonzero(seen))] = project(fields["image"][rows], geometry)
+    for rows, seen, geometry, known in samples_by_rays(made.shape[-1], *(fields[name] for name in RAYS)):
+        made[np.ix_(rows, np.flatnonzero(seen))] = project(fields["image"][rows], geometry) * known[..., None]
     return made
 
 

@@ -38,7 +38,7 @@ from training.contract import (
     fields_read,
 )
 from training.moments import IDENTITY, Each, Moments, Normalised, Own, Scale, mean_and_std
-from training.output_values import angle, numbers_per_value, probabilities
+from training.output_values import angle, numbers_per_value, outside_first_class, probabilities
 
 
 @dataclass(frozen=True)
@@ -216,9 +216,11 @@ class Features:
         return jnp.transpose(split, (0, *(1 + axis for axis in order), *range(1 + len(dims), split.ndim)))
 
     def _apply_window(self, field: Field, values: Array, fields: Arrays) -> Array:
+        """Return values that are 0 outside of the window; of logits, those of the first class alone are left."""
         if self.task.window is None:
             return values
-        return values * broadcast_to_field(fields[self.task.window], self.task[self.task.window], field)
+        inside = broadcast_to_field(fields[self.task.window], self.task[self.task.window], field)
+        return outside_first_class(values, inside) if field.classes else values * inside
 
     def _lengths(self, dims: tuple[str, ...]) -> Shape:
         return tuple(self.sizes[name] for name in dims)

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from schemas.task import Field
 from training.contract import Array
 
+EXCLUDED_LOGIT = -1e9  # logit of a class that is impossible
+
 
 def numbers_per_value(field: Field) -> int:
     """Return how many numbers a network outputs for one value of a target."""
@@ -16,6 +18,17 @@ def probabilities(field: Field, logits: Array) -> Array:
     """Return the probability of each class. That of the ignored class is 0."""
     counted = jnp.isin(jnp.arange(len(field.classes)), jnp.array(field.counted))
     return jax.nn.softmax(jnp.where(counted, logits, -jnp.inf), axis=-1)
+
+
+def outside_first_class(logits: Array, inside: Array) -> Array:
+    """Return logits that stand for the first class where `inside` is 0.
+
+    Args:
+        logits: (sample, ..., class).
+        inside: 1 or 0, broadcasts with (sample, ...).
+    """
+    others = jnp.arange(logits.shape[-1]) > 0
+    return jnp.where((inside[..., None] == 0) & others, EXCLUDED_LOGIT, logits)
 
 
 def angle(cosine: Array, sine: Array) -> Array:

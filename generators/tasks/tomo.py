@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from generators import recipe
 from generators.contract import Arrays
 from generators.instruments import rays, transmission, views
+from generators.instruments.detectors.chain import DetectorChain
 from generators.instruments.rays import DrawnRays, Rays
 from generators.instruments.transmission import DrawnTransmission, Transmission
 from generators.instruments.views import DrawnViews, Views
@@ -162,16 +163,19 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "foam": Recipe(image_size=128, foam=Foam(), rays=Rays(views=128)),
     "granular": Recipe(image_size=128, granular=Granular(), rays=Rays(views=128)),
-    # Helsinki Tomography Challenge 2022: an acrylic disc of 70 mm; 410.66 mm from the source to the axis
+    # Helsinki Tomography Challenge 2022: an acrylic disc of 70 mm; 410.66 mm from the source to the axis. The measured
+    # range begins at angle 0. Noise, hardening, rings and offset hold those of the solid disc (docs/detector.md).
     "htc": Recipe(
         **DISC,
-        attenuation=Range(low=3.2, high=3.2),
-        rays=Rays(views=360, turn=360.0, detectors=560, pitch=0.5, source_distance=410.66 / 75.94 * 256),
-        measured=Views(length=Range(low=30.0, high=90.0)),
+        attenuation=Range(low=3.2, high=3.3),
+        rays=Rays(views=181, turn=90.5, detectors=560, pitch=0.5, source_distance=410.66 / 75.94 * 256),
+        measured=Views(start=Range(low=0.0, high=0.0), length=Range(low=30.0, high=90.0)),
         transmission=Transmission(
-            photons=Range(low=5.3e4, high=5.3e4),
-            hardening=Range(low=0.0, high=0.0893),
+            photons=Range(low=3.85e4, high=3.85e4),
+            hardening=Range(low=0.08, high=0.1),
             rings=Range(low=0.0, high=0.003),
+            air_offset=Range(low=0.0, high=0.02),
+            detector=DetectorChain(correlation=0.25),
         ),
     ),
 }

@@ -20,15 +20,23 @@ NEEDS = ("sinogram", *RAYS, "field_of_view")
 BATCH = 32  # images that are reconstructed together
 
 
-def _reconstruct(fields: Arrays, solve: Callable[[np.ndarray, Geometry], np.ndarray]) -> dict[str, np.ndarray]:
-    """Return image and mask (sample, y, x), from a function of the sinograms and the rays of some samples."""
+def _reconstruct(
+    fields: Arrays, solve: Callable[[np.ndarray, Geometry, np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return image and mask (sample, y, x).
+
+    Args:
+        fields: fields of a block of samples.
+        solve: function of some sinograms, their rays, and the mask (sample, view) of the views that were measured.
+    """
     view = fields["field_of_view"]
     images = np.zeros((len(fields["sinogram"]), *view.shape), np.float32)
     detectors = fields["sinogram"].shape[-1]
-    for rows, seen, geometry in samples_by_rays(detectors, *(fields[name] for name in RAYS)):
+    for rows, seen, geometry, known in samples_by_rays(detectors, *(fields[name] for name in RAYS)):
         for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            images[part] = solve(np.ascontiguousarray(fields["sinogram"][part][:, seen]), geometry) * view
+            part = slice(start, start + BATCH)
+            sinograms = np.ascontiguousarray(fields["sinogram"][rows[part]][:, seen])
+            images[rows[part]] = solve(sinograms, geometry, known[part]) * view
     return {"image": images, "mask": np.stack([otsu_mask(image) for image in images])}
 
 
@@ -44,9 +52,10 @@ def _known(fields: Arrays, positive: str) -> Known:
     return Known(positive=positive == "yes", support=fields["field_of_view"] != 0)
 
 
-def _projector(fields: Arrays, geometry: Geometry) -> Projector:
+def _projector(fields: Arrays, geometry: Geometry, measured: np.ndarray) -> Projector:
     shape = fields["field_of_view"].shape
-    return Projector(lambda f: project(f, geometry), lambda p: back_project(p, geometry, shape))
+    weights = measured[..., None]
+    return Projector(lambda f: project(f, geometry), lambda p: back_project(p, geometry, shape), weights)
 
 
 def fbp(fields: Arrays, *, window: str, cutoff: float, positive: str) -> dict[str, np.ndarray]:
@@ -60,7 +69,10 @@ def fbp(fields: Arrays, *, window: str, cutoff: float, positive: str) -> dict[st
     """
     shape, known = fields["field_of_view"].shape, _known(fields, positive)
     return _reconstruct(
-        fields, lambda p, rays: known(filtered_back_projection(p, rays, shape, window=window, cutoff=cutoff))
+        fields,
+        lambda p, rays, measured: known(
+            filtered_back_projection(p, rays, shape, window=window, cutoff=cutoff, measured=measured)
+        ),
     )
 
 
@@ -73,13 +85,13 @@ def sirt(fields: Arrays, *, iterations: float, positive: str) -> dict[str, np.nd
         positive: "yes": the image is not negative.
     """
     known = _known(fields, positive)
-    return _reconstruct(fields, lambda p, rays: iterative.sirt(p, _projector(fields, rays), int(iterations), known))
+    return _reconstruct(fields, lambda p, *rays: iterative.sirt(p, _projector(fields, *rays), int(iterations), known))
 
 
 def cgls(fields: Arrays, *, iterations: float, positive: str) -> dict[str, np.ndarray]:
     """Reconstruct by `physics.tomography.iterative.cgls`, with the arguments of `sirt`."""
     known = _known(fields, positive)
-    return _reconstruct(fields, lambda p, rays: iterative.cgls(p, _projector(fields, rays), int(iterations), known))
+    return _reconstruct(fields, lambda p, *rays: iterative.cgls(p, _projector(fields, *rays), int(iterations), known))
 
 
 def total_variation(fields: Arrays, *, weight: float, iterations: float, positive: str) -> dict[str, np.ndarray]:
@@ -93,9 +105,9 @@ def total_variation(fields: Arrays, *, weight: float, iterations: float, positiv
     """
     known = _known(fields, positive)
 
-    def solve(sinograms: np.ndarray, rays: Geometry) -> np.ndarray:
+    def solve(sinograms: np.ndarray, rays: Geometry, measured: np.ndarray) -> np.ndarray:
         found: np.ndarray = iterative.total_variation(
-            sinograms, _projector(fields, rays), int(iterations), weight, known
+            sinograms, _projector(fields, rays, measured), int(iterations), weight, known
         )
         return found
 

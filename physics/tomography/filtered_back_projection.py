@@ -40,27 +40,34 @@ MISSING_GAP = 4  # a gap between views that is so many times the median gap is a
 
 
 def filtered_back_projection(
-    sinogram: Array, geometry: Geometry, shape: tuple[int, int], *, window: str = "ramlak", cutoff: float = 1.0
+    sinogram: Array,
+    geometry: Geometry,
+    shape: tuple[int, int],
+    *,
+    window: str = "ramlak",
+    cutoff: float = 1.0,
+    measured: Array = None,
 ) -> Array:
     """Reconstruct images by filtered back projection.
 
     Args:
-        sinogram: p (..., view, detector), float32 or float64, all of it measured.
+        sinogram: p (..., view, detector), float32 or float64.
         geometry: the rays.
         shape: (ny, nx) of the image.
         window: key of `WINDOWS`.
         cutoff: the frequency at which the window ends, relative to the Nyquist frequency; frequencies above are 0.
+        measured: (..., view), not 0 for the views of each sinogram that were measured; None: all.
 
     Returns:
         f (..., y, x) [1/pixel], of the dtype of `sinogram`.
     """
-    weights = _ray_weights(geometry).astype(sinogram.dtype)
+    weights = _weights_by_sample(geometry, measured).astype(sinogram.dtype)
     filtered = filter_projections(sinogram * weights, geometry.pitch, window, cutoff)
     return in_lanes(filtered, shape, lambda p, found: _interpolate(p, *_interpolation(geometry), found, False))
 
 
 def filtered_back_projection_adjoint(
-    image: Array, geometry: Geometry, *, window: str = "ramlak", cutoff: float = 1.0
+    image: Array, geometry: Geometry, *, window: str = "ramlak", cutoff: float = 1.0, measured: Array = None
 ) -> Array:
     """Apply the transpose of `filtered_back_projection`, through which networks are trained.
 
@@ -69,13 +76,28 @@ def filtered_back_projection_adjoint(
         geometry: the rays.
         window: as for `filtered_back_projection`.
         cutoff: as for `filtered_back_projection`.
+        measured: as for `filtered_back_projection`.
 
     Returns:
         (..., view, detector), of the dtype of `image`.
     """
     spread = in_lanes(image, geometry.shape, lambda f, found: _interpolate(found, *_interpolation(geometry), f, True))
     filtered = filter_projections(spread, geometry.pitch, window, cutoff)
-    return filtered * _ray_weights(geometry).astype(image.dtype)
+    return filtered * _weights_by_sample(geometry, measured).astype(image.dtype)
+
+
+def _weights_by_sample(geometry: Geometry, measured: Array) -> Real:
+    """Return `_ray_weights` of the measured views of each sample (..., view, 1 or detector), 0 in other views."""
+    if measured is None:
+        return _ray_weights(geometry)
+    known = np.asarray(measured) != 0
+    masks, kinds = np.unique(known.reshape(-1, known.shape[-1]), axis=0, return_inverse=True)
+    weights = np.zeros((*masks.shape, 1 if geometry.is_parallel else geometry.detectors))
+    for found, mask in zip(weights, masks, strict=True):
+        if mask.any():
+            found[mask] = _ray_weights(geometry.views(mask))
+    by_sample: Real = weights[kinds.ravel()].reshape(*known.shape, -1)
+    return by_sample
 
 
 def _ray_weights(geometry: Geometry) -> Real:

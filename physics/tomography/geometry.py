@@ -97,7 +97,7 @@ class Geometry:
 
 def samples_by_rays(
     detectors: int, angle: Array, measured: Array, axis_offset: Array, pitch: Array, source_distance: Array
-) -> Iterator[tuple[np.ndarray, np.ndarray, Geometry]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, Geometry, np.ndarray]]:
     """Yield the samples that have the same rays, which can be processed together.
 
     Args:
@@ -109,19 +109,17 @@ def samples_by_rays(
         source_distance: (sample,).
 
     Yields:
-        Indices of samples, the mask (view,) of their measured views, and the rays of these.
+        Indices of samples; the mask (view,) of the views that at least one of them measured; the rays of these views;
+        and the mask (sample, view) that says which of them each sample measured.
     """
     numbers = np.stack([pitch, axis_offset, source_distance], axis=1).astype(float)
-    table = np.concatenate([angle.astype(float), measured != 0, numbers], axis=1)
-    _, kinds = np.unique(table, axis=0, return_inverse=True)
+    _, kinds = np.unique(np.concatenate([angle.astype(float), numbers], axis=1), axis=0, return_inverse=True)
     for kind in dict.fromkeys(kinds.ravel().tolist()):
         rows = np.flatnonzero(kinds.ravel() == kind)
-        seen = measured[rows[0]] != 0
-        yield (
-            rows,
-            seen,
-            _geometry(angle[rows[0]][seen].astype(float).tobytes(), detectors, *map(float, numbers[rows[0]])),
-        )
+        masks = measured[rows] != 0
+        seen = masks.any(axis=0)
+        angles = angle[rows[0]][seen].astype(float)
+        yield rows, seen, _geometry(angles.tobytes(), detectors, *map(float, numbers[rows[0]])), masks[:, seen]
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,8 @@ from physics.arrays import Array, Real
 from physics.compiled import compiled
 from physics.tomography.geometry import Geometry
 
-LANES = 32  # images that are processed together
+LANES = 32  # most images that are processed together
+VECTOR = 8  # numbers of lanes are multiples of it
 TIE = 1e-5  # rays that are so near to a diagonal are followed along y, whatever the rounding of their angle
 FEW = 3  # up to so many images are processed one by one
 
@@ -86,7 +87,7 @@ def in_lanes(stack: Array, shape: tuple[int, int], run: Callable[[Array, Array],
     """
     flat = stack.reshape(-1, *stack.shape[-2:])
     found = np.empty((len(flat), *shape), stack.dtype)
-    lanes = LANES if len(flat) > FEW else 1
+    lanes = min(LANES, -(-len(flat) // VECTOR) * VECTOR) if len(flat) > FEW else 1
     for start in range(0, len(flat), lanes):
         part = flat[start : start + lanes]
         images, results = np.zeros((*part.shape[1:], lanes), part.dtype), np.zeros((*shape, lanes), part.dtype)

@@ -351,12 +351,35 @@ def test_one_view_and_a_detector_of_one_pixel() -> None:
 
 
 def test_samples_with_the_same_rays_are_found() -> None:
-    angles = np.array([[0, 1, 2], [0, 1, 2], [0, 1, 3], [0, 1, 2]], np.float32)
-    measured = np.array([[1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 1, 0]], np.uint8)
+    angles = np.array([[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 3, 4], [0, 1, 2, 3]], np.float32)
+    measured = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], np.uint8)
     offset, pitch, distance = np.zeros(4), np.ones(4), np.full(4, 50.0)
-    found = list(samples_by_rays(9, angles, measured, offset, pitch, distance))
-    assert [rows.tolist() for rows, _, _ in found] == [[0, 3], [1], [2]]
-    assert found[0][1].tolist() == [True, True, False]
-    assert found[0][2].shape == (2, 9)
-    assert found[2][2].angles.tolist() == [0, 1, 3]
-    assert found[0][2].source_distance == 50
+    (rows, seen, geometry, known), (others, *_, complete) = samples_by_rays(
+        9, angles, measured, offset, pitch, distance
+    )
+    assert rows.tolist() == [0, 1, 3]
+    assert others.tolist() == [2]
+    assert seen.tolist() == [True, True, False, False]
+    assert known.tolist() == [[True, False], [True, True], [True, False]]
+    assert complete.all()
+    assert geometry.angles.tolist() == [0, 1]
+    assert geometry.source_distance == 50
+
+
+@pytest.mark.parametrize("source_distance", [0.0, 60.0])
+def test_views_that_were_not_measured_have_no_weight(source_distance: float) -> None:
+    """Sinograms with other measured views, reconstructed together, are what they are alone: bit for bit."""
+    rng = np.random.default_rng(0)
+    geometry = Geometry(np.linspace(0, 2 * np.pi, 40, endpoint=False), 31, source_distance=source_distance)
+    measured = rng.random((5, 40)) < np.array([[1.0], [0.5], [0.1], [0.8], [0.0]])
+    measured[3, 10:] = False
+    sinograms = rng.random((5, *geometry.shape), np.float32)
+    together = filtered_back_projection(sinograms, geometry, (21, 24), measured=measured)
+    images = rng.random((5, 21, 24), np.float32)
+    back = filtered_back_projection_adjoint(images, geometry, measured=measured)
+    assert not together[4].any()
+    assert not back[~measured].any()
+    for n in range(4):
+        seen = geometry.views(measured[n])
+        assert (together[n] == filtered_back_projection(sinograms[n][measured[n]], seen, (21, 24))).all()
+        assert (back[n][measured[n]] == filtered_back_projection_adjoint(images[n], seen)).all()

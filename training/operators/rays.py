@@ -94,19 +94,21 @@ def _run_on_host(name: str, sizes: Sizes, *arrays: Array) -> np.ndarray:
 
     shape = sizes["y"], sizes["x"]
     functions: dict[str, Callable[..., np.ndarray]] = {
-        "project": projection.project,
-        "back_project": lambda p, rays: projection.back_project(p, rays, shape),
-        "inverse": lambda p, rays: fbp.filtered_back_projection(p, rays, shape, window="hann"),
-        "inverse_adjoint": lambda f, rays: fbp.filtered_back_projection_adjoint(f, rays, window="hann"),
+        "project": lambda f, rays, known: projection.project(f, rays) * known[..., None],
+        "back_project": lambda p, rays, known: projection.back_project(p * known[..., None], rays, shape),
+        "inverse": lambda p, rays, known: fbp.filtered_back_projection(p, rays, shape, window="hann", measured=known),
+        "inverse_adjoint": lambda f, rays, known: fbp.filtered_back_projection_adjoint(
+            f, rays, window="hann", measured=known
+        ),
     }
     values, *rays = (np.asarray(array) for array in arrays)
     to_sinogram = name in ("project", "inverse_adjoint")
     made = np.zeros((len(values), *((sizes["view"], sizes["detector"]) if to_sinogram else shape)), np.float32)
-    for rows, seen, geometry in samples_by_rays(sizes["detector"], *rays):
+    for rows, seen, geometry, known in samples_by_rays(sizes["detector"], *rays):
         if to_sinogram:
-            made[np.ix_(rows, np.flatnonzero(seen))] = functions[name](values[rows], geometry)
+            made[np.ix_(rows, np.flatnonzero(seen))] = functions[name](values[rows], geometry, known)
         else:
-            made[rows] = functions[name](np.ascontiguousarray(values[rows][:, seen]), geometry)
+            made[rows] = functions[name](np.ascontiguousarray(values[rows][:, seen]), geometry, known)
     return made
 
 
