@@ -1,13 +1,32 @@
 """Fields that describe an object made of ellipses and polygons (`generators.specimens.sections.section`)."""
 
+from dataclasses import replace
+
 from schemas.task import drawn_parameters
+
+# Kinds of the figures of an object. The first one is also that of objects whose figures have no kinds to choose from.
+KINDS = (
+    "disc",
+    "rectangle",
+    "circle",
+    "triangle",
+    "ellipse",
+    "polygon",
+    "cell",
+    "round",
+    "oval",
+    "quadrilateral",
+    "blob",
+    "slit",
+    "mixed",
+)
 
 _VALUE = "value relative to the unit of the image; negative: a hole"
 _LAYER = "0: the value is added; 1, 2, ...: order in which figures replace what lies below"
 
-FIELDS = drawn_parameters(
+_KIND, *_REST = drawn_parameters(
     "section",
-    ("kind", (), "uint8", "1", "position of the kind of its figures in the list of kinds; the last one: mixed"),
+    ("kind", (), "uint8", "1", "kind of its figures"),
     ("scale", (), "float32", "1", "factor that the values contain"),
     ("support", (), "float32", "frame width", "radius of the disc outside of which the image is 0; 0: not cut"),
     ("ellipses", (), "uint16", "1", "number of ellipses"),
@@ -28,6 +47,7 @@ FIELDS = drawn_parameters(
     ("polygon_value", ("section_polygon",), "float32", "1", _VALUE),
     ("polygon_layer", ("section_polygon",), "uint16", "1", _LAYER),
 )
+FIELDS = (replace(_KIND, classes=KINDS), *_REST)
 
 # For objects with several channels (`generators.specimens.sections.channels`).
 CHANNEL_FIELDS = drawn_parameters(

@@ -19,7 +19,7 @@ def _parameter(name: str, units: str, about: str, *, dtype: DType = "float32", o
 
 TASK = Task(
     name="tomo",
-    version="1.0",
+    version="1.1",
     about=__doc__,
     formula=(
         "sinogram[v, j] = measured[v] * integral of image along the ray of view v and detector pixel j "

@@ -81,8 +81,7 @@ def draw(granular: Granular, rng: np.random.Generator) -> DrawnSection:
     tube = [(0.0, 0.0, radius, radius, 0.0, wall_value), (0.0, 0.0, inner, inner, 0.0, -wall_value)]
     rows = [*tube, *_ellipses(granular, discs, kinds, density, numbers[:, 2:])]
     outlines, values = _polygons(discs, kinds, density, numbers[:, 2:], inner, gap)
-    kind = (*KINDS, "mixed").index(granular.kind)
-    return make_section(granular.room, rows if wall else rows[2:], outlines, values, kind=kind)
+    return make_section(granular.room, rows if wall else rows[2:], outlines, values, kind=granular.kind)
 
 
 def _draw_kinds(granular: Granular, u: Floats) -> np.ndarray:

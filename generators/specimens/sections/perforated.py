@@ -92,8 +92,13 @@ def draw(perforated: Perforated, rng: np.random.Generator) -> DrawnSection:
         made = [turn_outline(hole, turn) for hole, turn in zip(made, turns[:count], strict=True)]
         holes = _place(made, points_in_disc(places[:count], reach), reach, gap)
     disc = (*middle, radius, radius, 0.0, 1.0)
-    index = len(KINDS) if several else KINDS.index(kind)
-    return make_section(perforated.room, [disc], [hole + middle for hole in holes], [-1.0] * len(holes), kind=index)
+    return make_section(
+        perforated.room,
+        [disc],
+        [hole + middle for hole in holes],
+        [-1.0] * len(holes),
+        kind="mixed" if several else kind,
+    )
 
 
 def _kind_by_weight(perforated: Perforated, number: float) -> str:

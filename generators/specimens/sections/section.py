@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from physics.tomography import analytic
 from physics.tomography.phantom import Floats, Phantom, add, disk, ellipses, magnify, polygons
 from physics.tomography.pixel_means import pixel_means
+from schemas.fields.sections import KINDS
 
 type Image = NDArray[np.float32]
 
@@ -24,7 +25,7 @@ type Image = NDArray[np.float32]
 class DrawnSection:
     """A drawn object: numbers as they are stored by `schemas.fields.sections`, padded with zeros."""
 
-    kind: int
+    kind: int  # position in the list of kinds
     scale: float
     support: float  # [frame width]; 0: the image is not cut
     ellipses: int
@@ -65,7 +66,7 @@ def make_section(
     outlines: Sequence[Floats] = (),
     values: Any = (),
     *,
-    kind: int = 0,
+    kind: str = KINDS[0],
     scale: float = 1.0,
     support: float = 0.0,
     layers: tuple[Any, Any] = (0, 0),
@@ -77,7 +78,7 @@ def make_section(
         rows: (ellipse, 6): y, x, two semi-axes [frame width], angle [rad], value
         outlines: (corner, 2) of each polygon: y, x [frame width]
         values: values of the polygons
-        kind: position of the kind in the list of kinds
+        kind: kind of the figures
         scale: factor that the values contain
         support: radius of the disc that cuts the image [frame width]; 0: none
         layers: layers of the ellipses and of the polygons
@@ -93,7 +94,7 @@ def make_section(
     ellipse_layer[: len(rows)], polygon_layer[: len(outlines)] = layers
     figures = (len(rows), table[:, :2], table[:, 2:4], table[:, 4], table[:, 5], ellipse_layer)
     return DrawnSection(
-        kind,
+        KINDS.index(kind),
         float(np.float32(scale)),
         float(np.float32(support)),
         *figures,

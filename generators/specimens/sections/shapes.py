@@ -83,7 +83,7 @@ def draw(shapes: Shapes, rng: np.random.Generator) -> DrawnSection:
         [*rows, *np.concatenate(columns, axis=1)[round_ones]],
         [outline + middles[n] for n, outline in enumerate(outlines) if len(outline)],
         values[~round_ones],
-        kind=(*KINDS, "mixed").index(shapes.kind),
+        kind=shapes.kind,
         scale=scale,
         support=shapes.support if shapes.cut else 0.0,
         layers=([0.0] * len(rows) + list(layers), order[~round_ones] if shapes.overlap == "replace" else 0),
