@@ -10,7 +10,7 @@ from pathlib import Path
 
 from inference.contract import Inverter
 from inference.invert import inversion, inverters
-from inference.invert.split_reader import Source, open_source
+from inference.invert.split_reader import Source, open_source, open_tuning_source
 from inference.stitching.stitched_image import Blend
 from schemas.predictions import Predictions
 from schemas.runtime import terminal
@@ -47,6 +47,7 @@ class InferOptions:
     overwrite: bool = False
     stitch: Path | None = None
     stitch_set: Sequence[str] = ()
+    tune_on: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -216,11 +217,14 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
     if options.name is not None:
         checked_label("--name", options.name)
     if options.model is not None:
+        if options.tune_on:
+            raise UserError(f"--tune-on {options.tune_on}: is for classical methods; leave it out with --model")
         return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
     assert options.method is not None
     name = options.name or options.method
     places = [] if options.overwrite else [_out_path(options, name, inverter, sources) for inverter in sources]
-    return inverters.classical(source, options.method, options.set, options.name, places)
+    other = open_tuning_source(options.tune_on) if options.tune_on else None
+    return inverters.classical(source, options.method, options.set, options.name, places, other)
 
 
 def _summary_lines(
@@ -231,7 +235,8 @@ def _summary_lines(
         tuned = predictions.tuning
         settings = " ".join(f"{key}={value}" for key, value in predictions.settings.items())
         samples = count_text(tuned.samples, "sample")
-        yield f"tuned on {samples} of {tuned.split}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
+        place = " of the other dataset" if tuned.dataset else ""
+        yield f"tuned on {samples} of {tuned.split}{place}: {settings}, {tuned.metric} {tuned.nrms:.4f} there"
         if tuned.samples < MIN_TUNING_SAMPLES:
             yield f"warning: tuned on only {samples}; generate more with --validation N"
         for key in tuned.edges:

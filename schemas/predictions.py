@@ -40,6 +40,7 @@ class Tuning(BaseModel):
     metric: str = "nrms"  # stores without this key were tuned by nrms
     fixed: list[str]  # settings that the user gave
     edges: list[str]  # settings whose best value is the first or the last of the values tried
+    dataset: str | None = None  # root digest of the dataset that was used; None: that of the predictions
 
 
 class Weights(BaseModel):

@@ -19,7 +19,7 @@ from schemas.runtime.errors import UserError
 from schemas.scores import score
 from schemas.task import find_task, task_names
 
-from .conftest import TOY_TASK, Command, values
+from .conftest import TOY_TASK, Command, refused, values
 
 SMALL_TIE = ("--set", "image_size=32", "supersampling=1", "--scheduler", "synchronous")
 METHODS = [(task, method) for task in inference_names() for method in find_inference(task).METHODS]
@@ -120,9 +120,25 @@ def test_tuning_uses_training_samples_where_there_is_no_validation_and_never_tes
     source = open_source(Path("toy.zarr"), "test")
     bare = Source(source.path, source.manifest.model_copy(update={"samples": {"test": 4}}), "test")
     method = find_inference("toy").METHODS["wiener"]
-    with pytest.raises(UserError, match=r"samples with targets to tune on; give --set noise=\.\.\.$"):
+    with pytest.raises(UserError, match=r"to tune on; name .* by --tune-on, or give --set noise=\.\.\.$"):
         tuning.tune(method, bare, {})
     assert tuning.tune(method, bare, {"noise": 0.1}) == ({"noise": 0.1}, None)
+
+
+def test_measurements_without_targets_are_inverted_with_settings_tuned_on_another_dataset(
+    generate: Command, infer: Command
+) -> None:
+    generate(*TOY_TASK, "--n", 4, "--validation", 20, "--test", 0, "--out", "like.zarr")
+    generate(*TOY_TASK, "--n", 0, "--validation", 0, "--test", 4, "--seed", 1)
+    command = ("--method", "wiener", "--data", "toy.zarr", "--tune-on", "like.zarr", "--out", "p.zarr")
+    assert "tuned on 20 samples of validation of the other dataset" in infer(*command)[1]
+    tuned = read_predictions(Path("p.zarr"))
+    assert tuned.tuning is not None
+    assert tuned.tuning.dataset == open_source(Path("like.zarr"), "validation").manifest.root_digest
+    assert infer(*command)[0] == 0, "the same command finds its result"
+    refused(infer(*command[:-1], "q.zarr", "--tune-on", "toy.zarr"), "is empty")
+    generate("--task", "tie", "--n", 0, "--validation", 2, "--test", 0, *SMALL_TIE)
+    refused(infer(*command[:-1], "q.zarr", "--tune-on", "tie.zarr"), "must be one of toy")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.999])

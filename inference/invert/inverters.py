@@ -21,7 +21,12 @@ from schemas.task import Task, find_import, find_task
 
 
 def classical(
-    source: Source, name: str, texts: Sequence[str], label: str | None, places: Iterable[Path] = ()
+    source: Source,
+    name: str,
+    texts: Sequence[str],
+    label: str | None,
+    places: Iterable[Path] = (),
+    tune_on: Source | None = None,
 ) -> Inverter:
     """Return a classical method with its settings, which are given or tuned.
 
@@ -31,6 +36,7 @@ def classical(
         texts: settings as `key=value`; all others are tuned.
         label: name of the predictions; None: the name of the method.
         places: stores of earlier predictions, from which the result of the same tuning may be taken.
+        tune_on: a split of another dataset on which the method is tuned; None: the same dataset.
 
     Raises:
         UserError: there is no such method or setting, the dataset lacks fields, or has no samples to tune on.
@@ -38,7 +44,11 @@ def classical(
     method = find_method(source.task.name, name)
     given = tuning.parse(f"method {name}", method.settings, texts)
     _refuse_lacking(source, f"method {name}", method.needs)
-    settings, tuned = tuning.recall(places, name, method, source, given) or tuning.tune(method, source, given)
+    if tune_on:
+        _refuse_other_task(source, tune_on)
+        _refuse_lacking(tune_on, f"method {name}", method.needs)
+    known = tuning.recall(places, name, method, source, given, tune_on)
+    settings, tuned = known or tuning.tune(method, source, given, tune_on)
     present = frozenset(field.name for field in source.task.fields)
     task = source.task if source.task.of("target") else find_task(source.task.name).select(present)
     return Inverter(
@@ -57,6 +67,11 @@ def classical(
         scope=method.scope,
         group=method.group,
     )
+
+
+def _refuse_other_task(source: Source, other: Source) -> None:
+    if other.task.name != source.task.name:
+        raise UserError(f"--tune-on {other.path}: is a dataset of {other.task.name}, must be one of {source.task.name}")
 
 
 def network(

@@ -179,6 +179,20 @@ class Rows(Source):
         return ", ".join([f"sample {sample}", *(f"{dim} {i}" for dim, i in zip(task.slices, places, strict=True))])
 
 
+def open_tuning_source(path: Path) -> Source:
+    """Open the validation samples of a dataset, or its training samples if there are none.
+
+    Args:
+        path: the dataset.
+
+    Raises:
+        UserError: there is no such dataset, or it has neither.
+    """
+    manifest = read_manifest(path)
+    split = "validation" if manifest.samples.get("validation") else "train"
+    return open_source(path, split)
+
+
 def open_source(path: Path, split: str) -> Source:
     """Open a split of a dataset.
 

@@ -69,7 +69,9 @@ def _parse_value(key: str, setting: Setting, text: str) -> Value:
     return int(number) if setting.whole else number
 
 
-def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Value], Tuning | None]:
+def tune(
+    method: Method, source: Source, given: Settings, other: Source | None = None
+) -> tuple[dict[str, Value], Tuning | None]:
     """Return all settings: those given, and for the others the combination with the lowest mean error.
 
     The error is the score by which methods are ranked (`Report.ranking_score`). Some combinations may be equal in it,
@@ -83,6 +85,7 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         method: the method.
         source: any split of the dataset.
         given: settings that are fixed.
+        other: any split of another dataset, whose samples are used instead.
 
     Returns:
         The settings, and a record of the tuning; None if all settings were fixed.
@@ -93,12 +96,15 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
     grid = _grid(method, given)
     if all(len(values) == 1 for values in grid.values()):
         return {key: values[0] for key, values in grid.items()}, None
+    dataset = other.manifest.root_digest if other else None
+    source = other or source
     split = _tuning_split(source)
     if split is None:
         missing = " ".join(f"{key}=..." for key, values in grid.items() if len(values) > 1)
-        raise UserError(
-            f"{source.path}: has no validation or training samples with targets to tune on; give --set {missing}"
+        remedy = (
+            f"give --set {missing}" if other else f"name a dataset that has some by --tune-on, or give --set {missing}"
         )
+        raise UserError(f"{source.path}: has no validation or training samples with targets to tune on; {remedy}")
     best, errors, samples = _search(method, Source(source.path, source.manifest, split), grid)
     return best, Tuning(
         split=split,
@@ -108,11 +114,12 @@ def tune(method: Method, source: Source, given: Settings) -> tuple[dict[str, Val
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
         edges=[key for key in best if _is_at_edge(key, best, grid, errors)],
+        dataset=dataset,
     )
 
 
 def recall(
-    places: Iterable[Path], name: str, method: Method, source: Source, given: Settings
+    places: Iterable[Path], name: str, method: Method, source: Source, given: Settings, other: Source | None = None
 ) -> tuple[dict[str, Value], Tuning | None] | None:
     """Return the result of `tune` from earlier predictions that used the same method, dataset and fixed settings.
 
@@ -122,6 +129,7 @@ def recall(
         method: the method.
         source: any split of the dataset.
         given: settings that are fixed.
+        other: any split of another dataset that is used for tuning.
 
     Returns:
         As `tune`; None if no store holds such a result.
@@ -129,11 +137,13 @@ def recall(
     grid = _grid(method, given)
     tried = math.prod(len(values) for values in grid.values())
     rank = find_inference(source.task.name).REPORT.ranking_score(find_task(source.task.name))
-    asked = (name, method.version, source.manifest.root_digest, sorted(given), tried, rank)
+    digests = source.manifest.root_digest, other.manifest.root_digest if other else None
+    asked = (name, method.version, *digests, sorted(given), tried, rank)
     for stored in filter(None, map(_stored_predictions, places)):
         if (how := stored.tuning) is None:
             continue
-        recorded = (stored.method, stored.version, stored.dataset_digest, how.fixed, how.combinations, how.metric)
+        digests = stored.dataset_digest, how.dataset
+        recorded = (stored.method, stored.version, *digests, how.fixed, how.combinations, how.metric)
         known = {key: [value for value in values if value == stored.settings.get(key)] for key, values in grid.items()}
         if recorded == asked and all(known.values()):
             return {key: values[0] for key, values in known.items()}, how
