@@ -262,7 +262,6 @@ class Import:
     # `--with`, and raises UserError if the arrays do not fit together.
     complete: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
     rotation: RotationSeries | None = None  # given if an input holds projections of a turning object
-    lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)  # dimension of a target: as long as another
     preparation: Preparation | None = None  # given if the files may hold raw data
     follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # field made by `complete`: field it needs
 

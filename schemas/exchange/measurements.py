@@ -79,14 +79,15 @@ def measure(
             name: [*parts[name], *made] for name, made in _samples(task, how, group, axes, asked, settings, notes)
         }
     sizes = _sizes(task, parts)
-    sizes |= {dim: sizes[other] for dim, other in how.lengths.items() if dim not in sizes}
+    known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
+    rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
+    if one := how.preparation:
+        sizes |= one.lengths(make_settings(one.settings, {}, settings), sizes, {**rows[0], **given})
     roots = task.related("same", "reciprocal")
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
     if wrong := size_mismatches(task.grids, sizes):
         raise UserError(f"--from: {wrong[0]}; give arrays with matching sizes")
-    known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
-    rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
     notes = list(dict.fromkeys([*(note for _, files in reads for one in files for note in one.notes), *notes]))
     widths = {width for name in parts for width in given_parameters.widths(task, name)}
     if how.preparation:  # it makes parameters beside the input

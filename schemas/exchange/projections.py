@@ -4,9 +4,9 @@ Each row of the detector becomes a sample. All settings have the form `--set nam
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,16 +14,18 @@ from pydantic import Field
 from physics.tomography import corrections
 from physics.tomography.rotation_axis import RotationAxis, find_axis, is_truncated
 from schemas.exchange.raw_data import Files, Preparation, Prepared
-from schemas.exchange.view_angles import read_angles
+from schemas.exchange.view_angles import DEGREE, read_angles, select_views
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
 from schemas.runtime.errors import UserError
+from schemas.runtime.ranges import within
 from schemas.runtime.settings import Settings, setting
 
 AXES = ("angle", "sample", "detector")
 LENGTHS = ("source_to_axis", "source_to_detector", "detector_pixel")
 END = 0.02  # share of the detector at each end that is taken as air, if no flat frame shows the beam
 CLEAR = 0.25  # the ends are bright or dark if they lie within this share of the range from its end
+ANGLE_DIGITS = 10  # decimal digits of turned angles [rad]: equal views of several scans have equal bits
 MAX_AXES = 32  # largest number of rows for each of which an axis is looked for
 
 
@@ -32,6 +34,18 @@ class Corrections(Settings):
 
     angles: str = Field(
         "", **setting("first and last angle FIRST:LAST of evenly spaced views, both included", "degree")
+    )
+    range: str = Field("", **setting("views that are kept, START:LENGTH; empty: all", "degree"))
+    every: int = Field(1, ge=1, **setting("keep every k-th of these views"))
+    first: int = Field(0, ge=0, **setting("the first view that `every` keeps"))
+    turn: Annotated[float, within(-360, 360)] = Field(
+        0.0, **setting("added to all angles: the image turns by it, from x towards y", "degree")
+    )
+    pixel: Annotated[float, within(0, 1000, above=True)] = Field(
+        1.0, **setting("width of a pixel of the image, at the axis", "detector pixel")
+    )
+    image_size: int | None = Field(
+        None, ge=1, le=100_000, **setting("pixels of the image along each side; none: as wide as the detector", "pixel")
     )
     center: float | None = Field(None, **setting("centre of rotation, from the middle of pixel 0", "detector pixel"))
     log: Literal["auto", "take", "taken"] = Field("auto", **setting("take the logarithm, or it has been taken"))
@@ -123,19 +137,47 @@ def _order(path: Path, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _prepare_series(series: _Series, beside: Mapping[str, Beside], settings: Corrections) -> Prepared:
+    """Return the sinograms of the views that are kept. The axis is looked for in all views."""
     angles, notes = read_angles(series.path, series.values.shape, settings.angles, beside.get("rotation"))
     if series.final:
         settings = settings.model_copy(update={"log": "taken", "columns": "keep", "views": "keep"})
-    views, more = _line_integrals(series, beside, settings)
-    views, measured, doubts = _clean(views, settings)
     known = _geometry(series, beside)
-    centres, unsure = _centres(views[:, measured], angles[measured], settings.center, known["source_distance"][0])
+    index, chosen = select_views(angles, settings.range, settings.every, settings.first)
+    complete = np.array_equal(index, np.arange(len(angles)))
+    part = series if complete else replace(series, values=series.values[index])
+    views, measured, more = _correct(part, beside, settings)
+    clear, clear_angles = views[:, measured], chosen[measured]
+    if not complete and settings.center is None:
+        whole, seen, _ = _correct(series, beside, settings)
+        clear, clear_angles = whole[:, seen], angles[seen]
+    centres, unsure = _centres(clear, clear_angles, settings.center, known["source_distance"][0])
+    if not complete:
+        more.append(_report_views(np.rad2deg(chosen), len(angles), settings))
     middle = (views.shape[-1] - 1) / 2
-    shared = {"angle": tuple(angles.tolist()), "measured": tuple(measured.astype(float).tolist()), **known}
+    if settings.turn:
+        chosen = np.round(chosen + settings.turn * DEGREE, ANGLE_DIGITS)
+    own = {"angle": tuple(chosen.tolist()), "measured": tuple(measured.astype(float).tolist())}
+    shared = {**own, **_in_pixels(known, settings.pixel)}
     samples: list[tuple[np.ndarray, Known]] = [
         (view, {**shared, "axis_offset": (centre - middle,)}) for view, centre in zip(views, centres, strict=True)
     ]
-    return samples, [f"{series.path.name}: {note}" for note in (*notes, *more, *doubts, *unsure)]
+    return samples, [f"{series.path.name}: {note}" for note in (*notes, *more, *unsure)]
+
+
+def _report_views(degrees: np.ndarray, count: int, settings: Corrections) -> str:
+    """Return a line about the views that are kept."""
+    turned = f", then turned by {settings.turn:g}" if settings.turn else ""
+    found = "" if settings.center is not None else "; the centre of rotation is looked for in all"
+    return f"{len(degrees)} of {count} views are kept, {degrees[0]:g} to {degrees[-1]:g} degrees{turned}{found}"
+
+
+def _correct(
+    series: _Series, beside: Mapping[str, Beside], settings: Corrections
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return sinograms (row, angle, detector) after all corrections, True for the views that are kept, and notes."""
+    views, notes = _line_integrals(series, beside, settings)
+    views, measured, doubts = _clean(views, settings)
+    return views, measured, [*notes, *doubts]
 
 
 def _line_integrals(
@@ -230,11 +272,8 @@ def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.nda
 
 
 def _geometry(series: _Series, beside: Mapping[str, Beside]) -> dict[str, tuple[float, ...]]:
-    """Return pitch, source_distance [pixel of the image] and, if it is known, sampling [nm].
-
-    A pixel of the image is as wide as one of the detector at the axis.
-    """
-    known: dict[str, tuple[float, ...]] = {"pitch": (1.0,), "source_distance": (0.0,)}
+    """Return source_distance [detector pixel at the axis] and, if it is known, the width of such a pixel [nm]."""
+    known: dict[str, tuple[float, ...]] = {"source_distance": (0.0,)}
     if all(name in beside for name in LENGTHS):
         axis, detector, pixel = (float(beside[name].values[0]) for name in LENGTHS)
         if not 0 < axis <= detector or pixel <= 0:
@@ -247,6 +286,24 @@ def _geometry(series: _Series, beside: Mapping[str, Beside]) -> dict[str, tuple[
     elif "sampling_x" in series.known:
         known["sampling"] = tuple(series.known["sampling_x"])
     return known
+
+
+def _in_pixels(known: Known, pixel: float) -> Known:
+    """Return the geometry in pixels of the image, each so many detector pixels wide."""
+    scaled = {"pitch": (1 / pixel,), "source_distance": (known["source_distance"][0] / pixel,)}
+    return scaled | ({"sampling": (known["sampling"][0] * pixel,)} if "sampling" in known else {})
+
+
+def image_sizes(settings: Corrections, sizes: Mapping[str, int], known: Known) -> dict[str, int]:
+    """Return the number of pixels of the image along each side: as set, or else as wide as the detector.
+
+    Args:
+        settings: the settings.
+        sizes: lengths of the dimensions of the sinograms.
+        known: parameters of a sample.
+    """
+    size = settings.image_size or max(round(sizes["detector"] * known.get("pitch", (1.0,))[0]), 1)
+    return {"y": size, "x": size}
 
 
 def _centres(
@@ -281,4 +338,4 @@ def _report(joint: RotationAxis, found: Sequence[RotationAxis]) -> str:
     return f"centre of rotation {joint.centre:.2f} +- {uncertainty:.2f} pixels{rows}"
 
 
-PREPARATION = Preparation("sinogram", ("flat", "dark", "rotation"), Corrections, prepare)
+PREPARATION = Preparation("sinogram", ("flat", "dark", "rotation"), Corrections, prepare, image_sizes)

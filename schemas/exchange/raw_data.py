@@ -37,3 +37,6 @@ class Preparation:
     settings: type[Settings]
     # A function of the files of one sample or of several, the axes in the files (empty: not given) and the settings.
     prepare: Callable[[Files, Sequence[str], Any], Prepared]
+    # A function of the settings, the lengths of the dimensions of the input and the parameters of a sample. It returns
+    # the lengths of the dimensions of the targets.
+    lengths: Callable[[Any, Mapping[str, int], Known], Mapping[str, int]]

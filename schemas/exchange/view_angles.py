@@ -1,4 +1,7 @@
-"""Angles of views in rad: as given, as a file states them, or inferred from their range; a wrong unit is refused."""
+"""Angles of views in rad: as given, as a file states them, or inferred from their range; a wrong unit is refused.
+
+Views can be selected by a range of their angles, or every k-th one.
+"""
 
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from schemas.formats.pixel_sizes import RADIANS_PER_UNIT
 DEGREE = np.pi / 180
 MAX_RADIANS = 2.1 * np.pi  # angles up to this value are taken as rad, if no unit is stated
 MAX_TURNS = 4  # largest range of angles in turns
+ROUNDING = 1e-3  # degree; an end of a range that falls on a view includes it
 TURN_TOLERANCE = 0.02  # relative difference below which a range is that of half a turn or a turn
 
 
@@ -26,7 +30,7 @@ def read_angles(path: Path, shape: tuple[int, ...], given: str, found: Beside | 
         ValueError: there are no angles, or their number or unit is wrong.
     """
     if given:
-        return np.linspace(*_bounds(given), shape[0]) * DEGREE, []
+        return np.linspace(*_numbers("angles", given, "FIRST:LAST", "0:180"), shape[0]) * DEGREE, []
     if found is None:
         raise ValueError("states no angles; give --set angles=0:180 (degrees, both included) or --from rotation=FILE")
     values = np.asarray(found.values, np.float64).reshape(-1)
@@ -41,15 +45,51 @@ def read_angles(path: Path, shape: tuple[int, ...], given: str, found: Beside | 
     return _to_radians(values, found.unit)
 
 
-def _bounds(text: str) -> tuple[float, float]:
+def select_views(angles: np.ndarray, part: str, every: int = 1, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of some of the views, and their angles [rad].
+
+    Views in a range are in the order of the range, and their angles grow; elsewhere views keep their order. Of views
+    that repeat after a turn, such as those at 0 and 360 degrees, the first one is kept.
+
+    Args:
+        angles: of all views (view,) [rad], in any order.
+        part: START:LENGTH [degree] of a range that includes both ends and goes on after 360 degrees; empty: all views.
+        every: every so many views of the range, one is kept.
+        first: the first of these views.
+
+    Raises:
+        ValueError: there is no such range, or no view in it.
+    """
+    index, chosen = np.arange(len(angles)), angles
+    if part:
+        start, length = _numbers("range", part, "START:LENGTH", "75:30")
+        if not 0 <= length <= 360:
+            raise ValueError(f"range = {part}: its length must be 0 to 360 degrees; write START:LENGTH")
+        place = np.mod(np.rad2deg(angles) - start + ROUNDING, 360.0)
+        index = np.argsort(place, kind="stable")
+        index = index[place[index] <= length + 2 * ROUNDING]
+        turns = np.round((start + place[index]) / 360 - angles[index] / (2 * np.pi))
+        chosen = angles[index] + 2 * np.pi * turns
+        again = (np.diff(chosen, prepend=-np.inf) < 2 * ROUNDING * DEGREE) & (np.diff(turns, prepend=0) != 0)
+        index, chosen = index[~again], chosen[~again]
+        if not len(index):
+            near, far = np.rad2deg(angles).min(), np.rad2deg(angles).max()
+            raise ValueError(f"range = {part}: holds no view; the angles are {near:g} to {far:g} degrees")
+    if first >= len(index):
+        raise ValueError(f"first = {first}: must be less than the number of views, {len(index)}")
+    return index[first::every], chosen[first::every]
+
+
+def _numbers(name: str, text: str, form: str, example: str) -> tuple[float, float]:
+    """Return the two numbers of a text such as 0:180."""
     first, colon, last = text.partition(":")
     try:
-        bounds = float(first), float(last)
+        numbers = float(first), float(last)
     except ValueError:
-        bounds = (np.nan, np.nan)
-    if not (colon and np.isfinite(bounds).all()):
-        raise ValueError(f"angles = {text}: must be FIRST:LAST in degrees, for example 0:180")
-    return bounds
+        numbers = (np.nan, np.nan)
+    if not (colon and np.isfinite(numbers).all()):
+        raise ValueError(f"{name} = {text}: must be {form} in degrees, for example {example}")
+    return numbers
 
 
 def _to_radians(values: np.ndarray, unit: str) -> tuple[np.ndarray, list[str]]:

@@ -81,6 +81,5 @@ TASK = Task(
 IMPORT = Import(
     needs=("angle", "measured", "axis_offset", "pitch", "source_distance"),
     rotation=RotationSeries("sinogram", "angle", "measured", "axis_offset", "sampling", "image"),
-    lengths={"y": "detector", "x": "detector"},
     preparation=PREPARATION,
 )
