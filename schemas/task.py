@@ -353,6 +353,7 @@ def _import_mistakes(task: Task, rules: Import) -> Iterator[str]:
         ("roots", "input"): rules.roots,
         ("rotation", "input"): (rules.rotation.projections,) if rules.rotation else (),
         ("preparation.input", "input"): (rules.preparation.input,) if rules.preparation else (),
+        ("preparation.targets", "target"): rules.preparation.targets if rules.preparation else (),
         ("masks", "input"): tuple(rules.masks),
         ("masks", "auxiliary"): tuple(rules.masks.values()),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.runtime.destinations import local_path, output_path
 from schemas.runtime.errors import UserError
-from schemas.runtime.terminal import Parser, add_repeatable_option, number, say
+from schemas.runtime.terminal import Parser, add_repeatable_option, number, say, whole_number
 
 FORMATS_HELP = "format of the files; of projections: nxtomo, dxfile, and library: all pairs in one HDF5 file"
 MAX_SHOWN_VALUES = 16  # maximum number of values of a parameter that are printed
@@ -16,7 +16,7 @@ FORMATS = ("npy", "tiff", "mat", "png", "nxtomo", "dxfile", "library")
 
 def importing(verbs: Any) -> None:
     """Add the command `import` to the parser of `dataset`."""
-    about = "Make a dataset from measured images, for `infer`. It has only the split test, and no targets."
+    about = "Make a dataset from measured images, for `infer`. With targets given in --from, it can be used by `train`."
     parser: Parser = verbs.add_parser(
         "import", help="make a dataset from measured images", description=about, allow_abbrev=False
     )
@@ -53,6 +53,9 @@ def importing(verbs: Any) -> None:
     parser.add_argument("--axes", type=_names, default=(), metavar="A,B,C", help="order of the axes, such as plane,y,x")
     beam = "counts per pixel of the incident beam, by which intensities are divided; mean: each image by its own mean"
     parser.add_argument("--beam", type=_beam, metavar="N|mean", help=beam)
+    for split, which in (("validation", "samples before these"), ("test", "last samples")):
+        about = f"the {which} are for {split}; for samples with targets"
+        parser.add_argument(f"--{split}", type=whole_number(0), metavar="N", help=about)
     out = "dataset to write (default: measured.zarr)"
     parser.add_argument("--out", type=local_path, default=Path("measured.zarr"), metavar="STORE", help=out)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier import of the same files")
@@ -113,7 +116,7 @@ def _limits(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from schemas.exchange.importing import store
+    from schemas.exchange.importing import split_samples, store
     from schemas.exchange.measurements import measure
     from schemas.task import find_import, find_task
 
@@ -122,7 +125,8 @@ def _import(args: argparse.Namespace) -> int:
         raise UserError(f"--beam {args.beam}: the inputs of task {task.name} are not relative to a beam; leave it out")
     out = output_path("--out", args.out)
     measurement = measure(task, args.groups, args.set, args.axes, args.beam or "", arrays=args.arrays, holds=args.holds)
-    manifest, written = store(measurement, out, overwrite=args.overwrite)
+    splits = split_samples(measurement, args.validation, args.test)
+    manifest, written = store(measurement, out, splits, overwrite=args.overwrite)
     for note in measurement.notes:
         say(note)
     say(f"{args.out}: {_summary(manifest, measurement)}{'' if written else '; already imported'}")
@@ -131,13 +135,14 @@ def _import(args: argparse.Namespace) -> int:
 
 def _summary(manifest: Any, measurement: Any) -> str:
     """Return one line on the imported samples, with the parameters of the first one."""
-    count = manifest.samples["test"]
+    count = sum(manifest.samples.values())
+    parts = "".join(f"{split} {n}, " for split, n in manifest.samples.items() if len(manifest.samples) > 1)
     sizes = ", ".join(f"{dim} {length}" for dim, length in manifest.sizes.items())
     first = (
         f"{field.name} {_list_values(measurement.arrays[field.name][0].ravel().tolist())} {field.units}"
         for field in manifest.task.of("parameter")
     )
-    return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({sizes})", *first])
+    return "; ".join([f"{count} sample{'s' * (count > 1)} of {manifest.task.name} ({parts}{sizes})", *first])
 
 
 def _list_values(values: list[float]) -> str:

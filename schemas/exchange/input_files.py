@@ -45,7 +45,7 @@ def read_inputs(task: Task, how: Import, group: Sequence[str]) -> list[tuple[str
         UserError: a file cannot be read, an input has no file, or patterns are given where images are expected.
     """
     names = [field.name for field in task.of("input")]
-    beside = how.preparation.beside if how.preparation else ()
+    beside = (*how.preparation.beside, *how.preparation.targets) if how.preparation else ()
     needed = [field.name for field in task.of("input") if not field.optional]
     files: dict[str, list[Read]] = {name: [] for name in (*names, *beside)}
     for text in group:

@@ -72,17 +72,16 @@ def measure(
     asked = _implied_lengths(task, given)
     read = [dict(read_inputs(task, how, group)) for group in groups]
     reads = [one for group in read for one in group.items()]
-    parts: dict[str, list[Sample]] = {field.name: [] for field in task.of("input") if field.name in dict(reads)}
+    parts: dict[str, list[Sample]] = {}
     notes: list[str] = []
     for group in read:
-        parts |= {
-            name: [*parts[name], *made] for name, made in _samples(task, how, group, axes, asked, settings, notes)
-        }
+        for name, made in _samples(task, how, group, axes, asked, settings, notes):
+            parts.setdefault(name, []).extend(made)
     sizes = _sizes(task, parts)
     known = zip(*([sample.known for sample in samples] for samples in parts.values()), strict=True)
     rows = [given_parameters.stated(task, dict(zip(parts, row, strict=True))) for row in known]
     if one := how.preparation:
-        sizes |= one.lengths(make_settings(one.settings, {}, settings), sizes, {**rows[0], **given})
+        sizes = {**one.lengths(make_settings(one.settings, {}, settings), sizes, {**rows[0], **given}), **sizes}
     roots = task.related("same", "reciprocal")
     lengths = {roots.get(dim, dim): length for dim, length in sizes.items()}
     sizes |= {dim: lengths[root] for dim, root in roots.items() if root in lengths}
@@ -148,12 +147,16 @@ def _samples(
     if one is None or not raw:
         if settings:
             raise UserError(f"--set {settings[0]}: the files hold exported inputs, which are final; leave it out")
+        if one and (frames := [name for name in one.beside if name in group]):
+            raise UserError(f"--from {frames[0]}=...: the files hold exported inputs, which are final; leave it out")
         yield from ((name, samples_of(task, task[name], how, files, axes, asked)) for name, files in group.items())
         return
     files = {name: [(read.path, read.picture) for read in reads] for name, reads in group.items()}
     samples, doubts = one.prepare(files, axes, make_settings(one.settings, {}, settings))
     notes += doubts
-    yield one.input, [Sample(values, known) for values, known in samples]
+    for name in (one.input, *one.targets):
+        if found := [Sample(fields[name], known) for fields, known in samples if name in fields]:
+            yield name, found
 
 
 def _raster_positions(

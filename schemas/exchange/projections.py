@@ -13,7 +13,8 @@ from pydantic import Field
 
 from physics.tomography import corrections
 from physics.tomography.rotation_axis import RotationAxis, find_axis, is_truncated
-from schemas.exchange.raw_data import Files, Preparation, Prepared
+from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
+from schemas.exchange.targets import IMAGE, MASK, Frames, Placement, find_doubts, place, read_frames
 from schemas.exchange.view_angles import DEGREE, read_angles, select_views
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
@@ -47,6 +48,9 @@ class Corrections(Settings):
     image_size: int | None = Field(
         None, ge=1, le=100_000, **setting("pixels of the image along each side; none: as wide as the detector", "pixel")
     )
+    flip: Literal["auto", "yes", "no"] = Field(
+        "auto", **setting("targets are upside down: their axis y points up; auto: as usual in files of this kind")
+    )
     center: float | None = Field(None, **setting("centre of rotation, from the middle of pixel 0", "detector pixel"))
     log: Literal["auto", "take", "taken"] = Field("auto", **setting("take the logarithm, or it has been taken"))
     air: float | None = Field(None, gt=0, **setting("value without object, for files without flat frames"))
@@ -68,6 +72,7 @@ class _Series:
     beside: Mapping[str, Beside]
     known: Known
     final: bool = False  # line integrals that need no corrections
+    upward: bool = False  # the axis y of images that belong to it points up
 
 
 def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepared:
@@ -82,7 +87,10 @@ def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepare
         UserError: arrays do not fit together, or a correction is impossible.
     """
     beside = {name: _stack(files[name]) for name in PREPARATION.beside if files.get(name)}
-    samples: list[tuple[np.ndarray, Known]] = []
+    frames = {name: [*read_frames(files[name])] for name in PREPARATION.targets if files.get(name)}
+    given = {*frames}
+    samples: list[PreparedSample] = []
+    flips: list[bool] = []
     notes: list[str] = []
     for series in _series(files[PREPARATION.input], axes):
         try:
@@ -90,7 +98,35 @@ def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepare
         except ValueError as error:
             raise UserError(f"{series.path}: {error}") from None
         samples, notes = samples + made, notes + doubts
-    return samples, notes
+        flips += [series.upward if settings.flip == "auto" else settings.flip == "yes"] * len(made)
+        for name in sorted({*PREPARATION.targets} & {*series.beside} - given):
+            frames.setdefault(name, []).extend((series.path, one) for one in series.beside[name].values)
+    return _add_targets(samples, frames, flips, settings, notes)
+
+
+def _add_targets(
+    samples: list[PreparedSample],
+    frames: Mapping[str, Frames],
+    flips: Sequence[bool],
+    settings: Corrections,
+    notes: list[str],
+) -> Prepared:
+    """Return the samples with their targets, and the notes with what is said about these."""
+    how = Placement(settings.image_size, settings.pixel, settings.turn)
+    for name, found in frames.items():
+        if len(found) != len(samples):
+            raise UserError(f"--from {name}=...: {len(found)} targets for {len(samples)} sinograms; give one for each")
+        for (path, values), flip, (fields, _) in zip(found, flips, samples, strict=True):
+            fields[name] = place(name, path, values, how, flip=flip)
+            how = replace(how, size=len(fields[name]))
+            before = f"{path.name}: {name} of {' x '.join(map(str, values.shape))} pixels"
+            flipped = ", upside down, since y points up in the file" if flip else ""
+            notes.append(f"{before} is stored with {how.size} x {how.size}{flipped}")
+    for index in sorted({0, len(samples) - 1}) if frames else ():
+        flip = flips[index]
+        other = {name: place(name, *found[index], how, flip=not flip) for name, found in frames.items()}
+        notes += find_doubts(samples[index][0], other, samples[index][1], f"flip={'no' if flip else 'yes'}")
+    return samples, list(dict.fromkeys(notes))
 
 
 def _stack(files: Sequence[tuple[Path, Picture]]) -> Beside:
@@ -108,9 +144,8 @@ def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[
     if len(files) > 1 and all(picture.values.ndim == 2 for _, picture in files):
         lacking = [name for name in AXES if name not in (axes or AXES[1:])]
         stack = _stack(files).values
-        return [
-            _Series(files[0][0], _order(files[0][0], stack, (*lacking, *(axes or AXES[1:]))), {}, files[0][1].known)
-        ]
+        path, picture = files[0]
+        return [_Series(path, _order(path, stack, (*lacking, *(axes or AXES[1:]))), {}, picture.known)]
     found = []
     for path, picture in files:
         values = picture.stored if axes else picture.values
@@ -118,7 +153,8 @@ def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[
             raise UserError(f"{path}: shape {values.shape} of MATLAB; name its axes: --axes {','.join(AXES)}")
         names = tuple(axes) or (AXES if values.ndim == 3 else (AXES[0], AXES[2]))
         final = picture.unit == LINE_INTEGRALS
-        found.append(_Series(path, _order(path, values, names), picture.beside, picture.known, final))
+        ordered = _order(path, values, names)
+        found.append(_Series(path, ordered, picture.beside, picture.known, final, picture.upward))
     return found
 
 
@@ -141,25 +177,28 @@ def _prepare_series(series: _Series, beside: Mapping[str, Beside], settings: Cor
     angles, notes = read_angles(series.path, series.values.shape, settings.angles, beside.get("rotation"))
     if series.final:
         settings = settings.model_copy(update={"log": "taken", "columns": "keep", "views": "keep"})
+    if settings.center is None and "center" in beside:
+        settings = settings.model_copy(update={"center": float(beside["center"].values[0])})
     known = _geometry(series, beside)
     index, chosen = select_views(angles, settings.range, settings.every, settings.first)
     complete = np.array_equal(index, np.arange(len(angles)))
     part = series if complete else replace(series, values=series.values[index])
     views, measured, more = _correct(part, beside, settings)
-    clear, clear_angles = views[:, measured], chosen[measured]
+    whole, seen, whole_angles = views, measured, chosen
     if not complete and settings.center is None:
         whole, seen, _ = _correct(series, beside, settings)
-        clear, clear_angles = whole[:, seen], angles[seen]
-    centres, unsure = _centres(clear, clear_angles, settings.center, known["source_distance"][0])
+        whole_angles = angles
+    seen = seen.all(axis=0)
+    centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings.center, known["source_distance"][0])
     if not complete:
         more.append(_report_views(np.rad2deg(chosen), len(angles), settings))
     middle = (views.shape[-1] - 1) / 2
     if settings.turn:
         chosen = np.round(chosen + settings.turn * DEGREE, ANGLE_DIGITS)
-    own = {"angle": tuple(chosen.tolist()), "measured": tuple(measured.astype(float).tolist())}
-    shared = {**own, **_in_pixels(known, settings.pixel)}
-    samples: list[tuple[np.ndarray, Known]] = [
-        (view, {**shared, "axis_offset": (centre - middle,)}) for view, centre in zip(views, centres, strict=True)
+    shared = {"angle": tuple(chosen.tolist()), **_in_pixels(known, settings.pixel)}
+    samples: list[PreparedSample] = [
+        ({"sinogram": view}, {**shared, "measured": tuple(map(float, row)), "axis_offset": (centre - middle,)})
+        for view, row, centre in zip(views, measured, centres, strict=True)
     ]
     return samples, [f"{series.path.name}: {note}" for note in (*notes, *more, *unsure)]
 
@@ -174,10 +213,14 @@ def _report_views(degrees: np.ndarray, count: int, settings: Corrections) -> str
 def _correct(
     series: _Series, beside: Mapping[str, Beside], settings: Corrections
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return sinograms (row, angle, detector) after all corrections, True for the views that are kept, and notes."""
+    """Return sinograms (row, angle, detector) after all corrections, True (row, angle) for good views, and notes.
+
+    In sinograms that are final, views that are 0 beside others that are not have not been measured.
+    """
     views, notes = _line_integrals(series, beside, settings)
-    views, measured, doubts = _clean(views, settings)
-    return views, measured, [*notes, *doubts]
+    views, good, doubts = _clean(views, settings)
+    present = views.any(axis=-1) | (not series.final) | ~views.any(axis=(1, 2))[:, None]
+    return views, good & present, [*notes, *doubts]
 
 
 def _line_integrals(
@@ -338,4 +381,4 @@ def _report(joint: RotationAxis, found: Sequence[RotationAxis]) -> str:
     return f"centre of rotation {joint.centre:.2f} +- {uncertainty:.2f} pixels{rows}"
 
 
-PREPARATION = Preparation("sinogram", ("flat", "dark", "rotation"), Corrections, prepare, image_sizes)
+PREPARATION = Preparation("sinogram", ("flat", "dark", "rotation"), (IMAGE, MASK), Corrections, prepare, image_sizes)

@@ -25,7 +25,8 @@ class RotationSeries:
 
 
 type Files = Mapping[str, Sequence[tuple[Path, Picture]]]  # by input, and by name of what is given beside it
-type Prepared = tuple[list[tuple[np.ndarray, Known]], list[str]]  # values and parameters of each sample; warnings
+type PreparedSample = tuple[dict[str, np.ndarray], Known]  # fields and parameters of a sample
+type Prepared = tuple[list[PreparedSample], list[str]]  # samples, and warnings
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
@@ -34,6 +35,7 @@ class Preparation:
 
     input: str  # name of the input
     beside: tuple[str, ...]  # further files that belong to the input, written name=file
+    targets: tuple[str, ...]  # targets that may be given beside the input, in the same way
     settings: type[Settings]
     # A function of the files of one sample or of several, the axes in the files (empty: not given) and the settings.
     prepare: Callable[[Files, Sequence[str], Any], Prepared]

@@ -44,6 +44,7 @@ class Picture:
     unit: str = ""  # unit of the values, as the file states it
     turned: str = ""  # how the file states that the patterns of a scan are turned against its positions
     beside: Mapping[str, Beside] = field(default_factory=dict)  # arrays that belong to the images
+    upward: bool = False  # the axis y of images that belong to these projections points up
 
     @property
     def stored(self) -> np.ndarray:

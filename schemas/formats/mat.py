@@ -82,7 +82,8 @@ def _in_struct(path: Path, inner: str, structs: Sequence[str]) -> Stated:
             found |= {key: field for key, field in fields.items() if field.dtype.kind in "biufc"}
             beside[one] = geometry(path, fields.get(f"{one}.{PARAMETERS}"))
     name = choose_array(path, inner, {key: field.shape for key, field in found.items()})
-    return Stated(found[name], beside=beside[name.partition(".")[0]], matlab=True)
+    stated = beside[name.partition(".")[0]]
+    return Stated(found[name], beside=stated, matlab=True, upward=bool(stated))
 
 
 def _load(path: Path, name: str) -> Any:

@@ -39,6 +39,7 @@ class Stated:
     beside: Mapping[str, Beside] = field(default_factory=dict)  # arrays that belong to these values
     unclear: str = ""  # reason for which the order of the axes is not known, although the file states something
     turned: str = ""  # how the file states that the patterns of a scan are turned against its positions
+    upward: bool = False  # the axis y of images that belong to these projections points up
 
 
 def to_picture(path: Path, stated: Stated) -> Picture:
@@ -59,7 +60,7 @@ def to_picture(path: Path, stated: Stated) -> Picture:
     patterns = None if len(axes) < 2 else _is_pattern(axes[-2], axes[-1])
     known = {**_sizes(axes, values.shape, stated.known), **stated.known}
     meaning = (stated.exported, stated.matlab, stated.colours, patterns)
-    rest = (stated.unit, stated.turned, stated.beside)
+    rest = (stated.unit, stated.turned, stated.beside, stated.upward)
     return Picture(values, known, *meaning, stated.notes, tuple(order), unclear, *rest)
 
 

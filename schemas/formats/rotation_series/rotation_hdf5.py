@@ -2,7 +2,9 @@
 
 DXfile   exchange/data, data_white, data_dark, theta
 NXtomo   instrument/<detector>/data with image_key: 0 projection, 1 flat, 2 dark, 3 invalid; sample/rotation_angle
-library  Sinograms and Images (row, column, number), as the program superres-tomo writes them; angles are not stored
+library  Sinograms and Images (row, column, number), as the program superres-tomo writes them; angles are not stored.
+         It projects with the ASTRA toolbox, so the axis y of its images points up. The axis of rotation falls on the
+         middle of the detector.
 """
 
 from dataclasses import replace
@@ -141,10 +143,16 @@ def _read_library(path: Path, item: h5py.Dataset, stated: Stated) -> Stated:
     known = find_sibling(item.parent, LIBRARY_ANGLES)
     angles = Beside(np.linspace(0, np.pi, len(values)), "rad") if known is None else _read(path, known)
     notes = list(stated.notes)
-    if find_sibling(item.parent, LIBRARY_NAMES[0]) is not None:
-        notes.append(f"warning: {path}: Images are not read, because an import has no targets")
+    beside = {"rotation": angles}
+    if (images := find_sibling(item.parent, LIBRARY_NAMES[0])) is not None:
+        if images.ndim != 3 or images.shape[-1] != item.shape[-1]:
+            shapes = f"Images {images.shape} and Sinograms {item.shape}"
+            raise UserError(f"{path}: {shapes}; both must be (row, column, number), with equal numbers")
+        pairs = _read(path, images)
+        beside["image"] = replace(pairs, values=np.moveaxis(pairs.values, -1, 0))
     if known is None:
+        beside["center"] = Beside(np.array([(values.shape[-1] - 1) / 2]))
         taken = f"taken as {len(values)} views from 0 to 180 degrees with both ends, as superres-tomo makes them"
         notes.append(f"warning: {path}: states no angles; {taken}")
-    beside = {"rotation": angles}
-    return replace(stated, values=values, axes=(), beside=beside, notes=tuple(notes), unit=LINE_INTEGRALS)
+    stated = replace(stated, values=values, axes=(), beside=beside, notes=tuple(notes), unit=LINE_INTEGRALS)
+    return replace(stated, upward=known is None)

@@ -1,4 +1,7 @@
-"""Geometry of a scan in a MATLAB struct, as the Helsinki tomography laboratory writes it beside its projections."""
+"""Geometry of a scan in a MATLAB struct, as the Helsinki tomography laboratory writes it beside its projections.
+
+The laboratory reconstructs with the ASTRA toolbox, so the axis y of its images points up.
+"""
 
 from pathlib import Path
 

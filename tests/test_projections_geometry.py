@@ -1,0 +1,124 @@
+"""Measured projections in the geometry of a network: some of the views, turned images, and pixels of any width."""
+
+import numpy as np
+import pytest
+
+from generators.tasks.tomo import RECIPES
+from physics.tomography.filtered_back_projection import filtered_back_projection
+from physics.tomography.geometry import Geometry
+from schemas.exchange.view_angles import select_views
+from tests.conftest import DATA, Command
+from tests.projection_files import CENTRE, COUNTS, ROWS, WIDTH, disc, dxfile, imported, tiff_stack
+
+HTC = RECIPES["htc"]
+
+
+def check_geometry_of_htc(arrays: dict[str, np.ndarray], views: int) -> None:
+    """Check that the rays are those of the first views of the recipe htc."""
+    assert arrays["sinogram"].shape == (1, views, HTC.detectors)
+    assert arrays["field_of_view"].shape == (HTC.image_size,) * 2
+    assert np.array_equal(arrays["angle"][0], HTC.rays.angles()[:views])
+    drawn = {"pitch": HTC.rays.pitch, "source_distance": HTC.rays.source_distance, "sampling": HTC.sampling}
+    for name, value in {**drawn, "axis_offset": 0}.items():
+        assert arrays[name] == pytest.approx(value, rel=2e-5), name
+
+
+IN_HTC = ("pixel=2", "image_size=256", "center=279.5")
+
+
+@pytest.mark.parametrize("start", [75.0, 345.0])
+def test_a_part_of_a_scan_in_the_geometry_of_a_recipe(start: float, dataset: Command) -> None:
+    """Angles 0 and 360 are both there, and a range may go on after them."""
+    disc("full.mat", np.linspace(0, 360, 721))
+    arrays, said = imported(
+        dataset, "--from", "full.mat", "--set", *IN_HTC, f"range={start:g}:30", f"turn={-start:g}", "log=taken"
+    )
+    check_geometry_of_htc(arrays, 61)
+    assert f"61 of 721 views are kept, {start:g} to {start + 30:g} degrees, then turned by {-start:g}" in said
+
+
+@pytest.mark.skipif(not (DATA / "htc2022").exists(), reason="measured discs lie in ../shared/data: absent")
+def test_an_official_limited_scan_in_the_geometry_of_the_recipe(dataset: Command) -> None:
+    limited = str(DATA / "htc2022/test_a/htc2022_07a_limited.mat")
+    arrays, _ = imported(dataset, "--from", limited, "--set", *IN_HTC, "turn=-75")
+    check_geometry_of_htc(arrays, 61)
+
+
+def test_turned_angles_turn_the_image(dataset: Command) -> None:
+    """A quarter of a turn takes the axis x to the axis y: np.rot90(image, -1)."""
+    tiff_stack("a.tif")
+    images = []
+    for turn in (0, 90):
+        arrays, _ = imported(dataset, "--from", "a.tif", "--set", "angles=0:176", f"turn={turn}", "--overwrite")
+        rays = Geometry(arrays["angle"][0].astype(float), WIDTH, 1.0, float(arrays["axis_offset"][0]))
+        images.append(filtered_back_projection(arrays["sinogram"][0], rays, (WIDTH, WIDTH)))
+    scale = float(images[0].max())
+    assert images[1] == pytest.approx(np.rot90(images[0], -1), abs=1e-3 * scale)
+    assert images[1] != pytest.approx(np.rot90(images[0], 1), abs=0.5 * scale)
+
+
+def test_larger_pixels_of_the_image(dataset: Command) -> None:
+    tiff_stack("a.tif")
+    arrays, _ = imported(dataset, "--from", "a.tif", "--set", "angles=0:176", "pixel=2.5")
+    assert arrays["field_of_view"].shape == (26, 26)
+    assert arrays["pitch"] == pytest.approx(0.4)
+    assert arrays["axis_offset"] == pytest.approx(CENTRE - (WIDTH - 1) / 2, abs=0.05)
+
+
+def test_odd_and_even_views_have_the_axis_of_all(dataset: Command) -> None:
+    tiff_stack("a.tif")
+    whole, _ = imported(dataset, "--from", "a.tif", "--set", "angles=0:176", out="whole.zarr")
+    for first in (0, 1):
+        arrays, said = imported(
+            dataset, "--from", "a.tif", "--set", "angles=0:176", "every=2", f"first={first}", "--overwrite"
+        )
+        for name in ("sinogram", "angle", "measured"):
+            assert np.array_equal(arrays[name], whole[name][:, first::2])
+        assert np.array_equal(arrays["axis_offset"], whole["axis_offset"])
+        assert f"{23 - first} of 45 views are kept" in said
+        assert "the centre of rotation is looked for in all" in said
+
+
+def test_views_outside_of_the_range_change_nothing(dataset: Command) -> None:
+    """They are left out before rings, dead columns and the level of air are looked for."""
+    arrays = []
+    for level in (1.0, 0.3):
+        counts = COUNTS.copy()
+        counts[20:] *= level
+        counts[20:, :, 15] *= level
+        dxfile("a.h5", data=counts)
+        options = ("range=0:76", "center=30", "rings=columns", "background=3")
+        arrays.append(imported(dataset, "--from", "a.h5", "--set", *options, out=f"{level}.zarr")[0])
+    for name, values in arrays[0].items():
+        assert np.array_equal(values, arrays[1][name]), name
+    assert arrays[0]["angle"].shape == (ROWS, 20)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "part", "every", "first", "kept"),
+    [
+        ([0, 10, 20, 30, 40], "10:20", 1, 0, [10, 20, 30]),
+        ([0, 10, 20, 30, 40], "10:20", 2, 1, [20]),
+        ([40, 30.0001, 0, 10, 20], "10:20", 1, 0, [10, 20, 30.0001]),
+        ([0, 90, 180, 270, 360], "270:180", 1, 0, [270, 360, 450]),
+        ([0, 90, 180, 270, 360], "-90:90", 1, 0, [-90, 0]),
+        ([0, 90, 180, 270, 360], "0:360", 1, 0, [0, 90, 180, 270]),
+        ([-90, 0, 0, 90], "300:360", 1, 0, [360, 360, 450, 630]),
+        ([700, 710, 720, 730], "350:20", 1, 0, [350, 360, 370]),
+        ([5, 15, 25], "14:0", 1, 0, None),
+        ([0, 1, 2], "", 3, 2, [2]),
+        ([0, 1, 2], "", 3, 3, None),
+        ([0, 1, 2], "0:400", 1, 0, None),
+        ([0, 1, 2], "0", 1, 0, None),
+        ([0, 1, 2], "0:nan", 1, 0, None),
+    ],
+)
+def test_views_of_a_range(degrees: list[float], part: str, every: int, first: int, kept: list[float] | None) -> None:
+    angles = np.deg2rad(degrees)
+    if kept is None:
+        with pytest.raises(ValueError, match=r"^(range|first) = "):
+            select_views(angles, part, every, first)
+        return
+    index, chosen = select_views(angles, part, every, first)
+    assert np.rad2deg(chosen) == pytest.approx(kept)
+    assert np.allclose(np.exp(1j * chosen), np.exp(1j * angles[index]))
