@@ -8,14 +8,14 @@ frequencies k / L of the projections, padded with zeros to the length L [detecto
 
 Each term is spread on a Cartesian grid of frequencies, `OVERSAMPLING` times finer than that of the image, by a
 Kaiser-Bessel kernel of `WIDTH` points (Jackson et al., IEEE Trans. Med. Imaging 10 (1991) 473). A Fourier transform
-leads to the image times the transform of the kernel, by which it is divided. `BETA` is the choice of Beatty et al., IEEE
-Trans. Med. Imaging 24 (2005) 799. With these numbers, noise is reconstructed with a relative error of 2e-5.
+leads to the image times the transform of the kernel, by which it is divided. `BETA` is the choice of Beatty et al.,
+IEEE Trans. Med. Imaging 24 (2005) 799. With these numbers, noise is reconstructed with a relative error of 2e-5.
 
 For N x N pixels and N views, gridding takes N^2 log N operations, and filtered back projection N^3. Gridding
 interpolates projections by their spectrum and not linearly, so it is more accurate. Outside of the detector, where
 filtered back projection takes nothing, it takes the values that the filtered projections have there.
 
-A fan beam is first sorted into a parallel beam (`rebinning`), which interpolates linearly.
+A fan beam is first sorted into a parallel beam (`rebinning`), which interpolates linearly and blurs sparse views.
 """
 
 from dataclasses import replace
