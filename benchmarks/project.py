@@ -1,98 +1,173 @@
-"""Speed of projections: images of N x N pixels along N rays in each of 1.4 N views over half a turn, on one core.
+"""Speed of projections: images of N x N pixels along N rays in each of 1.4 N views over half a turn.
 
-Times are in milliseconds per image, for a block of `LANES` images with the same rays.
+There are as many processes as cores. All of them make the same call at the same time, each on one core. Times are
+processor times in milliseconds per image, of a block of `LANES` images with the same rays, or of one image alone.
 
 floor         the multiply-adds of the ray sums, 2 for each ray and row, on numbers that stay in the cache.
 project       `physics.tomography.projection.project`.
 back project  its adjoint.
 fbp           `physics.tomography.filtered_back_projection.filtered_back_projection`.
-one           `project` for a single image.
-astra ...     the same three of `astra-toolbox` (`linear` projector, one CPU thread, image by image), if it is
-              installed: `uv sync --group bench`.
+gridding      `physics.tomography.gridding.gridding_reconstruction`.
+one ...       for one image.
+astra ...     those of `astra-toolbox` (`linear` projector, one CPU thread, image by image), if it is installed:
+              `uv sync --group bench`.
 
 All calls of a round follow one another, so ratios are less disturbed by other programs than times.
 """
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from multiprocessing import get_context
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 
+from physics.arrays import Real
 from physics.compiled import compiled
 from physics.tomography.filtered_back_projection import filtered_back_projection
 from physics.tomography.geometry import Geometry
+from physics.tomography.gridding import gridding_reconstruction
 from physics.tomography.projection import LANES, back_project, project
-from training.run import hardware
+from schemas.runtime.machine import cores, processor
 
-ROUNDS = 5
-SIZES = (128, 256, 512, 1024)
-PAIRS = (("project", "floor"), ("one", "project"))
-PEERS = ("project", "back project", "fbp")
+ROUNDS = 3
+SMALL = 16  # width of the images with which everything is compiled
+PAIRS = (
+    ("project", "floor"),
+    ("one project", "project"),
+    ("fbp", "gridding"),
+    ("one fbp", "one gridding"),
+    ("astra project", "project"),
+    ("astra back project", "back project"),
+    ("astra fbp", "fbp"),
+    ("astra project", "one project"),
+    ("astra fbp", "one fbp"),
+    ("astra fbp", "one gridding"),
+)
+TITLES = {"ms_per_image": "ms per image", "growth": "exponent of N", "ratios": "ratio", "work": "floor per image"}
 
 type Work = dict[str, tuple[Callable[[], object], int]]  # a call, and the number of images that it processes
+type Times = dict[str, Real]  # seconds per image (round,)
 
 
-def measure(largest: int, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Time projections of all `SIZES` up to a size.
+_meeting: Barrier | None = None  # where the processes wait for one another
+
+
+def measure(sizes: Sequence[int], rounds: int = ROUNDS) -> dict[str, Any]:
+    """Time projections of images of several sizes.
 
     Args:
-        largest: the largest image size.
-        rounds: number of rounds; medians are reported.
+        sizes: the sizes N.
+        rounds: number of rounds; medians over rounds and processes are reported.
 
     Returns:
         The report, with numbers by name.
     """
-    sizes = {str(size): _measure_size(size, rounds) for size in SIZES if size <= largest}
-    return {"hardware": hardware(), "sizes": sizes}
+    context, number = get_context("spawn"), cores()
+    times = {}
+    with ProcessPoolExecutor(number, context, _meet_at, (context.Barrier(number),)) as pool:
+        for size in sizes:
+            jobs = [pool.submit(time_calls, size, rounds) for _ in range(number)]
+            found = [job.result() for job in jobs]
+            times[size] = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    return {"hardware": processor(), "processes": number, **summary(times)}
+
+
+def summary(times: dict[int, Times]) -> dict[str, Any]:
+    """Return medians, their growth from size to size, ratios, and the work that cannot be avoided.
+
+    Args:
+        times: seconds per image, by size and name.
+    """
+    medians = {
+        size: {name: float(np.median(seconds)) for name, seconds in found.items()} for size, found in times.items()
+    }
+    growth = {
+        f"{a}-{b}": {name: float(np.log(medians[b][name] / medians[a][name]) / np.log(b / a)) for name in medians[a]}
+        for a, b in pairwise(times)
+    }
+    ratios = {
+        size: {f"{a} / {b}": float(np.median(found[a] / found[b])) for a, b in PAIRS if a in found and b in found}
+        for size, found in times.items()
+    }
+    work = {
+        size: {
+            "million multiply-adds": 2e-6 * size * size * _views(size),
+            "megabytes of image and sinogram": 4e-6 * size * (size + _views(size)),
+        }
+        for size in times
+    }
+    milliseconds = {size: {name: 1e3 * seconds for name, seconds in found.items()} for size, found in medians.items()}
+    return {"ms_per_image": milliseconds, "growth": growth, "ratios": ratios, "work": work}
 
 
 def text(report: dict[str, Any]) -> str:
-    """Return a report as a table of times and a table of ratios."""
-    lines = [f"projections of N x N pixels, 1.4 N views ({report['hardware']}), one core"]
-    for part, title in (("ms_per_image", "ms per image"), ("ratios", "ratio")):
-        names = list(next(iter(report["sizes"].values()))[part])
-        width = max(len(name) for name in names) + 2
-        lines.append(title.ljust(width) + "".join(f"{size:>10}" for size in report["sizes"]))
-        for name in names:
-            values = "".join(f"{found[part][name]:10.3g}" for found in report["sizes"].values())
-            lines.append(name.ljust(width) + values)
-    return "\n".join(lines)
+    """Return a report as tables."""
+    lines = [f"projections of N x N pixels, 1.4 N views ({report['hardware']}), {report['processes']} processes"]
+    for part, title in TITLES.items():
+        columns = report[part]
+        names = list(next(iter(columns.values()), {}))
+        width = max((len(name) for name in (title, *names)), default=0) + 2
+        lines += ["", title.ljust(width) + "".join(f"{size:>12}" for size in columns)] if names else []
+        lines += [name.ljust(width) + "".join(f"{found[name]:12.3g}" for found in columns.values()) for name in names]
+    return "\n".join([*lines, "", "gridrec of TomoPy is not compared: TomoPy is not among the packages of PyPI"])
 
 
-def _measure_size(size: int, rounds: int) -> dict[str, dict[str, float]]:
-    work = _work(size)
-    for call, _ in work.values():
+def time_calls(size: int, rounds: int) -> Times:
+    """Time all calls in turn, together with other processes.
+
+    Args:
+        size: N.
+        rounds: number of rounds.
+
+    Returns:
+        Seconds per image, by name.
+    """
+    for call, _ in _work(SMALL).values():
         call()  # compiles before anything is timed
+    work = _work(size)
     turns = [{name: _seconds(call) / n for name, (call, n) in work.items()} for _ in range(rounds)]
-    times = {name: np.array([turn[name] for turn in turns]) for name in work}
-    pairs = PAIRS + tuple((f"astra {name}", name) for name in PEERS if f"astra {name}" in times)
-    return {
-        "ms_per_image": {name: 1e3 * float(np.median(seconds)) for name, seconds in times.items()},
-        "ratios": {f"{a} / {b}": float(np.median(times[a] / times[b])) for a, b in pairs},
-    }
+    return {name: np.array([turn[name] for turn in turns]) for name in work}
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global _meeting
+    _meeting = barrier
 
 
 def _seconds(call: Callable[[], object]) -> float:
+    if _meeting:
+        _meeting.wait()
     start = time.process_time()
     call()
     return time.process_time() - start
 
 
+def _views(size: int) -> int:
+    return int(1.4 * size)
+
+
 def _work(size: int) -> Work:
     """Return the calls that are timed for one size."""
-    geometry = Geometry(np.arange(int(1.4 * size)) * np.pi / int(1.4 * size), size)
-    images = np.random.default_rng(0).random((LANES, size, size), np.float32)
-    sinograms, shape = project(images, geometry), (size, size)
-    row = np.ones(1024, np.float32)
-    work: Work = {
-        "floor": (lambda: _multiply_add(row, 2 * size * size * int(1.4 * size) // 1024 * LANES), LANES),
-        "project": (lambda: project(images, geometry), LANES),
-        "back project": (lambda: back_project(sinograms, geometry, shape), LANES),
-        "fbp": (lambda: filtered_back_projection(sinograms, geometry, shape), LANES),
-        "one": (lambda: project(images[0], geometry), 1),
+    views, shape = _views(size), (size, size)
+    geometry = Geometry(np.arange(views) * np.pi / views, size)
+    images = np.random.default_rng(0).random((LANES, *shape), np.float32)
+    sinograms, row = project(images, geometry), np.ones(1024, np.float32)
+    made: dict[str, Callable[[Any, Any], object]] = {
+        "project": lambda image, _: project(image, geometry),
+        "back project": lambda _, sinogram: back_project(sinogram, geometry, shape),
+        "fbp": lambda _, sinogram: filtered_back_projection(sinogram, geometry, shape),
+        "gridding": lambda _, sinogram: gridding_reconstruction(sinogram, geometry, shape),
     }
+    work: Work = {"floor": (lambda: _multiply_add(row, 2 * size * size * views // len(row) * LANES), LANES)}
+    for name, call in made.items():
+        work[name] = (lambda call=call: call(images, sinograms), LANES)  # type: ignore[misc]
+        if name != "back project":
+            work[f"one {name}"] = (lambda call=call: call(images[0], sinograms[0]), 1)  # type: ignore[misc]
     return work | _peer(images[0], sinograms[0], geometry)
 
 

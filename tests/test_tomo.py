@@ -124,6 +124,7 @@ def test_the_mask_is_where_the_material_is() -> None:
 
 @pytest.mark.parametrize(("method", "settings", "most"), [
     ("fbp", {"window": "hann", "cutoff": 1.0, "positive": "yes"}, 0.35),
+    ("gridding", {"window": "hann", "cutoff": 1.0, "positive": "yes"}, 0.4),
     ("sirt", {"iterations": 100, "positive": "yes"}, 0.2),
     ("cgls", {"iterations": 10, "positive": "no"}, 0.35),
     ("tv", {"weight": 0.01, "iterations": 150, "positive": "yes"}, 0.15),

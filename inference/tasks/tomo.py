@@ -12,6 +12,7 @@ from inference.contract import Arrays, Method, Report, Setting, Shown
 from physics.tomography import iterative
 from physics.tomography.filtered_back_projection import WINDOWS, filtered_back_projection
 from physics.tomography.geometry import Geometry, samples_by_rays
+from physics.tomography.gridding import gridding_reconstruction
 from physics.tomography.iterative import Known, Projector
 from physics.tomography.projection import back_project, project
 
@@ -67,13 +68,24 @@ def fbp(fields: Arrays, *, window: str, cutoff: float, positive: str) -> dict[st
         cutoff: where the window ends, relative to the Nyquist frequency.
         positive: "yes": negative values become 0.
     """
+    return _reconstruct_directly(filtered_back_projection, fields, window, cutoff, positive)
+
+
+def gridding(fields: Arrays, *, window: str, cutoff: float, positive: str) -> dict[str, np.ndarray]:
+    """Reconstruct by `physics.tomography.gridding`, with the arguments of `fbp`."""
+    return _reconstruct_directly(gridding_reconstruction, fields, window, cutoff, positive)
+
+
+def _reconstruct_directly(
+    invert: Callable[..., np.ndarray], fields: Arrays, window: str, cutoff: float, positive: str
+) -> dict[str, np.ndarray]:
     shape, known = fields["field_of_view"].shape, _known(fields, positive)
-    return _reconstruct(
-        fields,
-        lambda p, rays, measured: known(
-            filtered_back_projection(p, rays, shape, window=window, cutoff=cutoff, measured=measured)
-        ),
-    )
+
+    def solve(sinograms: np.ndarray, rays: Geometry, measured: np.ndarray) -> np.ndarray:
+        image: np.ndarray = known(invert(sinograms, rays, shape, window=window, cutoff=cutoff, measured=measured))
+        return image
+
+    return _reconstruct(fields, solve)
 
 
 def sirt(fields: Arrays, *, iterations: float, positive: str) -> dict[str, np.ndarray]:
@@ -115,16 +127,22 @@ def total_variation(fields: Arrays, *, weight: float, iterations: float, positiv
 
 
 POSITIVE = Setting("the image is not negative", "1", ("yes", "no"))
+RAMP = {
+    "window": Setting("window of the ramp", "1", tuple(WINDOWS)),
+    "cutoff": Setting("where the window ends", "Nyquist frequency", (0.3, 0.5, 0.7, 1.0), 0.01, 1),
+}
 METHODS: Mapping[str, Method] = {
     "fbp": Method(
         about="filtered back projection (Kak and Slaney 1988)",
         needs=NEEDS,
         solve=fbp,
-        settings={
-            "window": Setting("window of the ramp", "1", tuple(WINDOWS)),
-            "cutoff": Setting("where the window ends", "Nyquist frequency", (0.3, 0.5, 0.7, 1.0), 0.01, 1),
-            "positive": POSITIVE,
-        },
+        settings=RAMP | {"positive": POSITIVE},
+    ),
+    "gridding": Method(
+        about="Fourier reconstruction, for many views (Jackson et al. 1991)",
+        needs=NEEDS,
+        solve=gridding,
+        settings=RAMP | {"positive": POSITIVE},
     ),
     "sirt": Method(
         about="simultaneous iterative reconstruction technique (Gregor and Benson 2008)",

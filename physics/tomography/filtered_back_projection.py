@@ -61,7 +61,7 @@ def filtered_back_projection(
     Returns:
         f (..., y, x) [1/pixel], of the dtype of `sinogram`.
     """
-    weights = _weights_by_sample(geometry, measured).astype(sinogram.dtype)
+    weights = weights_by_sample(geometry, measured).astype(sinogram.dtype)
     filtered = filter_projections(sinogram * weights, geometry.pitch, window, cutoff)
     return in_lanes(filtered, shape, lambda p, found: _interpolate(p, *_interpolation(geometry), found, False))
 
@@ -83,11 +83,19 @@ def filtered_back_projection_adjoint(
     """
     spread = in_lanes(image, geometry.shape, lambda f, found: _interpolate(found, *_interpolation(geometry), f, True))
     filtered = filter_projections(spread, geometry.pitch, window, cutoff)
-    return filtered * _weights_by_sample(geometry, measured).astype(image.dtype)
+    return filtered * weights_by_sample(geometry, measured).astype(image.dtype)
 
 
-def _weights_by_sample(geometry: Geometry, measured: Array) -> Real:
-    """Return `_ray_weights` of the measured views of each sample (..., view, 1 or detector), 0 in other views."""
+def weights_by_sample(geometry: Geometry, measured: Array) -> Real:
+    """Return the weights of rays among the views that each sample measured; 0 in other views.
+
+    Args:
+        geometry: the rays.
+        measured: (..., view), not 0 for the measured views; None: all.
+
+    Returns:
+        (..., view, 1) for a parallel beam: dt; (..., view, detector) for a fan beam: dt w D / sqrt(D^2 + u^2).
+    """
     if measured is None:
         return _ray_weights(geometry)
     known = np.asarray(measured) != 0
@@ -128,17 +136,33 @@ def filter_projections(sinogram: Array, pitch: float, window: str = "ramlak", cu
         Filtered projections (..., detector) [1/pixel], of the dtype of `sinogram`.
 
     Raises:
+        ValueError: as for `windowed_ramp`.
+    """
+    detectors = sinogram.shape[-1]
+    size = fft.next_fast_len(2 * detectors, real=True)
+    factor = windowed_ramp(size, pitch, window, cutoff)
+    spectrum = fft.rfft(sinogram, size, axis=-1) * factor.astype(sinogram.dtype)
+    filtered: Array = fft.irfft(spectrum, size, axis=-1)[..., :detectors]
+    return filtered
+
+
+def windowed_ramp(size: int, pitch: float, window: str, cutoff: float) -> Real:
+    """Return the spectrum of the ramp times a window, (size // 2 + 1,) [1/pixel].
+
+    Args:
+        size: length of the padded projections [detector pixel].
+        pitch: width of a detector pixel at the axis [pixel].
+        window: key of `WINDOWS`.
+        cutoff: as for `filtered_back_projection`.
+
+    Raises:
         ValueError: if the window is not known, or the cutoff is not above 0 and at most 1.
     """
     if window not in WINDOWS or not 0 < cutoff <= 1:
         raise ValueError(f"window {window}, cutoff {cutoff}: must be one of {', '.join(WINDOWS)}, and 0 to 1")
-    detectors = sinogram.shape[-1]
-    size = fft.next_fast_len(2 * detectors, real=True)
     frequency = np.arange(size // 2 + 1) / (size / 2) / cutoff
-    factor = ramp(size) / pitch * np.where(frequency <= 1, WINDOWS[window](np.minimum(frequency, 1)), 0)
-    spectrum = fft.rfft(sinogram, size, axis=-1) * factor.astype(sinogram.dtype)
-    filtered: Array = fft.irfft(spectrum, size, axis=-1)[..., :detectors]
-    return filtered
+    factor: Real = ramp(size) / pitch * np.where(frequency <= 1, WINDOWS[window](np.minimum(frequency, 1)), 0)
+    return factor
 
 
 def ramp(size: int) -> Real:

@@ -85,12 +85,17 @@ def cgls(sinogram: Array, projector: Projector, iterations: int, known: Known = 
     image, direction, square = np.zeros_like(gradient), gradient, pixel_sum(gradient**2)
     for _ in range(iterations):
         step = projector.forward(direction)
-        length = _quotient(square, pixel_sum(step**2 * weights))
+        length = _quotient(square, _sum_by_view(step**2 * weights))
         image, residual = image + length * direction, residual - length * step
         gradient = projector.adjoint(residual * weights)
         square, before = pixel_sum(gradient**2), square
         direction = gradient + _quotient(square, before) * direction
     return known(image)
+
+
+def _sum_by_view(sinogram: Array) -> Array:
+    """Return sums (..., 1, 1) whose bits do not depend on views of zeros, which only other sinograms measured."""
+    return np.cumsum(sinogram.sum(axis=-1, keepdims=True), axis=-2)[..., -1:, :]
 
 
 def total_variation(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.transform import iradon, radon
 
-from physics.arrays import Real
+from physics.arrays import Array, Real
 from physics.tomography.filtered_back_projection import (
     WINDOWS,
     filter_projections,
@@ -322,6 +322,19 @@ def test_rays_that_were_not_measured_do_not_count(method: str) -> None:
     other = np.where(rays.weights > 0, sinogram, noise)
     first, second = (METHODS[method](p, rays.operator(rays.weights), Known()) for p in (sinogram, other))
     assert (first == second).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_views_that_only_other_sinograms_measured_change_no_bit(method: str) -> None:
+    geometry, measured = random_geometry(np.random.default_rng(13), 0.0), np.arange(13) % 3 > 0
+    sinogram = project(gaussian((21, 24), 3, 2, 3), geometry).astype(np.float32)
+
+    def solve(beam: Geometry, sinogram: Array, known: Array) -> Array:
+        rays = Projector(lambda f: project(f, beam), lambda p: back_project(p, beam, (21, 24)), known[:, None])
+        return METHODS[method](sinogram, rays, Known())
+
+    alone = solve(geometry.views(measured), sinogram[measured], np.ones(8, bool))
+    assert (solve(geometry, sinogram, measured) == alone).all()
 
 
 @pytest.mark.parametrize(
