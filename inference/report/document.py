@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from inference.contract import View
 from inference.report import figures, provenance, sample_images
-from inference.report.errors_by_parameter import parameter_title, regions
+from inference.report.errors_by_parameter import bin_numbers, parameter_title, regions, varying_parameters
 from inference.report.evaluation import MAX_CURVES, Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, mark_lowest, number, render
 from inference.report.style import styled, unit
@@ -196,9 +196,22 @@ def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
             partial(figures.histogram, key=key): f"Histogram of {key} of all samples."
             for key in result.report.histograms
         },
-        figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
+        **{
+            partial(figures.along_parameter, name=name, values=values): _curve_caption(result, name, values)
+            for name, values in varying_parameters(result).items()
+        },
         figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {averaged}.",
         figures.cost: "Error against time per sample. The hardware is listed below, under Methods.",
         **({figures.learning_curves: "Learning curves: loss after each epoch."} if whole else {}),
     }
     return ((drawn, caption) for draw, caption in captions.items() if (drawn := draw(result)) is not None)
+
+
+def _curve_caption(result: Result, name: str, values: np.ndarray) -> str:
+    counts = np.unique(bin_numbers(values), return_counts=True)[1]
+    samples = f"{counts.min()} to {counts.max()}" if np.ptp(counts) else str(counts[0])
+    return (
+        f"Mean scores against {name} ({result.task[name].about}). Each point is the mean over {samples} samples with "
+        "equal or similar values, with its 95 % interval. All methods share these samples, so the differences between "
+        "methods are more certain than the intervals."
+    )
