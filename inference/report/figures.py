@@ -18,13 +18,15 @@ from inference.report.errors_by_parameter import (
     shown_scores,
 )
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, decimal, figure, label, legend_above, line, unit
+from inference.report.intervals import mean_interval
+from inference.report.style import colour, decimal, figure, label, legend_above, line, three_digits, unit
 from inference.report.tables import ARROWS, arrow
 from physics.ring_correlation import RESOLUTION_THRESHOLD
 from schemas.preview import plain
 from schemas.task import Field
 
 MAX_POINTS = 4096  # maximum number of predicted values that are drawn against the exact values
+LARGE_UNITS = {"mm": 1e6, "\N{MICRO SIGN}m": 1e3}  # [nm]
 PANEL_WIDTH = 3.6  # width of a panel beside others [inch]
 MIN_LOG_RATIO = 10  # errors are drawn on a logarithmic axis if the largest mean exceeds the lowest by this factor
 MAX_DECIMAL_RATIO = 200  # a logarithmic axis over a larger range has powers of ten as labels
@@ -133,13 +135,18 @@ def against_exact(result: Result, field: Field) -> Figure:
 
 
 def ring_correlation(result: Result) -> Figure | None:
-    """Draw the mean Fourier ring correlation of the first target, with its threshold; None if it is not an image."""
+    """Draw the mean Fourier ring correlation of the first target, with its threshold; None if it is not an image.
+
+    Args:
+        result: the scores of one split.
+    """
     if not len(result.frequency):
         return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     for store in result.stores:
-        axis.plot(result.frequency, result.correlation[store.name], **line(result, store))
+        how = line(result, store) | {"label": f"{label(store)} ({_resolution_text(result, store)})"}
+        axis.plot(result.frequency, result.correlation[store.name], **how)
     axis.axhline(RESOLUTION_THRESHOLD, color="0.4", linewidth=0.8)
     axis.annotate(
         f"{RESOLUTION_THRESHOLD:g}",
@@ -156,15 +163,33 @@ def ring_correlation(result: Result) -> Figure | None:
     return drawn
 
 
-def _add_lengths(axis: Axes, result: Result) -> None:
-    """Add an axis at the top with the frequency in 1/nm, if all samples have the same sampling."""
+def _resolution_text(result: Result, store: ScoredPredictions) -> str:
+    """Return the resolution of a method and its 95 % interval in words, such as `2.4 pixel, 2.3 to 2.5`."""
+    mean, low, high = mean_interval(result.scores[store.name]["frc"])
+    if not np.isfinite(mean):
+        return "undefined"
+    width, length = _pixel_width(result) or (1.0, "pixel")
+    ends = f", {three_digits(width / high)} to {three_digits(width / low)}" if low > 0 else ""
+    return f"{three_digits(width / mean)} {plain(length)}{ends}"
+
+
+def _pixel_width(result: Result) -> tuple[float, str] | None:
+    """Return the width of a pixel of the targets and its unit; None if it is unknown or differs between samples."""
     sampling = result.parameters.get("sampling", np.zeros(0))
     if sampling.ndim != 1 or not len(sampling) or not 0 < sampling.min() == sampling.max():
-        return
-    axis.spines["top"].set_visible(True)
+        return None
     width = float(sampling[0]) / result.report.finer
+    return next(((width / nm, name) for name, nm in LARGE_UNITS.items() if width >= nm), (width, "nm"))
+
+
+def _add_lengths(axis: Axes, result: Result) -> None:
+    """Add an axis at the top with the frequency per unit of length, if all samples have the same sampling."""
+    if (known := _pixel_width(result)) is None:
+        return
+    width, length = known
+    axis.spines["top"].set_visible(True)
     top = axis.secondary_xaxis("top", functions=(partial(_multiply, 1 / width), partial(_multiply, width)))
-    top.set_xlabel(f"[1/{plain(result.task['sampling'].units)}]", fontsize=8)
+    top.set_xlabel(f"[1/{plain(length)}]", fontsize=8)
 
 
 def _multiply(factor: float, values: Any) -> Any:
