@@ -8,10 +8,12 @@ import math
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 
 from physics.arrays import Real
 
 RESOLUTION_THRESHOLD = 1 / 2  # of the correlation with an exact image; equivalent to 1/7 between two half data sets
+EDGE_SHARE = 1 / 4  # width of the soft edge of `apodisation`, relative to the largest distance from the edge
 NEGLECTED_SHARE = 1e-3  # share of the sum over offsets that `independent_counts` leaves out
 ROUNDING_POWER = 1e-24  # part of an image's power that rounding in float64 leaves in empty rings
 
@@ -20,6 +22,10 @@ def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarr
     """Fourier ring correlation of pairs of images (in 1D: line correlation, in 3D: shell correlation).
 
         FRC(f) = Re sum P T* / sqrt(sum |P|^2 sum |T|^2),   sums over the ring of radius f
+
+    A filter that multiplies all frequencies of a ring alike leaves the correlation unchanged: a blurred image without
+    noise correlates fully. The correlation shows up to which frequency an image has the structure of the truth, not how
+    strong that structure is.
 
     Frequencies |f| are in cycles per pixel: 1/n, 2/n ... up to 0.5, where n is the length of the smallest axis longer
     than 1. Each ring is 1/n wide. The corners beyond the last ring are left out. Rings are round in cycles per pixel
@@ -44,6 +50,30 @@ def ring_correlation(prediction: np.ndarray, truth: np.ndarray, window: np.ndarr
         first, second = (_subtract_mean(np.asarray(x, float), window) for x in (prediction, truth))
         rows = [_correlate(*pair, ring, len(frequency)) for pair in zip(first, second, strict=True)]
     return frequency, np.array(rows).reshape(len(truth), len(frequency))
+
+
+def apodisation(window: np.ndarray) -> Real:
+    """Weights with a soft edge inside a window, by which images are multiplied before they are correlated.
+
+        a = sin^2(pi min(d / w, 1) / 2),   w = max(d) / 4
+
+    d is the distance of a pixel from the nearest pixel where the window is 0, or beyond the border of the image. At a
+    hard edge, whatever is smooth in both images ends in the same step, whose spectrum correlates at all frequencies. A
+    soft edge confines it to frequencies below about 1 / w.
+
+    Args:
+        window: (*spatial).
+
+    Returns:
+        Weights (*spatial) from 0 to 1; 1 everywhere if the window is 0 nowhere, because such images may be periodic.
+    """
+    inside = np.asarray(window) != 0
+    if inside.all():
+        return np.ones(inside.shape)
+    distance = scipy.ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * inside.ndim]
+    width = max(EDGE_SHARE * float(distance.max(initial=0)), 1)
+    weights: Real = np.sin(np.pi / 2 * np.minimum(distance / width, 1)) ** 2
+    return weights
 
 
 def ring_counts(shape: tuple[int, ...]) -> Real:

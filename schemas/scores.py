@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from physics.arrays import Real
-from physics.ring_correlation import crossing_frequency, nan_if_zero, ring_correlation
+from physics.ring_correlation import apodisation, crossing_frequency, nan_if_zero, ring_correlation
 from schemas.ambiguities import align_for_scores, predicted_targets
 from schemas.grids import Ambiguities
 from schemas.target_kinds import CLASS_SCORES, NUMBER_SCORES, SCORERS, Kind, Score, score_key, target_kind
@@ -36,7 +36,11 @@ IMAGE_SCORES: Mapping[str, Score] = MappingProxyType(
         "rms": Score("field", "sqrt(mean (truth - prediction)^2) after alignment", "lower"),
         "psnr": Score("dB", "10 log10((max truth - min truth)^2 / rms^2) after alignment, range per sample", "higher"),
         "ssim": Score("1", "structural similarity after alignment, Gaussian of sigma 1.5, range as in psnr", "higher"),
-        "frc": Score("1/pixel", "frequency where the ring correlation first falls below 1/2, 0.5 if never", "higher"),
+        "frc": Score(
+            "1/pixel",
+            "frequency where the ring correlation, in the window with a soft edge, first falls below 1/2; 0.5 if never",
+            "higher",
+        ),
     }
 )
 SCORES_BY_KIND: Mapping[Kind, Mapping[str, Score]] = MappingProxyType(
@@ -88,15 +92,11 @@ def score_and_correlation(
 
     Returns:
         The scores of `score`; the frequencies (ring,) and correlations (sample, ring) of `ring_correlation` after
-            alignment. Both are empty if a target is not an image.
+            alignment. Both are empty if the first target is not an image.
     """
     fields = predicted_targets(task, prediction, truth, window)
     if any(target_kind(task, field) != "images" for field in fields):
-        return (
-            _score_mixed_kinds(task, fields, prediction, truth),
-            np.empty(0),
-            np.empty((len(truth[fields[0].name]), 0)),
-        )
+        return _score_mixed_kinds(task, fields, prediction, truth, window)
     inside = {f.name: np.broadcast_to(True if window is None else window != 0, truth[f.name].shape[1:]) for f in fields}
     bare, known = ({n: np.where(inside[n], np.asarray(v[n], float), 0) for n in inside} for v in (prediction, truth))
     bare |= {f.name: _remove_whole_periods(bare[f.name], known[f.name], f.period) for f in fields if f.period}
@@ -125,24 +125,27 @@ def _remove_whole_periods(values: Real, truth: Real, period: float) -> Real:
 
 
 def _score_mixed_kinds(
-    task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
-) -> dict[str, Real]:
+    task: Task,
+    fields: list[Field],
+    prediction: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    window: np.ndarray | None,
+) -> tuple[dict[str, Real], Real, Real]:
     """Score targets if not all of them are images. Images among them are scored one by one, without ambiguities."""
     scores: dict[str, Real] = {}
+    curves: dict[str, tuple[Real, Real]] = {}
     for field in fields:
-        name = field.name
+        name, rest = field.name, tuple(f for f in task.fields if f.role != "target" or f == field)
         if scorer := SCORERS.get(target_kind(task, field)):
             rows = scorer(field, prediction[name], truth[name])
-            scores |= {score_key(task, name, metric): values for metric, values in rows.items()}
         else:
-            arrays = ({name: prediction[name]}, {name: truth[name]})
-            single = replace(
-                task,
-                fields=tuple(f for f in task.fields if f.role != "target" or f == field),
-                ambiguities=Ambiguities(),
-            )
-            scores |= {score_key(task, name, metric): values for metric, values in score(single, *arrays).items()}
-    return scores
+            single = replace(task, fields=rest, ambiguities=Ambiguities())
+            pair = {name: prediction[name]}, {name: truth[name]}
+            rows, frequency, correlation = score_and_correlation(single, *pair, window)
+            curves[name] = frequency, correlation
+        scores |= {score_key(task, name, metric): values for metric, values in rows.items()}
+    first = fields[0].name
+    return scores, *curves.get(first, (np.empty(0), np.empty((len(truth[first]), 0))))
 
 
 def with_one_channel_axis(task: Task, field: Field, values: np.ndarray) -> np.ndarray:
@@ -240,7 +243,8 @@ def _score_images(images: tuple[Real, ...], inside: np.ndarray, window: np.ndarr
     rows = [_score_one_sample(*row, inside) for row in zip(bare, known, aligned, exact, strict=True)]
     scores = {metric: np.array([row[metric] for row in rows], float) for metric in IMAGE_SCORES if metric != "frc"}
     first, second = (values.reshape(math.prod(values.shape[:2]), *values.shape[2:]) for values in (aligned, exact))
-    frequency, correlations = ring_correlation(first, second, window)
+    soft = np.ones(exact.shape[2:]) if window is None else apodisation(window)
+    frequency, correlations = ring_correlation(first * soft, second * soft, soft if window is None else window * soft)
     correlation = correlations.reshape(*exact.shape[:2], len(frequency)).mean(axis=1)
     crossings = np.array([crossing_frequency(frequency, row) for row in correlation], float)
     return {**scores, "frc": crossings}, (frequency, correlation)

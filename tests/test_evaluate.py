@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from inference.report import document, errors_by_parameter, evaluation, style, tables
+from inference.report import document, errors_by_parameter, evaluation, figures, style, tables
 from inference.report.evaluation import Evaluation, Result
 from inference.stitching.comparison import SCAN_SCORES
 from inference.task_modules import find_inference, find_stitch, inference_names
@@ -248,6 +248,34 @@ def test_curves_are_means_of_ring_correlations(toy: list[str]) -> None:
     frequency, rows = ring_correlation(xr.open_zarr("a.zarr").line.values, truth)
     np.testing.assert_array_equal(result.frequency, frequency)
     np.testing.assert_allclose(result.correlation["wiener"], np.nanmean(rows, axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "said"),
+    [
+        ([0.2, 0.2, 0.2], "0.5 nm, 0.445 to 0.571"),
+        ([2e3] * 3, "5 \N{MICRO SIGN}m, 4.45 to 5.71"),
+        ([148_320.0] * 3, "371 \N{MICRO SIGN}m, 330 to 423"),
+        ([0.2, 0.3, 0.2], "2.5 pixel, 2.22 to 2.85"),
+    ],
+)
+def test_the_resolution_is_one_over_the_mean_frequency_in_the_unit_of_the_pixels(
+    sampling: list[float], said: str
+) -> None:
+    """mean -+ t s / sqrt(3) with t = 4.303 for two degrees of freedom, s = 0.02: 0.3503 to 0.4497 per pixel."""
+    store: Any = SimpleNamespace(name="a", metadata=SimpleNamespace(kind="classical"))
+    result: Any = SimpleNamespace(
+        stores=(store,),
+        methods=(store,),
+        frequency=np.array([0.25, 0.5]),
+        correlation={"a": np.array([0.9, 0.3])},
+        scores={"a": {"frc": np.array([0.38, 0.4, 0.42])}},
+        parameters={"sampling": np.array(sampling)},
+        report=SimpleNamespace(finer=1),
+    )
+    drawn = figures.ring_correlation(result)
+    assert drawn is not None
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == [f"a ({said})"]  # type: ignore[union-attr]
 
 
 def test_samples_are_shown_in_the_ambiguities_of_the_truth(generate: Command, infer: Command) -> None:

@@ -1,4 +1,4 @@
-"""Which method is best where: regions hold what they say."""
+"""Scores against parameters: regions, bins and curves hold what they say."""
 
 import csv
 import json
@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from scipy import stats
 
+from inference.report import figures
 from inference.report.document import by_region
-from inference.report.errors_by_parameter import regions
+from inference.report.errors_by_parameter import bin_numbers, curve, is_logarithmic, regions
 from schemas.task import find_task
 
 from .conftest import TOY_TASK, Command
@@ -82,6 +85,80 @@ def test_the_numbers_of_regions_are_those_of_the_table(generate: Command, infer:
         for name, mean in one["means"].items():
             assert mean == pytest.approx(np.nanmean([row[f"{name}.nrms_aligned"] for row in inside]), rel=1e-9)
             assert f"{mean:.4g}" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        (RNG.permutation(100), [13] * 6 + [22]),  # the ninth bin would hold too few
+        (np.repeat([1, 2, 3, 40], [2, 50, 3, 45]), [2, 50, 3, 45]),  # a few distinct values
+        (np.repeat(np.arange(9), 2), [8, 10]),
+        (np.repeat(np.arange(9), [90, 1, 1, 1, 1, 1, 1, 1, 1]), [98]),
+        (np.arange(7), [7]),
+    ],
+)
+def test_bins_are_filled_equally_and_a_few_values_have_bins_of_their_own(values: Any, counts: list[int]) -> None:
+    numbers = bin_numbers(np.asarray(values))
+    assert np.bincount(numbers).tolist() == counts
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(numbers[order]) >= 0).all()
+    assert all(np.ptp(numbers[values == value]) == 0 for value in values)
+
+
+def test_a_curve_has_means_and_the_intervals_of_students_distribution() -> None:
+    """Values that are not finite, such as the psnr of an exact prediction, are left out."""
+    values, scores = np.repeat([1.0, 5.0], 30), RNG.normal(size=60)
+    scores[3], scores[4] = np.nan, np.inf
+    places, points = curve(values, scores)
+    assert places.tolist() == [1, 5]
+    for point, part in zip(points, (np.delete(scores[:30], [3, 4]), scores[30:]), strict=True):
+        assert point[0] == pytest.approx(part.mean())
+        expected = stats.t.interval(0.95, len(part) - 1, part.mean(), stats.sem(part))
+        np.testing.assert_allclose(point[1:], expected, rtol=1e-9)
+    assert np.isnan(curve(values, np.full(60, np.nan))[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (10 ** RNG.uniform(2, 5, 200), True),
+        (np.repeat([1e2, 1e3, 1e4, 1e5], 5), True),
+        (RNG.uniform(1, 100, 200), False),
+        (10 ** RNG.uniform(0, 0.9, 200), False),  # less than a decade
+        (np.append(0, 10 ** RNG.uniform(2, 5, 200)), False),
+        (RNG.uniform(-3, 3, 200), False),
+    ],
+)
+def test_values_spread_over_decades_have_a_logarithmic_axis(values: np.ndarray, expected: bool) -> None:
+    assert is_logarithmic(values) == expected
+
+
+def drawn(values: np.ndarray, **scores: np.ndarray) -> Figure | None:
+    """The curves of some methods against the parameter `noise`."""
+    fake = result({"noise": values}, **scores)
+    for store in fake.stores:
+        store.metadata = SimpleNamespace(kind="classical")
+    fake.report.measures, fake.methods = None, fake.stores
+    fake.report.meaning = lambda key: SimpleNamespace(better="higher" if key == "psnr" else "lower")
+    fake.scores = {name: rows | {"psnr": 20 - rows["nrms"]} for name, rows in fake.scores.items()}
+    fake.summaries = {name: {"nrms": {"unit": "1"}, "psnr": {"unit": "dB"}} for name in fake.scores}
+    return figures.along_parameter(fake, "noise", values)
+
+
+def test_all_methods_are_drawn_on_one_axis_with_the_scale_of_the_parameter() -> None:
+    a, b = RNG.uniform(1, 2, 64), RNG.uniform(0.01, 0.02, 64)
+    few = drawn(np.repeat([1.0, 2.0, 3.0, 4.0], 16), a=a, b=b)
+    many = drawn(10 ** RNG.uniform(2, 5, 64), a=a)
+    assert few is not None
+    assert many is not None
+    assert [axis.get_ylabel() for axis in few.axes] == ["nrms ↓", "psnr [dB] ↑"]
+    assert [text.get_text() for text in few.axes[0].get_xticklabels()] == ["1", "2", "3", "4"]
+    assert [axis.get_yscale() for axis in few.axes] == ["log", "linear"]  # errors differ by a factor of 100
+    assert [text.get_text() for text in few.legends[0].get_texts()] == ["a", "b"]
+    assert {axis.get_xscale() for axis in many.axes} == {"log"}
+    assert many.axes[0].get_ylim()[0] == 0
+    assert drawn(np.arange(7.0), a=a[:7]) is None  # a single point is no curve
+    assert drawn(np.repeat([1.0, 2.0], 8), a=np.full(16, np.nan)) is None
 
 
 def _lies_in(row: dict[str, float], region: dict[str, Any]) -> bool:

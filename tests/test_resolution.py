@@ -8,6 +8,7 @@ import pytest
 from inference.stitching.resolution import resolution
 from physics.ring_correlation import (
     RESOLUTION_THRESHOLD,
+    apodisation,
     crossing_frequency,
     half_bit_threshold,
     independent_counts,
@@ -98,6 +99,62 @@ def test_noise_correlates_as_the_root_of_the_independent_pixels(shape: tuple[int
         rise = np.sqrt(ring_counts(shape)[1:] / counts)
         assert (rise > 1.2).all()
         assert (rise < 1.6).all()
+
+
+def full_disc(shape: tuple[int, int]) -> np.ndarray:
+    """A disc that touches the border of the image, as the field of view of a tomograph does."""
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    return np.where(np.hypot(y[:, None], x) < min(shape) / 2, 1.0, 0.0)
+
+
+def blurred(images: np.ndarray, width: float) -> np.ndarray:
+    """Multiply periodic images (sample, y, x) by the Fourier transform of a Gaussian of this standard deviation."""
+    fy, fx = np.meshgrid(*map(np.fft.fftfreq, images.shape[1:]), indexing="ij")
+    found: np.ndarray = np.fft.ifft2(np.exp(-2 * (np.pi * width * np.hypot(fy, fx)) ** 2) * np.fft.fft2(images)).real
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_soft_edge_rises_from_the_edge_to_a_quarter_of_the_depth(shape: tuple[int, int]) -> None:
+    """sin^2(pi d / (2 w)), for a disc with d = radius - distance from the middle, to half a pixel."""
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    depth = np.clip(min(shape) / 2 - np.hypot(y[:, None], x), 0, None)
+    weights, width = apodisation(full_disc(shape)), min(shape) / 8
+    np.testing.assert_array_equal(weights[depth == 0], 0)
+    np.testing.assert_array_equal(weights[depth > width + 1], 1)
+    expected = np.sin(np.pi / 2 * np.clip(depth / width, 0, 1)) ** 2
+    np.testing.assert_allclose(weights, expected, atol=np.pi / 2 / width)
+    np.testing.assert_array_equal(apodisation(np.full(shape, 0.5)), 1)
+    np.testing.assert_array_equal(apodisation(np.zeros(shape)), 0)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (75, 96)])
+def test_shading_that_images_share_correlates_at_low_frequencies_only(shape: tuple[int, int]) -> None:
+    """The details are independent. At a hard edge, the shading would correlate at all frequencies."""
+    rng, (y, x) = np.random.default_rng(0), np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    first, second = (blurred(rng.standard_normal((60, *shape)), 1) + x + 2 * (y**2 + x**2) for _ in range(2))
+    hard = full_disc(shape)
+    for window, low, high in ((hard, 0.2, 1), (hard * apodisation(hard), -0.1, 0.1)):
+        frequency, rows = ring_correlation(first * window, second * window, window)
+        assert rows[:, 0].mean() > 0.5
+        middle = rows.mean(axis=0)[(frequency > 0.2) & (frequency < 0.4)]
+        assert (middle > low).all()
+        assert (middle < high).all()
+
+
+@pytest.mark.parametrize("window", [flat, full_disc], ids=["none", "disc"])
+@pytest.mark.parametrize("shape", [(64, 64), (75, 96)])
+def test_a_blur_keeps_the_correlation_and_noise_lowers_it(shape: tuple[int, int], window: Any) -> None:
+    """White noise with the ratio S of signal to noise: sqrt(S / (1 + S)) with an exact image."""
+    truth, noise = np.random.default_rng(0).standard_normal((2, 60, *shape))
+    weights = window(shape) * apodisation(window(shape))
+    for image, expected, tolerance in (
+        (blurred(truth, 0.8), 1, 0.03),
+        (2 * truth + noise, (4 / 5) ** 0.5, 0.03),
+        (truth + 2 * noise, (1 / 5) ** 0.5, 0.07),
+    ):
+        correlation = ring_correlation(image * weights, truth * weights, weights)[1].mean(axis=0)
+        np.testing.assert_allclose(correlation[2:], expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from physics.ring_correlation import ring_correlation
 from schemas.grids import Freedom, Grid
-from schemas.scores import IMAGE_SCORES, score, summarise
+from schemas.scores import IMAGE_SCORES, score, score_and_correlation, summarise
 from schemas.task import Field, Task
 from schemas.tasks.tie import TASK as TIE
 from tests.test_ambiguities import WINDOWS, noise, planted, ramp, soft, task_of, times
@@ -249,6 +249,28 @@ def test_what_is_undefined_is_nan() -> None:
     assert {values.shape for values in scored(prediction[:0], truth[:0]).values()} == {(0,)}
     flat = np.full((1, 16, 18), 0.1) * soft((16, 18))
     assert np.isnan(scored(prediction[5:], flat, soft((16, 18)))["frc"]).all()
+
+
+def test_an_image_has_the_same_scores_and_curve_beside_a_mask() -> None:
+    """The window counts for it as it does for an image alone."""
+    w = soft((40, 30))
+    truth, prediction = images((40, 30)) * w, images((40, 30), seed=1) * w
+    shape = ("sample", "y", "x")
+    image = Field("image", shape, "float32", "1", "target", "")
+    mask = Field("mask", shape, "uint8", "1", "target", "", classes=("void", "full"))
+    alone, both = (
+        Task(name="two", version="1.0", about="", formula="", fields=fields, grids=(Grid(("y", "x")),))
+        for fields in ((image,), (image, mask))
+    )
+    inside = {"mask": (truth > 0).astype(np.uint8)}
+    expected, *curve = score_and_correlation(alone, {"image": prediction}, {"image": truth}, w)
+    found, *other = score_and_correlation(both, {"image": prediction} | inside, {"image": truth} | inside, w)
+    assert {key: values.tolist() for key, values in found.items() if "." not in key} == {
+        key: values.tolist() for key, values in expected.items()
+    }
+    np.testing.assert_array_equal(found["mask.mcc"], 1)
+    for ours, theirs in zip(other, curve, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 # --- names and summaries

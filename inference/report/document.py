@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from inference.contract import View
 from inference.report import figures, provenance, sample_images
-from inference.report.errors_by_parameter import parameter_title, regions
+from inference.report.errors_by_parameter import bin_numbers, parameter_title, regions, varying_parameters
 from inference.report.evaluation import MAX_CURVES, Evaluation, Result, ScoredPredictions
 from inference.report.html import Cell, Table, mark_lowest, number, render
-from inference.report.style import styled, unit
+from inference.report.style import styled, three_digits, unit
 from inference.report.tables import arrow, mean_and_deviation, ratio, ratio_of_splits, unit_of
 from schemas.runtime.terminal import count_text
 from schemas.target_kinds import ranking_key
@@ -114,7 +114,7 @@ def by_region(result: Result) -> list[Sequence[Cell]]:
     shown, names = regions(result), [store.name for store in result.stores]
     rows: list[Sequence[Cell]] = []
     for region in shown:
-        ends = [number(f"{float(f'{value:.3g}'):g}") for value in (region.low, region.high)]  # 12300, not 1.23e+04
+        ends = [number(three_digits(value)) for value in (region.low, region.high)]
         means = [region.means[name] for name in names]
         cells = mark_lowest(["undefined" if mean is None else f"{mean:.4g}" for mean in means], means)
         name = f"{parameter_title(result.task[region.parameter])}{unit(region.unit)}"
@@ -196,9 +196,26 @@ def curves(result: Result, whole: bool) -> Iterator[tuple[Figure, str]]:
             partial(figures.histogram, key=key): f"Histogram of {key} of all samples."
             for key in result.report.histograms
         },
-        figures.against_parameters: "Error against parameters of the samples, in equally filled bins.",
-        figures.ring_correlation: f"Fourier ring correlation with the exact image, mean over {averaged}.",
+        **{
+            partial(figures.along_parameter, name=name, values=values): _curve_caption(result, name, values)
+            for name, values in varying_parameters(result).items()
+        },
+        figures.ring_correlation: (
+            f"Fourier ring correlation with the exact image, mean over {averaged}. In brackets: the resolution, "
+            "1 / mean frequency where the correlation of a sample falls below 1/2, with its 95 % interval. "
+            "A filter, such as a blur, leaves the correlation unchanged."
+        ),
         figures.cost: "Error against time per sample. The hardware is listed below, under Methods.",
         **({figures.learning_curves: "Learning curves: loss after each epoch."} if whole else {}),
     }
     return ((drawn, caption) for draw, caption in captions.items() if (drawn := draw(result)) is not None)
+
+
+def _curve_caption(result: Result, name: str, values: np.ndarray) -> str:
+    counts = np.unique(bin_numbers(values), return_counts=True)[1]
+    samples = f"{counts.min()} to {counts.max()}" if np.ptp(counts) else str(counts[0])
+    return (
+        f"Mean scores against {name} ({result.task[name].about}). Each point is the mean over {samples} samples with "
+        "equal or similar values, with its 95 % interval. All methods share these samples, so the differences between "
+        "methods are more certain than the intervals."
+    )

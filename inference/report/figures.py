@@ -7,18 +7,29 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from inference.report.errors_by_parameter import parameter_title, varying_parameters
+from inference.report.errors_by_parameter import (
+    MAX_BINS,
+    bin_numbers,
+    curve,
+    is_logarithmic,
+    parameter_title,
+    shown_scores,
+)
 from inference.report.evaluation import Result, ScoredPredictions
-from inference.report.style import colour, decimal, figure, label, legend_above, line, unit
+from inference.report.intervals import mean_interval
+from inference.report.style import colour, decimal, figure, label, legend_above, line, three_digits, unit
+from inference.report.tables import ARROWS, arrow
 from physics.ring_correlation import RESOLUTION_THRESHOLD
 from schemas.preview import plain
 from schemas.task import Field
 
-MAX_BINS = 8  # maximum number of equally filled bins of a parameter
 MAX_POINTS = 4096  # maximum number of predicted values that are drawn against the exact values
-MIN_BIN_SAMPLES = 4  # minimum number of samples in a bin
+LARGE_UNITS = {"mm": 1e6, "\N{MICRO SIGN}m": 1e3}  # [nm]
+PANEL_WIDTH = 3.6  # width of a panel beside others [inch]
+MIN_LOG_RATIO = 10  # errors are drawn on a logarithmic axis if the largest mean exceeds the lowest by this factor
+MAX_DECIMAL_RATIO = 200  # a logarithmic axis over a larger range has powers of ten as labels
 
 
 def histogram(result: Result, key: str = "") -> Figure | None:
@@ -48,21 +59,59 @@ def histogram(result: Result, key: str = "") -> Figure | None:
     return drawn
 
 
-def against_parameters(result: Result) -> Figure | None:
-    """Draw medians and quartiles of positive errors in equally filled bins of each parameter; None if none varies."""
-    varying = varying_parameters(result)
-    if not varying or not any(len(_positive_values(result.scores[store.name][result.rank])) for store in result.stores):
+def along_parameter(result: Result, name: str, values: np.ndarray) -> Figure | None:
+    """Draw mean scores with their 95 % intervals against a parameter; None if its samples fill only one bin.
+
+    Args:
+        result: the scores of one split.
+        name: the parameter.
+        values: its values (sample,).
+    """
+    keys = [key for key in shown_scores(result) if any(np.isfinite(s[key]).any() for s in result.scores.values())]
+    if not keys or not bin_numbers(values).any():
         return None
-    drawn = figure(max(6.4, 3.4 * len(varying) + 0.6), 3.2)
-    axes = drawn.subplots(1, len(varying), squeeze=False, sharey=True)[0]
-    for axis, (name, values) in zip(axes, varying.items(), strict=True):
+    drawn = figure(max(6.4, PANEL_WIDTH * len(keys)), 3.2)
+    axes = drawn.subplots(1, len(keys), squeeze=False)[0]
+    for axis, key in zip(axes, keys, strict=True):
+        curves = {store.name: curve(values, result.scores[store.name][key]) for store in result.stores}
         for store in result.stores:
-            _draw_binned(axis, values, result.scores[store.name][result.rank], line(result, store))
-        axis.set(xlabel=f"{plain(parameter_title(result.task[name]))}{unit(result.task[name].units)}", yscale="log")
-        decimal(axis.yaxis)
-    axes[0].set_ylabel(f"{result.rank}: median, quartiles")
-    legend_above(drawn, axes[0], columns=max(4, 2 * len(varying)))
+            _draw_curve(axis, *curves[store.name], line(result, store))
+        score_unit = unit(str(result.summaries[result.stores[0].name][key]["unit"]))
+        axis.set(xlabel=f"{plain(parameter_title(result.task[name]))}{unit(result.task[name].units)}")
+        axis.set(ylabel=f"{plain(key)}{score_unit} {arrow(result, key)}")
+        _scale_errors(axis, np.concatenate([points[:, 0] for _, points in curves.values()]), arrow(result, key))
+        _scale_parameter(axis, values)
+    legend_above(drawn, axes[0], columns=max(4, 2 * len(keys)))
     return drawn
+
+
+def _draw_curve(axis: Axes, places: np.ndarray, points: np.ndarray, how: dict[str, Any]) -> None:
+    """Draw means with their intervals: points (bin, 3) holds the mean and both ends."""
+    mean, low, high = points.T
+    axis.errorbar(places, mean, (mean - low, high - mean), marker="o", markersize=3, capsize=2, elinewidth=0.8, **how)
+
+
+def _scale_errors(axis: Axes, means: np.ndarray, better: str) -> None:
+    """Draw errors on a logarithmic axis if their means differ much, otherwise from 0 on."""
+    known = means[np.isfinite(means)]
+    if better == ARROWS["lower"] and known.min() >= 0:
+        if 0 < MIN_LOG_RATIO * known.min() < known.max():
+            axis.set_yscale("log", nonpositive="mask")
+            decimal(axis.yaxis)
+        else:
+            axis.set_ylim(bottom=0)
+
+
+def _scale_parameter(axis: Axes, values: np.ndarray) -> None:
+    """Choose scale and ticks of the axis of a parameter. A few distinct values are written one by one."""
+    distinct = np.unique(values)
+    if is_logarithmic(values):
+        axis.set_xscale("log")
+        if distinct[-1] < MAX_DECIMAL_RATIO * distinct[0]:
+            decimal(axis.xaxis)
+    if len(distinct) <= MAX_BINS:
+        axis.set_xticks(distinct, [f"{value:g}" for value in distinct])
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def against_exact(result: Result, field: Field) -> Figure:
@@ -85,25 +134,19 @@ def against_exact(result: Result, field: Field) -> Figure:
     return drawn
 
 
-def _draw_binned(axis: Axes, values: np.ndarray, errors: np.ndarray, how: dict[str, Any]) -> None:
-    """Draw the median of the errors, and the area between their quartiles, in equally filled bins of values."""
-    known = np.flatnonzero(np.isfinite(errors) & (errors > 0))
-    order = known[np.argsort(values[known], kind="stable")]
-    parts = [part for part in np.array_split(order, min(MAX_BINS, max(len(order) // MIN_BIN_SAMPLES, 1))) if len(part)]
-    middle = [float(np.median(values[part])) for part in parts]
-    quartiles = np.array([np.percentile(errors[part], [25, 50, 75]) for part in parts]).reshape(-1, 3)
-    axis.fill_between(middle, quartiles[:, 0], quartiles[:, 2], color=how["color"], alpha=0.15, linewidth=0)
-    axis.plot(middle, quartiles[:, 1], marker="o", markersize=3, **how)
-
-
 def ring_correlation(result: Result) -> Figure | None:
-    """Draw the mean Fourier ring correlation of the first target, with its threshold; None if it is not an image."""
+    """Draw the mean Fourier ring correlation of the first target, with its threshold; None if it is not an image.
+
+    Args:
+        result: the scores of one split.
+    """
     if not len(result.frequency):
         return None
     drawn = figure(6.4, 3.2)
     axis = drawn.subplots()
     for store in result.stores:
-        axis.plot(result.frequency, result.correlation[store.name], **line(result, store))
+        how = line(result, store) | {"label": f"{label(store)} ({_resolution_text(result, store)})"}
+        axis.plot(result.frequency, result.correlation[store.name], **how)
     axis.axhline(RESOLUTION_THRESHOLD, color="0.4", linewidth=0.8)
     axis.annotate(
         f"{RESOLUTION_THRESHOLD:g}",
@@ -120,15 +163,33 @@ def ring_correlation(result: Result) -> Figure | None:
     return drawn
 
 
-def _add_lengths(axis: Axes, result: Result) -> None:
-    """Add an axis at the top with the frequency in 1/nm, if all samples have the same sampling."""
+def _resolution_text(result: Result, store: ScoredPredictions) -> str:
+    """Return the resolution of a method and its 95 % interval in words, such as `2.4 pixel, 2.3 to 2.5`."""
+    mean, low, high = mean_interval(result.scores[store.name]["frc"])
+    if not np.isfinite(mean):
+        return "undefined"
+    width, length = _pixel_width(result) or (1.0, "pixel")
+    ends = f", {three_digits(width / high)} to {three_digits(width / low)}" if low > 0 else ""
+    return f"{three_digits(width / mean)} {plain(length)}{ends}"
+
+
+def _pixel_width(result: Result) -> tuple[float, str] | None:
+    """Return the width of a pixel of the targets and its unit; None if it is unknown or differs between samples."""
     sampling = result.parameters.get("sampling", np.zeros(0))
     if sampling.ndim != 1 or not len(sampling) or not 0 < sampling.min() == sampling.max():
-        return
-    axis.spines["top"].set_visible(True)
+        return None
     width = float(sampling[0]) / result.report.finer
+    return next(((width / nm, name) for name, nm in LARGE_UNITS.items() if width >= nm), (width, "nm"))
+
+
+def _add_lengths(axis: Axes, result: Result) -> None:
+    """Add an axis at the top with the frequency per unit of length, if all samples have the same sampling."""
+    if (known := _pixel_width(result)) is None:
+        return
+    width, length = known
+    axis.spines["top"].set_visible(True)
     top = axis.secondary_xaxis("top", functions=(partial(_multiply, 1 / width), partial(_multiply, width)))
-    top.set_xlabel(f"[1/{plain(result.task['sampling'].units)}]", fontsize=8)
+    top.set_xlabel(f"[1/{plain(length)}]", fontsize=8)
 
 
 def _multiply(factor: float, values: Any) -> Any:

@@ -43,6 +43,11 @@ def unit(text: str) -> str:
     return "" if text == "1" else f" [{plain(text)}]"
 
 
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits and without an exponent, such as 12300 in place of 1.23e+04."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
 def colour(result: Result, store: ScoredPredictions) -> str:
     """Return the colour of a method, which is the same in all figures.
 

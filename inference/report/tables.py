@@ -12,6 +12,7 @@ import numpy as np
 
 from inference.report.errors_by_parameter import regions
 from inference.report.evaluation import Evaluation, Result, ScoredPredictions
+from inference.report.intervals import ratio_of_means
 from schemas.runtime.csv_files import csv_table
 from schemas.runtime.errors import Interrupted, UserError
 from schemas.runtime.hashes import sha256
@@ -181,12 +182,10 @@ def ratio(
 ) -> tuple[float, float] | None:
     """Return the ratio of the mean scores of two predictions over the samples that both have, and its standard error.
 
-    The standard error is computed for mean(a - r b) / mean(b), with scores a and b and ratio r = mean(a) / mean(b).
-
     Args:
         result: the scores of one split.
-        store: the predictions with scores a.
-        reference: the predictions with scores b.
+        store: the predictions above the fraction line.
+        reference: the predictions below it.
         key: the score.
 
     Returns:
@@ -194,12 +193,7 @@ def ratio(
     """
     a, b = (result.scores[compared.name][key] for compared in (store, reference))
     known = np.isfinite(a) & np.isfinite(b)
-    a, b = a[known], b[known]
-    if not len(a) or not b.mean():
-        return None
-    share = float(a.mean() / b.mean())
-    deviation = float((a - share * b).std(ddof=1)) if len(a) > 1 else math.nan
-    return share, deviation / math.sqrt(len(a)) / float(b.mean())
+    return ratio_of_means(a[known], b[known])
 
 
 def ratio_of_splits(main: Result, other: Result, name: str, key: str) -> tuple[float, float] | None:
