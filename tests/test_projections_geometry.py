@@ -37,6 +37,25 @@ def test_a_part_of_a_scan_in_the_geometry_of_a_recipe(start: float, dataset: Com
     assert f"61 of 721 views are kept, {start:g} to {start + 30:g} degrees, then turned by {-start:g}" in said
 
 
+def test_several_ranges_of_a_scan_that_begin_at_angle_0(dataset: Command) -> None:
+    """The target of each range is turned with its sinogram; it has the same sum."""
+    disc("full.mat", np.linspace(0, 360, 721))
+    mask = np.zeros((512, 512), np.uint8)
+    mask[250:262, 300:420] = 1
+    np.save("mask.npy", mask)
+    settings = ("range=300:30", "ranges=4", "turn=start", "log=taken", "flip=no")
+    arrays, said = imported(dataset, "--from", "full.mat", "mask=mask.npy", "--set", *IN_HTC, *settings)
+    assert arrays["sinogram"].shape == (4, 61, HTC.detectors)
+    assert np.array_equal(arrays["angle"], np.tile(HTC.rays.angles()[:61], (4, 1)))
+    assert "30 to 60 degrees, then turned by -30" in said
+    assert arrays["mask"].sum(axis=(1, 2)) == pytest.approx([mask.sum() / 4] * 4, rel=0.1)
+    single, _ = imported(
+        dataset, "--from", "full.mat", "mask=mask.npy", "--set", *IN_HTC, "range=30:30", *settings[2:], "--overwrite"
+    )
+    for name in ("sinogram", "mask", "angle"):
+        assert np.array_equal(single[name][0], arrays[name][1]), name
+
+
 @pytest.mark.skipif(not (DATA / "htc2022").exists(), reason="measured discs lie in ../shared/data: absent")
 def test_an_official_limited_scan_in_the_geometry_of_the_recipe(dataset: Command) -> None:
     limited = str(DATA / "htc2022/test_a/htc2022_07a_limited.mat")

@@ -37,10 +37,18 @@ class Corrections(Settings):
         "", **setting("first and last angle FIRST:LAST of evenly spaced views, both included", "degree")
     )
     range: str = Field("", **setting("views that are kept, START:LENGTH; empty: all", "degree"))
+    ranges: int = Field(
+        1, ge=1, le=10_000, **setting("number of ranges of this length, evenly spread over a turn; each is a sample")
+    )
     every: int = Field(1, ge=1, **setting("keep every k-th of these views"))
     first: int = Field(0, ge=0, **setting("the first view that `every` keeps"))
-    turn: Annotated[float, within(-360, 360)] = Field(
-        0.0, **setting("added to all angles: the image turns by it, from x towards y", "degree")
+    turn: Annotated[float, within(-360, 360)] | Literal["start"] = Field(
+        0.0,
+        **setting(
+            "added to all angles: the image turns by it, from x towards y; start: so that the first view that is kept "
+            "lies at angle 0",
+            "degree",
+        ),
     )
     pixel: Annotated[float, within(0, 1000, above=True)] = Field(
         1.0, **setting("width of a pixel of the image, at the axis", "detector pixel")
@@ -61,6 +69,15 @@ class Corrections(Settings):
     background: int = Field(0, ge=0, **setting("width of the air at each end; 0: no subtraction", "detector pixel"))
     views: Literal["drop", "keep"] = Field("drop", **setting("drop views whose total stands apart, or keep them"))
     normalise: bool = Field(False, **setting("scale all views to the same total"))
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What the target of a sample depends on."""
+
+    target: int  # its position among the targets
+    flip: bool
+    turn: float  # degree
 
 
 @dataclass(frozen=True)
@@ -90,41 +107,68 @@ def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepare
     frames = {name: [*read_frames(files[name])] for name in PREPARATION.targets if files.get(name)}
     given = {*frames}
     samples: list[PreparedSample] = []
-    flips: list[bool] = []
+    origins: list[_Origin] = []
     notes: list[str] = []
+    count = 0
     for series in _series(files[PREPARATION.input], axes):
-        try:
-            made, doubts = _prepare_series(series, {**series.beside, **beside}, settings)
-        except ValueError as error:
-            raise UserError(f"{series.path}: {error}") from None
-        samples, notes = samples + made, notes + doubts
-        flips += [series.upward if settings.flip == "auto" else settings.flip == "yes"] * len(made)
+        flip = series.upward if settings.flip == "auto" else settings.flip == "yes"
+        rows = range(count, count + series.values.shape[1])
+        for part in _ranges(settings):
+            try:
+                made, turn, doubts = _prepare_series(series, {**series.beside, **beside}, part)
+            except ValueError as error:
+                raise UserError(f"{series.path}: {error}") from None
+            samples, notes = samples + made, notes + doubts
+            origins += [_Origin(row, flip, turn) for row in rows]
+        count = rows.stop
         for name in sorted({*PREPARATION.targets} & {*series.beside} - given):
             frames.setdefault(name, []).extend((series.path, one) for one in series.beside[name].values)
-    return _add_targets(samples, frames, flips, settings, notes)
+    return _add_targets(samples, frames, origins, settings, notes)
+
+
+def _ranges(settings: Corrections) -> Sequence[Corrections]:
+    """Return the settings of each range of views.
+
+    Raises:
+        UserError: several ranges are asked for without the length of one.
+    """
+    if settings.ranges == 1:
+        return [settings]
+    start, colon, length = settings.range.partition(":")
+    if not colon:
+        raise UserError(f"ranges = {settings.ranges}: needs the first range; give --set range=START:LENGTH, too")
+    try:
+        starts = [float(start) + number * 360 / settings.ranges for number in range(settings.ranges)]
+    except ValueError:
+        return [settings]  # whose range is refused
+    return [settings.model_copy(update={"range": f"{one % 360:g}:{length}"}) for one in starts]
 
 
 def _add_targets(
     samples: list[PreparedSample],
     frames: Mapping[str, Frames],
-    flips: Sequence[bool],
+    origins: Sequence[_Origin],
     settings: Corrections,
     notes: list[str],
 ) -> Prepared:
     """Return the samples with their targets, and the notes with what is said about these."""
-    how = Placement(settings.image_size, settings.pixel, settings.turn)
+    how = Placement(settings.image_size, settings.pixel, 0.0)
+    count = 1 + max(origin.target for origin in origins)
     for name, found in frames.items():
-        if len(found) != len(samples):
-            raise UserError(f"--from {name}=...: {len(found)} targets for {len(samples)} sinograms; give one for each")
-        for (path, values), flip, (fields, _) in zip(found, flips, samples, strict=True):
-            fields[name] = place(name, path, values, how, flip=flip)
+        if len(found) != count:
+            raise UserError(f"--from {name}=...: {len(found)} targets for {count} sinograms; give one for each")
+        for origin, (fields, _) in zip(origins, samples, strict=True):
+            path, values = found[origin.target]
+            flip = origin.flip
+            fields[name] = place(name, path, values, replace(how, turn=origin.turn), flip=flip)
             how = replace(how, size=len(fields[name]))
             before = f"{path.name}: {name} of {' x '.join(map(str, values.shape))} pixels"
             flipped = ", upside down, since y points up in the file" if flip else ""
             notes.append(f"{before} is stored with {how.size} x {how.size}{flipped}")
     for index in sorted({0, len(samples) - 1}) if frames else ():
-        flip = flips[index]
-        other = {name: place(name, *found[index], how, flip=not flip) for name, found in frames.items()}
+        origin = origins[index]
+        flip, there = origin.flip, replace(how, turn=origin.turn)
+        other = {name: place(name, *found[origin.target], there, flip=not flip) for name, found in frames.items()}
         notes += find_doubts(samples[index][0], other, samples[index][1], f"flip={'no' if flip else 'yes'}")
     return samples, list(dict.fromkeys(notes))
 
@@ -172,8 +216,13 @@ def _order(path: Path, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return whole.transpose([whole_names.index(name) for name in AXES])
 
 
-def _prepare_series(series: _Series, beside: Mapping[str, Beside], settings: Corrections) -> Prepared:
-    """Return the sinograms of the views that are kept. The axis is looked for in all views."""
+def _prepare_series(
+    series: _Series, beside: Mapping[str, Beside], settings: Corrections
+) -> tuple[list[PreparedSample], float, list[str]]:
+    """Return the sinograms of the views that are kept, by how much they are turned [degree], and notes.
+
+    The axis is looked for in all views.
+    """
     angles, notes = read_angles(series.path, series.values.shape, settings.angles, beside.get("rotation"))
     if series.final:
         settings = settings.model_copy(update={"log": "taken", "columns": "keep", "views": "keep"})
@@ -190,22 +239,23 @@ def _prepare_series(series: _Series, beside: Mapping[str, Beside], settings: Cor
         whole_angles = angles
     seen = seen.all(axis=0)
     centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings.center, known["source_distance"][0])
-    if not complete:
-        more.append(_report_views(np.rad2deg(chosen), len(angles), settings))
+    turn = -float(np.rad2deg(chosen[0])) if settings.turn == "start" else settings.turn
+    if not complete or settings.turn == "start":
+        more.append(_report_views(np.rad2deg(chosen), len(angles), settings, turn))
     middle = (views.shape[-1] - 1) / 2
-    if settings.turn:
-        chosen = np.round(chosen + settings.turn * DEGREE, ANGLE_DIGITS)
+    if turn:
+        chosen = np.round(chosen + turn * DEGREE, ANGLE_DIGITS)
     shared = {"angle": tuple(chosen.tolist()), **_in_pixels(known, settings.pixel)}
     samples: list[PreparedSample] = [
         ({"sinogram": view}, {**shared, "measured": tuple(map(float, row)), "axis_offset": (centre - middle,)})
         for view, row, centre in zip(views, measured, centres, strict=True)
     ]
-    return samples, [f"{series.path.name}: {note}" for note in (*notes, *more, *unsure)]
+    return samples, turn, [f"{series.path.name}: {note}" for note in (*notes, *more, *unsure)]
 
 
-def _report_views(degrees: np.ndarray, count: int, settings: Corrections) -> str:
+def _report_views(degrees: np.ndarray, count: int, settings: Corrections, turn: float) -> str:
     """Return a line about the views that are kept."""
-    turned = f", then turned by {settings.turn:g}" if settings.turn else ""
+    turned = f", then turned by {turn:g}" if turn else ""
     found = "" if settings.center is not None else "; the centre of rotation is looked for in all"
     return f"{len(degrees)} of {count} views are kept, {degrees[0]:g} to {degrees[-1]:g} degrees{turned}{found}"
 
