@@ -184,8 +184,9 @@ def _stack(files: Sequence[tuple[Path, Picture]]) -> Beside:
 
 
 def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[_Series]:
-    """Return the projections: of each file, or of a stack of files that hold one image each."""
-    if len(files) > 1 and all(picture.values.ndim == 2 for _, picture in files):
+    """Return the projections: of each file, or of a stack of files that hold one image each and no angles."""
+    images = all(picture.values.ndim == 2 and "rotation" not in picture.beside for _, picture in files)
+    if len(files) > 1 and images:
         lacking = [name for name in AXES if name not in (axes or AXES[1:])]
         stack = _stack(files).values
         path, picture = files[0]
