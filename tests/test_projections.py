@@ -130,10 +130,66 @@ def test_a_truncated_object_without_opposite_views_is_doubtful(dataset: Command)
     assert "centre of rotation is not certain (an object that reaches beyond the detector" in said
 
 
+def test_an_axis_off_the_detector_is_doubtful(dataset: Command) -> None:
+    cut = slice(40, None)
+    dxfile("a.h5", data=COUNTS[..., cut], data_white=FLATS[..., cut], data_dark=DARKS[..., cut])
+    _, said = imported(dataset, "--from", "a.h5")
+    assert "warning: the centre of rotation is not certain (" in said
+    assert "warning: the object reaches beyond the detector: near its edge, the image is not quantitative" in said
+
+
+def test_a_truncated_field_of_view_with_opposite_views_has_its_axis(dataset: Command) -> None:
+    degrees = np.arange(90) * 4.0
+    views = 0.02 * WIDTH * sinogram(np.deg2rad(degrees), WIDTH, 31.0)[:, None, 16:52]
+    dxfile("a.h5", data=1e4 * np.exp(-views), data_white=1e4 + 0 * views[:1], data_dark=0 * views[:1], angles=degrees)
+    arrays, said = imported(dataset, "--from", "a.h5")
+    assert arrays["axis_offset"] == pytest.approx(31.0 - 16 - 17.5, abs=0.1)
+    assert "warning: the object reaches beyond the detector" in said
+    assert "not certain" not in said
+
+
+def test_zero_and_negative_counts_are_told(dataset: Command) -> None:
+    counts = COUNTS.copy()
+    counts[3, 1, 20:25], counts[9, 0, 30] = DARK[1, 20:25] - 7, 0
+    dxfile("a.h5", data=counts)
+    arrays, said = imported(dataset, "--from", "a.h5", "--set", "views=keep", "columns=keep")
+    assert "warning: 6 of 8,640 transmissions are below 0.0001, to which they are set" in said
+    assert arrays["sinogram"][1, 3, 20:25] == pytest.approx(-np.log(1e-4))
+
+
+@pytest.mark.parametrize(("order", "named"), [((2, 1, 0), "angle and detector"), ((0, 2, 1), "sample and detector")])
+@pytest.mark.parametrize("log", ["auto", "taken"])
+def test_exchanged_axes_are_found(order: tuple[int, ...], named: str, log: str, dataset: Command) -> None:
+    rows = np.concatenate([P, 0.8 * P, 1.3 * P], axis=1).astype(np.float32)
+    np.save("p.npy", rows.transpose(order))
+    code, said, err = dataset("import", "--task", "tomo", "--from", "p.npy", "--set", "angles=0:176", f"log={log}")
+    assert code == (2 if "look exchanged" in err else 0)
+    assert f"the axes {named} look exchanged: name all in the order of the file: --axes angle" in said + err
+
+
+@pytest.mark.parametrize(
+    ("last", "unit", "text"),
+    [
+        (6.28, "--set", "angles over 6.28 degrees: are they in rad? Then give --set angles=FIRST:LAST in degrees"),
+        (2.5, "degrees", "angles over 2.5 degrees: are they in rad?"),
+        (20.0, "rad", "angles over 20 rad: are they in degrees?"),
+        (30.0, "degrees", ""),
+        (6.28, "rad", ""),
+    ],
+)
+def test_a_doubtful_unit_of_angles_is_told(last: float, unit: str, text: str) -> None:
+    given = f"0:{last}" if unit == "--set" else ""
+    _, notes = read_angles(Path("a"), (9, 1, 9), given, Beside(np.linspace(0, last, 9), unit))
+    assert [note.partition(text)[1] for note in notes] == ([text] if text else [])
+    assert all(note.startswith("warning: ") for note in notes)
+
+
 DAMAGED: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "angles": ({"angles": np.arange(44.0)}, (), "44 angles for 45 views (angle 45, sample 3, detector 64); give one"),
     "transposed": ({"data": np.moveaxis(COUNTS, 0, 2)}, (), "its axis detector has this length: transposed?"),
     "rad": ({"angles": np.rad2deg(ANGLES) * 20, "units": "rad"}, (), "angles over 3520 rad: must be less than 4 turns"),
+    "half a turn": ({"angles": np.linspace(0, 180, VIEWS), "units": "rad"}, (), "angles over 180 rad: must be less"),
+    "turn": ({"angles": np.linspace(0, 6.28, VIEWS)}, (), "angles over 6.28 degrees look like rad; correct the unit"),
     "degrees": ({"angles": ANGLES}, (), "degrees look like rad; correct the unit"),
     "unit": ({"units": "turns"}, (), "angles in turns: must be in degrees or rad"),
     "flat size": ({"data_white": FLATS[..., 1:]}, (), "flat frames have 2 x 3 x 63 values; they must have 3 x 64"),

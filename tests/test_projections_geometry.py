@@ -47,7 +47,7 @@ def test_several_ranges_of_a_scan_that_begin_at_angle_0(dataset: Command) -> Non
     arrays, said = imported(dataset, "--from", "full.mat", "mask=mask.npy", "--set", *IN_HTC, *settings)
     assert arrays["sinogram"].shape == (4, 61, HTC.detectors)
     assert np.array_equal(arrays["angle"], np.tile(HTC.rays.angles()[:61], (4, 1)))
-    assert "30 to 60 degrees, then turned by -30" in said
+    assert "61 of 721 views are kept in each of 4 ranges, each turned so that it begins at angle 0" in said
     assert arrays["mask"].sum(axis=(1, 2)) == pytest.approx([mask.sum() / 4] * 4, rel=0.1)
     single, _ = imported(
         dataset, "--from", "full.mat", "mask=mask.npy", "--set", *IN_HTC, "range=30:30", *settings[2:], "--overwrite"

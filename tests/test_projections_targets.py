@@ -133,7 +133,7 @@ IMAGES = picture(WIDTH) * np.arange(1, 7)[:, None, None]
 
 
 def test_library_of_pairs(dataset: Command) -> None:
-    """Its angles are those of ASTRA, whose axis y points up; the axis of rotation is in the middle."""
+    """Its angles are those of `astra-toolbox`, whose axis y points up; the axis of rotation is in the middle."""
     library("library.h5", IMAGES[:, ::-1])
     arrays, said = imported(dataset, "--from", "library.h5")
     half = np.linspace(0, np.pi, WIDTH)
@@ -180,6 +180,7 @@ def test_samples_without_targets_are_not_parted(scan: str, dataset: Command) -> 
 
 
 WRONG: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "size": ({"mask": np.ones((3, 64, 60))}, "--from mask=...: 3 targets for 1 sinograms; give one for each"),
     "floats": ({"mask": picture(64)}, "mask.npy: mask holds 0, "),
     "labels": ({"mask": np.arange(64 * 64).reshape(64, 64) % 3}, "mask holds 0, 1, 2; it must be 0, and one other"),
     "oblong": ({"mask": cover(64)[:50]}, "mask.npy: mask has 50 x 64 pixels; it must be square, like the image"),
@@ -203,6 +204,15 @@ def test_a_mask_of_whole_floats_is_a_mask(scan: str, dataset: Command) -> None:
     arrays, said = pair(dataset, scan, mask=np.zeros((64, 64), bool))
     assert not arrays["mask"].any()
     assert "1 of the 1 images of mask are constant" in said
+
+
+def test_frames_beside_exported_sinograms_are_refused(scan: str, dataset: Command) -> None:
+    pair(dataset, scan, image=picture(64))
+    dataset("export", "0.zarr", "--format", "npy", "--out", "out")
+    files = ("out/test_0000_sinogram.npy", "image=out/test_0000_image.npy")
+    arrays, _ = imported(dataset, "--from", *files)
+    assert np.array_equal(arrays["image"][0], picture(64))
+    assert "--from flat=...: the files hold exported inputs" in mistake(dataset, "--from", *files, f"flat={scan}")
 
 
 @pytest.mark.skipif(not (DATA / "htc2022").exists(), reason="measured discs lie in ../shared/data: absent")

@@ -19,7 +19,34 @@ FEWEST_COLUMNS, FEWEST_VIEWS = 5, 3  # smallest sinogram in which dead columns a
 COLUMN_WINDOW = 17  # neighbouring columns to which a column is compared
 DEAD_RATIO = 4.0  # a column is dead if it is this many times less changing, or more astray, than its neighbours
 RING_WIDTH = 21  # columns of the median filter of ring removal
+MAX_SPREAD = 0.06  # relative standard deviation of totals that are taken as equal, to find exchanged axes
+MIN_EXCESS = 4.0  # totals that are so many times less equal than others are not those of views
 BAD_VIEW_RATIO = 0.25  # relative deviation of the total of a bad view from the median of all views
+
+
+def find_exchanged_axes(projections: np.ndarray) -> tuple[str, str] | None:
+    """Return the names of two axes that seem to be exchanged, or None.
+
+    Each row of a detector has the same total in all views of an object within the field of view. If sums along another
+    axis than that of the detector are far more equal, that axis is the detector.
+
+    Args:
+        projections: (angle, row, detector), counts or line integrals.
+    """
+    own = _spread_of_totals(projections)
+    for name, axis in (("angle", 0), ("row", 1)):
+        if min(projections.shape[axis], projections.shape[-1]) > 2:
+            other = _spread_of_totals(projections.swapaxes(axis, 2))
+            if other < MAX_SPREAD and own > MIN_EXCESS * other:
+                return name, "detector"
+    return None
+
+
+def _spread_of_totals(projections: np.ndarray) -> float:
+    """Return the standard deviation over the views of the totals of rows, relative to their mean."""
+    totals = projections.sum(axis=2, dtype=np.float64)
+    mean = abs(totals.mean())
+    return float(np.sqrt(totals.var(axis=0).mean()) / mean) if mean else 0.0
 
 
 def transmission(counts: np.ndarray, flats: np.ndarray, darks: np.ndarray | None = None) -> np.ndarray:

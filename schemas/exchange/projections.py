@@ -1,74 +1,26 @@
 """Sinograms from measured projections: axes, angles, flat and dark frames, corrections, and the axis of rotation.
 
-Each row of the detector becomes a sample. All settings have the form `--set name=value`.
+Each row of the detector becomes a sample.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
-from physics.tomography import corrections
-from physics.tomography.rotation_axis import RotationAxis, find_axis, is_truncated
+from physics.tomography.rotation_axis import RotationAxis, find_axis
+from schemas.exchange.line_integrals import AXES, Corrections, Series, correct
 from schemas.exchange.raw_data import Files, Preparation, Prepared, PreparedSample
 from schemas.exchange.targets import IMAGE, MASK, Frames, Placement, find_doubts, place, read_frames
 from schemas.exchange.view_angles import DEGREE, read_angles, select_views
 from schemas.formats.image import LINE_INTEGRALS, Beside, Known, Picture
 from schemas.formats.pixel_sizes import nanometres
 from schemas.runtime.errors import UserError
-from schemas.runtime.ranges import within
-from schemas.runtime.settings import Settings, setting
 
-AXES = ("angle", "sample", "detector")
 LENGTHS = ("source_to_axis", "source_to_detector", "detector_pixel")
-END = 0.02  # share of the detector at each end that is taken as air, if no flat frame shows the beam
-CLEAR = 0.25  # the ends are bright or dark if they lie within this share of the range from its end
 ANGLE_DIGITS = 10  # decimal digits of turned angles [rad]: equal views of several scans have equal bits
 MAX_AXES = 32  # largest number of rows for each of which an axis is looked for
-
-
-class Corrections(Settings):
-    """Settings of an import of projections."""
-
-    angles: str = Field(
-        "", **setting("first and last angle FIRST:LAST of evenly spaced views, both included", "degree")
-    )
-    range: str = Field("", **setting("views that are kept, START:LENGTH; empty: all", "degree"))
-    ranges: int = Field(
-        1, ge=1, le=10_000, **setting("number of ranges of this length, evenly spread over a turn; each is a sample")
-    )
-    every: int = Field(1, ge=1, **setting("keep every k-th of these views"))
-    first: int = Field(0, ge=0, **setting("the first view that `every` keeps"))
-    turn: Annotated[float, within(-360, 360)] | Literal["start"] = Field(
-        0.0,
-        **setting(
-            "added to all angles: the image turns by it, from x towards y; start: so that the first view that is kept "
-            "lies at angle 0",
-            "degree",
-        ),
-    )
-    pixel: Annotated[float, within(0, 1000, above=True)] = Field(
-        1.0, **setting("width of a pixel of the image, at the axis", "detector pixel")
-    )
-    image_size: int | None = Field(
-        None, ge=1, le=100_000, **setting("pixels of the image along each side; none: as wide as the detector", "pixel")
-    )
-    flip: Literal["auto", "yes", "no"] = Field(
-        "auto", **setting("targets are upside down: their axis y points up; auto: as usual in files of this kind")
-    )
-    center: float | None = Field(None, **setting("centre of rotation, from the middle of pixel 0", "detector pixel"))
-    log: Literal["auto", "take", "taken"] = Field("auto", **setting("take the logarithm, or it has been taken"))
-    air: float | None = Field(None, gt=0, **setting("value without object, for files without flat frames"))
-    zingers: bool = Field(False, **setting("replace bright outliers of one or two pixels"))
-    columns: Literal["fill", "keep"] = Field("fill", **setting("fill dead columns of the detector, or keep them"))
-    rings: Literal["none", "sorting", "columns"] = Field("none", **setting("method that removes rings"))
-    ring_width: int = Field(corrections.RING_WIDTH, ge=3, **setting("width of its median filter", "detector pixel"))
-    background: int = Field(0, ge=0, **setting("width of the air at each end; 0: no subtraction", "detector pixel"))
-    views: Literal["drop", "keep"] = Field("drop", **setting("drop views whose total stands apart, or keep them"))
-    normalise: bool = Field(False, **setting("scale all views to the same total"))
 
 
 @dataclass(frozen=True)
@@ -78,18 +30,6 @@ class _Origin:
     target: int  # its position among the targets
     flip: bool
     turn: float  # degree
-
-
-@dataclass(frozen=True)
-class _Series:
-    """Projections of one file or stack, with all that belongs to them."""
-
-    path: Path
-    values: np.ndarray  # (angle, row, detector)
-    beside: Mapping[str, Beside]
-    known: Known
-    final: bool = False  # line integrals that need no corrections
-    upward: bool = False  # the axis y of images that belong to it points up
 
 
 def prepare(files: Files, axes: Sequence[str], settings: Corrections) -> Prepared:
@@ -183,14 +123,14 @@ def _stack(files: Sequence[tuple[Path, Picture]]) -> Beside:
     return Beside(values, files[0][1].unit)
 
 
-def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[_Series]:
+def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[Series]:
     """Return the projections: of each file, or of a stack of files that hold one image each and no angles."""
     images = all(picture.values.ndim == 2 and "rotation" not in picture.beside for _, picture in files)
     if len(files) > 1 and images:
         lacking = [name for name in AXES if name not in (axes or AXES[1:])]
         stack = _stack(files).values
         path, picture = files[0]
-        return [_Series(path, _order(path, stack, (*lacking, *(axes or AXES[1:]))), {}, picture.known)]
+        return [Series(path, _order(path, stack, (*lacking, *(axes or AXES[1:]))), {}, picture.known)]
     found = []
     for path, picture in files:
         values = picture.stored if axes else picture.values
@@ -199,7 +139,7 @@ def _series(files: Sequence[tuple[Path, Picture]], axes: Sequence[str]) -> list[
         names = tuple(axes) or (AXES if values.ndim == 3 else (AXES[0], AXES[2]))
         final = picture.unit == LINE_INTEGRALS
         ordered = _order(path, values, names)
-        found.append(_Series(path, ordered, picture.beside, picture.known, final, picture.upward))
+        found.append(Series(path, ordered, picture.beside, picture.known, final, picture.upward))
     return found
 
 
@@ -218,7 +158,7 @@ def _order(path: Path, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _prepare_series(
-    series: _Series, beside: Mapping[str, Beside], settings: Corrections
+    series: Series, beside: Mapping[str, Beside], settings: Corrections
 ) -> tuple[list[PreparedSample], float, list[str]]:
     """Return the sinograms of the views that are kept, by how much they are turned [degree], and notes.
 
@@ -233,10 +173,10 @@ def _prepare_series(
     index, chosen = select_views(angles, settings.range, settings.every, settings.first)
     complete = np.array_equal(index, np.arange(len(angles)))
     part = series if complete else replace(series, values=series.values[index])
-    views, measured, more = _correct(part, beside, settings)
+    views, measured, more = correct(part, beside, settings)
     whole, seen, whole_angles = views, measured, chosen
     if not complete and settings.center is None:
-        whole, seen, _ = _correct(series, beside, settings)
+        whole, seen, _ = correct(series, beside, settings)
         whole_angles = angles
     seen = seen.all(axis=0)
     centres, unsure = _centres(whole[:, seen], whole_angles[seen], settings.center, known["source_distance"][0])
@@ -256,116 +196,16 @@ def _prepare_series(
 
 def _report_views(degrees: np.ndarray, count: int, settings: Corrections, turn: float) -> str:
     """Return a line about the views that are kept."""
-    turned = f", then turned by {turn:g}" if turn else ""
+    kept = f"{len(degrees)} of {count} views are kept"
     found = "" if settings.center is not None else "; the centre of rotation is looked for in all"
-    return f"{len(degrees)} of {count} views are kept, {degrees[0]:g} to {degrees[-1]:g} degrees{turned}{found}"
+    if settings.ranges > 1:
+        turned = ", each turned so that it begins at angle 0" if settings.turn == "start" else ""
+        return f"{kept} in each of {settings.ranges} ranges{turned}{found}"
+    turned = f", then turned by {turn:g}" if turn else ""
+    return f"{kept}, {degrees[0]:g} to {degrees[-1]:g} degrees{turned}{found}"
 
 
-def _correct(
-    series: _Series, beside: Mapping[str, Beside], settings: Corrections
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return sinograms (row, angle, detector) after all corrections, True (row, angle) for good views, and notes.
-
-    In sinograms that are final, views that are 0 beside others that are not have not been measured.
-    """
-    views, notes = _line_integrals(series, beside, settings)
-    views, good, doubts = _clean(views, settings)
-    present = views.any(axis=-1) | (not series.final) | ~views.any(axis=(1, 2))[:, None]
-    return views, good & present, [*notes, *doubts]
-
-
-def _line_integrals(
-    series: _Series, beside: Mapping[str, Beside], settings: Corrections
-) -> tuple[np.ndarray, list[str]]:
-    """Return line integrals (row, angle, detector), after flat and dark frames, outliers and dead columns."""
-    counts = np.asarray(series.values, np.float32)
-    notes: list[str] = []
-    shape = counts.shape[1:]
-    flats, darks = (_frames(beside.get(name), shape) for name in ("flat", "dark"))
-    if settings.zingers:
-        counts = np.moveaxis(corrections.remove_zingers(np.moveaxis(counts, 1, 0)), 0, 1)
-    taken = settings.log == "taken"
-    if flats is not None:
-        values = corrections.transmission(counts, flats, darks)
-    else:
-        values = counts if darks is None else counts - darks.mean(axis=0)
-        values, taken, notes = _without_flats(values, settings)
-    values = np.moveaxis(values, 1, 0)
-    dead = corrections.find_dead_columns(values)
-    if dead.any() and (settings.columns == "fill" or not np.isfinite(values).all()):
-        columns = np.flatnonzero(dead.any(axis=0))
-        shown = ", ".join(map(str, columns[:12])) + (" ..." if len(columns) > 12 else "")
-        notes = [*notes, f"{int(dead.sum())} dead columns of the detector are filled: {shown}"]
-        values = corrections.fill_columns(values, dead)
-    return (np.asarray(values, np.float32) if taken else corrections.line_integrals(values)), notes
-
-
-def _frames(found: Beside | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return frames (frame, row, detector); those of one row may lack the axis of rows."""
-    if found is None:
-        return None
-    values = found.values
-    if shape[0] == 1 and values.shape[-1:] == shape[1:] and values.shape[-2:] != shape:
-        values = values.reshape(-1, *shape)
-    return values if values.ndim == 3 else values[None]
-
-
-def _without_flats(values: np.ndarray, settings: Corrections) -> tuple[np.ndarray, bool, list[str]]:
-    """Return values relative to air, True if they are line integrals already, and notes.
-
-    Air is at both ends of the detector. If it is bright, the values are counts; if it is dark, their logarithm has
-    been taken.
-    """
-    width = max(round(END * values.shape[-1]), 1)
-    ends = np.concatenate([values[..., :width], values[..., -width:]], axis=-1)
-    level = float(np.median(ends))
-    log, notes = settings.log, []
-    if log == "auto":
-        low, high = np.quantile(values.mean(axis=0), (0.02, 0.98))
-        bright, dark = level >= high - CLEAR * (high - low), level <= low + CLEAR * (high - low)
-        if bright == dark:
-            raise ValueError(
-                "neither bright nor dark air at the ends of the detector shows whether the logarithm has been taken; "
-                "give --set log=take or log=taken"
-            )
-        log = "take" if bright else "taken"
-        notes.append(f"the ends of the detector are {'bright: ' if bright else 'dark: no '}logarithm is taken")
-    if log == "taken":
-        return values, True, notes
-    if (air := settings.air or level) <= 0:
-        raise ValueError(
-            f"{air:g} at the ends of the detector; air must be more than 0: give flat frames, or --set air="
-        )
-    if not settings.air:
-        notes.append(f"no flat frames: air is taken as {air:.5g}, the median of the ends of the detector")
-    return values / np.float32(air), False, notes
-
-
-def _clean(views: np.ndarray, settings: Corrections) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return sinograms without background and rings, True for the views that are kept, and notes."""
-    notes = []
-    if settings.background:
-        views = corrections.subtract_background(views, settings.background)
-    cut = is_truncated(views)
-    measured = np.ones(views.shape[1], bool)
-    if settings.views == "drop" and not cut and len(measured) > 2:
-        measured = ~corrections.find_bad_views(views)
-    if not measured.all():
-        shown = ", ".join(map(str, np.flatnonzero(~measured)[:12]))
-        notes.append(f"warning: {int((~measured).sum())} views are dropped, because their totals stand apart: {shown}")
-    kept = views[:, measured]
-    if settings.rings != "none":
-        kept = corrections.remove_rings(kept, settings.rings, settings.ring_width)
-    if settings.normalise:
-        if cut:
-            raise ValueError("normalise: the object reaches beyond the detector, so that totals differ; leave it out")
-        kept = corrections.equal_totals(kept)
-    cleaned = np.zeros_like(views)
-    cleaned[:, measured] = kept
-    return cleaned, measured, notes
-
-
-def _geometry(series: _Series, beside: Mapping[str, Beside]) -> dict[str, tuple[float, ...]]:
+def _geometry(series: Series, beside: Mapping[str, Beside]) -> dict[str, tuple[float, ...]]:
     """Return source_distance [detector pixel at the axis] and, if it is known, the width of such a pixel [nm]."""
     known: dict[str, tuple[float, ...]] = {"source_distance": (0.0,)}
     if all(name in beside for name in LENGTHS):

@@ -30,7 +30,8 @@ def read_angles(path: Path, shape: tuple[int, ...], given: str, found: Beside | 
         ValueError: there are no angles, or their number or unit is wrong.
     """
     if given:
-        return np.linspace(*_numbers("angles", given, "FIRST:LAST", "0:180"), shape[0]) * DEGREE, []
+        degrees = np.linspace(*_numbers("angles", given, "FIRST:LAST", "0:180"), shape[0])
+        return degrees * DEGREE, _doubt_unit(degrees, "degrees", "rad")
     if found is None:
         raise ValueError("states no angles; give --set angles=0:180 (degrees, both included) or --from rotation=FILE")
     values = np.asarray(found.values, np.float64).reshape(-1)
@@ -114,4 +115,13 @@ def _to_radians(values: np.ndarray, unit: str) -> tuple[np.ndarray, list[str]]:
             f"angles over {span:g} {unit}: must be less than {MAX_TURNS} turns; correct the unit, or give --set "
             "angles=FIRST:LAST"
         )
-    return values * scale, []
+    return values * scale, _doubt_unit(values, *(("rad", "degrees") if scale == 1 else ("degrees", "rad")))
+
+
+def _doubt_unit(values: np.ndarray, unit: str, other: str) -> list[str]:
+    """Return a warning about angles whose range is usual for another unit: few degrees, or rad of more than a turn."""
+    span = float(np.ptp(values))
+    unusual = 0 < span <= MAX_RADIANS if unit == "degrees" else span > MAX_RADIANS
+    if len(values) < 3 or not unusual:
+        return []
+    return [f"warning: angles over {span:g} {unit}: are they in {other}? Then give --set angles=FIRST:LAST in degrees"]

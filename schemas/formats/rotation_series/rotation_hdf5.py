@@ -3,7 +3,7 @@
 DXfile   exchange/data, data_white, data_dark, theta
 NXtomo   instrument/<detector>/data with image_key: 0 projection, 1 flat, 2 dark, 3 invalid; sample/rotation_angle
 library  Sinograms and Images (row, column, number), as the program superres-tomo writes them; angles are not stored.
-         It projects with the ASTRA toolbox, so the axis y of its images points up. The axis of rotation falls on the
+         It projects with `astra-toolbox`, so the axis y of its images points up. The axis of rotation falls on the
          middle of the detector.
 """
 

@@ -1,6 +1,6 @@
 """Geometry of a scan in a MATLAB struct, as the Helsinki tomography laboratory writes it beside its projections.
 
-The laboratory reconstructs with the ASTRA toolbox, so the axis y of its images points up.
+The laboratory reconstructs with `astra-toolbox`, so the axis y of its images points up.
 """
 
 from pathlib import Path
