@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from generators.contract import Generator, find_generator
 from generators.engine import pipeline, shards
 from generators.random_streams import Streams
+from generators.specimens.from_files.pool import Pool
 from inference.task_modules import find_inference
 from schemas import digest
 from schemas.array_checks import array_problems
@@ -38,10 +39,21 @@ def found(name: str) -> tuple[Task, Generator]:
 
 def plan_of(name: str, *settings: str, recipe: str = "default", seed: int = 0) -> Any:
     _, generator = find_generator(name)
-    made = make_settings(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), settings)
+    files = [
+        f"{key}.path={_stack_of_pictures()}" for key, value in generator.RECIPES[recipe] if isinstance(value, Pool)
+    ]
+    made = make_settings(generator.Recipe, generator.RECIPES[recipe].model_dump(mode="json"), [*files, *settings])
+    made = made.bind(None)
     wanted = {"train": 8, "validation": 2, "test": 2}
     samples = {split: n * can_make_split(made, split) for split, n in wanted.items()}
     return pipeline.plan(name, made, seed, samples, Path("x.zarr"))
+
+
+def _stack_of_pictures() -> Path:
+    """Return files of the user, which a recipe asks for."""
+    path = Path("pictures.npy")
+    np.save(path, np.random.default_rng(0).integers(0, 255, (40, 24, 30)).astype(np.uint8))
+    return path
 
 
 def can_make_split(made: Any, split: str) -> bool:

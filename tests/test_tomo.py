@@ -116,6 +116,56 @@ def test_counts_have_the_variance_of_their_photons() -> None:
     assert abs(residual.mean()) < 0.03
 
 
+EMITTED = (*SMALL, "measured.every=1", "channels.channels=3", "transmission.photons=0")
+
+
+def test_emitted_quanta_are_counted_themselves() -> None:
+    """The variance of a line integral p is p / q, where nothing is emitted it is 0, and counts are whole numbers."""
+    ideal, noisy = (with_parameters(30, *EMITTED, *more) for more in (("emission=400", "noise=0"), ("emission=400",)))
+    assert ideal["sinogram"].tobytes() == samples(30, *EMITTED)["sinogram"].tobytes()
+    assert (ideal["photons"] == 0).all()
+    assert (noisy["photons"] == 400).all()
+    emitted = ideal["sinogram"] > 1e-3
+    residual = ((noisy["sinogram"] - ideal["sinogram"])[emitted] * np.sqrt(400 / ideal["sinogram"][emitted])).astype(
+        float
+    )
+    assert abs(residual.std() - 1) < 0.02
+    assert abs(residual.mean()) < 5 / np.sqrt(residual.size)
+    assert (noisy["sinogram"][ideal["sinogram"] == 0] == 0).all()
+    np.testing.assert_allclose(400 * noisy["sinogram"], np.rint(400 * noisy["sinogram"]), atol=1e-3)
+
+
+def test_channels_share_the_dose_and_not_the_noise() -> None:
+    fields = with_parameters(6, *EMITTED, "emission=10:1e4")
+    assert len(set(fields["photons"][:3])) == 1
+    assert fields["photons"][0] != fields["photons"][3]
+    alike = with_parameters(6, *EMITTED, "emission=10:1e4", "channels.floor=1", "channels.height=0")
+    assert (alike["image"][0] == alike["image"][1]).all()
+    assert not (alike["sinogram"][0] == alike["sinogram"][1]).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("emission=400",), "give transmission.photons=0"),
+        (("emission=0:400", "transmission.photons=0"), "emission: 0 means"),
+        (("emission=400", "transmission.photons=0", "shapes.value=-1"), "no quanta are negative"),
+    ],
+)
+def test_impossible_emission_is_refused(settings: tuple[str, ...], reason: str, generate: Command) -> None:
+    refused(generate("--task", "tomo", "--n", 4, "--set", *SMALL, *settings), reason)
+
+
+def test_pictures_of_the_recipe_are_those_of_the_user(generate: Command) -> None:
+    command = ("--task", "tomo", "--recipe", "div2k64", "--n", 2, "--validation", 0, "--test", 0)
+    refused(generate(*command), "pictures.path is missing", "--set pictures.path=DIR")
+    np.save("stack.npy", np.random.default_rng(0).integers(0, 255, (20, 90, 120)).astype(np.uint8))
+    assert generate(*command, "--set", "pictures.path=stack.npy")[0] == 0
+    data = xr.open_zarr("tomo.zarr/train")
+    assert data.image.shape == data.sinogram.shape == (2, 64, 64)
+    assert 0.5 < float(data.image.max()) <= 1
+
+
 def test_the_mask_is_where_the_material_is() -> None:
     fields = samples(3, "image_size=64", recipe="htc")
     filled = fields["image"] >= fields["image"].max(axis=(1, 2), keepdims=True) / 2

@@ -35,7 +35,7 @@ TASK = Task(
             "float32",
             "1",
             "input",
-            "measured line integrals -ln(transmission); 0 in views that were not measured",
+            "measured line integrals -ln(transmission), or of emission; 0 in views that were not measured",
         ),
         Field(
             "image",
@@ -43,7 +43,7 @@ TASK = Task(
             "float32",
             "1/pixel",
             "target",
-            "linear attenuation coefficient times the width of a pixel",
+            "linear attenuation coefficient, or emission, times the width of a pixel",
         ),
         Field(
             "mask",
@@ -63,7 +63,12 @@ TASK = Task(
         _parameter("axis_offset", "detector pixel", "where the axis falls on the detector, from its middle"),
         _parameter("pitch", "pixel", "width of a detector pixel at the axis, in pixels of the image"),
         _parameter("source_distance", "pixel", "distance from the source to the axis; 0: a parallel beam"),
-        _parameter("photons", "photon", "counted quanta per detector pixel without object; 0: no noise", optional=True),
+        _parameter(
+            "photons",
+            "photon",
+            "counted quanta per detector pixel without object, or where the integral of emission is 1; 0: no noise",
+            optional=True,
+        ),
         _parameter("sampling", "nm", "width of a pixel of the image", optional=True),
         _parameter("attenuation", "1", "line integral through the width of the image of the value 1", optional=True),
         _parameter(
