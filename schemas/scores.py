@@ -293,4 +293,7 @@ def _mean_and_deviation(values: np.ndarray) -> dict[str, float | int | str | Non
 def _score_unit(task: Task, key: str, meaning: Score) -> str:
     name = key.rpartition(".")[0]
     field = task[name] if name else task.of("target")[0]
-    return meaning.unit.replace("field", field.units)
+    if field.units == "1" and "field" in meaning.unit:
+        return "1"
+    units = field.units if meaning.unit == "field" or field.units.isalpha() else f"({field.units})"
+    return meaning.unit.replace("field", units)

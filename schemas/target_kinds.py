@@ -30,7 +30,8 @@ CLASS_SCORES: Mapping[str, Score] = MappingProxyType(
         "dice": Score("1", "2 * intersection / (sum of both areas), mean over the same classes", "higher"),
         "mcc": Score(
             "1",
-            "Matthews correlation of truth and prediction (Gorodkin 2004); 0 if one of them has a single class",
+            "Matthews correlation of truth and prediction (Gorodkin 2004); 0 if one of them has a single class, and "
+            "undefined for a single value",
             "higher",
         ),
         "accuracy": Score("1", "share of the values whose class is predicted correctly", "higher"),
@@ -135,7 +136,7 @@ def _score_one_sample(field: Field, prediction: np.ndarray, truth: np.ndarray) -
     dice = float(np.mean([2 * both / (a + b) for a, b, both in classes]))
     accuracy = float(sum(both for *_, both in classes) / counts.sum())
     scores = {"jaccard_distance": 1 - iou, "iou": iou, "dice": dice, "accuracy": accuracy}
-    return scores | {"mcc": matthews_correlation(counts)}
+    return scores | {"mcc": matthews_correlation(counts) if counts.sum() > 1 else math.nan}
 
 
 def matthews_correlation(counts: np.ndarray) -> float:
@@ -170,11 +171,20 @@ def score_numbers(field: Field, prediction: np.ndarray, truth: np.ndarray) -> di
     Returns:
         By score, its values (sample,).
     """
-    difference = np.asarray(prediction, float) - truth
-    if field.period is not None:
-        difference = difference - field.period * np.round(difference / field.period)
-    rows = difference.reshape(len(difference), -1)
+    rows = difference(field, prediction, truth).reshape(len(truth), -1)
     return {"absolute_error": abs(rows).mean(axis=1), "squared_error": (rows**2).mean(axis=1)}
+
+
+def difference(field: Field, prediction: np.ndarray, truth: np.ndarray) -> Real:
+    """Return prediction - truth; if the field has a period, the smallest of the differences by whole periods.
+
+    Args:
+        field: the target.
+        prediction: numbers that broadcast with the truth.
+        truth: numbers (sample, ...).
+    """
+    found: Real = np.asarray(prediction, float) - truth
+    return found if field.period is None else found - field.period * np.round(found / field.period)
 
 
 SCORERS: Mapping[Kind, Callable[[Field, np.ndarray, np.ndarray], dict[str, Real]]] = MappingProxyType(

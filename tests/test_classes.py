@@ -1,6 +1,7 @@
 """Targets with classes: scores of each class and the confusion matrix by hand, and names wherever labels are shown."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import xarray as xr
 import zarr
 from matplotlib.figure import Figure
 
-from schemas.target_kinds import confusion_matrix
+from schemas.target_kinds import confusion_matrix, score_classes
 from schemas.task import find_task
 
 from .conftest import Command, unsigned
@@ -31,7 +32,8 @@ def test_scores_of_each_class_and_the_confusion_matrix_are_those_counted_by_hand
     unsigned("p.zarr")
     code, out, err = evaluate("--data", "d.zarr", "--predictions", "net=p.zarr")
     assert (code, err) == (0, "")
-    found = json.loads(Path("report/metrics.json").read_text())["methods"]["net"]["classes"]["mask"]
+    method = json.loads(Path("report/metrics.json").read_text())["methods"]["net"]
+    found = method["classes"]["mask"]
     pairs = list(zip(exact.ravel(), predicted.ravel(), strict=True))
     counts = [[pairs.count((i, j)) for j in range(3)] for i in range(2)]
     assert found["names"] == ["void", "disc", "ignore"]
@@ -44,6 +46,11 @@ def test_scores_of_each_class_and_the_confusion_matrix_are_those_counted_by_hand
             "precision": pytest.approx(right / (right + wrong)),
             "recall": pytest.approx(right / (right + missed)),
         }
+    size, right = sum(map(sum, counts)), counts[0][0] + counts[1][1]
+    assert method["metrics"]["disc.recall"]["mean"] == found["scores"]["disc"]["recall"]
+    assert method["metrics"]["pooled.accuracy"]["mean"] == pytest.approx(right / size)
+    numbers = np.array(pairs)[exact.ravel() != 2]
+    assert found["most_frequent"] == {"class": "void", "share": pytest.approx(np.mean(numbers[:, 0] == 0))}
     assert f"net, mask: iou void {found['scores']['void']['iou']:.4g}, disc" in out
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", Path("report/report.html").read_text().split("predicted as ignore")[1])
     scores = [f"{found['scores']['void'][name]:.4g}" for name in ("iou", "dice", "precision", "recall")]
@@ -52,6 +59,25 @@ def test_scores_of_each_class_and_the_confusion_matrix_are_those_counted_by_hand
 
 def _cell(row: list[int], j: int) -> str:
     return f"{row[j]:,} ({100 * row[j] / sum(row):.3g} %)"
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "expected"),
+    [
+        ([1, 1, 1, 0, 0, 1], [1, 0, 1, 1, 0, 1], (3 * 1 - 1 * 1) / (4 * 4 * 2 * 2) ** 0.5),  # tp tn - fp fn
+        ([0, 0, 1, 1], [1, 1, 0, 0], -1),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 0),  # one class is present: 0 / 0 is taken as 0
+        ([1, 1, 1, 1], [0, 1, 0, 1], 0),
+        ([0, 1, 0, 1], [0, 0, 0, 0], 0),
+        ([2, 2, 0, 1], [0, 1, 0, 1], 1),  # ignored values do not count
+        ([0, 1, 0, 1], [0, 1, 0, 9], 6 / 80**0.5),  # a label beyond the classes is a third one
+        ([1, 2], [1, 0], math.nan),  # a single value
+    ],
+)
+def test_matthews_correlation(truth: list[int], prediction: list[int], expected: float) -> None:
+    field = find_task("toy_labels")["mask"]
+    arrays = (np.array([values], np.uint8) for values in (prediction, truth))
+    assert score_classes(field, *arrays)["mcc"][0] == pytest.approx(expected, nan_ok=True)
 
 
 def test_labels_beyond_the_classes_are_wrong() -> None:

@@ -22,7 +22,7 @@ from schemas.manifest import read_manifest
 from schemas.scores import score
 from schemas.slices import fold, slices_per_sample
 from schemas.target_kinds import target_kind
-from schemas.task import find_task
+from schemas.task import Task, find_task
 
 from .conftest import TOY_TASK, Command, files, refused, unsigned
 from .test_methods import TOGETHER
@@ -72,6 +72,16 @@ def network(store: str, name: str) -> None:
     root.write_text(json.dumps(content))
 
 
+def pooled_keys(task: Task) -> set[str]:
+    """Keys of the scores over the values of all samples together."""
+    fields = [field for field in task.of("target") if field.classes]
+    names = {"pooled.accuracy", "pooled.mcc"} if fields else set()
+    for field in fields:
+        labels = [field.classes[i] for i in field.counted]
+        names |= {f"{label}.{score}" for label in labels for score in ("iou", "dice", "precision", "recall")}
+    return names
+
+
 @pytest.mark.parametrize("task", inference_names())
 def test_numbers_are_those_of_the_arrays(
     generate: Command, infer: Command, evaluate: Command, task: str, monkeypatch: pytest.MonkeyPatch
@@ -108,7 +118,8 @@ def test_numbers_are_those_of_the_arrays(
         found = metrics()["methods"][name]
         assert found["kind"] == "classical"
         assert found["samples"] == 6
-        assert found["metrics"].keys() == expected.keys() | (SCAN_SCORES.keys() if find_stitch(task) else set())
+        scans = SCAN_SCORES.keys() if find_stitch(task) else set()
+        assert found["metrics"].keys() == expected.keys() | scans | pooled_keys(known)
         for metric, values in expected.items():
             finite = values[np.isfinite(values)]
             assert found["metrics"][metric]["n"] == len(finite)

@@ -47,11 +47,11 @@ def masks(p: np.ndarray, t: np.ndarray) -> dict[str, float]:
 
 
 def kinds(p: np.ndarray, t: np.ndarray) -> dict[str, float]:
-    return {"accuracy": float(np.mean(p == t))}
+    return dict.fromkeys(("accuracy", "pooled.accuracy"), float(np.mean(p == t)))
 
 
 def numbers(p: np.ndarray, t: np.ndarray) -> dict[str, float]:
-    return {"absolute_error": float(np.mean(abs(p - t)))}
+    return {"absolute_error": float(np.mean(abs(p - t))), "r2": 1 - float(np.mean((p - t) ** 2) / np.var(t))}
 
 
 def angles(p: np.ndarray, t: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from inference.contract import Report, SectionContent
 from inference.invert.split_reader import Arrays, Rows, Source, open_source
-from inference.report.classes import SECTION
+from inference.report import classes, numbers
 from inference.task_modules import find_inference
 from schemas.ambiguities import align
 from schemas.predictions import Predictions, read_predictions, verify
@@ -195,7 +195,7 @@ def _score_split(source: Rows, stores: Stores, methods: Stores) -> Result:
     report = report.without_targets if source.target else report
     scores, frequency, correlation, zero = _score_samples(source, stores, report)
     paths = {store.name: store.path for store in stores}
-    samples, known = source.samples_source, (*report.sections, SECTION)
+    samples, known = source.samples_source, (*report.sections, classes.SECTION, numbers.SECTION)
     sections = {section.title: content for section in known if (content := section.compute(samples, paths))}
     return Result(source, report, tuple(stores), tuple(methods), scores, frequency, correlation, zero, sections)
 

@@ -1,5 +1,6 @@
 """Plots of a report: histograms of errors, errors against parameters, frequency and time, and learning curves."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -23,8 +24,9 @@ from inference.report.style import colour, decimal, figure, label, legend_above,
 from inference.report.tables import ARROWS, arrow
 from physics.ring_correlation import RESOLUTION_THRESHOLD
 from schemas.preview import plain
-from schemas.task import Field
+from schemas.task import SAMPLE, Field
 
+MAX_COLUMNS = 4  # number of panels in a row
 MAX_POINTS = 4096  # maximum number of predicted values that are drawn against the exact values
 LARGE_UNITS = {"mm": 1e6, "\N{MICRO SIGN}m": 1e3}  # [nm]
 PANEL_WIDTH = 3.6  # width of a panel beside others [inch]
@@ -115,22 +117,30 @@ def _scale_parameter(axis: Axes, values: np.ndarray) -> None:
 
 
 def against_exact(result: Result, field: Field) -> Figure:
-    """Draw predicted against exact values of a target that is a number for each sample.
+    """Draw predicted against exact values of a target that is a number for each sample, in a panel for each method.
 
     Args:
         result: the scores of one split.
         field: the target.
     """
-    drawn, rows = figure(4.2, 4.0), min(result.source.samples, MAX_POINTS)
-    axis = drawn.subplots()
+    rows = min(result.source.samples, MAX_POINTS)
     exact = result.source.read([field.name], 0, rows)[field.name].ravel()
-    axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
-    for store in result.stores:
+    columns = min(len(result.stores), MAX_COLUMNS)
+    height = math.ceil(len(result.stores) / columns)
+    drawn = figure(2.8 * columns + 0.6, 2.9 * height + 0.3)
+    axes = drawn.subplots(height, columns, squeeze=False, sharex=True, sharey=True)
+    for axis, store in zip(axes.flat, result.stores, strict=False):
         predicted = result.source.read_predicted(store.path, store.metadata, 0, rows)[field.name].ravel()
-        axis.plot(exact, predicted, ".", color=colour(result, store), markersize=4, label=label(store))
+        axis.axline((float(exact[0]), float(exact[0])), slope=1, color="0.6", linewidth=0.8)
+        if field.dims == (SAMPLE,) and field.period is None:
+            axis.axhline(float(exact.mean()), color="0.6", linewidth=0.8, linestyle=":")
+        axis.plot(exact, predicted, ".", color=colour(result, store), markersize=4, alpha=0.6)
+        axis.set_title(label(store), color=colour(result, store))
+    for axis in axes.flat[len(result.stores) :]:
+        axis.set_visible(False)
     name = f"{plain(field.name)}{unit(field.units)}"
-    axis.set(xlabel=f"exact {name}", ylabel=f"predicted {name}")
-    legend_above(drawn, axis, columns=4)
+    drawn.supxlabel(f"exact {name}", fontsize=9)
+    drawn.supylabel(f"predicted {name}", fontsize=9)
     return drawn
 
 
