@@ -150,6 +150,7 @@ def _infer_parser() -> Parser:
     add_repeatable_option(parser, "--set", "KEY=VALUE", fixed)
     other = "tune a method on the validation samples of another dataset, such as a simulation of the same measurement"
     add("--tune-on", type=local_path, metavar="STORE", help=other)
+    add("--tune-by", metavar="SCORE", help="tune a method by another score than that of rank, for example mask.mcc")
     add("--refine", type=_count, metavar="N", help="N iterations that start from the network, for tasks that have them")
     add("--name", metavar="LABEL", help="name in tables and plots (default: the folder of the run, or the method)")
     add("--batch-size", type=_count, metavar="N", help="number of samples that are processed at once (default: 32)")

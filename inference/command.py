@@ -48,6 +48,7 @@ class InferOptions:
     stitch: Path | None = None
     stitch_set: Sequence[str] = ()
     tune_on: Path | None = None
+    tune_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,14 +218,15 @@ def _open_inverter(options: InferOptions, sources: Sequence[Source]) -> Inverter
     if options.name is not None:
         checked_label("--name", options.name)
     if options.model is not None:
-        if options.tune_on:
-            raise UserError(f"--tune-on {options.tune_on}: is for classical methods; leave it out with --model")
+        for option, given in (("--tune-on", options.tune_on), ("--tune-by", options.tune_by)):
+            if given:
+                raise UserError(f"{option} {given}: is for classical methods; leave it out with --model")
         return inverters.network(source, options.model, options.set, options.name, options.checkpoint)
     assert options.method is not None
     name = options.name or options.method
     places = [] if options.overwrite else [_out_path(options, name, inverter, sources) for inverter in sources]
     other = open_tuning_source(options.tune_on) if options.tune_on else None
-    return inverters.classical(source, options.method, options.set, options.name, places, other)
+    return inverters.classical(source, options.method, options.set, options.name, places, other, options.tune_by)
 
 
 def _summary_lines(

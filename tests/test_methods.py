@@ -1,6 +1,7 @@
 """Classical methods: what every one must do, how they are tuned, and the physics of each."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,27 @@ def test_tuning_finds_the_least_mean_error_after_alignment(generate: Command, in
     assert found.split == "validation"
 
 
+@pytest.mark.parametrize(("by", "best"), [("nrms", min), ("psnr", max), ("mask.mcc", max)])
+def test_tuning_by_another_score(by: str, best: Callable[..., float], generate: Command, infer: Command) -> None:
+    generate("--task", "tomo", "--n", 0, "--validation", 5, "--test", 2, "--set", "image_size=16", "mask=true")
+    command = ("--method", "fbp", "--data", "tomo.zarr", "--tune-by", by, "--set", "positive=no", "window=hann")
+    assert by in infer(*command, "--out", "p.zarr")[1]
+    source = open_source(Path("tomo.zarr"), "validation")
+    method = find_inference("tomo").METHODS["fbp"]
+    block = source.read((*method.needs, "image", "mask"), 0, 5)
+    means = {
+        cutoff: score(
+            source.task, method.solve(block, window="hann", cutoff=cutoff, positive="no"), block, block["field_of_view"]
+        )[by].mean()
+        for cutoff in method.settings["cutoff"].values
+    }
+    tuned = read_predictions(Path("p.zarr"))
+    assert tuned.settings["cutoff"] == best(means, key=lambda cutoff: means[cutoff])
+    assert tuned.tuning is not None
+    assert tuned.tuning.nrms == pytest.approx(best(means.values()))
+    refused(infer(*command[:4], "--tune-by", "mask.mc", "--out", "q.zarr"), "mask.mcc")
+
+
 @pytest.mark.parametrize("constant", [-2.5, 2.5])
 def test_tuning_leaves_out_what_no_measurement_reveals(constant: float, generate: Command) -> None:
     """A constant neither spoils the nearer phase, nor is it chosen where another has the same phase without it."""
@@ -136,7 +158,7 @@ def test_measurements_without_targets_are_inverted_with_settings_tuned_on_anothe
     assert tuned.tuning is not None
     assert tuned.tuning.dataset == open_source(Path("like.zarr"), "validation").manifest.root_digest
     assert infer(*command)[0] == 0, "the same command finds its result"
-    refused(infer(*command[:-1], "q.zarr", "--tune-on", "toy.zarr"), "is empty")
+    refused(infer(*command[:-1], "q.zarr", "--tune-on", "toy.zarr"), "--tune-on toy.zarr: has no")
     generate("--task", "tie", "--n", 0, "--validation", 2, "--test", 0, *SMALL_TIE)
     refused(infer(*command[:-1], "q.zarr", "--tune-on", "tie.zarr"), "must be one of toy")
 

@@ -27,6 +27,7 @@ def classical(
     label: str | None,
     places: Iterable[Path] = (),
     tune_on: Source | None = None,
+    tune_by: str | None = None,
 ) -> Inverter:
     """Return a classical method with its settings, which are given or tuned.
 
@@ -37,6 +38,7 @@ def classical(
         label: name of the predictions; None: the name of the method.
         places: stores of earlier predictions, from which the result of the same tuning may be taken.
         tune_on: a split of another dataset on which the method is tuned; None: the same dataset.
+        tune_by: key of the score by which it is tuned; None: that by which methods are ranked.
 
     Raises:
         UserError: there is no such method or setting, the dataset lacks fields, or has no samples to tune on.
@@ -47,8 +49,8 @@ def classical(
     if tune_on:
         _refuse_other_task(source, tune_on)
         _refuse_lacking(tune_on, f"method {name}", method.needs)
-    known = tuning.recall(places, name, method, source, given, tune_on)
-    settings, tuned = known or tuning.tune(method, source, given, tune_on)
+    known = tuning.recall(places, name, method, source, given, tune_on, tune_by)
+    settings, tuned = known or tuning.tune(method, source, given, tune_on, tune_by)
     present = frozenset(field.name for field in source.task.fields)
     task = source.task if source.task.of("target") else find_task(source.task.name).select(present)
     return Inverter(

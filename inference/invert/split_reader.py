@@ -10,6 +10,7 @@ import numpy as np
 from schemas import slices
 from schemas.manifest import Manifest, read_manifest, reading_split
 from schemas.predictions import Predictions, read_rows
+from schemas.runtime.errors import UserError
 from schemas.store import StoredArrays, open_split
 from schemas.task import Field, Task
 
@@ -189,8 +190,10 @@ def open_tuning_source(path: Path) -> Source:
         UserError: there is no such dataset, or it has neither.
     """
     manifest = read_manifest(path)
-    split = "validation" if manifest.samples.get("validation") else "train"
-    return open_source(path, split)
+    for split in ("validation", "train"):
+        if manifest.samples.get(split):
+            return open_source(path, split)
+    raise UserError(f"--tune-on {path}: has no validation or training samples; generate some with --validation N")
 
 
 def open_source(path: Path, split: str) -> Source:

@@ -13,8 +13,9 @@ from inference.task_modules import find_inference
 from schemas import slices
 from schemas.predictions import Predictions, Tuning, read_predictions
 from schemas.runtime.errors import UserError, rule_of_choice, suggestion
-from schemas.scores import nrms, nrms_aligned, score
+from schemas.scores import SCORES_BY_KIND, nrms, nrms_aligned, score
 from schemas.store import shard_ranges
+from schemas.target_kinds import score_key, target_kind
 from schemas.task import find_task
 
 MAX_SAMPLES = 256  # maximum number of samples used for tuning
@@ -70,13 +71,13 @@ def _parse_value(key: str, setting: Setting, text: str) -> Value:
 
 
 def tune(
-    method: Method, source: Source, given: Settings, other: Source | None = None
+    method: Method, source: Source, given: Settings, other: Source | None = None, by: str | None = None
 ) -> tuple[dict[str, Value], Tuning | None]:
-    """Return all settings: those given, and for the others the combination with the lowest mean error.
+    """Return all settings: those given, and for the others the combination with the best mean score.
 
-    The error is the score by which methods are ranked (`Report.ranking_score`). Some combinations may be equal in it,
-    because they differ only in the ambiguities of the task. Of these, the one with the lowest error before alignment is
-    chosen.
+    Unless another one is named, it is the score by which methods are ranked (`Report.ranking_score`). Some
+    combinations may be equal in it, because they differ only in the ambiguities of the task. Of these, the one with the
+    lowest error before alignment is chosen.
 
     The first 256 validation samples are used, or training samples if there are none, but never test samples. For
     methods that invert groups, whole groups are used, up to a size of MAX_GROUP_BYTES and at least one.
@@ -86,6 +87,7 @@ def tune(
         source: any split of the dataset.
         given: settings that are fixed.
         other: any split of another dataset, whose samples are used instead.
+        by: key of the score, such as `mask.mcc`; None: that by which methods are ranked.
 
     Returns:
         The settings, and a record of the tuning; None if all settings were fixed.
@@ -105,12 +107,13 @@ def tune(
             f"give --set {missing}" if other else f"name a dataset that has some by --tune-on, or give --set {missing}"
         )
         raise UserError(f"{source.path}: has no validation or training samples with targets to tune on; {remedy}")
-    best, errors, samples = _search(method, Source(source.path, source.manifest, split), grid)
+    rank = _check_score(source, by) if by else find_inference(source.task.name).REPORT.ranking_score(source.task)
+    best, errors, samples = _search(method, Source(source.path, source.manifest, split), grid, by)
     return best, Tuning(
         split=split,
         samples=samples,
         combinations=math.prod(len(values) for values in grid.values()),
-        metric=find_inference(source.task.name).REPORT.ranking_score(source.task),
+        metric=rank,
         nrms=errors[tuple(best.values())],
         fixed=sorted(given),
         edges=[key for key in best if _is_at_edge(key, best, grid, errors)],
@@ -119,7 +122,13 @@ def tune(
 
 
 def recall(
-    places: Iterable[Path], name: str, method: Method, source: Source, given: Settings, other: Source | None = None
+    places: Iterable[Path],
+    name: str,
+    method: Method,
+    source: Source,
+    given: Settings,
+    other: Source | None = None,
+    by: str | None = None,
 ) -> tuple[dict[str, Value], Tuning | None] | None:
     """Return the result of `tune` from earlier predictions that used the same method, dataset and fixed settings.
 
@@ -130,13 +139,14 @@ def recall(
         source: any split of the dataset.
         given: settings that are fixed.
         other: any split of another dataset that is used for tuning.
+        by: as for `tune`.
 
     Returns:
         As `tune`; None if no store holds such a result.
     """
     grid = _grid(method, given)
     tried = math.prod(len(values) for values in grid.values())
-    rank = find_inference(source.task.name).REPORT.ranking_score(find_task(source.task.name))
+    rank = by or find_inference(source.task.name).REPORT.ranking_score(find_task(source.task.name))
     digests = source.manifest.root_digest, other.manifest.root_digest if other else None
     asked = (name, method.version, *digests, sorted(given), tried, rank)
     for stored in filter(None, map(_stored_predictions, places)):
@@ -179,7 +189,21 @@ def _tuning_blocks(method: Method, source: Source, names: Iterable[str]) -> list
     return groups[: max(1, int(np.searchsorted(ends, MAX_GROUP_BYTES, side="right")))]
 
 
-def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value], Errors, int]:
+def _check_score(source: Source, key: str) -> str:
+    """Return the key of a score that the targets of a dataset get. Raise UserError if they do not get it."""
+    report, task = find_inference(source.task.name).REPORT, source.task
+    names = report.measures.scores if report.measures else None
+    known = names or [
+        score_key(task, field.name, metric)
+        for field in task.of("target")
+        for metric in SCORES_BY_KIND[target_kind(task, field)]
+    ]
+    if key not in known:
+        raise UserError(f"--tune-by {key}: {rule_of_choice(key, list(known))}")
+    return key
+
+
+def _search(method: Method, source: Source, grid: Grid, by: str | None = None) -> tuple[dict[str, Value], Errors, int]:
     """Return the best combination, the mean errors of all, and the number of samples.
 
     Each block is read once and inverted by all combinations, so memory does not grow with their number.
@@ -193,28 +217,37 @@ def _search(method: Method, source: Source, grid: Grid) -> tuple[dict[str, Value
     for rows in _tuning_blocks(method, source, names):
         block = source.take(names, rows)
         inverted = map(method.inverter(source.task, block), combinations)
-        parts.append([_errors(report, source, block, predicted) for predicted in inverted])
+        parts.append([_errors(report, source, block, predicted, by) for predicted in inverted])
     errors, published = np.concatenate([np.array(part) for part in parts], axis=2).swapaxes(0, 1)
     means = [_mean_error(row) for row in errors]
-    equal = np.flatnonzero(np.array(means) <= (1 + EQUAL_TOLERANCE) * min(means))
+    equal = np.flatnonzero(np.array(means) <= min(means) + EQUAL_TOLERANCE * abs(min(means)))
     best = int(min(equal, key=lambda row: _mean_error(published[row])))
     if not math.isfinite(means[best]):
         raise UserError(f"{source.path}: no settings give a finite error on {source.split}; give all with --set")
-    of_all = {tuple(combination.values()): mean for combination, mean in zip(combinations, means, strict=True)}
+    sign = _sign(report, by)
+    of_all = {tuple(one.values()): sign * mean for one, mean in zip(combinations, means, strict=True)}
     return combinations[best], of_all, errors.shape[1]
 
 
-def _errors(report: Report, source: Source, block: Arrays, predicted: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Return the errors of each sample: by the score that ranks methods, and before alignment."""
+def _sign(report: Report, by: str | None) -> int:
+    """Return -1 if a higher score is better, else 1."""
+    return -1 if by and report.meaning(by).better == "higher" else 1
+
+
+def _errors(
+    report: Report, source: Source, block: Arrays, predicted: Arrays, by: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the errors of each sample: by the score that ranks methods, and before alignment. Lower is better."""
     if report.measures:
-        error = report.measures.compute(block, predicted)[report.measures.rank]
+        error = _sign(report, by) * report.measures.compute(block, predicted)[by or report.measures.rank]
         error = np.where(np.isnan(error), np.inf, error)
         return error, error
     task, window, samples = source.task, source.window(), len(next(iter(predicted.values())))
     truth = slices.fold(task, {name: block[name] for name in predicted}, samples)
     predicted = slices.fold(task, predicted, samples)
-    if report.ranking_score(task) != "nrms_aligned":
-        error = score(task.sliced, predicted, truth)[report.ranking_score(task)]
+    if by or report.ranking_score(task) != "nrms_aligned":
+        found = score(task.sliced, predicted, truth, window)
+        error = _sign(report, by) * found[by or report.ranking_score(task)]
         return error, error
     target = next(iter(predicted))
     return nrms_aligned(task.sliced, predicted, truth, window), nrms(

@@ -26,7 +26,7 @@ methods() {
   local data=$1 place=$2; shift 2
   infer --model "$out/unet" --data "$data" --name unet --out "$place/unet.zarr"
   for method in fbp sirt tv; do
-    infer --method $method --data "$data" --out "$place/$method.zarr" "$@"
+    infer --method $method --tune-by mask.mcc --data "$data" --out "$place/$method.zarr" "$@"
   done
 }
 
