@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from pydantic import ValidationError
 
-from inference.report import document, errors_by_parameter, evaluation, figures, style, tables
+from inference.report import document, errors_by_parameter, evaluation, expectations, figures, style, tables
 from inference.report.evaluation import Evaluation, Result
+from inference.report.expectations import Expectation
 from inference.stitching.comparison import SCAN_SCORES
 from inference.task_modules import find_inference, find_stitch, inference_names
 from physics.ring_correlation import ring_correlation
@@ -373,7 +375,51 @@ EXPECTED = {
     "fails": [{"method": "smooth", "metric": "nrms", "at_most": 1e-9}],
     "ratio": [{"method": "smooth", "metric": "nrms", "at_least": 1.5, "times": "smooth"}],
     "unknown": [{"method": "unet", "metric": "nrms", "at_most": 1.0}],
+    "difference": [{"method": "smooth", "metric": "psnr", "at_least": 0.1, "minus": "smooth"}],
 }
+SCORED: dict[str, Any] = {
+    "net": {
+        "not_finite": 0,
+        "metrics": {
+            "mask.mcc": {"mean": 0.9},
+            "material.iou": {"mean": 0.8},
+            "r2": {"mean": 0.7},
+            "psnr": {"mean": 31.0},
+            "ssim": {"mean": None},
+        },
+    },
+    "fbp": {
+        "not_finite": 0,
+        "metrics": {"mask.mcc": {"mean": 0.0}, "psnr": {"mean": 28.5}, "r2": {"mean": -0.5}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ({"metric": "mask.mcc", "at_least": 0.9}, ""),
+        ({"metric": "mask.mcc", "at_least": 0.91}, "net: mask.mcc is 0.9, expected at least 0.91"),
+        ({"metric": "material.iou", "at_least": 0.85}, "net: material.iou is 0.8, expected at least 0.85"),
+        ({"metric": "r2", "at_least": 0.7}, ""),
+        ({"metric": "r2", "at_least": 1.3, "minus": "fbp"}, "net: r2 is 1.2 more than that of fbp, expected at least"),
+        ({"metric": "psnr", "at_least": 2.5, "minus": "fbp"}, ""),
+        ({"metric": "psnr", "at_least": 3, "minus": "fbp"}, "psnr is 2.5 more than that of fbp, expected at least 3"),
+        ({"metric": "mask.mcc", "at_least": 2, "times": "fbp"}, "that of fbp is 0, so there is no ratio; write minus"),
+        ({"metric": "mcc", "at_least": 0.8}, "mcc: there is no such score of net; there are: mask.mcc, material.iou"),
+        ({"metric": "ssim", "at_least": 0.8}, "net: ssim: the score of net is undefined"),
+        ({"metric": "psnr", "at_least": 0.8, "minus": "fpb"}, "there is no method fpb; did you mean fbp?"),
+    ],
+)
+def test_every_score_can_be_bounded_alone_or_beside_another(expected: dict[str, Any], said: str) -> None:
+    missed = expectations.missed([Expectation(method="net", **expected)], SCORED)
+    assert len(missed) == bool(said)
+    assert said in "".join(missed)
+
+
+def test_a_bound_is_a_multiple_or_a_difference() -> None:
+    with pytest.raises(ValidationError, match="give one of times and minus"):
+        Expectation(method="a", metric="psnr", at_least=1, times="b", minus="c")
 
 
 @pytest.mark.usefixtures("without_report")
@@ -402,10 +448,17 @@ def test_expectations_decide_the_exit_code(toy: list[str], evaluate: Command) ->
     name = next(iter(find_inference("toy").METHODS))
     Path("e.json").write_text(json.dumps(EXPECTED).replace("smooth", name))
     found = {case: evaluate(*toy, "--out", "r", "--expect", f"e.json:{case}") for case in EXPECTED}
-    assert {case: code for case, (code, _, _) in found.items()} == {"holds": 0, "fails": 1, "ratio": 1, "unknown": 1}
+    assert {case: code for case, (code, _, _) in found.items()} == {
+        "holds": 0,
+        "fails": 1,
+        "ratio": 1,
+        "unknown": 1,
+        "difference": 1,
+    }
     assert "expected at most 1e-09" in found["fails"][1]
     assert f"1 times that of {name}, expected at least 1.5" in found["ratio"][1]
     assert "there is no such score" in found["unknown"][1]
+    assert f"psnr is 0 more than that of {name}, expected at least 0.1" in found["difference"][1]
     refused(evaluate(*toy, "--out", "r", "--expect", "none.json"), "none.json")
     refused(evaluate(*toy, "--out", "r", "--expect", "e.json:nothing"), "nothing")
 
