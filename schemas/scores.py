@@ -93,7 +93,7 @@ def score_and_correlation(
     fields = predicted_targets(task, prediction, truth, window)
     if any(target_kind(task, field) != "images" for field in fields):
         return (
-            _score_mixed_kinds(task, fields, prediction, truth),
+            _score_mixed_kinds(task, fields, prediction, truth, window),
             np.empty(0),
             np.empty((len(truth[fields[0].name]), 0)),
         )
@@ -125,7 +125,11 @@ def _remove_whole_periods(values: Real, truth: Real, period: float) -> Real:
 
 
 def _score_mixed_kinds(
-    task: Task, fields: list[Field], prediction: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
+    task: Task,
+    fields: list[Field],
+    prediction: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    window: np.ndarray | None,
 ) -> dict[str, Real]:
     """Score targets if not all of them are images. Images among them are scored one by one, without ambiguities."""
     scores: dict[str, Real] = {}
@@ -141,7 +145,9 @@ def _score_mixed_kinds(
                 fields=tuple(f for f in task.fields if f.role != "target" or f == field),
                 ambiguities=Ambiguities(),
             )
-            scores |= {score_key(task, name, metric): values for metric, values in score(single, *arrays).items()}
+            scores |= {
+                score_key(task, name, metric): values for metric, values in score(single, *arrays, window).items()
+            }
     return scores
 
 
