@@ -16,7 +16,7 @@ Importing this package loads no other library; each function loads what it needs
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -172,7 +172,7 @@ def train(
     out: PathLike | None = None,
     recipe: PathLike | None = None,
     start: PathLike | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     input: str | None = None,
     samples: str | tuple[int, int] | None = None,
     epochs: int | None = None,
@@ -189,12 +189,12 @@ def train(
 
     Args:
         data: dataset.
-        model: name of the network ("unet", with `target` "convnet"), or a mapping with its settings, such as
+        model: name of the network ("unet", for numbers "convnet"), or a mapping with its settings, such as
             {"name": "unet", "width": 32}; `train --describe` lists all networks.
         out: folder of the run (`runs/<task>-<model>`).
         recipe: name of a recipe, or a JSON file.
         start: a trained run whose parameters are the starting point (`train --from`).
-        target: parameter to learn instead of the task's targets.
+        target: targets or parameters to learn, a name or several (all targets of the task).
         input: which of the task's inputs the network receives (the first).
         samples: (A, B) or "A:B": train only on the samples A to B - 1.
         epochs: number of passes over the training samples.

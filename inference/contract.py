@@ -237,7 +237,7 @@ class Report:
 
     @property
     def without_targets(self) -> "Report":
-        """Return the report for networks that predict a parameter in place of the targets of the task."""
+        """Return the report for networks that predict other fields than all targets of the task."""
         return replace(self, measures=None, views=(), sections=())
 
     @property

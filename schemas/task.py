@@ -5,7 +5,7 @@ Each task is declared once, as `TASK` in `schemas/tasks/<name>.py`. All other co
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
@@ -198,22 +198,25 @@ class Task:
         window = self.window if self.window in {field.name for field in fields} else None
         return replace(self, fields=fields, window=window)
 
-    def targeting(self, name: str) -> "Task":
-        """Return the task whose only target is one of its parameters, without window and ambiguities.
+    def targeting(self, names: Collection[str]) -> "Task":
+        """Return the task whose targets are some of its targets or some of its parameters.
 
-        If the field is a target already, the task is returned unchanged.
+        If the names are those of its targets, the task is returned unchanged. With parameters as targets, it has
+        neither window nor ambiguities.
 
         Args:
-            name: name of the parameter.
+            names: names of the targets or of the parameters.
 
         Raises:
             KeyError: the task has no such field.
         """
-        if self[name].role == "target":
+        if {field.name for field in self.of("target")} == set(names):
             return self
-        others = (field for field in self.fields if field.role != "target")
-        fields = tuple(replace(field, role="target") if field.name == name else field for field in others)
-        return replace(self, fields=fields, window=None, ambiguities=Ambiguities())
+        own = all(self[name].role == "target" for name in names)
+        kept = (field for field in self.fields if field.role != "target" or field.name in names)
+        fields = tuple(replace(field, role="target") if field.name in names else field for field in kept)
+        ambiguities = self.ambiguities.within(names) if own else Ambiguities()
+        return replace(self, fields=fields, window=self.window if own else None, ambiguities=ambiguities)
 
     def identity(self) -> list[Any]:
         """Return everything about the task that the stored data depend on: version and fields, without explanations."""
@@ -266,6 +269,14 @@ class Import:
     follows: Mapping[str, str] = dataclasses.field(default_factory=dict)  # field made by `complete`: field it needs
 
 
+@dataclass(frozen=True, config=_STRICT)
+class Formula:
+    """The formula of a task as a function, by which tests verify data and symmetries: `FORMULA` beside `TASK`."""
+
+    inputs: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]  # other stored fields -> inputs without noise
+    exact: tuple[str, ...] = ()  # settings of `generate` for which the stored inputs are exactly these
+
+
 def task_names() -> list[str]:
     """Return the names of all tasks."""
     return plugins.module_names("schemas.tasks")
@@ -296,10 +307,15 @@ def find_import(task: str) -> Import:
     return plugins.optional_object(_task_module(task), "IMPORT", Import) or Import()
 
 
+def find_formula(task: str) -> Formula | None:
+    """Return the formula of a task as a function, or None if the task states it only as a text."""
+    return plugins.optional_object(_task_module(task), "FORMULA", Formula)
+
+
 def _task_mistakes(module: ModuleType) -> Iterator[str]:
     """Yield the mistakes in the file of a task."""
     yield from plugins.missing_objects(module, {"TASK": Task})
-    yield from plugins.mistyped_objects(module, {"IMPORT": Import})
+    yield from plugins.mistyped_objects(module, {"IMPORT": Import, "FORMULA": Formula})
     task: Task = module.TASK
     if task.name != plugins.last_name(module):
         yield f"TASK.name = {task.name!r}: must be the name of the file, {plugins.last_name(module)!r}"

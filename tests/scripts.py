@@ -17,6 +17,7 @@ from inference import command as inference_command
 from inference.methods import tuning
 from inference.report import expectations
 from inference.task_modules import find_method
+from schemas.task import find_task
 from tests.conftest import done, launch
 from training import cli as training_cli
 from training import command as training_command
@@ -107,7 +108,7 @@ class Rehearsal:
 
     def train(self, args: list[str]) -> None:
         given = training_cli._parser().parse_args(args)
-        training_command.choose_recipe(training_cli.options(given), self.tasks[given.data])
+        training_command.choose_recipe(training_cli.options(given), find_task(self.tasks[given.data]))
         given.out.mkdir()
 
     def infer(self, args: list[str]) -> None:

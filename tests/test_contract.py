@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -18,9 +20,14 @@ from schemas import digest
 from schemas.array_checks import array_problems
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import all_settings, make_settings
+from schemas.slices import fold
 from schemas.store import is_simulated
-from schemas.task import Task, task_names
-from training.contract import Symmetry, find_learn, find_model, model_names
+from schemas.task import Task, find_formula, find_task, task_names
+from training import model_building
+from training.augmentation import augment, symmetries
+from training.batches import WEIGHT
+from training.contract import Symmetry, fields_read, find_learn, find_model, model_names
+from training.features import Features
 from training.recipe import recipe_type
 
 TASKS = task_names()
@@ -184,6 +191,75 @@ def test_every_simulated_field_is_chunked_whole(name: str) -> None:
 def test_a_task_is_four_files(name: str) -> None:
     assert find_learn(name).inputs
     assert find_inference(name).METHODS
+
+
+def features_of_plan(plan: Any) -> Features:
+    return model_building.features_of(plan.task, recipe_type("mlp", find_model("mlp"))(), {}, plan.manifest.sizes)
+
+
+def every_field(plan: Any) -> dict[str, np.ndarray]:
+    """All samples of one split of a plan, slice by slice, and the constants."""
+    split, n = next((split, n) for split, n in plan.manifest.samples.items() if n)
+    return fold(plan.task, shards.make(plan, split, range(n)) | shards.constants(plan), n)
+
+
+def inputs_of(features: Features, fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs by the operator of the task, or by its formula."""
+    if operator := find_learn(features.task.name).operator:
+        arrays: Any = fields
+        image = arrays[features.targets[0].name]
+        return {operator.measured: np.asarray(operator.forward(image, arrays, features.sizes))}
+    formula = find_formula(features.task.name)
+    assert formula
+    return formula.inputs(fields)
+
+
+def augmented(features: Features, fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The samples after symmetries that are drawn for each of them; some differ from what they were."""
+    name = features.targets[0].name
+    batch: Any = fields | {WEIGHT: np.ones(len(fields[name]), np.float32)}
+    found = {key: np.asarray(values) for key, values in augment(features, batch, jax.random.key(0)).items()}
+    assert not np.array_equal(found[name], fields[name])
+    return found
+
+
+def assert_near(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    for key, values in found.items():
+        np.testing.assert_allclose(values, expected[key], atol=2e-5 * abs(expected[key]).max(), err_msg=key)
+
+
+@pytest.mark.parametrize("stated", [task for task in TASKS if find_formula(task)])
+def test_stored_inputs_are_those_of_the_formula(stated: str) -> None:
+    formula = find_formula(stated)
+    assert formula
+    fields = every_field(plan_of(stated, *formula.exact))
+    assert_near(formula.inputs(fields), fields)
+
+
+@pytest.mark.parametrize("stated", [task for task in TASKS if find_formula(task) or find_learn(task).operator])
+def test_the_inputs_of_a_moved_sample_follow_from_its_targets(stated: str) -> None:
+    formula = find_formula(stated)
+    plan = plan_of(stated, *(formula.exact if formula else ()))
+    features, fields = features_of_plan(plan), every_field(plan)
+    if symmetries(features):
+        moved = augmented(features, fields | inputs_of(features, fields))
+        seen = {name for parts in features.learn.inputs.values() for name in fields_read(parts)}
+        assert_near({name: v for name, v in inputs_of(features, moved).items() if name in seen}, moved)
+
+
+@pytest.mark.parametrize("stated", [task for task in TASKS if find_learn(task).symmetries])
+def test_all_targets_of_a_sample_move_together(stated: str) -> None:
+    """Those that only some recipes store as well: a mask stays on its image."""
+    plan = plan_of(stated)
+    features, fields = replace(features_of_plan(plan), task=find_task(stated).sliced), every_field(plan)
+    samples, grid = len(fields[features.targets[0].name]), features.target_grid
+    image = np.random.default_rng(0).integers(0, 256, (samples, *(features.sizes[dim] for dim in grid)))
+    one_channel = {
+        field.name: image.reshape(samples, *(features.sizes[dim] if dim in grid else 1 for dim in field.dims[1:]))
+        for field in features.targets
+    }
+    first, *others = (augmented(features, fields | one_channel)[name].reshape(image.shape) for name in one_channel)
+    assert all(np.array_equal(first, other) for other in others)
 
 
 def test_what_is_learned_is_in_the_schema(name: str, found: tuple[Task, Generator]) -> None:

@@ -201,8 +201,13 @@ MISTAKES = [
     ("toy_labels", "unet", ("loss.classes=0,0,1",), "at least one class that is not ignored must be above 0"),
     ("toy_labels", "unet", ("best=nrms",), "best = nrms: must be one of loss, iou"),
     ("toy_labels", "unet", ("--target", "radius"), "keeps the grid of its input"),
-    ("toy_labels", "mlp", ("--target", "image"), "--target image: unknown to toy_labels; there are: radius"),
-    ("toy_series", "mlp", ("--target", "background"), "--target background: unknown to toy_series; there are: angle"),
+    ("toy_labels", "mlp", ("--target", "image"), "--target image: unknown to toy_labels; there are: mask, radius"),
+    (
+        "toy_series",
+        "mlp",
+        ("--target", "background"),
+        "--target background: unknown to toy_series; there are: clean, angle",
+    ),
     ("toy_series", "unet", ("loss.dice=1",), "target clean holds values, which loss.dice cannot compare"),
     ("toy", "unet", ("loss.wave=1",), "loss.wave"),
 ]

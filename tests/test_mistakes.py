@@ -79,8 +79,8 @@ SCHEMA = [
     ("TASK =", "TASK = =", "line {line}: SyntaxError: invalid syntax"),
     ("TASK =", "TASK = Tusk or", "line {line}: NameError: name 'Tusk' is not defined"),
     ('"mine"', '"mime"', "TASK.name = 'mime': must be the name of the file, 'mine'"),
-    ('"1", "input"', '"1", "inputs"', "line 14: 'inputs': must be one of input, target"),
-    ('("sample",), "float32"', '"sample", "float32"', "line 18: 'sample': must be a tuple"),
+    ('"1", "input"', '"1", "inputs"', "line 16: 'inputs': must be one of input, target"),
+    ('("sample",), "float32"', '"sample", "float32"', "line 20: 'sample': must be a tuple"),
     (
         "Ambiguities()",
         'Ambiguities(("constat",), ("line",))',

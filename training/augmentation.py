@@ -1,7 +1,7 @@
 """Augmentation: symmetries of the task, drawn for every sample and step, on the device.
 
 `flip_<dimension>` reverses an axis. `transpose` exchanges the last two spatial axes (square grids only). A `Symmetry`
-maps all fields by a function of the task. Each symmetry is applied to a sample with probability one half, to all fields
+maps fields by functions of the task. Each symmetry is applied to a sample with probability one half, to all fields
 that have the axis, or that have a corresponding axis on a grid related to that of the targets. If a task has a window
 or diffraction patterns, its fields are centred on pixel n // 2 of each axis. An axis is then reversed about that pixel,
 cyclically, which leaves index 0 in place for even n.
@@ -59,11 +59,24 @@ def _change(features: Features, batch: Batch, symmetry: str | Symmetry) -> Batch
     """Return the fields that a symmetry changes, after the change."""
     fields = {name: values for name, values in batch.items() if name != WEIGHT}
     if isinstance(symmetry, Symmetry):
-        known = set(symmetry.fields)
-        return symmetry.apply({name: fields[name] for name in known}) if known <= fields.keys() else {}
+        moved = _move_on_grid(features, fields, symmetry)
+        known = {name: values for name, values in {**fields, **moved}.items() if name in symmetry.fields}
+        return {**moved, **(symmetry.apply(known) if len(known) == len(symmetry.fields) else {})}
     placed = {name: axes for name in fields if (axes := _symmetry_axes(features, name, symmetry))}
     return {
         name: _reverse_axis(features, fields[name], axes[0]) if len(axes) == 1 else jnp.swapaxes(fields[name], *axes)
+        for name, axes in placed.items()
+    }
+
+
+def _move_on_grid(features: Features, fields: Batch, symmetry: Symmetry) -> Batch:
+    """Return the fields on the grid of the targets after a symmetry of the task."""
+    if symmetry.on_grid is None:
+        return {}
+    placed = {name: axes for name in fields if (axes := _grid_axes(features, name, features.target_grid))}
+    last = range(-len(features.target_grid), 0)
+    return {
+        name: jnp.moveaxis(symmetry.on_grid(jnp.moveaxis(fields[name], axes, last)), last, axes)
         for name, axes in placed.items()
     }
 
@@ -81,16 +94,26 @@ def symmetries(features: Features) -> tuple[str | Symmetry, ...]:
     roots = features.task.related("same", "coarser", "reciprocal")
     last = [[d for d in roots if roots[d] == roots[dim] and d in features.sizes] for dim in features.target_grid[-2:]]
     square = len(last) == 2 and all(features.sizes[a] == features.sizes[b] for a, b in zip(*last, strict=False))
-    return tuple(one for one in features.learn.symmetries if square or one != "transpose")
+    present = {field.name for field in features.task.fields}
+    return tuple(
+        one
+        for one in features.learn.symmetries
+        if (present.issuperset(one.fields) if isinstance(one, Symmetry) else square or one != "transpose")
+    )
 
 
 def _symmetry_axes(features: Features, name: str, symmetry: str) -> list[int]:
     """Return the axes of a field that a symmetry acts on; none if the field lacks one of them."""
+    transposed = symmetry == "transpose"
+    return _grid_axes(features, name, features.target_grid[-2:] if transposed else (symmetry.removeprefix("flip_"),))
+
+
+def _grid_axes(features: Features, name: str, wanted: tuple[str, ...]) -> list[int]:
+    """Return the axes of a field along these dimensions, or those related to them; none if it lacks one of them."""
     task = features.task
     if name not in {field.name for field in task.fields}:
         return []
     roots = task.related("same", "coarser", "reciprocal")
     dims = [roots.get(dim, dim) for dim in task[name].dims]
-    wanted = features.target_grid[-2:] if symmetry == "transpose" else (symmetry.removeprefix("flip_"),)
     places = [roots.get(dim, dim) for dim in wanted]
     return [dims.index(dim) for dim in places] if set(places) <= set(dims) else []

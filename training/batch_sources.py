@@ -6,7 +6,7 @@ from jax.sharding import Mesh
 
 from schemas import slices
 from training import batches, devices
-from training.augmentation import refuse_asymmetric_constants
+from training.augmentation import refuse_asymmetric_constants, symmetries
 from training.batches import BatchSource, Resident, Split, Stream
 from training.contract import Symmetry
 from training.run import Run
@@ -45,7 +45,7 @@ def plan_reading(run: Run, split: str, seed: int | None) -> tuple[Split, Order, 
     """
     task, sizes = run.crop.task if run.crop else run.features.task, run.manifest.sizes
     crop = replace(run.crop, seed=seed) if run.crop else None
-    moved = [name for one in run.features.learn.symmetries if isinstance(one, Symmetry) for name in one.fields]
+    moved = [name for one in symmetries(run.features) if isinstance(one, Symmetry) for name in one.fields]
     targets = [target.name for target in run.features.targets]
     names = dict.fromkeys([*run.features.reads, *targets, *(moved if run.recipe.augment else [])])
     per_row = [task[name] for name in names if task[name].per_sample]

@@ -39,7 +39,7 @@ def _parser() -> Parser:
     parser = Parser(prog="train", description=__doc__, allow_abbrev=False)
     what = parser.add_argument_group("what to train")
     what.add_argument("--data", type=local_path, metavar="STORE", help="dataset to learn from")
-    what.add_argument("--model", metavar="NAME", help="network (that of the recipe, else unet; with --target convnet)")
+    what.add_argument("--model", metavar="NAME", help="network (that of the recipe, else unet; for numbers convnet)")
     what.add_argument("--recipe", metavar="NAME|FILE", help="named recipe (default, published), or a JSON file")
     what.add_argument(
         "--from",
@@ -48,7 +48,7 @@ def _parser() -> Parser:
         metavar="RUN",
         help="start from the parameters of this trained run; its network, input, scalars and normalisation are kept",
     )
-    what.add_argument("--target", metavar="NAME", help="learn this parameter instead of the task's targets")
+    what.add_argument("--target", metavar="NAME[,NAME]", help="learn these targets or parameters alone")
     what.add_argument("--input", metavar="NAME", help="which of the task's inputs the network receives (the first)")
     what.add_argument("--samples", metavar="A:B", help="train only on the samples A to B - 1")
     what.add_argument("--epochs", metavar="N", help="number of passes over the training samples")
@@ -84,7 +84,7 @@ def _describe(args: argparse.Namespace) -> int:
     from training.command import choose_recipe
 
     task = read_manifest(args.data).task if args.data else None
-    recipe = choose_recipe(options(args), task.name if task else None)
+    recipe = choose_recipe(options(args), task)
     show_settings(describe(type(recipe), recipe), args.json)
     if not args.json:
         say("\n".join(_list_choices(task)))

@@ -12,10 +12,12 @@ from schemas.manifest import read_manifest
 from schemas.runtime.destinations import output_path
 from schemas.runtime.errors import UserError
 from schemas.runtime.settings import load_recipe, make_settings, recipe_name
-from schemas.task import find_task
-from training.contract import find_learn, find_model
+from schemas.target_kinds import target_kind
+from schemas.task import Field, Task
+from training import losses
+from training.contract import Learn, find_learn, find_model
 from training.pretrained import MODEL_SETTINGS, open_start, read_recipe, recipe_from_model
-from training.recipe import Recipe, recipe_type
+from training.recipe import Recipe, recipe_type, target_names
 
 if TYPE_CHECKING:
     from training.checkpoints import Memory
@@ -104,9 +106,9 @@ def _prepare_run(options: Options) -> "Run":
     from training.run import prepare
 
     assert options.data is not None
-    task = dataset_task(options)
+    task = read_manifest(options.data).task
     recipe = choose_recipe(options, task)
-    out = options.out or Path("runs") / "-".join(filter(None, [task, recipe.target, recipe.network]))
+    out = options.out or Path("runs") / "-".join([task.name, *recipe.targets, recipe.network])
     if options.start and out.resolve() in (options.start.resolve(), options.start.resolve().parent):
         raise UserError(f"--from {options.start}: lies in {out}, the folder of the new run; give another --out")
     start = open_start(options.start) if options.start else None
@@ -125,12 +127,7 @@ def _is_text(path: Path) -> bool:
     return True
 
 
-def dataset_task(options: Options) -> str | None:
-    """Return the name of the dataset's task, or None if no dataset is given."""
-    return read_manifest(options.data).task.name if options.data else None
-
-
-def choose_recipe(options: Options, task: str | None) -> Recipe:
+def choose_recipe(options: Options, task: Task | None) -> Recipe:
     """Return the recipe that the options ask for.
 
     A named recipe or a file comes first. Options and `--set` then change single settings of it. With `--from`, the
@@ -138,7 +135,7 @@ def choose_recipe(options: Options, task: str | None) -> Recipe:
 
     Args:
         options: as on the command line.
-        task: name of the dataset's task; None if no dataset is given.
+        task: task of the dataset; None if no dataset is given.
 
     Returns:
         The complete recipe.
@@ -146,7 +143,7 @@ def choose_recipe(options: Options, task: str | None) -> Recipe:
     Raises:
         UserError: a setting or a name is unknown, has a wrong value, or contradicts the model of `--from`.
     """
-    learn = find_learn(task) if task else None
+    learn = find_learn(task.name) if task else None
     target = options.target or ((read_recipe(options.start).target or None) if options.start else None)
     base = dict(_base_settings(options, task, target))
     inner = base.pop("model", {})
@@ -163,22 +160,60 @@ def choose_recipe(options: Options, task: str | None) -> Recipe:
         asked = base if options.recipe else {key: value for key, value in base.items() if key not in MODEL_SETTINGS}
         named = model if options.model or options.recipe else None
         return recipe_from_model(options.start, named, asked, settings, learn)
-    model = model or ("convnet" if target else "unet")
+    model = model or ("convnet" if target and _are_numbers(task, target) else "unet")
     return make_settings(recipe_type(model, find_model(model), learn), base, settings)
 
 
-def _base_settings(options: Options, task: str | None, target: str | None) -> Mapping[str, Any]:
-    recipes: Mapping[str, Mapping[str, Any]] = find_learn(task).recipes if task else {"default": {}}
+def _base_settings(options: Options, task: Task | None, target: str | None) -> Mapping[str, Any]:
+    learn = find_learn(task.name) if task else None
+    recipes: Mapping[str, Mapping[str, Any]] = learn.recipes if learn else {"default": {}}
     name = recipe_name(options.recipe or "default", recipes)
-    if name in recipes:
-        return _adapt_to_target(target, task, recipes[name]) if target else recipes[name]
-    return load_recipe(name, recipes)
+    base = recipes[name] if name in recipes else load_recipe(name, recipes)
+    if task is None or learn is None or (name not in recipes and "loss" in base):
+        return base
+    return _adapt_to_targets(base, task, learn, target)
 
 
-def _adapt_to_target(target: str, task: str | None, base: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a recipe for one of the task's parameters as the target, with a loss that suits it."""
-    known = {field.name: field for field in find_task(task).fields} if task else {}
-    field = known.get(target)
-    term = "cross_entropy" if field and field.classes else "mse"
-    scalars = [name for name in base.get("scalars", ()) if name != target]
-    return {**base, "loss": {"relative": 0, term: 1}, "scalars": scalars, "best": "loss"}
+def _learned_fields(task: Task, target: str | None) -> list[Field]:
+    """Return the fields to learn. Names that the task does not know are left out; they are refused later."""
+    if not target:
+        return list(task.of("target"))
+    return [field for field in task.fields if field.name in target_names(target)]
+
+
+def _are_numbers(task: Task | None, target: str) -> bool:
+    return task is None or not any(task.spatial(field) for field in _learned_fields(task, target))
+
+
+def _adapt_to_targets(base: Mapping[str, Any], task: Task, learn: Learn, target: str | None) -> Mapping[str, Any]:
+    """Return a recipe whose network and losses suit the fields to learn.
+
+    Losses that cannot compare these fields are left out, and fields that no loss compares get the usual one of their
+    kind. The losses that a task defines itself compare all of its targets together.
+    """
+    fields, own = _learned_fields(task, target), () if target else tuple(learn.losses)
+    if not fields or (not target and not any(field.classes for field in fields)):
+        return base
+    if target:
+        unsuited_settings = {"head", *_settings_for_images(base, task, target)}
+        scalars = [name for name in base.get("scalars", ()) if name not in target_names(target)]
+        base = {name: value for name, value in base.items() if name not in unsuited_settings}
+        base = {**base, "scalars": scalars, "best": "loss"}
+    compared = [losses.general_terms(field, fields) for field in fields]
+    unsuited = {*losses.VALUE_TERMS, *losses.CLASS_TERMS}.difference(*compared) | (set(learn.losses) - set(own))
+    loss = {name: weight for name, weight in base.get("loss", {}).items() if name not in unsuited}
+    lacking = [
+        field
+        for field, terms in zip(fields, compared, strict=True)
+        if not any(loss.get(name) for name in (*terms, *own))
+    ]
+    usual = {losses.USUAL_TERMS[target_kind(task, field)]: 1 for field in lacking}
+    return {**base, "loss": {"relative": 0, **loss, **usual}}
+
+
+def _settings_for_images(base: Mapping[str, Any], task: Task, target: str) -> list[str]:
+    """Return the settings of a recipe that suit only images, if the targets are numbers."""
+    if not _are_numbers(task, target):
+        return []
+    network = base.get("model", {}).get("name")
+    return ["loss", *(["model"] if network and find_model(network).FIT != "any" else [])]

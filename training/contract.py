@@ -141,8 +141,10 @@ class Symmetry:
     """A map of all fields of a sample together, besides the reversals of axes that are known by name."""
 
     name: str
-    fields: tuple[str, ...]  # the fields that it changes
+    fields: tuple[str, ...]  # the fields that `apply` changes; without one of them, the symmetry is not used
     apply: Callable[[dict[str, Array]], dict[str, Array]]  # these fields, (sample, ...) each -> the same, changed
+    # The map of every field on the grid of the targets, (..., *grid) -> the same, moved; None: they stay.
+    on_grid: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,8 @@ def _learn_mistakes(module: ModuleType) -> Iterator[str]:
     words = learn.symmetries
     if not isinstance(words, tuple) or not {word for word in words if not isinstance(word, Symmetry)} <= set(known):
         yield f"LEARN.symmetries = {words!r}: must be a tuple of Symmetry and of these: {', '.join(known) or 'none'}"
+    else:
+        yield from _symmetry_mistakes(task, [one for one in words if isinstance(one, Symmetry)])
     if not learn.inputs:
         yield "LEARN.inputs: must name at least one input"
     for name in learn.grids:
@@ -331,6 +335,16 @@ def _learn_mistakes(module: ModuleType) -> Iterator[str]:
         yield from _derived_mistakes(task, where, part)
     if "default" not in learn.recipes:
         yield "LEARN.recipes: one must be named default"
+
+
+def _symmetry_mistakes(task: Task, found: Iterable[Symmetry]) -> Iterator[str]:
+    """Yield the references that do not fit the task, and symmetries that would tear targets of one sample apart."""
+    targets = {field.name for field in task.of("target")}
+    for one in found:
+        where = f"LEARN.symmetries, {one.name}"
+        yield from wrong_references(task, where, one.fields, "input", "parameter", "target", "auxiliary")
+        if (left := targets - set(one.fields)) and left != targets:
+            yield f"{where}: changes a target, but not {', '.join(sorted(left))}; move all of them by on_grid"
 
 
 def _derived_mistakes(task: Task, where: str, part: Derived) -> Iterator[str]:

@@ -54,15 +54,16 @@ def _field_moments(data: Path, manifest: Manifest, features: Features, name: str
     by = how.get(name, "field")
     if isinstance(by, Like):
         name, by = by.field, how.get(by.field, "field")
-    if name not in {field.name for field in features.task.fields}:
+    task = manifest.task.sliced  # with all of its targets: an input may be normalised like one that is not learned
+    if name not in {field.name for field in task.fields}:
         raise UserError(f"{data}: cannot be used for training: field {name} is missing")
     if by == "none":
         return IDENTITY
     if by == "sample":
         return Own(of=name)
     if by == "channel":
-        field, found = features.task[name], read_samples(data, manifest, (name,))
-        return _row_moments((_channels_last(features.task, field, row[name]) for row in found), each=True)
+        found = read_samples(data, manifest, (name,))
+        return _row_moments((_channels_last(task, task[name], row[name]) for row in found), each=True)
     if known := manifest.statistics.get(name):
         return Moments(mean=known.mean, std=_nonzero_deviation(known.mean, known.std))
     values = read_column(data, name)

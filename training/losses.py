@@ -6,7 +6,7 @@ a period differ by at most half of it. A task's own losses (`LEARN.losses`) see 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from schemas.ambiguities import align
+from schemas.target_kinds import Kind
 from schemas.task import Field, Task
 from training.contract import Array, Arrays
 from training.features import Features, broadcast_to_field
@@ -163,6 +164,22 @@ VALUE_TERMS: Mapping[str, Term] = {
 CLASS_TERMS: Mapping[str, Term] = {"cross_entropy": _class_cross_entropy, "dice": _dice}
 
 
+USUAL_TERMS: Mapping[Kind, str] = {"images": "relative", "classes": "cross_entropy", "numbers": "mse"}
+
+
+def general_terms(field: Field, targets: Iterable[Field]) -> dict[str, Term]:
+    """Return the general terms for a target. Beside targets with classes, the cross entropy is for these alone.
+
+    Args:
+        field: the target.
+        targets: all targets that are learned together.
+    """
+    if field.classes:
+        return dict(CLASS_TERMS)
+    taken = CLASS_TERMS if any(other.classes for other in targets) else {}
+    return {name: term for name, term in VALUE_TERMS.items() if name not in taken}
+
+
 def terms(features: Features, field: Field) -> dict[str, Term]:
     """Return the general terms for a target, without those that the task replaces by its own.
 
@@ -170,7 +187,7 @@ def terms(features: Features, field: Field) -> dict[str, Term]:
         features: conversion of fields.
         field: the target.
     """
-    general = CLASS_TERMS if field.classes else VALUE_TERMS
+    general = general_terms(field, features.targets)
     return {name: term for name, term in general.items() if name not in features.learn.losses}
 
 

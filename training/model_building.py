@@ -26,10 +26,12 @@ def features_of(task: Task, recipe: Recipe, moments: Mapping[str, Normalised], s
         sizes: lengths of the dimensions.
     """
     learn = find_learn(task.name)
-    if recipe.target:
+    if recipe.targets:
         grid = task.spatial(task.of("target")[0])  # the grid of inputs that name no other
         grids = {**dict.fromkeys(learn.inputs, grid), **learn.grids}
-        task, learn = task.targeting(recipe.target), replace(learn, grids=grids, heads={}, losses={}, symmetries=())
+        task, learn = task.targeting(recipe.targets), replace(learn, grids=grids, heads={}, losses={})
+        if not task.spatial(task.of("target")[0]):
+            learn = replace(learn, symmetries=())
     input_name, head = recipe.input or next(iter(learn.inputs)), recipe.head or next(iter(learn.heads), "")
     operator = learn.operator if find_model(recipe.network).FIT == "operator" else None
     return Features(task.sliced, learn, input_name, recipe.scalars, moments, sizes, head, operator)

@@ -35,6 +35,11 @@ def _check_range(text: str) -> str:
     return text
 
 
+def target_names(text: str) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas, each once."""
+    return tuple(dict.fromkeys(filter(None, text.replace(" ", "").split(","))))
+
+
 class Optimizer(Settings):
     """The rule that turns gradients into steps."""
 
@@ -103,7 +108,9 @@ class Loss(Settings):
 class Recipe(Settings):
     """All settings of a run except those of its model."""
 
-    target: str = Field("", **setting("parameter to learn instead of the task's targets; empty: the task's targets"))
+    target: Annotated[str, AfterValidator(lambda text: ",".join(target_names(text)))] = Field(
+        "", **setting("targets or parameters to learn, separated by commas; empty: all targets of the task")
+    )
     input: str = Field("", **setting("which of the task's inputs the network receives; empty: the first"))
     head: str = Field("", **setting("which of the task's heads turns the output into targets; empty: the first"))
     scalars: tuple[str, ...] = Field((), **setting("parameters given to the network as further inputs, e.g. defocus"))
@@ -140,6 +147,11 @@ class Recipe(Settings):
     evaluate_every: int = Field(1, ge=1, **setting("epochs between evaluations", "epoch"))
     log_every: int = Field(10, ge=1, **setting("steps between lines of metrics.jsonl", "step"))
     save_every: int = Field(1000, ge=1, **setting("steps between checkpoints; each evaluation also saves one", "step"))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the fields to learn; empty for all targets of the task."""
+        return target_names(self.target)
 
     @property
     def network(self) -> str:

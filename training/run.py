@@ -172,19 +172,22 @@ def _refuse_unknown_names(task: Task, recipe: Recipe) -> None:
         "--input": ((recipe.input,), learn.inputs),
         "head =": ((recipe.head,), () if recipe.target else learn.heads),
         "scalars =": (recipe.scalars, learn.scalar_parts),
-        "--target": ((recipe.target,), _learnable_parameters(task)),
+        "--target": (recipe.targets, _learnable_fields(task)),
     }
     for option, (names, known) in named.items():
         if unknown := [name for name in names if name and name not in known]:
             raise UserError(f"{option} {unknown[0]}: unknown to {task.name}{suggestion(unknown[0], known)}")
-    if recipe.target and recipe.target in recipe.scalars:
-        raise UserError(f"--target {recipe.target}: is also in scalars, which the network receives; remove it there")
+    if told := [name for name in recipe.targets if name in recipe.scalars]:
+        raise UserError(f"--target {told[0]}: is also in scalars, which the network receives; remove it there")
+    if len({task.spatial(task[name]) for name in recipe.targets}) > 1:
+        raise UserError(f"--target {recipe.target}: must not name images beside numbers; train two networks")
 
 
-def _learnable_parameters(task: Task) -> list[str]:
-    """Return the parameters that may be targets: they lie on no grid, and each slice has its own value."""
+def _learnable_fields(task: Task) -> list[str]:
+    """Return the targets, and the parameters that lie on no grid and of which each slice has its own value."""
     fields = (field for field in task.of("parameter") if not task.spatial(field))
-    return [field.name for field in fields if set(task.slices) <= set(field.dims)]
+    parameters = [field.name for field in fields if set(task.slices) <= set(field.dims)]
+    return [*(field.name for field in task.of("target")), *parameters]
 
 
 def _parameter_ranges(data: Path, features: Features) -> dict[str, list[tuple[float, float]]]:
@@ -225,7 +228,9 @@ def _loss_problems(features: Features, recipe: Recipe) -> Iterator[str]:
         if wrong or not any(recipe.loss.weights.get(name) for name in known):
             kind, listed = "has classes" if field.classes else "holds values", ", ".join(sorted(known))
             term = f"loss.{wrong[0]} cannot compare" if wrong else "none of the losses compares"
-            yield f"target {field.name} {kind}, which {term}; there are: {listed}"
+            others = [other.name for other in features.targets if other != field]
+            remedy = f"; set one of them, or leave {field.name} out: --target {','.join(others)}" if others else ""
+            yield f"target {field.name} {kind}, which {term}; there are: {listed}{remedy}"
         if field.classes and len(recipe.loss.classes) not in (0, len(field.classes)):
             yield f"loss.classes has {len(recipe.loss.classes)} weights, {field.name} {len(field.classes)} classes"
         elif recipe.loss.classes and not any(recipe.loss.classes[i] for i in field.counted):

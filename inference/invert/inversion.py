@@ -75,11 +75,9 @@ class Clock:
 
 def _predicted_task(task: Task, targets: tuple[Field, ...]) -> Task:
     """Return the task of a dataset with the targets that are predicted."""
-    stored = {field.name: field.role for field in task.fields}
-    if any(stored.get(field.name) == "parameter" for field in targets):
-        return task.targeting(targets[0].name)
-    if all(field.name in stored for field in targets):
-        return task
+    names = [field.name for field in targets]
+    if {field.name for field in task.fields}.issuperset(names):
+        return task.targeting(names)
     return replace(task, fields=tuple(field for field in task.fields if field.role != "target") + targets)
 
 

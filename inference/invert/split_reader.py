@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas import slices
 from schemas.manifest import Manifest, read_manifest, reading_split
-from schemas.predictions import Predictions, read_rows
+from schemas.predictions import Predictions, read_target
 from schemas.runtime.errors import UserError
 from schemas.store import StoredArrays, open_split
 from schemas.task import Field, Task
@@ -24,7 +24,7 @@ class Source:
     path: Path
     manifest: Manifest
     split: str
-    target: str = ""  # a parameter that is predicted in place of the targets of the task
+    targets: tuple[str, ...] = ()  # targets or parameters that are predicted alone; empty: all targets of the task
 
     @property
     def samples(self) -> int:
@@ -38,8 +38,8 @@ class Source:
 
     @property
     def task(self) -> Task:
-        """Task of the dataset; if a parameter is predicted, it is the target."""
-        return self.manifest.task.targeting(self.target) if self.target else self.manifest.task
+        """Task of the dataset, whose targets are those that are predicted."""
+        return self.manifest.task.targeting(self.targets) if self.targets else self.manifest.task
 
     def lacks(self, names: Iterable[str]) -> list[str]:
         """Return those of these fields that the dataset does not have."""
@@ -119,7 +119,7 @@ class Rows(Source):
     @property
     def samples_source(self) -> Source:
         """The same split, whose rows are whole samples."""
-        return Source(self.path, self.manifest, self.split, self.target)
+        return Source(self.path, self.manifest, self.split, self.targets)
 
     @property
     def slices(self) -> int:
@@ -151,7 +151,7 @@ class Rows(Source):
         return self._read_slices(source.task, partial(source.read, tuple(names)), start, stop)
 
     def read_predicted(self, path: Path, predictions: Predictions, start: int, stop: int) -> Arrays:
-        """Read the predictions for consecutive slices.
+        """Read the predictions of the targets for consecutive slices.
 
         Args:
             path: the store of predictions.
@@ -162,8 +162,12 @@ class Rows(Source):
         Raises:
             UserError: the predictions are damaged.
         """
-        read = partial(read_rows, path, predictions)
-        return self._read_slices(predictions.task, lambda first, last: read(slice(first, last)), start, stop)
+
+        def read(first: int, last: int) -> Arrays:
+            names = [field.name for field in self.task.of("target")]
+            return {name: read_target(path, predictions, predictions.task[name], slice(first, last)) for name in names}
+
+        return self._read_slices(predictions.task, read, start, stop)
 
     def _read_slices(self, task: Task, read: Callable[[int, int], Arrays], start: int, stop: int) -> Arrays:
         """Read the samples that some slices belong to, and return these slices."""

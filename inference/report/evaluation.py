@@ -160,7 +160,7 @@ def evaluate(data: Path, given: Sequence[tuple[str | None, Path]], splits: Seque
     """
     stores = [ScoredPredictions(path, _rename(read_predictions(path), label)) for label, path in given]
     opened = [open_source(data, split) for split in splits or [stores[0].metadata.split]]
-    sources = [Rows(one.path, one.manifest, one.split, _predicted_parameter(one, stores)) for one in opened]
+    sources = [Rows(one.path, one.manifest, one.split, _scored_targets(one, stores)) for one in opened]
     for store in stores:
         _refuse_other_dataset(store, sources)
     parts = [_predictions_of_split(stores, source) for source in sources]
@@ -173,26 +173,28 @@ def evaluate(data: Path, given: Sequence[tuple[str | None, Path]], splits: Seque
     return Evaluation(tuple(_score_split(source, part, _unique_by_name(stores, part)) for source, part in pairs))
 
 
-def _predicted_parameter(source: Source, stores: Stores) -> str:
-    """Return the parameter that is predicted in place of the targets, or an empty string if targets are predicted.
+def _scored_targets(source: Source, stores: Stores) -> tuple[str, ...]:
+    """Return the fields that all stores predict and the dataset has; empty if these are all targets of the task.
 
     Raises:
-        UserError: they predict different targets.
+        UserError: there are none.
     """
-    roles = {field.name: field.role for field in source.task.fields}
-    targets = {store.path: [field.name for field in store.metadata.targets] for store in stores}
-    first = next(iter(targets.values()))
-    if other := next((path for path, names in targets.items() if names != first), None):
+    present = {field.name for field in source.task.fields}
+    predicted = [[field.name for field in store.metadata.targets] for store in stores]
+    common = tuple(name for name in predicted[0] if all(name in names for names in predicted) and name in present)
+    own = [field.name for field in source.task.of("target")]
+    if not common and own:
+        held = (f"{store.path} holds {', '.join(names)}" for store, names in zip(stores, predicted, strict=True))
         raise UserError(
-            f"{other}: holds {', '.join(targets[other])}, but the first store holds {', '.join(first)}; "
+            f"{'; '.join(held)}; {source.path} holds {', '.join(own)}: none of these is in all of them; "
             "give only predictions of the same target"
         )
-    return first[0] if roles.get(first[0]) == "parameter" else ""
+    return () if set(common) == set(own) else common
 
 
 def _score_split(source: Rows, stores: Stores, methods: Stores) -> Result:
     report = find_inference(source.task.name).REPORT
-    report = report.without_targets if source.target else report
+    report = report.without_targets if source.targets else report
     scores, frequency, correlation, zero = _score_samples(source, stores, report)
     paths = {store.name: store.path for store in stores}
     samples, known = source.samples_source, (*report.sections, classes.SECTION, numbers.SECTION)

@@ -55,7 +55,7 @@ SECTION = Section("Predicted values", _section_content)
 
 def _fits(source: Source, field: Field, stores: Mapping[str, Path]) -> dict[str, Fit]:
     """Return the agreement of each method, and of a prediction of the mean."""
-    rows = Rows(source.path, source.manifest, source.split, source.target)
+    rows = Rows(source.path, source.manifest, source.split, source.targets)
     exact = rows.read([field.name], 0, rows.samples)[field.name]
     predicted = {
         name: rows.read_predicted(path, read_predictions(path), 0, rows.samples)[field.name]

@@ -238,6 +238,10 @@ def show(evaluation: Evaluation) -> None:
         cells = [mean_and_deviation(result.summaries[store.name][key]) for key in keys]
         table.add_row(store.name, *([result.source.split] if several else []), *cells)
     say_table(table)
+    scored = [field.name for field in evaluation.main.task.of("target")]
+    predicted = {field.name for _, store in by_method(evaluation) for field in store.metadata.targets}
+    if left := sorted(predicted - set(scored)):
+        say(f"scored: {', '.join(scored)}, which all predictions and the dataset hold; not {', '.join(left)}")
     for line in (
         line for result in evaluation.results for section in result.sections.values() for line in section.lines
     ):

@@ -1,9 +1,15 @@
 """Shape and phase of an isolated object from its far-field diffraction pattern (coherent diffractive imaging)."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
+from physics.diffraction import amplitude, embed
+from physics.optics import exit_wave
 from schemas.fields.object_phases import FIELDS as DISPLACEMENT
 from schemas.fields.outlines import FIELDS as OUTLINE
 from schemas.grids import Ambiguities, Grid
-from schemas.task import Field, Import, Task
+from schemas.task import Field, Formula, Import, Task
 
 OBJECT = ("sample", "y", "x")
 
@@ -53,6 +59,19 @@ TASK = Task(
         *DISPLACEMENT,
     ),
 )
+
+
+def _inputs(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the patterns that `TASK.formula` gives."""
+    wave = exit_wave(fields["phase"], fields["shape"])
+    found = {"amplitude": amplitude(wave)}
+    if "amplitude_oversampled" in fields:
+        ny, nx = wave.shape[-2:]
+        found["amplitude_oversampled"] = amplitude(embed(wave, (2 * ny, 2 * nx)))
+    return found
+
+
+FORMULA = Formula(_inputs, exact=("noise=0", "coherence=0", "detector=none"))
 
 IMPORT = Import(
     roots=("amplitude", "amplitude_oversampled"),

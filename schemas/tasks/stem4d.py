@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from physics.diffraction import amplitude
+from physics.probe import shift_wave
 from schemas.exchange import scan_checks
 from schemas.fields.illuminated_patches import ENLARGEMENT, illuminated_mask
 from schemas.fields.lattices import FIELDS as LATTICE
@@ -12,7 +14,7 @@ from schemas.fields.textures import FIELDS as TEXTURE
 from schemas.formats.image import Known
 from schemas.grids import Ambiguities, Grid
 from schemas.runtime.errors import UserError
-from schemas.task import DType, Field, Import, Raster, Task
+from schemas.task import DType, Field, Formula, Import, Raster, Task
 
 PATTERN = ("sample", "qy", "qx")
 
@@ -80,6 +82,18 @@ TASK = Task(
         *PICTURE,
     ),
 )
+
+
+def _inputs(fields: Mapping[str, np.ndarray]) -> Arrays:
+    """Return the patterns that `TASK.formula` gives."""
+    place = fields["position"].astype(float) / fields["sampling"][:, None]
+    probes = shift_wave(fields["probe"], place - np.floor(place + 0.5))
+    absorption = np.asarray(fields.get("object_absorption", 0.0))
+    wave = probes * np.exp((1j - absorption.reshape(-1, 1, 1)) * fields["phase_patch"])
+    return {"amplitude": np.sqrt(fields["dose"])[:, None, None] * amplitude(wave)}
+
+
+FORMULA = Formula(_inputs, exact=("noise=0", "phase_patch=true"))
 
 
 def _complete_measurement(arrays: Arrays, stated: Mapping[str, Known]) -> Arrays:

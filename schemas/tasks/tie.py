@@ -1,9 +1,15 @@
 """Phase at the exit surface of a specimen from a through-focus series of micrographs."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
+from physics.electron import wavelength
+from physics.optics import exit_wave, intensity, propagate
 from schemas.fields.films import FIELDS as FILM
 from schemas.fields.particles import FIELDS as PARTICLE
 from schemas.grids import Ambiguities, Grid
-from schemas.task import Field, Import, Task
+from schemas.task import Field, Formula, Import, Task
 
 IMAGE = ("sample", "y", "x")
 SERIES = ("sample", "plane", "y", "x")
@@ -77,6 +83,27 @@ TASK = Task(
         *PARTICLE,
         *FILM,
     ),
+)
+
+
+def _inputs(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the images that `TASK.formula` gives."""
+    exit_phase = next(fields[name] for name in ("phase_exit", "phase_total", "phase") if name in fields)
+    optics = wavelength(fields["voltage"])[:, None], fields["defocus"], fields["sampling"][:, None]
+
+    def images(phase: np.ndarray) -> np.ndarray:
+        wave = exit_wave(phase, fields["amplitude"])[:, None]
+        return intensity(propagate(wave, *optics))  # type: ignore[no-any-return]
+
+    found = {"intensity": images(exit_phase)}
+    if "intensity_flipped" in fields:
+        found["intensity_flipped"] = images(fields["phase_total"] - 2 * fields["phase_magnetic"])
+    return found
+
+
+FORMULA = Formula(
+    _inputs,
+    exact=("noise=0", "misalignment=none", "window=none", "supersampling=1", "padding=1", "in_focus=measured"),
 )
 
 IMPORT = Import(

@@ -9,8 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from physics.electron import wavelength
-from physics.optics import exit_wave, intensity, propagate
 from schemas.runtime.errors import UserError
 from tests.training.conftest import columns, features_for
 from training.augmentation import augment, refuse_asymmetric_constants, symmetries
@@ -71,19 +69,6 @@ def test_the_key_and_the_place_alone_decide(bare: Path) -> None:
     np.testing.assert_array_equal(drawn(features, short)["phase"], whole["phase"][:5])
     np.testing.assert_array_equal(drawn(features, long)["phase"], whole["phase"])
     assert not np.array_equal(other["phase"], whole["phase"])
-
-
-def test_the_formula_of_the_schema_still_holds(bare: Path) -> None:
-    """Flipped inputs belong to flipped targets."""
-    features, batch = features_for(bare), batch_of(bare)
-    found = drawn(features, batch)
-    assert not np.array_equal(found["phase"], batch["phase"])
-    for i, voltage in enumerate(found["voltage"]):
-        wave = exit_wave(found["phase"][i].astype(float), found["amplitude"][i].astype(float))
-        planes = propagate(
-            wave, wavelength(float(voltage)), found["defocus"][i].astype(float), float(found["sampling"][i])
-        )
-        np.testing.assert_allclose(found["intensity"][i], intensity(planes), atol=1e-5)
 
 
 def test_the_window_lies_where_it_lay(tie: Path) -> None:

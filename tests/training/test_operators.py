@@ -15,7 +15,6 @@ from tests.shared import Made
 from tests.training.conftest import QUICK, columns, features_for, made, recipe_for
 from tests.training.test_models import shaken
 from training import model_building
-from training.augmentation import augment
 from training.contract import find_learn, find_model, model_names
 from training.features import Features
 from training.run import prepare
@@ -118,19 +117,3 @@ def test_an_operator_of_negative_weights_is_refused(name: str, scan: Path, monke
     monkeypatch.setattr(model_building, "find_learn", lambda _: changed)
     with pytest.raises(UserError, match=r"negative weights \(-0\.\d+\), .*there must be none; take another --model"):
         prepare(scan, Path("r"), recipe_for(name, "input=sinogram"))
-
-
-@every
-def test_a_symmetry_of_its_own_maps_all_fields_of_a_sample_together(name: str, scan: Path) -> None:
-    """About half of the samples are mirrored, with their angles: their projections are still those measured."""
-    features, fields = features_of(name, scan), columns(scan)
-    operator = find_learn("toy_scan").operator
-    assert operator
-    batch = {key: jnp.asarray(fields[key]) for key in ("sinogram", "image", "angle")} | {"weight": jnp.ones(21)}
-    changed = augment(features, batch, jax.random.key(3))
-    mirrored = np.any(np.asarray(changed["image"]) != fields["image"], axis=(1, 2))
-    assert 4 < mirrored.sum() < 17
-    np.testing.assert_array_equal(changed["image"][mirrored], fields["image"][mirrored][..., ::-1])
-    np.testing.assert_array_equal(np.any(changed["angle"] != fields["angle"], axis=1), mirrored)
-    measured = operator.forward(changed["image"], changed, features.sizes)
-    np.testing.assert_allclose(measured, fields["sinogram"], atol=1e-4)

@@ -20,7 +20,7 @@ from tests.shared import Made
 from tests.training.conftest import QUICK, columns, features_for, made, recipe_for
 from tests.training.test_models import SMALL, applied, network, normal, shaken
 from training import model_building
-from training.contract import Inputs, Shape, SizedOperator, find_model
+from training.contract import Inputs, Shape, SizedOperator, find_learn, find_model
 from training.features import Features
 from training.models.lpd import LearnedPrimalDual
 from training.network import Network
@@ -276,3 +276,49 @@ def test_it_learns_four_samples_by_heart(name: str, scan: Path) -> None:
 
     parameters, _ = learn((parameters, rule.init(parameters)))
     assert error(parameters) < 0.05 * jnp.mean((truth - truth.mean(0)) ** 2)
+
+
+@pytest.fixture(scope="session")
+def limited(made_once: Made) -> Path:
+    """Sinograms of ranges that begin at different angles, in a parallel beam."""
+    ranges = ("measured.start=0:180", "measured.length=20:120", "measured.every=1", "transmission.photons=1e3:1e5")
+    return made_once("limited", lambda folder: made(folder, "tomo", "--set", "image_size=12", *ranges)) / "tomo.zarr"
+
+
+def test_the_measured_range_is_told_by_its_middle_and_its_length(limited: Path) -> None:
+    """The mean of exp(2 i t) over an angle a is sin(a) / a exp(2 i m), m the middle, up to the step of the views."""
+    fields, part = columns(limited), find_learn("tomo").derived_scalars["measured_range"]
+    found = np.asarray(part.channels({name: jnp.asarray(fields[name]) for name in part.fields})).astype(float)
+    start, length = (np.radians(fields[f"views_{name}"].astype(float)) for name in ("start", "length"))
+    expected = np.sin(length) / length * np.exp(2j * (start + length / 2))
+    step = np.pi / fields["angle"].shape[1]
+    np.testing.assert_allclose(found @ [1, 1j], expected, atol=2 * step)
+    assert abs(expected).min() < 0.6
+    whole = {"angle": np.arange(8.0)[None] * np.pi / 8, "measured": np.ones((1, 8)), "source_distance": np.zeros(1)}
+    np.testing.assert_allclose(part.channels({k: jnp.asarray(v) for k, v in whole.items()}), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("unet", {"width": 2}), ("nafnet", {"width": 2}), ("lpd", {"iterations": 2})]
+)
+def test_networks_for_derived_images_are_told_derived_scalars(name: str, settings: Any, limited: Path) -> None:
+    """Each scalar is a constant channel behind the reconstruction; a sample of another dose gives another image."""
+    told = "scalars=log_photons,share_measured,measured_range"
+    known, fields = features_for(limited, told), columns(limited)
+    recipe = recipe_for(name, told, *(f"model.{key}={value}" for key, value in settings.items()))
+    features = model_building.features_of(known.task, recipe, known.moments, known.sizes)
+    assert (features.inputs.channels, features.inputs.scalars) == (5, 4)
+    x = features.encode(fields)
+    np.testing.assert_array_equal(x[..., 1:], np.broadcast_to(x[:, :1, :1, 1:], (*x.shape[:-1], 4)))
+    net = model_building.build_network(recipe, features)
+    parameters, rest = shaken(net)
+
+    @partial(jax.jit, **QUICK)
+    def output(photons: Any) -> Any:
+        arrays = {**fields, "photons": photons}
+        return net(parameters, rest, features.encode(arrays), fields=arrays)[0]
+
+    changed = fields["photons"] * np.where(np.arange(len(x)) == 1, 10, 1).astype(np.float32)
+    moved = abs(np.asarray(output(changed)) - np.asarray(output(fields["photons"]))).max((1, 2, 3))
+    assert moved[1] > 0
+    assert not moved[np.arange(len(x)) != 1].any()

@@ -18,6 +18,7 @@ from training.export.card import ModelCard, stored_recipe
 from training.features import Features
 from training.model_building import build_network
 from training.network import Named, Network
+from training.recipe import target_names
 
 MAX_BATCH = 64  # maximum number of samples that are predicted at once
 
@@ -40,8 +41,8 @@ class Predictor:
     @property
     def task(self) -> Task:
         """The task for which the model was trained, with the targets that it predicts."""
-        target = str(self.card.recipe.get("target", ""))
-        return self.card.task.targeting(target) if target else self.card.task
+        names = target_names(str(self.card.recipe.get("target", "")))
+        return self.card.task.targeting(names) if names else self.card.task
 
     @property
     def identity(self) -> str:

@@ -215,8 +215,9 @@ def _refuse_unknown(path: Path, card: ModelCard) -> None:
 def _refuse_incomplete(path: Path, card: ModelCard, recipe: Recipe) -> None:
     """Refuse a recipe that asks for names which are unknown here, or for fields without moments."""
     task, learn = card.task, find_learn(card.task.name)
-    if recipe.target and recipe.target not in [field.name for field in task.of("parameter")]:
-        raise UserError(f"{path}/model.json: damaged: target {recipe.target} is no parameter; copy the model again")
+    if wrong := set(recipe.targets) - {field.name for field in task.of("target", "parameter")}:
+        what = f"target {', '.join(sorted(wrong))} is neither a target nor a parameter"
+        raise UserError(f"{path}/model.json: damaged: {what}; copy the model again")
     named = {
         "inputs": ((recipe.input,), learn.inputs),
         "heads": ((recipe.head,), learn.heads),

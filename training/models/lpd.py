@@ -53,7 +53,7 @@ def build(config: Config, inputs: Inputs, outputs: Shape, rngs: nnx.Rngs, dtype:
         ValueError: the output has more than one channel, or the task states no approximate inverse.
     """
     if outputs[-1] != 1:
-        raise ValueError(f"finds one image, not {outputs[-1]}; take another model, or a target of one channel")
+        raise ValueError(f"finds one image, not {outputs[-1]} channels; take another model, or one image with --target")
     assert inputs.operator is not None
     if config.adjoint == "inverse" and inputs.operator.inverse is None:
         raise ValueError("model.adjoint = inverse: LEARN.operator states no inverse; take model.adjoint=transpose")

@@ -20,10 +20,21 @@ def _share_measured(fields: Arrays) -> Array:
     return jnp.mean((fields["measured"] != 0).astype(jnp.float32), axis=1, keepdims=True)
 
 
+def _measured_range(fields: Arrays) -> Array:
+    """Mean of (cos t, sin t) over the measured views, where t is the angle in a fan, and twice it in a parallel beam.
+
+    Its direction is the middle of the measured range. Its length is 1 for a single view and 0 for a whole turn, so the
+    two values tell where the range begins and ends.
+    """
+    turns = jnp.where(fields["source_distance"] > 0, 1, 2)[:, None] * fields["angle"]
+    measured = (fields["measured"] != 0).astype(jnp.float32)
+    share = measured / jnp.maximum(jnp.sum(measured, axis=1, keepdims=True), 1)
+    return jnp.stack([jnp.sum(share * function(turns), axis=1) for function in (jnp.cos, jnp.sin)], axis=1)
+
+
 def _mirror(fields: dict[str, Array]) -> dict[str, Array]:
     """Reverse x. The ray (t, s) becomes (-t, -s) turned by half a turn: (pi - t, s); a fan opens the other way."""
     return {
-        "image": jnp.flip(fields["image"], -1),
         "angle": -fields["angle"],
         "sinogram": jnp.flip(fields["sinogram"], -1),
         "axis_offset": -fields["axis_offset"],
@@ -40,11 +51,14 @@ LEARN = Learn(
         "share_measured": Derived(
             ("measured",), _share_measured, "", "share of the views that were measured", by="field"
         ),
+        "measured_range": Derived(
+            ("angle", "measured", "source_distance"), _measured_range, "", "middle and length of the measured range"
+        ),
     },
     operator=Operator(
         ("sinogram", *RAYS), "sinogram", project, back_project, "integrals along rays", inverse=filtered_back_projection
     ),
-    symmetries=(Symmetry("mirror", ("image", "sinogram", "angle", "axis_offset"), _mirror),),
+    symmetries=(Symmetry("mirror", ("sinogram", "angle", "axis_offset"), _mirror, lambda image: jnp.flip(image, -1)),),
     normalise={"sinogram": "field"},
     recipes={
         "default": {"model": {"name": "unet"}},

@@ -1,7 +1,9 @@
 """A line from its blurred image: the smallest task that uses every part of the contract."""
 
+import numpy as np
+
 from schemas.grids import Ambiguities, Grid
-from schemas.task import Field, Task
+from schemas.task import Field, Formula, Task
 
 TASK = Task(
     name="toy",
@@ -18,4 +20,9 @@ TASK = Task(
         Field("height", ("sample",), "float32", "1", "parameter", "height of the step"),
         Field("edges", ("sample", "edge"), "int32", "1", "parameter", "first and last pixel of the step"),
     ),
+)
+
+FORMULA = Formula(
+    lambda fields: {"blurred": np.mean([np.roll(fields["line"], step, -1) for step in (-1, 0, 1)], axis=0)},
+    exact=("noise=0",),
 )

@@ -39,7 +39,7 @@ def _projected(fields: Arrays, sizes: Sizes) -> Array:
 
 def _mirrored(fields: dict[str, Array]) -> dict[str, Array]:
     """Reverse x: the same projections then belong to the angles pi - angle."""
-    return {"image": jnp.flip(fields["image"], -1), "angle": jnp.pi - fields["angle"]}
+    return {"angle": jnp.pi - fields["angle"]}
 
 
 BACK = Derived(("sinogram", "angle"), _projected, "", "back projection", sized=True, by="field")
@@ -57,6 +57,6 @@ LEARN = Learn(
     grids={"sinogram": ("angle_index", "detector")},
     derived_scalars={"span": SPAN},
     operator=Operator(("sinogram", "angle"), "sinogram", forward, adjoint, "sums along rays", inverse=inverse),
-    symmetries=(Symmetry("mirror", ("image", "angle"), _mirrored),),
+    symmetries=(Symmetry("mirror", ("angle",), _mirrored, lambda image: jnp.flip(image, -1)),),
     recipes={"default": {"model": {"name": "unrolled"}}},
 )
