@@ -101,8 +101,8 @@ def mean_of(field: Field, values: Real) -> Real:
     """
     if field.period is None:
         return np.asarray(values.mean(axis=0, dtype=float))
-    turn = 2 * np.pi / field.period
-    return np.asarray(np.angle(np.exp(1j * turn * values).mean(axis=0)) / turn)
+    rounds = 2 * np.pi / field.period
+    return np.asarray(np.angle(np.exp(1j * rounds * values).mean(axis=0)) / rounds)
 
 
 def _summary(found: Fit) -> dict[str, float | int | str | None]:

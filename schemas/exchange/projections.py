@@ -25,7 +25,7 @@ MAX_AXES = 32  # largest number of rows for each of which an axis is looked for
 
 @dataclass(frozen=True)
 class _Origin:
-    """What the target of a sample depends on."""
+    """Target of a sample, and how it lies in the image."""
 
     target: int  # its position among the targets
     flip: bool
