@@ -101,8 +101,8 @@ def mean_of(field: Field, values: Real) -> Real:
     """
     if field.period is None:
         return np.asarray(values.mean(axis=0, dtype=float))
-    rounds = 2 * np.pi / field.period
-    return np.asarray(np.angle(np.exp(1j * rounds * values).mean(axis=0)) / rounds)
+    scale = 2 * np.pi / field.period
+    return np.asarray(np.angle(np.exp(1j * scale * values).mean(axis=0)) / scale)
 
 
 def _summary(found: Fit) -> dict[str, float | int | str | None]:
