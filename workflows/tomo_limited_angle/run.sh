@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 size=${1:-}
 case $size in
-  tiny) samples=400 tests=24 tuned=16 epochs=4 pixels=64 network=(model.patch=2 model.widening=1,2,4) ;;
+  tiny) samples=1000 tests=40 tuned=16 epochs=4 pixels=64 network=(model.patch=2 model.widening=1,2,4) ;;
   cpu) samples=20000 tests=100 tuned=16 epochs=1 pixels=256 network=(model.patch=4 model.widening=1,4,4,4) ;;
   full) samples=100000 tests=500 tuned=32 epochs=20 pixels=256 network=(model.patch=4 model.width=64 model.widening=1,2,4,4 model.blocks=2) ;;
   *) echo "usage: $0 tiny|cpu|full [folder] [challenge]" >&2; exit 2 ;;
