@@ -191,6 +191,15 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "foam": Recipe(image_size=128, foam=Foam(), rays=Rays(views=128)),
     "granular": Recipe(image_size=128, granular=Granular(), rays=Rays(views=128)),
+    # The geometry and the dose of LoDoPaB-CT (Leuschner et al., Scientific Data 8 (2021) 109), with other images: 362
+    # pixels over 26 cm, and a detector as wide as the diagonal
+    "lodopab": Recipe(
+        image_size=362,
+        sampling=260e6 / 362,
+        shapes=Shapes(shapes=Range(low=10, high=40)),
+        rays=Rays(views=1000, detectors=513, pitch=362 * 2**0.5 / 513),
+        transmission=Transmission(photons=Range(low=4096.0, high=4096.0)),
+    ),
     # Helsinki Tomography Challenge 2022: an acrylic disc of 70 mm; 410.66 mm from the source to the axis. The measured
     # range begins at angle 0. Noise, hardening, rings and offset hold those of the solid disc (docs/detector.md).
     "htc": Recipe(
