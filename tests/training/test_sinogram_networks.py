@@ -303,7 +303,7 @@ def test_the_measured_range_is_told_by_its_middle_and_its_length(limited: Path) 
 )
 def test_networks_for_derived_images_are_told_derived_scalars(name: str, settings: Any, limited: Path) -> None:
     """Each scalar is a constant channel behind the reconstruction; a sample of another dose gives another image."""
-    told = "scalars=log_photons,share_measured,measured_range"
+    told = "scalars=log_photons,log_views,measured_range"
     known, fields = features_for(limited, told), columns(limited)
     recipe = recipe_for(name, told, *(f"model.{key}={value}" for key, value in settings.items()))
     features = model_building.features_of(known.task, recipe, known.moments, known.sizes)

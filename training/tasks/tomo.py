@@ -16,8 +16,9 @@ def _log_photons(fields: Arrays) -> Array:
     return jnp.log10(jnp.where(photons > 0, photons, 1e8))[:, None]
 
 
-def _share_measured(fields: Arrays) -> Array:
-    return jnp.mean((fields["measured"] != 0).astype(jnp.float32), axis=1, keepdims=True)
+def _log_views(fields: Arrays) -> Array:
+    """Logarithm of the number of measured views. It does not depend on the number of views that are stored."""
+    return jnp.log10(jnp.maximum(jnp.sum((fields["measured"] != 0).astype(jnp.float32), axis=1, keepdims=True), 1))
 
 
 def _measured_range(fields: Arrays) -> Array:
@@ -48,9 +49,7 @@ LEARN = Learn(
     grids={"sinogram": ("view", "detector")},
     derived_scalars={
         "log_photons": Derived(("photons",), _log_photons, "", "logarithm of the counts without object", by="field"),
-        "share_measured": Derived(
-            ("measured",), _share_measured, "", "share of the views that were measured", by="field"
-        ),
+        "log_views": Derived(("measured",), _log_views, "", "logarithm of the number of measured views", by="field"),
         "measured_range": Derived(
             ("angle", "measured", "source_distance"), _measured_range, "", "middle and length of the measured range"
         ),
