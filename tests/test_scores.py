@@ -289,6 +289,14 @@ def test_keys_units_and_dtypes() -> None:
     assert score(task, {"height": mask}, {"height": mask}).keys() == {f"height.{metric}" for metric in IMAGE_SCORES}
 
 
+@pytest.mark.parametrize(("units", "square"), [("1", "1"), ("nm", "nm^2"), ("1/pixel", "(1/pixel)^2")])
+def test_the_unit_of_a_squared_error_is_the_square_of_that_of_the_field(units: str, square: str) -> None:
+    field = Field("height", ("sample",), "float32", units, "target", "")
+    task = Task(name="one", version="1.0", about="", formula="", fields=(field,))
+    found = summarise(task, score(task, {"height": np.ones(3)}, {"height": np.zeros(3)}))
+    assert {key: one["unit"] for key, one in found.items()} == {"absolute_error": units, "squared_error": square}
+
+
 def test_a_summary_is_exact_and_fit_for_json() -> None:
     values = {"rms": np.array([1e50, 1e25, 5.0, np.nan, -1e50, -1e25, np.inf]), "psnr": np.array([np.nan])}
     found = summarise(TIE, values)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,9 +61,9 @@ def _fits(source: Source, field: Field, stores: Mapping[str, Path]) -> dict[str,
         name: rows.read_predicted(path, read_predictions(path), 0, rows.samples)[field.name]
         for name, path in stores.items()
     }
-    return {name: fit(field, values, exact) for name, values in predicted.items()} | {
-        MEAN: fit(field, np.broadcast_to(mean_of(field, exact), exact.shape), exact)
-    }
+    mean = fit(field, np.broadcast_to(mean_of(field, exact), exact.shape), exact)
+    fits = {name: fit(field, values, exact) for name, values in predicted.items()}
+    return fits | {MEAN: replace(mean, low=math.nan, high=math.nan)}  # its R^2 is 0 in any sample
 
 
 def fit(field: Field, prediction: Real, truth: Real) -> Fit:
@@ -116,7 +116,8 @@ def _r2_text(found: Fit) -> str:
     """Return R^2 with its interval in words."""
     if not math.isfinite(found.r2):
         return "undefined"
-    return f"{found.r2:.4g}" + (f" ({found.low:.4g} to {found.high:.4g})" if math.isfinite(found.low) else "")
+    value, low, high = (f"{round(number, 4) + 0:g}" for number in (found.r2, found.low, found.high))  # + 0: not -0
+    return f"{value} ({low} to {high})" if math.isfinite(found.low) else value
 
 
 def _render_html(result: "Result", fits: Mapping[str, Fits]) -> str:
