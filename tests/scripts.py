@@ -109,7 +109,7 @@ class Rehearsal:
     def train(self, args: list[str]) -> None:
         given = training_cli._parser().parse_args(args)
         training_command.choose_recipe(training_cli.options(given), find_task(self.tasks[given.data]))
-        given.out.mkdir()
+        given.out.mkdir(parents=True)
 
     def infer(self, args: list[str]) -> None:
         given = inference_cli._infer_parser().parse_args(args)
