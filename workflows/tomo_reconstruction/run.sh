@@ -12,9 +12,9 @@ size=${1:-}
 case $size in
   tiny) few=600 complete=300 named=400 epochs=3 tests=40 grid=(image_size=32 rays.views=32) iterations=2
     seed=(--epochs 2 --batch-size 16 --set optimizer.learning_rate=1e-3) ;;
-  cpu) few=5000 complete=2000 named=4000 epochs=4 tests=200 grid=() iterations=8
+  cpu) few=5000 complete=2000 named=4000 epochs=4 tests=200 grid=(image_size=64) iterations=8
     seed=(--epochs 4 --set optimizer.learning_rate=2.5e-4) ;;
-  full) few=50000 complete=9000 named=20000 epochs=30 tests=1000 grid=() iterations=10 seed=() ;;
+  full) few=50000 complete=9000 named=20000 epochs=30 tests=1000 grid=(image_size=64) iterations=10 seed=() ;;
   *) echo "usage: $0 tiny|cpu|full [folder]" >&2; exit 2 ;;
 esac
 out=${2:-runs/tomo_reconstruction-$size}
