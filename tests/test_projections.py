@@ -19,6 +19,7 @@ from tests.projection_files import (
     COUNTS,
     DARK,
     DARKS,
+    DEGREES,
     FILES,
     FLATS,
     ROWS,
@@ -223,6 +224,26 @@ def test_files_that_do_not_fit_together(dataset: Command) -> None:
     assert "is a folder; give the files in it" in mistake(dataset, "--from", "folder")
     assert "no such file" in mistake(dataset, "--from", "folder/*.tif")
     assert "states no angles; give --set angles=0:180" in mistake(dataset, "--from", "a.tif")
+
+
+@pytest.mark.parametrize("log", ["auto", "taken"])
+@pytest.mark.parametrize("pixels", [1, 2, 4])
+def test_a_detector_of_few_pixels(pixels: int, log: str, dataset: Command) -> None:
+    np.save("p.npy", P[:, 0, 30 : 30 + pixels].astype(np.float32))
+    files = ("--from", "p.npy", "--set", "angles=0:176", f"log={log}")
+    if log == "auto" and pixels == 1:
+        assert "shows whether the logarithm has been taken; give --set log=" in mistake(dataset, *files)
+        return
+    arrays, said = imported(dataset, *files)
+    assert arrays["sinogram"].shape == (1, VIEWS, pixels)
+    assert "warning: the centre of rotation is not certain" in said
+
+
+def test_angles_of_another_length_in_a_file_of_their_own(dataset: Command) -> None:
+    np.save("p.npy", P.astype(np.float32))
+    np.save("angles.npy", DEGREES[1:])
+    said = mistake(dataset, "--from", "p.npy", "rotation=angles.npy", "--set", "log=taken")
+    assert "p.npy: 44 angles for 45 views" in said
 
 
 def test_unequal_numbers_of_angles(dataset: Command) -> None:

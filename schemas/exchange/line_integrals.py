@@ -150,7 +150,7 @@ def _without_flats(values: np.ndarray, settings: Corrections) -> tuple[np.ndarra
     if log == "auto":
         low, high = np.nanquantile(values.mean(axis=0), (0.02, 0.98))
         bright, dark = level >= high - CLEAR * (high - low), level <= low + CLEAR * (high - low)
-        if bright == dark:
+        if bright == dark or low == high:
             axes = corrections.find_exchanged_axes(values)
             raise ValueError(
                 "neither bright nor dark air at the ends of the detector shows whether the logarithm has been taken; "
